@@ -1,0 +1,7 @@
+//! tidegate: a rate-limiting HTTP gateway.
+
+pub mod body;
+pub mod config;
+pub mod error;
+pub mod limit;
+pub mod telemetry;

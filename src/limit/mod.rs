@@ -1,0 +1,1 @@
+//! Token buckets: a leaf, pure.

@@ -1,0 +1,1 @@
+//! What the gateway says of itself: logs, access lines, metrics. A leaf.
