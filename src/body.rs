@@ -1,1 +1,202 @@
-//! The body of a message.
+//! The body of a message on its way through the gateway, in either direction. A leaf.
+//!
+//! Most answers are small and arrive whole with their head: those stay plain bytes. Everything longer is a boxed stream,
+//! pulled frame by frame, so that a slow reader slows the writer at the other end. What must live exactly as long as the
+//! exchange (a permit, a place in flight) is held here and let go when the body is dropped, however that comes about.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Instant;
+
+use crate::error::Fault;
+
+/// The body of a request or a response.
+#[derive(Default)]
+pub struct Body {
+    source: Source,
+    /// How long its transfer may pause, and when it must be over.
+    pub pace: Option<Pace>,
+    passed: u64,
+    delivered: bool,
+    held: Option<Box<dyn Held>>,
+    witness: Option<Arc<dyn Witness>>,
+}
+
+/// A body that arrives in pieces.
+pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
+
+impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
+
+/// Anything that is let go when the exchange ends; its `Drop` does the work.
+pub trait Held: Send {}
+
+impl<T: Send> Held for T {}
+
+/// Who wants to know how a body ended.
+pub trait Witness: Send + Sync {
+    /// Called once: `bytes` passed; `delivered` says whether all of them reached the other side.
+    fn ended(&self, bytes: u64, delivered: bool);
+    /// Called when the body broke off, before [`ended`](Witness::ended).
+    fn broke(&self, fault: &Fault);
+}
+
+/// Bounds on a transfer, enforced by whoever drives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Longest time without a byte in either direction.
+    pub idle: Duration,
+    /// When the whole exchange must be over.
+    pub end: Option<Instant>,
+}
+
+#[derive(Default)]
+enum Source {
+    #[default]
+    Empty,
+    Whole(Bytes),
+    Stream(Pin<Box<dyn Stream>>),
+}
+
+impl Body {
+    /// A body of no bytes.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// A body that is here already.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let source = if bytes.is_empty() { Source::Empty } else { Source::Whole(bytes) };
+        Self::from_source(source)
+    }
+
+    /// A body that arrives in pieces.
+    pub fn stream(stream: impl Stream + 'static) -> Self {
+        Self::from_source(Source::Stream(Box::pin(stream)))
+    }
+
+    fn from_source(source: Source) -> Self {
+        let mut body = Self::default();
+        body.source = source;
+        body
+    }
+
+    /// True when nothing is left to come; a stream may turn out to be empty later.
+    pub fn is_empty(&self) -> bool {
+        matches!(self.source, Source::Empty)
+    }
+
+    /// True when all of it is here already.
+    pub fn is_whole(&self) -> bool {
+        !matches!(self.source, Source::Stream(_))
+    }
+
+    /// Exact number of bytes to come, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// The whole of a body that is here already, leaving none; `None` for a stream.
+    pub fn take_whole(&mut self) -> Option<Bytes> {
+        match std::mem::take(&mut self.source) {
+            Source::Empty => Some(Bytes::new()),
+            Source::Whole(bytes) => {
+                self.passed += bytes.len() as u64;
+                Some(bytes)
+            }
+            stream @ Source::Stream(_) => {
+                self.source = stream;
+                None
+            }
+        }
+    }
+
+    /// Keeps `guard` until this body is dropped.
+    pub fn hold(&mut self, guard: impl Held + 'static) {
+        self.held = Some(match self.held.take() {
+            None => Box::new(guard),
+            Some(earlier) => Box::new((earlier, guard)),
+        });
+    }
+
+    /// Tells `witness` how this body ends.
+    pub fn watch(&mut self, witness: Arc<dyn Witness>) {
+        self.witness = Some(witness);
+    }
+
+    /// Says that everything reached the other side; without it a drop counts as cut off.
+    pub fn delivered(&mut self) {
+        self.delivered = true;
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = &mut *self;
+        let frame = match &mut this.source {
+            Source::Empty => None,
+            Source::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                this.source = Source::Empty;
+                Some(Ok(Frame::data(bytes)))
+            }
+            Source::Stream(stream) => ready!(stream.as_mut().poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => this.passed += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(fault)) => {
+                if let Some(witness) = &this.witness {
+                    witness.broke(fault);
+                }
+            }
+            None => this.source = Source::Empty,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Whole(_) => false,
+            Source::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(witness) = self.witness.take() {
+            witness.ended(self.passed, self.delivered);
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.source {
+            Source::Empty => "empty",
+            Source::Whole(_) => "whole",
+            Source::Stream(_) => "stream",
+        };
+        f.debug_struct("Body").field("source", &kind).field("passed", &self.passed).finish_non_exhaustive()
+    }
+}

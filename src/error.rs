@@ -1,1 +1,180 @@
-//! What can go wrong.
+//! What can go wrong with a request, each case naming its cause and its culprit. A leaf.
+//!
+//! [`Error`] ends a request before its answer began: `gateway::answer` turns it into a response with one exhaustive
+//! match. [`Fault`] ends a body that is already flowing, when there is no answer left to give.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use thiserror::Error as ThisError;
+
+/// Why a request got an answer of the gateway's own making.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[expect(missing_docs, reason = "each variant's message says it")]
+pub enum Error {
+    #[error("the request is malformed: {0}")]
+    Malformed(&'static str),
+    #[error("the request target is longer than {limit} bytes")]
+    TargetTooLong { limit: usize },
+    #[error("the request head has more than {limit} bytes")]
+    HeadTooLarge { limit: usize },
+    #[error("the request head has more than {limit} header lines")]
+    TooManyHeaders { limit: usize },
+    #[error("the request head was not complete after {after:?}")]
+    SlowHead { after: Duration },
+    #[error("the client sent nothing of the request body for {after:?}")]
+    SlowBody { after: Duration },
+    #[error("the request body is longer than {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("no route matches")]
+    NoRoute,
+    #[error("limit {} is exhausted", Names(limits))]
+    RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
+    #[error("limit \"{limit}\" needs a key that the request does not carry")]
+    KeyMissing { limit: Arc<str>, status: StatusCode },
+    #[error("{max} requests are in flight and {queue} may wait")]
+    CapReached { max: usize, queue: usize },
+    #[error("no place became free within {after:?}")]
+    QueueTimeout { after: Duration },
+    #[error("the request took longer than {after:?}")]
+    TotalTimeout { after: Duration },
+    #[error("the upstream did not answer within {after:?}")]
+    AttemptTimeout { after: Duration },
+    #[error("upstream \"{upstream}\" could not be reached: {cause}")]
+    ConnectFailed { upstream: Arc<str>, cause: ConnectFailure },
+    #[error("all connections to upstream \"{upstream}\" were busy for {after:?}")]
+    PoolTimeout { upstream: Arc<str>, after: Duration },
+    #[error("upstream \"{upstream}\" closed a kept connection before answering")]
+    Stale { upstream: Arc<str>, written: bool },
+    #[error("upstream \"{upstream}\" broke the connection before answering")]
+    Reset { upstream: Arc<str> },
+    #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
+    BadAnswer { upstream: Arc<str>, what: &'static str },
+    #[error("the exchange took longer than the route allows")]
+    BodyTimeout,
+    #[error("the client went away")]
+    ClientGone,
+    #[error("the gateway failed while it handled the request")]
+    Panicked,
+}
+
+/// Why no connection to a server could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
+pub enum ConnectFailure {
+    /// The server, or the network on the way, said no.
+    #[error("connection refused")]
+    Refused,
+    /// Nothing was heard within `connect_timeout`.
+    #[error("timed out")]
+    Timeout,
+    /// Its name has no address.
+    #[error("its name could not be resolved")]
+    Name,
+    /// This process has no file descriptor, port or memory left for one.
+    #[error("no local resources left")]
+    Local,
+}
+
+impl ConnectFailure {
+    /// Label of `tidegate_upstream_connects_total{outcome}`.
+    pub fn outcome(self) -> &'static str {
+        match self {
+            ConnectFailure::Refused => "refused",
+            ConnectFailure::Timeout => "timeout",
+            ConnectFailure::Name => "dns",
+            ConnectFailure::Local => "local",
+        }
+    }
+}
+
+impl Error {
+    /// The `reason` of access lines and of `tidegate_refusals_total`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::Malformed(_) => "malformed",
+            Error::TargetTooLong { .. } => "target_too_long",
+            Error::HeadTooLarge { .. } | Error::TooManyHeaders { .. } => "head_too_large",
+            Error::SlowHead { .. } => "slow_head",
+            Error::SlowBody { .. } => "slow_body",
+            Error::BodyTooLarge { .. } => "body_too_large",
+            Error::NoRoute => "no_route",
+            Error::RateLimited { .. } => "rate_limited",
+            Error::KeyMissing { .. } => "key_missing",
+            Error::CapReached { .. } => "cap",
+            Error::QueueTimeout { .. } => "queue_timeout",
+            Error::TotalTimeout { .. } => "total_timeout",
+            Error::AttemptTimeout { .. } => "attempt_timeout",
+            Error::ConnectFailed { .. } => "connect_failed",
+            Error::PoolTimeout { .. } => "pool_timeout",
+            Error::Stale { .. } | Error::Reset { .. } => "reset",
+            Error::BadAnswer { .. } => "bad_answer",
+            Error::BodyTimeout => "body_timeout",
+            Error::ClientGone => "client_gone",
+            Error::Panicked => "panicked",
+        }
+    }
+
+    /// True when the request was turned away before any server could serve it, so that what it took is given back.
+    pub fn served_nothing(&self) -> bool {
+        matches!(
+            self,
+            Error::CapReached { .. }
+                | Error::QueueTimeout { .. }
+                | Error::PoolTimeout { .. }
+                | Error::ConnectFailed { .. }
+        )
+    }
+}
+
+/// Why a body that was already flowing broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
+pub enum Fault {
+    /// The client closed its connection.
+    #[error("the client went away")]
+    ClientGone,
+    /// The client sent nothing for this long.
+    #[error("the client sent nothing for {0:?}")]
+    ClientSilent(Duration),
+    /// The client's body is not what its head announced.
+    #[error("the request body is malformed: {0}")]
+    ClientMalformed(&'static str),
+    /// The request body passed its bound.
+    #[error("the request body is longer than {0} bytes")]
+    TooLarge(u64),
+    /// The upstream broke off, or its body is not what its head announced.
+    #[error("the upstream broke off: {0}")]
+    UpstreamCut(&'static str),
+    /// No byte moved in either direction for this long.
+    #[error("nothing moved for {0:?}")]
+    Idle(Duration),
+    /// The whole exchange passed `timeouts.body`.
+    #[error("the exchange passed its bound")]
+    OutOfTime,
+}
+
+impl Fault {
+    /// The `reason` of an access line.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Fault::ClientGone => "client_gone",
+            Fault::ClientSilent(_) => "slow_body",
+            Fault::ClientMalformed(_) => "malformed",
+            Fault::TooLarge(_) => "body_too_large",
+            Fault::UpstreamCut(_) => "upstream_cut",
+            Fault::Idle(_) => "idle_timeout",
+            Fault::OutOfTime => "body_timeout",
+        }
+    }
+}
+
+/// Limit names as a sentence shows them.
+struct Names<'a>(&'a [Arc<str>]);
+
+impl std::fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, name) in self.0.iter().enumerate() {
+            write!(f, "{}\"{name}\"", if i == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers.
+
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::framing::Piece;
+
+/// Longest line with a chunk's size and extensions; nobody uses long ones but to attack.
+const MOST_SIZE_LINE: usize = 256;
+/// Most fields after the last chunk.
+const MOST_TRAILERS: usize = 32;
+
+/// Takes a chunked body out of a stream of bytes.
+#[derive(Debug)]
+pub struct ChunkDecoder {
+    state: State,
+    most_trailer_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Size,
+    Data(u64),
+    DataEnd,
+    Trailers,
+    Done,
+}
+
+impl ChunkDecoder {
+    /// A decoder at the start of a body.
+    pub fn new(most_trailer_bytes: usize) -> Self {
+        Self { state: State::Size, most_trailer_bytes }
+    }
+
+    /// True once the last chunk and its trailers have been taken.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes the next piece out of `buffer`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the framing.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
+        loop {
+            match self.state {
+                State::Size => match take_size(buffer)? {
+                    None => return Ok(Piece::More),
+                    Some(0) => self.state = State::Trailers,
+                    Some(size) => self.state = State::Data(size),
+                },
+                State::Data(_) if buffer.is_empty() => return Ok(Piece::More),
+                State::Data(left) => {
+                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    let left = left - take as u64;
+                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    return Ok(Piece::Data(buffer.split_to(take).freeze()));
+                }
+                State::DataEnd => match buffer.get(..2) {
+                    Some(b"\r\n") => {
+                        let _ = buffer.split_to(2);
+                        self.state = State::Size;
+                    }
+                    Some(_) => return Err("a chunk is longer than its size"),
+                    None if buffer.first().is_some_and(|byte| *byte != b'\r') => {
+                        return Err("a chunk is longer than its size");
+                    }
+                    None => return Ok(Piece::More),
+                },
+                State::Trailers => return self.trailers(buffer),
+                State::Done => return Ok(Piece::End),
+            }
+        }
+    }
+
+    fn trailers(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
+        if buffer.starts_with(b"\r\n") {
+            let _ = buffer.split_to(2);
+            self.state = State::Done;
+            return Ok(Piece::End);
+        }
+        let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
+            return if buffer.len() > self.most_trailer_bytes {
+                Err("its trailers are too long")
+            } else {
+                Ok(Piece::More)
+            };
+        };
+        if end + 4 > self.most_trailer_bytes {
+            return Err("its trailers are too long");
+        }
+        let block = buffer.split_to(end + 4);
+        self.state = State::Done;
+        read_trailers(&block).map(Piece::Trailers)
+    }
+}
+
+/// The size line: hex digits, perhaps extensions, CR LF. `None` when it is not complete.
+fn take_size(buffer: &mut BytesMut) -> Result<Option<u64>, &'static str> {
+    let window = buffer.get(..MOST_SIZE_LINE).unwrap_or(buffer);
+    let Some(end) = memchr::memchr(b'\n', window) else {
+        // A lone CR or anything else that cannot begin a size is refused without waiting for the line's end.
+        let digits = window.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let odd = window.get(digits).is_some_and(|byte| !matches!(byte, b';' | b'\r')) || digits > 16;
+        if odd || (digits == 0 && !window.is_empty()) || window.len() == MOST_SIZE_LINE {
+            return Err("a chunk size cannot be read");
+        }
+        return Ok(None);
+    };
+    let line = window[..end].strip_suffix(b"\r").ok_or("a chunk size does not end in CR LF")?;
+    let size = read_size(line)?;
+    let _ = buffer.split_to(end + 1);
+    Ok(Some(size))
+}
+
+fn read_size(line: &[u8]) -> Result<u64, &'static str> {
+    let digits = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
+    let (size, extensions) = line.split_at(digits);
+    if size.is_empty() || size.len() > 15 || !size.iter().all(u8::is_ascii_hexdigit) {
+        return Err("a chunk size cannot be read");
+    }
+    if extensions.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        return Err("a chunk extension holds a control character");
+    }
+    let text = std::str::from_utf8(size).map_err(|_| "a chunk size cannot be read")?;
+    u64::from_str_radix(text, 16).map_err(|_| "a chunk size cannot be read")
+}
+
+fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
+    let mut lines = [httparse::EMPTY_HEADER; MOST_TRAILERS];
+    let httparse::Status::Complete((_, lines)) =
+        httparse::parse_headers(block, &mut lines).map_err(|_| "its trailers cannot be read")?
+    else {
+        return Err("its trailers cannot be read");
+    };
+    let mut trailers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| "its trailers cannot be read")?;
+        let value = HeaderValue::from_bytes(line.value).map_err(|_| "its trailers cannot be read")?;
+        if may_trail(&name) {
+            trailers.append(name, value);
+        }
+    }
+    Ok(trailers)
+}
+
+/// Whether a field may stand in trailers: nothing that frames, routes or authenticates (RFC 9110, 6.5.1).
+fn may_trail(name: &HeaderName) -> bool {
+    !super::hop_by_hop(name)
+        && ![
+            header::CONTENT_LENGTH,
+            header::HOST,
+            header::AUTHORIZATION,
+            header::CONTENT_ENCODING,
+            header::CONTENT_TYPE,
+            header::CONTENT_RANGE,
+            header::COOKIE,
+            header::SET_COOKIE,
+            header::EXPECT,
+        ]
+        .contains(name)
+}
+
+/// Writes the line before a chunk of `size` bytes.
+pub fn write_chunk_head(out: &mut BytesMut, size: usize) {
+    let mut digits = [0_u8; 16];
+    let mut at = digits.len();
+    let mut left = size;
+    loop {
+        at -= 1;
+        digits[at] = b"0123456789abcdef"[left & 15];
+        left >>= 4;
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[at..]);
+    out.put_slice(b"\r\n");
+}
+
+/// Writes the last chunk and the trailers after it.
+pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
+    out.put_slice(b"0\r\n");
+    for (name, value) in trailers.into_iter().flatten() {
+        if may_trail(name) {
+            super::write_field(out, name.as_str(), value.as_bytes());
+        }
+    }
+    out.put_slice(b"\r\n");
+}

@@ -1,0 +1,79 @@
+//! Writing heads: status line, fields, and which fields end at a hop.
+
+use std::{cell::RefCell, time::SystemTime};
+
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, HeaderName, StatusCode, header};
+
+/// Writes `HTTP/1.1 200 OK` and its line end.
+pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
+    out.put_slice(b"HTTP/1.1 ");
+    out.put_slice(status.as_str().as_bytes());
+    out.put_u8(b' ');
+    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.put_slice(b"\r\n");
+}
+
+/// Writes one header line.
+pub fn write_field(out: &mut BytesMut, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.put_slice(name.as_bytes());
+    out.put_slice(b": ");
+    out.put_slice(value);
+    out.put_slice(b"\r\n");
+}
+
+/// Writes a number in decimal.
+pub fn write_number(out: &mut BytesMut, number: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    let mut left = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.put_slice(&digits[at..]);
+}
+
+/// Writes a `date` line with the current time, formatted once a second and thread.
+pub fn write_date(out: &mut BytesMut) {
+    thread_local! {
+        static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    let now = SystemTime::now();
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    TODAY.with_borrow_mut(|(at, text)| {
+        if *at != second || text.is_empty() {
+            *at = second;
+            *text = httpdate::fmt_http_date(now);
+        }
+        write_field(out, "date", text.as_bytes());
+    });
+}
+
+/// Whether a field speaks of this connection only and is never passed on (RFC 9110, 7.6.1); `Connection` may name more.
+pub fn hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::CONNECTION
+            | header::TRANSFER_ENCODING
+            | header::TE
+            | header::UPGRADE
+            | header::PROXY_AUTHORIZATION
+            | header::PROXY_AUTHENTICATE
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings" | "proxy-authentication-info")
+}
+
+/// Whether the message's own `Connection` field names this one, which makes it hop-by-hop too.
+pub fn is_named(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}

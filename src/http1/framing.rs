@@ -1,0 +1,148 @@
+//! Where a body ends: decided from the head, strictly (RFC 9112, 6.3), then kept while the bytes pass.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, StatusCode, Version, header};
+
+use super::chunked::ChunkDecoder;
+use crate::error::Error;
+
+/// How a body is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// No body.
+    Empty,
+    /// This many bytes, at least one.
+    Exact(u64),
+    /// Chunks.
+    Chunked,
+    /// All bytes up to the end of the connection (responses only).
+    UntilClose,
+}
+
+/// Decides how a request's body is delimited.
+pub(super) fn of_request(version: Version, headers: &HeaderMap) -> Result<Length, Error> {
+    let chunked = is_chunked(version, headers).map_err(Error::Malformed)?;
+    let length = content_length(headers).map_err(Error::Malformed)?;
+    match (chunked, length) {
+        (true, Some(_)) => Err(Error::Malformed("it has both Content-Length and Transfer-Encoding")),
+        (true, None) => Ok(Length::Chunked),
+        (false, None | Some(0)) => Ok(Length::Empty),
+        (false, Some(length)) => Ok(Length::Exact(length)),
+    }
+}
+
+/// Decides how a response's body is delimited.
+pub(super) fn of_response(
+    version: Version,
+    status: StatusCode,
+    headers: &HeaderMap,
+    method: &Method,
+) -> Result<Length, &'static str> {
+    let chunked = is_chunked(version, headers)?;
+    let length = content_length(headers)?;
+    if chunked && length.is_some() {
+        return Err("it has both Content-Length and Transfer-Encoding");
+    }
+    let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304) || *method == Method::HEAD;
+    Ok(match length {
+        _ if bodiless => Length::Empty,
+        _ if chunked => Length::Chunked,
+        Some(0) => Length::Empty,
+        Some(length) => Length::Exact(length),
+        None => Length::UntilClose,
+    })
+}
+
+fn is_chunked(version: Version, headers: &HeaderMap) -> Result<bool, &'static str> {
+    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(value) = values.next() else { return Ok(false) };
+    if version != Version::HTTP_11 {
+        return Err("HTTP/1.0 has no Transfer-Encoding");
+    }
+    if values.next().is_some() || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err("its Transfer-Encoding is not chunked");
+    }
+    Ok(true)
+}
+
+fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err("it has two lengths");
+    }
+    let digits = value.as_bytes();
+    // 18 digits stay below 2^63, so that sums of lengths cannot overflow.
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err("its Content-Length is not a length");
+    }
+    Ok(Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some bytes.
+    Data(Bytes),
+    /// The fields after the last chunk; the body is over.
+    Trailers(HeaderMap),
+    /// The body is over.
+    End,
+    /// More bytes are needed.
+    More,
+}
+
+/// Takes a body out of a stream of bytes.
+#[derive(Debug)]
+pub enum Decoder {
+    /// This many bytes are still to come.
+    Exact(u64),
+    /// In chunks.
+    Chunked(ChunkDecoder),
+    /// Up to the end of the connection.
+    UntilClose,
+}
+
+impl Decoder {
+    /// For a body of this length, its trailers bounded by `most_trailer_bytes`.
+    pub fn new(length: Length, most_trailer_bytes: usize) -> Self {
+        match length {
+            Length::Empty => Decoder::Exact(0),
+            Length::Exact(length) => Decoder::Exact(length),
+            Length::Chunked => Decoder::Chunked(ChunkDecoder::new(most_trailer_bytes)),
+            Length::UntilClose => Decoder::UntilClose,
+        }
+    }
+
+    /// True once everything has been taken.
+    pub fn is_done(&self) -> bool {
+        match self {
+            Decoder::Exact(left) => *left == 0,
+            Decoder::Chunked(chunks) => chunks.is_done(),
+            Decoder::UntilClose => false,
+        }
+    }
+
+    /// Takes the next piece out of `buffer`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the body's framing.
+    pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
+        match self {
+            Decoder::Exact(0) => Ok(Piece::End),
+            Decoder::Chunked(chunks) => chunks.next(buffer),
+            _ if buffer.is_empty() => Ok(Piece::More),
+            Decoder::Exact(left) => {
+                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                *left -= take as u64;
+                Ok(Piece::Data(buffer.split_to(take).freeze()))
+            }
+            Decoder::UntilClose => Ok(Piece::Data(buffer.split().freeze())),
+        }
+    }
+
+    /// Whether the body may end with the connection here.
+    pub fn may_end_here(&self) -> bool {
+        matches!(self, Decoder::UntilClose) || self.is_done()
+    }
+}

@@ -1,0 +1,223 @@
+//! Heads: bytes up to the empty line become a method or status and a header map.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+
+use super::framing::{self, Length};
+use crate::error::Error;
+
+/// Header lines that are taken apart on the stack; more than this is never accepted.
+const MOST_HEADERS: usize = 256;
+
+/// Bounds on a head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head.
+    pub bytes: usize,
+    /// Header lines, at most 256.
+    pub headers: usize,
+}
+
+/// A request's head, its framing decided.
+#[derive(Debug)]
+pub struct RequestHead {
+    /// The method.
+    pub method: Method,
+    /// The target, byte for byte.
+    pub target: Bytes,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// Every header line.
+    pub headers: HeaderMap,
+    /// How its body is delimited.
+    pub length: Length,
+    /// Whether the client will send another request by the same connection.
+    pub keep_alive: bool,
+}
+
+/// A response's head, its framing decided.
+#[derive(Debug)]
+pub struct ResponseHead {
+    /// The status.
+    pub status: StatusCode,
+    /// Every header line.
+    pub headers: HeaderMap,
+    /// How its body is delimited.
+    pub length: Length,
+    /// Whether the server will take another request by the same connection.
+    pub keep_alive: bool,
+}
+
+/// Length of the head in `buffer` with its empty line, looking from `seen` on (where an earlier look ended).
+///
+/// # Errors
+/// Returns, as `Err`, where the next look should begin when the head is not complete.
+pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, usize> {
+    let mut from = seen;
+    while let Some(at) = memchr::memchr(b'\n', buffer.get(from..).unwrap_or_default()) {
+        let next = from + at + 1;
+        match buffer.get(next..) {
+            Some([b'\n', ..]) => return Ok(next + 1),
+            Some([b'\r', b'\n', ..]) => return Ok(next + 2),
+            Some([] | [b'\r']) | None => return Err(next - 1),
+            Some(_) => from = next,
+        }
+    }
+    Err(buffer.len())
+}
+
+/// Reads a request's head, `length` bytes of `buffer`, and takes it out.
+///
+/// # Errors
+/// Everything that is malformed or could be read in two ways: [`Error::Malformed`], [`Error::TooManyHeaders`].
+pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) -> Result<RequestHead, Error> {
+    let head = buffer.split_to(length).freeze();
+    let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let lines = &mut lines[..limits.headers.min(MOST_HEADERS)];
+    let mut parsed = httparse::Request::new(&mut []);
+    parsed.parse_with_uninit_headers(&head, lines).map_err(|error| malformed(error, limits))?;
+    let version = version(parsed.version);
+    let headers = header_map(&head, parsed.headers)?;
+    let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        .map_err(|_| Error::Malformed("the method is not a token"))?;
+    let length = framing::of_request(version, &headers)?;
+    let keep_alive = keeps_alive(version, &headers);
+    let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
+    Ok(RequestHead { method, target, version, headers, length, keep_alive })
+}
+
+/// Reads a response's head, `length` bytes of `buffer`, and takes it out; `method` is that of the request.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_response(buffer: &mut BytesMut, length: usize, method: &Method) -> Result<ResponseHead, &'static str> {
+    let head = buffer.split_to(length).freeze();
+    let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, &head, &mut lines)
+        .map_err(|_| "its head cannot be read")?;
+    let version = version(parsed.version);
+    let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
+    let headers = header_map(&head, parsed.headers).map_err(|_| "a header cannot be read")?;
+    let length = framing::of_response(version, status, &headers, method)?;
+    let keep_alive = keeps_alive(version, &headers) && length != Length::UntilClose;
+    Ok(ResponseHead { status, headers, length, keep_alive })
+}
+
+fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
+    match error {
+        httparse::Error::HeaderName => Error::Malformed("a header name is not a token"),
+        httparse::Error::HeaderValue => Error::Malformed("a header value holds a control character"),
+        httparse::Error::NewLine => Error::Malformed("a line does not end in CR LF"),
+        httparse::Error::Token => Error::Malformed("the request line is not METHOD TARGET HTTP/1.1"),
+        httparse::Error::TooManyHeaders => Error::TooManyHeaders { limit: limits.headers },
+        httparse::Error::Version => Error::Malformed("the version is neither HTTP/1.0 nor HTTP/1.1"),
+        httparse::Error::Status => Error::Malformed("the head cannot be read"),
+    }
+}
+
+fn version(minor: Option<u8>) -> Version {
+    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+}
+
+/// The parsed lines as a map whose values share the head's one allocation.
+fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::with_capacity(lines.len());
+    for line in lines {
+        let name = HeaderName::from_bytes(line.name.as_bytes())
+            .map_err(|_| Error::Malformed("a header name is not a token"))?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
+            .map_err(|_| Error::Malformed("a header value holds a control character"))?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Whether the connection outlives this message (RFC 9112, 9.3).
+fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
+    let mut keep = version == Version::HTTP_11;
+    for value in headers.get_all(header::CONNECTION) {
+        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                return false;
+            }
+            keep |= token.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+    keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 32768, headers: 100 };
+
+    fn request(text: &str) -> Result<RequestHead, Error> {
+        let mut buffer = BytesMut::from(text);
+        let length = find_end(&buffer, 0).expect("a whole head");
+        parse_request(&mut buffer, length, &LIMITS)
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_however_it_is_cut() {
+        let text = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nbody";
+        for cut in 0..=text.len() {
+            let mut seen = 0;
+            let found = match find_end(&text[..cut], seen) {
+                Ok(end) => end,
+                Err(next) => {
+                    seen = next;
+                    find_end(text, seen).expect("complete now")
+                }
+            };
+            assert_eq!(found, text.len() - 4, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_kept_byte_for_byte() {
+        let head = request("GET /a/%2e%2E//b?x=%zz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        assert_eq!(&head.target[..], b"/a/%2e%2E//b?x=%zz");
+    }
+
+    #[test]
+    fn whatever_two_parsers_could_read_in_two_ways_is_refused() {
+        for head in [
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+            "G\u{7f}T / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ] {
+            assert!(request(head).is_err(), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_stays_open_only_when_both_would_keep_it() {
+        for (version, line, keep) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: close\r\n", false),
+            ("1.1", "Connection: keep-alive, close\r\n", false),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive\r\n", true),
+        ] {
+            let head = request(&format!("GET / HTTP/{version}\r\nHost: a\r\n{line}\r\n")).unwrap();
+            assert_eq!(head.keep_alive, keep, "{version} {line:?}");
+        }
+    }
+}

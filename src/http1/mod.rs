@@ -1,0 +1,16 @@
+//! HTTP/1 on the wire: heads, framing and chunks, in both directions. A leaf without I/O, shared by `server` and `upstream`.
+//!
+//! Lines are taken apart by `httparse`; what they mean is decided here, strictly (RFC 9112): whatever two parsers could
+//! read in two ways is refused. hyper is not used on this path because it hides what must be seen (it drops a
+//! `Content-Length` beside `Transfer-Encoding`, repeated lengths and fragments), answers malformed heads by itself and
+//! cannot send interim answers.
+
+mod chunked;
+mod encode;
+mod framing;
+mod head;
+
+pub use chunked::{ChunkDecoder, write_chunk_head, write_last_chunk};
+pub use encode::{hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
+pub use framing::{Decoder, Length, Piece};
+pub use head::{HeadLimits, RequestHead, ResponseHead, find_end, parse_request, parse_response};

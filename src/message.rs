@@ -1,0 +1,60 @@
+//! Requests and responses as the server hands them to the gateway and gets them back. A leaf.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, Version};
+use tokio::time::Instant;
+
+use crate::body::Body;
+
+/// An answer on its way to the client.
+pub type Response = http::Response<Body>;
+
+/// A request as it was read, nothing interpreted but its framing.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The request target, byte for byte.
+    pub target: Bytes,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// All header lines, hop-by-hop ones too.
+    pub headers: HeaderMap,
+    /// The body, still to be read.
+    pub body: Body,
+    /// When its first byte was seen.
+    pub started: Instant,
+    /// The connection that it came by.
+    pub origin: Arc<Origin>,
+    /// Where interim (1xx) answers go; `None` when the client cannot take them (HTTP/1.0).
+    pub interim: Option<Interim>,
+}
+
+/// The connection that a request came by.
+#[derive(Debug)]
+pub struct Origin {
+    /// The listener's address as configured.
+    pub listener: Arc<str>,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end, as the client dialled it.
+    pub local: SocketAddr,
+}
+
+/// A way to send interim (1xx) answers ahead of the final one.
+#[derive(Clone)]
+pub struct Interim(pub Arc<dyn InterimSink>);
+
+/// What takes interim answers.
+pub trait InterimSink: Send + Sync {
+    /// Queues one interim answer; it leaves before the final head.
+    fn send(&self, status: StatusCode, headers: &HeaderMap);
+}
+
+impl fmt::Debug for Interim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interim")
+    }
+}
