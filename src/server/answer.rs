@@ -1,0 +1,83 @@
+//! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
+
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, Version, header, response::Parts};
+
+use crate::{body::Body, http1};
+
+/// What the request says about how it wants to be answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    /// A HEAD request: the head of the answer only.
+    pub(super) is_head: bool,
+    /// The client's version.
+    pub(super) version: Version,
+    /// Both sides would go on after this answer.
+    pub(super) keep_alive: bool,
+}
+
+/// How an answer's body is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// None is written.
+    Bodiless,
+    /// By its length.
+    Counted,
+    /// In chunks.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+/// Writes the head; returns how the body is to be written and whether the connection stays open.
+pub(super) fn write_head(out: &mut BytesMut, head: &Parts, body: &Body, asked: &Asked) -> (Framing, bool) {
+    let framing = framing(head, body, asked);
+    let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
+    out.reserve(256 + head.headers.len() * 48);
+    http1::write_status_line(out, head.status);
+    write_fields(out, &head.headers, framing == Framing::Bodiless);
+    if !head.headers.contains_key(header::DATE) {
+        http1::write_date(out);
+    }
+    match framing {
+        Framing::Counted => {
+            out.put_slice(b"content-length: ");
+            http1::write_number(out, body.length().unwrap_or_default());
+            out.put_slice(b"\r\n");
+        }
+        Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Bodiless | Framing::UntilClose => {}
+    }
+    match (keep_alive, asked.version) {
+        (false, _) => out.put_slice(b"connection: close\r\n"),
+        (true, Version::HTTP_10) => out.put_slice(b"connection: keep-alive\r\n"),
+        (true, _) => {}
+    }
+    out.put_slice(b"\r\n");
+    (framing, keep_alive)
+}
+
+fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
+    if asked.is_head || head.status.is_informational() || matches!(head.status.as_u16(), 204 | 304) {
+        Framing::Bodiless
+    } else if body.length().is_some() {
+        Framing::Counted
+    } else if asked.version == Version::HTTP_11 {
+        Framing::Chunked
+    } else {
+        Framing::UntilClose
+    }
+}
+
+/// Writes every field but those of the hop. `keeps_length` where an answer without a body tells the length of one
+/// that it stands for (HEAD, 304).
+fn write_fields(out: &mut BytesMut, headers: &HeaderMap, keeps_length: bool) {
+    let named = headers.contains_key(header::CONNECTION);
+    for (name, value) in headers {
+        let is_length = *name == header::CONTENT_LENGTH;
+        if (is_length && !keeps_length) || http1::hop_by_hop(name) || (named && http1::is_named(headers, name)) {
+            continue;
+        }
+        http1::write_field(out, name.as_str(), value.as_bytes());
+    }
+}

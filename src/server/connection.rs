@@ -1,0 +1,356 @@
+//! One HTTP/1 connection: requests in, one after the other, and their answers out in the same order.
+//!
+//! A whole exchange runs in this one task: while the gateway works on a request, the task also watches the client's
+//! socket, so that a client that leaves ends its request at once by dropping it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Buf;
+use http::{HeaderMap, Version, header};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tower::Service;
+
+use super::{
+    answer::{self, Asked},
+    transfer::Transfer,
+    wire::{Received, Shared, Wire},
+};
+use crate::{
+    alarm::Alarm,
+    body::Body,
+    error::Error,
+    http1::{self, HeadLimits, Length, RequestHead},
+    message::{Interim, Origin, Request, Response},
+};
+
+/// Rest of a request body that is read and thrown away so that the connection can go on.
+const SHORT_REST: u64 = 64 * 1024;
+/// How long a client's last bytes are taken in after a last answer, so that closing does not destroy that answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// Most that is taken in so.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// What a connection may do; from its listener.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// Bounds on a request's head.
+    pub head: HeadLimits,
+    /// Longest wait for a whole head.
+    pub headers_timeout: Duration,
+    /// Longest silence between requests.
+    pub keep_alive: Duration,
+}
+
+/// What the server hands to the gateway.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A request whose head could be read.
+    Request(Request),
+    /// Something that is not a request, to be answered; the connection closes after it.
+    Refused {
+        /// What is wrong with it.
+        error: Error,
+        /// When its first byte was seen.
+        started: Instant,
+        /// The connection that it came by.
+        origin: Arc<Origin>,
+    },
+}
+
+/// Serves one connection to its end. Once `drain` is cancelled it ends with the request in flight, if there is one.
+pub async fn serve<IO, S>(io: IO, service: S, limits: ConnectionLimits, origin: Arc<Origin>, drain: CancellationToken)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible>,
+{
+    let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io))));
+    let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), drain: &drain };
+    if connection.run().await == After::Linger {
+        connection.linger().await;
+    }
+}
+
+struct Connection<'a, IO, S> {
+    wire: Shared<IO>,
+    service: S,
+    limits: ConnectionLimits,
+    origin: Arc<Origin>,
+    alarm: Alarm,
+    drain: &'a CancellationToken,
+}
+
+/// What follows an exchange.
+#[derive(PartialEq, Eq)]
+enum After {
+    Next,
+    /// Close, but let the client read its answer first.
+    Linger,
+    Close,
+}
+
+/// What the wait for a head ended in.
+enum Next {
+    Head(RequestHead, Instant),
+    Refused(Error, Instant),
+    Close,
+}
+
+/// How far a head has come.
+#[derive(Default)]
+struct Progress {
+    /// When the connection was accepted, for its first head.
+    accepted: Option<Instant>,
+    /// When the head's first byte was seen.
+    started: Option<Instant>,
+    /// How far its end was looked for.
+    seen: usize,
+    /// When an idle connection ends.
+    idle_end: Option<Instant>,
+}
+
+impl<IO, S> Connection<'_, IO, S>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible>,
+{
+    async fn run(&mut self) -> After {
+        let mut drained = pin!(self.drain.cancelled());
+        let mut accepted = Some(Instant::now());
+        loop {
+            let mut progress = Progress { accepted: accepted.take(), ..Progress::default() };
+            let after = match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
+                Next::Close => After::Close,
+                Next::Refused(error, started) => self.refuse(error, started).await,
+                Next::Head(head, started) => self.exchange(head, started).await,
+            };
+            if after != After::Next {
+                return after;
+            }
+        }
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut Progress,
+        drained: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Poll<Next> {
+        let mut wire = self.wire.0.lock();
+        loop {
+            if let Some(next) = read_head(&mut wire, &self.limits.head, progress) {
+                return Poll::Ready(next);
+            }
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Close),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if progress.started.is_none() {
+            if drained.poll(cx).is_ready() {
+                return Poll::Ready(Next::Close);
+            }
+            wire.rest();
+        }
+        self.alarm.set(due(progress, &self.limits));
+        ready!(self.alarm.poll(cx));
+        Poll::Ready(match progress.started {
+            Some(started) => Next::Refused(Error::SlowHead { after: self.limits.headers_timeout }, started),
+            None => Next::Close,
+        })
+    }
+
+    /// Answers something that is not a request.
+    async fn refuse(&mut self, error: Error, started: Instant) -> After {
+        let arrival = Arrival::Refused { error, started, origin: Arc::clone(&self.origin) };
+        let Ok(response) = call(&mut self.service, arrival).await;
+        let asked = Asked { is_head: false, version: Version::HTTP_11, keep_alive: false };
+        match self.deliver(response, asked).await {
+            After::Close => After::Close,
+            _ => After::Linger,
+        }
+    }
+
+    async fn exchange(&mut self, head: RequestHead, started: Instant) -> After {
+        let mut asked =
+            Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
+        let request = self.request(head, started);
+        let Some(response) = self.respond(request).await else { return After::Close };
+        asked.keep_alive &= !self.drain.is_cancelled();
+        self.deliver(response, asked).await
+    }
+
+    fn request(&self, head: RequestHead, started: Instant) -> Request {
+        let awaits_continue = head.version == Version::HTTP_11 && expects_continue(&head.headers);
+        self.wire.0.lock().begin_body(head.length, awaits_continue, self.limits.head.bytes);
+        let body = match head.length {
+            Length::Empty => Body::empty(),
+            length => Body::stream(Received::new(self.wire.clone(), length)),
+        };
+        let interim = (head.version == Version::HTTP_11).then(|| Interim(self.wire.0.clone()));
+        Request {
+            method: head.method,
+            target: head.target,
+            version: head.version,
+            headers: head.headers,
+            body,
+            started,
+            origin: Arc::clone(&self.origin),
+            interim,
+        }
+    }
+
+    /// Lets the gateway answer; `None` when the client left first, which drops the gateway's work.
+    async fn respond(&mut self, request: Request) -> Option<Response> {
+        let mut answer = pin!(call(&mut self.service, Arrival::Request(request)));
+        poll_fn(|cx| {
+            if let Poll::Ready(Ok(response)) = answer.as_mut().poll(cx) {
+                return Poll::Ready(Some(response));
+            }
+            let mut wire = self.wire.0.lock();
+            if !wire.output.is_empty() && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
+                return Poll::Ready(None);
+            }
+            wire.poll_gone(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
+    async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
+        let (head, mut body) = response.into_parts();
+        asked.keep_alive &= self.body_is_over(&body);
+        let (framing, keep_alive) = answer::write_head(&mut self.wire.0.lock().output, &head, &body, &asked);
+        let mut transfer = Transfer::new(framing, body.pace);
+        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
+        if written.is_err() {
+            return After::Close;
+        }
+        body.delivered();
+        drop(body);
+        if !keep_alive { After::Linger } else { self.finish_request_body().await }
+    }
+
+    /// Whether the request's body is read, or nearly so. One that a streamed answer may still be reading counts as read.
+    fn body_is_over(&self, answer: &Body) -> bool {
+        let mut wire = self.wire.0.lock();
+        !answer.is_whole() || wire.discard_body() || wire.rest_is_short(SHORT_REST)
+    }
+
+    /// Reads what is left of the request's body, so that the next request can be found behind it.
+    async fn finish_request_body(&mut self) -> After {
+        self.alarm.set(Instant::now() + LINGER);
+        poll_fn(|cx| {
+            let mut wire = self.wire.0.lock();
+            loop {
+                if wire.discard_body() {
+                    return Poll::Ready(After::Next);
+                }
+                match wire.poll_read(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(After::Close),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            if !wire.rest_is_short(SHORT_REST) {
+                return Poll::Ready(After::Linger);
+            }
+            self.alarm.poll(cx).map(|()| After::Close)
+        })
+        .await
+    }
+
+    /// Says that nothing more will be written, then reads until the client has closed too: an unread byte in our
+    /// socket would make the kernel reset the connection and destroy an answer that the client has not read.
+    async fn linger(&mut self) {
+        self.alarm.set(Instant::now() + LINGER);
+        let mut left = LINGER_BYTES;
+        let mut is_shut = false;
+        poll_fn(|cx| {
+            let mut wire = self.wire.0.lock();
+            if !is_shut {
+                is_shut = ready!(wire.poll_shutdown(cx)).is_ok();
+                if !is_shut {
+                    return Poll::Ready(());
+                }
+            }
+            while left > 0 {
+                match wire.poll_read(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
+                    Poll::Ready(Ok(read)) => left = left.saturating_sub(read),
+                    Poll::Pending => return self.alarm.poll(cx),
+                }
+                wire.input.clear();
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// Looks for a whole head in what was read.
+fn read_head<IO>(wire: &mut Wire<IO>, limits: &HeadLimits, progress: &mut Progress) -> Option<Next> {
+    if progress.started.is_none() {
+        // An empty line before a request is forgiven (RFC 9112, 2.2).
+        while let [b'\r' | b'\n', ..] = &wire.input[..] {
+            wire.input.advance(1);
+        }
+    }
+    let first = *wire.input.first()?;
+    let started = *progress.started.get_or_insert_with(Instant::now);
+    let refuse = |error| Some(Next::Refused(error, started));
+    if first == TLS_HANDSHAKE {
+        return refuse(Error::Malformed("this is a TLS handshake, and the listener speaks plain HTTP"));
+    }
+    if !first.is_ascii_graphic() {
+        return refuse(Error::Malformed("the method is not a token"));
+    }
+    match http1::find_end(&wire.input, progress.seen) {
+        Ok(length) if length <= limits.bytes => Some(match http1::parse_request(&mut wire.input, length, limits) {
+            Ok(head) => Next::Head(head, started),
+            Err(error) => Next::Refused(error, started),
+        }),
+        Err(seen) if wire.input.len() <= limits.bytes => {
+            progress.seen = seen;
+            None
+        }
+        _ if memchr::memchr(b'\n', &wire.input[..limits.bytes]).is_none() => {
+            refuse(Error::TargetTooLong { limit: limits.bytes })
+        }
+        _ => refuse(Error::HeadTooLarge { limit: limits.bytes }),
+    }
+}
+
+/// First byte of a TLS record that carries a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// When the wait for a head ends.
+fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
+    match (progress.accepted, progress.started) {
+        (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
+        (None, None) => *progress.idle_end.get_or_insert_with(|| Instant::now() + limits.keep_alive),
+    }
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+async fn call<S>(service: &mut S, arrival: Arrival) -> Result<Response, Infallible>
+where
+    S: Service<Arrival, Response = Response, Error = Infallible>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(arrival).await
+}

@@ -1,0 +1,118 @@
+//! A response body on its way to the client: pull a frame, write it, no more ahead than one buffer.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{BufMut, BytesMut};
+use http_body::{Body as _, Frame};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
+
+use super::{answer::Framing, wire::Shared};
+use crate::{
+    alarm::Alarm,
+    body::{Body, Pace},
+    error::Fault,
+    http1,
+};
+
+/// Bytes pulled ahead of the client: enough for full segments, little enough that a slow reader slows the upstream.
+const MOST_AHEAD: usize = 64 * 1024;
+
+/// One body's transfer.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    framing: Framing,
+    pace: Option<Pace>,
+    is_ended: bool,
+    /// When a byte last moved; `None` while that is now.
+    moved: Option<Instant>,
+}
+
+impl Transfer {
+    pub(super) fn new(framing: Framing, pace: Option<Pace>) -> Self {
+        Self { framing, pace, is_ended: framing == Framing::Bodiless, moved: None }
+    }
+
+    /// Moves what can be moved. Ready when all is written, or when the transfer broke off.
+    pub(super) fn poll<IO: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &Shared<IO>,
+        body: &mut Body,
+        alarm: &mut Alarm,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            let pulled = self.pull(cx, wire, body)?;
+            let mut wire = wire.0.lock();
+            let waiting = wire.output.len();
+            let flushed = wire.poll_flush(cx);
+            if wire.output.len() < waiting {
+                self.moved = None;
+            }
+            match flushed {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
+                Poll::Ready(Ok(())) if self.is_ended => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if pulled => {}
+                // The upstream is awaited: nothing else would notice that the client has left.
+                Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => return Poll::Ready(Err(Fault::ClientGone)),
+                _ => return self.poll_pace(cx, alarm).map(Err),
+            }
+        }
+    }
+
+    /// Takes frames until the buffer is full, the body ends (both `true`) or none is there.
+    fn pull<IO>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, body: &mut Body) -> Result<bool, Fault> {
+        while !self.is_ended && wire.0.lock().output.len() < MOST_AHEAD {
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Some(Err(fault))) => return Err(fault),
+                Poll::Ready(frame) => {
+                    self.moved = None;
+                    self.write(&mut wire.0.lock().output, frame.and_then(Result::ok));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, out: &mut BytesMut, frame: Option<Frame<bytes::Bytes>>) {
+        let is_chunked = self.framing == Framing::Chunked;
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) if data.is_empty() => {}
+            Some(Ok(data)) if is_chunked => {
+                http1::write_chunk_head(out, data.len());
+                out.put_slice(&data);
+                out.put_slice(b"\r\n");
+            }
+            Some(Ok(data)) => out.put_slice(&data),
+            Some(Err(trailers)) => {
+                self.is_ended = true;
+                if is_chunked {
+                    http1::write_last_chunk(out, trailers.trailers_ref());
+                }
+            }
+            None => {
+                self.is_ended = true;
+                if is_chunked {
+                    http1::write_last_chunk(out, None);
+                }
+            }
+        }
+    }
+
+    /// Ready when the transfer has paused, or lasted, for longer than it may.
+    fn poll_pace(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<Fault> {
+        let Some(pace) = self.pace else { return Poll::Pending };
+        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
+        alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        alarm.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= silent => Fault::OutOfTime,
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}

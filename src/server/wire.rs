@@ -1,0 +1,193 @@
+//! One client connection's bytes: what was read and not yet taken, what is to be written, and the body in between.
+//!
+//! The connection's task and the body that it handed out share a [`Wire`]. Both run in the same task, so its lock is
+//! never waited for; it is there because a body must be `Send`.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    error::Fault,
+    http1::{self, Decoder, Length, Piece},
+    message::InterimSink,
+};
+
+/// Read and not yet taken: beyond it the client is made to wait by its window.
+const MOST_INPUT: usize = 64 * 1024;
+/// An idle connection gives larger buffers back.
+const KEPT_OUTPUT: usize = 2 * 1024;
+
+pub(super) struct Wire<IO> {
+    io: IO,
+    pub(super) input: BytesMut,
+    pub(super) output: BytesMut,
+    /// What is left of the current request's body; `None` between bodies.
+    body: Option<Decoder>,
+    /// The client waits for a 100 before it sends its body, and none was sent yet.
+    awaits_continue: bool,
+    ended: bool,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+    pub(super) fn new(io: IO) -> Self {
+        Self { io, input: BytesMut::new(), output: BytesMut::new(), body: None, awaits_continue: false, ended: false }
+    }
+
+    /// Reads what is there and adds it to `input`; 0 at the end.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.ended {
+            return Poll::Ready(Ok(0));
+        }
+        let read = ready!(crate::io::poll_read(&mut self.io, cx, &mut self.input))?;
+        self.ended = read == 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Reads ahead while there is room, only to learn whether the client is still there. Ready when it is not.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.input.len() < MOST_INPUT {
+            match ready!(self.poll_read(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes all of `output`.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+        }
+        self.output.clear();
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// Gives buffers back before a wait that may be long.
+    pub(super) fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        if self.output.capacity() > KEPT_OUTPUT {
+            self.output = BytesMut::new();
+        }
+    }
+
+    pub(super) fn begin_body(&mut self, length: Length, awaits_continue: bool, most_trailer_bytes: usize) {
+        self.body = (length != Length::Empty).then(|| Decoder::new(length, most_trailer_bytes));
+        self.awaits_continue = awaits_continue && self.body.is_some();
+    }
+
+    /// Takes what is here of a body that nobody will read any more. True when that was all of it.
+    pub(super) fn discard_body(&mut self) -> bool {
+        let Some(body) = &mut self.body else { return true };
+        loop {
+            match body.next(&mut self.input) {
+                Ok(Piece::Data(_)) => {}
+                Ok(Piece::End | Piece::Trailers(_)) => break,
+                Ok(Piece::More) | Err(_) => return body.is_done(),
+            }
+        }
+        self.body = None;
+        true
+    }
+
+    /// Whether the rest of the body is known to be short and on its way.
+    pub(super) fn rest_is_short(&self, most: u64) -> bool {
+        !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= most)
+    }
+
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        loop {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            match body.next(&mut self.input) {
+                Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Ok(Piece::Trailers(trailers)) => {
+                    self.body = None;
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                Ok(Piece::End) => self.body = None,
+                Ok(Piece::More) => match ready!(self.poll_read(cx)) {
+                    Ok(0) | Err(_) => return Poll::Ready(Some(Err(Fault::ClientGone))),
+                    Ok(_) => {}
+                },
+                Err(what) => return Poll::Ready(Some(Err(Fault::ClientMalformed(what)))),
+            }
+        }
+    }
+}
+
+/// A [`Wire`] as the connection's task and the request's body share it.
+pub(super) struct Shared<IO>(pub(super) Arc<Mutex<Wire<IO>>>);
+
+impl<IO> Clone for Shared<IO> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
+    fn send(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut wire = self.lock();
+        wire.awaits_continue &= status != StatusCode::CONTINUE;
+        http1::write_status_line(&mut wire.output, status);
+        for (name, value) in headers.iter().filter(|(name, _)| !http1::hop_by_hop(name)) {
+            http1::write_field(&mut wire.output, name.as_str(), value.as_bytes());
+        }
+        wire.output.put_slice(b"\r\n");
+    }
+}
+
+/// A request's body while it is read from the connection.
+pub(super) struct Received<IO> {
+    wire: Shared<IO>,
+    length: Length,
+}
+
+impl<IO> Received<IO> {
+    pub(super) fn new(wire: Shared<IO>, length: Length) -> Self {
+        Self { wire, length }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + Send> http_body::Body for Received<IO> {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        let frame = ready!(this.wire.0.lock().poll_body(cx));
+        if let (Length::Exact(left), Some(Ok(frame))) = (&mut this.length, &frame) {
+            *left -= frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.length, Length::Exact(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.length {
+            Length::Exact(left) => SizeHint::with_exact(left),
+            _ => SizeHint::default(),
+        }
+    }
+}
