@@ -1,0 +1,70 @@
+//! What happens to a request, noted as it happens and told at the end.
+
+use std::{sync::Arc, time::Duration};
+
+/// Notes on one exchange.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Status of the answer; `None` while there is none.
+    pub status: Option<u16>,
+    /// Why the gateway answered by itself, or why the answer broke off.
+    pub reason: Option<&'static str>,
+    /// The answer is the gateway's own and turns the request away.
+    pub is_refusal: bool,
+    /// The whole answer reached the client.
+    pub delivered: bool,
+    /// Limits that admitted it, a bit each in the route's order.
+    pub admitted: u64,
+    /// Limits that refused it.
+    pub refused: u64,
+    /// The limit that refused or is nearest to it.
+    pub limit: Option<Nearest>,
+    /// Upstream and server of the last attempt.
+    pub server: Option<(Arc<str>, Arc<str>)>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Servers tried, a bit each.
+    pub tried: u64,
+    /// Why a failure was not tried again.
+    pub not_retried: Option<&'static str>,
+    /// Outcome of retries, or of the wish for one.
+    pub retried: Option<&'static str>,
+    /// Time spent waiting for the cap.
+    pub queue: Option<Duration>,
+    /// Time that attempts took to their answers' heads.
+    pub upstream: Option<Duration>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+}
+
+/// A limit as an access line names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nearest {
+    /// Which of the route's limits.
+    pub index: usize,
+    /// Requests that its bucket would still admit.
+    pub remaining: u32,
+    /// A keyed hash of the key.
+    pub key: u64,
+}
+
+/// nginx's status for a client that left before its answer.
+const CLIENT_GONE: u16 = 499;
+
+impl Facts {
+    /// The status that is told, once nothing more will happen.
+    pub(super) fn ended(&mut self) -> u16 {
+        match self.status {
+            Some(status) if self.delivered => status,
+            // The answer broke off for a reason that was noted: its status went out all the same.
+            Some(status) if self.reason.is_some_and(|reason| reason != "client_gone" && !self.is_refusal) => status,
+            _ => {
+                self.reason = Some("client_gone");
+                self.is_refusal = false;
+                CLIENT_GONE
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! One request on its way through a route's stack. A leaf.
+//!
+//! What is known of a request never changes while it is worked on and is shared by all attempts: an [`Exchange`]. What
+//! happens to it is noted there too and told once, when the last holder lets go: an access line and its metrics appear
+//! exactly once, however the exchange ended.
+
+mod facts;
+mod request_id;
+mod target;
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::BytesMut;
+use http::{HeaderMap, Method, Version};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+pub use self::{facts::{Facts, Nearest}, request_id::{HEADER as REQUEST_ID_HEADER, RequestId}, target::Target};
+use crate::{
+    body::{Body, Witness},
+    error::{Error, Fault},
+    message::{Interim, Origin},
+    telemetry::{AccessLog, Decision, Line, RouteMetrics},
+};
+
+/// A request inside the stack: what is shared by its attempts, and what is used up by one.
+#[derive(Debug)]
+pub struct Call {
+    /// What is known of the request.
+    pub exchange: Arc<Exchange>,
+    /// Its body.
+    pub body: Body,
+    /// When its answer's head must have begun; `None` outside of the deadline layer.
+    pub deadline: Option<Deadline>,
+    /// Not by a kept connection: the last one turned out to be closed.
+    pub fresh: bool,
+}
+
+/// The end of the time that a route gives a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When it is.
+    pub at: Instant,
+    /// The configured length, for the error.
+    pub total: Duration,
+}
+
+impl Deadline {
+    /// What a request is told that has passed it.
+    pub fn error(&self) -> Error {
+        Error::TotalTimeout { after: self.total }
+    }
+}
+
+/// A request as it is written to a server.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// What is known of the request.
+    pub call: Arc<Exchange>,
+    /// Request line and fields, without the framing and the empty line.
+    pub head: BytesMut,
+    /// `head` has a `Host` already; otherwise the server's own is added.
+    pub has_host: bool,
+    /// An empty body is announced with a length of 0.
+    pub names_length: bool,
+    /// The body.
+    pub body: Body,
+    /// Not by a kept connection.
+    pub fresh: bool,
+}
+
+/// What is known of a request.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The request's head.
+    pub request: Head,
+    /// The connection that it came by.
+    pub origin: Arc<Origin>,
+    /// Who asks.
+    pub client: Client,
+    /// Its identity in logs and problem bodies.
+    pub id: RequestId,
+    /// When its first byte was seen.
+    pub started: Instant,
+    /// The route that takes it.
+    pub route: Arc<RouteTag>,
+    /// Parameters of the match, escapes kept.
+    pub parameters: Vec<(Arc<str>, Box<str>)>,
+    /// What happens to it.
+    pub facts: Mutex<Facts>,
+}
+
+/// A request's head.
+#[derive(Debug)]
+pub struct Head {
+    /// The method.
+    pub method: Method,
+    /// The target as received, and its parts.
+    pub target: Target,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// Every header line.
+    pub headers: HeaderMap,
+    /// The host that is asked for, lower case, without its port; empty when none is named.
+    pub host: Box<str>,
+    /// Where interim answers go.
+    pub interim: Option<Interim>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    /// The address that keys and logs use.
+    pub ip: IpAddr,
+    /// The peer is a trusted proxy: what it says of its client is passed on.
+    pub peer_is_trusted: bool,
+}
+
+/// What logs and metrics call a route.
+#[derive(Debug)]
+pub struct RouteTag {
+    /// Its name; `None` where no route matched.
+    pub name: Option<Arc<str>>,
+    /// Its limits' names, in the order of decisions.
+    pub limits: Vec<Arc<str>>,
+    /// Its cells.
+    pub metrics: Arc<RouteMetrics>,
+    /// Where access lines go; `None` when they are switched off.
+    pub access: Option<AccessLog>,
+}
+
+/// An attempt that ended, well or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// From the request's first byte to the answer's head.
+    pub took: Duration,
+}
+
+impl Exchange {
+    /// Servers that were tried already, a bit each.
+    pub fn tried(&self) -> u64 {
+        self.facts.lock().tried
+    }
+
+    /// Notes that a server is tried.
+    pub fn try_server(&self, index: usize, upstream: &Arc<str>, url: &Arc<str>) {
+        let mut facts = self.facts.lock();
+        facts.attempts += 1;
+        if index < 64 {
+            facts.tried |= 1 << index;
+        }
+        facts.server = Some((Arc::clone(upstream), Arc::clone(url)));
+    }
+
+    /// Notes how long an attempt took.
+    pub fn sent(&self, sent: Sent) {
+        let mut facts = self.facts.lock();
+        facts.upstream = Some(facts.upstream.unwrap_or_default() + sent.took);
+    }
+
+    /// Notes the answer that is given, and why when the gateway made it.
+    pub fn answered(&self, status: u16, reason: Option<&'static str>) {
+        let mut facts = self.facts.lock();
+        facts.status = Some(status);
+        facts.reason = reason;
+    }
+
+    fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
+        let Some(access) = &self.route.access else { return };
+        let (head, limit) = (&self.request, facts.limit.as_ref());
+        access.write(&Line {
+            time: SystemTime::now(),
+            request_id: self.id.as_str(),
+            listener: &self.origin.listener,
+            client: self.client.ip,
+            peer: self.origin.peer,
+            protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            method: head.method.as_str(),
+            host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
+            path: head.target.path(),
+            query: head.target.query(),
+            route: self.route.name.as_deref(),
+            status,
+            reason: facts.reason,
+            limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
+            remaining: limit.map(|limit| u64::from(limit.remaining)),
+            key: limit.map(|limit| limit.key),
+            upstream: facts.server.as_ref().map(|(upstream, _)| &**upstream),
+            server: facts.server.as_ref().map(|(_, server)| &**server),
+            attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
+            not_retried: facts.not_retried,
+            queue: facts.queue,
+            upstream_time: facts.upstream,
+            duration,
+            bytes_in: facts.bytes_in,
+            bytes_out: facts.bytes_out,
+            user_agent: head.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes()),
+        });
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let facts = std::mem::take(self.facts.get_mut());
+        let duration = self.started.elapsed();
+        let mut told = facts;
+        let status = told.ended();
+        self.route.metrics.record(|cells| {
+            cells.request(&self.request.method, status, duration);
+            if let Some(reason) = told.reason.filter(|_| told.is_refusal) {
+                cells.refusal(reason);
+            }
+            for (index, limit) in self.route.limits.iter().enumerate() {
+                if told.admitted & (1 << index) != 0 {
+                    cells.decision(limit, Decision::Allowed);
+                } else if told.refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::Refused);
+                }
+            }
+            if let Some(outcome) = told.retried {
+                cells.retry(outcome);
+            }
+        });
+        self.write_line(&told, status, duration);
+    }
+}
+
+/// Listens to the response's body.
+impl Witness for Exchange {
+    fn ended(&self, bytes: u64, delivered: bool) {
+        let mut facts = self.facts.lock();
+        facts.bytes_out = bytes;
+        facts.delivered = delivered;
+    }
+
+    fn broke(&self, fault: &Fault) {
+        self.facts.lock().reason = Some(fault.reason());
+    }
+}
+
+/// Listens to the request's body.
+#[derive(Debug)]
+pub struct Incoming(pub Arc<Exchange>);
+
+impl Witness for Incoming {
+    fn ended(&self, bytes: u64, _: bool) {
+        self.0.facts.lock().bytes_in += bytes;
+    }
+
+    fn broke(&self, _: &Fault) {}
+}

@@ -1,0 +1,219 @@
+//! A request's target: the bytes as received, and the path in the normal form that routes and keys compare.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::error::Error;
+
+/// A request target, taken apart.
+#[derive(Debug)]
+pub struct Target {
+    raw: Bytes,
+    /// The path within `raw`.
+    path: Range<usize>,
+    /// Where the query begins within `raw`, behind its `?`.
+    query: Option<usize>,
+    /// The authority within `raw`, for a target in absolute form.
+    authority: Option<Range<usize>>,
+    /// The normal form, where it differs from the path as received.
+    normal: Option<Box<[u8]>>,
+}
+
+impl Target {
+    /// Takes a target in origin form (`/path?query`), absolute form (`http://host/path`) or asterisk form apart.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for anything else: authority form, a fragment, control characters or spaces.
+    pub fn parse(raw: Bytes) -> Result<Self, Error> {
+        if raw.iter().any(|byte| *byte <= b' ' || matches!(*byte, b'#' | 0x7f)) {
+            return Err(Error::Malformed("the target holds a character that no target may hold"));
+        }
+        let authority = authority(&raw)?;
+        let start = authority.as_ref().map_or(0, |authority| authority.end);
+        let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
+        let path = start..mark.unwrap_or(raw.len());
+        let normal = normal_form(&raw[path.clone()]);
+        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, normal, raw })
+    }
+
+    /// Stands for the target of a request that could not be read.
+    pub fn unreadable() -> Self {
+        Self { raw: Bytes::from_static(b"-"), path: 0..1, query: None, authority: None, normal: None }
+    }
+
+    /// What is written to the upstream: path and query as received, without the authority of an absolute form.
+    pub fn to_forward(&self) -> (&[u8], &[u8]) {
+        // `http://host?x` has an empty path, which is written as "/".
+        let path = if self.path.is_empty() { b"/" } else { &self.raw[self.path.clone()] };
+        (path, self.query_with_mark())
+    }
+
+    /// The path as received.
+    pub fn path(&self) -> &[u8] {
+        self.to_forward().0
+    }
+
+    /// The query as received.
+    pub fn query(&self) -> Option<&[u8]> {
+        self.query.map(|start| &self.raw[start..])
+    }
+
+    /// The query as received with its `?`, or nothing.
+    pub fn query_with_mark(&self) -> &[u8] {
+        self.query.map_or(&[], |start| &self.raw[start - 1..])
+    }
+
+    /// The path in its normal form.
+    pub fn normal_path(&self) -> &[u8] {
+        self.normal.as_deref().unwrap_or_else(|| self.path())
+    }
+
+    /// The authority of a target in absolute form; it overrides `Host` (RFC 9112, 3.2.2).
+    pub fn authority(&self) -> Option<&[u8]> {
+        self.authority.clone().map(|range| &self.raw[range])
+    }
+}
+
+/// Where the authority of an absolute form lies.
+fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
+    if raw.starts_with(b"/") || raw == b"*" {
+        return Ok(None);
+    }
+    let scheme = raw.get(..7).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case(b"http://") {
+        return Err(Error::Malformed("the target is neither a path nor an http URL"));
+    }
+    let end = raw[7..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(raw.len(), |at| 7 + at);
+    if end == 7 {
+        return Err(Error::Malformed("the target's URL has no host"));
+    }
+    Ok(Some(7..end))
+}
+
+/// The normal form of a path (RFC 3986, 6.2.2), `None` where it is in it already: escaped unreserved characters are
+/// decoded, other escapes in upper case (an escaped slash stays a character), repeated slashes are one, dot segments gone.
+fn normal_form(path: &[u8]) -> Option<Box<[u8]>> {
+    let suspicious = memchr::memchr(b'%', path).is_some()
+        || memchr::memmem::find(path, b"//").is_some()
+        || memchr::memmem::find(path, b"/.").is_some();
+    if !suspicious {
+        return None;
+    }
+    Some(without_dots(&decoded(path)).into())
+}
+
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [byte, tail @ ..] = rest {
+        let escape = if *byte == b'%' { tail.get(..2).and_then(hex_pair) } else { None };
+        match escape {
+            Some(value) if is_unreserved(value) => out.push(value),
+            Some(_) => out.extend([b'%', tail[0].to_ascii_uppercase(), tail[1].to_ascii_uppercase()]),
+            None => out.push(*byte),
+        }
+        rest = if escape.is_some() { &tail[2..] } else { tail };
+    }
+    out
+}
+
+fn hex_pair(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn without_dots(path: &[u8]) -> Vec<u8> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut is_open = false;
+    for segment in path.split(|byte| *byte == b'/') {
+        is_open = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    let mut out = Vec::with_capacity(path.len());
+    for segment in &segments {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if is_open || out.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target(text: &str) -> Result<Target, Error> {
+        Target::parse(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_has_one_normal_form() {
+        for (received, normal) in [
+            ("/a/b", "/a/b"),
+            ("/a/./b", "/a/b"),
+            ("/a/x/../b", "/a/b"),
+            ("/a/%2e%2E/b", "/b"),
+            ("//a///b", "/a/b"),
+            ("/%61/b", "/a/b"),
+            ("/a%2fb", "/a%2Fb"),
+            ("/../../a", "/a"),
+            ("/a/..", "/"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/", "/a/"),
+            ("/", "/"),
+            ("/a%zz", "/a%zz"),
+            ("/a%", "/a%"),
+            ("/.hidden", "/.hidden"),
+            ("/a/...", "/a/..."),
+            ("/a//../b", "/b"),
+            ("/%252e%252e/b", "/%252e%252e/b"),
+        ] {
+            assert_eq!(target(received).unwrap().normal_path(), normal.as_bytes(), "{received}");
+        }
+    }
+
+    #[test]
+    fn what_is_forwarded_is_what_was_received() {
+        for text in ["/a/%2e%2e//b?x=/../&y", "/?", "/a?b?c", "/ü"] {
+            let target = target(text).unwrap();
+            let (path, query) = target.to_forward();
+            assert_eq!([path, query].concat(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_absolute_form_is_forwarded_in_origin_form_and_names_its_host() {
+        let target = target("http://Example.com:80?x").unwrap();
+        assert_eq!(target.authority(), Some(&b"Example.com:80"[..]));
+        assert_eq!(target.to_forward(), (&b"/"[..], &b"?x"[..]));
+    }
+
+    #[test]
+    fn what_is_no_target_is_refused() {
+        for text in ["a", "", "example.com:443", "https://a/", "/a#b", "/a\u{7f}", "http:///a"] {
+            assert!(target(text).is_err(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_is_its_own_normal_form(path in "/[a-c./%2eEfF~-]{0,24}") {
+            if let Some(normal) = normal_form(path.as_bytes()) {
+                prop_assert_eq!(normal_form(&normal).unwrap_or_else(|| normal.clone()), normal);
+            }
+        }
+    }
+}

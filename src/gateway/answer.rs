@@ -1,0 +1,129 @@
+//! Answers of the gateway's own making: one exhaustive match from error to status, problem body and fields.
+
+use std::time::Duration;
+
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::{body::Body, call::REQUEST_ID_HEADER, error::Error, message::Response};
+
+/// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
+const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+/// For problems that their status describes well enough (RFC 9457, 4.2.1).
+const BLANK: &str = "about:blank";
+
+/// When to come back to a gateway or an upstream that is full: nobody knows, but at once would be too soon.
+const SOON: Duration = Duration::from_secs(1);
+
+/// The answer to a request that ended in `error`.
+pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Response {
+    let (status, kind, retry_after) = shape(error);
+    let problem = Problem {
+        kind,
+        title: status.canonical_reason().unwrap_or("Refused"),
+        status: status.as_u16(),
+        detail: error.to_string(),
+        route,
+        request_id,
+        violated_policies: violated(error),
+    };
+    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID_HEADER, id);
+    }
+    if let Some(after) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    response
+}
+
+/// A problem as RFC 9457 spells it.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    request_id: &'a str,
+    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
+    violated_policies: Vec<&'a str>,
+}
+
+/// Status, problem type and time to come back.
+fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
+    match error {
+        Error::Malformed(_) => (StatusCode::BAD_REQUEST, BLANK, None),
+        Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
+        Error::SlowHead { .. } | Error::SlowBody { .. } => (StatusCode::REQUEST_TIMEOUT, BLANK, None),
+        Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BLANK, None),
+        Error::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, BLANK, None),
+        Error::HeadTooLarge { .. } | Error::TooManyHeaders { .. } => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, BLANK, None)
+        }
+        Error::RateLimited { status, retry_after, .. } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
+        Error::KeyMissing { status, .. } => (*status, BLANK, None),
+        Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(SOON))
+        }
+        Error::TotalTimeout { .. } | Error::AttemptTimeout { .. } | Error::BodyTimeout => {
+            (StatusCode::GATEWAY_TIMEOUT, BLANK, None)
+        }
+        Error::ConnectFailed { .. } | Error::Stale { .. } | Error::Reset { .. } | Error::BadAnswer { .. } => {
+            (StatusCode::BAD_GATEWAY, BLANK, None)
+        }
+        // Nobody is left to read it; the status is that of logs.
+        Error::ClientGone => (StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST), BLANK, None),
+        Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),
+    }
+}
+
+fn violated(error: &Error) -> Vec<&str> {
+    match error {
+        Error::RateLimited { limits, .. } => limits.iter().map(|limit| &**limit).collect(),
+        Error::KeyMissing { limit, .. } => vec![limit],
+        _ => Vec::new(),
+    }
+}
+
+/// Rounded up: who comes back then is admitted. At least 1, as 0 would mean "at once".
+fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_rounded_up_and_never_zero() {
+        for (after, seconds) in [(0, 1), (1, 1), (1000, 1), (1001, 2), (59_999, 60)] {
+            assert_eq!(whole_seconds(Duration::from_millis(after)), seconds);
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_limits_and_when_to_come_back() {
+        let error = Error::RateLimited {
+            limits: vec!["per-client".into(), "daily".into()],
+            retry_after: Duration::from_millis(1500),
+            status: StatusCode::TOO_MANY_REQUESTS,
+        };
+        let mut response = answer(&error, Some("orders"), "id-1");
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        let body: serde_json::Value =
+            serde_json::from_slice(&response.body_mut().take_whole().unwrap()).expect("a JSON body");
+        assert_eq!(body["violated-policies"], serde_json::json!(["per-client", "daily"]));
+        assert_eq!(body["detail"], "limit \"per-client\", \"daily\" is exhausted");
+        assert_eq!((&body["route"], &body["request_id"], &body["status"]), (&"orders".into(), &"id-1".into(), &429.into()));
+    }
+}

@@ -1,0 +1,63 @@
+//! Which host a request asks for: exactly one, or it is refused.
+
+use http::{HeaderMap, Version, header};
+
+use crate::{call::Target, error::Error};
+
+/// The host, lower case, without port and trailing dot; empty where HTTP/1.0 names none.
+pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let named = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Error::Malformed("it has two Host fields"));
+    }
+    let named = match named {
+        Some(value) => value.as_bytes(),
+        None if version == Version::HTTP_10 => b"",
+        None => return Err(Error::Malformed("it has no Host field")),
+    };
+    // The header must be sound even where the target overrides it: others may look at it.
+    let named = name(named)?;
+    target.authority().map_or(Ok(named), name)
+}
+
+fn name(authority: &[u8]) -> Result<Box<str>, Error> {
+    const NO_HOST: Error = Error::Malformed("its host cannot be read");
+    let text = std::str::from_utf8(authority).map_err(|_| NO_HOST)?;
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let end = rest.find(']').ok_or(NO_HOST)?;
+            rest[..end].parse::<std::net::Ipv6Addr>().map_err(|_| NO_HOST)?;
+            (&text[..end + 2], &rest[end + 1..])
+        }
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let is_bracketed = host.starts_with('[');
+    let is_host = is_bracketed || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+    if !is_port || !is_host {
+        return Err(NO_HOST);
+    }
+    Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_loses_its_port_its_case_and_its_trailing_dot() {
+        for (given, host) in
+            [("Example.COM:8080", "example.com"), ("a.", "a"), ("[::1]:80", "[::1]"), ("", ""), ("a:", "a")]
+        {
+            assert_eq!(&*name(given.as_bytes()).unwrap(), host);
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for given in ["a b", "a/b", "user@a", "a,b", "a:80:90", "a:x", "[::1", "[x]", "a\u{e9}"] {
+            assert!(name(given.as_bytes()).is_err(), "{given}");
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! From a configuration to something that serves, carrying over what the one before it knew.
+//!
+//! What can fail comes first. What takes effect at once on things that are in use (other numbers for a limit or a cap)
+//! comes last, so that a configuration that cannot be built changes nothing.
+
+use std::sync::Arc;
+
+use thiserror::Error as ThisError;
+
+use super::{
+    client::{ClientHeader, Trust},
+    report::Report,
+    snapshot::{Lane, Route, Snapshot},
+    stack::{Layers, Target},
+    state::{Named, Process, State},
+    table::Table,
+};
+use crate::{
+    call::RouteTag,
+    config::model::{self, Config},
+    layer::{
+        AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, KeyPart,
+        LimitPolicy, Missing, RateLimitLayer, Respond, RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
+    },
+    limit::{Clock, Limiter, Rate, Settings, SettingsError},
+    upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
+};
+
+/// A generation that is ready to serve.
+#[derive(Debug)]
+pub struct Built {
+    /// What outlives it.
+    pub state: State,
+    /// What requests are matched on.
+    pub snapshot: Snapshot,
+    /// What changed.
+    pub report: Report,
+}
+
+/// Why a sound configuration could not be built.
+#[derive(Debug, ThisError)]
+#[expect(missing_docs, reason = "each variant's message says it")]
+pub enum BuildError {
+    #[error("the routes' paths: {0}")]
+    Table(#[from] regex::Error),
+    #[error("limit \"{name}\": {cause}")]
+    Limit { name: Arc<str>, cause: SettingsError },
+}
+
+/// Builds what `config` says; `earlier` is what serves now.
+///
+/// # Errors
+/// Nothing has changed then.
+pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
+    let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
+    for limit in &config.limits {
+        new_limiter(limit)?;
+    }
+    let upstreams = upstreams(&config, earlier, process);
+    let budgets = budgets(&config, earlier, process);
+    let caps = caps(&config, earlier);
+    let limits = limits(&config, earlier)?;
+    let report = report(&config, earlier);
+    let state = State { config, limits, caps, budgets, upstreams };
+    let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
+    Ok(Built { snapshot: Snapshot { lanes }, state, report })
+}
+
+fn report(config: &Config, earlier: Option<&State>) -> Report {
+    let before = earlier.map(|earlier| &*earlier.config);
+    Report {
+        limits: Report::compare(
+            before.into_iter().flat_map(|config| config.limits.iter().map(|limit| (&limit.name, &**limit))),
+            config.limits.iter().map(|limit| (&limit.name, &**limit)),
+        ),
+        upstreams: Report::compare(
+            before.into_iter().flat_map(|config| config.upstreams.iter().map(|upstream| (&upstream.name, &**upstream))),
+            config.upstreams.iter().map(|upstream| (&upstream.name, &**upstream)),
+        ),
+        routes: Report::compare(
+            before.into_iter().flat_map(|config| config.routes.iter().map(|route| (&route.name, &**route))),
+            config.routes.iter().map(|route| (&route.name, &**route)),
+        ),
+    }
+}
+
+fn settings(limit: &model::Limit) -> Settings {
+    Settings {
+        rate: Rate { count: limit.rate.count, period: limit.rate.period },
+        burst: limit.burst,
+        max_keys: limit.max_keys,
+    }
+}
+
+fn new_limiter(limit: &model::Limit) -> Result<Limiter, BuildError> {
+    Limiter::new(Arc::clone(&limit.name), &settings(limit))
+        .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })
+}
+
+fn limits(config: &Config, earlier: Option<&State>) -> Result<Named<Limiter>, BuildError> {
+    let now = Clock.now();
+    let mut limits = Named::new();
+    for limit in &config.limits {
+        // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
+        let same_key = |earlier: &&State| {
+            earlier.config.limits.iter().any(|before| before.name == limit.name && before.key == limit.key)
+        };
+        let limiter = match earlier.filter(same_key).and_then(|earlier| earlier.limits.get(&limit.name)) {
+            None => new_limiter(limit)?,
+            Some(before) => before
+                .reconfigured(&settings(limit), now)
+                .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?,
+        };
+        limits.insert(Arc::clone(&limit.name), limiter);
+    }
+    Ok(limits)
+}
+
+fn caps(config: &Config, earlier: Option<&State>) -> Named<Arc<Cap>> {
+    let capped = config.routes.iter().filter_map(|route| Some((&route.name, route.concurrency.as_ref()?)));
+    let cap = |(name, bounds): (&Arc<str>, &model::Concurrency)| {
+        let model::Concurrency { max, queue, queue_timeout } = *bounds;
+        let cap = match earlier.and_then(|earlier| earlier.caps.get(name)) {
+            None => Arc::new(Cap::new(max.get(), queue, queue_timeout)),
+            Some(cap) => {
+                cap.reconfigure(max.get(), queue, queue_timeout);
+                Arc::clone(cap)
+            }
+        };
+        (Arc::clone(name), cap)
+    };
+    capped.map(cap).collect()
+}
+
+fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
+    let budget = |route: &Arc<model::Route>| {
+        let (share, floor) = (route.retry.budget, route.retry.budget_min);
+        let budget = match earlier.and_then(|earlier| earlier.budgets.get(&route.name)) {
+            None => Arc::new(Budget::new(share, floor, process.workers)),
+            Some(budget) => {
+                budget.reconfigure(share, floor);
+                Arc::clone(budget)
+            }
+        };
+        (Arc::clone(&route.name), budget)
+    };
+    config.routes.iter().map(budget).collect()
+}
+
+fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Upstream>> {
+    let upstream = |upstream: &Arc<model::Upstream>| {
+        let settings = upstream_settings(upstream);
+        let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
+        let built = match before {
+            Some(before) if *before.settings() == settings => Arc::clone(before),
+            _ => {
+                let metrics = process.metrics.upstream(&upstream.name);
+                Arc::new(Upstream::new(settings, before.map(|before| &**before), process.workers, metrics))
+            }
+        };
+        (Arc::clone(&upstream.name), built)
+    };
+    config.upstreams.iter().map(upstream).collect()
+}
+
+fn upstream_settings(upstream: &model::Upstream) -> UpstreamSettings {
+    let server = |server: &model::UpstreamServer| ServerSettings {
+        url: Arc::clone(&server.url),
+        host: Arc::clone(&server.host),
+        port: server.port,
+        weight: server.weight.get(),
+    };
+    let pool = &upstream.pool;
+    UpstreamSettings {
+        name: Arc::clone(&upstream.name),
+        servers: upstream.servers.iter().map(server).collect(),
+        balance: match upstream.balance {
+            model::Balance::RoundRobin => Balance::RoundRobin,
+            model::Balance::LeastRequests => Balance::LeastRequests,
+        },
+        pool: PoolSettings {
+            max_connections: pool.max_connections.get(),
+            max_idle: pool.max_idle,
+            idle_timeout: pool.idle_timeout,
+            max_lifetime: pool.max_lifetime,
+            connect_timeout: pool.connect_timeout,
+            wait_timeout: pool.wait_timeout,
+        },
+    }
+}
+
+fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
+    let access = state.config.log.access.then(|| process.access.clone());
+    let header = match state.config.client_ip.header {
+        model::ClientIpHeader::XForwardedFor => ClientHeader::XForwardedFor,
+        model::ClientIpHeader::Forwarded => ClientHeader::Forwarded,
+    };
+    let tag = |route: &model::Route| {
+        Arc::new(RouteTag {
+            name: Some(Arc::clone(&route.name)),
+            limits: route.limits.clone(),
+            metrics: process.metrics.route(&route.name),
+            access: access.clone(),
+        })
+    };
+    let route = |route: &Arc<model::Route>| Route {
+        tag: tag(route),
+        stack: layers(route, state, process).stack(),
+        max_body: route.request.max_body,
+    };
+    Lane {
+        table: Arc::clone(table),
+        routes: state.config.routes.iter().map(route).collect(),
+        trust: Arc::new(Trust::new(&state.config.client_ip.trusted_proxies, header)),
+        unmatched: Arc::new(RouteTag {
+            name: None,
+            limits: Vec::new(),
+            metrics: process.metrics.unmatched(),
+            access: access.clone(),
+        }),
+    }
+}
+
+fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
+    let model::Timeouts { total, attempt, idle, body } = route.timeouts;
+    Layers {
+        rate_limit: RateLimitLayer {
+            limits: route.limits.iter().filter_map(|name| policy(name, state)).collect(),
+            hasher: process.hasher.clone(),
+        },
+        timeouts: TimeoutsLayer { total, idle, body },
+        concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
+        target: target(route, state, attempt),
+    }
+}
+
+fn policy(name: &Arc<str>, state: &State) -> Option<LimitPolicy> {
+    let limiter = state.limits.get(name)?.clone();
+    let limit = state.config.limits.iter().find(|limit| limit.name == *name)?;
+    Some(LimitPolicy {
+        limiter,
+        key: limit.key.iter().map(key_part).collect(),
+        missing: match &limit.missing {
+            model::Missing::Use(part) => Missing::Use(key_part(part)),
+            model::Missing::Skip => Missing::Skip,
+            model::Missing::Refuse => Missing::Refuse,
+        },
+        status: limit.status,
+    })
+}
+
+fn key_part(part: &model::KeyPart) -> KeyPart {
+    match part {
+        model::KeyPart::Route => KeyPart::Route,
+        model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
+        model::KeyPart::Header(name) => KeyPart::Header(name.clone()),
+        model::KeyPart::Host => KeyPart::Host,
+        model::KeyPart::Path => KeyPart::Path,
+        model::KeyPart::Method => KeyPart::Method,
+    }
+}
+
+fn target(route: &model::Route, state: &State, attempt: std::time::Duration) -> Target {
+    let canned = |canned: Canned| Target::Respond(Respond(Arc::new(canned)));
+    match &route.action {
+        model::Action::Respond { status, body, headers } => {
+            canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
+        }
+        model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
+        model::Action::Forward(name) => match (state.upstreams.get(name), state.budgets.get(&route.name)) {
+            (Some(upstream), Some(budget)) => Target::Upstream {
+                retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
+                attempt_timeout: AttemptTimeoutLayer { attempt },
+                forward: ForwardLayer { changes: Arc::new(changes(route)) },
+                send_to: SendTo(Arc::clone(upstream)),
+            },
+            // The configuration was checked for this; should it happen all the same, the route says that it is broken.
+            _ => canned(Canned::Fixed {
+                status: http::StatusCode::SERVICE_UNAVAILABLE,
+                body: bytes::Bytes::new(),
+                headers: Vec::new(),
+            }),
+        },
+    }
+}
+
+fn retry_policy(retry: &model::Retry) -> RetryPolicy {
+    let model::RetryOn { connect, reset, timeout, statuses } = retry.on.clone();
+    RetryPolicy {
+        attempts: retry.attempts.get(),
+        on: Conditions { connect, reset, timeout, statuses },
+        methods: retry.methods.clone(),
+        backoff: retry.backoff,
+        max_backoff: retry.max_backoff,
+        buffer: retry.buffer,
+    }
+}
+
+fn changes(route: &model::Route) -> Changes {
+    Changes {
+        rewrite: match &route.request.rewrite {
+            model::Rewrite::None => Rewrite::None,
+            model::Rewrite::Prefix { strip, add } => Rewrite::Prefix { strip: strip.clone(), add: add.clone() },
+            model::Rewrite::Template(template) => Rewrite::Template(template.clone()),
+        },
+        set: route.request.set_headers.clone(),
+        remove: route.request.remove_headers.clone(),
+        preserve_host: route.request.preserve_host,
+        set_in_answer: route.response.set_headers.clone(),
+        remove_from_answer: route.response.remove_headers.clone(),
+    }
+}

@@ -1,0 +1,92 @@
+//! What a reload did, thing by thing: for the log and for whoever asked for it.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+/// What became of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    /// As before, its state too.
+    Kept,
+    /// Other settings over the same state.
+    Changed,
+    /// Was not there before.
+    New,
+    /// Is not there any more.
+    Gone,
+}
+
+impl Change {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Change::Kept => "kept",
+            Change::Changed => "changed",
+            Change::New => "new",
+            Change::Gone => "gone",
+        }
+    }
+}
+
+/// What became of everything that has a name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Limits by name.
+    pub limits: BTreeMap<Arc<str>, Change>,
+    /// Upstreams by name.
+    pub upstreams: BTreeMap<Arc<str>, Change>,
+    /// Routes by name.
+    pub routes: BTreeMap<Arc<str>, Change>,
+}
+
+impl Report {
+    /// Compares what was there with what is there now.
+    pub(super) fn compare<'a, T: PartialEq + 'a>(
+        before: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
+        after: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
+    ) -> BTreeMap<Arc<str>, Change> {
+        let before: BTreeMap<_, _> = before.collect();
+        let mut changes: BTreeMap<_, _> = before.keys().map(|name| (Arc::clone(name), Change::Gone)).collect();
+        for (name, thing) in after {
+            let change = match before.get(name) {
+                None => Change::New,
+                Some(earlier) if *earlier == thing => Change::Kept,
+                Some(_) => Change::Changed,
+            };
+            changes.insert(Arc::clone(name), change);
+        }
+        changes
+    }
+
+    /// The three kinds with their names.
+    pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 3] {
+        [("limits", &self.limits), ("upstreams", &self.upstreams), ("routes", &self.routes)]
+    }
+}
+
+/// Names of a kind that a log line spells out; of more it gives the number.
+const MOST_NAMES: usize = 10;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (kind, changes)) in self.kinds().into_iter().enumerate() {
+            write!(f, "{}{kind}:", if index == 0 { "" } else { "; " })?;
+            let mut separator = " ";
+            for change in [Change::Kept, Change::Changed, Change::New, Change::Gone] {
+                let names: Vec<_> = changes.iter().filter(|(_, is)| **is == change).map(|(name, _)| &**name).collect();
+                if names.is_empty() {
+                    continue;
+                }
+                write!(f, "{separator}{} {}", names.len(), change.word())?;
+                if change != Change::Kept {
+                    let more = if names.len() > MOST_NAMES { ", …" } else { "" };
+                    write!(f, " ({}{more})", names[..names.len().min(MOST_NAMES)].join(", "))?;
+                }
+                separator = ", ";
+            }
+            if changes.is_empty() {
+                write!(f, " none")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! One generation of the routes, ready to serve: what a request is matched on, and the stack that it then goes through.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+
+use super::{
+    client::Trust,
+    stack::Stack,
+    table::{Asked, Table},
+};
+use crate::call::{RouteTag, Target};
+
+/// All routes of one configuration. A lane for each worker, so that counting references to a route touches no memory
+/// that another worker touches.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub(super) lanes: Vec<Lane>,
+}
+
+impl Snapshot {
+    pub(super) fn lane(&self, worker: usize) -> &Lane {
+        &self.lanes[worker % self.lanes.len()]
+    }
+}
+
+/// The routes as one worker sees them.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) table: Arc<Table>,
+    pub(super) routes: Vec<Route>,
+    pub(super) trust: Arc<Trust>,
+    /// For requests that no route takes.
+    pub(super) unmatched: Arc<RouteTag>,
+}
+
+/// One route.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) tag: Arc<RouteTag>,
+    pub(super) stack: Stack,
+    pub(super) max_body: Option<u64>,
+}
+
+/// Parameters of a match.
+type Parameters = Vec<(Arc<str>, Box<str>)>;
+
+impl Lane {
+    pub(super) fn find(
+        &self,
+        host: &str,
+        target: &Target,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<(&Route, Parameters)> {
+        let asked = Asked { host, path: target.normal_path(), method, headers, query: target.query() };
+        let found = self.table.find(&asked)?;
+        Some((self.routes.get(found.index)?, found.parameters))
+    }
+}

@@ -1,0 +1,59 @@
+//! THE ORDER: the layers of a route, outermost first, each line with the reason for its height.
+
+use tower::{ServiceBuilder, util::Either};
+
+use crate::{
+    layer::{
+        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer, RateLimit,
+        RateLimitLayer, Respond, Retry, RetryLayer, Timeouts, TimeoutsLayer,
+    },
+    upstream::SendTo,
+};
+
+/// What a route does with a request, from its limits inwards.
+pub type Stack = RateLimit<Timeouts<Concurrency<Either<ToUpstream, Respond>>>>;
+
+/// The part that only requests to an upstream pass.
+pub type ToUpstream = Retry<AttemptTimeout<Forward<SendTo>>>;
+
+/// The layers of one route.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) rate_limit: RateLimitLayer,
+    pub(super) timeouts: TimeoutsLayer,
+    pub(super) concurrency: ConcurrencyLayer,
+    pub(super) target: Target,
+}
+
+/// What is innermost.
+#[derive(Debug)]
+pub(super) enum Target {
+    Upstream { retry: RetryLayer, attempt_timeout: AttemptTimeoutLayer, forward: ForwardLayer, send_to: SendTo },
+    Respond(Respond),
+}
+
+impl Layers {
+    pub(super) fn stack(self) -> Stack {
+        let target = match self.target {
+            Target::Respond(respond) => Either::Right(respond),
+            Target::Upstream { retry, attempt_timeout, forward, send_to } => Either::Left(
+                ServiceBuilder::new()
+                    // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
+                    .layer(retry)
+                    // Outside of the pool: waiting for a connection and making one are part of an attempt.
+                    .layer(attempt_timeout)
+                    // Written for each attempt, as the `Host` may be the chosen server's.
+                    .layer(forward)
+                    .service(send_to),
+            ),
+        };
+        ServiceBuilder::new()
+            // First: the cheapest refusal, and whoever is over the limit must not take a place in the line.
+            .layer(self.rate_limit)
+            // Before anything can wait: the line, attempts and back-off share one deadline.
+            .layer(self.timeouts)
+            // Outside of retries: a place is held over all attempts, so that retries add no concurrency.
+            .layer(self.concurrency)
+            .service(target)
+    }
+}

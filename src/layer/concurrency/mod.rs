@@ -1,0 +1,133 @@
+//! Concurrency cap: a permit for each request in flight, kept to the end of the answer's body; a bounded line for a
+//! bounded time when there is none; 503 otherwise.
+
+mod cap;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+pub use self::cap::Cap;
+use self::cap::Permit;
+use crate::{call::Call, error::Error, message::Response};
+
+/// Adds [`Concurrency`]; without a cap it lets everything through.
+#[derive(Debug, Clone)]
+pub struct ConcurrencyLayer {
+    /// The cap that is shared with everyone under it.
+    pub cap: Option<Arc<Cap>>,
+}
+
+impl<S> Layer<S> for ConcurrencyLayer {
+    type Service = Concurrency<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Concurrency { inner, cap: self.cap.clone() }
+    }
+}
+
+/// Lets a bounded number of calls through.
+#[derive(Debug, Clone)]
+pub struct Concurrency<S> {
+    inner: S,
+    cap: Option<Arc<Cap>>,
+}
+
+impl<S> Service<Call> for Concurrency<S>
+where
+    S: Service<Call, Response = Response, Error = Error> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let Some(cap) = &self.cap else {
+            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None };
+        };
+        if let Some(permit) = cap.try_enter() {
+            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit) };
+        }
+        match cap.line_up() {
+            Err(error) => ResponseFuture::Refused { error: Some(error) },
+            Ok(place) => {
+                let inner = self.inner.clone();
+                ResponseFuture::Queued { wait: Box::pin(wait(place, call, inner)) }
+            }
+        }
+    }
+}
+
+/// Waits for a place, then calls.
+async fn wait<S>(place: cap::Queued, call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
+where
+    S: Service<Call>,
+{
+    let since = Instant::now();
+    let permit = place.enter(call.deadline).await;
+    call.exchange.facts.lock().queue = Some(since.elapsed());
+    let permit = permit?;
+    Ok((inner.call(call), permit))
+}
+
+/// A wait in the line. Boxed, as only those wait for whom there is no place: the others need not carry its state.
+type Wait<F> = Pin<Box<dyn Future<Output = Result<(F, Permit), Error>> + Send>>;
+
+pin_project! {
+    /// A call before, in or behind the line.
+    #[project = State]
+    #[expect(missing_docs, reason = "fields of private states")]
+    pub enum ResponseFuture<F> {
+        /// Turned away.
+        Refused { error: Option<Error> },
+        /// In the line.
+        Queued { wait: Wait<F> },
+        /// Let through.
+        InFlight { #[pin] inner: F, permit: Option<Permit> },
+    }
+}
+
+impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        loop {
+            match self.as_mut().project() {
+                State::Refused { error } => return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
+                State::Queued { wait } => match ready!(wait.as_mut().poll(cx)) {
+                    Ok((inner, permit)) => self.set(ResponseFuture::InFlight { inner, permit: Some(permit) }),
+                    Err(error) => return Poll::Ready(Err(error)),
+                },
+                State::InFlight { inner, permit } => {
+                    let mut answer = ready!(inner.poll(cx));
+                    if let (Ok(response), Some(permit)) = (&mut answer, permit.take()) {
+                        response.body_mut().hold(permit);
+                    }
+                    return Poll::Ready(answer);
+                }
+            }
+        }
+    }
+}
+
+impl<F> std::fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Refused { .. } => "Refused",
+            Self::Queued { .. } => "Queued",
+            Self::InFlight { .. } => "InFlight",
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! Routes that answer by themselves: a fixed response, or a redirect. Innermost, in the place of an upstream.
+
+use std::{
+
+    future::{Ready, ready},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tower::Service;
+
+use crate::{
+    body::Body,
+    call::{Call, Exchange},
+    error::Error,
+    message::Response,
+};
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub enum Canned {
+    /// Always the same.
+    Fixed {
+        /// Its status.
+        status: StatusCode,
+        /// Its body.
+        body: Bytes,
+        /// Its fields.
+        headers: Vec<(HeaderName, HeaderValue)>,
+    },
+    /// To somewhere else.
+    Redirect {
+        /// Where to; `{host}`, `{path}` (with the query) and parameters are filled in.
+        to: String,
+        /// A 3xx status.
+        status: StatusCode,
+    },
+}
+
+/// Answers without an upstream.
+#[derive(Debug, Clone)]
+pub struct Respond(pub Arc<Canned>);
+
+impl Service<Call> for Respond {
+    type Response = Response;
+    type Error = Error;
+    type Future = Ready<Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        ready(Ok(match &*self.0 {
+            Canned::Fixed { status, body, headers } => fixed(*status, body, headers),
+            Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
+        }))
+    }
+}
+
+fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]) -> Response {
+    let mut response = Response::new(Body::whole(body.clone()));
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    if !body.is_empty() {
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().entry(header::CONTENT_TYPE).or_insert(text);
+    }
+    response
+}
+
+fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    if let Ok(location) = HeaderValue::try_from(super::fill(to, exchange)) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}

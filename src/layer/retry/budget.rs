@@ -1,0 +1,128 @@
+//! Retry budget: retries are a share of the requests of the last ten seconds, plus a few a second.
+//!
+//! A bound on attempts alone multiplies the load on an upstream just when that fails; a share of the traffic cannot
+//! (Finagle's `RetryBudget`). Requests are counted in a lane for each worker, so that counting touches nothing shared.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Seconds that are looked back.
+const WINDOW: u64 = 10;
+/// Slots: the window and the second that is being filled.
+const SLOTS: usize = WINDOW as usize + 1;
+
+/// A budget for retries, shared by all workers; outlives reloads.
+#[derive(Debug)]
+pub struct Budget {
+    start: Instant,
+    requests: Box<[CachePadded<Counts>]>,
+    retries: Counts,
+    settings: Mutex<Settings>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Settings {
+    share: f64,
+    floor: u32,
+}
+
+/// Events of each second: the second in the upper half, their number in the lower.
+#[derive(Debug, Default)]
+struct Counts([AtomicU64; SLOTS]);
+
+impl Budget {
+    /// Retries may be `share` of the requests, plus `floor` a second.
+    pub fn new(share: f64, floor: u32, workers: usize) -> Self {
+        Self {
+            start: Instant::now(),
+            requests: (0..workers.max(1)).map(|_| CachePadded::default()).collect(),
+            retries: Counts::default(),
+            settings: Mutex::new(Settings { share, floor }),
+        }
+    }
+
+    /// Changes the numbers; what was counted stays.
+    pub fn reconfigure(&self, share: f64, floor: u32) {
+        *self.settings.lock() = Settings { share, floor };
+    }
+
+    /// Counts a request.
+    pub(super) fn deposit(&self, worker: usize, now: Instant) {
+        self.requests[worker % self.requests.len()].add(self.second(now));
+    }
+
+    /// Takes a retry out of the budget, if it holds one.
+    pub(super) fn withdraw(&self, now: Instant) -> bool {
+        // Retries are rare: a lock keeps two of them from taking the last one together.
+        let settings = self.settings.lock();
+        let second = self.second(now);
+        let requests: u64 = self.requests.iter().map(|lane| lane.sum(second)).sum();
+        let allowed = requests as f64 * settings.share + f64::from(settings.floor) * WINDOW as f64;
+        let is_allowed = (self.retries.sum(second) as f64) + 1.0 <= allowed;
+        if is_allowed {
+            self.retries.add(second);
+        }
+        is_allowed
+    }
+
+    /// Seconds since the start, from 1 on: 0 is an empty slot.
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).div_duration_f64(Duration::from_secs(1)) as u64 + 1
+    }
+}
+
+impl Counts {
+    fn add(&self, second: u64) {
+        let slot = &self.0[(second % SLOTS as u64) as usize];
+        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
+            let count = if seen >> 32 == second & 0xffff_ffff { seen & 0xffff_ffff } else { 0 };
+            Some((second << 32) | (count + 1).min(0xffff_ffff))
+        });
+    }
+
+    fn sum(&self, now: u64) -> u64 {
+        let recent = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
+        recent.filter(|seen| now - (seen >> 32).min(now) < WINDOW).map(|seen| seen & 0xffff_ffff).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(budget: &Budget, now: Instant) -> usize {
+        std::iter::repeat_with(|| budget.withdraw(now)).take(1000).take_while(|allowed| *allowed).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_are_a_share_of_the_requests_of_all_workers() {
+        let budget = Budget::new(0.2, 0, 2);
+        let now = Instant::now();
+        for worker in 0..100 {
+            budget.deposit(worker, now);
+        }
+        assert_eq!(taken(&budget, now), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_floor_is_there_without_any_request() {
+        assert_eq!(taken(&Budget::new(0.2, 1, 1), Instant::now()), 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ten_seconds_old_no_longer_counts() {
+        let budget = Budget::new(1.0, 0, 1);
+        budget.deposit(0, Instant::now());
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(taken(&budget, Instant::now()), 1);
+        budget.deposit(0, Instant::now());
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(taken(&budget, Instant::now()), 0);
+    }
+}

@@ -1,0 +1,207 @@
+//! Retry: what failed is tried again when that is safe, useful and affordable; otherwise the failure says why it was not.
+
+mod budget;
+mod policy;
+mod replay;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::{Layer, Service};
+
+use self::{policy::Verdict, replay::Replay};
+pub use self::{
+    budget::Budget,
+    policy::{Conditions, RetryPolicy},
+};
+use crate::{
+    body::Body,
+    call::{Call, Deadline, Exchange},
+    error::Error,
+    message::Response,
+    telemetry::worker,
+};
+
+/// Adds [`Retry`].
+#[derive(Debug, Clone)]
+pub struct RetryLayer {
+    /// What is tried again, and how often.
+    pub policy: Arc<RetryPolicy>,
+    /// What it may cost the upstream.
+    pub budget: Arc<Budget>,
+}
+
+impl<S> Layer<S> for RetryLayer {
+    type Service = Retry<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry { inner, policy: Arc::clone(&self.policy), budget: Arc::clone(&self.budget) }
+    }
+}
+
+/// Tries again.
+#[derive(Debug, Clone)]
+pub struct Retry<S> {
+    inner: S,
+    policy: Arc<RetryPolicy>,
+    budget: Arc<Budget>,
+}
+
+impl<S> Service<Call> for Retry<S>
+where
+    S: Service<Call, Response = Response, Error = Error> + Clone,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = ResponseFuture<S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        self.budget.deposit(worker::current(), call.exchange.started);
+        let attempts = Attempts {
+            exchange: Arc::clone(&call.exchange),
+            deadline: call.deadline,
+            policy: Arc::clone(&self.policy),
+            budget: Arc::clone(&self.budget),
+            made: 1,
+            // Most requests have no body: nothing to keep, nothing to replay.
+            replay: (!call.body.is_empty() && self.policy.attempts > 1)
+                .then(|| Replay::new(std::mem::take(&mut call.body), self.policy.buffer)),
+        };
+        if let Some(replay) = &attempts.replay {
+            call.body = replay.body();
+        }
+        ResponseFuture { state: State::Trying { attempt: self.inner.call(call) }, attempts, inner: self.inner.clone() }
+    }
+}
+
+/// The attempts of one call.
+struct Attempts {
+    exchange: Arc<Exchange>,
+    deadline: Option<Deadline>,
+    policy: Arc<RetryPolicy>,
+    budget: Arc<Budget>,
+    made: u32,
+    replay: Option<Replay>,
+}
+
+impl Attempts {
+    fn body(&self) -> Body {
+        self.replay.as_ref().map_or_else(Body::empty, Replay::body)
+    }
+
+    /// Whether, after this outcome, another attempt follows: after what wait, and whether by a new connection.
+    fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Sleep>, bool)> {
+        let judged = outcome.as_ref().map(|response| response.status());
+        let Verdict::Again { is_unseen, is_charged, is_stale } = self.policy.judge(&judged) else {
+            self.note_end(outcome.is_ok());
+            return None;
+        };
+        let now = Instant::now();
+        let wait = if is_stale { None } else { Some(self.policy.wait(self.made + 1)) };
+        let why_not = if self.policy.attempts == 1 {
+            // Retries are switched off: that is no news.
+            return None;
+        } else if self.made >= self.policy.attempts {
+            Some(("attempts", "failure"))
+        } else if !is_unseen && !self.policy.methods.contains(&self.exchange.request.method) {
+            Some(("method", "method"))
+        } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
+            Some(("body", "body"))
+        } else if self.deadline.is_some_and(|deadline| now + wait.unwrap_or_default() >= deadline.at) {
+            Some(("deadline", "deadline"))
+        } else if is_charged && !self.budget.withdraw(now) {
+            Some(("budget", "budget"))
+        } else {
+            None
+        };
+        if let Some((reason, outcome)) = why_not {
+            let mut facts = self.exchange.facts.lock();
+            facts.not_retried = Some(reason);
+            facts.retried = Some(outcome);
+            return None;
+        }
+        self.made += 1;
+        Some((wait.map(sleep), is_stale))
+    }
+
+    /// Notes how the retries that were made turned out.
+    fn note_end(&self, is_ok: bool) {
+        if self.made > 1 {
+            self.exchange.facts.lock().retried = Some(if is_ok { "success" } else { "failure" });
+        }
+    }
+
+    fn call(&self, fresh: bool) -> Call {
+        Call { exchange: Arc::clone(&self.exchange), body: self.body(), deadline: self.deadline, fresh }
+    }
+}
+
+pin_project! {
+    /// A call that is tried until it succeeds or may not be tried again.
+    pub struct ResponseFuture<S: Service<Call>> {
+        #[pin]
+        state: State<S::Future>,
+        attempts: Attempts,
+        inner: S,
+    }
+}
+
+pin_project! {
+    #[project = Step]
+    enum State<F> {
+        Trying { #[pin] attempt: F },
+        Waiting { #[pin] wait: Sleep },
+        Between,
+    }
+}
+
+impl<S> Future for ResponseFuture<S>
+where
+    S: Service<Call, Response = Response, Error = Error>,
+{
+    type Output = Result<Response, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let is_fresh = match this.state.as_mut().project() {
+                Step::Waiting { wait } => {
+                    ready!(wait.poll(cx));
+                    false
+                }
+                Step::Trying { attempt } => {
+                    let outcome = ready!(attempt.poll(cx));
+                    // Drops what is left of the attempt, which hands the rest of the body back.
+                    this.state.set(State::Between);
+                    match this.attempts.again(&outcome) {
+                        None => return Poll::Ready(outcome),
+                        Some((Some(wait), _)) => {
+                            this.state.set(State::Waiting { wait });
+                            continue;
+                        }
+                        Some((None, is_fresh)) => is_fresh,
+                    }
+                }
+                Step::Between => false,
+            };
+            let attempt = this.inner.call(this.attempts.call(is_fresh));
+            this.state.set(State::Trying { attempt });
+        }
+    }
+}
+
+impl<S: Service<Call>> std::fmt::Debug for ResponseFuture<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFuture").field("made", &self.attempts.made).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,114 @@
+//! An answer's body on its way down, and the end of an exchange: the connection is kept or closed.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::{pool::Lease, upload::Upload};
+use crate::{
+    error::Fault,
+    http1::{Decoder, Length, Piece, ResponseHead},
+};
+
+/// Longest trailers of an answer.
+const MOST_TRAILER_BYTES: usize = 16 * 1024;
+
+/// The rest of an exchange whose answer has begun.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// `None` once the exchange is over.
+    open: Option<(Lease, Upload)>,
+    decoder: Decoder,
+    /// The server would take another request after this one.
+    keep_alive: bool,
+}
+
+impl Answer {
+    pub(super) fn new(head: &ResponseHead, lease: Lease, upload: Upload) -> Self {
+        Self {
+            open: Some((lease, upload)),
+            decoder: Decoder::new(head.length, MOST_TRAILER_BYTES),
+            keep_alive: head.keep_alive,
+        }
+    }
+
+    /// The whole body when it is all here already; the exchange is over then.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        let (Decoder::Exact(length), Some((lease, upload))) = (&self.decoder, &mut self.open) else { return None };
+        let length = usize::try_from(*length).ok()?;
+        let input = &mut lease.connection.input;
+        if input.len() < length || !upload.is_complete() {
+            return None;
+        }
+        let bytes = input.split_to(length).freeze();
+        self.decoder = Decoder::new(Length::Empty, 0);
+        self.finish();
+        Some(bytes)
+    }
+
+    /// Ends the exchange. The connection is kept only if both sides are exactly at the end of their message: bytes
+    /// beyond the answer were not asked for and must never be taken for somebody else's.
+    pub(super) fn finish(&mut self) {
+        if let Some((lease, upload)) = self.open.take()
+            && self.keep_alive
+            && upload.is_complete()
+            && lease.connection.input.is_empty()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
+        let Some((lease, upload)) = &mut self.open else { return Poll::Ready(Ok(Piece::End)) };
+        if let Poll::Ready(Err(fault)) = upload.poll(cx, &mut lease.connection) {
+            return Poll::Ready(Err(fault));
+        }
+        loop {
+            match self.decoder.next(&mut lease.connection.input) {
+                Ok(Piece::More) => {}
+                Ok(piece) => return Poll::Ready(Ok(piece)),
+                Err(what) => return Poll::Ready(Err(Fault::UpstreamCut(what))),
+            }
+            match ready!(lease.connection.poll_read(cx)) {
+                Ok(0) if self.decoder.may_end_here() => return Poll::Ready(Ok(Piece::End)),
+                Ok(0) => return Poll::Ready(Err(Fault::UpstreamCut("the answer's body is shorter than announced"))),
+                Err(_) => return Poll::Ready(Err(Fault::UpstreamCut("the connection broke"))),
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        let piece = ready!(this.poll_piece(cx));
+        if this.decoder.is_done() || !matches!(piece, Ok(Piece::Data(_))) {
+            this.finish();
+        }
+        Poll::Ready(match piece {
+            Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Ok(Piece::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
+            Ok(Piece::End | Piece::More) => None,
+            Err(fault) => Some(Err(fault)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.decoder {
+            Decoder::Exact(left) => SizeHint::with_exact(left),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! One connection to a server, and one exchange over it.
+//!
+//! An exchange is driven by whoever awaits its answer, then by whoever reads the answer's body: there is no task, queue
+//! or channel in between. Dropping either drops the connection, which is how a server learns that nobody waits any more.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use http::{Method, StatusCode};
+use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
+
+use super::{
+    answer::Answer,
+    pool::{Lease, OpenSlot},
+    upload::Upload,
+};
+use crate::{
+    body::Body,
+    error::Fault,
+    http1::{self, Length, ResponseHead},
+    message::{Interim, Response},
+};
+
+/// Longest head of an answer; what NGINX and HAProxy allow is below it.
+const MOST_HEAD: usize = 64 * 1024;
+/// Interim answers taken from one exchange before it counts as broken.
+const MOST_INTERIMS: usize = 32;
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    io: TcpStream,
+    pub(super) input: BytesMut,
+    pub(super) output: BytesMut,
+    pub(super) opened: Instant,
+    /// When it was last given back.
+    pub(super) rested: Instant,
+    /// The worker whose runtime its socket belongs to.
+    pub(super) home: usize,
+    /// Its place among the server's `max_connections`.
+    pub(super) _slot: OpenSlot,
+}
+
+impl Connection {
+    pub(super) fn new(io: TcpStream, home: usize, slot: OpenSlot) -> Self {
+        let now = Instant::now();
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            opened: now,
+            rested: now,
+            home,
+            _slot: slot,
+        }
+    }
+
+    /// Whether a kept connection may be used: the server has neither closed it nor said anything unasked.
+    /// Costs no system call unless something arrived.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        crate::io::poll_read(&mut self.io, cx, &mut self.input)
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.output.is_empty() {
+            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+        }
+        self.output.clear();
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Why an exchange brought no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// A kept connection turned out to be closed; `written` tells whether anything of the request went out.
+    Stale { written: bool },
+    /// The connection broke before the answer's head was complete.
+    Reset,
+    /// What came is not an answer.
+    BadAnswer(&'static str),
+    /// The request's body broke off on the client's side.
+    Client(Fault),
+}
+
+/// Sends what is in the connection's `output`, then `body`, and waits for the answer's head.
+pub(super) async fn exchange(
+    lease: Lease,
+    method: &Method,
+    body: Body,
+    interim: Option<&Interim>,
+) -> Result<Response, Failure> {
+    let mut exchange = Exchange { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false };
+    let head = poll_fn(|cx| exchange.poll(cx, method, interim)).await?;
+    let Exchange { upload, lease, .. } = exchange;
+    Ok(answer(head, lease, upload))
+}
+
+struct Exchange {
+    lease: Lease,
+    upload: Upload,
+    /// How far the end of the head was looked for.
+    seen: usize,
+    interims: usize,
+    /// A byte of the answer has come.
+    heard: bool,
+}
+
+impl Exchange {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+        interim: Option<&Interim>,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
+            return Poll::Ready(Err(Failure::Client(fault)));
+        }
+        loop {
+            while let Some(head) = self.head(method)? {
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                self.pass_on(&head, interim)?;
+            }
+            match ready!(self.lease.connection.poll_read(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(self.broken())),
+                Ok(_) => self.heard = true,
+            }
+        }
+    }
+
+    fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
+        let input = &mut self.lease.connection.input;
+        match http1::find_end(input, self.seen) {
+            Ok(length) if length <= MOST_HEAD => {
+                self.seen = 0;
+                http1::parse_response(input, length, method).map(Some).map_err(Failure::BadAnswer)
+            }
+            Err(seen) if input.len() <= MOST_HEAD => {
+                self.seen = seen;
+                Ok(None)
+            }
+            _ => Err(Failure::BadAnswer("its head is too long")),
+        }
+    }
+
+    fn pass_on(&mut self, head: &ResponseHead, interim: Option<&Interim>) -> Result<(), Failure> {
+        self.interims += 1;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Failure::BadAnswer("it switches protocols unasked"));
+        }
+        if self.interims > MOST_INTERIMS {
+            return Err(Failure::BadAnswer("it sends interim answers without end"));
+        }
+        if let Some(interim) = interim {
+            interim.0.send(head.status, &head.headers);
+        }
+        Ok(())
+    }
+
+    fn broken(&self) -> Failure {
+        if self.lease.is_reused && !self.heard {
+            Failure::Stale { written: self.upload.has_written() }
+        } else {
+            Failure::Reset
+        }
+    }
+}
+
+/// The answer with its body: whole when all of it came with the head, which frees the connection at once.
+fn answer(head: ResponseHead, lease: Lease, upload: Upload) -> Response {
+    let mut answer = Answer::new(&head, lease, upload);
+    let body = match head.length {
+        Length::Empty => {
+            answer.finish();
+            Body::empty()
+        }
+        _ => match answer.take_whole() {
+            Some(bytes) => Body::whole(bytes),
+            None => Body::stream(answer),
+        },
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    response
+}

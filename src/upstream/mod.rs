@@ -1,0 +1,240 @@
+//! Upstreams: the services behind the gateway. Choose a server, find or make a connection, send, classify the failure.
+//!
+//! The innermost service of every route's stack. What an upstream knows (addresses, connections, load) outlives reloads.
+
+mod address;
+mod answer;
+mod balance;
+mod connect;
+mod connection;
+mod pool;
+mod server;
+mod upload;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::BufMut;
+use tokio::time::{Instant, timeout};
+use tower::Service;
+
+pub use self::{balance::Balance, pool::PoolSettings, server::ServerSettings};
+use self::{
+    balance::Balancer,
+    connection::{Connection, Failure},
+    pool::{Lease, Place},
+    server::Server,
+};
+use crate::{
+    call::{Outgoing, Sent},
+    error::{ConnectFailure, Error, Fault},
+    http1,
+    message::Response,
+    telemetry::{UpstreamMetrics, worker},
+};
+
+/// A named set of servers, plainly described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamSettings {
+    /// Its identity.
+    pub name: Arc<str>,
+    /// At least one.
+    pub servers: Vec<ServerSettings>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Bounds on the connections to each.
+    pub pool: PoolSettings,
+}
+
+/// A named set of servers.
+#[derive(Debug)]
+pub struct Upstream {
+    settings: UpstreamSettings,
+    balancer: Balancer,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+/// What `/upstreams` and the metrics say of a server.
+#[derive(Debug, Clone)]
+pub struct ServerView {
+    /// Its URL.
+    pub url: Arc<str>,
+    /// Its share.
+    pub weight: u32,
+    /// The addresses known.
+    pub addresses: Vec<std::net::SocketAddr>,
+    /// Requests that it is working on.
+    pub in_flight: usize,
+    /// Open connections.
+    pub open: usize,
+    /// Open connections that are unused.
+    pub idle: usize,
+}
+
+impl Upstream {
+    /// Builds an upstream; what `earlier`, of the same name, knows of servers that stay is carried over.
+    pub fn new(settings: UpstreamSettings, earlier: Option<&Self>, workers: usize, metrics: Arc<UpstreamMetrics>) -> Self {
+        let server = |server: &ServerSettings| {
+            let known = earlier.and_then(|earlier| earlier.balancer.servers.iter().find(|old| old.url == server.url));
+            Arc::new(match known {
+                Some(known) => known.changed(server, &settings.pool, workers),
+                None => Server::new(server, &settings.pool, workers),
+            })
+        };
+        let balancer = Balancer::new(settings.balance, settings.servers.iter().map(server).collect());
+        Self { settings, balancer, metrics }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.settings.name
+    }
+
+    /// As it was described.
+    pub fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// What there is to say of each server.
+    pub fn servers(&self) -> Vec<ServerView> {
+        self.balancer.servers.iter().map(|server| view(server)).collect()
+    }
+
+    /// Looks names up again; not to be called on a worker.
+    ///
+    /// # Errors
+    /// Each name that could not be looked up, and why.
+    pub async fn resolve(&self) -> Vec<(Arc<str>, std::io::Error)> {
+        let mut failed = Vec::new();
+        for server in self.balancer.servers.iter().filter(|server| server.addresses.is_name()) {
+            if let Err(error) = server.addresses.refresh().await {
+                failed.push((Arc::clone(&server.url), error));
+            }
+        }
+        failed
+    }
+
+    /// Closes kept connections that are too old or that their server has closed.
+    pub fn sweep(&self) {
+        for server in &self.balancer.servers {
+            server.pool.sweep();
+        }
+    }
+
+    async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
+        let index = self.balancer.choose(outgoing.call.tried());
+        let server = Arc::clone(&self.balancer.servers[index]);
+        outgoing.call.try_server(index, self.name(), &server.url);
+        let in_flight = server.begin();
+        let mut lease = self.lease(&server, outgoing.fresh).await?;
+        write_head(&mut lease, &outgoing, &server);
+        let started = Instant::now();
+        let Outgoing { call, body, .. } = outgoing;
+        let answer = connection::exchange(lease, &call.request.method, body, call.request.interim.as_ref()).await;
+        let took = started.elapsed();
+        self.metrics.answered(took);
+        call.sent(Sent { took });
+        let mut response = answer.map_err(|failure| self.error(failure))?;
+        response.body_mut().hold(in_flight);
+        Ok(response)
+    }
+
+    async fn lease(&self, server: &Server, fresh: bool) -> Result<Lease, Error> {
+        let settings = &server.pool.settings;
+        let worker = worker::current();
+        match server.pool.take(worker, fresh).await {
+            None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
+            Some(Place::Kept(lease)) => Ok(lease),
+            Some(Place::Free(slot)) => {
+                let made = timeout(settings.connect_timeout, connect::connect(&server.addresses)).await;
+                match made.unwrap_or(Err(ConnectFailure::Timeout)) {
+                    Ok(stream) => {
+                        self.metrics.connected("success");
+                        Ok(Lease::new(Connection::new(stream, worker, slot), &server.pool))
+                    }
+                    Err(cause) => {
+                        self.metrics.connected(cause.outcome());
+                        Err(Error::ConnectFailed { upstream: Arc::clone(self.name()), cause })
+                    }
+                }
+            }
+        }
+    }
+
+    fn error(&self, failure: Failure) -> Error {
+        let upstream = Arc::clone(self.name());
+        match failure {
+            Failure::Stale { written } => Error::Stale { upstream, written },
+            Failure::Reset => Error::Reset { upstream },
+            Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
+            Failure::Client(fault) => client_error(fault),
+        }
+    }
+}
+
+/// What a request is answered whose own body broke off before any answer began.
+fn client_error(fault: Fault) -> Error {
+    match fault {
+        Fault::ClientSilent(after) => Error::SlowBody { after },
+        Fault::ClientMalformed(what) => Error::Malformed(what),
+        Fault::TooLarge(limit) => Error::BodyTooLarge { limit },
+        Fault::Idle(after) => Error::AttemptTimeout { after },
+        Fault::OutOfTime => Error::BodyTimeout,
+        Fault::ClientGone | Fault::UpstreamCut(_) => Error::ClientGone,
+    }
+}
+
+fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
+    let out = &mut lease.connection.output;
+    out.put_slice(&outgoing.head);
+    if !outgoing.has_host {
+        http1::write_field(out, "host", server.authority.as_bytes());
+    }
+    match outgoing.body.length() {
+        // A length is named where there is one to name, or where its absence might be taken for "unknown".
+        Some(0) if outgoing.names_length => out.put_slice(b"content-length: 0\r\n"),
+        Some(0) => {}
+        Some(length) => {
+            out.put_slice(b"content-length: ");
+            http1::write_number(out, length);
+            out.put_slice(b"\r\n");
+        }
+        None => out.put_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.put_slice(b"\r\n");
+}
+
+fn view(server: &Server) -> ServerView {
+    let (open, idle) = server.pool.counts();
+    ServerView {
+        url: Arc::clone(&server.url),
+        weight: server.weight,
+        addresses: server.addresses.in_turn().0.to_vec(),
+        in_flight: server.in_flight(),
+        open,
+        idle,
+    }
+}
+
+/// [`Upstream`] as the innermost service of a stack.
+#[derive(Debug, Clone)]
+pub struct SendTo(pub Arc<Upstream>);
+
+impl Service<Outgoing> for SendTo {
+    type Response = Response;
+    type Error = Error;
+    /// The one box of a request's way through the stack.
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, outgoing: Outgoing) -> Self::Future {
+        Box::pin(Arc::clone(&self.0).send(outgoing))
+    }
+}

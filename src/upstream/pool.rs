@@ -1,0 +1,225 @@
+//! Connections to one server: kept per worker, counted over all of them.
+//!
+//! Each worker keeps its idle connections in a lane of its own and takes the one used last, so that reuse touches nothing
+//! that another worker touches. What all share is the count of open connections. Only when that is at its bound does a
+//! worker look into the others' lanes, or wait.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+use super::connection::Connection;
+
+/// Bounds on a pool, per server over all workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Open connections.
+    pub max_connections: usize,
+    /// Connections kept while unused.
+    pub max_idle: usize,
+    /// Longest life of an unused connection.
+    pub idle_timeout: Duration,
+    /// Longest life of any connection.
+    pub max_lifetime: Duration,
+    /// Longest time to make one: name, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Longest wait while all are busy.
+    pub wait_timeout: Duration,
+}
+
+/// The connections of one server.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) settings: PoolSettings,
+    lanes: Box<[CachePadded<Mutex<Vec<Connection>>>]>,
+    idle: AtomicUsize,
+    open: Arc<Open>,
+}
+
+/// How many connections are open, and who waits for one.
+#[derive(Debug, Default)]
+struct Open {
+    count: AtomicUsize,
+    waiting: AtomicUsize,
+    freed: Notify,
+}
+
+/// A place among `max_connections`, given back when dropped.
+#[derive(Debug)]
+pub(super) struct OpenSlot(Arc<Open>);
+
+impl Drop for OpenSlot {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Release);
+        self.0.wake_one();
+    }
+}
+
+impl Open {
+    fn wake_one(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.freed.notify_one();
+        }
+    }
+}
+
+/// What [`Pool::take`] found.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// A kept connection.
+    Kept(Lease),
+    /// Leave to open one.
+    Free(OpenSlot),
+}
+
+/// A connection in use; dropped without [`give_back`](Lease::give_back), it closes.
+#[derive(Debug)]
+pub(super) struct Lease {
+    pub(super) connection: Box<Connection>,
+    pool: Arc<Pool>,
+    /// It served a request before.
+    pub(super) is_reused: bool,
+}
+
+impl Lease {
+    pub(super) fn new(connection: Connection, pool: &Arc<Pool>) -> Self {
+        Self { connection: Box::new(connection), pool: Arc::clone(pool), is_reused: false }
+    }
+
+    /// Keeps the connection for the next request, if there is room and it is not too old.
+    pub(super) fn give_back(self) {
+        let Self { mut connection, pool, .. } = self;
+        let now = Instant::now();
+        if now - connection.opened >= pool.settings.max_lifetime || !pool.has_room() {
+            return;
+        }
+        connection.rested = now;
+        pool.lanes[connection.home].lock().push(*connection);
+        pool.open.wake_one();
+    }
+}
+
+impl Pool {
+    pub(super) fn new(settings: PoolSettings, workers: usize) -> Self {
+        let lanes = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
+        Self { settings, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
+    }
+
+    /// Finds a kept connection or leave to open one, waiting for either at most `wait_timeout`.
+    ///
+    /// # Errors
+    /// `None` when the wait was in vain.
+    pub(super) async fn take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
+        match self.try_take(worker, fresh) {
+            None => self.wait(worker, fresh).await,
+            place => place,
+        }
+    }
+
+    /// Connections that are open, and those of them that are idle.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.open.count.load(Ordering::Relaxed), self.idle.load(Ordering::Relaxed))
+    }
+
+    /// Closes kept connections that are too old, or that their server has closed.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        for lane in &self.lanes {
+            let mut dropped = Vec::new();
+            lane.lock().retain_mut(|connection| {
+                let keep = self.is_fresh(connection, now) && connection.is_quiet();
+                if !keep {
+                    dropped.push(());
+                }
+                keep
+            });
+            self.idle.fetch_sub(dropped.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn try_take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
+        let kept = if fresh { None } else { self.pop(worker) };
+        kept.map(Place::Kept).or_else(|| self.open().map(Place::Free)).or_else(|| self.steal(worker, fresh))
+    }
+
+    async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
+        let _waiting = Waiting::new(&self.open);
+        let place = async {
+            loop {
+                // Registered before the look, so that what is freed in between is not missed.
+                let freed = self.open.freed.notified();
+                if let Some(place) = self.try_take(worker, fresh) {
+                    return place;
+                }
+                freed.await;
+            }
+        };
+        timeout(self.settings.wait_timeout, place).await.ok()
+    }
+
+    /// The connection of this lane that was used last and can still be used.
+    fn pop(self: &Arc<Self>, worker: usize) -> Option<Lease> {
+        let mut lane = self.lanes[worker % self.lanes.len()].lock();
+        let now = Instant::now();
+        while let Some(connection) = lane.pop() {
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            if self.is_fresh(&connection, now) && connection.is_quiet() {
+                return Some(Lease { connection: Box::new(connection), pool: Arc::clone(self), is_reused: true });
+            }
+        }
+        None
+    }
+
+    /// When all places are taken: a connection that idles elsewhere is used from here, or closed to make room.
+    fn steal(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
+        let others = (0..self.lanes.len()).filter(|lane| fresh || *lane != worker);
+        let lease = others.into_iter().find_map(|lane| self.pop(lane))?;
+        if fresh {
+            drop(lease);
+            return self.open().map(Place::Free);
+        }
+        Some(Place::Kept(lease))
+    }
+
+    fn open(&self) -> Option<OpenSlot> {
+        let max = self.settings.max_connections;
+        let taken = self.open.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        taken.ok().map(|_| OpenSlot(Arc::clone(&self.open)))
+    }
+
+    fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
+        now - connection.rested < self.settings.idle_timeout && now - connection.opened < self.settings.max_lifetime
+    }
+
+    fn has_room(&self) -> bool {
+        let max = self.settings.max_idle;
+        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
+    }
+}
+
+/// One that waits for a connection; leaves the count when dropped, having hurried or given up.
+struct Waiting<'a>(&'a Open);
+
+impl<'a> Waiting<'a> {
+    fn new(open: &'a Open) -> Self {
+        open.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(open)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Release);
+    }
+}

@@ -1,0 +1,130 @@
+//! A request's body on its way to a server: pull a frame from the client, write it, no more ahead than one buffer.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Body as _, Frame};
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use crate::{alarm::Alarm, body::Body, error::Fault, http1};
+
+/// Bytes pulled ahead of the server, so that a slow one slows the client.
+const MOST_AHEAD: usize = 64 * 1024;
+
+/// One body's way up, the request's head before it.
+#[derive(Debug)]
+pub(super) struct Upload {
+    body: Body,
+    is_chunked: bool,
+    is_ended: bool,
+    /// All is written, or the server takes no more.
+    is_over: bool,
+    has_failed: bool,
+    has_written: bool,
+    /// When a byte last moved; `None` while that is now.
+    moved: Option<Instant>,
+    alarm: Alarm,
+}
+
+impl Upload {
+    pub(super) fn new(body: Body) -> Self {
+        Self {
+            is_chunked: body.length().is_none(),
+            is_ended: body.is_empty(),
+            body,
+            is_over: false,
+            has_failed: false,
+            has_written: false,
+            moved: None,
+            alarm: Alarm::default(),
+        }
+    }
+
+    /// Whether anything of the request reached the socket.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    /// Whether all of the request was written, so that the connection can serve another.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_over && !self.has_failed
+    }
+
+    /// Moves what can be moved. Ready when nothing is left to move: all is written, or the server takes no more, which is
+    /// no error here since it may have answered already.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Fault>> {
+        while !self.is_over {
+            let pulled = self.pull(cx, &mut connection.output)?;
+            let waiting = connection.output.len();
+            let flushed = connection.poll_flush(cx);
+            if connection.output.len() < waiting {
+                self.has_written = true;
+                self.moved = None;
+            }
+            match flushed {
+                Poll::Ready(Err(_)) => {
+                    self.has_failed = true;
+                    self.is_over = true;
+                }
+                Poll::Ready(Ok(())) if self.is_ended => self.is_over = true,
+                Poll::Ready(Ok(())) if pulled => {}
+                _ => return self.poll_pace(cx, flushed.is_ready()).map(Err),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn pull(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Result<bool, Fault> {
+        while !self.is_ended && out.len() < MOST_AHEAD {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Some(Err(fault))) => return Err(fault),
+                Poll::Ready(frame) => {
+                    self.moved = None;
+                    self.write(out, frame.and_then(Result::ok));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, out: &mut BytesMut, frame: Option<Frame<Bytes>>) {
+        match frame.map(Frame::into_data) {
+            Some(Ok(data)) if data.is_empty() => {}
+            Some(Ok(data)) if self.is_chunked => {
+                http1::write_chunk_head(out, data.len());
+                out.put_slice(&data);
+                out.put_slice(b"\r\n");
+            }
+            Some(Ok(data)) => {
+                out.put_slice(&data);
+                self.is_ended = self.body.length() == Some(0);
+            }
+            Some(Err(frame)) => self.end(out, frame.trailers_ref()),
+            None => self.end(out, None),
+        }
+    }
+
+    fn end(&mut self, out: &mut BytesMut, trailers: Option<&http::HeaderMap>) {
+        self.is_ended = true;
+        if self.is_chunked {
+            http1::write_last_chunk(out, trailers);
+        }
+    }
+
+    /// Ready when nothing has moved for too long: the client's fault when all that it sent is written.
+    fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
+        let Some(pace) = self.body.pace else { return Poll::Pending };
+        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
+        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= silent => Fault::OutOfTime,
+            _ if is_flushed => Fault::ClientSilent(pace.idle),
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}
