@@ -8,12 +8,14 @@
 //! * [`table`]: where the state lives: bounded memory, atomics only.
 //! * [`limiter`]: one limit: a quota over a table.
 //! * [`decide`]: several limits, all or nothing.
+//! * [`reload`]: other numbers for the same buckets.
 
 mod bucket;
 mod clock;
 mod decide;
 mod key;
 mod limiter;
+mod reload;
 mod table;
 
 pub use bucket::{Quota, Rate, SettingsError};
