@@ -17,6 +17,8 @@ mod key;
 mod limiter;
 mod reload;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use bucket::{Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
