@@ -1,1 +1,27 @@
-//! Token buckets: a leaf, pure.
+//! Token buckets, decided on the path of a request between the route match and everything that costs something.
+//!
+//! A leaf, and pure: no logging, no input or output, nothing else of this crate. Read in this order:
+//!
+//! * [`clock`]: one reading of time serves all limits of a request.
+//! * [`key`]: who is counted; only a keyed hash is kept.
+//! * [`bucket`]: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
+//! * [`table`]: where the state lives: bounded memory, atomics only.
+//! * [`limiter`]: one limit: a quota over a table.
+//! * [`decide`]: several limits, all or nothing.
+//! * [`reload`]: other numbers for the same buckets.
+
+mod bucket;
+mod clock;
+mod decide;
+mod key;
+mod limiter;
+mod reload;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use bucket::{Quota, Rate, SettingsError};
+pub use clock::{Clock, Now};
+pub use decide::{Admission, Ask, Nearest, Refusal, decide};
+pub use key::{Key, KeyBuilder, KeyHasher};
+pub use limiter::{Inspection, Limiter, Settings, Stats};

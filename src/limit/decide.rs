@@ -1,0 +1,141 @@
+//! Several limits decide together: all of them admit, or none is charged.
+//!
+//! Two steps. First every limit looks, and writes nothing, so that a refusal by any takes from none; then each takes
+//! what it saw. A race lost in between is refunded to those that had already taken, and counts as a refusal.
+
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::limiter::{Core, Offer, Taken};
+use super::{Key, Limiter, Now};
+
+/// What one limit is asked: this limit, for this key, this many tokens (0 always passes).
+pub type Ask<'a> = (&'a Limiter, Key, u32);
+
+/// Takes the tokens of all `asks`, or none.
+///
+/// Does not allocate for up to four limits.
+#[inline]
+pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
+    if let [(limiter, key, cost)] = asks {
+        return match limiter.core.follow(|core| core.take(now, *key, *cost)) {
+            Ok(taken) => Ok(Admission { now, taken: SmallVec::from_iter([taken]) }),
+            Err(wait) => Err(Refusal::by(0, wait)),
+        };
+    }
+    let offers = look(now, asks)?;
+    let mut admission = Admission { now, taken: SmallVec::new() };
+    for (index, ((limiter, key, cost), offer)) in asks.iter().zip(offers).enumerate() {
+        match limiter.core.follow(|core| core.accept(now, *key, *cost, offer)) {
+            Ok(taken) => admission.taken.push(taken),
+            Err(wait) => {
+                admission.refund(now, asks.iter().map(|(limiter, ..)| *limiter));
+                return Err(Refusal::by(index, wait));
+            }
+        }
+    }
+    Ok(admission)
+}
+
+/// All limits have admitted.
+///
+/// Holds what was taken; dropping it keeps the tokens taken.
+#[derive(Debug, Clone)]
+#[must_use = "an admission that comes to nothing is to be refunded"]
+pub struct Admission {
+    now: Now,
+    /// In the order of the asks.
+    taken: SmallVec<[Taken; INLINE]>,
+}
+
+impl Admission {
+    /// The limit nearest to exhaustion: with the fewest tokens left, of equals the one that takes longest to fill.
+    /// Nothing if no limit was asked.
+    pub fn nearest(&self) -> Option<Nearest> {
+        self.states().min_by_key(|state| (state.remaining, std::cmp::Reverse(state.reset)))
+    }
+
+    /// How each limit stands after this request, in the order of the asks.
+    pub fn states(&self) -> impl Iterator<Item = Nearest> {
+        self.taken.iter().enumerate().map(|(index, taken)| Nearest {
+            index,
+            remaining: taken.quota.remaining(self.now, taken.tat),
+            reset: Duration::from_nanos(taken.tat.saturating_sub(self.now.as_nanos())),
+        })
+    }
+
+    /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
+    /// same order.
+    ///
+    /// A bucket gets no fuller by it than it would be without the request: of tokens that came back by themselves
+    /// meanwhile, nothing is returned. A key that has left its table gets nothing; its bucket was full.
+    pub fn refund<'a>(self, now: Now, limiters: impl IntoIterator<Item = &'a Limiter>) {
+        for (limiter, taken) in limiters.into_iter().zip(&self.taken) {
+            let _never_refused = limiter.core.follow(|core| core.give_back(now, taken));
+        }
+    }
+}
+
+/// How one limit stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nearest {
+    /// Its place among the asks.
+    pub index: usize,
+    /// Whole tokens left.
+    pub remaining: u32,
+    /// Time until the bucket is full.
+    pub reset: Duration,
+}
+
+/// At least one limit has refused; nothing was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Place among the asks of the limit that refuses longest.
+    pub index: usize,
+    /// When all would admit, if nobody else asks: exactly then and no nanosecond earlier. [`Duration::MAX`] for a cost
+    /// above the burst, which is never admitted.
+    pub retry_after: Duration,
+    /// A bit for each place that refused, the first being the lowest; places from 64 on are not told.
+    pub refused: u64,
+}
+
+impl Refusal {
+    fn by(index: usize, retry_after: Duration) -> Self {
+        Self { index, retry_after, refused: bit(index) }
+    }
+
+    /// Places of the limits that refused.
+    pub fn indices(&self) -> impl Iterator<Item = usize> + use<> {
+        let refused = self.refused;
+        (0..64).filter(move |index| refused & bit(*index) != 0)
+    }
+
+    fn and(self, index: usize, wait: Duration) -> Self {
+        let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
+        Self { refused: self.refused | bit(index), ..worst }
+    }
+}
+
+/// First step: what every limit offers, or who refuses.
+#[inline]
+fn look(now: Now, asks: &[Ask<'_>]) -> Result<SmallVec<[Offer; INLINE]>, Refusal> {
+    let mut offers = SmallVec::new();
+    let mut refusal: Option<Refusal> = None;
+    for (index, (limiter, key, cost)) in asks.iter().enumerate() {
+        match limiter.core.follow(|core: &Core| core.look(now, *key, *cost)) {
+            Ok(offer) => offers.push(offer),
+            Err(wait) => {
+                refusal = Some(refusal.map_or_else(|| Refusal::by(index, wait), |first| first.and(index, wait)));
+            }
+        }
+    }
+    refusal.map_or(Ok(offers), Err)
+}
+
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
+}
+
+/// Limits that are decided without an allocation: a client's, a daily one and two wider networks.
+const INLINE: usize = 4;

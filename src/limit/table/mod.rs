@@ -1,0 +1,232 @@
+//! Where buckets live: a bounded open-addressing table of atomics, shared by all workers.
+//!
+//! A slot is a key and its TAT, 16 bytes, four to a cache line; there are twice as many slots as keys may be held, so
+//! probes are short. Memory comes zeroed from the system and costs nothing until a slot is used.
+//!
+//! # Protocol
+//!
+//! *A hit* reads the TAT, decides, and swaps in the new one by compare-and-swap ([`Table::replace`]). The key is looked
+//! at before and after: a key changes only while its slot is [`LOCKED`], and only an idle bucket (TAT not after now)
+//! is ever handed on, so the worst a hit can do in between is to charge its tokens to the slot's new key. That takes
+//! the new key's TAT to equal an idle one; nobody ever gains a token.
+//!
+//! *A new key* ([`Table::insert`]) goes into the first slot of its probe window that is free, while the table holds
+//! fewer than `max_keys`; else it takes the place of a key in the window whose bucket is idle, that is full again, and
+//! so nothing is forgotten. Where all are in debt there is no place: the stranger shares the overflow bucket, so that
+//! it can never win a fresh bucket by pushing out a debtor. Slots never become empty again, they become [`VACANT`],
+//! so an empty slot ends every search. How several inserters keep out of each other's way: see `insert`.
+//!
+//! There is no mutex. A slot is locked by a mark in its TAT while it changes hands, for as long as a look through one
+//! window takes; who meets the mark spins, then yields.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use crossbeam_utils::{Backoff, CachePadded};
+use zerocopy::FromZeros;
+
+use super::{Key, SettingsError};
+
+mod insert;
+
+pub(in crate::limit) use insert::Insert;
+
+/// A bounded map from keys to TATs.
+#[derive(Debug)]
+pub(in crate::limit) struct Table {
+    /// A power of two of probed slots, then the overflow bucket.
+    slots: Box<[Slot]>,
+    max_keys: usize,
+    /// Slots that hold a key or are locked to get one; never above `max_keys`. Changed only by the coming and going of
+    /// keys, and far from what hits read.
+    keys: CachePadded<AtomicUsize>,
+    /// Counts the idle keys that made room for one in another slot. A look through a window in which this did not
+    /// change cannot have missed both the key that goes and the one that comes.
+    swaps: CachePadded<AtomicUsize>,
+    /// No key comes in any more: they go to the table that takes over.
+    closed: AtomicBool,
+}
+
+/// What a slot says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::limit) enum Read {
+    /// The bucket's TAT.
+    Tat(u64),
+    /// The slot has gone to another key.
+    Changed,
+    /// The bucket lives in the table that took over.
+    Moved,
+}
+
+/// The key under which the overflow bucket is found.
+pub(in crate::limit) const OVERFLOW: Key = Key::from_raw(2);
+
+impl Table {
+    /// A table for at most `max_keys` keys.
+    pub(in crate::limit) fn new(max_keys: NonZeroUsize) -> Result<Self, SettingsError> {
+        let max_keys = max_keys.get();
+        let too_many = SettingsError::TooManyKeys { max_keys };
+        let probed = max_keys.checked_mul(2).and_then(usize::checked_next_power_of_two).ok_or(too_many)?;
+        let slots = <[Slot]>::new_box_zeroed_with_elems(probed + 1).map_err(|_| too_many)?;
+        slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
+        Ok(Self {
+            slots,
+            max_keys,
+            keys: CachePadded::default(),
+            swaps: CachePadded::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Keys held.
+    pub(in crate::limit) fn keys(&self) -> usize {
+        self.keys.load(Relaxed)
+    }
+
+    /// Most bytes the slots can come to occupy.
+    pub(in crate::limit) fn bytes(&self) -> usize {
+        size_of_val(&*self.slots)
+    }
+
+    /// The slot of `key`.
+    #[inline]
+    pub(in crate::limit) fn find(&self, key: Key) -> Option<usize> {
+        if key == OVERFLOW {
+            return Some(self.probed());
+        }
+        for index in self.window(key) {
+            match self.slots[index][KEY].load(Acquire) {
+                EMPTY => return None,
+                found if found == key.hash() => return Some(index),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The TAT of `key` in its slot; waits while the slot is being handed over.
+    #[inline]
+    pub(in crate::limit) fn read(&self, index: usize, key: Key) -> Read {
+        let backoff = Backoff::new();
+        loop {
+            let tat = self.slots[index][TAT].load(Acquire);
+            match tat {
+                _ if !self.holds(index, key) => return Read::Changed,
+                LOCKED => backoff.snooze(),
+                MOVED => return Read::Moved,
+                tat => return Read::Tat(tat),
+            }
+        }
+    }
+
+    /// Whether `key` still has this slot.
+    #[inline]
+    pub(in crate::limit) fn holds(&self, index: usize, key: Key) -> bool {
+        self.slots.get(index).is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
+    }
+
+    /// Makes `next` the TAT of `key`, if it is still `seen`.
+    #[inline]
+    pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
+        self.holds(index, key)
+            && (seen == next || self.slots[index][TAT].compare_exchange(seen, next, AcqRel, Relaxed).is_ok())
+            && self.holds(index, key)
+    }
+
+    /// From here on no key comes in; those that are in stay until they are moved.
+    pub(in crate::limit) fn close(&self) {
+        self.closed.store(true, SeqCst);
+    }
+
+    /// Every slot's index, the overflow bucket's last.
+    pub(in crate::limit) fn indices(&self) -> std::ops::Range<usize> {
+        0..self.slots.len()
+    }
+
+    /// The key in a slot and its TAT, unless there is none or it has moved.
+    pub(in crate::limit) fn held(&self, index: usize) -> Option<(Key, u64)> {
+        let key = self.slots[index][KEY].load(SeqCst);
+        if key == EMPTY || key == VACANT {
+            return None;
+        }
+        let key = Key::from_raw(key);
+        match self.read(index, key) {
+            Read::Tat(tat) => Some((key, tat)),
+            Read::Changed | Read::Moved => None,
+        }
+    }
+
+    /// Hands the bucket of a slot to `carry`, and marks it as moved when that is done; hits wait meanwhile.
+    pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Key, u64)) {
+        // A key that is published here after this look is taken out by its inserter, who sees `closed`.
+        while let Some((key, tat)) = self.held(index) {
+            if self.lock(Place { distance: 0, index, key: key.hash(), tat }) {
+                carry(key, tat);
+                self.slots[index][TAT].store(MOVED, SeqCst);
+                return;
+            }
+        }
+    }
+
+    fn probed(&self) -> usize {
+        self.slots.len() - 1
+    }
+
+    /// The slots in which `key` may live, in the order of search. The highest bits choose the first one, so that a
+    /// walk over one table meets another in order.
+    #[inline]
+    fn window(&self, key: Key) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.probed() - 1;
+        let home = (key.hash() >> (u64::BITS - self.probed().trailing_zeros())) as usize;
+        (0..self.probed().min(WINDOW)).map(move |distance| (home + distance) & mask)
+    }
+
+    /// Locks a slot as it was seen.
+    fn lock(&self, Place { index, key, tat, .. }: Place) -> bool {
+        let slot = &self.slots[index];
+        if tat >= MOVED || slot[TAT].compare_exchange(tat, LOCKED, SeqCst, Relaxed).is_err() {
+            return false;
+        }
+        // The TAT may be the same by chance, and the key another.
+        let same = slot[KEY].load(SeqCst) == key;
+        if !same {
+            slot[TAT].store(tat, SeqCst);
+        }
+        same
+    }
+
+    /// Unlocks a slot without a key.
+    fn vacate(&self, index: usize) {
+        self.slots[index][KEY].store(VACANT, SeqCst);
+        self.slots[index][TAT].store(0, SeqCst);
+    }
+}
+
+/// A slot as it was seen.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    distance: usize,
+    index: usize,
+    key: u64,
+    tat: u64,
+}
+
+/// A key and its TAT. An array, since zeroed memory can be had for it without `unsafe`.
+type Slot = [AtomicU64; 2];
+const KEY: usize = 0;
+const TAT: usize = 1;
+
+/// A key that was never there; ends a search.
+const EMPTY: u64 = 0;
+/// A key that has gone; does not end a search.
+const VACANT: u64 = 1;
+
+/// A TAT while the slot changes hands. Whoever sets it also ends it, after at most a look through one window.
+const LOCKED: u64 = u64::MAX;
+/// A TAT that lives in another table now.
+const MOVED: u64 = u64::MAX - 1;
+
+/// Slots of one search: 16 cache lines. With half of the slots in use, the chance that all are taken is below one in
+/// a million; tables up to this size are searched whole.
+const WINDOW: usize = 64;

@@ -1,0 +1,67 @@
+//! Full tables: what stays, what goes, and what it costs.
+
+use super::*;
+
+#[test]
+fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
+    let limiter = limiter(1, SECOND, 5, 1000);
+    let debtors = 0..1000;
+    for n in debtors.clone() {
+        drain(&limiter, START, key(n));
+    }
+    let before = limiter.stats();
+    let admitted = (1_000_000..2_000_000).filter(|n| ask(&limiter, START, key(*n), 1).is_ok()).count();
+    let after = limiter.stats();
+    assert_eq!((before.keys, after.keys, after.max_bytes), (1000, 1000, before.max_bytes));
+    assert_eq!((admitted, after.evictions_idle, after.evictions_overflow), (5, 0, 1_000_000), "one bucket for all");
+    assert!(debtors.clone().all(|n| limiter.inspect(START, key(n)).remaining == 0));
+}
+
+#[test]
+fn idle_keys_make_room_first() {
+    for max_keys in [1, 2, 3, 10, 30] {
+        let limiter = limiter(1, SECOND, 1, max_keys);
+        let max_keys = max_keys as u64;
+        (0..max_keys).for_each(|n| ask(&limiter, START, key(n), 1).unwrap());
+        let later = START.after(SECOND);
+        (1..max_keys).for_each(|n| ask(&limiter, later, key(n), 1).unwrap());
+        assert_eq!(ask(&limiter, later, key(100), 1), Ok(()), "in the place of key 0");
+        assert!(limiter.inspect(later, key(100)).held && !limiter.inspect(later, key(0)).held);
+        assert!((1..max_keys).all(|n| limiter.inspect(later, key(n)).held));
+        assert_eq!((limiter.stats().evictions_idle, limiter.stats().evictions_overflow), (1, 0));
+    }
+}
+
+#[test]
+fn the_number_of_keys_never_exceeds_its_bound() {
+    for max_keys in [1, 2, 3, 10] {
+        let limiter = limiter(10, SECOND, 3, max_keys);
+        let mut now = START;
+        for n in 0..5000 {
+            now = now.after(Duration::from_millis(n % 90));
+            let _either = ask(&limiter, now, key(n % 37), 1 + (n % 3) as u32);
+            assert!(limiter.stats().keys <= max_keys);
+        }
+        assert_eq!(limiter.stats().keys, max_keys);
+    }
+}
+
+#[test]
+fn strangers_to_a_full_table_share_one_bucket_also_when_limits_decide_together() {
+    let (full, roomy) = (limiter(1, SECOND, 2, 1), limiter(1, SECOND, 9, 10));
+    drain(&full, START, key(0));
+    let admitted = (1..9).filter(|n| decide(START, &[(&full, key(*n), 1), (&roomy, key(7), 1)]).is_ok()).count();
+    assert_eq!((admitted, roomy.inspect(START, key(7)).remaining), (2, 7));
+    let admission = decide(START.after(SECOND), &[(&full, key(5), 1)]).unwrap();
+    admission.refund(START.after(SECOND), [&full]);
+    assert_eq!(ask(&full, START.after(SECOND), key(6), 1), Ok(()), "a refund goes to the bucket that paid");
+}
+
+#[test]
+fn a_million_keys_stay_well_under_100_mib() {
+    let limiter = limiter(1, SECOND, 1, 1_000_000);
+    assert!(limiter.stats().max_bytes <= 40 << 20, "{} bytes", limiter.stats().max_bytes);
+    let held = (0..1_000_000).filter(|n| ask(&limiter, START, key(*n), 1).is_ok()).count();
+    assert!(held >= 999_990, "all find a place of their own, but for the odd crowded window: {held}");
+    assert!(limiter.stats().keys <= 1_000_000);
+}

@@ -1,0 +1,61 @@
+//! Who shares a bucket, and who does not.
+
+use std::net::IpAddr;
+
+use super::*;
+
+fn begin() -> KeyBuilder {
+    KeyHasher::with_seed([7, 7]).key("limit")
+}
+
+fn ip(text: &str, prefix: u8) -> Key {
+    begin().ip(text.parse::<IpAddr>().unwrap(), prefix).finish()
+}
+
+#[test]
+fn values_of_different_kinds_names_and_limits_never_share_a_bucket() {
+    let v = b"10.0.0.1";
+    let text = "10.0.0.1";
+    let keys = [
+        begin().finish(),
+        KeyHasher::with_seed([7, 7]).key("other").finish(),
+        KeyHasher::with_seed([7, 8]).key("limit").finish(),
+        ip(text, 64),
+        begin().header("a", v).finish(),
+        begin().header("b", v).finish(),
+        begin().header("", v).finish(),
+        begin().cookie("a", v).finish(),
+        begin().query("a", v).finish(),
+        begin().param("a", v).finish(),
+        begin().host(text).finish(),
+        begin().route(text).finish(),
+        begin().path(v).finish(),
+        begin().method(text).finish(),
+        begin().tls_subject(v).finish(),
+        begin().host("ab").path(b"c").finish(),
+        begin().host("a").path(b"bc").finish(),
+        begin().path(b"c").host("ab").finish(),
+    ];
+    for (index, one) in keys.iter().enumerate() {
+        assert!(keys[index + 1..].iter().all(|other| one != other), "key {index} is not alone");
+    }
+}
+
+#[test]
+fn an_ipv6_client_is_its_network_and_a_mapped_address_is_ipv4() {
+    assert_eq!(ip("2001:db8::1", 64), ip("2001:db8::ffff:1", 64));
+    assert_ne!(ip("2001:db8::1", 64), ip("2001:db8:0:1::1", 64));
+    assert_ne!(ip("2001:db8::1", 128), ip("2001:db8::2", 128));
+    assert_eq!(ip("2001:db8::1", 0), ip("::2", 0));
+    assert_eq!(ip("::ffff:192.0.2.1", 64), ip("192.0.2.1", 64));
+    assert_ne!(ip("192.0.2.1", 64), ip("192.0.2.2", 64));
+    assert_ne!(ip("192.0.2.1", 128), ip("::c000:201", 128), "a compatible address is not a mapped one");
+}
+
+#[test]
+fn a_key_is_shown_as_a_hash_and_hashers_differ() {
+    let (one, other) = (KeyHasher::new(), KeyHasher::new());
+    assert_eq!(one.key("limit").finish(), one.key("limit").finish());
+    assert_ne!(one.key("limit").finish(), other.key("limit").finish());
+    assert_eq!(begin().finish().to_string().len(), 16);
+}

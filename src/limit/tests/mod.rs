@@ -1,0 +1,62 @@
+//! The promises of the limits, each a test. Time is a number here; only `time` runs on tokio's paused clock.
+
+mod bounds;
+mod keys;
+mod model;
+mod races;
+mod reload;
+mod time;
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Barrier;
+use std::time::Duration;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A moment to begin at.
+const START: Now = Now::from_nanos(1_000_000_000_000);
+
+fn settings(count: u32, period: Duration, burst: u32, max_keys: usize) -> Settings {
+    Settings {
+        rate: Rate { count: NonZeroU32::new(count).unwrap(), period },
+        burst: NonZeroU32::new(burst).unwrap(),
+        max_keys: NonZeroUsize::new(max_keys).unwrap(),
+    }
+}
+
+fn limiter(count: u32, period: Duration, burst: u32, max_keys: usize) -> Limiter {
+    Limiter::new("test", &settings(count, period, burst, max_keys)).unwrap()
+}
+
+/// The key of client `n`.
+fn key(n: u64) -> Key {
+    KeyHasher::with_seed([1, 2]).key("test").path(&n.to_be_bytes()).finish()
+}
+
+/// Whether one limit alone admits `cost` tokens.
+fn ask(limiter: &Limiter, now: Now, key: Key, cost: u32) -> Result<(), Duration> {
+    decide(now, &[(limiter, key, cost)]).map(drop).map_err(|refusal| refusal.retry_after)
+}
+
+/// How many single tokens are admitted until the first refusal.
+fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
+    (0..u32::MAX).take_while(|_| ask(limiter, now, key, 1).is_ok()).map(|_| 1).sum()
+}
+
+/// Runs `work` on `threads` threads that begin together; the sum of what they return.
+fn together(threads: usize, work: impl Fn(usize) -> u64 + Sync) -> u64 {
+    let start = Barrier::new(threads);
+    std::thread::scope(|scope| {
+        let spawn = |thread| {
+            let (start, work) = (&start, &work);
+            scope.spawn(move || {
+                start.wait();
+                work(thread)
+            })
+        };
+        let running: Vec<_> = (0..threads).map(spawn).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
