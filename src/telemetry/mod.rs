@@ -4,6 +4,7 @@
 //! to the lane of the worker that serves the request, and only scrapes and the one writer thread look across lanes.
 
 pub mod access;
+pub mod logs;
 pub mod metrics;
 pub mod worker;
 
@@ -14,6 +15,7 @@ pub use self::{
     access::{AccessGuard, AccessLog, Line},
     dropped::Dropped,
     latch::Latch,
+    logs::{LogControl, LogGuard},
     metrics::Metrics,
 };
 
