@@ -1,0 +1,120 @@
+//! Text that a client chose, written so that it can neither end the line nor begin a field.
+//!
+//! What comes out between quotes is always the inside of a valid JSON string, in both formats.
+
+/// Follows a value that was cut.
+const CUT: &str = "…";
+
+/// Appends `text`, at most `longest` bytes of it, as the inside of a JSON string.
+pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
+    let kept = cut(text, longest);
+    if is_plain(kept) {
+        out.extend_from_slice(kept);
+    } else {
+        kept.utf8_chunks().for_each(|chunk| {
+            escape_str(chunk.valid(), out);
+            if !chunk.invalid().is_empty() {
+                out.extend_from_slice("\u{fffd}".as_bytes());
+            }
+        });
+    }
+    if kept.len() < text.len() {
+        out.extend_from_slice(CUT.as_bytes());
+    }
+}
+
+/// Whether text needs no quotes in a line of `key=value` pairs.
+pub(super) fn is_bare(text: &[u8]) -> bool {
+    let bare = |&byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+    !text.is_empty() && text.iter().all(bare)
+}
+
+/// Looks at every byte instead of stopping at the first that is not plain: without the branch the compiler looks at
+/// sixteen at a time, and nearly all text is plain.
+fn is_plain(text: &[u8]) -> bool {
+    let strange = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
+    !text.iter().fold(false, |any, &byte| any | strange(byte))
+}
+
+/// No character is cut in two: at most three continuation bytes are given up with the one that began them.
+fn cut(text: &[u8], longest: usize) -> &[u8] {
+    if text.len() <= longest {
+        return text;
+    }
+    let inside = |&at: &usize| text[at] & 0xc0 == 0x80;
+    let end = (longest - 3..=longest).rev().find(|at| !inside(at)).unwrap_or(longest);
+    &text[..end]
+}
+
+fn escape_str(text: &str, out: &mut Vec<u8>) {
+    let mut plain_from = 0;
+    for (at, strange) in text.char_indices().filter(|&(_, c)| must_escape(c)) {
+        out.extend_from_slice(&text.as_bytes()[plain_from..at]);
+        plain_from = at + strange.len_utf8();
+        match strange {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            // All of these are below U+10000: four digits.
+            _ => unicode(strange as u32, out),
+        }
+    }
+    out.extend_from_slice(&text.as_bytes()[plain_from..]);
+}
+
+/// Beside what JSON asks for: whatever a terminal obeys, some readers take for the end of a line, or that turns the
+/// direction of what follows.
+fn must_escape(c: char) -> bool {
+    c.is_control() || matches!(c, '"' | '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn unicode(code: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\\u");
+    hex(u64::from(code), 4, out);
+}
+
+/// The lowest `digits` hexadecimal digits of a number.
+pub(super) fn hex(number: u64, digits: u32, out: &mut Vec<u8>) {
+    let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
+    out.extend((0..digits).rev().map(digit));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::line::LONG, *};
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        assert_eq!(escaped("curl/8.5.0 (x; y)".as_bytes()), "curl/8.5.0 (x; y)");
+        assert_eq!(escaped("grüße/日本".as_bytes()), "grüße/日本");
+    }
+
+    #[test]
+    fn quotes_controls_and_line_ends_are_escaped() {
+        assert_eq!(escaped(b"a\"b\\c\r\n\t\0\x1b[31m\x7f"), r#"a\"b\\c\r\n\t\u0000\u001b[31m\u007f"#);
+        assert_eq!(escaped("\u{85}\u{9b}\u{2028}\u{2029}\u{202e}".as_bytes()), r"\u0085\u009b\u2028\u2029\u202e");
+    }
+
+    #[test]
+    fn what_is_not_utf8_becomes_a_replacement_character() {
+        assert_eq!(escaped(b"a\xffb\xe2\x82"), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters_and_marked() {
+        let mut out = Vec::new();
+        escape("aaäää".as_bytes(), 5, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "aaä…");
+        let mut out = Vec::new();
+        escape("aaaaa".as_bytes(), 5, &mut out);
+        assert_eq!(out, b"aaaaa");
+    }
+
+    fn escaped(text: &[u8]) -> String {
+        let mut out = Vec::new();
+        escape(text, LONG, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+}

@@ -1,0 +1,92 @@
+//! An access line as one JSON object. Field names and their order are what users were promised.
+
+use super::{
+    escape::{escape, hex},
+    line::{LONG, Line, SHORT},
+    value::{self, Calendar},
+};
+
+/// Appends the object and the end of its line.
+pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"time":""#);
+    calendar.write(line.time, out);
+    out.push(b'"');
+    request(line, out);
+    verdict(line, out);
+    forwarding(line, out);
+    cost(line, out);
+    out.extend_from_slice(b"}\n");
+}
+
+fn request(line: &Line<'_>, out: &mut Vec<u8>) {
+    text(br#","request_id":""#, Some(line.request_id), out);
+    text(br#","listener":""#, Some(line.listener), out);
+    out.extend_from_slice(br#","client":""#);
+    value::ip(line.client, out);
+    out.extend_from_slice(br#"","peer":""#);
+    value::socket(line.peer, out);
+    out.push(b'"');
+    text(br#","protocol":""#, Some(line.protocol), out);
+    text(br#","method":""#, Some(line.method), out);
+    bytes(br#","host":""#, line.host, SHORT, out);
+    bytes(br#","path":""#, Some(line.path), LONG, out);
+    bytes(br#","query":""#, line.query, LONG, out);
+}
+
+fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
+    text(br#","route":""#, line.route, out);
+    number(br#","status":"#, Some(line.status), out);
+    text(br#","reason":""#, line.reason, out);
+    text(br#","limit":""#, line.limit, out);
+    number(br#","remaining":"#, line.remaining, out);
+    if let Some(key) = line.key {
+        out.extend_from_slice(br#","key":""#);
+        hex(key, 16, out);
+        out.push(b'"');
+    }
+}
+
+fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
+    text(br#","upstream":""#, line.upstream, out);
+    text(br#","server":""#, line.server, out);
+    number(br#","attempts":"#, line.attempts, out);
+    text(br#","not_retried":""#, line.not_retried, out);
+}
+
+fn cost(line: &Line<'_>, out: &mut Vec<u8>) {
+    for (key, duration) in [
+        (&br#","queue_ms":"#[..], line.queue),
+        (br#","upstream_ms":"#, line.upstream_time),
+        (br#","duration_ms":"#, Some(line.duration)),
+    ] {
+        if let Some(duration) = duration {
+            out.extend_from_slice(key);
+            value::millis(duration, out);
+        }
+    }
+    number(br#","bytes_in":"#, Some(line.bytes_in), out);
+    number(br#","bytes_out":"#, Some(line.bytes_out), out);
+    bytes(br#","user_agent":""#, line.user_agent, LONG, out);
+}
+
+// `before` is all that stands before the value, its opening quote too: one copy instead of several.
+
+#[inline]
+fn text(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
+    bytes(before, value.map(str::as_bytes), SHORT, out);
+}
+
+#[inline]
+fn bytes(before: &[u8], value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(before);
+    escape(value, longest, out);
+    out.push(b'"');
+}
+
+#[inline]
+fn number(before: &[u8], value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(before);
+    value::integer(value, out);
+}

@@ -1,0 +1,117 @@
+//! The sink of the access log and its troubles: a reader that is gone, a full disk.
+
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crate::telemetry::{Dropped, Latch};
+
+/// How soon to try again where a sink answers that it would block instead of blocking.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// Writes chunks; lines that cannot be written are dropped and counted, and that is said once until it is over.
+pub(super) struct Outlet<W> {
+    sink: W,
+    dropped: Arc<Dropped>,
+    failing: Latch,
+    /// A line was begun and not ended: the next one must not be glued to it.
+    torn: bool,
+}
+
+impl<W: Write> Outlet<W> {
+    pub(super) fn new(sink: W, dropped: Arc<Dropped>) -> Self {
+        Self { sink, dropped, failing: Latch::new(), torn: false }
+    }
+
+    /// Writes whole lines, or as many as the sink takes.
+    pub(super) fn write(&mut self, mut lines: &[u8]) {
+        match self.put(&mut lines).and_then(|()| self.sink.flush()) {
+            Ok(()) if self.failing.clear() => tracing::info!("access lines are written again"),
+            Ok(()) => {}
+            Err(error) => {
+                self.dropped.add(lines.iter().filter(|&&byte| byte == b'\n').count() as u64);
+                if self.failing.raise() {
+                    tracing::warn!(%error, "access lines cannot be written and are dropped");
+                }
+            }
+        }
+    }
+
+    /// Takes from `lines` what the sink has taken.
+    fn put(&mut self, lines: &mut &[u8]) -> io::Result<()> {
+        if self.torn {
+            self.put_part(&mut &b"\n"[..])?;
+        }
+        self.put_part(lines)
+    }
+
+    fn put_part(&mut self, text: &mut &[u8]) -> io::Result<()> {
+        while !text.is_empty() {
+            match self.sink.write(text) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    self.torn = text[taken - 1] != b'\n';
+                    *text = &text[taken..];
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody who shares the sink made it so; whether the end may wait for this is for the guard to say.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PATIENCE),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_reader_that_is_gone_are_counted() {
+        let (dropped, results) = (Arc::<Dropped>::default(), vec![Err(ErrorKind::BrokenPipe)]);
+        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        outlet.write(b"one\ntwo\n");
+        assert_eq!(dropped.total(), 2);
+    }
+
+    #[test]
+    fn a_line_torn_by_an_error_is_ended_before_the_next() {
+        let (dropped, results) = (Arc::<Dropped>::default(), vec![Err(ErrorKind::StorageFull), Ok(5)]);
+        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        outlet.write(b"one\ntwo\nthree\n");
+        outlet.write(b"four\n");
+        assert_eq!(outlet.sink.taken, b"one\nt\nfour\n");
+        assert_eq!(dropped.total(), 2);
+    }
+
+    #[test]
+    fn a_sink_that_would_block_or_is_interrupted_is_asked_again() {
+        let (dropped, results) =
+            (Arc::<Dropped>::default(), vec![Err(ErrorKind::WouldBlock), Ok(1), Err(ErrorKind::Interrupted)]);
+        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        outlet.write(b"one\n");
+        assert_eq!((outlet.sink.taken.as_slice(), dropped.total()), (&b"one\n"[..], 0));
+    }
+
+    /// Takes what it is told to, last result first, and then everything.
+    struct Script {
+        results: Vec<Result<usize, ErrorKind>>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Script {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = self.results.pop().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

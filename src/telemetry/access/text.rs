@@ -1,0 +1,88 @@
+//! An access line for eyes: the fields of the JSON object as `key=value`, what one looks for first in front.
+
+use super::{
+    escape::{escape, hex, is_bare},
+    line::{LONG, Line, SHORT},
+    value::{self, Calendar},
+};
+
+/// Appends the pairs and the end of their line.
+pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"time=");
+    calendar.write(line.time, out);
+    request(line, out);
+    verdict(line, out);
+    forwarding(line, out);
+    connection(line, out);
+    out.push(b'\n');
+}
+
+fn request(line: &Line<'_>, out: &mut Vec<u8>) {
+    number(" status=", Some(line.status), out);
+    text(" method=", Some(line.method), out);
+    bytes(" host=", line.host, SHORT, out);
+    bytes(" path=", Some(line.path), LONG, out);
+    bytes(" query=", line.query, LONG, out);
+    millis(" duration_ms=", Some(line.duration), out);
+}
+
+fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
+    text(" route=", line.route, out);
+    text(" reason=", line.reason, out);
+    text(" limit=", line.limit, out);
+    number(" remaining=", line.remaining, out);
+    if let Some(key) = line.key {
+        out.extend_from_slice(b" key=");
+        hex(key, 16, out);
+    }
+}
+
+fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
+    text(" upstream=", line.upstream, out);
+    text(" server=", line.server, out);
+    number(" attempts=", line.attempts, out);
+    text(" not_retried=", line.not_retried, out);
+    millis(" queue_ms=", line.queue, out);
+    millis(" upstream_ms=", line.upstream_time, out);
+}
+
+fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
+    number(" bytes_in=", Some(line.bytes_in), out);
+    number(" bytes_out=", Some(line.bytes_out), out);
+    out.extend_from_slice(b" client=");
+    value::ip(line.client, out);
+    out.extend_from_slice(b" peer=");
+    value::socket(line.peer, out);
+    text(" listener=", Some(line.listener), out);
+    text(" protocol=", Some(line.protocol), out);
+    text(" request_id=", Some(line.request_id), out);
+    bytes(" user_agent=", line.user_agent, LONG, out);
+}
+
+fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
+    bytes(before, value.map(str::as_bytes), SHORT, out);
+}
+
+fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(before.as_bytes());
+    if value.len() <= longest && is_bare(value) {
+        out.extend_from_slice(value);
+    } else {
+        out.push(b'"');
+        escape(value, longest, out);
+        out.push(b'"');
+    }
+}
+
+fn number(before: &str, value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(before.as_bytes());
+    value::integer(value, out);
+}
+
+fn millis(before: &str, value: Option<std::time::Duration>, out: &mut Vec<u8>) {
+    let Some(value) = value else { return };
+    out.extend_from_slice(before.as_bytes());
+    value::millis(value, out);
+}

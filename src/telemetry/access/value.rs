@@ -1,0 +1,125 @@
+//! Values that are no text, written without an allocation: numbers, addresses, times.
+
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+/// Milliseconds with three decimals.
+pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    integer(micros / 1000, out);
+    out.push(b'.');
+    three_digits((micros % 1000) as u32, out);
+}
+
+pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => ipv4(address, out),
+        // Writing to a vector cannot fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+pub(super) fn socket(address: SocketAddr, out: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(address) => {
+            ipv4(*address.ip(), out);
+            out.push(b':');
+            integer(address.port(), out);
+        }
+        SocketAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push(b'.');
+        }
+        integer(octet, out);
+    }
+}
+
+fn three_digits(number: u32, out: &mut Vec<u8>) {
+    out.extend([number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8));
+}
+
+/// Writes times in RFC 3339 with milliseconds, and remembers the last second it wrote: the calendar is asked once a
+/// second rather than once a line.
+#[derive(Debug, Default)]
+pub(super) struct Calendar {
+    /// Since the Unix epoch.
+    second: Option<u64>,
+    /// That second as text, up to the fraction.
+    text: Vec<u8>,
+}
+
+impl Calendar {
+    pub(super) fn write(&mut self, time: SystemTime, out: &mut Vec<u8>) {
+        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.second != Some(since_epoch.as_secs()) {
+            self.turn_to(since_epoch.as_secs());
+        }
+        out.extend_from_slice(&self.text);
+        out.push(b'.');
+        three_digits(since_epoch.subsec_millis(), out);
+        out.push(b'Z');
+    }
+
+    fn turn_to(&mut self, second: u64) {
+        self.second = Some(second);
+        self.text.clear();
+        let time = UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND));
+        // Writing to a vector cannot fail, and the year has four digits.
+        drop(write!(self.text, "{}", humantime::format_rfc3339_seconds(time)));
+        self.text.pop_if(|last| *last == b'Z');
+    }
+}
+
+/// End of the year 9999, as far as RFC 3339 goes.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_milliseconds_and_is_utc() {
+        let mut calendar = Calendar::default();
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        let mut written = |time| text(|out| calendar.write(time, out));
+        assert_eq!(written(at(1_700_000_000_007)), "2023-11-14T22:13:20.007Z");
+        assert_eq!(written(at(1_700_000_000_999)), "2023-11-14T22:13:20.999Z");
+        assert_eq!(written(at(1_700_000_001_000)), "2023-11-14T22:13:21.000Z");
+        assert_eq!(written(at(0)), "1970-01-01T00:00:00.000Z");
+        assert_eq!(written(at((LAST_SECOND + 5) * 1000)), "9999-12-31T23:59:59.000Z");
+    }
+
+    #[test]
+    fn durations_are_milliseconds_with_three_decimals() {
+        assert_eq!(text(|out| millis(Duration::from_nanos(1_234_567), out)), "1.234");
+        assert_eq!(text(|out| millis(Duration::from_micros(5), out)), "0.005");
+        assert_eq!(text(|out| millis(Duration::from_secs(61), out)), "61000.000");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_would() {
+        for address in ["0.0.0.0:0", "192.168.200.1:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
+            let parsed: SocketAddr = address.parse().unwrap();
+            assert_eq!(text(|out| socket(parsed, out)), address);
+            assert_eq!(text(|out| ip(parsed.ip(), out)), parsed.ip().to_string());
+        }
+    }
+
+    fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+}

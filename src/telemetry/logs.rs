@@ -1,0 +1,193 @@
+//! The log: everything that is no access line, through `tracing` to stderr. Never waited for: lines that stderr does
+//! not take in time are dropped and counted.
+
+use std::{fmt, io, time::SystemTime};
+
+use thiserror::Error;
+use tracing::{Level, Subscriber, level_filters::LevelFilter};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::Targets,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    reload,
+    util::SubscriberInitExt,
+};
+
+use super::{Dropped, LogFormat};
+
+/// Lines that may wait for stderr; some 200 bytes each, so about 1 MiB at most.
+const BUFFERED_LINES: usize = 4096;
+
+/// Starts the log of the process, on stderr. `color` is for text on a terminal.
+pub fn init(level: Level, format: LogFormat, color: bool) -> Result<LogGuard, LogError> {
+    let (subscriber, guard) = log(level, format, color, io::stderr());
+    subscriber.try_init().map_err(|_| LogError::Started)?;
+    Ok(guard)
+}
+
+/// Why the log does not do what it was told.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// There is one already.
+    #[error("a log was started before")]
+    Started,
+    /// The log is not there any more.
+    #[error("the log has ended")]
+    Ended,
+}
+
+/// Keeps the log alive; dropped last of all, it writes what still waits, for about a second at most.
+#[derive(Debug)]
+pub struct LogGuard {
+    control: LogControl,
+    _writer: WorkerGuard,
+}
+
+impl LogGuard {
+    /// What can be changed of the running log.
+    pub fn control(&self) -> LogControl {
+        self.control.clone()
+    }
+}
+
+/// Changes the running log; cheap to clone.
+#[derive(Clone)]
+pub struct LogControl {
+    filter: reload::Handle<Targets, Registry>,
+    dropped: ErrorCounter,
+}
+
+impl LogControl {
+    /// From now on writes what is at least as severe as `level`.
+    pub fn set_level(&self, level: Level) -> Result<(), LogError> {
+        self.filter.reload(targets(level)).map_err(|_| LogError::Ended)
+    }
+
+    /// Makes `dropped` count the lines of this log too.
+    pub fn count_dropped(&self, dropped: &Dropped) {
+        dropped.follow(self.dropped.clone());
+    }
+}
+
+impl fmt::Debug for LogControl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogControl").finish_non_exhaustive()
+    }
+}
+
+fn log(
+    level: Level,
+    format: LogFormat,
+    color: bool,
+    sink: impl io::Write + Send + 'static,
+) -> (impl Subscriber + Send + Sync, LogGuard) {
+    let (sink, writer) =
+        NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).lossy(true).thread_name("log").finish(sink);
+    let dropped = sink.error_counter();
+    let (filter, handle) = reload::Layer::new(targets(level));
+    let subscriber = Registry::default().with(filter).with(lines(format, color, sink));
+    (subscriber, LogGuard { control: LogControl { filter: handle, dropped }, _writer: writer })
+}
+
+/// Time, level, message, fields: where in the code a line comes from is no news to who runs the gateway.
+fn lines<S>(format: LogFormat, color: bool, sink: NonBlocking) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(sink).with_target(false).with_timer(Utc);
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => lines.with_ansi(color).boxed(),
+    }
+}
+
+/// What libraries say below a warning is about them, not about the gateway; it is there when all is asked for.
+fn targets(level: Level) -> Targets {
+    let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
+    Targets::new()
+        .with_default(LevelFilter::from_level(libraries))
+        .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::from_level(level))
+}
+
+/// As in the access log: RFC 3339 with milliseconds.
+struct Utc;
+
+impl FormatTime for Utc {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        write!(w, "{}", humantime::format_rfc3339_millis(SystemTime::now()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_json_line_has_time_level_message_and_fields() {
+        let line = logged(LogFormat::Json, |_| tracing::info!(route = "orders", "it is done"));
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&value["level"], &value["message"], &value["route"]),
+            (&"INFO".into(), &"it is done".into(), &"orders".into())
+        );
+        assert!(humantime::parse_rfc3339(value["timestamp"].as_str().unwrap()).is_ok());
+        assert_eq!(value.as_object().unwrap().len(), 4, "{value}");
+    }
+
+    #[test]
+    fn a_text_line_has_no_target_and_no_color() {
+        let line = logged(LogFormat::Text, |_| tracing::warn!(route = "orders", "it is done"));
+        let (time, rest) = line.split_once(' ').unwrap();
+        assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
+        assert_eq!(rest.trim(), r#"WARN it is done route="orders""#);
+    }
+
+    #[test]
+    fn the_level_can_change_while_it_runs() {
+        let lines = logged(LogFormat::Text, |control| {
+            tracing::debug!("before");
+            control.set_level(Level::DEBUG).unwrap();
+            tracing::debug!("after");
+            control.set_level(Level::ERROR).unwrap();
+            tracing::warn!("no more");
+        });
+        assert!(lines.ends_with("DEBUG after\n") && lines.lines().count() == 1, "{lines}");
+    }
+
+    #[test]
+    fn libraries_are_heard_from_a_warning_on() {
+        let lines = logged(LogFormat::Text, |_| {
+            tracing::info!(target: "hyper", "chatter");
+            tracing::warn!(target: "hyper", "trouble");
+        });
+        assert!(lines.ends_with("trouble\n") && lines.lines().count() == 1, "{lines}");
+    }
+
+    fn logged(format: LogFormat, say: impl FnOnce(&LogControl)) -> String {
+        let (sender, receiver) = mpsc::channel();
+        let (subscriber, guard) = log(Level::INFO, format, false, Sink(sender));
+        let control = guard.control();
+        tracing::subscriber::with_default(subscriber, || say(&control));
+        drop(guard);
+        String::from_utf8(receiver.into_iter().flatten().collect()).unwrap()
+    }
+
+    struct Sink(mpsc::Sender<Vec<u8>>);
+
+    impl io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

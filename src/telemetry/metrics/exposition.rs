@@ -1,0 +1,246 @@
+//! The two text formats of Prometheus: which one a scraper wants, and how lines of both are written.
+//!
+//! Ours rather than a library's because the formats differ in more than their content type: in 0.0.4 the family of a
+//! counter is named with its `_total`, in OpenMetrics without, and a scraper of 0.0.4 that is handed the other's
+//! header takes the counter for untyped.
+
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use super::histogram::Histogram;
+
+/// A text format of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus text 0.0.4.
+    Prometheus,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What a scraper that sent this `Accept` gets: OpenMetrics if it asks for that by name and likes nothing better.
+    pub fn negotiate(accept: Option<&str>) -> Self {
+        let mut best = (0.0, Self::Prometheus);
+        for (format, quality) in accept.unwrap_or_default().split(',').filter_map(wanted) {
+            if quality > best.0 || (quality == best.0 && format == Self::OpenMetrics) {
+                best = (quality, format);
+            }
+        }
+        best.1
+    }
+
+    /// The `Content-Type` of an answer in this format.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// Which format one range of an `Accept` header is for, and how much it is wanted.
+fn wanted(range: &str) -> Option<(Format, f32)> {
+    let mut parts = range.split(';').map(str::trim);
+    let media = parts.next()?.to_ascii_lowercase();
+    let (mut version, mut quality) = (None, 1.0);
+    for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "version" => version = Some(value.trim().trim_matches('"')),
+            "q" => quality = value.trim().parse().ok()?,
+            _ => {}
+        }
+    }
+    let format = match (media.as_str(), version) {
+        ("application/openmetrics-text", None | Some("1.0.0")) => Format::OpenMetrics,
+        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => Format::Prometheus,
+        _ => return None,
+    };
+    (quality > 0.0).then_some((format, quality))
+}
+
+/// What a family holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A text that grows family by family.
+pub(super) struct Exposition {
+    format: Format,
+    text: String,
+}
+
+impl Exposition {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format, text: String::new() }
+    }
+
+    /// Opens a family. `name` is without `_total`; its header is written with its first sample, so that a family
+    /// without any leaves no trace.
+    pub(super) fn family(&mut self, kind: Kind, name: &'static str, help: &'static str) -> Family<'_> {
+        Family { exposition: self, kind, name, help: Some(help) }
+    }
+
+    pub(super) fn finish(mut self) -> String {
+        if self.format == Format::OpenMetrics {
+            self.text.push_str("# EOF\n");
+        }
+        self.text
+    }
+}
+
+/// One family of metrics, open for samples.
+pub(super) struct Family<'a> {
+    exposition: &'a mut Exposition,
+    kind: Kind,
+    name: &'static str,
+    /// Taken when the header is written.
+    help: Option<&'static str>,
+}
+
+/// Labels of a sample: names of the program, values that a configuration may have chosen.
+pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
+
+impl Family<'_> {
+    /// A counter's or a gauge's value.
+    pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl fmt::Display) {
+        let suffix = if self.kind == Kind::Counter { "_total" } else { "" };
+        self.header();
+        self.line(suffix, labels, None, value);
+    }
+
+    /// A counter that appears with its first event.
+    pub(super) fn count(&mut self, labels: Labels<'_>, value: u64) {
+        if value > 0 {
+            self.sample(labels, value);
+        }
+    }
+
+    /// A gauge that not everything has.
+    pub(super) fn gauge(&mut self, labels: Labels<'_>, value: Option<u64>) {
+        if let Some(value) = value {
+            self.sample(labels, value);
+        }
+    }
+
+    /// A histogram, once it holds anything.
+    pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
+        let count = histogram.count();
+        if count == 0 {
+            return;
+        }
+        self.header();
+        for (bound, below) in histogram.cumulative() {
+            self.line("_bucket", labels, Some(bound), below);
+        }
+        self.line("_bucket", labels, Some("+Inf"), count);
+        self.line("_sum", labels, None, Seconds(histogram.sum()));
+        self.line("_count", labels, None, count);
+    }
+
+    fn header(&mut self) {
+        let Some(help) = self.help.take() else { return };
+        let total = self.kind == Kind::Counter && self.exposition.format == Format::Prometheus;
+        let (name, suffix) = (self.name, if total { "_total" } else { "" });
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        self.write(format_args!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"));
+    }
+
+    fn line(&mut self, suffix: &str, labels: Labels<'_>, bound: Option<&str>, value: impl fmt::Display) {
+        let name = self.name;
+        self.write(format_args!("{name}{suffix}"));
+        let mut before = '{';
+        for (name, value) in labels {
+            self.write(format_args!("{before}{name}=\"{}\"", Escaped(value)));
+            before = ',';
+        }
+        if let Some(bound) = bound {
+            let fraction = self.whole(bound);
+            self.write(format_args!("{before}le=\"{bound}{fraction}\""));
+            before = ',';
+        }
+        let after = if before == ',' { "}" } else { "" };
+        self.write(format_args!("{after} {value}\n"));
+    }
+
+    /// OpenMetrics spells a whole bound as a float, 0.0.4 does not.
+    fn whole(&self, bound: &str) -> &'static str {
+        let whole = bound.bytes().all(|byte| byte.is_ascii_digit());
+        if whole && self.exposition.format == Format::OpenMetrics { ".0" } else { "" }
+    }
+
+    fn write(&mut self, text: fmt::Arguments<'_>) {
+        // Writing to a string cannot fail.
+        let _ = self.exposition.text.write_fmt(text);
+    }
+}
+
+/// A duration in seconds, exactly.
+pub(super) struct Seconds(pub(super) Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:09}", self.0.as_secs(), self.0.subsec_nanos())
+    }
+}
+
+/// A label's value between quotes.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in self.0.split_inclusive(['\\', '"', '\n']) {
+            let plain = part.trim_end_matches(['\\', '"', '\n']);
+            f.write_str(plain)?;
+            match part.as_bytes().last().filter(|_| plain.len() < part.len()) {
+                Some(b'\n') => f.write_str("\\n")?,
+                Some(b'"') => f.write_str("\\\"")?,
+                Some(_) => f.write_str("\\\\")?,
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_and_curl_get_the_plain_format() {
+        for accept in [None, Some("*/*"), Some("text/html,application/xhtml+xml,*/*;q=0.8"), Some("text/plain")] {
+            assert_eq!(Format::negotiate(accept), Format::Prometheus, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn prometheus_gets_openmetrics_when_it_prefers_that() {
+        let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                      application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.3";
+        assert_eq!(Format::negotiate(Some(accept)), Format::OpenMetrics);
+    }
+
+    #[test]
+    fn the_higher_quality_wins_whatever_the_order() {
+        let accept = "application/openmetrics-text; version=1.0.0; q=0.2, text/plain; q=0.5";
+        assert_eq!(Format::negotiate(Some(accept)), Format::Prometheus);
+        let accept = "text/plain;q=0.5, application/openmetrics-text";
+        assert_eq!(Format::negotiate(Some(accept)), Format::OpenMetrics);
+    }
+
+    #[test]
+    fn a_format_that_is_ruled_out_is_not_chosen() {
+        assert_eq!(Format::negotiate(Some("application/openmetrics-text;q=0")), Format::Prometheus);
+        assert_eq!(Format::negotiate(Some("application/openmetrics-text;version=2.0.0")), Format::Prometheus);
+    }
+}

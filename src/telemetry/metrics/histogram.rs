@@ -1,0 +1,96 @@
+//! Durations in classic buckets: plain integers, to be kept in a lane.
+
+use std::time::Duration;
+
+/// Upper bounds of the buckets in seconds, as they are written: the whole OpenTelemetry advice for HTTP and, since a
+/// proxy's own answers are quicker than any of those, two lower ones.
+pub(super) const BOUNDS: [&str; 16] = [
+    "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75", "1", "2.5", "5", "7.5",
+    "10",
+];
+
+/// The same in nanoseconds.
+const NANOS: [u64; BOUNDS.len()] = [
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    75_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    750_000_000,
+    1_000_000_000,
+    2_500_000_000,
+    5_000_000_000,
+    7_500_000_000,
+    10_000_000_000,
+];
+
+/// How many durations fell into each bucket, and their sum.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Histogram {
+    /// Not cumulative; the last one is everything above the highest bound.
+    buckets: [u64; BOUNDS.len() + 1],
+    /// Integer, so that a sum of lanes is exact; enough for five centuries.
+    nanos: u64,
+}
+
+impl Histogram {
+    pub(super) fn observe(&mut self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[NANOS.partition_point(|&bound| bound < nanos)] += 1;
+        self.nanos = self.nanos.saturating_add(nanos);
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+        self.nanos = self.nanos.saturating_add(other.nanos);
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    pub(super) fn sum(&self) -> Duration {
+        Duration::from_nanos(self.nanos)
+    }
+
+    /// For each of [`BOUNDS`], how many durations were at most that.
+    pub(super) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut below = 0;
+        BOUNDS.iter().zip(self.buckets).map(move |(&bound, count)| {
+            below += count;
+            (bound, below)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_spellings_of_the_bounds_agree() {
+        for (text, nanos) in BOUNDS.iter().zip(NANOS) {
+            let seconds: f64 = text.parse().unwrap();
+            assert_eq!((seconds * 1e9).round() as u64, nanos);
+        }
+    }
+
+    #[test]
+    fn a_duration_on_a_bound_belongs_to_its_bucket() {
+        let mut histogram = Histogram::default();
+        histogram.observe(Duration::from_millis(5));
+        histogram.observe(Duration::from_nanos(5_000_001));
+        histogram.observe(Duration::from_secs(60));
+        let at_most = |bound| histogram.cumulative().find(|(text, _)| *text == bound).unwrap().1;
+        assert_eq!((at_most("0.0025"), at_most("0.005"), at_most("0.01"), at_most("10")), (0, 1, 2, 2));
+        assert_eq!(histogram.count(), 3);
+        assert_eq!(histogram.sum(), Duration::from_nanos(60_010_000_001));
+    }
+}

@@ -1,0 +1,217 @@
+//! Metrics: cells that workers count in and that are summed when somebody scrapes.
+//!
+//! A route, an upstream or a listener resolves its handle once, when its table is built, and counts through that
+//! handle; nothing is looked up by name on a request's path. Handles are found again by name, so that counters go on
+//! over a reload.
+
+mod exposition;
+mod histogram;
+mod observed;
+mod peers;
+mod process;
+mod render;
+mod route;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use parking_lot::Mutex;
+
+use self::tally::Tally;
+pub use self::{
+    exposition::Format,
+    observed::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    peers::{ListenerMetrics, StoreMetrics, UpstreamMetrics},
+    route::{Decision, RouteCells, RouteMetrics},
+};
+use super::Dropped;
+
+/// All counters of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    workers: usize,
+    routes: Named<RouteMetrics>,
+    upstreams: Named<UpstreamMetrics>,
+    listeners: Named<ListenerMetrics>,
+    store: Arc<StoreMetrics>,
+    /// Requests that no route matched: the route `-`.
+    unmatched: Arc<RouteMetrics>,
+    reloads: Mutex<Reloads>,
+    panics: AtomicU64,
+    dropped: Arc<Dropped>,
+}
+
+/// In name order, as they are written. Only locked by reloads and scrapes.
+type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
+
+impl Metrics {
+    /// No counters yet, with a lane for each of `workers` and one for all other threads.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let unmatched = Arc::new(RouteMetrics::new(workers));
+        Arc::new(Self {
+            workers,
+            routes: Mutex::new(BTreeMap::from([(UNMATCHED.into(), Arc::clone(&unmatched))])),
+            upstreams: Named::default(),
+            listeners: Named::default(),
+            store: Arc::new(StoreMetrics::new(workers)),
+            unmatched,
+            reloads: Mutex::default(),
+            panics: AtomicU64::new(0),
+            dropped: Arc::default(),
+        })
+    }
+
+    /// The counters of the route `name`, the same ones as long as they are retained.
+    pub fn route(&self, name: &str) -> Arc<RouteMetrics> {
+        find_or_make(&self.routes, name, || RouteMetrics::new(self.workers))
+    }
+
+    /// The counters of requests that no route matched.
+    pub fn unmatched(&self) -> Arc<RouteMetrics> {
+        Arc::clone(&self.unmatched)
+    }
+
+    /// The counters of the upstream `name`, the same ones as long as they are retained.
+    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
+        find_or_make(&self.upstreams, name, || UpstreamMetrics::new(self.workers))
+    }
+
+    /// The counters of the listener on `address`, the same ones as long as they are retained.
+    pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
+        find_or_make(&self.listeners, address, ListenerMetrics::default)
+    }
+
+    /// The counters of the store.
+    pub fn store(&self) -> Arc<StoreMetrics> {
+        Arc::clone(&self.store)
+    }
+
+    /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that
+    /// still run on the old table go on counting, unseen.
+    pub fn retain(&self, kept: &Kept<'_>) {
+        self.routes.lock().retain(|name, _| &**name == UNMATCHED || kept.routes.contains(&**name));
+        self.upstreams.lock().retain(|name, _| kept.upstreams.contains(&**name));
+        self.listeners.lock().retain(|name, _| kept.listeners.contains(&**name));
+        for (_, route) in entries(&self.routes) {
+            route.retain_limits(|limit| kept.limits.contains(limit));
+        }
+    }
+
+    /// The first configuration serves since `at`; it took `took` to build. Not counted as a reload.
+    pub fn loaded(&self, at: SystemTime, took: Duration) {
+        self.reloads.lock().succeeded(at, took);
+    }
+
+    /// A reload ended at `at` after `took`.
+    pub fn reloaded(&self, outcome: Reload, at: SystemTime, took: Duration) {
+        let mut reloads = self.reloads.lock();
+        reloads.outcomes.add(outcome.label(), 1);
+        match outcome {
+            Reload::Failure => reloads.failed(took),
+            Reload::Success | Reload::Unchanged => reloads.succeeded(at, took),
+        }
+    }
+
+    /// A request's task panicked; the connection was lost, the process was not.
+    pub fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// The count of lines that nobody took, for the access log to add to.
+    pub fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.dropped)
+    }
+
+    /// Everything in `format`: the sums of all lanes, what was `observed` for this scrape, and the process itself.
+    pub fn render(&self, format: Format, observed: &Observed) -> String {
+        render::all(self, format, observed)
+    }
+}
+
+/// The names that go on after a reload; see [`Metrics::retain`].
+#[derive(Debug, Clone, Default)]
+pub struct Kept<'a> {
+    /// Names of routes.
+    pub routes: HashSet<&'a str>,
+    /// Names of limits as decisions are counted under, those of tiers too.
+    pub limits: HashSet<&'a str>,
+    /// Names of upstreams.
+    pub upstreams: HashSet<&'a str>,
+    /// Addresses of listeners.
+    pub listeners: HashSet<&'a str>,
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// The new configuration serves.
+    Success,
+    /// It did not hold what it must; the old one serves on.
+    Failure,
+    /// It says the same as the one that serves.
+    Unchanged,
+}
+
+impl Reload {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// The route that requests are counted under when none matched.
+const UNMATCHED: &str = "-";
+
+/// Reloads so far, and what is told of the last one.
+#[derive(Debug, Default)]
+struct Reloads {
+    outcomes: Tally,
+    /// `None` before the first configuration was loaded.
+    last: Option<LastReload>,
+    /// Since the Unix epoch.
+    last_success: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct LastReload {
+    successful: bool,
+    took: Duration,
+}
+
+impl Reloads {
+    fn succeeded(&mut self, at: SystemTime, took: Duration) {
+        self.last = Some(LastReload { successful: true, took });
+        self.last_success = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+    }
+
+    fn failed(&mut self, took: Duration) {
+        self.last = Some(LastReload { successful: false, took });
+    }
+}
+
+fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut named = named.lock();
+    if let Some(known) = named.get(name) {
+        return Arc::clone(known);
+    }
+    let made = Arc::new(make());
+    named.insert(name.into(), Arc::clone(&made));
+    made
+}
+
+/// A copy to walk over without holding up a reload.
+fn entries<T>(named: &Named<T>) -> Vec<(Arc<str>, Arc<T>)> {
+    named.lock().iter().map(|(name, value)| (Arc::clone(name), Arc::clone(value))).collect()
+}

@@ -1,0 +1,62 @@
+//! Numbers that live elsewhere and are only looked at when somebody scrapes: filled in by the admin listener.
+
+use std::sync::Arc;
+
+/// The state of the gateway at one moment.
+#[derive(Debug, Default)]
+pub struct Observed {
+    /// Routes that serve.
+    pub routes: Vec<RouteGauges>,
+    /// Limits of those routes.
+    pub limits: Vec<LimitGauges>,
+    /// Upstreams of those routes.
+    pub upstreams: Vec<UpstreamGauges>,
+    /// Open listeners.
+    pub listeners: Vec<ListenerGauges>,
+}
+
+/// The state of one route.
+#[derive(Debug)]
+pub struct RouteGauges {
+    /// Name of the route.
+    pub route: Arc<str>,
+    /// Requests whose exchange has not ended; `None` when nothing counts them.
+    pub in_flight: Option<u64>,
+    /// Requests that wait for a permit; `None` without a cap.
+    pub queued: Option<u64>,
+    /// The cap as it is now; `None` without one.
+    pub concurrency_limit: Option<u64>,
+}
+
+/// The state of one limit.
+#[derive(Debug)]
+pub struct LimitGauges {
+    /// Name of the limit.
+    pub limit: Arc<str>,
+    /// Keys in its table.
+    pub keys: u64,
+    /// Keys that made room because their bucket was full again, ever.
+    pub evicted_idle: u64,
+    /// Strangers sent to the shared bucket of a full table, ever.
+    pub evicted_overflow: u64,
+}
+
+/// The state of one upstream.
+#[derive(Debug)]
+pub struct UpstreamGauges {
+    /// Name of the upstream.
+    pub upstream: Arc<str>,
+    /// Connections by state.
+    pub connections: Vec<(&'static str, u64)>,
+    /// Servers, and whether each is sent requests.
+    pub servers: Vec<(Arc<str>, bool)>,
+}
+
+/// The state of one listener.
+#[derive(Debug)]
+pub struct ListenerGauges {
+    /// Its address.
+    pub listener: Arc<str>,
+    /// Connections of clients that are open.
+    pub connections: u64,
+}

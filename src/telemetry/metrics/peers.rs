@@ -1,0 +1,93 @@
+//! What is counted of those the gateway talks to besides clients' requests: upstreams, the store, listeners.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::{histogram::Histogram, tally::Tally};
+use crate::telemetry::worker::Lanes;
+
+/// The counters of one upstream.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    lanes: Lanes<PeerCells>,
+}
+
+impl UpstreamMetrics {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { lanes: Lanes::new(workers) }
+    }
+
+    /// An attempt was answered: the head of its response came after `duration`.
+    pub fn answered(&self, duration: Duration) {
+        self.lanes.mine().durations.observe(duration);
+    }
+
+    /// A connection was made (`success`), or was not (`refused`, `timeout`, `tls`, `dns`).
+    pub fn connected(&self, outcome: &'static str) {
+        self.lanes.mine().outcomes.add(outcome, 1);
+    }
+
+    pub(super) fn total(&self) -> PeerCells {
+        PeerCells::total(&self.lanes)
+    }
+}
+
+/// The counters of the store that shared limits live in.
+#[derive(Debug)]
+pub struct StoreMetrics {
+    lanes: Lanes<PeerCells>,
+}
+
+impl StoreMetrics {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { lanes: Lanes::new(workers) }
+    }
+
+    /// The store was asked; after `duration` there was an answer, or the wait for one ended.
+    pub fn asked(&self, outcome: &'static str, duration: Duration) {
+        let mut cells = self.lanes.mine();
+        cells.outcomes.add(outcome, 1);
+        cells.durations.observe(duration);
+    }
+
+    pub(super) fn total(&self) -> PeerCells {
+        PeerCells::total(&self.lanes)
+    }
+}
+
+/// One worker's counters of one peer.
+#[derive(Debug, Default)]
+pub(super) struct PeerCells {
+    pub(super) durations: Histogram,
+    pub(super) outcomes: Tally,
+}
+
+impl PeerCells {
+    fn total(lanes: &Lanes<Self>) -> Self {
+        let mut total = Self::default();
+        for lane in lanes.each() {
+            total.durations.add(&lane.durations);
+            total.outcomes.merge(&lane.outcomes);
+        }
+        total
+    }
+}
+
+/// The counters of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerMetrics {
+    /// One for all workers: a pause is rare, and who pauses has time.
+    pauses: Mutex<Tally>,
+}
+
+impl ListenerMetrics {
+    /// Accepting stopped for a while, for `reason`.
+    pub fn accept_paused(&self, reason: &'static str) {
+        self.pauses.lock().add(reason, 1);
+    }
+
+    pub(super) fn pauses(&self) -> Tally {
+        self.pauses.lock().clone()
+    }
+}

@@ -1,0 +1,97 @@
+//! The standard `process_*` metrics, read from `/proc` when somebody scrapes. What cannot be read is left out.
+
+use std::{fs, time::Duration};
+
+use rustix::process::{Resource, getrlimit};
+
+use super::exposition::{Exposition, Kind, Seconds};
+
+pub(super) fn write(to: &mut Exposition) {
+    if let Some(stat) = Stat::read() {
+        stat.write(to);
+    }
+    if let Some(start) = start_time() {
+        to.family(Kind::Gauge, "process_start_time_seconds", "Start of the process since the Unix epoch in seconds.")
+            .sample(&[], Seconds(start));
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        // One of them is the folder itself, open for this count.
+        to.family(Kind::Gauge, "process_open_fds", "Number of open file descriptors.")
+            .sample(&[], open.count().saturating_sub(1));
+    }
+    to.family(Kind::Gauge, "process_max_fds", "Maximum number of open file descriptors.")
+        .gauge(&[], getrlimit(Resource::Nofile).current);
+}
+
+/// The fields of `/proc/self/stat` that are told.
+struct Stat {
+    cpu: Duration,
+    threads: u64,
+    virtual_bytes: u64,
+    resident_bytes: u64,
+    /// Since the machine started.
+    start: Duration,
+}
+
+impl Stat {
+    fn read() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
+    }
+
+    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the program's name, in brackets, and may
+    /// hold anything, brackets too; so they are counted after its last one, from field 3.
+    fn parse(stat: &str) -> Option<Self> {
+        let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+        let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+        Some(Self {
+            cpu: from_ticks(number(14)? + number(15)?),
+            threads: number(20)?,
+            start: from_ticks(number(22)?),
+            virtual_bytes: number(23)?,
+            resident_bytes: number(24)? * rustix::param::page_size() as u64,
+        })
+    }
+
+    fn write(&self, to: &mut Exposition) {
+        to.family(Kind::Counter, "process_cpu_seconds", "Total user and system CPU time spent in seconds.")
+            .sample(&[], Seconds(self.cpu));
+        to.family(Kind::Gauge, "process_resident_memory_bytes", "Resident memory size in bytes.")
+            .sample(&[], self.resident_bytes);
+        to.family(Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory size in bytes.")
+            .sample(&[], self.virtual_bytes);
+        to.family(Kind::Gauge, "process_threads", "Number of OS threads in the process.").sample(&[], self.threads);
+    }
+}
+
+/// Since the Unix epoch: the machine's boot and the process's start after that.
+fn start_time() -> Option<Duration> {
+    let machine = fs::read_to_string("/proc/stat").ok()?;
+    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(Duration::from_secs(boot) + Stat::read()?.start)
+}
+
+fn from_ticks(ticks: u64) -> Duration {
+    let per_second = rustix::param::clock_ticks_per_second().max(1);
+    let rest = (ticks % per_second) * 1_000_000_000 / per_second;
+    Duration::from_secs(ticks / per_second) + Duration::from_nanos(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b) c) S 1 7 7 0 -1 4194560 1 0 0 0 100 100 0 0 20 0 3 0 500 8192 2 18446744073709551615 1";
+        let stat = Stat::parse(stat).unwrap();
+        assert_eq!((stat.threads, stat.virtual_bytes), (3, 8192));
+        assert_eq!(stat.cpu, from_ticks(200));
+        assert_eq!(stat.start, from_ticks(500));
+    }
+
+    #[test]
+    fn the_process_was_started_before_now() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert!(start_time().unwrap() <= now + Duration::from_secs(1));
+    }
+}

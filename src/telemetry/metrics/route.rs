@@ -1,0 +1,196 @@
+//! What is counted of a route: the cells a request writes to when it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Method;
+
+use super::{histogram::Histogram, tally::Tally};
+use crate::telemetry::worker::Lanes;
+
+/// The counters of one route; resolved when a table of routes is built and held by the route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    lanes: Lanes<RouteCells>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { lanes: Lanes::new(workers) }
+    }
+
+    /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
+    pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
+        count(&mut self.lanes.mine())
+    }
+
+    /// A request's exchange ended, however it did.
+    pub fn request_ended(&self, method: &Method, status: u16, duration: Duration) {
+        self.record(|cells| cells.request(method, status, duration));
+    }
+
+    /// The gateway itself answered, for `reason`.
+    pub fn refused(&self, reason: &'static str) {
+        self.record(|cells| cells.refusal(reason));
+    }
+
+    /// `limit` decided on a request of this route.
+    pub fn decided(&self, limit: &Arc<str>, decision: Decision) {
+        self.record(|cells| cells.decision(limit, decision));
+    }
+
+    /// A retry ended (`success`, `failure`), or was not made (`budget`, `method`, `body`, `deadline`).
+    pub fn retry(&self, outcome: &'static str) {
+        self.record(|cells| cells.retry(outcome));
+    }
+
+    /// A mirrored copy of a request was `sent` or `dropped`.
+    pub fn mirrored(&self, outcome: &'static str) {
+        self.record(|cells| cells.mirror(outcome));
+    }
+
+    pub(super) fn total(&self) -> RouteCells {
+        let mut total = RouteCells::default();
+        self.lanes.each().for_each(|lane| total.merge(&lane));
+        total
+    }
+
+    pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
+        self.lanes.each().for_each(|mut lane| lane.decisions.retain(|(limit, _)| kept(limit)));
+    }
+}
+
+/// What a limit said of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It admitted the request.
+    Allowed,
+    /// It refused the request.
+    Refused,
+    /// It would have refused, but is in shadow mode.
+    ShadowRefused,
+    /// Its candidate numbers would have refused.
+    CandidateRefused,
+}
+
+impl Decision {
+    /// All of them with their label, in the order of their cells.
+    pub(super) const LABELS: [&str; 4] = ["allowed", "refused", "shadow_refused", "candidate_refused"];
+}
+
+/// One worker's counters of one route: plain integers, found by short searches, never allocated for once warm.
+#[derive(Debug, Default)]
+pub struct RouteCells {
+    /// Sorted by key. At most ten methods times 501 statuses, whatever clients and servers send.
+    pub(super) requests: Vec<(RequestKey, u64)>,
+    /// Where in `requests` the last request was counted: nearly always also the place of the next.
+    last: usize,
+    pub(super) durations: Histogram,
+    pub(super) refusals: Tally,
+    /// One entry a limit of the route; see [`super::Metrics::retain`] for what a reload leaves behind.
+    pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
+    pub(super) retries: Tally,
+    pub(super) mirrored: Tally,
+}
+
+impl RouteCells {
+    /// See [`RouteMetrics::request_ended`].
+    pub fn request(&mut self, method: &Method, status: u16, duration: Duration) {
+        self.add_requests(RequestKey::new(method, status), 1);
+        self.durations.observe(duration);
+    }
+
+    /// See [`RouteMetrics::refused`].
+    pub fn refusal(&mut self, reason: &'static str) {
+        self.refusals.add(reason, 1);
+    }
+
+    /// See [`RouteMetrics::decided`].
+    pub fn decision(&mut self, limit: &Arc<str>, decision: Decision) {
+        self.decisions_of(limit)[decision as usize] += 1;
+    }
+
+    /// See [`RouteMetrics::retry`].
+    pub fn retry(&mut self, outcome: &'static str) {
+        self.retries.add(outcome, 1);
+    }
+
+    /// See [`RouteMetrics::mirrored`].
+    pub fn mirror(&mut self, outcome: &'static str) {
+        self.mirrored.add(outcome, 1);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for &(key, count) in &other.requests {
+            self.add_requests(key, count);
+        }
+        for (limit, counts) in &other.decisions {
+            self.decisions_of(limit).iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+        }
+        self.durations.add(&other.durations);
+        self.refusals.merge(&other.refusals);
+        self.retries.merge(&other.retries);
+        self.mirrored.merge(&other.mirrored);
+    }
+
+    fn add_requests(&mut self, key: RequestKey, count: u64) {
+        if self.requests.get(self.last).is_none_or(|(last, _)| *last != key) {
+            self.last = self.requests.binary_search_by_key(&key, |(key, _)| *key).unwrap_or_else(|place| {
+                self.requests.insert(place, (key, 0));
+                place
+            });
+        }
+        self.requests[self.last].1 += count;
+    }
+
+    fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
+        // Nearly always the very same string; after a reload it is an equal one.
+        let same = |known: &Arc<str>| Arc::ptr_eq(known, limit) || known == limit;
+        let place = self.decisions.iter().position(|(known, _)| same(known)).unwrap_or_else(|| {
+            self.decisions.push((Arc::clone(limit), Default::default()));
+            self.decisions.len() - 1
+        });
+        &mut self.decisions[place].1
+    }
+}
+
+/// Method and status of a request: what its series is told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RequestKey {
+    method: u8,
+    /// 0 for what is no status of HTTP.
+    status: u16,
+}
+
+impl RequestKey {
+    fn new(method: &Method, status: u16) -> Self {
+        let status = if (100..=599).contains(&status) { status } else { 0 };
+        Self { method: method_index(method), status }
+    }
+
+    pub(super) fn method(self) -> &'static str {
+        METHODS[usize::from(self.method)]
+    }
+
+    /// As a label; `None` is written as `other`, like an unknown method.
+    pub(super) fn status(self) -> Option<u16> {
+        (self.status != 0).then_some(self.status)
+    }
+}
+
+/// Labels of methods. Clients may invent methods, so all others are one.
+const METHODS: [&str; 10] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "PATCH", "TRACE", "other"];
+
+fn method_index(method: &Method) -> u8 {
+    match *method {
+        Method::GET => 0,
+        Method::POST => 1,
+        Method::PUT => 2,
+        Method::DELETE => 3,
+        Method::HEAD => 4,
+        Method::OPTIONS => 5,
+        Method::CONNECT => 6,
+        Method::PATCH => 7,
+        Method::TRACE => 8,
+        _ => 9,
+    }
+}
