@@ -1,3 +1,70 @@
-//! The configuration: a TOML file in, a checked [`model::Config`] or diagnostics out. A leaf.
+//! The configuration: a TOML file in, a checked [`model::Config`] or all of its mistakes out. A leaf.
+//!
+//! A file passes four steps, each in its own module: `include` reads texts and `parse` turns them into a tree with
+//! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
+//! and builds the types of [`model`]. Mistakes are collected on the way and told together at the end.
 
+mod check;
+mod diagnostic;
+mod environment;
+mod include;
+mod json_schema;
 pub mod model;
+mod not_built;
+mod parse;
+mod problem;
+mod resolve;
+mod schema;
+mod shown;
+mod source;
+mod suggest;
+mod syntax;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub use self::{
+    diagnostic::{Diagnostic, Diagnostics, Place, Severity},
+    json_schema::json_schema,
+    model::{Config, Environment},
+    problem::Code,
+    syntax::path::{normal_form, whole_path_regex},
+};
+use self::{include::Loading, tree::Table};
+
+/// Reads a configuration file, the files it includes and the token file it names.
+///
+/// # Errors
+/// All mistakes found in any of them; also then with the files and folders to watch for a repair.
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, Diagnostics> {
+    let mut loading = Loading::new(environment);
+    let table = loading.file(path, None);
+    finish(path, table, loading)
+}
+
+/// Reads a configuration from memory. `name` stands in diagnostics; relative files start at the current folder when it
+/// has no folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Config, Diagnostics> {
+    let mut loading = Loading::new(environment);
+    let table = loading.text(Path::new(name), text.to_owned());
+    finish(Path::new(name), table, loading)
+}
+
+fn finish(path: &Path, table: Table, mut loading: Loading<'_>) -> Result<Config, Diagnostics> {
+    let config = resolve::config(path, table, &mut loading);
+    match config {
+        Some(mut config) if loading.problems.is_empty() => {
+            config.files = loading.sources.files;
+            config.folders = loading.sources.folders;
+            Ok(config)
+        }
+        _ => Err(Diagnostics::new(loading.problems, loading.sources)),
+    }
+}

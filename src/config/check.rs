@@ -1,0 +1,249 @@
+//! Holds a file against the language: every unknown key, missing key, wrong type and bad value is reported.
+//!
+//! What is wrong is marked as broken in the tree, so that whoever reads it afterwards keeps quiet about it.
+
+use super::{
+    not_built,
+    problem::{Code, Problem, Problems, Wrong},
+    schema::{Default, Key, Kind, Section, Syntax},
+    source::Span,
+    suggest,
+    tree::{Node, Table, Text, Value},
+};
+
+/// Longest part of a value that a message repeats.
+const LONGEST_QUOTE: usize = 60;
+
+/// Checks a table of this section and all below it. `at` is where it begins.
+pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, problems: &mut Problems) {
+    table.entries.retain(|name, entry| {
+        let Some(key) = section.key(name) else {
+            problems.report(unknown_key(section, name, entry.key));
+            return false;
+        };
+        Place { section, key }.check(key.kind, &mut entry.node, problems);
+        true
+    });
+    for key in section.keys.iter().filter(|key| key.required && !table.entries.contains_key(key.name)) {
+        if !problems.incomplete {
+            problems.report(missing_key(key, at));
+        }
+    }
+}
+
+fn unknown_key(section: &'static Section, name: &str, at: Span) -> Problem {
+    if not_built::key(section.path, name) {
+        let message = format!("`{name}` is not built yet in this version");
+        return Problem::new(Code::NotBuilt, at, message).help("leave it out for now");
+    }
+    let place = if section.path.is_empty() { "at the top".to_owned() } else { format!("in `{}`", section.path) };
+    let help = suggest::help(name, section.keys.iter().map(|key| key.name), "there are no keys here");
+    Problem::new(Code::UnknownKey, at, format!("there is no key `{name}` {place}")).label("unknown key").help(help)
+}
+
+fn missing_key(key: &Key, at: Span) -> Problem {
+    let example = match key.kind {
+        Kind::Text(syntax) => format!("add `{} = \"{}\"`: {}", key.name, syntax.example, key.about),
+        _ => format!("add `{}`: {}", key.name, key.about),
+    };
+    Problem::new(Code::MissingKey, at, format!("`{}` is missing", key.name)).label("here").help(example)
+}
+
+/// The key whose value is looked at.
+#[derive(Clone, Copy)]
+struct Place {
+    section: &'static Section,
+    key: &'static Key,
+}
+
+impl Place {
+    /// Reports what is wrong with a value and marks it as broken.
+    fn check(self, kind: Kind, node: &mut Node, problems: &mut Problems) {
+        if node.is_broken() {
+            return;
+        }
+        if let Some(what) = not_built::value(self.section.path, self.key.name, node) {
+            let problem = Problem::new(Code::NotBuilt, node.span, format!("{what} is not built yet in this version"));
+            problems.report(problem.help(self.key.about));
+            node.value = Value::Broken;
+            return;
+        }
+        if let Err(problem) = self.value(kind, node, problems) {
+            problems.report(problem);
+            node.value = Value::Broken;
+        }
+    }
+
+    fn value(self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Problem> {
+        let at = node.span;
+        let kind = match kind {
+            Kind::Or(word, _) if node.text() == Some(word) => return Ok(()),
+            Kind::Or(_, other) if is_written_like(*other, node) => *other,
+            kind => kind,
+        };
+        match (kind, &mut node.value) {
+            (Kind::Flag, Value::Flag(_)) => Ok(()),
+            (Kind::Whole { least, most }, Value::Whole(number)) => self.whole(*number, least, most, at),
+            (Kind::Text(syntax), Value::Text(text)) => self.text(syntax, text, at),
+            (Kind::Choice(words), Value::Text(text)) => self.choice(words, text, at),
+            (Kind::List(_) | Kind::OneOrList(_), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
+            (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of), Value::List(items)) => {
+                self.items(*of, items, problems);
+                Ok(())
+            }
+            (Kind::OneOrList(of), Value::Text(_)) => self.value(*of, node, problems),
+            (Kind::Map(names, values), Value::Table(table)) => {
+                self.map(names, values, table, problems);
+                Ok(())
+            }
+            (Kind::Table(inner) | Kind::TextOrTable(_, inner), Value::Table(table)) => {
+                section(inner, table, at, problems);
+                Ok(())
+            }
+            (Kind::TextOrTable(syntax, _), Value::Text(text)) => self.text(syntax, text, at),
+            (Kind::Tables(_), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
+            (Kind::Tables(inner), Value::List(items)) => {
+                items.iter_mut().for_each(|item| self.check(Kind::Table(inner), item, problems));
+                Ok(())
+            }
+            (Kind::Named(inner), Value::Table(table)) => {
+                self.named(inner, table, problems);
+                Ok(())
+            }
+            _ => Err(self.wrong_type(kind, node)),
+        }
+    }
+
+    fn whole(self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Problem> {
+        match u64::try_from(number) {
+            Ok(number) if (least..=most).contains(&number) => Ok(()),
+            Ok(number) if number > most => {
+                Err(self.bad(&number.to_string(), at, Wrong::new(format!("the most is {most}"), self.key.about)))
+            }
+            _ => Err(self.bad(&number.to_string(), at, Wrong::new(format!("the least is {least}"), self.key.about))),
+        }
+    }
+
+    fn text(self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Problem> {
+        (syntax.check)(&text.text).map_err(|wrong| self.bad(text.shown(), at, wrong))
+    }
+
+    fn choice(self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Problem> {
+        if words.contains(&text.text.as_str()) {
+            return Ok(());
+        }
+        let help = suggest::help(&text.text, words.iter().copied(), "");
+        Err(self.bad(text.shown(), at, Wrong::new("there is no such choice", help)))
+    }
+
+    fn items(self, of: Kind, items: &mut [Node], problems: &mut Problems) {
+        items.iter_mut().for_each(|item| self.check(of, item, problems));
+        for at in 1..items.len() {
+            let (before, after) = items.split_at_mut(at);
+            let Some(item) = after.first_mut() else { continue };
+            let twice = |other: &&Node| item.text().is_some() && other.text() == item.text();
+            // Lists may be long (networks); only then the quadratic search would hurt.
+            if before.len() < 1000
+                && let Some(first) = before.iter().find(twice)
+            {
+                let message = format!("`{}` has this twice", self.key.name);
+                let problem = Problem::new(Code::Duplicate, item.span, message).also(first.span, "first here");
+                problems.report(problem.help("keep one of the two"));
+                item.value = Value::Broken;
+            }
+        }
+    }
+
+    fn map(self, names: &Syntax, values: &'static Syntax, table: &mut Table, problems: &mut Problems) {
+        for (name, entry) in &mut table.entries {
+            if let Err(wrong) = (names.check)(name) {
+                problems.report(self.bad(name, entry.key, wrong));
+                entry.node.value = Value::Broken;
+            }
+            self.check(Kind::Text(values), &mut entry.node, problems);
+        }
+    }
+
+    fn named(self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
+        for (name, entry) in &mut table.entries {
+            if let Err(wrong) = super::syntax::name(name) {
+                problems.report(self.bad(name, entry.key, wrong));
+            }
+            self.check(Kind::Table(inner), &mut entry.node, problems);
+        }
+    }
+
+    fn bad(self, text: &str, at: Span, wrong: Wrong) -> Problem {
+        let message = format!("`{}` cannot be `{}`: {}", self.key.name, quoted(text), wrong.why);
+        Problem::new(Code::BadValue, at, message).help(wrong.help)
+    }
+
+    fn empty(self, at: Span) -> Problem {
+        let about = format!("name at least one, or leave `{}` out: {}", self.key.name, self.key.about);
+        Problem::new(Code::BadValue, at, format!("`{}` is an empty list", self.key.name)).help(about)
+    }
+
+    fn wrong_type(self, kind: Kind, node: &Node) -> Problem {
+        let expected = expected(kind);
+        let message = format!("`{}` is {expected}, not {}", self.key.name, node.type_name());
+        let problem = Problem::new(Code::WrongType, node.span, message).label(format!("expected {expected}"));
+        match right_type(self.key, kind, node) {
+            Some(help) => problem.help(help),
+            None => problem.help(self.key.about),
+        }
+    }
+}
+
+/// Whether a value of `Or` is meant to be the other thing: the mistake is then explained by that.
+fn is_written_like(kind: Kind, node: &Node) -> bool {
+    matches!((kind, &node.value), (Kind::Text(_), Value::Text(_)) | (Kind::Whole { .. }, Value::Whole(_)))
+}
+
+fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Flag => "true or false".to_owned(),
+        Kind::Whole { .. } => "a whole number".to_owned(),
+        Kind::Text(syntax) if syntax.name == "a string" => "a string".to_owned(),
+        Kind::Text(syntax) => format!("{} in a string", syntax.name),
+        Kind::Choice(_) => "a string".to_owned(),
+        Kind::Or(word, other) => format!("\"{word}\" or {}", expected(*other)),
+        Kind::List(_) | Kind::Set(_) => "a list".to_owned(),
+        Kind::OneOrList(_) => "a string or a list of strings".to_owned(),
+        Kind::Map(..) | Kind::Table(_) | Kind::Named(_) => "a table".to_owned(),
+        Kind::Tables(_) => "a list of tables".to_owned(),
+        Kind::TextOrTable(..) => "a string or a table".to_owned(),
+    }
+}
+
+/// The same value as it should have been written, where that can be guessed.
+fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
+    let name = key.name;
+    let kind = if let Kind::Or(_, other) = kind { *other } else { kind };
+    match (kind, &node.value) {
+        (Kind::Text(syntax), Value::Whole(number)) => Some(match syntax.name {
+            "a duration" => format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"),
+            "a size" => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
+            "a rate" => format!("a rate has a time: `\"{number}/s\"`"),
+            "a percentage" => format!("write `\"{number}%\"`"),
+            _ => format!("write it in quotes: `\"{number}\"`"),
+        }),
+        (Kind::List(_) | Kind::Set(_), Value::Text(text)) => {
+            Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
+        }
+        (Kind::Tables(_), Value::Table(_)) => Some(format!("each begins with `[[{name}]]`, two brackets")),
+        (Kind::Whole { .. }, Value::Text(_)) => Some("write the number without quotes".to_owned()),
+        (Kind::Flag, Value::Text(_)) => Some("write true or false without quotes".to_owned()),
+        (Kind::Text(_) | Kind::Choice(_), _) => match key.default {
+            Default::Text(text) if !text.is_empty() => Some(format!("such as `{name} = \"{text}\"`")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn quoted(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{}...", text[..end].escape_debug()),
+        None => text.escape_debug().to_string().replace("\\\"", "\"").replace("\\\\", "\\"),
+    }
+}

@@ -1,0 +1,196 @@
+//! Mistakes as people and tools read them: file, line, column, a caret, and what would be right.
+
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+
+use super::{
+    problem::{At, Code, Problem, Problems},
+    source::{Source, Sources, Span},
+};
+
+/// Every mistake of a configuration, and what to watch for its repair.
+#[derive(Debug, Clone)]
+pub struct Diagnostics {
+    /// At least one, by file and place.
+    pub list: Vec<Diagnostic>,
+    /// Files that were read or should have been (the main file first).
+    pub files: Vec<PathBuf>,
+    /// Folders in which an `include` pattern may match a new file.
+    pub folders: Vec<PathBuf>,
+}
+
+/// One mistake.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What kind of mistake.
+    pub code: Code,
+    /// The file that has it.
+    pub file: PathBuf,
+    /// Where in the file; `None` when it is about the file as a whole.
+    pub place: Option<Place>,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// A few words for beside the caret; may be empty.
+    pub label: String,
+    /// What would be right.
+    pub help: Option<String>,
+    /// A second place that belongs to it, with its label.
+    pub related: Option<(PathBuf, Place, String)>,
+    sources: [Option<Arc<Source>>; 2],
+}
+
+/// How bad a mistake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes of the file.
+    pub span: Range<usize>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+impl Diagnostics {
+    pub(super) fn new(problems: Problems, sources: Sources) -> Self {
+        let mut problems = problems.into_list();
+        problems.sort_by_key(|problem| match problem.at {
+            At::Place(span) => (span.file, span.start),
+            At::File(_) => (usize::MAX, 0),
+        });
+        let list = problems.into_iter().map(|problem| Diagnostic::new(problem, &sources)).collect();
+        Self { list, files: sources.files, folders: sources.folders }
+    }
+
+    /// All of them for a terminal: source lines, carets and help, then how many there are. Ends with a line break.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for diagnostic in &self.list {
+            out.push_str(&renderer.render(&diagnostic.report()));
+            out.push_str("\n\n");
+        }
+        let plural = if self.list.len() == 1 { "" } else { "s" };
+        out.push_str(&format!("{} error{plural} in the configuration\n", self.list.len()));
+        out
+    }
+
+    /// A JSON array with an object for each: `severity`, `code`, `file`, `line`, `column`, `start`, `end`, `message`,
+    /// `label`, `help`; what does not apply is null.
+    pub fn to_json(&self) -> Value {
+        self.list.iter().map(Diagnostic::to_json).collect()
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl Diagnostic {
+    fn new(problem: Problem, sources: &Sources) -> Self {
+        let (file, place, source) = match problem.at {
+            At::File(file) => (file, None, None),
+            At::Place(span) => located(span, sources),
+        };
+        let second = problem.related.map(|(span, label)| (located(span, sources), label));
+        let (related, second_source) = match second {
+            Some(((file, Some(place), source), label)) => (Some((file, place, label)), source),
+            _ => (None, None),
+        };
+        Self {
+            severity: Severity::Error,
+            code: problem.code,
+            file,
+            place,
+            message: problem.message,
+            label: problem.label,
+            help: problem.help,
+            related,
+            sources: [source, second_source],
+        }
+    }
+
+    fn report(&self) -> Vec<Group<'_>> {
+        let title = Level::ERROR.primary_title(self.message.as_str()).id(self.code.as_str());
+        let mut group = match &self.place {
+            Some(_) => self.snippets().into_iter().fold(Group::with_title(title), Group::element),
+            None => Group::with_title(title).element(annotate_snippets::Origin::path(self.file.to_string_lossy())),
+        };
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help.as_str()));
+        }
+        vec![group]
+    }
+
+    /// The place, and the second one: in one picture when both are in one file.
+    fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
+        let [first, second] = &self.sources;
+        let mut snippets = Vec::new();
+        if let (Some(source), Some(place)) = (first, &self.place) {
+            snippets.push(snippet(source).annotation(mark(source, place, AnnotationKind::Primary, &self.label)));
+        }
+        if let (Some(source), Some((_, place, label))) = (second, &self.related) {
+            let mark = mark(source, place, AnnotationKind::Context, label);
+            match snippets.pop() {
+                Some(same) if first.as_ref().is_some_and(|first| Arc::ptr_eq(first, source)) => {
+                    snippets.push(same.annotation(mark));
+                }
+                other => {
+                    snippets.extend(other);
+                    snippets.push(snippet(source).annotation(mark));
+                }
+            }
+        }
+        snippets
+    }
+
+    fn to_json(&self) -> Value {
+        let place = self.place.as_ref();
+        json!({
+            "severity": "error",
+            "code": self.code.as_str(),
+            "file": self.file.to_string_lossy(),
+            "line": place.map(|place| place.line),
+            "column": place.map(|place| place.column),
+            "start": place.map(|place| place.span.start),
+            "end": place.map(|place| place.span.end),
+            "message": self.message,
+            "label": if self.label.is_empty() { None } else { Some(&self.label) },
+            "help": self.help,
+        })
+    }
+}
+
+fn snippet(source: &Source) -> Snippet<'_, Annotation<'_>> {
+    Snippet::source(source.text.as_str()).path(source.path.to_string_lossy())
+}
+
+fn mark<'a>(source: &Source, place: &Place, kind: AnnotationKind, label: &'a str) -> Annotation<'a> {
+    // A value over many lines is pointed at by its first: the picture stays small and the place is the same.
+    let line = source.line(source.line_of(place.span.start));
+    let text = source.text.get(line.clone()).unwrap_or_default();
+    let end = place.span.end.min(line.start + text.trim_end().len()).max(place.span.start);
+    let annotation = kind.span(place.span.start..end);
+    if label.is_empty() { annotation } else { annotation.label(label) }
+}
+
+fn located(span: Span, sources: &Sources) -> (PathBuf, Option<Place>, Option<Arc<Source>>) {
+    let Some(source) = sources.get(span.file) else { return (PathBuf::new(), None, None) };
+    let (line, column) = source.line_and_column(span.start);
+    let place = Place { span: span.start..span.end, line, column };
+    (source.path.clone(), Some(place), Some(Arc::clone(source)))
+}

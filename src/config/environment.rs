@@ -1,0 +1,89 @@
+//! `${NAME}` in strings: replaced from the environment of the process.
+
+use super::{model::Environment, problem::Wrong};
+
+/// Replaces `${NAME}` and `${NAME:-fallback}` (also when the variable is empty, as in a shell); `$${` is a literal `${`.
+/// Other dollar signs are left alone.
+///
+/// # Errors
+/// An unclosed `${`, a name that cannot be one, or a variable that is not set and has no fallback.
+pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, Wrong> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, after) = (&rest[..at], &rest[at + 2..]);
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("${");
+            rest = after;
+            continue;
+        }
+        out.push_str(before);
+        let Some(end) = after.find('}') else {
+            return Err(Wrong::new("`${` is not closed", "write `${NAME}`, or `$${` for a literal `${`"));
+        };
+        out.push_str(&look_up(&after[..end], environment)?);
+        rest = &after[end + 1..];
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
+    let (name, fallback) = match inside.split_once(":-") {
+        Some((name, fallback)) => (name, Some(fallback)),
+        None => (inside, None),
+    };
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let help = "names are letters, digits and `_`; write `$${` for a literal `${`";
+        return Err(Wrong::new(format!("`{name}` is not the name of an environment variable"), help));
+    }
+    match (environment.get(name), fallback) {
+        (Some(value), _) if !value.is_empty() => Ok(value.clone()),
+        (_, Some(fallback)) => Ok(fallback.to_owned()),
+        (Some(empty), None) => Ok(empty.clone()),
+        (None, None) => Err(Wrong::new(
+            format!("the environment variable {name} is not set"),
+            format!("set it, or give a fallback: `${{{name}:-fallback}}`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<String, Wrong> {
+        let environment = Environment::from([("PORT".into(), "80".into()), ("EMPTY".into(), String::new())]);
+        fill_in(text, &environment)
+    }
+
+    #[test]
+    fn a_name_is_replaced_wherever_it_stands() {
+        assert_eq!(filled("a:${PORT}/${PORT}").unwrap(), "a:80/80");
+    }
+
+    #[test]
+    fn a_fallback_stands_in_for_what_is_unset_or_empty() {
+        assert_eq!(filled("${NO:-x}${EMPTY:-y}${PORT:-z}").unwrap(), "xy80");
+    }
+
+    #[test]
+    fn a_doubled_dollar_is_literal_and_a_lone_one_too() {
+        assert_eq!(filled("$${PORT} $5 a$").unwrap(), "${PORT} $5 a$");
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_refused() {
+        assert!(filled("${NO}").unwrap_err().why.contains("NO is not set"));
+        assert!(filled("${PORT").unwrap_err().why.contains("not closed"));
+        assert!(filled("${a b}").is_err());
+    }
+
+    #[test]
+    fn what_was_filled_in_is_not_filled_in_again() {
+        let environment = Environment::from([("A".into(), "${B}".into())]);
+        assert_eq!(fill_in("${A}", &environment).unwrap(), "${B}");
+    }
+}

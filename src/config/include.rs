@@ -1,0 +1,187 @@
+//! Several files as one: reads the main file and what it includes, and puts their tables together.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    check,
+    model::Environment,
+    parse,
+    problem::{Code, Problem, Problems},
+    schema::process::FILE_ITSELF,
+    source::{self, LONGEST_FILE, Sources, Span},
+    tree::{Entry, Node, Table, Value},
+};
+
+/// What is gathered while files are read.
+#[derive(Debug)]
+pub(super) struct Loading<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) sources: Sources,
+    pub(super) problems: Problems,
+    /// Files that are in already, by their real path: a pattern may match the file that has it.
+    seen: HashSet<PathBuf>,
+}
+
+impl<'a> Loading<'a> {
+    pub(super) fn new(environment: &'a Environment) -> Self {
+        Self { environment, sources: Sources::default(), problems: Problems::default(), seen: HashSet::new() }
+    }
+
+    /// Reads a file and what it includes. `named_at` is where another file names it.
+    pub(super) fn file(&mut self, path: &Path, named_at: Option<Span>) -> Table {
+        self.sources.watch(path);
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        if !self.seen.insert(real) {
+            return Table::default();
+        }
+        match source::read(path, LONGEST_FILE) {
+            Ok(text) => self.text(path, text),
+            Err(why) => {
+                self.unreadable(path, named_at, &why);
+                Table::default()
+            }
+        }
+    }
+
+    /// Checks a text and reads what it includes. Relative names start at the folder of `path`.
+    pub(super) fn text(&mut self, path: &Path, text: String) -> Table {
+        let file = self.sources.add(path.to_path_buf(), text);
+        let Some(source) = self.sources.get(file).cloned() else { return Table::default() };
+        let mut own = parse::parse(file, &source, self.environment, &mut self.problems);
+        let whole = Span { file, start: 0, end: 0 };
+        check::section(&FILE_ITSELF, &mut own, whole, &mut self.problems);
+        let mut together = Table::default();
+        let names = own.entries.remove("include");
+        for name in names.iter().flat_map(|entry| entry.node.items()) {
+            for path in self.included(name) {
+                let included = self.file(&path, Some(name.span));
+                merge(&mut together, included, &mut self.problems);
+            }
+        }
+        merge(&mut together, own, &mut self.problems);
+        together
+    }
+
+    /// The files that one entry of `include` stands for, in name order.
+    fn included(&mut self, name: &Node) -> Vec<PathBuf> {
+        let Some(text) = name.text() else { return Vec::new() };
+        let path = self.sources.beside(name.span, text);
+        if !text.contains('*') {
+            return vec![path];
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.sources.watch_folder(folder);
+        let pattern = path.file_name().unwrap_or_default().to_string_lossy();
+        if folder.to_string_lossy().contains('*') {
+            let problem =
+                Problem::new(Code::BadValue, name.span, "`*` can stand in the name of a file, not of a folder");
+            self.problems.report(problem.help("name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`"));
+            return Vec::new();
+        }
+        match matching(folder, &pattern) {
+            Ok(names) => names.into_iter().map(|name| path.with_file_name(name)).collect(),
+            // A folder that is not there has no files; it may come.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                self.unreadable(folder, Some(name.span), &format!("cannot be read: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, named_at: Option<Span>, why: &str) {
+        self.problems.incomplete = true;
+        let message = format!("{} {why}", path.display());
+        self.problems.report(match named_at {
+            Some(at) => Problem::new(Code::Unreadable, at, message).label("included here"),
+            None => Problem::of_file(Code::Unreadable, path.to_path_buf(), message),
+        });
+    }
+}
+
+/// Names in a folder that a pattern matches, sorted. Hidden ones only when the pattern says so, as in a shell:
+/// editors keep their copies under such names.
+fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let hidden = name.starts_with('.') && !pattern.starts_with('.');
+        if !hidden && matches(pattern, &name) && !entry.path().is_dir() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name fits a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').map_or((None, rest), |(middle, end)| (Some(middle), end));
+    for part in middle.iter().flat_map(|middle| middle.split('*')) {
+        match name.split_once(part) {
+            Some((_, after)) => name = after,
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
+
+/// Puts another file's table into this one, as if both stood in one file: lists of tables are strung together, tables
+/// of names united, and nothing can be said twice.
+fn merge(into: &mut Table, from: Table, problems: &mut Problems) {
+    for (name, entry) in from.entries {
+        match into.entries.get_mut(&name) {
+            None => drop(into.entries.insert(name, entry)),
+            Some(there) => merge_entry(&name, there, entry, problems),
+        }
+    }
+}
+
+fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Problems) {
+    match (&mut there.node.value, entry.node.value) {
+        (Value::List(items), Value::List(more)) => items.extend(more),
+        (Value::Table(table), Value::Table(more)) => {
+            for (key, entry) in more.entries {
+                match table.entries.get(&key) {
+                    None => drop(table.entries.insert(key, entry)),
+                    Some(first) => problems.report(twice(&format!("{name}.{key}"), first.key, entry.key)),
+                }
+            }
+        }
+        (Value::Broken, _) => {}
+        (there, _) => *there = Value::Broken,
+    }
+}
+
+fn twice(name: &str, first: Span, second: Span) -> Problem {
+    Problem::new(Code::Duplicate, second, format!("`{name}` is given in two files"))
+        .also(first, "first here")
+        .help("included files count as one with this; keep one of the two")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters_of_a_name() {
+        assert!(matches("*.toml", "a.toml") && matches("*", "x") && matches("a*b*c", "aXbYc") && matches("a*", "a"));
+        assert!(!matches("*.toml", "a.toml~") && !matches("a*a", "a") && !matches("a*b*b", "ab"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_matches_every_name_made_from_it(parts in proptest::collection::vec("[ab.]{0,3}", 1..5), fill in "[abc]{0,3}") {
+            prop_assert!(matches(&parts.join("*"), &parts.join(&fill)) || parts.len() == 1);
+        }
+    }
+}

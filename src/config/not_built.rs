@@ -1,0 +1,46 @@
+//! What the language has and this version has not: named as such, with its place, and never ignored.
+//!
+//! Building something means deleting its line here and declaring its key in `schema`.
+
+use super::tree::{Node, Value};
+
+/// Keys, by section.
+pub(super) const KEYS: &[(&str, &[&str])] = &[
+    ("", &["store"]),
+    ("server", &["state_dir"]),
+    ("listeners", &["http2", "proxy_protocol", "tls"]),
+    ("listeners.timeouts", &["tls_handshake"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
+    ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
+    ("routes", &["mirror", "priority"]),
+    ("defaults", &["mirror", "priority"]),
+    ("routes.concurrency", &["adaptive", "fair_by"]),
+    ("routes.timeouts", &["tunnel"]),
+    ("routes.response", &["limit_headers"]),
+];
+
+/// Strings that begin like this, by section and key.
+const VALUES: &[(&str, &str, &[&str])] = &[
+    ("upstreams", "servers", &["https://"]),
+    ("upstreams.servers", "url", &["https://"]),
+    ("upstreams", "protocol", &["http2", "auto"]),
+    ("upstreams", "balance", &["peak-ewma", "hash"]),
+    ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
+];
+
+/// Whether the language has this key and this version has not.
+pub(super) fn key(section: &str, key: &str) -> bool {
+    KEYS.iter().any(|(known, keys)| *known == section && keys.contains(&key))
+}
+
+/// What of this value is not built, if anything: how to call it.
+pub(super) fn value(section: &str, key: &str, node: &Node) -> Option<String> {
+    if (section, key) == ("routes", "upstream") && matches!(node.value, Value::List(_)) {
+        return Some("a split over several upstreams".to_owned());
+    }
+    let text = node.text()?;
+    let (_, _, starts) = VALUES.iter().find(|(in_section, at_key, _)| (*in_section, *at_key) == (section, key))?;
+    let start = starts.iter().find(|start| text.starts_with(**start))?;
+    Some(format!("`{key} = \"{start}{}\"`", if start.ends_with([':', '/']) { "..." } else { "" }))
+}

@@ -1,0 +1,194 @@
+//! TOML text into a [`Table`], past its mistakes: what is broken is reported and left out, the rest is still read.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue, Error};
+
+use super::{
+    environment,
+    model::Environment,
+    problem::{Code, Problem, Problems},
+    source::{Source, Span},
+    tree::{Entry, Node, Table, Text, Value},
+};
+
+/// Mistakes of grammar reported for one file. Each costs another parse, and nobody reads more at once.
+const MOST_SYNTAX_ERRORS: usize = 50;
+
+/// Reads one file. After a mistake of grammar its lines are blanked and the text is parsed again, so that one open
+/// bracket neither hides nor invents mistakes further down.
+pub(super) fn parse(file: usize, source: &Source, environment: &Environment, problems: &mut Problems) -> Table {
+    let mut text = source.text.clone();
+    for _ in 0..MOST_SYNTAX_ERRORS {
+        let (table, errors) = DeTable::parse_recoverable(&text);
+        let Some(mistake) = Mistake::first(source, table.get_ref(), &errors) else {
+            return Reading { file, environment, problems }.table(table.get_ref());
+        };
+        drop(table);
+        problems.incomplete = true;
+        problems.report(mistake.problem(file));
+        text = blanked(&text, mistake.lines);
+    }
+    Table::default()
+}
+
+/// One mistake of grammar.
+struct Mistake {
+    at: Range<usize>,
+    message: String,
+    /// Bytes that make no sense any more.
+    lines: Range<usize>,
+}
+
+impl Mistake {
+    fn first(source: &Source, table: &DeTable<'_>, errors: &[Error]) -> Option<Self> {
+        let at = |error: &Error| error.span().unwrap_or(0..0);
+        let error = errors.iter().min_by_key(|error| at(error).start)?;
+        let around = entries(table).find(|entry| entry.contains(&at(error).start) || entry.end == at(error).start);
+        let Some(value) = around else {
+            let lines = section_or_line(source, source.line_of(at(error).start));
+            return Some(Self { at: at(error), message: error.message().to_owned(), lines });
+        };
+        // A key inside a list means that the list was never closed: the mistake is there, not at the next line.
+        let inside = |error: &&Error| value.contains(&at(error).start) && error.message().contains("`=` in array");
+        match errors.iter().filter(inside).min_by_key(|error| at(error).start) {
+            Some(next_key) => {
+                let lines = source.line(source.line_of(value.start)).start
+                    ..source.line(source.line_of(at(next_key).start)).start.max(value.start + 1);
+                let end = source.line(source.line_of(value.start)).end;
+                let message = "the list is not closed, expected `]`".to_owned();
+                Some(Self { at: value.start..end, message, lines: whole_lines(source, lines) })
+            }
+            None => {
+                let lines = whole_lines(source, value.start.min(at(error).start)..value.end.max(at(error).end));
+                Some(Self { at: at(error), message: error.message().to_owned(), lines })
+            }
+        }
+    }
+
+    fn problem(&self, file: usize) -> Problem {
+        let span = Span { file, start: self.at.start, end: self.at.end };
+        let problem = Problem::new(Code::Syntax, span, format!("this is not TOML: {}", self.message));
+        if self.message.contains("must be quoted") {
+            problem.help("put the value in quotes, such as \"10s\"")
+        } else if self.message.contains("duplicate key") {
+            problem.help("a key or table is given once; keep one of the two")
+        } else {
+            problem
+        }
+    }
+}
+
+/// Places of all values that stand beside a key at the start of a line, in no order.
+fn entries<'a>(table: &'a DeTable<'_>) -> Box<dyn Iterator<Item = Range<usize>> + 'a> {
+    Box::new(table.iter().flat_map(|(_, value)| -> Box<dyn Iterator<Item = Range<usize>>> {
+        match value.get_ref() {
+            DeValue::Table(inner) if !is_inline(inner, &value.span()) => entries(inner),
+            DeValue::Array(items) if items.iter().all(|item| item.span() == value.span() || is_header(item)) => {
+                Box::new(items.iter().filter_map(|item| item.get_ref().as_table()).flat_map(entries))
+            }
+            _ => Box::new(std::iter::once(value.span())),
+        }
+    }))
+}
+
+/// Whether a table is written `{ ... }`: then its keys lie within it, while a header's or dotted key's lie behind.
+fn is_inline(table: &DeTable<'_>, span: &Range<usize>) -> bool {
+    table.iter().next().is_some_and(|(key, _)| span.contains(&key.span().start) && *span != key.span())
+}
+
+fn is_header(item: &toml::Spanned<DeValue<'_>>) -> bool {
+    item.get_ref().as_table().is_some_and(|table| !is_inline(table, &item.span()))
+}
+
+/// The line; if it is a header, everything under it, tables below it included: whose keys those are is unknown.
+fn section_or_line(source: &Source, line: usize) -> Range<usize> {
+    let text = |line: usize| source.text.get(source.line(line)).unwrap_or_default().trim();
+    let name = |line: usize| text(line).trim_start_matches('[').split([']', '.', ' ']).next().unwrap_or_default();
+    let mut lines = source.line(line);
+    if !text(line).starts_with('[') {
+        return lines;
+    }
+    let mut next = line + 1;
+    while !source.line(next).is_empty() {
+        let other = text(next).starts_with('[') && (text(next).starts_with("[[") || name(next) != name(line));
+        if other {
+            break;
+        }
+        lines.end = source.line(next).end;
+        next += 1;
+    }
+    lines
+}
+
+fn whole_lines(source: &Source, bytes: Range<usize>) -> Range<usize> {
+    let start = source.line(source.line_of(bytes.start)).start;
+    let last = source.line_of(bytes.end.saturating_sub(1).max(bytes.start));
+    start..source.line(last).end
+}
+
+/// The text with spaces in place of these bytes: every other place keeps its number.
+fn blanked(text: &str, bytes: Range<usize>) -> String {
+    let blank = |(at, c): (usize, char)| {
+        let (c, times) = if bytes.contains(&at) && c != '\n' { (' ', c.len_utf8()) } else { (c, 1) };
+        std::iter::repeat_n(c, times)
+    };
+    text.char_indices().flat_map(blank).collect()
+}
+
+/// Turns parsed values into ours.
+struct Reading<'a> {
+    file: usize,
+    environment: &'a Environment,
+    problems: &'a mut Problems,
+}
+
+impl Reading<'_> {
+    fn table(&mut self, table: &DeTable<'_>) -> Table {
+        let entry = |(key, value): (&toml::Spanned<_>, _)| {
+            let name = String::from(std::borrow::Cow::clone(key.get_ref()));
+            (name, Entry { key: self.span(key.span()), node: self.node(value), inherited: false })
+        };
+        Table { entries: table.iter().map(entry).collect() }
+    }
+
+    fn node(&mut self, value: &toml::Spanned<DeValue<'_>>) -> Node {
+        let span = self.span(value.span());
+        let value = match value.get_ref() {
+            DeValue::String(text) => self.text(text, span),
+            DeValue::Integer(number) => {
+                let digits = number.as_str().replace('_', "");
+                i64::from_str_radix(&digits, number.radix()).map_or_else(|_| self.too_large(span), Value::Whole)
+            }
+            DeValue::Boolean(flag) => Value::Flag(*flag),
+            DeValue::Float(_) => Value::Foreign("a number with a fraction"),
+            DeValue::Datetime(_) => Value::Foreign("a date or time"),
+            DeValue::Array(items) => Value::List(items.iter().map(|item| self.node(item)).collect()),
+            DeValue::Table(table) => Value::Table(self.table(table)),
+        };
+        Node { span, value }
+    }
+
+    fn text(&mut self, text: &str, span: Span) -> Value {
+        match environment::fill_in(text, self.environment) {
+            Ok(filled) => {
+                let written = (filled != text).then(|| text.to_owned());
+                Value::Text(Text { text: filled, written })
+            }
+            Err(wrong) => {
+                self.problems.report(Problem::new(Code::Environment, span, wrong.why).help(wrong.help));
+                Value::Broken
+            }
+        }
+    }
+
+    fn too_large(&mut self, span: Span) -> Value {
+        let help = "whole numbers go up to 9223372036854775807";
+        self.problems.report(Problem::new(Code::BadValue, span, "this number is too large").help(help));
+        Value::Broken
+    }
+
+    fn span(&self, bytes: Range<usize>) -> Span {
+        Span { file: self.file, start: bytes.start, end: bytes.end }
+    }
+}

@@ -1,0 +1,150 @@
+//! Mistakes as they are found: collected, never thrown, so that one reading finds them all.
+
+use std::{collections::HashSet, fmt, path::PathBuf};
+
+use super::source::Span;
+
+/// What kind of mistake a diagnostic is about; stable, for tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Not TOML.
+    Syntax,
+    /// A file that cannot be read as text.
+    Unreadable,
+    /// A key that no version knows.
+    UnknownKey,
+    /// A key or value of the language that this version lacks.
+    NotBuilt,
+    /// A required key is absent.
+    MissingKey,
+    /// A number where a string belongs, and the like.
+    WrongType,
+    /// The right type, but not a value that makes sense.
+    BadValue,
+    /// A `${NAME}` that cannot be replaced.
+    Environment,
+    /// Two things with one identity.
+    Duplicate,
+    /// A name that nothing has.
+    UnknownName,
+    /// Keys that exclude or contradict each other.
+    Conflict,
+    /// A route that an earlier one with the same match hides.
+    HiddenRoute,
+    /// A configuration without a route.
+    NothingToServe,
+}
+
+impl Code {
+    /// The name in `error[NAME]` and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::Unreadable => "unreadable",
+            Self::UnknownKey => "unknown-key",
+            Self::NotBuilt => "not-built",
+            Self::MissingKey => "missing-key",
+            Self::WrongType => "wrong-type",
+            Self::BadValue => "bad-value",
+            Self::Environment => "environment",
+            Self::Duplicate => "duplicate",
+            Self::UnknownName => "unknown-name",
+            Self::Conflict => "conflict",
+            Self::HiddenRoute => "hidden-route",
+            Self::NothingToServe => "nothing-to-serve",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One mistake, not yet turned into lines and columns.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) at: At,
+    pub(super) message: String,
+    pub(super) label: String,
+    pub(super) help: Option<String>,
+    pub(super) related: Option<(Span, String)>,
+}
+
+/// Where a mistake is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum At {
+    Place(Span),
+    /// The file as a whole: there is nothing to put a caret under.
+    File(PathBuf),
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, at: Span, message: impl Into<String>) -> Self {
+        Self { code, at: At::Place(at), message: message.into(), label: String::new(), help: None, related: None }
+    }
+
+    pub(super) fn of_file(code: Code, file: PathBuf, message: impl Into<String>) -> Self {
+        Self { code, at: At::File(file), message: message.into(), label: String::new(), help: None, related: None }
+    }
+
+    /// A few words beside the caret.
+    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// What would be right.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// A second place that belongs to the mistake.
+    pub(super) fn also(mut self, at: Span, label: impl Into<String>) -> Self {
+        self.related = Some((at, label.into()));
+        self
+    }
+}
+
+/// A value that a parser of some syntax refused: why, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// Completes "`key` cannot be `value`: ...".
+    pub(super) why: String,
+    pub(super) help: String,
+}
+
+impl Wrong {
+    pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { why: why.into(), help: help.into() }
+    }
+}
+
+/// All mistakes found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    list: Vec<Problem>,
+    // Values inherited from [defaults] are looked at once for each route; the user made the mistake once.
+    seen: HashSet<(Code, At, String)>,
+    /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
+    pub(super) incomplete: bool,
+}
+
+impl Problems {
+    pub(super) fn report(&mut self, problem: Problem) {
+        if self.seen.insert((problem.code, problem.at.clone(), problem.message.clone())) {
+            self.list.push(problem);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn into_list(self) -> Vec<Problem> {
+        self.list
+    }
+}

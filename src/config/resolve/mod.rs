@@ -1,0 +1,91 @@
+//! From a checked tree to the types of `model`: defaults filled in, names resolved, contradictions found.
+//!
+//! Each function answers `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
+
+mod defaults;
+mod limits;
+mod matches;
+mod process;
+mod reader;
+mod references;
+mod routes;
+mod transform;
+mod upstreams;
+
+use std::{path::Path, sync::Arc};
+
+use self::{reader::Reader, references::Names};
+use super::{
+    include::Loading,
+    model::{Config, Route},
+    problem::{Code, Problem},
+    schema::process::FILE_ITSELF,
+    shown,
+    source::Span,
+    tree::Table,
+};
+
+const SMALLEST: &str = "the smallest useful file is one upstream and one route:
+
+[upstreams.app]
+servers = [\"http://127.0.0.1:9000\"]
+
+[[routes]]
+name = \"app\"
+upstream = \"app\"";
+
+/// Builds the configuration; `None` after a mistake that leaves a hole in it. Mistakes go to `loading.problems`.
+pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -> Option<Config> {
+    let origin = Span { file: 0, start: 0, end: 0 };
+    defaults::fill_in(&mut table, origin);
+    let root = Reader::new(&FILE_ITSELF, &table, origin);
+    let problems = &mut loading.problems;
+
+    let server = process::server(root.table("server"));
+    let listeners = process::listeners(root.tables("listeners"), problems);
+    let client_ip = process::client_ip(root.table("client_ip"));
+    let log = process::log(root.table("log"));
+    let shutdown = process::shutdown(root.table("shutdown"));
+    let upstreams =
+        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, problems)));
+    let limits = all(root.named("limits").into_iter().map(|(name, reader)| limits::limit(name, reader, problems)));
+    let routes = self::routes(&root, path, loading);
+    let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
+
+    let mut config = Config {
+        server: server?,
+        listeners: listeners?,
+        client_ip: client_ip?,
+        admin: admin?,
+        log: log?,
+        shutdown: shutdown?,
+        upstreams: upstreams?,
+        limits: limits?,
+        routes: routes?,
+        files: Vec::new(),
+        folders: Vec::new(),
+        shown: serde_json::Value::Null,
+    };
+    config.shown = shown::view(&table, &config);
+    Some(config)
+}
+
+fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Arc<Route>>> {
+    let problems = &mut loading.problems;
+    let readers = root.tables("routes");
+    if readers.is_empty() && !root.is_broken("routes") && !problems.incomplete {
+        let message = "nothing to serve: it has no route";
+        problems.report(Problem::of_file(Code::NothingToServe, path.to_path_buf(), message).help(SMALLEST));
+    }
+    let names = Names::of(root, problems);
+    references::unique_names(&readers, problems);
+    let routes: Vec<_> = readers.iter().map(|reader| routes::route(*reader, &names, problems)).collect();
+    matches::hidden(&readers, &routes, problems);
+    all(routes.into_iter())
+}
+
+/// All of them, or none; but only after each was looked at.
+fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<Arc<T>>> {
+    let items: Vec<Option<T>> = items.collect();
+    items.into_iter().map(|item| item.map(Arc::new)).collect()
+}

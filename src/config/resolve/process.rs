@@ -1,0 +1,119 @@
+//! The sections about the process: `server`, `listeners`, `client_ip`, `admin`, `log`, `shutdown`.
+
+use std::net::SocketAddr;
+
+use super::{
+    super::{
+        include::Loading,
+        model::{Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, Secret, Server, Shutdown},
+        problem::{Code, Problem, Problems},
+        source,
+        syntax::address,
+        units,
+    },
+    reader::Reader,
+};
+
+/// Longest token file; a longer one is surely another file.
+const LONGEST_TOKEN: u64 = 4096;
+
+pub(super) fn server(server: Reader<'_>) -> Option<Server> {
+    let workers = match server.text("workers") {
+        Some(_auto) => None,
+        None => Some(server.at_least_one("workers")?),
+    };
+    Some(Server { workers })
+}
+
+pub(super) fn listeners(readers: Vec<Reader<'_>>, problems: &mut Problems) -> Option<Vec<Listener>> {
+    let mut first: Vec<(SocketAddr, Reader<'_>)> = Vec::new();
+    for reader in &readers {
+        let Some(bind) = reader.parsed("bind", address::bind) else { continue };
+        let same = first.iter().find(|(other, _)| *other == bind && bind.port() != 0);
+        if let Some((_, other)) = same {
+            let message = format!("two listeners bind {bind}");
+            let problem = Problem::new(Code::Duplicate, reader.place("bind"), message);
+            problems.report(problem.also(other.place("bind"), "first here").help("keep one of the two"));
+        }
+        first.push((bind, *reader));
+    }
+    let listeners: Vec<_> = readers.into_iter().map(listener).collect();
+    listeners.into_iter().collect()
+}
+
+fn listener(listener: Reader<'_>) -> Option<Listener> {
+    let timeouts = listener.table("timeouts");
+    let max_connections = listener.at_least_one("max_connections");
+    Some(Listener {
+        bind: listener.parsed("bind", address::bind)?,
+        max_connections,
+        max_header_bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?).ok()?,
+        max_headers: listener.count("max_headers")?,
+        headers_timeout: timeouts.parsed("headers", units::duration)?,
+        keep_alive: timeouts.parsed("keep_alive", units::duration)?,
+    })
+}
+
+pub(super) fn client_ip(client_ip: Reader<'_>) -> Option<ClientIp> {
+    let header = match client_ip.text("header")? {
+        "forwarded" => ClientIpHeader::Forwarded,
+        _ => ClientIpHeader::XForwardedFor,
+    };
+    Some(ClientIp { trusted_proxies: client_ip.list("trusted_proxies", address::network), header })
+}
+
+/// `Some(None)` is an admin listener that is off.
+pub(super) fn admin(
+    admin: Reader<'_>,
+    listeners: Option<&[Listener]>,
+    loading: &mut Loading<'_>,
+) -> Option<Option<Admin>> {
+    let token = match admin.given("token_file") {
+        Some(_) => token(admin, loading).map(Some),
+        None => Some(None),
+    };
+    let Some(bind) = admin.unless_off("bind", address::bind)? else { return Some(None) };
+    let taken = listeners.unwrap_or_default().iter().any(|listener| listener.bind == bind && bind.port() != 0);
+    if taken {
+        let problem = Problem::new(Code::Duplicate, admin.place("bind"), format!("a listener binds {bind} already"));
+        loading.problems.report(problem.help("give `[admin] bind` a port of its own"));
+    }
+    Some(Some(Admin { bind, hosts: admin.list("hosts", address::admin_host), token: token? }))
+}
+
+fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
+    let at = admin.place("token_file");
+    let file = loading.sources.beside(at, admin.text("token_file")?);
+    loading.sources.watch(&file);
+    let token = source::read(&file, LONGEST_TOKEN).map(|text| text.trim().to_owned());
+    let wrong = match token {
+        Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            return Some(Secret(token));
+        }
+        Ok(token) if token.is_empty() => "is empty".to_owned(),
+        Ok(_) => "holds more than one word of printable ASCII characters".to_owned(),
+        Err(why) => why,
+    };
+    let problem = Problem::new(Code::Unreadable, at, format!("{} {wrong}", file.display()));
+    loading.problems.report(problem.help("put one long random word into it, such as that of `openssl rand -hex 32`"));
+    None
+}
+
+pub(super) fn log(log: Reader<'_>) -> Option<Log> {
+    let level = match log.text("level")? {
+        "error" => LogLevel::Error,
+        "warn" => LogLevel::Warn,
+        "debug" => LogLevel::Debug,
+        "trace" => LogLevel::Trace,
+        _ => LogLevel::Info,
+    };
+    let format = log.text("format").map(|format| if format == "json" { LogFormat::Json } else { LogFormat::Text });
+    Some(Log { level, format, access: log.flag("access")? })
+}
+
+pub(super) fn shutdown(shutdown: Reader<'_>) -> Option<Shutdown> {
+    Some(Shutdown {
+        drain: shutdown.parsed("drain", units::duration)?,
+        delay: shutdown.parsed("delay", units::duration)?,
+    })
+}

@@ -1,0 +1,170 @@
+//! The file itself, and the sections about the process: `server`, `listeners`, `client_ip`, `admin`, `log`, `shutdown`.
+
+use super::{Default, Key, Kind, Section, limits, routes, upstreams, values::*};
+
+pub(in crate::config) static FILE_ITSELF: Section = Section {
+    path: "",
+    about: "The configuration of tidegate.",
+    keys: &[
+        Key::new(
+            "include",
+            Kind::Set(&FILE),
+            "More files, relative to this one, read in name order as if written here; `*` stands for any characters of a file's name.",
+        ),
+        Key::new("server", Kind::Table(&SERVER), "The process itself; a change needs a restart."),
+        Key::new("listeners", Kind::Tables(&LISTENER), "Where clients connect; absent: one on 0.0.0.0:8080."),
+        Key::new("client_ip", Kind::Table(&CLIENT_IP), "Who counts as the client, for keys and logs."),
+        Key::new("admin", Kind::Table(&ADMIN), "The admin listener: metrics, health, views, reload."),
+        Key::new("log", Kind::Table(&LOG), "What is logged and how."),
+        Key::new("shutdown", Kind::Table(&SHUTDOWN), "How long a drain may take."),
+        Key::new("upstreams", Kind::Named(&upstreams::UPSTREAM), "The services behind the gateway, by name."),
+        Key::new(
+            "limits",
+            Kind::Named(&limits::LIMIT),
+            "Token buckets by name, shared by every route that names them.",
+        ),
+        Key::new("defaults", Kind::Table(&routes::DEFAULTS), "What routes start from; their own keys win, key by key."),
+        Key::new("routes", Kind::Tables(&routes::ROUTE), "Which requests go where; the most specific match wins."),
+    ],
+};
+
+/// Far more than any machine has cores; each worker costs memory for its own pools.
+const MOST_WORKERS: u64 = 1024;
+
+static SERVER: Section = Section {
+    path: "server",
+    about: "The process itself.",
+    keys: &[Key::new(
+        "workers",
+        Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
+        "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
+    )
+    .default(Default::Text("auto"))],
+};
+
+/// What "the smallest useful file" listens on: everywhere, as a gateway in a container has to, without privileges.
+pub(in crate::config) const BIND_ADDRESS: &str = "0.0.0.0:8080";
+/// What browsers and other gateways stay below, cookies included.
+const MAX_HEADER_BYTES: &str = "32KiB";
+/// Real requests have 10 to 40 header lines; the other gateways allow 100 too.
+const MAX_HEADERS: u64 = 100;
+/// A slow radio link sends a head in a second; who needs ten does it on purpose.
+const HEADERS_TIMEOUT: &str = "10s";
+/// NGINX's default: browsers come back within about a minute.
+const KEEP_ALIVE: &str = "75s";
+
+static LISTENER: Section = Section {
+    path: "listeners",
+    about: "An address on which clients connect.",
+    keys: &[
+        Key::new("bind", BIND, "IP address and port; port 0 lets the system choose.").required(),
+        Key::new(
+            "max_connections",
+            Kind::Whole { least: 1, most: 10_000_000 },
+            "Open connections; more wait in the kernel's queue. Absent: what the file limit allows.",
+        ),
+        Key::new("max_header_bytes", HEAD_SIZE, "Longest head of a request; more is 431.")
+            .default(Default::Text(MAX_HEADER_BYTES)),
+        Key::new("max_headers", Kind::Whole { least: 1, most: 10_000 }, "Most header lines of a request; more is 431.")
+            .default(Default::Whole(MAX_HEADERS)),
+        Key::new("timeouts", Kind::Table(&LISTENER_TIMEOUTS), "How long clients may take."),
+    ],
+};
+
+static LISTENER_TIMEOUTS: Section = Section {
+    path: "listeners.timeouts",
+    about: "How long clients may take.",
+    keys: &[
+        Key::new(
+            "headers",
+            POSITIVE_DURATION,
+            "The whole head of a request, from its first byte; of the first, from the accept. Then 408.",
+        )
+        .default(Default::Text(HEADERS_TIMEOUT)),
+        Key::new("keep_alive", POSITIVE_DURATION, "Longest life of an idle connection.")
+            .default(Default::Text(KEEP_ALIVE)),
+    ],
+};
+
+/// What most proxies write.
+const CLIENT_IP_HEADER: &str = "x-forwarded-for";
+
+static CLIENT_IP: Section = Section {
+    path: "client_ip",
+    about: "Who counts as the client of a request.",
+    keys: &[
+        Key::new(
+            "trusted_proxies",
+            Kind::Set(&NETWORK),
+            "Peers whose header is believed. Absent: nobody, the peer's address is the client.",
+        )
+        .default(Default::Texts(&[])),
+        Key::new(
+            "header",
+            Kind::Choice(&["x-forwarded-for", "forwarded"]),
+            "Where trusted proxies name the client; walked from the right, past trusted hops only.",
+        )
+        .default(Default::Text(CLIENT_IP_HEADER)),
+    ],
+};
+
+/// Loopback: the admin listener shows much and can reload. The port is the one that Envoy uses for the same.
+const ADMIN_BIND: &str = "127.0.0.1:9901";
+
+static ADMIN: Section = Section {
+    path: "admin",
+    about: "The admin listener.",
+    keys: &[
+        Key::new("bind", Kind::Or("off", &BIND), "Its address, or \"off\" for none.")
+            .default(Default::Text(ADMIN_BIND)),
+        Key::new(
+            "hosts",
+            Kind::Set(&ADMIN_HOST),
+            "Other names it may be called by; its addresses and localhost always work.",
+        )
+        .default(Default::Texts(&[])),
+        Key::new(
+            "token_file",
+            FILE,
+            "A file with a token; when given, every call that changes something needs it (Authorization: Bearer ...).",
+        ),
+    ],
+};
+
+/// What an operator wants to read when nothing is wrong.
+const LOG_LEVEL: &str = "info";
+
+static LOG: Section = Section {
+    path: "log",
+    about: "What is logged and how.",
+    keys: &[
+        Key::new(
+            "level",
+            Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+            "Least severity that is written.",
+        )
+        .default(Default::Text(LOG_LEVEL)),
+        Key::new(
+            "format",
+            Kind::Choice(&["json", "text"]),
+            "Shape of a line. Absent: text on a terminal, json elsewhere.",
+        ),
+        Key::new("access", Kind::Flag, "One line a request on stdout; everything else goes to stderr.")
+            .default(Default::Flag(true)),
+    ],
+};
+
+/// The default total timeout of a route: by then every request has its answer's head.
+const DRAIN: &str = "30s";
+/// Only balancers that poll `/readyz` need a delay.
+const DRAIN_DELAY: &str = "0s";
+
+static SHUTDOWN: Section = Section {
+    path: "shutdown",
+    about: "How the process ends.",
+    keys: &[
+        Key::new("drain", DURATION, "Longest wait for requests in flight.").default(Default::Text(DRAIN)),
+        Key::new("delay", DURATION, "Keep accepting this long after /readyz turned 503.")
+            .default(Default::Text(DRAIN_DELAY)),
+    ],
+};

@@ -1,0 +1,190 @@
+//! `[[routes]]` and `[defaults]`: which requests go where, and under which policies.
+
+use super::{Default, Key, Kind, Section, values::*};
+
+const LIMITS: Key =
+    Key::new("limits", Kind::Set(&Kind::Text(&NAME)), "Limits by name; all must admit.").default(Default::Texts(&[]));
+const MATCH_KEY: Key = Key::new("match", Kind::Table(&MATCH), "Which requests it takes; absent: all.");
+const CONCURRENCY_KEY: Key =
+    Key::new("concurrency", Kind::Table(&CONCURRENCY), "Cap on requests in flight; absent: none.");
+const TIMEOUTS_KEY: Key = Key::new("timeouts", Kind::Table(&TIMEOUTS), "Every wait has an end.");
+const RETRY_KEY: Key =
+    Key::new("retry", Kind::Table(&RETRY), "When and how often to try again; `attempts = 1` is no retry.");
+const REQUEST_KEY: Key = Key::new("request", Kind::Table(&REQUEST), "Changes to the request on its way up.");
+const RESPONSE_KEY: Key = Key::new("response", Kind::Table(&RESPONSE), "Changes to the response on its way down.");
+
+pub(in crate::config) static ROUTE: Section = Section {
+    path: "routes",
+    about: "Which requests go where. One of upstream, respond and redirect is required.",
+    keys: &[
+        Key::new("name", Kind::Text(&NAME), "Unique; it stands in logs and metrics.").required(),
+        Key::new("upstream", Kind::Text(&NAME), "The upstream that requests are sent to."),
+        Key::new("respond", Kind::Table(&RESPOND), "Answer by itself instead, behind the same limits and cap."),
+        Key::new("redirect", Kind::Table(&REDIRECTION), "Send the client elsewhere instead."),
+        LIMITS,
+        MATCH_KEY,
+        CONCURRENCY_KEY,
+        TIMEOUTS_KEY,
+        RETRY_KEY,
+        REQUEST_KEY,
+        RESPONSE_KEY,
+    ],
+};
+
+pub(in crate::config) static DEFAULTS: Section = Section {
+    path: "defaults",
+    about: "What routes start from; their own keys win, key by key.",
+    keys: &[LIMITS, MATCH_KEY, CONCURRENCY_KEY, TIMEOUTS_KEY, RETRY_KEY, REQUEST_KEY, RESPONSE_KEY],
+};
+
+static MATCH: Section = Section {
+    path: "routes.match",
+    about: "Which requests a route takes: all of what is given must match.",
+    keys: &[
+        Key::new("hosts", Kind::List(&HOST_PATTERN), "Hosts; `*.` is one or more labels. Absent: any."),
+        Key::new("path_prefix", PATH_PREFIX, "Whole segments: \"/orders\" takes /orders and /orders/7, not /ordersx."),
+        Key::new("path", PATH, "The whole path, exact; {name} is one segment."),
+        Key::new("path_regex", PATH_REGEX, "A regular expression over the whole path."),
+        Key::new("methods", Kind::List(&METHOD), "Methods. Absent: any."),
+        Key::new("headers", Kind::Map(&HEADER_NAME, &HEADER_VALUE), "Headers that must all be equal."),
+        Key::new("query", Kind::Map(&QUERY_NAME, &FREE_TEXT), "Query parameters that must all be equal."),
+    ],
+};
+
+static RESPOND: Section = Section {
+    path: "routes.respond",
+    about: "An answer that the gateway makes itself.",
+    keys: &[
+        Key::new("status", Kind::Whole { least: 200, most: 599 }, "Its status.").default(Default::Whole(200)),
+        Key::new("body", Kind::Text(&FREE_TEXT), "Its body.").default(Default::Text("")),
+        Key::new("headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Its headers."),
+    ],
+};
+
+/// Permanent Redirect: method and body stay (RFC 9110, section 15.4.9).
+const REDIRECT_STATUS: u64 = 308;
+
+static REDIRECTION: Section = Section {
+    path: "routes.redirect",
+    about: "Sends the client elsewhere.",
+    keys: &[
+        Key::new("to", REDIRECT, "Where to; {host}, {path} (with the query) and the match's parameters are filled in.")
+            .required(),
+        Key::new("status", Kind::Whole { least: 301, most: 308 }, "301, 302, 303, 307 or 308.")
+            .default(Default::Whole(REDIRECT_STATUS)),
+    ],
+};
+
+/// Who waits longer has usually left; and a queue that moves slower than this is a cap set too low.
+const QUEUE_TIMEOUT: &str = "1s";
+
+static CONCURRENCY: Section = Section {
+    path: "routes.concurrency",
+    about: "Cap on requests in flight.",
+    keys: &[
+        Key::new(
+            "max",
+            Kind::Whole { least: 1, most: 10_000_000 },
+            "Requests in flight, until the end of the response's body. Required, here or in the defaults.",
+        ),
+        Key::new("queue", Kind::Whole { least: 0, most: 10_000_000 }, "How many may wait.").default(Default::Whole(0)),
+        Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
+            .default(Default::Text(QUEUE_TIMEOUT)),
+    ],
+};
+
+/// Longer than sane answers take to begin, shorter than people wait.
+const TOTAL: &str = "30s";
+/// NGINX's default for the same.
+const IDLE: &str = "60s";
+
+static TIMEOUTS: Section = Section {
+    path: "routes.timeouts",
+    about: "Every wait has an end.",
+    keys: &[
+        Key::new(
+            "total",
+            POSITIVE_DURATION,
+            "From the request's head to the response's head: queue, attempts and back-off together; then 504.",
+        )
+        .default(Default::Text(TOTAL)),
+        Key::new("attempt", POSITIVE_DURATION, "One attempt, to its response's head. Absent: total."),
+        Key::new("idle", POSITIVE_DURATION, "Longest time without a byte in either direction once bodies flow.")
+            .default(Default::Text(IDLE)),
+        Key::new("body", Kind::Or("off", &POSITIVE_DURATION), "The whole exchange, bodies included.")
+            .default(Default::Text("off")),
+    ],
+};
+
+/// One retry removes most of what fails by chance; more multiply load in an outage.
+const ATTEMPTS: u64 = 2;
+/// Nothing of the request was processed, so that every method may be tried again.
+const RETRY_ON: &[&str] = &["connect"];
+/// The idempotent methods (RFC 9110, section 9.2.2): twice is as good as once.
+const RETRY_METHODS: &[&str] = &["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
+/// A server that restarts needs a moment; with jitter the tries spread over it.
+const BACKOFF: &str = "25ms";
+/// A longer wait is worse than an error.
+const MAX_BACKOFF: &str = "1s";
+/// In an outage retries add a fifth to the load and not a multiple.
+const BUDGET: &str = "20%";
+/// So that a route with few requests can retry at all.
+const BUDGET_MIN: u64 = 10;
+/// Most request bodies; each request in flight may hold as much.
+const BUFFER: &str = "64KiB";
+
+static RETRY: Section = Section {
+    path: "routes.retry",
+    about: "When and how often to try again.",
+    keys: &[
+        Key::new("attempts", Kind::Whole { least: 1, most: 100 }, "Tries in all; 1 is no retry.")
+            .default(Default::Whole(ATTEMPTS)),
+        Key::new(
+            "on",
+            Kind::Set(&RETRY_REASON),
+            "What is tried again: \"connect\", \"reset\", \"timeout\", and statuses such as \"503\".",
+        )
+        .default(Default::Texts(RETRY_ON)),
+        Key::new("methods", Kind::Set(&METHOD), "Methods tried again when the request may have been seen upstream.")
+            .default(Default::Texts(RETRY_METHODS)),
+        Key::new("backoff", DURATION, "First wait; doubles each time, with full jitter.")
+            .default(Default::Text(BACKOFF)),
+        Key::new("max_backoff", DURATION, "Longest wait.").default(Default::Text(MAX_BACKOFF)),
+        Key::new("budget", PERCENT, "Retries as a share of the route's requests of the last 10 s.")
+            .default(Default::Text(BUDGET)),
+        Key::new("budget_min", Kind::Whole { least: 0, most: 1_000_000 }, "Retries a second that are always allowed.")
+            .default(Default::Whole(BUDGET_MIN)),
+        Key::new("buffer", BUFFER_SIZE, "Request body kept for a replay; a larger one is not tried again.")
+            .default(Default::Text(BUFFER)),
+    ],
+};
+
+/// Uploads of documents and pictures; whoever takes more says so.
+const MAX_BODY: &str = "10MiB";
+
+static REQUEST: Section = Section {
+    path: "routes.request",
+    about: "Changes to the request on its way up.",
+    keys: &[
+        Key::new("strip_prefix", PATH_PREFIX, "Taken off the path, whole segments."),
+        Key::new("add_prefix", PATH_PREFIX, "Put before the path, after strip_prefix."),
+        Key::new("rewrite", REWRITE, "Instead of the two: a path with the parameters of the match."),
+        Key::new("set_headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Headers set."),
+        Key::new("remove_headers", Kind::Set(&Kind::Text(&CHANGEABLE_HEADER)), "Headers removed.")
+            .default(Default::Texts(&[])),
+        Key::new("preserve_host", Kind::Flag, "Send the client's Host up; otherwise the server's.")
+            .default(Default::Flag(true)),
+        Key::new("max_body", Kind::Or("off", &SIZE), "Longest request body; then 413.")
+            .default(Default::Text(MAX_BODY)),
+    ],
+};
+
+static RESPONSE: Section = Section {
+    path: "routes.response",
+    about: "Changes to the response on its way down.",
+    keys: &[
+        Key::new("set_headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Headers set."),
+        Key::new("remove_headers", Kind::Set(&Kind::Text(&CHANGEABLE_HEADER)), "Headers removed.")
+            .default(Default::Texts(&[])),
+    ],
+};

@@ -1,0 +1,96 @@
+//! The running configuration as JSON: the language's own keys and units, defaults filled in, secrets left out.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    model::Config,
+    schema::{Default, Key, Kind, Section, process::FILE_ITSELF},
+    tree::{Node, Table, Value},
+    units,
+};
+
+/// Tables whose absence means something: they are shown only when given.
+const ONLY_WHEN_GIVEN: [&str; 3] = ["respond", "redirect", "concurrency"];
+
+/// Headers whose values are credentials.
+const SECRET_HEADERS: [&str; 6] =
+    ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-auth-token"];
+
+const REDACTED: &str = "[redacted]";
+
+/// The view of a whole configuration. Routes are shown with their defaults merged in, so `defaults` is not.
+pub(super) fn view(root: &Table, config: &Config) -> Json {
+    let mut shown = section(&FILE_ITSELF, Some(root));
+    shown.remove("defaults");
+    for limit in &config.limits {
+        set(shown.get_mut("limits").and_then(|limits| limits.get_mut(&*limit.name)), "burst", json!(limit.burst));
+    }
+    let routes = shown.get_mut("routes").and_then(Json::as_array_mut);
+    for (view, route) in routes.into_iter().flatten().zip(&config.routes) {
+        set(view.get_mut("timeouts"), "attempt", json!(units::duration_text(route.timeouts.attempt)));
+    }
+    Json::Object(shown)
+}
+
+/// Fills in a default that depends on another key.
+fn set(view: Option<&mut Json>, key: &str, value: Json) {
+    if let Some(view) = view.and_then(Json::as_object_mut) {
+        view.insert(key.to_owned(), value);
+    }
+}
+
+fn section(section: &'static Section, table: Option<&Table>) -> Map<String, Json> {
+    let value = |key: &'static Key| Some((key.name.to_owned(), value(key, table)?));
+    section.keys.iter().filter_map(value).collect()
+}
+
+fn value(key: &'static Key, table: Option<&Table>) -> Option<Json> {
+    match (table.and_then(|table| table.get(key.name)), key.kind) {
+        (Some(entry), kind) => Some(given(kind, &entry.node)),
+        (None, Kind::Table(_)) if ONLY_WHEN_GIVEN.contains(&key.name) => None,
+        (None, Kind::Table(inner)) => Some(Json::Object(section(inner, None))),
+        (None, _) => match key.default {
+            Default::Nothing => None,
+            Default::Text(text) => Some(json!(text)),
+            Default::Whole(number) => Some(json!(number)),
+            Default::Flag(flag) => Some(json!(flag)),
+            Default::Texts(texts) => Some(json!(texts)),
+        },
+    }
+}
+
+fn given(kind: Kind, node: &Node) -> Json {
+    match (kind, &node.value) {
+        (Kind::Table(inner) | Kind::TextOrTable(_, inner), Value::Table(table)) => {
+            Json::Object(section(inner, Some(table)))
+        }
+        (Kind::Named(inner), Value::Table(table)) => {
+            let named =
+                |(name, entry): (&String, &super::tree::Entry)| (name.clone(), given(Kind::Table(inner), &entry.node));
+            Json::Object(table.entries.iter().map(named).collect())
+        }
+        (Kind::Map(..), Value::Table(table)) => {
+            let pair = |(name, entry): (&String, &super::tree::Entry)| (name.clone(), free_text(name, &entry.node));
+            Json::Object(table.entries.iter().map(pair).collect())
+        }
+        (Kind::Tables(inner), Value::List(items)) => items.iter().map(|item| given(Kind::Table(inner), item)).collect(),
+        (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of), Value::List(items)) => {
+            items.iter().map(|item| given(*of, item)).collect()
+        }
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(text.shown()),
+        (_, Value::Text(text)) => json!(text.text),
+        (_, Value::Whole(number)) => json!(number),
+        (_, Value::Flag(flag)) => json!(flag),
+        _ => Json::Null,
+    }
+}
+
+/// The value of a header and the like. What came from the environment is shown as it was written: it is where secrets
+/// come from.
+fn free_text(name: &str, node: &Node) -> Json {
+    match &node.value {
+        Value::Text(_) if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) => json!(REDACTED),
+        Value::Text(text) => json!(text.shown()),
+        _ => Json::Null,
+    }
+}

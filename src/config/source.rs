@@ -1,0 +1,123 @@
+//! The texts that were read and places in them: every diagnostic points here.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Longest configuration file; beyond this it is surely the wrong file.
+pub(super) const LONGEST_FILE: u64 = 16 * 1024 * 1024;
+
+/// Bytes `start..end` of the file with this number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Span {
+    pub(super) file: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// One text, with what is needed to name a place in it.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The name that diagnostics show.
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+    line_starts: Vec<usize>,
+}
+
+impl Source {
+    pub(super) fn new(path: PathBuf, text: String) -> Self {
+        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { path, text, line_starts }
+    }
+
+    /// The line, from 0, that holds this byte.
+    pub(super) fn line_of(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
+    }
+
+    /// Line and column, from 1; columns count characters, as editors do.
+    pub(super) fn line_and_column(&self, at: usize) -> (usize, usize) {
+        let line = self.line_of(at);
+        let start = self.line_starts.get(line).copied().unwrap_or(0);
+        let column = self.text.get(start..at).map_or(0, |before| before.chars().count());
+        (line + 1, column + 1)
+    }
+
+    /// Bytes of a line, its end included; empty past the last one.
+    pub(super) fn line(&self, line: usize) -> std::ops::Range<usize> {
+        let end = self.text.len();
+        let start = self.line_starts.get(line).copied().unwrap_or(end);
+        start..self.line_starts.get(line + 1).copied().unwrap_or(end)
+    }
+}
+
+/// Everything that was read, and what a watcher has to watch.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    list: Vec<Arc<Source>>,
+    /// Files that were read or should have been, in that order.
+    pub(super) files: Vec<PathBuf>,
+    /// Folders in which a new file could match.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// Takes a text in and gives its number.
+    pub(super) fn add(&mut self, path: PathBuf, text: String) -> usize {
+        self.list.push(Arc::new(Source::new(path, text)));
+        self.list.len() - 1
+    }
+
+    pub(super) fn get(&self, file: usize) -> Option<&Arc<Source>> {
+        self.list.get(file)
+    }
+
+    /// Where relative names written at this place start.
+    pub(super) fn beside(&self, span: Span, name: &str) -> PathBuf {
+        let folder = self.get(span.file).and_then(|source| source.path.parent());
+        folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
+    }
+
+    /// Notes a file for the watcher, whether it can be read or not.
+    pub(super) fn watch(&mut self, file: &Path) {
+        if !self.files.iter().any(|known| known == file) {
+            self.files.push(file.to_path_buf());
+        }
+    }
+
+    /// Notes a folder for the watcher.
+    pub(super) fn watch_folder(&mut self, folder: &Path) {
+        if !self.folders.iter().any(|known| known == folder) {
+            self.folders.push(folder.to_path_buf());
+        }
+    }
+}
+
+/// Reads a text file of at most `most` bytes. The error is half a sentence for the user: "cannot be read: ...".
+pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
+    let bytes = read_bytes(path, most).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
+    if bytes.len() as u64 > most {
+        return Err(format!("is longer than {}", super::units::size_text(most)));
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| format!("is not text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
+}
+
+fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "just fits" from "too long" without believing the length in the folder.
+    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,145 @@
+//! Addresses: where to listen, where a server is, which networks are trusted.
+
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+
+use super::{super::problem::Wrong, host};
+
+/// A port where HTTP is expected when a URL names none.
+const HTTP_PORT: u16 = 80;
+
+/// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the system choose.
+pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
+    let help = "write an IP address and a port, such as \"0.0.0.0:8080\" or \"[::1]:8080\"";
+    text.parse().map_err(|_| match text.rsplit_once(':') {
+        Some(("" | "*", port)) if port.parse::<u16>().is_ok() => {
+            Wrong::new("the address is missing", format!("write \"0.0.0.0:{port}\" to listen on all of them"))
+        }
+        Some(("localhost", port)) => {
+            Wrong::new("a name is not an address", format!("write \"127.0.0.1:{port}\" or \"[::1]:{port}\""))
+        }
+        _ if text.parse::<IpAddr>().is_ok() => Wrong::new("the port is missing", help),
+        _ => Wrong::new("it is not an address with a port", help),
+    })
+}
+
+/// A network, or one address: `"10.0.0.0/8"`, `"::1"`.
+pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
+    let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map(|network| network.trunc()).map_err(|_| Wrong::new("it is not a network", help))
+}
+
+/// Where a server is: what `"http://host:port"` says.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::config) struct ServerUrl {
+    pub(in crate::config) url: Arc<str>,
+    pub(in crate::config) host: Arc<str>,
+    pub(in crate::config) port: u16,
+}
+
+/// `"http://host:port"`; the path can only be `/`.
+pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
+    let help = "write a URL such as \"http://10.0.0.1:9001\"";
+    let Some(rest) = text.strip_prefix("http://") else {
+        let help = match text.split_once("://") {
+            None if !text.is_empty() => format!("write \"http://{text}\""),
+            _ => help.to_owned(),
+        };
+        return Err(Wrong::new("it does not begin with http://", help));
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if authority.contains('@') {
+        return Err(Wrong::new("user and password cannot be in the URL of a server", help));
+    }
+    if authority.contains(['/', '?', '#']) {
+        let help = "leave the path out; a route can put one on with `request.add_prefix`";
+        return Err(Wrong::new("the URL of a server has no path", help));
+    }
+    let (host, port) = host_and_port(authority, help)?;
+    Ok(ServerUrl { url: format!("http://{authority}").into(), host: host.into(), port: port.unwrap_or(HTTP_PORT) })
+}
+
+/// A name that the admin listener may be called by: a host, with a port or without, lower case.
+pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
+    host_and_port(text, "write a host and its port, such as \"tidegate.internal:9901\"")?;
+    Ok(text.to_ascii_lowercase())
+}
+
+fn host_and_port(authority: &str, help: &str) -> Result<(String, Option<u16>), Wrong> {
+    let (host, port) = match authority.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
+        Some((host, port)) => {
+            host.parse::<Ipv6Addr>().map_err(|_| Wrong::new(format!("`{host}` is not an IPv6 address"), help))?;
+            match port.strip_prefix(':') {
+                None if !port.is_empty() => return Err(Wrong::new("only a port can follow `]`", help)),
+                port => (host.to_ascii_lowercase(), port),
+            }
+        }
+        None => {
+            let (host, port) = authority.split_once(':').map_or((authority, None), |(host, port)| (host, Some(port)));
+            (host::name(host).map_err(|wrong| Wrong::new(wrong.why, help))?, port)
+        }
+    };
+    let port = port.map(|port| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        port.parse::<u16>().ok().filter(|port| digits && *port > 0)
+    });
+    match port {
+        Some(None) => Err(Wrong::new("the port is a number from 1 to 65535", help)),
+        port => Ok((host, port.flatten())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        let read = |text| server_url(text).map(|url| (url.host.to_string(), url.port)).unwrap();
+        assert_eq!(read("http://10.0.0.1:9001"), ("10.0.0.1".into(), 9001));
+        assert_eq!(read("http://Orders.Internal/"), ("orders.internal".into(), 80));
+        assert_eq!(read("http://[::1]:9001"), ("::1".into(), 9001));
+        assert_eq!(&*server_url("http://a:1/").unwrap().url, "http://a:1");
+    }
+
+    #[test]
+    fn a_server_is_nothing_else() {
+        for text in [
+            "10.0.0.1:80",
+            "http://",
+            "http://a:0",
+            "http://a:99999",
+            "http://a/b",
+            "http://u:p@a",
+            "ftp://a",
+            "http://a b",
+            "http://[::1",
+            "http://a:",
+            "http://a:+1",
+            "http://[::1]x",
+            "http://a?x",
+            "",
+        ] {
+            assert!(server_url(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_host_is_completed_in_the_help() {
+        assert!(bind(":8080").unwrap_err().help.contains("\"0.0.0.0:8080\""));
+        assert!(bind("localhost:80").unwrap_err().help.contains("\"127.0.0.1:80\""));
+        assert!(bind("0.0.0.0").is_err() && bind("[::]:0").is_ok());
+    }
+
+    #[test]
+    fn one_address_is_a_network_too() {
+        assert_eq!(network("10.1.2.3/8").unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(network("::1").unwrap().to_string(), "::1/128");
+        assert!(network("10.0.0.0/33").is_err());
+    }
+}

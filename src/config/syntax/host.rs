@@ -1,0 +1,68 @@
+//! Host names, and the patterns that routes match them with.
+
+use super::super::{model::HostPattern, problem::Wrong};
+
+/// Longest name in the DNS, and longest part of one (RFC 1035).
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
+/// A host name or IPv4 address, in lower case.
+pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
+    let help = "write a host name such as \"orders.example.com\"";
+    if text.is_empty() {
+        return Err(Wrong::new("the host is missing", help));
+    }
+    if !text.is_ascii() {
+        return Err(Wrong::new("a host name is ASCII", "write it as in the DNS: \"xn--...\""));
+    }
+    let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+    let label = |label: &str| !label.is_empty() && label.len() <= LONGEST_LABEL && label.bytes().all(letter);
+    if text.len() > LONGEST_NAME || !text.split('.').all(label) {
+        return Err(Wrong::new(format!("`{text}` is not a host name"), help));
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// `"orders.example.com"`, `"*.example.com"`, `"[::1]"`.
+pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
+    let help = "write \"orders.example.com\" or \"*.example.com\"";
+    if text == "*" {
+        return Err(Wrong::new("`*` alone is every host", "leave `hosts` out to match any host"));
+    }
+    if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        let address = inside.parse::<std::net::Ipv6Addr>();
+        return match address {
+            Ok(_) => Ok(HostPattern::Exact(text.to_ascii_lowercase())),
+            Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
+        };
+    }
+    if let Some((host, _)) = text.rsplit_once(':') {
+        return Err(Wrong::new("hosts are matched without a port", format!("write \"{host}\"")));
+    }
+    if let Some(suffix) = text.strip_prefix("*.") {
+        return Ok(HostPattern::Wildcard(name(suffix)?));
+    }
+    if text.contains('*') {
+        return Err(Wrong::new("`*` stands for whole labels at the beginning only", help));
+    }
+    Ok(HostPattern::Exact(name(text)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_matched_in_lower_case() {
+        assert_eq!(pattern("API.Example.com").unwrap(), HostPattern::Exact("api.example.com".into()));
+        assert_eq!(pattern("*.Example.com").unwrap(), HostPattern::Wildcard("example.com".into()));
+        assert_eq!(pattern("[::1]").unwrap(), HostPattern::Exact("[::1]".into()));
+    }
+
+    #[test]
+    fn what_can_never_match_is_refused() {
+        for text in ["", "*", "a.*.com", "*a.com", "a:80", "a..b", ".a", "ä.com", "a b", "*.", "http://a", "a/b"] {
+            assert!(pattern(text).is_err(), "{text}");
+        }
+    }
+}

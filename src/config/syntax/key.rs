@@ -1,0 +1,82 @@
+//! Key expressions: what tells one bucket of a limit from another.
+
+use super::{
+    super::{
+        model::{KeyPart, Missing},
+        problem::Wrong,
+        suggest,
+    },
+    header,
+};
+
+/// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
+pub(in crate::config) const V6_PREFIX: u8 = 64;
+
+const WORDS: [&str; 5] = ["route", "client-ip", "host", "path", "method"];
+
+/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`.
+pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
+    match text {
+        "route" => return Ok(KeyPart::Route),
+        "client-ip" => return Ok(KeyPart::ClientIp { v6_prefix: V6_PREFIX }),
+        "host" => return Ok(KeyPart::Host),
+        "path" => return Ok(KeyPart::Path),
+        "method" => return Ok(KeyPart::Method),
+        _ => {}
+    }
+    if let Some(prefix) = text.strip_prefix("client-ip/") {
+        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        return match prefix.parse() {
+            Ok(v6_prefix @ 1..=128) if digits => Ok(KeyPart::ClientIp { v6_prefix }),
+            _ => Err(Wrong::new(
+                "the IPv6 prefix is 1 to 128 bits",
+                "write \"client-ip\" or one such as \"client-ip/56\"",
+            )),
+        };
+    }
+    if let Some(name) = text.strip_prefix("header:") {
+        return header::name(name).map(KeyPart::Header);
+    }
+    let help = match suggest::nearest(text, WORDS) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "write \"client-ip\", \"header:NAME\", \"route\", \"host\", \"path\" or \"method\"".to_owned(),
+    };
+    Err(Wrong::new("it is not part of a key", help))
+}
+
+/// `"skip"`, `"refuse"`, or another part of a key.
+pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
+    match text {
+        "skip" => Ok(Missing::Skip),
+        "refuse" => Ok(Missing::Refuse),
+        _ => part(text).map(Missing::Use).map_err(|wrong| {
+            let help = "write \"skip\", \"refuse\" or another part of a key such as \"client-ip\"";
+            Wrong::new(
+                "it is not what can be done without the key",
+                if wrong.help.starts_with("did") { wrong.help } else { help.into() },
+            )
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_the_language_is_read() {
+        assert_eq!(part("client-ip").unwrap(), KeyPart::ClientIp { v6_prefix: 64 });
+        assert_eq!(part("client-ip/48").unwrap(), KeyPart::ClientIp { v6_prefix: 48 });
+        assert_eq!(part("header:X-Api-Key").unwrap(), KeyPart::Header(http::HeaderName::from_static("x-api-key")));
+        assert_eq!(missing("skip").unwrap(), Missing::Skip);
+        assert_eq!(missing("host").unwrap(), Missing::Use(KeyPart::Host));
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_nearest_word() {
+        assert_eq!(part("client_ip").unwrap_err().help, "did you mean \"client-ip\"?");
+        for text in ["", "header:", "client-ip/0", "client-ip/129", "client-ip/+8", "ip", "header:a b"] {
+            assert!(part(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Path patterns of routes, and the normal form that paths are compared in.
+
+use regex::{Regex, RegexBuilder};
+
+use super::super::{model::PathPattern, problem::Wrong};
+
+/// Bytes that a compiled path expression may take: generous for a path, far from hurting.
+const REGEX_SIZE: usize = 1 << 20;
+
+/// The normal form of a path, query excluded (RFC 3986, section 6.2.2): escaped unreserved characters decoded, other
+/// escapes in upper case, characters that cannot stand in a path escaped, dot segments gone, repeated slashes one.
+///
+/// An escaped slash stays an escape: it is a character of its segment.
+pub fn normal_form(path: &str) -> String {
+    let escapes = normal_escapes(path);
+    let mut segments: Vec<&str> = Vec::new();
+    let mut open = false;
+    for segment in escapes.split('/') {
+        open = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            _ => segments.push(segment),
+        }
+    }
+    let mut normal = String::with_capacity(escapes.len());
+    for segment in &segments {
+        normal.push('/');
+        normal.push_str(segment);
+    }
+    if open || segments.is_empty() {
+        normal.push('/');
+    }
+    normal
+}
+
+fn normal_escapes(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte == b'%'
+            && let Some(escaped) = next_hex(&bytes)
+        {
+            bytes.nth(1);
+            push_unless_reserved(&mut out, escaped);
+        } else if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+fn push_unless_reserved(out: &mut String, byte: u8) {
+    if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        out.push(char::from(byte));
+    } else {
+        out.push_str(&format!("%{byte:02X}"));
+    }
+}
+
+/// The byte that the next two hexadecimal digits stand for.
+fn next_hex(bytes: &std::str::Bytes<'_>) -> Option<u8> {
+    let mut ahead = bytes.clone();
+    let mut digit = || char::from(ahead.next()?).to_digit(16);
+    u8::try_from(digit()? * 16 + digit()?).ok()
+}
+
+/// Compiles a regular expression so that it has to match a whole path.
+///
+/// # Errors
+/// A mistake in it, or one that compiles to more than a megabyte.
+pub fn whole_path_regex(pattern: &str) -> Result<Regex, regex::Error> {
+    // On its own first: with `a)(b` the brackets around it would close in the wrong place.
+    RegexBuilder::new(pattern).size_limit(REGEX_SIZE).build()?;
+    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_SIZE).build()
+}
+
+/// `path_regex`.
+pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
+    match whole_path_regex(text) {
+        Ok(_) => Ok(PathPattern::Regex(text.to_owned())),
+        Err(error) => {
+            // The crate draws a picture of its own; its last line says what is wrong.
+            let error = error.to_string();
+            let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+            Err(Wrong::new(why, "the syntax is that of the regex crate: no look-around and no back-references"))
+        }
+    }
+}
+
+/// `path`: exact, or with `{name}` segments.
+pub(in crate::config) fn whole(text: &str) -> Result<PathPattern, Wrong> {
+    let names = parameters(text)?;
+    in_normal_form(text)?;
+    Ok(if names.is_empty() { PathPattern::Exact(text.to_owned()) } else { PathPattern::Parameters(text.to_owned()) })
+}
+
+/// `path_prefix`: whole segments; `/` is every path.
+pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
+    Ok(match literal(text)? {
+        prefix if prefix.is_empty() => PathPattern::Any,
+        prefix => PathPattern::Prefix(prefix),
+    })
+}
+
+/// A path without parameters, and without the slash at its end: what is taken off or put on.
+pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
+    if text.contains(['{', '}']) {
+        return Err(Wrong::new("a prefix has no parameters", "`{name}` can stand in `path` only"));
+    }
+    in_normal_form(text)?;
+    Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
+}
+
+/// The names of `{name}` segments, in order.
+pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
+    let mut names = Vec::new();
+    for segment in text.split('/').filter(|segment| segment.contains(['{', '}'])) {
+        let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+            let help = "write `/{name}/`; braces that are meant are `%7B` and `%7D`";
+            return Err(Wrong::new(format!("`{segment}` is not a whole parameter"), help));
+        };
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            let help = "names of parameters are letters, digits and `_`";
+            return Err(Wrong::new(format!("`{{{name}}}` is not a parameter"), help));
+        }
+        if matches!(name, "host" | "path") {
+            return Err(Wrong::new(format!("`{{{name}}}` means something else in a redirect"), "choose another name"));
+        }
+        if names.contains(&name) {
+            return Err(Wrong::new(format!("`{{{name}}}` stands there twice"), "give each parameter its own name"));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn in_normal_form(text: &str) -> Result<(), Wrong> {
+    if !text.starts_with('/') {
+        return Err(Wrong::new("a path begins with `/`", format!("write \"/{text}\"")));
+    }
+    if text.contains(['?', '#']) {
+        return Err(Wrong::new("a path has no query or fragment", "match a query with `match.query`"));
+    }
+    // Braces were looked at before; outside of them no character is a brace.
+    let normal = normal_form(text).replace("%7B", "{").replace("%7D", "}");
+    let written = text.replace("%7B", "{").replace("%7D", "}");
+    if normal != written {
+        let why = "requests are compared in their normal form, which is never written like this";
+        return Err(Wrong::new(why, format!("write \"{}\"", normal)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_normal_form_is_its_own_normal_form(path in "(/|\\.|%2[eEfF]|%7[bB]|%|[a-c]|é| ){0,20}") {
+            let once = normal_form(&path);
+            prop_assert_eq!(normal_form(&once), once.clone());
+            prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii());
+        }
+
+        #[test]
+        fn any_text_is_a_pattern_or_refused(text: String) {
+            let _ = (whole(&text), prefix(&text), regex(&text));
+        }
+    }
+
+    #[test]
+    fn the_normal_form_is_that_of_rfc_3986() {
+        for (path, normal) in [
+            ("/a/./b/../c", "/a/c"),
+            ("/../../x", "/x"),
+            ("/%41%2fb", "/A%2Fb"),
+            ("//a///b/", "/a/b/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("", "/"),
+            ("/a/..", "/"),
+            ("/a/.", "/a/"),
+            ("/%zz", "/%25zz"),
+        ] {
+            assert_eq!(normal_form(path), normal, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_no_request_can_have_is_corrected() {
+        assert!(whole("/a//b").unwrap_err().help.contains("\"/a/b\""));
+        assert!(whole("/a/%7e").unwrap_err().help.contains("\"/a/~\""));
+        assert!(whole("orders").unwrap_err().help.contains("\"/orders\""));
+    }
+
+    #[test]
+    fn a_prefix_has_no_slash_at_its_end() {
+        assert_eq!(prefix("/orders/").unwrap(), PathPattern::Prefix("/orders".into()));
+        assert_eq!(prefix("/").unwrap(), PathPattern::Any);
+    }
+
+    #[test]
+    fn parameters_are_whole_segments_with_names_of_their_own() {
+        assert_eq!(parameters("/a/{id}/{x_2}").unwrap(), ["id", "x_2"]);
+        for text in ["/a/{id", "/a/x{id}", "/{}", "/{a}/{a}", "/{a-b}", "/{path}", "/{2}"] {
+            assert!(parameters(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_expression_matches_whole_paths_only() {
+        let regex = whole_path_regex("/a|/b").unwrap();
+        assert!(regex.is_match("/b") && !regex.is_match("/ab") && !regex.is_match("/bc"));
+        assert!(whole_path_regex("a)(b").is_err() && whole_path_regex("/(a").is_err());
+        assert!(whole_path_regex("/[a-z]{1000}{1000}").is_err());
+    }
+}

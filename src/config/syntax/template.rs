@@ -1,0 +1,71 @@
+//! Texts with `{name}` places that the gateway fills in for each request.
+
+use super::super::problem::Wrong;
+
+/// The names between braces, in order.
+pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
+    let help = "write `{name}` for what is filled in; braces that are meant are `%7B` and `%7D`";
+    let mut names = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let inside = rest[at..].strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let Some((name, after)) = inside.filter(|(name, _)| !name.contains('{')) else {
+            return Err(Wrong::new("a brace has no partner", help));
+        };
+        names.push(name);
+        rest = after;
+    }
+    Ok(names)
+}
+
+/// A path that replaces that of the request.
+pub(in crate::config) fn rewrite(text: &str) -> Result<(), Wrong> {
+    places(text)?;
+    if !text.starts_with('/') {
+        return Err(Wrong::new("a path begins with `/`", format!("write \"/{text}\"")));
+    }
+    if text.contains(['?', '#']) {
+        return Err(Wrong::new("a path has no query or fragment", "the request keeps its own query"));
+    }
+    sendable(text)
+}
+
+/// Where a redirect leads: a URL or a path.
+pub(in crate::config) fn redirect(text: &str) -> Result<(), Wrong> {
+    places(text)?;
+    if !text.starts_with('/') && !text.starts_with("http://") && !text.starts_with("https://") {
+        let help = "write one such as \"https://{host}{path}\" or \"/new{path}\"";
+        return Err(Wrong::new("it is neither a URL nor a path", help));
+    }
+    sendable(text)
+}
+
+fn sendable(text: &str) -> Result<(), Wrong> {
+    match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+        Some(c) => Err(Wrong::new(format!("{c:?} cannot stand in a URL"), "escape it, such as `%20` for a space")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_found_in_order() {
+        assert_eq!(places("https://{host}{path}?x={id}").unwrap(), ["host", "path", "id"]);
+    }
+
+    #[test]
+    fn lone_braces_are_refused() {
+        for text in ["/{a", "/a}", "/{a{b}", "/}{"] {
+            assert!(places(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_to_a_url_or_a_path() {
+        assert!(redirect("https://{host}{path}").is_ok() && redirect("/login").is_ok());
+        assert!(redirect("example.com").is_err() && redirect("/a b").is_err() && redirect("/a\r\nx: y").is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! What a file says, before anything knows what it means: values with their places, over all files.
+
+use std::collections::BTreeMap;
+
+use super::source::Span;
+
+/// A value and where it stands.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) span: Span,
+    pub(super) value: Value,
+}
+
+/// TOML's values, as far as the language needs them.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Text(Text),
+    Whole(i64),
+    Flag(bool),
+    /// A type that the language never uses; its name.
+    Foreign(&'static str),
+    List(Vec<Node>),
+    Table(Table),
+    /// Something wrong that was reported. Whoever meets it keeps quiet: one mistake, one diagnostic.
+    Broken,
+}
+
+/// A string.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    /// With the environment filled in.
+    pub(super) text: String,
+    /// As written, when that differs; what came from the environment may be a secret.
+    pub(super) written: Option<String>,
+}
+
+/// Keys and values of a table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    pub(super) entries: BTreeMap<String, Entry>,
+}
+
+/// One `key = value`.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) key: Span,
+    pub(super) node: Node,
+    /// It comes from `[defaults]`; what a route says itself is held to more.
+    pub(super) inherited: bool,
+}
+
+impl Node {
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(&text.text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list; a lone value counts as a list of one.
+    pub(super) fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => std::slice::from_ref(self),
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.value, Value::Broken)
+    }
+
+    /// What to call its type in a diagnostic.
+    pub(super) fn type_name(&self) -> &'static str {
+        match &self.value {
+            Value::Text(_) => "a string",
+            Value::Whole(_) => "a number",
+            Value::Flag(_) => "true or false",
+            Value::Foreign(name) => name,
+            Value::List(_) => "a list",
+            Value::Table(_) => "a table",
+            Value::Broken => "broken",
+        }
+    }
+}
+
+impl Text {
+    /// The string as it may be shown to people.
+    pub(super) fn shown(&self) -> &str {
+        self.written.as_deref().unwrap_or(&self.text)
+    }
+}
+
+impl Table {
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+}
