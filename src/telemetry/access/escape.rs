@@ -8,7 +8,7 @@ const CUT: &str = "…";
 /// Appends `text`, at most `longest` bytes of it, as the inside of a JSON string.
 pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
     let kept = cut(text, longest);
-    if is_plain(kept) {
+    if is_printable_without(kept, *b"\"\\") {
         out.extend_from_slice(kept);
     } else {
         kept.utf8_chunks().for_each(|chunk| {
@@ -25,16 +25,33 @@ pub(super) fn escape(text: &[u8], longest: usize, out: &mut Vec<u8>) {
 
 /// Whether text needs no quotes in a line of `key=value` pairs.
 pub(super) fn is_bare(text: &[u8]) -> bool {
-    let bare = |&byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-    !text.is_empty() && text.iter().all(bare)
+    !text.is_empty() && is_printable_without(text, *b"\"\\= ")
 }
 
-/// Looks at every byte instead of stopping at the first that is not plain: without the branch the compiler looks at
-/// sixteen at a time, and nearly all text is plain.
-fn is_plain(text: &[u8]) -> bool {
-    let strange = |byte: u8| !(0x20..0x7f).contains(&byte) | (byte == b'"') | (byte == b'\\');
-    !text.iter().fold(false, |any, &byte| any | strange(byte))
+/// Whether text is printable ASCII and has none of `unwanted`, looked at eight bytes at a time: nearly all text is.
+fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b'a'; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
+    words.iter().fold(strange(&last), |any, word| any | strange(word)) == 0
 }
+
+/// Not 0 if any of the eight bytes is a control character, not ASCII, or unwanted.
+///
+/// A byte is below `n` if taking `n` from it borrows from its highest bit; a byte that equals another is 0, below 1,
+/// after an exclusive or. A borrow can only mark bytes above one that is marked rightly.
+fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
+    let below = |word: u64, n: u8| word.wrapping_sub(EACH * u64::from(n)) & !word;
+    let delete = word.wrapping_add(EACH);
+    let strange = unwanted
+        .iter()
+        .fold(word | delete | below(word, b' '), |strange, &byte| strange | below(word ^ (EACH * u64::from(byte)), 1));
+    strange & (EACH << 7)
+}
+
+/// 1 in each byte of a word.
+const EACH: u64 = u64::from_le_bytes([1; 8]);
 
 /// No character is cut in two: at most three continuation bytes are given up with the one that began them.
 fn cut(text: &[u8], longest: usize) -> &[u8] {
@@ -100,6 +117,19 @@ mod tests {
     #[test]
     fn what_is_not_utf8_becomes_a_replacement_character() {
         assert_eq!(escaped(b"a\xffb\xe2\x82"), "a\u{fffd}b\u{fffd}");
+    }
+
+    #[test]
+    fn every_byte_at_every_place_is_seen() {
+        for place in 0..17 {
+            for byte in 0..=255_u8 {
+                let mut text = [b'a'; 17];
+                text[place] = byte;
+                let printable = matches!(byte, b' '..=b'~');
+                assert_eq!(is_printable_without(&text, *b"\"\\"), printable && !b"\"\\".contains(&byte), "{byte}");
+                assert_eq!(is_bare(&text), printable && !b"\"\\= ".contains(&byte), "{byte}");
+            }
+        }
     }
 
     #[test]

@@ -102,8 +102,9 @@ impl AccessLog {
         lane.append(line, shared.format);
         if lane.text.len() >= CHUNK {
             shared.hand_over(&mut lane);
-        } else if first && shared.idle.load(Relaxed) {
-            drop(lane);
+        }
+        drop(lane);
+        if first && shared.idle.load(Relaxed) {
             shared.wake();
         }
     }

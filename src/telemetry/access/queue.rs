@@ -16,8 +16,12 @@ use super::CAPACITY;
 /// Chunks that may wait for the writer: a tenth of a second or so of a busy gateway, 2 MiB.
 pub(super) const QUEUED: usize = 64;
 
+/// Chunks that are worth waking the writer for. It looks twice a second anyway, and a wake-up costs the worker as much
+/// as ten lines: on a busy gateway a few chunks share one, and still fit a core's cache.
+const WORTH_WAKING: usize = 4;
+
 /// Empty buffers kept for reuse; more are only in use together when the writer is behind.
-const SPARE: usize = 4;
+const SPARE: usize = WORTH_WAKING;
 
 /// Some whole lines of one worker.
 #[derive(Debug, Default)]
@@ -70,8 +74,11 @@ impl Queue {
         }
         state.chunks.push_back(chunk);
         let empty = state.spare.pop().unwrap_or_default();
+        let wake = state.chunks.len() >= WORTH_WAKING;
         drop(state);
-        self.work.notify_one();
+        if wake {
+            self.work.notify_one();
+        }
         Ok(empty)
     }
 

@@ -124,7 +124,17 @@ fn a_line_does_not_wait_for_a_full_buffer() {
 }
 
 #[test]
-fn a_full_buffer_is_written_at_once_and_ends_with_a_line() {
+fn a_line_that_fills_a_buffer_alone_does_not_wait_for_others() {
+    let (sink, taken) = open();
+    let (log, guard) = start(Duration::from_millis(1), sink);
+    let huge = vec![0; LONG];
+    log.write(&Line { path: &huge, query: Some(&huge), user_agent: Some(&huge), ..full() });
+    assert!(taken.recv_timeout(PATIENCE).unwrap().len() >= CHUNK);
+    assert_eq!(guard.flush(PATIENCE), 0);
+}
+
+#[test]
+fn full_buffers_are_written_before_their_time_and_end_with_a_line() {
     let (sink, taken) = open();
     let (log, guard) = start(NEVER, sink);
     (0..1000).for_each(|number| tell(&log, number));

@@ -12,10 +12,9 @@ pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
 
 /// Milliseconds with three decimals.
 pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    integer(micros / 1000, out);
+    integer(duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into()), out);
     out.push(b'.');
-    three_digits((micros % 1000) as u32, out);
+    three_digits(duration.subsec_micros() % 1000, out);
 }
 
 pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
@@ -38,11 +37,16 @@ pub(super) fn socket(address: SocketAddr, out: &mut Vec<u8>) {
 }
 
 fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
-    for (place, octet) in address.octets().into_iter().enumerate() {
-        if place > 0 {
-            out.push(b'.');
+    let mut before = None;
+    for octet in address.octets() {
+        out.extend(before.replace(b'.'));
+        if octet >= 100 {
+            out.push(b'0' + octet / 100);
         }
-        integer(octet, out);
+        if octet >= 10 {
+            out.push(b'0' + octet / 10 % 10);
+        }
+        out.push(b'0' + octet % 10);
     }
 }
 
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_the_standard_library_would() {
-        for address in ["0.0.0.0:0", "192.168.200.1:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
+        for address in ["0.0.0.0:0", "192.168.200.10:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
             let parsed: SocketAddr = address.parse().unwrap();
             assert_eq!(text(|out| socket(parsed, out)), address);
             assert_eq!(text(|out| ip(parsed.ip(), out)), parsed.ip().to_string());
