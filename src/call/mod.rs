@@ -19,7 +19,11 @@ use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-pub use self::{facts::{Facts, Nearest}, request_id::{HEADER as REQUEST_ID_HEADER, RequestId}, target::Target};
+pub use self::{
+    facts::{Facts, Nearest},
+    request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
+    target::Target,
+};
 use crate::{
     body::{Body, Witness},
     error::{Error, Fault},

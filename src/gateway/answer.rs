@@ -124,6 +124,9 @@ mod tests {
             serde_json::from_slice(&response.body_mut().take_whole().unwrap()).expect("a JSON body");
         assert_eq!(body["violated-policies"], serde_json::json!(["per-client", "daily"]));
         assert_eq!(body["detail"], "limit \"per-client\", \"daily\" is exhausted");
-        assert_eq!((&body["route"], &body["request_id"], &body["status"]), (&"orders".into(), &"id-1".into(), &429.into()));
+        assert_eq!(
+            (&body["route"], &body["request_id"], &body["status"]),
+            (&"orders".into(), &"id-1".into(), &429.into())
+        );
     }
 }

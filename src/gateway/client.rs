@@ -115,7 +115,8 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
 /// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
-    let is_port = |port: &str| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_port =
+        |port: &str| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
     let address: IpAddr = if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         IpAddr::V6(address.parse().ok().filter(|_| is_port(port))?)
@@ -190,7 +191,10 @@ mod tests {
 
     #[test]
     fn overlapping_networks_count_as_one() {
-        assert_eq!(client(ClientHeader::XForwardedFor, &["10.0.0.0/8", "10.0.0.0/24"], &["1.2.3.4, 10.9.9.9"]), "1.2.3.4");
+        assert_eq!(
+            client(ClientHeader::XForwardedFor, &["10.0.0.0/8", "10.0.0.0/24"], &["1.2.3.4, 10.9.9.9"]),
+            "1.2.3.4"
+        );
     }
 
     proptest! {

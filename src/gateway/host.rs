@@ -32,7 +32,8 @@ fn name(authority: &[u8]) -> Result<Box<str>, Error> {
         }
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
-    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let is_port =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
     let is_bracketed = host.starts_with('[');
     let is_host = is_bracketed || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
     if !is_port || !is_host {

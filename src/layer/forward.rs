@@ -215,14 +215,16 @@ fn write_received(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
 /// Fields that say where a request came from, in no registry but everywhere.
 fn is_forwarding(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-") && matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | REQUEST_ID_HEADER)
+    name.starts_with("x-")
+        && matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | REQUEST_ID_HEADER)
 }
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
 /// if it is a trusted proxy: anybody else could claim anything.
 fn write_forwarded(out: &mut BytesMut, exchange: &Exchange) {
     let headers = &exchange.request.headers;
-    let said = |name: &'static str| exchange.client.peer_is_trusted.then(|| headers.get_all(name)).into_iter().flatten();
+    let said =
+        |name: &'static str| exchange.client.peer_is_trusted.then(|| headers.get_all(name)).into_iter().flatten();
     let peer = exchange.origin.peer.ip().to_canonical();
     let mut list = |name: &'static str, own: &dyn Fn(&mut BytesMut)| {
         out.put_slice(name.as_bytes());

@@ -1,7 +1,6 @@
 //! Routes that answer by themselves: a fixed response, or a redirect. Innermost, in the place of an upstream.
 
 use std::{
-
     future::{Ready, ready},
     sync::Arc,
     task::{Context, Poll},

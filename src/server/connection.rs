@@ -34,6 +34,8 @@ use crate::{
     message::{Interim, Origin, Request, Response},
 };
 
+/// How long a new connection is waited for while the process drains.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Rest of a request body that is read and thrown away so that the connection can go on.
 const SHORT_REST: u64 = 64 * 1024;
 /// How long a client's last bytes are taken in after a last answer, so that closing does not destroy that answer.
@@ -42,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 256 * 1024;
 
 /// What a connection may do; from its listener.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Bounds on a request's head.
     pub head: HeadLimits,
@@ -157,13 +159,16 @@ where
                 Poll::Pending => break,
             }
         }
+        let mut due = due(progress, &self.limits);
         if progress.started.is_none() {
-            if drained.poll(cx).is_ready() {
-                return Poll::Ready(Next::Close);
-            }
             wire.rest();
+            if drained.poll(cx).is_ready() {
+                // A client that has just connected did not know: its request is probably on its way.
+                let Some(accepted) = progress.accepted else { return Poll::Ready(Next::Close) };
+                due = due.min(accepted + FIRST_REQUEST);
+            }
         }
-        self.alarm.set(due(progress, &self.limits));
+        self.alarm.set(due);
         ready!(self.alarm.poll(cx));
         Poll::Ready(match progress.started {
             Some(started) => Next::Refused(Error::SlowHead { after: self.limits.headers_timeout }, started),

@@ -1,9 +1,14 @@
 //! The server: sockets in, [`Arrival`]s out to whatever service it is given. Nothing here knows what a route is.
 
+mod accept;
 mod answer;
 mod connection;
-
+mod listener;
 mod transfer;
 mod wire;
+mod worker;
 
+pub use accept::{Door, DoorSettings, accept};
 pub use connection::{Arrival, ConnectionLimits, serve};
+pub use listener::{Accepted, Listener, bind};
+pub use worker::Worker;

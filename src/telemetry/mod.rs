@@ -16,7 +16,7 @@ pub use self::{
     dropped::Dropped,
     latch::Latch,
     logs::{LogControl, LogGuard},
-    metrics::Metrics,
+    metrics::{Decision, ListenerMetrics, Metrics, RouteMetrics, UpstreamMetrics},
 };
 
 /// Shapes of a line, in the log and in the access log.

@@ -29,7 +29,9 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 
 fn cause(error: &io::Error) -> ConnectFailure {
     match error.kind() {
-        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse | io::ErrorKind::OutOfMemory => ConnectFailure::Local,
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse | io::ErrorKind::OutOfMemory => {
+            ConnectFailure::Local
+        }
         io::ErrorKind::TimedOut => ConnectFailure::Timeout,
         // EMFILE and ENFILE have no stable kind.
         _ if matches!(error.raw_os_error(), Some(23 | 24)) => ConnectFailure::Local,

@@ -49,15 +49,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(io: TcpStream, home: usize, slot: OpenSlot) -> Self {
         let now = Instant::now();
-        Self {
-            io,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-            opened: now,
-            rested: now,
-            home,
-            _slot: slot,
-        }
+        Self { io, input: BytesMut::new(), output: BytesMut::new(), opened: now, rested: now, home, _slot: slot }
     }
 
     /// Whether a kept connection may be used: the server has neither closed it nor said anything unasked.

@@ -77,7 +77,12 @@ pub struct ServerView {
 
 impl Upstream {
     /// Builds an upstream; what `earlier`, of the same name, knows of servers that stay is carried over.
-    pub fn new(settings: UpstreamSettings, earlier: Option<&Self>, workers: usize, metrics: Arc<UpstreamMetrics>) -> Self {
+    pub fn new(
+        settings: UpstreamSettings,
+        earlier: Option<&Self>,
+        workers: usize,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Self {
         let server = |server: &ServerSettings| {
             let known = earlier.and_then(|earlier| earlier.balancer.servers.iter().find(|old| old.url == server.url));
             Arc::new(match known {

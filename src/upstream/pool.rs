@@ -105,7 +105,7 @@ impl Lease {
             return;
         }
         connection.rested = now;
-        pool.lanes[connection.home].lock().push(*connection);
+        pool.lanes[connection.home % pool.lanes.len()].lock().push(*connection);
         pool.open.wake_one();
     }
 }

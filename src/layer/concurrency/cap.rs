@@ -98,8 +98,9 @@ impl Cap {
     /// A place in the line, if that has room.
     pub(super) fn line_up(self: &Arc<Self>) -> Result<Queued, Error> {
         let queue = self.queue.load(Ordering::Relaxed);
-        let joined =
-            self.queued.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |queued| (queued < queue).then_some(queued + 1));
+        let joined = self
+            .queued
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |queued| (queued < queue).then_some(queued + 1));
         match joined {
             Ok(_) => Ok(Queued(Arc::clone(self))),
             Err(_) => Err(Error::CapReached { max: self.max(), queue }),
@@ -107,7 +108,8 @@ impl Cap {
     }
 
     fn grow(&self, by: usize) {
-        let forgiven = self.owed.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |owed| Some(owed.saturating_sub(by)));
+        let forgiven =
+            self.owed.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |owed| Some(owed.saturating_sub(by)));
         self.places.add_permits(by - forgiven.unwrap_or_default().min(by));
     }
 }

@@ -15,11 +15,11 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::{Layer, Service};
 
-use self::{policy::Verdict, replay::Replay};
 pub use self::{
     budget::Budget,
     policy::{Conditions, RetryPolicy},
 };
+use self::{policy::Verdict, replay::Replay};
 use crate::{
     body::Body,
     call::{Call, Deadline, Exchange},

@@ -1,0 +1,412 @@
+//! The running process: wires everything together, reacts to signals, and ends in order. The only file that knows every
+//! module.
+
+use std::{
+    fmt, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{Instant, interval, sleep, timeout},
+};
+
+use crate::{
+    admin::{self, Admin, Readiness},
+    config::{Config, Diagnostics, model},
+    gateway::{Built, Gateway, Process, State, build},
+    limit::KeyHasher,
+    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
+    server::Worker,
+    telemetry::{AccessGuard, AccessLog, LogFormat, LogGuard, Metrics, logs},
+    watch::{self, Fingerprint},
+};
+
+/// Reloads that may be asked for while one runs; more have to wait to ask.
+const MOST_RELOADS: usize = 8;
+/// How often kept connections are looked through for old and closed ones.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often names are looked up again. The system's resolver tells no lifetime.
+const NAMES: Duration = Duration::from_secs(30);
+/// Longest wait for those who read the logs, once all is over.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// File descriptors that are not connections: sockets, logs, runtimes.
+const OWN_FILES: u64 = 64;
+
+/// Why the gateway did not come up.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration has mistakes.
+    Mistakes(Diagnostics),
+    /// Something else is in the way.
+    Other(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Mistakes(diagnostics) => f.write_str(&diagnostics.render(false)),
+            StartError::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<String> for StartError {
+    fn from(why: String) -> Self {
+        StartError::Other(why)
+    }
+}
+
+/// How the gateway ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Drained; so many connections with a request in flight had to be cut.
+    Drained {
+        /// Connections that were cut.
+        cut: usize,
+    },
+    /// A second signal did not wait for the drain.
+    AtOnce,
+}
+
+/// What a command wants to say or do once the gateway serves.
+pub type OnReady = Box<dyn FnOnce(&Ready) + Send>;
+
+/// Where the gateway serves.
+#[derive(Debug)]
+pub struct Ready {
+    /// Listeners, with the ports that the system chose.
+    pub listeners: Vec<std::net::SocketAddr>,
+    /// The admin listener.
+    pub admin: Option<std::net::SocketAddr>,
+}
+
+/// Runs the gateway until a signal ends it.
+///
+/// # Errors
+/// Nothing was bound, or all of it was let go again.
+pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
+    let config = source.load().map_err(StartError::Mistakes)?;
+    let logs = start_logs(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the control thread's runtime ({error})"))?;
+    let ended = runtime.block_on(async {
+        let app = App::start(source, config, &logs).await?;
+        on_ready(&app.ready);
+        Ok(app.serve().await)
+    });
+    // A lookup that hangs must not keep the process from ending.
+    runtime.shutdown_background();
+    drop(logs);
+    ended
+}
+
+fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
+    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+    let format = log_format(log, is_terminal);
+    let color = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    logs::init(level(log.level), format, color).map_err(|error| StartError::Other(error.to_string()))
+}
+
+fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
+    match log.format {
+        Some(model::LogFormat::Json) => LogFormat::Json,
+        Some(model::LogFormat::Text) => LogFormat::Text,
+        None if is_terminal => LogFormat::Text,
+        None => LogFormat::Json,
+    }
+}
+
+fn level(level: model::LogLevel) -> tracing::Level {
+    match level {
+        model::LogLevel::Error => tracing::Level::ERROR,
+        model::LogLevel::Warn => tracing::Level::WARN,
+        model::LogLevel::Info => tracing::Level::INFO,
+        model::LogLevel::Debug => tracing::Level::DEBUG,
+        model::LogLevel::Trace => tracing::Level::TRACE,
+    }
+}
+
+struct App {
+    reloader: Reloader,
+    readiness: Arc<Readiness>,
+    admin: Arc<Admin>,
+    asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    access: AccessGuard,
+    log_level: logs::LogControl,
+    signals: Signals,
+    ready: Ready,
+}
+
+/// What the control thread reacts to.
+enum Event {
+    /// A signal to end.
+    Stop,
+    /// Somebody asks for a reload, and perhaps waits for its outcome.
+    Reload(Option<oneshot::Sender<Outcome>>),
+    /// The files changed, and look like this now.
+    Changed(Fingerprint),
+    /// A worker's thread has ended, which none does by itself.
+    WorkerDied,
+}
+
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.reload.recv() => Event::Reload(None),
+        }
+    }
+
+    /// Waits for a signal that ends the process.
+    async fn stop(&mut self) {
+        while !matches!(self.next().await, Event::Stop) {}
+    }
+}
+
+impl App {
+    async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
+        let (process, access) = process(&config)?;
+        logs.control().count_dropped(&process.metrics.dropped());
+        let watched = (config.files.clone(), config.folders.clone());
+        let config = Arc::new(config);
+        let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
+        let Built { state, snapshot, .. } = built;
+        let (state, routes) = (Arc::new(ArcSwap::from_pointee(state)), Arc::new(ArcSwap::from_pointee(snapshot)));
+        let mut reloader = Reloader {
+            source,
+            process,
+            state,
+            routes,
+            doors: Doors::default(),
+            workers: Vec::new(),
+            default_max_connections: default_max_connections(),
+            watched,
+        };
+        let bound = reloader.bind_new(&config)?;
+        let listeners = bound.iter().filter_map(|bound| bound.local_addr()).collect();
+        let (ask, asked) = mpsc::channel(MOST_RELOADS);
+        let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
+        let readiness = Arc::clone(&admin.readiness);
+        let admin_address = admin::start(Arc::clone(&admin)).await?;
+        resolve(&reloader.state.load()).await;
+        reloader.workers = start_workers(&reloader)?;
+        reloader.open(&config, bound).await;
+        reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
+        readiness.set_ready(true);
+        notify(&[sd_notify::NotifyState::Ready]);
+        let ready = Ready { listeners, admin: admin_address };
+        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready })
+    }
+
+    /// Serves until the end.
+    async fn serve(mut self) -> Ended {
+        let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
+        let mut seen = self.fingerprint();
+        loop {
+            match self.next(&seen).await {
+                Event::Stop => break,
+                Event::Reload(reply) => {
+                    seen = self.fingerprint();
+                    let outcome = self.reload().await;
+                    // Whoever asked may have left since.
+                    let _ = reply.map(|reply| reply.send(outcome));
+                }
+                // A change that comes while this one is loaded is seen next time: `now` is from before.
+                Event::Changed(now) => {
+                    self.reload().await;
+                    seen = now.with_set_of(&self.reloader.watched);
+                }
+                Event::WorkerDied => {
+                    tracing::error!("a worker thread has ended; stopping");
+                    break;
+                }
+            }
+        }
+        maintenance.abort();
+        self.drain().await
+    }
+
+    async fn next(&mut self, seen: &Fingerprint) -> Event {
+        let (files, folders) = self.reloader.watched.clone();
+        let is_watching = matches!(self.reloader.source, Source::File(_));
+        tokio::select! {
+            event = self.signals.next() => event,
+            Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
+            now = watch::changed(files, folders, seen.clone()), if is_watching => Event::Changed(now),
+            () = one_ended(&self.reloader.workers) => Event::WorkerDied,
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let (files, folders) = &self.reloader.watched;
+        Fingerprint::take(files, folders)
+    }
+
+    async fn reload(&mut self) -> Outcome {
+        notify(&[
+            sd_notify::NotifyState::Reloading,
+            sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
+        ]);
+        let outcome = self.reloader.reload().await;
+        if let Outcome::Done { .. } = &outcome {
+            let config = Arc::clone(&self.reloader.state.load().config);
+            if let Err(error) = self.log_level.set_level(level(config.log.level)) {
+                tracing::warn!(%error, "the log level stays as it was");
+            }
+            if let Err(why) = admin::reconfigure(&self.admin, config.admin.as_ref()).await {
+                tracing::error!("{why}; the admin listener stays where it was");
+            }
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        outcome
+    }
+
+    /// Not ready, stop accepting, finish what is in flight, cut the rest.
+    async fn drain(mut self) -> Ended {
+        let shutdown = self.reloader.state.load().config.shutdown.clone();
+        notify(&[sd_notify::NotifyState::Stopping]);
+        self.readiness.set_ready(false);
+        tracing::info!(drain = ?shutdown.drain, delay = ?shutdown.delay, "draining");
+        let doors: Vec<_> = self.reloader.doors.lock().values().cloned().collect();
+        let workers = std::mem::take(&mut self.reloader.workers);
+        let drained = async {
+            sleep(shutdown.delay).await;
+            for door in doors {
+                door.drain.cancel();
+            }
+            let idle = futures_util::future::join_all(workers.iter().map(Worker::idle));
+            timeout(shutdown.drain, idle).await.is_ok()
+        };
+        let is_done = tokio::select! {
+            is_done = drained => Some(is_done),
+            () = self.signals.stop() => None,
+        };
+        let cut: usize = workers.iter().map(Worker::connections).sum();
+        match is_done {
+            Some(true) => tracing::info!("drained"),
+            Some(false) => {
+                tracing::warn!(cut, "the drain took too long: {cut} connections with requests in flight are cut")
+            }
+            None => tracing::warn!(cut, "stopped at once by a second signal: {cut} connections are cut"),
+        }
+        for worker in workers {
+            let _ = timeout(LAST_LINES, worker.cut()).await;
+        }
+        self.end_logs().await;
+        if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
+    }
+
+    async fn end_logs(self) {
+        let access = self.access;
+        let left = tokio::task::spawn_blocking(move || access.flush(LAST_LINES)).await.unwrap_or_default();
+        if left > 0 {
+            tracing::warn!(left, "access lines were not read in time and are lost");
+        }
+    }
+}
+
+/// Waits until a worker's thread has ended.
+async fn one_ended(workers: &[Worker]) {
+    let mut ticks = interval(SWEEP);
+    while !workers.iter().any(Worker::is_dead) {
+        ticks.tick().await;
+    }
+}
+
+/// What the process gives to every generation.
+fn process(config: &Config) -> Result<(Process, AccessGuard), StartError> {
+    let workers = config.server.workers.map_or_else(cores, Into::into);
+    let metrics = Metrics::new(workers);
+    let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
+    let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
+        .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
+    Ok((Process { workers, metrics, access, hasher: KeyHasher::new() }, guard))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
+    let start = |index| {
+        let metrics = Arc::clone(&reloader.process.metrics);
+        Worker::start(index, Gateway::new(Arc::clone(&reloader.routes), index, metrics))
+    };
+    let workers = (0..reloader.process.workers).map(start).collect::<io::Result<_>>();
+    workers.map_err(|error| StartError::Other(format!("cannot start the workers ({error})")))
+}
+
+fn admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
+    Admin::new(
+        config.admin.clone(),
+        Arc::clone(&reloader.process.metrics),
+        Arc::clone(&reloader.state),
+        Arc::clone(&reloader.doors),
+        reload,
+    )
+}
+
+/// Half of the file descriptors that this process may have, as each client may need an upstream connection too.
+fn default_max_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // The soft limit is low for the sake of programs that use select(); this one does not.
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let files = files.unwrap_or(1 << 20);
+    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// Keeps pools and names fresh.
+async fn maintain(state: Arc<ArcSwap<State>>) {
+    let (mut sweeps, mut names) = (interval(SWEEP), interval(NAMES));
+    names.reset();
+    loop {
+        tokio::select! {
+            _ = sweeps.tick() => state.load().upstreams().for_each(|(_, upstream)| upstream.sweep()),
+            _ = names.tick() => resolve(&state.load_full()).await,
+        }
+    }
+}
+
+/// What systemd wants to hear when a reload begins (`Type=notify-reload` compares the time).
+fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
+    let now = sd_notify::NotifyState::monotonic_usec_now().ok();
+    [sd_notify::NotifyState::Reloading].into_iter().chain(now).collect()
+}
+
+/// Tells systemd, if it asked.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not notified");
+    }
+}
+
+/// The configuration files that are looked for, in this order, when none is named.
+pub fn default_files() -> [PathBuf; 2] {
+    ["./tidegate.toml".into(), "/etc/tidegate/tidegate.toml".into()]
+}

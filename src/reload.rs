@@ -1,0 +1,333 @@
+//! Reload: read, check and build everything new, then one swap, then drain what is gone. The old stays on any error.
+//!
+//! Runs on the control thread, one at a time. Requests keep the snapshot that they began with.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    config::{self, Config, Diagnostics, Environment, model},
+    gateway::{BuildError, Process, Report, Snapshot, State, build},
+    http1::HeadLimits,
+    server::{ConnectionLimits, Door, DoorSettings, Worker, bind},
+    telemetry::metrics::{Kept, Reload as Told},
+};
+
+/// Longest wait for the names of new upstreams; a name that takes longer is looked up again later.
+const NAMES: Duration = Duration::from_secs(2);
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// A text in memory, for commands that need no file.
+    Text {
+        /// What diagnostics call it.
+        name: &'static str,
+        /// TOML.
+        text: String,
+    },
+}
+
+impl Source {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// All mistakes.
+    pub fn load(&self) -> Result<Config, Diagnostics> {
+        let environment: Environment = std::env::vars().collect();
+        match self {
+            Source::File(path) => config::load(path, &environment),
+            Source::Text { name, text } => config::parse(name, text, &environment),
+        }
+    }
+}
+
+/// What a reload came to.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Everything serves by the new configuration.
+    Done {
+        /// What changed.
+        report: Report,
+        /// What takes effect only with a restart.
+        notes: Vec<String>,
+    },
+    /// The configuration is the same.
+    Unchanged,
+    /// It cannot be used; nothing changed.
+    Failed(Failure),
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// It has mistakes.
+    Mistakes(Arc<Diagnostics>),
+    /// It is sound but cannot be built here and now.
+    Impossible(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Mistakes(diagnostics) => f.write_str(diagnostics.render(false).trim_end()),
+            Failure::Impossible(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        Failure::Impossible(error.to_string())
+    }
+}
+
+/// A way to ask for a reload, for the admin listener.
+#[derive(Debug, Clone)]
+pub struct ReloadHandle(pub(crate) mpsc::Sender<oneshot::Sender<Outcome>>);
+
+impl ReloadHandle {
+    /// Reloads and waits for the outcome; `None` when the process is ending.
+    pub async fn reload(&self) -> Option<Outcome> {
+        let (reply, outcome) = oneshot::channel();
+        self.0.send(reply).await.ok()?;
+        outcome.await.ok()
+    }
+}
+
+/// Open listeners by address.
+pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
+
+/// Everything that a reload touches.
+#[derive(Debug)]
+pub struct Reloader {
+    /// Where the configuration comes from.
+    pub source: Source,
+    /// What the process gives to every generation.
+    pub process: Process,
+    /// What outlives reloads.
+    pub state: Arc<ArcSwap<State>>,
+    /// What requests are matched on.
+    pub routes: Arc<ArcSwap<Snapshot>>,
+    /// Open listeners.
+    pub doors: Doors,
+    /// Those who serve them.
+    pub workers: Vec<Worker>,
+    /// Connections that a listener takes when its configuration names no number.
+    pub default_max_connections: usize,
+    /// Files and folders to watch: of what serves, or of what failed last.
+    pub watched: (Vec<PathBuf>, Vec<PathBuf>),
+}
+
+impl Reloader {
+    /// Reloads, and tells of it in log and metrics.
+    pub async fn reload(&mut self) -> Outcome {
+        let started = Instant::now();
+        let outcome = match self.source.load() {
+            Err(mistakes) => {
+                self.watched = (mistakes.files.clone(), mistakes.folders.clone());
+                Outcome::Failed(Failure::Mistakes(Arc::new(mistakes)))
+            }
+            Ok(config) => {
+                self.watched = (config.files.clone(), config.folders.clone());
+                self.apply(config).await
+            }
+        };
+        self.tell(&outcome, started.elapsed());
+        outcome
+    }
+
+    async fn apply(&mut self, config: Config) -> Outcome {
+        let before = self.state.load_full();
+        if is_same(&before.config, &config) {
+            return Outcome::Unchanged;
+        }
+        let config = Arc::new(config);
+        // What can fail: sockets first, as other processes have a say in them.
+        let sockets = match self.bind_new(&config) {
+            Ok(sockets) => sockets,
+            Err(why) => return Outcome::Failed(Failure::Impossible(why)),
+        };
+        let built = match build(Arc::clone(&config), Some(&before), &self.process) {
+            Ok(built) => built,
+            Err(error) => return Outcome::Failed(error.into()),
+        };
+        resolve(&built.state).await;
+        self.routes.store(Arc::new(built.snapshot));
+        self.state.store(Arc::new(built.state));
+        self.open(&config, sockets).await;
+        self.close_gone(&config);
+        self.forget_gone(&config);
+        Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
+    }
+
+    /// Binds the listeners that are not open yet.
+    ///
+    /// # Errors
+    /// Says which cannot be bound, by which key, and why.
+    pub fn bind_new(&self, config: &Config) -> Result<Vec<Bound>, String> {
+        let mut bound = Vec::new();
+        for (index, listener) in config.listeners.iter().enumerate() {
+            if self.doors.lock().contains_key(&listener.bind) {
+                continue;
+            }
+            let sockets = bind(listener.bind, self.process.workers)
+                .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
+            bound.push(Bound { address: listener.bind, sockets });
+        }
+        Ok(bound)
+    }
+
+    /// Opens what was bound, and tells those that stay what holds now.
+    pub async fn open(&self, config: &Config, bound: Vec<Bound>) {
+        for listener in &config.listeners {
+            let open = self.doors.lock().get(&listener.bind).cloned();
+            if let Some(door) = open {
+                door.reconfigure(self.door_settings(listener));
+            }
+        }
+        for Bound { address, sockets } in bound {
+            let Some(listener) = config.listeners.iter().find(|listener| listener.bind == address) else { continue };
+            let name = address.to_string().into();
+            let metrics = Arc::clone(&self.process.metrics);
+            let door = Arc::new(Door::new(name, self.door_settings(listener), metrics));
+            self.doors.lock().insert(address, Arc::clone(&door));
+            if let Some(Ok(local)) = sockets.first().map(std::net::TcpListener::local_addr) {
+                tracing::info!(address = %local, "listening");
+            }
+            for (worker, socket) in self.workers.iter().zip(sockets) {
+                worker.listen(socket, Arc::clone(&door)).await;
+            }
+        }
+    }
+
+    fn door_settings(&self, listener: &model::Listener) -> DoorSettings {
+        DoorSettings {
+            max_connections: listener.max_connections.map_or(self.default_max_connections, Into::into),
+            limits: ConnectionLimits {
+                head: HeadLimits { bytes: listener.max_header_bytes, headers: listener.max_headers },
+                headers_timeout: listener.headers_timeout,
+                keep_alive: listener.keep_alive,
+            },
+        }
+    }
+
+    fn close_gone(&self, config: &Config) {
+        self.doors.lock().retain(|address, door| {
+            let stays = config.listeners.iter().any(|listener| listener.bind == *address);
+            if !stays {
+                tracing::info!(%address, "listener closes; its connections drain");
+                door.drain.cancel();
+            }
+            stays
+        });
+    }
+
+    /// Drops the series of what is gone.
+    fn forget_gone(&self, config: &Config) {
+        let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+        let kept = Kept {
+            routes: config.routes.iter().map(|route| &*route.name).collect(),
+            limits: config.limits.iter().map(|limit| &*limit.name).collect(),
+            upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
+            listeners: listeners.iter().map(String::as_str).collect(),
+        };
+        self.process.metrics.retain(&kept);
+    }
+
+    fn tell(&self, outcome: &Outcome, took: Duration) {
+        let told = match outcome {
+            Outcome::Done { report, notes } => {
+                tracing::info!(took_ms = took.as_millis() as u64, "configuration reloaded: {report}");
+                for note in notes {
+                    tracing::warn!("{note}");
+                }
+                Told::Success
+            }
+            Outcome::Unchanged => {
+                tracing::info!("configuration unchanged");
+                Told::Unchanged
+            }
+            Outcome::Failed(failure) => {
+                tracing::error!("configuration not reloaded, the one before still serves:\n{failure}");
+                Told::Failure
+            }
+        };
+        self.process.metrics.reloaded(told, SystemTime::now(), took);
+    }
+}
+
+/// A listener's sockets, one for each worker.
+#[derive(Debug)]
+pub struct Bound {
+    address: SocketAddr,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+impl Bound {
+    /// The address with the port that the system chose.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.sockets.first()?.local_addr().ok()
+    }
+}
+
+/// Why an address cannot be listened on.
+pub fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => ": another process listens there",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
+        io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+        _ => "",
+    };
+    format!("cannot listen on {address} (key {key}){hint} ({error})")
+}
+
+/// Looks the names of upstreams up, each for a bounded time; says which have no address.
+pub async fn resolve(state: &State) {
+    let lookups = state.upstreams().map(|(name, upstream)| async move {
+        let failed = timeout(NAMES, upstream.resolve()).await;
+        for (server, error) in failed.unwrap_or_default() {
+            tracing::warn!(upstream = %name, %server, %error, "name not resolved; trying again");
+        }
+    });
+    futures_util::future::join_all(lookups).await;
+}
+
+fn is_same(before: &Config, after: &Config) -> bool {
+    before.server == after.server
+        && before.listeners == after.listeners
+        && before.client_ip == after.client_ip
+        && before.admin == after.admin
+        && before.log == after.log
+        && before.shutdown == after.shutdown
+        && before.upstreams == after.upstreams
+        && before.limits == after.limits
+        && before.routes == after.routes
+}
+
+/// What a reload cannot change.
+fn notes(before: &Config, after: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    if before.server.workers != after.server.workers {
+        notes.push("[server] workers changed: it takes effect with a restart".to_owned());
+    }
+    if before.log.format != after.log.format {
+        notes.push("[log] format changed: it takes effect with a restart".to_owned());
+    }
+    notes
+}

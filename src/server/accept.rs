@@ -1,0 +1,180 @@
+//! The accept loop of one listener on one worker: a task for each connection, no more of them than there is room for.
+
+use std::{
+    convert::Infallible,
+    io,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::FutureExt;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+use super::{Accepted, Arrival, ConnectionLimits, Listener, connection::serve};
+use crate::{
+    message::{Origin, Response},
+    telemetry::{Latch, ListenerMetrics, Metrics},
+};
+
+/// How long accepting pauses when the process has no file descriptor left. Connections that close end it earlier.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One listener as all workers share it.
+#[derive(Debug)]
+pub struct Door {
+    /// Its address as configured.
+    pub name: Arc<str>,
+    /// Cancelled when the listener is removed or the process drains.
+    pub drain: CancellationToken,
+    settings: ArcSwap<DoorSettings>,
+    open: AtomicUsize,
+    left: Notify,
+    is_full: Latch,
+    has_no_files: Latch,
+    metrics: Arc<ListenerMetrics>,
+    process: Arc<Metrics>,
+}
+
+/// What may change while a listener stays open; holds for connections from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorSettings {
+    /// Open connections over all workers.
+    pub max_connections: usize,
+    /// What each may do.
+    pub limits: ConnectionLimits,
+}
+
+impl Door {
+    /// A listener that is about to open.
+    pub fn new(name: Arc<str>, settings: DoorSettings, process: Arc<Metrics>) -> Self {
+        Self {
+            metrics: process.listener(&name),
+            name,
+            drain: CancellationToken::new(),
+            settings: ArcSwap::from_pointee(settings),
+            open: AtomicUsize::new(0),
+            left: Notify::new(),
+            is_full: Latch::default(),
+            has_no_files: Latch::default(),
+            process,
+        }
+    }
+
+    /// Changes what holds for new connections.
+    pub fn reconfigure(&self, settings: DoorSettings) {
+        self.settings.store(Arc::new(settings));
+        self.left.notify_waiters();
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Waits until another connection may be accepted.
+    async fn room(&self) {
+        loop {
+            let left = self.left.notified();
+            let max = self.settings.load().max_connections;
+            if self.open() < max {
+                if self.is_full.clear() {
+                    tracing::info!(listener = %self.name, "accepting connections again");
+                }
+                return;
+            }
+            if self.is_full.raise() {
+                tracing::warn!(listener = %self.name, max_connections = max, "accepting pauses: all connections are taken");
+            }
+            self.metrics.accept_paused("max_connections");
+            left.await;
+        }
+    }
+
+    /// What to do about an `accept` that failed.
+    async fn failed(&self, error: &io::Error) {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue; trying at once would spin.
+        if !matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) {
+            // Anything else is about one connection that is gone already.
+            return;
+        }
+        if self.has_no_files.raise() {
+            tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
+        }
+        self.metrics.accept_paused("no_files");
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = self.left.notified() => {}
+        }
+    }
+
+    fn accepted(&self) {
+        if self.has_no_files.clear() {
+            tracing::info!(listener = %self.name, "accepting connections again");
+        }
+    }
+
+    fn enter(self: &Arc<Self>) -> Visit {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Visit(Arc::clone(self))
+    }
+}
+
+/// An open connection; leaves when dropped.
+struct Visit(Arc<Door>);
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.left.notify_one();
+    }
+}
+
+/// Accepts until the door drains; what the kernel has accepted by then is still served.
+pub async fn accept<L, S>(mut listener: L, door: Arc<Door>, service: S, connections: TaskTracker)
+where
+    L: Listener,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = door.drain.cancelled() => break,
+            accepted = async { door.room().await; listener.accept().await } => accepted,
+        };
+        match accepted {
+            Ok(accepted) => begin(accepted, &door, service.clone(), &connections),
+            Err(error) => door.failed(&error).await,
+        }
+    }
+    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
+        begin(accepted, &door, service.clone(), &connections);
+    }
+}
+
+fn begin<IO, S>(accepted: Accepted<IO>, door: &Arc<Door>, service: S, connections: &TaskTracker)
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Send + 'static,
+{
+    door.accepted();
+    let visit = door.enter();
+    let limits = door.settings.load().limits;
+    let Accepted { io, peer, local } = accepted;
+    let origin = Arc::new(Origin { listener: Arc::clone(&door.name), peer, local });
+    let drain = door.drain.clone();
+    connections.spawn(async move {
+        let served = AssertUnwindSafe(serve(io, service, limits, origin, drain)).catch_unwind().await;
+        if served.is_err() {
+            visit.0.process.panicked();
+            tracing::error!(%peer, "a connection ended in a panic");
+        }
+        drop(visit);
+    });
+}

@@ -1,0 +1,72 @@
+//! Listening sockets: one for each worker on the same address (SO_REUSEPORT), so that the kernel shares connections out
+//! and no worker wakes another.
+
+use std::{future::Future, io, net::SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+
+/// Connections that the kernel completes ahead of us; it cuts this to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Where connections come from. The seam for tests, and for streams that are more than TCP.
+pub trait Listener: Send + 'static {
+    /// A connection.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next connection; gives its own address and the peer's too. Cancel safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
+}
+
+/// A new connection.
+#[derive(Debug)]
+pub struct Accepted<IO> {
+    /// Its bytes.
+    pub io: IO,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end.
+    pub local: SocketAddr,
+}
+
+impl Listener for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
+        let (io, peer) = TcpListener::accept(self).await?;
+        // An answer is written whole: waiting for more to send along would only delay it.
+        io.set_nodelay(true)?;
+        let local = io.local_addr()?;
+        Ok(Accepted { io, peer, local })
+    }
+}
+
+/// Binds `count` sockets to one address; with port 0 all to the same free port.
+///
+/// # Errors
+/// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
+/// silence, each process getting a part of the connections.
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    drop(socket(address, false)?);
+    let first = socket(address, true)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(socket(address, true)?);
+    }
+    Ok(sockets)
+}
+
+fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(is_shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,93 @@
+//! A worker: one thread with a runtime of its own. A request is served on one worker from accept to close.
+
+use std::{convert::Infallible, io, net::TcpListener, sync::Arc, thread};
+
+use tokio::{runtime, sync::mpsc};
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use super::{Arrival, Door, accept};
+use crate::{message::Response, telemetry::worker::set_current};
+
+/// Orders that may wait for a worker: a reload gives one for each new listener.
+const MOST_ORDERS: usize = 1024;
+
+/// What a worker is told.
+enum Order {
+    /// Serve this socket.
+    Listen(TcpListener, Arc<Door>),
+    /// Drop what is still in flight and end.
+    Cut,
+}
+
+/// A running worker.
+#[derive(Debug)]
+pub struct Worker {
+    orders: mpsc::Sender<Order>,
+    /// Its connections and accept loops.
+    tasks: TaskTracker,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts worker number `index`.
+    ///
+    /// # Errors
+    /// When the system has no thread or no file descriptor left for it.
+    pub fn start<S>(index: usize, service: S) -> io::Result<Self>
+    where
+        S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let (orders, inbox) = mpsc::channel(MOST_ORDERS);
+        let tasks = TaskTracker::new();
+        let own = tasks.clone();
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            set_current(index);
+            runtime.block_on(run(inbox, service, own));
+        })?;
+        Ok(Self { orders, tasks, thread })
+    }
+
+    /// Has it serve another socket.
+    pub async fn listen(&self, socket: TcpListener, door: Arc<Door>) {
+        // It refuses only when the worker has ended, which the process does not survive anyway.
+        let _ = self.orders.send(Order::Listen(socket, door)).await;
+    }
+
+    /// Waits until all its connections are closed; its doors must be draining.
+    pub async fn idle(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Connections that it still serves.
+    pub fn connections(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// True when its thread has ended, which it never does by itself.
+    pub fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Ends it, dropping what is still in flight.
+    pub async fn cut(self) {
+        let _ = self.orders.send(Order::Cut).await;
+        let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
+    }
+}
+
+async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, tasks: TaskTracker)
+where
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    while let Some(Order::Listen(socket, door)) = inbox.recv().await {
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => {
+                tasks.spawn(accept(listener, door, service.clone(), tasks.clone()));
+            }
+            Err(error) => tracing::error!(listener = %door.name, %error, "a worker cannot listen"),
+        }
+    }
+}
