@@ -3,5 +3,6 @@
 pub mod body;
 pub mod config;
 pub mod error;
+pub mod gateway;
 pub mod limit;
 pub mod telemetry;
