@@ -1,0 +1,59 @@
+//! The regular expressions of one host in the route match, all tried in one pass over the path.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use regex::bytes::{RegexSet, RegexSetBuilder};
+
+use super::Rank;
+
+/// Routes whose path is a regular expression.
+#[derive(Debug)]
+pub(super) struct Regexes {
+    set: RegexSet,
+    /// For each expression of the set its route; ascending, so that the set's order is that of precedence.
+    ranks: Box<[Rank]>,
+}
+
+/// Sets that were compiled already: a route with a hundred hosts compiles its expression once, and they share the
+/// memory.
+pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
+
+impl Regexes {
+    /// Compiles expressions, which come in the order of their ranks.
+    pub(super) fn build<'a>(patterns: &[(Rank, &'a str)], sets: &mut Sets<'a>) -> Result<Self, regex::Error> {
+        let (ranks, patterns): (Vec<Rank>, Vec<&str>) = patterns.iter().copied().unzip();
+        let set = match sets.get(&patterns) {
+            Some(set) => set.clone(),
+            None => sets.entry(patterns.clone()).or_insert(compile(&patterns)?).clone(),
+        };
+        Ok(Self { set, ranks: ranks.into() })
+    }
+
+    /// The best route whose expression takes the whole of `path` and that `admits` the rest of the request.
+    pub(super) fn find(&self, path: &[u8], admits: impl Fn(Rank) -> bool) -> Option<Rank> {
+        // What is no path (`*`) is for routes that take any.
+        if !path.starts_with(b"/") {
+            return None;
+        }
+        // Invalid UTF-8 becomes U+FFFD, which `.` takes as it does every character: otherwise a single 0xff would lead
+        // a request around `/admin/.*`.
+        let path = String::from_utf8_lossy(path);
+        // Asked first since it allocates nothing, unlike the list of matches.
+        if !self.set.is_match(path.as_bytes()) {
+            return None;
+        }
+        self.set.matches(path.as_bytes()).iter().map(|at| self.ranks[at]).find(|&rank| admits(rank))
+    }
+}
+
+fn compile(patterns: &[&str]) -> Result<RegexSet, regex::Error> {
+    // The group keeps an alternative from escaping the anchors, and inline flags from reaching them.
+    RegexSetBuilder::new(patterns.iter().map(|pattern| format!("^(?:{pattern})$")))
+        .size_limit(PATTERN_BYTES.saturating_mul(patterns.len()))
+        .build()
+}
+
+/// Size up to which one expression compiles by default; a set gets that much for each of its own, so that what compiled
+/// alone compiles together.
+const PATTERN_BYTES: usize = 10 << 20;
