@@ -35,8 +35,7 @@ pub(super) fn write_head(out: &mut BytesMut, head: &Parts, body: &Body, asked: &
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + head.headers.len() * 48);
     http1::write_status_line(out, head.status);
-    write_fields(out, &head.headers, framing == Framing::Bodiless);
-    if !head.headers.contains_key(header::DATE) {
+    if !write_fields(out, &head.headers, framing == Framing::Bodiless) {
         http1::write_date(out);
     }
     match framing {
@@ -69,15 +68,17 @@ fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
     }
 }
 
-/// Writes every field but those of the hop. `keeps_length` where an answer without a body tells the length of one
-/// that it stands for (HEAD, 304).
-fn write_fields(out: &mut BytesMut, headers: &HeaderMap, keeps_length: bool) {
-    let named = headers.contains_key(header::CONNECTION);
+/// Writes every field but those of the hop; returns whether there is a date among them. `keeps_length` where an answer
+/// without a body tells the length of one that it stands for (HEAD, 304).
+fn write_fields(out: &mut BytesMut, headers: &HeaderMap, keeps_length: bool) -> bool {
+    let mut has_date = false;
     for (name, value) in headers {
         let is_length = *name == header::CONTENT_LENGTH;
-        if (is_length && !keeps_length) || http1::hop_by_hop(name) || (named && http1::is_named(headers, name)) {
+        if (is_length && !keeps_length) || http1::hop_by_hop(name) {
             continue;
         }
+        has_date |= *name == header::DATE;
         http1::write_field(out, name.as_str(), value.as_bytes());
     }
+    has_date
 }

@@ -210,6 +210,7 @@ where
             version: head.version,
             headers: head.headers,
             body,
+            names_hops: head.names_hops,
             started,
             origin: Arc::clone(&self.origin),
             interim,
@@ -255,6 +256,9 @@ where
 
     /// Reads what is left of the request's body, so that the next request can be found behind it.
     async fn finish_request_body(&mut self) -> After {
+        if self.wire.0.lock().discard_body() {
+            return After::Next;
+        }
         self.alarm.set(Instant::now() + LINGER);
         poll_fn(|cx| {
             let mut wire = self.wire.0.lock();
