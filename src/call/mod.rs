@@ -14,7 +14,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::BytesMut;
 use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -68,7 +67,7 @@ pub struct Outgoing {
     /// What is known of the request.
     pub call: Arc<Exchange>,
     /// Request line and fields, without the framing and the empty line.
-    pub head: BytesMut,
+    pub head: Vec<u8>,
     /// `head` has a `Host` already; otherwise the server's own is added.
     pub has_host: bool,
     /// An empty body is announced with a length of 0.

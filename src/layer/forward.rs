@@ -11,7 +11,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -138,13 +137,13 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 }
 
 /// Request line and fields, without framing.
-fn write_head(exchange: &Exchange, changes: &Changes) -> BytesMut {
+fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
     let request = &exchange.request;
-    let mut out = BytesMut::with_capacity(512 + request.headers.len() * 48);
-    out.put_slice(request.method.as_str().as_bytes());
-    out.put_u8(b' ');
+    let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
     write_target(&mut out, exchange, &changes.rewrite);
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     if changes.preserve_host
         && let Some(host) = host(exchange)
     {
@@ -166,31 +165,31 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
     exchange.request.target.authority().or_else(named).filter(|host| !host.is_empty())
 }
 
-fn write_target(out: &mut BytesMut, exchange: &Exchange, rewrite: &Rewrite) {
+fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     let target = &exchange.request.target;
     match rewrite {
         Rewrite::None => {
             let (path, query) = target.to_forward();
-            out.put_slice(path);
-            out.put_slice(query);
+            out.extend_from_slice(path);
+            out.extend_from_slice(query);
             return;
         }
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
             let rest = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
-            out.put_slice(add.as_bytes());
+            out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
-                out.put_u8(b'/');
+                out.push(b'/');
             }
-            out.put_slice(rest);
+            out.extend_from_slice(rest);
         }
-        Rewrite::Template(template) => out.put_slice(super::fill(template, exchange).as_bytes()),
+        Rewrite::Template(template) => out.extend_from_slice(super::fill(template, exchange).as_bytes()),
     }
-    out.put_slice(target.query_with_mark());
+    out.extend_from_slice(target.query_with_mark());
 }
 
 /// The client's own fields, but for those of the hop and those that are written anew.
-fn write_received(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
+fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     let request = &exchange.request;
     let is_changing = !changes.remove.is_empty() || !changes.set.is_empty();
     let mut wants_trailers = false;
@@ -207,7 +206,7 @@ fn write_received(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
         http1::write_field(out, name.as_str(), value.as_bytes());
     }
     if wants_trailers {
-        out.put_slice(b"te: trailers\r\nconnection: te\r\n");
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
 }
 
@@ -233,15 +232,15 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
 /// if it is a trusted proxy: anybody else could claim anything.
-fn write_forwarded(out: &mut BytesMut, exchange: &Exchange) {
+fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange) {
     let (host, peer) = (host(exchange).unwrap_or_default(), &exchange.origin.peer_ip);
-    out.put_slice(b"x-forwarded-for: ");
+    out.extend_from_slice(b"x-forwarded-for: ");
     write_said(out, exchange, &X_FORWARDED_FOR);
-    out.put_slice(peer.as_bytes());
-    out.put_slice(b"\r\nforwarded: ");
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(b"\r\nforwarded: ");
     write_said(out, exchange, &header::FORWARDED);
     write_element(out, peer, host);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     for (name, own) in [(X_FORWARDED_PROTO, b"http".as_slice()), (X_FORWARDED_HOST, host)] {
         let said = exchange.client.peer_is_trusted.then(|| exchange.request.headers.get(&name)).flatten();
         let value = said.map_or(own, HeaderValue::as_bytes);
@@ -252,37 +251,37 @@ fn write_forwarded(out: &mut BytesMut, exchange: &Exchange) {
 }
 
 /// What a trusted peer says in a list field, to which this hop is added.
-fn write_said(out: &mut BytesMut, exchange: &Exchange, name: &HeaderName) {
+fn write_said(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
     if exchange.client.peer_is_trusted {
         write_list(out, exchange, name);
     }
 }
 
-fn write_list(out: &mut BytesMut, exchange: &Exchange, name: &HeaderName) {
+fn write_list(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
     for value in exchange.request.headers.get_all(name) {
-        out.put_slice(value.as_bytes());
-        out.put_slice(b", ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b", ");
     }
 }
 
 /// This hop as an element of `Forwarded`: quoted where the grammar of a token does not allow it.
-fn write_element(out: &mut BytesMut, peer: &str, host: &[u8]) {
+fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8]) {
     let is_v6 = peer.contains(':');
-    out.put_slice(if is_v6 { b"for=\"[" } else { b"for=" });
-    out.put_slice(peer.as_bytes());
-    out.put_slice(if is_v6 { b"]\"" } else { b"" });
+    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
     if !host.is_empty() {
-        out.put_slice(b";host=\"");
-        out.put_slice(host);
-        out.put_u8(b'"');
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.push(b'"');
     }
-    out.put_slice(b";proto=http");
+    out.extend_from_slice(b";proto=http");
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).
-fn write_via(out: &mut BytesMut, exchange: &Exchange) {
-    out.put_slice(b"via: ");
+fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
+    out.extend_from_slice(b"via: ");
     write_list(out, exchange, &header::VIA);
     let is_old = exchange.request.version == http::Version::HTTP_10;
-    out.put_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
+    out.extend_from_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
 }

@@ -225,7 +225,7 @@ where
                 return Poll::Ready(Some(response));
             }
             let mut wire = self.wire.0.lock();
-            if !wire.output.is_empty() && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
+            if wire.output.pending() > 0 && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
                 return Poll::Ready(None);
             }
             wire.poll_gone(cx).map(|()| None)
@@ -237,7 +237,7 @@ where
     async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
         let (head, mut body) = response.into_parts();
         asked.keep_alive &= self.body_is_over(&body);
-        let (framing, keep_alive) = answer::write_head(&mut self.wire.0.lock().output, &head, &body, &asked);
+        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
         let mut transfer = Transfer::new(framing, body.pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
         if written.is_err() {

@@ -18,7 +18,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::BufMut;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
@@ -202,23 +201,23 @@ fn client_error(fault: Fault) -> Error {
 }
 
 fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
-    let out = &mut lease.connection.output;
-    out.put_slice(&outgoing.head);
+    let out = lease.connection.output.buffer();
+    out.extend_from_slice(&outgoing.head);
     if !outgoing.has_host {
         http1::write_field(out, "host", server.authority.as_bytes());
     }
     match outgoing.body.length() {
         // A length is named where there is one to name, or where its absence might be taken for "unknown".
-        Some(0) if outgoing.names_length => out.put_slice(b"content-length: 0\r\n"),
+        Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
         Some(0) => {}
         Some(length) => {
-            out.put_slice(b"content-length: ");
+            out.extend_from_slice(b"content-length: ");
             http1::write_number(out, length);
-            out.put_slice(b"\r\n");
+            out.extend_from_slice(b"\r\n");
         }
-        None => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 fn view(server: &Server) -> ServerView {
