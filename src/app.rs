@@ -267,10 +267,7 @@ impl App {
     }
 
     async fn reload(&mut self) -> Outcome {
-        notify(&[
-            sd_notify::NotifyState::Reloading,
-            sd_notify::NotifyState::monotonic_usec_now().unwrap_or(sd_notify::NotifyState::Reloading),
-        ]);
+        notify(&reloading());
         let outcome = self.reloader.reload().await;
         if let Outcome::Done { .. } = &outcome {
             let config = Arc::clone(&self.reloader.state.load().config);

@@ -69,12 +69,12 @@ impl Place {
             return;
         }
         if let Err(problem) = self.value(kind, node, problems) {
-            problems.report(problem);
+            problems.report(*problem);
             node.value = Value::Broken;
         }
     }
 
-    fn value(self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Problem> {
+    fn value(self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Box<Problem>> {
         let at = node.span;
         let kind = match kind {
             Kind::Or(word, _) if node.text() == Some(word) => return Ok(()),
@@ -114,7 +114,7 @@ impl Place {
         }
     }
 
-    fn whole(self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Problem> {
+    fn whole(self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Box<Problem>> {
         match u64::try_from(number) {
             Ok(number) if (least..=most).contains(&number) => Ok(()),
             Ok(number) if number > most => {
@@ -124,11 +124,11 @@ impl Place {
         }
     }
 
-    fn text(self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Problem> {
+    fn text(self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Box<Problem>> {
         (syntax.check)(&text.text).map_err(|wrong| self.bad(text.shown(), at, wrong))
     }
 
-    fn choice(self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Problem> {
+    fn choice(self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Box<Problem>> {
         if words.contains(&text.text.as_str()) {
             return Ok(());
         }
@@ -157,7 +157,7 @@ impl Place {
     fn map(self, names: &Syntax, values: &'static Syntax, table: &mut Table, problems: &mut Problems) {
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = (names.check)(name) {
-                problems.report(self.bad(name, entry.key, wrong));
+                problems.report(*self.bad(name, entry.key, wrong));
                 entry.node.value = Value::Broken;
             }
             self.check(Kind::Text(values), &mut entry.node, problems);
@@ -167,30 +167,27 @@ impl Place {
     fn named(self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = super::syntax::name(name) {
-                problems.report(self.bad(name, entry.key, wrong));
+                problems.report(*self.bad(name, entry.key, wrong));
             }
             self.check(Kind::Table(inner), &mut entry.node, problems);
         }
     }
 
-    fn bad(self, text: &str, at: Span, wrong: Wrong) -> Problem {
+    fn bad(self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
         let message = format!("`{}` cannot be `{}`: {}", self.key.name, quoted(text), wrong.why);
-        Problem::new(Code::BadValue, at, message).help(wrong.help)
+        Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help))
     }
 
-    fn empty(self, at: Span) -> Problem {
+    fn empty(self, at: Span) -> Box<Problem> {
         let about = format!("name at least one, or leave `{}` out: {}", self.key.name, self.key.about);
-        Problem::new(Code::BadValue, at, format!("`{}` is an empty list", self.key.name)).help(about)
+        Box::new(Problem::new(Code::BadValue, at, format!("`{}` is an empty list", self.key.name)).help(about))
     }
 
-    fn wrong_type(self, kind: Kind, node: &Node) -> Problem {
+    fn wrong_type(self, kind: Kind, node: &Node) -> Box<Problem> {
         let expected = expected(kind);
         let message = format!("`{}` is {expected}, not {}", self.key.name, node.type_name());
         let problem = Problem::new(Code::WrongType, node.span, message).label(format!("expected {expected}"));
-        match right_type(self.key, kind, node) {
-            Some(help) => problem.help(help),
-            None => problem.help(self.key.about),
-        }
+        Box::new(problem.help(right_type(self.key, kind, node).unwrap_or_else(|| self.key.about.to_owned())))
     }
 }
 

@@ -60,8 +60,12 @@ impl Mistake {
                 Some(Self { at: value.start..end, message, lines: whole_lines(source, lines) })
             }
             None => {
-                let lines = whole_lines(source, value.start.min(at(error).start)..value.end.max(at(error).end));
-                Some(Self { at: at(error), message: error.message().to_owned(), lines })
+                let at = at(error);
+                let lines = whole_lines(source, value.start.min(at.start)..value.end.max(at.end));
+                // What is open until the end of the file is a mistake where it begins.
+                let open = at.start >= source.text.trim_end().len();
+                let at = if open { value.start..source.line(source.line_of(value.start)).end } else { at };
+                Some(Self { at, message: error.message().to_owned(), lines })
             }
         }
     }

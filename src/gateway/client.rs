@@ -9,7 +9,7 @@ use crate::call::Client;
 
 /// The header in which trusted proxies name the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientHeader {
+pub(super) enum ClientHeader {
     /// `X-Forwarded-For`.
     XForwardedFor,
     /// `Forwarded` (RFC 7239).
@@ -18,7 +18,7 @@ pub enum ClientHeader {
 
 /// Whose word is taken for who the client is.
 #[derive(Debug, Clone)]
-pub struct Trust {
+pub(super) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
     header: ClientHeader,
@@ -26,7 +26,7 @@ pub struct Trust {
 
 impl Trust {
     /// Trusts these networks to name the client in this header.
-    pub fn new(networks: &[IpNet], header: ClientHeader) -> Self {
+    pub(super) fn new(networks: &[IpNet], header: ClientHeader) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         ranges.sort_unstable();
         ranges.dedup_by(|next, kept| {
@@ -40,7 +40,7 @@ impl Trust {
     }
 
     /// The client of a request that came from `peer`.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return Client { ip: peer, peer_is_trusted: false };

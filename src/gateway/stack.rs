@@ -11,10 +11,10 @@ use crate::{
 };
 
 /// What a route does with a request, from its limits inwards.
-pub type Stack = RateLimit<Timeouts<Concurrency<Either<ToUpstream, Respond>>>>;
+pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<ToUpstream, Respond>>>>;
 
 /// The part that only requests to an upstream pass.
-pub type ToUpstream = Retry<AttemptTimeout<Forward<SendTo>>>;
+pub(super) type ToUpstream = Retry<AttemptTimeout<Forward<SendTo>>>;
 
 /// The layers of one route.
 #[derive(Debug)]

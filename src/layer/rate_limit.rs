@@ -227,7 +227,6 @@ pin_project! {
     /// A call that was admitted or refused.
     #[project = State]
     #[derive(Debug)]
-    #[expect(missing_docs, reason = "fields of private states")]
     pub enum ResponseFuture<F> {
         /// Turned away.
         Refused { error: Option<Error> },

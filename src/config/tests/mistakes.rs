@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{Code, Environment, parse},
-    places, read,
+    config_with, only, places, read,
 };
 
 const TEN: &str = r#"
@@ -68,4 +68,120 @@ proptest! {
             prop_assert!(!diagnostics.list.is_empty());
         }
     }
+}
+
+/// Keys of a route, and what has to be in the one diagnostic.
+fn refused(route: &str, code: Code, expected: &str) {
+    let (found, text) = only(config_with("limits = { l = { rate = \"1/s\" } }", route));
+    assert_eq!(found, code, "{route}: {text}");
+    assert!(text.contains(expected), "{route}: {text}");
+}
+
+#[test]
+fn contradictions_in_a_route_are_told() {
+    refused("respond = {}", Code::Conflict, "`upstream` and `respond` exclude each other");
+    refused("match = { path = \"/a\", path_prefix = \"/b\" }", Code::Conflict, "exclude each other");
+    refused("request = { rewrite = \"/a\", add_prefix = \"/b\" }", Code::Conflict, "exclude each other");
+    refused("timeouts = { total = \"1s\", attempt = \"2s\" }", Code::Conflict, "never fits into the total of 1s");
+    refused("concurrency = { queue = 3 }", Code::MissingKey, "a queue without a cap");
+    refused("concurrency = {}", Code::MissingKey, "add `max = N`");
+    refused("retry = { backoff = \"2s\", max_backoff = \"1s\" }", Code::Conflict, "`max_backoff` is below");
+    refused("limits = [\"l\", \"l\"]", Code::Duplicate, "`limits` has this twice");
+    refused(
+        "request = { set_headers = { x-a = \"1\" }, remove_headers = [\"X-A\"] }",
+        Code::Conflict,
+        "both set and removed",
+    );
+    refused("response = { set_headers = { x-a = \"1\", X-A = \"2\" } }", Code::Duplicate, "x-a is set twice");
+}
+
+#[test]
+fn bad_values_of_a_route_are_told_with_good_ones() {
+    refused("match = { path_regex = \"/(a\" }", Code::BadValue, "unclosed group");
+    refused("match = { hosts = [\"a.com:80\"] }", Code::BadValue, "write \"a.com\"");
+    refused("match = { hosts = [] }", Code::BadValue, "leave `hosts` out");
+    refused("match = { methods = [\"get\"] }", Code::BadValue, "write \"GET\"");
+    refused("match = { path = \"/{a}/{a}\" }", Code::BadValue, "stands there twice");
+    refused("request = { rewrite = \"/{id}\" }", Code::UnknownName, "nothing fills in `{id}`");
+    refused("request = { set_headers = { Content-Length = \"1\" } }", Code::BadValue, "where the message ends");
+    refused("retry = { on = [\"5xx\"] }", Code::BadValue, "from \"200\" to \"599\"");
+    refused("retry = { budget = 20 }", Code::WrongType, "`\"20%\"`");
+    refused("request = { max_body = 10 }", Code::WrongType, "a size has a unit");
+    refused("timeouts = { total = \"0s\" }", Code::BadValue, "longer than nothing");
+    refused("timeouts = \"1s\"", Code::WrongType, "`timeouts` is a table, not a string");
+    refused("limits = \"l\"", Code::WrongType, "`limits = [\"l\"]`");
+}
+
+#[test]
+fn what_is_not_built_is_told_and_never_ignored() {
+    refused("mirror = { upstream = \"app\" }", Code::NotBuilt, "`mirror` is not built yet in this version");
+    refused("concurrency = { max = 1, fair_by = \"host\" }", Code::NotBuilt, "`fair_by` is not built yet");
+    let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
+    assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
+    for (top, line) in [
+        ("[limits.a]\nrate = \"1/s\"\nkey = \"cookie:a\"", 3),
+        ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
+        ("[upstreams.b]\nservers = [\"https://a\"]", 2),
+        ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),
+        ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
+        ("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.health_check]\npath = \"/\"", 3),
+        ("[store]\nurl = \"redis://a\"", 1),
+    ] {
+        assert_eq!(places(config_with(top, "")), [(line, Code::NotBuilt)], "{top}");
+    }
+}
+
+#[test]
+fn names_that_nothing_has_are_told_once_and_only_where_they_stand() {
+    let broken_upstream = "[upstreams.a]\nservers = []\n[[routes]]\nname = \"a\"\nupstream = \"a\"";
+    assert_eq!(places(read(broken_upstream)), [(2, Code::BadValue)]);
+    let in_defaults = "[defaults]\nlimits = [\"no\"]\n[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/b\" }\nrespond = {}";
+    assert_eq!(places(read(in_defaults)), [(2, Code::UnknownName)]);
+}
+
+#[test]
+fn two_of_one_name_or_address_are_told() {
+    let names =
+        "[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"a\"\nmatch = { path = \"/b\" }\nrespond = {}";
+    assert_eq!(places(read(names)), [(5, Code::Duplicate)]);
+    let admin = "admin = { bind = \"0.0.0.0:8080\" }";
+    assert_eq!(places(config_with(admin, "")), [(1, Code::Duplicate)]);
+    let servers = "[upstreams.b]\nservers = [\"http://a\", \"http://A:80\"]";
+    assert_eq!(places(config_with(servers, "")), [(2, Code::Duplicate)]);
+    let ports_of_the_system = "[[listeners]]\nbind = \"[::1]:0\"\n[[listeners]]\nbind = \"[::1]:0\"";
+    assert!(config_with(ports_of_the_system, "").is_ok());
+}
+
+/// Two routes with these matches; whether the second is hidden.
+fn hides(one: &str, two: &str) -> bool {
+    let route = |name, matches| format!("[[routes]]\nname = \"{name}\"\nrespond = {{}}\nmatch = {{ {matches} }}\n");
+    match read(&(route("one", one) + &route("two", two))) {
+        Ok(_) => false,
+        Err(diagnostics) => diagnostics.list.iter().all(|one| one.code == Code::HiddenRoute),
+    }
+}
+
+#[test]
+fn a_route_that_an_earlier_one_hides_is_told() {
+    assert!(hides("", ""));
+    assert!(hides("path_prefix = \"/a\"", "path_prefix = \"/a/\""));
+    assert!(hides("path = \"/a/{x}\"", "path = \"/a/{y}\""));
+    assert!(hides("hosts = [\"a\", \"b\"]", "hosts = [\"B\"]"));
+    assert!(hides("methods = [\"GET\", \"PUT\"]", "methods = [\"PUT\"]"));
+    assert!(!hides("hosts = [\"a\"]", "hosts = [\"a\", \"b\"]"));
+    assert!(!hides("methods = [\"GET\"]", ""));
+    assert!(!hides("path = \"/a\"", "path_prefix = \"/a\""));
+    assert!(!hides("headers = { x = \"1\" }", "headers = { x = \"2\" }"));
+}
+
+#[test]
+fn a_route_without_a_name_or_a_goal_is_told() {
+    assert_eq!(places(read("[[routes]]\nrespond = {}")), [(1, Code::MissingKey)]);
+    assert_eq!(places(read("[[routes]]\nname = \"a\"")), [(2, Code::MissingKey)]);
+    assert_eq!(places(read("[routes]\nname = \"a\"")), [(1, Code::WrongType)]);
+}
+
+#[test]
+fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
+    assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
 }

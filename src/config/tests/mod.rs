@@ -1,11 +1,16 @@
 //! What the configuration promises, by the family of promises.
 
+mod examples;
+mod files;
+mod language;
 mod mistakes;
+mod recovery;
+mod rendered;
 mod values;
 
 use super::{Code, Config, Diagnostics, Environment, parse};
 
-/// A file that is fine by itself, for what comes before or after it.
+/// An upstream that is fine, for what comes before or after it.
 const APP: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:9000\"]\n";
 
 fn read(text: &str) -> Result<Config, Diagnostics> {
@@ -23,7 +28,7 @@ fn places(result: Result<Config, Diagnostics>) -> Vec<(usize, Code)> {
     list.into_iter().map(|one| (one.place.map_or(0, |place| place.line), one.code)).collect()
 }
 
-/// The only diagnostic: its code, message and help.
+/// The only diagnostic: its code, and its message with its help.
 fn only(result: Result<Config, Diagnostics>) -> (Code, String) {
     let diagnostics = result.expect_err("one mistake");
     assert_eq!(diagnostics.list.len(), 1, "{diagnostics}");

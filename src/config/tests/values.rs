@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{super::model::*, config_with};
+use super::{
+    super::{Environment, model::*, parse},
+    config_with, read,
+};
 
 #[test]
 fn the_smallest_useful_file_is_one_upstream_and_one_route() {
@@ -15,4 +18,95 @@ fn the_smallest_useful_file_is_one_upstream_and_one_route() {
     assert_eq!(route.timeouts.attempt, route.timeouts.total);
     assert_eq!(route.request.max_body, Some(10 << 20));
     assert_eq!(config.upstreams[0].pool.max_connections.get(), 512);
+    assert!(route.retry.on.connect && !route.retry.on.reset);
+}
+
+#[test]
+fn a_limit_has_the_burst_of_its_rate_and_everyone_in_one_bucket() {
+    let config =
+        config_with("[limits.a]\nrate = \"30/m\"\n[limits.b]\nkey = \"host\"\nrate = \"1/s\"\nburst = 9", "").unwrap();
+    assert_eq!(config.limits[0].burst.get(), 30);
+    assert!(config.limits[0].key.is_empty());
+    assert_eq!(config.limits[1].key, [KeyPart::Host]);
+    assert_eq!(config.limits[1].missing, Missing::Use(KeyPart::ClientIp { v6_prefix: 64 }));
+    assert_eq!(config.shown["limits"]["a"]["burst"], 30);
+}
+
+#[test]
+fn off_is_nothing() {
+    let config =
+        config_with("admin = { bind = \"off\" }", "timeouts = { body = \"off\" }\nrequest = { max_body = \"off\" }")
+            .unwrap();
+    assert!(config.admin.is_none());
+    assert_eq!((config.routes[0].timeouts.body, config.routes[0].request.max_body), (None, None));
+}
+
+#[test]
+fn a_route_keeps_its_own_keys_over_the_defaults_one_by_one() {
+    let defaults = "[defaults]\nlimits = [\"a\"]\n[limits.a]\nrate = \"1/s\"
+        [defaults.timeouts]\ntotal = \"5s\"\nidle = \"7s\"
+        [defaults.response.set_headers]\nx-a = \"1\"\nx-b = \"1\"";
+    let config =
+        config_with(defaults, "timeouts = { total = \"9s\" }\nresponse = { set_headers = { x-b = \"2\" } }").unwrap();
+    let route = &config.routes[0];
+    assert_eq!((route.timeouts.total, route.timeouts.idle), (Duration::from_secs(9), Duration::from_secs(7)));
+    let headers: Vec<_> =
+        route.response.set_headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(headers, [("x-a", &b"1"[..]), ("x-b", b"2")]);
+    assert_eq!(&*route.limits[0], "a");
+    assert!(config.shown.get("defaults").is_none());
+}
+
+#[test]
+fn a_route_inherits_nothing_that_its_own_keys_exclude() {
+    let defaults = "[defaults.match]\npath_prefix = \"/a\"\n[defaults.request]\nstrip_prefix = \"/a\"";
+    let config = config_with(defaults, "match = { path = \"/b/{id}\" }\nrequest = { rewrite = \"/c/{id}\" }").unwrap();
+    assert_eq!(config.routes[0].matches.path, PathPattern::Parameters("/b/{id}".into()));
+    assert_eq!(config.routes[0].request.rewrite, Rewrite::Template("/c/{id}".into()));
+}
+
+#[test]
+fn an_inherited_attempt_is_cut_to_a_shorter_total() {
+    let config = config_with("[defaults.timeouts]\nattempt = \"10s\"", "timeouts = { total = \"2s\" }").unwrap();
+    assert_eq!(config.routes[0].timeouts.attempt, Duration::from_secs(2));
+}
+
+#[test]
+fn how_long_to_queue_can_be_a_default_without_a_cap() {
+    let defaults = "[defaults.concurrency]\nqueue_timeout = \"2s\"";
+    assert_eq!(config_with(defaults, "").unwrap().routes[0].concurrency, None);
+    let capped = config_with(defaults, "concurrency = { max = 3 }").unwrap();
+    let expected = Concurrency { max: 3.try_into().unwrap(), queue: 0, queue_timeout: Duration::from_secs(2) };
+    assert_eq!(capped.routes[0].concurrency, Some(expected));
+}
+
+#[test]
+fn servers_are_urls_or_tables() {
+    let config = read("[upstreams.a]\nservers = [\"http://A:1\", { url = \"http://[::1]\", weight = 3 }]\n[[routes]]\nname = \"a\"\nupstream = \"a\"").unwrap();
+    let [one, two] = config.upstreams[0].servers.as_slice() else { panic!("two servers") };
+    assert_eq!((&*one.host, one.port, one.weight.get()), ("a", 1, 1));
+    assert_eq!((&*two.host, two.port, two.weight.get()), ("::1", 80, 3));
+}
+
+#[test]
+fn a_route_can_answer_or_redirect_by_itself() {
+    let config = read("[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/x/{id}\" }\nredirect = { to = \"https://{host}/y/{id}\" }").unwrap();
+    assert_eq!(
+        config.routes[0].action,
+        Action::Respond { status: http::StatusCode::OK, body: String::new(), headers: Vec::new() }
+    );
+    let Action::Redirect { status, .. } = &config.routes[1].action else { panic!("a redirect") };
+    assert_eq!(status.as_u16(), 308);
+}
+
+#[test]
+fn the_environment_reaches_every_string_and_its_secrets_stay_out_of_the_view() {
+    let environment = Environment::from([("PORT".into(), "81".into()), ("TOKEN".into(), "hunter2".into())]);
+    let text = "[[listeners]]\nbind = \"127.0.0.1:${PORT}\"\n[[routes]]\nname = \"a\"\nrespond = { body = \"${TOKEN}\", headers = { x-a = \"${TOKEN}\" } }
+        response = { set_headers = { authorization = \"literal\" } }";
+    let config = parse("a.toml", text, &environment).unwrap();
+    assert_eq!(config.listeners[0].bind.port(), 81);
+    assert_eq!(config.shown["listeners"][0]["bind"], "127.0.0.1:81");
+    let shown = config.shown.to_string();
+    assert!(!shown.contains("hunter2") && !shown.contains("literal") && shown.contains("${TOKEN}"), "{shown}");
 }

@@ -12,10 +12,14 @@
 mod conditions;
 mod fixed;
 mod hosts;
+#[cfg(test)]
+mod oracle;
 mod parameters;
 mod paths;
 mod query;
 mod regexes;
+#[cfg(test)]
+mod tests;
 mod trie;
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};

@@ -88,7 +88,6 @@ type Wait<F> = Pin<Box<dyn Future<Output = Result<(F, Permit), Error>> + Send>>;
 pin_project! {
     /// A call before, in or behind the line.
     #[project = State]
-    #[expect(missing_docs, reason = "fields of private states")]
     pub enum ResponseFuture<F> {
         /// Turned away.
         Refused { error: Option<Error> },

@@ -1,0 +1,192 @@
+//! Routes of a checked configuration: what they match, where requests go and under which policies.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+/// One of `[[routes]]`, with `[defaults]` merged in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Unique; its identity over reloads.
+    pub name: Arc<str>,
+    /// Which requests it takes.
+    pub matches: Match,
+    /// Where they go.
+    pub action: Action,
+    /// Limits by name; all must admit. Every name exists.
+    pub limits: Vec<Arc<str>>,
+    /// Cap on requests in flight; `None`: none.
+    pub concurrency: Option<Concurrency>,
+    /// Every wait has an end.
+    pub timeouts: Timeouts,
+    /// When and how often to try again.
+    pub retry: Retry,
+    /// Changes to the request on its way up.
+    pub request: RequestChanges,
+    /// Changes to the response on its way down.
+    pub response: ResponseChanges,
+}
+
+/// `[routes.match]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Lower case; empty: any.
+    pub hosts: Vec<HostPattern>,
+    /// The path.
+    pub path: PathPattern,
+    /// Empty: any.
+    pub methods: Vec<Method>,
+    /// All must be equal.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// All must be equal, compared after percent-decoding.
+    pub query: Vec<(String, String)>,
+}
+
+/// A host that a route answers to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This host only.
+    Exact(String),
+    /// `*.SUFFIX`: one or more labels before the suffix (kept without `*.`).
+    Wildcard(String),
+}
+
+/// How a route's path is matched, always against the normal form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PathPattern {
+    /// Every path (no path key given, or the prefix `/`).
+    Any,
+    /// Whole segments; begins with `/`, has no trailing `/`.
+    Prefix(String),
+    /// The whole path, no parameters.
+    Exact(String),
+    /// The whole path with `{name}` segments.
+    Parameters(String),
+    /// A regular expression over the whole path, already known to compile.
+    Regex(String),
+}
+
+/// What a route does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Send it to this upstream, which exists.
+    Forward(Arc<str>),
+    /// Answer at once.
+    Respond {
+        /// Status to send.
+        status: StatusCode,
+        /// Body to send.
+        body: String,
+        /// Headers to send.
+        headers: Vec<(HeaderName, HeaderValue)>,
+    },
+    /// Send the client elsewhere.
+    Redirect {
+        /// Target; `{host}`, `{path}` (with the query) and the parameters of the match are filled in.
+        to: String,
+        /// 301, 302, 303, 307 or 308.
+        status: StatusCode,
+    },
+}
+
+/// `[routes.concurrency]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Requests in flight, to the end of the response body.
+    pub max: NonZeroUsize,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long they may.
+    pub queue_timeout: Duration,
+}
+
+/// `[routes.timeouts]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Request head to response head.
+    pub total: Duration,
+    /// One attempt, to its response's head; at most `total`.
+    pub attempt: Duration,
+    /// Longest silence once bodies flow.
+    pub idle: Duration,
+    /// The whole exchange, bodies included; `None`: off.
+    pub body: Option<Duration>,
+}
+
+/// `[routes.retry]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Tries in all; 1 is no retry.
+    pub attempts: NonZeroU32,
+    /// What is tried again.
+    pub on: RetryOn,
+    /// Methods that are retried when the request may have been seen upstream.
+    pub methods: Vec<Method>,
+    /// First wait; doubles; full jitter.
+    pub backoff: Duration,
+    /// Longest wait.
+    pub max_backoff: Duration,
+    /// Share of the route's requests of the last 10 s, 0.0 to 1.0 and above.
+    pub budget: f64,
+    /// Retries a second that are always allowed.
+    pub budget_min: u32,
+    /// Bytes of a request body kept for a replay.
+    pub buffer: usize,
+}
+
+/// What a retry policy listens to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RetryOn {
+    /// No connection, or a pooled one that was closed before any byte of the answer.
+    pub connect: bool,
+    /// A connection that broke before the answer's head was complete.
+    pub reset: bool,
+    /// An attempt that ran out of time.
+    pub timeout: bool,
+    /// Answers with these statuses.
+    pub statuses: Vec<StatusCode>,
+}
+
+/// `[routes.request]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestChanges {
+    /// How the path is rewritten.
+    pub rewrite: Rewrite,
+    /// Headers set, in name order.
+    pub set_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers removed.
+    pub remove_headers: Vec<HeaderName>,
+    /// Send the client's `Host` up; otherwise the server's.
+    pub preserve_host: bool,
+    /// Longest request body; `None`: off.
+    pub max_body: Option<u64>,
+}
+
+/// How a path changes on its way up; works on the normal form. `None` forwards the bytes as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rewrite {
+    /// As received.
+    None,
+    /// Take a prefix off, then put one on.
+    Prefix {
+        /// Whole segments, without a trailing `/`; empty: nothing to take off.
+        strip: String,
+        /// Without a trailing `/`; empty: nothing to put on.
+        add: String,
+    },
+    /// A path in which the parameters of the match are filled in.
+    Template(String),
+}
+
+/// `[routes.response]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ResponseChanges {
+    /// Headers set, in name order.
+    pub set_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Headers removed.
+    pub remove_headers: Vec<HeaderName>,
+}

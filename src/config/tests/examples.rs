@@ -1,0 +1,71 @@
+//! The example files and the schema beside them are right.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use super::super::{Environment, json_schema, load};
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config"))
+}
+
+#[test]
+fn every_example_is_a_good_configuration_that_names_its_schema() {
+    let names = ["complete.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
+    let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));
+    found.sort();
+    assert_eq!(found, names);
+    for name in names {
+        let text = fs::read_to_string(folder().join(name)).unwrap();
+        assert!(text.starts_with("#:schema ./tidegate.schema.json\n"), "{name}");
+        let config = load(&folder().join(name), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert!(!config.routes.is_empty());
+    }
+}
+
+/// Run with `UPDATE_SCHEMA=1` to write it anew.
+#[test]
+fn the_schema_beside_the_examples_is_the_generated_one() {
+    let path = folder().join("tidegate.schema.json");
+    let generated = format!("{:#}\n", json_schema());
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        fs::write(&path, &generated).unwrap();
+    }
+    assert!(fs::read_to_string(&path).unwrap() == generated, "{} is out of date", path.display());
+}
+
+#[test]
+fn the_complete_example_has_every_key_of_the_schema() {
+    let text = fs::read_to_string(folder().join("complete.toml")).unwrap().replace("# token_file", "token_file");
+    let file: Value = toml::from_str(&text).unwrap();
+    assert_eq!(absent(&json_schema(), &[&file], ""), Vec::<String>::new());
+}
+
+/// Keys of the schema that none of these tables has.
+fn absent(schema: &Value, tables: &[&Value], path: &str) -> Vec<String> {
+    let of_values = |inner: &Value| {
+        let values: Vec<&Value> =
+            tables.iter().filter_map(|table| table.as_object()).flat_map(|table| table.values()).collect();
+        absent(inner, &values, path)
+    };
+    if let Some(kinds) = schema["anyOf"].as_array() {
+        return kinds.iter().flat_map(|kind| absent(kind, tables, path)).collect();
+    }
+    if schema["type"] == "array" {
+        let items: Vec<&Value> = tables.iter().filter_map(|list| list.as_array()).flatten().collect();
+        return absent(&schema["items"], &items, path);
+    }
+    if schema["additionalProperties"].is_object() {
+        return of_values(&schema["additionalProperties"]);
+    }
+    let keys = schema["properties"].as_object().into_iter().flatten();
+    let of_key = |(key, inner): (&String, &Value)| {
+        let path = format!("{path}.{key}");
+        let values: Vec<&Value> = tables.iter().filter_map(|table| table.get(key)).collect();
+        // What a route has need not be repeated in the defaults.
+        if values.is_empty() && !path.starts_with(".defaults.") { vec![path] } else { absent(inner, &values, &path) }
+    };
+    keys.flat_map(of_key).filter(|path| !path.starts_with(".defaults.")).collect()
+}

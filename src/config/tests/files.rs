@@ -1,0 +1,134 @@
+//! Files: what is read, in which order, and what a watcher learns of it.
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::super::{Code, Config, Diagnostics, Environment, load};
+
+const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        files.iter().for_each(|(name, text)| folder.write(name, text.as_bytes()));
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), bytes).unwrap();
+    }
+
+    fn load(&self) -> Result<Config, Diagnostics> {
+        load(&self.path("tidegate.toml"), &Environment::new())
+    }
+
+    fn only(&self) -> (Code, String) {
+        super::only(self.load())
+    }
+}
+
+fn route(name: &str) -> String {
+    format!("[[routes]]\nname = \"{name}\"\nrespond = {{}}\nmatch = {{ path = \"/{name}\" }}\n")
+}
+
+#[test]
+fn included_files_are_read_in_name_order_as_if_written_at_the_include() {
+    let main = format!("include = [\"conf.d/*.toml\"]\n{ROUTE}");
+    let folder = Folder::new(&[
+        ("tidegate.toml", &main),
+        ("conf.d/b.toml", &route("b")),
+        ("conf.d/a.toml", &route("a")),
+        ("conf.d/notes.txt", "not = [toml"),
+        ("conf.d/.hidden.toml", "not = [toml"),
+    ]);
+    let config = folder.load().unwrap();
+    assert_eq!(config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["a", "b", "main"]);
+    let files: Vec<_> = ["tidegate.toml", "conf.d/a.toml", "conf.d/b.toml"].map(|name| folder.path(name)).into();
+    assert_eq!(config.files, files);
+    assert_eq!(config.folders, [folder.path("conf.d")]);
+}
+
+#[test]
+fn upstreams_limits_and_routes_of_several_files_know_each_other() {
+    let folder = Folder::new(&[
+        ("tidegate.toml", "include = [\"up.toml\"]\n[[routes]]\nname = \"a\"\nupstream = \"app\"\n"),
+        ("up.toml", super::APP),
+    ]);
+    assert_eq!(folder.load().unwrap().upstreams.len(), 1);
+}
+
+#[test]
+fn a_mistake_in_an_included_file_names_that_file() {
+    let folder =
+        Folder::new(&[("tidegate.toml", &format!("include = [\"x.toml\"]\n{ROUTE}")), ("x.toml", "\nlgo = 1\n")]);
+    let diagnostics = folder.load().unwrap_err();
+    assert_eq!(diagnostics.list[0].file, folder.path("x.toml"));
+    assert_eq!(diagnostics.list[0].place.as_ref().unwrap().line, 2);
+}
+
+#[test]
+fn nothing_is_given_in_two_files() {
+    let main = format!("include = [\"x.toml\"]\n[log]\nlevel = \"info\"\n{ROUTE}");
+    let folder = Folder::new(&[("tidegate.toml", &main), ("x.toml", "log = { level = \"warn\" }")]);
+    let (code, text) = folder.only();
+    assert_eq!(code, Code::Duplicate);
+    assert!(text.contains("`log.level` is given in two files"), "{text}");
+}
+
+#[test]
+fn a_file_that_includes_itself_is_read_once() {
+    let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"*.toml\"]\n{ROUTE}"))]);
+    assert_eq!(folder.load().unwrap().routes.len(), 1);
+}
+
+#[test]
+fn a_pattern_may_match_nothing_but_a_name_has_to_exist() {
+    let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"conf.d/*.toml\"]\n{ROUTE}"))]);
+    assert_eq!(folder.load().unwrap().folders, [folder.path("conf.d")]);
+    let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"x.toml\"]\n{ROUTE}"))]);
+    let (code, text) = folder.only();
+    assert!(code == Code::Unreadable && text.contains("there is no such file"), "{text}");
+    assert_eq!(folder.load().unwrap_err().files, [folder.path("tidegate.toml"), folder.path("x.toml")]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_in_one_sentence() {
+    let folder = Folder::new(&[]);
+    assert!(folder.only().1.contains("there is no such file"));
+    assert_eq!(folder.load().unwrap_err().files, [folder.path("tidegate.toml")]);
+    folder.write("tidegate.toml", &[b'a', 0xff, 0]);
+    assert!(folder.only().1.contains("is not text: byte 1 is not UTF-8"));
+    folder.write("tidegate.toml", &vec![b' '; 17 << 20]);
+    assert!(folder.only().1.contains("is longer than 16MiB"));
+    fs::remove_file(folder.path("tidegate.toml")).unwrap();
+    fs::create_dir(folder.path("tidegate.toml")).unwrap();
+    assert!(folder.only().1.contains("it is a folder"));
+}
+
+#[test]
+fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
+    let main = format!("[admin]\ntoken_file = \"admin.token\"\n{ROUTE}");
+    let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", "hunter2\n")]);
+    let config = folder.load().unwrap();
+    assert_eq!(config.admin.as_ref().unwrap().token.as_ref().unwrap().0, "hunter2");
+    assert!(config.files.contains(&folder.path("admin.token")));
+    assert_eq!(config.shown["admin"]["token_file"], "admin.token");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_token_that_is_none_is_refused_at_its_place() {
+    let main = format!("[admin]\ntoken_file = \"admin.token\"\n{ROUTE}");
+    for token in ["", " \n", "two words"] {
+        let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", token)]);
+        assert_eq!(folder.only().0, Code::Unreadable, "{token:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The tables of the language agree with everything that reads them.
+
+use serde_json::Value;
+
+use super::{
+    super::{
+        Code, Environment, json_schema, not_built, parse,
+        schema::{Default, Kind, Section, Syntax, process::FILE_ITSELF},
+    },
+    places, read,
+};
+
+/// Every section with the head of a file that leads into it.
+fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Section, String)>) {
+    out.push((section, header.to_owned()));
+    let inner = header.trim_matches(['[', ']']).to_owned();
+    let below = |name: &str| if inner.is_empty() { name.to_owned() } else { format!("{inner}.{name}") };
+    for key in section.keys {
+        match key.kind {
+            Kind::Table(table) => {
+                let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
+                sections(table, &format!("{parent}[{}]", below(key.name)), out);
+            }
+            Kind::Tables(table) => sections(table, &format!("[[{}]]", below(key.name)), out),
+            Kind::Named(table) => sections(table, &format!("[{}.x]", below(key.name)), out),
+            _ => {}
+        }
+    }
+}
+
+fn all_sections() -> Vec<(&'static Section, String)> {
+    let mut out = Vec::new();
+    sections(&FILE_ITSELF, "", &mut out);
+    assert!(out.len() > 20);
+    out
+}
+
+fn codes(header: &str, key: &str) -> Vec<Code> {
+    places(read(&format!("{header}\n{key} = 1979-05-27\n"))).into_iter().map(|(_, code)| code).collect()
+}
+
+#[test]
+fn every_key_of_the_language_is_known_to_the_check() {
+    for (section, header) in all_sections() {
+        for key in section.keys {
+            let codes = codes(&header, key.name);
+            assert!(codes.contains(&Code::WrongType), "{header} {}: {codes:?}", key.name);
+            assert!(!codes.contains(&Code::UnknownKey) && !codes.contains(&Code::NotBuilt), "{header} {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn every_key_that_is_not_built_is_told_so_and_is_not_in_the_language() {
+    let sections = all_sections();
+    for (path, keys) in not_built::KEYS {
+        let (section, header) = sections.iter().find(|(section, _)| section.path == *path).unwrap();
+        for key in *keys {
+            assert!(section.key(key).is_none(), "{path} {key}");
+            assert!(codes(header, key).contains(&Code::NotBuilt), "{path} {key}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_has_exactly_the_keys_of_the_language() {
+    fn count(schema: &Value) -> usize {
+        let own = schema["properties"].as_object().map_or(0, serde_json::Map::len);
+        let inner = match schema {
+            Value::Object(members) => members.values().map(count).sum(),
+            Value::Array(items) => items.iter().map(count).sum(),
+            _ => 0,
+        };
+        own + inner
+    }
+    let servers = 2; // the tables in a list of texts and tables
+    let language: usize = all_sections().iter().map(|(section, _)| section.keys.len()).sum();
+    assert_eq!(count(&json_schema()), language + servers);
+}
+
+#[test]
+fn every_default_is_a_value_its_key_may_have() {
+    fn syntax(kind: Kind) -> Option<&'static Syntax> {
+        match kind {
+            Kind::Text(syntax) => Some(syntax),
+            Kind::Or(_, kind) | Kind::Set(kind) | Kind::OneOrList(kind) | Kind::List(kind) => syntax(*kind),
+            _ => None,
+        }
+    }
+    let good = |kind: Kind, text: &str| match kind {
+        Kind::Choice(words) => words.contains(&text),
+        Kind::Or(word, _) if word == text => true,
+        kind => (syntax(kind).unwrap().check)(text).is_ok(),
+    };
+    for (section, _) in all_sections() {
+        for key in section.keys {
+            assert!(
+                match (key.default, key.kind) {
+                    (Default::Nothing, _) | (Default::Flag(_), Kind::Flag) => true,
+                    (Default::Text(text), kind) => good(kind, text),
+                    (Default::Texts(texts), kind) => texts.iter().all(|text| good(kind, text)),
+                    (Default::Whole(number), Kind::Whole { least, most }) => (least..=most).contains(&number),
+                    _ => false,
+                },
+                "{} {}",
+                section.path,
+                key.name
+            );
+            if let Some(syntax) = syntax(key.kind) {
+                assert!((syntax.check)(syntax.example).is_ok(), "{} {}", key.name, syntax.example);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_again() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/public-api.toml")).unwrap();
+    let first = parse("a.toml", &text, &Environment::new()).unwrap();
+    let again = toml::to_string(&first.shown).unwrap();
+    let second = parse("b.toml", &again, &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(first.shown, second.shown);
+    assert_eq!(first.routes, second.routes);
+    assert_eq!(first.limits, second.limits);
+}
