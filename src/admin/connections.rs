@@ -2,7 +2,9 @@
 
 use std::{any::Any, convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{Request, StatusCode};
+use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -15,13 +17,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn};
-use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
+use tower_http::{
+    catch_panic::{CatchPanicLayer, ResponseForPanic},
+    limit::RequestBodyLimitLayer,
+    timeout::TimeoutLayer,
+};
 
 use super::{
     Admin,
     answer::{Answer, problem},
     endpoints::{Caller, answer},
 };
+use crate::telemetry::Metrics;
 
 /// Scrapers, probes and a few people; more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 64;
@@ -74,13 +81,10 @@ async fn next(
 }
 
 async fn serve(stream: TcpStream, caller: Caller, admin: Arc<Admin>, stop: CancellationToken) {
-    let metrics = Arc::clone(&admin.metrics);
+    let panics = Panics { peer: caller.peer, metrics: Arc::clone(&admin.metrics) };
     let calls = ServiceBuilder::new()
         // Outermost: whatever panics below is this call's problem alone.
-        .layer(CatchPanicLayer::custom(move |panic: Box<dyn Any + Send>| {
-            metrics.panicked();
-            panicked(caller.peer, panic)
-        }))
+        .layer(CatchPanicLayer::custom(panics))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(RequestBodyLimitLayer::new(BODY))
         .service(service_fn(move |request: Request<_>| {
@@ -102,8 +106,20 @@ async fn serve(stream: TcpStream, caller: Caller, admin: Arc<Admin>, stop: Cance
     let _ = timeout(LAST_ANSWER, connection).await;
 }
 
-fn panicked(peer: SocketAddr, panic: Box<dyn Any + Send>) -> Answer {
-    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(%peer, panic = text, "an admin call ended in a panic");
-    problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed while it handled the call; its log says more")
+/// What a call is answered that panicked.
+#[derive(Clone)]
+struct Panics {
+    peer: SocketAddr,
+    metrics: Arc<Metrics>,
+}
+
+impl ResponseForPanic for Panics {
+    type ResponseBody = Full<Bytes>;
+
+    fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> Answer {
+        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        self.metrics.panicked();
+        tracing::error!(peer = %self.peer, panic = text, "an admin call ended in a panic");
+        problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed while it handled the call; its log says more")
+    }
 }

@@ -1,40 +1,45 @@
 //! What is looked at for a scrape: everything that is a state and not a count.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     gateway::State,
-    layer::Cap,
+    limit::Stats,
     reload::Doors,
+    server::Door,
     telemetry::metrics::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
     upstream::Upstream,
 };
 
 pub(super) fn observe(state: &State, doors: &Doors) -> Observed {
-    let caps: std::collections::BTreeMap<_, _> = state.caps().collect();
-    let listener = |door: &Arc<crate::server::Door>| ListenerGauges {
-        listener: Arc::clone(&door.name),
-        connections: door.open() as u64,
-    };
     Observed {
-        routes: state.config.routes.iter().map(|of| route(&of.name, caps.get(&of.name).copied())).collect(),
+        routes: routes(state),
         limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
         upstreams: state.upstreams().map(|(name, of)| upstream(name, of)).collect(),
-        listeners: doors.lock().values().map(listener).collect(),
+        listeners: doors.lock().values().map(|door| listener(door)).collect(),
     }
 }
 
 /// Without a cap nobody counts a route's requests while they run.
-fn route(name: &Arc<str>, cap: Option<&Arc<Cap>>) -> RouteGauges {
-    RouteGauges {
-        route: Arc::clone(name),
-        in_flight: cap.map(|cap| cap.in_flight() as u64),
-        queued: cap.map(|cap| cap.queued() as u64),
-        concurrency_limit: cap.map(|cap| cap.max() as u64),
-    }
+fn routes(state: &State) -> Vec<RouteGauges> {
+    let caps: BTreeMap<_, _> = state.caps().collect();
+    let route = |name: &Arc<str>| {
+        let cap = caps.get(name);
+        RouteGauges {
+            route: Arc::clone(name),
+            in_flight: cap.map(|cap| cap.in_flight() as u64),
+            queued: cap.map(|cap| cap.queued() as u64),
+            concurrency_limit: cap.map(|cap| cap.max() as u64),
+        }
+    };
+    state.config.routes.iter().map(|of| route(&of.name)).collect()
 }
 
-fn limit(name: &Arc<str>, stats: crate::limit::Stats) -> LimitGauges {
+fn listener(door: &Door) -> ListenerGauges {
+    ListenerGauges { listener: Arc::clone(&door.name), connections: door.open() as u64 }
+}
+
+fn limit(name: &Arc<str>, stats: Stats) -> LimitGauges {
     LimitGauges {
         limit: Arc::clone(name),
         keys: stats.keys as u64,

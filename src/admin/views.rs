@@ -34,7 +34,9 @@ pub(super) fn limits(state: &State) -> Value {
     let shown = state.config.shown.get("limits");
     let view = |(name, stats): (&str, Stats)| {
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
-        view.extend(shown.and_then(|limits| limits.get(name)).map(|limit| only(&OF_A_LIMIT, limit)).unwrap_or_default());
+        view.extend(
+            shown.and_then(|limits| limits.get(name)).map(|limit| only(&OF_A_LIMIT, limit)).unwrap_or_default(),
+        );
         view.insert("keys".to_owned(), json!(stats.keys));
         let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
