@@ -128,11 +128,7 @@ pub async fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>) ->
 }
 
 async fn open(admin: &Arc<Admin>, bind: SocketAddr) -> Result<SocketAddr, String> {
-    let cannot = |error: io::Error| {
-        let is_taken = error.kind() == io::ErrorKind::AddrInUse;
-        let hint = if is_taken { "; set `bind` of `[admin]` to another address, or to \"off\"" } else { "" };
-        format!("{}{hint}", cannot_listen("admin.bind", bind, &error))
-    };
+    let cannot = |error: io::Error| cannot_listen("admin.bind", bind, &error);
     let listener = TcpListener::bind(bind).await.map_err(cannot)?;
     let local = listener.local_addr().map_err(cannot)?;
     let stop = CancellationToken::new();

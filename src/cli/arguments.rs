@@ -3,10 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
-use crate::config::Diagnostics;
+use crate::{app::StartError, config::Diagnostics};
+
+/// Where the admin listener is by default.
+const ADMIN_PORT: u16 = 9901;
 
 /// TOML that knows which argument each of its lines is from.
 #[derive(Debug, Default)]
@@ -44,9 +47,17 @@ impl Text {
             let argument = mistake.place.as_ref().and_then(|place| self.arguments.get(&place.line));
             let subject = argument.map(|(name, value)| format!("invalid value '{value}' for '{name}': "));
             let help = mistake.help.as_deref().map(|help| format!("\n  {help}"));
-            format!("{}{}{}", subject.unwrap_or_default(), mistake.message, help.unwrap_or_default())
+            format!("{}{}{}", subject.unwrap_or_default(), reason(&mistake.message), help.unwrap_or_default())
         });
         explained.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A message without its "`key` cannot be `value`", of which the command line has its own version.
+fn reason(message: &str) -> &str {
+    match message.split_once("` cannot be `") {
+        Some((_, rest)) => rest.split_once("`: ").map_or(message, |(_, reason)| reason),
+        None => message,
     }
 }
 
@@ -55,6 +66,25 @@ pub(super) fn quoted(value: &str) -> String {
     let literal = value.replace("${", "$${");
     // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it is.
     serde_json::Value::from(literal).to_string().replace('\u{7f}', "\\u007f")
+}
+
+/// Where the admin listener goes when no argument says it: to its usual port, so that what is written about it holds,
+/// but a second gateway on this machine must start too.
+pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let is_wanted = listen.is_some_and(|listen| listen.port() == ADMIN_PORT);
+    if is_wanted { SocketAddr::new(ip, 0) } else { free(ip, ADMIN_PORT) }
+}
+
+/// The failure of a gateway that has no file, in words of the command line.
+pub(super) fn in_arguments(error: StartError) -> StartError {
+    match error {
+        StartError::Other(why) => {
+            let keys = [("key listeners[0].bind", "--listen"), ("key admin.bind", "--admin")];
+            StartError::Other(keys.iter().fold(why, |why, (key, argument)| why.replace(key, argument)))
+        }
+        mistakes @ StartError::Mistakes(_) => mistakes,
+    }
 }
 
 /// This address if nobody listens there, or else one with a port that the system is to choose.

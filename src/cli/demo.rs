@@ -8,7 +8,10 @@ use std::{
 
 use clap::Args;
 
-use super::{arguments::free, end, fail, print, sample};
+use super::{
+    arguments::{admin, free, in_arguments},
+    end, fail, print, sample,
+};
 use crate::{
     app::{self, Ready},
     reload::Source,
@@ -21,6 +24,9 @@ pub(super) struct Arguments {
     /// Where clients connect [default: 127.0.0.1:8080, or a free port]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Metrics and health [default: 127.0.0.1:9901, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
 }
 
 const EXAMPLES: &str = "\
@@ -29,23 +35,19 @@ Examples:
   tidegate demo --listen 127.0.0.1:9000";
 
 const PORT: u16 = 8080;
-const ADMIN_PORT: u16 = 9901;
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let service = match sample::start() {
         Ok(service) => service,
         Err(error) => return fail(format!("cannot start the sample service ({error})")),
     };
-    let ip = Ipv4Addr::LOCALHOST.into();
-    let listen = arguments.listen.unwrap_or_else(|| free(ip, PORT));
-    let text = text(listen, free(ip, ADMIN_PORT), service);
-    let source = Source::Text { name: "demo", text };
-    end(app::run(
-        source,
-        Box::new(move |ready| {
-            print(&banner(ready, service));
-        }),
-    ))
+    let listen = arguments.listen.unwrap_or_else(|| free(Ipv4Addr::LOCALHOST.into(), PORT));
+    let admin = arguments.admin.unwrap_or_else(|| admin(Some(listen)));
+    let source = Source::Text { name: "demo", text: text(listen, admin, service) };
+    let say = move |ready: &Ready| {
+        print(&banner(ready, service));
+    };
+    end(app::run(source, Box::new(say)).map_err(in_arguments))
 }
 
 fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
@@ -105,11 +107,12 @@ fn banner(ready: &Ready, service: SocketAddr) -> String {
 
 Try in another terminal:
 
-  1. A limit of one request a second, five at once: five pass, the others are refused with 429.
+  1. A limit of one request a second, five at once: five pass, three are refused with 429.
      curl -s -o /dev/null -w '%{{http_code}}\n' '{gateway}/limited?[1-8]'
 
-  2. A cap of two in flight, two more may wait: two take a second, two take two, two are refused with 503 at once.
-     curl -sZ --parallel-immediate -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/slow?[1-6]'
+  2. A cap of two in flight, two more may wait: two are refused with 503 at once,
+     two take a second, and two take two.
+     curl -Z --parallel-immediate --no-progress-meter -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/slow?[1-6]'
 
   3. Retries: every other answer of the service is a 503, and none of them comes through.
      curl -s '{gateway}/flaky?[1-4]'

@@ -37,10 +37,10 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate demo                                               a gateway to play with, no file needed
-  tidegate proxy --to http://localhost:3000 --rate 100/s      a limit in front of a local service
-  tidegate check tidegate.toml                                every mistake in a file, with its place
-  tidegate run --config tidegate.toml                         serve; SIGHUP or a changed file reloads";
+  tidegate demo                                            try it, without a file
+  tidegate proxy --to http://localhost:3000 --rate 100/s   limit a local service
+  tidegate check tidegate.toml                             find every mistake
+  tidegate run --config tidegate.toml                      serve";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -1,19 +1,16 @@
 //! `tidegate proxy`: a gateway in front of one service, described by arguments alone.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, error::ErrorKind};
+use clap::{Args, CommandFactory, builder::RangedU64ValueParser, error::ErrorKind};
 
 use super::{
     Cli,
-    arguments::{Text, free, quoted},
+    arguments::{Text, admin, in_arguments, quoted},
     complain, end,
 };
 use crate::{
-    app::{self, Ready, StartError},
+    app::{self, Ready},
     reload::Source,
 };
 
@@ -31,21 +28,25 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "RATE")]
     rate: Option<String>,
     /// How much of it at once [default: N of the rate]
-    #[arg(long, value_name = "N", requires = "rate")]
+    #[arg(long, value_name = "N", requires = "rate", value_parser = at_least_one())]
     burst: Option<u64>,
     /// Requests in flight, over all clients; more are refused with 503
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
     max_in_flight: Option<u64>,
+    /// Metrics and health, or "off" [default: 127.0.0.1:9901, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   tidegate proxy --to http://localhost:3000 --rate 100/s
-  tidegate proxy --to http://10.0.0.1:9001 --to http://10.0.0.2:9001 --listen 0.0.0.0:8080
-  tidegate proxy --to http://localhost:3000 --rate 30/m --burst 5 --max-in-flight 64";
+  tidegate proxy --to http://localhost:3000 --rate 30/m --burst 5 --max-in-flight 64
+  tidegate proxy --to http://10.0.0.1:9001 --to http://10.0.0.2:9001 --listen 0.0.0.0:8080";
 
-/// Where the admin listener is by default.
-const ADMIN_PORT: u16 = 9901;
+fn at_least_one() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=u32::MAX.into())
+}
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let text = text(arguments);
@@ -55,10 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
     let shown = arguments.to.join(", ");
     let result = app::run(source, Box::new(move |ready| complain(banner(&shown, ready))));
-    end(result.map_err(|error| match error {
-        StartError::Other(why) => StartError::Other(why.replace("key listeners[0].bind", "--listen")),
-        mistakes => mistakes,
-    }))
+    end(result.map_err(in_arguments))
 }
 
 /// A wrong argument is told as clap tells it, with exit code 2.
@@ -75,7 +73,9 @@ fn text(arguments: &Arguments) -> Text {
     let mut text = Text::default();
     text.lines("[[listeners]]");
     text.argument("--listen <ADDR>", &arguments.listen, &format!("bind = {}", quoted(&arguments.listen)));
-    text.lines(&format!("[admin]\nbind = \"{}\"", admin(&arguments.listen)));
+    let admin = arguments.admin.clone().unwrap_or_else(|| admin(arguments.listen.parse().ok()).to_string());
+    text.lines("[admin]");
+    text.argument("--admin <ADDR>", &admin, &format!("bind = {}", quoted(&admin)));
     text.lines("[upstreams.to]\nservers = [");
     for url in &arguments.to {
         text.argument("--to <URL>", url, &format!("{},", quoted(url)));
@@ -96,13 +96,6 @@ fn text(arguments: &Arguments) -> Text {
         text.argument("--max-in-flight <N>", &max.to_string(), &format!("concurrency.max = {max}"));
     }
     text
-}
-
-/// Its usual port, so that what is written about it holds; but a second proxy on this machine must start too.
-fn admin(listen: &str) -> SocketAddr {
-    let is_listener = listen.parse().is_ok_and(|listen: SocketAddr| listen.port() == ADMIN_PORT);
-    let ip = Ipv4Addr::LOCALHOST.into();
-    if is_listener { SocketAddr::new(ip, 0) } else { free(ip, ADMIN_PORT) }
 }
 
 fn banner(to: &str, ready: &Ready) -> String {
