@@ -1,9 +1,11 @@
-//! The identity of a request: the client's own if it is presentable, otherwise 128 random bits.
+//! The identity of a request: the client's own if it is presentable, otherwise one of our own.
 
-use http::HeaderMap;
+use std::cell::Cell;
+
+use http::{HeaderMap, HeaderName};
 
 /// The header that carries it, in and out.
-pub const HEADER: &str = "x-request-id";
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest identity that is taken over from a client.
 const LONGEST: usize = 128;
@@ -24,7 +26,7 @@ impl RequestId {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|value| is_presentable(value));
         Self(match given {
             Some(value) => Form::Given(value.into()),
-            None => Form::Made(hex(rand::random())),
+            None => Form::Made(hex(next())),
         })
     }
 
@@ -42,10 +44,21 @@ fn is_presentable(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-fn hex(number: u128) -> [u8; 32] {
+/// 64 random bits of the thread and a count: unique without a look at the random numbers for each request.
+fn next() -> [u8; 16] {
+    thread_local! {
+        static LAST: Cell<(u64, u64)> = Cell::new((rand::random(), rand::random::<u32>().into()));
+    }
+    let (thread, count) = LAST.get();
+    LAST.set((thread, count.wrapping_add(1)));
+    (u128::from(thread) << 64 | u128::from(count)).to_be_bytes()
+}
+
+fn hex(bytes: [u8; 16]) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (index, digit) in digits.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * index)) as usize & 15];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }
     digits
 }

@@ -1,0 +1,37 @@
+//! What the tests share: the real binary as a process, clients that speak raw bytes, upstreams that follow a script.
+//!
+//! Nothing here waits by the clock: every wait is a read, a channel or a gate, bounded by [`PATIENCE`] so that a test
+//! that fails also ends.
+
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod gate;
+mod gateway;
+mod upstream;
+mod wire;
+
+use std::time::Duration;
+
+pub use self::{
+    gate::Gate,
+    gateway::Gateway,
+    upstream::{Connection, Upstream},
+    wire::{Client, Cut, End, Head, Message, Wire},
+};
+
+/// Longest wait for something that is bound to come.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An answer with a length.
+pub fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+/// A file with one upstream, `app`, and one route to it, `app`; `more` is added to the route.
+pub fn one_route(upstream: &Upstream, more: &str) -> String {
+    format!(
+        "[upstreams.app]\nservers = [\"{}\"]\n\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n{more}\n",
+        upstream.url()
+    )
+}

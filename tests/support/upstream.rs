@@ -1,0 +1,147 @@
+//! An upstream that follows a script: a thread for each connection, and a record of every byte that reached it.
+
+use std::{
+    net::{SocketAddr, TcpListener, TcpStream},
+    ops::{Deref, DerefMut},
+    panic,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use super::{Cut, Message, Wire};
+
+/// A server that follows a script; its threads are waited for when it is dropped, and a panic in one of them fails the
+/// test. Declare it before the gateway, which is then gone first.
+pub struct Upstream {
+    address: SocketAddr,
+    received: Received,
+    is_over: Arc<AtomicBool>,
+    acceptor: Option<JoinHandle<Vec<JoinHandle<()>>>>,
+}
+
+/// What each connection received, in the order of accepting.
+type Received = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
+
+/// A connection as the script sees it.
+pub struct Connection {
+    wire: Wire,
+    /// How many connections came before it.
+    pub index: usize,
+}
+
+impl Upstream {
+    /// Runs `script` for each connection; the connection closes when it returns.
+    pub fn start(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (received, is_over) = (Received::default(), Arc::new(AtomicBool::new(false)));
+        let (record, stop, script) = (Arc::clone(&received), Arc::clone(&is_over), Arc::new(script));
+        let acceptor = thread::spawn(move || {
+            let mut threads = Vec::new();
+            for (index, stream) in listener.incoming().enumerate() {
+                if stop.load(Ordering::Acquire) {
+                    break;
+                }
+                let seen = Arc::default();
+                record.lock().unwrap().push(Arc::clone(&seen));
+                let (wire, script) = (Wire::new(stream.unwrap(), seen), Arc::clone(&script));
+                threads.push(thread::spawn(move || script(Connection { wire, index })));
+            }
+            threads
+        });
+        Self { address, received, is_over, acceptor: Some(acceptor) }
+    }
+
+    /// Answers every request by `answer`.
+    pub fn answering(answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
+        Self::start(move |mut connection| {
+            while let Some(request) = connection.request() {
+                connection.send(answer(&request));
+            }
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As the configuration names it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Connections that were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.received.lock().unwrap().len()
+    }
+
+    /// Every byte that its scripts read so far, by connection.
+    pub fn received(&self) -> Vec<Vec<u8>> {
+        self.received.lock().unwrap().iter().map(|seen| seen.lock().unwrap().clone()).collect()
+    }
+
+    /// All of it as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.received().concat()).into_owned()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        drop(TcpStream::connect(self.address));
+        let threads = self.acceptor.take().unwrap().join();
+        if thread::panicking() {
+            return;
+        }
+        for script in threads.unwrap() {
+            if let Err(failure) = script.join() {
+                panic::resume_unwind(failure);
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Reads the next request whole; `None` when the gateway closed the connection instead.
+    #[track_caller]
+    pub fn request(&mut self) -> Option<Message> {
+        let head = match self.head() {
+            Ok(head) => head,
+            Err(Cut(rest)) if rest.is_empty() => return None,
+            Err(Cut(rest)) => panic!("it ends in a head: {:?}", String::from_utf8_lossy(&rest)),
+        };
+        let request = self.message(head, false, false);
+        assert!(request.is_whole, "the request is cut: {request:?}");
+        Some(request)
+    }
+
+    /// Reads the next request, which has to come.
+    #[track_caller]
+    pub fn expect_request(&mut self) -> Message {
+        self.request().expect("a request")
+    }
+
+    /// Ends by a reset.
+    pub fn break_off(self) {
+        self.wire.reset();
+    }
+}
+
+impl Deref for Connection {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.wire
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+}

@@ -1,0 +1,408 @@
+//! A TCP connection that is read and written as raw bytes, taken apart just enough to tell messages from each other.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::PATIENCE;
+
+/// A connection, from either side.
+pub struct Wire {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Every byte that was read.
+    seen: Arc<Mutex<Vec<u8>>>,
+}
+
+/// The connection ended in the middle of something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut(pub Vec<u8>);
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// In order.
+    Closed,
+    /// By a reset.
+    Reset,
+}
+
+/// A first line and the fields behind it.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Without its line end.
+    pub line: String,
+    /// Names in lower case, in their order.
+    pub fields: Vec<(String, String)>,
+    /// As it came.
+    pub raw: Vec<u8>,
+}
+
+/// A head with its body.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// First line and fields.
+    pub head: Head,
+    /// The body, chunks put together.
+    pub body: Vec<u8>,
+    /// Fields behind the last chunk.
+    pub trailers: Vec<(String, String)>,
+    /// Its end was seen.
+    pub is_whole: bool,
+}
+
+impl Head {
+    fn parse(raw: Vec<u8>) -> Self {
+        let text = String::from_utf8_lossy(&raw).into_owned();
+        let mut lines = text.trim_end_matches("\r\n").split("\r\n");
+        let line = lines.next().unwrap().to_owned();
+        Self { line, fields: lines.map(field).collect(), raw }
+    }
+
+    /// Every value of a field.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The one value of a field; none if it is absent, a panic if there are several.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() <= 1, "{name} is there {} times: {all:?}", all.len());
+        all.first().copied()
+    }
+
+    /// The status of an answer.
+    pub fn status(&self) -> u16 {
+        self.line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{:?}", self.line))
+    }
+
+    /// The target of a request.
+    pub fn target(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap()
+    }
+
+    fn is_chunked(&self) -> bool {
+        self.get("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+    }
+
+    fn length(&self) -> Option<usize> {
+        self.get("content-length").map(|value| value.parse().unwrap())
+    }
+}
+
+impl Message {
+    /// The status of an answer.
+    pub fn status(&self) -> u16 {
+        self.head.status()
+    }
+
+    /// The target of a request.
+    pub fn target(&self) -> &str {
+        self.head.target()
+    }
+
+    /// The one value of a field.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.head.get(name)
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as a problem (RFC 9457), checked to have all that is promised.
+    #[track_caller]
+    pub fn problem(&self) -> Value {
+        assert_eq!(self.get("content-type"), Some("application/problem+json"), "{:?}", self.head);
+        let problem: Value = serde_json::from_slice(&self.body).unwrap();
+        for member in ["type", "title", "detail", "request_id"] {
+            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {problem}");
+        }
+        assert_eq!(problem["status"], self.status());
+        problem
+    }
+}
+
+fn field(line: &str) -> (String, String) {
+    let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no field: {line:?}"));
+    (name.to_ascii_lowercase(), value.trim().to_owned())
+}
+
+impl Wire {
+    pub(super) fn new(stream: TcpStream, seen: Arc<Mutex<Vec<u8>>>) -> Self {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new(), seen }
+    }
+
+    /// Sends bytes.
+    #[track_caller]
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Sends bytes to somebody who may have gone.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Writes the same piece over and over until nothing was taken for `silence`, or `most` bytes were; gives how many.
+    pub fn flood(&mut self, piece: &[u8], silence: Duration, most: usize) -> usize {
+        self.stream.set_write_timeout(Some(silence)).unwrap();
+        let mut sent = 0;
+        while sent < most {
+            let start = sent % piece.len();
+            match self.stream.write(&piece[start..]) {
+                Ok(written) => sent += written,
+                Err(_) => break,
+            }
+        }
+        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        sent
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
+    /// This end's address.
+    pub fn local(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    /// Reads what is there; 0 at the end.
+    #[track_caller]
+    fn fill(&mut self) -> Result<usize, End> {
+        let mut piece = vec![0; 64 * 1024];
+        match self.stream.read(&mut piece) {
+            Ok(read) => {
+                self.seen.lock().unwrap().extend(&piece[..read]);
+                self.buffer.extend(&piece[..read]);
+                Ok(read)
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                panic!("nothing more came after {:?}", String::from_utf8_lossy(&self.buffer))
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.fill(),
+            Err(_) => Err(End::Reset),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        self.buffer.drain(..length).collect()
+    }
+
+    /// Reads up to and with `end`.
+    #[track_caller]
+    fn until(&mut self, end: &[u8]) -> Result<Vec<u8>, Cut> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.buffer, end) {
+                return Ok(self.take(at + end.len()));
+            }
+            if !matches!(self.fill(), Ok(1..)) {
+                return Err(Cut(std::mem::take(&mut self.buffer)));
+            }
+        }
+    }
+
+    /// Reads this many bytes.
+    ///
+    /// # Errors
+    /// What came before the connection ended.
+    #[track_caller]
+    pub fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Cut> {
+        while self.buffer.len() < length {
+            if !matches!(self.fill(), Ok(1..)) {
+                return Err(Cut(std::mem::take(&mut self.buffer)));
+            }
+        }
+        Ok(self.take(length))
+    }
+
+    /// Reads a head.
+    ///
+    /// # Errors
+    /// What came before the connection ended.
+    #[track_caller]
+    pub fn head(&mut self) -> Result<Head, Cut> {
+        self.until(b"\r\n\r\n").map(Head::parse)
+    }
+
+    /// Reads one chunk; the last one is empty, and its trailers are still to be read.
+    ///
+    /// # Errors
+    /// What came before the connection ended.
+    #[track_caller]
+    pub fn chunk(&mut self) -> Result<Vec<u8>, Cut> {
+        let line = self.until(b"\r\n")?;
+        let digits = String::from_utf8_lossy(&line[..line.len() - 2]).into_owned();
+        let size = usize::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("no chunk size: {digits:?}"));
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        let mut chunk = self.bytes(size + 2)?;
+        assert_eq!(chunk.split_off(size), b"\r\n");
+        Ok(chunk)
+    }
+
+    /// Reads chunks until this many bytes of data have come.
+    #[track_caller]
+    pub fn chunked(&mut self, length: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        while data.len() < length {
+            let chunk = self.chunk().unwrap();
+            assert!(!chunk.is_empty(), "it ended early");
+            data.extend(chunk);
+        }
+        assert_eq!(data.len(), length);
+        data
+    }
+
+    /// Reads the body that belongs to a head.
+    #[track_caller]
+    pub fn message(&mut self, head: Head, is_bodiless: bool, may_end_with_connection: bool) -> Message {
+        let mut message = Message { head, body: Vec::new(), trailers: Vec::new(), is_whole: true };
+        let ended = if is_bodiless {
+            Ok(())
+        } else if message.head.is_chunked() {
+            self.read_chunks(&mut message)
+        } else if let Some(length) = message.head.length() {
+            self.bytes(length).map(|body| message.body = body)
+        } else if may_end_with_connection {
+            message.is_whole = self.rest(&mut message.body) == End::Closed;
+            Ok(())
+        } else {
+            Ok(())
+        };
+        if let Err(Cut(rest)) = ended {
+            message.is_whole = false;
+            message.body.extend(rest);
+        }
+        message
+    }
+
+    #[track_caller]
+    fn read_chunks(&mut self, message: &mut Message) -> Result<(), Cut> {
+        loop {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
+                break;
+            }
+            message.body.extend(chunk);
+        }
+        loop {
+            let line = self.until(b"\r\n")?;
+            if line == b"\r\n" {
+                return Ok(());
+            }
+            message.trailers.push(field(String::from_utf8_lossy(&line[..line.len() - 2]).as_ref()));
+        }
+    }
+
+    /// Reads to the end of the connection.
+    #[track_caller]
+    pub fn rest(&mut self, into: &mut Vec<u8>) -> End {
+        let end = loop {
+            match self.fill() {
+                Ok(0) => break End::Closed,
+                Ok(_) => {}
+                Err(end) => break end,
+            }
+        };
+        into.append(&mut self.buffer);
+        end
+    }
+
+    /// Waits for the end of the connection, before which nothing more may come.
+    #[track_caller]
+    pub fn ended(&mut self) -> End {
+        let mut rest = Vec::new();
+        let end = self.rest(&mut rest);
+        assert!(rest.is_empty(), "something came before the end: {:?}", String::from_utf8_lossy(&rest));
+        end
+    }
+}
+
+/// A client's connection.
+pub struct Client(Wire);
+
+impl Client {
+    /// Connects.
+    #[track_caller]
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self(Wire::new(stream, Arc::default()))
+    }
+
+    /// Connects with a small window, so that whoever writes to it without being read stops soon.
+    #[track_caller]
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(16 * 1024).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self(Wire::new(socket.into(), Arc::default()))
+    }
+
+    /// Reads the answer to a request that was not HEAD. Interim answers are answers, too.
+    #[track_caller]
+    pub fn response(&mut self) -> Message {
+        let head = self.head().unwrap();
+        let is_bodiless = matches!(head.status(), 100..200 | 204 | 304);
+        self.message(head, is_bodiless, true)
+    }
+
+    /// Reads the answer to a HEAD request.
+    #[track_caller]
+    pub fn response_to_head(&mut self) -> Message {
+        let head = self.head().unwrap();
+        self.message(head, true, true)
+    }
+
+    /// Sends a request and reads its answer.
+    #[track_caller]
+    pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> Message {
+        self.send(request);
+        self.response()
+    }
+}
+
+impl Client {
+    /// The connection itself.
+    pub fn into_wire(self) -> Wire {
+        self.0
+    }
+}
+
+impl Deref for Client {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.0
+    }
+}
+
+impl DerefMut for Client {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.0
+    }
+}
