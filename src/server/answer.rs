@@ -1,7 +1,7 @@
 //! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderMap, Version, header, response::Parts};
+use http::{HeaderMap, StatusCode, Version, header, response::Parts};
 
 use crate::{body::Body, http1};
 
@@ -35,7 +35,8 @@ pub(super) fn write_head(out: &mut BytesMut, head: &Parts, body: &Body, asked: &
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + head.headers.len() * 48);
     http1::write_status_line(out, head.status);
-    write_fields(out, &head.headers, framing == Framing::Bodiless);
+    // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
+    write_fields(out, &head.headers, framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT);
     if !head.headers.contains_key(header::DATE) {
         http1::write_date(out);
     }
