@@ -42,6 +42,13 @@ pub struct Changes {
     pub remove_from_answer: Vec<HeaderName>,
 }
 
+impl Changes {
+    /// Whether the route decides over this request field.
+    fn decides(&self, name: &str) -> bool {
+        self.remove.iter().any(|removed| removed == name) || self.set.iter().any(|(set, _)| set == name)
+    }
+}
+
 /// How a path changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rewrite {
@@ -152,9 +159,13 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> BytesMut {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, exchange, changes);
-    write_forwarded(&mut out, exchange);
-    write_via(&mut out, exchange);
-    http1::write_field(&mut out, REQUEST_ID_HEADER, exchange.id.as_str().as_bytes());
+    write_forwarded(&mut out, exchange, changes);
+    if !changes.decides(header::VIA.as_str()) {
+        write_via(&mut out, exchange);
+    }
+    if !changes.decides(REQUEST_ID_HEADER) {
+        http1::write_field(&mut out, REQUEST_ID_HEADER, exchange.id.as_str().as_bytes());
+    }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
     }
@@ -199,8 +210,7 @@ fn write_received(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
             || http1::hop_by_hop(name)
             || is_forwarding(name)
             || (named && http1::is_named(headers, name));
-        let is_changed = changes.remove.contains(name) || changes.set.iter().any(|(set, _)| set == name);
-        if !is_ours && !is_changed {
+        if !is_ours && !changes.decides(name.as_str()) {
             http1::write_field(out, name.as_str(), value.as_bytes());
         }
     }
@@ -220,13 +230,16 @@ fn is_forwarding(name: &HeaderName) -> bool {
 }
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
-/// if it is a trusted proxy: anybody else could claim anything.
-fn write_forwarded(out: &mut BytesMut, exchange: &Exchange) {
+/// if it is a trusted proxy: anybody else could claim anything. The route's own word counts more.
+fn write_forwarded(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
     let headers = &exchange.request.headers;
     let said =
         |name: &'static str| exchange.client.peer_is_trusted.then(|| headers.get_all(name)).into_iter().flatten();
     let peer = exchange.origin.peer.ip().to_canonical();
     let mut list = |name: &'static str, own: &dyn Fn(&mut BytesMut)| {
+        if changes.decides(name) {
+            return;
+        }
         out.put_slice(name.as_bytes());
         out.put_slice(b": ");
         for value in said(name) {
@@ -240,7 +253,7 @@ fn write_forwarded(out: &mut BytesMut, exchange: &Exchange) {
     list("forwarded", &|out| write_element(out, exchange, peer));
     let mut once = |name: &'static str, own: &[u8]| {
         let value = said(name).next().map_or(own, HeaderValue::as_bytes);
-        if !value.is_empty() {
+        if !value.is_empty() && !changes.decides(name) {
             http1::write_field(out, name, value);
         }
     };
