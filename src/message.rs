@@ -24,6 +24,8 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body, still to be read.
     pub body: Body,
+    /// `Connection` names fields that end here.
+    pub names_hops: bool,
     /// When its first byte was seen.
     pub started: Instant,
     /// The connection that it came by.
@@ -39,8 +41,17 @@ pub struct Origin {
     pub listener: Arc<str>,
     /// The other end.
     pub peer: SocketAddr,
+    /// Its address without the port, as forwarding fields spell it (IPv4-mapped addresses as IPv4).
+    pub peer_ip: Box<str>,
     /// This end, as the client dialled it.
     pub local: SocketAddr,
+}
+
+impl Origin {
+    /// A connection from `peer` to `local`, by the listener of this name.
+    pub fn new(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
+        Self { listener, peer, peer_ip: peer.ip().to_canonical().to_string().into(), local }
+    }
 }
 
 /// A way to send interim (1xx) answers ahead of the final one.

@@ -14,7 +14,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::BytesMut;
 use http::{HeaderMap, Method, Version};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -42,6 +41,8 @@ pub struct Call {
     pub deadline: Option<Deadline>,
     /// Not by a kept connection: the last one turned out to be closed.
     pub fresh: bool,
+    /// When this attempt begins, as of the last look at the clock.
+    pub now: Instant,
 }
 
 /// The end of the time that a route gives a request.
@@ -66,7 +67,7 @@ pub struct Outgoing {
     /// What is known of the request.
     pub call: Arc<Exchange>,
     /// Request line and fields, without the framing and the empty line.
-    pub head: BytesMut,
+    pub head: Vec<u8>,
     /// `head` has a `Host` already; otherwise the server's own is added.
     pub has_host: bool,
     /// An empty body is announced with a length of 0.
@@ -75,6 +76,8 @@ pub struct Outgoing {
     pub body: Body,
     /// Not by a kept connection.
     pub fresh: bool,
+    /// When this attempt begins, as of the last look at the clock.
+    pub now: Instant,
 }
 
 /// What is known of a request.
@@ -111,6 +114,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// The host that is asked for, lower case, without its port; empty when none is named.
     pub host: Box<str>,
+    /// `Connection` names fields that end here.
+    pub names_hops: bool,
     /// Where interim answers go.
     pub interim: Option<Interim>,
 }
@@ -137,13 +142,6 @@ pub struct RouteTag {
     pub access: Option<AccessLog>,
 }
 
-/// An attempt that ended, well or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sent {
-    /// From the request's first byte to the answer's head.
-    pub took: Duration,
-}
-
 impl Exchange {
     /// Servers that were tried already, a bit each.
     pub fn tried(&self) -> u64 {
@@ -161,9 +159,9 @@ impl Exchange {
     }
 
     /// Notes how long an attempt took.
-    pub fn sent(&self, sent: Sent) {
+    pub fn sent(&self, took: Duration) {
         let mut facts = self.facts.lock();
-        facts.upstream = Some(facts.upstream.unwrap_or_default() + sent.took);
+        facts.upstream = Some(facts.upstream.unwrap_or_default() + took);
     }
 
     /// Notes the answer that is given, and why when the gateway made it.

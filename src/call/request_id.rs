@@ -1,9 +1,9 @@
 //! The identity of a request: the client's own if it is presentable, otherwise 128 random bits.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 /// The header that carries it, in and out.
-pub const HEADER: &str = "x-request-id";
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest identity that is taken over from a client.
 const LONGEST: usize = 128;
@@ -42,10 +42,11 @@ fn is_presentable(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-fn hex(number: u128) -> [u8; 32] {
+fn hex(bytes: [u8; 16]) -> [u8; 32] {
     let mut digits = [0; 32];
-    for (index, digit) in digits.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (4 * index)) as usize & 15];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }
     digits
 }

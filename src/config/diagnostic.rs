@@ -10,6 +10,9 @@ use super::{
     source::{Source, Sources, Span},
 };
 
+/// Two places within so many lines are shown in one picture.
+const NEAR: usize = 40;
+
 /// Every mistake of a configuration, and what to watch for its repair.
 #[derive(Debug, Clone)]
 pub struct Diagnostics {
@@ -136,26 +139,22 @@ impl Diagnostic {
         vec![group]
     }
 
-    /// The place, and the second one: in one picture when both are in one file.
+    /// The place, and the second one: in one picture when they are near each other.
     fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
         let [first, second] = &self.sources;
-        let mut snippets = Vec::new();
-        if let (Some(source), Some(place)) = (first, &self.place) {
-            snippets.push(snippet(source).annotation(mark(source, place, AnnotationKind::Primary, &self.label)));
+        let (Some(source), Some(place)) = (first, &self.place) else { return Vec::new() };
+        let primary = |lines: &Lines<'_>| lines.mark(place, AnnotationKind::Primary, &self.label);
+        let (Some(other), Some((_, related, label))) = (second, &self.related) else {
+            let lines = Lines::of(source, place, place);
+            return vec![lines.snippet().annotation(primary(&lines))];
+        };
+        let context = |lines: &Lines<'_>| lines.mark(related, AnnotationKind::Context, label);
+        if Arc::ptr_eq(source, other) && place.line.abs_diff(related.line) <= NEAR {
+            let lines = Lines::of(source, place, related);
+            return vec![lines.snippet().annotation(primary(&lines)).annotation(context(&lines))];
         }
-        if let (Some(source), Some((_, place, label))) = (second, &self.related) {
-            let mark = mark(source, place, AnnotationKind::Context, label);
-            match snippets.pop() {
-                Some(same) if first.as_ref().is_some_and(|first| Arc::ptr_eq(first, source)) => {
-                    snippets.push(same.annotation(mark));
-                }
-                other => {
-                    snippets.extend(other);
-                    snippets.push(snippet(source).annotation(mark));
-                }
-            }
-        }
-        snippets
+        let (here, there) = (Lines::of(source, place, place), Lines::of(other, related, related));
+        vec![here.snippet().annotation(primary(&here)), there.snippet().annotation(context(&there))]
     }
 
     fn to_json(&self) -> Value {
@@ -175,17 +174,34 @@ impl Diagnostic {
     }
 }
 
-fn snippet(source: &Source) -> Snippet<'_, Annotation<'_>> {
-    Snippet::source(source.text.as_str()).path(source.path.to_string_lossy())
+/// The lines that a picture is about. Only they are given to the renderer, which looks at every byte it gets: many
+/// mistakes in a large file would take minutes.
+struct Lines<'a> {
+    source: &'a Source,
+    bytes: Range<usize>,
 }
 
-fn mark<'a>(source: &Source, place: &Place, kind: AnnotationKind, label: &'a str) -> Annotation<'a> {
-    // A value over many lines is pointed at by its first: the picture stays small and the place is the same.
-    let line = source.line(source.line_of(place.span.start));
-    let text = source.text.get(line.clone()).unwrap_or_default();
-    let end = place.span.end.min(line.start + text.trim_end().len()).max(place.span.start);
-    let annotation = kind.span(place.span.start..end);
-    if label.is_empty() { annotation } else { annotation.label(label) }
+impl<'a> Lines<'a> {
+    /// From the line of one place to that of the other, in any order.
+    fn of(source: &'a Source, one: &Place, other: &Place) -> Self {
+        let (first, last) = (one.line.min(other.line), one.line.max(other.line));
+        Self { source, bytes: source.line(first - 1).start..source.line(last - 1).end }
+    }
+
+    fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
+        let text = self.source.text.get(self.bytes.clone()).unwrap_or_default();
+        let first = self.source.line_of(self.bytes.start) + 1;
+        Snippet::source(text).line_start(first).path(self.source.path.to_string_lossy())
+    }
+
+    fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {
+        // A value over many lines is pointed at by its first: the picture stays small and the place is the same.
+        let line = self.source.line(place.line - 1);
+        let text = self.source.text.get(line.clone()).unwrap_or_default();
+        let end = place.span.end.min(line.start + text.trim_end().len()).max(place.span.start);
+        let annotation = kind.span(place.span.start - self.bytes.start..end - self.bytes.start);
+        if label.is_empty() { annotation } else { annotation.label(label) }
+    }
 }
 
 fn located(span: Span, sources: &Sources) -> (PathBuf, Option<Place>, Option<Arc<Source>>) {

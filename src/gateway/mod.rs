@@ -149,7 +149,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
 
 /// Checks a request, finds its route and makes a call of it.
 fn enter(lane: &Lane, request: Request) -> Result<(Call, Stack), (Error, Arc<Exchange>)> {
-    let Request { method, target, version, headers, body, started, origin, interim } = request;
+    let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
     let mut body = body;
     let client = lane.trust.client(origin.peer.ip(), &headers);
     let id = RequestId::of(&headers);
@@ -170,7 +170,7 @@ fn enter(lane: &Lane, request: Request) -> Result<(Call, Stack), (Error, Arc<Exc
         Err(error) => (None, Vec::new(), Some(error)),
     };
     let exchange = Arc::new(Exchange {
-        request: Head { method, target, version, headers, host, interim },
+        request: Head { method, target, version, headers, host, names_hops, interim },
         origin,
         client,
         id,
@@ -186,7 +186,7 @@ fn enter(lane: &Lane, request: Request) -> Result<(Call, Stack), (Error, Arc<Exc
     if !body.is_empty() {
         body.watch(Arc::new(Incoming(Arc::clone(&exchange))));
     }
-    Ok((Call { exchange, body, deadline: None, fresh: false }, route.stack.clone()))
+    Ok((Call { exchange, body, deadline: None, fresh: false, now: started }, route.stack.clone()))
 }
 
 /// Something that came instead of a request.
@@ -208,6 +208,7 @@ impl Refused {
                 version: http::Version::HTTP_11,
                 headers,
                 host: Box::default(),
+                names_hops: false,
                 interim: None,
             },
             origin: self.origin,

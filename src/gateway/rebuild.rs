@@ -225,8 +225,7 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     let model::Timeouts { total, attempt, idle, body } = route.timeouts;
     Layers {
         rate_limit: RateLimitLayer {
-            limits: route.limits.iter().filter_map(|name| policy(name, state)).collect(),
-            hasher: process.hasher.clone(),
+            limits: route.limits.iter().filter_map(|name| policy(name, state, process)).collect(),
         },
         timeouts: TimeoutsLayer { total, idle, body },
         concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
@@ -234,10 +233,11 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     }
 }
 
-fn policy(name: &Arc<str>, state: &State) -> Option<LimitPolicy> {
+fn policy(name: &Arc<str>, state: &State, process: &Process) -> Option<LimitPolicy> {
     let limiter = state.limits.get(name)?.clone();
     let limit = state.config.limits.iter().find(|limit| limit.name == *name)?;
     Some(LimitPolicy {
+        begun: process.hasher.key(name),
         limiter,
         key: limit.key.iter().map(key_part).collect(),
         missing: match &limit.missing {

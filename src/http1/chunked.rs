@@ -1,6 +1,6 @@
 //! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::framing::Piece;
@@ -162,7 +162,7 @@ fn may_trail(name: &HeaderName) -> bool {
 }
 
 /// Writes the line before a chunk of `size` bytes.
-pub fn write_chunk_head(out: &mut BytesMut, size: usize) {
+pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     let mut digits = [0_u8; 16];
     let mut at = digits.len();
     let mut left = size;
@@ -174,17 +174,17 @@ pub fn write_chunk_head(out: &mut BytesMut, size: usize) {
             break;
         }
     }
-    out.put_slice(&digits[at..]);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes the last chunk and the trailers after it.
-pub fn write_last_chunk(out: &mut BytesMut, trailers: Option<&HeaderMap>) {
-    out.put_slice(b"0\r\n");
+pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+    out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         if may_trail(name) {
             super::write_field(out, name.as_str(), value.as_bytes());
         }
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }

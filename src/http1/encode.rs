@@ -2,29 +2,28 @@
 
 use std::{cell::RefCell, time::SystemTime};
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 
 /// Writes `HTTP/1.1 200 OK` and its line end.
-pub fn write_status_line(out: &mut BytesMut, status: StatusCode) {
-    out.put_slice(b"HTTP/1.1 ");
-    out.put_slice(status.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(status.canonical_reason().unwrap_or_default().as_bytes());
-    out.put_slice(b"\r\n");
+pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes one header line.
-pub fn write_field(out: &mut BytesMut, name: &str, value: &[u8]) {
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name.as_bytes());
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes a number in decimal.
-pub fn write_number(out: &mut BytesMut, number: u64) {
+pub fn write_number(out: &mut Vec<u8>, number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     let mut left = number;
@@ -36,11 +35,11 @@ pub fn write_number(out: &mut BytesMut, number: u64) {
             break;
         }
     }
-    out.put_slice(&digits[at..]);
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// Writes a `date` line with the current time, formatted once a second and thread.
-pub fn write_date(out: &mut BytesMut) {
+pub fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }

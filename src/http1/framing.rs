@@ -1,9 +1,9 @@
 //! Where a body ends: decided from the head, strictly (RFC 9112, 6.3), then kept while the bytes pass.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, Method, StatusCode, Version};
 
-use super::chunked::ChunkDecoder;
+use super::{chunked::ChunkDecoder, head::Marks};
 use crate::error::Error;
 
 /// How a body is delimited.
@@ -20,12 +20,9 @@ pub enum Length {
 }
 
 /// Decides how a request's body is delimited.
-pub(super) fn of_request(version: Version, headers: &HeaderMap) -> Result<Length, Error> {
-    let chunked = is_chunked(version, headers).map_err(Error::Malformed)?;
-    let length = content_length(headers).map_err(Error::Malformed)?;
-    match (chunked, length) {
-        (true, Some(_)) => Err(Error::Malformed("it has both Content-Length and Transfer-Encoding")),
-        (true, None) => Ok(Length::Chunked),
+pub(super) fn of_request(version: Version, marks: &Marks) -> Result<Length, Error> {
+    match sound(version, marks).map_err(Error::Malformed)? {
+        (true, _) => Ok(Length::Chunked),
         (false, None | Some(0)) => Ok(Length::Empty),
         (false, Some(length)) => Ok(Length::Exact(length)),
     }
@@ -35,14 +32,10 @@ pub(super) fn of_request(version: Version, headers: &HeaderMap) -> Result<Length
 pub(super) fn of_response(
     version: Version,
     status: StatusCode,
-    headers: &HeaderMap,
+    marks: &Marks,
     method: &Method,
 ) -> Result<Length, &'static str> {
-    let chunked = is_chunked(version, headers)?;
-    let length = content_length(headers)?;
-    if chunked && length.is_some() {
-        return Err("it has both Content-Length and Transfer-Encoding");
-    }
+    let (chunked, length) = sound(version, marks)?;
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304) || *method == Method::HEAD;
     Ok(match length {
         _ if bodiless => Length::Empty,
@@ -53,22 +46,26 @@ pub(super) fn of_response(
     })
 }
 
-fn is_chunked(version: Version, headers: &HeaderMap) -> Result<bool, &'static str> {
-    let mut values = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let Some(value) = values.next() else { return Ok(false) };
+/// Whether the body is chunked, and its length: one of them at most, said once and clearly.
+fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'static str> {
+    if marks.codings == 0 {
+        return Ok((false, content_length(marks)?));
+    }
     if version != Version::HTTP_11 {
         return Err("HTTP/1.0 has no Transfer-Encoding");
     }
-    if values.next().is_some() || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    if marks.lengths > 0 {
+        return Err("it has both Content-Length and Transfer-Encoding");
+    }
+    if marks.codings > 1 || !marks.is_chunked {
         return Err("its Transfer-Encoding is not chunked");
     }
-    Ok(true)
+    Ok((true, None))
 }
 
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
+fn content_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
+    let Some(value) = &marks.length else { return Ok(None) };
+    if marks.lengths > 1 {
         return Err("it has two lengths");
     }
     let digits = value.as_bytes();

@@ -35,6 +35,8 @@ pub struct RequestHead {
     pub length: Length,
     /// Whether the client will send another request by the same connection.
     pub keep_alive: bool,
+    /// `Connection` names further fields that end here.
+    pub names_hops: bool,
 }
 
 /// A response's head, its framing decided.
@@ -42,7 +44,7 @@ pub struct RequestHead {
 pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
-    /// Every header line.
+    /// Every header line but those that `Connection` names.
     pub headers: HeaderMap,
     /// How its body is delimited.
     pub length: Length,
@@ -79,13 +81,14 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
     let mut parsed = httparse::Request::new(&mut []);
     parsed.parse_with_uninit_headers(&head, lines).map_err(|error| malformed(error, limits))?;
     let version = version(parsed.version);
-    let headers = header_map(&head, parsed.headers)?;
+    let (headers, marks) = header_map(&head, parsed.headers)?;
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| Error::Malformed("the method is not a token"))?;
-    let length = framing::of_request(version, &headers)?;
-    let keep_alive = keeps_alive(version, &headers);
+    let length = framing::of_request(version, &marks)?;
+    let keep_alive = marks.keeps_alive(version);
+    let names_hops = marks.names_hops;
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-    Ok(RequestHead { method, target, version, headers, length, keep_alive })
+    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops })
 }
 
 /// Reads a response's head, `length` bytes of `buffer`, and takes it out; `method` is that of the request.
@@ -101,9 +104,12 @@ pub fn parse_response(buffer: &mut BytesMut, length: usize, method: &Method) -> 
         .map_err(|_| "its head cannot be read")?;
     let version = version(parsed.version);
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
-    let headers = header_map(&head, parsed.headers).map_err(|_| "a header cannot be read")?;
-    let length = framing::of_response(version, status, &headers, method)?;
-    let keep_alive = keeps_alive(version, &headers) && length != Length::UntilClose;
+    let (mut headers, marks) = header_map(&head, parsed.headers).map_err(|_| "a header cannot be read")?;
+    let length = framing::of_response(version, status, &marks, method)?;
+    let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
+    if marks.names_hops {
+        remove_named(&mut headers);
+    }
     Ok(ResponseHead { status, headers, length, keep_alive })
 }
 
@@ -123,31 +129,78 @@ fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
+/// What the lines say about the message itself, noted while they are read.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    pub(super) lengths: usize,
+    pub(super) length: Option<HeaderValue>,
+    pub(super) codings: usize,
+    pub(super) is_chunked: bool,
+    says_close: bool,
+    says_keep_alive: bool,
+    names_hops: bool,
+}
+
+impl Marks {
+    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
+        match *name {
+            header::CONTENT_LENGTH => {
+                self.lengths += 1;
+                self.length = Some(value.clone());
+            }
+            header::TRANSFER_ENCODING => {
+                self.codings += 1;
+                self.is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            }
+            header::CONNECTION => self.note_connection(value.as_bytes()),
+            _ => {}
+        }
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.says_close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.says_keep_alive = true;
+            } else {
+                self.names_hops = true;
+            }
+        }
+    }
+
+    /// Whether the connection outlives this message (RFC 9112, 9.3).
+    fn keeps_alive(&self, version: Version) -> bool {
+        !self.says_close && (version == Version::HTTP_11 || self.says_keep_alive)
+    }
+}
+
 /// The parsed lines as a map whose values share the head's one allocation.
-fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<HeaderMap, Error> {
+fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, Marks), Error> {
     let mut headers = HeaderMap::with_capacity(lines.len());
+    let mut marks = Marks::default();
     for line in lines {
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| Error::Malformed("a header name is not a token"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
             .map_err(|_| Error::Malformed("a header value holds a control character"))?;
+        marks.note(&name, &value);
         headers.append(name, value);
     }
-    Ok(headers)
+    Ok((headers, marks))
 }
 
-/// Whether the connection outlives this message (RFC 9112, 9.3).
-fn keeps_alive(version: Version, headers: &HeaderMap) -> bool {
-    let mut keep = version == Version::HTTP_11;
-    for value in headers.get_all(header::CONNECTION) {
-        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if token.eq_ignore_ascii_case(b"close") {
-                return false;
-            }
-            keep |= token.eq_ignore_ascii_case(b"keep-alive");
-        }
+/// Takes the fields out that `Connection` names: they end at this hop.
+fn remove_named(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
     }
-    keep
 }
 
 #[cfg(test)]

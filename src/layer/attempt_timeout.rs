@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use crate::{
@@ -52,7 +52,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let end = Instant::now() + self.attempt;
+        let end = call.now + self.attempt;
         let deadline = call.deadline.filter(|deadline| deadline.at <= end);
         let sleep = sleep_until(deadline.map_or(end, |deadline| deadline.at));
         ResponseFuture { inner: self.inner.call(call), sleep, attempt: self.attempt, deadline }

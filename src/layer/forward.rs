@@ -5,15 +5,12 @@
 //! will leave. On the way back the route's changes to the answer are made.
 
 use std::{
-    fmt::Write as _,
     future::Future,
-    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
@@ -43,9 +40,9 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether the route decides over this request field.
-    fn decides(&self, name: &str) -> bool {
-        self.remove.iter().any(|removed| removed == name) || self.set.iter().any(|(set, _)| set == name)
+    /// Whether the route sets or removes this request field: then its word counts, not the client's or the gateway's.
+    fn decides(&self, name: &HeaderName) -> bool {
+        self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
     }
 }
 
@@ -101,7 +98,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Call { exchange, body, fresh, .. } = call;
+        let Call { exchange, body, fresh, now, .. } = call;
         let outgoing = Outgoing {
             head: write_head(&exchange, &self.changes),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
@@ -111,6 +108,7 @@ where
             call: exchange,
             body,
             fresh,
+            now,
         };
         ResponseFuture { inner: self.inner.call(outgoing), changes: Arc::clone(&self.changes) }
     }
@@ -146,13 +144,13 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 }
 
 /// Request line and fields, without framing.
-fn write_head(exchange: &Exchange, changes: &Changes) -> BytesMut {
+fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
     let request = &exchange.request;
-    let mut out = BytesMut::with_capacity(512 + request.headers.len() * 48);
-    out.put_slice(request.method.as_str().as_bytes());
-    out.put_u8(b' ');
+    let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
     write_target(&mut out, exchange, &changes.rewrite);
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     if changes.preserve_host
         && let Some(host) = host(exchange)
     {
@@ -160,11 +158,11 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> BytesMut {
     }
     write_received(&mut out, exchange, changes);
     write_forwarded(&mut out, exchange, changes);
-    if !changes.decides(header::VIA.as_str()) {
+    if !changes.decides(&header::VIA) {
         write_via(&mut out, exchange);
     }
-    if !changes.decides(REQUEST_ID_HEADER) {
-        http1::write_field(&mut out, REQUEST_ID_HEADER, exchange.id.as_str().as_bytes());
+    if !changes.decides(&REQUEST_ID_HEADER) {
+        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_str().as_bytes());
     }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
@@ -178,115 +176,120 @@ fn host(exchange: &Exchange) -> Option<&[u8]> {
     exchange.request.target.authority().or_else(named).filter(|host| !host.is_empty())
 }
 
-fn write_target(out: &mut BytesMut, exchange: &Exchange, rewrite: &Rewrite) {
+fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     let target = &exchange.request.target;
     match rewrite {
         Rewrite::None => {
             let (path, query) = target.to_forward();
-            out.put_slice(path);
-            out.put_slice(query);
+            out.extend_from_slice(path);
+            out.extend_from_slice(query);
             return;
         }
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
             let rest = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
-            out.put_slice(add.as_bytes());
+            out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
-                out.put_u8(b'/');
+                out.push(b'/');
             }
-            out.put_slice(rest);
+            out.extend_from_slice(rest);
         }
-        Rewrite::Template(template) => out.put_slice(super::fill(template, exchange).as_bytes()),
+        Rewrite::Template(template) => out.extend_from_slice(super::fill(template, exchange).as_bytes()),
     }
-    out.put_slice(target.query_with_mark());
+    out.extend_from_slice(target.query_with_mark());
 }
 
 /// The client's own fields, but for those of the hop and those that are written anew.
-fn write_received(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
-    let headers = &exchange.request.headers;
-    let named = headers.contains_key(header::CONNECTION);
-    for (name, value) in headers {
-        let is_ours = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA | header::FORWARDED)
-            || http1::hop_by_hop(name)
-            || is_forwarding(name)
-            || (named && http1::is_named(headers, name));
-        if !is_ours && !changes.decides(name.as_str()) {
-            http1::write_field(out, name.as_str(), value.as_bytes());
+fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
+    let request = &exchange.request;
+    let mut wants_trailers = false;
+    for (name, value) in &request.headers {
+        if *name == header::TE {
+            wants_trailers |= names(value, b"trailers");
         }
+        if is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
+            continue;
+        }
+        http1::write_field(out, name.as_str(), value.as_bytes());
     }
-    let wants_trailers = |value: &HeaderValue| {
-        value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-    };
-    if headers.get_all(header::TE).iter().any(wants_trailers) {
-        out.put_slice(b"te: trailers\r\nconnection: te\r\n");
+    if wants_trailers {
+        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
 }
 
-/// Fields that say where a request came from, in no registry but everywhere.
-fn is_forwarding(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-")
-        && matches!(name, "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | REQUEST_ID_HEADER)
+fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
 }
+
+/// Fields that end here or are written anew.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA | header::FORWARDED)
+        || http1::hop_by_hop(name)
+        || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, REQUEST_ID_HEADER].contains(name)
+}
+
+// In no registry but everywhere.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
-/// if it is a trusted proxy: anybody else could claim anything. The route's own word counts more.
-fn write_forwarded(out: &mut BytesMut, exchange: &Exchange, changes: &Changes) {
-    let headers = &exchange.request.headers;
-    let said =
-        |name: &'static str| exchange.client.peer_is_trusted.then(|| headers.get_all(name)).into_iter().flatten();
-    let peer = exchange.origin.peer.ip().to_canonical();
-    let mut list = |name: &'static str, own: &dyn Fn(&mut BytesMut)| {
-        if changes.decides(name) {
-            return;
+/// if it is a trusted proxy: anybody else could claim anything.
+fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
+    let (host, peer) = (host(exchange).unwrap_or_default(), &exchange.origin.peer_ip);
+    if !changes.decides(&X_FORWARDED_FOR) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        write_said(out, exchange, &X_FORWARDED_FOR);
+        out.extend_from_slice(peer.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !changes.decides(&header::FORWARDED) {
+        out.extend_from_slice(b"forwarded: ");
+        write_said(out, exchange, &header::FORWARDED);
+        write_element(out, peer, host);
+        out.extend_from_slice(b"\r\n");
+    }
+    for (name, own) in [(X_FORWARDED_PROTO, b"http".as_slice()), (X_FORWARDED_HOST, host)] {
+        let said = exchange.client.peer_is_trusted.then(|| exchange.request.headers.get(&name)).flatten();
+        let value = said.map_or(own, HeaderValue::as_bytes);
+        if !value.is_empty() && !changes.decides(&name) {
+            http1::write_field(out, name.as_str(), value);
         }
-        out.put_slice(name.as_bytes());
-        out.put_slice(b": ");
-        for value in said(name) {
-            out.put_slice(value.as_bytes());
-            out.put_slice(b", ");
-        }
-        own(out);
-        out.put_slice(b"\r\n");
-    };
-    list("x-forwarded-for", &|out| write_address(out, peer));
-    list("forwarded", &|out| write_element(out, exchange, peer));
-    let mut once = |name: &'static str, own: &[u8]| {
-        let value = said(name).next().map_or(own, HeaderValue::as_bytes);
-        if !value.is_empty() && !changes.decides(name) {
-            http1::write_field(out, name, value);
-        }
-    };
-    once("x-forwarded-proto", b"http");
-    once("x-forwarded-host", host(exchange).unwrap_or_default());
+    }
 }
 
-fn write_address(out: &mut BytesMut, address: IpAddr) {
-    // Writing to a buffer cannot fail.
-    let _ = write!(out, "{address}");
+/// What a trusted peer says in a list field, to which this hop is added.
+fn write_said(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
+    if exchange.client.peer_is_trusted {
+        write_list(out, exchange, name);
+    }
+}
+
+fn write_list(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
+    for value in exchange.request.headers.get_all(name) {
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b", ");
+    }
 }
 
 /// This hop as an element of `Forwarded`: quoted where the grammar of a token does not allow it.
-fn write_element(out: &mut BytesMut, exchange: &Exchange, peer: IpAddr) {
-    let _ = match peer {
-        IpAddr::V4(peer) => write!(out, "for={peer}"),
-        IpAddr::V6(peer) => write!(out, "for=\"[{peer}]\""),
-    };
-    if let Some(host) = host(exchange) {
-        out.put_slice(b";host=\"");
-        out.put_slice(host);
-        out.put_u8(b'"');
+fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8]) {
+    let is_v6 = peer.contains(':');
+    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
+    if !host.is_empty() {
+        out.extend_from_slice(b";host=\"");
+        out.extend_from_slice(host);
+        out.push(b'"');
     }
-    out.put_slice(b";proto=http");
+    out.extend_from_slice(b";proto=http");
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).
-fn write_via(out: &mut BytesMut, exchange: &Exchange) {
-    out.put_slice(b"via: ");
-    for value in exchange.request.headers.get_all(header::VIA) {
-        out.put_slice(value.as_bytes());
-        out.put_slice(b", ");
-    }
+fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
+    out.extend_from_slice(b"via: ");
+    write_list(out, exchange, &header::VIA);
     let is_old = exchange.request.version == http::Version::HTTP_10;
-    out.put_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
+    out.extend_from_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
 }

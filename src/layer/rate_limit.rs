@@ -17,7 +17,7 @@ use tower::{Layer, Service};
 use crate::{
     call::{Call, Exchange, Nearest},
     error::Error,
-    limit::{Admission, Ask, Clock, Key, KeyBuilder, KeyHasher, Limiter, Now, Refusal, decide},
+    limit::{Admission, Ask, Clock, Key, KeyBuilder, Limiter, Now, Refusal, decide},
     message::Response,
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub struct LimitPolicy {
     /// The buckets.
     pub limiter: Limiter,
+    /// A key that has begun with the limit's name.
+    pub begun: KeyBuilder,
     /// What tells one bucket from another; empty: one for everyone.
     pub key: Vec<KeyPart>,
     /// What to do for a part that is absent or empty.
@@ -67,8 +69,6 @@ pub enum Missing {
 pub struct RateLimitLayer {
     /// The route's limits, at most 64.
     pub limits: Arc<[LimitPolicy]>,
-    /// Makes keys.
-    pub hasher: KeyHasher,
 }
 
 impl<S> Layer<S> for RateLimitLayer {
@@ -129,7 +129,7 @@ impl RateLimitLayer {
     fn keys(&self, exchange: &Exchange) -> Result<Keys, Error> {
         let mut keys = Keys::new();
         for (index, limit) in self.limits.iter().enumerate() {
-            match key(&self.hasher, limit, exchange) {
+            match key(limit, exchange) {
                 Found::Key(key) => keys.push((index, key)),
                 Found::Skip => {}
                 Found::Refuse => {
@@ -175,8 +175,8 @@ enum Found {
     Refuse,
 }
 
-fn key(hasher: &KeyHasher, limit: &LimitPolicy, exchange: &Exchange) -> Found {
-    let mut builder = hasher.key(limit.limiter.name());
+fn key(limit: &LimitPolicy, exchange: &Exchange) -> Found {
+    let mut builder = limit.begun.clone();
     for part in &limit.key {
         builder = match (feed(builder, part, exchange), &limit.missing) {
             (Ok(fed), _) => fed,

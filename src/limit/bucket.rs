@@ -3,7 +3,7 @@
 //! The algorithm is GCRA (ITU-T I.371, Annex A): a bucket is one number, its *theoretical arrival time* (TAT), in
 //! nanoseconds of the [`Clock`](super::Clock). A TAT in the past is a full bucket; each token pushes it one *emission
 //! interval* into the future; it may not get further ahead than `burst` intervals. All of that is computed by
-//! `governor`, through a [`View`] of one bucket.
+//! `governor`, through a view of one bucket.
 //!
 //! # Rounding
 //!
@@ -55,11 +55,12 @@ pub enum SettingsError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     inner: governor::Quota,
-    emission: u64,
+    pace: Pace,
 }
 
 impl Quota {
-    /// A bucket of `burst` tokens that fills at `rate`.
+    /// A bucket of `burst` tokens that fills at `rate`; the time for one token is rounded up to a whole nanosecond, so
+    /// that no more than `burst + rate * time` is ever admitted.
     pub fn new(rate: Rate, burst: NonZeroU32) -> Result<Self, SettingsError> {
         let nanos = rate.period.as_nanos().div_ceil(u128::from(rate.count.get()));
         let too_slow = SettingsError::TooSlow { burst };
@@ -68,7 +69,7 @@ impl Quota {
         }
         let emission = u64::try_from(nanos).map_err(|_| too_slow)?;
         let paced = governor::Quota::with_period(Duration::from_nanos(emission)).ok_or(SettingsError::ZeroPeriod)?;
-        Ok(Self { inner: paced.allow_burst(burst), emission })
+        Ok(Self { inner: paced.allow_burst(burst), pace: Pace { emission, burst } })
     }
 
     /// Tokens in a full bucket.
@@ -81,20 +82,8 @@ impl Quota {
         self.inner.replenish_interval()
     }
 
-    /// Nanoseconds in which an empty bucket fills.
-    pub(super) const fn fill(&self) -> u64 {
-        self.emission * self.inner.burst_size().get() as u64
-    }
-
-    /// Nanoseconds that `cost` tokens push a bucket ahead; right for a cost within the burst.
-    pub(super) const fn weight(&self, cost: u32) -> u64 {
-        self.emission.saturating_mul(cost as u64)
-    }
-
-    /// Whole tokens in a bucket with this `tat`.
-    pub(super) fn remaining(&self, now: Now, tat: u64) -> u32 {
-        let ahead = tat.saturating_sub(now.as_nanos());
-        u32::try_from(self.fill().saturating_sub(ahead) / self.emission).unwrap_or(u32::MAX)
+    pub(super) const fn pace(&self) -> Pace {
+        self.pace
     }
 
     /// Decides about `cost` tokens: the TAT after taking them, or how long to wait for them.
@@ -113,6 +102,32 @@ impl Quota {
             Ok(Err(not_yet)) => Err(not_yet.wait_time_from(Nanos::new(now.as_nanos()))),
             Err(_above_burst) => Err(Duration::MAX),
         }
+    }
+}
+
+/// The numbers of a quota, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// For one token; not zero.
+    pub(super) emission: u64,
+    pub(super) burst: NonZeroU32,
+}
+
+impl Pace {
+    /// Nanoseconds in which an empty bucket fills.
+    pub(super) const fn fill(self) -> u64 {
+        self.weight(self.burst.get())
+    }
+
+    /// Nanoseconds that `cost` tokens push a bucket ahead; right for a cost within the burst.
+    pub(super) const fn weight(self, cost: u32) -> u64 {
+        self.emission.saturating_mul(cost as u64)
+    }
+
+    /// Whole tokens in a bucket with this `tat`.
+    pub(super) fn remaining(self, now: Now, tat: u64) -> u32 {
+        let ahead = tat.saturating_sub(now.as_nanos());
+        u32::try_from(self.fill().saturating_sub(ahead) / self.emission).unwrap_or(u32::MAX)
     }
 }
 

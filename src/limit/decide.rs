@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-use super::limiter::{Core, Offer, Taken};
+use super::limiter::{Offer, Taken};
 use super::{Key, Limiter, Now};
 
 /// What one limit is asked: this limit, for this key, this many tokens (0 always passes).
@@ -15,27 +15,75 @@ pub type Ask<'a> = (&'a Limiter, Key, u32);
 
 /// Takes the tokens of all `asks`, or none.
 ///
-/// Does not allocate for up to four limits.
+/// Does not allocate for one or two limits.
 #[inline]
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
-    if let [(limiter, key, cost)] = asks {
-        return match limiter.core.follow(|core| core.take(now, *key, *cost)) {
-            Ok(taken) => Ok(Admission { now, taken: SmallVec::from_iter([taken]) }),
+    match asks {
+        [(limiter, key, cost)] => match limiter.core.follow(|core| core.take(now, *key, *cost)) {
+            Ok(taken) => Ok(Admission { now, taken: smallvec![taken] }),
             Err(wait) => Err(Refusal::by(0, wait)),
-        };
+        },
+        [first, second] => decide_two(now, first, second),
+        _ => decide_many(now, asks),
     }
-    let offers = look(now, asks)?;
-    let mut admission = Admission { now, taken: SmallVec::new() };
-    for (index, ((limiter, key, cost), offer)) in asks.iter().zip(offers).enumerate() {
-        match limiter.core.follow(|core| core.accept(now, *key, *cost, offer)) {
+}
+
+/// What [`decide_many`] does, in registers: a route with a client's limit and a daily one is the usual case.
+#[inline]
+fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, Refusal> {
+    let (one, two) = match (look(now, first), look(now, second)) {
+        (Ok(one), Ok(two)) => (one, two),
+        (Err(one), Err(two)) => return Err(Refusal::by(0, one).and(1, two)),
+        (Err(one), Ok(_)) => return Err(Refusal::by(0, one)),
+        (Ok(_), Err(two)) => return Err(Refusal::by(1, two)),
+    };
+    let one = accept(now, first, one).map_err(|wait| Refusal::by(0, wait))?;
+    match accept(now, second, two) {
+        Ok(two) => Ok(Admission { now, taken: SmallVec::from_buf([one, two]) }),
+        Err(wait) => Err(Admission { now, taken: smallvec![one] }.lost_race(&[*first], wait)),
+    }
+}
+
+fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
+    let mut offers = SmallVec::<[Offer; 4]>::new();
+    let mut refusal: Option<Refusal> = None;
+    for (index, ask) in asks.iter().enumerate() {
+        match look(now, ask) {
+            Ok(offer) => offers.push(offer),
+            Err(wait) => refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait))),
+        }
+    }
+    if let Some(refusal) = refusal {
+        return Err(refusal);
+    }
+    let mut admission = Admission { now, taken: SmallVec::with_capacity(asks.len()) };
+    for (ask, offer) in asks.iter().zip(&offers) {
+        match accept(now, ask, *offer) {
             Ok(taken) => admission.taken.push(taken),
-            Err(wait) => {
-                admission.refund(now, asks.iter().map(|(limiter, ..)| *limiter));
-                return Err(Refusal::by(index, wait));
-            }
+            Err(wait) => return Err(admission.lost_race(asks, wait)),
         }
     }
     Ok(admission)
+}
+
+/// First step.
+#[inline(always)]
+fn look(now: Now, (limiter, key, cost): &Ask<'_>) -> Result<Offer, Duration> {
+    limiter.core.follow(|core| core.look(now, *key, *cost))
+}
+
+/// Second step; what is there by now, if that is no longer what was offered.
+#[inline(always)]
+fn accept(now: Now, (limiter, key, cost): &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
+    match limiter.core.accept(offer, *cost) {
+        Some(taken) => Ok(taken),
+        None => take_anew(now, limiter, *key, *cost),
+    }
+}
+
+#[cold]
+fn take_anew(now: Now, limiter: &Limiter, key: Key, cost: u32) -> Result<Taken, Duration> {
+    limiter.core.follow(|core| core.take(now, key, cost))
 }
 
 /// All limits have admitted.
@@ -60,7 +108,7 @@ impl Admission {
     pub fn states(&self) -> impl Iterator<Item = Nearest> {
         self.taken.iter().enumerate().map(|(index, taken)| Nearest {
             index,
-            remaining: taken.quota.remaining(self.now, taken.tat),
+            remaining: taken.pace().remaining(self.now, taken.tat),
             reset: Duration::from_nanos(taken.tat.saturating_sub(self.now.as_nanos())),
         })
     }
@@ -74,6 +122,14 @@ impl Admission {
         for (limiter, taken) in limiters.into_iter().zip(&self.taken) {
             let _never_refused = limiter.core.follow(|core| core.give_back(now, taken));
         }
+    }
+
+    /// Someone else took the tokens of the next limit between the steps: those before it get theirs back.
+    #[cold]
+    fn lost_race(self, asks: &[Ask<'_>], wait: Duration) -> Refusal {
+        let (now, index) = (self.now, self.taken.len());
+        self.refund(now, asks.iter().map(|(limiter, ..)| *limiter));
+        Refusal::by(index, wait)
     }
 }
 
@@ -111,31 +167,17 @@ impl Refusal {
         (0..64).filter(move |index| refused & bit(*index) != 0)
     }
 
+    /// One more that refuses.
     fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
         Self { refused: self.refused | bit(index), ..worst }
     }
 }
 
-/// First step: what every limit offers, or who refuses.
-#[inline]
-fn look(now: Now, asks: &[Ask<'_>]) -> Result<SmallVec<[Offer; INLINE]>, Refusal> {
-    let mut offers = SmallVec::new();
-    let mut refusal: Option<Refusal> = None;
-    for (index, (limiter, key, cost)) in asks.iter().enumerate() {
-        match limiter.core.follow(|core: &Core| core.look(now, *key, *cost)) {
-            Ok(offer) => offers.push(offer),
-            Err(wait) => {
-                refusal = Some(refusal.map_or_else(|| Refusal::by(index, wait), |first| first.and(index, wait)));
-            }
-        }
-    }
-    refusal.map_or(Ok(offers), Err)
-}
-
 fn bit(index: usize) -> u64 {
     u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
-/// Limits that are decided without an allocation: a client's, a daily one and two wider networks.
-const INLINE: usize = 4;
+/// Limits that are decided without an allocation. More would make every admission larger to move, which costs more than
+/// the allocation that routes with more limits pay.
+const INLINE: usize = 2;

@@ -51,7 +51,8 @@ impl KeyHasher {
         Self { seed }
     }
 
-    /// Begins a key of the limit `limit`; finished without a part it is the limit's one key for everybody.
+    /// Begins a key of the limit `limit`; finished without a part it is the limit's one key for everybody. What is
+    /// begun may be kept, and cloned for each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         KeyBuilder { hasher }.part(Kind::Limit, "", limit.as_bytes())
@@ -81,8 +82,8 @@ impl KeyBuilder {
     /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else the first `v6_prefix` bits (0 to 128).
     pub fn ip(self, address: IpAddr, v6_prefix: u8) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(v4) => self.part(Kind::Ip, "4", &v4.octets()),
-            IpAddr::V6(v6) => self.part(Kind::Ip, "6", &network(v6, v6_prefix).to_be_bytes()),
+            IpAddr::V4(v4) => self.part(Kind::Ipv4, "", &v4.octets()),
+            IpAddr::V6(v6) => self.part(Kind::Ipv6, "", &network(v6, v6_prefix).to_be_bytes()),
         }
     }
 
@@ -134,9 +135,9 @@ impl KeyBuilder {
 
     /// Kind and lengths go first, so that no value can spell another part.
     fn part(mut self, kind: Kind, name: &str, value: &[u8]) -> Self {
-        self.hasher.write_u64(((name.len() as u64) << 8) | kind as u64);
+        let lengths = ((name.len() as u64) << 40) | ((value.len() as u64) << 8); // neither comes near 2^24
+        self.hasher.write_u64(lengths | kind as u64);
         self.hasher.write(name.as_bytes());
-        self.hasher.write_u64(value.len() as u64);
         self.hasher.write(value);
         self
     }
@@ -153,7 +154,8 @@ impl fmt::Debug for KeyBuilder {
 enum Kind {
     Limit,
     Route,
-    Ip,
+    Ipv4,
+    Ipv6,
     Header,
     Cookie,
     Query,

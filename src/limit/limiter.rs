@@ -1,6 +1,6 @@
 //! One limit: a quota over a table of buckets.
 //!
-//! Every operation works on the [`Core`] it finds in its handle, and where a reload has moved the bucket on, on the
+//! Every operation works on the core it finds in its handle, and where a reload has moved the bucket on, on the
 //! core that took over: handles of before and after a reload never disagree about a key.
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::bucket::Pace;
 use super::table::{Insert, OVERFLOW, Read, Table};
 use super::{Key, Now, Quota, Rate, SettingsError};
 
@@ -68,7 +69,7 @@ impl Limiter {
         Inspection {
             held: tat.is_some(),
             burst: core.quota.burst(),
-            remaining: core.quota.remaining(now, tat.unwrap_or(0)),
+            remaining: core.quota.pace().remaining(now, tat.unwrap_or(0)),
             full_in: Duration::from_nanos(tat.unwrap_or(0).saturating_sub(now.as_nanos())),
         }
     }
@@ -105,24 +106,40 @@ pub struct Inspection {
     pub full_in: Duration,
 }
 
-/// A bucket that can be charged, as [`Core::look`] saw it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Offer {
-    /// Whose bucket it is: the asker's, or the shared one. `None`: the key is yet to come in.
-    place: Option<(usize, Key)>,
-    seen: u64,
-    next: u64,
-}
-
-/// Tokens taken, as they can be given back.
+/// Tokens of one bucket, as they can be given back. Kept small: admissions are moved about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
-    pub(super) quota: Quota,
     /// The bucket's TAT right after.
     pub(super) tat: u64,
+    /// Whose bucket it is: the asker's, or the shared one.
     key: Key,
-    weight: u64,
+    emission: u64,
+    burst: NonZeroU32,
+    cost: u32,
 }
+
+impl Taken {
+    /// Of the quota under which they were taken.
+    pub(super) fn pace(&self) -> Pace {
+        Pace { emission: self.emission, burst: self.burst }
+    }
+}
+
+/// Tokens that are there for the taking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offer {
+    /// Whose bucket it is: the asker's, or the shared one.
+    key: Key,
+    /// Where it was seen, or [`NOWHERE`] for a key that is yet to come in.
+    slot: usize,
+    /// Its TAT before.
+    seen: u64,
+    /// And after.
+    tat: u64,
+}
+
+/// A slot that no table has.
+const NOWHERE: usize = usize::MAX;
 
 /// Why an operation came to nothing here.
 #[derive(Debug)]
@@ -170,7 +187,7 @@ impl Core {
     }
 
     /// Does `attempt` on the core where the bucket lives.
-    #[inline]
+    #[inline(always)]
     pub(super) fn follow<T>(&self, attempt: impl Fn(&Core) -> Result<T, Halt>) -> Result<T, Duration> {
         let mut core = self;
         loop {
@@ -183,74 +200,93 @@ impl Core {
     }
 
     /// First step: would `cost` tokens be there? Writes nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) fn look(&self, now: Now, key: Key, cost: u32) -> Result<Offer, Halt> {
         loop {
-            let Some(slot) = self.table.find(key) else {
-                match self.table.room(key, now) {
-                    Insert::Exists => continue,
-                    Insert::Closed => return Err(Halt::Moved),
-                    Insert::Full => return self.look(now, self.overflow(), cost),
-                    Insert::Done { .. } => {
-                        let next = self.quota.conform(now, 0, cost).map_err(Halt::Refused)?;
-                        return Ok(Offer { place: None, seen: 0, next });
-                    }
-                }
+            let offer = match self.table.find(key) {
+                Some(slot) => self.offer(slot, key, now, cost)?,
+                None => self.foresee(now, key, cost)?,
             };
-            let seen = match self.table.read(slot, key) {
-                Read::Tat(tat) => tat,
-                Read::Changed => continue,
-                Read::Moved => return Err(Halt::Moved),
-            };
-            let next = self.quota.conform(now, seen, cost).map_err(Halt::Refused)?;
-            return Ok(Offer { place: Some((slot, key)), seen, next });
+            if let Some(offer) = offer {
+                return Ok(offer);
+            }
         }
     }
 
-    /// Second step: takes what was offered, or what is there by now.
+    /// Second step: takes just what [`Core::look`] offered; nothing if someone else was here in between, or if the
+    /// offer may be that of a successor, whose slots are others.
     #[inline]
-    pub(super) fn accept(&self, now: Now, key: Key, cost: u32, offer: Offer) -> Result<Taken, Halt> {
-        if let Some((slot, key)) = offer.place
-            && self.table.replace(slot, key, offer.seen, offer.next)
-        {
-            return Ok(self.taken(key, offer.next, cost));
+    pub(super) fn accept(&self, offer: Offer, cost: u32) -> Option<Taken> {
+        if self.next.get().is_some() {
+            return None;
         }
-        self.take(now, key, cost)
+        self.charge(offer, cost)
     }
 
-    /// Both steps in one, for a limit that decides alone.
+    /// Both steps in one.
     #[inline]
     pub(super) fn take(&self, now: Now, key: Key, cost: u32) -> Result<Taken, Halt> {
         loop {
-            let Some(slot) = self.table.find(key) else {
-                match self.enter(now, key, cost)? {
-                    Some(taken) => return Ok(taken),
-                    None => continue,
-                }
+            let taken = match self.table.find(key) {
+                Some(slot) => self.offer(slot, key, now, cost)?.and_then(|offer| self.charge(offer, cost)),
+                None => self.enter(now, key, cost)?,
             };
-            let seen = match self.table.read(slot, key) {
-                Read::Tat(tat) => tat,
-                Read::Changed => continue,
-                Read::Moved => return Err(Halt::Moved),
-            };
-            let next = self.quota.conform(now, seen, cost).map_err(Halt::Refused)?;
-            if self.table.replace(slot, key, seen, next) {
-                return Ok(self.taken(key, next, cost));
+            if let Some(taken) = taken {
+                return Ok(taken);
             }
+        }
+    }
+
+    /// What the bucket in `slot` has for `key`; nothing if the slot has changed hands.
+    #[inline(always)]
+    fn offer(&self, slot: usize, key: Key, now: Now, cost: u32) -> Result<Option<Offer>, Halt> {
+        match self.table.read(slot, key) {
+            Read::Tat(seen) => self.priced(slot, key, seen, now, cost).map(Some),
+            Read::Changed => Ok(None),
+            Read::Moved => Err(Halt::Moved),
+        }
+    }
+
+    #[inline(always)]
+    fn priced(&self, slot: usize, key: Key, seen: u64, now: Now, cost: u32) -> Result<Offer, Halt> {
+        let tat = self.quota.conform(now, seen, cost).map_err(Halt::Refused)?;
+        Ok(Offer { key, slot, seen, tat })
+    }
+
+    #[inline]
+    fn charge(&self, offer: Offer, cost: u32) -> Option<Taken> {
+        let Offer { key, slot, seen, tat } = offer;
+        self.table.replace(slot, key, seen, tat).then(|| self.taken(key, tat, cost))
+    }
+
+    #[inline]
+    fn taken(&self, key: Key, tat: u64, cost: u32) -> Taken {
+        let Pace { emission, burst } = self.quota.pace();
+        Taken { tat, key, emission, burst, cost }
+    }
+
+    /// What a key that the table does not know would have; nothing if it knows it by now.
+    #[cold]
+    fn foresee(&self, now: Now, key: Key, cost: u32) -> Result<Option<Offer>, Halt> {
+        match self.table.room(key, now) {
+            Insert::Done { .. } => self.priced(NOWHERE, key, 0, now, cost).map(Some),
+            Insert::Exists => Ok(None),
+            Insert::Full => self.look(now, self.overflow(), cost).map(Some),
+            Insert::Closed => Err(Halt::Moved),
         }
     }
 
     /// Takes the first tokens of a key the table does not know; nothing if it knows it by now.
     #[cold]
     fn enter(&self, now: Now, key: Key, cost: u32) -> Result<Option<Taken>, Halt> {
-        let next = self.quota.conform(now, 0, cost).map_err(Halt::Refused)?;
+        let Offer { tat, .. } = self.priced(NOWHERE, key, 0, now, cost)?;
         if cost == 0 {
-            return Ok(Some(self.taken(key, next, cost))); // no reason to hold the key
+            return Ok(Some(self.taken(key, tat, cost))); // no reason to hold the key
         }
-        match self.table.insert(key, now, next) {
+        match self.table.insert(key, now, tat) {
             Insert::Done { evicted } => {
                 self.lineage.evictions_idle.fetch_add(u64::from(evicted), Relaxed);
-                Ok(Some(self.taken(key, next, cost)))
+                Ok(Some(self.taken(key, tat, cost)))
             }
             Insert::Exists => Ok(None),
             Insert::Full => self.take(now, self.overflow(), cost).map(Some),
@@ -262,8 +298,8 @@ impl Core {
     /// tokens came back has passed, the bucket would be no fuller had they never been taken, and giving them back
     /// would add to what rate and burst allow. Nothing goes back after a reload changed the numbers.
     pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
-        let back = taken.weight.min(taken.tat.saturating_sub(now.as_nanos()));
-        if back == 0 || self.quota.fill() != taken.quota.fill() {
+        let back = taken.pace().weight(taken.cost).min(taken.tat.saturating_sub(now.as_nanos()));
+        if back == 0 || self.quota.pace().fill() != taken.pace().fill() {
             return Ok(());
         }
         self.shift(taken.key, |tat| tat.checked_sub(back)).map(drop)
@@ -291,9 +327,5 @@ impl Core {
     fn overflow(&self) -> Key {
         self.lineage.evictions_overflow.fetch_add(1, Relaxed);
         OVERFLOW
-    }
-
-    fn taken(&self, key: Key, tat: u64, cost: u32) -> Taken {
-        Taken { quota: self.quota, tat, key, weight: self.quota.weight(cost) }
     }
 }

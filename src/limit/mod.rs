@@ -2,13 +2,13 @@
 //!
 //! A leaf, and pure: no logging, no input or output, nothing else of this crate. Read in this order:
 //!
-//! * [`clock`]: one reading of time serves all limits of a request.
-//! * [`key`]: who is counted; only a keyed hash is kept.
-//! * [`bucket`]: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
-//! * [`table`]: where the state lives: bounded memory, atomics only.
-//! * [`limiter`]: one limit: a quota over a table.
-//! * [`decide`]: several limits, all or nothing.
-//! * [`reload`]: other numbers for the same buckets.
+//! * `clock`: one reading of time serves all limits of a request.
+//! * `key`: who is counted; only a keyed hash is kept.
+//! * `bucket`: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
+//! * `table`: where the state lives: bounded memory, atomics only.
+//! * `limiter`: one limit: a quota over a table.
+//! * `decide`: several limits, all or nothing.
+//! * `reload`: other numbers for the same buckets.
 
 mod bucket;
 mod clock;

@@ -55,7 +55,7 @@ fn move_all(old: &Core, new: &Core, now: Now) {
 
 /// Brings one bucket into `new`. A key for which there is no room is a stranger there, and shares its overflow bucket.
 fn carry(old: &Core, new: &Core, now: Now, key: Key, tat: u64) {
-    let tat = rescaled(tat, now, old.quota.fill(), new.quota.fill());
+    let tat = rescaled(tat, now, old.quota.pace().fill(), new.quota.pace().fill());
     if tat <= now.as_nanos() {
         return; // full: as good as unknown
     }

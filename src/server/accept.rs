@@ -167,7 +167,7 @@ where
     let visit = door.enter();
     let limits = door.settings.load().limits;
     let Accepted { io, peer, local } = accepted;
-    let origin = Arc::new(Origin { listener: Arc::clone(&door.name), peer, local });
+    let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
     let drain = door.drain.clone();
     connections.spawn(async move {
         let served = AssertUnwindSafe(serve(io, service, limits, origin, drain)).catch_unwind().await;

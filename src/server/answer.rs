@@ -1,6 +1,5 @@
 //! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
 
-use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, StatusCode, Version, header, response::Parts};
 
 use crate::{body::Body, http1};
@@ -30,31 +29,31 @@ pub(super) enum Framing {
 }
 
 /// Writes the head; returns how the body is to be written and whether the connection stays open.
-pub(super) fn write_head(out: &mut BytesMut, head: &Parts, body: &Body, asked: &Asked) -> (Framing, bool) {
+pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &Asked) -> (Framing, bool) {
     let framing = framing(head, body, asked);
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + head.headers.len() * 48);
     http1::write_status_line(out, head.status);
     // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
-    write_fields(out, &head.headers, framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT);
-    if !head.headers.contains_key(header::DATE) {
+    let keeps_length = framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT;
+    if !write_fields(out, &head.headers, keeps_length) {
         http1::write_date(out);
     }
     match framing {
         Framing::Counted => {
-            out.put_slice(b"content-length: ");
+            out.extend_from_slice(b"content-length: ");
             http1::write_number(out, body.length().unwrap_or_default());
-            out.put_slice(b"\r\n");
+            out.extend_from_slice(b"\r\n");
         }
-        Framing::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         Framing::Bodiless | Framing::UntilClose => {}
     }
     match (keep_alive, asked.version) {
-        (false, _) => out.put_slice(b"connection: close\r\n"),
-        (true, Version::HTTP_10) => out.put_slice(b"connection: keep-alive\r\n"),
+        (false, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (true, Version::HTTP_10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
         (true, _) => {}
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
     (framing, keep_alive)
 }
 
@@ -70,15 +69,17 @@ fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
     }
 }
 
-/// Writes every field but those of the hop. `keeps_length` where an answer without a body tells the length of one
-/// that it stands for (HEAD, 304).
-fn write_fields(out: &mut BytesMut, headers: &HeaderMap, keeps_length: bool) {
-    let named = headers.contains_key(header::CONNECTION);
+/// Writes every field but those of the hop; returns whether there is a date among them. `keeps_length` where an answer
+/// without a body tells the length of one that it stands for (HEAD, 304).
+fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap, keeps_length: bool) -> bool {
+    let mut has_date = false;
     for (name, value) in headers {
         let is_length = *name == header::CONTENT_LENGTH;
-        if (is_length && !keeps_length) || http1::hop_by_hop(name) || (named && http1::is_named(headers, name)) {
+        if (is_length && !keeps_length) || http1::hop_by_hop(name) {
             continue;
         }
+        has_date |= *name == header::DATE;
         http1::write_field(out, name.as_str(), value.as_bytes());
     }
+    has_date
 }

@@ -210,6 +210,7 @@ where
             version: head.version,
             headers: head.headers,
             body,
+            names_hops: head.names_hops,
             started,
             origin: Arc::clone(&self.origin),
             interim,
@@ -224,7 +225,7 @@ where
                 return Poll::Ready(Some(response));
             }
             let mut wire = self.wire.0.lock();
-            if !wire.output.is_empty() && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
+            if wire.output.pending() > 0 && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
                 return Poll::Ready(None);
             }
             wire.poll_gone(cx).map(|()| None)
@@ -236,7 +237,7 @@ where
     async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
         let (head, mut body) = response.into_parts();
         asked.keep_alive &= self.body_is_over(&body);
-        let (framing, keep_alive) = answer::write_head(&mut self.wire.0.lock().output, &head, &body, &asked);
+        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
         let mut transfer = Transfer::new(framing, body.pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
         if written.is_err() {
@@ -255,6 +256,9 @@ where
 
     /// Reads what is left of the request's body, so that the next request can be found behind it.
     async fn finish_request_body(&mut self) -> After {
+        if self.wire.0.lock().discard_body() {
+            return After::Next;
+        }
         self.alarm.set(Instant::now() + LINGER);
         poll_fn(|cx| {
             let mut wire = self.wire.0.lock();

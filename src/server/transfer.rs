@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BufMut, BytesMut};
 use http_body::{Body as _, Frame};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -49,9 +48,9 @@ impl Transfer {
         loop {
             let pulled = self.pull(cx, wire, body)?;
             let mut wire = wire.0.lock();
-            let waiting = wire.output.len();
+            let waiting = wire.output.pending();
             let flushed = wire.poll_flush(cx);
-            if wire.output.len() < waiting {
+            if wire.output.pending() < waiting {
                 self.moved = None;
             }
             match flushed {
@@ -67,29 +66,29 @@ impl Transfer {
 
     /// Takes frames until the buffer is full, the body ends (both `true`) or none is there.
     fn pull<IO>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, body: &mut Body) -> Result<bool, Fault> {
-        while !self.is_ended && wire.0.lock().output.len() < MOST_AHEAD {
+        while !self.is_ended && wire.0.lock().output.pending() < MOST_AHEAD {
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.moved = None;
-                    self.write(&mut wire.0.lock().output, frame.and_then(Result::ok));
+                    self.write(wire.0.lock().output.buffer(), frame.and_then(Result::ok));
                 }
             }
         }
         Ok(true)
     }
 
-    fn write(&mut self, out: &mut BytesMut, frame: Option<Frame<bytes::Bytes>>) {
+    fn write(&mut self, out: &mut Vec<u8>, frame: Option<Frame<bytes::Bytes>>) {
         let is_chunked = self.framing == Framing::Chunked;
         match frame.map(Frame::into_data) {
             Some(Ok(data)) if data.is_empty() => {}
             Some(Ok(data)) if is_chunked => {
                 http1::write_chunk_head(out, data.len());
-                out.put_slice(&data);
-                out.put_slice(b"\r\n");
+                out.extend_from_slice(&data);
+                out.extend_from_slice(b"\r\n");
             }
-            Some(Ok(data)) => out.put_slice(&data),
+            Some(Ok(data)) => out.extend_from_slice(&data),
             Some(Err(trailers)) => {
                 self.is_ended = true;
                 if is_chunked {

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     error::Fault,
     http1::{self, Decoder, Length, Piece},
+    io::Output,
     message::InterimSink,
 };
 
@@ -30,7 +31,7 @@ const KEPT_OUTPUT: usize = 2 * 1024;
 pub(super) struct Wire<IO> {
     io: IO,
     pub(super) input: BytesMut,
-    pub(super) output: BytesMut,
+    pub(super) output: Output,
     /// What is left of the current request's body; `None` between bodies.
     body: Option<Decoder>,
     /// The client waits for a 100 before it sends its body, and none was sent yet.
@@ -40,7 +41,7 @@ pub(super) struct Wire<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Self { io, input: BytesMut::new(), output: BytesMut::new(), body: None, awaits_continue: false, ended: false }
+        Self { io, input: BytesMut::new(), output: Output::default(), body: None, awaits_continue: false, ended: false }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.
@@ -66,14 +67,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
 
     /// Writes all of `output`.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
-            }
-        }
-        self.output.clear();
-        Pin::new(&mut self.io).poll_flush(cx)
+        self.output.poll_flush(&mut self.io, cx)
     }
 
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -85,9 +79,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
-        if self.output.capacity() > KEPT_OUTPUT {
-            self.output = BytesMut::new();
-        }
+        self.output.shrink(KEPT_OUTPUT);
     }
 
     pub(super) fn begin_body(&mut self, length: Length, awaits_continue: bool, most_trailer_bytes: usize) {
@@ -147,14 +139,15 @@ impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
     fn send(&self, status: StatusCode, headers: &HeaderMap) {
         let mut wire = self.lock();
         wire.awaits_continue &= status != StatusCode::CONTINUE;
-        http1::write_status_line(&mut wire.output, status);
+        let out = wire.output.buffer();
+        http1::write_status_line(out, status);
         // No body follows, so no length may be named (RFC 9110, 8.6).
         let passes =
             |name| !http1::hop_by_hop(name) && *name != header::CONTENT_LENGTH && !http1::is_named(headers, name);
         for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
-            http1::write_field(&mut wire.output, name.as_str(), value.as_bytes());
+            http1::write_field(out, name.as_str(), value.as_bytes());
         }
-        wire.output.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
     }
 }
 

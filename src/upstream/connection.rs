@@ -6,13 +6,12 @@
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use http::{Method, StatusCode};
-use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     answer::Answer,
@@ -23,6 +22,7 @@ use crate::{
     body::Body,
     error::Fault,
     http1::{self, Length, ResponseHead},
+    io::Output,
     message::{Interim, Response},
 };
 
@@ -36,7 +36,7 @@ const MOST_INTERIMS: usize = 32;
 pub(super) struct Connection {
     io: TcpStream,
     pub(super) input: BytesMut,
-    pub(super) output: BytesMut,
+    pub(super) output: Output,
     pub(super) opened: Instant,
     /// When it was last given back.
     pub(super) rested: Instant,
@@ -49,7 +49,7 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(io: TcpStream, home: usize, slot: OpenSlot) -> Self {
         let now = Instant::now();
-        Self { io, input: BytesMut::new(), output: BytesMut::new(), opened: now, rested: now, home, _slot: slot }
+        Self { io, input: BytesMut::new(), output: Output::default(), opened: now, rested: now, home, _slot: slot }
     }
 
     /// Whether a kept connection may be used: the server has neither closed it nor said anything unasked.
@@ -63,14 +63,7 @@ impl Connection {
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.output.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.output))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
-            }
-        }
-        self.output.clear();
-        Poll::Ready(Ok(()))
+        self.output.poll_flush(&mut self.io, cx)
     }
 }
 

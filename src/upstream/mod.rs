@@ -18,7 +18,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::BufMut;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
@@ -30,7 +29,7 @@ use self::{
     server::Server,
 };
 use crate::{
-    call::{Outgoing, Sent},
+    call::Outgoing,
     error::{ConnectFailure, Error, Fault},
     http1,
     message::Response,
@@ -135,31 +134,39 @@ impl Upstream {
         let server = Arc::clone(&self.balancer.servers[index]);
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
-        let mut lease = self.lease(&server, outgoing.fresh).await?;
+        let (mut lease, started) = self.lease(&server, outgoing.fresh, outgoing.now).await?;
         write_head(&mut lease, &outgoing, &server);
-        let started = Instant::now();
         let Outgoing { call, body, .. } = outgoing;
         let answer = connection::exchange(lease, &call.request.method, body, call.request.interim.as_ref()).await;
         let took = started.elapsed();
         self.metrics.answered(took);
-        call.sent(Sent { took });
+        call.sent(took);
         let mut response = answer.map_err(|failure| self.error(failure))?;
-        response.body_mut().hold(in_flight);
+        // An answer that is here whole needs nothing of the server any more.
+        if !response.body().is_whole() {
+            response.body_mut().hold(in_flight);
+        }
         Ok(response)
     }
 
-    async fn lease(&self, server: &Server, fresh: bool) -> Result<Lease, Error> {
+    /// A connection to `server`, and when there was one.
+    async fn lease(&self, server: &Server, fresh: bool, now: Instant) -> Result<(Lease, Instant), Error> {
         let settings = &server.pool.settings;
         let worker = worker::current();
+        if let Some(lease) = server.pool.kept(worker, fresh, now) {
+            return Ok((lease, now));
+        }
         match server.pool.take(worker, fresh).await {
             None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
-            Some(Place::Kept(lease)) => Ok(lease),
+            Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
             Some(Place::Free(slot)) => {
                 let made = timeout(settings.connect_timeout, connect::connect(&server.addresses)).await;
                 match made.unwrap_or(Err(ConnectFailure::Timeout)) {
                     Ok(stream) => {
                         self.metrics.connected("success");
-                        Ok(Lease::new(Connection::new(stream, worker, slot), &server.pool))
+                        let connection = Connection::new(stream, worker, slot);
+                        let opened = connection.opened;
+                        Ok((Lease::new(connection, &server.pool), opened))
                     }
                     Err(cause) => {
                         self.metrics.connected(cause.outcome());
@@ -194,23 +201,23 @@ fn client_error(fault: Fault) -> Error {
 }
 
 fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
-    let out = &mut lease.connection.output;
-    out.put_slice(&outgoing.head);
+    let out = lease.connection.output.buffer();
+    out.extend_from_slice(&outgoing.head);
     if !outgoing.has_host {
         http1::write_field(out, "host", server.authority.as_bytes());
     }
     match outgoing.body.length() {
         // A length is named where there is one to name, or where its absence might be taken for "unknown".
-        Some(0) if outgoing.names_length => out.put_slice(b"content-length: 0\r\n"),
+        Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
         Some(0) => {}
         Some(length) => {
-            out.put_slice(b"content-length: ");
+            out.extend_from_slice(b"content-length: ");
             http1::write_number(out, length);
-            out.put_slice(b"\r\n");
+            out.extend_from_slice(b"\r\n");
         }
-        None => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 fn view(server: &Server) -> ServerView {

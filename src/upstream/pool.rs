@@ -116,6 +116,11 @@ impl Pool {
         Self { settings, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
     }
 
+    /// A kept connection of this worker: the way of most requests.
+    pub(super) fn kept(self: &Arc<Self>, worker: usize, fresh: bool, now: Instant) -> Option<Lease> {
+        if fresh { None } else { self.pop(worker, now) }
+    }
+
     /// Finds a kept connection or leave to open one, waiting for either at most `wait_timeout`.
     ///
     /// # Errors
@@ -149,8 +154,10 @@ impl Pool {
     }
 
     fn try_take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let kept = if fresh { None } else { self.pop(worker) };
-        kept.map(Place::Kept).or_else(|| self.open().map(Place::Free)).or_else(|| self.steal(worker, fresh))
+        self.kept(worker, fresh, Instant::now())
+            .map(Place::Kept)
+            .or_else(|| self.open().map(Place::Free))
+            .or_else(|| self.steal(worker, fresh))
     }
 
     async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
@@ -169,9 +176,8 @@ impl Pool {
     }
 
     /// The connection of this lane that was used last and can still be used.
-    fn pop(self: &Arc<Self>, worker: usize) -> Option<Lease> {
+    fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
         let mut lane = self.lanes[worker % self.lanes.len()].lock();
-        let now = Instant::now();
         while let Some(connection) = lane.pop() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_fresh(&connection, now) && connection.is_quiet() {
@@ -184,7 +190,8 @@ impl Pool {
     /// When all places are taken: a connection that idles elsewhere is used from here, or closed to make room.
     fn steal(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
         let others = (0..self.lanes.len()).filter(|lane| fresh || *lane != worker);
-        let lease = others.into_iter().find_map(|lane| self.pop(lane))?;
+        let now = Instant::now();
+        let lease = others.into_iter().find_map(|lane| self.pop(lane, now))?;
         if fresh {
             drop(lease);
             return self.open().map(Place::Free);
@@ -199,7 +206,8 @@ impl Pool {
     }
 
     fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
-        now - connection.rested < self.settings.idle_timeout && now - connection.opened < self.settings.max_lifetime
+        now.saturating_duration_since(connection.rested) < self.settings.idle_timeout
+            && now.saturating_duration_since(connection.opened) < self.settings.max_lifetime
     }
 
     fn has_room(&self) -> bool {

@@ -5,12 +5,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use crate::{alarm::Alarm, body::Body, error::Fault, http1};
+use crate::{alarm::Alarm, body::Body, error::Fault, http1, io::Output};
 
 /// Bytes pulled ahead of the server, so that a slow one slows the client.
 const MOST_AHEAD: usize = 64 * 1024;
@@ -59,9 +59,9 @@ impl Upload {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Fault>> {
         while !self.is_over {
             let pulled = self.pull(cx, &mut connection.output)?;
-            let waiting = connection.output.len();
+            let waiting = connection.output.pending();
             let flushed = connection.poll_flush(cx);
-            if connection.output.len() < waiting {
+            if connection.output.pending() < waiting {
                 self.has_written = true;
                 self.moved = None;
             }
@@ -78,30 +78,30 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    fn pull(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Result<bool, Fault> {
-        while !self.is_ended && out.len() < MOST_AHEAD {
+    fn pull(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Result<bool, Fault> {
+        while !self.is_ended && out.pending() < MOST_AHEAD {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.moved = None;
-                    self.write(out, frame.and_then(Result::ok));
+                    self.write(out.buffer(), frame.and_then(Result::ok));
                 }
             }
         }
         Ok(true)
     }
 
-    fn write(&mut self, out: &mut BytesMut, frame: Option<Frame<Bytes>>) {
+    fn write(&mut self, out: &mut Vec<u8>, frame: Option<Frame<Bytes>>) {
         match frame.map(Frame::into_data) {
             Some(Ok(data)) if data.is_empty() => {}
             Some(Ok(data)) if self.is_chunked => {
                 http1::write_chunk_head(out, data.len());
-                out.put_slice(&data);
-                out.put_slice(b"\r\n");
+                out.extend_from_slice(&data);
+                out.extend_from_slice(b"\r\n");
             }
             Some(Ok(data)) => {
-                out.put_slice(&data);
+                out.extend_from_slice(&data);
                 self.is_ended = self.body.length() == Some(0);
             }
             Some(Err(frame)) => self.end(out, frame.trailers_ref()),
@@ -109,7 +109,7 @@ impl Upload {
         }
     }
 
-    fn end(&mut self, out: &mut BytesMut, trailers: Option<&http::HeaderMap>) {
+    fn end(&mut self, out: &mut Vec<u8>, trailers: Option<&http::HeaderMap>) {
         self.is_ended = true;
         if self.is_chunked {
             http1::write_last_chunk(out, trailers);

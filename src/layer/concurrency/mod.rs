@@ -71,13 +71,14 @@ where
 }
 
 /// Waits for a place, then calls.
-async fn wait<S>(place: cap::Queued, call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
+async fn wait<S>(place: cap::Queued, mut call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
 where
     S: Service<Call>,
 {
     let since = Instant::now();
     let permit = place.enter(call.deadline).await;
-    call.exchange.facts.lock().queue = Some(since.elapsed());
+    call.now = Instant::now();
+    call.exchange.facts.lock().queue = Some(call.now - since);
     let permit = permit?;
     Ok((inner.call(call), permit))
 }

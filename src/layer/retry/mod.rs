@@ -142,7 +142,8 @@ impl Attempts {
     }
 
     fn call(&self, fresh: bool) -> Call {
-        Call { exchange: Arc::clone(&self.exchange), body: self.body(), deadline: self.deadline, fresh }
+        let exchange = Arc::clone(&self.exchange);
+        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now: Instant::now() }
     }
 }
 

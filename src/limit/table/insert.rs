@@ -82,7 +82,8 @@ impl Table {
             ..Survey::default()
         };
         for (distance, index) in self.window(key).enumerate() {
-            let [found, tat] = self.slots[index].each_ref().map(|word| word.load(SeqCst));
+            // The TAT first: with the key first, one that takes over in between would show as the old key in debt.
+            let (tat, found) = (self.slots[index][TAT].load(SeqCst), self.slots[index][KEY].load(SeqCst));
             let place = Place { distance, index, key: found, tat };
             survey.busy |= tat == LOCKED;
             match found {

@@ -5,15 +5,15 @@
 //!
 //! # Protocol
 //!
-//! *A hit* reads the TAT, decides, and swaps in the new one by compare-and-swap ([`Table::replace`]). The key is looked
-//! at before and after: a key changes only while its slot is [`LOCKED`], and only an idle bucket (TAT not after now)
+//! *A hit* reads the TAT, decides, and swaps in the new one by compare-and-swap (`replace`). The key is looked
+//! at before and after: a key changes only while its slot is `LOCKED`, and only an idle bucket (TAT not after now)
 //! is ever handed on, so the worst a hit can do in between is to charge its tokens to the slot's new key. That takes
 //! the new key's TAT to equal an idle one; nobody ever gains a token.
 //!
-//! *A new key* ([`Table::insert`]) goes into the first slot of its probe window that is free, while the table holds
+//! *A new key* (`insert`) goes into the first slot of its probe window that is free, while the table holds
 //! fewer than `max_keys`; else it takes the place of a key in the window whose bucket is idle, that is full again, and
 //! so nothing is forgotten. Where all are in debt there is no place: the stranger shares the overflow bucket, so that
-//! it can never win a fresh bucket by pushing out a debtor. Slots never become empty again, they become [`VACANT`],
+//! it can never win a fresh bucket by pushing out a debtor. Slots never become empty again, they become `VACANT`,
 //! so an empty slot ends every search. How several inserters keep out of each other's way: see `insert`.
 //!
 //! There is no mutex. A slot is locked by a mark in its TAT while it changes hands, for as long as a look through one

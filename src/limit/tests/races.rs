@@ -8,8 +8,8 @@ use super::*;
 
 const THREADS: usize = 4;
 
-/// How often two threads meet over one new key; a broken protocol showed itself within 3000 of them.
-const ROUNDS: u64 = 1000;
+/// How often three threads meet over new keys; the mistakes made on the way here showed within a few thousand.
+const ROUNDS: u64 = 2000;
 
 /// Single tokens admitted to one thread until `refusals` refusals.
 fn hammer(limiter: &Limiter, key: Key, refusals: u64) -> u64 {
@@ -47,7 +47,7 @@ fn new_keys_get_one_burst_each(max_keys: usize, keys: u64, before: impl Fn(&Limi
     for round in 0..ROUNDS {
         let limiter = limiter(1, SECOND, BURST as u32, max_keys);
         before(&limiter);
-        let admitted = together(2, |thread| {
+        let admitted = together(3, |thread| {
             let order = (0..keys).map(|n| (n + thread as u64) % keys);
             order.map(|n| hammer(&limiter, key(1000 + round * keys + n), 2)).sum()
         });

@@ -1,0 +1,129 @@
+//! What a decision costs: hot keys, many keys, two limits, two threads, a flood; beside governor's stock stores.
+//!
+//! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.
+
+#![allow(clippy::unwrap_used, reason = "a bench may panic")]
+
+use std::cell::LazyCell;
+use std::hint::black_box;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use governor::clock::FakeRelativeClock;
+use governor::{Quota, RateLimiter};
+use tidegate::limit::{Key, KeyHasher, Limiter, Now, Rate, Settings, decide};
+
+criterion_group!(benches, hot, many_keys, two_threads, flood, keys);
+criterion_main!(benches);
+
+const START: Now = Now::from_nanos(1_000_000_000_000);
+/// Never refuses: a bucket that no bench empties.
+const BURST: NonZeroU32 = NonZeroU32::MAX;
+
+fn hot(c: &mut Criterion) {
+    let mut group = c.benchmark_group("hot key");
+    let quota = Quota::per_second(NonZeroU32::new(1_000_000).unwrap()).allow_burst(BURST);
+    let direct = RateLimiter::direct_with_clock(quota, FakeRelativeClock::default());
+    group.bench_function("governor, no key", |b| b.iter(|| direct.check()));
+    let stock = RateLimiter::hashmap_with_clock(quota, FakeRelativeClock::default());
+    group.bench_function("governor, one limit", |b| b.iter(|| stock.check_key(black_box(&7_u64))));
+    let (one, two) = (limiter(BURST, 1000), limiter(BURST, 1000));
+    let alone = [(&one, key(1), 1)];
+    group.bench_function("one limit", |b| b.iter(|| decide(black_box(START), &alone)));
+    let both = [(&one, key(1), 1), (&two, key(2), 1)];
+    group.bench_function("two limits", |b| b.iter(|| decide(black_box(START), &both)));
+    group.bench_function("two limits, refunded", |b| {
+        b.iter(|| decide(START, &both).map(|admission| admission.refund(START, [&one, &two])));
+    });
+    let spent = limiter(NonZeroU32::MIN, 1000);
+    let refused = [(&one, key(1), 1), (&spent, key(2), 1)];
+    let _first = decide(START, &refused);
+    group.bench_function("two limits, one refuses", |b| b.iter(|| decide(black_box(START), &refused)));
+}
+
+fn many_keys(c: &mut Criterion) {
+    let mut group = c.benchmark_group("keys at random");
+    for held in [10, 1_000_000, 10_000_000] {
+        // Lazily: a run of other benches need not wait for it.
+        let limiter = LazyCell::new(|| {
+            let limiter = limiter(BURST, held);
+            (0..held as u64).for_each(|n| drop(decide(START, &[(&limiter, key(n), 1)])));
+            limiter
+        });
+        let mut random = Random(1);
+        let mut next = || key(random.below(held as u64));
+        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[(&limiter, next(), 1)])));
+    }
+}
+
+/// Both threads work; the time is that of one.
+fn two_threads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("two threads");
+    for (name, keys) in [("one key", 1), ("a key each", 2)] {
+        let limiter = limiter(BURST, 1000);
+        group.bench_function(name, |b| {
+            b.iter_custom(|rounds| {
+                let work = |thread: u64| {
+                    let asks = [(&limiter, key(thread % keys), 1)];
+                    let begun = tokio::time::Instant::now();
+                    (0..rounds).for_each(|_| drop(black_box(decide(black_box(START), &asks))));
+                    begun.elapsed()
+                };
+                std::thread::scope(|scope| {
+                    let other = scope.spawn(|| work(1));
+                    work(0).max(other.join().unwrap_or(Duration::ZERO))
+                })
+            });
+        });
+    }
+}
+
+fn flood(c: &mut Criterion) {
+    let mut group = c.benchmark_group("strangers to a full table");
+    let (held, burst) = (100_000_usize, NonZeroU32::MIN);
+    let debtors = limiter(burst, held);
+    (0..held as u64).for_each(|n| drop(decide(START, &[(&debtors, key(n), 1)])));
+    let mut random = Random(1);
+    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[(&debtors, key(random.next()), 1)])));
+    let idle = limiter(burst, held);
+    let mut now = START;
+    group.bench_function("all idle", |b| {
+        b.iter(|| {
+            now = now.after(Duration::from_nanos(1000));
+            decide(now, &[(&idle, key(random.next()), 1)])
+        });
+    });
+}
+
+fn keys(c: &mut Criterion) {
+    let hasher = KeyHasher::new();
+    let address = black_box([192, 0, 2, 1].into());
+    let begun = hasher.key("per-client");
+    c.bench_function("a key of an address", |b| b.iter(|| begun.clone().ip(address, 64).finish()));
+}
+
+fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {
+    let rate = Rate { count: NonZeroU32::new(1_000_000).unwrap(), period: Duration::from_secs(1) };
+    Limiter::new("bench", &Settings { rate, burst, max_keys: NonZeroUsize::new(max_keys).unwrap() }).unwrap()
+}
+
+/// The key of client `n`; it costs what `a key of an address` does.
+fn key(n: u64) -> Key {
+    KeyHasher::with_seed([1, 2]).key("").path(&n.to_be_bytes()).finish()
+}
+
+/// SplitMix64: random enough, and next to free.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
