@@ -132,6 +132,13 @@ impl Body {
         self.witness = Some(witness);
     }
 
+    /// Says that its transfer broke off for a reason that did not come out of the body itself.
+    pub fn broke(&mut self, fault: &Fault) {
+        if let Some(witness) = &self.witness {
+            witness.broke(fault);
+        }
+    }
+
     /// Says that everything reached the other side; without it a drop counts as cut off.
     pub fn delivered(&mut self) {
         self.delivered = true;

@@ -11,6 +11,11 @@ use crate::body::Body;
 /// An answer on its way to the client.
 pub type Response = http::Response<Body>;
 
+/// Marks an answer, among its extensions, as the last of its connection: who sends what is malformed is not listened to
+/// any further.
+#[derive(Debug, Clone, Copy)]
+pub struct Hangup;
+
 /// A request as it was read, nothing interpreted but its framing.
 #[derive(Debug)]
 pub struct Request {

@@ -5,7 +5,12 @@ use std::time::Duration;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::{body::Body, call::REQUEST_ID_HEADER, error::Error, message::Response};
+use crate::{
+    body::Body,
+    call::REQUEST_ID_HEADER,
+    error::Error,
+    message::{Hangup, Response},
+};
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -31,6 +36,9 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Re
     let body = serde_json::to_vec(&problem).unwrap_or_default();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
+    if matches!(error, Error::Malformed(_)) {
+        response.extensions_mut().insert(Hangup);
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

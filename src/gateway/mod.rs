@@ -24,6 +24,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::Method;
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -154,6 +155,7 @@ fn enter(lane: &Lane, request: Request) -> Result<(Call, Stack), (Error, Arc<Exc
     let client = lane.trust.client(origin.peer.ip(), &headers);
     let id = RequestId::of(&headers);
     let checked = Target::parse(target).and_then(|target| {
+        check_form(&method, &target)?;
         let host = host::of(&target, &headers, version)?;
         Ok((target, host))
     });
@@ -187,6 +189,17 @@ fn enter(lane: &Lane, request: Request) -> Result<(Call, Stack), (Error, Arc<Exc
         body.watch(Arc::new(Incoming(Arc::clone(&exchange))));
     }
     Ok((Call { exchange, body, deadline: None, fresh: false, now: started }, route.stack.clone()))
+}
+
+/// Some targets belong to some methods (RFC 9112, 3.2). An upstream that agreed to CONNECT would make a tunnel of its
+/// pooled connection.
+fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
+    match (method, target.path()) {
+        (&Method::CONNECT, _) => Err(Error::Malformed("CONNECT is for forward proxies, which this is not")),
+        (&Method::OPTIONS, _) => Ok(()),
+        (_, b"*") => Err(Error::Malformed("the target * is for OPTIONS only")),
+        _ => Ok(()),
+    }
 }
 
 /// Something that came instead of a request.

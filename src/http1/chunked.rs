@@ -89,9 +89,11 @@ impl ChunkDecoder {
         if end + 4 > self.most_trailer_bytes {
             return Err("its trailers are too long");
         }
-        let block = buffer.split_to(end + 4);
+        // Taken only if they are sound: a body is never over that was refused.
+        let trailers = read_trailers(&buffer[..end + 4])?;
+        let _ = buffer.split_to(end + 4);
         self.state = State::Done;
-        read_trailers(&block).map(Piece::Trailers)
+        Ok(Piece::Trailers(trailers))
     }
 }
 
@@ -127,6 +129,10 @@ fn read_size(line: &[u8]) -> Result<u64, &'static str> {
 }
 
 fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
+    // httparse takes a lone LF for a line end, and two of them for the end of all lines.
+    if memchr::memchr_iter(b'\n', block).any(|at| at == 0 || block[at - 1] != b'\r') {
+        return Err("a trailer does not end in CR LF");
+    }
     let mut lines = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     let httparse::Status::Complete((_, lines)) =
         httparse::parse_headers(block, &mut lines).map_err(|_| "its trailers cannot be read")?

@@ -39,6 +39,13 @@ pub struct Changes {
     pub remove_from_answer: Vec<HeaderName>,
 }
 
+impl Changes {
+    /// Whether the route sets or removes this request field: then its word counts, not the client's or the gateway's.
+    fn decides(&self, name: &HeaderName) -> bool {
+        self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
+    }
+}
+
 /// How a path changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rewrite {
@@ -150,9 +157,13 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, exchange, changes);
-    write_forwarded(&mut out, exchange);
-    write_via(&mut out, exchange);
-    http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_str().as_bytes());
+    write_forwarded(&mut out, exchange, changes);
+    if !changes.decides(&header::VIA) {
+        write_via(&mut out, exchange);
+    }
+    if !changes.decides(&REQUEST_ID_HEADER) {
+        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_str().as_bytes());
+    }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
     }
@@ -191,16 +202,12 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
 /// The client's own fields, but for those of the hop and those that are written anew.
 fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     let request = &exchange.request;
-    let is_changing = !changes.remove.is_empty() || !changes.set.is_empty();
     let mut wants_trailers = false;
     for (name, value) in &request.headers {
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
-        if is_ours(name)
-            || (request.names_hops && http1::is_named(&request.headers, name))
-            || (is_changing && is_changed(changes, name))
-        {
+        if is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
             continue;
         }
         http1::write_field(out, name.as_str(), value.as_bytes());
@@ -212,10 +219,6 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
 
 fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
-}
-
-fn is_changed(changes: &Changes, name: &HeaderName) -> bool {
-    changes.remove.contains(name) || changes.set.iter().any(|(set, _)| set == name)
 }
 
 /// Fields that end here or are written anew.
@@ -232,19 +235,24 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
 /// if it is a trusted proxy: anybody else could claim anything.
-fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange) {
+fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     let (host, peer) = (host(exchange).unwrap_or_default(), &exchange.origin.peer_ip);
-    out.extend_from_slice(b"x-forwarded-for: ");
-    write_said(out, exchange, &X_FORWARDED_FOR);
-    out.extend_from_slice(peer.as_bytes());
-    out.extend_from_slice(b"\r\nforwarded: ");
-    write_said(out, exchange, &header::FORWARDED);
-    write_element(out, peer, host);
-    out.extend_from_slice(b"\r\n");
+    if !changes.decides(&X_FORWARDED_FOR) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        write_said(out, exchange, &X_FORWARDED_FOR);
+        out.extend_from_slice(peer.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !changes.decides(&header::FORWARDED) {
+        out.extend_from_slice(b"forwarded: ");
+        write_said(out, exchange, &header::FORWARDED);
+        write_element(out, peer, host);
+        out.extend_from_slice(b"\r\n");
+    }
     for (name, own) in [(X_FORWARDED_PROTO, b"http".as_slice()), (X_FORWARDED_HOST, host)] {
         let said = exchange.client.peer_is_trusted.then(|| exchange.request.headers.get(&name)).flatten();
         let value = said.map_or(own, HeaderValue::as_bytes);
-        if !value.is_empty() {
+        if !value.is_empty() && !changes.decides(&name) {
             http1::write_field(out, name.as_str(), value);
         }
     }

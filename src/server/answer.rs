@@ -1,6 +1,6 @@
 //! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
 
-use http::{HeaderMap, Version, header, response::Parts};
+use http::{HeaderMap, StatusCode, Version, header, response::Parts};
 
 use crate::{body::Body, http1};
 
@@ -34,7 +34,9 @@ pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &A
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + head.headers.len() * 48);
     http1::write_status_line(out, head.status);
-    if !write_fields(out, &head.headers, framing == Framing::Bodiless) {
+    // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
+    let keeps_length = framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT;
+    if !write_fields(out, &head.headers, keeps_length) {
         http1::write_date(out);
     }
     match framing {

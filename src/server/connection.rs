@@ -28,10 +28,10 @@ use super::{
 };
 use crate::{
     alarm::Alarm,
-    body::Body,
+    body::{Body, Pace},
     error::Error,
     http1::{self, HeadLimits, Length, RequestHead},
-    message::{Interim, Origin, Request, Response},
+    message::{Hangup, Interim, Origin, Request, Response},
 };
 
 /// How long a new connection is waited for while the process drains.
@@ -192,7 +192,7 @@ where
             Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
         let request = self.request(head, started);
         let Some(response) = self.respond(request).await else { return After::Close };
-        asked.keep_alive &= !self.drain.is_cancelled();
+        asked.keep_alive &= !self.drain.is_cancelled() && response.extensions().get::<Hangup>().is_none();
         self.deliver(response, asked).await
     }
 
@@ -238,9 +238,12 @@ where
         let (head, mut body) = response.into_parts();
         asked.keep_alive &= self.body_is_over(&body);
         let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
-        let mut transfer = Transfer::new(framing, body.pace);
+        // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
+        let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
+        let mut transfer = Transfer::new(framing, pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
-        if written.is_err() {
+        if let Err(fault) = written {
+            body.broke(&fault);
             return After::Close;
         }
         body.delivered();

@@ -26,14 +26,14 @@ const MOST_AHEAD: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Transfer {
     framing: Framing,
-    pace: Option<Pace>,
+    pace: Pace,
     is_ended: bool,
     /// When a byte last moved; `None` while that is now.
     moved: Option<Instant>,
 }
 
 impl Transfer {
-    pub(super) fn new(framing: Framing, pace: Option<Pace>) -> Self {
+    pub(super) fn new(framing: Framing, pace: Pace) -> Self {
         Self { framing, pace, is_ended: framing == Framing::Bodiless, moved: None }
     }
 
@@ -46,7 +46,14 @@ impl Transfer {
         alarm: &mut Alarm,
     ) -> Poll<Result<(), Fault>> {
         loop {
-            let pulled = self.pull(cx, wire, body)?;
+            let pulled = match self.pull(cx, wire, body) {
+                Ok(pulled) => pulled,
+                Err(fault) => {
+                    // What came before the break is the client's, as far as its socket takes it.
+                    let _ = wire.0.lock().poll_flush(cx);
+                    return Poll::Ready(Err(fault));
+                }
+            };
             let mut wire = wire.0.lock();
             let waiting = wire.output.pending();
             let flushed = wire.poll_flush(cx);
@@ -106,7 +113,7 @@ impl Transfer {
 
     /// Ready when the transfer has paused, or lasted, for longer than it may.
     fn poll_pace(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<Fault> {
-        let Some(pace) = self.pace else { return Poll::Pending };
+        let pace = self.pace;
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
         alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
         alarm.poll(cx).map(|()| match pace.end {

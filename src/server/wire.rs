@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -141,7 +141,10 @@ impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
         wire.awaits_continue &= status != StatusCode::CONTINUE;
         let out = wire.output.buffer();
         http1::write_status_line(out, status);
-        for (name, value) in headers.iter().filter(|(name, _)| !http1::hop_by_hop(name)) {
+        // No body follows, so no length may be named (RFC 9110, 8.6).
+        let passes =
+            |name| !http1::hop_by_hop(name) && *name != header::CONTENT_LENGTH && !http1::is_named(headers, name);
+        for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
             http1::write_field(out, name.as_str(), value.as_bytes());
         }
         out.extend_from_slice(b"\r\n");

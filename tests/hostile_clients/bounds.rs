@@ -1,0 +1,165 @@
+//! Bounds: nobody can make the gateway hold more, or wait longer, than it says.
+
+use crate::support::{Client, End, Gateway, PATIENCE, Upstream, ok, one_route};
+
+/// Far more than a head may have.
+const A_LOT: usize = 32 * 1024 * 1024;
+
+fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
+    let upstream = Upstream::answering(|_| ok("good"));
+    let gateway = Gateway::start(&format!("[[listeners]]\n{listener}\n{}", one_route(&upstream, route)));
+    (upstream, gateway)
+}
+
+/// The status of the answer to `request`, the problem's reason in the access line, and the end of the connection.
+#[track_caller]
+fn is_refused(listener: &str, request: &str, status: u16, reason: &str) {
+    let (upstream, gateway) = start(listener, "");
+    let mut client = gateway.connect();
+    client.send(request);
+    let answer = client.response();
+    assert_eq!((answer.status(), answer.get("connection")), (status, Some("close")), "{}", answer.text());
+    answer.problem();
+    client.ended();
+    let line = gateway.access_line();
+    assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()));
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(gateway.get("/").text(), "good");
+}
+
+#[test]
+fn too_many_fields_are_refused() {
+    let fields = |count| (0..count).map(|number| format!("x-{number}: y\r\n")).collect::<String>();
+    let (_upstream, gateway) = start("max_headers = 10", "");
+    let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(9));
+    assert_eq!(gateway.connect().exchange(most).status(), 200);
+    let more = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(10));
+    is_refused("max_headers = 10", &more, 431, "head_too_large");
+    let more = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(100));
+    is_refused("", &more, 431, "head_too_large");
+}
+
+#[test]
+fn too_large_a_head_is_refused() {
+    let request = |length| format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "y".repeat(length));
+    is_refused("max_header_bytes = \"1KiB\"", &request(1024), 431, "head_too_large");
+    is_refused("", &request(32 * 1024), 431, "head_too_large");
+}
+
+#[test]
+fn a_head_may_fill_its_bound() {
+    let (_upstream, gateway) = start("max_header_bytes = \"1KiB\"", "");
+    let start = "GET / HTTP/1.1\r\nHost: a\r\nx: ";
+    let request = format!("{start}{}\r\n\r\n", "y".repeat(1024 - start.len() - 4));
+    assert_eq!(request.len(), 1024);
+    assert_eq!(gateway.connect().exchange(request).status(), 200);
+}
+
+#[test]
+fn too_long_a_request_line_is_refused() {
+    let request = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(40 * 1024));
+    is_refused("", &request, 414, "target_too_long");
+}
+
+#[test]
+fn a_slow_head_is_refused() {
+    is_refused("timeouts = { headers = \"100ms\" }", "GET / HTTP/1.1\r\nHost:", 408, "slow_head");
+}
+
+#[test]
+fn a_slow_head_after_an_answer_is_refused() {
+    let (_upstream, gateway) = start("timeouts = { headers = \"100ms\" }", "");
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT");
+    assert_eq!(client.response().text(), "good");
+    assert_eq!(client.response().status(), 408);
+    assert_eq!(client.ended(), End::Closed);
+}
+
+/// A client that sends without end is cut off, and others are served.
+#[track_caller]
+fn is_cut_off(request: &str, piece: &str) {
+    let (_upstream, gateway) = start("", "");
+    let mut client = gateway.connect();
+    client.send(request);
+    assert!(client.flood(piece.as_bytes(), PATIENCE, A_LOT) < A_LOT);
+    assert_eq!(gateway.get("/").text(), "good");
+}
+
+#[test]
+fn an_endless_request_line_is_cut_off() {
+    is_cut_off("GET /", &"y".repeat(4096));
+}
+
+#[test]
+fn an_endless_field_is_cut_off() {
+    is_cut_off("GET / HTTP/1.1\r\nx: ", &"y".repeat(4096));
+}
+
+#[test]
+fn endless_fields_are_cut_off() {
+    is_cut_off("GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(700));
+}
+
+/// The same where the upstream has the head already, which it then may not take for a request.
+#[track_caller]
+fn body_is_cut_off(start: &str, piece: &str) {
+    let upstream = Upstream::start(|mut connection| {
+        if let Ok(head) = connection.head() {
+            assert!(!connection.message(head, false, false).is_whole);
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{start}"));
+    assert!(client.flood(piece.as_bytes(), PATIENCE, A_LOT) < A_LOT);
+}
+
+#[test]
+fn endless_trailers_are_cut_off() {
+    body_is_cut_off("0\r\n", &"x: y\r\n".repeat(700));
+}
+
+#[test]
+fn an_endless_trailer_is_cut_off() {
+    body_is_cut_off("0\r\nx: ", &"y".repeat(4096));
+}
+
+#[test]
+fn an_endless_chunk_extension_is_cut_off() {
+    body_is_cut_off("5;x=", &"y".repeat(4096));
+}
+
+#[test]
+fn an_endless_chunk_size_is_cut_off() {
+    body_is_cut_off("", &"0".repeat(4096));
+}
+
+#[test]
+fn endless_empty_lines_are_no_request_and_end_in_time() {
+    let (_upstream, gateway) = start("timeouts = { headers = \"200ms\", keep_alive = \"200ms\" }", "");
+    let mut client = gateway.connect();
+    assert!(client.flood(b"\r\n\r\n\r\n\r\n", PATIENCE, usize::MAX) > 0);
+    assert_eq!(gateway.get("/").text(), "good");
+}
+
+#[test]
+fn a_client_that_never_reads_its_refusals_is_cut_off() {
+    let (_upstream, gateway) = start("timeouts = { keep_alive = \"300ms\" }", "match = { path = \"/other\" }");
+    let mut client = Client::connect_narrow(gateway.address());
+    // Writing ends when the gateway takes no more, as its answers are not read, or when it has closed.
+    client.flood("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(), 2 * PATIENCE / 10, A_LOT);
+    while gateway.access_line()["reason"] == "no_route" {}
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_until_one_leaves() {
+    let (_upstream, gateway) = start("max_connections = 1", "");
+    let mut first = gateway.connect();
+    assert_eq!(first.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "good");
+    let mut second = gateway.connect();
+    second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(first.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "good");
+    drop(first);
+    assert_eq!(second.response().text(), "good");
+}

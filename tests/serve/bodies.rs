@@ -1,0 +1,200 @@
+//! Bodies: whole, in their framing, both ways.
+
+use crate::support::{End, Gateway, Message, Upstream, ok, one_route};
+
+/// Answers with what it got: the framing fields, a line end, the body.
+fn mirror() -> Upstream {
+    Upstream::answering(|request| {
+        let framing = |name| request.get(name).unwrap_or("-").to_owned();
+        ok(&format!("{} {}\n{}", framing("content-length"), framing("transfer-encoding"), request.text()))
+    })
+}
+
+fn ask(request: &str) -> String {
+    let upstream = mirror();
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    gateway.connect().exchange(request).text()
+}
+
+/// What a client gets when this comes from the upstream, which closes afterwards.
+fn answered(request: &str, answer: &'static str) -> (Message, Option<End>) {
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send(answer);
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send(request);
+    if request.starts_with("HEAD") {
+        return (client.response_to_head(), None);
+    }
+    let answer = client.response();
+    let ends = answer.get("connection") == Some("close");
+    (answer, ends.then(|| client.ended()))
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_counted_body_goes_up_counted() {
+    assert_eq!(ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"), "5 -\nhello");
+}
+
+#[test]
+fn a_chunked_body_goes_up_chunked() {
+    let request =
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=\"y\"\r\nhe\r\n003\r\nllo\r\n0\r\n\r\n";
+    assert_eq!(ask(request), "- chunked\nhello");
+}
+
+#[test]
+fn an_empty_chunked_body_stays_one() {
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(ask(request), "- chunked\n");
+}
+
+#[test]
+fn an_empty_body_is_announced_where_one_could_be_expected() {
+    assert_eq!(ask("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), "0 -\n");
+    assert_eq!(ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "- -\n");
+    assert_eq!(ask("DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"), "0 -\n");
+}
+
+#[test]
+fn a_get_may_have_a_body() {
+    assert_eq!(ask("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), "2 -\nhi");
+}
+
+#[test]
+fn an_http_1_0_client_may_send_a_body() {
+    assert_eq!(ask("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), "2 -\nhi");
+}
+
+#[test]
+fn a_body_larger_than_every_buffer_arrives_as_it_was() {
+    let upstream = Upstream::answering(|request| ok(&request.text()));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let body: String = (0..200_000).map(|n| format!("{n:07},")).collect();
+    let mut client = gateway.connect();
+    client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    assert!(client.response().text() == body);
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for piece in body.as_bytes().chunks(7919) {
+        client.send(format!("{:X}\r\n", piece.len()));
+        client.send(piece);
+        client.send("\r\n");
+    }
+    client.send("0\r\n\r\n");
+    assert!(client.response().text() == body);
+}
+
+#[test]
+fn a_counted_answer_comes_down_counted() {
+    let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+    assert_eq!((answer.text().as_str(), answer.get("content-length")), ("hello", Some("5")));
+}
+
+#[test]
+fn a_chunked_answer_comes_down_chunked() {
+    let (answer, _) =
+        answered(GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n");
+    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", Some("chunked")));
+    assert_eq!(answer.get("content-length"), None);
+}
+
+#[test]
+fn an_answer_without_a_length_comes_down_chunked() {
+    let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
+    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", Some("chunked")));
+}
+
+#[test]
+fn a_chunked_answer_to_an_http_1_0_client_ends_with_its_connection() {
+    let (answer, end) = answered(
+        "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n",
+    );
+    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", None));
+    assert_eq!((answer.get("connection"), end), (Some("close"), Some(End::Closed)));
+}
+
+#[test]
+fn trailers_of_a_request_go_up() {
+    let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let answer = gateway.connect().exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
+    );
+    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+}
+
+#[test]
+fn trailers_of_an_answer_come_down() {
+    let (answer, _) = answered(
+        GET,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
+    );
+    assert_eq!(answer.trailers, [("x-sum".into(), "7".into())]);
+    assert_eq!(answer.get("trailer"), Some("x-sum"));
+}
+
+#[test]
+fn trailers_that_would_frame_route_or_authenticate_are_left_out() {
+    let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let answer = gateway.connect().exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\
+         Transfer-Encoding: chunked\r\nHost: b\r\nAuthorization: me\r\nx-sum: 7\r\n\r\n",
+    );
+    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+}
+
+#[test]
+fn the_answer_to_head_keeps_its_length_and_has_no_body() {
+    let (answer, _) =
+        answered("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n");
+    assert_eq!((answer.status(), answer.get("content-length")), (200, Some("12345")));
+}
+
+#[test]
+fn after_head_both_connections_go_on() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n");
+        connection.expect_request();
+        connection.send(ok("next"));
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.response_to_head();
+    assert_eq!(client.exchange(GET).text(), "next");
+}
+
+#[test]
+fn answers_that_have_no_body_end_with_their_head() {
+    for answer in ["HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n"] {
+        let upstream = Upstream::answering(move |_| answer.into());
+        let gateway = Gateway::start(&one_route(&upstream, ""));
+        let mut client = gateway.connect();
+        for _ in 0..2 {
+            let got = client.exchange(GET);
+            assert_eq!(got.get("content-length"), None, "{answer:?}");
+            assert_eq!(got.get("transfer-encoding"), None, "{answer:?}");
+            assert_eq!(got.head.line, answer.split_once("\r\n").unwrap().0);
+        }
+        assert_eq!(upstream.connections(), 1, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_304_may_tell_the_length_that_it_stands_for() {
+    let (answer, _) = answered(GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n");
+    assert_eq!(answer.get("content-length"), Some("7"));
+}
+
+#[test]
+fn a_204_never_has_a_length() {
+    let (answer, _) = answered(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
+    assert_eq!(answer.get("content-length"), None);
+}

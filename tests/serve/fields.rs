@@ -1,0 +1,209 @@
+//! Fields: which pass, which end at the hop, and which the gateway writes.
+
+use crate::support::{Gateway, Head, Message, Upstream, ok, one_route};
+
+/// The head that the upstream gets for a request.
+fn sent_up(top: &str, route: &str, request: &str) -> (Head, String) {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
+    let answer = gateway.connect().exchange(request);
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let text = upstream.text();
+    let lines: Vec<_> = text.split_once("\r\n\r\n").unwrap().0.split("\r\n").map(str::to_owned).collect();
+    let fields = lines[1..].iter().map(|line| line.split_once(": ").unwrap());
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    (Head { line: lines[0].clone(), fields, raw: text.clone().into_bytes() }, upstream.address().to_string())
+}
+
+fn up(request: &str) -> Head {
+    sent_up("", "", request).0
+}
+
+/// What a client gets when this comes from the upstream.
+fn down(route: &str, answer: &'static str) -> Message {
+    let upstream = Upstream::answering(move |_| answer.into());
+    let gateway = Gateway::start(&one_route(&upstream, route));
+    gateway.get("/")
+}
+
+const TRUSTING: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\"]";
+
+#[test]
+fn fields_of_the_clients_hop_are_not_forwarded() {
+    let head = up(
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, X-Mine\r\nConnection: x-yours\r\nX-Mine: 1\r\n\
+                   X-Yours: 2\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: Basic x\r\n\
+                   TE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nX-Kept: 3\r\n\r\n",
+    );
+    let gone = [
+        "connection",
+        "x-mine",
+        "x-yours",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "upgrade",
+        "http2-settings",
+    ];
+    for name in gone {
+        assert_eq!(head.all(name), [""; 0], "{name}");
+    }
+    assert_eq!(head.get("x-kept"), Some("3"));
+}
+
+#[test]
+fn fields_of_the_upstreams_hop_are_not_passed_back() {
+    let answer = down(
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\n\
+         proxy-authenticate: Basic\r\nproxy-connection: keep-alive\r\nupgrade: h2c\r\nx-kept: 3\r\n\r\n",
+    );
+    for name in ["x-mine", "keep-alive", "proxy-authenticate", "proxy-connection", "upgrade"] {
+        assert_eq!(answer.head.all(name), [""; 0], "{name}");
+    }
+    assert_eq!((answer.get("x-kept"), answer.get("connection")), (Some("3"), Some("close")));
+}
+
+#[test]
+fn naming_a_framing_field_in_connection_does_not_unframe_a_message() {
+    let head = up("POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host, x-forwarded-for\r\n\
+                   Content-Length: 2\r\n\r\nhi");
+    assert_eq!((head.get("content-length"), head.get("host")), (Some("2"), Some("a")));
+    assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
+    let answer = down("", "HTTP/1.1 200 OK\r\nconnection: content-length\r\ncontent-length: 2\r\n\r\nhi");
+    assert_eq!((answer.get("content-length"), answer.text().as_str()), (Some("2"), "hi"));
+}
+
+#[test]
+fn a_client_that_takes_trailers_says_so_to_the_upstream() {
+    let head = up("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nConnection: te\r\n\r\n");
+    assert_eq!((head.get("te"), head.get("connection")), (Some("trailers"), Some("te")));
+}
+
+#[test]
+fn repeated_fields_keep_their_values_and_their_order() {
+    let head = up("GET / HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nX-Other: 2\r\nX-Many: 3\r\nX-Empty:\r\n\r\n");
+    assert_eq!(head.all("x-many"), ["1", "3"]);
+    assert_eq!(head.all("x-empty"), [""]);
+    let answer = down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\n");
+    assert_eq!(answer.head.all("set-cookie"), ["a=1", "b=2"]);
+}
+
+#[test]
+fn bytes_beyond_ascii_pass_in_values() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nX-Name: J\xf6rg\r\n\r\n");
+    let received = upstream.received().concat();
+    assert!(received.windows(14).any(|window| window == b"x-name: J\xf6rg\r\n"));
+}
+
+#[test]
+fn an_untrusted_peers_claims_are_replaced() {
+    let head = up("GET / HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\
+                   X-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n\r\n");
+    assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
+    assert_eq!(head.get("x-forwarded-proto"), Some("http"));
+    assert_eq!(head.get("x-forwarded-host"), Some("a:81"));
+    assert_eq!(head.get("forwarded"), Some("for=127.0.0.1;host=\"a:81\";proto=http"));
+}
+
+#[test]
+fn a_trusted_peers_claims_are_extended() {
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n\
+                   X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nForwarded: for=1.2.3.4\r\n\r\n";
+    let (head, _) = sent_up(TRUSTING, "", request);
+    assert_eq!(head.get("x-forwarded-for"), Some("6.6.6.6, 1.2.3.4, 127.0.0.1"));
+    assert_eq!(head.get("x-forwarded-proto"), Some("https"));
+    assert_eq!(head.get("x-forwarded-host"), Some("shop"));
+    assert_eq!(head.get("forwarded"), Some("for=1.2.3.4, for=127.0.0.1;host=\"a\";proto=http"));
+}
+
+#[test]
+fn the_client_that_a_trusted_peer_names_is_the_client_of_the_access_line() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&format!("{TRUSTING}\n{}", one_route(&upstream, "")));
+    gateway.connect().exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n\r\n");
+    let line = gateway.access_line();
+    assert_eq!(line["client"], "1.2.3.4");
+    assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn via_names_every_hop() {
+    assert_eq!(up("GET / HTTP/1.1\r\nHost: a\r\n\r\n").get("via"), Some("1.1 tidegate"));
+    let head = up("GET / HTTP/1.0\r\nHost: a\r\nVia: 1.1 far\r\nVia: 1.1 near\r\n\r\n");
+    assert_eq!(head.get("via"), Some("1.1 far, 1.1 near, 1.0 tidegate"));
+}
+
+#[test]
+fn a_request_has_one_identity_upstream_and_in_its_access_line() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: from-client-1\r\n\r\n");
+    assert_eq!(gateway.access_line()["request_id"], "from-client-1");
+    client.exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: <script>\r\n\r\n");
+    let made = gateway.access_line()["request_id"].as_str().unwrap().to_owned();
+    assert!(made.len() >= 16 && made.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{made}");
+    let text = upstream.text();
+    assert_eq!(text.matches("x-request-id: from-client-1\r\n").count(), 1);
+    assert_eq!(text.matches(&format!("x-request-id: {made}\r\n")).count(), 1);
+    assert_eq!(text.matches("x-request-id:").count(), 2);
+}
+
+#[test]
+fn the_clients_host_is_kept_unless_the_route_says_otherwise() {
+    let request = "GET / HTTP/1.1\r\nHost: Shop.Example:8080\r\n\r\n";
+    assert_eq!(up(request).get("host"), Some("Shop.Example:8080"));
+    let (head, server) = sent_up("", "request = { preserve_host = false }", request);
+    assert_eq!(head.get("host"), Some(&*server));
+    assert_eq!(head.get("x-forwarded-host"), Some("Shop.Example:8080"));
+}
+
+#[test]
+fn a_route_sets_and_removes_fields_of_a_request() {
+    let route = "request = { set_headers = { x-from = \"tidegate\", x-new = \"1\" }, remove_headers = [\"cookie\"] }";
+    let (head, _) = sent_up("", route, "GET / HTTP/1.1\r\nHost: a\r\nX-From: me\r\nX-From: you\r\nCookie: a=1\r\n\r\n");
+    assert_eq!((head.get("x-from"), head.get("x-new")), (Some("tidegate"), Some("1")));
+    assert_eq!(head.all("cookie"), [""; 0]);
+}
+
+#[test]
+fn a_route_may_set_or_remove_what_the_gateway_writes_itself() {
+    let route = "request = { set_headers = { x-forwarded-proto = \"https\", via = \"me\", x-request-id = \"fixed\" }, \
+                 remove_headers = [\"forwarded\", \"x-forwarded-host\", \"x-forwarded-for\"] }";
+    let (head, _) = sent_up("", route, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(head.get("x-forwarded-proto"), Some("https"));
+    assert_eq!((head.get("via"), head.get("x-request-id")), (Some("me"), Some("fixed")));
+    for name in ["forwarded", "x-forwarded-host", "x-forwarded-for"] {
+        assert_eq!(head.get(name), None, "{name}");
+    }
+}
+
+#[test]
+fn a_route_sets_and_removes_fields_of_an_answer() {
+    let answer = down(
+        "response = { set_headers = { x-frame-options = \"DENY\" }, remove_headers = [\"server\"] }",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nserver: old\r\nx-frame-options: ALLOW\r\n\r\n",
+    );
+    assert_eq!((answer.get("x-frame-options"), answer.get("server")), (Some("DENY"), None));
+}
+
+#[test]
+fn an_answers_date_is_kept_and_a_missing_one_is_added() {
+    let dated = down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
+    assert_eq!(dated.get("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
+    assert!(down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").get("date").unwrap().ends_with(" GMT"));
+}
+
+#[test]
+fn every_status_passes() {
+    for status in [200, 201, 299, 302, 418, 451, 500, 599, 799] {
+        let upstream = Upstream::answering(move |_| format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n"));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
+        assert_eq!(gateway.get("/").status(), status);
+    }
+}

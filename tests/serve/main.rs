@@ -1,0 +1,12 @@
+//! Serving and forwarding: what a client sends reaches its upstream, and the answer comes back, as HTTP promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod bodies;
+mod connections;
+mod fields;
+mod interim;
+mod routes;
+mod streaming;
+#[path = "../support/mod.rs"]
+mod support;

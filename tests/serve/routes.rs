@@ -1,0 +1,119 @@
+//! Routes: targets as received or rewritten, and answers without an upstream.
+
+use crate::support::{Gateway, Upstream, ok, one_route};
+
+/// The target that the upstream gets.
+fn target(route: &str, request_line: &str) -> String {
+    let upstream = Upstream::answering(|request| ok(&request.head.line));
+    let gateway = Gateway::start(&one_route(&upstream, route));
+    let answer = gateway.connect().exchange(format!("{request_line}\r\nHost: a\r\n\r\n"));
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    answer.text().trim_end_matches(" HTTP/1.1").to_owned()
+}
+
+#[test]
+fn a_target_is_forwarded_byte_for_byte() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    for target in
+        ["/a/%2e%2E//b?x=%zz", "/?", "/a?b?c", "//", "/a/../b", "/%", "/a;b=c", "/'\"<>\\^`{|}", "/a?x=/../&y"]
+    {
+        let answer = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(answer.text(), target);
+    }
+}
+
+#[test]
+fn a_target_that_is_a_url_is_forwarded_as_its_path_and_names_the_host() {
+    let upstream = Upstream::answering(|request| ok(&format!("{} {:?}", request.target(), request.get("host"))));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    let mut ask = |target: &str| client.exchange(format!("GET {target} HTTP/1.1\r\nHost: other\r\n\r\n")).text();
+    assert_eq!(ask("http://Shop:81/a/%2e?b"), "/a/%2e?b Some(\"Shop:81\")");
+    assert_eq!(ask("HTTP://shop"), "/ Some(\"shop\")");
+    assert_eq!(ask("http://shop?x"), "/?x Some(\"shop\")");
+}
+
+#[test]
+fn a_url_is_matched_by_its_own_host() {
+    let upstream = Upstream::answering(|_| ok("found"));
+    let gateway = Gateway::start(&one_route(&upstream, "match = { hosts = [\"shop\"] }"));
+    let mut client = gateway.connect();
+    assert_eq!(client.exchange("GET http://shop/ HTTP/1.1\r\nHost: other\r\n\r\n").status(), 200);
+    assert_eq!(client.exchange("GET http://other/ HTTP/1.1\r\nHost: shop\r\n\r\n").status(), 404);
+}
+
+#[test]
+fn options_asterisk_is_forwarded() {
+    assert_eq!(target("", "OPTIONS * HTTP/1.1"), "OPTIONS *");
+}
+
+#[test]
+fn an_unknown_method_is_forwarded() {
+    assert_eq!(target("", "BREW /pot HTTP/1.1"), "BREW /pot");
+}
+
+#[test]
+fn a_prefix_is_taken_off_and_another_put_before() {
+    let route = "match = { path_prefix = \"/orders\" }\nrequest = { strip_prefix = \"/orders\", add_prefix = \"/v1\" }";
+    for (received, forwarded) in [
+        ("/orders/7?a=b", "/v1/7?a=b"),
+        ("/orders", "/v1/"),
+        ("/orders/", "/v1/"),
+        ("/orders?x", "/v1/?x"),
+        ("/a/..//orders/./7", "/v1/7"),
+        ("/orders/a%2Fb", "/v1/a%2Fb"),
+    ] {
+        assert_eq!(target(route, &format!("GET {received} HTTP/1.1")), format!("GET {forwarded}"), "{received}");
+    }
+}
+
+#[test]
+fn a_path_is_rewritten_with_the_parameters_of_its_match() {
+    let route = "match = { path = \"/orders/{id}\" }\nrequest = { rewrite = \"/v2/{id}/order\" }";
+    assert_eq!(target(route, "GET /orders/a%2Fb?x=1 HTTP/1.1"), "GET /v2/a%2Fb/order?x=1");
+}
+
+#[test]
+fn a_route_answers_by_itself() {
+    let gateway = Gateway::start(
+        "[[routes]]\nname = \"hello\"\nrespond = { status = 203, body = \"hi\", headers = { x-a = \"1\" } }",
+    );
+    let mut client = gateway.connect();
+    let answer = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((answer.status(), answer.text().as_str(), answer.get("x-a")), (203, "hi", Some("1")));
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response_to_head().status(), 203);
+    let answer = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
+    assert_eq!(answer.text(), "hi");
+    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "hi");
+}
+
+#[test]
+fn a_route_redirects_with_path_and_query() {
+    let gateway =
+        Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }");
+    let answer = gateway.connect().exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
+    assert_eq!((answer.status(), answer.get("location")), (308, Some("https://shop/a%20b?c=d")));
+    assert_eq!(answer.get("content-length"), Some("0"));
+}
+
+#[test]
+fn a_redirect_cannot_be_split() {
+    let gateway = Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://x{path}\", status = 302 }");
+    let answer = gateway.connect().exchange("GET /a%0d%0aset-cookie:x=1 HTTP/1.1\r\nHost: shop\r\n\r\n");
+    assert_eq!((answer.get("location"), answer.get("set-cookie")), (Some("https://x/a%0d%0aset-cookie:x=1"), None));
+}
+
+#[test]
+fn without_a_route_there_is_a_problem() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, "match = { path = \"/here\" }"));
+    let answer = gateway.get("/there");
+    assert_eq!(answer.status(), 404);
+    let problem = answer.problem();
+    let line = gateway.access_line();
+    assert_eq!((&line["reason"], &line["request_id"]), (&"no_route".into(), &problem["request_id"]));
+    assert_eq!((upstream.connections(), line["route"].is_null()), (0, true));
+}
