@@ -1,5 +1,7 @@
 //! The command line: transcripts of what each command says, and gateways that really run.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "cli/process.rs"]
 mod process;
 

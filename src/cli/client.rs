@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, Uri, header, uri::Authority};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -34,14 +34,9 @@ impl Address {
             return Err(format!("the admin listener speaks plain HTTP; {expected}"));
         }
         let uri: Uri = authority.trim_end_matches('/').parse().map_err(|_| expected.to_owned())?;
-        match (uri.host(), uri.authority()) {
-            (Some(host), Some(authority)) if uri.path() == "/" || uri.path().is_empty() => {
-                let port = authority.port_u16().unwrap_or(HTTP);
-                let is_plain = !authority.as_str().contains('@');
-                is_plain.then(|| Self(format!("{host}:{port}"))).ok_or_else(|| expected.to_owned())
-            }
-            _ => Err(expected.to_owned()),
-        }
+        let is_plain = uri.path().is_empty() || uri.path() == "/";
+        let address = uri.authority().filter(|_| is_plain).and_then(host_and_port);
+        address.map(Self).ok_or_else(|| expected.to_owned())
     }
 
     /// Where to connect for a listener that is bound to this; one that is bound to every address is at loopback too.
@@ -53,6 +48,16 @@ impl Address {
         };
         Self(SocketAddr::new(ip, bind.port()).to_string())
     }
+}
+
+/// `host:port`; `None` with a user in front or something else behind.
+fn host_and_port(authority: &Authority) -> Option<String> {
+    let host = authority.host();
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" => HTTP,
+        port => port.strip_prefix(':')?.parse().ok()?,
+    };
+    Some(format!("{host}:{port}"))
 }
 
 impl fmt::Display for Address {
