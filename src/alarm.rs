@@ -4,6 +4,7 @@
 //! stays armed for an earlier moment and, when it fires, is set to the deadline that holds by then.
 
 use std::{
+    cell::RefCell,
     future::Future,
     pin::Pin,
     task::{Context, Poll},
@@ -43,6 +44,45 @@ impl Alarm {
             timer.as_mut().reset(due);
         }
         Poll::Pending
+    }
+}
+
+/// An alarm for one wait, kept armed in between: the next wait finds a timer that need not be armed again.
+#[derive(Debug)]
+pub struct Lent(Option<Alarm>);
+
+/// Alarms that a thread keeps; more waits at once than this arm timers of their own.
+const KEPT: usize = 4096;
+
+thread_local! {
+    static IDLE: RefCell<Vec<Alarm>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Lent {
+    /// An alarm for `due`.
+    pub fn until(due: Instant) -> Self {
+        let mut alarm = IDLE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        alarm.set(due);
+        Self(Some(alarm))
+    }
+
+    /// Ready once the deadline has passed.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().map_or(Poll::Pending, |alarm| alarm.poll(cx))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut alarm) = self.0.take() else { return };
+        alarm.clear();
+        // At the end of a thread there is no one left to lend to.
+        let _ = IDLE.try_with(|idle| {
+            let mut idle = idle.borrow_mut();
+            if idle.len() < KEPT {
+                idle.push(alarm);
+            }
+        });
     }
 }
 

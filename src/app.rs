@@ -71,6 +71,8 @@ pub enum Ended {
     },
     /// A second signal did not wait for the drain.
     AtOnce,
+    /// A worker's thread ended by itself; the others were drained.
+    Broken,
 }
 
 /// What a command wants to say or do once the gateway serves.
@@ -105,6 +107,20 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     runtime.shutdown_background();
     drop(logs);
     ended
+}
+
+/// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.
+///
+/// # Errors
+/// Says what cannot be built.
+pub fn try_build(config: Config) -> Result<Config, String> {
+    let metrics = Metrics::new(1);
+    let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
+        .map_err(|error| format!("cannot start a thread ({error})"))?;
+    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new() };
+    let config = Arc::new(config);
+    build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
+    Ok(Arc::unwrap_or_clone(config))
 }
 
 fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
@@ -226,9 +242,9 @@ impl App {
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
         let mut seen = self.fingerprint();
-        loop {
+        let is_whole = loop {
             match self.next(&seen).await {
-                Event::Stop => break,
+                Event::Stop => break true,
                 Event::Reload(reply) => {
                     seen = self.fingerprint();
                     let outcome = self.reload().await;
@@ -242,12 +258,13 @@ impl App {
                 }
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
-                    break;
+                    break false;
                 }
             }
-        }
+        };
         maintenance.abort();
-        self.drain().await
+        let ended = self.drain().await;
+        if is_whole { ended } else { Ended::Broken }
     }
 
     async fn next(&mut self, seen: &Fingerprint) -> Event {
@@ -268,14 +285,16 @@ impl App {
 
     async fn reload(&mut self) -> Outcome {
         notify(&reloading());
-        let outcome = self.reloader.reload().await;
-        if let Outcome::Done { .. } = &outcome {
+        let mut outcome = self.reloader.reload().await;
+        if let Outcome::Done { notes, .. } = &mut outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }
             if let Err(why) = admin::reconfigure(&self.admin, config.admin.as_ref()).await {
-                tracing::error!("{why}; the admin listener stays where it was");
+                let note = format!("{why}; the admin listener stays where it was");
+                tracing::error!("{note}");
+                notes.push(note);
             }
         }
         notify(&[sd_notify::NotifyState::Ready]);
@@ -287,6 +306,7 @@ impl App {
         let shutdown = self.reloader.state.load().config.shutdown.clone();
         notify(&[sd_notify::NotifyState::Stopping]);
         self.readiness.set_ready(false);
+        self.refuse_reloads();
         tracing::info!(drain = ?shutdown.drain, delay = ?shutdown.delay, "draining");
         let doors: Vec<_> = self.reloader.doors.lock().values().cloned().collect();
         let workers = std::mem::take(&mut self.reloader.workers);
@@ -315,6 +335,14 @@ impl App {
         }
         self.end_logs().await;
         if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
+    }
+
+    /// Who waits for a reload is told that there is none any more.
+    fn refuse_reloads(&mut self) {
+        self.asked.close();
+        while let Ok(reply) = self.asked.try_recv() {
+            drop(reply);
+        }
     }
 
     async fn end_logs(self) {

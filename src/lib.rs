@@ -5,6 +5,7 @@ pub mod alarm;
 pub mod app;
 pub mod body;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod gateway;

@@ -1,4 +1,4 @@
-//! The `tidegate` command: arguments, load, run, exit code.
+//! The `tidegate` command. All of it is in [`tidegate::cli`]; here is what only a binary can choose.
 
 use std::process::ExitCode;
 
@@ -6,12 +6,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let path = std::env::args().nth(3).unwrap_or_else(|| "tidegate.toml".into());
-    match tidegate::app::run(tidegate::reload::Source::File(path.into()), Box::new(|_| {})) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    tidegate::cli::main()
 }

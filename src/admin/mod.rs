@@ -1,6 +1,18 @@
 //! The admin listener: metrics, health, views of what runs, reload. Built on hyper, as speed is not the point here.
+//!
+//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed` and
+//! `views` look at what runs.
+
+mod answer;
+mod connections;
+mod endpoints;
+mod guard;
+mod observed;
+mod reloading;
+mod views;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,12 +22,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::model,
     gateway::State,
-    reload::{Doors, ReloadHandle},
+    reload::{Doors, ReloadHandle, cannot_listen},
     telemetry::Metrics,
 };
 
@@ -50,8 +63,17 @@ pub struct Admin {
     pub reload: ReloadHandle,
     /// What `/readyz` says.
     pub readiness: Arc<Readiness>,
-    /// Ends the listening socket that is open now.
-    listening: Mutex<Option<CancellationToken>>,
+    listening: Mutex<Option<Listening>>,
+    /// Every task that the listeners run.
+    tasks: TaskTracker,
+}
+
+/// The socket that is open now.
+#[derive(Debug)]
+struct Listening {
+    /// As configured: with port 0 the socket has another.
+    bind: SocketAddr,
+    stop: CancellationToken,
 }
 
 impl Admin {
@@ -71,6 +93,7 @@ impl Admin {
             reload,
             readiness: Arc::default(),
             listening: Mutex::default(),
+            tasks: TaskTracker::new(),
         }
     }
 }
@@ -80,8 +103,11 @@ impl Admin {
 /// # Errors
 /// Says which address cannot be listened on.
 pub async fn start(admin: Arc<Admin>) -> Result<Option<SocketAddr>, String> {
-    let _ = &admin.listening;
-    Ok(None)
+    let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
+    match bind {
+        Some(bind) => open(&admin, bind).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Applies other settings: hosts and token at once; another address is opened before the old one closes.
@@ -90,5 +116,31 @@ pub async fn start(admin: Arc<Admin>) -> Result<Option<SocketAddr>, String> {
 /// Says which address cannot be listened on; the old one stays open.
 pub async fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>) -> Result<(), String> {
     admin.settings.store(Arc::new(settings.cloned()));
+    let open_at = admin.listening.lock().as_ref().map(|listening| listening.bind);
+    match settings.map(|settings| settings.bind) {
+        None => close(admin.listening.lock().take()),
+        bind if bind == open_at => {}
+        Some(bind) => {
+            open(admin, bind).await?;
+        }
+    }
     Ok(())
+}
+
+async fn open(admin: &Arc<Admin>, bind: SocketAddr) -> Result<SocketAddr, String> {
+    let cannot = |error: io::Error| cannot_listen("admin.bind", bind, &error);
+    let listener = TcpListener::bind(bind).await.map_err(cannot)?;
+    let local = listener.local_addr().map_err(cannot)?;
+    let stop = CancellationToken::new();
+    admin.tasks.spawn(connections::accept(listener, Arc::clone(admin), stop.clone()));
+    tracing::info!(address = %local, "admin listening");
+    close(admin.listening.lock().replace(Listening { bind, stop }));
+    Ok(local)
+}
+
+fn close(listening: Option<Listening>) {
+    if let Some(Listening { bind, stop }) = listening {
+        tracing::info!(address = %bind, "admin listener closes");
+        stop.cancel();
+    }
 }

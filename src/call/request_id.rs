@@ -1,4 +1,6 @@
-//! The identity of a request: the client's own if it is presentable, otherwise 128 random bits.
+//! The identity of a request: the client's own if it is presentable, otherwise one of our own.
+
+use std::cell::Cell;
 
 use http::{HeaderMap, HeaderName};
 
@@ -24,7 +26,7 @@ impl RequestId {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|value| is_presentable(value));
         Self(match given {
             Some(value) => Form::Given(value.into()),
-            None => Form::Made(hex(rand::random())),
+            None => Form::Made(hex(next())),
         })
     }
 
@@ -40,6 +42,16 @@ impl RequestId {
 fn is_presentable(value: &str) -> bool {
     (1..=LONGEST).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
+}
+
+/// 64 random bits of the thread and a count: unique without a look at the random numbers for each request.
+fn next() -> [u8; 16] {
+    thread_local! {
+        static LAST: Cell<(u64, u64)> = Cell::new((rand::random(), rand::random::<u32>().into()));
+    }
+    let (thread, count) = LAST.get();
+    LAST.set((thread, count.wrapping_add(1)));
+    (u128::from(thread) << 64 | u128::from(count)).to_be_bytes()
 }
 
 fn hex(bytes: [u8; 16]) -> [u8; 32] {

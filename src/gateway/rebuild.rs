@@ -22,7 +22,7 @@ use crate::{
         AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, KeyPart,
         LimitPolicy, Missing, RateLimitLayer, Respond, RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
     },
-    limit::{Clock, Limiter, Rate, Settings, SettingsError},
+    limit::{Clock, Limiter, Quota, Rate, Settings, SettingsError},
     upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
 };
 
@@ -54,7 +54,8 @@ pub enum BuildError {
 pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
     let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
     for limit in &config.limits {
-        new_limiter(limit)?;
+        let Settings { rate, burst, .. } = settings(limit);
+        Quota::new(rate, burst).map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?;
     }
     let upstreams = upstreams(&config, earlier, process);
     let budgets = budgets(&config, earlier, process);

@@ -8,10 +8,10 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep_until};
 use tower::{Layer, Service};
 
 use crate::{
+    alarm::Lent,
     call::{Call, Deadline},
     error::Error,
     message::Response,
@@ -54,8 +54,8 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let end = call.now + self.attempt;
         let deadline = call.deadline.filter(|deadline| deadline.at <= end);
-        let sleep = sleep_until(deadline.map_or(end, |deadline| deadline.at));
-        ResponseFuture { inner: self.inner.call(call), sleep, attempt: self.attempt, deadline }
+        let alarm = Lent::until(deadline.map_or(end, |deadline| deadline.at));
+        ResponseFuture { inner: self.inner.call(call), alarm, attempt: self.attempt, deadline }
     }
 }
 
@@ -65,8 +65,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        #[pin]
-        sleep: Sleep,
+        alarm: Lent,
         attempt: Duration,
         // Set when the request's deadline comes before the end of the attempt.
         deadline: Option<Deadline>,
@@ -81,7 +80,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
-        this.sleep.poll(cx).map(|()| {
+        this.alarm.poll(cx).map(|()| {
             Err(match this.deadline {
                 Some(deadline) => deadline.error(),
                 None => Error::AttemptTimeout { after: *this.attempt },

@@ -1,0 +1,242 @@
+//! What a request costs in our own code, without sockets: each layer over a service that does nothing, heads in and out,
+//! and a whole route from arrival to answer.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    hint::black_box,
+    net::{Ipv4Addr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::{Bytes, BytesMut};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use tidegate::{
+    body::Body,
+    call::{Call, Client, Exchange, Facts, Head, Outgoing, RequestId, RouteTag, Target},
+    config,
+    error::Error,
+    gateway::{Gateway, Process, build},
+    http1::{self, HeadLimits},
+    layer::{
+        AttemptTimeoutLayer, Budget, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, RetryLayer, RetryPolicy,
+        TimeoutsLayer,
+    },
+    limit::KeyHasher,
+    message::{Origin, Request, Response},
+    server::Arrival,
+    telemetry::{AccessLog, LogFormat, Metrics, worker},
+};
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+const REQUEST: &[u8] = b"GET /orders/7?full=1 HTTP/1.1\r\nHost: orders.example.com\r\nUser-Agent: bench\r\n\
+    Accept: */*\r\nAccept-Encoding: gzip\r\nX-Api-Key: 0123456789abcdef\r\n\r\n";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
+    Content-Type: text/plain\r\nContent-Length: 130\r\nConnection: keep-alive\r\n\r\n";
+const LIMITS: HeadLimits = HeadLimits { bytes: 32 * 1024, headers: 100 };
+
+/// Answers at once.
+#[derive(Debug, Clone)]
+struct Nothing;
+
+impl<R> Service<R> for Nothing {
+    type Response = Response;
+    type Error = Error;
+    type Future = Ready<Result<Response, Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: R) -> Self::Future {
+        ready(Ok(Response::new(Body::empty())))
+    }
+}
+
+fn origin() -> Arc<Origin> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+    Arc::new(Origin::new("127.0.0.1:8080".into(), address, address))
+}
+
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("orders.example.com"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("bench"));
+    headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    headers
+}
+
+fn tag(metrics: &Metrics) -> Arc<RouteTag> {
+    let metrics = metrics.route("bench");
+    Arc::new(RouteTag { name: Some("bench".into()), limits: Vec::new(), metrics, access: None })
+}
+
+fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
+    let headers = headers();
+    Arc::new(Exchange {
+        id: RequestId::of(&headers),
+        request: Head {
+            method: Method::GET,
+            target: Target::parse(Bytes::from_static(b"/orders/7?full=1")).expect("a target"),
+            version: Version::HTTP_11,
+            headers,
+            host: "orders.example.com".into(),
+            names_hops: false,
+            interim: None,
+        },
+        origin: Arc::clone(origin),
+        client: Client { ip: Ipv4Addr::LOCALHOST.into(), peer_is_trusted: false },
+        started: Instant::now(),
+        route: Arc::clone(route),
+        parameters: Vec::new(),
+        facts: parking_lot::Mutex::new(Facts::default()),
+    })
+}
+
+fn drive<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
+fn heads(c: &mut Criterion) {
+    let mut group = c.benchmark_group("head");
+    group.bench_function("request in", |b| {
+        b.iter(|| {
+            let mut buffer = BytesMut::from(REQUEST);
+            http1::parse_request(&mut buffer, REQUEST.len(), &LIMITS).expect("a sound head")
+        });
+    });
+    group.bench_function("response in", |b| {
+        b.iter(|| {
+            let mut buffer = BytesMut::from(RESPONSE);
+            http1::parse_response(&mut buffer, RESPONSE.len(), &Method::GET).expect("a sound head")
+        });
+    });
+    group.finish();
+}
+
+/// One layer over nothing; subtract "none" for the layer alone.
+fn layers(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    let metrics = Metrics::new(1);
+    let (origin, route) = (origin(), tag(&metrics));
+    let call = || Call {
+        exchange: exchange(&origin, &route),
+        body: Body::empty(),
+        deadline: None,
+        fresh: false,
+        now: Instant::now(),
+    };
+    let second = Duration::from_secs(1);
+    let mut group = c.benchmark_group("layer");
+    group.bench_function("none", |b| b.iter(|| drive(Nothing.call(black_box(call())))));
+    let mut timeouts = TimeoutsLayer { total: 30 * second, idle: 60 * second, body: None }.layer(Nothing);
+    group.bench_function("timeouts", |b| b.iter(|| drive(timeouts.call(call()))));
+    let mut cap = ConcurrencyLayer { cap: Some(Arc::new(Cap::new(64, 64, second))) }.layer(Nothing);
+    group.bench_function("concurrency", |b| b.iter(|| drive(cap.call(call()))));
+    let mut retry = retry().layer(Nothing);
+    group.bench_function("retry", |b| b.iter(|| drive(retry.call(call()))));
+    let mut attempt = AttemptTimeoutLayer { attempt: 10 * second }.layer(Nothing);
+    group.bench_function("attempt timeout", |b| b.iter(|| drive(attempt.call(call()))));
+    let changes = Changes { preserve_host: true, ..Changes::default() };
+    let mut forward = ForwardLayer { changes: Arc::new(changes) }.layer(Nothing);
+    group.bench_function("forward", |b| b.iter(|| drive(Service::<Call>::call(&mut forward, call()))));
+    group.finish();
+    drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
+}
+
+fn outgoing(call: Call) -> Outgoing {
+    let Call { exchange, body, fresh, now, .. } = call;
+    Outgoing { call: exchange, head: Vec::new(), has_host: true, names_length: false, body, fresh, now }
+}
+
+fn retry() -> RetryLayer {
+    let policy = RetryPolicy {
+        attempts: 2,
+        on: Conditions { connect: true, reset: true, timeout: false, statuses: vec![StatusCode::BAD_GATEWAY] },
+        methods: vec![Method::GET],
+        backoff: Duration::from_millis(25),
+        max_backoff: Duration::from_secs(1),
+        buffer: 65536,
+    };
+    RetryLayer { policy: Arc::new(policy), budget: Arc::new(Budget::new(0.2, 10, 1)) }
+}
+
+/// From arrival to answer, with everything on but the upstream: match, limits, cap, metrics, access line.
+fn whole_stack(c: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let _inside = runtime.enter();
+    worker::set_current(0);
+    let mut group = c.benchmark_group("whole stack");
+    for (name, limit) in [("answered", "1000000/s"), ("refused", "1/d")] {
+        let mut gateway = gateway(limit);
+        let origin = origin();
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            b.iter(|| {
+                let answer: Result<Response, Infallible> = drive(gateway.call(Arrival::Request(request(&origin))));
+                let Ok(mut answer) = answer;
+                answer.body_mut().take_whole();
+                answer.body_mut().delivered();
+            });
+        });
+    }
+    group.finish();
+}
+
+fn request(origin: &Arc<Origin>) -> Request {
+    Request {
+        method: Method::GET,
+        target: Bytes::from_static(b"/orders/7?full=1"),
+        version: Version::HTTP_11,
+        headers: headers(),
+        body: Body::empty(),
+        names_hops: false,
+        started: Instant::now(),
+        origin: Arc::clone(origin),
+        interim: None,
+    }
+}
+
+fn gateway(rate: &str) -> Gateway {
+    let text = format!(
+        r#"
+        [limits.per-client]
+        key = "client-ip"
+        rate = "{rate}"
+        [limits.everyone]
+        rate = "1000000/s"
+        [[routes]]
+        name = "orders"
+        respond = {{ status = 200, body = "ok" }}
+        limits = ["per-client", "everyone"]
+        match = {{ path_prefix = "/orders" }}
+        concurrency = {{ max = 100, queue = 100 }}
+        "#
+    );
+    let config = Arc::new(config::parse("bench.toml", &text, &config::Environment::new()).expect("a sound text"));
+    let metrics = Metrics::new(1);
+    let (access, guard) =
+        AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).expect("a thread to write lines");
+    // Lines are written to the end of the process.
+    std::mem::forget(guard);
+    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new() };
+    let built = build(config, None, &process).expect("a gateway");
+    Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
+}
+
+criterion_group!(benches, heads, layers, whole_stack);
+criterion_main!(benches);

@@ -1,0 +1,307 @@
+//! Who may call the admin listener: no web page, whatever name it gave to this address (DNS rebinding), and for calls
+//! that change something only who knows the token.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Method, Request, StatusCode, header};
+
+/// Ports that a URL without one means.
+const HTTP: u16 = 80;
+const HTTPS: u16 = 443;
+
+/// What a call has to keep to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// This end of the connection.
+    pub(super) local: SocketAddr,
+    /// Further names.
+    pub(super) hosts: &'a [String],
+    /// What calls that change something have to present.
+    pub(super) token: Option<&'a str>,
+}
+
+/// Why a call was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The listener is closing, by a reload that switched it off.
+    Off,
+    /// None, several, or none that can be read.
+    BadHost,
+    /// The call is meant for somebody else, or a web page made the caller believe so.
+    ForeignHost(String),
+    /// A web page of somebody else made the call.
+    ForeignOrigin,
+    /// The token is missing.
+    NoToken,
+    /// It is not the one.
+    WrongToken,
+}
+
+impl Refusal {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Refusal::Off => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::BadHost => StatusCode::BAD_REQUEST,
+            Refusal::ForeignHost(_) => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::NoToken | Refusal::WrongToken => StatusCode::UNAUTHORIZED,
+        }
+    }
+
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Refusal::Off => "the admin listener was switched off".to_owned(),
+            Refusal::BadHost => "a call names its host once, in a Host field".to_owned(),
+            Refusal::ForeignHost(host) => format!("this is not \"{host}\"; names are added with `hosts` of `[admin]`"),
+            Refusal::ForeignOrigin => "pages of other sites may not call this".to_owned(),
+            Refusal::NoToken => "this call needs the token: Authorization: Bearer TOKEN".to_owned(),
+            Refusal::WrongToken => "the token is not the one in `token_file` of `[admin]`".to_owned(),
+        }
+    }
+
+    /// For `WWW-Authenticate`.
+    pub(super) fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NoToken => Some("Bearer realm=\"tidegate\""),
+            Refusal::WrongToken => Some("Bearer realm=\"tidegate\", error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+}
+
+/// Whether calls with this method may change something.
+pub(super) fn changes(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+impl Rules<'_> {
+    /// Whether the call may come in. `any_host`: what it asks for is not secret, and probes call it by any name.
+    pub(super) fn check<B>(&self, request: &Request<B>, any_host: bool) -> Result<(), Refusal> {
+        let headers = request.headers();
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::BadHost) };
+        let host = host.to_str().map_err(|_| Refusal::BadHost)?;
+        let called = [Some(host), request.uri().authority().map(|authority| authority.as_str())];
+        for name in called.into_iter().flatten() {
+            let authority = Authority::read(name).ok_or(Refusal::BadHost)?;
+            if !any_host && !self.is_ours(authority) {
+                return Err(Refusal::ForeignHost(name.to_owned()));
+            }
+        }
+        if !headers.get_all(header::ORIGIN).iter().all(|origin| self.is_our_origin(origin.as_bytes())) {
+            return Err(Refusal::ForeignOrigin);
+        }
+        if changes(request.method()) { self.check_token(headers) } else { Ok(()) }
+    }
+
+    fn is_ours(&self, called: Authority<'_>) -> bool {
+        let is_own_port = called.port.is_none_or(|port| port == self.local.port());
+        let is_listed = |name: &String| {
+            Authority::read(name).is_some_and(|listed| {
+                listed.host.eq_ignore_ascii_case(called.host)
+                    && listed.port.is_none_or(|port| port == called.port.unwrap_or(HTTP))
+            })
+        };
+        (is_own_port && self.is_own_host(called.host)) || self.hosts.iter().any(is_listed)
+    }
+
+    /// Addresses cannot be rebound to another machine, as names can. `localhost` is resolved by browsers themselves.
+    fn is_own_host(&self, host: &str) -> bool {
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+            Ok(address) => address.is_loopback() || address == self.local.ip().to_canonical(),
+            Err(_) => host.eq_ignore_ascii_case("localhost"),
+        }
+    }
+
+    /// The port counts: another service of this machine is another site.
+    fn is_our_origin(&self, origin: &[u8]) -> bool {
+        let Ok(origin) = str::from_utf8(origin) else { return false };
+        let (authority, port) = match origin.split_once("://") {
+            Some(("http", authority)) => (authority, HTTP),
+            Some(("https", authority)) => (authority, HTTPS),
+            _ => return false,
+        };
+        Authority::read(authority).is_some_and(|Authority { host, port: given }| {
+            self.is_ours(Authority { host, port: Some(given.unwrap_or(port)) })
+        })
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(token) = self.token else { return Ok(()) };
+        let mut given = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(given), None) = (given.next(), given.next()) else { return Err(Refusal::NoToken) };
+        match given.as_bytes().split_at_checked(b"bearer ".len()) {
+            Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
+                if is_same(given.trim_ascii(), token.as_bytes()) { Ok(()) } else { Err(Refusal::WrongToken) }
+            }
+            _ => Err(Refusal::NoToken),
+        }
+    }
+}
+
+/// Compares in a time that depends on the length of `given` alone, so that it does not tell how much was right.
+fn is_same(given: &[u8], token: &[u8]) -> bool {
+    let expected = token.iter().cycle();
+    let differs = given.iter().zip(expected).fold(0, |differs, (a, b)| differs | (a ^ b));
+    std::hint::black_box(differs) == 0 && given.len() == token.len() && !token.is_empty()
+}
+
+/// A host as written (IPv6 in brackets), and the port behind it.
+#[derive(Debug, Clone, Copy)]
+struct Authority<'a> {
+    host: &'a str,
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let end = match text.starts_with('[') {
+            true => text.find(']')? + 1,
+            false => text.find(':').unwrap_or(text.len()),
+        };
+        let (host, port) = text.split_at(end);
+        let port = match port.strip_prefix(':') {
+            None => port.is_empty().then_some(None)?,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(_) => return None,
+        };
+        (!host.is_empty()).then_some(Self { host, port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: &str = "10.1.2.3:9901";
+
+    fn checked(
+        hosts: &[&str],
+        token: Option<&str>,
+        method: &str,
+        headers: &[(&str, &str)],
+        any: bool,
+    ) -> Result<(), Refusal> {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let rules = Rules { local: LOCAL.parse().unwrap(), hosts: &hosts, token };
+        let request = Request::builder().method(method).uri("/config");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        rules.check(&request.body(()).unwrap(), any)
+    }
+
+    fn called(host: &str) -> Result<(), Refusal> {
+        checked(&["tidegate.internal:9000", "Gate.example"], None, "GET", &[("host", host)], false)
+    }
+
+    #[test]
+    fn it_answers_to_its_addresses_to_loopback_and_to_the_names_given() {
+        for host in [
+            "10.1.2.3:9901",
+            "10.1.2.3",
+            "127.0.0.1:9901",
+            "127.9.9.9",
+            "[::1]:9901",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "localhost:9901",
+            "LocalHost",
+            "tidegate.internal:9000",
+            "TIDEGATE.internal:9000",
+            "gate.example",
+            "gate.example:1234",
+        ] {
+            assert_eq!(called(host), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn it_answers_to_no_other_name() {
+        for host in [
+            "evil.example",
+            "evil.example:9901",
+            "127.0.0.1:80",
+            "localhost:8080",
+            "10.1.2.4:9901",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example:9901",
+            "tidegate.internal",
+            "tidegate.internal:9901",
+            "xgate.example",
+            "0.0.0.0:9901",
+        ] {
+            assert_eq!(called(host), Err(Refusal::ForeignHost(host.into())), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_missing_doubled_or_unreadable_is_malformed() {
+        for hosts in [&[][..], &["localhost", "localhost"], &["localhost:"], &["a:b"], &["[::1"], &[""], &[":9901"]] {
+            let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
+            let is_bad = checked(&[], None, "GET", &headers, true);
+            assert_eq!(is_bad, Err(Refusal::BadHost), "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn probes_may_call_by_any_name_but_not_from_a_page() {
+        assert_eq!(checked(&[], None, "GET", &[("host", "pod-7.example")], true), Ok(()));
+        let rebound = [("host", "evil.example:9901"), ("origin", "http://evil.example:9901")];
+        assert_eq!(checked(&[], None, "GET", &rebound, true), Err(Refusal::ForeignOrigin));
+    }
+
+    #[test]
+    fn only_its_own_pages_may_call() {
+        let from = |origin| {
+            let headers = [("host", "localhost:9901"), ("origin", origin)];
+            checked(&["gate.example:443"], None, "POST", &headers, false)
+        };
+        for origin in ["http://localhost:9901", "http://127.0.0.1:9901", "http://[::1]:9901", "https://gate.example"] {
+            assert_eq!(from(origin), Ok(()), "{origin}");
+        }
+        for origin in [
+            "http://evil.example",
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:8080",
+            "https://localhost",
+            "file://localhost:9901",
+            "http://gate.example",
+            "http://localhost:9901.evil.example",
+            "http://localhost:9901@evil.example",
+        ] {
+            assert_eq!(from(origin), Err(Refusal::ForeignOrigin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn changing_calls_need_the_token_and_looking_does_not() {
+        let with = |method, authorization: Option<&str>| {
+            let authorization = authorization.map(|value| ("authorization", value));
+            let headers: Vec<_> = [("host", "localhost")].into_iter().chain(authorization).collect();
+            checked(&[], Some("s3cret"), method, &headers, false)
+        };
+        for (method, authorization, expected) in [
+            ("GET", None, Ok(())),
+            ("HEAD", None, Ok(())),
+            ("POST", None, Err(Refusal::NoToken)),
+            ("PUT", Some("Basic s3cret"), Err(Refusal::NoToken)),
+            ("DELETE", Some("Bearer"), Err(Refusal::NoToken)),
+            ("POST", Some("Bearer "), Err(Refusal::WrongToken)),
+            ("POST", Some("Bearer s3cre"), Err(Refusal::WrongToken)),
+            ("POST", Some("Bearer s3crets3cret"), Err(Refusal::WrongToken)),
+            ("POST", Some("Bearer s3creT"), Err(Refusal::WrongToken)),
+            ("POST", Some("Bearer s3cret"), Ok(())),
+            ("DELETE", Some("bearer  s3cret"), Ok(())),
+            ("PATCH", None, Err(Refusal::NoToken)),
+        ] {
+            assert_eq!(with(method, authorization), expected, "{method} {authorization:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_token_file_changing_calls_need_none() {
+        assert_eq!(checked(&[], None, "POST", &[("host", "localhost")], false), Ok(()));
+    }
+}

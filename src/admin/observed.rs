@@ -1,0 +1,60 @@
+//! What is looked at for a scrape: everything that is a state and not a count.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    gateway::State,
+    limit::Stats,
+    reload::Doors,
+    server::Door,
+    telemetry::metrics::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    upstream::Upstream,
+};
+
+pub(super) fn observe(state: &State, doors: &Doors) -> Observed {
+    Observed {
+        routes: routes(state),
+        limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
+        upstreams: state.upstreams().map(|(name, of)| upstream(name, of)).collect(),
+        listeners: doors.lock().values().map(|door| listener(door)).collect(),
+    }
+}
+
+/// Without a cap nobody counts a route's requests while they run.
+fn routes(state: &State) -> Vec<RouteGauges> {
+    let caps: BTreeMap<_, _> = state.caps().collect();
+    let route = |name: &Arc<str>| {
+        let cap = caps.get(name);
+        RouteGauges {
+            route: Arc::clone(name),
+            in_flight: cap.map(|cap| cap.in_flight() as u64),
+            queued: cap.map(|cap| cap.queued() as u64),
+            concurrency_limit: cap.map(|cap| cap.max() as u64),
+        }
+    };
+    state.config.routes.iter().map(|of| route(&of.name)).collect()
+}
+
+fn listener(door: &Door) -> ListenerGauges {
+    ListenerGauges { listener: Arc::clone(&door.name), connections: door.open() as u64 }
+}
+
+fn limit(name: &Arc<str>, stats: Stats) -> LimitGauges {
+    LimitGauges {
+        limit: Arc::clone(name),
+        keys: stats.keys as u64,
+        evicted_idle: stats.evictions_idle,
+        evicted_overflow: stats.evictions_overflow,
+    }
+}
+
+fn upstream(name: &Arc<str>, upstream: &Upstream) -> UpstreamGauges {
+    let servers = upstream.servers();
+    let (open, idle) = servers.iter().fold((0, 0), |(open, idle), of| (open + of.open, idle + of.idle));
+    UpstreamGauges {
+        upstream: Arc::clone(name),
+        connections: vec![("idle", idle as u64), ("active", open.saturating_sub(idle) as u64)],
+        // Nothing takes a server out yet.
+        servers: servers.into_iter().map(|server| (server.url, true)).collect(),
+    }
+}

@@ -1,0 +1,86 @@
+//! `POST /reload`: asks for a reload, waits until every worker serves the new table, and says what changed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use super::answer::{Answer, json, problem};
+use crate::{
+    gateway::{Change, Report},
+    reload::{Failure, Outcome, ReloadHandle},
+};
+
+pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
+    match handle.reload().await {
+        Some(outcome) => {
+            let status = match outcome {
+                Outcome::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+                Outcome::Done { .. } | Outcome::Unchanged => StatusCode::OK,
+            };
+            json(status, &told(&outcome))
+        }
+        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending and reads nothing any more"),
+    }
+}
+
+fn told(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Done { report, notes } => {
+            json!({ "outcome": "reloaded", "changes": changes(report), "notes": notes })
+        }
+        Outcome::Unchanged => json!({ "outcome": "unchanged" }),
+        Outcome::Failed(failure) => {
+            let diagnostics = match failure {
+                Failure::Mistakes(diagnostics) => diagnostics.to_json(),
+                Failure::Impossible(_) => json!([]),
+            };
+            json!({ "outcome": "failed", "error": failure.to_string(), "diagnostics": diagnostics })
+        }
+    }
+}
+
+fn changes(report: &Report) -> Value {
+    let kinds = report.kinds().into_iter().map(|(kind, changes)| (kind.to_owned(), by_change(changes)));
+    Value::Object(kinds.collect())
+}
+
+/// Every word is there, so that nobody has to ask whether it is.
+fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
+    let names = |change| changes.iter().filter(|(_, is)| **is == change).map(|(name, _)| json!(&**name)).collect();
+    let words = [Change::Kept, Change::Changed, Change::New, Change::Gone];
+    Value::Object(words.into_iter().map(|change| (change.word().to_owned(), names(change))).collect::<Map<_, _>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_tells_for_each_kind_what_was_kept_changed_new_and_gone() {
+        let report = Report {
+            limits: [("a".into(), Change::Kept), ("b".into(), Change::Changed)].into(),
+            upstreams: [("u".into(), Change::Gone)].into(),
+            routes: [("r".into(), Change::New)].into(),
+        };
+        let told = told(&Outcome::Done { report, notes: vec!["restart".into()] });
+        assert_eq!(
+            told,
+            json!({
+                "outcome": "reloaded",
+                "changes": {
+                    "limits": { "kept": ["a"], "changed": ["b"], "new": [], "gone": [] },
+                    "upstreams": { "kept": [], "changed": [], "new": [], "gone": ["u"] },
+                    "routes": { "kept": [], "changed": [], "new": ["r"], "gone": [] },
+                },
+                "notes": ["restart"],
+            })
+        );
+    }
+
+    #[test]
+    fn a_failure_gives_the_reason_even_where_no_line_of_a_file_is_to_blame() {
+        let told = told(&Outcome::Failed(Failure::Impossible("no such address".into())));
+        assert_eq!(told, json!({ "outcome": "failed", "error": "no such address", "diagnostics": [] }));
+    }
+}

@@ -1,0 +1,153 @@
+//! A call to the admin listener of a running gateway.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use http::{Request, StatusCode, Uri, header, uri::Authority};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+/// Longest wait for a connection: the gateway is near.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Longest wait for an answer; a little more than the gateway itself takes at most.
+const ANSWER: Duration = Duration::from_secs(35);
+/// Longest answer: a report on 10,000 routes has a megabyte.
+const LONGEST: usize = 64 << 20;
+/// Where HTTP is without a port.
+const HTTP: u16 = 80;
+
+/// Where an admin listener is: `host:port`, IPv6 in brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Address(String);
+
+impl Address {
+    /// `http://host:port`, or `host:port` alone.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let expected = "write a URL such as http://127.0.0.1:9901";
+        let (scheme, authority) = text.split_once("://").unwrap_or(("http", text));
+        if scheme != "http" {
+            return Err(format!("the admin listener speaks plain HTTP; {expected}"));
+        }
+        let uri: Uri = authority.trim_end_matches('/').parse().map_err(|_| expected.to_owned())?;
+        let is_plain = uri.path().is_empty() || uri.path() == "/";
+        let address = uri.authority().filter(|_| is_plain).and_then(host_and_port);
+        address.map(Self).ok_or_else(|| expected.to_owned())
+    }
+
+    /// Where to connect for a listener that is bound to this; one that is bound to every address is at loopback too.
+    pub(super) fn of(bind: SocketAddr) -> Self {
+        let ip = match bind {
+            SocketAddr::V4(bind) if bind.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(bind) if bind.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+            bind => bind.ip(),
+        };
+        Self(SocketAddr::new(ip, bind.port()).to_string())
+    }
+}
+
+/// `host:port`; `None` with a user in front or something else behind.
+fn host_and_port(authority: &Authority) -> Option<String> {
+    let host = authority.host();
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" => HTTP,
+        port => port.strip_prefix(':')?.parse().ok()?,
+    };
+    Some(format!("{host}:{port}"))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}", self.0)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Nobody listens there.
+    Unreachable(String),
+    /// Somebody does, and yet.
+    Broken(String),
+}
+
+/// `POST path`, and the JSON that comes back.
+pub(super) fn post(to: &Address, path: &str, token: Option<&str>) -> Result<(StatusCode, Value), Unanswered> {
+    let broken = |error: &dyn fmt::Display| Unanswered::Broken(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| broken(&error))?;
+    let answer = runtime.block_on(async {
+        let unreachable = |why: String| Unanswered::Unreachable(why);
+        let stream = timeout(CONNECT, TcpStream::connect(&to.0)).await;
+        let stream = stream.map_err(|_| unreachable(format!("no connection within {CONNECT:?}")))?;
+        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+        let answer = timeout(ANSWER, exchange(stream, request(to, path, token).map_err(|error| broken(&error))?)).await;
+        answer.map_err(|_| broken(&format!("no answer within {ANSWER:?}")))?.map_err(|error| broken(&error))
+    });
+    // A lookup that hangs must not keep the command from ending.
+    runtime.shutdown_background();
+    answer
+}
+
+fn request(to: &Address, path: &str, token: Option<&str>) -> http::Result<Request<Empty<Bytes>>> {
+    let request = Request::post(path).header(header::HOST, &to.0);
+    let request = match token {
+        Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    };
+    request.body(Empty::new())
+}
+
+async fn exchange(
+    stream: TcpStream,
+    request: Request<Empty<Bytes>>,
+) -> Result<(StatusCode, Value), Box<dyn std::error::Error + Send + Sync>> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let answer = async {
+        let answer = sender.send_request(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await?.to_bytes();
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    };
+    // The connection has to be driven while the answer is waited for, and ends with it.
+    tokio::select! {
+        answer = answer => answer,
+        Err(error) = connection => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_url_or_a_host_and_a_port() {
+        let read = |text| Address::parse(text).map(|address| address.to_string());
+        for (text, expected) in [
+            ("http://127.0.0.1:9901", "http://127.0.0.1:9901"),
+            ("http://localhost:9901/", "http://localhost:9901"),
+            ("localhost:9901", "http://localhost:9901"),
+            ("http://gate.example", "http://gate.example:80"),
+            ("[::1]:9901", "http://[::1]:9901"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(expected));
+        }
+        for text in ["https://localhost:9901", "", "http://", "http://a/b", "http://a:x", "http://u@a"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_called_at_loopback() {
+        for (bind, expected) in [
+            ("0.0.0.0:9901", "http://127.0.0.1:9901"),
+            ("[::]:9901", "http://[::1]:9901"),
+            ("10.0.0.1:9901", "http://10.0.0.1:9901"),
+        ] {
+            assert_eq!(Address::of(bind.parse().unwrap()).to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! `tidegate completions`: what a shell needs to complete this command line.
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, print};
+
+/// Print completions for a shell
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The shell
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate completions bash > /etc/bash_completion.d/tidegate
+  tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "tidegate", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}

@@ -1,0 +1,138 @@
+//! `tidegate demo`: a gateway and a small service behind it in one process, with commands to see limits, queueing and
+//! retries at work.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::ExitCode,
+};
+
+use clap::Args;
+
+use super::{
+    arguments::{admin, free, in_arguments},
+    end, fail, print, sample,
+};
+use crate::{
+    app::{self, Ready},
+    reload::Source,
+};
+
+/// Start a gateway to play with, with a small service behind it
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where clients connect [default: 127.0.0.1:8080, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Metrics and health [default: 127.0.0.1:9901, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate demo                           prints commands to try in another terminal; Ctrl-C ends it
+  tidegate demo --listen 127.0.0.1:9000";
+
+const PORT: u16 = 8080;
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let service = match sample::start() {
+        Ok(service) => service,
+        Err(error) => return fail(format!("cannot start the sample service ({error})")),
+    };
+    let listen = arguments.listen.unwrap_or_else(|| free(Ipv4Addr::LOCALHOST.into(), PORT));
+    let admin = arguments.admin.unwrap_or_else(|| admin(Some(listen)));
+    let source = Source::Text { name: "demo", text: text(listen, admin, service) };
+    let say = move |ready: &Ready| {
+        print(&banner(ready, service));
+    };
+    end(app::run(source, Box::new(say)).map_err(in_arguments))
+}
+
+fn text(listen: SocketAddr, admin: SocketAddr, service: SocketAddr) -> String {
+    format!(
+        r#"
+[[listeners]]
+bind = "{listen}"
+[admin]
+bind = "{admin}"
+[log]
+level = "warn"
+format = "text"
+
+[upstreams.service]
+servers = ["http://{service}"]
+
+[limits.per-client]
+key = "client-ip"
+rate = "1/s"
+burst = 5
+
+[[routes]]
+name = "all"
+upstream = "service"
+
+[[routes]]
+name = "limited"
+match = {{ path = "/limited" }}
+upstream = "service"
+limits = ["per-client"]
+
+[[routes]]
+name = "slow"
+match = {{ path = "/slow" }}
+upstream = "service"
+concurrency = {{ max = 2, queue = 2, queue_timeout = "5s" }}
+
+[[routes]]
+name = "flaky"
+match = {{ path = "/flaky" }}
+upstream = "service"
+retry = {{ attempts = 3, on = ["connect", "503"] }}
+"#
+    )
+}
+
+/// The brackets in the URLs make curl ask several times: that works in every shell.
+fn banner(ready: &Ready, service: SocketAddr) -> String {
+    let shown = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}")).unwrap_or_default();
+    let (gateway, admin) = (shown(ready.listeners.first().copied()), shown(ready.admin));
+    format!(
+        r"A gateway to play with.
+
+  gateway  {gateway}
+  admin    {admin}
+  service  http://{service}   behind the gateway; slow and flaky on purpose
+
+Try in another terminal:
+
+  1. A limit of one request a second, five at once: five pass, three are refused with 429.
+     curl -s -o /dev/null -w '%{{http_code}}\n' '{gateway}/limited?[1-8]'
+
+  2. A cap of two in flight, two more may wait: two are refused with 503 at once,
+     two take a second, and two take two.
+     curl -Z --parallel-immediate --no-progress-meter -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/slow?[1-6]'
+
+  3. Retries: every other answer of the service is a 503, and none of them comes through.
+     curl -s '{gateway}/flaky?[1-4]'
+
+What it counted: curl -s {admin}/metrics
+Below comes a line for each request. Ctrl-C ends it.
+
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    #[test]
+    fn what_the_demo_runs_is_a_sound_configuration() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let config = parse("demo", &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))), &Environment::new());
+        assert_eq!(config.unwrap().routes.len(), 4);
+    }
+}

@@ -1,0 +1,105 @@
+//! `tidegate proxy`: a gateway in front of one service, described by arguments alone.
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, builder::RangedU64ValueParser, error::ErrorKind};
+
+use super::{
+    Cli,
+    arguments::{Text, admin, in_arguments, quoted},
+    complain, end,
+};
+use crate::{
+    app::{self, Ready},
+    reload::Source,
+};
+
+/// Put a gateway in front of a service, without a file
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Where requests go; several share them
+    #[arg(long, value_name = "URL", required = true)]
+    to: Vec<String>,
+    /// Where clients connect
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// What each client may ask for, by its address: N/s, N/m, N/h, N/d or N/10s
+    #[arg(long, value_name = "RATE")]
+    rate: Option<String>,
+    /// How much of it at once [default: N of the rate]
+    #[arg(long, value_name = "N", requires = "rate", value_parser = at_least_one())]
+    burst: Option<u64>,
+    /// Requests in flight, over all clients; more are refused with 503
+    #[arg(long, value_name = "N", value_parser = at_least_one())]
+    max_in_flight: Option<u64>,
+    /// Metrics and health, or "off" [default: 127.0.0.1:9901, or a free port]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate proxy --to http://localhost:3000 --rate 100/s
+  tidegate proxy --to http://localhost:3000 --rate 30/m --burst 5 --max-in-flight 64
+  tidegate proxy --to http://10.0.0.1:9001 --to http://10.0.0.2:9001 --listen 0.0.0.0:8080";
+
+fn at_least_one() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(1..=u32::MAX.into())
+}
+
+pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    let text = text(arguments);
+    let source = Source::Text { name: "command line", text: text.toml().to_owned() };
+    if let Err(mistakes) = source.load() {
+        refuse(&text.explain(&mistakes));
+    }
+    let shown = arguments.to.join(", ");
+    let result = app::run(source, Box::new(move |ready| complain(banner(&shown, ready))));
+    end(result.map_err(in_arguments))
+}
+
+/// A wrong argument is told as clap tells it, with exit code 2.
+fn refuse(why: &str) -> ! {
+    let mut all = Cli::command();
+    all.build();
+    match all.find_subcommand_mut("proxy") {
+        Some(proxy) => proxy.error(ErrorKind::ValueValidation, why).exit(),
+        None => all.error(ErrorKind::ValueValidation, why).exit(),
+    }
+}
+
+fn text(arguments: &Arguments) -> Text {
+    let mut text = Text::default();
+    text.lines("[[listeners]]");
+    text.argument("--listen <ADDR>", &arguments.listen, &format!("bind = {}", quoted(&arguments.listen)));
+    let admin = arguments.admin.clone().unwrap_or_else(|| admin(arguments.listen.parse().ok()).to_string());
+    text.lines("[admin]");
+    text.argument("--admin <ADDR>", &admin, &format!("bind = {}", quoted(&admin)));
+    text.lines("[upstreams.to]\nservers = [");
+    for url in &arguments.to {
+        text.argument("--to <URL>", url, &format!("{},", quoted(url)));
+    }
+    text.lines("]");
+    if let Some(rate) = &arguments.rate {
+        text.lines("[limits.per-client]\nkey = \"client-ip\"");
+        text.argument("--rate <RATE>", rate, &format!("rate = {}", quoted(rate)));
+        if let Some(burst) = arguments.burst {
+            text.argument("--burst <N>", &burst.to_string(), &format!("burst = {burst}"));
+        }
+    }
+    text.lines("[[routes]]\nname = \"proxy\"\nupstream = \"to\"");
+    if arguments.rate.is_some() {
+        text.lines("limits = [\"per-client\"]");
+    }
+    if let Some(max) = arguments.max_in_flight {
+        text.argument("--max-in-flight <N>", &max.to_string(), &format!("concurrency.max = {max}"));
+    }
+    text
+}
+
+fn banner(to: &str, ready: &Ready) -> String {
+    let listeners: Vec<_> = ready.listeners.iter().map(|address| format!("http://{address}")).collect();
+    let admin = ready.admin.map(|address| format!("\nadmin: http://{address}")).unwrap_or_default();
+    format!("forwarding {} to {to}{admin}", listeners.join(", "))
+}

@@ -1,0 +1,138 @@
+//! `tidegate reload`: asks a running gateway to read its configuration again, and tells what changed.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{
+    client::{self, Address, Unanswered},
+    complain, fail, mistaken, print, run,
+};
+use crate::{config::Diagnostics, reload::Source};
+
+/// Ask a running gateway to reload, and tell what changed
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The file that the gateway runs: it says where its admin listener is, and the token
+    /// [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Its admin listener, where the file does not say it
+    #[arg(long, value_name = "URL", value_parser = Address::parse)]
+    admin: Option<Address>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate reload
+  tidegate reload --config gateway.toml
+  tidegate reload --admin http://127.0.0.1:9901
+
+Exit status: 0 reloaded or unchanged, 1 if the gateway refused the configuration or does not answer.";
+
+/// Whom to call, and with what.
+struct Target {
+    address: Address,
+    token: Option<String>,
+}
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    let target = match target(arguments) {
+        Ok(target) => target,
+        Err(Missing::Mistakes(mistakes)) => return mistaken(&mistakes),
+        Err(Missing::Other(why)) => return fail(why),
+    };
+    match client::post(&target.address, "/reload", target.token.as_deref()) {
+        Ok((StatusCode::OK, answer)) => print(&told(&answer)),
+        Ok((StatusCode::UNPROCESSABLE_ENTITY, answer)) => {
+            complain(answer["error"].as_str().unwrap_or("the gateway gave no reason").trim_end());
+            fail("not reloaded; the gateway serves by the configuration before")
+        }
+        Ok((status, answer)) => {
+            let detail = answer["detail"].as_str().unwrap_or("no reason given");
+            fail(format!("{} answered {status}: {detail}", target.address))
+        }
+        Err(Unanswered::Unreachable(why)) => {
+            fail(format!("no gateway answers at {} ({why}); --admin URL names another place", target.address))
+        }
+        Err(Unanswered::Broken(why)) => fail(format!("{}: {why}", target.address)),
+    }
+}
+
+/// Why it is unknown whom to call.
+enum Missing {
+    Mistakes(Diagnostics),
+    Other(String),
+}
+
+fn target(arguments: Arguments) -> Result<Target, Missing> {
+    let config = run::file(arguments.config)
+        .map_err(Missing::Other)
+        .and_then(|path| Source::File(path).load().map_err(Missing::Mistakes));
+    if let Some(address) = arguments.admin {
+        // The file is of use only for its token then: the gateway will say what is wrong with it.
+        let token = config.ok().and_then(|config| config.admin?.token);
+        return Ok(Target { address, token: token.map(|token| token.0) });
+    }
+    let off = "the configuration has `bind = \"off\"` in `[admin]`; SIGHUP reloads too";
+    let admin = config?.admin.ok_or_else(|| Missing::Other(off.to_owned()))?;
+    if admin.bind.port() == 0 {
+        let unknown = "the admin listener's port is chosen by the system; name it with --admin URL";
+        return Err(Missing::Other(unknown.to_owned()));
+    }
+    Ok(Target { address: Address::of(admin.bind), token: admin.token.map(|token| token.0) })
+}
+
+/// A line for each kind of thing, as in the gateway's log.
+fn told(answer: &Value) -> String {
+    if answer["outcome"] == "unchanged" {
+        return "unchanged\n".to_owned();
+    }
+    let mut text = "reloaded\n".to_owned();
+    for kind in ["limits", "upstreams", "routes"] {
+        let changes: Vec<_> =
+            ["kept", "changed", "new", "gone"].iter().filter_map(|word| change(answer, kind, word)).collect();
+        text += &format!("  {kind}: {}\n", if changes.is_empty() { "none".to_owned() } else { changes.join(", ") });
+    }
+    for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        text += &format!("  note: {note}\n");
+    }
+    text
+}
+
+fn change(answer: &Value, kind: &str, word: &str) -> Option<String> {
+    let names: Vec<_> = answer["changes"][kind][word].as_array()?.iter().filter_map(Value::as_str).collect();
+    match names.len() {
+        0 => None,
+        count if word == "kept" => Some(format!("{count} kept")),
+        count => Some(format!("{count} {word} ({})", names.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_changed_is_named_and_what_was_kept_is_counted() {
+        let answer = json!({
+            "outcome": "reloaded",
+            "changes": {
+                "limits": { "kept": ["a", "b"], "changed": ["c"], "new": [], "gone": ["d"] },
+                "upstreams": { "kept": ["u"], "changed": [], "new": [], "gone": [] },
+                "routes": {},
+            },
+            "notes": ["workers need a restart"],
+        });
+        assert_eq!(
+            told(&answer),
+            "reloaded\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  upstreams: 1 kept\n  routes: none\n  \
+             note: workers need a restart\n"
+        );
+    }
+}

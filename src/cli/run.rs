@@ -1,0 +1,48 @@
+//! `tidegate run`: serves what a file says, until a signal ends it.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+
+use super::{end, fail};
+use crate::{app, reload::Source};
+
+/// Serve what a configuration file says
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Configuration file [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate run                          ./tidegate.toml, or else /etc/tidegate/tidegate.toml
+  tidegate run --config gateway.toml    this one
+
+A changed file reloads, and so do SIGHUP and `tidegate reload`; a file with mistakes changes nothing.
+SIGTERM and SIGINT finish what is in flight, a second one stops at once.";
+
+pub(super) fn run(arguments: Arguments) -> ExitCode {
+    match file(arguments.config) {
+        Ok(path) => end(app::run(Source::File(path), Box::new(|_| {}))),
+        Err(why) => fail(why),
+    }
+}
+
+/// The file that was named, or the first of those looked for that is there.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub(super) fn file(named: Option<PathBuf>) -> Result<PathBuf, String> {
+    let [here, system] = app::default_files();
+    let none = format!(
+        "there is no configuration: neither {} nor {} exists; name one with --config FILE, or begin with `tidegate demo`",
+        here.display(),
+        system.display(),
+    );
+    // A file that may not even be looked at is there, and reading it will say what is wrong.
+    let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
+    named.or_else(|| [here, system].into_iter().find(is_there)).ok_or(none)
+}

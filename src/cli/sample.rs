@@ -1,0 +1,67 @@
+//! The service behind the gateway of `tidegate demo`: fast, slow and flaky, as its paths say.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::time::sleep;
+
+/// How long `/slow` takes: long enough to see a queue, short enough to wait for it.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Starts it on a thread of its own, where it stays as long as the process does.
+///
+/// # Errors
+/// There is no free port or no further thread.
+pub(super) fn start() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    thread::Builder::new().name("sample".into()).spawn(move || runtime.block_on(serve(listener)))?;
+    Ok(address)
+}
+
+/// Its only client is the gateway, whose pool bounds the connections.
+async fn serve(listener: TcpListener) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let asked = Arc::new(AtomicU64::new(0));
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let asked = Arc::clone(&asked);
+        let service = service_fn(move |request| answer(request, Arc::clone(&asked)));
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+async fn answer<B>(request: Request<B>, flaky: Arc<AtomicU64>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, text) = match request.uri().path() {
+        "/slow" => {
+            sleep(SLOW).await;
+            (StatusCode::OK, format!("this took {SLOW:?}\n"))
+        }
+        "/flaky" => match flaky.fetch_add(1, Ordering::Relaxed) + 1 {
+            odd if odd % 2 == 1 => (StatusCode::SERVICE_UNAVAILABLE, format!("answer {odd} of the service: 503\n")),
+            even => (StatusCode::OK, format!("answer {even} of the service: ok\n")),
+        },
+        "/" => (StatusCode::OK, "there are /fast, /limited, /slow and /flaky\n".to_owned()),
+        path => (StatusCode::OK, format!("this is {path}\n")),
+    };
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    Ok(response)
+}

@@ -1,0 +1,274 @@
+//! Gateways that run: started as a user starts them, on ports that the system chooses, ended by signals.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running `tidegate`; killed when a test fails.
+struct Tidegate {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Tidegate {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = tidegate(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    fn run(config: &Path) -> (Self, SocketAddr, SocketAddr) {
+        let mut tidegate = Self::start(&["run", "--config", config.to_str().unwrap()]);
+        let admin = tidegate.logged("admin listening");
+        let listener = tidegate.logged("listening");
+        (tidegate, listener, admin)
+    }
+
+    /// The address in the log line with this message.
+    fn logged(&mut self, message: &str) -> SocketAddr {
+        let line = next_line(&mut self.stderr, &format!("\"message\":\"{message}\""));
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        line["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for the end; exit code, and the rest of stdout and stderr.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut out).unwrap();
+        self.stderr.read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code(), out, err)
+    }
+}
+
+impl Drop for Tidegate {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn tidegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(arguments);
+    command
+}
+
+fn next_line(from: &mut impl BufRead, with: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(with) {
+        line.clear();
+        assert!(from.read_line(&mut line).unwrap() > 0, "it ended without a line with {with}");
+    }
+    line
+}
+
+/// The address behind the scheme in a line that a command printed.
+fn address(line: &str) -> SocketAddr {
+    line.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Status and body of one request.
+fn call(to: SocketAddr, method: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(to).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+fn get(to: SocketAddr, path: &str) -> (u16, String) {
+    call(to, "GET", path)
+}
+
+/// A service that answers every request alike, on as many connections as the gateway's workers want.
+fn service() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            thread::spawn(|| answer_all(BufReader::new(stream.unwrap())));
+        }
+    });
+    address
+}
+
+fn answer_all(mut stream: BufReader<TcpStream>) {
+    while next_blank(&mut stream) {
+        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+    }
+}
+
+/// Whether a head has come to its end.
+fn next_blank(stream: &mut impl BufRead) -> bool {
+    let mut line = String::new();
+    while stream.read_line(&mut line).unwrap_or(0) > 0 {
+        if line.trim().is_empty() {
+            return true;
+        }
+        line.clear();
+    }
+    false
+}
+
+const SMALL: &str = r#"
+[[listeners]]
+bind = "127.0.0.1:0"
+[admin]
+bind = "127.0.0.1:0"
+[limits.all]
+rate = "100/s"
+[[routes]]
+name = "hello"
+limits = ["all"]
+respond = { status = 200, body = "hello" }
+"#;
+
+fn written(folder: &Path, toml: &str) -> std::path::PathBuf {
+    let path = folder.join("tidegate.toml");
+    std::fs::write(&path, toml).unwrap();
+    path
+}
+
+fn reload(config: &Path, admin: SocketAddr) -> Output {
+    let admin = format!("http://{admin}");
+    tidegate(&["reload", "--config", config.to_str().unwrap(), "--admin", &admin]).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn run_serves_says_where_and_ends_with_0_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (tidegate, listener, admin) = Tidegate::run(&written(folder.path(), SMALL));
+    assert_eq!(get(listener, "/"), (200, "hello".into()));
+    assert_eq!(get(admin, "/livez"), (200, "ok\n".into()));
+    let (status, metrics) = get(admin, "/metrics");
+    assert!(status == 200 && metrics.contains("tidegate_limit_keys{limit=\"all\"}"), "{metrics}");
+    for path in ["/config", "/routes", "/upstreams", "/limits"] {
+        let (status, view) = get(admin, path);
+        assert!(status == 200 && serde_json::from_str::<serde_json::Value>(&view).is_ok(), "{path}: {view}");
+    }
+    assert_eq!(get(admin, "/limits/all/top").0, 404);
+    assert_eq!(get(admin, "/reload").0, 405);
+    tidegate.signal(Signal::TERM);
+    let (code, out, _) = tidegate.end();
+    assert_eq!(code, Some(0));
+    assert!(out.contains("\"route\":\"hello\""), "the access line is on stdout: {out}");
+}
+
+#[test]
+fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = written(folder.path(), SMALL);
+    let (_tidegate, listener, admin) = Tidegate::run(&config);
+    let unchanged = reload(&config, admin);
+    assert_eq!((unchanged.status.code(), text(&unchanged.stdout)), (Some(0), "unchanged\n"));
+    // The gateway looks at its files by itself; once in a while it is faster than this.
+    let told = (101..120).find_map(|rate| {
+        written(folder.path(), &SMALL.replace("100/s", &format!("{rate}/s")));
+        let reloaded = reload(&config, admin);
+        assert_eq!(reloaded.status.code(), Some(0));
+        text(&reloaded.stdout).starts_with("reloaded").then(|| text(&reloaded.stdout).to_owned())
+    });
+    assert_eq!(told.as_deref(), Some("reloaded\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n"));
+    written(folder.path(), &SMALL.replace("rate", "rat"));
+    let failed = reload(&config, admin);
+    assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""));
+    assert!(text(&failed.stderr).contains("there is no key `rat`"), "{}", text(&failed.stderr));
+    assert_eq!(get(listener, "/").0, 200);
+}
+
+#[test]
+fn a_reload_needs_the_token_that_the_configuration_names() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("token"), "s3cret\n").unwrap();
+    let toml = SMALL.replace("[admin]", "[admin]\ntoken_file = \"token\"");
+    let config = written(folder.path(), &toml);
+    let (tidegate, _, admin) = Tidegate::run(&config);
+    assert_eq!(call(admin, "POST", "/reload").0, 401);
+    assert_eq!(reload(&config, admin).status.code(), Some(0));
+    tidegate.signal(Signal::INT);
+    let (_, out, err) = tidegate.end();
+    assert!(err.contains("admin call refused") && err.contains("\"status\":200"), "both are in the log: {err}");
+    assert!(!out.contains("s3cret") && !err.contains("s3cret"));
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_the_drain() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstream = format!("[upstreams.silent]\nservers = [\"http://{}\"]\n[[routes]]", silent.local_addr().unwrap());
+    let toml = SMALL.replace("[[routes]]", &upstream);
+    let toml = toml.replace("respond = { status = 200, body = \"hello\" }", "upstream = \"silent\"");
+    let folder = tempfile::tempdir().unwrap();
+    let (mut tidegate, listener, admin) = Tidegate::run(&written(folder.path(), &toml));
+    let mut client = TcpStream::connect(listener).unwrap();
+    write!(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    // Here it is in flight.
+    let _reached = silent.accept().unwrap();
+    tidegate.signal(Signal::TERM);
+    next_line(&mut tidegate.stderr, "\"message\":\"draining\"");
+    assert_eq!(get(admin, "/readyz").0, 503);
+    assert_eq!(call(admin, "POST", "/reload").0, 503);
+    tidegate.signal(Signal::TERM);
+    assert_eq!(tidegate.end().0, Some(1));
+}
+
+#[test]
+fn an_admin_address_that_is_taken_is_told_with_its_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let toml = SMALL.replace("[admin]\nbind = \"127.0.0.1:0\"", &format!("[admin]\nbind = \"{address}\""));
+    let folder = tempfile::tempdir().unwrap();
+    let config = written(folder.path(), &toml);
+    let output = tidegate(&["run", "--config", config.to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("cannot listen on {address} (key admin.bind): another process listens there");
+    assert!(text(&output.stderr).contains(&expected), "{}", text(&output.stderr));
+}
+
+#[test]
+fn proxy_limits_a_service_without_a_file() {
+    let to = format!("http://{}", service());
+    let admin = ["--admin", "127.0.0.1:0"];
+    let arguments = ["proxy", "--to", &to, "--listen", "127.0.0.1:0", "--rate", "1/h", "--burst", "2"];
+    let mut tidegate = Tidegate::start(&[&arguments[..], &admin[..]].concat());
+    let gateway = address(&next_line(&mut tidegate.stderr, "forwarding http://"));
+    let statuses: Vec<_> = (0..3).map(|_| get(gateway, "/").0).collect();
+    assert_eq!(statuses, [200, 200, 429]);
+    tidegate.signal(Signal::INT);
+    assert_eq!(tidegate.end().0, Some(0));
+}
+
+#[test]
+fn demo_shows_limits_queueing_and_retries() {
+    let mut tidegate = Tidegate::start(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let gateway = address(&next_line(&mut tidegate.stdout, "  gateway "));
+    let admin = address(&next_line(&mut tidegate.stdout, "  admin "));
+    let limited: Vec<_> = (0..8).map(|_| get(gateway, "/limited").0).collect();
+    assert_eq!(limited[..5], [200; 5]);
+    assert!(limited[5..].contains(&429), "{limited:?}");
+    let flaky: Vec<_> = (0..4).map(|_| get(gateway, "/flaky").0).collect();
+    assert_eq!(flaky, [200; 4]);
+    let slow: Vec<_> = (0..6).map(|_| thread::spawn(move || get(gateway, "/slow").0)).collect();
+    let mut slow: Vec<_> = slow.into_iter().map(|call| call.join().unwrap()).collect();
+    slow.sort_unstable();
+    assert_eq!(slow, [200, 200, 200, 200, 503, 503]);
+    assert!(get(admin, "/metrics").1.contains("tidegate_retries_total{route=\"flaky\",outcome=\"success\"} 4"));
+    tidegate.signal(Signal::INT);
+    assert_eq!(tidegate.end().0, Some(0));
+}
