@@ -111,8 +111,7 @@ impl Running {
     fn over(mut child: Child, folder: tempfile::TempDir, reads_stdout: bool, listeners: usize) -> Self {
         let log = lines(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
-        let (access, unread) =
-            if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
+        let (access, unread) = if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
         let mut gateway =
             Self { child, folder, listeners: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), access, unread, log };
         gateway.admin = gateway.address_in("admin listening");
