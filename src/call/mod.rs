@@ -190,7 +190,6 @@ impl Exchange {
         facts.status = Some(status);
         facts.reason = reason;
         // Only an answer of the gateway's own making has one.
-        facts.is_refusal = reason.is_some();
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
