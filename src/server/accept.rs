@@ -168,7 +168,8 @@ where
     let limits = door.settings.load().limits;
     let Accepted { io, peer, local } = accepted;
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-    let drain = door.drain.clone();
+    // A token of its own: looking at it touches nothing that another connection touches.
+    let drain = door.drain.child_token();
     connections.spawn(async move {
         let served = AssertUnwindSafe(serve(io, service, limits, origin, drain)).catch_unwind().await;
         if served.is_err() {
