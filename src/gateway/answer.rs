@@ -27,8 +27,13 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Re
     let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
-    if matches!(error, Error::Malformed(_)) {
-        response.extensions_mut().insert(Hangup);
+    let hangup = match error {
+        Error::Malformed(_) => Some(Hangup::AfterAnswer),
+        Error::ClientGone => Some(Hangup::AtOnce),
+        _ => None,
+    };
+    if let Some(hangup) = hangup {
+        response.extensions_mut().insert(hangup);
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -132,7 +132,8 @@ struct Visit(Arc<Door>);
 impl Drop for Visit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.left.notify_one();
+        // All workers: the one that is woken may have no connection in its own queue while another has.
+        self.0.left.notify_waiters();
     }
 }
 
