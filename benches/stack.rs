@@ -20,7 +20,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use tidegate::{
     body::Body,
-    call::{Call, Client, Exchange, Facts, Head, Outgoing, RequestId, RouteTag, Target},
+    call::{Call, Client, Exchange, Head, Known, Outgoing, RequestId, RouteTag, Target},
     config,
     error::Error,
     gateway::{Gateway, Process, build},
@@ -81,7 +81,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
 
 fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
     let headers = headers();
-    Arc::new(Exchange {
+    Exchange::begin(Known {
         id: RequestId::of(&headers),
         request: Head {
             method: Method::GET,
@@ -97,7 +97,6 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
         started: Instant::now(),
         route: Arc::clone(route),
         parameters: Vec::new(),
-        facts: parking_lot::Mutex::new(Facts::default()),
     })
 }
 

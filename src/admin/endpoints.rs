@@ -126,7 +126,7 @@ fn metrics<B>(admin: &Admin, request: &Request<B>) -> Answer {
     let accept: Vec<_> =
         request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
     let format = Format::negotiate(Some(&accept.join(",")));
-    let text = admin.metrics.render(format, &observed::observe(&admin.state.load(), &admin.doors));
+    let text = admin.metrics.render(format, &observed::observe(&admin.state.load(), &admin.doors, &admin.metrics));
     with_type(format.content_type(), StatusCode::OK, text.into())
 }
 

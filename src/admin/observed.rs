@@ -7,27 +7,27 @@ use crate::{
     limit::Stats,
     reload::Doors,
     server::Door,
-    telemetry::metrics::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    telemetry::metrics::{LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges},
     upstream::Upstream,
 };
 
-pub(super) fn observe(state: &State, doors: &Doors) -> Observed {
+pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observed {
     Observed {
-        routes: routes(state),
+        routes: routes(state, metrics),
         limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
         upstreams: state.upstreams().map(|(name, of)| upstream(name, of)).collect(),
         listeners: doors.lock().values().map(|door| listener(door)).collect(),
     }
 }
 
-/// Without a cap nobody counts a route's requests while they run.
-fn routes(state: &State) -> Vec<RouteGauges> {
+/// In flight under a cap are those who hold a place; the others wait for one, or for their turn to be refused.
+fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.caps().collect();
     let route = |name: &Arc<str>| {
         let cap = caps.get(name);
         RouteGauges {
             route: Arc::clone(name),
-            in_flight: cap.map(|cap| cap.in_flight() as u64),
+            in_flight: Some(cap.map_or_else(|| metrics.route(name).in_flight(), |cap| cap.in_flight() as u64)),
             queued: cap.map(|cap| cap.queued() as u64),
             concurrency_limit: cap.map(|cap| cap.max() as u64),
         }

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::error::Fault;
+
 /// Notes on one exchange.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Status of the answer; `None` while there is none.
     pub status: Option<u16>,
-    /// Why the gateway answered by itself, or why the answer broke off.
+    /// Why the gateway answered by itself.
     pub reason: Option<&'static str>,
-    /// The answer is the gateway's own and turns the request away.
-    pub is_refusal: bool,
+    /// Why the answer's body broke off.
+    pub broke: Option<Fault>,
     /// The whole answer reached the client.
     pub delivered: bool,
     /// Limits that admitted it, a bit each in the route's order.
@@ -54,15 +56,17 @@ pub struct Nearest {
 const CLIENT_GONE: u16 = 499;
 
 impl Facts {
-    /// The status that is told, once nothing more will happen.
+    /// The status that is told, once nothing more will happen; settles the reason too.
     pub(super) fn ended(&mut self) -> u16 {
-        match self.status {
-            Some(status) if self.delivered => status,
-            // The answer broke off for a reason that was noted: its status went out all the same.
-            Some(status) if self.reason.is_some_and(|reason| reason != "client_gone" && !self.is_refusal) => status,
+        match (self.status, self.broke) {
+            (Some(status), _) if self.delivered => status,
+            // The status went out; the body after it broke off.
+            (Some(status), Some(fault)) if fault != Fault::ClientGone => {
+                self.reason = Some(fault.reason());
+                status
+            }
             _ => {
-                self.reason = Some("client_gone");
-                self.is_refusal = false;
+                self.reason = Some(Fault::ClientGone.reason());
                 CLIENT_GONE
             }
         }

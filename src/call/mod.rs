@@ -101,6 +101,19 @@ pub struct Exchange {
     pub facts: Mutex<Facts>,
 }
 
+/// What an [`Exchange`] begins with; its fields have the same meanings.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the fields of an exchange")]
+pub struct Known {
+    pub request: Head,
+    pub origin: Arc<Origin>,
+    pub client: Client,
+    pub id: RequestId,
+    pub started: Instant,
+    pub route: Arc<RouteTag>,
+    pub parameters: Vec<(Arc<str>, Box<str>)>,
+}
+
 /// A request's head.
 #[derive(Debug)]
 pub struct Head {
@@ -143,6 +156,13 @@ pub struct RouteTag {
 }
 
 impl Exchange {
+    /// A request that begins to be worked on.
+    pub fn begin(known: Known) -> Arc<Self> {
+        let Known { request, origin, client, id, started, route, parameters } = known;
+        route.metrics.began();
+        Arc::new(Self { request, origin, client, id, started, route, parameters, facts: Mutex::default() })
+    }
+
     /// Servers that were tried already, a bit each.
     pub fn tried(&self) -> u64 {
         self.facts.lock().tried
@@ -169,6 +189,7 @@ impl Exchange {
         let mut facts = self.facts.lock();
         facts.status = Some(status);
         facts.reason = reason;
+        // Only an answer of the gateway's own making has one.
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
@@ -207,13 +228,12 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let facts = std::mem::take(self.facts.get_mut());
         let duration = self.started.elapsed();
-        let mut told = facts;
+        let mut told = std::mem::take(self.facts.get_mut());
         let status = told.ended();
         self.route.metrics.record(|cells| {
             cells.request(&self.request.method, status, duration);
-            if let Some(reason) = told.reason.filter(|_| told.is_refusal) {
+            if let Some(reason) = told.reason {
                 cells.refusal(reason);
             }
             for (index, limit) in self.route.limits.iter().enumerate() {
@@ -227,6 +247,7 @@ impl Drop for Exchange {
                 cells.retry(outcome);
             }
         });
+        self.route.metrics.ended();
         self.write_line(&told, status, duration);
     }
 }
@@ -240,7 +261,7 @@ impl Witness for Exchange {
     }
 
     fn broke(&self, fault: &Fault) {
-        self.facts.lock().reason = Some(fault.reason());
+        self.facts.lock().broke = Some(*fault);
     }
 }
 

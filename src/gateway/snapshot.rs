@@ -43,7 +43,7 @@ pub(super) struct Route {
 }
 
 /// Parameters of a match.
-type Parameters = Vec<(Arc<str>, Box<str>)>;
+pub(super) type Parameters = Vec<(Arc<str>, Box<str>)>;
 
 impl Lane {
     pub(super) fn find(

@@ -8,6 +8,7 @@
 
 mod gate;
 mod gateway;
+pub mod policies;
 mod upstream;
 mod wire;
 

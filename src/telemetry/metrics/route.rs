@@ -1,26 +1,55 @@
 //! What is counted of a route: the cells a request writes to when it ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use crossbeam_utils::CachePadded;
 use http::Method;
 
 use super::{histogram::Histogram, tally::Tally};
-use crate::telemetry::worker::Lanes;
+use crate::telemetry::worker::{self, Lanes};
 
 /// The counters of one route; resolved when a table of routes is built and held by the route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     lanes: Lanes<RouteCells>,
+    /// Begun less ended, by worker; a request ends where it began.
+    in_flight: Box<[CachePadded<AtomicI64>]>,
 }
 
 impl RouteMetrics {
     pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: Lanes::new(workers) }
+        Self { lanes: Lanes::new(workers), in_flight: (0..=workers).map(|_| CachePadded::default()).collect() }
     }
 
     /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
     pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
         count(&mut self.lanes.mine())
+    }
+
+    /// A request begins; [`ended`](Self::ended) must follow on the same thread.
+    pub fn began(&self) {
+        self.flight().fetch_add(1, Relaxed);
+    }
+
+    /// A request that began has ended.
+    pub fn ended(&self) {
+        self.flight().fetch_sub(1, Relaxed);
+    }
+
+    /// Requests whose exchange has not ended.
+    pub fn in_flight(&self) -> u64 {
+        let sum: i64 = self.in_flight.iter().map(|lane| lane.load(Relaxed)).sum();
+        u64::try_from(sum).unwrap_or_default()
+    }
+
+    fn flight(&self) -> &AtomicI64 {
+        &self.in_flight[worker::current().min(self.in_flight.len() - 1)]
     }
 
     /// A request's exchange ended, however it did.

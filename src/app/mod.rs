@@ -1,6 +1,11 @@
 //! The running process: wires everything together, reacts to signals, and ends in order. The only file that knows every
 //! module.
 
+mod drain;
+mod process;
+mod signals;
+mod systemd;
+
 use std::{
     fmt, io,
     path::PathBuf,
@@ -10,19 +15,23 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
-    time::{Instant, interval, sleep, timeout},
+    time::{Instant, interval},
 };
 
+pub use self::process::try_build;
+use self::{
+    process::{default_max_connections, level, process, start_logs},
+    signals::Signals,
+    systemd::{notify, reloading},
+};
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{Config, Diagnostics, model},
-    gateway::{Built, Gateway, Process, State, build},
-    limit::KeyHasher,
+    config::{Config, Diagnostics},
+    gateway::{Built, Gateway, State, build},
     reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
     server::Worker,
-    telemetry::{AccessGuard, AccessLog, LogFormat, LogGuard, Metrics, logs},
+    telemetry::{AccessGuard, LogGuard, logs},
     watch::{self, Fingerprint},
 };
 
@@ -32,10 +41,6 @@ const MOST_RELOADS: usize = 8;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often names are looked up again. The system's resolver tells no lifetime.
 const NAMES: Duration = Duration::from_secs(30);
-/// Longest wait for those who read the logs, once all is over.
-const LAST_LINES: Duration = Duration::from_secs(1);
-/// File descriptors that are not connections: sockets, logs, runtimes.
-const OWN_FILES: u64 = 64;
 
 /// Why the gateway did not come up.
 #[derive(Debug)]
@@ -109,46 +114,6 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     ended
 }
 
-/// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.
-///
-/// # Errors
-/// Says what cannot be built.
-pub fn try_build(config: Config) -> Result<Config, String> {
-    let metrics = Metrics::new(1);
-    let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
-        .map_err(|error| format!("cannot start a thread ({error})"))?;
-    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new() };
-    let config = Arc::new(config);
-    build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
-    Ok(Arc::unwrap_or_clone(config))
-}
-
-fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
-    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
-    let format = log_format(log, is_terminal);
-    let color = is_terminal && std::env::var_os("NO_COLOR").is_none();
-    logs::init(level(log.level), format, color).map_err(|error| StartError::Other(error.to_string()))
-}
-
-fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
-    match log.format {
-        Some(model::LogFormat::Json) => LogFormat::Json,
-        Some(model::LogFormat::Text) => LogFormat::Text,
-        None if is_terminal => LogFormat::Text,
-        None => LogFormat::Json,
-    }
-}
-
-fn level(level: model::LogLevel) -> tracing::Level {
-    match level {
-        model::LogLevel::Error => tracing::Level::ERROR,
-        model::LogLevel::Warn => tracing::Level::WARN,
-        model::LogLevel::Info => tracing::Level::INFO,
-        model::LogLevel::Debug => tracing::Level::DEBUG,
-        model::LogLevel::Trace => tracing::Level::TRACE,
-    }
-}
-
 struct App {
     reloader: Reloader,
     readiness: Arc<Readiness>,
@@ -170,35 +135,6 @@ enum Event {
     Changed(Fingerprint),
     /// A worker's thread has ended, which none does by itself.
     WorkerDied,
-}
-
-struct Signals {
-    reload: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            reload: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.reload.recv() => Event::Reload(None),
-        }
-    }
-
-    /// Waits for a signal that ends the process.
-    async fn stop(&mut self) {
-        while !matches!(self.next().await, Event::Stop) {}
-    }
 }
 
 impl App {
@@ -300,58 +236,6 @@ impl App {
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
     }
-
-    /// Not ready, stop accepting, finish what is in flight, cut the rest.
-    async fn drain(mut self) -> Ended {
-        let shutdown = self.reloader.state.load().config.shutdown.clone();
-        notify(&[sd_notify::NotifyState::Stopping]);
-        self.readiness.set_ready(false);
-        self.refuse_reloads();
-        tracing::info!(drain = ?shutdown.drain, delay = ?shutdown.delay, "draining");
-        let doors: Vec<_> = self.reloader.doors.lock().values().cloned().collect();
-        let workers = std::mem::take(&mut self.reloader.workers);
-        let drained = async {
-            sleep(shutdown.delay).await;
-            for door in doors {
-                door.drain.cancel();
-            }
-            let idle = futures_util::future::join_all(workers.iter().map(Worker::idle));
-            timeout(shutdown.drain, idle).await.is_ok()
-        };
-        let is_done = tokio::select! {
-            is_done = drained => Some(is_done),
-            () = self.signals.stop() => None,
-        };
-        let cut: usize = workers.iter().map(Worker::connections).sum();
-        match is_done {
-            Some(true) => tracing::info!("drained"),
-            Some(false) => {
-                tracing::warn!(cut, "the drain took too long: {cut} connections with requests in flight are cut")
-            }
-            None => tracing::warn!(cut, "stopped at once by a second signal: {cut} connections are cut"),
-        }
-        for worker in workers {
-            let _ = timeout(LAST_LINES, worker.cut()).await;
-        }
-        self.end_logs().await;
-        if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
-    }
-
-    /// Who waits for a reload is told that there is none any more.
-    fn refuse_reloads(&mut self) {
-        self.asked.close();
-        while let Ok(reply) = self.asked.try_recv() {
-            drop(reply);
-        }
-    }
-
-    async fn end_logs(self) {
-        let access = self.access;
-        let left = tokio::task::spawn_blocking(move || access.flush(LAST_LINES)).await.unwrap_or_default();
-        if left > 0 {
-            tracing::warn!(left, "access lines were not read in time and are lost");
-        }
-    }
 }
 
 /// Waits until a worker's thread has ended.
@@ -360,20 +244,6 @@ async fn one_ended(workers: &[Worker]) {
     while !workers.iter().any(Worker::is_dead) {
         ticks.tick().await;
     }
-}
-
-/// What the process gives to every generation.
-fn process(config: &Config) -> Result<(Process, AccessGuard), StartError> {
-    let workers = config.server.workers.map_or_else(cores, Into::into);
-    let metrics = Metrics::new(workers);
-    let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
-    let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
-        .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
-    Ok((Process { workers, metrics, access, hasher: KeyHasher::new() }, guard))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
 }
 
 fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
@@ -395,17 +265,6 @@ fn admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
     )
 }
 
-/// Half of the file descriptors that this process may have, as each client may need an upstream connection too.
-fn default_max_connections() -> usize {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // The soft limit is low for the sake of programs that use select(); this one does not.
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    let files = files.unwrap_or(1 << 20);
-    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1)
-}
-
 /// Keeps pools and names fresh.
 async fn maintain(state: Arc<ArcSwap<State>>) {
     let (mut sweeps, mut names) = (interval(SWEEP), interval(NAMES));
@@ -415,19 +274,6 @@ async fn maintain(state: Arc<ArcSwap<State>>) {
             _ = sweeps.tick() => state.load().upstreams().for_each(|(_, upstream)| upstream.sweep()),
             _ = names.tick() => resolve(&state.load_full()).await,
         }
-    }
-}
-
-/// What systemd wants to hear when a reload begins (`Type=notify-reload` compares the time).
-fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
-    let now = sd_notify::NotifyState::monotonic_usec_now().ok();
-    [sd_notify::NotifyState::Reloading].into_iter().chain(now).collect()
-}
-
-/// Tells systemd, if it asked.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd was not notified");
     }
 }
 

@@ -1,0 +1,79 @@
+//! What the process sets up once: its logs, what it gives to every generation of routes, its bounds.
+
+use std::{io, sync::Arc};
+
+use super::StartError;
+use crate::{
+    config::{Config, model},
+    gateway::{Process, build},
+    limit::KeyHasher,
+    telemetry::{AccessGuard, AccessLog, LogFormat, LogGuard, Metrics, logs},
+};
+
+/// File descriptors that are not connections: sockets, logs, runtimes.
+const OWN_FILES: u64 = 64;
+
+pub(super) fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
+    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
+    let format = log_format(log, is_terminal);
+    let color = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    logs::init(level(log.level), format, color).map_err(|error| StartError::Other(error.to_string()))
+}
+
+fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
+    match log.format {
+        Some(model::LogFormat::Json) => LogFormat::Json,
+        Some(model::LogFormat::Text) => LogFormat::Text,
+        None if is_terminal => LogFormat::Text,
+        None => LogFormat::Json,
+    }
+}
+
+pub(super) fn level(level: model::LogLevel) -> tracing::Level {
+    match level {
+        model::LogLevel::Error => tracing::Level::ERROR,
+        model::LogLevel::Warn => tracing::Level::WARN,
+        model::LogLevel::Info => tracing::Level::INFO,
+        model::LogLevel::Debug => tracing::Level::DEBUG,
+        model::LogLevel::Trace => tracing::Level::TRACE,
+    }
+}
+
+/// What the process gives to every generation.
+pub(super) fn process(config: &Config) -> Result<(Process, AccessGuard), StartError> {
+    let workers = config.server.workers.map_or_else(cores, Into::into);
+    let metrics = Metrics::new(workers);
+    let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
+    let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
+        .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
+    Ok((Process { workers, metrics, access, hasher: KeyHasher::new() }, guard))
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Half of the file descriptors that this process may have, as each client may need an upstream connection too.
+pub(super) fn default_max_connections() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // The soft limit is low for the sake of programs that use select(); this one does not.
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let files = files.unwrap_or(1 << 20);
+    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1)
+}
+
+/// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.
+///
+/// # Errors
+/// Says what cannot be built.
+pub fn try_build(config: Config) -> Result<Config, String> {
+    let metrics = Metrics::new(1);
+    let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
+        .map_err(|error| format!("cannot start a thread ({error})"))?;
+    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new() };
+    let config = Arc::new(config);
+    build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
+    Ok(Arc::unwrap_or_clone(config))
+}

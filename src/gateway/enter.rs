@@ -1,0 +1,102 @@
+//! The way in: what a request says of itself is checked here, once, and its route is found.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Version};
+use tokio::time::Instant;
+
+use super::{
+    bounded, host,
+    snapshot::{Lane, Parameters, Route},
+    stack::Stack,
+};
+use crate::{
+    body::Body,
+    call::{Client, Exchange, Head, Incoming, Known, RequestId, Target},
+    error::Error,
+    message::{Origin, Request},
+};
+
+/// What goes on into a route's stack.
+pub(super) struct Entered {
+    pub(super) body: Body,
+    pub(super) stack: Stack,
+}
+
+/// Begins an exchange, and says whether there is a route to take it.
+pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<Entered, Error>) {
+    let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
+    let (target, host, checked) = match check(&method, target, &headers, version) {
+        Ok((target, host)) => (target, host, Ok(())),
+        Err(error) => (Target::unreadable(), Box::default(), Err(error)),
+    };
+    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers).ok_or(Error::NoRoute));
+    let (route, parameters) = match found {
+        Ok((route, parameters)) => (Ok(route), parameters),
+        Err(error) => (Err(error), Parameters::new()),
+    };
+    let exchange = Exchange::begin(Known {
+        client: lane.trust.client(origin.peer.ip(), &headers),
+        id: RequestId::of(&headers),
+        request: Head { method, target, version, headers, host, names_hops, interim },
+        origin,
+        started,
+        route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
+        parameters,
+    });
+    let entered = route.and_then(|route| go_on(route, body, &exchange));
+    (exchange, entered)
+}
+
+/// Begins an exchange for something that came instead of a request.
+pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> Arc<Exchange> {
+    let headers = HeaderMap::new();
+    Exchange::begin(Known {
+        client: Client { ip: origin.peer.ip().to_canonical(), peer_is_trusted: false },
+        id: RequestId::of(&headers),
+        request: Head {
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            target: Target::unreadable(),
+            version: Version::HTTP_11,
+            headers,
+            host: Box::default(),
+            names_hops: false,
+            interim: None,
+        },
+        origin,
+        started,
+        route: Arc::clone(&lane.unmatched),
+        parameters: Parameters::new(),
+    })
+}
+
+fn check(
+    method: &Method,
+    target: bytes::Bytes,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<(Target, Box<str>), Error> {
+    let target = Target::parse(target)?;
+    check_form(method, &target)?;
+    let host = host::of(&target, headers, version)?;
+    Ok((target, host))
+}
+
+/// Some targets belong to some methods (RFC 9112, 3.2). An upstream that agreed to CONNECT would make a tunnel of its
+/// pooled connection.
+fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
+    match (method, target.path()) {
+        (&Method::CONNECT, _) => Err(Error::Malformed("CONNECT is for forward proxies, which this is not")),
+        (&Method::OPTIONS, _) => Ok(()),
+        (_, b"*") => Err(Error::Malformed("the target * is for OPTIONS only")),
+        _ => Ok(()),
+    }
+}
+
+fn go_on(route: &Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<Entered, Error> {
+    bounded::bound(&mut body, route.max_body)?;
+    if !body.is_empty() {
+        body.watch(Arc::new(Incoming(Arc::clone(exchange))));
+    }
+    Ok(Entered { body, stack: route.stack.clone() })
+}

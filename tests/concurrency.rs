@@ -1,0 +1,245 @@
+//! Concurrency: no more than the cap in flight, and a line that is bounded in length and in time.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::mpsc::{self, Receiver, Sender},
+    thread,
+    time::Duration,
+};
+
+use support::{
+    Client, Gate, PATIENCE, Upstream, ok, one_route,
+    policies::{Running, request, responding},
+};
+use tokio::time::Instant;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// An upstream that tells the path of each request that reaches it, and answers it when the gate is opened.
+fn held() -> (Upstream, Receiver<String>, Gate) {
+    let (tell, told): (Sender<String>, _) = mpsc::channel();
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = Upstream::answering(move |request| {
+        // A request that comes when the test is over is no longer listened to.
+        let _ = tell.send(request.target().to_owned());
+        gate.pass();
+        ok("")
+    });
+    (upstream, told, leave)
+}
+
+/// A client whose request has been sent.
+#[track_caller]
+fn sent(gateway: &Running, path: &str) -> Client {
+    let mut client = gateway.connect();
+    client.send(request("GET", path, &[]));
+    client
+}
+
+#[track_caller]
+fn wait_for_queued(gateway: &Running, queued: f64) {
+    gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
+}
+
+#[test]
+fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 2 }"));
+    let mut inside = [sent(&gateway, "/1"), sent(&gateway, "/2")];
+    for _ in 0..2 {
+        reached.recv_timeout(PATIENCE).unwrap();
+    }
+    let asked = Instant::now();
+    let refused = gateway.get("/");
+    assert!(asked.elapsed() < Duration::from_millis(500));
+    assert_eq!(refused.status(), 503);
+    assert!(refused.get("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert_eq!(refused.problem()["route"], "app");
+    assert_eq!(gateway.line_of("/")["reason"], "cap");
+    let gauge = |name| gateway.metric(name, &[("route", "app")]);
+    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_concurrency_limit")), (2.0, 2.0));
+    assert_eq!(gateway.metric("tidegate_refusals_total", &[("route", "app"), ("reason", "cap")]), 1.0);
+    leave.open();
+    leave.open();
+    assert_eq!(inside.each_mut().map(|client| client.response().status()), [200, 200]);
+    leave.open();
+    assert_eq!(gateway.status("/"), 200, "a place that was left is free");
+}
+
+#[test]
+fn a_place_is_kept_to_the_end_of_the_answers_body() {
+    let end = Gate::new();
+    let gate = end.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        while connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na");
+            gate.pass();
+            connection.send("b");
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1 }"));
+    let mut first = sent(&gateway, "/first");
+    first.head().unwrap();
+    assert_eq!(first.bytes(1).unwrap(), b"a");
+    assert_eq!(gateway.status("/second"), 503, "its head is answered, its body is not");
+    end.open();
+    assert_eq!(first.bytes(1).unwrap(), b"b");
+    gateway.line_of("/first");
+    end.open();
+    assert_eq!(gateway.status("/third"), 200);
+}
+
+#[test]
+fn a_client_that_leaves_gives_its_place_to_the_next_at_once() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
+    let first = sent(&gateway, "/first");
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/first");
+    let mut second = sent(&gateway, "/second");
+    wait_for_queued(&gateway, 1.0);
+    drop(first);
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    leave.open();
+    leave.open();
+    assert_eq!(second.response().status(), 200);
+    assert_eq!(gateway.line_of("/first")["status"], 499);
+}
+
+#[test]
+fn a_client_that_leaves_the_line_frees_its_place_in_it() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
+    let mut first = sent(&gateway, "/first");
+    reached.recv_timeout(PATIENCE).unwrap();
+    let left = sent(&gateway, "/left");
+    wait_for_queued(&gateway, 1.0);
+    drop(left);
+    assert_eq!(gateway.line_of("/left")["status"], 499);
+    let mut third = sent(&gateway, "/third");
+    wait_for_queued(&gateway, 1.0);
+    leave.open();
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/third", "who left is never sent");
+    leave.open();
+    assert_eq!((first.response().status(), third.response().status()), (200, 200));
+}
+
+#[test]
+fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }"));
+    let mut first = sent(&gateway, "/1");
+    reached.recv_timeout(PATIENCE).unwrap();
+    let mut waiting = [sent(&gateway, "/2"), sent(&gateway, "/3")];
+    wait_for_queued(&gateway, 2.0);
+    let asked = Instant::now();
+    let refused = gateway.get("/4");
+    assert!(asked.elapsed() < Duration::from_millis(500));
+    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert_eq!(gateway.line_of("/4")["reason"], "cap");
+    for _ in 0..3 {
+        leave.open();
+    }
+    assert_eq!(first.response().status(), 200);
+    assert_eq!(waiting.each_mut().map(|client| client.response().status()), [200, 200]);
+}
+
+#[test]
+fn a_wait_in_the_line_ends_after_queue_timeout() {
+    let (upstream, reached, leave) = held();
+    let more = "concurrency = { max = 1, queue = 2, queue_timeout = '100ms' }";
+    let gateway = Running::start(&one_route(&upstream, more));
+    let mut first = sent(&gateway, "/first");
+    reached.recv_timeout(PATIENCE).unwrap();
+    let asked = Instant::now();
+    let refused = gateway.get("/second");
+    let took = asked.elapsed();
+    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(1), "{took:?}");
+    let line = gateway.line_of("/second");
+    assert_eq!(line["reason"], "queue_timeout");
+    assert!(line["queue_ms"].as_f64().unwrap() >= 100.0, "{line}");
+    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "queue_timeout")]), 1.0);
+    assert_eq!(gateway.metric("tidegate_queued", &[("route", "app")]), 0.0);
+    leave.open();
+    assert_eq!(first.response().status(), 200);
+}
+
+#[test]
+fn who_came_first_is_served_first() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }"));
+    let mut clients = vec![sent(&gateway, "/0")];
+    reached.recv_timeout(PATIENCE).unwrap();
+    for place in 1..=6 {
+        clients.push(sent(&gateway, &format!("/{place}")));
+        wait_for_queued(&gateway, f64::from(place));
+    }
+    for place in 1..=6 {
+        leave.open();
+        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), format!("/{place}"));
+    }
+    leave.open();
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
+#[test]
+fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
+    let end = Gate::new();
+    let gate = end.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n");
+        gate.pass();
+        connection.send("x");
+    });
+    let more = "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }\ntimeouts = { total = '200ms' }";
+    let gateway = Running::start(&one_route(&upstream, more));
+    // Its head is answered in time: the body may take longer than `total`, and keeps the place.
+    let mut first = sent(&gateway, "/first");
+    first.head().unwrap();
+    let asked = Instant::now();
+    let refused = gateway.get("/second");
+    let took = asked.elapsed();
+    assert_eq!(refused.status(), 504);
+    assert!(took >= Duration::from_millis(195) && took < Duration::from_secs(1), "{took:?}");
+    let line = gateway.line_of("/second");
+    assert_eq!((&line["reason"], line.get("attempts")), (&"total_timeout".into(), None));
+    end.open();
+    assert_eq!(first.bytes(1).unwrap(), b"x");
+}
+
+#[test]
+fn every_route_has_a_cap_of_its_own() {
+    let (upstream, reached, leave) = held();
+    let text = one_route(&upstream, "concurrency = { max = 1 }")
+        + &responding("free", "match = { path = '/free' }\nconcurrency = { max = 1 }");
+    let gateway = Running::start(&text);
+    let mut first = sent(&gateway, "/");
+    reached.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((gateway.status("/"), gateway.status("/free")), (503, 200));
+    leave.open();
+    assert_eq!(first.response().status(), 200);
+}
+
+#[test]
+fn without_a_cap_a_hundred_calls_run_side_by_side() {
+    let upstream = Upstream::answering(|_| {
+        thread::park_timeout(Duration::from_millis(200));
+        ok("")
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut clients: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
+    let asked = Instant::now();
+    clients.iter_mut().for_each(|client| client.send(GET));
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(1), "{took:?}");
+}

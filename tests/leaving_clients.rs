@@ -1,0 +1,200 @@
+//! Leaving clients: who goes away frees everything at once, and the next in line is served.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use support::{Client, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
+
+/// One in flight, one in the line, for as long as it takes.
+const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
+
+/// One worker: requests are taken in the order in which they were sent.
+fn start(upstream: &Upstream) -> Gateway {
+    Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(upstream, ONE_AT_A_TIME)))
+}
+
+fn send(gateway: &Gateway, path: &str) -> Client {
+    let mut client = gateway.connect();
+    client.send(get(path));
+    client
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+/// The line about a client that left.
+#[track_caller]
+fn is_gone(gateway: &Gateway, path: &str) {
+    let line = gateway.access_line_of(path);
+    assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()), "{line}");
+}
+
+/// An upstream that serves `/next` and tells, through the gates, when anything else has arrived and when its
+/// connection has ended; what it does about it in between is up to `first`.
+fn upstream(first: impl Fn(&mut support::Connection) + Send + Sync + 'static) -> (Upstream, Gate, Gate) {
+    let (arrived, ended) = (Gate::new(), Gate::new());
+    let (tell_arrived, tell_ended) = (arrived.clone(), ended.clone());
+    let upstream = Upstream::start(move |mut connection| {
+        let head = connection.head().unwrap();
+        if head.target() == "/next" {
+            return connection.send(ok("next"));
+        }
+        first(&mut connection);
+        tell_arrived.open();
+        let mut rest = Vec::new();
+        connection.rest(&mut rest);
+        tell_ended.open();
+    });
+    (upstream, arrived, ended)
+}
+
+#[test]
+fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
+    let gate = Gate::new();
+    let release = gate.clone();
+    let upstream = Upstream::answering(move |request| {
+        if request.target() == "/first" {
+            release.pass();
+        }
+        ok(request.target())
+    });
+    let gateway = start(&upstream);
+    let mut first = send(&gateway, "/first");
+    let second = send(&gateway, "/second");
+    assert_eq!(send(&gateway, "/third").response().status(), 503, "the line is full");
+    drop(second);
+    is_gone(&gateway, "/second");
+    let mut fourth = send(&gateway, "/fourth");
+    assert_eq!(send(&gateway, "/fifth").response().status(), 503, "the line is full again");
+    gate.open();
+    assert_eq!(first.response().text(), "/first");
+    assert_eq!(fourth.response().text(), "/fourth");
+    assert!(!upstream.text().contains("/second"), "who had left was served");
+}
+
+#[test]
+fn a_client_that_leaves_before_its_answer_frees_its_place() {
+    let (_upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&_upstream);
+    let first = send(&gateway, "/first");
+    arrived.pass();
+    let mut next = send(&gateway, "/next");
+    drop(first);
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+    is_gone(&gateway, "/first");
+}
+
+#[test]
+fn a_client_that_resets_its_connection_frees_its_place() {
+    let (_upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&_upstream);
+    let first = send(&gateway, "/first");
+    arrived.pass();
+    let mut next = send(&gateway, "/next");
+    first.into_wire().reset();
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+    is_gone(&gateway, "/first");
+}
+
+#[test]
+fn a_client_that_leaves_after_pipelining_frees_its_place() {
+    let (upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&upstream);
+    let mut first = send(&gateway, "/first");
+    arrived.pass();
+    first.send(get("/never"));
+    let mut next = send(&gateway, "/next");
+    drop(first);
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+    is_gone(&gateway, "/first");
+    assert!(!upstream.text().contains("/never"));
+}
+
+#[test]
+fn a_client_that_leaves_in_its_answers_body_frees_its_place() {
+    for start_of_answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nhello",
+    ] {
+        let (_upstream, arrived, ended) = upstream(move |connection| connection.send(start_of_answer));
+        let gateway = start(&_upstream);
+        let mut first = send(&gateway, "/first");
+        arrived.pass();
+        first.head().unwrap();
+        let mut next = send(&gateway, "/next");
+        drop(first);
+        ended.pass();
+        assert_eq!(next.response().text(), "next");
+        is_gone(&gateway, "/first");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_without_having_read_frees_its_place() {
+    let (_upstream, arrived, ended) = upstream(|connection| {
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        connection.flood(&[b'x'; 65536], PATIENCE / 20, 1_000_000_000);
+    });
+    let gateway = start(&_upstream);
+    let mut first = Client::connect_narrow(gateway.address());
+    first.send(get("/first"));
+    arrived.pass();
+    let mut next = send(&gateway, "/next");
+    drop(first);
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+    is_gone(&gateway, "/first");
+}
+
+#[test]
+fn a_client_that_leaves_in_its_own_body_breaks_the_upload_off() {
+    for body in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+        let (_upstream, arrived, ended) = upstream(|connection| {
+            assert!(connection.bytes(5).is_ok());
+        });
+        let gateway = start(&_upstream);
+        let mut first = gateway.connect();
+        first.send(format!("POST /first HTTP/1.1\r\nHost: a\r\n{body}"));
+        arrived.pass();
+        let mut next = send(&gateway, "/next");
+        drop(first);
+        ended.pass();
+        assert_eq!(next.response().text(), "next");
+        is_gone(&gateway, "/first");
+    }
+}
+
+#[test]
+fn an_upload_that_breaks_off_is_never_a_whole_request() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |mut connection| {
+        let head = connection.head().unwrap();
+        tell.send(None).unwrap();
+        tell.send(Some(connection.message(head, false, false).is_whole)).unwrap();
+    });
+    let gateway = start(&upstream);
+    for body in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_eq!(told.recv().unwrap(), None);
+        drop(client);
+        assert_eq!(told.recv().unwrap(), Some(false), "{body:?}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_its_request_is_complete_is_not_told_of() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = start(&upstream);
+    let mut first = gateway.connect();
+    first.send("GET /half HTTP/1.1\r\nHo");
+    drop(first);
+    assert_eq!(gateway.get("/whole").status(), 200);
+    assert_eq!(gateway.access_line()["path"], "/whole");
+}

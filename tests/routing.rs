@@ -1,0 +1,269 @@
+//! Routing: the most specific route takes a request, whatever the order of the file and whatever spelling of its path.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use support::{
+    Upstream, ok, one_route,
+    policies::{Running, Start, request, responding},
+};
+
+/// A gateway whose routes answer with their names; each is a name and the inside of its `match`.
+#[track_caller]
+fn routes(routes: &[(&str, &str)]) -> Running {
+    let text: String =
+        routes.iter().map(|(name, matches)| responding(name, &format!("match = {{ {matches} }}"))).collect();
+    Running::start(&text)
+}
+
+/// The route that takes a request, `-` where none does.
+#[track_caller]
+fn taker(gateway: &Running, method: &str, path: &str, lines: &[&str]) -> String {
+    let answer = gateway.ask(method, path, lines);
+    if answer.status() == 404 { "-".to_owned() } else { answer.text() }
+}
+
+#[test]
+fn an_exact_host_wins_over_wildcards_the_longest_of_these_and_those_over_any_host() {
+    let gateway = routes(&[
+        ("any", "path = '/exact'"),
+        ("wide", "hosts = ['*.example.com'], path = '/exact'"),
+        ("long", "hosts = ['*.eu.example.com']"),
+        ("exact", "hosts = ['a.eu.example.com']"),
+    ]);
+    for (host, route) in [
+        ("a.eu.example.com", "exact"),
+        ("A.EU.Example.Com:8080", "exact"),
+        ("b.eu.example.com", "long"),
+        ("c.b.eu.example.com", "long"),
+        ("us.example.com", "wide"),
+        ("example.com", "any"),
+        ("elsewhere", "any"),
+    ] {
+        assert_eq!(taker(&gateway, "GET", "/exact", &[&format!("Host: {host}")]), route, "{host}");
+    }
+}
+
+#[test]
+fn an_exact_path_wins_over_parameters_those_over_expressions_and_those_over_prefixes() {
+    let gateway = routes(&[
+        ("prefix", "path_prefix = '/a'"),
+        ("longer", "path_prefix = '/a/b'"),
+        ("regex", "path_regex = '^/a/[a-z]+$'"),
+        ("parameters", "path = '/a/{id}'"),
+        ("exact", "path = '/a/me'"),
+    ]);
+    for (path, route) in [
+        ("/a/me", "exact"),
+        ("/a/you", "parameters"),
+        ("/a/b", "parameters"),
+        ("/a/b/c", "longer"),
+        ("/a/7/x", "prefix"),
+        ("/a", "prefix"),
+        ("/b", "-"),
+    ] {
+        assert_eq!(taker(&gateway, "GET", path, &[]), route, "{path}");
+    }
+    let gateway = routes(&[("prefix", "path_prefix = '/a'"), ("regex", "path_regex = '^/a/[a-z]+$'")]);
+    assert_eq!(taker(&gateway, "GET", "/a/me", &[]), "regex");
+    assert_eq!(taker(&gateway, "GET", "/a/7", &[]), "prefix");
+}
+
+#[test]
+fn of_one_path_a_method_wins_then_more_headers_then_more_query_then_the_order_of_the_file() {
+    let gateway = routes(&[
+        ("plain", "path = '/x'"),
+        ("query", "path = '/x', query = { beta = '1' }"),
+        ("header", "path = '/x', headers = { x-version = '2' }"),
+        ("headers", "path = '/x', headers = { x-version = '2', x-tenant = 'a' }"),
+        ("method", "path = '/x', methods = ['POST']"),
+        ("first", "path_prefix = '/y', headers = { x-a = '1' }"),
+        ("second", "path_prefix = '/y', headers = { x-b = '1' }"),
+    ]);
+    let (version, tenant) = ("X-Version: 2", "X-Tenant: a");
+    for (method, path, lines, route) in [
+        ("GET", "/x", &[][..], "plain"),
+        ("GET", "/x?beta=1", &[], "query"),
+        ("GET", "/x?other=0&beta=1", &[], "query"),
+        ("GET", "/x?beta=2", &[], "plain"),
+        ("GET", "/x?beta=1", &[version], "header"),
+        ("GET", "/x?beta=1", &[version, tenant], "headers"),
+        ("GET", "/x", &[tenant], "plain"),
+        ("GET", "/x", &["X-Version: 3"], "plain"),
+        ("POST", "/x?beta=1", &[version, tenant], "method"),
+        ("GET", "/y", &["X-A: 1", "X-B: 1"], "first"),
+        ("GET", "/y", &["X-B: 1"], "second"),
+        ("GET", "/y", &[], "-"),
+    ] {
+        assert_eq!(taker(&gateway, method, path, lines), route, "{method} {path} {lines:?}");
+    }
+}
+
+#[test]
+fn what_a_more_specific_route_does_not_take_falls_through_to_the_next() {
+    let gateway = routes(&[
+        ("any", ""),
+        ("prefix", "path_prefix = '/a'"),
+        ("post", "path = '/a/b', methods = ['POST']"),
+        ("host", "hosts = ['h'], path = '/only'"),
+    ]);
+    for (method, path, lines, route) in [
+        ("POST", "/a/b", &[][..], "post"),
+        ("GET", "/a/b", &[], "prefix"),
+        ("GET", "/c", &[], "any"),
+        ("GET", "/only", &["Host: h"], "host"),
+        ("GET", "/a/x", &["Host: h"], "prefix"),
+    ] {
+        assert_eq!(taker(&gateway, method, path, lines), route, "{method} {path} {lines:?}");
+    }
+}
+
+#[test]
+fn a_prefix_ends_with_a_segment() {
+    let gateway = routes(&[("orders", "path_prefix = '/orders'")]);
+    for (path, route) in [
+        ("/orders", "orders"),
+        ("/orders/", "orders"),
+        ("/orders/7", "orders"),
+        ("/orders?x=1", "orders"),
+        ("/ordersx", "-"),
+        ("/order", "-"),
+        ("/Orders", "-"),
+    ] {
+        assert_eq!(taker(&gateway, "GET", path, &[]), route, "{path}");
+    }
+}
+
+#[test]
+fn no_route_is_a_404_whose_problem_names_none() {
+    let gateway = routes(&[("secret", "path = '/secret'")]);
+    let answer = gateway.get("/else");
+    assert_eq!(answer.status(), 404);
+    let problem = answer.problem();
+    assert!(problem.get("route").is_none(), "{problem}");
+    assert!(!answer.text().contains("secret"), "{problem}");
+    assert_eq!(problem["request_id"], answer.get("x-request-id").unwrap());
+    let line = gateway.access_line();
+    assert_eq!((&line["status"], &line["reason"]), (&404.into(), &"no_route".into()));
+    assert!(line.get("route").is_none(), "{line}");
+    assert!(gateway.metric("tidegate_requests_total", &[("route", "-"), ("status", "404")]) == 1.0);
+}
+
+#[test]
+fn every_spelling_of_a_path_meets_the_route_that_guards_it() {
+    let gateway = routes(&[("any", ""), ("admin", "path_prefix = '/admin'"), ("exact", "path = '/one/two'")]);
+    for path in [
+        "/admin",
+        "/a/../admin",
+        "/%61dmin",
+        "/%61%64%6D%69%6e/x",
+        "//admin",
+        "///admin//x",
+        "/./admin",
+        "/a/b/../../admin/",
+        "/a/%2e%2e/admin",
+        "/a/%2E./admin",
+        "/../admin",
+        "/admin/.",
+        "/admin/x/..",
+        "//a//..//admin",
+        "/admin?x=/..",
+        "http://a/admin",
+        "http://a//x/../%61dmin",
+    ] {
+        assert_eq!(taker(&gateway, "GET", path, &[]), "admin", "{path}");
+    }
+    for path in ["/one/two", "/one//two", "/one/./two", "/one/x/../two", "/%6Fne/tw%6f"] {
+        assert_eq!(taker(&gateway, "GET", path, &[]), "exact", "{path}");
+    }
+}
+
+#[test]
+fn an_escaped_slash_stays_a_character_of_its_segment() {
+    let gateway = routes(&[("any", ""), ("admin", "path_prefix = '/admin'"), ("item", "path = '/items/{id}'")]);
+    for (path, route) in [
+        ("/admin%2Fx", "any"),
+        ("/x%2f..%2fadmin", "any"),
+        ("/%2fadmin", "any"),
+        ("/items/a%2Fb", "item"),
+        ("/items/a%2fb", "item"),
+        ("/items/a/b", "any"),
+    ] {
+        assert_eq!(taker(&gateway, "GET", path, &[]), route, "{path}");
+    }
+}
+
+#[test]
+fn a_path_is_forwarded_as_it_was_received() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let gateway = Running::start(&one_route(&upstream, ""));
+    for path in ["/a/../b", "/%61", "//x//y", "/a%2Fb", "/?", "/a?b=%20&c", "/a/."] {
+        assert_eq!(gateway.get(path).text(), path);
+    }
+}
+
+#[test]
+fn a_route_that_rewrites_works_on_the_normal_form() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let text = one_route(
+        &upstream,
+        "match = { path_prefix = '/orders' }\nrequest = { strip_prefix = '/orders', add_prefix = '/v1' }",
+    );
+    let gateway = Running::start(&text);
+    for (path, sent) in [
+        ("/orders/7", "/v1/7"),
+        ("/orders", "/v1/"),
+        ("/x/../orders/7?q=1", "/v1/7?q=1"),
+        ("//orders//%37", "/v1/7"),
+        ("/orders/a%2Fb", "/v1/a%2Fb"),
+        ("/orders/../orders/x", "/v1/x"),
+    ] {
+        assert_eq!(gateway.get(path).text(), sent, "{path}");
+    }
+}
+
+#[test]
+fn parameters_keep_their_escapes_in_rewrites_and_redirects() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let text = one_route(&upstream, "match = { path = '/orders/{id}' }\nrequest = { rewrite = '/v2/{id}/x' }")
+        + "[[routes]]\nname = 'old'\nmatch = { path = '/old/{id}' }\nredirect = { to = 'https://{host}/new/{id}' }\n\
+           [[routes]]\nname = 'tls'\nmatch = { path_prefix = '/tls' }\nredirect = { to = 'https://{host}{path}', status = 301 }\n";
+    let gateway = Running::start(&text);
+    assert_eq!(gateway.get("/orders/a%2Fb?q=1").text(), "/v2/a%2Fb/x?q=1");
+    let answer = gateway.get("/old/a%2fb%20c");
+    assert_eq!(answer.status(), 308);
+    assert!(matches!(answer.get("location"), Some("https://a/new/a%2Fb%20c" | "https://a/new/a%2fb%20c")));
+    let answer = gateway.get("/tls/x?y=1");
+    assert_eq!((answer.status(), answer.get("location")), (301, Some("https://a/tls/x?y=1")));
+}
+
+#[test]
+fn defaults_hold_for_routes_that_do_not_say_otherwise_key_by_key() {
+    let upstream = Upstream::answering(|request| ok(request.get("x-from").unwrap_or("nobody")));
+    let text = one_route(&upstream, "[routes.request]\nmax_body = '4B'")
+        + "[[routes]]\nname = 'other'\nupstream = 'app'\nmatch = { path = '/other' }\nrequest = { max_body = '1KiB' }\n\
+           [defaults]\nrequest = { max_body = '2B', set_headers = { x-from = 'defaults' } }\n";
+    let gateway = Running::start(&text);
+    assert_eq!(gateway.get("/").text(), "defaults");
+    let post = |path, body: &str| {
+        let mut client = gateway.connect();
+        client.send(request("POST", path, &["Connection: close", &format!("Content-Length: {}", body.len())]));
+        client.send(body);
+        client.response().status()
+    };
+    assert_eq!((post("/", "1234"), post("/", "12345")), (200, 413));
+    assert_eq!(post("/other", "12345"), 200);
+}
+
+#[test]
+fn included_files_are_read_as_if_written_in_the_one_that_names_them() {
+    let gateway = Start::new(&format!("include = ['conf.d/*.toml']\n{}", responding("main", "")))
+        .file("conf.d/20.toml", responding("twenty", "match = { path = '/20' }\nlimits = ['one']"))
+        .file("conf.d/10.toml", "[limits.one]\nrate = '1/h'\n")
+        .file("conf.d/ignored.txt", "not a configuration")
+        .go();
+    assert_eq!(gateway.get("/").text(), "main");
+    assert_eq!(gateway.get("/20").text(), "twenty");
+    assert_eq!(gateway.status("/20"), 429);
+}

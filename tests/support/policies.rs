@@ -1,0 +1,415 @@
+//! A gateway with an admin listener: what a test of policies, reloads and ends needs beyond [`super::Gateway`].
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{Client, Message, PATIENCE, Upstream};
+
+/// How a gateway is to be started.
+pub struct Start {
+    text: String,
+    environment: Vec<(String, String)>,
+    files: Option<u32>,
+    reads_stdout: bool,
+    extra: Vec<(&'static str, String)>,
+}
+
+impl Start {
+    /// With this configuration. Where the text has none, two workers, a listener and an admin listener on ports that
+    /// the system chooses are added.
+    pub fn new(text: &str) -> Self {
+        Self { text: completed(text), environment: Vec::new(), files: None, reads_stdout: true, extra: Vec::new() }
+    }
+
+    /// With this in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With no more than so many file descriptors.
+    pub fn files(mut self, most: u32) -> Self {
+        self.files = Some(most);
+        self
+    }
+
+    /// With a reader of its stdout that never reads.
+    pub fn unread(mut self) -> Self {
+        self.reads_stdout = false;
+        self
+    }
+
+    /// With another file beside its configuration.
+    pub fn file(mut self, name: &'static str, text: impl Into<String>) -> Self {
+        self.extra.push((name, text.into()));
+        self
+    }
+
+    /// Starts it and waits until it listens.
+    #[track_caller]
+    pub fn go(self) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in &self.extra {
+            write_file(&folder.path().join(name), text);
+        }
+        let file = folder.path().join("tidegate.toml");
+        if !file.exists() {
+            write_file(&file, &self.text);
+        }
+        let mut command = match self.files {
+            Some(most) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tidegate")]);
+                command
+            }
+            None => Command::new(env!("CARGO_BIN_EXE_tidegate")),
+        };
+        let child = command
+            .args(["run".as_ref(), "--config".as_ref(), file.as_os_str()])
+            .envs(self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running::over(child, folder, self.reads_stdout, self.text.matches("[[listeners]]").count())
+    }
+}
+
+/// A gateway that serves; ended when dropped.
+pub struct Running {
+    child: Child,
+    folder: tempfile::TempDir,
+    listeners: Vec<SocketAddr>,
+    admin: SocketAddr,
+    access: Receiver<String>,
+    unread: Option<ChildStdout>,
+    log: Receiver<String>,
+}
+
+impl Running {
+    /// Starts one with this configuration, completed as by [`Start::new`].
+    #[track_caller]
+    pub fn start(text: &str) -> Self {
+        Start::new(text).go()
+    }
+
+    #[track_caller]
+    fn over(mut child: Child, folder: tempfile::TempDir, reads_stdout: bool, listeners: usize) -> Self {
+        let log = lines(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().unwrap();
+        let (access, unread) = if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
+        let mut gateway =
+            Self { child, folder, listeners: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), access, unread, log };
+        gateway.admin = gateway.address_in("admin listening");
+        for _ in 0..listeners {
+            let address = gateway.address_in("listening");
+            gateway.listeners.push(address);
+        }
+        gateway
+    }
+
+    #[track_caller]
+    fn address_in(&self, message: &str) -> SocketAddr {
+        self.logged(message)["address"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a listener that a reload opens.
+    #[track_caller]
+    pub fn next_listener(&self) -> SocketAddr {
+        self.address_in("listening")
+    }
+
+    /// Where its first listener is.
+    pub fn address(&self) -> SocketAddr {
+        self.listeners[0]
+    }
+
+    /// Where its admin listener is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A new connection to its first listener.
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Sends a request with these further header lines by a connection of its own and takes the answer.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, lines: &[&str]) -> Message {
+        let mut client = self.connect();
+        client.send(request(method, path, &[lines, &["Connection: close"]].concat()));
+        client.response()
+    }
+
+    /// GET.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Message {
+        self.ask("GET", path, &[])
+    }
+
+    /// Status of a GET.
+    #[track_caller]
+    pub fn status(&self, path: &str) -> u16 {
+        self.get(path).status()
+    }
+
+    /// Calls the admin listener.
+    #[track_caller]
+    pub fn call_admin(&self, method: &str, path: &str, lines: &[&str]) -> Message {
+        let host = format!("Host: {}", self.admin);
+        let mut client = Client::connect(self.admin);
+        let lines = [lines, &[host.as_str(), "Connection: close", "Content-Length: 0"]].concat();
+        client.send(format!("{method} {path} HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n")));
+        client.response()
+    }
+
+    /// Asks for a reload; its outcome.
+    #[track_caller]
+    pub fn reload(&self) -> (u16, Value) {
+        let answer = self.call_admin("POST", "/reload", &[]);
+        (answer.status(), serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    /// Replaces its configuration, completed as at the start, and has it read.
+    #[track_caller]
+    pub fn reload_with(&self, text: &str) -> Value {
+        self.rewrite(text);
+        let (status, outcome) = self.reload();
+        assert_eq!(status, 200, "{outcome:#}");
+        outcome
+    }
+
+    /// All metrics as text.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        self.call_admin("GET", "/metrics", &[]).text()
+    }
+
+    /// Sum over the series of a metric that have all of these labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        sum(&self.metrics(), name, labels)
+    }
+
+    /// Asks for metrics until this one has reached `least`: what it counts is bound to happen.
+    #[track_caller]
+    pub fn await_metric(&self, name: &str, labels: &[(&str, &str)], least: f64) {
+        let end = Instant::now() + PATIENCE;
+        while self.metric(name, labels) < least {
+            assert!(Instant::now() < end, "{name} {labels:?} never reaches {least}:\n{}", self.metrics());
+        }
+    }
+
+    /// Waits for the next access line.
+    #[track_caller]
+    pub fn access_line(&self) -> Value {
+        let line = self.access.recv_timeout(PATIENCE).expect("an access line");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Waits for the next access line, whatever it holds.
+    #[track_caller]
+    pub fn access_text(&self) -> String {
+        self.access.recv_timeout(PATIENCE).expect("an access line")
+    }
+
+    /// Every further access line, up to the end of the process.
+    pub fn rest_of_access(&self) -> Vec<String> {
+        self.access.iter().collect()
+    }
+
+    /// Access lines until one is about this path.
+    #[track_caller]
+    pub fn line_of(&self, path: &str) -> Value {
+        loop {
+            let line = self.access_line();
+            if line["path"] == path {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for the next line of the log whose message begins so.
+    #[track_caller]
+    pub fn logged(&self, message: &str) -> Value {
+        let mut said = String::new();
+        loop {
+            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {message:?} in\n{said}"));
+            let value: Value = serde_json::from_str(&line).unwrap_or_default();
+            if value["message"].as_str().is_some_and(|said| said.starts_with(message)) {
+                return value;
+            }
+            let _ = writeln!(said, "{line}");
+        }
+    }
+
+    /// Lines of the log that have been said and not been looked at.
+    pub fn log_so_far(&self) -> Vec<String> {
+        self.log.try_iter().collect()
+    }
+
+    /// Its configuration file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("tidegate.toml")
+    }
+
+    /// The folder of its configuration.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Replaces its configuration through a rename, completed as at the start.
+    pub fn rewrite(&self, text: &str) {
+        replace(&self.file(), &completed(text));
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Processor time that it has used.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
+    /// Memory that it holds, in KiB.
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until it has ended; its status, and what it said to the log until then.
+    #[track_caller]
+    pub fn wait(&mut self) -> (ExitStatus, Vec<String>) {
+        let mut said = Vec::new();
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) => said.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return (self.child.wait().unwrap(), said),
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let said: Vec<_> = self.log.iter().chain(self.access.iter().take(100)).collect();
+            eprintln!("the gateway said:\n{}", said.join("\n"));
+        }
+    }
+}
+
+/// A request without a body; `lines` may name another host than `a`.
+pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
+    let has_host = lines.iter().any(|line| line.to_ascii_lowercase().starts_with("host:"));
+    let host = if has_host { "" } else { "Host: a\r\n" };
+    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+    format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n")
+}
+
+/// One more route, which answers by itself with its own name.
+pub fn responding(name: &str, more: &str) -> String {
+    format!("[[routes]]\nname = \"{name}\"\nrespond = {{ status = 200, body = \"{name}\" }}\n{more}\n\n")
+}
+
+/// An upstream of this name.
+pub fn upstream_table(name: &str, servers: &[&Upstream], more: &str) -> String {
+    let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
+    format!("[upstreams.{name}]\nservers = {urls:?}\n{more}\n\n")
+}
+
+/// A port of this machine where nobody listens: connecting to it is refused while the guard lives.
+pub struct Closed(socket2::Socket);
+
+impl Closed {
+    /// Takes a port, and never listens on it.
+    pub fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    /// As the configuration names it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())
+    }
+}
+
+/// Writes a file whole and puts it in the place of what was there.
+pub fn replace(file: &Path, text: &str) {
+    let next = file.with_extension("next");
+    fs::write(&next, text).unwrap();
+    fs::rename(next, file).unwrap();
+}
+
+fn write_file(file: &Path, text: &str) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+/// The text with workers, a listener and an admin listener, where it has none.
+pub fn completed(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (table, lines) in [
+        ("[[listeners]]", "bind = \"127.0.0.1:0\""),
+        ("[admin]", "bind = \"127.0.0.1:0\""),
+        ("[server]", "workers = 2"),
+    ] {
+        if !text.contains(table) {
+            let _ = write!(text, "\n{table}\n{lines}\n");
+        }
+    }
+    text
+}
+
+/// Sum over the series of a metric that have all of these labels.
+pub fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
+    let of_name = metrics.lines().filter_map(|line| line.strip_prefix(name));
+    let of_series = of_name.filter(|rest| rest.starts_with([' ', '{']));
+    let wanted: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let matching = of_series.filter(|rest| wanted.iter().all(|label| rest.contains(label)));
+    matching.map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+}
+
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
