@@ -1,6 +1,8 @@
 //! The shape of the source: who may import whom, how long files and functions may be, and that every file says what it
 //! is for. A careful look at the text, not a compiler: comments, literals and tests are blanked out first.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

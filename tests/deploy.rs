@@ -1,6 +1,8 @@
 //! What is shipped around the binary keeps to what the binary does: manifests parse, their times fit together, and
 //! dashboards, alerts and documents name only what there is.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use std::{
     collections::BTreeSet,
     fs,
