@@ -189,7 +189,6 @@ impl Exchange {
         let mut facts = self.facts.lock();
         facts.status = Some(status);
         facts.reason = reason;
-        // Only an answer of the gateway's own making has one.
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {

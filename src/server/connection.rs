@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
@@ -241,7 +241,9 @@ where
     /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
     async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
         let (head, mut body) = response.into_parts();
-        asked.keep_alive &= self.body_is_over(&body);
+        // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
+        // body must not be waited for, and never be taken for the next request.
+        asked.keep_alive &= head.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&body);
         let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });

@@ -24,8 +24,10 @@ enum Order {
 #[derive(Debug)]
 pub struct Worker {
     orders: mpsc::Sender<Order>,
-    /// Its connections and accept loops.
-    tasks: TaskTracker,
+    /// Its accept loops.
+    loops: TaskTracker,
+    /// Its connections.
+    connections: TaskTracker,
     thread: thread::JoinHandle<()>,
 }
 
@@ -40,13 +42,13 @@ impl Worker {
     {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (orders, inbox) = mpsc::channel(MOST_ORDERS);
-        let tasks = TaskTracker::new();
-        let own = tasks.clone();
+        let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
+        let own = (loops.clone(), connections.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             set_current(index);
-            runtime.block_on(run(inbox, service, own));
+            runtime.block_on(run(inbox, service, own.0, own.1));
         })?;
-        Ok(Self { orders, tasks, thread })
+        Ok(Self { orders, loops, connections, thread })
     }
 
     /// Has it serve another socket.
@@ -57,13 +59,16 @@ impl Worker {
 
     /// Waits until all its connections are closed; its doors must be draining.
     pub async fn idle(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        // In this order: only loops begin connections.
+        self.loops.close();
+        self.loops.wait().await;
+        self.connections.close();
+        self.connections.wait().await;
     }
 
     /// Connections that it still serves.
     pub fn connections(&self) -> usize {
-        self.tasks.len()
+        self.connections.len()
     }
 
     /// True when its thread has ended, which it never does by itself.
@@ -78,14 +83,14 @@ impl Worker {
     }
 }
 
-async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, tasks: TaskTracker)
+async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, loops: TaskTracker, connections: TaskTracker)
 where
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     while let Some(Order::Listen(socket, door)) = inbox.recv().await {
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
-                tasks.spawn(accept(listener, door, service.clone(), tasks.clone()));
+                loops.spawn(accept(listener, door, service.clone(), connections.clone()));
             }
             Err(error) => tracing::error!(listener = %door.name, %error, "a worker cannot listen"),
         }

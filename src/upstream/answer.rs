@@ -28,7 +28,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(head: &ResponseHead, lease: Lease, upload: Upload) -> Self {
+    pub(super) fn new(head: &ResponseHead, lease: Lease, mut upload: Upload) -> Self {
+        upload.unpace();
         Self {
             open: Some((lease, upload)),
             decoder: Decoder::new(head.length, MOST_TRAILER_BYTES),
@@ -73,7 +74,13 @@ impl Answer {
                 Ok(piece) => return Poll::Ready(Ok(piece)),
                 Err(what) => return Poll::Ready(Err(Fault::UpstreamCut(what))),
             }
-            match ready!(lease.connection.poll_read(cx)) {
+            let read = match lease.connection.poll_read(cx) {
+                Poll::Ready(read) => read,
+                // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
+                Poll::Pending if upload.take_moved() => return Poll::Ready(Ok(Piece::Data(Bytes::new()))),
+                Poll::Pending => return Poll::Pending,
+            };
+            match read {
                 Ok(0) if self.decoder.may_end_here() => return Poll::Ready(Ok(Piece::End)),
                 Ok(0) => return Poll::Ready(Err(Fault::UpstreamCut("the answer's body is shorter than announced"))),
                 Err(_) => return Poll::Ready(Err(Fault::UpstreamCut("the connection broke"))),

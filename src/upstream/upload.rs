@@ -27,6 +27,8 @@ pub(super) struct Upload {
     has_written: bool,
     /// When a byte last moved; `None` while that is now.
     moved: Option<Instant>,
+    /// A byte moved since this was last asked.
+    has_moved: bool,
     alarm: Alarm,
 }
 
@@ -40,6 +42,7 @@ impl Upload {
             has_failed: false,
             has_written: false,
             moved: None,
+            has_moved: false,
             alarm: Alarm::default(),
         }
     }
@@ -54,6 +57,21 @@ impl Upload {
         self.is_over && !self.has_failed
     }
 
+    /// Leaves the pace to the answer, which has begun: from now on a byte in either direction counts.
+    pub(super) fn unpace(&mut self) {
+        self.body.pace = None;
+    }
+
+    /// Whether a byte moved since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
+    fn note_move(&mut self) {
+        self.moved = None;
+        self.has_moved = true;
+    }
+
     /// Moves what can be moved. Ready when nothing is left to move: all is written, or the server takes no more, which is
     /// no error here since it may have answered already.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Fault>> {
@@ -63,7 +81,7 @@ impl Upload {
             let flushed = connection.poll_flush(cx);
             if connection.output.pending() < waiting {
                 self.has_written = true;
-                self.moved = None;
+                self.note_move();
             }
             match flushed {
                 Poll::Ready(Err(_)) => {
@@ -84,7 +102,7 @@ impl Upload {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
-                    self.moved = None;
+                    self.note_move();
                     self.write(out.buffer(), frame.and_then(Result::ok));
                 }
             }

@@ -251,7 +251,7 @@ impl Running {
         let mut said = String::new();
         loop {
             let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {message:?} in\n{said}"));
-            let value: Value = serde_json::from_str(&line).unwrap_or_default();
+            let value = serde_json::from_str(&line).unwrap_or_else(|_| from_text(&line, message));
             if value["message"].as_str().is_some_and(|said| said.starts_with(message)) {
                 return value;
             }
@@ -327,6 +327,15 @@ impl Drop for Running {
             let said: Vec<_> = self.log.iter().chain(self.access.iter().take(100)).collect();
             eprintln!("the gateway said:\n{}", said.join("\n"));
         }
+    }
+}
+
+/// A line of the log in text that says this, as if it were JSON.
+fn from_text(line: &str, message: &str) -> Value {
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    match line.split_once(message) {
+        Some((_, rest)) => serde_json::json!({ "message": format!("{message}{rest}"), "address": address }),
+        None => Value::Null,
     }
 }
 

@@ -25,6 +25,8 @@ struct Kept {
     room: usize,
     /// More passed than is kept: it cannot be sent again.
     is_lost: bool,
+    /// The client named its length. Otherwise none is named when it is known in the end: trailers may follow.
+    is_counted: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -37,7 +39,8 @@ impl Replay {
     /// Keeps at most `room` bytes. A body that is known to be longer is not kept at all.
     pub(super) fn new(body: Body, room: usize) -> Self {
         let is_lost = body.length().is_some_and(|length| length > room as u64);
-        Self(Arc::new(Mutex::new(Kept { rest: Some(body), frames: Vec::new(), room, is_lost })))
+        let is_counted = body.length().is_some();
+        Self(Arc::new(Mutex::new(Kept { rest: Some(body), frames: Vec::new(), room, is_lost, is_counted })))
     }
 
     /// Whether another attempt can send the body whole; asked when the attempt before is over.
@@ -54,7 +57,7 @@ impl Replay {
         let mut body = if rest.is_empty() && kept.frames.is_empty() {
             rest
         } else {
-            let length = rest.length().map(|rest| rest + kept.passed());
+            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.passed());
             Body::stream(Attempt { kept: Arc::clone(&self.0), rest: Some(rest), next: 0, length })
         };
         body.pace = pace;

@@ -1,0 +1,348 @@
+//! Reload: a new configuration takes effect whole, without a request failing, and what has a name keeps its state.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    fs,
+    net::TcpStream,
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use support::{
+    Client, End, Gate, Upstream, ok, one_route,
+    policies::{Running, Start, completed, replace, request, responding},
+};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// Waits for the reload that a changed file brings about, and checks that the route `new` serves.
+#[track_caller]
+fn reloaded(gateway: &Running) {
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.get("/").text(), "new");
+}
+
+/// The admin socket stays where it is when its listener has port 0; so do the listeners.
+fn route(name: &str) -> String {
+    responding(name, "")
+}
+
+#[test]
+fn sighup_reads_the_file_again() {
+    let gateway = Running::start(&route("old"));
+    gateway.rewrite(&route("new"));
+    gateway.signal(Signal::HUP);
+    reloaded(&gateway);
+    assert_eq!(gateway.metric("tidegate_config_reloads_total", &[("outcome", "success")]), 1.0);
+}
+
+#[test]
+fn a_call_to_reload_answers_once_the_new_routes_serve() {
+    let gateway = Running::start(&route("old"));
+    for round in 0..10 {
+        let name = format!("round-{round}");
+        let outcome = gateway.reload_with(&route(&name));
+        assert_eq!(outcome["outcome"], "reloaded");
+        for _ in 0..4 {
+            assert_eq!(gateway.get("/").text(), name);
+        }
+    }
+}
+
+#[test]
+fn a_file_replaced_through_a_rename_is_noticed() {
+    let gateway = Running::start(&route("old"));
+    gateway.rewrite(&route("new"));
+    reloaded(&gateway);
+}
+
+#[test]
+fn a_file_written_in_place_is_noticed() {
+    let gateway = Running::start(&route("old"));
+    fs::write(gateway.file(), completed(&route("new"))).unwrap();
+    reloaded(&gateway);
+}
+
+#[test]
+fn a_link_two_folders_up_that_is_swapped_is_noticed() {
+    // As Kubernetes does with a mounted ConfigMap: tidegate.toml -> ..data/x.toml, ..data -> ..first.
+    let gateway = Running::start(&route("old"));
+    let at = |name: &str| gateway.folder().join(name);
+    for (folder, name) in [("..first", "first"), ("..second", "new")] {
+        fs::create_dir(at(folder)).unwrap();
+        fs::write(at(folder).join("x.toml"), completed(&route(name))).unwrap();
+    }
+    symlink("..first", at("..data")).unwrap();
+    symlink("..data/x.toml", at("link")).unwrap();
+    fs::rename(at("link"), gateway.file()).unwrap();
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.get("/").text(), "first");
+    symlink("..second", at("..next")).unwrap();
+    fs::rename(at("..next"), at("..data")).unwrap();
+    reloaded(&gateway);
+}
+
+#[test]
+fn included_files_are_watched_and_so_are_those_that_come_to_match() {
+    let gateway =
+        Start::new(&format!("include = ['conf.d/*.toml']\n{}", responding("main", "match = { path = '/x' }")))
+            .file("conf.d/one.toml", route("old"))
+            .go();
+    assert_eq!(gateway.get("/").text(), "old");
+    replace(&gateway.folder().join("conf.d/one.toml"), &route("new"));
+    reloaded(&gateway);
+    fs::write(gateway.folder().join("conf.d/two.toml"), responding("two", "match = { path = '/two' }")).unwrap();
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.get("/two").text(), "two");
+    fs::remove_file(gateway.folder().join("conf.d/two.toml")).unwrap();
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.get("/two").text(), "new");
+}
+
+#[test]
+fn a_connection_is_used_before_and_after() {
+    let gateway = Running::start(&route("old"));
+    let mut client = gateway.connect();
+    assert_eq!(client.exchange(GET).text(), "old");
+    gateway.reload_with(&route("new"));
+    let answer = client.exchange(GET);
+    assert_eq!((answer.text().as_str(), answer.get("connection")), ("new", None));
+}
+
+#[test]
+fn a_request_in_flight_ends_as_it_began() {
+    let (entered, leave) = (Gate::new(), Gate::new());
+    let (entering, leaving) = (entered.clone(), leave.clone());
+    let upstream = Upstream::answering(move |_| {
+        entering.open();
+        leaving.pass();
+        ok("from before")
+    });
+    let gateway = Running::start(&one_route(&upstream, "response = { set_headers = { x-by = 'old' } }"));
+    let mut client = gateway.connect();
+    client.send(GET);
+    entered.pass();
+    gateway.reload_with(&route("new"));
+    assert_eq!(gateway.get("/").text(), "new");
+    leave.open();
+    let answer = client.response();
+    assert_eq!((answer.text().as_str(), answer.get("x-by")), ("from before", Some("old")));
+    assert_eq!(client.exchange(GET).text(), "new");
+}
+
+#[test]
+fn what_stays_changed_came_and_went_is_told() {
+    let limits = |rate: &str| format!("[limits.kept]\nrate = '1/h'\n[limits.other]\nrate = '{rate}'\n");
+    let gateway = Running::start(&(limits("1/h") + &responding("gone", "limits = ['kept', 'other']")));
+    let outcome = gateway.reload_with(&(limits("2/h") + &responding("new", "limits = ['kept', 'other']")));
+    let changes = &outcome["changes"];
+    assert_eq!((&changes["limits"]["kept"][0], &changes["limits"]["changed"][0]), (&"kept".into(), &"other".into()));
+    assert_eq!((&changes["routes"]["new"][0], &changes["routes"]["gone"][0]), (&"new".into(), &"gone".into()));
+}
+
+#[test]
+fn a_file_that_says_the_same_is_unchanged() {
+    let gateway = Running::start(&route("old"));
+    gateway.rewrite(&format!("# a comment\n\n{}", route("old")));
+    let (status, outcome) = gateway.reload();
+    assert_eq!((status, &outcome["outcome"]), (200, &"unchanged".into()));
+    assert_eq!(gateway.metric("tidegate_config_reloads_total", &[("outcome", "unchanged")]), 1.0);
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
+    let gateway = Running::start(&route("old"));
+    let text = completed(&route("new")).replace("respond =", "responds =");
+    fs::write(gateway.file(), &text).unwrap();
+    let (status, outcome) = gateway.reload();
+    assert_eq!((status, &outcome["outcome"]), (422, &"failed".into()));
+    let message = gateway.logged("configuration not reloaded")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("tidegate.toml:3:1"), "{message}");
+    assert!(message.contains("respond"), "{message}");
+    assert_eq!(gateway.get("/").text(), "old");
+    let is_good = || gateway.metric("tidegate_config_last_reload_successful", &[]);
+    assert_eq!((is_good(), gateway.metric("tidegate_config_reloads_total", &[("outcome", "failure")])), (0.0, 1.0));
+    gateway.rewrite(&route("new"));
+    reloaded(&gateway);
+    assert_eq!(is_good(), 1.0);
+}
+
+#[test]
+fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
+    let gateway = Running::start(&route("new"));
+    let good = fs::read(gateway.file()).unwrap();
+    fs::write(gateway.file(), "nonsense").unwrap();
+    gateway.logged("configuration not reloaded");
+    assert_eq!(gateway.metric("tidegate_config_last_reload_successful", &[]), 0.0);
+    fs::write(gateway.file(), good).unwrap();
+    gateway.logged("configuration unchanged");
+    assert_eq!(gateway.metric("tidegate_config_last_reload_successful", &[]), 1.0);
+}
+
+#[test]
+fn an_address_that_is_taken_changes_nothing() {
+    let gateway = Running::start(&route("old"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listeners =
+        format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '{}'\n", taken.local_addr().unwrap());
+    gateway.rewrite(&(listeners + &route("new")));
+    let (status, outcome) = gateway.reload();
+    assert_eq!(status, 422);
+    assert!(outcome["error"].as_str().unwrap().contains("listeners[1].bind"), "{outcome}");
+    assert_eq!(gateway.get("/").text(), "old");
+}
+
+#[test]
+fn a_listener_comes_and_goes_and_its_connections_finish() {
+    let (entered, leave) = (Gate::new(), Gate::new());
+    let (entering, leaving) = (entered.clone(), leave.clone());
+    let upstream = Upstream::answering(move |_| {
+        entering.open();
+        leaving.pass();
+        ok("finished")
+    });
+    let one = one_route(&upstream, "") + &responding("own", "match = { path = '/own' }");
+    let two = format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.2:0'\n{one}");
+    let gateway = Running::start(&one);
+    gateway.reload_with(&two);
+    let second = gateway.next_listener();
+    let (mut busy, mut idle) = (Client::connect(second), Client::connect(second));
+    assert_eq!(idle.exchange(request("GET", "/own", &[])).status(), 200);
+    busy.send(GET);
+    entered.pass();
+    gateway.reload_with(&one);
+    assert_eq!(idle.ended(), End::Closed);
+    assert_eq!(gateway.get("/own").text(), "own", "the other listener is not concerned");
+    leave.open();
+    let answer = busy.response();
+    assert_eq!((answer.text().as_str(), answer.get("connection")), ("finished", Some("close")));
+    assert_eq!(busy.ended(), End::Closed);
+    assert!(TcpStream::connect_timeout(&second, Duration::from_secs(1)).is_err(), "nobody listens there");
+}
+
+#[test]
+fn buckets_stay_with_their_limit() {
+    let text = |name: &str, rate: &str, burst: u32| {
+        format!("[limits.l]\nrate = '{rate}'\nburst = {burst}\n{}", responding(name, "limits = ['l']"))
+    };
+    let gateway = Running::start(&text("old", "10/h", 10));
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(gateway.status("/"), 429);
+    // Neither another route, nor a lower pace, nor a larger bucket makes an exhausted key fresh.
+    for (name, rate, burst) in [("new", "10/h", 10), ("new", "1/h", 10), ("new", "1/d", 1), ("new", "10/h", 1000)] {
+        gateway.reload_with(&text(name, rate, burst));
+        assert_eq!(gateway.status("/"), 429, "{rate} {burst}");
+    }
+}
+
+#[test]
+fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
+    let text = |burst: u32| format!("[limits.l]\nrate = '1/h'\nburst = {burst}\n{}", responding("r", "limits = ['l']"));
+    let gateway = Running::start(&text(10));
+    for _ in 0..5 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    gateway.reload_with(&text(100));
+    let admitted = (0..100).filter(|_| gateway.status("/") == 200).count();
+    assert!((49..=50).contains(&admitted), "{admitted}");
+}
+
+#[test]
+fn a_limit_whose_key_changed_begins_anew() {
+    let text = |key: &str| format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\n{}", responding("r", "limits = ['l']"));
+    let gateway = Running::start(&text("client-ip"));
+    assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
+    gateway.reload_with(&text("host"));
+    assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
+}
+
+#[test]
+fn a_cap_keeps_count_of_those_who_came_in_before() {
+    let (entered, leave) = (Gate::new(), Gate::new());
+    let (entering, leaving) = (entered.clone(), leave.clone());
+    let upstream = Upstream::answering(move |_| {
+        entering.open();
+        leaving.pass();
+        ok("")
+    });
+    let text = |max: u32| one_route(&upstream, &format!("concurrency = {{ max = {max} }}"));
+    let gateway = Running::start(&text(2));
+    let mut clients: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
+    for client in &mut clients {
+        client.send(GET);
+        entered.pass();
+    }
+    gateway.reload_with(&text(1));
+    assert_eq!(gateway.status("/"), 503);
+    gateway.reload_with(&text(3));
+    let mut third = gateway.connect();
+    third.send(GET);
+    entered.pass();
+    assert_eq!(gateway.status("/"), 503);
+    (0..3).for_each(|_| leave.open());
+    for client in clients.iter_mut().chain([&mut third]) {
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
+#[test]
+fn connections_to_servers_stay_with_their_upstream() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let text = |more: &str| one_route(&upstream, more) + "[server]\nworkers = 1\n";
+    let gateway = Running::start(&text(""));
+    assert_eq!(gateway.status("/"), 200);
+    gateway.reload_with(&text("timeouts = { total = '3s' }"));
+    assert_eq!(gateway.status("/"), 200);
+    gateway.reload_with(&text("").replace("[upstreams.app]", "[upstreams.app]\nbalance = 'round-robin'"));
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let text = |round: usize| {
+        one_route(&upstream, &format!("limits = ['l']\nresponse = {{ set_headers = {{ x-round = '{round}' }} }}"))
+            + &format!("[limits.l]\nrate = '{}/s'\nburst = 1000000\n", 1_000_000 + round)
+            + &responding(&format!("extra-{round}"), &format!("match = {{ path = '/extra/{round}' }}"))
+    };
+    let gateway = Running::start(&text(0));
+    let (address, is_over, served) = (gateway.address(), AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for reuses in [true, true, true, false] {
+            let (is_over, served) = (&is_over, &served);
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                while !is_over.load(Ordering::Acquire) {
+                    let answer = client.exchange(request("GET", "/path", &[]));
+                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/path"));
+                    served.fetch_add(1, Ordering::AcqRel);
+                    if !reuses {
+                        client = Client::connect(address);
+                    }
+                }
+            });
+        }
+        for round in 1..=20 {
+            gateway.reload_with(&text(round));
+            assert_eq!(gateway.get("/x").get("x-round"), Some(&*round.to_string()));
+        }
+        is_over.store(true, Ordering::Release);
+    });
+    assert!(served.load(Ordering::Acquire) > 100);
+}
+
+#[test]
+fn what_takes_effect_only_with_a_restart_is_said() {
+    let gateway = Running::start(&route("old"));
+    let outcome = gateway.reload_with(&(route("old") + "[server]\nworkers = 1\n"));
+    assert!(outcome["notes"][0].as_str().unwrap().contains("workers"), "{outcome}");
+}

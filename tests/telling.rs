@@ -1,0 +1,307 @@
+//! Telling: every request is told once, truly, bounded, and without telling what is nobody's business.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::thread;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{
+    Client, Upstream, ok, one_route,
+    policies::{Running, Start, request, responding},
+};
+
+/// Every field of an access line but those that may be absent.
+const ALWAYS: [&str; 13] = [
+    "time",
+    "request_id",
+    "listener",
+    "client",
+    "peer",
+    "protocol",
+    "method",
+    "host",
+    "path",
+    "status",
+    "duration_ms",
+    "bytes_in",
+    "bytes_out",
+];
+
+#[track_caller]
+fn has(line: &Value, fields: &[(&str, Value)]) {
+    for (name, value) in fields {
+        assert_eq!(line.get(name).unwrap_or(&Value::Null), value, "{name} in {line:#}");
+    }
+}
+
+#[test]
+fn a_proxied_request_is_told_with_its_way() {
+    let upstream = Upstream::answering(|_| ok("hello"));
+    let text = format!("[limits.l]\nrate = '10/h'\n{}", one_route(&upstream, "limits = ['l']"));
+    let gateway = Running::start(&text);
+    let mut client = gateway.connect();
+    let lines = ["Content-Length: 3", "User-Agent: test/1", "X-Request-Id: mine"];
+    client.send(request("POST", "/a/b?q=1", &lines) + "abc");
+    let answer = client.response();
+    let line = gateway.access_line();
+    assert!(ALWAYS.iter().all(|name| line.get(name).is_some()), "{line:#}");
+    has(
+        &line,
+        &[
+            ("request_id", answer.get("x-request-id").map_or(line["request_id"].clone(), Into::into)),
+            ("listener", "127.0.0.1:0".into()),
+            ("client", "127.0.0.1".into()),
+            ("peer", client.local().to_string().into()),
+            ("protocol", "HTTP/1.1".into()),
+            ("method", "POST".into()),
+            ("host", "a".into()),
+            ("path", "/a/b".into()),
+            ("query", "q=1".into()),
+            ("route", "app".into()),
+            ("status", 200.into()),
+            ("reason", Value::Null),
+            ("limit", "l".into()),
+            ("remaining", 9.into()),
+            ("upstream", "app".into()),
+            ("server", upstream.url().into()),
+            ("attempts", 1.into()),
+            ("bytes_in", 3.into()),
+            ("bytes_out", 5.into()),
+            ("user_agent", "test/1".into()),
+            ("queue_ms", Value::Null),
+            ("not_retried", Value::Null),
+        ],
+    );
+    let (upstream_ms, duration) = (line["upstream_ms"].as_f64().unwrap(), line["duration_ms"].as_f64().unwrap());
+    assert!(upstream_ms > 0.0 && upstream_ms <= duration, "{line:#}");
+}
+
+#[test]
+fn a_request_that_went_nowhere_is_told_without_a_way() {
+    let gateway = Running::start(&responding("r", "match = { path = '/only' }"));
+    gateway.get("/else");
+    let line = gateway.access_line();
+    has(&line, &[("status", 404.into()), ("reason", "no_route".into()), ("path", "/else".into())]);
+    for absent in ["route", "limit", "key", "upstream", "server", "attempts", "upstream_ms", "user_agent", "query"] {
+        assert!(line.get(absent).is_none(), "{absent} in {line:#}");
+    }
+}
+
+#[test]
+fn what_is_no_request_is_told_too() {
+    let gateway = Running::start(&responding("r", ""));
+    let mut client = gateway.connect();
+    client.send("no request at all\r\n\r\n");
+    let answer = client.response();
+    assert_eq!((answer.status(), answer.problem()["status"].as_u64()), (400, Some(400)));
+    let line = gateway.access_line();
+    has(&line, &[("status", 400.into()), ("reason", "malformed".into()), ("client", "127.0.0.1".into())]);
+    assert!(line.get("route").is_none(), "{line:#}");
+    let labels = [("route", "-"), ("method", "other"), ("status", "400")];
+    assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
+}
+
+#[test]
+fn a_client_that_left_is_told_with_499() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        tell.send(()).unwrap();
+        connection.ended();
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &[]));
+    told.recv().unwrap();
+    drop(client);
+    has(&gateway.access_line(), &[("status", 499.into()), ("reason", "client_gone".into()), ("route", "app".into())]);
+    assert_eq!(gateway.metric("tidegate_requests_total", &[("route", "app"), ("status", "499")]), 1.0);
+}
+
+#[test]
+fn a_text_line_holds_the_same() {
+    let gateway = Running::start(&format!("[log]\nformat = 'text'\n{}", responding("r", "")));
+    gateway.ask("GET", "/a%20b", &["User-Agent: two words"]);
+    let line = gateway.access_text();
+    for part in ["status=200", "method=GET", "path=/a%20b", "route=r", "client=127.0.0.1", "user_agent=\"two words\""] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(ALWAYS.iter().all(|name| line.contains(&format!("{name}="))), "{line}");
+}
+
+#[test]
+fn without_access_there_are_no_lines() {
+    let mut gateway = Running::start(&format!("[log]\naccess = false\n{}", responding("r", "")));
+    for _ in 0..10 {
+        gateway.get("/");
+    }
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    assert_eq!(gateway.rest_of_access(), Vec::<String>::new());
+}
+
+#[test]
+fn every_line_that_was_told_is_written_before_the_end() {
+    let mut gateway = Running::start(&responding("r", ""));
+    let mut client = gateway.connect();
+    for number in 0..500 {
+        client.exchange(request("GET", &format!("/{number}"), &[]));
+    }
+    drop(client);
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait().0.success());
+    assert_eq!(gateway.rest_of_access().len(), 500);
+}
+
+#[test]
+fn no_client_can_forge_a_line() {
+    for format in ["json", "text"] {
+        let mut gateway = Running::start(&format!("[log]\nformat = '{format}'\n{}", responding("r", "")));
+        let forged = "\",\"status\":999,\"x\":\"\\\" status=999 \\u000a\u{85}\u{2028}\u{7f}";
+        for (path, agent) in [
+            ("/%0astatus=999%22".to_owned(), "x\tstatus=999".to_owned()),
+            ("/?q=%0d%0a{\"status\":999}".to_owned(), forged.to_owned()),
+            (format!("/{}", "\"".repeat(50)), "\" status=999 \"".to_owned()),
+            ("/x%20status=999".to_owned(), "\u{1b}[31m status=999".to_owned()),
+        ] {
+            gateway.ask("GET", &path, &[&format!("User-Agent: {agent}")]);
+        }
+        gateway.signal(Signal::TERM);
+        gateway.wait();
+        let lines = gateway.rest_of_access();
+        assert_eq!(lines.len(), 4, "{lines:#?}");
+        for line in lines {
+            assert!(line.chars().all(|c| !c.is_control() && c != '\u{2028}'), "{line:?}");
+            if format == "json" {
+                let line: Value = serde_json::from_str(&line).unwrap();
+                assert!(line["status"] == 200 || line["status"] == 400, "{line}");
+            } else {
+                // Whatever a client says stays inside the quotes of its field.
+                let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect();
+                assert_eq!(outside.split(' ').filter(|pair| pair.starts_with("status=")).count(), 1, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn while_nobody_reads_stdout_the_gateway_serves_and_counts_what_it_drops() {
+    let gateway = Start::new(&responding("r", "")).unread().go();
+    let address = gateway.address();
+    let long = "x".repeat(4000);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = Client::connect(address);
+                for _ in 0..750 {
+                    assert_eq!(client.exchange(request("GET", &format!("/?{long}"), &[])).status(), 200);
+                }
+            });
+        }
+    });
+    gateway.await_metric("tidegate_log_lines_dropped_total", &[], 1.0);
+    assert_eq!(gateway.metric("tidegate_requests_total", &[("route", "r"), ("status", "200")]), 3000.0);
+    assert!(gateway.resident() < 150 * 1024, "{} KiB", gateway.resident());
+}
+
+#[test]
+fn each_request_is_counted_once_whatever_became_of_it() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let text = format!(
+        "[limits.l]\nrate = '5/h'\n{}",
+        one_route(&upstream, "match = { path_prefix = '/app' }\nlimits = ['l']")
+    );
+    let gateway = Running::start(&text);
+    let mut client = gateway.connect();
+    for path in ["/app/1", "/app/2", "/app/3", "/app/4", "/app/5", "/app/6", "/app/7", "/none", "/none"] {
+        client.exchange(request("GET", path, &[]));
+    }
+    client.exchange(request("BREW", "/none", &[]));
+    client.send("nonsense\r\n\r\n");
+    client.response();
+    let lines: Vec<_> = (0..11).map(|_| gateway.access_line()).collect();
+    let count = |labels: &[(&str, &str)]| gateway.metric("tidegate_requests_total", labels);
+    assert_eq!(count(&[]), lines.len() as f64);
+    assert_eq!(count(&[("route", "app"), ("method", "GET"), ("status", "200")]), 5.0);
+    assert_eq!(count(&[("route", "app"), ("status", "429")]), 2.0);
+    assert_eq!(count(&[("route", "-"), ("status", "404")]), 3.0);
+    assert_eq!(count(&[("route", "-"), ("method", "other"), ("status", "404")]), 1.0);
+    assert_eq!(count(&[("route", "-"), ("status", "400")]), 1.0);
+    assert_eq!(gateway.metric("tidegate_request_duration_seconds_count", &[("route", "app")]), 7.0);
+    assert_eq!(gateway.metric("tidegate_upstream_duration_seconds_count", &[("upstream", "app")]), 5.0);
+}
+
+#[test]
+fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let text =
+        format!("[limits.l]\nrate = '1/h'\n{}", one_route(&upstream, "limits = ['l']\nconcurrency = { max = 5 }"));
+    let gateway = Running::start(&text);
+    gateway.get("/");
+    gateway.get("/");
+    gateway.reload();
+    gateway.access_line();
+    gateway.access_line();
+    for (accept, media, counter) in [
+        ("text/plain", "text/plain", "counter tidegate_requests_total"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", "tidegate_requests counter"),
+    ] {
+        let answer = gateway.call_admin("GET", "/metrics", &[&format!("Accept: {accept}")]);
+        let text = answer.text();
+        assert!(answer.get("content-type").unwrap().starts_with(media), "{:?}", answer.head);
+        assert_eq!(text.ends_with("# EOF\n"), media.contains("openmetrics"));
+        assert!(text.contains(counter) || text.contains("# TYPE tidegate_requests_total counter"), "{text}");
+        for metric in [
+            "tidegate_requests_total{",
+            "tidegate_request_duration_seconds_bucket{",
+            "tidegate_upstream_duration_seconds_bucket{",
+            "tidegate_limit_decisions_total{",
+            "tidegate_limit_keys{",
+            "tidegate_concurrency_limit{",
+            "tidegate_in_flight{",
+            "tidegate_queued{",
+            "tidegate_refusals_total{",
+            "tidegate_upstream_connections{",
+            "tidegate_upstream_connects_total{",
+            "tidegate_upstream_server_up{",
+            "tidegate_log_lines_dropped_total ",
+            "tidegate_config_reloads_total{",
+            "tidegate_config_reload_duration_seconds ",
+            "tidegate_config_last_reload_successful ",
+            "tidegate_config_last_reload_success_timestamp_seconds ",
+            "tidegate_connections{",
+            "tidegate_build_info{",
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_max_fds ",
+            "process_start_time_seconds ",
+        ] {
+            assert!(text.lines().any(|line| line.starts_with(metric)), "{metric} in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn no_value_of_a_key_is_told_anywhere() {
+    let text = format!(
+        "[log]\nlevel = 'trace'\n[limits.l]\nkey = 'header:x-api-key'\nrate = '1/h'\n{}",
+        responding("r", "limits = ['l']")
+    );
+    let mut gateway = Running::start(&text);
+    let secret = "5ecr3t-value";
+    let statuses = [0; 2].map(|_| gateway.ask("GET", "/", &[&format!("X-Api-Key: {secret}")]).status());
+    assert_eq!(statuses, [200, 429]);
+    let lines = [gateway.access_line(), gateway.access_line()];
+    assert!(lines.iter().all(|line| line["key"].as_str().is_some_and(|key| !key.is_empty())), "{lines:?}");
+    assert_eq!(lines[0]["key"], lines[1]["key"]);
+    for path in ["/metrics", "/limits", "/config", "/routes"] {
+        assert!(!gateway.call_admin("GET", path, &[]).text().contains(secret), "{path}");
+    }
+    gateway.signal(Signal::TERM);
+    let (_, said) = gateway.wait();
+    assert!(!said.iter().any(|line| line.contains(secret)) && !format!("{lines:?}").contains(secret));
+}

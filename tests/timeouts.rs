@@ -1,0 +1,295 @@
+//! Timeouts: every wait has an end, and the end is told: by status, access line and metric.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    ops::Range,
+    thread,
+    time::Duration,
+};
+
+use support::{
+    Connection, End, Gate, Message, Upstream, ok, one_route,
+    policies::{Closed, Running, request, responding},
+};
+use tokio::time::Instant;
+
+const FOREVER: Duration = Duration::from_secs(5);
+
+/// An upstream that takes requests and never answers.
+fn silent() -> Upstream {
+    Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.ended();
+    })
+}
+
+/// Asks, and checks that the answer came after a time within this range of milliseconds.
+#[track_caller]
+fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
+    let asked = Instant::now();
+    let answer = ask();
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_millis(millis.start) && took < Duration::from_millis(millis.end), "{took:?}");
+    answer
+}
+
+/// Status, reason and count of the one request to `/`.
+#[track_caller]
+fn told(gateway: &Running, status: u16, reason: &str) {
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()), "{line}");
+    let labels = [("route", "app"), ("status", &*status.to_string())];
+    assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
+}
+
+#[track_caller]
+fn refusals(gateway: &Running, reason: &str) -> f64 {
+    gateway.metric("tidegate_refusals_total", &[("route", "app"), ("reason", reason)])
+}
+
+fn to(url: &str, upstream: &str, route: &str) -> String {
+    format!("[upstreams.app]\nservers = ['{url}']\n{upstream}\n[[routes]]\nname = 'app'\nupstream = 'app'\n{route}\n")
+}
+
+#[test]
+fn a_server_that_refuses_connections_is_a_502() {
+    let nobody = Closed::new();
+    let gateway = Running::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
+    let answer = timed(0..1000, || gateway.get("/"));
+    assert_eq!((answer.status(), &answer.problem()["route"]), (502, &"app".into()));
+    told(&gateway, 502, "connect_failed");
+    assert_eq!(refusals(&gateway, "connect_failed"), 1.0);
+    let labels = [("upstream", "app"), ("outcome", "refused")];
+    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
+}
+
+/// A listener whose queue is full, so that nobody can connect, and what fills it.
+fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let waiting = std::iter::repeat_with(connect).map_while(|stream| stream).collect();
+    (socket, address, waiting)
+}
+
+#[test]
+fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
+    let (_socket, address, _waiting) = full();
+    let pool = "[upstreams.app.pool]\nconnect_timeout = '100ms'";
+    let gateway = Running::start(&to(&format!("http://{address}"), pool, "retry = { attempts = 1 }"));
+    assert_eq!(timed(100..1000, || gateway.get("/")).status(), 502);
+    told(&gateway, 502, "connect_failed");
+    let labels = [("upstream", "app"), ("outcome", "timeout")];
+    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
+}
+
+#[test]
+fn an_attempt_ends_after_its_timeout() {
+    let upstream = silent();
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { attempt = '100ms' }"));
+    let answer = timed(100..1000, || gateway.get("/"));
+    assert_eq!((answer.status(), &answer.problem()["route"]), (504, &"app".into()));
+    told(&gateway, 504, "attempt_timeout");
+    assert_eq!(refusals(&gateway, "attempt_timeout"), 1.0);
+}
+
+#[test]
+fn a_request_ends_after_its_total_timeout() {
+    let upstream = silent();
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
+    assert_eq!(timed(95..1000, || gateway.get("/")).status(), 504);
+    told(&gateway, 504, "total_timeout");
+    assert_eq!(refusals(&gateway, "total_timeout"), 1.0);
+}
+
+#[test]
+fn the_total_covers_all_attempts_and_the_waits_between_them() {
+    let upstream = silent();
+    let more = "timeouts = { total = '350ms', attempt = '100ms' }\n\
+                retry = { attempts = 20, on = ['timeout'], backoff = '1ms', max_backoff = '1ms' }";
+    let gateway = Running::start(&one_route(&upstream, more));
+    assert_eq!(timed(295..1000, || gateway.get("/")).status(), 504);
+    let attempts = gateway.line_of("/")["attempts"].as_u64().unwrap();
+    assert!((2..=4).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn the_total_ends_with_the_answers_head() {
+    let end = Gate::new();
+    let gate = end.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nab");
+        gate.pass();
+        connection.send("cd");
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &[]));
+    client.head().unwrap();
+    assert_eq!(client.bytes(2).unwrap(), b"ab");
+    thread::park_timeout(Duration::from_millis(250));
+    end.open();
+    assert_eq!(client.bytes(2).unwrap(), b"cd");
+}
+
+#[test]
+fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
+    for head in ["content-length: 9\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+        let upstream = Upstream::start(move |mut connection| {
+            connection.expect_request();
+            connection.send(format!("HTTP/1.1 200 OK\r\n{head}"));
+            connection.ended();
+        });
+        let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+        let answer = timed(150..1500, || gateway.get("/"));
+        assert!(!answer.is_whole, "{answer:?}");
+        assert_eq!(answer.body, b"abc");
+        told(&gateway, 200, "idle_timeout");
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_after_idle() {
+    let (cut, was_cut) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
+        connection.flood(&[b'x'; 65536], FOREVER, 1_000_000_000);
+        cut.send(()).unwrap();
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+    let mut client = support::Client::connect_narrow(gateway.address());
+    client.send(request("GET", "/", &[]));
+    was_cut.recv_timeout(FOREVER).unwrap();
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"idle_timeout".into()));
+}
+
+/// Reads a head and then whatever comes, to the end.
+fn swallow(mut connection: Connection) {
+    connection.head().unwrap();
+    connection.rest(&mut Vec::new());
+}
+
+#[test]
+fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
+    let upstream = Upstream::start(swallow);
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 10"]) + "abc");
+    let answer = timed(140..1500, || client.response());
+    assert_eq!((answer.status(), answer.get("connection")), (408, Some("close")));
+    told(&gateway, 408, "slow_body");
+}
+
+#[test]
+fn a_body_that_keeps_moving_is_not_idle() {
+    let upstream = Upstream::answering(|request| ok(&request.text()));
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 10"]));
+    for byte in b"abcdefghij" {
+        thread::park_timeout(Duration::from_millis(60));
+        client.send([*byte]);
+    }
+    assert_eq!(client.response().text(), "abcdefghij");
+}
+
+#[test]
+fn while_one_direction_moves_the_other_may_rest() {
+    // The answer has begun and pauses for as long as the client uploads.
+    let upstream = Upstream::start(|mut connection| {
+        connection.head().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na");
+        connection.bytes(10).unwrap();
+        connection.send("b");
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 10"]));
+    client.head().unwrap();
+    for byte in b"abcdefghij" {
+        thread::park_timeout(Duration::from_millis(60));
+        client.send([*byte]);
+    }
+    assert_eq!(client.bytes(2).unwrap(), b"ab");
+
+    // And the client pauses for as long as the answer flows.
+    let upstream = Upstream::start(|mut connection| {
+        connection.head().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n");
+        for byte in b"abcdefghij" {
+            thread::park_timeout(Duration::from_millis(60));
+            connection.send([*byte]);
+        }
+        connection.bytes(2).unwrap();
+        connection.send("k");
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 2"]) + "x");
+    client.head().unwrap();
+    assert_eq!(client.bytes(10).unwrap(), b"abcdefghij");
+    client.send("y");
+    assert_eq!(client.bytes(1).unwrap(), b"k");
+}
+
+#[test]
+fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+        while connection.try_send("1\r\nx\r\n").is_ok() {
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
+    let answer = timed(240..1500, || gateway.get("/"));
+    assert!(!answer.is_whole && !answer.body.is_empty(), "{answer:?}");
+    told(&gateway, 200, "body_timeout");
+}
+
+#[test]
+fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
+    let upstream = Upstream::start(swallow);
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Transfer-Encoding: chunked"]));
+    let asked = Instant::now();
+    while asked.elapsed() < Duration::from_millis(500) && client.try_send("1\r\nx\r\n").is_ok() {
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    assert_eq!(client.head().unwrap().status(), 504);
+    told(&gateway, 504, "body_timeout");
+}
+
+#[test]
+fn an_idle_connection_is_closed_after_keep_alive() {
+    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '100ms' }\n".to_owned();
+    let gateway = Running::start(&(text + &responding("app", "")));
+    let mut client = gateway.connect();
+    assert_eq!(client.exchange(request("GET", "/", &[])).status(), 200);
+    let answered = Instant::now();
+    assert_eq!(client.ended(), End::Closed);
+    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_head_that_does_not_come_to_its_end_is_a_408() {
+    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '150ms' }\n".to_owned();
+    let gateway = Running::start(&(text + &responding("app", "")));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\n");
+    let answer = timed(100..1500, || client.response());
+    assert_eq!((answer.status(), answer.get("connection")), (408, Some("close")));
+    assert_eq!(gateway.access_line()["reason"], "slow_head");
+    // A connection that never says anything is closed, too.
+    assert_eq!(gateway.connect().ended(), End::Closed);
+}

@@ -1,0 +1,311 @@
+//! Upstreams: connections are kept, bounded and let go as configured, and servers get their share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use support::{
+    Client, Gate, PATIENCE, Upstream, ok, one_route,
+    policies::{Closed, Running, request, responding, upstream_table},
+};
+use tokio::time::Instant;
+
+const ONE_WORKER: &str = "[server]\nworkers = 1\n";
+
+/// One upstream with this `pool`, and a route to it.
+fn pooled(upstream: &Upstream, pool: &str) -> String {
+    let tables = upstream_table("app", &[upstream], &format!("[upstreams.app.pool]\n{pool}"));
+    format!("{tables}[[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n")
+}
+
+/// An upstream that tells of every request, answers it when the gate is opened, and tells when a connection ends.
+fn held() -> (Upstream, mpsc::Receiver<&'static str>, Gate) {
+    let (tell, told) = mpsc::channel();
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        while connection.request().is_some() {
+            // What happens when the test is over is told to nobody.
+            let _ = tell.send("request");
+            gate.pass();
+            connection.send(ok(""));
+        }
+        let _ = tell.send("end");
+    });
+    (upstream, told, leave)
+}
+
+#[track_caller]
+fn sent(gateway: &Running, path: &str) -> Client {
+    let mut client = gateway.connect();
+    client.send(request("GET", path, &[]));
+    client
+}
+
+/// How many requests an upstream got.
+fn share(upstream: &Upstream) -> usize {
+    upstream.text().matches("GET /").count()
+}
+
+#[test]
+fn requests_one_after_the_other_use_one_connection() {
+    let upstream = Upstream::answering(|_| ok("hello"));
+    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    for _ in 0..30 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+    let labels = [("upstream", "app"), ("outcome", "success")];
+    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
+    assert_eq!(gateway.metric("tidegate_upstream_connections", &[("upstream", "app"), ("state", "idle")]), 1.0);
+    assert_eq!(gateway.metric("tidegate_upstream_connections", &[("upstream", "app"), ("state", "active")]), 0.0);
+}
+
+#[test]
+fn a_connection_that_its_server_wants_closed_is_not_kept() {
+    let upstream =
+        Upstream::answering(|_| "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    for _ in 0..3 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(upstream.connections(), 3);
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
+    let upstream = Upstream::answering(|_| ok("mine") + &ok("not yours"));
+    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/").text(), "mine");
+    }
+}
+
+#[test]
+fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
+    let (upstream, told, leave) = held();
+    let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '150ms'"));
+    let mut first = sent(&gateway, "/first");
+    told.recv_timeout(PATIENCE).unwrap();
+    let asked = Instant::now();
+    let refused = gateway.get("/second");
+    let took = asked.elapsed();
+    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert!(took >= Duration::from_millis(150) && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(gateway.line_of("/second")["reason"], "pool_timeout");
+    leave.open();
+    assert_eq!(first.response().status(), 200);
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
+    let (upstream, told, leave) = held();
+    let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '10s'"));
+    let mut clients: Vec<_> = (0..8).map(|index| sent(&gateway, &format!("/{index}"))).collect();
+    for _ in 0..8 {
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
+        assert!(told.try_recv().is_err(), "one at a time");
+        leave.open();
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn no_more_than_max_idle_are_kept() {
+    let (upstream, told, leave) = held();
+    let gateway = Running::start(&pooled(&upstream, "max_idle = 1"));
+    let mut clients: Vec<_> = (0..3).map(|_| sent(&gateway, "/")).collect();
+    for _ in 0..3 {
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
+    }
+    assert_eq!(upstream.connections(), 3);
+    (0..3).for_each(|_| leave.open());
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+    for _ in 0..2 {
+        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
+    }
+    let kept = [("upstream", "app"), ("state", "idle")];
+    assert_eq!(gateway.metric("tidegate_upstream_connections", &kept), 1.0);
+}
+
+#[test]
+fn an_unused_connection_is_closed_after_idle_timeout() {
+    let (upstream, told, leave) = held();
+    let gateway = Running::start(&pooled(&upstream, "idle_timeout = '100ms'"));
+    leave.open();
+    assert_eq!(gateway.status("/"), 200);
+    let answered = Instant::now();
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
+    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn a_connection_is_replaced_after_max_lifetime_however_busy_it_is() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Running::start(&(pooled(&upstream, "max_lifetime = '150ms'") + ONE_WORKER));
+    let begun = Instant::now();
+    let mut client = gateway.connect();
+    while begun.elapsed() < Duration::from_millis(500) {
+        assert_eq!(client.exchange(request("GET", "/", &[])).status(), 200);
+    }
+    assert!((3..=4).contains(&upstream.connections()), "{}", upstream.connections());
+}
+
+#[test]
+fn in_turns_each_server_gets_exactly_its_weight() {
+    let servers: Vec<_> = (0..3).map(|_| Upstream::answering(|_| ok(""))).collect();
+    let text = format!(
+        "[upstreams.app]\nbalance = 'round-robin'\nservers = [{{ url = '{}', weight = 3 }}, '{}', {{ url = '{}', weight = 2 }}]\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n",
+        servers[0].url(),
+        servers[1].url(),
+        servers[2].url()
+    );
+    let gateway = Running::start(&text);
+    for _ in 0..60 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(servers.iter().map(share).collect::<Vec<_>>(), [30, 10, 20]);
+}
+
+#[test]
+fn the_less_busy_server_gets_more() {
+    // One of the two holds ten requests; of the others no more than those go there whose two draws both fell on it.
+    let hold = Gate::new();
+    let gate = hold.clone();
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let busy = Upstream::answering(move |request| {
+        if request.target() == "/held" {
+            tell.lock().unwrap().send(()).unwrap();
+            gate.pass();
+        }
+        ok("")
+    });
+    let free = Upstream::answering(|_| ok(""));
+    let text = upstream_table("app", &[&busy, &free], "balance = 'least-requests'")
+        + "[[routes]]\nname = 'app'\nupstream = 'app'\n";
+    let gateway = Running::start(&text);
+    let mut held: Vec<_> = Vec::new();
+    while held.len() < 3 {
+        let mut client = sent(&gateway, "/held");
+        // It reached the one that holds it, or was answered by the other.
+        if told.recv_timeout(Duration::from_millis(100)).is_ok() {
+            held.push(client);
+        } else {
+            assert_eq!(client.response().status(), 200);
+        }
+    }
+    let before = share(&busy);
+    for _ in 0..200 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    let share = share(&busy) - before;
+    assert!(share < 90, "{share} of 200 went to the busy one");
+    held.iter().for_each(|_| hold.open());
+    held.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}
+
+#[test]
+fn an_upstream_that_hangs_stalls_no_other() {
+    let (slow, told, leave) = held();
+    let quick = Upstream::answering(|_| ok("quick"));
+    let nobody = Closed::new();
+    let text = upstream_table("slow", &[&slow], "")
+        + &upstream_table("quick", &[&quick], "")
+        + &format!("[upstreams.gone]\nservers = ['{}']\n", nobody.url())
+        + "[[routes]]\nname = 'slow'\nupstream = 'slow'\nmatch = { path = '/slow' }\n\
+           [[routes]]\nname = 'gone'\nupstream = 'gone'\nmatch = { path = '/gone' }\n\
+           [[routes]]\nname = 'quick'\nupstream = 'quick'\n"
+        + &responding("own", "match = { path = '/own' }");
+    let gateway = Running::start(&text);
+    let mut waiting: Vec<_> = (0..50).map(|_| sent(&gateway, "/slow")).collect();
+    for _ in 0..50 {
+        told.recv_timeout(PATIENCE).unwrap();
+    }
+    let asked = Instant::now();
+    for _ in 0..50 {
+        assert_eq!((gateway.status("/gone"), gateway.get("/").text().as_str()), (502, "quick"));
+        assert_eq!(gateway.get("/own").text(), "own");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    (0..50).for_each(|_| leave.open());
+    for client in &mut waiting {
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
+#[test]
+fn the_name_of_a_server_is_looked_up() {
+    let upstream = Upstream::answering(|request| ok(request.get("host").unwrap()));
+    let text = one_route(&upstream, "request = { preserve_host = false }").replace("127.0.0.1", "localhost");
+    let gateway = Running::start(&text);
+    let answer = gateway.get("/");
+    assert_eq!((answer.status(), answer.text()), (200, format!("localhost:{}", upstream.address().port())));
+}
+
+#[test]
+fn a_name_without_an_address_is_a_502_and_is_told() {
+    let text = "[upstreams.app]\nservers = ['http://nowhere.invalid:80']\n[[routes]]\nname = 'app'\nupstream = 'app'\n";
+    let gateway = Running::start(text);
+    assert_eq!(gateway.status("/"), 502);
+    assert_eq!(gateway.line_of("/")["reason"], "connect_failed");
+    let labels = [("upstream", "app"), ("outcome", "dns")];
+    assert!(gateway.metric("tidegate_upstream_connects_total", &labels) >= 1.0);
+}
+
+#[test]
+fn a_client_that_leaves_closes_its_connection_to_the_server() {
+    let (upstream, ended) = {
+        let (tell, told) = mpsc::channel();
+        let upstream = Upstream::start(move |mut connection| {
+            connection.expect_request();
+            tell.send("request").unwrap();
+            connection.ended();
+            tell.send("end").unwrap();
+        });
+        (upstream, told)
+    };
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let client = sent(&gateway, "/");
+    ended.recv_timeout(PATIENCE).unwrap();
+    drop(client);
+    assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), "end");
+    assert_eq!(gateway.line_of("/")["status"], 499);
+}
+
+#[test]
+fn parallel_requests_never_get_each_others_answers() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let gateway = Running::start(&pooled(&upstream, "max_connections = 4\nmax_idle = 2\nwait_timeout = '10s'"));
+    let (address, number) = (gateway.address(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::connect(address);
+                for _ in 0..50 {
+                    let path = format!("/{}", number.fetch_add(1, Ordering::SeqCst));
+                    assert_eq!(client.exchange(request("GET", &path, &[])).text(), path);
+                }
+            });
+        }
+    });
+    assert!(share(&upstream) == 400);
+}
