@@ -13,8 +13,13 @@ pub type Response = http::Response<Body>;
 
 /// Marks an answer, among its extensions, as the last of its connection: who sends what is malformed is not listened to
 /// any further.
-#[derive(Debug, Clone, Copy)]
-pub struct Hangup;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hangup {
+    /// The answer is still written.
+    AfterAnswer,
+    /// Nobody is left to read it.
+    AtOnce,
+}
 
 /// A request as it was read, nothing interpreted but its framing.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! The shape of the source: who may import whom, how long files and functions may be, and that every file says what it
 //! is for. A careful look at the text, not a compiler: comments, literals and tests are blanked out first.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -136,7 +138,7 @@ fn every_file_opens_with_what_it_is_for() {
 #[test]
 fn the_scan_sees_imports_functions_and_tests() {
     let raw = r##"//! x
-use crate::{alarm::Alarm, body::{self, Body}, http1};
+use crate::{alarm::Alarm, body::{self, Body}, http1, layer::{retry::Budget}};
 pub(in crate::layer) fn one(a: &str) -> [u8; 2] {
     let _ = ("crate::config", '"', b'{', r#"crate::cli {"#); // crate::cli
     super::super::error::of(crate::limit::decide)
@@ -147,9 +149,18 @@ mod tests {
 }
 "##;
     let file = Source::new(PathBuf::from("layer/policy.rs"), raw.to_owned());
-    let seen: Vec<_> = file.imports().into_iter().map(|import| (import.line, import.path[0].clone())).collect();
-    let expected = [(2, "alarm"), (2, "body"), (2, "http1"), (3, "layer"), (5, "limit"), (5, "error")];
-    assert_eq!(seen, expected.map(|(line, name)| (line, name.to_owned())));
+    let seen: Vec<_> = file.imports().into_iter().map(|import| (import.line, import.path.join(" "))).collect();
+    let expected = [
+        (2, "alarm Alarm"),
+        (2, "body self"),
+        (2, "body Body"),
+        (2, "http1"),
+        (2, "layer retry"),
+        (3, "layer"),
+        (5, "limit decide"),
+        (5, "error of"),
+    ];
+    assert_eq!(seen, expected.map(|(line, path)| (line, path.to_owned())));
     let functions: Vec<_> = file.functions().into_iter().map(|function| (function.name, function.lines)).collect();
     assert_eq!(functions, [("one".to_owned(), 4)]);
     assert_eq!(file.length(), 6);
@@ -253,7 +264,7 @@ impl Source {
         let mut found = Vec::new();
         for root in roots {
             for at in words(&self.code, root) {
-                self.import(at, &self.code[at + root.len()..], Vec::new(), &mut found);
+                self.import(at, &self.code[at + root.len()..], &[], &mut found);
             }
         }
         for at in words(&self.code, "super") {
@@ -266,31 +277,20 @@ impl Source {
                     rest = after.strip_prefix("::").unwrap_or(after);
                 }
                 let after = if rest.starts_with(is_of_word) || rest.starts_with('{') { rest } else { "" };
-                self.import(at, &format!("::{after}"), parts, &mut found);
+                self.import(at, &format!("::{after}"), &parts, &mut found);
             }
         }
         found
     }
 
-    /// What follows `crate` or a chain of `super`s: `::name` or `::{name, name::{..}}`.
-    fn import(&self, at: usize, after: &str, parent: Vec<String>, found: &mut Vec<Import>) {
+    /// What follows `crate` or a chain of `super`s: `::name::other` or `::{name, other::{..}}`.
+    fn import(&self, at: usize, after: &str, parent: &[String], found: &mut Vec<Import>) {
         let Some(after) = after.strip_prefix("::") else { return };
         let line = self.line(at);
-        for name in names(after) {
-            let path: Vec<_> = parent.iter().cloned().chain([name]).take(2).collect();
-            found.push(Import { line, path: self.complete(path, after) });
+        for names in paths(after, 2) {
+            let path = parent.iter().cloned().chain(names).take(2).collect();
+            found.push(Import { line, path });
         }
-    }
-
-    /// `crate::layer::retry` is told as `layer`, `retry`.
-    fn complete(&self, mut path: Vec<String>, after: &str) -> Vec<String> {
-        if path.len() == 1
-            && let Some(rest) = after.strip_prefix(&path[0]).and_then(|rest| rest.strip_prefix("::"))
-            && let [second] = &names(rest)[..]
-        {
-            path.push(second.clone());
-        }
-        path
     }
 
     fn functions(&self) -> Vec<Function> {
@@ -320,29 +320,42 @@ fn words(code: &str, word: &str) -> Vec<usize> {
     code.match_indices(word).map(|(at, _)| at).filter(is_whole).collect()
 }
 
-/// The first names of a path or of each member of a group.
-fn names(path: &str) -> Vec<String> {
-    let first = |text: &str| -> String { text.trim_start().chars().take_while(|c| is_of_word(*c)).collect() };
-    let Some(group) = path.strip_prefix('{') else {
-        return vec![first(path)].into_iter().filter(|name| !name.is_empty()).collect();
-    };
+/// The first `depth` names of a path, or of each path in a group.
+fn paths(text: &str, depth: usize) -> Vec<Vec<String>> {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        return members(group).into_iter().flat_map(|member| paths(member, depth)).collect();
+    }
+    let name: String = text.chars().take_while(|c| is_of_word(*c)).collect();
+    if name.is_empty() {
+        return Vec::new();
+    }
+    let after = text[name.len()..].strip_prefix("::").filter(|_| depth > 1);
+    let tails = after.map(|after| paths(after, depth - 1)).unwrap_or_default();
+    if tails.is_empty() {
+        return vec![vec![name]];
+    }
+    tails.into_iter().map(|tail| [vec![name.clone()], tail].concat()).collect()
+}
+
+/// What stands between the commas of a group, up to the brace that ends it.
+fn members(group: &str) -> Vec<&str> {
     let (mut depth, mut start, mut members) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {
         match c {
             '{' => depth += 1,
             '}' if depth == 0 => {
-                members.push(first(&group[start..at]));
+                members.push(&group[start..at]);
                 break;
             }
             '}' => depth -= 1,
             ',' if depth == 0 => {
-                members.push(first(&group[start..at]));
+                members.push(&group[start..at]);
                 start = at + 1;
             }
             _ => {}
         }
     }
-    members.retain(|name| !name.is_empty());
     members
 }
 

@@ -198,3 +198,18 @@ fn a_client_that_leaves_before_its_request_is_complete_is_not_told_of() {
     assert_eq!(gateway.get("/whole").status(), 200);
     assert_eq!(gateway.access_line()["path"], "/whole");
 }
+
+#[test]
+fn a_client_that_ends_in_its_own_body_gets_no_status_that_is_for_logs_only() {
+    let (_upstream, arrived, ended) = upstream(|connection| {
+        assert!(connection.bytes(5).is_ok());
+    });
+    let gateway = start(&_upstream);
+    let mut client = gateway.connect();
+    client.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    arrived.pass();
+    client.finish();
+    ended.pass();
+    client.ended();
+    is_gone(&gateway, "/first");
+}

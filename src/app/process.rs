@@ -12,6 +12,8 @@ use crate::{
 
 /// File descriptors that are not connections: sockets, logs, runtimes.
 const OWN_FILES: u64 = 64;
+/// File descriptors kept for connections to upstreams, at most half of all: idle clients, which are most, need none.
+const UPSTREAM_FILES: u64 = 2048;
 
 pub(super) fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
     let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
@@ -53,7 +55,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Half of the file descriptors that this process may have, as each client may need an upstream connection too.
+/// What the file limit allows: all but some for the process itself and for connections to upstreams.
 pub(super) fn default_max_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -61,7 +63,8 @@ pub(super) fn default_max_connections() -> usize {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let files = files.unwrap_or(1 << 20);
-    usize::try_from(files.saturating_sub(OWN_FILES) / 2).unwrap_or(usize::MAX).max(1)
+    let upstream = UPSTREAM_FILES.min(files / 2);
+    usize::try_from(files.saturating_sub(OWN_FILES + upstream)).unwrap_or(usize::MAX).max(1)
 }
 
 /// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.

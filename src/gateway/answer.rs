@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
-
+use super::problem::Problem;
 use crate::{
     body::Body,
     call::REQUEST_ID_HEADER,
     error::Error,
     message::{Hangup, Response},
 };
+use http::{HeaderValue, StatusCode, header};
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -24,20 +23,17 @@ const SOON: Duration = Duration::from_secs(1);
 /// The answer to a request that ended in `error`.
 pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Response {
     let (status, kind, retry_after) = shape(error);
-    let problem = Problem {
-        kind,
-        title: status.canonical_reason().unwrap_or("Refused"),
-        status: status.as_u16(),
-        detail: error.to_string(),
-        route,
-        request_id,
-        violated_policies: violated(error),
-    };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
+    let title = status.canonical_reason().unwrap_or("Refused");
+    let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
-    if matches!(error, Error::Malformed(_)) {
-        response.extensions_mut().insert(Hangup);
+    let hangup = match error {
+        Error::Malformed(_) => Some(Hangup::AfterAnswer),
+        Error::ClientGone => Some(Hangup::AtOnce),
+        _ => None,
+    };
+    if let Some(hangup) = hangup {
+        response.extensions_mut().insert(hangup);
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -49,21 +45,6 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Re
         headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
     }
     response
-}
-
-/// A problem as RFC 9457 spells it.
-#[derive(Serialize)]
-struct Problem<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    request_id: &'a str,
-    #[serde(rename = "violated-policies", skip_serializing_if = "Vec::is_empty")]
-    violated_policies: Vec<&'a str>,
 }
 
 /// Status, problem type and time to come back.
@@ -91,14 +72,6 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         // Nobody is left to read it; the status is that of logs.
         Error::ClientGone => (StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST), BLANK, None),
         Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),
-    }
-}
-
-fn violated(error: &Error) -> Vec<&str> {
-    match error {
-        Error::RateLimited { limits, .. } => limits.iter().map(|limit| &**limit).collect(),
-        Error::KeyMissing { limit, .. } => vec![limit],
-        _ => Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod enter;
 mod host;
+mod problem;
 mod rebuild;
 mod report;
 mod snapshot;

@@ -163,8 +163,12 @@ impl Refusal {
 
     /// Places of the limits that refused.
     pub fn indices(&self) -> impl Iterator<Item = usize> + use<> {
-        let refused = self.refused;
-        (0..64).filter(move |index| refused & bit(*index) != 0)
+        let mut left = self.refused;
+        std::iter::from_fn(move || {
+            let index = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (index < u64::BITS).then_some(index as usize)
+        })
     }
 
     /// One more that refuses.

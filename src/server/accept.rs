@@ -138,7 +138,8 @@ struct Visit(Arc<Door>);
 impl Drop for Visit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
-        self.0.left.notify_one();
+        // All workers: the one that is woken may have no connection in its own queue while another has.
+        self.0.left.notify_waiters();
     }
 }
 
@@ -174,7 +175,8 @@ where
     let limits = door.settings.load().limits;
     let Accepted { io, peer, local } = accepted;
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-    let drain = door.drain.clone();
+    // A token of its own: looking at it touches nothing that another connection touches.
+    let drain = door.drain.child_token();
     connections.spawn(async move {
         let served = AssertUnwindSafe(serve(io, service, limits, origin, drain)).catch_unwind().await;
         if served.is_err() {

@@ -193,7 +193,11 @@ where
             Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
         let request = self.request(head, started);
         let Some(response) = self.respond(request).await else { return After::Close };
-        asked.keep_alive &= !self.drain.is_cancelled() && response.extensions().get::<Hangup>().is_none();
+        let hangup = response.extensions().get::<Hangup>();
+        if hangup == Some(&Hangup::AtOnce) {
+            return After::Close;
+        }
+        asked.keep_alive &= hangup.is_none() && !self.drain.is_cancelled();
         self.deliver(response, asked).await
     }
 

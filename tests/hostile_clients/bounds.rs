@@ -163,3 +163,24 @@ fn connections_beyond_the_bound_wait_until_one_leaves() {
     drop(first);
     assert_eq!(second.response().text(), "good");
 }
+
+#[test]
+fn everyone_who_waits_to_be_accepted_is_accepted_in_the_end() {
+    let (_upstream, gateway) = start("max_connections = 1", "");
+    let mut first = gateway.connect();
+    assert_eq!(first.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "good");
+    let waiting: Vec<_> = (0..16)
+        .map(|_| {
+            let mut client = gateway.connect();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            client
+        })
+        .collect();
+    drop(first);
+    // Each leaves as soon as it has its answer: a connection that lingers keeps its place.
+    std::thread::scope(|scope| {
+        for mut client in waiting {
+            scope.spawn(move || assert_eq!(client.response().text(), "good"));
+        }
+    });
+}

@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of this")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod client;
 mod gate;
 mod gateway;
 pub mod policies;
@@ -15,10 +16,11 @@ mod wire;
 use std::time::Duration;
 
 pub use self::{
+    client::Client,
     gate::Gate,
     gateway::Gateway,
     upstream::{Connection, Upstream},
-    wire::{Client, Cut, End, Head, Message, Wire},
+    wire::{Cut, End, Head, Message, Wire},
 };
 
 /// Longest wait for something that is bound to come.

@@ -3,13 +3,12 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    ops::{Deref, DerefMut},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use serde_json::Value;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use super::PATIENCE;
 
@@ -340,69 +339,5 @@ impl Wire {
         let end = self.rest(&mut rest);
         assert!(rest.is_empty(), "something came before the end: {:?}", String::from_utf8_lossy(&rest));
         end
-    }
-}
-
-/// A client's connection.
-pub struct Client(Wire);
-
-impl Client {
-    /// Connects.
-    #[track_caller]
-    pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        Self(Wire::new(stream, Arc::default()))
-    }
-
-    /// Connects with a small window, so that whoever writes to it without being read stops soon.
-    #[track_caller]
-    pub fn connect_narrow(address: SocketAddr) -> Self {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket.set_recv_buffer_size(16 * 1024).unwrap();
-        socket.connect(&address.into()).unwrap();
-        Self(Wire::new(socket.into(), Arc::default()))
-    }
-
-    /// Reads the answer to a request that was not HEAD. Interim answers are answers, too.
-    #[track_caller]
-    pub fn response(&mut self) -> Message {
-        let head = self.head().unwrap();
-        let is_bodiless = matches!(head.status(), 100..200 | 204 | 304);
-        self.message(head, is_bodiless, true)
-    }
-
-    /// Reads the answer to a HEAD request.
-    #[track_caller]
-    pub fn response_to_head(&mut self) -> Message {
-        let head = self.head().unwrap();
-        self.message(head, true, true)
-    }
-
-    /// Sends a request and reads its answer.
-    #[track_caller]
-    pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> Message {
-        self.send(request);
-        self.response()
-    }
-}
-
-impl Client {
-    /// The connection itself.
-    pub fn into_wire(self) -> Wire {
-        self.0
-    }
-}
-
-impl Deref for Client {
-    type Target = Wire;
-
-    fn deref(&self) -> &Wire {
-        &self.0
-    }
-}
-
-impl DerefMut for Client {
-    fn deref_mut(&mut self) -> &mut Wire {
-        &mut self.0
     }
 }

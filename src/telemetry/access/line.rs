@@ -8,7 +8,7 @@ use std::{
 /// One request, when its exchange has ended. Absent fields are left out of the line.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// When the request began.
+    /// When its exchange ended.
     pub time: SystemTime,
     /// Names the request, here and upstream.
     pub request_id: &'a str,

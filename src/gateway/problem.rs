@@ -1,0 +1,116 @@
+//! A problem body as RFC 9457 spells it, written by hand: refusing must stay cheap when refusals are many.
+
+use std::{fmt, fmt::Write as _, sync::Arc};
+
+use crate::error::Error;
+
+/// What a problem says.
+pub(super) struct Problem<'a> {
+    pub(super) kind: &'static str,
+    pub(super) title: &'static str,
+    pub(super) status: u16,
+    pub(super) error: &'a Error,
+    pub(super) route: Option<&'a str>,
+    pub(super) request_id: &'a str,
+}
+
+impl Problem<'_> {
+    /// As JSON. Names from the configuration and request ids are plain by construction; the rest is escaped.
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut json = Json(Vec::with_capacity(512));
+        json.member("{\"type\":\"", self.kind);
+        json.member(",\"title\":\"", self.title);
+        // Writing to memory cannot fail.
+        let _ = write!(json.raw(), ",\"status\":{},\"detail\":\"", self.status);
+        let _ = write!(json, "{}", self.error);
+        json.0.push(b'"');
+        if let Some(route) = self.route {
+            json.member(",\"route\":\"", route);
+        }
+        json.member(",\"request_id\":\"", self.request_id);
+        json.policies(self.error);
+        json.0.push(b'}');
+        json.0
+    }
+}
+
+/// JSON in the making: what is written to it is the inside of a string.
+struct Json(Vec<u8>);
+
+impl Json {
+    /// A member whose value needs no escape; `before` is all that stands before it.
+    fn member(&mut self, before: &str, value: &str) {
+        self.0.extend_from_slice(before.as_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'"');
+    }
+
+    fn raw(&mut self) -> Raw<'_> {
+        Raw(&mut self.0)
+    }
+
+    /// The limits that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
+    fn policies(&mut self, error: &Error) {
+        let limits: &[Arc<str>] = match error {
+            Error::RateLimited { limits, .. } => limits,
+            Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
+            _ => return,
+        };
+        for (index, limit) in limits.iter().enumerate() {
+            self.member(if index == 0 { ",\"violated-policies\":[\"" } else { ",\"" }, limit);
+        }
+        self.0.push(b']');
+    }
+}
+
+impl fmt::Write for Json {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            match byte {
+                b'"' | b'\\' => self.0.extend_from_slice(&[b'\\', byte]),
+                0..b' ' => self.0.push(b' '),
+                _ => self.0.push(byte),
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Raw<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Raw<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_json_whatever_the_error_says() {
+        for error in [
+            Error::NoRoute,
+            Error::Malformed("a \"quoted\" \\ word"),
+            Error::RateLimited {
+                limits: vec!["one".into(), "two".into()],
+                retry_after: std::time::Duration::ZERO,
+                status: http::StatusCode::TOO_MANY_REQUESTS,
+            },
+        ] {
+            let problem = Problem {
+                kind: "about:blank",
+                title: "T",
+                status: 400,
+                error: &error,
+                route: Some("r"),
+                request_id: "i",
+            };
+            let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).expect("JSON");
+            assert_eq!(json["detail"], error.to_string());
+            assert_eq!((&json["status"], &json["route"]), (&400.into(), &"r".into()));
+        }
+    }
+}

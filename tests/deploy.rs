@@ -1,0 +1,222 @@
+//! What is shipped around the binary keeps to what the binary does: manifests parse, their times fit together, and
+//! dashboards, alerts and documents name only what there is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use regex::Regex;
+use serde_json::Value;
+use tidegate::config::{Config, Environment, json_schema, parse};
+
+const ALERTS: &str = "deploy/prometheus/alerts.yml";
+const DASHBOARD: &str = "deploy/grafana/tidegate.json";
+const REFERENCE: &str = "docs/configuration.md";
+const UNIT: &str = "deploy/systemd/tidegate.service";
+
+#[test]
+fn the_configuration_for_kubernetes_is_sound() {
+    let config = kubernetes_config();
+    assert_eq!(config.admin.expect("an admin listener for the probes").bind.to_string(), "0.0.0.0:9901");
+}
+
+#[test]
+fn a_pod_has_more_time_to_end_than_its_drain_takes() {
+    let shutdown = kubernetes_config().shutdown;
+    let grace = number("deploy/kubernetes/deployment.yaml", r"terminationGracePeriodSeconds: (\d+)");
+    assert!(grace > shutdown.delay + shutdown.drain, "{grace:?} for {shutdown:?}");
+}
+
+#[test]
+fn a_change_of_the_config_map_reaches_the_pod() {
+    let deployment = read("deploy/kubernetes/deployment.yaml");
+    assert!(!deployment.contains("subPath:"), "a subPath mount never changes");
+    assert!(deployment.contains("mountPath: /etc/tidegate\n"));
+}
+
+#[test]
+fn the_unit_waits_longer_than_a_drain_takes_by_default() {
+    let text = "[upstreams.app]\nservers = [\"http://127.0.0.1:1\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n";
+    let shutdown = sound("defaults", text).shutdown;
+    let stop = number(UNIT, r"(?m)^TimeoutStopSec=(\d+)s$");
+    assert!(stop > shutdown.delay + shutdown.drain, "{stop:?} for {shutdown:?}");
+}
+
+#[test]
+fn the_unit_uses_no_service_type_that_debian_12_does_not_know() {
+    let unit = read(UNIT);
+    let lines: Vec<_> = unit.lines().filter(|line| line.starts_with("Type=")).collect();
+    assert_eq!(lines, ["Type=notify"]);
+}
+
+#[test]
+fn every_configuration_in_the_documents_is_sound() {
+    let mut seen = 0;
+    for file in ["README.md", "docs/runbook.md", REFERENCE] {
+        let text = read(file);
+        for block in find(&text, r"(?s)```toml\n(.*?)```") {
+            sound(file, &block);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no example found");
+}
+
+#[test]
+fn the_reference_names_every_key() {
+    let mut keys = BTreeSet::new();
+    keys_of(&json_schema(), &mut keys);
+    assert!(keys.len() > 50, "found only {keys:?}");
+    let not_built = read("src/config/not_built.rs");
+    let table = not_built.split_once("const VALUES").unwrap().0;
+    keys.extend(find(table, r#""([a-z0-9_]+)"[,\]]"#));
+    let text = read(REFERENCE);
+    let missing: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`{key}`"))).collect();
+    assert!(missing.is_empty(), "{REFERENCE} says nothing of {missing:?}");
+}
+
+#[test]
+fn the_reference_names_every_metric_and_every_reason() {
+    let text = read(REFERENCE);
+    let reasons = find(&read("src/error.rs"), r#"=> "([a-z_]+)","#);
+    assert!(reasons.len() > 20, "found only {reasons:?}");
+    let names = families().into_iter().map(|(_, name)| name).chain(reasons);
+    let missing: Vec<_> = names.filter(|name| !text.contains(&format!("`{name}"))).collect();
+    assert!(missing.is_empty(), "{REFERENCE} says nothing of {missing:?}");
+}
+
+#[test]
+fn the_documents_name_no_metric_that_is_not_there() {
+    for file in ["README.md", "docs/runbook.md", REFERENCE, UNIT] {
+        only_ours(file, &read(file));
+    }
+}
+
+#[test]
+fn alerts_name_only_metrics_that_are_there() {
+    only_ours(ALERTS, &read(ALERTS));
+}
+
+#[test]
+fn the_dashboard_names_only_metrics_that_are_there() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let expressions: Vec<_> = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().into_iter().flatten())
+        .map(|target| target["expr"].as_str().expect("an expression").to_owned())
+        .collect();
+    assert!(expressions.len() > 20, "found only {expressions:?}");
+    only_ours(DASHBOARD, &expressions.join("\n"));
+}
+
+#[test]
+fn the_dashboard_lets_its_reader_choose_what_is_shown() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    let variables = dashboard["templating"]["list"].as_array().expect("variables");
+    let names: Vec<_> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
+    assert_eq!(names, ["datasource", "job", "instance", "route"]);
+}
+
+#[test]
+fn every_alert_has_a_test_and_a_page_in_the_runbook() {
+    let (alerts, tests, runbook) = (read(ALERTS), read("deploy/prometheus/alerts_test.yml"), read("docs/runbook.md"));
+    let names = find(&alerts, r"- alert: (\w+)");
+    assert!(names.len() > 6, "found only {names:?}");
+    for name in names {
+        assert!(tests.contains(&format!("alertname: {name}\n")), "no test of {name}");
+        assert!(runbook.contains(&format!("\n## {name}\n")), "docs/runbook.md has no heading {name}");
+        let anchor = format!("runbook_url: docs/runbook.md#{}\n", name.to_lowercase());
+        assert!(alerts.contains(&anchor), "{ALERTS} has no {anchor}");
+    }
+}
+
+#[test]
+fn promtool_accepts_the_alerts_and_their_tests() {
+    promtool(&["check", "rules", "alerts.yml"]);
+    promtool(&["test", "rules", "alerts_test.yml"]);
+}
+
+fn promtool(arguments: &[&str]) {
+    let run = Command::new("promtool").args(arguments).current_dir(path("deploy/prometheus")).output();
+    let output = run.unwrap_or_else(|error| {
+        panic!("promtool cannot be run ({error}); `apt-get install prometheus` brings it, and so does tests/all")
+    });
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "promtool {}:\n{told}", arguments.join(" "));
+}
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// What the first group of `pattern` holds, each time it matches.
+fn find(text: &str, pattern: &str) -> Vec<String> {
+    Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+}
+
+fn number(file: &str, pattern: &str) -> Duration {
+    let found = find(&read(file), pattern);
+    assert_eq!(found.len(), 1, "{file}: {pattern}");
+    Duration::from_secs(found[0].parse().unwrap())
+}
+
+fn sound(name: &str, text: &str) -> Config {
+    parse(name, text, &Environment::new()).unwrap_or_else(|mistakes| panic!("{name}:\n{}", mistakes.render(false)))
+}
+
+/// The file inside of the ConfigMap: the lines under its key, without their indentation.
+fn kubernetes_config() -> Config {
+    let manifest = read("deploy/kubernetes/configmap.yaml");
+    let (_, block) = manifest.split_once("  tidegate.toml: |\n").expect("a tidegate.toml");
+    let text: Vec<_> = block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    sound("configmap.yaml", &text.join("\n"))
+}
+
+/// Names of all properties of a JSON Schema, at any depth. Names that users choose are no properties.
+fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
+    if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+        keys.extend(properties.keys().cloned());
+    }
+    match schema {
+        Value::Object(members) => members.values().for_each(|member| keys_of(member, keys)),
+        Value::Array(members) => members.iter().for_each(|member| keys_of(member, keys)),
+        _ => {}
+    }
+}
+
+/// Kind and name of every family that the product writes, counters as they are scraped.
+fn families() -> Vec<(String, String)> {
+    let family = Regex::new(r#"Kind::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
+    let source = ["render", "process"].map(|file| read(&format!("src/telemetry/metrics/{file}.rs"))).join("\n");
+    let told = |found: regex::Captures<'_>| {
+        let suffix = if &found[1] == "Counter" { "_total" } else { "" };
+        (found[1].to_owned(), format!("{}{suffix}", &found[2]))
+    };
+    let families: Vec<_> = family.captures_iter(&source).map(told).collect();
+    assert!(families.len() > 25, "found only {families:?}");
+    families
+}
+
+fn only_ours(file: &str, text: &str) {
+    let known: BTreeSet<_> = families()
+        .into_iter()
+        .flat_map(|(kind, name)| {
+            let suffixes: &[&str] = if kind == "Histogram" { &["", "_bucket", "_sum", "_count"] } else { &[""] };
+            suffixes.iter().map(move |suffix| format!("{name}{suffix}")).collect::<Vec<_>>()
+        })
+        .collect();
+    let named = find(text, r"\b((?:tidegate|process)_[a-z_]*[a-z])\b");
+    let unknown: BTreeSet<_> = named.iter().filter(|name| !known.contains(*name)).collect();
+    assert!(unknown.is_empty(), "{file} names {unknown:?}, which the gateway does not write");
+}
