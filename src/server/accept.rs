@@ -80,12 +80,17 @@ impl Door {
 
     /// Waits until another connection may be accepted.
     async fn room(&self) {
+        let mut has_waited = false;
         loop {
             let left = self.left.notified();
             let max = self.settings.load().max_connections;
             if self.open() < max {
                 if self.is_full.clear() {
                     tracing::info!(listener = %self.name, "accepting connections again");
+                }
+                if has_waited {
+                    // Whoever is next may come to another worker's socket: those who wait have to look, too.
+                    self.left.notify_one();
                 }
                 return;
             }
@@ -94,6 +99,7 @@ impl Door {
             }
             self.metrics.accept_paused("max_connections");
             left.await;
+            has_waited = true;
         }
     }
 
