@@ -106,7 +106,7 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
         Call::Livez => text("ok\n"),
         Call::Readyz if admin.readiness.is_ready() => text("ok\n"),
         Call::Readyz => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or draining"),
-        Call::Config => json(StatusCode::OK, &admin.state.load().config.shown),
+        Call::Config => json(StatusCode::OK, &admin.state.load().config.shown()),
         Call::Routes => json(StatusCode::OK, &views::routes(&admin.state.load())),
         Call::Upstreams => json(StatusCode::OK, &views::upstreams(&admin.state.load())),
         Call::Limits => json(StatusCode::OK, &views::limits(&admin.state.load())),

@@ -17,7 +17,8 @@ const OF_A_LIMIT: [&str; 6] = ["key", "rate", "burst", "missing", "max_keys", "s
 
 pub(super) fn routes(state: &State) -> Value {
     let caps: BTreeMap<_, _> = state.caps().map(|(name, cap)| (&**name, cap)).collect();
-    let routes = state.config.shown.get("routes").and_then(Value::as_array);
+    let shown = state.config.shown();
+    let routes = shown.get("routes").and_then(Value::as_array);
     let view = |route: &Value| {
         let mut view = only(&OF_A_ROUTE, route);
         let cap = route.get("name").and_then(Value::as_str).and_then(|name| caps.get(name));
@@ -31,7 +32,8 @@ pub(super) fn routes(state: &State) -> Value {
 }
 
 pub(super) fn limits(state: &State) -> Value {
-    let shown = state.config.shown.get("limits");
+    let all = state.config.shown();
+    let shown = all.get("limits");
     let view = |(name, stats): (&str, Stats)| {
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
         view.extend(
@@ -46,7 +48,8 @@ pub(super) fn limits(state: &State) -> Value {
 }
 
 pub(super) fn upstreams(state: &State) -> Value {
-    let shown = state.config.shown.get("upstreams");
+    let all = state.config.shown();
+    let shown = all.get("upstreams");
     let view = |(name, upstream): (&str, &Upstream)| {
         let balance = shown.and_then(|upstreams| upstreams.get(name)).and_then(|upstream| upstream.get("balance"));
         let servers: Vec<_> = upstream.servers().iter().map(server).collect();

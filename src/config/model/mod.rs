@@ -44,8 +44,16 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Folders in which an `include` pattern may match a new file, to be watched.
     pub folders: Vec<PathBuf>,
-    /// The configuration as JSON with defaults filled in and secrets redacted, for `/config`.
-    pub shown: serde_json::Value,
+    /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
+    pub(in crate::config) tree: Arc<super::tree::Table>,
+}
+
+impl Config {
+    /// The configuration as JSON with defaults filled in and secrets redacted, for `/config`. Made when it is asked for:
+    /// for thousands of routes it takes as long as everything else of a reload.
+    pub fn shown(&self) -> serde_json::Value {
+        super::shown::view(&self.tree, self)
+    }
 }
 
 /// `[server]`.

@@ -20,7 +20,6 @@ use super::{
     model::{Config, Route},
     problem::{Code, Problem},
     schema::process::FILE_ITSELF,
-    shown,
     source::Span,
     tree::Table,
 };
@@ -52,7 +51,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let routes = self::routes(&root, path, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
 
-    let mut config = Config {
+    Some(Config {
         server: server?,
         listeners: listeners?,
         client_ip: client_ip?,
@@ -64,10 +63,8 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         routes: routes?,
         files: Vec::new(),
         folders: Vec::new(),
-        shown: serde_json::Value::Null,
-    };
-    config.shown = shown::view(&table, &config);
-    Some(config)
+        tree: Arc::new(table),
+    })
 }
 
 fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Arc<Route>>> {

@@ -120,7 +120,7 @@ fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
     let config = folder.load().unwrap();
     assert_eq!(config.admin.as_ref().unwrap().token.as_ref().unwrap().0, "hunter2");
     assert!(config.files.contains(&folder.path("admin.token")));
-    assert_eq!(config.shown["admin"]["token_file"], "admin.token");
+    assert_eq!(config.shown()["admin"]["token_file"], "admin.token");
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 
