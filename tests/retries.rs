@@ -18,7 +18,7 @@ use support::{
 };
 use tokio::time::Instant;
 
-const UNAVAILABLE: &str = "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n";
+const UNAVAILABLE: &str = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// An upstream `app` of these servers, in turns, and a route to it with this `[routes.retry]`.
 fn turns(urls: &[String], retry: &str) -> String {
@@ -166,7 +166,7 @@ fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given(
     let gateway = Running::start(&retrying(&upstream, "on = ['503']"));
     assert_eq!(gateway.status("/"), 200);
     let upstream = failing(9, |mut connection| {
-        connection.send("HTTP/1.1 503 Busy\r\nx-mine: 1\r\ncontent-length: 4\r\n\r\nbusy");
+        connection.send("HTTP/1.1 503 Busy\r\nconnection: close\r\nx-mine: 1\r\ncontent-length: 4\r\n\r\nbusy");
     });
     let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
     let answer = gateway.get("/");
