@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{Client, Message, PATIENCE, Upstream};
+pub use super::texts::{completed, replace, request, responding, sum, upstream_table};
+use super::{Client, Message, PATIENCE};
 
 /// How a gateway is to be started.
 pub struct Start {
@@ -339,25 +340,6 @@ fn from_text(line: &str, message: &str) -> Value {
     }
 }
 
-/// A request without a body; `lines` may name another host than `a`.
-pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
-    let has_host = lines.iter().any(|line| line.to_ascii_lowercase().starts_with("host:"));
-    let host = if has_host { "" } else { "Host: a\r\n" };
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n")
-}
-
-/// One more route, which answers by itself with its own name.
-pub fn responding(name: &str, more: &str) -> String {
-    format!("[[routes]]\nname = \"{name}\"\nrespond = {{ status = 200, body = \"{name}\" }}\n{more}\n\n")
-}
-
-/// An upstream of this name.
-pub fn upstream_table(name: &str, servers: &[&Upstream], more: &str) -> String {
-    let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
-    format!("[upstreams.{name}]\nservers = {urls:?}\n{more}\n\n")
-}
-
 /// A port of this machine where nobody listens: connecting to it is refused while the guard lives.
 pub struct Closed(socket2::Socket);
 
@@ -375,40 +357,9 @@ impl Closed {
     }
 }
 
-/// Writes a file whole and puts it in the place of what was there.
-pub fn replace(file: &Path, text: &str) {
-    let next = file.with_extension("next");
-    fs::write(&next, text).unwrap();
-    fs::rename(next, file).unwrap();
-}
-
 fn write_file(file: &Path, text: &str) {
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, text).unwrap();
-}
-
-/// The text with workers, a listener and an admin listener, where it has none.
-pub fn completed(text: &str) -> String {
-    let mut text = text.to_owned();
-    for (table, lines) in [
-        ("[[listeners]]", "bind = \"127.0.0.1:0\""),
-        ("[admin]", "bind = \"127.0.0.1:0\""),
-        ("[server]", "workers = 2"),
-    ] {
-        if !text.contains(table) {
-            let _ = write!(text, "\n{table}\n{lines}\n");
-        }
-    }
-    text
-}
-
-/// Sum over the series of a metric that have all of these labels.
-pub fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let of_name = metrics.lines().filter_map(|line| line.strip_prefix(name));
-    let of_series = of_name.filter(|rest| rest.starts_with([' ', '{']));
-    let wanted: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-    let matching = of_series.filter(|rest| wanted.iter().all(|label| rest.contains(label)));
-    matching.map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
 }
 
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
