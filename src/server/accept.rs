@@ -13,7 +13,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::{sync::Notify, time::sleep};
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
@@ -25,6 +29,8 @@ use crate::{
 
 /// How long accepting pauses when the process has no file descriptor left. Connections that close end it earlier.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long accepting must go well until it is said to.
+const CALM: Duration = Duration::from_secs(1);
 
 /// One listener as all workers share it.
 #[derive(Debug)]
@@ -37,7 +43,8 @@ pub struct Door {
     open: AtomicUsize,
     left: Notify,
     is_full: Latch,
-    has_no_files: Latch,
+    /// When the system last had no file descriptor for us; cleared once it is over.
+    refused_at: Mutex<Option<Instant>>,
     metrics: Arc<ListenerMetrics>,
     process: Arc<Metrics>,
 }
@@ -62,7 +69,7 @@ impl Door {
             open: AtomicUsize::new(0),
             left: Notify::new(),
             is_full: Latch::default(),
-            has_no_files: Latch::default(),
+            refused_at: Mutex::default(),
             process,
         }
     }
@@ -80,17 +87,13 @@ impl Door {
 
     /// Waits until another connection may be accepted.
     async fn room(&self) {
-        let mut has_waited = false;
         loop {
             let left = self.left.notified();
             let max = self.settings.load().max_connections;
             if self.open() < max {
-                if self.is_full.clear() {
+                // One place that is left and taken again is no change worth a line.
+                if self.open() + max / 16 < max && self.is_full.clear() {
                     tracing::info!(listener = %self.name, "accepting connections again");
-                }
-                if has_waited {
-                    // Whoever is next may come to another worker's socket: those who wait have to look, too.
-                    self.left.notify_one();
                 }
                 return;
             }
@@ -99,7 +102,6 @@ impl Door {
             }
             self.metrics.accept_paused("max_connections");
             left.await;
-            has_waited = true;
         }
     }
 
@@ -110,7 +112,7 @@ impl Door {
             // Anything else is about one connection that is gone already.
             return;
         }
-        if self.has_no_files.raise() {
+        if self.refused_at.lock().replace(Instant::now()).is_none() {
             tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
         }
         self.metrics.accept_paused("no_files");
@@ -121,7 +123,8 @@ impl Door {
     }
 
     fn accepted(&self) {
-        if self.has_no_files.clear() {
+        let is_calm = |at: &mut Instant| at.elapsed() >= CALM;
+        if self.refused_at.lock().take_if(is_calm).is_some() {
             tracing::info!(listener = %self.name, "accepting connections again");
         }
     }

@@ -58,7 +58,12 @@ impl Balancer {
     }
 
     fn less_busy(&self, tried: u64) -> usize {
-        let (first, second) = (self.random(tried), self.random(tried));
+        let first = self.random(tried);
+        // Two different ones, if there are two: otherwise a busy server would be compared with itself.
+        let second = self.random(tried | bit(first));
+        if is_tried(tried, second) {
+            return first;
+        }
         let load = |index: usize| {
             let server = &self.servers[index];
             (server.in_flight() as f64 + 1.0) / f64::from(server.weight)
@@ -83,7 +88,11 @@ impl Balancer {
 
 /// Bits beyond the 64th server do not fit: such servers may be tried twice.
 fn is_tried(tried: u64, index: usize) -> bool {
-    index < 64 && tried & (1 << index) != 0
+    tried & bit(index) != 0
+}
+
+fn bit(index: usize) -> u64 {
+    if index < 64 { 1 << index } else { 0 }
 }
 
 /// Most turns in a cycle; weights that need more are scaled down to it.
