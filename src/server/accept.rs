@@ -13,11 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
@@ -29,8 +25,6 @@ use crate::{
 
 /// How long accepting pauses when the process has no file descriptor left. Connections that close end it earlier.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long accepting must go well until it is said to.
-const CALM: Duration = Duration::from_secs(1);
 
 /// One listener as all workers share it.
 #[derive(Debug)]
@@ -43,8 +37,8 @@ pub struct Door {
     open: AtomicUsize,
     left: Notify,
     is_full: Latch,
-    /// When the system last had no file descriptor for us; cleared once it is over.
-    refused_at: Mutex<Option<Instant>>,
+    /// Open connections when the system last had no file descriptor for another; 0 when it has.
+    short_at: AtomicUsize,
     metrics: Arc<ListenerMetrics>,
     process: Arc<Metrics>,
 }
@@ -69,7 +63,7 @@ impl Door {
             open: AtomicUsize::new(0),
             left: Notify::new(),
             is_full: Latch::default(),
-            refused_at: Mutex::default(),
+            short_at: AtomicUsize::new(0),
             process,
         }
     }
@@ -112,7 +106,7 @@ impl Door {
             // Anything else is about one connection that is gone already.
             return;
         }
-        if self.refused_at.lock().replace(Instant::now()).is_none() {
+        if self.short_at.swap(self.open().max(1), Ordering::Relaxed) == 0 {
             tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
         }
         self.metrics.accept_paused("no_files");
@@ -123,8 +117,9 @@ impl Door {
     }
 
     fn accepted(&self) {
-        let is_calm = |at: &mut Instant| at.elapsed() >= CALM;
-        if self.refused_at.lock().take_if(is_calm).is_some() {
+        let short_at = self.short_at.load(Ordering::Relaxed);
+        // One descriptor that is freed and taken again is no change worth a line.
+        if self.open() + short_at / 16 < short_at && self.short_at.swap(0, Ordering::Relaxed) != 0 {
             tracing::info!(listener = %self.name, "accepting connections again");
         }
     }
