@@ -92,30 +92,50 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
 }
 
 /// The normal form of a path (RFC 3986, 6.2.2), `None` where it is in it already: escaped unreserved characters are
-/// decoded, other escapes in upper case (an escaped slash stays a character), repeated slashes are one, dot segments gone.
+/// decoded, other escapes in upper case (an escaped slash stays a character), what cannot stand in a path is escaped,
+/// repeated slashes are one, dot segments gone. The same as `config::normal_form`, to which patterns are held.
 fn normal_form(path: &[u8]) -> Option<Box<[u8]>> {
-    let suspicious = memchr::memchr(b'%', path).is_some()
+    let is_suspicious = path.iter().any(|byte| !IS_PLAIN[usize::from(*byte)])
         || memchr::memmem::find(path, b"//").is_some()
         || memchr::memmem::find(path, b"/.").is_some();
-    if !suspicious {
-        return None;
-    }
-    Some(without_dots(&decoded(path)).into())
+    is_suspicious.then(|| without_dots(&normal_escapes(path)).into())
 }
 
-fn decoded(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
+/// Characters that may stand in a path unescaped, slashes included (`pchar` of RFC 3986).
+const IS_PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
+    while at < others.len() {
+        plain[others[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        plain[byte] |= (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
+};
+
+fn normal_escapes(path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len() + 16);
     let mut rest = path;
     while let [byte, tail @ ..] = rest {
-        let escape = if *byte == b'%' { tail.get(..2).and_then(hex_pair) } else { None };
-        match escape {
+        let escaped = if *byte == b'%' { tail.get(..2).and_then(hex_pair) } else { None };
+        match escaped {
             Some(value) if is_unreserved(value) => out.push(value),
-            Some(_) => out.extend([b'%', tail[0].to_ascii_uppercase(), tail[1].to_ascii_uppercase()]),
-            None => out.push(*byte),
+            Some(value) => push_escape(&mut out, value),
+            None if IS_PLAIN[usize::from(*byte)] => out.push(*byte),
+            None => push_escape(&mut out, *byte),
         }
-        rest = if escape.is_some() { &tail[2..] } else { tail };
+        rest = if escaped.is_some() { &tail[2..] } else { tail };
     }
     out
+}
+
+fn push_escape(out: &mut Vec<u8>, byte: u8) {
+    let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 15)];
+    out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
 }
 
 fn hex_pair(digits: &[u8]) -> Option<u8> {
@@ -174,8 +194,11 @@ mod tests {
             ("/a/b/.", "/a/b/"),
             ("/a/", "/a/"),
             ("/", "/"),
-            ("/a%zz", "/a%zz"),
-            ("/a%", "/a%"),
+            ("/a%zz", "/a%25zz"),
+            ("/a%", "/a%25"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a\"b", "/a%22b"),
             ("/.hidden", "/.hidden"),
             ("/a/...", "/a/..."),
             ("/a//../b", "/b"),

@@ -1,14 +1,25 @@
 //! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-use super::framing::Piece;
 
 /// Longest line with a chunk's size and extensions; nobody uses long ones but to attack.
 const MOST_SIZE_LINE: usize = 256;
 /// Most fields after the last chunk.
 const MOST_TRAILERS: usize = 32;
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some bytes.
+    Data(Bytes),
+    /// The fields after the last chunk; the body is over.
+    Trailers(HeaderMap),
+    /// The body is over.
+    End,
+    /// More bytes are needed.
+    More,
+}
 
 /// Takes a chunked body out of a stream of bytes.
 #[derive(Debug)]

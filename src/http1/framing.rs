@@ -1,9 +1,9 @@
 //! Where a body ends: decided from the head, strictly (RFC 9112, 6.3), then kept while the bytes pass.
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Version};
+use bytes::BytesMut;
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::{chunked::ChunkDecoder, head::Marks};
+use super::chunked::{ChunkDecoder, Piece};
 use crate::error::Error;
 
 /// How a body is delimited.
@@ -17,6 +17,52 @@ pub enum Length {
     Chunked,
     /// All bytes up to the end of the connection (responses only).
     UntilClose,
+}
+
+/// What the lines say about the message itself, noted while they are read.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    lengths: usize,
+    length: Option<HeaderValue>,
+    codings: usize,
+    is_chunked: bool,
+    says_close: bool,
+    says_keep_alive: bool,
+    pub(super) names_hops: bool,
+}
+
+impl Marks {
+    pub(super) fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
+        match *name {
+            header::CONTENT_LENGTH => {
+                self.lengths += 1;
+                self.length = Some(value.clone());
+            }
+            header::TRANSFER_ENCODING => {
+                self.codings += 1;
+                self.is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+            }
+            header::CONNECTION => self.note_connection(value.as_bytes()),
+            _ => {}
+        }
+    }
+
+    fn note_connection(&mut self, value: &[u8]) {
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.says_close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.says_keep_alive = true;
+            } else {
+                self.names_hops = true;
+            }
+        }
+    }
+
+    /// Whether the connection outlives this message (RFC 9112, 9.3).
+    pub(super) fn keeps_alive(&self, version: Version) -> bool {
+        !self.says_close && (version == Version::HTTP_11 || self.says_keep_alive)
+    }
 }
 
 /// Decides how a request's body is delimited.
@@ -74,19 +120,6 @@ fn content_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
         return Err("its Content-Length is not a length");
     }
     Ok(Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
-}
-
-/// A piece of a body.
-#[derive(Debug)]
-pub enum Piece {
-    /// Some bytes.
-    Data(Bytes),
-    /// The fields after the last chunk; the body is over.
-    Trailers(HeaderMap),
-    /// The body is over.
-    End,
-    /// More bytes are needed.
-    More,
 }
 
 /// Takes a body out of a stream of bytes.

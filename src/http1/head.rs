@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::framing::{self, Length};
+use super::framing::{self, Length, Marks};
 use crate::error::Error;
 
 /// Header lines that are taken apart on the stack; more than this is never accepted.
@@ -127,52 +127,6 @@ fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
 
 fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
-}
-
-/// What the lines say about the message itself, noted while they are read.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) lengths: usize,
-    pub(super) length: Option<HeaderValue>,
-    pub(super) codings: usize,
-    pub(super) is_chunked: bool,
-    says_close: bool,
-    says_keep_alive: bool,
-    names_hops: bool,
-}
-
-impl Marks {
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match *name {
-            header::CONTENT_LENGTH => {
-                self.lengths += 1;
-                self.length = Some(value.clone());
-            }
-            header::TRANSFER_ENCODING => {
-                self.codings += 1;
-                self.is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
-            }
-            header::CONNECTION => self.note_connection(value.as_bytes()),
-            _ => {}
-        }
-    }
-
-    fn note_connection(&mut self, value: &[u8]) {
-        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            if token.eq_ignore_ascii_case(b"close") {
-                self.says_close = true;
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                self.says_keep_alive = true;
-            } else {
-                self.names_hops = true;
-            }
-        }
-    }
-
-    /// Whether the connection outlives this message (RFC 9112, 9.3).
-    fn keeps_alive(&self, version: Version) -> bool {
-        !self.says_close && (version == Version::HTTP_11 || self.says_keep_alive)
-    }
 }
 
 /// The parsed lines as a map whose values share the head's one allocation.

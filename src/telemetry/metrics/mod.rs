@@ -30,7 +30,7 @@ use self::tally::Tally;
 pub use self::{
     exposition::Format,
     observed::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
-    peers::{ListenerMetrics, StoreMetrics, UpstreamMetrics},
+    peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
 };
 use super::Dropped;
@@ -42,7 +42,6 @@ pub struct Metrics {
     routes: Named<RouteMetrics>,
     upstreams: Named<UpstreamMetrics>,
     listeners: Named<ListenerMetrics>,
-    store: Arc<StoreMetrics>,
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
     reloads: Mutex<Reloads>,
@@ -62,7 +61,6 @@ impl Metrics {
             routes: Mutex::new(BTreeMap::from([(UNMATCHED.into(), Arc::clone(&unmatched))])),
             upstreams: Named::default(),
             listeners: Named::default(),
-            store: Arc::new(StoreMetrics::new(workers)),
             unmatched,
             reloads: Mutex::default(),
             panics: AtomicU64::new(0),
@@ -88,11 +86,6 @@ impl Metrics {
     /// The counters of the listener on `address`, the same ones as long as they are retained.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         find_or_make(&self.listeners, address, ListenerMetrics::default)
-    }
-
-    /// The counters of the store.
-    pub fn store(&self) -> Arc<StoreMetrics> {
-        Arc::clone(&self.store)
     }
 
     /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that

@@ -1,4 +1,4 @@
-//! What is counted of those the gateway talks to besides clients' requests: upstreams, the store, listeners.
+//! What is counted of those the gateway talks to besides clients' requests: upstreams and listeners.
 
 use std::time::Duration;
 
@@ -26,29 +26,6 @@ impl UpstreamMetrics {
     /// A connection was made (`success`), or was not (`refused`, `timeout`, `tls`, `dns`).
     pub fn connected(&self, outcome: &'static str) {
         self.lanes.mine().outcomes.add(outcome, 1);
-    }
-
-    pub(super) fn total(&self) -> PeerCells {
-        PeerCells::total(&self.lanes)
-    }
-}
-
-/// The counters of the store that shared limits live in.
-#[derive(Debug)]
-pub struct StoreMetrics {
-    lanes: Lanes<PeerCells>,
-}
-
-impl StoreMetrics {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: Lanes::new(workers) }
-    }
-
-    /// The store was asked; after `duration` there was an answer, or the wait for one ended.
-    pub fn asked(&self, outcome: &'static str, duration: Duration) {
-        let mut cells = self.lanes.mine();
-        cells.outcomes.add(outcome, 1);
-        cells.durations.observe(duration);
     }
 
     pub(super) fn total(&self) -> PeerCells {

@@ -8,7 +8,6 @@ use super::{
     Metrics,
     exposition::{Exposition, Format, Kind, Seconds},
     observed::Observed,
-    peers::PeerCells,
     process,
     route::{Decision, RouteCells},
 };
@@ -20,7 +19,6 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     route_gauges(observed, &mut to);
     limits(&routes, observed, &mut to);
     upstreams(metrics, observed, &mut to);
-    store(&metrics.store.total(), &mut to);
     listeners(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
@@ -50,11 +48,6 @@ fn requests(routes: &Routes, to: &mut Exposition) {
     let mut family = to.family(Kind::Counter, "tidegate_retries", "Retries made, and those not made, by outcome.");
     for (route, cells) in routes {
         cells.retries.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));
-    }
-    let help = "Copies of requests for a mirror, by outcome.";
-    let mut family = to.family(Kind::Counter, "tidegate_mirrored_requests", help);
-    for (route, cells) in routes {
-        cells.mirrored.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));
     }
 }
 
@@ -120,13 +113,6 @@ fn upstreams(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
             family.sample(&[("upstream", &of.upstream), ("server", server)], u8::from(*up));
         }
     }
-}
-
-fn store(cells: &PeerCells, to: &mut Exposition) {
-    let mut family = to.family(Kind::Counter, "tidegate_store_requests", "Questions to the store, by outcome.");
-    cells.outcomes.iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
-    let help = "Time until the store answered or was no longer waited for.";
-    to.family(Kind::Histogram, "tidegate_store_duration_seconds", help).histogram(&[], &cells.durations);
 }
 
 fn listeners(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {

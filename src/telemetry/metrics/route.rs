@@ -72,11 +72,6 @@ impl RouteMetrics {
         self.record(|cells| cells.retry(outcome));
     }
 
-    /// A mirrored copy of a request was `sent` or `dropped`.
-    pub fn mirrored(&self, outcome: &'static str) {
-        self.record(|cells| cells.mirror(outcome));
-    }
-
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
         self.lanes.each().for_each(|lane| total.merge(&lane));
@@ -118,7 +113,6 @@ pub struct RouteCells {
     /// One entry a limit of the route; see [`super::Metrics::retain`] for what a reload leaves behind.
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
     pub(super) retries: Tally,
-    pub(super) mirrored: Tally,
 }
 
 impl RouteCells {
@@ -143,11 +137,6 @@ impl RouteCells {
         self.retries.add(outcome, 1);
     }
 
-    /// See [`RouteMetrics::mirrored`].
-    pub fn mirror(&mut self, outcome: &'static str) {
-        self.mirrored.add(outcome, 1);
-    }
-
     fn merge(&mut self, other: &Self) {
         for &(key, count) in &other.requests {
             self.add_requests(key, count);
@@ -158,7 +147,6 @@ impl RouteCells {
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
         self.retries.merge(&other.retries);
-        self.mirrored.merge(&other.mirrored);
     }
 
     fn add_requests(&mut self, key: RequestKey, count: u64) {

@@ -167,11 +167,9 @@ fn populated() -> (Arc<Metrics>, Observed) {
     route.request_ended(&Method::POST, 499, Duration::from_secs(20));
     route.decided(&Arc::from("per-client"), Decision::CandidateRefused);
     route.retry("budget");
-    route.mirrored("dropped");
     metrics.unmatched().refused("no_route");
     upstream.answered(Duration::from_millis(2));
     upstream.connected("success");
-    metrics.store().asked("success", Duration::from_micros(300));
     metrics.listener("0.0.0.0:8080").accept_paused("file_limit");
     metrics.loaded(SystemTime::UNIX_EPOCH + Duration::from_millis(1500), Duration::from_millis(3));
     metrics.reloaded(Reload::Unchanged, SystemTime::UNIX_EPOCH, Duration::ZERO);

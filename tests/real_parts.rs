@@ -1,0 +1,172 @@
+//! Other people's programs at both ends: NGINX and Python's web server behind the gateway; wrk, httpx and aiohttp in front.
+//!
+//! `tests/all` installs what is needed here; without it these tests fail and say so.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use support::Gateway;
+
+/// A megabyte that no two places of look alike.
+fn content() -> Vec<u8> {
+    (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+/// A server that ends with the test.
+struct Service {
+    process: Child,
+    address: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), content()).unwrap();
+    // NGINX serves as another user.
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// NGINX that serves a folder. It is asked until it answers: it tells nobody when it is ready.
+fn nginx() -> Service {
+    let (folder, port) = (folder(), free_port());
+    let root = folder.path().display();
+    let text = format!(
+        "worker_processes 1; daemon off; pid {root}/pid; error_log {root}/error;\n\
+         events {{ worker_connections 512; }}\n\
+         http {{ access_log off; client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;\n\
+         uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
+         server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
+    );
+    let file = folder.path().join("nginx.conf");
+    fs::write(&file, text).unwrap();
+    let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+    let process = Command::new(program)
+        .args(["-c".as_ref(), file.as_os_str(), "-p".as_ref(), folder.path().as_os_str()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nginx is missing: tests/all installs it");
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    while std::net::TcpStream::connect(address).is_err() {
+        std::thread::yield_now();
+    }
+    Service { process, address, _folder: folder }
+}
+
+/// Python's own web server, HTTP/1.1, on a port that it chooses and tells.
+fn python_server() -> Service {
+    let folder = folder();
+    let mut process = Command::new("python3")
+        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory"])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("python3 is missing: tests/all installs it");
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    Service { process, address: SocketAddr::from(([127, 0, 0, 1], port)), _folder: folder }
+}
+
+fn gateway(service: &Service) -> Gateway {
+    Gateway::start(&format!(
+        "[upstreams.service]\nservers = ['http://{}']\n[[routes]]\nname = 'files'\nupstream = 'service'\n",
+        service.address
+    ))
+}
+
+/// The Python that has httpx and aiohttp.
+fn python() -> PathBuf {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
+    let python = std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from);
+    assert!(python.exists(), "Python with httpx and aiohttp is missing: tests/all makes it");
+    python
+}
+
+fn run(script: &str, gateway: &Gateway) -> String {
+    let url = format!("http://{}/file", gateway.address());
+    let output = Command::new(python()).args(["-c", script, &url]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+const EXPECTED: &str = "expected = bytes(((at * 2654435761) % 2**32) >> 24 for at in range(1_000_000))\n";
+
+/// One connection, kept; then many requests at once.
+const HTTPX: &str = "
+import sys, httpx
+with httpx.Client() as client:
+    for _ in range(20):
+        answer = client.get(sys.argv[1])
+        assert answer.status_code == 200 and answer.content == expected, answer
+    assert client.head(sys.argv[1]).headers['content-length'] == '1000000'
+    part = client.get(sys.argv[1], headers={'Range': 'bytes=10-19'})
+    assert part.status_code in (200, 206)
+print('fine')
+";
+
+const AIOHTTP: &str = "
+import asyncio, sys, aiohttp
+async def one(session):
+    async with session.get(sys.argv[1]) as answer:
+        assert answer.status == 200 and await answer.read() == expected
+async def main():
+    async with aiohttp.ClientSession() as session:
+        await asyncio.gather(*(one(session) for _ in range(50)))
+asyncio.run(main())
+print('fine')
+";
+
+#[test]
+fn files_of_nginx_reach_httpx_byte_for_byte() {
+    let nginx = nginx();
+    assert_eq!(run(&format!("{EXPECTED}{HTTPX}"), &gateway(&nginx)), "fine");
+}
+
+#[test]
+fn files_of_nginx_reach_aiohttp_byte_for_byte_fifty_at_once() {
+    let nginx = nginx();
+    assert_eq!(run(&format!("{EXPECTED}{AIOHTTP}"), &gateway(&nginx)), "fine");
+}
+
+#[test]
+fn files_of_a_python_service_reach_httpx_byte_for_byte() {
+    let service = python_server();
+    assert_eq!(run(&format!("{EXPECTED}{HTTPX}"), &gateway(&service)), "fine");
+}
+
+#[test]
+fn a_second_of_wrk_meets_no_error() {
+    let nginx = nginx();
+    let gateway = gateway(&nginx);
+    let url = format!("http://{}/nginx.conf", gateway.address());
+    let output = Command::new("wrk")
+        .args(["-t1", "-c32", "-d1s", &url])
+        .output()
+        .expect("wrk is missing: tests/all installs it");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("requests in"), "{said}");
+    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+}
