@@ -53,7 +53,7 @@ fn nginx() -> Service {
     let (folder, port) = (folder(), free_port());
     let root = folder.path().display();
     let text = format!(
-        "worker_processes 1; daemon off; pid {root}/pid; error_log {root}/error;\n\
+        "master_process off; daemon off; pid {root}/pid; error_log {root}/error;\n\
          events {{ worker_connections 512; }}\n\
          http {{ access_log off; client_body_temp_path {root}/a; proxy_temp_path {root}/b; fastcgi_temp_path {root}/c;\n\
          uwsgi_temp_path {root}/d; scgi_temp_path {root}/e;\n\
@@ -64,14 +64,17 @@ fn nginx() -> Service {
     let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
     let process = Command::new(program)
         .args(["-c".as_ref(), file.as_os_str(), "-p".as_ref(), folder.path().as_os_str()])
+        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("nginx is missing: tests/all installs it");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut service = Service { process, address, _folder: folder };
     while std::net::TcpStream::connect(address).is_err() {
+        assert!(service.process.try_wait().unwrap().is_none(), "nginx has ended: {address} may be taken");
         std::thread::yield_now();
     }
-    Service { process, address, _folder: folder }
+    service
 }
 
 /// Python's own web server, HTTP/1.1, on a port that it chooses and tells.
