@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config, Diagnostics, Environment, model},
+    config::{self, Config, Diagnostics, Environment, Watched, model},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
     http1::HeadLimits,
     server::{ConnectionLimits, Door, DoorSettings, Worker, bind},
@@ -130,8 +130,8 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
     pub default_max_connections: usize,
-    /// Files and folders to watch: of what serves, or of what failed last.
-    pub watched: (Vec<PathBuf>, Vec<PathBuf>),
+    /// What was read last, whether it serves or failed.
+    pub watched: Watched,
 }
 
 impl Reloader {
@@ -140,11 +140,11 @@ impl Reloader {
         let started = Instant::now();
         let outcome = match self.source.load() {
             Err(mistakes) => {
-                self.watched = (mistakes.files.clone(), mistakes.folders.clone());
+                self.watched = mistakes.watched.clone();
                 Outcome::Failed(Failure::Mistakes(Arc::new(mistakes)))
             }
             Ok(config) => {
-                self.watched = (config.files.clone(), config.folders.clone());
+                self.watched = config.watched.clone();
                 self.apply(config).await
             }
         };

@@ -58,7 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("io", &[]),
     ("limit", &[]),
     ("telemetry", &[]),
-    ("watch", &[]),
+    ("watch", &["config"]),
 ];
 
 /// Lines of a file, tests not counted.

@@ -32,7 +32,7 @@ use crate::{
     reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
-    watch::{self, Fingerprint},
+    watch,
 };
 
 /// Reloads that may be asked for while one runs; more have to wait to ask.
@@ -131,8 +131,8 @@ enum Event {
     Stop,
     /// Somebody asks for a reload, and perhaps waits for its outcome.
     Reload(Option<oneshot::Sender<Outcome>>),
-    /// The files changed, and look like this now.
-    Changed(Fingerprint),
+    /// The files are not what was read.
+    Changed,
     /// A worker's thread has ended, which none does by itself.
     WorkerDied,
 }
@@ -143,7 +143,7 @@ impl App {
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
         let (process, access) = process(&config)?;
         logs.control().count_dropped(&process.metrics.dropped());
-        let watched = (config.files.clone(), config.folders.clone());
+        let watched = config.watched.clone();
         let config = Arc::new(config);
         let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
         let Built { state, snapshot, .. } = built;
@@ -177,21 +177,15 @@ impl App {
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
-        let mut seen = self.fingerprint();
         let is_whole = loop {
-            match self.next(&seen).await {
+            match self.next().await {
                 Event::Stop => break true,
                 Event::Reload(reply) => {
-                    seen = self.fingerprint();
                     let outcome = self.reload().await;
                     // Whoever asked may have left since.
                     let _ = reply.map(|reply| reply.send(outcome));
                 }
-                // A change that comes while this one is loaded is seen next time: `now` is from before.
-                Event::Changed(now) => {
-                    self.reload().await;
-                    seen = now.with_set_of(&self.reloader.watched);
-                }
+                Event::Changed => drop(self.reload().await),
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
                     break false;
@@ -203,20 +197,15 @@ impl App {
         if is_whole { ended } else { Ended::Broken }
     }
 
-    async fn next(&mut self, seen: &Fingerprint) -> Event {
-        let (files, folders) = self.reloader.watched.clone();
+    async fn next(&mut self) -> Event {
+        let watched = self.reloader.watched.clone();
         let is_watching = matches!(self.reloader.source, Source::File(_));
         tokio::select! {
             event = self.signals.next() => event,
             Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
-            now = watch::changed(files, folders, seen.clone()), if is_watching => Event::Changed(now),
+            () = watch::changed(watched), if is_watching => Event::Changed,
             () = one_ended(&self.reloader.workers) => Event::WorkerDied,
         }
-    }
-
-    fn fingerprint(&self) -> Fingerprint {
-        let (files, folders) = &self.reloader.watched;
-        Fingerprint::take(files, folders)
     }
 
     async fn reload(&mut self) -> Outcome {

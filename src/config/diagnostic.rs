@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{
     problem::{At, Code, Problem, Problems},
     source::{Source, Sources, Span},
+    watched::Watched,
 };
 
 /// Two places within so many lines are shown in one picture.
@@ -18,10 +19,8 @@ const NEAR: usize = 40;
 pub struct Diagnostics {
     /// At least one, by file and place.
     pub list: Vec<Diagnostic>,
-    /// Files that were read or should have been (the main file first).
-    pub files: Vec<PathBuf>,
-    /// Folders in which an `include` pattern may match a new file.
-    pub folders: Vec<PathBuf>,
+    /// The files that were read or should have been, and the folders that were searched.
+    pub watched: Watched,
 }
 
 /// One mistake.
@@ -72,7 +71,7 @@ impl Diagnostics {
             At::File(_) => (usize::MAX, 0),
         });
         let list = problems.into_iter().map(|problem| Diagnostic::new(problem, &sources)).collect();
-        Self { list, files: sources.files, folders: sources.folders }
+        Self { list, watched: sources.watched }
     }
 
     /// All of them for a terminal: source lines, carets and help, then how many there are. Ends with a line break.

@@ -33,7 +33,7 @@ impl<'a> Loading<'a> {
 
     /// Reads a file and what it includes. `named_at` is where another file names it.
     pub(super) fn file(&mut self, path: &Path, named_at: Option<Span>) -> Table {
-        self.sources.watch(path);
+        self.sources.watched.file(path);
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         if !self.seen.insert(real) {
             return Table::default();
@@ -74,7 +74,6 @@ impl<'a> Loading<'a> {
             return vec![path];
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        self.sources.watch_folder(folder);
         let pattern = path.file_name().unwrap_or_default().to_string_lossy();
         if folder.to_string_lossy().contains('*') {
             let problem =
@@ -82,7 +81,7 @@ impl<'a> Loading<'a> {
             self.problems.report(problem.help("name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`"));
             return Vec::new();
         }
-        match matching(folder, &pattern) {
+        match self.sources.watched.names(folder, &pattern) {
             Ok(names) => names.into_iter().map(|name| path.with_file_name(name)).collect(),
             // A folder that is not there has no files; it may come.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
@@ -101,36 +100,6 @@ impl<'a> Loading<'a> {
             None => Problem::of_file(Code::Unreadable, path.to_path_buf(), message),
         });
     }
-}
-
-/// Names in a folder that a pattern matches, sorted. Hidden ones only when the pattern says so, as in a shell:
-/// editors keep their copies under such names.
-fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let hidden = name.starts_with('.') && !pattern.starts_with('.');
-        if !hidden && matches(pattern, &name) && !entry.path().is_dir() {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Whether a name fits a pattern in which `*` stands for any characters.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut name) = name.strip_prefix(start) else { return false };
-    let (middle, end) = rest.rsplit_once('*').map_or((None, rest), |(middle, end)| (Some(middle), end));
-    for part in middle.iter().flat_map(|middle| middle.split('*')) {
-        match name.split_once(part) {
-            Some((_, after)) => name = after,
-            None => return false,
-        }
-    }
-    name.ends_with(end)
 }
 
 /// Puts another file's table into this one, as if both stood in one file: lists of tables are strung together, tables
@@ -164,24 +133,4 @@ fn twice(name: &str, first: Span, second: Span) -> Problem {
     Problem::new(Code::Duplicate, second, format!("`{name}` is given in two files"))
         .also(first, "first here")
         .help("included files count as one with this; keep one of the two")
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_characters_of_a_name() {
-        assert!(matches("*.toml", "a.toml") && matches("*", "x") && matches("a*b*c", "aXbYc") && matches("a*", "a"));
-        assert!(!matches("*.toml", "a.toml~") && !matches("a*a", "a") && !matches("a*b*b", "ab"));
-    }
-
-    proptest! {
-        #[test]
-        fn a_pattern_matches_every_name_made_from_it(parts in proptest::collection::vec("[ab.]{0,3}", 1..5), fill in "[abc]{0,3}") {
-            prop_assert!(matches(&parts.join("*"), &parts.join(&fill)) || parts.len() == 1);
-        }
-    }
 }

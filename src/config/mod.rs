@@ -21,6 +21,7 @@ mod suggest;
 mod syntax;
 mod tree;
 mod units;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use self::{
     model::{Config, Environment},
     problem::Code,
     syntax::path::{normal_form, whole_path_regex},
+    watched::Watched,
 };
 use self::{include::Loading, tree::Table};
 
@@ -61,8 +63,7 @@ fn finish(path: &Path, table: Table, mut loading: Loading<'_>) -> Result<Config,
     let config = resolve::config(path, table, &mut loading);
     match config {
         Some(mut config) if loading.problems.is_empty() => {
-            config.files = loading.sources.files;
-            config.folders = loading.sources.folders;
+            config.watched = loading.sources.watched;
             Ok(config)
         }
         _ => Err(Diagnostics::new(loading.problems, loading.sources)),

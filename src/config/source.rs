@@ -10,6 +10,8 @@ use std::{
 /// Longest configuration file; beyond this it is surely the wrong file.
 pub(super) const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
+use super::watched::Watched;
+
 /// Bytes `start..end` of the file with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Span {
@@ -58,10 +60,7 @@ impl Source {
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     list: Vec<Arc<Source>>,
-    /// Files that were read or should have been, in that order.
-    pub(super) files: Vec<PathBuf>,
-    /// Folders in which a new file could match.
-    pub(super) folders: Vec<PathBuf>,
+    pub(super) watched: Watched,
 }
 
 impl Sources {
@@ -79,20 +78,6 @@ impl Sources {
     pub(super) fn beside(&self, span: Span, name: &str) -> PathBuf {
         let folder = self.get(span.file).and_then(|source| source.path.parent());
         folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name))
-    }
-
-    /// Notes a file for the watcher, whether it can be read or not.
-    pub(super) fn watch(&mut self, file: &Path) {
-        if !self.files.iter().any(|known| known == file) {
-            self.files.push(file.to_path_buf());
-        }
-    }
-
-    /// Notes a folder for the watcher.
-    pub(super) fn watch_folder(&mut self, folder: &Path) {
-        if !self.folders.iter().any(|known| known == folder) {
-            self.folders.push(folder.to_path_buf());
-        }
     }
 }
 

@@ -9,7 +9,6 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -18,6 +17,7 @@ use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
 pub use self::routes::*;
+use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
 #[derive(Debug, Clone)]
@@ -40,10 +40,8 @@ pub struct Config {
     pub limits: Vec<Arc<Limit>>,
     /// Routes in file order.
     pub routes: Vec<Arc<Route>>,
-    /// Every file that was read (the main file first), to be watched.
-    pub files: Vec<PathBuf>,
-    /// Folders in which an `include` pattern may match a new file, to be watched.
-    pub folders: Vec<PathBuf>,
+    /// The files that were read and the folders that were searched, to be watched.
+    pub watched: Watched,
     /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
     pub(in crate::config) tree: Arc<super::tree::Table>,
 }

@@ -22,6 +22,7 @@ use super::{
     schema::process::FILE_ITSELF,
     source::Span,
     tree::Table,
+    watched::Watched,
 };
 
 const SMALLEST: &str = "the smallest useful file is one upstream and one route:
@@ -61,8 +62,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         upstreams: upstreams?,
         limits: limits?,
         routes: routes?,
-        files: Vec::new(),
-        folders: Vec::new(),
+        watched: Watched::default(),
         tree: Arc::new(table),
     })
 }

@@ -84,7 +84,7 @@ pub(super) fn admin(
 fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
     let at = admin.place("token_file");
     let file = loading.sources.beside(at, admin.text("token_file")?);
-    loading.sources.watch(&file);
+    loading.sources.watched.file(&file);
     let token = source::read(&file, LONGEST_TOKEN).map(|text| text.trim().to_owned());
     let wrong = match token {
         Ok(token) if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()) => {

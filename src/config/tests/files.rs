@@ -52,8 +52,8 @@ fn included_files_are_read_in_name_order_as_if_written_at_the_include() {
     let config = folder.load().unwrap();
     assert_eq!(config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["a", "b", "main"]);
     let files: Vec<_> = ["tidegate.toml", "conf.d/a.toml", "conf.d/b.toml"].map(|name| folder.path(name)).into();
-    assert_eq!(config.files, files);
-    assert_eq!(config.folders, [folder.path("conf.d")]);
+    assert_eq!(config.watched.files(), files);
+    assert_eq!(config.watched.folders(), [(folder.path("conf.d"), "*.toml".to_owned())]);
 }
 
 #[test]
@@ -92,18 +92,18 @@ fn a_file_that_includes_itself_is_read_once() {
 #[test]
 fn a_pattern_may_match_nothing_but_a_name_has_to_exist() {
     let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"conf.d/*.toml\"]\n{ROUTE}"))]);
-    assert_eq!(folder.load().unwrap().folders, [folder.path("conf.d")]);
+    assert_eq!(folder.load().unwrap().watched.folders(), [(folder.path("conf.d"), "*.toml".to_owned())]);
     let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"x.toml\"]\n{ROUTE}"))]);
     let (code, text) = folder.only();
     assert!(code == Code::Unreadable && text.contains("there is no such file"), "{text}");
-    assert_eq!(folder.load().unwrap_err().files, [folder.path("tidegate.toml"), folder.path("x.toml")]);
+    assert_eq!(folder.load().unwrap_err().watched.files(), [folder.path("tidegate.toml"), folder.path("x.toml")]);
 }
 
 #[test]
 fn a_file_that_cannot_be_read_is_told_in_one_sentence() {
     let folder = Folder::new(&[]);
     assert!(folder.only().1.contains("there is no such file"));
-    assert_eq!(folder.load().unwrap_err().files, [folder.path("tidegate.toml")]);
+    assert_eq!(folder.load().unwrap_err().watched.files(), [folder.path("tidegate.toml")]);
     folder.write("tidegate.toml", &[b'a', 0xff, 0]);
     assert!(folder.only().1.contains("is not text: byte 1 is not UTF-8"));
     folder.write("tidegate.toml", &vec![b' '; 17 << 20]);
@@ -119,7 +119,7 @@ fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
     let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", "hunter2\n")]);
     let config = folder.load().unwrap();
     assert_eq!(config.admin.as_ref().unwrap().token.as_ref().unwrap().0, "hunter2");
-    assert!(config.files.contains(&folder.path("admin.token")));
+    assert!(config.watched.files().contains(&folder.path("admin.token")));
     assert_eq!(config.shown()["admin"]["token_file"], "admin.token");
     assert!(!format!("{config:?}").contains("hunter2"));
 }
@@ -131,4 +131,19 @@ fn a_token_that_is_none_is_refused_at_its_place() {
         let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", token)]);
         assert_eq!(folder.only().0, Code::Unreadable, "{token:?}");
     }
+}
+
+#[test]
+fn what_is_written_right_after_it_was_read_is_a_change() {
+    let main = format!("include = [\"conf.d/*.toml\"]\n{ROUTE}");
+    let folder = Folder::new(&[("tidegate.toml", &main), ("conf.d/a.toml", &route("a")), ("conf.d/notes.txt", "")]);
+    let read = folder.load().unwrap().watched;
+    assert_eq!(read.look_again(), read);
+    folder.write("conf.d/notes.txt", b"not included");
+    assert_eq!(read.look_again(), read);
+    folder.write("conf.d/a.toml", route("another").as_bytes());
+    assert_ne!(read.look_again(), read);
+    let read = folder.load().unwrap().watched;
+    folder.write("conf.d/b.toml", route("b").as_bytes());
+    assert_ne!(read.look_again(), read);
 }

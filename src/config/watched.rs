@@ -1,0 +1,126 @@
+//! What the files of a configuration looked like just before they were read: a later look that differs is a change.
+//!
+//! Taken while loading, not after it: a file that is written while it is read, or right after, is never missed.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+/// What a file looks like from outside: device, inode, length, seconds and nanoseconds of its last change. `None`: gone.
+type Look = Option<(u64, u64, u64, i64, i64)>;
+
+/// Files and folders to watch, and what they looked like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Files that were read or should have been, in that order.
+    files: Vec<PathBuf>,
+    /// Folders, and the pattern by which a new file in them would be included.
+    folders: Vec<(PathBuf, String)>,
+    looks: BTreeMap<PathBuf, Look>,
+}
+
+impl Watched {
+    /// Notes a file that is about to be read, whether it can be or not. Blocks.
+    pub(super) fn file(&mut self, file: &Path) {
+        if !self.files.iter().any(|known| known == file) {
+            self.files.push(file.to_path_buf());
+            self.look(file.to_path_buf());
+        }
+    }
+
+    /// The names in a folder that a pattern matches, sorted; another name that comes to match is a change. Blocks.
+    pub(super) fn names(&mut self, folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
+        let names = matching(folder, pattern);
+        let search = (folder.to_path_buf(), pattern.to_owned());
+        if !self.folders.contains(&search) {
+            self.folders.push(search);
+            names.iter().flatten().for_each(|name| self.look(folder.join(name)));
+        }
+        names
+    }
+
+    /// The first look at a file counts: what was read of it is not older.
+    fn look(&mut self, path: PathBuf) {
+        self.looks.entry(path).or_insert_with_key(|path| look(path));
+    }
+
+    /// The same files and folders as they are now. Blocks.
+    pub fn look_again(&self) -> Self {
+        let mut now = Self::default();
+        self.files.iter().for_each(|file| now.file(file));
+        for (folder, pattern) in &self.folders {
+            // A folder that cannot be read has no names; it may come back.
+            let _ = now.names(folder, pattern);
+        }
+        now
+    }
+
+    /// Files that were read or should have been, the main file first.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Folders, and the pattern by which a new file in them would be included.
+    pub fn folders(&self) -> &[(PathBuf, String)] {
+        &self.folders
+    }
+}
+
+/// Follows links.
+fn look(path: &Path) -> Look {
+    let about = fs::metadata(path).ok()?;
+    Some((about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+}
+
+/// Names in a folder that a pattern matches, sorted. Hidden ones only when the pattern says so, as in a shell:
+/// editors keep their copies under such names.
+fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let hidden = name.starts_with('.') && !pattern.starts_with('.');
+        if !hidden && matches(pattern, &name) && !entry.path().is_dir() {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Whether a name fits a pattern in which `*` stands for any characters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(mut name) = name.strip_prefix(start) else { return false };
+    let (middle, end) = rest.rsplit_once('*').map_or((None, rest), |(middle, end)| (Some(middle), end));
+    for part in middle.iter().flat_map(|middle| middle.split('*')) {
+        match name.split_once(part) {
+            Some((_, after)) => name = after,
+            None => return false,
+        }
+    }
+    name.ends_with(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters_of_a_name() {
+        assert!(matches("*.toml", "a.toml") && matches("*", "x") && matches("a*b*c", "aXbYc") && matches("a*", "a"));
+        assert!(!matches("*.toml", "a.toml~") && !matches("a*a", "a") && !matches("a*b*b", "ab"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_matches_every_name_made_from_it(parts in proptest::collection::vec("[ab.]{0,3}", 1..5), fill in "[abc]{0,3}") {
+            prop_assert!(matches(&parts.join("*"), &parts.join(&fill)) || parts.len() == 1);
+        }
+    }
+}
