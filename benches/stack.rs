@@ -76,7 +76,13 @@ fn headers() -> HeaderMap {
 
 fn tag(metrics: &Metrics) -> Arc<RouteTag> {
     let metrics = metrics.route("bench");
-    Arc::new(RouteTag { name: Some("bench".into()), limits: Vec::new(), metrics, access: None })
+    Arc::new(RouteTag {
+        name: Some("bench".into()),
+        limits: Vec::new(),
+        told: Default::default(),
+        metrics,
+        access: None,
+    })
 }
 
 fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {

@@ -48,6 +48,14 @@ pub struct Nearest {
     pub index: usize,
     /// Requests that its bucket would still admit.
     pub remaining: u32,
+    /// Tokens in a full bucket.
+    pub burst: u32,
+    /// Time in which an empty bucket fills.
+    pub fill: Duration,
+    /// Time until it would admit one more.
+    pub next: Duration,
+    /// Time until the bucket is full.
+    pub reset: Duration,
     /// A keyed hash of the key.
     pub key: u64,
 }

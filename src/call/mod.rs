@@ -149,10 +149,21 @@ pub struct RouteTag {
     pub name: Option<Arc<str>>,
     /// Its limits' names, in the order of decisions.
     pub limits: Vec<Arc<str>>,
+    /// In which fields its answers tell of them.
+    pub told: Told,
     /// Its cells.
     pub metrics: Arc<RouteMetrics>,
     /// Where access lines go; `None` when they are switched off.
     pub access: Option<AccessLog>,
+}
+
+/// In which fields an answer tells of the limit nearest to exhaustion.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// `RateLimit-Policy` and `RateLimit`.
+    pub draft: bool,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    pub x_ratelimit: bool,
 }
 
 impl Exchange {
@@ -184,11 +195,12 @@ impl Exchange {
         facts.upstream = Some(facts.upstream.unwrap_or_default() + took);
     }
 
-    /// Notes the answer that is given, and why when the gateway made it.
-    pub fn answered(&self, status: u16, reason: Option<&'static str>) {
+    /// Notes the answer that is given, and why when the gateway made it. Tells which limit is nearest.
+    pub fn answered(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
         let mut facts = self.facts.lock();
         facts.status = Some(status);
         facts.reason = reason;
+        facts.limit
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {

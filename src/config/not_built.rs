@@ -16,7 +16,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("defaults", &["mirror", "priority"]),
     ("routes.concurrency", &["adaptive", "fair_by"]),
     ("routes.timeouts", &["tunnel"]),
-    ("routes.response", &["limit_headers"]),
 ];
 
 /// Strings that begin like this, by section and key.

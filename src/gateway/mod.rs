@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod enter;
 mod host;
+mod limit_fields;
 mod problem;
 mod rebuild;
 mod report;
@@ -136,17 +137,19 @@ impl Future for Answering {
 
 /// Turns the outcome into a response, and lets the exchange hear of its end.
 fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
-    let mut response = match answer {
-        Ok(response) => {
-            exchange.answered(response.status().as_u16(), None);
-            response
-        }
-        Err(error) => {
-            let response = answer::answer(&error, exchange.route.name.as_deref(), exchange.id.as_str());
-            exchange.answered(response.status().as_u16(), Some(error.reason()));
-            response
-        }
+    let route = &*exchange.route;
+    let (mut response, error) = match answer {
+        Ok(response) => (response, None),
+        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_str()), Some(error)),
     };
+    let nearest = exchange.answered(response.status().as_u16(), error.as_ref().map(Error::reason));
+    let headers = response.headers_mut();
+    let cap = error.as_ref().zip(route.name.as_deref());
+    if !cap.is_some_and(|(error, name)| limit_fields::tell_cap(headers, route.told, name, error))
+        && let Some((state, name)) = nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
+    {
+        limit_fields::tell(headers, route.told, name, &state);
+    }
     response.body_mut().watch(exchange);
     response
 }

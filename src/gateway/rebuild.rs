@@ -16,7 +16,7 @@ use super::{
     table::Table,
 };
 use crate::{
-    call::RouteTag,
+    call::{RouteTag, Told},
     config::model::{self, Config},
     layer::{
         AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, KeyPart,
@@ -200,6 +200,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         Arc::new(RouteTag {
             name: Some(Arc::clone(&route.name)),
             limits: route.limits.clone(),
+            told: told(route.response.limit_headers),
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
         })
@@ -216,10 +217,15 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         unmatched: Arc::new(RouteTag {
             name: None,
             limits: Vec::new(),
+            told: Told::default(),
             metrics: process.metrics.unmatched(),
             access: access.clone(),
         }),
     }
+}
+
+fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told {
+    Told { draft, x_ratelimit }
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http::{HeaderName, StatusCode};
@@ -17,7 +18,7 @@ use tower::{Layer, Service};
 use crate::{
     call::{Call, Exchange, Nearest},
     error::Error,
-    limit::{Admission, Ask, Clock, Key, KeyBuilder, Limiter, Now, Refusal, decide},
+    limit::{self, Admission, Ask, Clock, Key, KeyBuilder, Limiter, Now, Quota, Refusal, decide},
     message::Response,
 };
 
@@ -153,7 +154,7 @@ impl RateLimitLayer {
             })
             .collect();
         let (index, key) = keys[refusal.index];
-        facts.limit = Some(Nearest { index, remaining: 0, key: key.hash() });
+        facts.limit = Some(exhausted(index, key, self.limits[index].limiter.quota(), refusal.retry_after));
         Error::RateLimited { limits, retry_after: refusal.retry_after, status: self.limits[index].status }
     }
 }
@@ -165,8 +166,16 @@ fn note_admission(exchange: &Exchange, keys: &Keys, admission: &Admission) {
     }
     facts.limit = admission.nearest().map(|nearest| {
         let (index, key) = keys[nearest.index];
-        Nearest { index, remaining: nearest.remaining, key: key.hash() }
+        let limit::Nearest { remaining, burst, fill, next, reset, .. } = nearest;
+        Nearest { index, remaining, burst, fill, next, reset, key: key.hash() }
     });
+}
+
+/// How a bucket stands that has a token again after `next`.
+fn exhausted(index: usize, key: Key, quota: &Quota, next: Duration) -> Nearest {
+    let (burst, emission) = (quota.burst().get(), quota.emission());
+    let reset = next.saturating_add(emission * (burst - 1));
+    Nearest { index, remaining: 0, burst, fill: emission * burst, next, reset, key: key.hash() }
 }
 
 enum Found {

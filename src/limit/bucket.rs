@@ -129,6 +129,12 @@ impl Pace {
         let ahead = tat.saturating_sub(now.as_nanos());
         u32::try_from(self.fill().saturating_sub(ahead) / self.emission).unwrap_or(u32::MAX)
     }
+
+    /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.
+    pub(super) fn until_next(self, now: Now, tat: u64) -> u64 {
+        let more = self.remaining(now, tat).saturating_add(1).min(self.burst.get());
+        tat.saturating_sub(now.as_nanos()).saturating_sub(self.fill() - self.weight(more))
+    }
 }
 
 /// One bucket as `governor` wants to see it: its times count from the limiter's start, which here is `now`; ours are

@@ -106,10 +106,16 @@ impl Admission {
 
     /// How each limit stands after this request, in the order of the asks.
     pub fn states(&self) -> impl Iterator<Item = Nearest> {
-        self.taken.iter().enumerate().map(|(index, taken)| Nearest {
-            index,
-            remaining: taken.pace().remaining(self.now, taken.tat),
-            reset: Duration::from_nanos(taken.tat.saturating_sub(self.now.as_nanos())),
+        self.taken.iter().enumerate().map(|(index, taken)| {
+            let (pace, reset) = (taken.pace(), taken.tat.saturating_sub(self.now.as_nanos()));
+            Nearest {
+                index,
+                remaining: pace.remaining(self.now, taken.tat),
+                burst: pace.burst.get(),
+                fill: Duration::from_nanos(pace.fill()),
+                next: Duration::from_nanos(pace.until_next(self.now, taken.tat)),
+                reset: Duration::from_nanos(reset),
+            }
         })
     }
 
@@ -140,6 +146,12 @@ pub struct Nearest {
     pub index: usize,
     /// Whole tokens left.
     pub remaining: u32,
+    /// Tokens in a full bucket.
+    pub burst: u32,
+    /// Time in which an empty bucket fills.
+    pub fill: Duration,
+    /// Time until there is one token more than `remaining`; none when the bucket is full.
+    pub next: Duration,
     /// Time until the bucket is full.
     pub reset: Duration,
 }

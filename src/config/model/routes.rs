@@ -183,10 +183,21 @@ pub enum Rewrite {
 }
 
 /// `[routes.response]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseChanges {
     /// Headers set, in name order.
     pub set_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers removed.
     pub remove_headers: Vec<HeaderName>,
+    /// In which fields clients hear of the limit nearest to exhaustion.
+    pub limit_headers: LimitHeaders,
+}
+
+/// Fields that tell clients of a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitHeaders {
+    /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11.
+    pub draft: bool,
+    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
+    pub x_ratelimit: bool,
 }

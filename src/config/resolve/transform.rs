@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     super::{
-        model::{PathPattern, RequestChanges, ResponseChanges, Rewrite},
+        model::{LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite},
         problem::{Code, Problem, Problems},
         syntax::{header, path, template},
         units,
@@ -31,7 +31,13 @@ pub(super) fn request(
 pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<ResponseChanges> {
     let (set_headers, remove_headers) = headers(reader, problems);
     let sound = !reader.is_broken("set_headers") && !reader.is_broken("remove_headers");
-    sound.then_some(ResponseChanges { set_headers, remove_headers })
+    let limit_headers = match reader.text("limit_headers")? {
+        "draft-11" => LimitHeaders { draft: true, x_ratelimit: false },
+        "x-ratelimit" => LimitHeaders { draft: false, x_ratelimit: true },
+        "both" => LimitHeaders { draft: true, x_ratelimit: true },
+        _ => LimitHeaders { draft: false, x_ratelimit: false },
+    };
+    sound.then_some(ResponseChanges { set_headers, remove_headers, limit_headers })
 }
 
 fn rewrite(reader: Reader<'_>, path: Option<&PathPattern>, problems: &mut Problems) -> Option<Rewrite> {

@@ -179,6 +179,9 @@ static REQUEST: Section = Section {
     ],
 };
 
+/// The fields of the coming standard: draft-ietf-httpapi-ratelimit-headers-11.
+const LIMIT_HEADERS: &str = "draft-11";
+
 static RESPONSE: Section = Section {
     path: "routes.response",
     about: "Changes to the response on its way down.",
@@ -186,5 +189,11 @@ static RESPONSE: Section = Section {
         Key::new("set_headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Headers set."),
         Key::new("remove_headers", Kind::Set(&Kind::Text(&CHANGEABLE_HEADER)), "Headers removed.")
             .default(Default::Texts(&[])),
+        Key::new(
+            "limit_headers",
+            Kind::Choice(&["draft-11", "x-ratelimit", "both", "off"]),
+            "How clients hear of the limit nearest to exhaustion: RateLimit-Policy and RateLimit, X-RateLimit-*, or both.",
+        )
+        .default(Default::Text(LIMIT_HEADERS)),
     ],
 };
