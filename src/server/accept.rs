@@ -13,11 +13,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::Notify, task::coop, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use super::{Accepted, Arrival, ConnectionLimits, Listener, connection::serve};
+use super::{Accepted, Arrival, ConnectionLimits, Listener, connection::serve, listener::BACKLOG};
 use crate::{
     message::{Origin, Response},
     telemetry::{Latch, ListenerMetrics, Metrics},
@@ -158,8 +158,27 @@ where
             Err(error) => door.failed(&error).await,
         }
     }
-    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-        begin(accepted, &door, service.clone(), &connections);
+    finish(listener, &door, service, &connections).await;
+}
+
+/// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
+/// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
+///
+/// What remains: who connects in the moment before the close, or is half connected then, is reset, as one who comes a
+/// moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
+async fn finish<L, S>(mut listener: L, door: &Arc<Door>, service: S, connections: &TaskTracker)
+where
+    L: Listener,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    for _ in 0..=BACKLOG {
+        // Those who are served already have their turn, too.
+        coop::consume_budget().await;
+        match listener.accept_waiting() {
+            Ok(Some(accepted)) => begin(accepted, door, service.clone(), connections),
+            Ok(None) => return,
+            Err(error) => door.failed(&error).await,
+        }
     }
 }
 
@@ -183,4 +202,41 @@ where
         }
         drop(visit);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{http1::HeadLimits, server::bind};
+
+    fn door(max_connections: usize) -> Arc<Door> {
+        let limits = ConnectionLimits {
+            head: HeadLimits { bytes: 32 * 1024, headers: 100 },
+            headers_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+        };
+        Arc::new(Door::new("a".into(), DoorSettings { max_connections, limits }, Metrics::new(1)))
+    }
+
+    /// Of a burst of clients only some were served: the last look at the queue believed tokio, which says after 128
+    /// operations in a row, or when it has not looked at the socket yet, that there is nothing. The rest was reset.
+    #[tokio::test]
+    async fn a_drain_leaves_nobody_in_the_queue() {
+        const CLIENTS: usize = 300;
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let (door, connections) = (door(CLIENTS), TaskTracker::new());
+        door.drain.cancel();
+        for socket in sockets {
+            let listener = tokio::net::TcpListener::from_std(socket).unwrap();
+            let service = service_fn(|_| async { Ok(Response::default()) });
+            accept(listener, Arc::clone(&door), service, connections.clone()).await;
+        }
+        assert_eq!(door.open(), clients.len());
+    }
 }
