@@ -17,7 +17,7 @@ use tokio::{sync::Notify, task::coop, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use super::{Accepted, Arrival, ConnectionLimits, Listener, connection::serve, listener::BACKLOG};
+use super::{Accepted, Arrival, ConnectionLimits, Listener, Socket, connection::serve, listener::BACKLOG};
 use crate::{
     message::{Origin, Response},
     telemetry::{Latch, ListenerMetrics, Metrics},
@@ -193,7 +193,7 @@ where
 
 fn begin<IO, S>(accepted: Accepted<IO>, visit: Visit, service: S, connections: &TaskTracker)
 where
-    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Send + 'static,
 {
     let door = &visit.0;
@@ -238,6 +238,16 @@ mod tests {
             keep_alive: Duration::from_secs(75),
         };
         Arc::new(Door::new("a".into(), DoorSettings { max_connections, limits }, Metrics::new(1)))
+    }
+
+    impl Socket for DuplexStream {
+        fn close_cuts(&self, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn has_ended(&self) -> bool {
+            false
+        }
     }
 
     /// Connections that all come at the same time.

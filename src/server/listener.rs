@@ -3,11 +3,10 @@
 
 use std::{future::Future, io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
+use socket2::{Domain, Protocol, SockRef, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Socket;
 
 /// Connections that the kernel completes ahead of us; it cuts this to `net.core.somaxconn`.
 pub(super) const BACKLOG: i32 = 4096;
@@ -15,7 +14,7 @@ pub(super) const BACKLOG: i32 = 4096;
 /// Where connections come from. The seam for tests, and for streams that are more than TCP.
 pub trait Listener: Send + 'static {
     /// A connection.
-    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Io: Socket;
 
     /// Waits for the next connection; gives its own address and the peer's too. Cancel safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
@@ -85,7 +84,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
 }
 
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;

@@ -14,8 +14,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Socket;
 use crate::{
     error::Fault,
     http1::{self, Decoder, Length, Piece},
@@ -39,7 +39,7 @@ pub(super) struct Wire<IO> {
     ended: bool,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+impl<IO: Socket> Wire<IO> {
     pub(super) fn new(io: IO) -> Self {
         Self { io, input: BytesMut::new(), output: Output::default(), body: None, awaits_continue: false, ended: false }
     }
@@ -72,6 +72,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
 
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// From now on, whether a close cuts. Where only its close delimits an answer, a connection that is dropped early,
+    /// however that comes about, must not look like one that ended.
+    pub(super) fn close_cuts(&self, cuts: bool) {
+        // The system refuses this to no open socket.
+        let _ = self.io.close_cuts(cuts);
     }
 
     /// Gives buffers back before a wait that may be long.
@@ -163,7 +170,7 @@ impl<IO> Received<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send> http_body::Body for Received<IO> {
+impl<IO: Socket> http_body::Body for Received<IO> {
     type Data = Bytes;
     type Error = Fault;
 
