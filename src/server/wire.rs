@@ -8,12 +8,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
+use tokio::time::{Interval, interval};
 
 use super::Socket;
 use crate::{
@@ -25,6 +27,8 @@ use crate::{
 
 /// Read and not yet taken: beyond it the client is made to wait by its window.
 const MOST_INPUT: usize = 64 * 1024;
+/// Time between two looks whether a client is still there that has sent more than is read.
+const LOOK: Duration = Duration::from_millis(250);
 /// An idle connection gives larger buffers back.
 const KEPT_OUTPUT: usize = 2 * 1024;
 
@@ -37,11 +41,21 @@ pub(super) struct Wire<IO> {
     /// The client waits for a 100 before it sends its body, and none was sent yet.
     awaits_continue: bool,
     ended: bool,
+    /// When to look whether a client has left whose bytes nobody reads.
+    looks: Option<Box<Interval>>,
 }
 
 impl<IO: Socket> Wire<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Self { io, input: BytesMut::new(), output: Output::default(), body: None, awaits_continue: false, ended: false }
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: Output::default(),
+            body: None,
+            awaits_continue: false,
+            ended: false,
+            looks: None,
+        }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.
@@ -62,7 +76,18 @@ impl<IO: Socket> Wire<IO> {
                 Ok(_) => {}
             }
         }
-        Poll::Pending
+        self.poll_ended(cx)
+    }
+
+    /// Looks now and then whether the client has ended, its bytes unread: reading on would need memory, and readiness to
+    /// read tells nothing while there is something to read. It is not seen while its end still waits, behind more than
+    /// the system takes in unread, on the client's side.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.io.has_ended() {
+            let looks = self.looks.get_or_insert_with(|| Box::new(interval(LOOK)));
+            ready!(looks.poll_tick(cx));
+        }
+        Poll::Ready(())
     }
 
     /// Writes all of `output`.
@@ -86,6 +111,7 @@ impl<IO: Socket> Wire<IO> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+        self.looks = None;
         self.output.shrink(KEPT_OUTPUT);
     }
 
