@@ -263,10 +263,11 @@ where
         if !keep_alive { After::Linger } else { self.finish_request_body().await }
     }
 
-    /// Whether the request's body is read, or nearly so. One that a streamed answer may still be reading counts as read.
+    /// Whether the request's body is read, or nearly so. An answer that streams may go on reading it: nothing is taken
+    /// away from it, and as nobody knows how far it will come, the answer is told to be the last.
     fn body_is_over(&self, answer: &Body) -> bool {
         let mut wire = self.wire.0.lock();
-        !answer.is_whole() || wire.discard_body() || wire.rest_is_short(SHORT_REST)
+        (answer.is_whole() && wire.discard_body()) || wire.body_is_done() || wire.rest_is_short(SHORT_REST)
     }
 
     /// Reads what is left of the request's body, so that the next request can be found behind it.

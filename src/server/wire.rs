@@ -134,6 +134,11 @@ impl<IO: Socket> Wire<IO> {
         true
     }
 
+    /// Whether all of the body was taken.
+    pub(super) fn body_is_done(&self) -> bool {
+        self.body.as_ref().is_none_or(Decoder::is_done)
+    }
+
     /// Whether the rest of the body is known to be short and on its way.
     pub(super) fn rest_is_short(&self, most: u64) -> bool {
         !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= most)
