@@ -9,6 +9,9 @@ use support::{Client, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
 /// One in flight, one in the line, for as long as it takes.
 const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
 
+/// Bytes that the gateway reads of a client to whom it does not listen.
+const READ_AHEAD: usize = 64 * 1024;
+
 /// One worker: requests are taken in the order in which they were sent.
 fn start(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(upstream, ONE_AT_A_TIME)))
@@ -113,6 +116,38 @@ fn a_client_that_leaves_after_pipelining_frees_its_place() {
     assert_eq!(next.response().text(), "next");
     is_gone(&gateway, "/first");
     assert!(!upstream.text().contains("/never"));
+}
+
+/// What it sent filled the buffer, after which nothing was read and its end was never seen.
+#[test]
+fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_place() {
+    let (_upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&_upstream);
+    let mut first = send(&gateway, "/first");
+    arrived.pass();
+    first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len()));
+    let mut next = send(&gateway, "/next");
+    drop(first);
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+    is_gone(&gateway, "/first");
+}
+
+#[test]
+fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_place_to_the_next() {
+    let (_upstream, arrived, _ended) = upstream(|_| {});
+    let gateway = start(&_upstream);
+    let first = send(&gateway, "/first");
+    arrived.pass();
+    let mut second = gateway.connect();
+    second.send(format!("POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 2 * READ_AHEAD));
+    second.send(vec![b'x'; READ_AHEAD * 3 / 2]);
+    assert_eq!(send(&gateway, "/third").response().status(), 503, "the line is full");
+    drop(second);
+    is_gone(&gateway, "/second");
+    let mut next = send(&gateway, "/next");
+    drop(first);
+    assert_eq!(next.response().text(), "next");
 }
 
 #[test]

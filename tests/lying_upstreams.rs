@@ -7,7 +7,7 @@ mod support;
 
 use std::thread;
 
-use support::{Client, Cut, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
+use support::{Client, Cut, End, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const A_LOT: usize = 32 * 1024 * 1024;
@@ -42,15 +42,20 @@ fn all_are_bad(answers: &'static [&'static str]) {
 /// What the client gets of an answer that breaks off: its body so far, and the connection's end.
 #[track_caller]
 fn is_cut(answer: &'static str, body: &str) {
+    ends_cut(GET, answer, body, End::Closed);
+}
+
+#[track_caller]
+fn ends_cut(request: &str, answer: &'static str, body: &str, end: End) {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send(answer);
     });
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
-    let got = client.exchange(GET);
+    let got = client.exchange(request);
     assert_eq!((got.status(), got.text().as_str(), got.is_whole), (200, body, false), "{answer:?}");
-    client.ended();
+    assert!(end == End::Reset || client.ended() == end, "{answer:?}");
     let line = gateway.access_line();
     assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"upstream_cut".into()), "{answer:?}");
 }
@@ -149,6 +154,13 @@ fn a_bad_chunk_is_seen_to_be_cut() {
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n", "hello");
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n", "hello");
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n", "hello");
+}
+
+/// Only the end of the connection tells such a client that the answer is over, so that a cut one looked whole.
+#[test]
+fn a_cut_body_that_the_connections_end_would_delimit_ends_in_a_reset() {
+    let get = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    ends_cut(get, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "hello", End::Reset);
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::Notify, task::coop, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use super::{Accepted, Arrival, ConnectionLimits, Listener, connection::serve};
+use super::{Accepted, Arrival, ConnectionLimits, Listener, Socket, connection::serve, listener::BACKLOG};
 use crate::{
     message::{Origin, Response},
     telemetry::{Latch, ListenerMetrics, Metrics},
@@ -124,9 +124,18 @@ impl Door {
         }
     }
 
-    fn enter(self: &Arc<Self>) -> Visit {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Visit(Arc::clone(self))
+    /// Takes a place for a connection that was accepted. There was room a moment ago; should another worker have taken
+    /// it since, the connection waits here for the next.
+    async fn enter(self: &Arc<Self>) -> Visit {
+        loop {
+            let left = self.left.notified();
+            let max = self.settings.load().max_connections;
+            let more = |open| (open < max).then_some(open + 1);
+            if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+                return Visit(Arc::clone(self));
+            }
+            left.await;
+        }
     }
 }
 
@@ -154,22 +163,41 @@ where
             accepted = async { door.room().await; listener.accept().await } => accepted,
         };
         match accepted {
-            Ok(accepted) => begin(accepted, &door, service.clone(), &connections),
+            Ok(accepted) => begin(accepted, door.enter().await, service.clone(), &connections),
             Err(error) => door.failed(&error).await,
         }
     }
-    while let Some(Ok(accepted)) = listener.accept().now_or_never() {
-        begin(accepted, &door, service.clone(), &connections);
+    finish(listener, &door, service, &connections).await;
+}
+
+/// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
+/// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
+///
+/// What remains: who connects in the moment before the close, or is half connected then, is reset, as one who comes a
+/// moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
+async fn finish<L, S>(mut listener: L, door: &Arc<Door>, service: S, connections: &TaskTracker)
+where
+    L: Listener,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    for _ in 0..=BACKLOG {
+        // Those who are served already have their turn, too.
+        coop::consume_budget().await;
+        match listener.accept_waiting() {
+            Ok(Some(accepted)) => begin(accepted, door.enter().await, service.clone(), connections),
+            Ok(None) => return,
+            Err(error) => door.failed(&error).await,
+        }
     }
 }
 
-fn begin<IO, S>(accepted: Accepted<IO>, door: &Arc<Door>, service: S, connections: &TaskTracker)
+fn begin<IO, S>(accepted: Accepted<IO>, visit: Visit, service: S, connections: &TaskTracker)
 where
-    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Send + 'static,
 {
+    let door = &visit.0;
     door.accepted();
-    let visit = door.enter();
     let limits = door.settings.load().limits;
     let Accepted { io, peer, local } = accepted;
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
@@ -183,4 +211,106 @@ where
         }
         drop(visit);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+    };
+
+    use tokio::{
+        io::{AsyncWriteExt, DuplexStream, duplex},
+        sync::Barrier,
+    };
+    use tower::service_fn;
+
+    use super::*;
+    use crate::{http1::HeadLimits, server::bind};
+
+    const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
+
+    fn door(max_connections: usize) -> Arc<Door> {
+        let limits = ConnectionLimits {
+            head: HeadLimits { bytes: 32 * 1024, headers: 100 },
+            headers_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
+        };
+        Arc::new(Door::new("a".into(), DoorSettings { max_connections, limits }, Metrics::new(1)))
+    }
+
+    impl Socket for DuplexStream {
+        fn close_cuts(&self, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn has_ended(&self) -> bool {
+            false
+        }
+    }
+
+    /// Connections that all come at the same time.
+    struct Burst(Arc<Barrier>, Option<DuplexStream>);
+
+    impl Listener for Burst {
+        type Io = DuplexStream;
+
+        async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
+            self.0.wait().await;
+            match self.1.take() {
+                Some(io) => Ok(Accepted { io, peer: ANY, local: ANY }),
+                None => pending().await,
+            }
+        }
+
+        fn accept_waiting(&mut self) -> io::Result<Option<Accepted<DuplexStream>>> {
+            Ok(None)
+        }
+    }
+
+    /// Each worker saw room, then each accepted: there could be one too many for each further worker.
+    #[tokio::test(start_paused = true)]
+    async fn workers_that_accept_at_the_same_time_take_no_more_than_there_is_room_for() {
+        const WORKERS: usize = 4;
+        let (door, connections) = (door(2), TaskTracker::new());
+        let together = Arc::new(Barrier::new(WORKERS));
+        let mut clients = Vec::new();
+        for _ in 0..WORKERS {
+            let (client, io) = duplex(1024);
+            clients.push(client);
+            let burst = Burst(Arc::clone(&together), Some(io));
+            let service = service_fn(|_| async { Ok(Response::default()) });
+            tokio::spawn(accept(burst, Arc::clone(&door), service, connections.clone()));
+        }
+        // The clock is paused: it moves on when all others have nothing left to do.
+        sleep(PAUSE).await;
+        assert_eq!((door.open(), connections.len()), (2, 2));
+        // A place that is left goes to one that waits, until none does.
+        let mut ended = Vec::new();
+        for mut client in clients {
+            client.shutdown().await.unwrap();
+            sleep(PAUSE).await;
+            ended.push(door.open());
+        }
+        assert_eq!(ended, [2, 2, 1, 0]);
+    }
+
+    /// Of a burst of clients only some were served: the last look at the queue believed tokio, which says after 128
+    /// operations in a row, or when it has not looked at the socket yet, that there is nothing. The rest was reset.
+    #[tokio::test]
+    async fn a_drain_leaves_nobody_in_the_queue() {
+        const CLIENTS: usize = 300;
+        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let address = sockets[0].local_addr().unwrap();
+        let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let (door, connections) = (door(CLIENTS), TaskTracker::new());
+        door.drain.cancel();
+        for socket in sockets {
+            let listener = tokio::net::TcpListener::from_std(socket).unwrap();
+            let service = service_fn(|_| async { Ok(Response::default()) });
+            accept(listener, Arc::clone(&door), service, connections.clone()).await;
+        }
+        assert_eq!(door.open(), clients.len());
+    }
 }

@@ -14,15 +14,13 @@ use std::{
 
 use bytes::Buf;
 use http::{HeaderMap, StatusCode, Version, header};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tower::Service;
 
 use super::{
-    answer::{self, Asked},
+    Socket,
+    answer::{self, Asked, Framing},
     transfer::Transfer,
     wire::{Received, Shared, Wire},
 };
@@ -74,7 +72,7 @@ pub enum Arrival {
 /// Serves one connection to its end. Once `drain` is cancelled it ends with the request in flight, if there is one.
 pub async fn serve<IO, S>(io: IO, service: S, limits: ConnectionLimits, origin: Arc<Origin>, drain: CancellationToken)
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io))));
@@ -124,7 +122,7 @@ struct Progress {
 
 impl<IO, S> Connection<'_, IO, S>
 where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     async fn run(&mut self) -> After {
@@ -247,6 +245,10 @@ where
         let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
+        let ends_with_connection = framing == Framing::UntilClose;
+        if ends_with_connection {
+            self.wire.0.lock().close_cuts(true);
+        }
         let mut transfer = Transfer::new(framing, pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
         if let Err(fault) = written {
@@ -255,13 +257,17 @@ where
         }
         body.delivered();
         drop(body);
+        if ends_with_connection {
+            self.wire.0.lock().close_cuts(false);
+        }
         if !keep_alive { After::Linger } else { self.finish_request_body().await }
     }
 
-    /// Whether the request's body is read, or nearly so. One that a streamed answer may still be reading counts as read.
+    /// Whether the request's body is read, or nearly so. An answer that streams may go on reading it: nothing is taken
+    /// away from it, and as nobody knows how far it will come, the answer is told to be the last.
     fn body_is_over(&self, answer: &Body) -> bool {
         let mut wire = self.wire.0.lock();
-        !answer.is_whole() || wire.discard_body() || wire.rest_is_short(SHORT_REST)
+        (answer.is_whole() && wire.discard_body()) || wire.body_is_done() || wire.rest_is_short(SHORT_REST)
     }
 
     /// Reads what is left of the request's body, so that the next request can be found behind it.

@@ -3,22 +3,27 @@
 
 use std::{future::Future, io, net::SocketAddr};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
-};
+use socket2::{Domain, Protocol, SockRef, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Socket;
 
 /// Connections that the kernel completes ahead of us; it cuts this to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// Where connections come from. The seam for tests, and for streams that are more than TCP.
 pub trait Listener: Send + 'static {
     /// A connection.
-    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Io: Socket;
 
     /// Waits for the next connection; gives its own address and the peer's too. Cancel safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
+
+    /// Takes a connection that is complete already; `None` when there is none.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
 }
 
 /// A new connection.
@@ -37,11 +42,29 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
         let (io, peer) = TcpListener::accept(self).await?;
-        // An answer is written whole: waiting for more to send along would only delay it.
-        io.set_nodelay(true)?;
-        let local = io.local_addr()?;
-        Ok(Accepted { io, peer, local })
+        accepted(io, peer)
     }
+
+    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
+        // Asks the system itself. What tokio knows is from the last look at all sockets, and after so many operations
+        // in a row it says that there is nothing more, to give other tasks their turn: one cannot tell from it that a
+        // queue is empty.
+        let (socket, peer) = match SockRef::from(&*self).accept() {
+            Ok(connection) => connection,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        socket.set_nonblocking(true)?;
+        let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        accepted(TcpStream::from_std(socket.into())?, peer).map(Some)
+    }
+}
+
+fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
+    // An answer is written whole: waiting for more to send along would only delay it.
+    io.set_nodelay(true)?;
+    let local = io.local_addr()?;
+    Ok(Accepted { io, peer, local })
 }
 
 /// Binds `count` sockets to one address; with port 0 all to the same free port.
@@ -61,7 +84,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
 }
 
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;

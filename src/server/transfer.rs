@@ -6,12 +6,9 @@ use std::{
 };
 
 use http_body::{Body as _, Frame};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use super::{answer::Framing, wire::Shared};
+use super::{Socket, answer::Framing, wire::Shared};
 use crate::{
     alarm::Alarm,
     body::{Body, Pace},
@@ -38,7 +35,7 @@ impl Transfer {
     }
 
     /// Moves what can be moved. Ready when all is written, or when the transfer broke off.
-    pub(super) fn poll<IO: AsyncRead + AsyncWrite + Unpin>(
+    pub(super) fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
         wire: &Shared<IO>,

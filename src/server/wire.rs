@@ -8,14 +8,16 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Interval, interval};
 
+use super::Socket;
 use crate::{
     error::Fault,
     http1::{self, Decoder, Length, Piece},
@@ -25,6 +27,8 @@ use crate::{
 
 /// Read and not yet taken: beyond it the client is made to wait by its window.
 const MOST_INPUT: usize = 64 * 1024;
+/// Time between two looks whether a client is still there that has sent more than is read.
+const LOOK: Duration = Duration::from_millis(250);
 /// An idle connection gives larger buffers back.
 const KEPT_OUTPUT: usize = 2 * 1024;
 
@@ -37,11 +41,21 @@ pub(super) struct Wire<IO> {
     /// The client waits for a 100 before it sends its body, and none was sent yet.
     awaits_continue: bool,
     ended: bool,
+    /// When to look whether a client has left whose bytes nobody reads.
+    looks: Option<Box<Interval>>,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
+impl<IO: Socket> Wire<IO> {
     pub(super) fn new(io: IO) -> Self {
-        Self { io, input: BytesMut::new(), output: Output::default(), body: None, awaits_continue: false, ended: false }
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: Output::default(),
+            body: None,
+            awaits_continue: false,
+            ended: false,
+            looks: None,
+        }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.
@@ -62,7 +76,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
                 Ok(_) => {}
             }
         }
-        Poll::Pending
+        self.poll_ended(cx)
+    }
+
+    /// Looks now and then whether the client has ended, its bytes unread: reading on would need memory, and readiness to
+    /// read tells nothing while there is something to read. It is not seen while its end still waits, behind more than
+    /// the system takes in unread, on the client's side.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.io.has_ended() {
+            let looks = self.looks.get_or_insert_with(|| Box::new(interval(LOOK)));
+            ready!(looks.poll_tick(cx));
+        }
+        Poll::Ready(())
     }
 
     /// Writes all of `output`.
@@ -74,11 +99,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
+    /// From now on, whether a close cuts. Where only its close delimits an answer, a connection that is dropped early,
+    /// however that comes about, must not look like one that ended.
+    pub(super) fn close_cuts(&self, cuts: bool) {
+        // The system refuses this to no open socket.
+        let _ = self.io.close_cuts(cuts);
+    }
+
     /// Gives buffers back before a wait that may be long.
     pub(super) fn rest(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
+        self.looks = None;
         self.output.shrink(KEPT_OUTPUT);
     }
 
@@ -99,6 +132,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         }
         self.body = None;
         true
+    }
+
+    /// Whether all of the body was taken.
+    pub(super) fn body_is_done(&self) -> bool {
+        self.body.as_ref().is_none_or(Decoder::is_done)
     }
 
     /// Whether the rest of the body is known to be short and on its way.
@@ -163,7 +201,7 @@ impl<IO> Received<IO> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send> http_body::Body for Received<IO> {
+impl<IO: Socket> http_body::Body for Received<IO> {
     type Data = Bytes;
     type Error = Fault;
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, io, net::TcpListener, sync::Arc, thread};
 
 use tokio::{runtime, sync::mpsc};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower::Service;
 
 use super::{Arrival, Door, accept};
@@ -14,8 +14,9 @@ const MOST_ORDERS: usize = 1024;
 
 /// What a worker is told.
 enum Order {
-    /// Serve this socket.
-    Listen(TcpListener, Arc<Door>),
+    /// Serve this socket. The token counts as its accept loop until there is one: a drain that begins right now must
+    /// not take the worker for idle.
+    Listen(TcpListener, Arc<Door>, TaskTrackerToken),
     /// Drop what is still in flight and end.
     Cut,
 }
@@ -54,7 +55,7 @@ impl Worker {
     /// Has it serve another socket.
     pub async fn listen(&self, socket: TcpListener, door: Arc<Door>) {
         // It refuses only when the worker has ended, which the process does not survive anyway.
-        let _ = self.orders.send(Order::Listen(socket, door)).await;
+        let _ = self.orders.send(Order::Listen(socket, door, self.loops.token())).await;
     }
 
     /// Waits until all its connections are closed; its doors must be draining.
@@ -87,7 +88,7 @@ async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, loops: TaskTracker
 where
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    while let Some(Order::Listen(socket, door)) = inbox.recv().await {
+    while let Some(Order::Listen(socket, door, _token)) = inbox.recv().await {
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
                 loops.spawn(accept(listener, door, service.clone(), connections.clone()));

@@ -2,7 +2,7 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use crate::support::{Client, Gate, Gateway, Upstream, ok, one_route};
+use crate::support::{Client, End, Gate, Gateway, Upstream, ok, one_route};
 
 /// More than all buffers of two sockets pairs and the gateway hold together.
 const A_LOT: usize = 48 * 1024 * 1024;
@@ -94,6 +94,39 @@ fn both_bodies_may_flow_at_once() {
     }
     client.send("0\r\n\r\n");
     assert!(client.chunk().unwrap().is_empty());
+}
+
+/// The connection was closed after it all the same, and the client's next request was lost.
+#[test]
+fn an_answer_that_streams_before_its_requests_body_is_read_says_that_it_is_the_last() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.head().unwrap();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n0\r\n\r\n");
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    for body in ["transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n", "content-length: 1000000\r\n\r\nfirst"] {
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        let answer = client.response();
+        assert_eq!((answer.text().as_str(), answer.get("connection")), ("early", Some("close")), "{body:?}");
+        assert_eq!(client.ended(), End::Closed);
+    }
+}
+
+#[test]
+fn an_answer_that_streams_after_its_requests_body_was_read_is_not_the_last() {
+    let upstream = Upstream::start(|mut connection| {
+        while connection.request().is_some() {
+            connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+            connection.send("4\r\nlate\r\n0\r\n\r\n");
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    for body in ["transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "content-length: 4\r\n\r\nbody"] {
+        let answer = client.exchange(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        assert_eq!((answer.text().as_str(), answer.get("connection")), ("late", None), "{body:?}");
+    }
 }
 
 #[test]
