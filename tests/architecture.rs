@@ -48,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
     ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry"]),
     ("call", &["body", "error", "message", "telemetry"]),
-    ("message", &["body"]),
+    ("message", &["body", "http1"]),
     ("body", &["error"]),
     ("http1", &["error"]),
     // Leaves.

@@ -138,15 +138,15 @@ impl Future for Answering {
 fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let mut response = match answer {
         Ok(response) => {
-            exchange.answered(response.status().as_u16(), None);
+            exchange.answered(response.status.as_u16(), None);
             response
         }
         Err(error) => {
             let response = answer::answer(&error, exchange.route.name.as_deref(), exchange.id.as_str());
-            exchange.answered(response.status().as_u16(), Some(error.reason()));
+            exchange.answered(response.status.as_u16(), Some(error.reason()));
             response
         }
     };
-    response.body_mut().watch(exchange);
+    response.body.watch(exchange);
     response
 }

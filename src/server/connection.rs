@@ -193,8 +193,8 @@ where
             Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
         let request = self.request(head, started);
         let Some(response) = self.respond(request).await else { return After::Close };
-        let hangup = response.extensions().get::<Hangup>();
-        if hangup == Some(&Hangup::AtOnce) {
+        let hangup = response.hangup;
+        if hangup == Some(Hangup::AtOnce) {
             return After::Close;
         }
         asked.keep_alive &= hangup.is_none() && !self.drain.is_cancelled();
@@ -240,11 +240,11 @@ where
 
     /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
     async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
-        let (head, mut body) = response.into_parts();
         // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
         // body must not be waited for, and never be taken for the next request.
-        asked.keep_alive &= head.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&body);
-        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
+        asked.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&response.body);
+        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &response, &asked);
+        let Response { mut body, .. } = response;
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
         let mut transfer = Transfer::new(framing, pace);

@@ -151,7 +151,7 @@ impl Exchange {
             return Err(Failure::BadAnswer("it sends interim answers without end"));
         }
         if let Some(interim) = interim {
-            interim.0.send(head.status, &head.headers);
+            interim.0.send(head.status, &head.fields);
         }
         Ok(())
     }
@@ -178,8 +178,5 @@ fn answer(head: ResponseHead, lease: Lease, upload: Upload) -> Response {
             None => Body::stream(answer),
         },
     };
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    Response { status: head.status, fields: head.fields, body, hangup: None }
 }

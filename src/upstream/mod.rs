@@ -143,8 +143,8 @@ impl Upstream {
         call.sent(took);
         let mut response = answer.map_err(|failure| self.error(failure))?;
         // An answer that is here whole needs nothing of the server any more.
-        if !response.body().is_whole() {
-            response.body_mut().hold(in_flight);
+        if !response.body.is_whole() {
+            response.body.hold(in_flight);
         }
         Ok(response)
     }
