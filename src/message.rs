@@ -6,13 +6,29 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::body::Body;
+use crate::{body::Body, http1::Fields};
 
 /// An answer on its way to the client.
-pub type Response = http::Response<Body>;
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, but for those that frame it.
+    pub fields: Fields,
+    /// Its body.
+    pub body: Body,
+    /// Set when the connection ends with it.
+    pub hangup: Option<Hangup>,
+}
 
-/// Marks an answer, among its extensions, as the last of its connection: who sends what is malformed is not listened to
-/// any further.
+impl Response {
+    /// An answer without fields.
+    pub fn new(status: StatusCode, body: Body) -> Self {
+        Self { status, body, ..Self::default() }
+    }
+}
+
+/// Marks an answer as the last of its connection: who sends what is malformed is not listened to any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hangup {
     /// The answer is still written.
@@ -71,7 +87,7 @@ pub struct Interim(pub Arc<dyn InterimSink>);
 /// What takes interim answers.
 pub trait InterimSink: Send + Sync {
     /// Queues one interim answer; it leaves before the final head.
-    fn send(&self, status: StatusCode, headers: &HeaderMap);
+    fn send(&self, status: StatusCode, fields: &Fields);
 }
 
 impl fmt::Debug for Interim {

@@ -9,7 +9,7 @@ use crate::{
     error::Error,
     message::{Hangup, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
@@ -25,24 +25,18 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Re
     let (status, kind, retry_after) = shape(error);
     let title = status.canonical_reason().unwrap_or("Refused");
     let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
-    let mut response = Response::new(Body::whole(body));
-    *response.status_mut() = status;
-    let hangup = match error {
+    let mut response = Response::new(status, Body::whole(body));
+    response.hangup = match error {
         Error::Malformed(_) => Some(Hangup::AfterAnswer),
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
-    if let Some(hangup) = hangup {
-        response.extensions_mut().insert(hangup);
-    }
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID_HEADER, id);
-    }
+    let fields = &mut response.fields;
+    fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
+    fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
+    fields.push(REQUEST_ID_HEADER.as_str(), request_id.as_bytes());
     if let Some(after) = retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+        fields.push_number(header::RETRY_AFTER.as_str(), whole_seconds(after));
     }
     response
 }
@@ -99,10 +93,10 @@ mod tests {
             status: StatusCode::TOO_MANY_REQUESTS,
         };
         let mut response = answer(&error, Some("orders"), "id-1");
-        assert_eq!(response.status(), 429);
-        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.status, 429);
+        assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =
-            serde_json::from_slice(&response.body_mut().take_whole().unwrap()).expect("a JSON body");
+            serde_json::from_slice(&response.body.take_whole().unwrap()).expect("a JSON body");
         assert_eq!(body["violated-policies"], serde_json::json!(["per-client", "daily"]));
         assert_eq!(body["detail"], "limit \"per-client\", \"daily\" is exhausted");
         assert_eq!(

@@ -142,14 +142,14 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
         Ok(response) => (response, None),
         Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_str()), Some(error)),
     };
-    let nearest = exchange.answered(response.status().as_u16(), error.as_ref().map(Error::reason));
-    let headers = response.headers_mut();
+    let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
+    let fields = &mut response.fields;
     let cap = error.as_ref().zip(route.name.as_deref());
-    if !cap.is_some_and(|(error, name)| limit_fields::tell_cap(headers, route.told, name, error))
+    if !cap.is_some_and(|(error, name)| limit_fields::tell_cap(fields, route.told, name, error))
         && let Some((state, name)) = nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
     {
-        limit_fields::tell(headers, route.told, name, &state);
+        limit_fields::tell(fields, route.told, name, &state);
     }
-    response.body_mut().watch(exchange);
+    response.body.watch(exchange);
     response
 }

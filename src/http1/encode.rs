@@ -54,17 +54,23 @@ pub fn write_date(out: &mut Vec<u8>) {
     });
 }
 
-/// Whether a field speaks of this connection only and is never passed on (RFC 9110, 7.6.1); `Connection` may name more.
-pub fn hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        *name,
-        header::CONNECTION
-            | header::TRANSFER_ENCODING
-            | header::TE
-            | header::UPGRADE
-            | header::PROXY_AUTHORIZATION
-            | header::PROXY_AUTHENTICATE
-    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings" | "proxy-authentication-info")
+/// Fields that speak of this connection only and are never passed on (RFC 9110, 7.6.1); `Connection` may name more.
+const HOP_BY_HOP: [&[u8]; 10] = [
+    b"connection",
+    b"transfer-encoding",
+    b"te",
+    b"upgrade",
+    b"proxy-authorization",
+    b"proxy-authenticate",
+    b"keep-alive",
+    b"proxy-connection",
+    b"http2-settings",
+    b"proxy-authentication-info",
+];
+
+/// Whether a field speaks of this connection only.
+pub fn hop_by_hop(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// Whether the message's own `Connection` field names this one, which makes it hop-by-hop too.

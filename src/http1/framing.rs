@@ -1,7 +1,7 @@
 //! Where a body ends: decided from the head, strictly (RFC 9112, 6.3), then kept while the bytes pass.
 
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{Method, StatusCode, Version};
 
 use super::chunked::{ChunkDecoder, Piece};
 use crate::error::Error;
@@ -23,7 +23,8 @@ pub enum Length {
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     lengths: usize,
-    length: Option<HeaderValue>,
+    /// The one that was named last; `None` in it when it is no length.
+    length: Option<Option<u64>>,
     codings: usize,
     is_chunked: bool,
     says_close: bool,
@@ -32,19 +33,25 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
-        match *name {
-            header::CONTENT_LENGTH => {
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
+        // Their lengths tell these three from nearly all others.
+        match name.len() {
+            14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.lengths += 1;
-                self.length = Some(value.clone());
+                self.length = Some(content_length(value));
             }
-            header::TRANSFER_ENCODING => {
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.codings += 1;
-                self.is_chunked = value.as_bytes().eq_ignore_ascii_case(b"chunked");
+                self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
             }
-            header::CONNECTION => self.note_connection(value.as_bytes()),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             _ => {}
         }
+    }
+
+    /// The length that is named, if it is one.
+    pub(super) fn named_length(&self) -> Option<u64> {
+        self.length.flatten()
     }
 
     fn note_connection(&mut self, value: &[u8]) {
@@ -95,7 +102,7 @@ pub(super) fn of_response(
 /// Whether the body is chunked, and its length: one of them at most, said once and clearly.
 fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'static str> {
     if marks.codings == 0 {
-        return Ok((false, content_length(marks)?));
+        return Ok((false, only_length(marks)?));
     }
     if version != Version::HTTP_11 {
         return Err("HTTP/1.0 has no Transfer-Encoding");
@@ -109,17 +116,18 @@ fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'stati
     Ok((true, None))
 }
 
-fn content_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
-    let Some(value) = &marks.length else { return Ok(None) };
+fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
+    let Some(length) = marks.length else { return Ok(None) };
     if marks.lengths > 1 {
         return Err("it has two lengths");
     }
-    let digits = value.as_bytes();
+    length.ok_or("its Content-Length is not a length").map(Some)
+}
+
+fn content_length(digits: &[u8]) -> Option<u64> {
     // 18 digits stay below 2^63, so that sums of lengths cannot overflow.
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err("its Content-Length is not a length");
-    }
-    Ok(Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))))
+    let is_length = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    is_length.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// Takes a body out of a stream of bytes.

@@ -5,7 +5,11 @@ use std::mem::MaybeUninit;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
-use super::framing::{self, Length, Marks};
+use super::{
+    encode::hop_by_hop,
+    fields::Fields,
+    framing::{self, Length, Marks},
+};
 use crate::error::Error;
 
 /// Header lines that are taken apart on the stack; more than this is never accepted.
@@ -44,8 +48,8 @@ pub struct RequestHead {
 pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
-    /// Every header line but those that `Connection` names.
-    pub headers: HeaderMap,
+    /// What is passed on.
+    pub fields: Fields,
     /// How its body is delimited.
     pub length: Length,
     /// Whether the server will take another request by the same connection.
@@ -96,7 +100,7 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
 /// # Errors
 /// Says what is wrong with it.
 pub fn parse_response(buffer: &mut BytesMut, length: usize, method: &Method) -> Result<ResponseHead, &'static str> {
-    let head = buffer.split_to(length).freeze();
+    let head = buffer.split_to(length);
     let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
     httparse::ParserConfig::default()
@@ -104,13 +108,12 @@ pub fn parse_response(buffer: &mut BytesMut, length: usize, method: &Method) -> 
         .map_err(|_| "its head cannot be read")?;
     let version = version(parsed.version);
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
-    let (mut headers, marks) = header_map(&head, parsed.headers).map_err(|_| "a header cannot be read")?;
+    let mut marks = Marks::default();
+    parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    if marks.names_hops {
-        remove_named(&mut headers);
-    }
-    Ok(ResponseHead { status, headers, length, keep_alive })
+    let fields = passed_on(parsed.headers, &marks, head.len());
+    Ok(ResponseHead { status, fields, length, keep_alive })
 }
 
 fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
@@ -138,23 +141,32 @@ fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap
             .map_err(|_| Error::Malformed("a header name is not a token"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
             .map_err(|_| Error::Malformed("a header value holds a control character"))?;
-        marks.note(&name, &value);
+        marks.note(line.name.as_bytes(), line.value);
         headers.append(name, value);
     }
     Ok((headers, marks))
 }
 
-/// Takes the fields out that `Connection` names: they end at this hop.
-fn remove_named(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
+/// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew.
+fn passed_on(lines: &[httparse::Header<'_>], marks: &Marks, room: usize) -> Fields {
+    let mut fields = Fields::with_capacity(room);
+    fields.length = marks.named_length();
+    for line in lines {
+        let name = line.name.as_bytes();
+        let ends_here = hop_by_hop(name) || name.eq_ignore_ascii_case(b"content-length");
+        if !ends_here && !(marks.names_hops && is_named(lines, name)) {
+            fields.push(line.name, line.value);
+        }
     }
+    fields
+}
+
+/// Whether a `Connection` among the lines names this field: it ends at this hop.
+fn is_named(lines: &[httparse::Header<'_>], name: &[u8]) -> bool {
+    lines
+        .iter()
+        .filter(|line| line.name.eq_ignore_ascii_case(header::CONNECTION.as_str()))
+        .any(|line| line.value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name)))
 }
 
 #[cfg(test)]

@@ -131,12 +131,13 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            let headers = response.headers_mut();
+            let fields = &mut response.fields;
             for name in &this.changes.remove_from_answer {
-                headers.remove(name);
+                fields.remove(name);
             }
             for (name, value) in &this.changes.set_in_answer {
-                headers.insert(name, value.clone());
+                fields.remove(name);
+                fields.push(name.as_str(), value.as_bytes());
             }
         }
         Poll::Ready(answer)
@@ -224,7 +225,7 @@ fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
 /// Fields that end here or are written anew.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA | header::FORWARDED)
-        || http1::hop_by_hop(name)
+        || http1::hop_by_hop(name.as_str().as_bytes())
         || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, REQUEST_ID_HEADER].contains(name)
 }
 

@@ -60,23 +60,20 @@ impl Service<Call> for Respond {
 }
 
 fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]) -> Response {
-    let mut response = Response::new(Body::whole(body.clone()));
-    *response.status_mut() = status;
+    let mut response = Response::new(status, Body::whole(body.clone()));
     for (name, value) in headers {
-        response.headers_mut().append(name, value.clone());
+        response.fields.push(name.as_str(), value.as_bytes());
     }
-    if !body.is_empty() {
-        let text = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().entry(header::CONTENT_TYPE).or_insert(text);
+    if !body.is_empty() && response.fields.get(&header::CONTENT_TYPE).is_none() {
+        response.fields.push(header::CONTENT_TYPE.as_str(), b"text/plain; charset=utf-8");
     }
     response
 }
 
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
+    let mut response = Response::new(status, Body::empty());
     if let Ok(location) = HeaderValue::try_from(super::fill(to, exchange)) {
-        response.headers_mut().insert(header::LOCATION, location);
+        response.fields.push(header::LOCATION.as_str(), location.as_bytes());
     }
     response
 }

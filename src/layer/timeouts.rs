@@ -85,7 +85,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            response.body_mut().pace = Some(*this.pace);
+            response.body.pace = Some(*this.pace);
         }
         Poll::Ready(answer)
     }

@@ -1,8 +1,8 @@
 //! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
 
-use http::{HeaderMap, StatusCode, Version, header, response::Parts};
+use http::{StatusCode, Version};
 
-use crate::{body::Body, http1};
+use crate::{http1, message::Response};
 
 /// What the request says about how it wants to be answered.
 #[derive(Debug, Clone, Copy)]
@@ -29,24 +29,30 @@ pub(super) enum Framing {
 }
 
 /// Writes the head; returns how the body is to be written and whether the connection stays open.
-pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &Asked) -> (Framing, bool) {
-    let framing = framing(head, body, asked);
+pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) -> (Framing, bool) {
+    let Response { status, fields, body, .. } = answer;
+    let framing = framing(answer, asked);
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
-    out.reserve(256 + head.headers.len() * 48);
-    http1::write_status_line(out, head.status);
-    // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
-    let keeps_length = framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT;
-    if !write_fields(out, &head.headers, keeps_length) {
+    out.reserve(256 + fields.as_bytes().len());
+    http1::write_status_line(out, *status);
+    out.extend_from_slice(fields.as_bytes());
+    if !fields.has_date() {
         http1::write_date(out);
     }
-    match framing {
-        Framing::Counted => {
-            out.extend_from_slice(b"content-length: ");
-            http1::write_number(out, body.length().unwrap_or_default());
-            out.extend_from_slice(b"\r\n");
-        }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Bodiless | Framing::UntilClose => {}
+    let length = match framing {
+        Framing::Counted => body.length(),
+        // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
+        Framing::Bodiless if *status == StatusCode::NO_CONTENT => None,
+        Framing::Bodiless => fields.length,
+        Framing::Chunked | Framing::UntilClose => None,
+    };
+    if let Some(length) = length {
+        out.extend_from_slice(b"content-length: ");
+        http1::write_number(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     match (keep_alive, asked.version) {
         (false, _) => out.extend_from_slice(b"connection: close\r\n"),
@@ -57,29 +63,14 @@ pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &A
     (framing, keep_alive)
 }
 
-fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
-    if asked.is_head || head.status.is_informational() || matches!(head.status.as_u16(), 204 | 304) {
+fn framing(answer: &Response, asked: &Asked) -> Framing {
+    if asked.is_head || answer.status.is_informational() || matches!(answer.status.as_u16(), 204 | 304) {
         Framing::Bodiless
-    } else if body.length().is_some() {
+    } else if answer.body.length().is_some() {
         Framing::Counted
     } else if asked.version == Version::HTTP_11 {
         Framing::Chunked
     } else {
         Framing::UntilClose
     }
-}
-
-/// Writes every field but those of the hop; returns whether there is a date among them. `keeps_length` where an answer
-/// without a body tells the length of one that it stands for (HEAD, 304).
-fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap, keeps_length: bool) -> bool {
-    let mut has_date = false;
-    for (name, value) in headers {
-        let is_length = *name == header::CONTENT_LENGTH;
-        if (is_length && !keeps_length) || http1::hop_by_hop(name) {
-            continue;
-        }
-        has_date |= *name == header::DATE;
-        http1::write_field(out, name.as_str(), value.as_bytes());
-    }
-    has_date
 }

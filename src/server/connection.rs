@@ -177,8 +177,9 @@ where
 
     /// Answers something that is not a request.
     async fn refuse(&mut self, error: Error, started: Instant) -> After {
+        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         let arrival = Arrival::Refused { error, started, origin: Arc::clone(&self.origin) };
-        let Ok(response) = call(&mut self.service, arrival).await;
+        let Ok(response) = self.service.call(arrival).await;
         let asked = Asked { is_head: false, version: Version::HTTP_11, keep_alive: false };
         match self.deliver(response, asked).await {
             After::Close => After::Close,
@@ -189,10 +190,15 @@ where
     async fn exchange(&mut self, head: RequestHead, started: Instant) -> After {
         let mut asked =
             Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
-        let request = self.request(head, started);
-        let Some(response) = self.respond(request).await else { return After::Close };
-        let hangup = response.extensions().get::<Hangup>();
-        if hangup == Some(&Hangup::AtOnce) {
+        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+        // Called here and not further down: what is large is moved as little as can be.
+        let arrival = Arrival::Request(self.request(head, started));
+        let mut answer = pin!(self.service.call(arrival));
+        let Some(response) = poll_fn(|cx| poll_answer(cx, answer.as_mut(), &self.wire)).await else {
+            return After::Close;
+        };
+        let hangup = response.hangup;
+        if hangup == Some(Hangup::AtOnce) {
             return After::Close;
         }
         asked.keep_alive &= hangup.is_none() && !self.drain.is_cancelled();
@@ -220,29 +226,13 @@ where
         }
     }
 
-    /// Lets the gateway answer; `None` when the client left first, which drops the gateway's work.
-    async fn respond(&mut self, request: Request) -> Option<Response> {
-        let mut answer = pin!(call(&mut self.service, Arrival::Request(request)));
-        poll_fn(|cx| {
-            if let Poll::Ready(Ok(response)) = answer.as_mut().poll(cx) {
-                return Poll::Ready(Some(response));
-            }
-            let mut wire = self.wire.0.lock();
-            if wire.output.pending() > 0 && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
-                return Poll::Ready(None);
-            }
-            wire.poll_gone(cx).map(|()| None)
-        })
-        .await
-    }
-
     /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
     async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
-        let (head, mut body) = response.into_parts();
         // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
         // body must not be waited for, and never be taken for the next request.
-        asked.keep_alive &= head.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&body);
-        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &head, &body, &asked);
+        asked.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&response.body);
+        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &response, &asked);
+        let Response { mut body, .. } = response;
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
         let ends_with_connection = framing == Framing::UntilClose;
@@ -324,6 +314,22 @@ where
     }
 }
 
+/// Lets the gateway answer; `None` when the client left first, which is to drop the gateway's work.
+fn poll_answer<IO, F>(cx: &mut Context<'_>, answer: Pin<&mut F>, wire: &Shared<IO>) -> Poll<Option<Response>>
+where
+    IO: Socket,
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    if let Poll::Ready(Ok(response)) = answer.poll(cx) {
+        return Poll::Ready(Some(response));
+    }
+    let mut wire = wire.0.lock();
+    if wire.output.pending() > 0 && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
+        return Poll::Ready(None);
+    }
+    wire.poll_gone(cx).map(|()| None)
+}
+
 /// Looks for a whole head in what was read.
 fn read_head<IO>(wire: &mut Wire<IO>, limits: &HeadLimits, progress: &mut Progress) -> Option<Next> {
     if progress.started.is_none() {
@@ -370,12 +376,4 @@ fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
 
 fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
-}
-
-async fn call<S>(service: &mut S, arrival: Arrival) -> Result<Response, Infallible>
-where
-    S: Service<Arrival, Response = Response, Error = Infallible>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await?;
-    service.call(arrival).await
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::{Interval, interval};
@@ -20,7 +20,7 @@ use tokio::time::{Interval, interval};
 use super::Socket;
 use crate::{
     error::Fault,
-    http1::{self, Decoder, Length, Piece},
+    http1::{self, Decoder, Fields, Length, Piece},
     io::Output,
     message::InterimSink,
 };
@@ -174,17 +174,13 @@ impl<IO> Clone for Shared<IO> {
 }
 
 impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
-    fn send(&self, status: StatusCode, headers: &HeaderMap) {
+    fn send(&self, status: StatusCode, fields: &Fields) {
         let mut wire = self.lock();
         wire.awaits_continue &= status != StatusCode::CONTINUE;
         let out = wire.output.buffer();
         http1::write_status_line(out, status);
         // No body follows, so no length may be named (RFC 9110, 8.6).
-        let passes =
-            |name| !http1::hop_by_hop(name) && *name != header::CONTENT_LENGTH && !http1::is_named(headers, name);
-        for (name, value) in headers.iter().filter(|(name, _)| passes(name)) {
-            http1::write_field(out, name.as_str(), value.as_bytes());
-        }
+        out.extend_from_slice(fields.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }

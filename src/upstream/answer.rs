@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use super::{pool::Lease, upload::Upload};
 use crate::{
     error::Fault,
-    http1::{Decoder, Length, Piece, ResponseHead},
+    http1::{Decoder, Piece, ResponseHead},
 };
 
 /// Longest trailers of an answer.
@@ -37,29 +37,9 @@ impl Answer {
         }
     }
 
-    /// The whole body when it is all here already; the exchange is over then.
-    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
-        let (Decoder::Exact(length), Some((lease, upload))) = (&self.decoder, &mut self.open) else { return None };
-        let length = usize::try_from(*length).ok()?;
-        let input = &mut lease.connection.input;
-        if input.len() < length || !upload.is_complete() {
-            return None;
-        }
-        let bytes = input.split_to(length).freeze();
-        self.decoder = Decoder::new(Length::Empty, 0);
-        self.finish();
-        Some(bytes)
-    }
-
-    /// Ends the exchange. The connection is kept only if both sides are exactly at the end of their message: bytes
-    /// beyond the answer were not asked for and must never be taken for somebody else's.
-    pub(super) fn finish(&mut self) {
-        if let Some((lease, upload)) = self.open.take()
-            && self.keep_alive
-            && upload.is_complete()
-            && lease.connection.input.is_empty()
-        {
-            lease.give_back();
+    fn finish(&mut self) {
+        if let Some((lease, upload)) = self.open.take() {
+            lease.end(self.keep_alive && upload.is_complete());
         }
     }
 

@@ -4,12 +4,11 @@
 //! or channel in between. Dropping either drops the connection, which is how a server learns that nobody waits any more.
 
 use std::{
-    future::poll_fn,
     io,
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode};
 use tokio::{net::TcpStream, time::Instant};
 
@@ -80,20 +79,8 @@ pub(super) enum Failure {
     Client(Fault),
 }
 
-/// Sends what is in the connection's `output`, then `body`, and waits for the answer's head.
-pub(super) async fn exchange(
-    lease: Lease,
-    method: &Method,
-    body: Body,
-    interim: Option<&Interim>,
-) -> Result<Response, Failure> {
-    let mut exchange = Exchange { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false };
-    let head = poll_fn(|cx| exchange.poll(cx, method, interim)).await?;
-    let Exchange { upload, lease, .. } = exchange;
-    Ok(answer(head, lease, upload))
-}
-
-struct Exchange {
+/// A request on its way up, and the wait for the answer's head.
+pub(super) struct Exchange {
     lease: Lease,
     upload: Upload,
     /// How far the end of the head was looked for.
@@ -104,7 +91,13 @@ struct Exchange {
 }
 
 impl Exchange {
-    fn poll(
+    /// Sends what is in the connection's `output`, then `body`.
+    pub(super) fn new(lease: Lease, body: Body) -> Self {
+        Self { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false }
+    }
+
+    /// Ready with the answer's head.
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         method: &Method,
@@ -151,7 +144,7 @@ impl Exchange {
             return Err(Failure::BadAnswer("it sends interim answers without end"));
         }
         if let Some(interim) = interim {
-            interim.0.send(head.status, &head.headers);
+            interim.0.send(head.status, &head.fields);
         }
         Ok(())
     }
@@ -163,23 +156,25 @@ impl Exchange {
             Failure::Reset
         }
     }
-}
 
-/// The answer with its body: whole when all of it came with the head, which frees the connection at once.
-fn answer(head: ResponseHead, lease: Lease, upload: Upload) -> Response {
-    let mut answer = Answer::new(&head, lease, upload);
-    let body = match head.length {
-        Length::Empty => {
-            answer.finish();
-            Body::empty()
-        }
-        _ => match answer.take_whole() {
-            Some(bytes) => Body::whole(bytes),
-            None => Body::stream(answer),
-        },
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = head.status;
-    *response.headers_mut() = head.headers;
-    response
+    /// The answer with its body: whole when all of it came with the head, which frees the connection at once.
+    pub(super) fn into_answer(self, head: ResponseHead) -> Response {
+        let Self { upload, mut lease, .. } = self;
+        let input = &mut lease.connection.input;
+        let whole = match head.length {
+            Length::Empty => Some(Bytes::new()),
+            Length::Exact(length) if upload.is_complete() && length <= input.len() as u64 => {
+                Some(input.split_to(length as usize).freeze())
+            }
+            _ => None,
+        };
+        let body = match whole {
+            Some(bytes) => {
+                lease.end(head.keep_alive && upload.is_complete());
+                Body::whole(bytes)
+            }
+            None => Body::stream(Answer::new(&head, lease, upload)),
+        };
+        Response { status: head.status, fields: head.fields, body, hangup: None }
+    }
 }

@@ -12,7 +12,7 @@ mod server;
 mod upload;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -24,7 +24,7 @@ use tower::Service;
 pub use self::{balance::Balance, pool::PoolSettings, server::ServerSettings};
 use self::{
     balance::Balancer,
-    connection::{Connection, Failure},
+    connection::{Connection, Exchange, Failure},
     pool::{Lease, Place},
     server::Server,
 };
@@ -134,28 +134,30 @@ impl Upstream {
         let server = Arc::clone(&self.balancer.servers[index]);
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
-        let (mut lease, started) = self.lease(&server, outgoing.fresh, outgoing.now).await?;
+        let worker = worker::current();
+        let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
+            Some(lease) => (lease, outgoing.now),
+            // Boxed, as it is rare and large: others need not carry its state.
+            None => Box::pin(self.lease(&server, worker, outgoing.fresh)).await?,
+        };
         write_head(&mut lease, &outgoing, &server);
         let Outgoing { call, body, .. } = outgoing;
-        let answer = connection::exchange(lease, &call.request.method, body, call.request.interim.as_ref()).await;
+        let mut exchange = Exchange::new(lease, body);
+        let head = poll_fn(|cx| exchange.poll(cx, &call.request.method, call.request.interim.as_ref())).await;
         let took = started.elapsed();
         self.metrics.answered(took);
         call.sent(took);
-        let mut response = answer.map_err(|failure| self.error(failure))?;
+        let mut response = exchange.into_answer(head.map_err(|failure| self.error(failure))?);
         // An answer that is here whole needs nothing of the server any more.
-        if !response.body().is_whole() {
-            response.body_mut().hold(in_flight);
+        if !response.body.is_whole() {
+            response.body.hold(in_flight);
         }
         Ok(response)
     }
 
-    /// A connection to `server`, and when there was one.
-    async fn lease(&self, server: &Server, fresh: bool, now: Instant) -> Result<(Lease, Instant), Error> {
+    /// A connection to `server`, and when there was one: made, or waited for.
+    async fn lease(&self, server: &Server, worker: usize, fresh: bool) -> Result<(Lease, Instant), Error> {
         let settings = &server.pool.settings;
-        let worker = worker::current();
-        if let Some(lease) = server.pool.kept(worker, fresh, now) {
-            return Ok((lease, now));
-        }
         match server.pool.take(worker, fresh).await {
             None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
             Some(Place::Kept(lease)) => Ok((lease, Instant::now())),

@@ -42,7 +42,8 @@ pub struct PoolSettings {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) settings: PoolSettings,
-    lanes: Box<[CachePadded<Mutex<Vec<Connection>>>]>,
+    #[expect(clippy::vec_box, reason = "a connection stays where it is while it is lent and given back")]
+    lanes: Box<[CachePadded<Mutex<Vec<Box<Connection>>>>]>,
     idle: AtomicUsize,
     open: Arc<Open>,
 }
@@ -83,7 +84,7 @@ pub(super) enum Place {
     Free(OpenSlot),
 }
 
-/// A connection in use; dropped without [`give_back`](Lease::give_back), it closes.
+/// A connection in use; dropped without [`end`](Lease::end), it closes.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) connection: Box<Connection>,
@@ -97,15 +98,24 @@ impl Lease {
         Self { connection: Box::new(connection), pool: Arc::clone(pool), is_reused: false }
     }
 
+    /// Ends an exchange. The connection is kept only if both sides are exactly at the end of their message, of which the
+    /// caller knows whether it `may_go_on`: bytes beyond the answer were not asked for and must never be taken for
+    /// somebody else's.
+    pub(super) fn end(self, may_go_on: bool) {
+        if may_go_on && self.connection.input.is_empty() {
+            self.give_back();
+        }
+    }
+
     /// Keeps the connection for the next request, if there is room and it is not too old.
-    pub(super) fn give_back(self) {
+    fn give_back(self) {
         let Self { mut connection, pool, .. } = self;
         let now = Instant::now();
         if now - connection.opened >= pool.settings.max_lifetime || !pool.has_room() {
             return;
         }
         connection.rested = now;
-        pool.lanes[connection.home % pool.lanes.len()].lock().push(*connection);
+        pool.lanes[connection.home % pool.lanes.len()].lock().push(connection);
         pool.open.wake_one();
     }
 }
@@ -181,7 +191,7 @@ impl Pool {
         while let Some(connection) = lane.pop() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_fresh(&connection, now) && connection.is_quiet() {
-                return Some(Lease { connection: Box::new(connection), pool: Arc::clone(self), is_reused: true });
+                return Some(Lease { connection, pool: Arc::clone(self), is_reused: true });
             }
         }
         None

@@ -113,7 +113,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
                 State::InFlight { inner, permit } => {
                     let mut answer = ready!(inner.poll(cx));
                     if let (Ok(response), Some(permit)) = (&mut answer, permit.take()) {
-                        response.body_mut().hold(permit);
+                        response.body.hold(permit);
                     }
                     return Poll::Ready(answer);
                 }

@@ -1,0 +1,110 @@
+//! The fields of an answer as they will be written: nobody on the way to the client needs them taken apart, so what the
+//! upstream sent is copied once, without what ends at this hop, and a route's changes are made to the text.
+
+use http::{HeaderName, header};
+
+use super::encode::{write_field, write_number};
+
+/// Header lines, each with its end; those of the hop and the length are not among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields {
+    lines: Vec<u8>,
+    has_date: bool,
+    /// The length that was named; of an answer without a body, that of the one it stands for.
+    pub length: Option<u64>,
+}
+
+impl Fields {
+    /// No fields, and room for this many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { lines: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Adds a line; `name` is a token and `value` holds no line end.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.has_date |= name.eq_ignore_ascii_case(header::DATE.as_str());
+        write_field(&mut self.lines, name, value);
+    }
+
+    /// Adds a line whose value is a number.
+    pub fn push_number(&mut self, name: &str, value: u64) {
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+        write_number(&mut self.lines, value);
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Removes every line of this name.
+    pub fn remove(&mut self, name: &HeaderName) {
+        if self.get(name).is_none() {
+            return;
+        }
+        let kept = self.lines().filter(|line| value(line, name).is_none());
+        self.lines = kept.collect::<Vec<_>>().concat();
+        self.has_date &= *name != header::DATE;
+    }
+
+    /// The value of the first line of this name.
+    pub fn get(&self, name: &HeaderName) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// The values of all lines of this name.
+    pub fn all(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        self.lines().filter_map(move |line| value(line, name))
+    }
+
+    /// Whether there is a `Date`.
+    pub fn has_date(&self) -> bool {
+        self.has_date
+    }
+
+    /// The lines as they are written.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.lines
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.split_inclusive(|byte| *byte == b'\n')
+    }
+}
+
+/// The value of a line if its field has this name.
+fn value<'a>(line: &'a [u8], name: &HeaderName) -> Option<&'a [u8]> {
+    let (named, rest) = line.split_at_checked(name.as_str().len())?;
+    let value = rest.strip_prefix(b": ")?.strip_suffix(b"\r\n")?;
+    named.eq_ignore_ascii_case(name.as_str().as_bytes()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(lines: &[(&str, &str)]) -> Fields {
+        let mut fields = Fields::default();
+        lines.iter().for_each(|(name, value)| fields.push(name, value.as_bytes()));
+        fields
+    }
+
+    #[test]
+    fn every_line_of_a_name_is_removed_however_it_is_spelled_and_no_other() {
+        let mut changed = fields(&[("X-A", "1"), ("x-ab", "2"), ("b", "x-a: 3"), ("x-a", ""), ("c", "")]);
+        changed.remove(&HeaderName::from_static("x-a"));
+        assert_eq!(changed, fields(&[("x-ab", "2"), ("b", "x-a: 3"), ("c", "")]));
+    }
+
+    #[test]
+    fn the_first_of_several_values_is_found() {
+        let fields = fields(&[("vary", "a"), ("Vary", "b")]);
+        assert_eq!(fields.get(&header::VARY), Some(&b"a"[..]));
+        assert_eq!(fields.get(&header::AGE), None);
+    }
+
+    #[test]
+    fn a_date_is_noticed_and_forgotten() {
+        let mut fields = fields(&[("Date", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+        assert!(fields.has_date());
+        fields.remove(&header::DATE);
+        assert!(!fields.has_date());
+    }
+}
