@@ -34,19 +34,19 @@ pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &A
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + head.headers.len() * 48);
     http1::write_status_line(out, head.status);
+    // To HEAD, an answer of the gateway's own tells the length that it has; that of an upstream has said it or not.
+    let told = body.length().filter(|_| framing == Framing::Counted || (asked.is_head && !has_no_body(head.status)));
     // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
-    let keeps_length = framing == Framing::Bodiless && head.status != StatusCode::NO_CONTENT;
+    let keeps_length = framing == Framing::Bodiless && told.is_none() && head.status != StatusCode::NO_CONTENT;
     if !write_fields(out, &head.headers, keeps_length) {
         http1::write_date(out);
     }
-    match framing {
-        Framing::Counted => {
-            out.extend_from_slice(b"content-length: ");
-            http1::write_number(out, body.length().unwrap_or_default());
-            out.extend_from_slice(b"\r\n");
-        }
-        Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Bodiless | Framing::UntilClose => {}
+    if let Some(length) = told {
+        out.extend_from_slice(b"content-length: ");
+        http1::write_number(out, length);
+        out.extend_from_slice(b"\r\n");
+    } else if framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     match (keep_alive, asked.version) {
         (false, _) => out.extend_from_slice(b"connection: close\r\n"),
@@ -58,7 +58,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, head: &Parts, body: &Body, asked: &A
 }
 
 fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
-    if asked.is_head || head.status.is_informational() || matches!(head.status.as_u16(), 204 | 304) {
+    if asked.is_head || has_no_body(head.status) {
         Framing::Bodiless
     } else if body.length().is_some() {
         Framing::Counted
@@ -67,6 +67,10 @@ fn framing(head: &Parts, body: &Body, asked: &Asked) -> Framing {
     } else {
         Framing::UntilClose
     }
+}
+
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
 /// Writes every field but those of the hop; returns whether there is a date among them. `keeps_length` where an answer

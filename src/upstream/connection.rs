@@ -90,7 +90,7 @@ pub(super) async fn exchange(
     let mut exchange = Exchange { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false };
     let head = poll_fn(|cx| exchange.poll(cx, method, interim)).await?;
     let Exchange { upload, lease, .. } = exchange;
-    Ok(answer(head, lease, upload))
+    Ok(answer(head, method, lease, upload))
 }
 
 struct Exchange {
@@ -166,12 +166,12 @@ impl Exchange {
 }
 
 /// The answer with its body: whole when all of it came with the head, which frees the connection at once.
-fn answer(head: ResponseHead, lease: Lease, upload: Upload) -> Response {
+fn answer(head: ResponseHead, method: &Method, lease: Lease, upload: Upload) -> Response {
     let mut answer = Answer::new(&head, lease, upload);
     let body = match head.length {
         Length::Empty => {
             answer.finish();
-            Body::empty()
+            if *method == Method::HEAD { Body::absent() } else { Body::empty() }
         }
         _ => match answer.take_whole() {
             Some(bytes) => Body::whole(bytes),
