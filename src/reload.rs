@@ -110,7 +110,7 @@ impl ReloadHandle {
     }
 }
 
-/// Open listeners by address.
+/// Open listeners by the address that is configured.
 pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
 
 /// Everything that a reload touches.
@@ -186,9 +186,9 @@ impl Reloader {
             if self.doors.lock().contains_key(&listener.bind) {
                 continue;
             }
-            let sockets = bind(listener.bind, self.process.workers)
+            let (local, sockets) = bind(listener.bind, self.process.workers)
                 .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
-            bound.push(Bound { address: listener.bind, sockets });
+            bound.push(Bound { address: listener.bind, local, sockets });
         }
         Ok(bound)
     }
@@ -201,15 +201,12 @@ impl Reloader {
                 door.reconfigure(self.door_settings(listener));
             }
         }
-        for Bound { address, sockets } in bound {
+        for Bound { address, local, sockets } in bound {
             let Some(listener) = config.listeners.iter().find(|listener| listener.bind == address) else { continue };
-            let name = address.to_string().into();
             let metrics = Arc::clone(&self.process.metrics);
-            let door = Arc::new(Door::new(name, self.door_settings(listener), metrics));
+            let door = Arc::new(Door::new(local.to_string().into(), self.door_settings(listener), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
-            if let Some(Ok(local)) = sockets.first().map(std::net::TcpListener::local_addr) {
-                tracing::info!(address = %local, "listening");
-            }
+            tracing::info!(address = %local, "listening");
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
@@ -231,7 +228,7 @@ impl Reloader {
         self.doors.lock().retain(|address, door| {
             let stays = config.listeners.iter().any(|listener| listener.bind == *address);
             if !stays {
-                tracing::info!(%address, "listener closes; its connections drain");
+                tracing::info!(address = %door.name, "listener closes; its connections drain");
                 door.drain.cancel();
             }
             stays
@@ -240,12 +237,12 @@ impl Reloader {
 
     /// Drops the series of what is gone.
     fn forget_gone(&self, config: &Config) {
-        let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+        let listeners: Vec<_> = self.doors.lock().values().map(|door| Arc::clone(&door.name)).collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
             limits: config.limits.iter().map(|limit| &*limit.name).collect(),
             upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
-            listeners: listeners.iter().map(String::as_str).collect(),
+            listeners: listeners.iter().map(|name| &**name).collect(),
         };
         self.process.metrics.retain(&kept);
     }
@@ -275,15 +272,11 @@ impl Reloader {
 /// A listener's sockets, one for each worker.
 #[derive(Debug)]
 pub struct Bound {
+    /// As configured, which is what a listener is known by over reloads.
     address: SocketAddr,
+    /// With the port that the system chose, if it was to choose one.
+    pub local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
-}
-
-impl Bound {
-    /// The address with the port that the system chose.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.sockets.first()?.local_addr().ok()
-    }
 }
 
 /// Why an address cannot be listened on.

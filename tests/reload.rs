@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     fs,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::symlink,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
@@ -216,7 +216,11 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
     assert_eq!(idle.exchange(request("GET", "/own", &[])).status(), 200);
     busy.send(GET);
     entered.pass();
+    let connections = |at: SocketAddr| gateway.metric("tidegate_connections", &[("listener", &at.to_string())]);
+    assert_eq!(connections(second), 2.0, "a listener is called by the port that the system chose");
     gateway.reload_with(&one);
+    let _kept = gateway.connect();
+    gateway.await_metric("tidegate_connections", &[("listener", &gateway.address().to_string())], 1.0);
     assert_eq!(idle.ended(), End::Closed);
     assert_eq!(gateway.get("/own").text(), "own", "the other listener is not concerned");
     leave.open();

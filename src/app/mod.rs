@@ -159,7 +159,7 @@ impl App {
             watched,
         };
         let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().filter_map(|bound| bound.local_addr()).collect();
+        let listeners = bound.iter().map(|bound| bound.local).collect();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
