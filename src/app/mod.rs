@@ -123,6 +123,8 @@ struct App {
     log_level: logs::LogControl,
     signals: Signals,
     ready: Ready,
+    /// What the configuration's files looked like when they were read.
+    seen: Fingerprint,
 }
 
 /// What the control thread reacts to.
@@ -140,6 +142,8 @@ enum Event {
 impl App {
     async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
         let started = Instant::now();
+        // A change that comes while the gateway starts is seen afterwards.
+        let seen = Fingerprint::take(&config.files, &config.folders);
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
         let (process, access) = process(&config)?;
         logs.control().count_dropped(&process.metrics.dropped());
@@ -171,18 +175,17 @@ impl App {
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
         let ready = Ready { listeners, admin: admin_address };
-        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready })
+        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready, seen })
     }
 
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
-        let mut seen = self.fingerprint();
         let is_whole = loop {
-            match self.next(&seen).await {
+            match self.next().await {
                 Event::Stop => break true,
                 Event::Reload(reply) => {
-                    seen = self.fingerprint();
+                    self.seen = self.fingerprint();
                     let outcome = self.reload().await;
                     // Whoever asked may have left since.
                     let _ = reply.map(|reply| reply.send(outcome));
@@ -190,7 +193,7 @@ impl App {
                 // A change that comes while this one is loaded is seen next time: `now` is from before.
                 Event::Changed(now) => {
                     self.reload().await;
-                    seen = now.with_set_of(&self.reloader.watched);
+                    self.seen = now.with_set_of(&self.reloader.watched);
                 }
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
@@ -203,13 +206,14 @@ impl App {
         if is_whole { ended } else { Ended::Broken }
     }
 
-    async fn next(&mut self, seen: &Fingerprint) -> Event {
+    async fn next(&mut self) -> Event {
         let (files, folders) = self.reloader.watched.clone();
+        let seen = self.seen.clone();
         let is_watching = matches!(self.reloader.source, Source::File(_));
         tokio::select! {
             event = self.signals.next() => event,
             Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
-            now = watch::changed(files, folders, seen.clone()), if is_watching => Event::Changed(now),
+            now = watch::changed(files, folders, seen), if is_watching => Event::Changed(now),
             () = one_ended(&self.reloader.workers) => Event::WorkerDied,
         }
     }
