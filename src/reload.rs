@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
+    net::TcpListener,
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
@@ -130,6 +131,9 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
     pub default_max_connections: usize,
+    /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
+    /// it is, or is off.
+    pub admin: Option<TcpListener>,
     /// Files and folders to watch: of what serves, or of what failed last.
     pub watched: (Vec<PathBuf>, Vec<PathBuf>),
 }
@@ -159,9 +163,9 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let sockets = match self.bind_new(&config) {
-            Ok(sockets) => sockets,
-            Err(why) => return Outcome::Failed(Failure::Impossible(why)),
+        let (sockets, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
+            (Ok(sockets), Ok(admin)) => (sockets, admin),
+            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
         let built = match build(Arc::clone(&config), Some(&before), &self.process) {
             Ok(built) => built,
@@ -170,6 +174,7 @@ impl Reloader {
         resolve(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
         self.state.store(Arc::new(built.state));
+        self.admin = admin;
         self.open(&config, sockets).await;
         self.close_gone(&config);
         self.forget_gone(&config);
@@ -279,8 +284,25 @@ pub struct Bound {
     sockets: Vec<std::net::TcpListener>,
 }
 
+/// Binds the admin listener where its address has changed.
+async fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>, String> {
+    let [before, after] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
+    match after {
+        Some(bind) if before != after => bind_admin(bind).await.map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Binds the admin listener.
+///
+/// # Errors
+/// Says that it cannot be bound, by which key, and why.
+pub async fn bind_admin(bind: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(bind).await.map_err(|error| cannot_listen("admin.bind", bind, &error))
+}
+
 /// Why an address cannot be listened on.
-pub fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => ": another process listens there",
         io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
