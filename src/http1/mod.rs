@@ -10,7 +10,7 @@ mod encode;
 mod framing;
 mod head;
 
-pub use chunked::{ChunkDecoder, Piece, write_chunk_head, write_last_chunk};
+pub use chunked::{ChunkDecoder, Piece, write_frame};
 pub use encode::{hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
 pub use framing::{Decoder, Length};
 pub use head::{HeadLimits, RequestHead, ResponseHead, find_end, parse_request, parse_response};
