@@ -123,8 +123,6 @@ struct App {
     log_level: logs::LogControl,
     signals: Signals,
     ready: Ready,
-    /// What the configuration's files looked like when they were read.
-    seen: Fingerprint,
 }
 
 /// What the control thread reacts to.
@@ -142,8 +140,6 @@ enum Event {
 impl App {
     async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
         let started = Instant::now();
-        // A change that comes while the gateway starts is seen afterwards.
-        let seen = Fingerprint::take(&config.files, &config.folders);
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
         let (process, access) = process(&config)?;
         logs.control().count_dropped(&process.metrics.dropped());
@@ -176,17 +172,18 @@ impl App {
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
         let ready = Ready { listeners, admin: admin_address };
-        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready, seen })
+        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready })
     }
 
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
+        let mut seen = self.fingerprint();
         let is_whole = loop {
-            match self.next().await {
+            match self.next(&seen).await {
                 Event::Stop => break true,
                 Event::Reload(reply) => {
-                    self.seen = self.fingerprint();
+                    seen = self.fingerprint();
                     let outcome = self.reload().await;
                     // Whoever asked may have left since.
                     let _ = reply.map(|reply| reply.send(outcome));
@@ -194,7 +191,7 @@ impl App {
                 // A change that comes while this one is loaded is seen next time: `now` is from before.
                 Event::Changed(now) => {
                     self.reload().await;
-                    self.seen = now.with_set_of(&self.reloader.watched);
+                    seen = now.with_set_of(&self.reloader.watched);
                 }
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
@@ -207,14 +204,13 @@ impl App {
         if is_whole { ended } else { Ended::Broken }
     }
 
-    async fn next(&mut self) -> Event {
+    async fn next(&mut self, seen: &Fingerprint) -> Event {
         let (files, folders) = self.reloader.watched.clone();
-        let seen = self.seen.clone();
         let is_watching = matches!(self.reloader.source, Source::File(_));
         tokio::select! {
             event = self.signals.next() => event,
             Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
-            now = watch::changed(files, folders, seen), if is_watching => Event::Changed(now),
+            now = watch::changed(files, folders, seen.clone()), if is_watching => Event::Changed(now),
             () = one_ended(&self.reloader.workers) => Event::WorkerDied,
         }
     }
