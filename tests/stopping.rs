@@ -146,6 +146,26 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
 }
 
 #[test]
+fn an_answer_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
+    let leave = Gate::new();
+    let leaving = leave.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        leaving.pass();
+    });
+    let mut gateway = Running::start(&format!("[shutdown]\ndrain = '100ms'\n{}", support::one_route(&upstream, "")));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    client.head().unwrap();
+    assert_eq!(client.bytes(5).unwrap(), b"hello");
+    gateway.signal(Signal::TERM);
+    assert_eq!(client.ended(), End::Reset);
+    assert_eq!(gateway.wait().0.code(), Some(0));
+    leave.open();
+}
+
+#[test]
 fn during_the_delay_new_connections_are_served() {
     let (_upstream, mut gateway, ..) = held("delay = '500ms'");
     let asked = Instant::now();
