@@ -7,6 +7,11 @@ mod support;
 use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixDatagram,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -118,6 +123,35 @@ fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
     gateway.logged("draining");
     assert_eq!(client.exchange(GET).status(), 200);
     assert_eq!(client.ended(), End::Closed);
+    assert_eq!(gateway.wait().0.code(), Some(0));
+}
+
+/// Some of them were reset: they still waited in the queue of a socket that was closed.
+#[test]
+fn who_was_connected_is_served_though_others_flood_new_connections() {
+    let mut gateway = Running::start(&responding("own", ""));
+    let address = gateway.address();
+    let (flood, is_over) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+    let (begun, stop) = (flood.clone(), Arc::clone(&is_over));
+    let flooding = thread::spawn(move || {
+        let mut kept = Vec::new();
+        while !stop.load(Ordering::Acquire) && kept.len() < 300 {
+            let Ok(connection) = TcpStream::connect(address) else { break };
+            kept.push(connection);
+            begun.open();
+        }
+    });
+    flood.pass();
+    let mut clients: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
+    gateway.signal(Signal::TERM);
+    for client in &mut clients {
+        client.send(GET);
+    }
+    for client in &mut clients {
+        assert_eq!((client.response().status(), client.ended()), (200, End::Closed));
+    }
+    is_over.store(true, Ordering::Release);
+    flooding.join().unwrap();
     assert_eq!(gateway.wait().0.code(), Some(0));
 }
 
