@@ -63,7 +63,7 @@ pub struct Request {
 /// The connection that a request came by.
 #[derive(Debug)]
 pub struct Origin {
-    /// The listener's address as configured.
+    /// The address that the listener is bound to.
     pub listener: Arc<str>,
     /// The other end.
     pub peer: SocketAddr,

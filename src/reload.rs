@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
+    net::TcpListener,
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
@@ -110,7 +111,7 @@ impl ReloadHandle {
     }
 }
 
-/// Open listeners by address.
+/// Open listeners by the address that is configured.
 pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
 
 /// Everything that a reload touches.
@@ -130,6 +131,9 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
     pub default_max_connections: usize,
+    /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
+    /// it is, or is off.
+    pub admin: Option<TcpListener>,
     /// What was read last, whether it serves or failed.
     pub watched: Watched,
 }
@@ -159,9 +163,9 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let sockets = match self.bind_new(&config) {
-            Ok(sockets) => sockets,
-            Err(why) => return Outcome::Failed(Failure::Impossible(why)),
+        let (sockets, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
+            (Ok(sockets), Ok(admin)) => (sockets, admin),
+            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
         let built = match build(Arc::clone(&config), Some(&before), &self.process) {
             Ok(built) => built,
@@ -170,6 +174,7 @@ impl Reloader {
         resolve(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
         self.state.store(Arc::new(built.state));
+        self.admin = admin;
         self.open(&config, sockets).await;
         self.close_gone(&config);
         self.forget_gone(&config);
@@ -186,9 +191,9 @@ impl Reloader {
             if self.doors.lock().contains_key(&listener.bind) {
                 continue;
             }
-            let sockets = bind(listener.bind, self.process.workers)
+            let (local, sockets) = bind(listener.bind, self.process.workers)
                 .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
-            bound.push(Bound { address: listener.bind, sockets });
+            bound.push(Bound { address: listener.bind, local, sockets });
         }
         Ok(bound)
     }
@@ -201,15 +206,12 @@ impl Reloader {
                 door.reconfigure(self.door_settings(listener));
             }
         }
-        for Bound { address, sockets } in bound {
+        for Bound { address, local, sockets } in bound {
             let Some(listener) = config.listeners.iter().find(|listener| listener.bind == address) else { continue };
-            let name = address.to_string().into();
             let metrics = Arc::clone(&self.process.metrics);
-            let door = Arc::new(Door::new(name, self.door_settings(listener), metrics));
+            let door = Arc::new(Door::new(local.to_string().into(), self.door_settings(listener), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
-            if let Some(Ok(local)) = sockets.first().map(std::net::TcpListener::local_addr) {
-                tracing::info!(address = %local, "listening");
-            }
+            tracing::info!(address = %local, "listening");
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
@@ -231,7 +233,7 @@ impl Reloader {
         self.doors.lock().retain(|address, door| {
             let stays = config.listeners.iter().any(|listener| listener.bind == *address);
             if !stays {
-                tracing::info!(%address, "listener closes; its connections drain");
+                tracing::info!(address = %door.name, "listener closes; its connections drain");
                 door.drain.cancel();
             }
             stays
@@ -240,12 +242,12 @@ impl Reloader {
 
     /// Drops the series of what is gone.
     fn forget_gone(&self, config: &Config) {
-        let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+        let listeners: Vec<_> = self.doors.lock().values().map(|door| Arc::clone(&door.name)).collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
             limits: config.limits.iter().map(|limit| &*limit.name).collect(),
             upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
-            listeners: listeners.iter().map(String::as_str).collect(),
+            listeners: listeners.iter().map(|name| &**name).collect(),
         };
         self.process.metrics.retain(&kept);
     }
@@ -275,19 +277,32 @@ impl Reloader {
 /// A listener's sockets, one for each worker.
 #[derive(Debug)]
 pub struct Bound {
+    /// As configured, which is what a listener is known by over reloads.
     address: SocketAddr,
+    /// With the port that the system chose, if it was to choose one.
+    pub local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 
-impl Bound {
-    /// The address with the port that the system chose.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.sockets.first()?.local_addr().ok()
+/// Binds the admin listener where its address has changed.
+async fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>, String> {
+    let [before, after] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
+    match after {
+        Some(bind) if before != after => bind_admin(bind).await.map(Some),
+        _ => Ok(None),
     }
 }
 
+/// Binds the admin listener.
+///
+/// # Errors
+/// Says that it cannot be bound, by which key, and why.
+pub async fn bind_admin(bind: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(bind).await.map_err(|error| cannot_listen("admin.bind", bind, &error))
+}
+
 /// Why an address cannot be listened on.
-pub fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => ": another process listens there",
         io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",

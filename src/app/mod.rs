@@ -156,14 +156,15 @@ impl App {
             doors: Doors::default(),
             workers: Vec::new(),
             default_max_connections: default_max_connections(),
+            admin: None,
             watched,
         };
         let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().filter_map(|bound| bound.local_addr()).collect();
+        let listeners = bound.iter().map(|bound| bound.local).collect();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
-        let admin_address = admin::start(Arc::clone(&admin)).await?;
+        let admin_address = admin::start(&admin).await?;
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.open(&config, bound).await;
@@ -210,17 +211,13 @@ impl App {
 
     async fn reload(&mut self) -> Outcome {
         notify(&reloading());
-        let mut outcome = self.reloader.reload().await;
-        if let Outcome::Done { notes, .. } = &mut outcome {
+        let outcome = self.reloader.reload().await;
+        if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }
-            if let Err(why) = admin::reconfigure(&self.admin, config.admin.as_ref()).await {
-                let note = format!("{why}; the admin listener stays where it was");
-                tracing::error!("{note}");
-                notes.push(note);
-            }
+            admin::reconfigure(&self.admin, config.admin.as_ref(), self.reloader.admin.take());
         }
         notify(&[sd_notify::NotifyState::Ready]);
         outcome

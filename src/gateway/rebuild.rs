@@ -12,7 +12,7 @@ use super::{
     report::Report,
     snapshot::{Lane, Route, Snapshot},
     stack::{Layers, Target},
-    state::{Named, Process, State},
+    state::{Limit, Named, Process, State},
     table::Table,
 };
 use crate::{
@@ -98,21 +98,20 @@ fn new_limiter(limit: &model::Limit) -> Result<Limiter, BuildError> {
         .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })
 }
 
-fn limits(config: &Config, earlier: Option<&State>) -> Result<Named<Limiter>, BuildError> {
+fn limits(config: &Config, earlier: Option<&State>) -> Result<Named<Limit>, BuildError> {
     let now = Clock.now();
     let mut limits = Named::new();
     for limit in &config.limits {
         // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
-        let same_key = |earlier: &&State| {
-            earlier.config.limits.iter().any(|before| before.name == limit.name && before.key == limit.key)
-        };
-        let limiter = match earlier.filter(same_key).and_then(|earlier| earlier.limits.get(&limit.name)) {
+        let before = earlier.and_then(|earlier| earlier.limits.get(&limit.name));
+        let limiter = match before.filter(|before| before.model.key == limit.key) {
             None => new_limiter(limit)?,
             Some(before) => before
+                .limiter
                 .reconfigured(&settings(limit), now)
                 .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?,
         };
-        limits.insert(Arc::clone(&limit.name), limiter);
+        limits.insert(Arc::clone(&limit.name), Limit { limiter, model: Arc::clone(limit) });
     }
     Ok(limits)
 }
@@ -241,11 +240,10 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
 }
 
 fn policy(name: &Arc<str>, state: &State, process: &Process) -> Option<LimitPolicy> {
-    let limiter = state.limits.get(name)?.clone();
-    let limit = state.config.limits.iter().find(|limit| limit.name == *name)?;
+    let Limit { limiter, model: limit } = state.limits.get(name)?;
     Some(LimitPolicy {
         begun: process.hasher.key(name),
-        limiter,
+        limiter: limiter.clone(),
         key: limit.key.iter().map(key_part).collect(),
         missing: match &limit.missing {
             model::Missing::Use(part) => Missing::Use(key_part(part)),

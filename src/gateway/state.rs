@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    config::model::Config,
+    config::model::{self, Config},
     layer::{Budget, Cap},
     limit::{KeyHasher, Limiter},
     telemetry::{AccessLog, Metrics},
@@ -18,10 +18,17 @@ pub(super) type Named<T> = BTreeMap<Arc<str>, T>;
 pub struct State {
     /// What it was built from.
     pub config: Arc<Config>,
-    pub(super) limits: Named<Limiter>,
+    pub(super) limits: Named<Limit>,
     pub(super) caps: Named<Arc<Cap>>,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
+}
+
+/// A limit and what it was built from.
+#[derive(Debug)]
+pub(super) struct Limit {
+    pub(super) limiter: Limiter,
+    pub(super) model: Arc<model::Limit>,
 }
 
 /// What the process gives to every generation.
@@ -40,7 +47,7 @@ pub struct Process {
 impl State {
     /// Limits by name.
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
-        self.limits.iter()
+        self.limits.iter().map(|(name, limit)| (name, &limit.limiter))
     }
 
     /// Caps by the name of their route.

@@ -158,7 +158,7 @@ impl Exchange {
     }
 
     /// The answer with its body: whole when all of it came with the head, which frees the connection at once.
-    pub(super) fn into_answer(self, head: ResponseHead) -> Response {
+    pub(super) fn into_answer(self, head: ResponseHead, method: &Method) -> Response {
         let Self { upload, mut lease, .. } = self;
         let input = &mut lease.connection.input;
         let whole = match head.length {
@@ -171,7 +171,7 @@ impl Exchange {
         let body = match whole {
             Some(bytes) => {
                 lease.end(head.keep_alive && upload.is_complete());
-                Body::whole(bytes)
+                if *method == Method::HEAD { Body::absent() } else { Body::whole(bytes) }
             }
             None => Body::stream(Answer::new(&head, lease, upload)),
         };

@@ -147,7 +147,7 @@ impl Upstream {
         let took = started.elapsed();
         self.metrics.answered(took);
         call.sent(took);
-        let mut response = exchange.into_answer(head.map_err(|failure| self.error(failure))?);
+        let mut response = exchange.into_answer(head.map_err(|failure| self.error(failure))?, &call.request.method);
         // An answer that is here whole needs nothing of the server any more.
         if !response.body.is_whole() {
             response.body.hold(in_flight);

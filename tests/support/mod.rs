@@ -8,7 +8,6 @@
 
 mod client;
 mod gate;
-mod gateway;
 pub mod policies;
 mod texts;
 mod upstream;
@@ -19,7 +18,7 @@ use std::time::Duration;
 pub use self::{
     client::Client,
     gate::Gate,
-    gateway::Gateway,
+    policies::Running as Gateway,
     upstream::{Connection, Upstream},
     wire::{Cut, End, Head, Message, Wire},
 };

@@ -1,4 +1,4 @@
-//! A gateway with an admin listener: what a test of policies, reloads and ends needs beyond [`super::Gateway`].
+//! The real binary as a process of its own, with an admin listener.
 
 use std::{
     fmt::Write as _,
@@ -137,6 +137,11 @@ impl Running {
     /// Where its first listener is.
     pub fn address(&self) -> SocketAddr {
         self.listeners[0]
+    }
+
+    /// Where all of its listeners are, in the order of the log.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.listeners
     }
 
     /// Where its admin listener is.
