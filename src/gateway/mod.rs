@@ -30,7 +30,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
-use self::{enter::Entered, stack::Stack};
+use self::stack::Stack;
 pub use self::{
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
@@ -63,10 +63,10 @@ impl Gateway {
         let snapshot = self.routes.load();
         let (exchange, entered) = enter::enter(snapshot.lane(self.worker), request);
         match entered {
-            Ok(Entered { body, mut stack }) => {
+            Ok((route, body)) => {
                 let now = exchange.started;
                 let call = Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now };
-                let inner = stack.call(call);
+                let inner = route.stack.lock().call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }
             Err(error) => Answering::Done { response: Some(give(Err(error), exchange)) },
@@ -142,7 +142,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
             response
         }
         Err(error) => {
-            let response = answer::answer(&error, exchange.route.name.as_deref(), exchange.id.as_str());
+            let response = answer::answer(&error, exchange.route.name.as_deref(), exchange.id.as_bytes());
             exchange.answered(response.status.as_u16(), Some(error.reason()));
             response
         }
