@@ -125,10 +125,7 @@ fn heads(c: &mut Criterion) {
         });
     });
     group.bench_function("response in", |b| {
-        b.iter(|| {
-            let mut buffer = BytesMut::from(RESPONSE);
-            http1::parse_response(&mut buffer, RESPONSE.len(), &Method::GET).expect("a sound head")
-        });
+        b.iter(|| http1::parse_response(black_box(RESPONSE), &Method::GET).expect("a sound head"));
     });
     group.finish();
 }

@@ -173,7 +173,9 @@ struct Names<'a>(&'a [Arc<str>]);
 impl std::fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, name) in self.0.iter().enumerate() {
-            write!(f, "{}\"{name}\"", if i == 0 { "" } else { ", " })?;
+            f.write_str(if i == 0 { "\"" } else { ", \"" })?;
+            f.write_str(name)?;
+            f.write_str("\"")?;
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::{body::Body, http1::Fields};
+use crate::body::Body;
+pub use crate::http1::Fields;
 
 /// An answer on its way to the client.
 #[derive(Debug, Default)]

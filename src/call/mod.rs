@@ -208,7 +208,7 @@ impl Exchange {
         let (head, limit) = (&self.request, facts.limit.as_ref());
         access.write(&Line {
             time: SystemTime::now(),
-            request_id: self.id.as_str(),
+            request_id: self.id.as_bytes(),
             listener: &self.origin.listener,
             client: self.client.ip,
             peer: self.origin.peer,
@@ -240,8 +240,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        let mut told = std::mem::take(self.facts.get_mut());
-        let status = told.ended();
+        let status = self.facts.get_mut().ended();
+        let told = self.facts.lock();
         self.route.metrics.record(|cells| {
             cells.request(&self.request.method, status, duration);
             if let Some(reason) = told.reason {

@@ -31,7 +31,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
-use self::{enter::Entered, stack::Stack};
+use self::stack::Stack;
 pub use self::{
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
@@ -64,10 +64,10 @@ impl Gateway {
         let snapshot = self.routes.load();
         let (exchange, entered) = enter::enter(snapshot.lane(self.worker), request);
         match entered {
-            Ok(Entered { body, mut stack }) => {
+            Ok((route, body)) => {
                 let now = exchange.started;
                 let call = Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now };
-                let inner = stack.call(call);
+                let inner = route.stack.lock().call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }
             Err(error) => Answering::Done { response: Some(give(Err(error), exchange)) },
@@ -140,7 +140,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match answer {
         Ok(response) => (response, None),
-        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_str()), Some(error)),
+        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
     };
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
 use super::{
@@ -206,7 +207,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     };
     let route = |route: &Arc<model::Route>| Route {
         tag: tag(route),
-        stack: layers(route, state, process).stack(),
+        stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
     };
     Lane {

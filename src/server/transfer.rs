@@ -30,8 +30,10 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    pub(super) fn new(framing: Framing, pace: Pace) -> Self {
-        Self { framing, pace, is_ended: framing == Framing::Bodiless, moved: None }
+    /// Of a body so framed, which may be written (`is_written`) already.
+    pub(super) fn new(framing: Framing, is_written: bool, pace: Pace) -> Self {
+        let is_ended = framing == Framing::Bodiless || (framing == Framing::Counted && is_written);
+        Self { framing, pace, is_ended, moved: None }
     }
 
     /// Moves what can be moved. Ready when all is written, or when the transfer broke off.

@@ -35,10 +35,11 @@ impl Balancer {
     }
 
     /// A server, if possible one whose bit in `tried` is not set.
-    pub(super) fn choose(&self, tried: u64) -> usize {
+    pub(super) fn choose(&self, tried: impl FnOnce() -> u64) -> usize {
         if self.servers.len() == 1 {
             return 0;
         }
+        let tried = tried();
         match self.balance {
             Balance::RoundRobin => self.next(tried),
             Balance::LeastRequests => self.less_busy(tried),

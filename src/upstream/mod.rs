@@ -130,24 +130,26 @@ impl Upstream {
     }
 
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
-        let index = self.balancer.choose(outgoing.call.tried());
-        let server = Arc::clone(&self.balancer.servers[index]);
+        let index = self.balancer.choose(|| outgoing.call.tried());
+        let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
         let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
             Some(lease) => (lease, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.lease(&server, worker, outgoing.fresh)).await?,
+            None => Box::pin(self.lease(server, worker, outgoing.fresh)).await?,
         };
-        write_head(&mut lease, &outgoing, &server);
+        write_head(&mut lease, &outgoing, server);
         let Outgoing { call, body, .. } = outgoing;
         let mut exchange = Exchange::new(lease, body);
         let head = poll_fn(|cx| exchange.poll(cx, &call.request.method, call.request.interim.as_ref())).await;
-        let took = started.elapsed();
+        let now = Instant::now();
+        let took = now - started;
         self.metrics.answered(took);
         call.sent(took);
-        let mut response = exchange.into_answer(head.map_err(|failure| self.error(failure))?, &call.request.method);
+        let head = head.map_err(|failure| self.error(failure))?;
+        let mut response = exchange.into_answer(head, &call.request.method, now);
         // An answer that is here whole needs nothing of the server any more.
         if !response.body.is_whole() {
             response.body.hold(in_flight);

@@ -11,7 +11,7 @@ pub struct Line<'a> {
     /// When its exchange ended.
     pub time: SystemTime,
     /// Names the request, here and upstream.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Address of the listener it came through.
     pub listener: &'a str,
     /// Who counts as its client.

@@ -75,7 +75,7 @@ fn what_is_absent_is_left_out() {
 fn a_line_is_bounded_whatever_a_client_sends() {
     let huge = vec![0; 100_000];
     let hostile = String::from_utf8(huge.clone()).unwrap();
-    let line = Line { method: &hostile, request_id: &hostile, path: &huge, query: Some(&huge), ..full() };
+    let line = Line { method: &hostile, request_id: hostile.as_bytes(), path: &huge, query: Some(&huge), ..full() };
     let line = Line { host: Some(&huge), user_agent: Some(&huge), ..line };
     for format in [LogFormat::Json, LogFormat::Text] {
         assert!(written(format, &line).len() < 56 * 1024);
@@ -246,7 +246,7 @@ fn full() -> Line<'static> {
 fn least() -> Line<'static> {
     Line {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
-        request_id: "r-1",
+        request_id: b"r-1",
         listener: "0.0.0.0:8080",
         client: [203, 0, 113, 7].into(),
         peer: ([10, 0, 0, 9], 40000).into(),

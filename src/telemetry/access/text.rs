@@ -55,7 +55,7 @@ fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
     value::socket(line.peer, out);
     text(" listener=", Some(line.listener), out);
     text(" protocol=", Some(line.protocol), out);
-    text(" request_id=", Some(line.request_id), out);
+    bytes(" request_id=", Some(line.request_id), SHORT, out);
     bytes(" user_agent=", line.user_agent, LONG, out);
 }
 
