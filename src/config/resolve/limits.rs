@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Longest time in which an empty bucket is full again, in years: times are kept in 64 bits of nanoseconds.
-const LONGEST_REFILL_YEARS: u128 = 70;
+const LONGEST_REFILL_YEARS: u128 = 100;
 const NANOSECONDS_A_YEAR: u128 = units::LONGEST.as_nanos();
 
 pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> Option<Limit> {
