@@ -7,6 +7,7 @@ mod counting;
 mod deciding;
 mod given_back;
 mod overrides;
+mod promise;
 #[path = "../support/mod.rs"]
 mod support;
 mod tiers;
