@@ -245,7 +245,7 @@ impl Reloader {
         let listeners: Vec<_> = self.doors.lock().values().map(|door| Arc::clone(&door.name)).collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
-            limits: config.limits.iter().map(|limit| &*limit.name).collect(),
+            limits: config.limits.iter().flat_map(|limit| limit.deciding()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
             listeners: listeners.iter().map(|name| &**name).collect(),
         };

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    config::model::{self, Config},
-    layer::{Budget, Cap},
+    config::model::Config,
+    layer::{Budget, Cap, Overrides},
     limit::{KeyHasher, Limiter},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -18,17 +18,12 @@ pub(super) type Named<T> = BTreeMap<Arc<str>, T>;
 pub struct State {
     /// What it was built from.
     pub config: Arc<Config>,
-    pub(super) limits: Named<Limit>,
+    /// Of limits, their tiers and candidates.
+    pub(super) limits: Named<Limiter>,
+    pub(super) overrides: Named<Arc<Overrides>>,
     pub(super) caps: Named<Arc<Cap>>,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
-}
-
-/// A limit and what it was built from.
-#[derive(Debug)]
-pub(super) struct Limit {
-    pub(super) limiter: Limiter,
-    pub(super) model: Arc<model::Limit>,
 }
 
 /// What the process gives to every generation.
@@ -45,9 +40,9 @@ pub struct Process {
 }
 
 impl State {
-    /// Limits by name.
+    /// Limits by name, with their tiers (`LIMIT/56`) and candidates (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
-        self.limits.iter().map(|(name, limit)| (name, &limit.limiter))
+        self.limits.iter()
     }
 
     /// Caps by the name of their route.
