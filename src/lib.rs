@@ -93,6 +93,7 @@ pub mod limit;
 pub mod message;
 pub mod reload;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;
 pub mod watch;

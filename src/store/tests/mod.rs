@@ -1,0 +1,3 @@
+//! Tests of the arithmetic: no server, no clock.
+
+mod simulation;
