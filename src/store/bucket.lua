@@ -1,7 +1,7 @@
 -- GCRA over one or several buckets that decide together: all of them take, or none does.
 --
 -- KEYS: the buckets. ARGV, five for each, in nanoseconds:
---   need   what must be there for the request; -1: it is owed, up to a second burst
+--   need   what must be there for the request; -1: it is owed, up to ten bursts
 --   take   what it then takes; below 0 it is given back
 --   ahead  what is wanted besides, for requests to come
 --   fill   time in which an empty bucket fills
@@ -40,7 +40,7 @@ for i, key in ipairs(KEYS) do
   local debt = before[i]
   if admitted == 1 and (take ~= 0 or ahead > 0) then
     if need < 0 and take > 0 then
-      debt = math.max(debt, math.min(debt + take, 2 * fill))
+      debt = math.max(debt, math.min(debt + take, 10 * fill))
     else
       debt = math.max(0, debt + take)
     end
