@@ -313,6 +313,7 @@ fn is_same(before: &Config, after: &Config) -> bool {
         && before.listeners == after.listeners
         && before.client_ip == after.client_ip
         && before.admin == after.admin
+        && before.store == after.store
         && before.log == after.log
         && before.shutdown == after.shutdown
         && before.upstreams == after.upstreams

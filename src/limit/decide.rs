@@ -209,7 +209,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn by(index: usize, retry_after: Duration) -> Self {
+    /// Refused by the limit in this place alone.
+    pub fn by(index: usize, retry_after: Duration) -> Self {
         Self { index, retry_after, refused: bit(index) }
     }
 
@@ -224,7 +225,8 @@ impl Refusal {
     }
 
     /// One more that refuses.
-    fn and(self, index: usize, wait: Duration) -> Self {
+    #[must_use]
+    pub fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
         Self { refused: self.refused | bit(index), ..worst }
     }

@@ -16,6 +16,7 @@ pub(super) struct Ledger {
     shards: Box<[Mutex<Shard>]>,
     /// Of each of a shard's two generations.
     most: usize,
+    max_keys: NonZeroUsize,
 }
 
 /// Two generations: what is used moves to the young one; when that is full it becomes the old one, and what was not
@@ -36,7 +37,12 @@ impl Ledger {
     pub(super) fn new(max_keys: NonZeroUsize) -> Self {
         let shards = SHARDS.min(max_keys.get());
         let most = max_keys.get().div_ceil(2 * shards);
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most }
+        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most, max_keys }
+    }
+
+    /// Whether it was made for so many keys.
+    pub(super) fn is_for(&self, max_keys: NonZeroUsize) -> bool {
+        self.max_keys == max_keys
     }
 
     /// Keys known.

@@ -65,8 +65,7 @@ impl Script {
         connection: &mut (impl ConnectionLike + Send),
         questions: &[Question],
     ) -> RedisResult<Vec<Told>> {
-        let answer: RedisResult<Vec<i64>> =
-            call("EVALSHA", &self.hash, questions).query_async(connection).await;
+        let answer: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions).query_async(connection).await;
         let numbers = match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // The store has forgotten it, or never knew: this call also makes it known.
@@ -81,8 +80,12 @@ impl Script {
 fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
     let mut call = redis::cmd(command);
     call.arg(script).arg(questions.len());
-    questions.iter().for_each(|question| drop(call.arg(&question.key)));
-    questions.iter().flat_map(Question::numbers).for_each(|number| drop(call.arg(number)));
+    for question in questions {
+        call.arg(&question.key);
+    }
+    for number in questions.iter().flat_map(Question::numbers) {
+        call.arg(number);
+    }
     call.arg(MOMENT);
     call
 }

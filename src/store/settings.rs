@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 /// What a [`Store`](super::Store) is made of.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// One server, or some of the nodes of a cluster.
     pub servers: Vec<Server>,
@@ -13,8 +13,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// What happens to requests while the store does not answer.
     pub on_error: OnError,
-    /// Share of a burst that one gateway may take ahead for a key, from 0 to 1.
-    pub lease: f64,
+    /// Percent of a burst that one gateway may take ahead for a key, up to 100.
+    pub lease: u8,
 }
 
 /// One server of a store.
@@ -58,7 +58,7 @@ impl OnError {
 impl Settings {
     /// Tokens of a burst that may be taken ahead.
     pub(super) fn most_ahead(&self, burst: u64) -> u32 {
-        (burst as f64 * self.lease) as u32
+        u32::try_from(burst.saturating_mul(self.lease.into()) / 100).unwrap_or(u32::MAX)
     }
 
     /// The servers for a log: no user, no password.

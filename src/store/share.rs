@@ -26,17 +26,22 @@ use crate::limit::Quota;
 
 /// Rate and burst on the line of time, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub(super) struct Pace {
     /// Length of one token; at least 1.
-    pub emission: u64,
+    pub(super) emission: u64,
     /// Length of a burst.
-    pub fill: u64,
+    pub(super) fill: u64,
 }
 
 impl Pace {
     /// How long `cost` tokens are.
-    pub const fn weight(self, cost: u32) -> u64 {
+    pub(super) const fn weight(self, cost: u32) -> u64 {
         self.emission.saturating_mul(cost as u64)
+    }
+
+    /// Tokens of a burst.
+    pub(super) const fn burst(self) -> u64 {
+        self.fill / self.emission
     }
 
     /// Whole tokens in so much time.

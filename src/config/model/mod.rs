@@ -4,6 +4,7 @@
 //! else in the crate reads only this module.
 
 mod routes;
+mod store;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use std::{
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
-pub use self::routes::*;
+pub use self::{routes::*, store::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -30,6 +31,8 @@ pub struct Config {
     pub client_ip: ClientIp,
     /// The admin listener; `None` when switched off.
     pub admin: Option<Admin>,
+    /// Where limits with `scope = "shared"` are counted.
+    pub store: Option<Store>,
     /// What is logged and how.
     pub log: Log,
     /// How long a drain may take.
@@ -222,6 +225,8 @@ pub struct Limit {
     pub rate: Rate,
     /// Bucket size, in requests.
     pub burst: NonZeroU32,
+    /// Whether all gateways with the same store count together.
+    pub shared: bool,
     /// Most buckets held at once.
     pub max_keys: NonZeroUsize,
     /// Status of a refusal, 400 to 599.

@@ -36,6 +36,7 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
         missing: limit.parsed("missing", key::missing)?,
         rate,
         burst,
+        shared: limit.text("scope")? == "shared",
         max_keys: limit.at_least_one("max_keys")?,
         status: StatusCode::from_u16(u16::try_from(limit.whole("status")?).ok()?).ok()?,
     })

@@ -6,6 +6,8 @@ use super::{Default, Key, Kind, Section, values::*};
 const MISSING_KEY: &str = "client-ip";
 /// About 100 bytes a key: a hundred megabytes, and more clients than one gateway sees within a bucket's time.
 const MAX_KEYS: u64 = 1_000_000;
+/// What needs nothing else to be installed.
+const SCOPE: &str = "local";
 /// Too Many Requests (RFC 6585).
 const STATUS: u64 = 429;
 
@@ -30,6 +32,12 @@ pub(in crate::config) static LIMIT: Section = Section {
             "For a part of the key that is absent or empty: another part, \"skip\" the limit or \"refuse\" with its status.",
         )
         .default(Default::Text(MISSING_KEY)),
+        Key::new(
+            "scope",
+            Kind::Choice(&["local", "shared"]),
+            "Who counts together: \"local\" is this gateway alone, \"shared\" all that use the same [store].",
+        )
+        .default(Default::Text(SCOPE)),
         Key::new("max_keys", Kind::Whole { least: 1, most: 100_000_000 }, "Most buckets held at once: the memory bound.")
             .default(Default::Whole(MAX_KEYS)),
         Key::new("status", Kind::Whole { least: 400, most: 599 }, "Status of a refusal.").default(Default::Whole(STATUS)),
