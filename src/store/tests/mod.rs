@@ -1,3 +1,7 @@
-//! Tests of the arithmetic: no server, no clock.
+//! The arithmetic without a server, then the script and the whole on a real one.
 
+#[path = "../../../tests/support/redis.rs"]
+mod redis_server;
+mod script;
 mod simulation;
+mod whole;
