@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod enter;
 mod host;
+mod limits;
 mod problem;
 mod rebuild;
 mod report;

@@ -5,6 +5,7 @@
 mod defaults;
 mod limits;
 mod matches;
+mod overrides;
 mod process;
 mod reader;
 mod references;
@@ -49,6 +50,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let shutdown = process::shutdown(root.table("shutdown"));
     let upstreams =
         all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, problems)));
+    limits::unique_names(&root.named("limits"), problems);
     let limits = all(root.named("limits").into_iter().map(|(name, reader)| limits::limit(name, reader, problems)));
     let routes = self::routes(&root, path, loading);
     let store = store::store(&root, loading);
