@@ -15,6 +15,7 @@ mod report;
 mod snapshot;
 mod stack;
 mod state;
+mod store;
 pub mod table;
 
 use std::{

@@ -35,7 +35,7 @@ for i, key in ipairs(KEYS) do
 end
 local answer = { admitted }
 for i, key in ipairs(KEYS) do
-  local take, ahead = tonumber(ARGV[i * 5 - 3]), tonumber(ARGV[i * 5 - 2])
+  local need, take, ahead = tonumber(ARGV[i * 5 - 4]), tonumber(ARGV[i * 5 - 3]), tonumber(ARGV[i * 5 - 2])
   local fill, token = tonumber(ARGV[i * 5 - 1]), tonumber(ARGV[i * 5])
   local debt = before[i]
   if admitted == 1 and (take ~= 0 or ahead > 0) then

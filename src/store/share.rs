@@ -135,7 +135,8 @@ impl Share {
         // What is not held here comes after everything that the store has given away.
         let end = if is_held { until.saturating_add(self.late) } else { self.tat.max(now) + pace.weight(cost) };
         let early = end.saturating_sub(now).saturating_sub(pace.fill);
-        if early > 0 {
+        // What the store said is believed for a moment: who fills a bucket there need not know of every gateway.
+        if early > 0 && (is_held || self.is_hot(now)) {
             return Local::Refused(Duration::from_nanos(early));
         }
         if !is_held {

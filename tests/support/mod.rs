@@ -10,6 +10,7 @@ mod client;
 mod gate;
 mod gateway;
 pub mod policies;
+pub mod redis;
 mod texts;
 mod upstream;
 mod wire;
