@@ -35,6 +35,10 @@ pub struct Ask {
 pub type Asks = SmallVec<[Ask; 2]>;
 
 /// A decision, made or being made.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "what is made at once is the usual case, and a box would cost an allocation"
+)]
 #[expect(missing_debug_implementations, reason = "a future has nothing to show")]
 pub enum Decision {
     /// It needed no call.

@@ -32,8 +32,7 @@ impl Store {
         while matches!(*link.borrow_and_update(), Link::Making) {
             link.changed().await.ok()?;
         }
-        let connection = self.usable(&link.borrow());
-        connection
+        self.usable(&link.borrow())
     }
 
     fn usable(&self, link: &Link) -> Option<Connection> {
