@@ -149,7 +149,7 @@ fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
             let refused = gateway[0].get("/");
             assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
             let refusals = [("route", "r"), ("reason", "store_unavailable")];
-            assert_eq!(gateway[0].metric("tidegate_refusals_total", &refusals), 10.0);
+            gateway[0].await_metric("tidegate_refusals_total", &refusals, 10.0);
         }
         redis.restart();
         gateway[0].logged("the store answers again");
