@@ -163,13 +163,18 @@ fn worlds() -> impl Strategy<Value = World> {
         let span = pace.fill * 4;
         let gateway = (0..u64::MAX / 4, 0..pace.fill.min(pace.emission * 8));
         let burst = u32::try_from(pace.fill / pace.emission).unwrap();
-        let request = (0..span, 0..gateways, 1..=burst.min(3), any::<u8>(), any::<u8>());
-        let requests = proptest::collection::vec(request, 1..400);
-        (proptest::collection::vec(gateway, gateways), requests).prop_map(move |(gateways, requests)| World {
-            pace,
-            most_ahead,
-            gateways,
-            requests,
+        // Single requests keep leases coming; volleys at all gateways at once use everything there is to use.
+        let shots = prop_oneof![3 => Just(0), 1 => 1..=burst];
+        let request = (0..span, 0..gateways, 1..=burst.min(3), any::<u8>(), any::<u8>(), shots);
+        let requests = proptest::collection::vec(request, 1..100);
+        (proptest::collection::vec(gateway, gateways), requests).prop_map(move |(gateways, requests)| {
+            let count = gateways.len();
+            let volley = |(at, gateway, cost, slow, chance, shots)| {
+                let everywhere = (0..count).flat_map(move |each| (0..shots).map(move |_| (at, each, 1, slow, 255)));
+                std::iter::once((at, gateway, cost, slow, chance)).chain(everywhere)
+            };
+            let requests = requests.into_iter().flat_map(volley).collect();
+            World { pace, most_ahead, gateways, requests }
         })
     })
 }
@@ -215,4 +220,18 @@ fn a_cold_key_takes_nothing_ahead() {
     let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
     let run = steady(pace, 1, 20, 2 * MOMENT, 50);
     assert_eq!((run.asks, run.admitted.len()), (50, 50));
+}
+
+#[test]
+fn each_leased_token_has_an_end_of_its_own() {
+    // Ten tokens; one gateway has leased four, the last of which begins when four are back.
+    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let told = Told { admitted: true, before: 0, after: 5_000 };
+    ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
+    // Just before, the bucket has nine for others: of the four only the one that is missing there may be used.
+    let now = 4_000;
+    let used = (0..4).filter(|_| matches!(ledger.take(now, NAME, pace, 1, 4, false), Local::Taken(_))).count();
+    assert_eq!(used, 1);
+    assert!(matches!(ledger.take(now + 2, NAME, pace, 1, 4, false), Local::Ask { .. }));
 }
