@@ -219,6 +219,9 @@ impl Store {
             let hot_needs = needs.iter_mut().filter_map(Option::as_mut).filter(|ahead| **ahead > 0);
             hot_needs.zip(&asking.wanted).for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
             let Some(slots) = self.take_held(now, asks, &needs, keep) else { continue };
+            if needs.iter().all(Option::is_none) {
+                return Some(Ok((now, slots))); // what it waited for has come
+            }
             return self.ask_now(lane, asks, &needs, slots, keep).await;
         }
     }

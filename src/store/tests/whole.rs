@@ -85,6 +85,15 @@ async fn gateways_with_leases_never_pass_the_burst_and_ask_seldom() {
 }
 
 #[tokio::test]
+async fn who_waits_for_anothers_answer_does_not_ask_too() {
+    let redis = Redis::start();
+    let gateway = [Gateway::new(&redis, 100, OnError::Deny, (1_000_000, 1000))];
+    assert_eq!(admitted(&gateway, 1).await, 1);
+    assert_eq!(admitted(&gateway, 100).await, 100);
+    assert!(redis.calls("evalsha") <= 4, "{} calls", redis.calls("evalsha"));
+}
+
+#[tokio::test]
 async fn what_is_refunded_can_be_used_by_others() {
     let redis = Redis::start();
     for lease in [0, 20] {
