@@ -32,6 +32,8 @@ pub enum Error {
     RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing { limit: Arc<str>, status: StatusCode },
+    #[error("shared limits cannot be decided: their store does not answer")]
+    StoreUnavailable { retry_after: Duration },
     #[error("{max} requests are in flight and {queue} may wait")]
     CapReached { max: usize, queue: usize },
     #[error("no place became free within {after:?}")]
@@ -104,6 +106,7 @@ impl Error {
             Error::NoRoute => "no_route",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",
+            Error::StoreUnavailable { .. } => "store_unavailable",
             Error::CapReached { .. } => "cap",
             Error::QueueTimeout { .. } => "queue_timeout",
             Error::TotalTimeout { .. } => "total_timeout",

@@ -29,6 +29,8 @@ use crate::{
 
 /// Longest wait for the names of new upstreams; a name that takes longer is looked up again later.
 const NAMES: Duration = Duration::from_secs(2);
+/// Longest wait for connections to the store; where they take longer, requests go by `on_error` until then.
+const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
@@ -172,6 +174,7 @@ impl Reloader {
             Err(error) => return Outcome::Failed(error.into()),
         };
         resolve(&built.state).await;
+        self.warm_up(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
         self.state.store(Arc::new(built.state));
         self.admin = admin;
@@ -179,6 +182,22 @@ impl Reloader {
         self.close_gone(&config);
         self.forget_gone(&config);
         Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
+    }
+
+    /// Has every worker connect to the store, so that the first requests need not wait for that; for a bounded time.
+    pub async fn warm_up(&self, state: &State) {
+        let Some(store) = state.store() else { return };
+        let warm = self.workers.iter().map(|worker| async {
+            let (done, is_warm) = oneshot::channel::<()>();
+            let store = Arc::clone(store);
+            let connect = async move {
+                store.warm_up().await;
+                drop(done);
+            };
+            worker.run(connect).await;
+            let _ = is_warm.await;
+        });
+        let _ = timeout(WARM_UP, futures_util::future::join_all(warm)).await;
     }
 
     /// Binds the listeners that are not open yet.
@@ -328,6 +347,7 @@ fn is_same(before: &Config, after: &Config) -> bool {
         && before.listeners == after.listeners
         && before.client_ip == after.client_ip
         && before.admin == after.admin
+        && before.store == after.store
         && before.log == after.log
         && before.shutdown == after.shutdown
         && before.upstreams == after.upstreams

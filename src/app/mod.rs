@@ -167,6 +167,7 @@ impl App {
         let admin_address = admin::start(&admin).await?;
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
+        reloader.warm_up(&reloader.state.load_full()).await;
         reloader.open(&config, bound).await;
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);

@@ -10,11 +10,14 @@ use super::{
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 4] = ["respond", "redirect", "concurrency", "candidate"];
+const ONLY_WHEN_GIVEN: [&str; 5] = ["respond", "redirect", "concurrency", "candidate", "store"];
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =
     ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-auth-token"];
+
+/// What the language calls the one kind of URL that may hold a password.
+const STORE_URL: &str = "the URL of a store";
 
 const REDACTED: &str = "[redacted]";
 
@@ -108,11 +111,25 @@ fn given(kind: Kind, node: &Node) -> Json {
         (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of), Value::List(items)) => {
             items.iter().map(|item| given(*of, item)).collect()
         }
+        (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL => json!(without_password(&text.text)),
         (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(text.shown()),
         (_, Value::Text(text)) => json!(text.text),
         (_, Value::Whole(number)) => json!(number),
         (_, Value::Flag(flag)) => json!(flag),
         _ => Json::Null,
+    }
+}
+
+/// A URL without what stands between the user and the host.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split_once(':').map_or(login, |(user, _)| user);
+            format!("{scheme}://{user}:{REDACTED}@{host}")
+        }
+        None => url.to_owned(),
     }
 }
 

@@ -137,6 +137,17 @@ pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     }
 }
 
+/// `"5%"`: a share of something, in percent; up to `"100%"`.
+///
+/// # Errors
+/// Anything else.
+pub(super) fn share(text: &str) -> Result<u8, Wrong> {
+    match percent(text)? {
+        share if share <= 1.0 => Ok((share * 100.0).round() as u8),
+        _ => Err(Wrong::new("it is more than the whole", "write a percentage from \"0%\" to \"100%\"")),
+    }
+}
+
 /// Splits `"10sfoo"` into `"10"`, `"sfoo"` and the rest from the next digit on.
 fn number_and_unit(text: &str) -> (&str, &str, &str) {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));

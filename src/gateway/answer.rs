@@ -58,6 +58,9 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         }
         Error::RateLimited { status, retry_after, .. } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
         Error::KeyMissing { status, .. } => (*status, BLANK, None),
+        Error::StoreUnavailable { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(*retry_after))
+        }
         Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(SOON))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     rebuild::BuildError,
     state::{Named, Process, State},
+    store,
 };
 use crate::{
     config::model::{self, Config},
@@ -108,11 +109,12 @@ pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
 /// How a route applies its limits.
 pub(super) fn layer(route: &model::Route, state: &State, process: &Process) -> RateLimitLayer {
     let mut name = 0;
-    RateLimitLayer::new(of_route(route, &state.config).filter_map(|limit| {
+    let policies = of_route(route, &state.config).filter_map(|limit| {
         let policy = policy(limit, name, state, process);
         name += 1 + limit.tiers.len();
         policy
-    }))
+    });
+    RateLimitLayer::new(policies, state.store.clone())
 }
 
 fn of_route<'c>(route: &'c model::Route, config: &'c Config) -> impl Iterator<Item = &'c Arc<model::Limit>> {
@@ -148,6 +150,7 @@ fn policy(limit: &model::Limit, name: usize, state: &State, process: &Process) -
         count: limit.count.as_ref().map(|count| Statuses::new(count.iter().map(|range| (range.first, range.last)))),
         overrides: state.overrides.get(&limit.name).cloned(),
         tiers: limit.tiers.iter().map(tier).collect::<Option<_>>()?,
+        shared: store::policy(limit, state),
     })
 }
 

@@ -16,6 +16,7 @@ mod report;
 mod snapshot;
 mod stack;
 mod state;
+mod store;
 pub mod table;
 
 use std::{

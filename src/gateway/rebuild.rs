@@ -15,6 +15,7 @@ use super::{
     snapshot::{Lane, Route, Snapshot},
     stack::{Layers, Target},
     state::{Named, Process, State},
+    store,
     table::Table,
 };
 use crate::{
@@ -61,7 +62,9 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let caps = caps(&config, earlier);
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     let report = report(&config, earlier);
-    let state = State { config, limits, overrides, caps, budgets, upstreams };
+    let store = store::store(&config, earlier, process);
+    let shared = store::limits(&config, &limits, earlier);
+    let state = State { config, limits, overrides, store, shared, caps, budgets, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }

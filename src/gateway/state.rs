@@ -6,6 +6,7 @@ use crate::{
     config::model::Config,
     layer::{Budget, Cap, Overrides},
     limit::{KeyHasher, Limiter},
+    store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
 };
@@ -21,6 +22,9 @@ pub struct State {
     /// Of limits, their tiers and candidates.
     pub(super) limits: Named<Limiter>,
     pub(super) overrides: Named<Arc<Overrides>>,
+    /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) shared: Named<Arc<SharedLimit>>,
     pub(super) caps: Named<Arc<Cap>>,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
@@ -43,6 +47,11 @@ impl State {
     /// Limits by name, with their tiers (`LIMIT/56`) and candidates (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
         self.limits.iter()
+    }
+
+    /// The store of shared limits.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 
     /// Caps by the name of their route.

@@ -15,7 +15,8 @@ pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
 pub use rate_limit::{
-    Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, Statuses, Tier,
+    Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy,
+    Statuses, Tier,
 };
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};

@@ -191,6 +191,13 @@ pub struct Nearest {
 }
 
 impl Nearest {
+    /// A bucket that is kept elsewhere, of which `remaining` and `reset` are known.
+    pub fn known(index: usize, quota: &Quota, remaining: u32, reset: Duration) -> Self {
+        let (burst, emission) = (quota.burst().get(), quota.emission());
+        let after_next = emission * burst.saturating_sub(remaining.saturating_add(1));
+        Self { index, remaining, burst, fill: emission * burst, next: reset.saturating_sub(after_next), reset }
+    }
+
     /// A bucket with this `tat`.
     pub(super) fn of(index: usize, pace: Pace, now: Now, tat: u64) -> Self {
         Self {
@@ -224,7 +231,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn by(index: usize, retry_after: Duration) -> Self {
+    /// Refused by the limit in this place alone.
+    pub fn by(index: usize, retry_after: Duration) -> Self {
         Self { index, retry_after, refused: bit(index) }
     }
 
@@ -246,7 +254,8 @@ impl Refusal {
     }
 
     /// One more that refuses.
-    fn and(self, index: usize, wait: Duration) -> Self {
+    #[must_use]
+    pub fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
         Self { refused: self.refused | bit(index), ..worst }
     }

@@ -9,6 +9,7 @@
 mod client;
 mod gate;
 pub mod policies;
+pub mod redis;
 mod texts;
 mod upstream;
 mod wire;

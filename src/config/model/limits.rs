@@ -34,6 +34,8 @@ pub struct Limit {
     pub overrides: Vec<Override>,
     /// Wider IPv6 networks, each with numbers of its own.
     pub tiers: Vec<Tier>,
+    /// Whether all gateways with the same store count together.
+    pub shared: bool,
     /// Most buckets held at once.
     pub max_keys: NonZeroUsize,
     /// Status of a refusal, 400 to 599.

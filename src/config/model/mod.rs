@@ -5,6 +5,7 @@
 
 mod limits;
 mod routes;
+mod store;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,7 @@ use std::{
 
 use ipnet::IpNet;
 
-pub use self::{limits::*, routes::*};
+pub use self::{limits::*, routes::*, store::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -30,6 +31,8 @@ pub struct Config {
     pub client_ip: ClientIp,
     /// The admin listener; `None` when switched off.
     pub admin: Option<Admin>,
+    /// Where limits with `scope = "shared"` are counted.
+    pub store: Option<Store>,
     /// What is logged and how.
     pub log: Log,
     /// How long a drain may take.

@@ -40,6 +40,7 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
         name: syntax::name(name).ok()?,
         rate,
         burst,
+        shared: limit.text("scope")? == "shared",
         cost: cost?,
         shadow: limit.text("mode")? == "shadow",
         candidate: candidate?,

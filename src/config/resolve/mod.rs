@@ -10,6 +10,7 @@ mod process;
 mod reader;
 mod references;
 mod routes;
+mod store;
 mod transform;
 mod upstreams;
 
@@ -52,6 +53,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     limits::unique_names(&root.named("limits"), problems);
     let limits = all(root.named("limits").into_iter().map(|(name, reader)| limits::limit(name, reader, problems)));
     let routes = self::routes(&root, path, loading);
+    let store = store::store(&root, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
 
     Some(Config {
@@ -59,6 +61,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         listeners: listeners?,
         client_ip: client_ip?,
         admin: admin?,
+        store: store?,
         log: log?,
         shutdown: shutdown?,
         upstreams: upstreams?,

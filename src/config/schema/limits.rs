@@ -6,6 +6,8 @@ use super::{Default, Key, Kind, Section, values::*};
 const MISSING_KEY: &str = "client-ip";
 /// About 100 bytes a key: a hundred megabytes, and more clients than one gateway sees within a bucket's time.
 const MAX_KEYS: u64 = 1_000_000;
+/// What needs nothing else to be installed.
+const SCOPE: &str = "local";
 /// Too Many Requests (RFC 6585).
 const STATUS: u64 = 429;
 
@@ -36,6 +38,12 @@ pub(in crate::config) static LIMIT: Section = Section {
             "For a part of the key that is absent or empty: another part, \"skip\" the limit or \"refuse\" with its status.",
         )
         .default(Default::Text(MISSING_KEY)),
+        Key::new(
+            "scope",
+            Kind::Choice(&["local", "shared"]),
+            "Who counts together: \"local\" is this gateway alone, \"shared\" all that use the same [store].",
+        )
+        .default(Default::Text(SCOPE)),
         Key::new(
             "cost",
             Kind::WholeOrTable { least: 0, most: u32::MAX as u64, table: &COST },

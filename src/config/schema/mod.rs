@@ -6,6 +6,7 @@
 pub(super) mod limits;
 pub(super) mod process;
 pub(super) mod routes;
+pub(super) mod store;
 pub(super) mod upstreams;
 pub(super) mod values;
 

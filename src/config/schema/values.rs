@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         problem::Wrong,
-        syntax::{self, address, header, host, key, path, status, template},
+        syntax::{self, address, header, host, key, path, status, store, template},
         units,
     },
     Kind, Syntax,
@@ -33,6 +33,10 @@ pub(super) const SIZE: Kind =
 pub(super) const PERCENT: Kind =
     Kind::Text(&Syntax { name: "a percentage", example: "20%", check: |text| units::percent(text).map(drop) });
 
+/// At most the whole.
+pub(super) const SHARE: Kind =
+    Kind::Text(&Syntax { name: "a percentage", example: "5%", check: |text| units::share(text).map(drop) });
+
 pub(super) const RATE: Kind =
     Kind::Text(&Syntax { name: "a rate", example: "100/s", check: |text| units::rate(text).map(drop) });
 
@@ -50,6 +54,13 @@ pub(super) const SERVER_URL: Syntax = Syntax {
     example: "http://10.0.0.1:9001",
     check: |text| address::server_url(text).map(drop),
 };
+
+/// May hold a password: see `shown`.
+pub(super) const STORE_URL: Kind = Kind::Text(&Syntax {
+    name: "the URL of a store",
+    example: "redis://127.0.0.1:6379",
+    check: |text| store::server(text).map(drop),
+});
 
 pub(super) const ADMIN_HOST: Kind = Kind::Text(&Syntax {
     name: "a host",

@@ -119,7 +119,7 @@ fn what_is_not_built_is_told_and_never_ignored() {
     let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
     assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
     for (top, line) in [
-        ("[limits.a]\nrate = \"1/s\"\nscope = \"shared\"", 3),
+        ("[limits.a]\nrate = \"1/s\"\npersist = true", 3),
         ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
         ("[upstreams.b]\nservers = [\"https://a\"]", 2),
         ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),
@@ -184,4 +184,31 @@ fn a_route_without_a_name_or_a_goal_is_told() {
 #[test]
 fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
     assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
+}
+
+#[test]
+fn a_shared_limit_without_a_store_is_told_where_to_name_one() {
+    let limit = "[limits.a]\nrate = \"1/s\"\nscope = \"shared\"";
+    let (code, text) = only(config_with(limit, ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("`a` is shared") && text.contains("[store]"), "{text}");
+    assert_eq!(places(config_with(limit, "")), [(3, Code::Conflict)]);
+    let config = config_with(&format!("[store]\nurl = \"redis://store\"\n{limit}"), "").unwrap();
+    assert!(config.limits[0].shared && !config.store.unwrap().is_cluster);
+}
+
+#[test]
+fn a_store_that_cannot_be_is_told_where_it_stands() {
+    for (store, line) in [
+        ("[store]\ntimeout = \"1s\"", 1),
+        ("[store]\nurl = \"http://store\"", 2),
+        ("[store]\nurl = []", 2),
+        ("[store]\nurl = [\"redis://a\", \"redis://b/2\"]", 2),
+        ("[store]\nurl = \"redis://a\"\nlease = \"101%\"", 3),
+        ("[store]\nurl = \"redis://a\"\ntimeout = \"0s\"", 3),
+        ("[store]\nurl = \"redis://a\"\non_error = \"pass\"", 3),
+    ] {
+        let found = places(config_with(store, ""));
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{store}");
+    }
 }

@@ -23,7 +23,7 @@ impl Statuses {
         Self(ranges.into_iter().collect())
     }
 
-    fn holds(&self, status: StatusCode) -> bool {
+    pub(super) fn holds(&self, status: StatusCode) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
     }
 }

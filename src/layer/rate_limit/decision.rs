@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::{
     LimitPolicy, RateLimitLayer,
     key::{self, Found},
+    shared::SharedQuestions,
     trial::{self, More},
 };
 use crate::{
@@ -28,7 +29,7 @@ pub(super) struct Asked {
     /// Place among the route's policies.
     pub(super) policy: u8,
     /// Which limiter of the policy.
-    which: u8,
+    pub(super) which: u8,
 }
 
 /// The limit's own buckets; from 1 on those of its tiers.
@@ -104,6 +105,12 @@ impl Taken {
             more.give_back(now, limits);
         }
     }
+
+    /// What is to be asked of the store, once.
+    pub(super) fn shared_questions(&mut self) -> Option<SharedQuestions> {
+        let questions = std::mem::take(&mut self.more.as_mut()?.questions);
+        (!questions.is_empty()).then_some(questions)
+    }
 }
 
 /// Asks all limits of a route.
@@ -159,6 +166,22 @@ pub(super) fn refused(exchange: &Exchange, limits: &[LimitPolicy], asked: &[Aske
         retry_after: refusal.retry_after,
         status: limits[usize::from(longest.policy)].status,
     }
+}
+
+/// Notes who admitted too, after others; the one nearest to its end of all counts.
+pub(super) fn note_also(
+    exchange: &Exchange,
+    limits: &[LimitPolicy],
+    admitted: &[Asked],
+    nearest: Option<(Asked, crate::limit::Nearest)>,
+) {
+    let before = exchange.facts.lock().limit;
+    note_admission(exchange, limits, admitted, nearest);
+    let mut facts = exchange.facts.lock();
+    facts.limit = match (before, facts.limit) {
+        (Some(before), Some(now)) if before.remaining <= now.remaining => Some(before),
+        (before, now) => now.or(before),
+    };
 }
 
 /// Notes who admitted, and who of them is nearest to its end.

@@ -4,6 +4,8 @@
 //! of them a server behind the gateway takes is its own affair, and whoever could hide one behind another would choose a
 //! bucket at will.
 
+use std::hash::Hasher;
+
 use http::{HeaderName, header};
 
 use super::LimitPolicy;
@@ -57,15 +59,21 @@ pub(super) enum Found {
 /// The key that a request has for this limit.
 #[inline]
 pub(super) fn find(limit: &LimitPolicy, exchange: &Exchange) -> Found {
-    let mut builder = limit.begun.clone();
-    for part in &limit.key {
-        builder = match feed_or_replace(builder, part, limit, exchange) {
-            Ok(fed) => fed,
-            Err(_) if limit.missing == Missing::Skip => return Found::Skip,
-            Err(_) => return Found::Refuse,
-        };
+    match fed(limit.begun.clone(), limit, exchange) {
+        Ok(fed) => Found::Key(fed.finish()),
+        Err(_) if limit.missing == Missing::Skip => Found::Skip,
+        Err(_) => Found::Refuse,
     }
-    Found::Key(builder.finish())
+}
+
+/// All parts of the key, in order; an error where the request has one of them not.
+#[inline]
+pub(super) fn fed<H: Hasher>(
+    begun: KeyBuilder<H>,
+    limit: &LimitPolicy,
+    exchange: &Exchange,
+) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
+    limit.key.iter().try_fold(begun, |builder, part| feed_or_replace(builder, part, limit, exchange))
 }
 
 /// The key over those parts of the limit's that are `wanted`.
@@ -76,7 +84,12 @@ pub(super) fn find_some(limit: &LimitPolicy, wanted: &[bool], exchange: &Exchang
 }
 
 /// The key with the client's address cut to `prefix` bits, which begins as `begun`; nothing if no address is in it.
-pub(super) fn find_wider(limit: &LimitPolicy, begun: &KeyBuilder, prefix: u8, exchange: &Exchange) -> Option<Key> {
+pub(super) fn find_wider<H: Hasher + Clone>(
+    limit: &LimitPolicy,
+    begun: &KeyBuilder<H>,
+    prefix: u8,
+    exchange: &Exchange,
+) -> Option<KeyBuilder<H>> {
     let (mut builder, mut is_of_address, address) = (begun.clone(), false, KeyPart::ClientIp(prefix));
     for part in &limit.key {
         let part = match (part, &limit.missing) {
@@ -87,7 +100,7 @@ pub(super) fn find_wider(limit: &LimitPolicy, begun: &KeyBuilder, prefix: u8, ex
         is_of_address |= is_address;
         builder = feed(builder, if is_address { &address } else { part }, exchange).ok()?;
     }
-    is_of_address.then(|| builder.finish())
+    is_of_address.then_some(builder)
 }
 
 /// Adds the value that an override names; addresses it names as networks.
@@ -107,12 +120,12 @@ pub(super) fn feed_text(builder: KeyBuilder, part: &KeyPart, text: &str) -> KeyB
 }
 
 #[inline]
-fn feed_or_replace(
-    builder: KeyBuilder,
+fn feed_or_replace<H: Hasher>(
+    builder: KeyBuilder<H>,
     part: &KeyPart,
     limit: &LimitPolicy,
     exchange: &Exchange,
-) -> Result<KeyBuilder, KeyBuilder> {
+) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
     match (feed(builder, part, exchange), &limit.missing) {
         (Err(unfed), Missing::Use(other)) => feed(unfed, other, exchange),
         (fed, _) => fed,
@@ -121,7 +134,11 @@ fn feed_or_replace(
 
 /// Adds a part's value to the key; gives the builder back as an error where the request has none.
 #[inline]
-fn feed(builder: KeyBuilder, part: &KeyPart, exchange: &Exchange) -> Result<KeyBuilder, KeyBuilder> {
+fn feed<H: Hasher>(
+    builder: KeyBuilder<H>,
+    part: &KeyPart,
+    exchange: &Exchange,
+) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
     let request = &exchange.request;
     Ok(match part {
         KeyPart::Route => builder.route(exchange.route.name.as_deref().unwrap_or_default()),

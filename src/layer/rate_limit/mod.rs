@@ -2,13 +2,15 @@
 //!
 //! What was taken is given back when the request is turned away further in, before any server could serve it. Read in
 //! this order: `key` (who is asking), `cost` (what a request takes), `decision` (the usual one), `overrides` (who has
-//! other numbers), `counting` (answers instead of requests), `trial` (the decision with all of these).
+//! other numbers), `counting` (answers instead of requests), `trial` (the decision with all of these), `shared` (limits
+//! that several gateways share).
 
 mod cost;
 mod counting;
 mod decision;
 mod key;
 mod overrides;
+mod shared;
 mod trial;
 
 use std::{
@@ -20,20 +22,23 @@ use std::{
 
 use http::StatusCode;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use self::decision::Taken;
 pub use self::{
     cost::Cost,
     counting::Statuses,
     key::{KeyPart, Missing},
     overrides::{Overrides, Pattern},
+    shared::{SharedBuckets, SharedPolicy},
 };
+use self::{decision::Taken, shared::Deciding};
 use crate::{
     call::Call,
     error::Error,
     limit::{Clock, KeyBuilder, Limiter},
     message::Response,
+    store::Store,
 };
 
 /// One limit as a route applies it.
@@ -63,6 +68,8 @@ pub struct LimitPolicy {
     pub overrides: Option<Arc<Overrides>>,
     /// Wider networks of IPv6 clients.
     pub tiers: Vec<Tier>,
+    /// Its buckets, and those of its tiers, are in the store.
+    pub shared: Option<SharedPolicy>,
 }
 
 /// A wider network of IPv6 clients, with buckets of its own.
@@ -84,6 +91,7 @@ impl LimitPolicy {
             && self.candidate.is_none()
             && self.count.is_none()
             && self.overrides.is_none()
+            && self.shared.is_none()
             && self.tiers.is_empty()
     }
 }
@@ -94,13 +102,16 @@ pub struct RateLimitLayer {
     limits: Arc<[LimitPolicy]>,
     /// All of them are.
     is_plain: bool,
+    /// Where some of them are shared.
+    store: Option<Arc<Store>>,
 }
 
 impl RateLimitLayer {
     /// Of a route's limits, at most 64 with their tiers.
-    pub fn new(limits: impl IntoIterator<Item = LimitPolicy>) -> Self {
+    pub fn new(limits: impl IntoIterator<Item = LimitPolicy>, store: Option<Arc<Store>>) -> Self {
         let limits: Arc<[_]> = limits.into_iter().collect();
-        Self { is_plain: limits.iter().all(LimitPolicy::is_plain), limits }
+        let store = store.filter(|_| limits.iter().any(|limit| limit.shared.is_some()));
+        Self { is_plain: limits.iter().all(LimitPolicy::is_plain), limits, store }
     }
 }
 
@@ -121,7 +132,7 @@ pub struct RateLimit<S> {
 
 impl<S> Service<Call> for RateLimit<S>
 where
-    S: Service<Call, Response = Response, Error = Error>,
+    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
 {
     type Response = Response;
     type Error = Error;
@@ -135,9 +146,39 @@ where
         if self.policy.limits.is_empty() {
             return ResponseFuture::Admitted { inner: self.inner.call(call), taken: None };
         }
-        match decision::admit(&self.policy, &call.exchange) {
+        let decided = decision::admit(&self.policy, &call.exchange);
+        if self.policy.store.is_some() {
+            return self.ask_store(call, decided);
+        }
+        match decided {
             Ok(taken) => ResponseFuture::Admitted { inner: self.inner.call(call), taken: Some(taken) },
             Err(error) => ResponseFuture::Refused { error: Some(error) },
+        }
+    }
+}
+
+impl<S> RateLimit<S>
+where
+    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
+{
+    /// After the local limits the shared ones. What has to wait for the store is boxed: it alone pays for that.
+    #[cold]
+    fn ask_store(&mut self, call: Call, decided: Result<Taken, Error>) -> ResponseFuture<S::Future> {
+        let decided = decided.map(|taken| shared::admit(&self.policy, &call.exchange, taken));
+        match decided {
+            Ok(Deciding::Made(Ok(taken))) => {
+                ResponseFuture::Admitted { inner: self.inner.call(call), taken: Some(taken) }
+            }
+            Ok(Deciding::Made(Err(error))) | Err(error) => ResponseFuture::Refused { error: Some(error) },
+            Ok(Deciding::Pending(admitting)) => {
+                let mut inner = self.inner.clone();
+                let asked = async move {
+                    let taken = admitting.await?;
+                    let call = Call { now: Instant::now(), ..call };
+                    ResponseFuture::Admitted { inner: inner.call(call), taken: Some(taken) }.await
+                };
+                ResponseFuture::Asking { asked: Box::pin(asked) }
+            }
         }
     }
 }
@@ -145,12 +186,13 @@ where
 pin_project! {
     /// A call that was admitted or refused.
     #[project = State]
-    #[derive(Debug)]
     pub enum ResponseFuture<F> {
         /// Turned away.
         Refused { error: Option<Error> },
         /// Let through.
         Admitted { #[pin] inner: F, taken: Option<Taken> },
+        /// Waiting for the store, then for the rest.
+        Asking { asked: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>> },
     }
 }
 
@@ -160,6 +202,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             State::Refused { error } => Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
+            State::Asking { asked } => asked.as_mut().poll(cx),
             State::Admitted { inner, taken } => {
                 let answer = ready!(inner.poll(cx));
                 match (&answer, taken.take()) {

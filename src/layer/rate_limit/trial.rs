@@ -12,6 +12,7 @@ use super::{
     counting::{self, Counted},
     decision::{self, Asked, CANDIDATE, OWN, Questions, Taken},
     key::{self, Found},
+    shared::{SharedQuestions, SharedTaken},
 };
 use crate::{
     call::Exchange,
@@ -26,13 +27,29 @@ pub(super) struct More {
     alone: SmallVec<[(Asked, Admission); 1]>,
     /// Looked up, to be charged when the answer is known.
     counted: Counted,
-    exchange: Arc<Exchange>,
+    /// What the store is yet to be asked, and what it has said.
+    pub(super) questions: SharedQuestions,
+    pub(super) shared: Option<SharedTaken>,
+    pub(super) exchange: Arc<Exchange>,
 }
 
 impl More {
+    pub(super) fn of(exchange: &Arc<Exchange>) -> Self {
+        Self {
+            alone: SmallVec::new(),
+            counted: Counted::new(),
+            questions: SharedQuestions::default(),
+            shared: None,
+            exchange: Arc::clone(exchange),
+        }
+    }
+
     pub(super) fn give_back(self, now: Now, limits: &[LimitPolicy]) {
         for (asked, admission) in self.alone {
             admission.refund(now, [asked.ask(limits).limiter]);
+        }
+        if let Some(shared) = self.shared {
+            shared.give_back();
         }
     }
 
@@ -40,6 +57,9 @@ impl More {
     pub(super) fn charge(&self, limits: &[LimitPolicy], status: http::StatusCode) {
         if !self.counted.is_empty() {
             counting::charge(&self.counted, limits, (Clock.now(), status), &self.exchange);
+        }
+        if let Some(shared) = &self.shared {
+            shared.charge(limits, status);
         }
     }
 }
@@ -52,6 +72,8 @@ struct Sorted {
     /// How many of them only look.
     looking: usize,
     shadow: Questions,
+    /// Those that are in the store.
+    shared: SharedQuestions,
     candidates: Questions,
 }
 
@@ -75,9 +97,10 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
     sorted.shadow.iter().for_each(|asked| trial.shadow(*asked));
     trial.counted.extend(sorted.live[..sorted.looking].iter().copied());
     let Trial { counted, alone, .. } = trial;
-    let more = (!counted.is_empty() || !alone.is_empty())
-        .then(|| Box::new(More { alone, counted, exchange: Arc::clone(exchange) }));
     let asked = sorted.live[sorted.looking..].iter().copied().collect();
+    let questions = sorted.shared;
+    let more = (!counted.is_empty() || !alone.is_empty() || !questions.is_empty())
+        .then(|| Box::new(More { alone, counted, questions, shared: None, exchange: Arc::clone(exchange) }));
     Ok(Taken { admission, asked, limits: Arc::clone(limits), more })
 }
 
@@ -136,14 +159,16 @@ impl Sorted {
         if exchange.client.ip.is_ipv6() {
             for (which, tier) in (1..).zip(&limit.tiers) {
                 if let Some(key) = key::find_wider(limit, &tier.begun, tier.prefix, exchange) {
-                    self.push(limit, Asked::new(usize::from(own.policy), which, key, own.cost));
+                    self.push(limit, Asked::new(usize::from(own.policy), which, key.finish(), own.cost));
                 }
             }
         }
     }
 
     fn push(&mut self, limit: &LimitPolicy, asked: Asked) {
-        if limit.shadow {
+        if limit.shared.is_some() {
+            self.shared.push(limit, asked);
+        } else if limit.shadow {
             self.shadow.push(asked);
         } else if limit.count.is_some() {
             self.live.insert(self.looking, asked);

@@ -11,6 +11,7 @@ mod peers;
 mod process;
 mod render;
 mod route;
+mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ pub use self::{
     observed::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
+    store::StoreMetrics,
 };
 use super::Dropped;
 
@@ -44,6 +46,7 @@ pub struct Metrics {
     listeners: Named<ListenerMetrics>,
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
+    store: Arc<StoreMetrics>,
     reloads: Mutex<Reloads>,
     panics: AtomicU64,
     dropped: Arc<Dropped>,
@@ -62,6 +65,7 @@ impl Metrics {
             upstreams: Named::default(),
             listeners: Named::default(),
             unmatched,
+            store: Arc::new(StoreMetrics::new(workers)),
             reloads: Mutex::default(),
             panics: AtomicU64::new(0),
             dropped: Arc::default(),
@@ -86,6 +90,11 @@ impl Metrics {
     /// The counters of the listener on `address`, the same ones as long as they are retained.
     pub fn listener(&self, address: &str) -> Arc<ListenerMetrics> {
         find_or_make(&self.listeners, address, ListenerMetrics::default)
+    }
+
+    /// The counters of the store that gateways share.
+    pub fn store(&self) -> Arc<StoreMetrics> {
+        Arc::clone(&self.store)
     }
 
     /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that

@@ -18,6 +18,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     requests(&routes, &mut to);
     route_gauges(observed, &mut to);
     limits(&routes, observed, &mut to);
+    store(metrics, &mut to);
     upstreams(metrics, observed, &mut to);
     listeners(metrics, observed, &mut to);
     reloads(metrics, &mut to);
@@ -86,6 +87,19 @@ fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) {
         family.count(&[("limit", &of.limit), ("kind", "idle")], of.evicted_idle);
         family.count(&[("limit", &of.limit), ("kind", "overflow")], of.evicted_overflow);
     }
+}
+
+fn store(metrics: &Metrics, to: &mut Exposition) {
+    let cells = metrics.store.total();
+    let mut family = to.family(Kind::Counter, "tidegate_store_requests", "Calls of the shared store, by outcome.");
+    cells.outcomes.iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
+    let help = "Decisions of shared limits that needed no call: by tokens held here, or by a refusal known here.";
+    let mut family = to.family(Kind::Counter, "tidegate_store_calls_saved", help);
+    cells.saved.iter().for_each(|(word, count)| family.count(&[("by", word)], count));
+    let help = "Time the shared store took to answer.";
+    to.family(Kind::Histogram, "tidegate_store_duration_seconds", help).histogram(&[], &cells.durations);
+    let help = "1 while the shared store is left alone because it did not answer.";
+    to.family(Kind::Gauge, "tidegate_store_circuit_open", help).gauge(&[], metrics.store.open());
 }
 
 fn upstreams(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
