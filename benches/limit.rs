@@ -12,7 +12,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Key, KeyHasher, Limiter, Now, Rate, Settings, decide};
+use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, decide};
 
 criterion_group!(benches, hot, many_keys, two_threads, flood, keys);
 criterion_main!(benches);
@@ -29,15 +29,15 @@ fn hot(c: &mut Criterion) {
     let stock = RateLimiter::hashmap_with_clock(quota, FakeRelativeClock::default());
     group.bench_function("governor, one limit", |b| b.iter(|| stock.check_key(black_box(&7_u64))));
     let (one, two) = (limiter(BURST, 1000), limiter(BURST, 1000));
-    let alone = [(&one, key(1), 1)];
+    let alone = [Ask::new(&one, key(1), 1)];
     group.bench_function("one limit", |b| b.iter(|| decide(black_box(START), &alone)));
-    let both = [(&one, key(1), 1), (&two, key(2), 1)];
+    let both = [Ask::new(&one, key(1), 1), Ask::new(&two, key(2), 1)];
     group.bench_function("two limits", |b| b.iter(|| decide(black_box(START), &both)));
     group.bench_function("two limits, refunded", |b| {
         b.iter(|| decide(START, &both).map(|admission| admission.refund(START, [&one, &two])));
     });
     let spent = limiter(NonZeroU32::MIN, 1000);
-    let refused = [(&one, key(1), 1), (&spent, key(2), 1)];
+    let refused = [Ask::new(&one, key(1), 1), Ask::new(&spent, key(2), 1)];
     let _first = decide(START, &refused);
     group.bench_function("two limits, one refuses", |b| b.iter(|| decide(black_box(START), &refused)));
 }
@@ -48,12 +48,12 @@ fn many_keys(c: &mut Criterion) {
         // Lazily: a run of other benches need not wait for it.
         let limiter = LazyCell::new(|| {
             let limiter = limiter(BURST, held);
-            (0..held as u64).for_each(|n| drop(decide(START, &[(&limiter, key(n), 1)])));
+            (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&limiter, key(n), 1)])));
             limiter
         });
         let mut random = Random(1);
         let mut next = || key(random.below(held as u64));
-        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[(&limiter, next(), 1)])));
+        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[Ask::new(&limiter, next(), 1)])));
     }
 }
 
@@ -65,7 +65,7 @@ fn two_threads(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_custom(|rounds| {
                 let work = |thread: u64| {
-                    let asks = [(&limiter, key(thread % keys), 1)];
+                    let asks = [Ask::new(&limiter, key(thread % keys), 1)];
                     let begun = tokio::time::Instant::now();
                     (0..rounds).for_each(|_| drop(black_box(decide(black_box(START), &asks))));
                     begun.elapsed()
@@ -83,15 +83,15 @@ fn flood(c: &mut Criterion) {
     let mut group = c.benchmark_group("strangers to a full table");
     let (held, burst) = (100_000_usize, NonZeroU32::MIN);
     let debtors = limiter(burst, held);
-    (0..held as u64).for_each(|n| drop(decide(START, &[(&debtors, key(n), 1)])));
+    (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&debtors, key(n), 1)])));
     let mut random = Random(1);
-    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[(&debtors, key(random.next()), 1)])));
+    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[Ask::new(&debtors, key(random.next()), 1)])));
     let idle = limiter(burst, held);
     let mut now = START;
     group.bench_function("all idle", |b| {
         b.iter(|| {
             now = now.after(Duration::from_nanos(1000));
-            decide(now, &[(&idle, key(random.next()), 1)])
+            decide(now, &[Ask::new(&idle, key(random.next()), 1)])
         });
     });
 }

@@ -117,7 +117,7 @@ impl RateLimitLayer {
     fn admit(&self, exchange: &Exchange) -> Result<Taken, Error> {
         let keys = self.keys(exchange)?;
         let asks: SmallVec<[Ask<'_>; 4]> =
-            keys.iter().map(|(index, key)| (&self.limits[*index].limiter, *key, 1)).collect();
+            keys.iter().map(|(index, key)| Ask::new(&self.limits[*index].limiter, *key, 1)).collect();
         match decide(Clock.now(), &asks) {
             Ok(admission) => {
                 note_admission(exchange, &keys, &admission);

@@ -6,22 +6,27 @@
 //! * `key`: who is counted; only a keyed hash is kept.
 //! * `bucket`: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
 //! * `table`: where the state lives: bounded memory, atomics only.
+//! * `core`: one bucket of a limit: what can be taken from it, given back, and owed.
+//! * `others`: keys with numbers of their own.
 //! * `limiter`: one limit: a quota over a table.
 //! * `decide`: several limits, all or nothing.
 //! * `reload`: other numbers for the same buckets.
 
 mod bucket;
 mod clock;
+mod core;
 mod decide;
 mod key;
 mod limiter;
+mod others;
 mod reload;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Quota, Rate, SettingsError};
+pub use bucket::{MOST_DEBT, Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Nearest, Refusal, decide};
+pub use decide::{Admission, Ask, Nearest, Refusal, decide, preview};
 pub use key::{Key, KeyBuilder, KeyHasher};
 pub use limiter::{Inspection, Limiter, Settings, Stats};
+pub use others::MOST_NUMBERS;
