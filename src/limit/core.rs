@@ -49,8 +49,7 @@ impl Offer {
     pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Nearest {
         let own = ask.limiter.quota().pace();
         let pace = if self.key == ask.key { ask.quota.map_or(own, Quota::pace) } else { own };
-        let reset = Duration::from_nanos(self.seen.saturating_sub(now.as_nanos()));
-        Nearest { index, remaining: pace.remaining(now, self.seen), reset }
+        pace.state(now, self.seen, index)
     }
 }
 

@@ -149,17 +149,7 @@ impl Admission {
 
     /// How each limit stands after this request, in the order of the asks.
     pub fn states(&self) -> impl Iterator<Item = Nearest> {
-        self.taken.iter().enumerate().map(|(index, taken)| {
-            let (pace, reset) = (taken.pace(), taken.tat.saturating_sub(self.now.as_nanos()));
-            Nearest {
-                index,
-                remaining: pace.remaining(self.now, taken.tat),
-                burst: pace.burst.get(),
-                fill: Duration::from_nanos(pace.fill()),
-                next: Duration::from_nanos(pace.until_next(self.now, taken.tat)),
-                reset: Duration::from_nanos(reset),
-            }
-        })
+        self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
     /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the

@@ -36,7 +36,8 @@ fn a_look_tells_what_is_left_and_takes_nothing() {
     let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10)];
     let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
     for _ in 0..5 {
-        assert_eq!(preview(START, &asks), Ok(Some(Nearest { index: 1, remaining: 3, reset: Duration::ZERO })));
+        let nearest = preview(START, &asks).unwrap().unwrap();
+        assert_eq!((nearest.index, nearest.remaining, nearest.reset), (1, 3, Duration::ZERO));
     }
     drain(&limits[1], START, key(1));
     assert_eq!(preview(START, &asks).unwrap_err().refused, 0b10);

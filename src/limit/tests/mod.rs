@@ -9,6 +9,7 @@ mod others;
 mod races;
 mod reload;
 mod time;
+mod top;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;
