@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::bucket::{Pace, rescaled};
 use super::others::Others;
 use super::table::{Insert, OVERFLOW, Read, Table};
+use super::temporary::Temporaries;
 use super::{Ask, Key, Nearest, Now, Quota, Settings, SettingsError};
 
 /// Tokens of one bucket, as they can be given back. Kept small: admissions are moved about.
@@ -83,6 +84,8 @@ pub(super) struct Lineage {
     evictions_overflow: AtomicU64,
     /// Numbers that some of its keys have instead of the limit's own.
     pub(super) others: Others,
+    /// And for how long.
+    pub(super) temporaries: Temporaries,
     /// One reload at a time; requests never touch it.
     pub(super) reload: Mutex<()>,
 }
@@ -277,6 +280,15 @@ impl Core {
         let (old, new) = (self.numbers(self.table.class(slot)), ask.quota.unwrap_or(&self.quota).pace());
         let tat = rescaled(seen, now, old.fill(), new.fill());
         self.table.convert(slot, ask.key, (seen, tat), ask.class());
+    }
+
+    /// The TAT of a key that is held, and its numbers.
+    pub(super) fn held(&self, key: Key) -> Option<(u64, Pace)> {
+        let slot = self.table.find(key)?;
+        match self.table.read(slot, key) {
+            Read::Tat(tat) => Some((tat, self.numbers(self.table.class(slot)))),
+            Read::Changed | Read::Moved => None,
+        }
     }
 
     /// The numbers in which the debt of a slot of this class is measured.

@@ -7,8 +7,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bucket::{Pace, rescaled};
 use super::core::Core;
-use super::table::Read;
 use super::{Ask, Key, Now, Quota, Rate, SettingsError};
 
 /// The numbers of a limit.
@@ -64,17 +64,18 @@ impl Limiter {
     /// How the bucket of `key` stands. For people: it takes nothing and may be out of date at once.
     pub fn inspect(&self, now: Now, key: Key) -> Inspection {
         let core = self.core.newest();
-        let held = core.table.find(key).and_then(|slot| match core.table.read(slot, key) {
-            Read::Tat(tat) => Some((tat, core.numbers(core.table.class(slot)))),
-            Read::Changed | Read::Moved => None,
-        });
+        let held = core.held(key);
         let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
-        Inspection {
-            held: held.is_some(),
-            burst: pace.burst,
-            remaining: pace.remaining(now, tat),
-            full_in: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
-        }
+        Inspection::of(now, held.is_some(), tat, pace)
+    }
+
+    /// How the bucket of `key` would stand for an [`Ask`] under these numbers: those under which it came about may be
+    /// others, until it is asked.
+    pub fn inspect_under(&self, now: Now, key: Key, quota: Option<&Quota>) -> Inspection {
+        let core = self.core.newest();
+        let (held, pace) = (core.held(key), quota.unwrap_or(&core.quota).pace());
+        let tat = held.map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
+        Inspection::of(now, held.is_some(), tat, pace)
     }
 
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
@@ -101,6 +102,13 @@ pub struct Stats {
     pub evictions_idle: u64,
     /// Requests of strangers to a full table, sent to the bucket they share.
     pub evictions_overflow: u64,
+}
+
+impl Inspection {
+    fn of(now: Now, held: bool, tat: u64, pace: Pace) -> Self {
+        let full_in = Duration::from_nanos(tat.saturating_sub(now.as_nanos()));
+        Self { held, burst: pace.burst, remaining: pace.remaining(now, tat), full_in }
+    }
 }
 
 /// A bucket at one moment.

@@ -14,6 +14,8 @@
 //!
 //! And for the person on call:
 //!
+//! * `saved`: debts as bytes, so that they outlive the process.
+//! * `temporary`: other numbers for one key, for a while.
 //! * `top`: the heaviest keys, in bounded memory; `label`: what they are made of.
 
 mod bucket;
@@ -25,7 +27,9 @@ mod label;
 mod limiter;
 mod others;
 mod reload;
+mod saved;
 mod table;
+mod temporary;
 #[cfg(test)]
 mod tests;
 mod top;
@@ -37,4 +41,6 @@ pub use key::{Key, KeyBuilder, KeyHasher};
 pub use label::{LONGEST_PART, Label, Part};
 pub use limiter::{Inspection, Limiter, Settings, Stats};
 pub use others::MOST_NUMBERS;
+pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
+pub use temporary::{MOST_TEMPORARY, Temporary, TemporaryError};
 pub use top::{Count, Heavy, Top, Verdict};

@@ -27,10 +27,10 @@ use super::{Key, Label, Now};
 mod sketch;
 
 /// Keys that a lane can tell apart in one period. Some 100 bytes each with a short key, taken only as keys come.
-pub const CAPACITY: usize = 512;
+pub(in crate::limit) const CAPACITY: usize = 512;
 
 /// The time of one period.
-pub const PERIOD: Duration = Duration::from_secs(600);
+pub(in crate::limit) const PERIOD: Duration = Duration::from_secs(600);
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -59,6 +60,8 @@ impl Config {
 pub struct Server {
     /// Worker threads; `None` is one per core that this process may use.
     pub workers: Option<NonZeroUsize>,
+    /// What outlives the process is kept there.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One of `[[listeners]]`.
@@ -226,6 +229,8 @@ pub struct Limit {
     pub max_keys: NonZeroUsize,
     /// Status of a refusal, 400 to 599.
     pub status: StatusCode,
+    /// Keys in debt outlive the process; there is a `state_dir` then.
+    pub persist: bool,
 }
 
 /// `count` requests in each `period`.

@@ -8,6 +8,8 @@ mod model;
 mod others;
 mod races;
 mod reload;
+mod saved;
+mod temporary;
 mod time;
 mod top;
 
