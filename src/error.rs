@@ -37,7 +37,11 @@ pub enum Error {
     #[error("no place became free within {after:?}")]
     QueueTimeout { after: Duration },
     #[error("the request took longer than {after:?}")]
-    TotalTimeout { after: Duration },
+    TotalTimeout {
+        after: Duration,
+        /// An attempt had begun.
+        is_sent: bool,
+    },
     #[error("the upstream did not answer within {after:?}")]
     AttemptTimeout { after: Duration },
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
@@ -122,6 +126,8 @@ impl Error {
                 | Error::QueueTimeout { .. }
                 | Error::PoolTimeout { .. }
                 | Error::ConnectFailed { .. }
+                | Error::TotalTimeout { is_sent: false, .. }
+                | Error::Stale { written: false, .. }
         )
     }
 }

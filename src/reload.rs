@@ -243,7 +243,7 @@ impl Reloader {
         let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
-            limits: config.limits.iter().map(|limit| &*limit.name).collect(),
+            limits: config.limits.iter().flat_map(|limit| limit.deciding()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
             listeners: listeners.iter().map(String::as_str).collect(),
         };

@@ -13,7 +13,22 @@ use crate::{
 /// Keys of a route that say which requests it takes and what it does with them.
 const OF_A_ROUTE: [&str; 7] = ["name", "match", "limits", "upstream", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
-const OF_A_LIMIT: [&str; 6] = ["key", "rate", "burst", "missing", "max_keys", "status"];
+const OF_A_LIMIT: [&str; 12] = [
+    "key",
+    "rate",
+    "burst",
+    "missing",
+    "cost",
+    "mode",
+    "candidate",
+    "count",
+    "overrides",
+    "tiers",
+    "max_keys",
+    "status",
+];
+/// Keys of a tier or a candidate, which has buckets of its own.
+const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
 
 pub(super) fn routes(state: &State) -> Value {
     let caps: BTreeMap<_, _> = state.caps().map(|(name, cap)| (&**name, cap)).collect();
@@ -36,15 +51,28 @@ pub(super) fn limits(state: &State) -> Value {
     let shown = all.get("limits");
     let view = |(name, stats): (&str, Stats)| {
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
-        view.extend(
-            shown.and_then(|limits| limits.get(name)).map(|limit| only(&OF_A_LIMIT, limit)).unwrap_or_default(),
-        );
+        view.extend(match shown.and_then(|limits| limits.get(name)) {
+            Some(limit) => only(&OF_A_LIMIT, limit),
+            None => beside(shown, name).map(|beside| only(&BESIDE_A_LIMIT, beside)).unwrap_or_default(),
+        });
         view.insert("keys".to_owned(), json!(stats.keys));
         let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
         Value::Object(view)
     };
     state.limits().map(|(name, limiter)| view((name, limiter.stats()))).collect()
+}
+
+/// The tier or candidate that is called like this: `LIMIT/56`, `LIMIT/candidate`.
+fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
+    let (limit, which) = name.rsplit_once('/')?;
+    let limit = limits?.get(limit)?;
+    if which == "candidate" {
+        return limit.get("candidate");
+    }
+    let tiers = limit.get("tiers").and_then(Value::as_array)?;
+    let prefix: u64 = which.parse().ok()?;
+    tiers.iter().find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
 }
 
 pub(super) fn upstreams(state: &State) -> Value {

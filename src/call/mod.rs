@@ -5,6 +5,7 @@
 //! exactly once, however the exchange ended.
 
 mod facts;
+pub mod query;
 mod request_id;
 mod target;
 
@@ -57,7 +58,12 @@ pub struct Deadline {
 impl Deadline {
     /// What a request is told that has passed it.
     pub fn error(&self) -> Error {
-        Error::TotalTimeout { after: self.total }
+        Error::TotalTimeout { after: self.total, is_sent: true }
+    }
+
+    /// What it is told where it has waited in a line all the time.
+    pub fn error_in_line(&self) -> Error {
+        Error::TotalTimeout { after: self.total, is_sent: false }
     }
 }
 
@@ -147,7 +153,7 @@ pub struct Client {
 pub struct RouteTag {
     /// Its name; `None` where no route matched.
     pub name: Option<Arc<str>>,
-    /// Its limits' names, in the order of decisions.
+    /// The names of its limits, each followed by those of its tiers.
     pub limits: Vec<Arc<str>>,
     /// In which fields its answers tell of them.
     pub told: Told,
@@ -223,6 +229,7 @@ impl Exchange {
             limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
             remaining: limit.map(|limit| u64::from(limit.remaining)),
             key: limit.map(|limit| limit.key),
+            shadow: self.route.limits.get(facts.shadow_refused.trailing_zeros() as usize).map(|name| &**name),
             upstream: facts.server.as_ref().map(|(upstream, _)| &**upstream),
             server: facts.server.as_ref().map(|(_, server)| &**server),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
@@ -252,6 +259,12 @@ impl Drop for Exchange {
                     cells.decision(limit, Decision::Allowed);
                 } else if told.refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::Refused);
+                }
+                if told.shadow_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::ShadowRefused);
+                }
+                if told.candidate_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::CandidateRefused);
                 }
             }
             if let Some(outcome) = told.retried {

@@ -10,7 +10,7 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
     ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
-    ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope"]),
+    ("limits", &["scope"]),
     ("routes", &["mirror", "priority"]),
     ("defaults", &["mirror", "priority"]),
     ("routes.concurrency", &["adaptive", "fair_by"]),
@@ -23,8 +23,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams.servers", "url", &["https://"]),
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
-    ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
-    ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("limits", "key", &["tls:subject"]),
+    ("limits", "missing", &["tls:subject"]),
 ];
 
 /// Whether the language has this key and this version has not.

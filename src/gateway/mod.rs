@@ -9,6 +9,7 @@ mod client;
 mod enter;
 mod host;
 mod limit_fields;
+mod limits;
 mod problem;
 mod rebuild;
 mod report;

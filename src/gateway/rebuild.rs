@@ -9,6 +9,7 @@ use thiserror::Error as ThisError;
 
 use super::{
     client::{ClientHeader, Trust},
+    limits,
     report::Report,
     snapshot::{Lane, Route, Snapshot},
     stack::{Layers, Target},
@@ -19,10 +20,10 @@ use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
     layer::{
-        AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, KeyPart,
-        LimitPolicy, Missing, RateLimitLayer, Respond, RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
+        AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, Respond,
+        RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
     },
-    limit::{Clock, Limiter, Quota, Rate, Settings, SettingsError},
+    limit::SettingsError,
     upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
 };
 
@@ -53,16 +54,14 @@ pub enum BuildError {
 /// Nothing has changed then.
 pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
     let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
-    for limit in &config.limits {
-        let Settings { rate, burst, .. } = settings(limit);
-        Quota::new(rate, burst).map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?;
-    }
+    limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process);
     let budgets = budgets(&config, earlier, process);
     let caps = caps(&config, earlier);
-    let limits = limits(&config, earlier)?;
+    let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     let report = report(&config, earlier);
-    let state = State { config, limits, caps, budgets, upstreams };
+    let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
+    let state = State { config, limits, tops, hasher, overrides, caps, budgets, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
@@ -83,38 +82,6 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
             config.routes.iter().map(|route| (&route.name, &**route)),
         ),
     }
-}
-
-fn settings(limit: &model::Limit) -> Settings {
-    Settings {
-        rate: Rate { count: limit.rate.count, period: limit.rate.period },
-        burst: limit.burst,
-        max_keys: limit.max_keys,
-    }
-}
-
-fn new_limiter(limit: &model::Limit) -> Result<Limiter, BuildError> {
-    Limiter::new(Arc::clone(&limit.name), &settings(limit))
-        .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })
-}
-
-fn limits(config: &Config, earlier: Option<&State>) -> Result<Named<Limiter>, BuildError> {
-    let now = Clock.now();
-    let mut limits = Named::new();
-    for limit in &config.limits {
-        // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
-        let same_key = |earlier: &&State| {
-            earlier.config.limits.iter().any(|before| before.name == limit.name && before.key == limit.key)
-        };
-        let limiter = match earlier.filter(same_key).and_then(|earlier| earlier.limits.get(&limit.name)) {
-            None => new_limiter(limit)?,
-            Some(before) => before
-                .reconfigured(&settings(limit), now)
-                .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?,
-        };
-        limits.insert(Arc::clone(&limit.name), limiter);
-    }
-    Ok(limits)
 }
 
 fn caps(config: &Config, earlier: Option<&State>) -> Named<Arc<Cap>> {
@@ -199,7 +166,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     let tag = |route: &model::Route| {
         Arc::new(RouteTag {
             name: Some(Arc::clone(&route.name)),
-            limits: route.limits.clone(),
+            limits: limits::names(route, &state.config),
             told: told(route.response.limit_headers),
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
@@ -231,39 +198,10 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     let model::Timeouts { total, attempt, idle, body } = route.timeouts;
     Layers {
-        rate_limit: RateLimitLayer {
-            limits: route.limits.iter().filter_map(|name| policy(name, state, process)).collect(),
-        },
+        rate_limit: limits::layer(route, state, process),
         timeouts: TimeoutsLayer { total, idle, body },
         concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
         target: target(route, state, attempt),
-    }
-}
-
-fn policy(name: &Arc<str>, state: &State, process: &Process) -> Option<LimitPolicy> {
-    let limiter = state.limits.get(name)?.clone();
-    let limit = state.config.limits.iter().find(|limit| limit.name == *name)?;
-    Some(LimitPolicy {
-        begun: process.hasher.key(name),
-        limiter,
-        key: limit.key.iter().map(key_part).collect(),
-        missing: match &limit.missing {
-            model::Missing::Use(part) => Missing::Use(key_part(part)),
-            model::Missing::Skip => Missing::Skip,
-            model::Missing::Refuse => Missing::Refuse,
-        },
-        status: limit.status,
-    })
-}
-
-fn key_part(part: &model::KeyPart) -> KeyPart {
-    match part {
-        model::KeyPart::Route => KeyPart::Route,
-        model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
-        model::KeyPart::Header(name) => KeyPart::Header(name.clone()),
-        model::KeyPart::Host => KeyPart::Host,
-        model::KeyPart::Path => KeyPart::Path,
-        model::KeyPart::Method => KeyPart::Method,
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::model::Config,
-    layer::{Budget, Cap},
-    limit::{KeyHasher, Limiter},
+    layer::{Budget, Cap, Overrides},
+    limit::{KeyHasher, Limiter, Top},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
 };
@@ -18,7 +18,13 @@ pub(super) type Named<T> = BTreeMap<Arc<str>, T>;
 pub struct State {
     /// What it was built from.
     pub config: Arc<Config>,
+    /// Of limits, their tiers and candidates.
     pub(super) limits: Named<Limiter>,
+    /// Of the same.
+    pub(super) tops: Named<Arc<Top>>,
+    /// Makes the keys of their buckets.
+    pub(super) hasher: KeyHasher,
+    pub(super) overrides: Named<Arc<Overrides>>,
     pub(super) caps: Named<Arc<Cap>>,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
@@ -38,7 +44,7 @@ pub struct Process {
 }
 
 impl State {
-    /// Limits by name.
+    /// Limits by name, with their tiers (`LIMIT/56`) and candidates (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
         self.limits.iter()
     }

@@ -14,7 +14,9 @@ mod timeouts;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
-pub use rate_limit::{KeyPart, LimitPolicy, Missing, RateLimit, RateLimitLayer};
+pub use rate_limit::{
+    Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, Statuses, Tier,
+};
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
 pub use timeouts::{Timeouts, TimeoutsLayer};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::bucket::{Pace, rescaled};
@@ -84,8 +85,8 @@ pub(super) struct Lineage {
     evictions_overflow: AtomicU64,
     /// Numbers that some of its keys have instead of the limit's own.
     pub(super) others: Others,
-    /// And for how long.
-    pub(super) temporaries: Temporaries,
+    /// Those that some have for a while. Padded: every request reads it, and evictions are counted beside it.
+    pub(super) temporaries: CachePadded<Temporaries>,
     /// One reload at a time; requests never touch it.
     pub(super) reload: Mutex<()>,
 }

@@ -225,6 +225,13 @@ impl Refusal {
         })
     }
 
+    /// The same where other asks stand before these.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        let refused = u32::try_from(by).ok().and_then(|by| self.refused.checked_shl(by)).unwrap_or(0);
+        Self { index: self.index + by, refused, ..self }
+    }
+
     /// One more that refuses.
     fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };

@@ -7,9 +7,9 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::bucket::{Pace, rescaled};
+use super::bucket::rescaled;
 use super::core::Core;
-use super::{Ask, Key, Now, Quota, Rate, SettingsError};
+use super::{Ask, Key, Nearest, Now, Quota, Rate, SettingsError};
 
 /// The numbers of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +40,11 @@ impl Limiter {
         &self.name
     }
 
+    /// Whether both are handles of one limit, perhaps with other numbers.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core.lineage, &other.core.lineage)
+    }
+
     /// Rate and burst of this handle; after a reload those of the newest one count.
     pub fn quota(&self) -> &Quota {
         &self.core.quota
@@ -66,16 +71,21 @@ impl Limiter {
         let core = self.core.newest();
         let held = core.held(key);
         let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
-        Inspection::of(now, held.is_some(), tat, pace)
+        Inspection {
+            held: held.is_some(),
+            burst: pace.burst,
+            remaining: pace.remaining(now, tat),
+            full_in: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
+        }
     }
 
-    /// How the bucket of `key` would stand for an [`Ask`] under these numbers: those under which it came about may be
-    /// others, until it is asked.
-    pub fn inspect_under(&self, now: Now, key: Key, quota: Option<&Quota>) -> Inspection {
+    /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
+    /// debt came about may be others, until it is asked. As with [`Self::inspect`], nothing is taken.
+    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Nearest {
         let core = self.core.newest();
-        let (held, pace) = (core.held(key), quota.unwrap_or(&core.quota).pace());
-        let tat = held.map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
-        Inspection::of(now, held.is_some(), tat, pace)
+        let pace = quota.unwrap_or(&core.quota).pace();
+        let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
+        pace.state(now, tat, 0)
     }
 
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
@@ -102,13 +112,6 @@ pub struct Stats {
     pub evictions_idle: u64,
     /// Requests of strangers to a full table, sent to the bucket they share.
     pub evictions_overflow: u64,
-}
-
-impl Inspection {
-    fn of(now: Now, held: bool, tat: u64, pace: Pace) -> Self {
-        let full_in = Duration::from_nanos(tat.saturating_sub(now.as_nanos()));
-        Self { held, burst: pace.burst, remaining: pace.remaining(now, tat), full_in }
-    }
 }
 
 /// A bucket at one moment.

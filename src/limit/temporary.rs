@@ -100,6 +100,12 @@ impl Limiter {
         })
     }
 
+    /// Whether any key has numbers for a while: a hint that costs next to nothing.
+    #[inline]
+    pub fn has_temporaries(&self) -> bool {
+        self.core.lineage.temporaries.any.load(Ordering::Relaxed)
+    }
+
     /// The numbers that `key` has for a while, if it has any now.
     #[inline]
     pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary> {

@@ -3,6 +3,7 @@
 //! `schema` is the file exactly as TOML spells it; `resolve` turns that into these types or into diagnostics. Everything
 //! else in the crate reads only this module.
 
+mod limits;
 mod routes;
 
 use std::{
@@ -14,10 +15,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
-pub use self::routes::*;
+pub use self::{limits::*, routes::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -210,67 +210,6 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Longest wait while all connections are busy.
     pub wait_timeout: Duration,
-}
-
-/// `[limits.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// Its key in the file; its identity over reloads.
-    pub name: Arc<str>,
-    /// What tells one bucket from another; empty: one bucket for everyone.
-    pub key: Vec<KeyPart>,
-    /// What to do for an absent or empty part.
-    pub missing: Missing,
-    /// Sustained pace.
-    pub rate: Rate,
-    /// Bucket size, in requests.
-    pub burst: NonZeroU32,
-    /// Most buckets held at once.
-    pub max_keys: NonZeroUsize,
-    /// Status of a refusal, 400 to 599.
-    pub status: StatusCode,
-    /// Keys in debt outlive the process; there is a `state_dir` then.
-    pub persist: bool,
-}
-
-/// `count` requests in each `period`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests.
-    pub count: NonZeroU32,
-    /// Time in which they come, at least a nanosecond per request.
-    pub period: Duration,
-}
-
-/// One part of a limit's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum KeyPart {
-    /// The route's name.
-    Route,
-    /// The client's address, IPv6 cut to `v6_prefix` bits (default 64).
-    ClientIp {
-        /// Bits of an IPv6 address that count.
-        v6_prefix: u8,
-    },
-    /// A request header.
-    Header(HeaderName),
-    /// The request's host, lower case, without its port.
-    Host,
-    /// The path in its normal form.
-    Path,
-    /// The method.
-    Method,
-}
-
-/// What a limit does with a request that lacks a part of its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// Use this part instead.
-    Use(KeyPart),
-    /// Do not apply the limit.
-    Skip,
-    /// Refuse with the limit's status.
-    Refuse,
 }
 
 /// Environment in which `${NAME}` is looked up; tests bring their own.

@@ -8,6 +8,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use super::super::syntax::path;
+
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
@@ -68,6 +70,16 @@ pub enum PathPattern {
     Parameters(String),
     /// A regular expression over the whole path, already known to compile.
     Regex(String),
+}
+
+impl PathPattern {
+    /// The names of its `{name}` segments.
+    pub(in crate::config) fn parameters(&self) -> Vec<&str> {
+        match self {
+            Self::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What a route does with a request.

@@ -5,6 +5,7 @@
 mod defaults;
 mod limits;
 mod matches;
+mod overrides;
 mod process;
 mod reader;
 mod references;
@@ -69,6 +70,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
 
 fn limits(root: &Reader<'_>, problems: &mut Problems) -> Option<Vec<Arc<Limit>>> {
     let readers = root.named("limits");
+    limits::unique_names(&readers, problems);
     limits::need_a_place(&readers, root.table("server"), problems);
     all(readers.into_iter().map(|(name, reader)| limits::limit(name, reader, problems)))
 }

@@ -21,7 +21,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
     let matches = matches::matches(route.table("match"), problems);
     let path = matches.as_ref().map(|matches| &matches.path);
     let action = action(route, path, names, problems);
-    names.check_limits(route.items("limits"), problems);
+    names.check_limits(route, path, problems);
     let concurrency = concurrency(route, problems);
     let timeouts = timeouts(route.table("timeouts"), problems);
     let retry = retry(route.table("retry"), problems);

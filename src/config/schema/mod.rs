@@ -49,6 +49,14 @@ pub(super) enum Kind {
     Set(&'static Kind),
     /// One alone, or a list.
     OneOrList(&'static Kind),
+    /// One alone, or a list in which one may stand more than once.
+    OneOrMany(&'static Kind),
+    /// A number for short, or a table.
+    WholeOrTable {
+        least: u64,
+        most: u64,
+        table: &'static Section,
+    },
     /// Free names on the left, texts on the right.
     Map(&'static Syntax, &'static Syntax),
     Table(&'static Section),

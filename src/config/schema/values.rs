@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         problem::Wrong,
-        syntax::{self, address, header, host, key, path, template},
+        syntax::{self, address, header, host, key, path, status, template},
         units,
     },
     Kind, Syntax,
@@ -75,6 +75,15 @@ pub(super) const MISSING: Kind = Kind::Text(&Syntax {
     check: |text| key::missing(text).map(drop),
 });
 
+pub(super) const STATUSES: Kind = Kind::Text(&Syntax {
+    name: "a status or a class of them",
+    example: "401",
+    check: |text| status::statuses(text).map(drop),
+});
+
+/// A value that a part of a key may have.
+pub(super) const KEY_VALUE: Kind = Kind::Text(&Syntax { name: "a value", example: "*", check: not_empty_value });
+
 pub(super) const METHOD: Kind =
     Kind::Text(&Syntax { name: "a method", example: "GET", check: |text| header::method(text).map(drop) });
 
@@ -130,6 +139,13 @@ fn size_within(text: &str, least: u64, most: u64) -> Result<(), Wrong> {
     match size {
         _ if size < least => Err(Wrong::new("it is too small", help)),
         _ if size > most => Err(Wrong::new("it is too large", help)),
+        _ => Ok(()),
+    }
+}
+
+fn not_empty_value(text: &str) -> Result<(), Wrong> {
+    match text {
+        "" => Err(Wrong::new("an empty value counts as missing", "write the value, or \"*\" for any")),
         _ => Ok(()),
     }
 }

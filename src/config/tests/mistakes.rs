@@ -119,7 +119,7 @@ fn what_is_not_built_is_told_and_never_ignored() {
     let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
     assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
     for (top, line) in [
-        ("[limits.a]\nrate = \"1/s\"\nkey = \"cookie:a\"", 3),
+        ("[limits.a]\nrate = \"1/s\"\nscope = \"shared\"", 3),
         ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
         ("[upstreams.b]\nservers = [\"https://a\"]", 2),
         ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),

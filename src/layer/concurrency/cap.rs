@@ -131,7 +131,7 @@ impl Queued {
         let place = Arc::clone(&self.0.places).acquire_owned();
         match timeout_at(deadline.map_or(end, |deadline| deadline.at), place).await {
             Ok(place) => Ok(Permit { cap: Arc::clone(&self.0), place: place.ok() }),
-            Err(_) => Err(deadline.map_or(Error::QueueTimeout { after }, |deadline| deadline.error())),
+            Err(_) => Err(deadline.map_or(Error::QueueTimeout { after }, |deadline| deadline.error_in_line())),
         }
     }
 }
@@ -182,7 +182,7 @@ mod tests {
         let total = Duration::from_millis(10);
         let deadline = Deadline { at: Instant::now() + total, total };
         let refused = cap.line_up().unwrap().enter(Some(deadline)).await.err();
-        assert_eq!(refused, Some(Error::TotalTimeout { after: total }));
+        assert_eq!(refused, Some(Error::TotalTimeout { after: total, is_sent: false }));
     }
 
     #[tokio::test(start_paused = true)]

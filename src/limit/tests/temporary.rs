@@ -91,11 +91,11 @@ fn numbers_that_cannot_work_are_refused_and_change_nothing() {
 fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
     let limiter = limiter(1, SECOND, 10, 10);
     (0..5).for_each(|_| ask(&limiter, START, key(1), 1).unwrap());
-    assert_eq!(limiter.inspect_under(START, key(1), None).remaining, 5);
+    assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
-    let told = limiter.inspect_under(START, key(1), Some(&big.quota));
-    assert_eq!((told.burst.get(), told.remaining, told.full_in), (100, 50, 5 * SECOND));
+    let told = limiter.standing(START, key(1), Some(&big.quota));
+    assert_eq!((told.burst, told.remaining, told.reset), (100, 50, 5 * SECOND));
     assert_eq!(limiter.inspect(START, key(1)).remaining, 5, "and nothing has changed by that");
-    let unknown = limiter.inspect_under(START, key(2), Some(&big.quota));
-    assert_eq!((unknown.held, unknown.remaining, unknown.full_in), (false, 100, Duration::ZERO));
+    let unknown = limiter.standing(START, key(2), Some(&big.quota));
+    assert_eq!((unknown.remaining, unknown.reset), (100, Duration::ZERO));
 }

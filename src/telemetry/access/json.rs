@@ -44,6 +44,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
         hex(key, 16, out);
         out.push(b'"');
     }
+    plain(br#","shadow":""#, line.shadow, out);
 }
 
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {

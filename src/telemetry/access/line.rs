@@ -40,6 +40,8 @@ pub struct Line<'a> {
     pub remaining: Option<u64>,
     /// Keyed hash of that limit's key; never the key.
     pub key: Option<u64>,
+    /// The first limit in shadow mode that would have refused it.
+    pub shadow: Option<&'a str>,
     /// The upstream it was sent to.
     pub upstream: Option<&'a str>,
     /// The server that answered, or was tried last.

@@ -35,6 +35,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b" key=");
         hex(key, 16, out);
     }
+    text(" shadow=", line.shadow, out);
 }
 
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
