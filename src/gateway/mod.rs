@@ -8,6 +8,7 @@ mod bounded;
 mod client;
 mod enter;
 mod host;
+mod keys;
 mod limit_fields;
 mod limits;
 mod problem;
@@ -34,6 +35,7 @@ use tower::Service;
 
 use self::{enter::Entered, stack::Stack};
 pub use self::{
+    keys::{KeyState, KnownKey, OneLimit},
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
     snapshot::Snapshot,
