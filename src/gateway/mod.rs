@@ -14,6 +14,7 @@ mod limits;
 mod problem;
 mod rebuild;
 mod report;
+mod saved;
 mod snapshot;
 mod stack;
 mod state;
@@ -38,6 +39,7 @@ pub use self::{
     keys::{KeyState, KnownKey, OneLimit},
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
+    saved::Persisted,
     snapshot::Snapshot,
     state::{Process, State},
 };

@@ -45,6 +45,8 @@ pub struct Metrics {
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
     reloads: Mutex<Reloads>,
+    /// Writes of buckets, by outcome.
+    saves: Mutex<Tally>,
     panics: AtomicU64,
     dropped: Arc<Dropped>,
 }
@@ -63,6 +65,7 @@ impl Metrics {
             listeners: Named::default(),
             unmatched,
             reloads: Mutex::default(),
+            saves: Mutex::default(),
             panics: AtomicU64::new(0),
             dropped: Arc::default(),
         })
@@ -112,6 +115,11 @@ impl Metrics {
             Reload::Failure => reloads.failed(took),
             Reload::Success | Reload::Unchanged => reloads.succeeded(at, took),
         }
+    }
+
+    /// What a limit with `persist` owes was written to its file, or could not be.
+    pub fn saved(&self, is_written: bool) {
+        self.saves.lock().add(if is_written { "success" } else { "failure" }, 1);
     }
 
     /// A request's task panicked; the connection was lost, the process was not.
