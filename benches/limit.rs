@@ -1,4 +1,5 @@
-//! What a decision costs: hot keys, many keys, two limits, two threads, a flood; beside governor's stock stores.
+//! What a decision costs: hot keys, many keys, one, two and four limits, keys with numbers of their own, counted answers,
+//! two threads, a flood; beside governor's stock stores.
 //!
 //! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.
 
@@ -12,9 +13,11 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide};
+use tidegate::limit::{
+    Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview,
+};
 
-criterion_group!(benches, hot, many_keys, two_threads, flood, keys, heaviest);
+criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys, heaviest);
 criterion_main!(benches);
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
@@ -33,6 +36,9 @@ fn hot(c: &mut Criterion) {
     group.bench_function("one limit", |b| b.iter(|| decide(black_box(START), &alone)));
     let both = [Ask::new(&one, key(1), 1), Ask::new(&two, key(2), 1)];
     group.bench_function("two limits", |b| b.iter(|| decide(black_box(START), &both)));
+    let more = [limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000)];
+    let four = more.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
+    group.bench_function("four limits", |b| b.iter(|| decide(black_box(START), &four)));
     group.bench_function("two limits, refunded", |b| {
         b.iter(|| decide(START, &both).map(|admission| admission.refund(START, [&one, &two])));
     });
@@ -42,9 +48,23 @@ fn hot(c: &mut Criterion) {
     group.bench_function("two limits, one refuses", |b| b.iter(|| decide(black_box(START), &refused)));
 }
 
+/// What only some limits need.
+fn special(c: &mut Criterion) {
+    let mut group = c.benchmark_group("special");
+    let limiter = limiter(BURST, 1000);
+    let rate = Rate { count: NonZeroU32::new(1_000_000).unwrap(), period: Duration::from_secs(1) };
+    let other = limiter.other_quota(rate, NonZeroU32::new(1_000_000_000).unwrap()).unwrap();
+    let own = [Ask::new(&limiter, key(1), 1)];
+    let exception = [Ask { quota: Some(&other), ..Ask::new(&limiter, key(2), 1) }];
+    group.bench_function("a key with numbers of its own", |b| b.iter(|| decide(black_box(START), &exception)));
+    group.bench_function("another key beside it", |b| b.iter(|| decide(black_box(START), &own)));
+    group.bench_function("a look", |b| b.iter(|| preview(black_box(START), &own)));
+    group.bench_function("an answer that counts", |b| b.iter(|| limiter.owe(black_box(START), key(3), 1, None)));
+}
+
 fn many_keys(c: &mut Criterion) {
     let mut group = c.benchmark_group("keys at random");
-    for held in [10, 1_000_000, 10_000_000] {
+    for held in [1000, 1_000_000, 10_000_000] {
         // Lazily: a run of other benches need not wait for it.
         let limiter = LazyCell::new(|| {
             let limiter = limiter(BURST, held);

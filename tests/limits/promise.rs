@@ -100,6 +100,8 @@ fn at_once<F: Future>(future: F) -> F::Output {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
     #[test]
     fn waiting_as_long_as_retry_after_says_admits_and_asking_a_second_earlier_does_not(
         limits in limits(),
