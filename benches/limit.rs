@@ -13,9 +13,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{
-    Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview,
-};
+use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview};
 
 criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys, heaviest);
 criterion_main!(benches);

@@ -28,6 +28,19 @@ const MOST_SHOWN: usize = 1000;
 /// Longest time for which a key can have other numbers: what is to last belongs into the configuration.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Why a call came to nothing.
+struct Refused {
+    status: StatusCode,
+    why: String,
+}
+
+impl From<String> for Refused {
+    /// Of what the caller wrote.
+    fn from(why: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, why }
+    }
+}
+
 /// The fields of a `PUT`.
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
@@ -37,13 +50,13 @@ pub(super) fn top(state: &State, name: &str, query: &str) -> Answer {
         let keys = limit.heaviest(Clock.now(), how_many(query)?);
         Ok(json(StatusCode::OK, &keys.iter().map(shown).collect()))
     });
-    shown.unwrap_or_else(|refused| refused)
+    shown.unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
 pub(super) fn keys(state: &State, caller: Caller, method: &Method, (name, query): (&str, &str), body: &[u8]) -> Answer {
     let done = limit(state, name).and_then(|limit| {
-        let key = limit.key(query.as_bytes()).map_err(|why| problem(StatusCode::BAD_REQUEST, &why))?;
+        let key = limit.key(query.as_bytes())?;
         match *method {
             Method::PUT => give(&limit, caller, name, &key, body)?,
             Method::DELETE => {
@@ -54,33 +67,33 @@ pub(super) fn keys(state: &State, caller: Caller, method: &Method, (name, query)
         }
         Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key))))
     });
-    done.unwrap_or_else(|refused| refused)
+    done.unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
-fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Answer> {
+fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Refused> {
     if !limit.gives() {
-        let why = "this is a tier: its networks cannot have numbers of their own";
-        return Err(problem(StatusCode::CONFLICT, why));
+        let why = "this is a tier: its networks cannot have numbers of their own".to_owned();
+        return Err(Refused { status: StatusCode::CONFLICT, why });
     }
-    let (numbers, ttl) = wanted(body).map_err(|why| problem(StatusCode::BAD_REQUEST, &why))?;
+    let (numbers, ttl) = wanted(body)?;
     limit.give(Clock.now(), key.key, numbers, ttl).map_err(|error| {
         let status = match error {
             TemporaryError::Numbers(_) => StatusCode::BAD_REQUEST,
             TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
         };
-        problem(status, &error.to_string())
+        Refused { status, why: error.to_string() }
     })?;
     let (rate, burst) = (rate_text(numbers.rate), numbers.burst);
     tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ?ttl, "a key has other numbers for a while");
     Ok(())
 }
 
-fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Answer> {
+fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     state.limit(name).ok_or_else(|| {
         let names: Vec<_> = state.config.limits.iter().flat_map(|limit| limit.deciding()).collect();
         let known =
             if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", quoted(&names)) };
-        problem(StatusCode::NOT_FOUND, &format!("there is no limit `{name}`; {known}"))
+        Refused { status: StatusCode::NOT_FOUND, why: format!("there is no limit `{name}`; {known}") }
     })
 }
 
@@ -88,15 +101,14 @@ fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn how_many(query: &str) -> Result<usize, Answer> {
-    let Some(pair) = query.split('&').find(|pair| !pair.is_empty()) else { return Ok(SHOWN) };
-    let number = pair.strip_prefix("n=").and_then(|number| number.parse().ok());
-    number.filter(|number| (1..=MOST_SHOWN).contains(number) && !query.contains('&')).ok_or_else(|| {
-        problem(
-            StatusCode::BAD_REQUEST,
-            &format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"),
-        )
-    })
+fn how_many(query: &str) -> Result<usize, String> {
+    if query.is_empty() {
+        return Ok(SHOWN);
+    }
+    let number = query.strip_prefix("n=").and_then(|number| number.parse().ok());
+    number
+        .filter(|number| (1..=MOST_SHOWN).contains(number))
+        .ok_or_else(|| format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"))
 }
 
 /// The numbers of a `PUT`, and for how long.

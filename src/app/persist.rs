@@ -70,7 +70,7 @@ impl StateDir {
         for limit in state.persisted() {
             let path = self.0.join(file_name(&limit));
             match read(&path, saved_size(limit.max_keys.get()).max(READ_ANYWAY))
-                .and_then(|bytes| Ok(put_back(&limit, &bytes)?))
+                .and_then(|bytes| put_back(&limit, &bytes))
             {
                 Ok(keys) => tracing::info!(limit = %limit.name, keys, "buckets are read"),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -167,7 +167,7 @@ impl OneLimit<'_> {
         &self,
         (builder, label): (KeyBuilder, &mut Label),
         part: &KeyPart,
-        value: &Cow<'_, [u8]>,
+        value: &[u8],
     ) -> Result<KeyBuilder, String> {
         if value.is_empty() {
             return Err(format!("a value is empty; {}", self.how_to_ask()));
@@ -182,13 +182,13 @@ impl OneLimit<'_> {
         let (builder, shown) = match part {
             KeyPart::Header(name) => {
                 HeaderValue::from_bytes(value).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
-                (builder.header(name.as_str(), value), value.clone())
+                (builder.header(name.as_str(), value), Cow::Borrowed(value))
             }
-            KeyPart::Cookie(name) => (builder.cookie(name, value), value.clone()),
-            KeyPart::Query(name) => (builder.query(name, value), value.clone()),
-            KeyPart::Param(name) => (builder.param(name, value), value.clone()),
-            KeyPart::Method => (builder.method(&text), value.clone()),
-            KeyPart::Route => (builder.route(self.route(&text)?), value.clone()),
+            KeyPart::Cookie(name) => (builder.cookie(name, value), Cow::Borrowed(value)),
+            KeyPart::Query(name) => (builder.query(name, value), Cow::Borrowed(value)),
+            KeyPart::Param(name) => (builder.param(name, value), Cow::Borrowed(value)),
+            KeyPart::Method => (builder.method(&text), Cow::Borrowed(value)),
+            KeyPart::Route => (builder.route(self.route(&text)?), Cow::Borrowed(value)),
             KeyPart::Host => {
                 let host = host::name(value).map_err(|_| format!("{text:?} is not a host"))?;
                 (builder.host(&host), Cow::Owned(host.into_string().into_bytes()))
@@ -198,7 +198,7 @@ impl OneLimit<'_> {
                 let target = target.ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
                 (builder.path(target.normal_path()), Cow::Owned(target.normal_path().to_vec()))
             }
-            KeyPart::ClientIp { .. } => (builder, value.clone()),
+            KeyPart::ClientIp { .. } => (builder, Cow::Borrowed(value)),
         };
         label.text(&shown);
         Ok(builder)
