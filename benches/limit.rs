@@ -13,9 +13,9 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, decide, preview};
+use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview};
 
-criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys);
+criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys, heaviest);
 criterion_main!(benches);
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
@@ -119,6 +119,30 @@ fn keys(c: &mut Criterion) {
     let address = black_box([192, 0, 2, 1].into());
     let begun = hasher.key("per-client");
     c.bench_function("a key of an address", |b| b.iter(|| begun.clone().ip(address, 64).finish()));
+}
+
+/// What it adds to a decision to keep count of the heaviest keys.
+fn heaviest(c: &mut Criterion) {
+    let mut group = c.benchmark_group("heaviest keys");
+    let address = black_box("192.0.2.1".parse().unwrap());
+    let keys: Vec<_> = (0..1 << 16).map(key).collect();
+    let mut random = Random(1);
+    let mut ask = |name: &str, top: &Top, next: &mut dyn FnMut() -> Key| {
+        let mut once = || top.record(0, START, next(), Verdict::Admitted, |label| label.ip(address, 64));
+        (0..100_000).for_each(|_| once());
+        group.bench_function(name, |b| b.iter(&mut once));
+    };
+    ask("one key", &Top::new(1), &mut || black_box(keys[0]));
+    ask("300 keys", &Top::new(1), &mut || keys[random.below(300) as usize]);
+    let mut next = 0;
+    ask("a flood of new keys", &Top::new(1), &mut || {
+        next = (next + 1) % keys.len();
+        keys[next]
+    });
+    ask("a flood among heavy keys", &Top::new(1), &mut || {
+        next = (next + 1) % keys.len();
+        if next % 2 == 0 { keys[next] } else { keys[next % 500] }
+    });
 }
 
 fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {

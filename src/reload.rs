@@ -361,6 +361,9 @@ fn notes(before: &Config, after: &Config) -> Vec<String> {
     if before.server.workers != after.server.workers {
         notes.push("[server] workers changed: it takes effect with a restart".to_owned());
     }
+    if before.server.state_dir != after.server.state_dir {
+        notes.push("[server] state_dir changed: it takes effect with a restart".to_owned());
+    }
     if before.log.format != after.log.format {
         notes.push("[log] format changed: it takes effect with a restart".to_owned());
     }

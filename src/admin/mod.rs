@@ -1,12 +1,13 @@
 //! The admin listener: metrics, health, views of what runs, reload. Built on hyper, as speed is not the point here.
 //!
-//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed` and
-//! `views` look at what runs.
+//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed`,
+//! `views` and `limit_keys` look at what runs.
 
 mod answer;
 mod connections;
 mod endpoints;
 mod guard;
+mod limit_keys;
 mod observed;
 mod reloading;
 mod views;

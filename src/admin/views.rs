@@ -6,14 +6,14 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     gateway::State,
-    limit::Stats,
+    limit::{Clock, Limiter},
     upstream::{ServerView, Upstream},
 };
 
 /// Keys of a route that say which requests it takes and what it does with them.
 const OF_A_ROUTE: [&str; 7] = ["name", "match", "limits", "upstream", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
-const OF_A_LIMIT: [&str; 12] = [
+const OF_A_LIMIT: [&str; 13] = [
     "key",
     "rate",
     "burst",
@@ -25,6 +25,7 @@ const OF_A_LIMIT: [&str; 12] = [
     "overrides",
     "tiers",
     "max_keys",
+    "persist",
     "status",
 ];
 /// Keys of a tier or a candidate, which has buckets of its own.
@@ -49,7 +50,8 @@ pub(super) fn routes(state: &State) -> Value {
 pub(super) fn limits(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("limits");
-    let view = |(name, stats): (&str, Stats)| {
+    let view = |(name, limiter): (&str, &Limiter)| {
+        let stats = limiter.stats();
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
         view.extend(match shown.and_then(|limits| limits.get(name)) {
             Some(limit) => only(&OF_A_LIMIT, limit),
@@ -58,9 +60,10 @@ pub(super) fn limits(state: &State) -> Value {
         view.insert("keys".to_owned(), json!(stats.keys));
         let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
+        view.insert("temporary".to_owned(), json!(limiter.temporaries(Clock.now())));
         Value::Object(view)
     };
-    state.limits().map(|(name, limiter)| view((name, limiter.stats()))).collect()
+    state.limits().map(|(name, limiter)| view((name, limiter))).collect()
 }
 
 /// The tier or candidate that is called like this: `LIMIT/56`, `LIMIT/candidate`.

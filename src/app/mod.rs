@@ -2,6 +2,7 @@
 //! module.
 
 mod drain;
+mod persist;
 mod process;
 mod signals;
 mod systemd;
@@ -14,13 +15,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, interval},
+    time::{Instant, interval, sleep},
 };
 
 pub use self::process::try_build;
 use self::{
+    persist::{Saver, StateDir},
     process::{default_max_connections, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
@@ -29,6 +32,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
+    limit::{Clock, KeyHasher},
     reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
@@ -120,6 +124,8 @@ struct App {
     admin: Arc<Admin>,
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     access: AccessGuard,
+    /// There is a `state_dir`.
+    saver: Option<Arc<Mutex<Saver>>>,
     log_level: logs::LogControl,
     signals: Signals,
     ready: Ready,
@@ -141,12 +147,18 @@ impl App {
     async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
         let started = Instant::now();
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
-        let (process, access) = process(&config)?;
+        let kept = config.server.state_dir.as_deref().map(StateDir::open).transpose()?;
+        let (state_dir, hasher) = kept.map_or_else(|| (None, KeyHasher::new()), |(dir, hasher)| (Some(dir), hasher));
+        let (process, access) = process(&config, hasher)?;
         logs.control().count_dropped(&process.metrics.dropped());
         let watched = config.watched.clone();
         let config = Arc::new(config);
         let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
         let Built { state, snapshot, .. } = built;
+        let saver = state_dir.map(|dir| {
+            dir.restore(&state);
+            Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
+        });
         let (state, routes) = (Arc::new(ArcSwap::from_pointee(state)), Arc::new(ArcSwap::from_pointee(snapshot)));
         let mut reloader = Reloader {
             source,
@@ -173,12 +185,13 @@ impl App {
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
         let ready = Ready { listeners, admin: admin_address };
-        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready })
+        Ok(Self { reloader, readiness, admin, asked, access, saver, log_level: logs.control(), signals, ready })
     }
 
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
+        let saving = self.saver.clone().map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
         let is_whole = loop {
             match self.next().await {
                 Event::Stop => break true,
@@ -195,6 +208,7 @@ impl App {
             }
         };
         maintenance.abort();
+        saving.inspect(tokio::task::JoinHandle::abort);
         let ended = self.drain().await;
         if is_whole { ended } else { Ended::Broken }
     }
@@ -258,9 +272,29 @@ async fn maintain(state: Arc<ArcSwap<State>>) {
     names.reset();
     loop {
         tokio::select! {
-            _ = sweeps.tick() => state.load().upstreams().for_each(|(_, upstream)| upstream.sweep()),
+            _ = sweeps.tick() => sweep(&state.load()),
             _ = names.tick() => resolve(&state.load_full()).await,
         }
+    }
+}
+
+/// Clears away what is over.
+fn sweep(state: &State) {
+    state.upstreams().for_each(|(_, upstream)| upstream.sweep());
+    for (name, limiter) in state.limits() {
+        let ended = limiter.sweep(Clock.now());
+        if ended > 0 {
+            tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
+        }
+    }
+}
+
+/// Writes what is to outlive the process.
+async fn save_often(saver: Arc<Mutex<Saver>>, state: Arc<ArcSwap<State>>) {
+    let mut pause = persist::PAUSE;
+    loop {
+        sleep(pause).await;
+        pause = persist::save(&saver, state.load_full()).await;
     }
 }
 

@@ -6,11 +6,9 @@ use super::tree::{Node, Value};
 
 /// Keys, by section.
 pub(super) const KEYS: &[(&str, &[&str])] = &[
-    ("server", &["state_dir"]),
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
     ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
-    ("limits", &["persist"]),
     ("routes", &["mirror", "priority"]),
     ("defaults", &["mirror", "priority"]),
     ("routes.concurrency", &["adaptive", "fair_by"]),

@@ -124,6 +124,13 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
     Ok(Rate { count, period })
 }
 
+/// The shortest way to write a rate.
+pub fn rate_text(rate: Rate) -> String {
+    let period = duration_text(rate.period);
+    let one = period.strip_prefix('1').filter(|unit| unit.bytes().all(|byte| byte.is_ascii_lowercase()));
+    format!("{}/{}", rate.count, one.unwrap_or(&period))
+}
+
 /// `"20%"`: a share, as a fraction; up to `"1000%"`.
 ///
 /// # Errors

@@ -23,7 +23,7 @@ pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Resu
 
 const NO_HOST: Error = Error::Malformed("its host cannot be read");
 
-fn name(authority: &[u8]) -> Result<Box<str>, Error> {
+pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
     let length = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
     let (host, port) = authority.split_at(length);

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::model::{self, Config},
     layer::{Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier},
-    limit::{Clock, KeyHasher, Limiter, Quota, Rate, Settings, SettingsError},
+    limit::{Clock, KeyHasher, Limiter, Quota, Rate, Settings, SettingsError, Top},
 };
 
 /// Buckets of limits, their tiers and their candidates, and the exceptions of limits that have some; by name.
@@ -55,6 +55,17 @@ pub(super) fn limits(config: &Config, earlier: Option<&State>, hasher: &KeyHashe
         Ok((Arc::clone(name), limiter))
     };
     Ok((bases.into_iter().map(live).collect::<Result<_, BuildError>>()?, overrides))
+}
+
+/// Who asks most of each limit and tier. What is known stays as long as the buckets do.
+pub(super) fn tops(limits: &Named<Limiter>, earlier: Option<&State>, workers: usize) -> Named<Arc<Top>> {
+    let top = |(name, limiter): (&Arc<str>, &Limiter)| {
+        let same = |earlier: &&State| earlier.limits.get(name).is_some_and(|before| before.is_same(limiter));
+        let before = earlier.filter(same).and_then(|earlier| earlier.tops.get(name)).cloned();
+        // A lane for each worker, and one for whoever else may ask.
+        (Arc::clone(name), before.unwrap_or_else(|| Arc::new(Top::new(workers + 1))))
+    };
+    limits.iter().map(top).collect()
 }
 
 fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
@@ -126,10 +137,12 @@ fn of_route<'c>(route: &'c model::Route, config: &'c Config) -> impl Iterator<It
 fn policy(limit: &model::Limit, name: usize, state: &State, process: &Process) -> Option<LimitPolicy> {
     let tier = |tier: &model::Tier| {
         let limiter = state.limits.get(&tier.name)?.clone();
-        Some(Tier { limiter, begun: process.hasher.key(&tier.name), prefix: tier.prefix })
+        let top = state.tops.get(&tier.name)?.clone();
+        Some(Tier { limiter, top, begun: process.hasher.key(&tier.name), prefix: tier.prefix })
     };
     Some(LimitPolicy {
         limiter: state.limits.get(&limit.name)?.clone(),
+        top: state.tops.get(&limit.name)?.clone(),
         name,
         begun: process.hasher.key(&limit.name),
         key: key(limit),

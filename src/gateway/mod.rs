@@ -8,11 +8,13 @@ mod bounded;
 mod client;
 mod enter;
 mod host;
+mod keys;
 mod limit_fields;
 mod limits;
 mod problem;
 mod rebuild;
 mod report;
+mod saved;
 mod snapshot;
 mod stack;
 mod state;
@@ -35,8 +37,10 @@ use tower::Service;
 
 use self::stack::Stack;
 pub use self::{
+    keys::{KeyState, KnownKey, OneLimit},
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
+    saved::Persisted,
     snapshot::Snapshot,
     state::{Process, State},
 };

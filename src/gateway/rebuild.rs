@@ -64,7 +64,8 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let report = report(&config, earlier);
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits, earlier);
-    let state = State { config, limits, overrides, store, shared, caps, budgets, upstreams };
+    let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
+    let state = State { config, limits, tops, hasher, overrides, store, shared, caps, budgets, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     config::model::Config,
     layer::{Budget, Cap, Overrides},
-    limit::{KeyHasher, Limiter},
+    limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -21,6 +21,10 @@ pub struct State {
     pub config: Arc<Config>,
     /// Of limits, their tiers and candidates.
     pub(super) limits: Named<Limiter>,
+    /// Of the same.
+    pub(super) tops: Named<Arc<Top>>,
+    /// Makes the keys of their buckets.
+    pub(super) hasher: KeyHasher,
     pub(super) overrides: Named<Arc<Overrides>>,
     /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
     pub(super) store: Option<Arc<Store>>,

@@ -20,7 +20,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::Now;
+use super::{Nearest, Now};
 
 /// `count` tokens in each `period`, sustained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +149,18 @@ impl Pace {
     pub(super) fn remaining(self, now: Now, tat: u64) -> u32 {
         let ahead = tat.saturating_sub(now.as_nanos());
         u32::try_from(self.fill().saturating_sub(ahead) / self.emission).unwrap_or(u32::MAX)
+    }
+
+    /// How a bucket with this `tat` stands, for the limit at `index` of the asks.
+    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Nearest {
+        Nearest {
+            index,
+            remaining: self.remaining(now, tat),
+            burst: self.burst.get(),
+            fill: Duration::from_nanos(self.fill()),
+            next: Duration::from_nanos(self.until_next(now, tat)),
+            reset: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
+        }
     }
 
     /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.

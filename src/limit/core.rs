@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::bucket::{Pace, rescaled};
 use super::others::Others;
 use super::table::{Insert, OVERFLOW, Read, Table};
+use super::temporary::Temporaries;
 use super::{Ask, Key, Nearest, Now, Quota, Settings, SettingsError};
 
 /// Tokens of one bucket, as they can be given back. Kept small: admissions are moved about.
@@ -49,7 +51,7 @@ impl Offer {
     pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Nearest {
         let own = ask.limiter.quota().pace();
         let pace = if self.key == ask.key { ask.quota.map_or(own, Quota::pace) } else { own };
-        Nearest::of(index, pace, now, self.seen)
+        pace.state(now, self.seen, index)
     }
 }
 
@@ -83,6 +85,8 @@ pub(super) struct Lineage {
     evictions_overflow: AtomicU64,
     /// Numbers that some of its keys have instead of the limit's own.
     pub(super) others: Others,
+    /// Those that some have for a while. Padded: every request reads it, and evictions are counted beside it.
+    pub(super) temporaries: CachePadded<Temporaries>,
     /// One reload at a time; requests never touch it.
     pub(super) reload: Mutex<()>,
 }
@@ -234,7 +238,7 @@ impl Core {
     pub(super) fn owe(&self, now: Now, ask: &Ask<'_>) -> Result<Nearest, Halt> {
         let pace = ask.quota.unwrap_or(&self.quota).pace();
         if ask.cost == 0 {
-            return Ok(Nearest::of(0, pace, now, 0)); // no reason to hold the key
+            return Ok(pace.state(now, 0, 0)); // no reason to hold the key
         }
         loop {
             let tat = match self.table.find(ask.key) {
@@ -250,7 +254,7 @@ impl Core {
                 }
             };
             if let Some(tat) = tat {
-                return Ok(Nearest::of(0, pace, now, tat));
+                return Ok(pace.state(now, tat, 0));
             }
         }
     }
@@ -277,6 +281,15 @@ impl Core {
         let (old, new) = (self.numbers(self.table.class(slot)), ask.quota.unwrap_or(&self.quota).pace());
         let tat = rescaled(seen, now, old.fill(), new.fill());
         self.table.convert(slot, ask.key, (seen, tat), ask.class());
+    }
+
+    /// The TAT of a key that is held, and its numbers.
+    pub(super) fn held(&self, key: Key) -> Option<(u64, Pace)> {
+        let slot = self.table.find(key)?;
+        match self.table.read(slot, key) {
+            Read::Tat(tat) => Some((tat, self.numbers(self.table.class(slot)))),
+            Read::Changed | Read::Moved => None,
+        }
     }
 
     /// The numbers in which the debt of a slot of this class is measured.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::bucket::Pace;
 use super::core::{Offer, Taken};
 use super::{Key, Limiter, Now, Quota};
 
@@ -150,7 +149,7 @@ impl Admission {
 
     /// How each limit stands after this request, in the order of the asks.
     pub fn states(&self) -> impl Iterator<Item = Nearest> {
-        self.taken.iter().enumerate().map(|(index, taken)| Nearest::of(index, taken.pace(), self.now, taken.tat))
+        self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
     /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
@@ -196,18 +195,6 @@ impl Nearest {
         let (burst, emission) = (quota.burst().get(), quota.emission());
         let after_next = emission * burst.saturating_sub(remaining.saturating_add(1));
         Self { index, remaining, burst, fill: emission * burst, next: reset.saturating_sub(after_next), reset }
-    }
-
-    /// A bucket with this `tat`.
-    pub(super) fn of(index: usize, pace: Pace, now: Now, tat: u64) -> Self {
-        Self {
-            index,
-            remaining: pace.remaining(now, tat),
-            burst: pace.burst.get(),
-            fill: Duration::from_nanos(pace.fill()),
-            next: Duration::from_nanos(pace.until_next(now, tat)),
-            reset: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
-        }
     }
 
     /// The one of two with the fewest tokens left; of equals the one that takes longest to fill, then the first.

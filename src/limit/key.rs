@@ -179,7 +179,7 @@ enum Kind {
 }
 
 /// The address with everything after the prefix cleared.
-fn network(address: Ipv6Addr, prefix: u8) -> u128 {
+pub(super) fn network(address: Ipv6Addr, prefix: u8) -> u128 {
     let host_bits = 128 - u32::from(prefix.min(128));
     address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)
 }

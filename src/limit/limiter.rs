@@ -7,8 +7,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bucket::rescaled;
 use super::core::Core;
-use super::table::Read;
 use super::{Ask, Key, Nearest, Now, Quota, Rate, SettingsError};
 
 /// The numbers of a limit.
@@ -40,6 +40,11 @@ impl Limiter {
         &self.name
     }
 
+    /// Whether both are handles of one limit, perhaps with other numbers.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core.lineage, &other.core.lineage)
+    }
+
     /// Rate and burst of this handle; after a reload those of the newest one count.
     pub fn quota(&self) -> &Quota {
         &self.core.quota
@@ -64,10 +69,7 @@ impl Limiter {
     /// How the bucket of `key` stands. For people: it takes nothing and may be out of date at once.
     pub fn inspect(&self, now: Now, key: Key) -> Inspection {
         let core = self.core.newest();
-        let held = core.table.find(key).and_then(|slot| match core.table.read(slot, key) {
-            Read::Tat(tat) => Some((tat, core.numbers(core.table.class(slot)))),
-            Read::Changed | Read::Moved => None,
-        });
+        let held = core.held(key);
         let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
         Inspection {
             held: held.is_some(),
@@ -77,12 +79,21 @@ impl Limiter {
         }
     }
 
+    /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
+    /// debt came about may be others, until it is asked. As with [`Self::inspect`], nothing is taken.
+    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Nearest {
+        let core = self.core.newest();
+        let pace = quota.unwrap_or(&core.quota).pace();
+        let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
+        pace.state(now, tat, 0)
+    }
+
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
     /// not there is owed, up to [`MOST_DEBT`] bursts, and comes back first. Tells how the bucket stands then.
     pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Nearest {
         let ask = Ask { limiter: self, key, cost, quota };
         let pace = quota.unwrap_or(self.quota()).pace();
-        self.core.follow(|core| core.owe(now, &ask)).unwrap_or_else(|_never| Nearest::of(0, pace, now, 0))
+        self.core.follow(|core| core.owe(now, &ask)).unwrap_or_else(|_never| pace.state(now, 0, 0))
     }
 
     /// Fills the bucket of `key`; says whether there was one.

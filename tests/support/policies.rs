@@ -99,6 +99,7 @@ pub struct Running {
     access: Receiver<String>,
     unread: Option<ChildStdout>,
     log: Receiver<String>,
+    passed: std::cell::RefCell<Vec<String>>,
 }
 
 impl Running {
@@ -113,8 +114,16 @@ impl Running {
         let log = lines(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
         let (access, unread) = if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
-        let mut gateway =
-            Self { child, folder, listeners: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), access, unread, log };
+        let mut gateway = Self {
+            child,
+            folder,
+            listeners: Vec::new(),
+            admin: ([127, 0, 0, 1], 0).into(),
+            access,
+            unread,
+            log,
+            passed: Default::default(),
+        };
         gateway.admin = gateway.address_in("admin listening");
         for _ in 0..listeners {
             let address = gateway.address_in("listening");
@@ -262,7 +271,13 @@ impl Running {
                 return value;
             }
             let _ = writeln!(said, "{line}");
+            self.passed.borrow_mut().push(line);
         }
+    }
+
+    /// Lines of the log that [`logged`](Self::logged) went past, those of the start included.
+    pub fn passed(&self) -> String {
+        self.passed.borrow().join("\n")
     }
 
     /// Lines of the log that have been said and not been looked at.

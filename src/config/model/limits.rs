@@ -40,6 +40,8 @@ pub struct Limit {
     pub max_keys: NonZeroUsize,
     /// Status of a refusal, 400 to 599.
     pub status: StatusCode,
+    /// Keys in debt outlive the process; there is a `state_dir` then.
+    pub persist: bool,
 }
 
 impl Limit {

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -62,6 +63,8 @@ impl Config {
 pub struct Server {
     /// Worker threads; `None` is one per core that this process may use.
     pub workers: Option<NonZeroUsize>,
+    /// What outlives the process is kept there.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One of `[[listeners]]`.

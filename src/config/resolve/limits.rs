@@ -50,8 +50,22 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
         key,
         missing,
         max_keys: limit.at_least_one("max_keys")?,
+        persist: limit.flag("persist")?,
         status: StatusCode::from_u16(u16::try_from(limit.whole("status")?).ok()?).ok()?,
     })
+}
+
+/// What outlives the process is written somewhere.
+pub(super) fn need_a_place(limits: &[(&str, Reader<'_>)], server: Reader<'_>, problems: &mut Problems) {
+    if problems.incomplete || server.is_broken("state_dir") || server.given("state_dir").is_some() {
+        return;
+    }
+    for (_, limit) in limits.iter().filter(|(_, limit)| limit.flag("persist") == Some(true)) {
+        let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
+        let problem = Problem::new(Code::Conflict, limit.place("persist"), message);
+        problems
+            .report(problem.help("name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`"));
+    }
 }
 
 /// `rate` and `burst` of a limit, a tier or the like.

@@ -70,6 +70,12 @@ pub(in crate::config) static LIMIT: Section = Section {
         ),
         Key::new("max_keys", Kind::Whole { least: 1, most: 100_000_000 }, "Most buckets held at once: the memory bound.")
             .default(Default::Whole(MAX_KEYS)),
+        Key::new(
+            "persist",
+            Kind::Flag,
+            "Keys in debt are written to `state_dir` of `[server]` every few seconds and at the end, and read at the start.",
+        )
+        .default(Default::Flag(false)),
         Key::new("status", Kind::Whole { least: 400, most: 599 }, "Status of a refusal.").default(Default::Whole(STATUS)),
     ],
 };

@@ -39,12 +39,19 @@ const MOST_WORKERS: u64 = 1024;
 static SERVER: Section = Section {
     path: "server",
     about: "The process itself.",
-    keys: &[Key::new(
-        "workers",
-        Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
-        "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
-    )
-    .default(Default::Text("auto"))],
+    keys: &[
+        Key::new(
+            "workers",
+            Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
+            "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
+        )
+        .default(Default::Text("auto")),
+        Key::new(
+            "state_dir",
+            FILE,
+            "A folder of this process alone, for what `persist` of limits keeps over a restart; made when it is absent. Needs a restart.",
+        ),
+    ],
 };
 
 /// What "the smallest useful file" listens on: everywhere, as a gateway in a container has to, without privileges.

@@ -212,3 +212,15 @@ fn a_store_that_cannot_be_is_told_where_it_stands() {
         assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{store}");
     }
 }
+
+#[test]
+fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
+    let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
+    let (code, text) = only(config_with(limit, ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("nowhere to write") && text.contains("state_dir = \"/var/lib/tidegate\""), "{text}");
+    let config = config_with(&format!("[server]\nstate_dir = \"state\"\n{limit}"), "").unwrap();
+    assert!(config.limits[0].persist);
+    assert_eq!(config.server.state_dir.as_deref(), Some("state".as_ref()), "relative to the file");
+    assert!(!config_with("[limits.l]\nrate = \"1/s\"", "").unwrap().limits[0].persist);
+}

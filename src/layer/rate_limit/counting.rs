@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::{LimitPolicy, decision::Asked};
 use crate::{
     call::{Exchange, Nearest},
-    limit::Now,
+    limit::{Now, Quota},
 };
 
 /// Statuses of answers.
@@ -32,13 +32,18 @@ impl Statuses {
 pub(super) type Counted = SmallVec<[Asked; 2]>;
 
 /// Charges those whose limit counts this status.
-pub(super) fn charge(counted: &[Asked], limits: &[LimitPolicy], (now, status): (Now, StatusCode), exchange: &Exchange) {
+pub(super) fn charge(
+    counted: &[Asked],
+    (limits, temporary): (&[LimitPolicy], &[Quota]),
+    (now, status): (Now, StatusCode),
+    exchange: &Exchange,
+) {
     for asked in counted {
         let counts = limits[usize::from(asked.policy)].count.as_ref().is_some_and(|count| count.holds(status));
         if !counts || asked.cost == 0 {
             continue;
         }
-        let ask = asked.ask(limits);
+        let ask = asked.ask(limits, temporary);
         let after = ask.limiter.owe(now, ask.key, ask.cost, ask.quota);
         if asked.is_live(limits) {
             note(exchange, asked.told(limits, after));

@@ -16,7 +16,8 @@ use super::{
 use crate::{
     call::{Exchange, Nearest},
     error::Error,
-    limit::{self, Admission, Ask, Clock, Key, Now, Refusal, decide},
+    limit::{self, Admission, Ask, Clock, Key, Label, Now, Quota, Refusal, Verdict, decide},
+    telemetry::worker,
 };
 
 /// A question to one limiter of a route. Kept small: those of a request are moved about with it.
@@ -24,7 +25,8 @@ use crate::{
 pub(super) struct Asked {
     pub(super) key: Key,
     pub(super) cost: u32,
-    /// Place of the exception for this key, or [`NO_EXCEPTION`].
+    /// Place of the exception for this key, [`TEMPORARY`] and the place among the request's temporary numbers, or
+    /// [`NO_EXCEPTION`].
     exception: u16,
     /// Place among the route's policies.
     pub(super) policy: u8,
@@ -38,6 +40,8 @@ pub(super) const OWN: u8 = 0;
 pub(super) const CANDIDATE: u8 = u8::MAX;
 /// No numbers but the limit's own.
 const NO_EXCEPTION: u16 = u16::MAX;
+/// From here on it is numbers for a while. A route has at most 64 limits, so there is room for all of them.
+const TEMPORARY: u16 = 0xff00;
 
 /// Questions of one request.
 pub(super) type Questions = SmallVec<[Asked; 4]>;
@@ -50,11 +54,22 @@ impl Asked {
 
     /// Under the numbers of the exception at this place.
     pub(super) fn under(self, exception: usize) -> Self {
-        Self { exception: u16::try_from(exception).unwrap_or(NO_EXCEPTION), ..self }
+        let exception = u16::try_from(exception).ok().filter(|place| *place < TEMPORARY);
+        Self { exception: exception.unwrap_or(NO_EXCEPTION), ..self }
+    }
+
+    /// As if its limit were the route's only one.
+    pub(super) fn alone(self) -> Self {
+        Self { policy: 0, ..self }
+    }
+
+    /// Under the numbers for a while at this place among those of the request.
+    pub(super) fn for_a_while(self, place: usize) -> Self {
+        Self { exception: TEMPORARY.saturating_add(place as u16), ..self }
     }
 
     #[inline]
-    pub(super) fn ask<'a>(&self, limits: &'a [LimitPolicy]) -> Ask<'a> {
+    pub(super) fn ask<'a>(&self, limits: &'a [LimitPolicy], temporary: &'a [Quota]) -> Ask<'a> {
         let policy = &limits[usize::from(self.policy)];
         let limiter = match self.which {
             OWN => &policy.limiter,
@@ -62,6 +77,7 @@ impl Asked {
             tier => policy.tiers.get(usize::from(tier) - 1).map_or(&policy.limiter, |tier| &tier.limiter),
         };
         let quota = match (self.exception, &policy.overrides) {
+            (TEMPORARY..NO_EXCEPTION, _) => temporary.get(usize::from(self.exception - TEMPORARY)),
             (NO_EXCEPTION, _) | (_, None) => None,
             (place, Some(overrides)) => overrides.numbers(usize::from(place)),
         };
@@ -74,10 +90,36 @@ impl Asked {
         if self.which == CANDIDATE { own } else { own + usize::from(self.which) }
     }
 
-    /// How its bucket stands, as answers and access lines tell it.
+    /// Counts the request for the list of the heaviest keys.
+    #[inline]
+    pub(super) fn record(&self, limits: &[LimitPolicy], now: Now, verdict: Verdict, exchange: &Exchange) {
+        let limit = &limits[usize::from(self.policy)];
+        let (top, prefix) = match self.which {
+            OWN => (&limit.top, None),
+            CANDIDATE => return,
+            tier => match limit.tiers.get(usize::from(tier) - 1) {
+                Some(tier) => (&tier.top, Some(tier.prefix)),
+                None => return,
+            },
+        };
+        let label = |label: &mut Label| key::describe(label, limit, prefix, exchange);
+        top.record(worker::current(), now, self.key, verdict, label);
+    }
+
+    /// How its bucket stands, as it is told.
     pub(super) fn told(&self, limits: &[LimitPolicy], state: limit::Nearest) -> Nearest {
         let limit::Nearest { remaining, burst, fill, next, reset, .. } = state;
         Nearest { index: self.name(limits), remaining, burst, fill, next, reset, key: self.key.hash() }
+    }
+
+    /// How a bucket stands that admits again after `next`.
+    fn exhausted(&self, limits: &[LimitPolicy], temporary: &[Quota], next: Duration) -> Nearest {
+        let Ask { limiter, quota, .. } = self.ask(limits, temporary);
+        let quota = quota.unwrap_or(limiter.quota());
+        let (burst, emission) = (quota.burst().get(), quota.emission());
+        let reset = next.saturating_add(emission.saturating_mul(burst.saturating_sub(self.cost)));
+        let (index, key) = (self.name(limits), self.key.hash());
+        Nearest { index, remaining: 0, burst, fill: emission.saturating_mul(burst), next, reset, key }
     }
 
     /// Whether it can refuse.
@@ -97,10 +139,15 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Numbers for a while, of keys that have some.
+    pub(super) fn temporary(&self) -> &[Quota] {
+        self.more.as_ref().map_or(&[], |more| &more.temporary)
+    }
+
     /// The request was turned away further in and nothing served it.
     pub(super) fn give_back(self, now: Now) {
         let limits = &*self.limits;
-        self.admission.refund(now, self.asked.iter().map(|asked| asked.ask(limits).limiter));
+        self.admission.refund(now, self.asked.iter().map(|asked| asked.ask(limits, &[]).limiter));
         if let Some(more) = self.more {
             more.give_back(now, limits);
         }
@@ -116,7 +163,8 @@ impl Taken {
 /// Asks all limits of a route.
 #[inline]
 pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<Taken, Error> {
-    if layer.is_plain { plain(layer, exchange) } else { trial::admit(layer, exchange) }
+    let is_plain = layer.is_plain && !layer.limits.iter().any(|limit| limit.limiter.has_temporaries());
+    if is_plain { plain(layer, exchange) } else { trial::admit(layer, exchange) }
 }
 
 /// Limits that take and refuse together, each with one bucket and a fixed cost.
@@ -132,8 +180,10 @@ fn plain(layer: &RateLimitLayer, exchange: &Exchange) -> Result<Taken, Error> {
     }
     let asks: SmallVec<[Ask<'_>; 4]> =
         asked.iter().map(|asked| Ask::new(&limits[usize::from(asked.policy)].limiter, asked.key, asked.cost)).collect();
-    match decide(Clock.now(), &asks) {
+    let now = Clock.now();
+    match decide(now, &asks) {
         Ok(admission) => {
+            asked.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
             note_admission(
                 exchange,
                 limits,
@@ -142,7 +192,7 @@ fn plain(layer: &RateLimitLayer, exchange: &Exchange) -> Result<Taken, Error> {
             );
             Ok(Taken { admission, asked, limits: Arc::clone(limits), more: None })
         }
-        Err(refusal) => Err(refused(exchange, limits, &asked, &refusal)),
+        Err(refusal) => Err(refused(exchange, (limits, &[]), &asked, (now, &refusal))),
     }
 }
 
@@ -154,13 +204,19 @@ pub(super) fn key_missing(limit: &LimitPolicy, exchange: &Exchange) -> Error {
 }
 
 /// What the limits that refused are told as; nothing was taken.
-pub(super) fn refused(exchange: &Exchange, limits: &[LimitPolicy], asked: &[Asked], refusal: &Refusal) -> Error {
+pub(super) fn refused(
+    exchange: &Exchange,
+    (limits, temporary): (&[LimitPolicy], &[Quota]),
+    asked: &[Asked],
+    (now, refusal): (Now, &Refusal),
+) -> Error {
+    refusal.indices().for_each(|index| asked[index].record(limits, now, Verdict::Refused, exchange));
     let mut facts = exchange.facts.lock();
     let refused = refusal.indices().fold(0, |bits, index| bits | 1_u64 << asked[index].name(limits));
     (facts.admitted, facts.refused) = (0, refused);
     let names = exchange.route.limits.iter().enumerate().filter(|(place, _)| refused & (1 << place) != 0);
     let longest = asked[refusal.index];
-    facts.limit = Some(exhausted(&longest, limits, refusal.retry_after));
+    facts.limit = Some(longest.exhausted(limits, temporary, refusal.retry_after));
     Error::RateLimited {
         limits: names.map(|(_, name)| Arc::clone(name)).collect(),
         retry_after: refusal.retry_after,
@@ -173,7 +229,7 @@ pub(super) fn note_also(
     exchange: &Exchange,
     limits: &[LimitPolicy],
     admitted: &[Asked],
-    nearest: Option<(Asked, crate::limit::Nearest)>,
+    nearest: Option<(Asked, limit::Nearest)>,
 ) {
     let before = exchange.facts.lock().limit;
     note_admission(exchange, limits, admitted, nearest);
@@ -196,20 +252,4 @@ pub(super) fn note_admission(
         facts.admitted |= 1 << asked.name(limits);
     }
     facts.limit = nearest.map(|(asked, state)| asked.told(limits, state));
-}
-
-/// How a bucket stands that has enough for what was asked after `next`.
-fn exhausted(asked: &Asked, limits: &[LimitPolicy], next: Duration) -> Nearest {
-    let ask = asked.ask(limits);
-    let quota = ask.quota.unwrap_or(ask.limiter.quota());
-    let (burst, emission) = (quota.burst().get(), quota.emission());
-    Nearest {
-        index: asked.name(limits),
-        remaining: 0,
-        burst,
-        fill: emission * burst,
-        next,
-        reset: next.saturating_add(emission * burst.saturating_sub(asked.cost)),
-        key: asked.key.hash(),
-    }
 }

@@ -4,14 +4,14 @@
 //! of them a server behind the gateway takes is its own affair, and whoever could hide one behind another would choose a
 //! bucket at will.
 
-use std::hash::Hasher;
+use std::{borrow::Cow, hash::Hasher};
 
 use http::{HeaderName, header};
 
 use super::LimitPolicy;
 use crate::{
     call::{Exchange, query},
-    limit::{Key, KeyBuilder},
+    limit::{Key, KeyBuilder, Label},
 };
 
 /// One part of a key.
@@ -151,13 +151,10 @@ fn feed<H: Hasher>(
             Some(value) => builder.cookie(name, value),
             None => return Err(builder),
         },
-        KeyPart::Query(name) => {
-            let pairs = query::pairs(request.target.query().unwrap_or_default());
-            match only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value)) {
-                Some(value) => builder.query(name, &value),
-                None => return Err(builder),
-            }
-        }
+        KeyPart::Query(name) => match query_value(name, exchange) {
+            Some(value) => builder.query(name, &value),
+            None => return Err(builder),
+        },
         KeyPart::Param(name) => match parameter(name, exchange) {
             Some(value) => builder.param(name, value.as_bytes()),
             None => return Err(builder),
@@ -169,14 +166,44 @@ fn feed<H: Hasher>(
     })
 }
 
+/// Writes what the key of a request is made of, with its address cut to `prefix` bits if that is given.
+pub(super) fn describe(label: &mut Label, limit: &LimitPolicy, prefix: Option<u8>, exchange: &Exchange) {
+    for part in &limit.key {
+        let from = label.len();
+        if !write(label, part, prefix, exchange)
+            && let Missing::Use(other) = &limit.missing
+            && write(label, other, prefix, exchange)
+        {
+            label.mark_fallback(from);
+        }
+    }
+}
+
+/// Writes a part's value; says whether the request has one.
+fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, exchange: &Exchange) -> bool {
+    let request = &exchange.request;
+    let value = match part {
+        KeyPart::Route => exchange.route.name.as_deref().map(|name| Cow::Borrowed(name.as_bytes())),
+        KeyPart::ClientIp(own) => {
+            label.ip(exchange.client.ip, prefix.unwrap_or(*own));
+            return true;
+        }
+        KeyPart::Header(name) => header_value(name, exchange).map(Cow::Borrowed),
+        KeyPart::Cookie(name) => cookie(name, exchange).map(Cow::Borrowed),
+        KeyPart::Query(name) => query_value(name, exchange),
+        KeyPart::Param(name) => parameter(name, exchange).map(|value| Cow::Borrowed(value.as_bytes())),
+        KeyPart::Host => Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty()),
+        KeyPart::Path => Some(Cow::Borrowed(request.target.normal_path())),
+        KeyPart::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
+    };
+    value.map(|value| label.text(&value)).is_some()
+}
+
 fn is_there(part: &KeyPart, exchange: &Exchange) -> bool {
     match part {
         KeyPart::Header(name) => header_value(name, exchange).is_some(),
         KeyPart::Cookie(name) => cookie(name, exchange).is_some(),
-        KeyPart::Query(name) => {
-            let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
-            only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value)).is_some()
-        }
+        KeyPart::Query(name) => query_value(name, exchange).is_some(),
         KeyPart::Param(name) => parameter(name, exchange).is_some(),
         KeyPart::Host => !exchange.request.host.is_empty(),
         KeyPart::Route | KeyPart::ClientIp(_) | KeyPart::Path | KeyPart::Method => true,
@@ -198,6 +225,11 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e [u8]> {
         let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
         (pair[..equals].trim_ascii() == name.as_bytes()).then_some(unquoted.unwrap_or(value))
     }))
+}
+
+fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
+    only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value))
 }
 
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e str> {

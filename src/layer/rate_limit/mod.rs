@@ -36,7 +36,7 @@ use self::{decision::Taken, shared::Deciding};
 use crate::{
     call::Call,
     error::Error,
-    limit::{Clock, KeyBuilder, Limiter},
+    limit::{Clock, KeyBuilder, Limiter, Top},
     message::Response,
     store::Store,
 };
@@ -46,6 +46,8 @@ use crate::{
 pub struct LimitPolicy {
     /// The buckets.
     pub limiter: Limiter,
+    /// Who asks most.
+    pub top: Arc<Top>,
     /// Place of its name among those of the route's limits and tiers; the names of its own tiers follow.
     pub name: usize,
     /// A key that has begun with the limit's name.
@@ -77,6 +79,8 @@ pub struct LimitPolicy {
 pub struct Tier {
     /// The buckets.
     pub limiter: Limiter,
+    /// Who asks most.
+    pub top: Arc<Top>,
     /// A key that has begun with the tier's name.
     pub begun: KeyBuilder,
     /// Bits of the address that count.

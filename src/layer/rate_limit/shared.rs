@@ -16,7 +16,7 @@ use super::{
 use crate::{
     call::Exchange,
     error::Error,
-    limit::{Clock, KeyBuilder},
+    limit::{Clock, KeyBuilder, Verdict},
     store::{Admission, Ask, Asks, Decision, NameHasher, Outcome, Refused, SharedLimit, Store},
 };
 
@@ -154,7 +154,7 @@ impl Asking {
         let limits = &self.taken.limits;
         let policy = &limits[usize::from(asked.policy)];
         let buckets = policy.shared.as_ref()?.buckets.get(usize::from(asked.which))?;
-        let local = asked.ask(limits);
+        let local = asked.ask(limits, self.taken.temporary());
         let named = match asked.which {
             OWN => key::fed(buckets.begun.clone(), policy, &self.exchange).ok()?,
             tier => {
@@ -184,11 +184,14 @@ impl Asking {
             Ok(admission) => {
                 let nearest = admission.states().reduce(crate::limit::Nearest::nearer);
                 let nearest = nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
+                let (limits, now) = (&self.taken.limits, Clock.now());
+                questions.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
                 decision::note_also(&self.exchange, &self.taken.limits, questions, nearest);
                 Ok(admission)
             }
             Err(Refused::Limits(refusal)) => {
-                Err(decision::refused(&self.exchange, &self.taken.limits, questions, &refusal))
+                let limits = (&*self.taken.limits, self.taken.temporary());
+                Err(decision::refused(&self.exchange, limits, questions, (Clock.now(), &refusal)))
             }
             Err(Refused::Unavailable { retry_after }) => {
                 self.exchange.facts.lock().admitted = 0;

@@ -8,7 +8,10 @@ mod model;
 mod others;
 mod races;
 mod reload;
+mod saved;
+mod temporary;
 mod time;
+mod top;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;

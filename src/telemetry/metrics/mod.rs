@@ -48,6 +48,8 @@ pub struct Metrics {
     unmatched: Arc<RouteMetrics>,
     store: Arc<StoreMetrics>,
     reloads: Mutex<Reloads>,
+    /// Writes of buckets, by outcome.
+    saves: Mutex<Tally>,
     panics: AtomicU64,
     dropped: Arc<Dropped>,
 }
@@ -67,6 +69,7 @@ impl Metrics {
             unmatched,
             store: Arc::new(StoreMetrics::new(workers)),
             reloads: Mutex::default(),
+            saves: Mutex::default(),
             panics: AtomicU64::new(0),
             dropped: Arc::default(),
         })
@@ -121,6 +124,11 @@ impl Metrics {
             Reload::Failure => reloads.failed(took),
             Reload::Success | Reload::Unchanged => reloads.succeeded(at, took),
         }
+    }
+
+    /// What a limit with `persist` owes was written to its file, or could not be.
+    pub fn saved(&self, is_written: bool) {
+        self.saves.lock().add(if is_written { "success" } else { "failure" }, 1);
     }
 
     /// A request's task panicked; the connection was lost, the process was not.

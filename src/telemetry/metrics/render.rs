@@ -160,6 +160,8 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
 }
 
 fn itself(metrics: &Metrics, to: &mut Exposition) {
+    let mut family = to.family(Kind::Counter, "tidegate_limit_saves", "Writes of buckets that outlive the process.");
+    metrics.saves.lock().iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
     let help = "Lines of the log and the access log that were dropped because nobody took them in time.";
     to.family(Kind::Counter, "tidegate_log_lines_dropped", help).sample(&[], metrics.dropped.total());
     to.family(Kind::Counter, "tidegate_panics", "Requests that ended in a panic.")
