@@ -32,10 +32,10 @@ pub enum Error {
     RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing { limit: Arc<str>, status: StatusCode },
-    #[error("{max} requests are in flight and {queue} may wait")]
-    CapReached { max: usize, queue: usize },
-    #[error("no place became free within {after:?}")]
-    QueueTimeout { after: Duration },
+    #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
+    CapReached { cap: CapName, max: usize, queue: usize },
+    #[error("no place under the cap of {cap}, {max} requests, became free within {after:?}")]
+    QueueTimeout { cap: CapName, max: usize, after: Duration },
     #[error("the request took longer than {after:?}")]
     TotalTimeout { after: Duration },
     #[error("the upstream did not answer within {after:?}")]
@@ -56,6 +56,17 @@ pub enum Error {
     ClientGone,
     #[error("the gateway failed while it handled the request")]
     Panicked,
+}
+
+/// Whose cap on requests in flight it is.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+pub enum CapName {
+    /// Of the route of this name.
+    #[error("route \"{0}\"")]
+    Route(Arc<str>),
+    /// Of the upstream of this name, over all routes to it.
+    #[error("upstream \"{0}\"")]
+    Upstream(Arc<str>),
 }
 
 /// Why no connection to a server could be made.

@@ -10,11 +10,12 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("server", &["state_dir"]),
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection", "tls"]),
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
-    ("routes", &["mirror", "priority"]),
-    ("defaults", &["mirror", "priority"]),
-    ("routes.concurrency", &["adaptive", "fair_by"]),
+    ("routes", &["mirror"]),
+    ("defaults", &["mirror"]),
+    ("routes.concurrency", &["adaptive"]),
+    ("upstreams.concurrency", &["adaptive"]),
     ("routes.timeouts", &["tunnel"]),
     ("routes.response", &["limit_headers"]),
 ];
@@ -26,6 +27,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
     ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("routes.concurrency", "fair_by", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("upstreams.concurrency", "fair_by", &["cookie:", "query:", "param:", "tls:subject"]),
     ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
 ];
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod bounded;
+mod caps;
 mod client;
 mod enter;
 mod host;
@@ -30,13 +31,14 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
-use self::{enter::Entered, stack::Stack};
 pub use self::{
+    caps::CapView,
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
     snapshot::Snapshot,
     state::{Process, State},
 };
+use self::{enter::Entered, stack::Stack};
 use crate::{
     call::{Call, Exchange},
     error::Error,

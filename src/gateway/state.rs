@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::caps::{CapView, Caps};
 use crate::{
     config::model::Config,
-    layer::{Budget, Cap},
+    layer::Budget,
     limit::{KeyHasher, Limiter},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -19,7 +20,7 @@ pub struct State {
     /// What it was built from.
     pub config: Arc<Config>,
     pub(super) limits: Named<Limiter>,
-    pub(super) caps: Named<Arc<Cap>>,
+    pub(super) caps: Caps,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
 }
@@ -44,8 +45,13 @@ impl State {
     }
 
     /// Caps by the name of their route.
-    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Cap>)> {
-        self.caps.iter()
+    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.routes.iter().map(|(name, cap)| (name, CapView::of(cap)))
+    }
+
+    /// Caps by the name of their upstream.
+    pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.upstreams.iter().map(|(name, cap)| (name, CapView::of(cap)))
     }
 
     /// Upstreams by name.

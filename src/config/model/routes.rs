@@ -8,6 +8,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use super::KeyPart;
+
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
@@ -19,6 +21,8 @@ pub struct Route {
     pub action: Action,
     /// Limits by name; all must admit. Every name exists.
     pub limits: Vec<Arc<str>>,
+    /// Where its requests stand in the queue of an upstream's cap.
+    pub priority: Priority,
     /// Cap on requests in flight; `None`: none.
     pub concurrency: Option<Concurrency>,
     /// Every wait has an end.
@@ -93,7 +97,7 @@ pub enum Action {
     },
 }
 
-/// `[routes.concurrency]`.
+/// `[routes.concurrency]` or `[upstreams.NAME.concurrency]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concurrency {
     /// Requests in flight, to the end of the response body.
@@ -102,6 +106,17 @@ pub struct Concurrency {
     pub queue: usize,
     /// How long they may.
     pub queue_timeout: Duration,
+    /// Between whom the queue takes turns; empty: first come, first served.
+    pub fair_by: Vec<KeyPart>,
+}
+
+/// Who goes first in the queue of an upstream's cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Priority {
+    High,
+    Normal,
+    Low,
 }
 
 /// `[routes.timeouts]`.

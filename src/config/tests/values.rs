@@ -76,8 +76,25 @@ fn how_long_to_queue_can_be_a_default_without_a_cap() {
     let defaults = "[defaults.concurrency]\nqueue_timeout = \"2s\"";
     assert_eq!(config_with(defaults, "").unwrap().routes[0].concurrency, None);
     let capped = config_with(defaults, "concurrency = { max = 3 }").unwrap();
-    let expected = Concurrency { max: 3.try_into().unwrap(), queue: 0, queue_timeout: Duration::from_secs(2) };
+    let expected = Concurrency {
+        max: 3.try_into().unwrap(),
+        queue: 0,
+        queue_timeout: Duration::from_secs(2),
+        fair_by: Vec::new(),
+    };
     assert_eq!(capped.routes[0].concurrency, Some(expected));
+}
+
+#[test]
+fn an_upstream_has_a_cap_as_a_route_has_one_and_none_by_default() {
+    let top = "[upstreams.b]\nservers = [\"http://a\"]\nconcurrency = { max = 3, queue = 5, fair_by = [\"header:x-tenant\", \"host\"] }";
+    let config = config_with(top, "priority = \"high\"").unwrap();
+    let fair_by = vec![KeyPart::Header(http::HeaderName::from_static("x-tenant")), KeyPart::Host];
+    let expected = Concurrency { max: 3.try_into().unwrap(), queue: 5, queue_timeout: Duration::from_secs(1), fair_by };
+    assert_eq!((&config.upstreams[0].concurrency, &config.upstreams[1].concurrency), (&None, &Some(expected)));
+    assert_eq!(config.routes[0].priority, Priority::High);
+    assert_eq!(config_with("[defaults]\npriority = \"low\"", "").unwrap().routes[0].priority, Priority::Low);
+    assert_eq!(config_with("", "").unwrap().routes[0].priority, Priority::Normal);
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     route_gauges(observed, &mut to);
     limits(&routes, observed, &mut to);
     upstreams(metrics, observed, &mut to);
+    upstream_caps(observed, &mut to);
     listeners(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
@@ -85,6 +86,24 @@ fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) {
     for of in &observed.limits {
         family.count(&[("limit", &of.limit), ("kind", "idle")], of.evicted_idle);
         family.count(&[("limit", &of.limit), ("kind", "overflow")], of.evicted_overflow);
+    }
+}
+
+fn upstream_caps(observed: &Observed, to: &mut Exposition) {
+    let help = "Requests that hold a place under the upstream's cap, over all routes.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.in_flight));
+    }
+    let help = "Requests that wait for a place under the upstream's cap.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.queued));
+    }
+    let help = "Requests the upstream's cap admits at once, as it is now.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_concurrency_limit", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.limit));
     }
 }
 
