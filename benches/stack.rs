@@ -26,7 +26,7 @@ use tidegate::{
     gateway::{Gateway, Process, build},
     http1::{self, HeadLimits},
     layer::{
-        AttemptTimeoutLayer, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, FairBy,
+        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, FairBy,
         ForwardLayer, Priority, RetryLayer, RetryPolicy, TimeoutsLayer,
     },
     limit::KeyHasher,
@@ -159,7 +159,7 @@ fn layers(c: &mut Criterion) {
 }
 
 fn capped() -> ConcurrencyLayer {
-    let settings = CapSettings { max: 64, queue: 64, queue_timeout: Duration::from_secs(1) };
+    let settings = CapSettings { bound: Bound::Fixed(64), queue: 64, queue_timeout: Duration::from_secs(1) };
     let cap = Arc::new(Cap::new(CapName::Route("bench".into()), settings));
     let fair_by = FairBy { begun: KeyHasher::new().key("bench"), parts: Vec::new() };
     ConcurrencyLayer { policy: Some(Arc::new(CapPolicy { cap, priority: Priority::Normal, fair_by })) }

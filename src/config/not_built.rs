@@ -14,8 +14,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
     ("routes", &["mirror"]),
     ("defaults", &["mirror"]),
-    ("routes.concurrency", &["adaptive"]),
-    ("upstreams.concurrency", &["adaptive"]),
     ("routes.timeouts", &["tunnel"]),
     ("routes.response", &["limit_headers"]),
 ];

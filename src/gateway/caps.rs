@@ -6,7 +6,7 @@ use super::{rebuild::key_part, state::Named};
 use crate::{
     config::model::{self, Config},
     error::CapName,
-    layer::{Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority},
+    layer::{Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority},
     limit::KeyHasher,
 };
 
@@ -87,7 +87,11 @@ fn carried_over<'a>(
 }
 
 fn settings(bounds: &model::Concurrency) -> CapSettings {
-    CapSettings { max: bounds.max.get(), queue: bounds.queue, queue_timeout: bounds.queue_timeout }
+    let bound = match bounds.bound {
+        model::Bound::Fixed(max) => Bound::Fixed(max.get()),
+        model::Bound::Adaptive { min, max } => Bound::Adaptive(Bounds { min: min.get(), max: max.get() }),
+    };
+    CapSettings { bound, queue: bounds.queue, queue_timeout: bounds.queue_timeout }
 }
 
 /// The keys of all routes under one cap begin alike: a tenant is one tenant, by whatever route he comes.

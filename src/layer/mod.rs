@@ -13,7 +13,9 @@ mod retry;
 mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
-pub use concurrency::{Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Turn};
+pub use concurrency::{
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Turn,
+};
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
 pub use key::KeyPart;
 pub use rate_limit::{LimitPolicy, Missing, RateLimit, RateLimitLayer};

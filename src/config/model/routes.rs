@@ -101,13 +101,27 @@ pub enum Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concurrency {
     /// Requests in flight, to the end of the response body.
-    pub max: NonZeroUsize,
+    pub bound: Bound,
     /// Requests that may wait.
     pub queue: usize,
     /// How long they may.
     pub queue_timeout: Duration,
     /// Between whom the queue takes turns; empty: first come, first served.
     pub fair_by: Vec<KeyPart>,
+}
+
+/// How many a cap admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many.
+    Fixed(NonZeroUsize),
+    /// As many as the measured latency shows to be good.
+    Adaptive {
+        /// Never fewer.
+        min: NonZeroUsize,
+        /// Never more; at least `min`.
+        max: NonZeroUsize,
+    },
 }
 
 /// Who goes first in the queue of an upstream's cap.

@@ -10,8 +10,10 @@ const MOST: u64 = 10_000_000;
 const MAX: Key = Key::new(
     "max",
     Kind::Whole { least: 1, most: MOST },
-    "Requests in flight, until the end of the response's body. Required, here or in the defaults of routes.",
+    "Requests in flight, until the end of the response's body. This or `adaptive` is required, here or in the defaults of routes.",
 );
+const ADAPTIVE_KEY: Key =
+    Key::new("adaptive", Kind::Table(&ADAPTIVE), "Instead of `max`: the cap follows the measured latency.");
 const QUEUE: Key =
     Key::new("queue", Kind::Whole { least: 0, most: MOST }, "How many may wait.").default(Default::Whole(0));
 const TIMEOUT: Key = Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
@@ -22,11 +24,24 @@ const FAIR_BY: Key = Key::new(
     "The queue takes turns between these keys; when it is full, the key that holds most of it gives up its newest place. Parts as in the key of a limit. Absent: first come, first served.",
 );
 
-pub(in crate::config) static ROUTE_CAP: Section =
-    Section { path: "routes.concurrency", about: "Cap on requests in flight.", keys: &[MAX, QUEUE, TIMEOUT, FAIR_BY] };
+pub(in crate::config) static ROUTE_CAP: Section = Section {
+    path: "routes.concurrency",
+    about: "Cap on requests in flight.",
+    keys: &[MAX, ADAPTIVE_KEY, QUEUE, TIMEOUT, FAIR_BY],
+};
 
 pub(in crate::config) static UPSTREAM_CAP: Section = Section {
     path: "upstreams.concurrency",
     about: "Cap on requests in flight over all routes to this upstream.",
-    keys: &[MAX, QUEUE, TIMEOUT, FAIR_BY],
+    keys: &[MAX, ADAPTIVE_KEY, QUEUE, TIMEOUT, FAIR_BY],
+};
+
+static ADAPTIVE: Section = Section {
+    path: "concurrency.adaptive",
+    about: "Bounds of a cap that follows the measured latency.",
+    keys: &[
+        Key::new("min", Kind::Whole { least: 1, most: MOST }, "Never fewer: so few are always safe. Where it begins.")
+            .required(),
+        Key::new("max", Kind::Whole { least: 1, most: MOST }, "Never more.").required(),
+    ],
 };

@@ -85,6 +85,15 @@ fn contradictions_in_a_route_are_told() {
     refused("timeouts = { total = \"1s\", attempt = \"2s\" }", Code::Conflict, "never fits into the total of 1s");
     refused("concurrency = { queue = 3 }", Code::MissingKey, "a queue without a cap");
     refused("concurrency = {}", Code::MissingKey, "add `max = N`");
+    refused(
+        "concurrency = { max = 9, adaptive = { min = 1, max = 8 } }",
+        Code::Conflict,
+        "`max` and `adaptive` exclude each other",
+    );
+    refused("concurrency = { adaptive = { min = 9, max = 8 } }", Code::Conflict, "`min` is above `max`, which is 8");
+    refused("concurrency = { adaptive = { max = 8 } }", Code::MissingKey, "`min` is missing");
+    refused("concurrency = { adaptive = { min = 0, max = 8 } }", Code::BadValue, "the least is 1");
+    refused("concurrency = { adaptive = true }", Code::WrongType, "`adaptive` is a table");
     refused("concurrency = { max = 1, fair_by = \"ip\" }", Code::BadValue, "it is not part of a key");
     refused("concurrency = { max = 1, fair_by = [] }", Code::BadValue, "leave `fair_by` out");
     refused("priority = \"urgent\"", Code::BadValue, "there is no such choice");

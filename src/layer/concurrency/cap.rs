@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -15,23 +15,35 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    adaptive::Bounds,
+    meter::{Meter, Outcome},
     queue::{Line, Turn},
     wait::{Queued, Waiter},
 };
 use crate::{
     call::Deadline,
     error::{CapName, Error},
+    message::Response,
 };
 
 /// What a cap is set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CapSettings {
-    /// Requests in flight, at least 1.
-    pub max: usize,
+    /// Requests in flight.
+    pub bound: Bound,
     /// Requests that may wait.
     pub queue: usize,
     /// How long they may.
     pub queue_timeout: Duration,
+}
+
+/// How many a cap admits at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many, at least 1.
+    Fixed(usize),
+    /// As many as the measured latency shows to be good, within bounds.
+    Adaptive(Bounds),
 }
 
 /// A cap on requests in flight, shared by all workers; outlives reloads.
@@ -41,6 +53,8 @@ pub struct Cap {
     /// [`ONE`] for each in flight, and [`WAITING`].
     state: AtomicUsize,
     max: AtomicUsize,
+    /// Present once the cap was adaptive.
+    meter: OnceLock<Box<Meter>>,
     queue: AtomicUsize,
     /// In milliseconds.
     queue_timeout: AtomicU64,
@@ -59,16 +73,30 @@ const ONE: usize = 2;
 #[derive(Debug)]
 pub struct Permit {
     cap: Arc<Cap>,
+    /// Since when it is held, while it is to be measured how long an answer's head takes.
+    since: Option<Instant>,
 }
 
 impl Permit {
-    pub(super) fn new(cap: Arc<Cap>) -> Self {
-        Self { cap }
+    /// For a place that was counted already, at `now`.
+    pub(super) fn new(cap: Arc<Cap>, now: Instant) -> Self {
+        let since = cap.meter().map(|_| now);
+        Self { cap, since }
+    }
+
+    /// The answer's head is here, or will never be.
+    pub(super) fn answered(&mut self, answer: &Result<Response, Error>) {
+        if let Some(since) = self.since.take() {
+            self.cap.measured(Outcome::of(answer), since);
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.cap.measured(Outcome::Abandoned, since);
+        }
         self.cap.leave();
     }
 }
@@ -80,6 +108,7 @@ impl Cap {
             name,
             state: AtomicUsize::new(0),
             max: AtomicUsize::new(0),
+            meter: OnceLock::new(),
             queue: AtomicUsize::new(0),
             queue_timeout: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
@@ -94,9 +123,35 @@ impl Cap {
         self.queue.store(settings.queue, Ordering::Relaxed);
         let millis = u64::try_from(settings.queue_timeout.as_millis()).unwrap_or(u64::MAX);
         self.queue_timeout.store(millis, Ordering::Relaxed);
-        self.max.store(settings.max.clamp(1, usize::MAX / ONE), Ordering::Relaxed);
+        self.bound(settings.bound);
         // Who joined the line by the old number is looked at here; who joins from here on sees the new one.
         self.serve();
+    }
+
+    fn bound(&self, bound: Bound) {
+        match (bound, self.meter.get()) {
+            (Bound::Fixed(max), None) => self.max.store(max.max(1), Ordering::Relaxed),
+            (Bound::Fixed(max), Some(meter)) => meter.switch_off(max.max(1), &self.max),
+            (Bound::Adaptive(bounds), Some(meter)) => meter.switch_on(bounds, None, &self.max),
+            (Bound::Adaptive(bounds), None) => {
+                // 0 is a new cap's: it begins at its least. What was fixed until now is a better guess.
+                let before = Some(self.max()).filter(|max| *max > 0);
+                let meter = self.meter.get_or_init(|| Box::new(Meter::new(bounds)));
+                meter.switch_on(bounds, before, &self.max);
+            }
+        }
+    }
+
+    fn meter(&self) -> Option<&Meter> {
+        self.meter.get().map(|meter| &**meter).filter(|meter| meter.is_on())
+    }
+
+    fn measured(&self, outcome: Outcome, since: Instant) {
+        let now = Instant::now();
+        let moved = self.meter().is_some_and(|meter| meter.measured(outcome, now - since, now, &self.max));
+        if moved {
+            self.serve();
+        }
     }
 
     /// Whose it is.
@@ -119,13 +174,16 @@ impl Cap {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// A place, if one is free and nobody waits for it.
-    pub fn try_enter(self: &Arc<Self>) -> Option<Permit> {
+    /// A place, if one is free and nobody waits for it. `now` is the last look at the clock.
+    pub fn try_enter(self: &Arc<Self>, now: Instant) -> Option<Permit> {
         let max = self.max.load(Ordering::Relaxed);
         let mut state = self.state.load(Ordering::Relaxed);
         while state & WAITING == 0 && state / ONE < max {
             match self.state.compare_exchange_weak(state, state + ONE, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return Some(Permit::new(Arc::clone(self))),
+                Ok(_) => {
+                    self.saw(state / ONE + 1);
+                    return Some(Permit::new(Arc::clone(self), now));
+                }
                 Err(now) => state = now,
             }
         }
@@ -198,7 +256,7 @@ impl Cap {
         let mut seated = Seated::default();
         while line.len() > 0 && self.in_flight() < self.max() {
             let Some(waiter) = line.next(|waiter| waiter.end <= now, &mut seated.late) else { break };
-            self.state.fetch_add(ONE, Ordering::AcqRel);
+            self.saw(self.state.fetch_add(ONE, Ordering::AcqRel) / ONE + 1);
             seated.next.push(waiter.granted);
         }
         self.queued.store(line.len(), Ordering::Relaxed);
@@ -206,6 +264,12 @@ impl Cap {
             self.state.fetch_and(!WAITING, Ordering::AcqRel);
         }
         seated
+    }
+
+    fn saw(&self, in_flight: usize) {
+        if let Some(meter) = self.meter() {
+            meter.saw(in_flight);
+        }
     }
 
     /// Tells them, outside of the lock: waking crosses threads. Who has left in between never took the place.

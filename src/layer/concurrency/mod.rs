@@ -1,13 +1,19 @@
 //! Concurrency cap: a permit for each request in flight, kept to the end of the answer's body; a bounded line for a
 //! bounded time when there is none; 503 otherwise.
 //!
-//! `cap` counts and hands places on, `queue` says whose turn it is, `wait` is a place in the line.
+//! `cap` counts and hands places on, `queue` says whose turn it is, `wait` is a place in the line. A cap may follow the
+//! measured latency: `meter` collects, `window` holds, `adaptive` decides.
 
+mod adaptive;
 mod cap;
+mod meter;
 mod queue;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod window;
 
 use std::{
     future::Future,
@@ -22,7 +28,8 @@ use tower::{Layer, Service};
 
 use self::wait::Queued;
 pub use self::{
-    cap::{Cap, CapSettings, Permit},
+    adaptive::Bounds,
+    cap::{Bound, Cap, CapSettings, Permit},
     queue::{Priority, Turn},
 };
 use super::key::{KeyPart, feed};
@@ -104,7 +111,7 @@ where
         let Some(policy) = &self.policy else {
             return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None };
         };
-        if let Some(permit) = policy.cap.try_enter() {
+        if let Some(permit) = policy.cap.try_enter(call.now) {
             return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit) };
         }
         match policy.cap.line_up(policy.turn(&call.exchange), call.deadline) {
@@ -159,8 +166,11 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
                 },
                 State::InFlight { inner, permit } => {
                     let mut answer = ready!(inner.poll(cx));
-                    if let (Ok(response), Some(permit)) = (&mut answer, permit.take()) {
-                        response.body_mut().hold(permit);
+                    if let Some(mut permit) = permit.take() {
+                        permit.answered(&answer);
+                        if let Ok(response) = &mut answer {
+                            response.body_mut().hold(permit);
+                        }
                     }
                     return Poll::Ready(answer);
                 }

@@ -19,7 +19,7 @@ use crate::{call::Deadline, error::CapName};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn settings(max: usize, queue: usize) -> CapSettings {
-    CapSettings { max, queue, queue_timeout: SECOND }
+    CapSettings { bound: Bound::Fixed(max), queue, queue_timeout: SECOND }
 }
 
 fn name() -> CapName {
@@ -41,8 +41,8 @@ fn of(key: u64) -> Turn {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     let cap = cap(1, 1);
-    let held = cap.try_enter();
-    assert!(held.is_some() && cap.try_enter().is_none());
+    let held = cap.try_enter(Instant::now());
+    assert!(held.is_some() && cap.try_enter(Instant::now()).is_none());
     let waiting = line_up(&cap);
     assert!(waiting.is_ok());
     assert_eq!(line_up(&cap).err(), Some(Error::CapReached { cap: name(), max: 1, queue: 1 }));
@@ -56,7 +56,7 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_too_long_is_told_for_how_long() {
     let cap = cap(1, 1);
-    let _held = cap.try_enter();
+    let _held = cap.try_enter(Instant::now());
     let refused = line_up(&cap).unwrap().enter().await.err();
     assert_eq!(refused, Some(Error::QueueTimeout { cap: name(), max: 1, after: SECOND }));
     assert_eq!((cap.queued(), cap.in_flight()), (0, 1));
@@ -65,7 +65,7 @@ async fn who_waits_too_long_is_told_for_how_long() {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_comes_first_ends_the_wait() {
     let cap = cap(1, 1);
-    let _held = cap.try_enter();
+    let _held = cap.try_enter(Instant::now());
     let total = Duration::from_millis(10);
     let deadline = Deadline { at: Instant::now() + total, total };
     let refused = cap.line_up(Turn::default(), Some(deadline)).unwrap().enter().await.err();
@@ -75,7 +75,7 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
 #[tokio::test(start_paused = true)]
 async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     let cap = cap(1, 2);
-    let held = cap.try_enter();
+    let held = cap.try_enter(Instant::now());
     let total = Duration::from_millis(10);
     let late = cap.line_up(Turn::default(), Some(Deadline { at: Instant::now() + total, total })).unwrap();
     let next = line_up(&cap).unwrap();
@@ -89,7 +89,7 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
 #[tokio::test(start_paused = true)]
 async fn places_are_given_in_the_order_of_arrival() {
     let cap = cap(1, 2);
-    let held = cap.try_enter();
+    let held = cap.try_enter(Instant::now());
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for name in ["first", "second"] {
@@ -108,18 +108,18 @@ async fn places_are_given_in_the_order_of_arrival() {
 #[tokio::test(start_paused = true)]
 async fn nobody_comes_in_past_those_who_wait() {
     let cap = cap(1, 1);
-    let held = cap.try_enter();
+    let held = cap.try_enter(Instant::now());
     let waiting = line_up(&cap).unwrap();
     drop(held);
-    assert!(cap.try_enter().is_none(), "the place is taken by who waited, though he has not looked yet");
+    assert!(cap.try_enter(Instant::now()).is_none(), "the place is taken by who waited, though he has not looked yet");
     drop(waiting.enter().await.unwrap());
-    assert!(cap.try_enter().is_some());
+    assert!(cap.try_enter(Instant::now()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_leaves_after_a_place_was_his_hands_it_on() {
     let cap = cap(1, 2);
-    let held = cap.try_enter();
+    let held = cap.try_enter(Instant::now());
     let (first, second) = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
     drop(held);
     drop(first);
@@ -131,7 +131,7 @@ async fn who_leaves_after_a_place_was_his_hands_it_on() {
 #[tokio::test(start_paused = true)]
 async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
     let cap = cap(1, 2);
-    let held = cap.try_enter();
+    let held = cap.try_enter(Instant::now());
     let (first, newest) = (cap.line_up(of(1), None).unwrap(), cap.line_up(of(1), None).unwrap());
     let newcomer = cap.line_up(of(2), None).unwrap();
     let before = Instant::now();
@@ -145,24 +145,24 @@ async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
     let cap = cap(3, 0);
-    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter().unwrap()).take(3).collect();
+    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter(Instant::now()).unwrap()).take(3).collect();
     cap.reconfigure(settings(1, 0));
     assert_eq!((cap.max(), cap.in_flight()), (1, 3));
     held.pop();
     held.pop();
-    assert!(cap.try_enter().is_none(), "the one place is taken");
+    assert!(cap.try_enter(Instant::now()).is_none(), "the one place is taken");
     assert_eq!(cap.in_flight(), 1);
     held.pop();
-    assert!(cap.try_enter().is_some());
+    assert!(cap.try_enter(Instant::now()).is_some());
     cap.reconfigure(settings(2, 0));
-    let both = (cap.try_enter(), cap.try_enter());
-    assert!(both.0.is_some() && both.1.is_some() && cap.try_enter().is_none());
+    let both = (cap.try_enter(Instant::now()), cap.try_enter(Instant::now()));
+    assert!(both.0.is_some() && both.1.is_some() && cap.try_enter(Instant::now()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_higher_cap_lets_those_in_who_wait_already() {
     let cap = cap(1, 2);
-    let _held = cap.try_enter();
+    let _held = cap.try_enter(Instant::now());
     let waiting = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
     cap.reconfigure(settings(3, 2));
     assert_eq!((cap.in_flight(), cap.queued()), (3, 0));
@@ -194,7 +194,7 @@ fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
     });
     assert_eq!((cap.in_flight(), cap.queued()), (0, 0));
     assert!(served.load(Ordering::Relaxed) > 1000);
-    assert!(cap.try_enter().is_some(), "nobody is believed to wait");
+    assert!(cap.try_enter(Instant::now()).is_some(), "nobody is believed to wait");
 }
 
 fn on_a_thread(cap: &Arc<Cap>, worker: u64, inside: &AtomicUsize, served: &AtomicUsize, most: usize) {
@@ -203,7 +203,7 @@ fn on_a_thread(cap: &Arc<Cap>, worker: u64, inside: &AtomicUsize, served: &Atomi
         for round in 0..2000_u64 {
             // Several at once on each thread, so that the line fills and overflows.
             let calls = (0..4).map(|call| async move {
-                let permit = match cap.try_enter() {
+                let permit = match cap.try_enter(Instant::now()) {
                     Some(permit) => permit,
                     None => {
                         let waiting = cap.line_up(of(worker), None).ok()?;

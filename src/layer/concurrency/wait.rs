@@ -60,7 +60,7 @@ impl Queued {
         match timeout_at(self.end, &mut self.granted).await {
             Ok(Ok(())) => {
                 self.is_settled = true;
-                Ok(Permit::new(Arc::clone(&self.cap)))
+                Ok(Permit::new(Arc::clone(&self.cap), Instant::now()))
             }
             Ok(Err(_)) if Instant::now() < self.end => Err(self.cap.reached()),
             Ok(Err(_)) | Err(_) => Err(self.too_late()),
