@@ -14,7 +14,7 @@ mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{
-    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Turn,
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued, Turn,
 };
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
 pub use key::KeyPart;

@@ -85,7 +85,7 @@ impl Permit {
     }
 
     /// The answer's head is here, or will never be.
-    pub(super) fn answered(&mut self, answer: &Result<Response, Error>) {
+    pub fn answered(&mut self, answer: &Result<Response, Error>) {
         if let Some(since) = self.since.take() {
             self.cap.measured(Outcome::of(answer), since);
         }
@@ -191,7 +191,10 @@ impl Cap {
     }
 
     /// A place in the line, if that has room; whoever has to give up theirs for it hears of it.
-    pub(super) fn line_up(self: &Arc<Self>, turn: Turn, deadline: Option<Deadline>) -> Result<Queued, Error> {
+    ///
+    /// # Errors
+    /// The line is full, and nobody gives up a place in it for this one.
+    pub fn line_up(self: &Arc<Self>, turn: Turn, deadline: Option<Deadline>) -> Result<Queued, Error> {
         let bound = self.queue.load(Ordering::Relaxed);
         if bound == 0 {
             return Err(self.reached());

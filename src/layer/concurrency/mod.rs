@@ -26,11 +26,11 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use self::wait::Queued;
 pub use self::{
     adaptive::Bounds,
     cap::{Bound, Cap, CapSettings, Permit},
     queue::{Priority, Turn},
+    wait::Queued,
 };
 use super::key::{KeyPart, feed};
 use crate::{

@@ -13,7 +13,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{wait::Queued, *};
+use super::*;
 use crate::{call::Deadline, error::CapName};
 
 const SECOND: Duration = Duration::from_secs(1);

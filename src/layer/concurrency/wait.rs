@@ -31,7 +31,7 @@ impl Waiter {
 
 /// A place in the line, left when dropped.
 #[derive(Debug)]
-pub(super) struct Queued {
+pub struct Queued {
     cap: Arc<Cap>,
     place: Place,
     granted: oneshot::Receiver<()>,
@@ -56,7 +56,10 @@ impl Queued {
     }
 
     /// Waits for a place in flight, no longer than the queue's timeout and the request's deadline.
-    pub(super) async fn enter(mut self) -> Result<Permit, Error> {
+    ///
+    /// # Errors
+    /// That time is over, or the place in the line had to be given up.
+    pub async fn enter(mut self) -> Result<Permit, Error> {
         match timeout_at(self.end, &mut self.granted).await {
             Ok(Ok(())) => {
                 self.is_settled = true;
