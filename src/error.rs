@@ -34,10 +34,10 @@ pub enum Error {
     KeyMissing { limit: Arc<str>, status: StatusCode },
     #[error("shared limits cannot be decided: their store does not answer")]
     StoreUnavailable { retry_after: Duration },
-    #[error("{max} requests are in flight and {queue} may wait")]
-    CapReached { max: usize, queue: usize },
-    #[error("no place became free within {after:?}")]
-    QueueTimeout { after: Duration },
+    #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
+    CapReached { cap: CapName, max: usize, queue: usize },
+    #[error("no place under the cap of {cap}, {max} requests, became free within {after:?}")]
+    QueueTimeout { cap: CapName, max: usize, after: Duration },
     #[error("the request took longer than {after:?}")]
     TotalTimeout {
         after: Duration,
@@ -62,6 +62,25 @@ pub enum Error {
     ClientGone,
     #[error("the gateway failed while it handled the request")]
     Panicked,
+}
+
+/// Whose cap on requests in flight it is.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+pub enum CapName {
+    /// Of the route of this name.
+    #[error("route \"{0}\"")]
+    Route(Arc<str>),
+    /// Of the upstream of this name, over all routes to it.
+    #[error("upstream \"{0}\"")]
+    Upstream(Arc<str>),
+}
+
+impl CapName {
+    /// The route's or the upstream's name.
+    pub fn name(&self) -> &Arc<str> {
+        let (CapName::Route(name) | CapName::Upstream(name)) = self;
+        name
+    }
 }
 
 /// Why no connection to a server could be made.

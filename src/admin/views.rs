@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    gateway::State,
+    gateway::{CapView, State},
     limit::{Clock, Limiter},
     upstream::{ServerView, Upstream},
 };
 
 /// Keys of a route that say which requests it takes and what it does with them.
-const OF_A_ROUTE: [&str; 7] = ["name", "match", "limits", "upstream", "respond", "redirect", "concurrency"];
+const OF_A_ROUTE: [&str; 8] = ["name", "match", "limits", "priority", "upstream", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
 const OF_A_LIMIT: [&str; 13] = [
     "key",
@@ -38,13 +38,21 @@ pub(super) fn routes(state: &State) -> Value {
     let view = |route: &Value| {
         let mut view = only(&OF_A_ROUTE, route);
         let cap = route.get("name").and_then(Value::as_str).and_then(|name| caps.get(name));
-        if let (Some(cap), Some(shown)) = (cap, view.get_mut("concurrency").and_then(Value::as_object_mut)) {
-            shown.insert("in_flight".to_owned(), json!(cap.in_flight()));
-            shown.insert("queued".to_owned(), json!(cap.queued()));
+        if let (Some(cap), Some(shown)) = (cap, view.get_mut("concurrency")) {
+            add_to(shown, cap);
         }
         Value::Object(view)
     };
     routes.into_iter().flatten().map(view).collect()
+}
+
+/// Adds to what a cap is set to what it came to.
+fn add_to(shown: &mut Value, cap: &CapView) {
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("limit".to_owned(), json!(cap.limit));
+        shown.insert("in_flight".to_owned(), json!(cap.in_flight));
+        shown.insert("queued".to_owned(), json!(cap.queued));
+    }
 }
 
 pub(super) fn limits(state: &State) -> Value {
@@ -81,10 +89,18 @@ fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
 pub(super) fn upstreams(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("upstreams");
+    let caps: BTreeMap<_, _> = state.upstream_caps().map(|(name, cap)| (&**name, cap)).collect();
     let view = |(name, upstream): (&str, &Upstream)| {
-        let balance = shown.and_then(|upstreams| upstreams.get(name)).and_then(|upstream| upstream.get("balance"));
+        let shown = shown.and_then(|upstreams| upstreams.get(name));
         let servers: Vec<_> = upstream.servers().iter().map(server).collect();
-        json!({ "name": name, "balance": balance, "servers": servers })
+        let balance = shown.and_then(|upstream| upstream.get("balance"));
+        let mut view = json!({ "name": name, "balance": balance, "servers": servers });
+        let concurrency = shown.and_then(|upstream| upstream.get("concurrency"));
+        if let (Some(cap), Some(concurrency)) = (caps.get(name), concurrency) {
+            view["concurrency"] = concurrency.clone();
+            add_to(&mut view["concurrency"], cap);
+        }
+        view
     };
     state.upstreams().map(|(name, upstream)| view((name, upstream))).collect()
 }

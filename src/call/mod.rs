@@ -201,6 +201,12 @@ impl Exchange {
         facts.upstream = Some(facts.upstream.unwrap_or_default() + took);
     }
 
+    /// Notes a wait for a place under a cap; a request may pass two.
+    pub fn queued(&self, waited: Duration) {
+        let mut facts = self.facts.lock();
+        facts.queue = Some(facts.queue.unwrap_or_default() + waited);
+    }
+
     /// Notes the answer that is given, and why when the gateway made it. Tells which limit is nearest.
     pub fn answered(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
         let mut facts = self.facts.lock();

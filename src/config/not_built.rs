@@ -8,10 +8,9 @@ use super::tree::{Node, Value};
 pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
-    ("routes", &["mirror", "priority"]),
-    ("defaults", &["mirror", "priority"]),
-    ("routes.concurrency", &["adaptive", "fair_by"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection", "tls"]),
+    ("routes", &["mirror"]),
+    ("defaults", &["mirror"]),
     ("routes.timeouts", &["tunnel"]),
 ];
 
@@ -22,6 +21,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
     ("limits", "key", &["tls:subject"]),
+    ("routes.concurrency", "fair_by", &["tls:subject"]),
+    ("upstreams.concurrency", "fair_by", &["tls:subject"]),
     ("limits", "missing", &["tls:subject"]),
 ];
 

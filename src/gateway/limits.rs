@@ -171,7 +171,7 @@ fn key(limit: &model::Limit) -> Vec<KeyPart> {
     limit.key.iter().map(key_part).collect()
 }
 
-fn key_part(part: &model::KeyPart) -> KeyPart {
+pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
     match part {
         model::KeyPart::Route => KeyPart::Route,
         model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),

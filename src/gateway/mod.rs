@@ -5,6 +5,7 @@
 
 mod answer;
 mod bounded;
+mod caps;
 mod client;
 mod enter;
 mod host;
@@ -37,6 +38,7 @@ use tower::Service;
 
 use self::stack::Stack;
 pub use self::{
+    caps::CapView,
     keys::{KeyState, KnownKey, OneLimit},
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
@@ -150,8 +152,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     };
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
-    let cap = error.as_ref().zip(route.name.as_deref());
-    if !cap.is_some_and(|(error, name)| limit_fields::tell_cap(fields, route.told, name, error))
+    if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.told, &error))
         && let Some((state, name)) = nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
     {
         limit_fields::tell(fields, route.told, name, &state);

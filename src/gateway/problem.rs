@@ -47,11 +47,12 @@ impl Json {
         self.0.push(b'"');
     }
 
-    /// The limits that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
+    /// The limits and caps that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
     fn policies(&mut self, error: &Error) {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,
             Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
+            Error::CapReached { cap, .. } | Error::QueueTimeout { cap, .. } => std::slice::from_ref(cap.name()),
             _ => return,
         };
         for (index, limit) in limits.iter().enumerate() {

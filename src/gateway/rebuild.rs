@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
 use super::{
+    caps::Caps,
     client::{ClientHeader, Trust},
     limits,
     report::Report,
@@ -22,8 +23,8 @@ use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
     layer::{
-        AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, Respond,
-        RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
+        AttemptTimeoutLayer, Budget, Canned, Changes, Conditions, ForwardLayer, Respond, RetryLayer, RetryPolicy,
+        Rewrite, TimeoutsLayer,
     },
     limit::SettingsError,
     upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
@@ -59,7 +60,7 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process);
     let budgets = budgets(&config, earlier, process);
-    let caps = caps(&config, earlier);
+    let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     let report = report(&config, earlier);
     let store = store::store(&config, earlier, process);
@@ -86,22 +87,6 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
             config.routes.iter().map(|route| (&route.name, &**route)),
         ),
     }
-}
-
-fn caps(config: &Config, earlier: Option<&State>) -> Named<Arc<Cap>> {
-    let capped = config.routes.iter().filter_map(|route| Some((&route.name, route.concurrency.as_ref()?)));
-    let cap = |(name, bounds): (&Arc<str>, &model::Concurrency)| {
-        let model::Concurrency { max, queue, queue_timeout } = *bounds;
-        let cap = match earlier.and_then(|earlier| earlier.caps.get(name)) {
-            None => Arc::new(Cap::new(max.get(), queue, queue_timeout)),
-            Some(cap) => {
-                cap.reconfigure(max.get(), queue, queue_timeout);
-                Arc::clone(cap)
-            }
-        };
-        (Arc::clone(name), cap)
-    };
-    capped.map(cap).collect()
 }
 
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
@@ -200,37 +185,45 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts { total, attempt, idle, body } = route.timeouts;
+    let model::Timeouts { total, idle, body, .. } = route.timeouts;
     Layers {
         rate_limit: limits::layer(route, state, process),
         timeouts: TimeoutsLayer { total, idle, body },
-        concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
-        target: target(route, state, attempt),
+        concurrency: state.caps.of_route(route, &process.hasher),
+        target: target(route, state, process),
     }
 }
 
-fn target(route: &model::Route, state: &State, attempt: std::time::Duration) -> Target {
+fn target(route: &model::Route, state: &State, process: &Process) -> Target {
     let canned = |canned: Canned| Target::Respond(Respond(Arc::new(canned)));
     match &route.action {
         model::Action::Respond { status, body, headers } => {
             canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
         }
         model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
-        model::Action::Forward(name) => match (state.upstreams.get(name), state.budgets.get(&route.name)) {
-            (Some(upstream), Some(budget)) => Target::Upstream {
-                retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
-                attempt_timeout: AttemptTimeoutLayer { attempt },
-                forward: ForwardLayer { changes: Arc::new(changes(route)) },
-                send_to: SendTo(Arc::clone(upstream)),
-            },
+        model::Action::Forward(name) => match to_upstream(name, route, state, process) {
+            Some(target) => target,
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
-            _ => canned(Canned::Fixed {
+            None => canned(Canned::Fixed {
                 status: http::StatusCode::SERVICE_UNAVAILABLE,
                 body: bytes::Bytes::new(),
                 headers: Vec::new(),
             }),
         },
     }
+}
+
+fn to_upstream(name: &str, route: &model::Route, state: &State, process: &Process) -> Option<Target> {
+    let upstreams = &state.config.upstreams;
+    let described = &upstreams[upstreams.binary_search_by(|upstream| (*upstream.name).cmp(name)).ok()?];
+    let budget = Arc::clone(state.budgets.get(&route.name)?);
+    Some(Target::Upstream {
+        concurrency: state.caps.of_upstream(described, route, &process.hasher),
+        retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget },
+        attempt_timeout: AttemptTimeoutLayer { attempt: route.timeouts.attempt },
+        forward: ForwardLayer { changes: Arc::new(changes(route)) },
+        send_to: SendTo(Arc::clone(state.upstreams.get(name)?)),
+    })
 }
 
 fn retry_policy(retry: &model::Retry) -> RetryPolicy {

@@ -14,7 +14,7 @@ use crate::{
 pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<ToUpstream, Respond>>>>;
 
 /// The part that only requests to an upstream pass.
-pub(super) type ToUpstream = Retry<AttemptTimeout<Forward<SendTo>>>;
+pub(super) type ToUpstream = Concurrency<Retry<AttemptTimeout<Forward<SendTo>>>>;
 
 /// The layers of one route.
 #[derive(Debug)]
@@ -28,7 +28,13 @@ pub(super) struct Layers {
 /// What is innermost.
 #[derive(Debug)]
 pub(super) enum Target {
-    Upstream { retry: RetryLayer, attempt_timeout: AttemptTimeoutLayer, forward: ForwardLayer, send_to: SendTo },
+    Upstream {
+        concurrency: ConcurrencyLayer,
+        retry: RetryLayer,
+        attempt_timeout: AttemptTimeoutLayer,
+        forward: ForwardLayer,
+        send_to: SendTo,
+    },
     Respond(Respond),
 }
 
@@ -36,8 +42,13 @@ impl Layers {
     pub(super) fn stack(self) -> Stack {
         let target = match self.target {
             Target::Respond(respond) => Either::Right(respond),
-            Target::Upstream { retry, attempt_timeout, forward, send_to } => Either::Left(
+            Target::Upstream { concurrency, retry, attempt_timeout, forward, send_to } => Either::Left(
                 ServiceBuilder::new()
+                    // The upstream's cap, inside of the route's: who waits for the route's place must not keep one
+                    // of the upstream's, which all routes share. All take the two in this order, so that nobody
+                    // waits in a circle. Outside of retries, as the route's: one place holds over all attempts, and
+                    // a retry neither waits a second time nor adds concurrency.
+                    .layer(concurrency)
                     // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
                     .layer(retry)
                     // Outside of the pool: waiting for a connection and making one are part of an attempt.
@@ -52,7 +63,8 @@ impl Layers {
             .layer(self.rate_limit)
             // Before anything can wait: the line, attempts and back-off share one deadline.
             .layer(self.timeouts)
-            // Outside of retries: a place is held over all attempts, so that retries add no concurrency.
+            // The route's cap. Outside of retries: a place is held over all attempts, so that retries add no
+            // concurrency.
             .layer(self.concurrency)
             .service(target)
     }

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::caps::{CapView, Caps};
 use crate::{
     config::model::Config,
-    layer::{Budget, Cap, Overrides},
+    layer::{Budget, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
@@ -29,7 +30,7 @@ pub struct State {
     /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
     pub(super) store: Option<Arc<Store>>,
     pub(super) shared: Named<Arc<SharedLimit>>,
-    pub(super) caps: Named<Arc<Cap>>,
+    pub(super) caps: Caps,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
 }
@@ -59,8 +60,13 @@ impl State {
     }
 
     /// Caps by the name of their route.
-    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Cap>)> {
-        self.caps.iter()
+    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.routes.iter().map(|(name, cap)| (name, CapView::of(cap)))
+    }
+
+    /// Caps by the name of their upstream.
+    pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.upstreams.iter().map(|(name, cap)| (name, CapView::of(cap)))
     }
 
     /// Upstreams by name.

@@ -6,17 +6,21 @@
 mod attempt_timeout;
 mod concurrency;
 mod forward;
+mod key;
 mod rate_limit;
 mod respond;
 mod retry;
 mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
-pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
+pub use concurrency::{
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued, Turn,
+};
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
+pub use key::KeyPart;
 pub use rate_limit::{
-    Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy,
-    Statuses, Tier,
+    Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,
+    Tier,
 };
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};

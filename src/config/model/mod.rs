@@ -172,6 +172,8 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// How one of them is chosen.
     pub balance: Balance,
+    /// Cap on requests in flight over all routes to it; `None`: none.
+    pub concurrency: Option<Concurrency>,
     /// Connections to each server.
     pub pool: Pool,
 }

@@ -2,6 +2,7 @@
 //!
 //! Each function answers `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
 
+mod concurrency;
 mod defaults;
 mod limits;
 mod matches;

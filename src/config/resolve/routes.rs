@@ -4,11 +4,12 @@ use http::StatusCode;
 
 use super::{
     super::{
-        model::{Action, Concurrency, PathPattern, Retry, RetryOn, Route, Timeouts},
+        model::{Action, PathPattern, Priority, Retry, RetryOn, Route, Timeouts},
         problem::{Code, Problem, Problems},
         syntax::{self, header, header::RetryReason},
         units,
     },
+    concurrency::concurrency,
     matches,
     reader::Reader,
     references::Names,
@@ -32,6 +33,11 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
         matches: matches?,
         action: action?,
         limits: route.list("limits", syntax::name),
+        priority: match route.text("priority")? {
+            "high" => Priority::High,
+            "low" => Priority::Low,
+            _ => Priority::Normal,
+        },
         concurrency: concurrency?,
         timeouts: timeouts?,
         retry: retry?,
@@ -98,24 +104,6 @@ fn redirect(redirect: Reader<'_>, path: Option<&PathPattern>, problems: &mut Pro
 
 fn status(reader: Reader<'_>) -> Option<StatusCode> {
     StatusCode::from_u16(u16::try_from(reader.whole("status")?).ok()?).ok()
-}
-
-/// `Some(None)` is a route without a cap.
-fn concurrency(route: Reader<'_>, problems: &mut Problems) -> Option<Option<Concurrency>> {
-    if route.entry("concurrency").is_none() {
-        return Some(None);
-    }
-    let concurrency = route.table("concurrency");
-    if concurrency.entry("max").is_none() && !concurrency.is_broken("max") && !problems.incomplete {
-        let what =
-            if concurrency.entry("queue").is_some() { "a queue without a cap" } else { "`concurrency` without `max`" };
-        let place = if concurrency.entry("queue").is_some() { concurrency.place("queue") } else { concurrency.at };
-        let problem = Problem::new(Code::MissingKey, place, format!("{what} never has anyone waiting"));
-        problems.report(problem.help("add `max = N`: how many requests may be in flight"));
-    }
-    let (max, queue) = (concurrency.at_least_one("max"), concurrency.count("queue"));
-    let queue_timeout = concurrency.parsed("queue_timeout", units::duration);
-    Some(Some(Concurrency { max: max?, queue: queue?, queue_timeout: queue_timeout? }))
 }
 
 fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {

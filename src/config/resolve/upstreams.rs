@@ -12,6 +12,7 @@ use super::{
         tree::{Node, Value},
         units,
     },
+    concurrency::concurrency,
     reader::Reader,
 };
 
@@ -31,11 +32,12 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, problems: &mut Problems
         _ => Balance::LeastRequests,
     };
     let pool = pool(upstream.table("pool"));
+    let concurrency = concurrency(upstream, problems);
     let servers = servers?;
     if servers.is_empty() {
         return None;
     }
-    Some(Upstream { name: syntax::name(name).ok()?, servers, balance, pool: pool? })
+    Some(Upstream { name: syntax::name(name).ok()?, servers, balance, concurrency: concurrency?, pool: pool? })
 }
 
 fn places(nodes: &[Node]) -> impl Iterator<Item = Span> {

@@ -3,6 +3,7 @@
 //! Everything that has to know the keys reads these tables: the check of a file, the reader that fills in defaults,
 //! the JSON Schema for editors and the view of the running configuration. A key is declared in one place.
 
+pub(super) mod concurrency;
 pub(super) mod limits;
 pub(super) mod process;
 pub(super) mod routes;

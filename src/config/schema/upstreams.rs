@@ -1,6 +1,6 @@
 //! `[upstreams.NAME]`: the services behind the gateway.
 
-use super::{Default, Key, Kind, Section, values::*};
+use super::{Default, Key, Kind, Section, concurrency::UPSTREAM_CAP, values::*};
 
 /// Two random choices adapt to slow servers by themselves and need no knowledge of them.
 const BALANCE: &str = "least-requests";
@@ -23,6 +23,11 @@ pub(in crate::config) static UPSTREAM: Section = Section {
             "How a server is chosen: in turns, or the less busy of two random ones.",
         )
         .default(Default::Text(BALANCE)),
+        Key::new(
+            "concurrency",
+            Kind::Table(&UPSTREAM_CAP),
+            "Cap on requests in flight over all routes to it; absent: none.",
+        ),
         Key::new("pool", Kind::Table(&POOL), "Connections to each server."),
     ],
 };

@@ -135,7 +135,7 @@ fn a_password_is_read_from_beside_the_file_watched_and_never_shown() {
     assert!(config.watched.files().contains(&folder.path("redis.password")));
     assert_eq!(config.shown()["store"]["url"], "redis://gate:[redacted]@store/1");
     assert!(!format!("{config:?}").contains("hunter2"));
-    assert!(!config.shown().to_string().contains("sword"));
+    assert!(!config.shown().to_string().contains("fish"));
     for password in ["", "\n", "two\nlines"] {
         folder.write("redis.password", password.as_bytes());
         assert_eq!(folder.only().0, Code::Unreadable, "{password:?}");

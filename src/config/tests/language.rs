@@ -13,12 +13,14 @@ use super::{
 /// Every section with the head of a file that leads into it.
 fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Section, String)>) {
     out.push((section, header.to_owned()));
-    let inner = header.trim_matches(['[', ']']).to_owned();
+    let (above, last) = header.rsplit_once('\n').unwrap_or(("", header));
+    let inner = last.trim_matches(['[', ']']).to_owned();
     let below = |name: &str| if inner.is_empty() { name.to_owned() } else { format!("{inner}.{name}") };
     for key in section.keys {
         match key.kind {
             Kind::Table(table) => {
-                let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
+                let parent = if last.starts_with("[[") { header } else { above };
+                let parent = if parent.is_empty() { String::new() } else { format!("{parent}\n") };
                 sections(table, &format!("{parent}[{}]", below(key.name)), out);
             }
             Kind::Tables(table) => sections(table, &format!("[[{}]]", below(key.name)), out),

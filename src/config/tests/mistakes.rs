@@ -85,6 +85,18 @@ fn contradictions_in_a_route_are_told() {
     refused("timeouts = { total = \"1s\", attempt = \"2s\" }", Code::Conflict, "never fits into the total of 1s");
     refused("concurrency = { queue = 3 }", Code::MissingKey, "a queue without a cap");
     refused("concurrency = {}", Code::MissingKey, "add `max = N`");
+    refused(
+        "concurrency = { max = 9, adaptive = { min = 1, max = 8 } }",
+        Code::Conflict,
+        "`max` and `adaptive` exclude each other",
+    );
+    refused("concurrency = { adaptive = { min = 9, max = 8 } }", Code::Conflict, "`min` is above `max`, which is 8");
+    refused("concurrency = { adaptive = { max = 8 } }", Code::MissingKey, "`min` is missing");
+    refused("concurrency = { adaptive = { min = 0, max = 8 } }", Code::BadValue, "the least is 1");
+    refused("concurrency = { adaptive = true }", Code::WrongType, "`adaptive` is a table");
+    refused("concurrency = { max = 1, fair_by = \"ip\" }", Code::BadValue, "it is not part of a key");
+    refused("concurrency = { max = 1, fair_by = [] }", Code::BadValue, "leave `fair_by` out");
+    refused("priority = \"urgent\"", Code::BadValue, "there is no such choice");
     refused("retry = { backoff = \"2s\", max_backoff = \"1s\" }", Code::Conflict, "`max_backoff` is below");
     refused("limits = [\"l\", \"l\"]", Code::Duplicate, "`limits` has this twice");
     refused(
@@ -93,6 +105,17 @@ fn contradictions_in_a_route_are_told() {
         "both set and removed",
     );
     refused("response = { set_headers = { x-a = \"1\", X-A = \"2\" } }", Code::Duplicate, "x-a is set twice");
+}
+
+#[test]
+fn mistakes_in_the_cap_of_an_upstream_are_told_at_their_place() {
+    let upstream = |keys: &str| {
+        places(config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"), ""))
+    };
+    assert_eq!(upstream("queue = 3"), [(4, Code::MissingKey)]);
+    assert_eq!(upstream("max = 0"), [(4, Code::BadValue)]);
+    assert_eq!(upstream("max = 1\nfair_by = 7"), [(5, Code::WrongType)]);
+    assert_eq!(upstream("max = 1\npriority = \"high\""), [(5, Code::UnknownKey)]);
 }
 
 #[test]
@@ -115,17 +138,19 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 #[test]
 fn what_is_not_built_is_told_and_never_ignored() {
     refused("mirror = { upstream = \"app\" }", Code::NotBuilt, "`mirror` is not built yet in this version");
-    refused("concurrency = { max = 1, fair_by = \"host\" }", Code::NotBuilt, "`fair_by` is not built yet");
+    refused(
+        "concurrency = { max = 1, fair_by = \"tls:subject\" }",
+        Code::NotBuilt,
+        "`fair_by = \"tls:subject\"` is not built",
+    );
     let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
     assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
     for (top, line) in [
-        ("[limits.a]\nrate = \"1/s\"\npersist = true", 3),
         ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
         ("[upstreams.b]\nservers = [\"https://a\"]", 2),
         ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),
         ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
         ("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.health_check]\npath = \"/\"", 3),
-        ("[store]\nurl = \"redis://a\"", 1),
     ] {
         assert_eq!(places(config_with(top, "")), [(line, Code::NotBuilt)], "{top}");
     }

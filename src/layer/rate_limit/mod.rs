@@ -28,11 +28,12 @@ use tower::{Layer, Service};
 pub use self::{
     cost::Cost,
     counting::Statuses,
-    key::{KeyPart, Missing},
+    key::Missing,
     overrides::{Overrides, Pattern},
     shared::{SharedBuckets, SharedPolicy},
 };
 use self::{decision::Taken, shared::Deciding};
+use super::key::KeyPart;
 use crate::{
     call::Call,
     error::Error,

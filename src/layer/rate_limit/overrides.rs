@@ -11,8 +11,8 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::{
-    LimitPolicy,
-    key::{self, KeyPart},
+    super::key::{KeyPart, feed_text},
+    LimitPolicy, key,
 };
 use crate::{
     call::Exchange,
@@ -75,7 +75,7 @@ impl Overrides {
         for (part, pattern) in parts.iter().zip(pattern) {
             let (is_fixed, fed) = match (pattern, part) {
                 (Pattern::Any, _) => (false, builder),
-                (Pattern::Text(text), part) => (true, key::feed_text(builder, part, text)),
+                (Pattern::Text(text), part) => (true, feed_text(builder, part, text)),
                 (Pattern::Network(net), KeyPart::ClientIp(prefix)) if is_one_bucket(net, *prefix) => {
                     (true, builder.ip(net.network(), *prefix))
                 }

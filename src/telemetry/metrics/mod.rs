@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use self::tally::Tally;
 pub use self::{
     exposition::Format,
-    observed::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    observed::{CapGauges, LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
     store::StoreMetrics,

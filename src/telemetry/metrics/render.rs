@@ -20,6 +20,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     limits(&routes, observed, &mut to);
     store(metrics, &mut to);
     upstreams(metrics, observed, &mut to);
+    upstream_caps(observed, &mut to);
     listeners(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
@@ -100,6 +101,24 @@ fn store(metrics: &Metrics, to: &mut Exposition) {
     to.family(Kind::Histogram, "tidegate_store_duration_seconds", help).histogram(&[], &cells.durations);
     let help = "1 while the shared store is left alone because it did not answer.";
     to.family(Kind::Gauge, "tidegate_store_circuit_open", help).gauge(&[], metrics.store.open());
+}
+
+fn upstream_caps(observed: &Observed, to: &mut Exposition) {
+    let help = "Requests that hold a place under the upstream's cap, over all routes.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.in_flight));
+    }
+    let help = "Requests that wait for a place under the upstream's cap.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.queued));
+    }
+    let help = "Requests the upstream's cap admits at once, as it is now.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_concurrency_limit", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.limit));
+    }
 }
 
 fn upstreams(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
