@@ -6,7 +6,6 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tidegate::{
-    body::Body,
     error::CapName,
     layer::{Bound, Bounds, Cap, CapSettings, Priority, Turn},
     message::Response,
