@@ -29,7 +29,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
-    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
+    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -158,15 +158,16 @@ impl App {
             default_max_connections: default_max_connections(),
             watched,
         };
-        let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().filter_map(|bound| bound.local_addr()).collect();
+        let opening = reloader.bind_new(&config)?;
+        let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
         let admin_address = admin::start(Arc::clone(&admin)).await?;
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
-        reloader.open(&config, bound).await;
+        reloader.open(opening).await;
+        warn_of(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);

@@ -8,9 +8,8 @@ use super::tree::{Node, Value};
 pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("", &["store"]),
     ("server", &["state_dir"]),
-    ("listeners", &["http2", "proxy_protocol", "tls"]),
-    ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
+    ("listeners", &["http2"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection"]),
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
     ("routes", &["mirror", "priority"]),
     ("defaults", &["mirror", "priority"]),
@@ -20,8 +19,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 
 /// Strings that begin like this, by section and key.
 const VALUES: &[(&str, &str, &[&str])] = &[
-    ("upstreams", "servers", &["https://"]),
-    ("upstreams.servers", "url", &["https://"]),
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
     ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
