@@ -75,8 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("io", &[]),
     ("limit", &[]),
     ("telemetry", &[]),
-    // Certificates and handshakes; nothing of HTTP.
-    ("tls", &["io"]),
+    ("tls", &[]),
     ("watch", &["config"]),
 ];
 

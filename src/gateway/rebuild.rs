@@ -152,11 +152,7 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
-fn upstreams(
-    config: &Config,
-    earlier: Option<&State>,
-    process: &Process,
-) -> Result<Named<Arc<Upstream>>, BuildError> {
+fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Result<Named<Arc<Upstream>>, BuildError> {
     let upstream = |upstream: &Arc<model::Upstream>| {
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
         let tls = upstream_tls::client(upstream, before.map(|before| &**before))

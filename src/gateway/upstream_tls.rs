@@ -13,10 +13,7 @@ use crate::{
 ///
 /// # Errors
 /// There is nobody to trust.
-pub(super) fn client(
-    upstream: &model::Upstream,
-    earlier: Option<&Upstream>,
-) -> Result<Option<Arc<ClientTls>>, String> {
+pub(super) fn client(upstream: &model::Upstream, earlier: Option<&Upstream>) -> Result<Option<Arc<ClientTls>>, String> {
     if upstream.servers.iter().all(|server| server.secure_as.is_none()) {
         return Ok(None);
     }

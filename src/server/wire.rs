@@ -47,15 +47,7 @@ pub(super) struct Wire<IO> {
 
 impl<IO: Socket> Wire<IO> {
     pub(super) fn new(io: IO, input: BytesMut) -> Self {
-        Self {
-            io,
-            input,
-            output: Output::default(),
-            body: None,
-            awaits_continue: false,
-            ended: false,
-            looks: None,
-        }
+        Self { io, input, output: Output::default(), body: None, awaits_continue: false, ended: false, looks: None }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.

@@ -109,11 +109,7 @@ fn system_roots() -> Result<RootCertStore, String> {
 struct Always(Identity);
 
 impl rustls::client::ResolvesClientCert for Always {
-    fn resolve(
-        &self,
-        _: &[&[u8]],
-        schemes: &[rustls::SignatureScheme],
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+    fn resolve(&self, _: &[&[u8]], schemes: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
         self.0.key.key.choose_scheme(schemes).map(|_| Arc::clone(&self.0.key))
     }
 

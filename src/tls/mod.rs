@@ -1,4 +1,4 @@
-//! TLS on both sides: who we are to clients, whom we trust among servers, and what a handshake showed. A leaf but for reading sockets.
+//! TLS on both sides: who we are to clients, whom we trust among servers, and what a handshake showed. A leaf.
 //!
 //! rustls with aws-lc-rs does all of the work; nothing outside of this folder (and of the file check in `config`) names
 //! either. A request passes here before it is one: `server` takes a connection through [`ServerTls::accept`], `upstream`

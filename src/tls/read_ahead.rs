@@ -1,6 +1,7 @@
 //! A socket that is read in large pieces: rustls asks for 4 KiB at a time, four calls of the system for each record.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -8,6 +9,14 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once: nearly two full records.
+const READ_SIZE: usize = 32 * 1024;
+
+thread_local! {
+    /// Shared by all connections of a worker. Not the one of `io`, which is in use while what is inside is read.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
 
 /// A socket, and what was read of it and not yet asked for.
 #[derive(Debug)]
@@ -40,15 +49,32 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
     /// # Errors
     /// Those of the socket.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        crate::io::poll_read(&mut self.io, cx, &mut self.ahead)
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            self.ahead.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+
+    /// Reads what is there into `buffer`, and keeps what does not fit.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            let (now, later) = read.filled().split_at(read.filled().len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.ahead.extend_from_slice(later);
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.ahead.is_empty() && ready!(this.poll_fill(cx))? == 0 {
-            return Poll::Ready(Ok(()));
+        if this.ahead.is_empty() {
+            return this.poll_read_more(cx, buffer);
         }
         let length = buffer.remaining().min(this.ahead.len());
         buffer.put_slice(&this.ahead[..length]);

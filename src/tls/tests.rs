@@ -39,7 +39,11 @@ fn server(identity: Identity, client_ca: Option<Vec<rustls::pki_types::Certifica
     ServerSettings { identities: vec![identity], client_ca, min_version: MinVersion::Tls12 }
 }
 
-async fn shake(server: &ServerTls, client: &ClientTls, name: &'static str) -> (Result<Secured<tokio::io::DuplexStream>, Refusal>, Result<(), &'static str>) {
+async fn shake(
+    server: &ServerTls,
+    client: &ClientTls,
+    name: &'static str,
+) -> (Result<Secured<tokio::io::DuplexStream>, Refusal>, Result<(), &'static str>) {
     let (near, far) = duplex(64 * 1024);
     let client = async {
         let mut stream = client.connect(ServerName::try_from(name).unwrap(), near).await?;
@@ -102,7 +106,10 @@ async fn a_server_that_nobody_vouches_for_is_refused_with_the_reason() {
 fn a_key_is_never_shown() {
     let identity = identity(&["a.example"]);
     let tls = ServerTls::new(server(identity.clone(), None), None).unwrap();
-    let client = ClientTls::new(ClientSettings { ca: Some(vec![identity.key.cert[0].clone()]), identity: Some(identity.clone()) });
+    let client = ClientTls::new(ClientSettings {
+        ca: Some(vec![identity.key.cert[0].clone()]),
+        identity: Some(identity.clone()),
+    });
     let shown = format!("{identity:?} {tls:?} {client:?}").to_lowercase();
     assert!(!shown.contains("private") && !shown.contains("keypair"), "{shown}");
 }

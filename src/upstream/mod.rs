@@ -22,7 +22,11 @@ use std::{
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
-pub use self::{balance::Balance, pool::PoolSettings, server::{Security, ServerSettings}};
+pub use self::{
+    balance::Balance,
+    pool::PoolSettings,
+    server::{Security, ServerSettings},
+};
 use self::{
     balance::Balancer,
     connection::{Connection, Exchange, Failure},
@@ -169,7 +173,9 @@ impl Upstream {
             None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
             Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
             Some(Place::Free(slot)) => {
-                let made = timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref())).await;
+                let made =
+                    timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref()))
+                        .await;
                 match made.unwrap_or(Err(ConnectFailure::Timeout)) {
                     Ok(stream) => {
                         self.metrics.connected("success");

@@ -1,6 +1,11 @@
 //! Certificates as a checked configuration holds them: loaded, so that a changed file is a changed configuration.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 

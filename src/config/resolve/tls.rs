@@ -20,7 +20,8 @@ pub(super) fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Optio
         return Some(None);
     }
     let tls = listener.table("tls");
-    let certificates: Vec<_> = tls.tables("certificates").into_iter().map(|of| identity(of, CERTIFICATE, loading)).collect();
+    let certificates: Vec<_> =
+        tls.tables("certificates").into_iter().map(|of| identity(of, CERTIFICATE, loading)).collect();
     let client_ca = authorities(tls, "client_ca", loading);
     let min_version = match tls.text("min_version")? {
         "1.3" => TlsVersion::Tls13,

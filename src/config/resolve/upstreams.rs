@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use super::{
     super::{
-        model::{Balance, Pool, Upstream, UpstreamServer},
         include::Loading,
+        model::{Balance, Pool, Upstream, UpstreamServer},
         problem::{Code, Problem},
         schema::upstreams::SERVER,
         source::Span,

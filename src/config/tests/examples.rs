@@ -54,7 +54,10 @@ fn the_schema_beside_the_examples_is_the_generated_one() {
 
 #[test]
 fn the_complete_example_has_every_key_of_the_schema() {
-    let text = fs::read_to_string(folder().join("complete.toml")).unwrap().replace("# token_file", "token_file").replace("\n## ", "\n");
+    let text = fs::read_to_string(folder().join("complete.toml"))
+        .unwrap()
+        .replace("# token_file", "token_file")
+        .replace("\n## ", "\n");
     let file: Value = toml::from_str(&text).unwrap();
     assert_eq!(absent(&json_schema(), &[&file], ""), Vec::<String>::new());
 }

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use super::super::{Code, Config, Diagnostics, Environment, load, model::TlsVersion};
 
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
-const TLS: &str = "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
+const TLS: &str =
+    "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
 
 /// A folder with `a.pem`, its key `a.key`, another key `b.key`, and `tidegate.toml`.
 struct Folder(TempDir);
@@ -89,7 +90,11 @@ fn what_is_wrong_with_a_file_is_told_with_its_name() {
         ("a.key", "", "holds no private key"),
         ("a.key", &certificate, "holds no private key"),
         ("a.key", &other_key, "is not the key of this certificate"),
-        ("a.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n", "encrypted key"),
+        (
+            "a.key",
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "encrypted key",
+        ),
         ("a.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "holds no key of a kind"),
     ] {
         let kept = fs::read_to_string(folder.path(file)).unwrap();
