@@ -21,7 +21,7 @@ use tokio::{
 
 pub use self::process::try_build;
 use self::{
-    process::{default_max_connections, level, process, start_logs},
+    process::{default_max_connections, keep_memory_private, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
 };
@@ -168,6 +168,7 @@ impl App {
         reloader.workers = start_workers(&reloader)?;
         reloader.open(opening).await;
         warn_of(&config);
+        keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
@@ -214,6 +215,7 @@ impl App {
         let mut outcome = self.reloader.reload().await;
         if let Outcome::Done { notes, .. } = &mut outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
+            keep_memory_private(&config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }

@@ -123,6 +123,8 @@ impl ServerTls {
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
         config.ticketer = Arc::clone(&tickets);
+        // All suites on offer are sound; that the order is ours keeps a client from choosing the slowest.
+        config.ignore_client_order = true;
         config.alpn_protocols = OFFERED.iter().map(|(name, _)| name.to_vec()).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, client_ca, tickets })
     }
