@@ -66,8 +66,7 @@ mod tests {
 
     #[test]
     fn an_exact_name_goes_before_a_wildcard_and_the_first_certificate_is_for_all_others() {
-        let all = [&["default.example"][..], &["*.example.com"], &["a.example.com", "b.example"]]
-            .map(|names| identity(names));
+        let all = [&["default.example"][..], &["*.example.com"], &["a.example.com", "b.example"]].map(identity);
         let certificates = Certificates::new(all.to_vec());
         for (name, index) in [
             (Some("a.example.com"), 2),
