@@ -21,8 +21,8 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
-    ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
-    ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("limits", "key", &["cookie:", "query:", "param:"]),
+    ("limits", "missing", &["cookie:", "query:", "param:"]),
 ];
 
 /// Whether the language has this key and this version has not.

@@ -271,6 +271,7 @@ fn key_part(part: &model::KeyPart) -> KeyPart {
         model::KeyPart::Host => KeyPart::Host,
         model::KeyPart::Path => KeyPart::Path,
         model::KeyPart::Method => KeyPart::Method,
+        model::KeyPart::TlsSubject => KeyPart::TlsSubject,
     }
 }
 

@@ -173,3 +173,38 @@ fn what_a_listener_shows_is_told_and_its_key_is_not() {
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["listeners"][0]["tls"]["min_version"], json!("1.2"));
 }
+
+#[test]
+fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
+    let pki = Pki::with_site(&["a.example"]);
+    pki.issue("one", &[]);
+    pki.issue("two", &[]);
+    let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
+    let routes = format!("{limit}{OK}limits = ['l']\n");
+    let shown = format!("client_ca = '{}'", pki.shown("ca.pem"));
+    let gateway = Running::start(&(pki.listener(&["site"], &shown) + &routes));
+    let status = |name: &str| {
+        let mut stream = connect(&pki.client(Some(name)), gateway.address(), "a.example").unwrap();
+        ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
+    };
+    assert_eq!(["one", "one", "one", "two"].map(status), ["200", "200", "429", "200"]);
+    // Another certificate with the same name is the same client, and so is a session that goes on.
+    pki.issue("one", &[]);
+    assert_eq!(status("one"), "429");
+    let config = pki.client(Some("two"));
+    let again = [(); 2].map(|()| {
+        let mut stream = connect(&config, gateway.address(), "a.example").unwrap();
+        ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
+    });
+    assert_eq!(again, ["200", "429"]);
+    assert_eq!(gateway.metric("tidegate_tls_resumptions_total", &[]), 1.0);
+}
+
+#[test]
+fn without_a_certificate_there_is_no_name() {
+    let pki = Pki::with_site(&["a.example"]);
+    let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
+    let gateway = Running::start(&(pki.listener(&["site"], "") + limit + OK + "limits = ['l']\n"));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    assert!(ask(&mut stream, "a.example", "/").unwrap().starts_with("HTTP/1.1 429"));
+}
