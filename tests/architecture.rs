@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli", "app"]),
     // A command starts the application or talks to one.
-    ("cli", &["app", "reload", "config", "telemetry", "admin"]),
+    ("cli", &["app", "reload", "config", "telemetry", "tls", "admin"]),
     // The only file that knows every module.
     (
         "app",
@@ -35,14 +35,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "server",
             "store",
             "telemetry",
+            "tls",
             "upstream",
             "watch",
         ],
     ),
-    ("reload", &["gateway", "config", "server", "http1", "telemetry"]),
+    ("reload", &["gateway", "config", "server", "http1", "telemetry", "tls"]),
     ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream"]),
     // Bytes become a request; what a route is, is not known here.
-    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry"]),
+    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry", "tls"]),
     (
         "gateway",
         &[
@@ -57,6 +58,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "server",
             "store",
             "telemetry",
+            "tls",
             "upstream",
         ],
     ),
@@ -65,9 +67,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Where limits are counted that several gateways share.
     ("store", &["limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
-    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry"]),
+    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry", "tls"]),
     ("call", &["body", "error", "message", "telemetry"]),
-    ("message", &["body", "http1"]),
+    ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
     ("http1", &["error"]),
     // Leaves.
@@ -77,6 +79,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("io", &[]),
     ("limit", &[]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("watch", &["config"]),
 ];
 

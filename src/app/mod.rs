@@ -24,7 +24,7 @@ use tokio::{
 pub use self::process::try_build;
 use self::{
     persist::{Saver, StateDir},
-    process::{default_max_connections, level, process, start_logs},
+    process::{default_max_connections, keep_memory_private, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
 };
@@ -33,7 +33,7 @@ use crate::{
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
     limit::{Clock, KeyHasher},
-    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
+    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -171,8 +171,8 @@ impl App {
             admin: None,
             watched,
         };
-        let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().map(|bound| bound.local).collect();
+        let opening = reloader.bind_new(&config)?;
+        let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
@@ -180,7 +180,9 @@ impl App {
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.warm_up(&reloader.state.load_full()).await;
-        reloader.open(&config, bound).await;
+        reloader.open(opening).await;
+        warn_of(&config);
+        keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
@@ -229,6 +231,7 @@ impl App {
         let outcome = self.reloader.reload().await;
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
+            keep_memory_private(&config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }

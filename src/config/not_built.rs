@@ -6,25 +6,16 @@ use super::tree::{Node, Value};
 
 /// Keys, by section.
 pub(super) const KEYS: &[(&str, &[&str])] = &[
-    ("listeners", &["http2", "proxy_protocol", "tls"]),
-    ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection", "tls"]),
+    ("listeners", &["http2"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection"]),
     ("routes", &["mirror"]),
     ("defaults", &["mirror"]),
     ("routes.timeouts", &["tunnel"]),
 ];
 
 /// Strings that begin like this, by section and key.
-const VALUES: &[(&str, &str, &[&str])] = &[
-    ("upstreams", "servers", &["https://"]),
-    ("upstreams.servers", "url", &["https://"]),
-    ("upstreams", "protocol", &["http2", "auto"]),
-    ("upstreams", "balance", &["peak-ewma", "hash"]),
-    ("limits", "key", &["tls:subject"]),
-    ("routes.concurrency", "fair_by", &["tls:subject"]),
-    ("upstreams.concurrency", "fair_by", &["tls:subject"]),
-    ("limits", "missing", &["tls:subject"]),
-];
+const VALUES: &[(&str, &str, &[&str])] =
+    &[("upstreams", "protocol", &["http2", "auto"]), ("upstreams", "balance", &["peak-ewma", "hash"])];
 
 /// Whether the language has this key and this version has not.
 pub(super) fn key(section: &str, key: &str) -> bool {

@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 6] = ["respond", "redirect", "concurrency", "adaptive", "candidate", "store"];
+const ONLY_WHEN_GIVEN: [&str; 7] = ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "tls"];
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =

@@ -20,7 +20,10 @@ use crate::{
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
     let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
-        Ok((target, host)) => (target, host, Ok(())),
+        Ok((target, host)) => {
+            let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
+            (target, host, if may_serve { Ok(()) } else { Err(Error::Misdirected) })
+        }
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
     };
     let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers).ok_or(Error::NoRoute));

@@ -188,6 +188,7 @@ impl OneLimit<'_> {
             KeyPart::Query(name) => (builder.query(name, value), Cow::Borrowed(value)),
             KeyPart::Param(name) => (builder.param(name, value), Cow::Borrowed(value)),
             KeyPart::Method => (builder.method(&text), Cow::Borrowed(value)),
+            KeyPart::TlsSubject => (builder.tls_subject(value), Cow::Borrowed(value)),
             KeyPart::Route => (builder.route(self.route(&text)?), Cow::Borrowed(value)),
             KeyPart::Host => {
                 let host = host::name(value).map_err(|_| format!("{text:?} is not a host"))?;
@@ -276,6 +277,7 @@ pub(super) fn named(part: &KeyPart) -> String {
         KeyPart::Host => "host".to_owned(),
         KeyPart::Path => "path".to_owned(),
         KeyPart::Method => "method".to_owned(),
+        KeyPart::TlsSubject => "tls:subject".to_owned(),
     }
 }
 

@@ -182,5 +182,6 @@ pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
         model::KeyPart::Host => KeyPart::Host,
         model::KeyPart::Path => KeyPart::Path,
         model::KeyPart::Method => KeyPart::Method,
+        model::KeyPart::TlsSubject => KeyPart::TlsSubject,
     }
 }

@@ -21,6 +21,7 @@ mod stack;
 mod state;
 mod store;
 pub mod table;
+mod upstream_tls;
 
 use std::{
     convert::Infallible,

@@ -18,6 +18,7 @@ use super::{
     state::{Named, Process, State},
     store,
     table::Table,
+    upstream_tls,
 };
 use crate::{
     call::{RouteTag, Told},
@@ -27,6 +28,7 @@ use crate::{
         Rewrite, TimeoutsLayer,
     },
     limit::SettingsError,
+    tls::ClientTls,
     upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
 };
 
@@ -49,6 +51,8 @@ pub enum BuildError {
     Table(#[from] regex::Error),
     #[error("limit \"{name}\": {cause}")]
     Limit { name: Arc<str>, cause: SettingsError },
+    #[error("upstream \"{name}\": {why}")]
+    Tls { name: Arc<str>, why: String },
 }
 
 /// Builds what `config` says; `earlier` is what serves now.
@@ -58,7 +62,7 @@ pub enum BuildError {
 pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
     let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
     limits::check(&config)?;
-    let upstreams = upstreams(&config, earlier, process);
+    let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
     let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
@@ -104,10 +108,12 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
-fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Upstream>> {
+fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Result<Named<Arc<Upstream>>, BuildError> {
     let upstream = |upstream: &Arc<model::Upstream>| {
-        let settings = upstream_settings(upstream);
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
+        let tls = upstream_tls::client(upstream, before.map(|before| &**before))
+            .map_err(|why| BuildError::Tls { name: Arc::clone(&upstream.name), why })?;
+        let settings = upstream_settings(upstream, tls.as_ref());
         let built = match before {
             Some(before) if *before.settings() == settings => Arc::clone(before),
             _ => {
@@ -115,17 +121,18 @@ fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Nam
                 Arc::new(Upstream::new(settings, before.map(|before| &**before), process.workers, metrics))
             }
         };
-        (Arc::clone(&upstream.name), built)
+        Ok((Arc::clone(&upstream.name), built))
     };
     config.upstreams.iter().map(upstream).collect()
 }
 
-fn upstream_settings(upstream: &model::Upstream) -> UpstreamSettings {
+fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -> UpstreamSettings {
     let server = |server: &model::UpstreamServer| ServerSettings {
         url: Arc::clone(&server.url),
         host: Arc::clone(&server.host),
         port: server.port,
         weight: server.weight.get(),
+        secure: upstream_tls::security(server, tls),
     };
     let pool = &upstream.pool;
     UpstreamSettings {

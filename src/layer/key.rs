@@ -36,6 +36,8 @@ pub enum KeyPart {
     Path,
     /// The method.
     Method,
+    /// The distinguished name in the client's certificate.
+    TlsSubject,
 }
 
 /// Adds the value that an override names; addresses it names as networks.
@@ -51,6 +53,7 @@ pub(super) fn feed_text(builder: KeyBuilder, part: &KeyPart, text: &str) -> KeyB
         KeyPart::Host => builder.host(text),
         KeyPart::Path => builder.path(value),
         KeyPart::Method => builder.method(text),
+        KeyPart::TlsSubject => builder.tls_subject(value),
     }
 }
 
@@ -85,6 +88,10 @@ pub(super) fn feed<H: Hasher>(
         KeyPart::Host => builder.host(&request.host),
         KeyPart::Path => builder.path(request.target.normal_path()),
         KeyPart::Method => builder.method(request.method.as_str()),
+        KeyPart::TlsSubject => match subject(exchange) {
+            Some(subject) => builder.tls_subject(subject.as_bytes()),
+            None => return Err(builder),
+        },
     })
 }
 
@@ -104,6 +111,7 @@ pub(super) fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, excha
         KeyPart::Host => Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty()),
         KeyPart::Path => Some(Cow::Borrowed(request.target.normal_path())),
         KeyPart::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
+        KeyPart::TlsSubject => subject(exchange).map(|subject| Cow::Borrowed(subject.as_bytes())),
     };
     value.map(|value| label.text(&value)).is_some()
 }
@@ -116,6 +124,7 @@ pub(super) fn is_there(part: &KeyPart, exchange: &Exchange) -> bool {
         KeyPart::Query(name) => query_value(name, exchange).is_some(),
         KeyPart::Param(name) => parameter(name, exchange).is_some(),
         KeyPart::Host => !exchange.request.host.is_empty(),
+        KeyPart::TlsSubject => subject(exchange).is_some(),
         KeyPart::Route | KeyPart::ClientIp(_) | KeyPart::Path | KeyPart::Method => true,
     }
 }
@@ -140,6 +149,10 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e [u8]> {
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
     only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value))
+}
+
+fn subject(exchange: &Exchange) -> Option<&str> {
+    exchange.origin.tls.as_ref()?.subject.as_deref()
 }
 
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e str> {

@@ -3,7 +3,9 @@
 mod accept;
 mod answer;
 mod connection;
+mod entrance;
 mod listener;
+pub mod proxy_protocol;
 mod socket;
 mod transfer;
 mod wire;

@@ -168,6 +168,8 @@ pub enum KeyPart {
     Path,
     /// The method.
     Method,
+    /// The distinguished name in the client's certificate.
+    TlsSubject,
 }
 
 /// What a limit does with a request that lacks a part of its key.

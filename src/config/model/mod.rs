@@ -6,6 +6,7 @@
 mod limits;
 mod routes;
 mod store;
+mod tls;
 
 use std::{
     collections::BTreeMap,
@@ -13,12 +14,13 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 
-pub use self::{limits::*, routes::*, store::*};
+pub use self::{limits::*, routes::*, store::*, tls::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -56,6 +58,14 @@ impl Config {
     pub fn shown(&self) -> serde_json::Value {
         super::shown::view(&self.tree, self)
     }
+
+    /// What is sound and yet will not do, or soon will not: certificates that have expired, or do so within two weeks.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let shown = self.upstreams.iter().filter_map(|upstream| upstream.tls.identity.as_ref());
+        let identities = listeners.flat_map(|tls| &tls.certificates).chain(shown);
+        identities.filter_map(|identity| identity.warning(now)).collect()
+    }
 }
 
 /// `[server]`.
@@ -82,6 +92,12 @@ pub struct Listener {
     pub headers_timeout: Duration,
     /// Longest silence between requests.
     pub keep_alive: Duration,
+    /// Longest TLS handshake.
+    pub tls_handshake: Duration,
+    /// Connections begin with a PROXY protocol header that names the client.
+    pub proxy_protocol: bool,
+    /// `None`: plain.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `[client_ip]`.
@@ -176,17 +192,21 @@ pub struct Upstream {
     pub concurrency: Option<Concurrency>,
     /// Connections to each server.
     pub pool: Pool,
+    /// For those of its servers that speak TLS.
+    pub tls: UpstreamTls,
 }
 
 /// One of an upstream's servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// As written: `http://host:port`, the label in logs and metrics.
+    /// As written: `http://host:port` or `https://host:port`, the label in logs and metrics.
     pub url: Arc<str>,
     /// Host name or address (IPv6 without brackets).
     pub host: Arc<str>,
-    /// The port, 80 when the URL names none.
+    /// The port; 80, or 443 with TLS, when the URL names none.
     pub port: u16,
+    /// The name that its certificate must stand for; `None`: it speaks no TLS.
+    pub secure_as: Option<ServerName<'static>>,
     /// Share of the requests, at least 1.
     pub weight: NonZeroU32,
 }

@@ -12,6 +12,7 @@ mod reader;
 mod references;
 mod routes;
 mod store;
+mod tls;
 mod transform;
 mod upstreams;
 
@@ -44,14 +45,13 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let root = Reader::new(&FILE_ITSELF, &table, origin);
 
     let server = process::server(root.table("server"), loading);
-    let problems = &mut loading.problems;
-    let listeners = process::listeners(root.tables("listeners"), problems);
+    let listeners = process::listeners(root.tables("listeners"), loading);
     let client_ip = process::client_ip(root.table("client_ip"));
     let log = process::log(root.table("log"));
     let shutdown = process::shutdown(root.table("shutdown"));
     let upstreams =
-        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, problems)));
-    let limits = limits(&root, problems);
+        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, loading)));
+    let limits = limits(&root, &mut loading.problems);
     let routes = self::routes(&root, path, loading);
     let store = store::store(&root, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);

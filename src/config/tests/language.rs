@@ -16,6 +16,8 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
     let (above, last) = header.rsplit_once('\n').unwrap_or(("", header));
     let inner = last.trim_matches(['[', ']']).to_owned();
     let below = |name: &str| if inner.is_empty() { name.to_owned() } else { format!("{inner}.{name}") };
+    // Inside of a list, the tables above have to be there.
+    let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
     for key in section.keys {
         match key.kind {
             Kind::Table(table) => {
@@ -23,7 +25,7 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
                 let parent = if parent.is_empty() { String::new() } else { format!("{parent}\n") };
                 sections(table, &format!("{parent}[{}]", below(key.name)), out);
             }
-            Kind::Tables(table) => sections(table, &format!("[[{}]]", below(key.name)), out),
+            Kind::Tables(table) => sections(table, &format!("{parent}[[{}]]", below(key.name)), out),
             Kind::Named(table) => sections(table, &format!("[{}.x]", below(key.name)), out),
             _ => {}
         }

@@ -138,17 +138,9 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 #[test]
 fn what_is_not_built_is_told_and_never_ignored() {
     refused("mirror = { upstream = \"app\" }", Code::NotBuilt, "`mirror` is not built yet in this version");
-    refused(
-        "concurrency = { max = 1, fair_by = \"tls:subject\" }",
-        Code::NotBuilt,
-        "`fair_by = \"tls:subject\"` is not built",
-    );
     let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
     assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
     for (top, line) in [
-        ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
-        ("[upstreams.b]\nservers = [\"https://a\"]", 2),
-        ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),
         ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
         ("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.health_check]\npath = \"/\"", 3),
     ] {

@@ -7,6 +7,7 @@ mod limits;
 mod mistakes;
 mod recovery;
 mod rendered;
+mod tls;
 mod values;
 
 use super::{Code, Config, Diagnostics, Environment, parse};
