@@ -25,7 +25,8 @@ impl TlsFacts {
     pub fn may_serve(&self, host: &str) -> bool {
         match self.sni.as_deref() {
             None => true,
-            Some(sni) if sni == host => true,
+            // HTTP/1.0 may name no host: it asks for whatever is there.
+            Some(sni) if sni == host || host.is_empty() => true,
             Some(_) => !self.is_mutual && self.names.cover(host),
         }
     }
@@ -66,7 +67,7 @@ mod tests {
     #[test]
     fn another_host_is_served_only_where_the_certificate_stands_for_it() {
         let facts = facts(Some("a.example"), false);
-        assert!(facts.may_serve("a.example") && facts.may_serve("x.b.example"));
+        assert!(facts.may_serve("a.example") && facts.may_serve("x.b.example") && facts.may_serve(""));
         assert!(!facts.may_serve("c.example"));
     }
 

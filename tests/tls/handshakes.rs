@@ -30,6 +30,15 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
 }
 
 #[test]
+fn keys_are_exchanged_so_that_no_quantum_computer_reads_them_later() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    let group = stream.conn.negotiated_key_exchange_group().unwrap().name();
+    assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[test]
 fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
     let upstream = Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.head.raw)));
     let pki = Pki::with_site(&["a.example"]);
