@@ -15,7 +15,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("routes", &["mirror", "priority"]),
     ("defaults", &["mirror", "priority"]),
     ("routes.concurrency", &["adaptive", "fair_by"]),
-    ("routes.timeouts", &["tunnel"]),
 ];
 
 /// Strings that begin like this, by section and key.

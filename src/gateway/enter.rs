@@ -18,7 +18,7 @@ use crate::{
 
 /// Begins an exchange, and finds the route to take it with what of its body may go on.
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
-    let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
+    let Request { method, target, version, headers, body, names_hops, started, origin, interim, upgrade } = request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
         Ok((target, host)) => (target, host, Ok(())),
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
@@ -31,7 +31,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     let exchange = Exchange::begin(Known {
         client: lane.trust.client(origin.peer.ip(), &headers),
         id: RequestId::of(&headers),
-        request: Head { method, target, version, headers, host, names_hops, interim },
+        request: Head { method, target, version, headers, host, names_hops, interim, upgrade },
         origin,
         started,
         route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
@@ -55,6 +55,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> 
             host: Box::default(),
             names_hops: false,
             interim: None,
+            upgrade: None,
         },
         origin,
         started,

@@ -229,12 +229,12 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts { total, attempt, idle, body } = route.timeouts;
+    let model::Timeouts { total, attempt, idle, tunnel, body } = route.timeouts;
     Layers {
         rate_limit: RateLimitLayer {
             limits: route.limits.iter().filter_map(|name| policy(name, state, process)).collect(),
         },
-        timeouts: TimeoutsLayer { total, idle, body },
+        timeouts: TimeoutsLayer { total, idle, tunnel, body },
         concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
         target: target(route, state, attempt),
     }

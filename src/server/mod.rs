@@ -6,6 +6,7 @@ mod connection;
 mod listener;
 mod socket;
 mod transfer;
+mod tunnel;
 mod wire;
 mod worker;
 

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod pool;
 mod server;
+mod tunnel;
 mod upload;
 
 use std::{
@@ -143,7 +144,7 @@ impl Upstream {
         write_head(&mut lease, &outgoing, server);
         let Outgoing { call, body, .. } = outgoing;
         let mut exchange = Exchange::new(lease, body);
-        let head = poll_fn(|cx| exchange.poll(cx, &call.request.method, call.request.interim.as_ref())).await;
+        let head = poll_fn(|cx| exchange.poll(cx, &call.request)).await;
         let now = Instant::now();
         let took = now - started;
         self.metrics.answered(took);
