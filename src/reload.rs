@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config, Diagnostics, Environment, Watched, model},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
     http1::HeadLimits,
+    inherited::Inherited,
     server::{ConnectionLimits, Door, DoorSettings, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
@@ -127,6 +128,8 @@ pub struct Reloader {
     pub routes: Arc<ArcSwap<Snapshot>>,
     /// Open listeners.
     pub doors: Doors,
+    /// Their sockets once more, to be handed to a process that takes over.
+    pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// Those who serve them.
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
@@ -163,10 +166,11 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let (sockets, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
-            (Ok(sockets), Ok(admin)) => (sockets, admin),
-            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
-        };
+        let (sockets, admin) =
+            match (self.bind_new(&config, &mut Inherited::default()), bind_new_admin(&before.config, &config).await) {
+                (Ok(sockets), Ok(admin)) => (sockets, admin),
+                (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
+            };
         let built = match build(Arc::clone(&config), Some(&before), &self.process) {
             Ok(built) => built,
             Err(error) => return Outcome::Failed(error.into()),
@@ -181,25 +185,32 @@ impl Reloader {
         Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
     }
 
-    /// Binds the listeners that are not open yet.
+    /// Binds the listeners that are not open yet, but for those whose sockets were handed over.
     ///
     /// # Errors
     /// Says which cannot be bound, by which key, and why.
-    pub fn bind_new(&self, config: &Config) -> Result<Vec<Bound>, String> {
+    pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Vec<Bound>, String> {
         let mut bound = Vec::new();
         for (index, listener) in config.listeners.iter().enumerate() {
             if self.doors.lock().contains_key(&listener.bind) {
                 continue;
             }
-            let (local, sockets) = bind(listener.bind, self.process.workers)
-                .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
-            bound.push(Bound { address: listener.bind, local, sockets });
+            let failed = |error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error);
+            let (address, claimed) = (listener.bind, inherited.listener(listener.bind));
+            let (local, sockets) = match claimed.first() {
+                Some(first) => {
+                    let local = first.local_addr().map_err(failed)?;
+                    (local, one_each(claimed, self.process.workers).map_err(failed)?)
+                }
+                None => bind(address, self.process.workers).map_err(failed)?,
+            };
+            bound.push(Bound { address, local, sockets });
         }
         Ok(bound)
     }
 
     /// Opens what was bound, and tells those that stay what holds now.
-    pub async fn open(&self, config: &Config, bound: Vec<Bound>) {
+    pub async fn open(&mut self, config: &Config, bound: Vec<Bound>) {
         for listener in &config.listeners {
             let open = self.doors.lock().get(&listener.bind).cloned();
             if let Some(door) = open {
@@ -212,7 +223,11 @@ impl Reloader {
             let door = Arc::new(Door::new(local.to_string().into(), self.door_settings(listener), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
             tracing::info!(address = %local, "listening");
-            for (worker, socket) in self.workers.iter().zip(sockets) {
+            let again = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>();
+            // Without, the next process binds the address by itself, or cannot and says so.
+            self.sockets.insert(address, again.unwrap_or_default());
+            // More sockets than workers were handed over by a process that had more: each has a queue to be served.
+            for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
         }
@@ -229,7 +244,9 @@ impl Reloader {
         }
     }
 
-    fn close_gone(&self, config: &Config) {
+    fn close_gone(&mut self, config: &Config) {
+        // First: a socket that is open somewhere still takes connections, which nobody would serve.
+        self.sockets.retain(|address, _| config.listeners.iter().any(|listener| listener.bind == *address));
         self.doors.lock().retain(|address, door| {
             let stays = config.listeners.iter().any(|listener| listener.bind == *address);
             if !stays {
@@ -282,6 +299,14 @@ pub struct Bound {
     /// With the port that the system chose, if it was to choose one.
     pub local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
+}
+
+/// At least one socket for each worker: where fewer were handed over, workers share them.
+fn one_each(mut sockets: Vec<std::net::TcpListener>, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    for index in 0..workers.saturating_sub(sockets.len()) {
+        sockets.push(sockets[index].try_clone()?);
+    }
+    Ok(sockets)
 }
 
 /// Binds the admin listener where its address has changed.
