@@ -23,7 +23,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         Ok((target, host)) => (target, host, Ok(())),
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
     };
-    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers).ok_or(Error::NoRoute));
+    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers));
     let (route, parameters) = match found {
         Ok((route, parameters)) => (Ok(route), parameters),
         Err(error) => (Err(error), Parameters::new()),

@@ -10,6 +10,7 @@ mod enter;
 mod host;
 mod limit_fields;
 mod problem;
+mod readings;
 mod rebuild;
 mod report;
 mod snapshot;

@@ -209,6 +209,10 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         tag: tag(route),
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
+        service: match &route.action {
+            model::Action::Forward(name) => Some(Arc::clone(name)),
+            _ => None,
+        },
     };
     Lane {
         table: Arc::clone(table),
