@@ -45,9 +45,16 @@ impl<S> Layer<S> for TimeoutsLayer {
     }
 }
 
-impl TimeoutsLayer {
-    /// How long a body of this content type may be silent.
-    fn silence(&self, content_type: Option<&[u8]>) -> Duration {
+/// How long bodies may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    idle: Duration,
+    tunnel: Duration,
+}
+
+impl Silence {
+    /// One of this content type.
+    fn of(&self, content_type: Option<&[u8]>) -> Duration {
         if content_type.is_some_and(is_silent_by_nature) { self.tunnel } else { self.idle }
     }
 }
@@ -79,15 +86,16 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let TimeoutsLayer { total, body, .. } = self.bounds;
+        let TimeoutsLayer { total, idle, tunnel, body } = self.bounds;
+        let silence = Silence { idle, tunnel };
         let started = call.exchange.started;
         call.deadline = Some(Deadline { at: started + total, total });
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {
             let content_type = call.exchange.request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            call.body.pace = Some(Pace { idle: self.bounds.silence(content_type), end });
+            call.body.pace = Some(Pace { idle: silence.of(content_type), end });
         }
-        ResponseFuture { inner: self.inner.call(call), bounds: self.bounds, end }
+        ResponseFuture { inner: self.inner.call(call), silence, end }
     }
 }
 
@@ -97,7 +105,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        bounds: TimeoutsLayer,
+        silence: Silence,
         end: Option<Instant>,
     }
 }
@@ -109,21 +117,21 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            response.body.pace = Some(pace(response, this.bounds, *this.end));
+            response.body.pace = Some(pace(response, *this.silence, *this.end));
         }
         Poll::Ready(answer)
     }
 }
 
 /// How the body of an answer is paced. A tunnel is no exchange, so that the bound on exchanges says nothing of it.
-fn pace(response: &Response, bounds: &TimeoutsLayer, end: Option<Instant>) -> Pace {
+fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
     if response.body.is_tunnel() {
-        return Pace { idle: bounds.tunnel, end: None };
+        return Pace { idle: silence.tunnel, end: None };
     }
     // What is here whole never pauses: its fields need not be looked through.
     let is_whole = response.body.is_whole();
     let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
-    Pace { idle: bounds.silence(content_type), end }
+    Pace { idle: silence.of(content_type), end }
 }
 
 #[cfg(test)]
