@@ -97,6 +97,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             host: "orders.example.com".into(),
             names_hops: false,
             interim: None,
+            upgrade: None,
         },
         origin: Arc::clone(origin),
         client: Client { ip: Ipv4Addr::LOCALHOST.into(), peer_is_trusted: false },
@@ -146,7 +147,8 @@ fn layers(c: &mut Criterion) {
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
     group.bench_function("none", |b| b.iter(|| drive(Nothing.call(black_box(call())))));
-    let mut timeouts = TimeoutsLayer { total: 30 * second, idle: 60 * second, body: None }.layer(Nothing);
+    let mut timeouts =
+        TimeoutsLayer { total: 30 * second, idle: 60 * second, tunnel: 3600 * second, body: None }.layer(Nothing);
     group.bench_function("timeouts", |b| b.iter(|| drive(timeouts.call(call()))));
     let mut cap = capped().layer(Nothing);
     group.bench_function("concurrency", |b| b.iter(|| drive(cap.call(call()))));
@@ -217,6 +219,7 @@ fn request(origin: &Arc<Origin>) -> Request {
         started: Instant::now(),
         origin: Arc::clone(origin),
         interim: None,
+        upgrade: None,
     }
 }
 

@@ -14,7 +14,10 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 
 use crate::error::Fault;
 
@@ -35,6 +38,11 @@ pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
 
 impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
 
+/// The far end of a connection that has switched to another protocol: bytes go both ways, and each way ends by itself.
+pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Tunnel for T {}
+
 /// Anything that is let go when the exchange ends; its `Drop` does the work.
 pub trait Held: Send {}
 
@@ -46,6 +54,8 @@ pub trait Witness: Send + Sync {
     fn ended(&self, bytes: u64, delivered: bool);
     /// Called when the body broke off, before [`ended`](Witness::ended).
     fn broke(&self, fault: &Fault);
+    /// Called once for a tunnel, before [`ended`](Witness::ended): so many bytes went the other way.
+    fn received(&self, _bytes: u64) {}
 }
 
 /// Bounds on a transfer, enforced by whoever drives it.
@@ -64,6 +74,7 @@ enum Source {
     Absent,
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream>>),
+    Tunnel(Box<dyn Tunnel>),
 }
 
 impl Body {
@@ -89,6 +100,11 @@ impl Body {
         Self::from_source(Source::Stream(Box::pin(stream)))
     }
 
+    /// In place of a body, that of an answer which switches protocols. It is whoever serves the client who moves the bytes.
+    pub fn tunnel(far_end: impl Tunnel + 'static) -> Self {
+        Self::from_source(Source::Tunnel(Box::new(far_end)))
+    }
+
     fn from_source(source: Source) -> Self {
         let mut body = Self::default();
         body.source = source;
@@ -102,7 +118,12 @@ impl Body {
 
     /// True when all of it is here already.
     pub fn is_whole(&self) -> bool {
-        !matches!(self.source, Source::Stream(_))
+        !matches!(self.source, Source::Stream(_) | Source::Tunnel(_))
+    }
+
+    /// True for an answer that switches protocols.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.source, Source::Tunnel(_))
     }
 
     /// Exact number of bytes to come, where that is known.
@@ -118,10 +139,29 @@ impl Body {
                 self.passed += bytes.len() as u64;
                 Some(bytes)
             }
-            stream @ Source::Stream(_) => {
+            stream => {
                 self.source = stream;
                 None
             }
+        }
+    }
+
+    /// The far end of a tunnel, once; what is held is held until this body is dropped.
+    pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
+        match std::mem::take(&mut self.source) {
+            Source::Tunnel(far_end) => Some(far_end),
+            other => {
+                self.source = other;
+                None
+            }
+        }
+    }
+
+    /// Says how many bytes a tunnel has moved, from the client and to it.
+    pub fn tunnelled(&mut self, received: u64, passed: u64) {
+        self.passed = passed;
+        if let Some(witness) = &self.witness {
+            witness.received(received);
         }
     }
 
@@ -165,6 +205,8 @@ impl http_body::Body for Body {
                 Some(Ok(Frame::data(bytes)))
             }
             Source::Stream(stream) => ready!(stream.as_mut().poll_frame(cx)),
+            // There are no frames to pull.
+            Source::Tunnel(_) => return Poll::Ready(None),
         };
         match &frame {
             Some(Ok(frame)) => this.passed += frame.data_ref().map_or(0, |data| data.len() as u64),
@@ -181,7 +223,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Empty | Source::Absent => true,
-            Source::Whole(_) => false,
+            Source::Whole(_) | Source::Tunnel(_) => false,
             Source::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -189,7 +231,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
-            Source::Absent => SizeHint::default(),
+            Source::Absent | Source::Tunnel(_) => SizeHint::default(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stream(stream) => stream.size_hint(),
         }
@@ -211,6 +253,7 @@ impl fmt::Debug for Body {
             Source::Absent => "absent",
             Source::Whole(_) => "whole",
             Source::Stream(_) => "stream",
+            Source::Tunnel(_) => "tunnel",
         };
         f.debug_struct("Body").field("source", &kind).field("passed", &self.passed).finish_non_exhaustive()
     }

@@ -7,11 +7,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read at once.
-const READ_SIZE: usize = 32 * 1024;
+pub const READ_SIZE: usize = 32 * 1024;
+/// Written bytes that an [`Output`] keeps at most before it moves the others to its front.
+const MOST_SENT: usize = 64 * 1024;
 
 thread_local! {
     /// Shared by all connections of a worker, so that an idle one owns no buffer.
@@ -22,9 +24,10 @@ thread_local! {
 ///
 /// # Errors
 /// Those of the socket.
-pub fn poll_read<IO>(io: &mut IO, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>>
+pub fn poll_read<IO, B>(io: &mut IO, cx: &mut Context<'_>, input: &mut B) -> Poll<io::Result<usize>>
 where
     IO: AsyncRead + Unpin,
+    B: BufMut,
 {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
@@ -45,6 +48,11 @@ pub struct Output {
 impl Output {
     /// Where to append. What is appended is sent by [`poll_flush`](Output::poll_flush).
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        // A peer that reads slowly but steadily never lets it run empty: what is written must not pile up meanwhile.
+        if self.sent >= MOST_SENT {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
         &mut self.bytes
     }
 
@@ -77,5 +85,43 @@ impl Output {
         self.bytes.clear();
         self.sent = 0;
         Pin::new(io).poll_flush(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::task::noop_waker;
+
+    use super::*;
+
+    /// Takes a little of what is written, then makes the writer wait.
+    struct Slow(bool);
+
+    impl AsyncWrite for Slow {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            self.0 = !self.0;
+            if self.0 { Poll::Ready(Ok(bytes.len().min(1000))) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Of a long answer to a client that read slowly, everything that had been written stayed in memory.
+    #[test]
+    fn what_is_written_does_not_pile_up_for_a_peer_that_always_leaves_something() {
+        let (mut io, mut output, waker) = (Slow(false), Output::default(), noop_waker());
+        output.buffer().extend_from_slice(&[b'x'; 2000]);
+        for _ in 0..1000 {
+            output.buffer().extend_from_slice(&[b'x'; 1000]);
+            assert!(output.poll_flush(&mut io, &mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(output.pending(), 2000);
+        }
+        assert!(output.bytes.capacity() <= 4 * MOST_SENT, "{}", output.bytes.capacity());
     }
 }

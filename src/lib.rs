@@ -49,6 +49,7 @@
 //!
 //! * [`app`]: wires everything, reacts to signals, ends in order; the only file that knows every module.
 //! * [`reload`] and [`watch`]: a changed file becomes what serves, or changes nothing.
+//! * [`inherited`]: listening sockets from systemd, or from the process that this one takes over from.
 //! * [`admin`]: metrics, health, views and reload over HTTP.
 //! * [`cli`]: the commands.
 //!
@@ -90,6 +91,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod http1;
+pub mod inherited;
 pub mod io;
 pub mod layer;
 pub mod limit;

@@ -59,6 +59,9 @@ pub struct Request {
     pub origin: Arc<Origin>,
     /// Where interim (1xx) answers go; `None` when the client cannot take them (HTTP/1.0).
     pub interim: Option<Interim>,
+    /// The protocols that the client would switch to, as an `Upgrade` field lists them; an answer with
+    /// [`Body::tunnel`] is one that switches.
+    pub upgrade: Option<Box<[u8]>>,
 }
 
 /// The connection that a request came by.

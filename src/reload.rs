@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     config::{self, Config, Diagnostics, Environment, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
+    inherited::Inherited,
     server::{Door, DoorSettings, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
@@ -130,6 +131,8 @@ pub struct Reloader {
     pub routes: Arc<ArcSwap<Snapshot>>,
     /// Open listeners.
     pub doors: Doors,
+    /// Their sockets once more, to be handed to a process that takes over.
+    pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// Those who serve them.
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
@@ -166,7 +169,8 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let (opening, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
+        let opening = self.bind_new(&config, &mut Inherited::default());
+        let (opening, admin) = match (opening, bind_new_admin(&before.config, &config).await) {
             (Ok(opening), Ok(admin)) => (opening, admin),
             (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
@@ -201,11 +205,12 @@ impl Reloader {
         let _ = timeout(WARM_UP, futures_util::future::join_all(warm)).await;
     }
 
-    /// Does what can fail for listeners: builds their TLS, and binds those that are not open yet.
+    /// Does what can fail for listeners: builds their TLS, and binds those that are not open yet, but for those whose
+    /// sockets were handed over.
     ///
     /// # Errors
     /// Says which cannot be opened, by which key, and why.
-    pub fn bind_new(&self, config: &Config) -> Result<Opening, String> {
+    pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
         let (mut settings, mut bound) = (Vec::new(), Vec::new());
         for (index, listener) in config.listeners.iter().enumerate() {
             let open = self.doors.lock().get(&listener.bind).cloned();
@@ -214,15 +219,22 @@ impl Reloader {
             if open.is_some() {
                 continue;
             }
-            let (local, sockets) = bind(listener.bind, self.process.workers)
-                .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
-            bound.push(Bound { address: listener.bind, local, sockets });
+            let failed = |error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error);
+            let (address, claimed) = (listener.bind, inherited.listener(listener.bind));
+            let (local, sockets) = match claimed.first() {
+                Some(first) => {
+                    let local = first.local_addr().map_err(failed)?;
+                    (local, one_each(claimed, self.process.workers).map_err(failed)?)
+                }
+                None => bind(address, self.process.workers).map_err(failed)?,
+            };
+            bound.push(Bound { address, local, sockets });
         }
         Ok(Opening { settings, bound })
     }
 
     /// Opens what was bound, and tells those that stay what holds now.
-    pub async fn open(&self, Opening { settings, bound }: Opening) {
+    pub async fn open(&mut self, Opening { settings, bound }: Opening) {
         for (address, settings) in &settings {
             let open = self.doors.lock().get(address).cloned();
             if let Some(door) = open {
@@ -235,13 +247,19 @@ impl Reloader {
             let door = Arc::new(Door::new(local.to_string().into(), settings.clone(), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
             tracing::info!(address = %local, "listening");
-            for (worker, socket) in self.workers.iter().zip(sockets) {
+            let again = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>();
+            // Without, the next process binds the address by itself, or cannot and says so.
+            self.sockets.insert(address, again.unwrap_or_default());
+            // More sockets than workers were handed over by a process that had more: each has a queue to be served.
+            for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
         }
     }
 
-    fn close_gone(&self, config: &Config) {
+    fn close_gone(&mut self, config: &Config) {
+        // First: a socket that is open somewhere still takes connections, which nobody would serve.
+        self.sockets.retain(|address, _| config.listeners.iter().any(|listener| listener.bind == *address));
         self.doors.lock().retain(|address, door| {
             let stays = config.listeners.iter().any(|listener| listener.bind == *address);
             if !stays {
@@ -311,6 +329,14 @@ struct Bound {
     /// With the port that the system chose, if it was to choose one.
     pub local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
+}
+
+/// At least one socket for each worker: where fewer were handed over, workers share them.
+fn one_each(mut sockets: Vec<std::net::TcpListener>, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
+    for index in 0..workers.saturating_sub(sockets.len()) {
+        sockets.push(sockets[index].try_clone()?);
+    }
+    Ok(sockets)
 }
 
 /// Binds the admin listener where its address has changed.

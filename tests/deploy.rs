@@ -56,9 +56,16 @@ fn the_unit_uses_no_service_type_that_debian_12_does_not_know() {
 }
 
 #[test]
+fn the_socket_unit_listens_where_the_gateway_does_by_default() {
+    let unit = read("deploy/systemd/tidegate.socket");
+    let bind = sound("defaults", "[[routes]]\nname = 'own'\nrespond = { status = 200 }\n").listeners[0].bind;
+    assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
+}
+
+#[test]
 fn every_configuration_in_the_documents_is_sound() {
     let mut seen = 0;
-    for file in ["README.md", "docs/runbook.md", REFERENCE] {
+    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", REFERENCE] {
         let text = read(file);
         for block in find(&text, r"(?s)```toml\n(.*?)```") {
             sound(file, &block);
@@ -93,7 +100,7 @@ fn the_reference_names_every_metric_and_every_reason() {
 
 #[test]
 fn the_documents_name_no_metric_that_is_not_there() {
-    for file in ["README.md", "docs/runbook.md", REFERENCE, UNIT] {
+    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", REFERENCE, UNIT] {
         only_ours(file, &read(file));
     }
 }

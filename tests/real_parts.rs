@@ -1,4 +1,5 @@
-//! Other people's programs at both ends: NGINX and Python's web server behind the gateway; wrk, httpx and aiohttp in front.
+//! Other people's programs at both ends: NGINX, Python's web server and `websockets` behind the gateway; wrk, curl, httpx,
+//! aiohttp and `websockets` in front.
 //!
 //! `tests/all` installs what is needed here; without it these tests fail and say so.
 
@@ -15,7 +16,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use support::Gateway;
+use support::{Gate, Gateway, Upstream, one_route};
 
 /// A megabyte that no two places of look alike.
 fn content() -> Vec<u8> {
@@ -125,11 +126,11 @@ fn haproxy(address: SocketAddr, send: &str) -> Service {
     service
 }
 
-/// The Python that has httpx and aiohttp.
+/// The Python that has httpx, aiohttp and websockets.
 fn python() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
     let python = std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from);
-    assert!(python.exists(), "Python with httpx and aiohttp is missing: tests/all makes it");
+    assert!(python.exists(), "Python with httpx, aiohttp and websockets is missing: tests/all makes it");
     python
 }
 
@@ -212,6 +213,35 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 print('fine')
 ";
 
+/// Sends everything back, on a port that it chooses and tells.
+const WEBSOCKET_SERVER: &str = "
+import asyncio, websockets
+async def echo(socket):
+    async for message in socket:
+        await socket.send(message)
+async def main():
+    async with websockets.serve(echo, '127.0.0.1', 0, max_size=None) as server:
+        print(server.sockets[0].getsockname()[1], flush=True)
+        await asyncio.Future()
+asyncio.run(main())
+";
+
+/// Fifty at once, each with texts, long and short binary messages, a ping, and a closing handshake.
+const WEBSOCKET_CLIENT: &str = "
+import asyncio, os, sys, websockets
+async def one(number):
+    async with websockets.connect(sys.argv[1].replace('http:', 'ws:'), max_size=None) as socket:
+        for message in ['hello', 'grüße', b'', os.urandom(1), os.urandom(300_000), 'x' * 100_000] * 3:
+            await socket.send(message)
+            assert await socket.recv() == message
+        await asyncio.wait_for(await socket.ping(), 10)
+    assert socket.close_code == 1000, socket.close_code
+async def main():
+    await asyncio.gather(*(one(number) for number in range(50)))
+asyncio.run(main())
+print('fine')
+";
+
 #[test]
 fn files_of_nginx_reach_httpx_by_tls() {
     let nginx = nginx();
@@ -248,4 +278,48 @@ fn haproxy_in_front_names_the_client_in_both_versions() {
         drop(client);
         assert_eq!(gateway.line_of("/x")["peer"], own.to_string());
     }
+}
+
+#[test]
+fn messages_of_websockets_pass_both_ways_fifty_connections_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Command::new(python()).args(["-c", WEBSOCKET_SERVER]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], line.trim().parse().unwrap()));
+    let service = Service { process, address, _folder: folder };
+    let gateway = gateway(&service);
+    assert_eq!(run(WEBSOCKET_CLIENT, &gateway), "fine");
+    for _ in 0..50 {
+        let line = gateway.access_line();
+        assert_eq!((&line["status"], &line["reason"]), (&101.into(), &serde_json::Value::Null), "{line}");
+    }
+    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "files")]), 0.0);
+}
+
+#[test]
+fn curl_sees_an_event_while_its_stream_is_open() {
+    let next = Gate::new();
+    let gate = next.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n");
+        for number in 0..3 {
+            gate.pass();
+            connection.send(format!("data: {number}\n"));
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut curl = Command::new("curl")
+        .args(["-sN", &format!("http://{}/", gateway.address())])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("curl is missing: tests/all installs it");
+    let mut lines = BufReader::new(curl.stdout.take().unwrap()).lines();
+    for number in 0..3 {
+        next.open();
+        assert_eq!(lines.next().unwrap().unwrap(), format!("data: {number}"));
+    }
+    assert!(lines.next().is_none());
+    assert!(curl.wait().unwrap().success());
 }

@@ -14,6 +14,7 @@ mod views;
 
 use std::{
     net::SocketAddr,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -73,6 +74,8 @@ pub struct Admin {
 struct Listening {
     local: SocketAddr,
     stop: CancellationToken,
+    /// The socket once more, to be handed to a process that takes over.
+    socket: Option<OwnedFd>,
 }
 
 impl Admin {
@@ -97,16 +100,28 @@ impl Admin {
     }
 }
 
-/// Opens the listener, if it is on.
+/// Opens the listener, if it is on; by the socket that was `inherited`, if there is one.
 ///
 /// # Errors
 /// Says which address cannot be listened on.
-pub async fn start(admin: &Arc<Admin>) -> Result<Option<SocketAddr>, String> {
+pub async fn start(admin: &Arc<Admin>, inherited: Option<std::net::TcpListener>) -> Result<Option<SocketAddr>, String> {
     let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
-    match bind {
-        Some(bind) => Ok(Some(open(admin, bind, bind_admin(bind).await?))),
-        None => Ok(None),
-    }
+    let Some(bind) = bind else { return Ok(None) };
+    let listener = match inherited {
+        Some(socket) => TcpListener::from_std(socket).map_err(|error| format!("cannot listen on {bind} ({error})"))?,
+        None => bind_admin(bind).await?,
+    };
+    Ok(Some(open(admin, bind, listener)))
+}
+
+/// The listener's socket for a process that takes over.
+pub fn socket(admin: &Admin) -> Option<OwnedFd> {
+    admin.listening.lock().as_ref().and_then(|listening| listening.socket.as_ref()?.try_clone().ok())
+}
+
+/// Closes the listener: another process answers there.
+pub fn stop(admin: &Admin) {
+    close(admin.listening.lock().take());
 }
 
 /// Applies other settings: hosts and token at once. Another address comes as the listener that is `bound` to it, which
@@ -125,14 +140,15 @@ pub fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>, bound: O
 fn open(admin: &Arc<Admin>, bind: SocketAddr, listener: TcpListener) -> SocketAddr {
     let local = listener.local_addr().unwrap_or(bind);
     let stop = CancellationToken::new();
+    let socket = listener.as_fd().try_clone_to_owned().ok();
     admin.tasks.spawn(connections::accept(listener, Arc::clone(admin), stop.clone()));
     tracing::info!(address = %local, "admin listening");
-    close(admin.listening.lock().replace(Listening { local, stop }));
+    close(admin.listening.lock().replace(Listening { local, stop, socket }));
     local
 }
 
 fn close(listening: Option<Listening>) {
-    if let Some(Listening { local, stop }) = listening {
+    if let Some(Listening { local, stop, .. }) = listening {
         tracing::info!(address = %local, "admin listener closes");
         stop.cancel();
     }

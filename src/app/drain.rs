@@ -5,16 +5,30 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{App, Ended, systemd::notify};
-use crate::server::Worker;
+use crate::{admin, server::Worker};
 
 /// Longest wait for those who read the logs, once all is over.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 impl App {
     /// Not ready, stop accepting, finish what is in flight, cut the rest.
-    pub(super) async fn drain(mut self) -> Ended {
-        let shutdown = self.reloader.state.load().config.shutdown.clone();
-        notify(&[sd_notify::NotifyState::Stopping]);
+    /// Where a `successor` has taken over, the service goes on: what remains here is to finish.
+    pub(super) async fn drain(mut self, successor: Option<u32>) -> Ended {
+        let mut shutdown = self.reloader.state.load().config.shutdown.clone();
+        match successor {
+            Some(process) => {
+                notify(&[sd_notify::NotifyState::MainPid(process)]);
+                // Nobody has to learn that this address goes away: it stays.
+                shutdown.delay = Duration::ZERO;
+                admin::stop(&self.admin);
+                tracing::info!(process, "a new process has taken over");
+            }
+            None => {
+                // One that is still starting would be left alone with nobody to tell.
+                self.takeover = None;
+                notify(&[sd_notify::NotifyState::Stopping]);
+            }
+        }
         self.readiness.set_ready(false);
         self.refuse_reloads();
         tracing::info!(drain = ?shutdown.drain, delay = ?shutdown.delay, "draining");
@@ -22,6 +36,8 @@ impl App {
         let workers = std::mem::take(&mut self.reloader.workers);
         let drained = async {
             sleep(shutdown.delay).await;
+            // First: a socket that is open somewhere still takes connections, which nobody would serve.
+            self.reloader.sockets.clear();
             for door in doors {
                 door.drain.cancel();
             }
@@ -43,9 +59,7 @@ impl App {
         for worker in workers {
             let _ = timeout(LAST_LINES, worker.cut()).await;
         }
-        if let Some(saver) = &self.saver {
-            super::persist::save(saver, self.reloader.state.load_full()).await;
-        }
+        self.save().await;
         self.end_logs().await;
         if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
     }

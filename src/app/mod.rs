@@ -6,8 +6,10 @@ mod persist;
 mod process;
 mod signals;
 mod systemd;
+mod takeover;
 
 use std::{
+    collections::BTreeMap,
     fmt, io,
     path::PathBuf,
     sync::Arc,
@@ -27,11 +29,13 @@ use self::{
     process::{default_max_connections, keep_memory_private, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
+    takeover::Takeover,
 };
 use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
+    inherited::Inherited,
     limit::{Clock, KeyHasher},
     reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
@@ -101,6 +105,7 @@ pub struct Ready {
 /// # Errors
 /// Nothing was bound, or all of it was let go again.
 pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
+    let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
     let logs = start_logs(&config.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,7 +113,7 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
         .build()
         .map_err(|error| format!("cannot start the control thread's runtime ({error})"))?;
     let ended = runtime.block_on(async {
-        let app = App::start(source, config, &logs).await?;
+        let app = App::start(source, config, inherited, &logs).await?;
         on_ready(&app.ready);
         Ok(app.serve().await)
     });
@@ -128,6 +133,8 @@ struct App {
     saver: Option<Arc<Mutex<Saver>>>,
     log_level: logs::LogControl,
     signals: Signals,
+    /// The process that is to take over, while it starts.
+    takeover: Option<Takeover>,
     ready: Ready,
 }
 
@@ -137,6 +144,10 @@ enum Event {
     Stop,
     /// Somebody asks for a reload, and perhaps waits for its outcome.
     Reload(Option<oneshot::Sender<Outcome>>),
+    /// A signal to have a new process take over.
+    Upgrade,
+    /// What came of it: the new process's id.
+    Upgraded(Result<u32, String>),
     /// The files are not what was read.
     Changed,
     /// A worker's thread has ended, which none does by itself.
@@ -144,7 +155,12 @@ enum Event {
 }
 
 impl App {
-    async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
+    async fn start(
+        source: Source,
+        config: Config,
+        mut inherited: Inherited,
+        logs: &LogGuard,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
         let kept = config.server.state_dir.as_deref().map(StateDir::open).transpose()?;
@@ -166,17 +182,20 @@ impl App {
             state,
             routes,
             doors: Doors::default(),
+            sockets: BTreeMap::new(),
             workers: Vec::new(),
             default_max_connections: default_max_connections(),
             admin: None,
             watched,
         };
-        let opening = reloader.bind_new(&config)?;
+        let opening = reloader.bind_new(&config, &mut inherited)?;
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
-        let admin_address = admin::start(&admin).await?;
+        let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
+        inherited.finish()?;
+        let admin_address = admin::start(&admin, admin_socket).await?;
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.warm_up(&reloader.state.load_full()).await;
@@ -185,18 +204,42 @@ impl App {
         keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
-        notify(&[sd_notify::NotifyState::Ready]);
+        takeover::tell_ready(&mut inherited);
         let ready = Ready { listeners, admin: admin_address };
-        Ok(Self { reloader, readiness, admin, asked, access, saver, log_level: logs.control(), signals, ready })
+        Ok(Self {
+            reloader,
+            readiness,
+            admin,
+            asked,
+            access,
+            saver,
+            log_level: logs.control(),
+            signals,
+            takeover: None,
+            ready,
+        })
     }
 
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
         let saving = self.saver.clone().map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
+        let mut successor = None;
         let is_whole = loop {
             match self.next().await {
                 Event::Stop => break true,
+                Event::Upgrade => {
+                    // What the new process begins with.
+                    self.save().await;
+                    self.upgrade();
+                }
+                Event::Upgraded(Ok(process)) => {
+                    successor = Some(process);
+                    // Its files now.
+                    self.saver = None;
+                    break true;
+                }
+                Event::Upgraded(Err(why)) => tracing::error!("no new process takes over, this one goes on: {why}"),
                 Event::Reload(reply) => {
                     let outcome = self.reload().await;
                     // Whoever asked may have left since.
@@ -211,8 +254,15 @@ impl App {
         };
         maintenance.abort();
         saving.inspect(tokio::task::JoinHandle::abort);
-        let ended = self.drain().await;
+        let ended = self.drain(successor).await;
         if is_whole { ended } else { Ended::Broken }
+    }
+
+    /// Writes down what outlives the process.
+    async fn save(&self) {
+        if let Some(saver) = &self.saver {
+            persist::save(saver, self.reloader.state.load_full()).await;
+        }
     }
 
     async fn next(&mut self) -> Event {
@@ -220,6 +270,7 @@ impl App {
         let is_watching = matches!(self.reloader.source, Source::File(_));
         tokio::select! {
             event = self.signals.next() => event,
+            outcome = takeover::outcome(&mut self.takeover) => Event::Upgraded(outcome),
             Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
             () = watch::changed(watched), if is_watching => Event::Changed,
             () = one_ended(&self.reloader.workers) => Event::WorkerDied,

@@ -11,6 +11,7 @@ pub(super) struct Signals {
     reload: Signal,
     terminate: Signal,
     interrupt: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -19,6 +20,7 @@ impl Signals {
             reload: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -27,6 +29,7 @@ impl Signals {
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
             _ = self.reload.recv() => Event::Reload(None),
+            _ = self.upgrade.recv() => Event::Upgrade,
         }
     }
 

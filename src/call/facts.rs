@@ -71,12 +71,12 @@ impl Facts {
     /// The status that is told, once nothing more will happen; settles the reason too.
     pub(super) fn ended(&mut self) -> u16 {
         match (self.status, self.broke) {
-            (Some(status), _) if self.delivered => status,
             // The status went out; the body after it broke off.
             (Some(status), Some(fault)) if fault != Fault::ClientGone => {
                 self.reason = Some(fault.reason());
                 status
             }
+            (Some(status), _) if self.delivered => status,
             _ => {
                 self.reason = Some(Fault::ClientGone.reason());
                 CLIENT_GONE

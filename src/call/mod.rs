@@ -137,6 +137,8 @@ pub struct Head {
     pub names_hops: bool,
     /// Where interim answers go.
     pub interim: Option<Interim>,
+    /// The protocols that the client would switch to, as an `Upgrade` field lists them.
+    pub upgrade: Option<Box<[u8]>>,
 }
 
 /// Who asks.
@@ -292,6 +294,10 @@ impl Witness for Exchange {
 
     fn broke(&self, fault: &Fault) {
         self.facts.lock().broke = Some(*fault);
+    }
+
+    fn received(&self, bytes: u64) {
+        self.facts.lock().bytes_in += bytes;
     }
 }
 

@@ -10,7 +10,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection"]),
     ("routes", &["mirror"]),
     ("defaults", &["mirror"]),
-    ("routes.timeouts", &["tunnel"]),
 ];
 
 /// Strings that begin like this, by section and key.

@@ -18,7 +18,7 @@ use crate::{
 
 /// Begins an exchange, and finds the route to take it with what of its body may go on.
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
-    let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
+    let Request { method, target, version, headers, body, names_hops, started, origin, interim, upgrade } = request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
         Ok((target, host)) => {
             let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
@@ -26,7 +26,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         }
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
     };
-    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers).ok_or(Error::NoRoute));
+    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers));
     let (route, parameters) = match found {
         Ok((route, parameters)) => (Ok(route), parameters),
         Err(error) => (Err(error), Parameters::new()),
@@ -34,7 +34,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     let exchange = Exchange::begin(Known {
         client: lane.trust.client(origin.peer.ip(), &headers),
         id: RequestId::of(&headers),
-        request: Head { method, target, version, headers, host, names_hops, interim },
+        request: Head { method, target, version, headers, host, names_hops, interim, upgrade },
         origin,
         started,
         route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
@@ -58,6 +58,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> 
             host: Box::default(),
             names_hops: false,
             interim: None,
+            upgrade: None,
         },
         origin,
         started,

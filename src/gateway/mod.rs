@@ -13,6 +13,7 @@ mod keys;
 mod limit_fields;
 mod limits;
 mod problem;
+mod readings;
 mod rebuild;
 mod report;
 mod saved;

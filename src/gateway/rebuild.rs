@@ -172,6 +172,10 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         tag: tag(route),
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
+        service: match &route.action {
+            model::Action::Forward(name) => Some(Arc::clone(name)),
+            _ => None,
+        },
     };
     Lane {
         table: Arc::clone(table),
@@ -192,10 +196,10 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts { total, idle, body, .. } = route.timeouts;
+    let model::Timeouts { total, idle, tunnel, body, .. } = route.timeouts;
     Layers {
         rate_limit: limits::layer(route, state, process),
-        timeouts: TimeoutsLayer { total, idle, body },
+        timeouts: TimeoutsLayer { total, idle, tunnel, body },
         concurrency: state.caps.of_route(route, &process.hasher),
         target: target(route, state, process),
     }

@@ -7,10 +7,14 @@ use parking_lot::Mutex;
 
 use super::{
     client::Trust,
+    readings,
     stack::Stack,
     table::{Asked, Table},
 };
-use crate::call::{RouteTag, Target};
+use crate::{
+    call::{RouteTag, Target},
+    error::Error,
+};
 
 /// All routes of one configuration. A lane for each worker, so that counting references to a route touches no memory
 /// that another worker touches.
@@ -43,22 +47,46 @@ pub(super) struct Route {
     /// layers that each request would need otherwise.
     pub(super) stack: Mutex<Stack>,
     pub(super) max_body: Option<u64>,
+    /// The upstream that it forwards to, if it does.
+    pub(super) service: Option<Arc<str>>,
+}
+
+impl Route {
+    /// Whether a request to this route that its service takes for one of the other has passed limits of the other by.
+    fn evades(&self, other: &Route) -> bool {
+        self.service.is_some()
+            && self.service == other.service
+            && other.tag.limits.iter().any(|limit| !self.tag.limits.contains(limit))
+    }
 }
 
 /// Parameters of a match.
 pub(super) type Parameters = Vec<(Arc<str>, Box<str>)>;
 
 impl Lane {
+    /// The route that takes a request.
+    ///
+    /// # Errors
+    /// When none does, or when the path could be another one to the service that it is forwarded to, and so pass limits by.
     pub(super) fn find(
         &self,
         host: &str,
         target: &Target,
         method: &Method,
         headers: &HeaderMap,
-    ) -> Option<(&Route, Parameters)> {
+    ) -> Result<(&Route, Parameters), Error> {
         let asked = Asked { host, path: target.normal_path(), method, headers, query: target.query() };
-        let found = self.table.find(&asked)?;
-        Some((self.routes.get(found.index)?, found.parameters))
+        let found = self.table.find(&asked).ok_or(Error::NoRoute)?;
+        let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
+        for path in readings::of(target.path(), asked.path) {
+            let other = self.table.find(&Asked { path: &path, ..asked });
+            if other.and_then(|other| self.routes.get(other.index)).is_some_and(|other| route.evades(other)) {
+                return Err(Error::Malformed(
+                    "its path could be read as one of another route, around whose limits it would pass",
+                ));
+            }
+        }
+        Ok((route, found.parameters))
     }
 }
 

@@ -119,7 +119,7 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    let fields = passed_on(parsed.headers, &marks, end);
+    let fields = passed_on(parsed.headers, status, &marks, end);
     Ok(Some((ResponseHead { status, fields, length, keep_alive }, end)))
 }
 
@@ -154,8 +154,9 @@ fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap
     Ok((headers, marks))
 }
 
-/// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew.
-fn passed_on(lines: &[httparse::Header<'_>], marks: &Marks, room: usize) -> Fields {
+/// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
+/// are switched, the client has to hear to which.
+fn passed_on(lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks, room: usize) -> Fields {
     let mut fields = Fields::with_capacity(room);
     fields.length = marks.named_length();
     for line in lines {
@@ -163,7 +164,8 @@ fn passed_on(lines: &[httparse::Header<'_>], marks: &Marks, room: usize) -> Fiel
         let ends_here = hop_by_hop(name)
             || name.eq_ignore_ascii_case(b"content-length")
             || (marks.names_hops && is_named(lines, name));
-        if !ends_here {
+        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS && name.eq_ignore_ascii_case(b"upgrade");
+        if !ends_here || is_switch {
             fields.push(line.name, line.value);
         }
     }

@@ -105,9 +105,11 @@ where
             names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
                 && (exchange.request.headers.contains_key(header::CONTENT_LENGTH)
                     || matches!(exchange.request.method, Method::POST | Method::PUT | Method::PATCH)),
+            // A connection that switches protocols is not given back: it may as well be a new one, which its server has
+            // not closed unnoticed. Such a request is not tried again once it may have been seen.
+            fresh: fresh || exchange.request.upgrade.is_some(),
             call: exchange,
             body,
-            fresh,
             now,
         };
         ResponseFuture { inner: self.inner.call(outgoing), changes: Arc::clone(&self.changes) }
@@ -213,9 +215,15 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         }
         http1::write_field(out, name.as_str(), value.as_bytes());
     }
-    if wants_trailers {
-        out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
+    if let Some(protocols) = &request.upgrade {
+        http1::write_field(out, "upgrade", protocols);
     }
+    out.extend_from_slice(match (wants_trailers, request.upgrade.is_some()) {
+        (false, false) => b"",
+        (true, false) => b"te: trailers\r\nconnection: te\r\n",
+        (false, true) => b"connection: upgrade\r\n",
+        (true, true) => b"te: trailers\r\nconnection: te, upgrade\r\n",
+    });
 }
 
 fn names(value: &HeaderValue, wanted: &[u8]) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! The deadline is a value that travels with the call, not a timer: whatever waits (the queue of the cap, an attempt, a
 //! back-off) waits no longer than it, so that a request arms one timer at a time. It begins with the request's head.
+//!
+//! How long a body may be silent depends on what it is: silence is the nature of tunnels, event streams and calls.
 
 use std::{
     future::Future,
@@ -10,7 +12,9 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, header};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
@@ -27,6 +31,8 @@ pub struct TimeoutsLayer {
     pub total: Duration,
     /// Longest silence once bodies flow.
     pub idle: Duration,
+    /// The same for what is silent by nature: tunnels, event streams, gRPC.
+    pub tunnel: Duration,
     /// The whole exchange.
     pub body: Option<Duration>,
 }
@@ -37,6 +43,27 @@ impl<S> Layer<S> for TimeoutsLayer {
     fn layer(&self, inner: S) -> Self::Service {
         Timeouts { inner, bounds: *self }
     }
+}
+
+/// How long bodies may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    idle: Duration,
+    tunnel: Duration,
+}
+
+impl Silence {
+    /// One of this content type.
+    fn of(&self, content_type: Option<&[u8]>) -> Duration {
+        if content_type.is_some_and(is_silent_by_nature) { self.tunnel } else { self.idle }
+    }
+}
+
+/// Whether bodies of this content type pause for as long as there is nothing to tell: event streams and gRPC calls.
+fn is_silent_by_nature(content_type: &[u8]) -> bool {
+    let begins_with =
+        |kind: &[u8]| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
+    begins_with(b"text/event-stream") || begins_with(b"application/grpc")
 }
 
 /// Gives calls a deadline and their bodies a pace.
@@ -59,12 +86,16 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let TimeoutsLayer { total, idle, body } = self.bounds;
+        let TimeoutsLayer { total, idle, tunnel, body } = self.bounds;
+        let silence = Silence { idle, tunnel };
         let started = call.exchange.started;
-        let pace = Pace { idle, end: body.map(|body| started + body) };
         call.deadline = Some(Deadline { at: started + total, total });
-        call.body.pace = Some(pace);
-        ResponseFuture { inner: self.inner.call(call), pace }
+        let end = body.map(|body| started + body);
+        if !call.body.is_empty() {
+            let content_type = call.exchange.request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+            call.body.pace = Some(Pace { idle: silence.of(content_type), end });
+        }
+        ResponseFuture { inner: self.inner.call(call), silence, end }
     }
 }
 
@@ -74,7 +105,8 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        pace: Pace,
+        silence: Silence,
+        end: Option<Instant>,
     }
 }
 
@@ -85,8 +117,36 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            response.body.pace = Some(*this.pace);
+            response.body.pace = Some(pace(response, *this.silence, *this.end));
         }
         Poll::Ready(answer)
+    }
+}
+
+/// How the body of an answer is paced. A tunnel is no exchange, so that the bound on exchanges says nothing of it.
+fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
+    if response.body.is_tunnel() {
+        return Pace { idle: silence.tunnel, end: None };
+    }
+    // What is here whole never pauses: its fields need not be looked through.
+    let is_whole = response.body.is_whole();
+    let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
+    Pace { idle: silence.of(content_type), end }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_streams_and_calls_may_be_silent_for_long() {
+        for kind in
+            ["text/event-stream", "Text/Event-Stream; charset=utf-8", "application/grpc", "application/grpc+proto"]
+        {
+            assert!(is_silent_by_nature(kind.as_bytes()), "{kind}");
+        }
+        for kind in ["text/plain", "text/event", "application/json", ""] {
+            assert!(!is_silent_by_nature(kind.as_bytes()), "{kind}");
+        }
     }
 }

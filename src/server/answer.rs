@@ -26,6 +26,8 @@ pub(super) enum Framing {
     Chunked,
     /// By the end of the connection.
     UntilClose,
+    /// There is none: the connection switches protocols.
+    Tunnel,
 }
 
 /// Writes the head; returns how the body is to be written and whether the connection stays open.
@@ -46,7 +48,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
         // To HEAD, an answer of the gateway's own tells the length that it has; that of an upstream has said it or not.
         Framing::Bodiless if !has_no_body(*status) => body.length().or(fields.length),
         Framing::Bodiless => fields.length,
-        Framing::Chunked | Framing::UntilClose => None,
+        Framing::Chunked | Framing::UntilClose | Framing::Tunnel => None,
     };
     if let Some(length) = length {
         out.extend_from_slice(b"content-length: ");
@@ -57,6 +59,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     match (keep_alive, asked.version) {
+        _ if framing == Framing::Tunnel => out.extend_from_slice(b"connection: upgrade\r\n"),
         (false, _) => out.extend_from_slice(b"connection: close\r\n"),
         (true, Version::HTTP_10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
         (true, _) => {}
@@ -66,7 +69,9 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
 }
 
 fn framing(answer: &Response, asked: &Asked) -> Framing {
-    if asked.is_head || has_no_body(answer.status) {
+    if answer.body.is_tunnel() {
+        Framing::Tunnel
+    } else if asked.is_head || has_no_body(answer.status) {
         Framing::Bodiless
     } else if answer.body.length().is_some() {
         Framing::Counted

@@ -22,6 +22,7 @@ use super::{
     Socket,
     answer::{self, Asked, Framing},
     transfer::Transfer,
+    tunnel,
     wire::{Received, Shared, Wire},
 };
 use crate::{
@@ -101,7 +102,7 @@ struct Connection<'a, IO, S> {
 
 /// What follows an exchange.
 #[derive(PartialEq, Eq)]
-enum After {
+pub(super) enum After {
     Next,
     /// Close, but let the client read its answer first.
     Linger,
@@ -224,6 +225,7 @@ where
             length => Body::stream(Received::new(self.wire.clone(), length)),
         };
         let interim = (head.version == Version::HTTP_11).then(|| Interim(self.wire.0.clone()));
+        let upgrade = http1::offered(&head);
         Request {
             method: head.method,
             target: head.target,
@@ -234,6 +236,7 @@ where
             started,
             origin: Arc::clone(&self.origin),
             interim,
+            upgrade,
         }
     }
 
@@ -243,6 +246,10 @@ where
         let mut body = response.body;
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
+        if let Some(far_end) = body.take_tunnel() {
+            // Boxed, as it is rare and large: other connections need not carry its state.
+            return Box::pin(tunnel::run(&self.wire, body, far_end, pace.idle, &mut self.alarm)).await;
+        }
         let ends_with_connection = framing == Framing::UntilClose;
         if ends_with_connection {
             self.wire.0.lock().close_cuts(true);

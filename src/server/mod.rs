@@ -8,6 +8,7 @@ mod listener;
 pub mod proxy_protocol;
 mod socket;
 mod transfer;
+mod tunnel;
 mod wire;
 mod worker;
 

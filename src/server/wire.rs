@@ -112,6 +112,14 @@ impl<IO: Socket> Wire<IO> {
         self.output.shrink(KEPT_OUTPUT);
     }
 
+    /// Gives back what a burst has needed, in a tunnel that is empty now.
+    pub(super) fn slacken(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > KEPT_OUTPUT {
+            self.input = BytesMut::new();
+        }
+        self.output.shrink(KEPT_OUTPUT);
+    }
+
     pub(super) fn begin_body(&mut self, length: Length, awaits_continue: bool, most_trailer_bytes: usize) {
         self.body = (length != Length::Empty).then(|| Decoder::new(length, most_trailer_bytes));
         self.awaits_continue = awaits_continue && self.body.is_some();

@@ -5,21 +5,27 @@
 
 use std::{
     io,
+    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Method, StatusCode};
-use tokio::time::Instant;
+use http::{Method, StatusCode, header};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 use super::{
     answer::Answer,
     pool::{Lease, OpenSlot},
     stream::Stream,
+    tunnel::FarEnd,
     upload::Upload,
 };
 use crate::{
     body::Body,
+    call::Head,
     error::Fault,
     http1::{self, Length, ResponseHead},
     io::Output,
@@ -67,6 +73,21 @@ impl Connection {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.output.poll_flush(&mut self.io, cx)
     }
+
+    /// Reads what is there, without a buffer of its own; nothing at the end.
+    pub(super) fn poll_read_into(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+
+    /// Writes as much as there is room for, without a buffer of its own.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    /// Says that nothing more will be written.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
 }
 
 /// Why an exchange brought no answer.
@@ -99,22 +120,17 @@ impl Exchange {
         Self { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false }
     }
 
-    /// Ready with the answer's head.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        method: &Method,
-        interim: Option<&Interim>,
-    ) -> Poll<Result<ResponseHead, Failure>> {
+    /// Ready with the head of the answer to `request`.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, request: &Head) -> Poll<Result<ResponseHead, Failure>> {
         if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
             return Poll::Ready(Err(Failure::Client(fault)));
         }
         loop {
-            while let Some(head) = self.head(method)? {
-                if !head.status.is_informational() {
+            while let Some(head) = self.head(&request.method)? {
+                if !head.status.is_informational() || switches(&head, request)? {
                     return Poll::Ready(Ok(head));
                 }
-                self.pass_on(&head, interim)?;
+                self.pass_on(&head, request.interim.as_ref())?;
             }
             match ready!(self.lease.connection.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(Err(self.broken())),
@@ -147,9 +163,6 @@ impl Exchange {
 
     fn pass_on(&mut self, head: &ResponseHead, interim: Option<&Interim>) -> Result<(), Failure> {
         self.interims += 1;
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Failure::BadAnswer("it switches protocols unasked"));
-        }
         if self.interims > MOST_INTERIMS {
             return Err(Failure::BadAnswer("it sends interim answers without end"));
         }
@@ -170,6 +183,10 @@ impl Exchange {
     /// The answer, whose head came `now`, with its body: whole when all of it is here, which frees the connection at once.
     pub(super) fn into_answer(self, head: ResponseHead, method: &Method, now: Instant) -> Response {
         let Self { upload, mut lease, .. } = self;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let body = Body::tunnel(FarEnd::new(lease));
+            return Response { status: head.status, fields: head.fields, body, hangup: None };
+        }
         let input = &mut lease.connection.input;
         let whole = match head.length {
             Length::Empty => Some(Bytes::new()),
@@ -186,6 +203,18 @@ impl Exchange {
             None => Body::stream(Answer::new(&head, lease, upload)),
         };
         Response { status: head.status, fields: head.fields, body, hangup: None }
+    }
+}
+
+/// Whether an answer switches protocols, which it may only to one that the request offers.
+fn switches(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(false);
+    }
+    let Some(offered) = &request.upgrade else { return Err(Failure::BadAnswer("it switches protocols unasked")) };
+    match head.fields.get(&header::UPGRADE) {
+        Some(named) if http1::is_offered(offered, named) => Ok(true),
+        _ => Err(Failure::BadAnswer("it switches to a protocol that was not offered")),
     }
 }
 

@@ -10,6 +10,7 @@ mod connection;
 mod pool;
 mod server;
 mod stream;
+mod tunnel;
 mod upload;
 
 use std::{
@@ -154,7 +155,7 @@ impl Upstream {
         write_head(&mut lease, &outgoing, server);
         let Outgoing { call, body, .. } = outgoing;
         let mut exchange = Exchange::new(lease, body);
-        let head = poll_fn(|cx| exchange.poll(cx, &call.request.method, call.request.interim.as_ref())).await;
+        let head = poll_fn(|cx| exchange.poll(cx, &call.request)).await;
         let now = Instant::now();
         let took = now - started;
         self.metrics.answered(took);

@@ -5,6 +5,7 @@
 
 mod bodies;
 mod bounds;
+mod corpus;
 mod heads;
 #[path = "../support/mod.rs"]
 mod support;

@@ -84,6 +84,7 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         started: Instant::now(),
         origin: Arc::new(Origin::new("test".into(), peer, peer)),
         interim: None,
+        upgrade: None,
     };
     let answer: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));
     let Ok(answer) = answer;

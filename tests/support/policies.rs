@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver},
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -26,13 +28,21 @@ pub struct Start {
     files: Option<u32>,
     reads_stdout: bool,
     extra: Vec<(&'static str, String)>,
+    sockets: Vec<(&'static str, OwnedFd)>,
 }
 
 impl Start {
     /// With this configuration. Where the text has none, two workers, a listener and an admin listener on ports that
     /// the system chooses are added.
     pub fn new(text: &str) -> Self {
-        Self { text: completed(text), environment: Vec::new(), files: None, reads_stdout: true, extra: Vec::new() }
+        Self {
+            text: completed(text),
+            environment: Vec::new(),
+            files: None,
+            reads_stdout: true,
+            extra: Vec::new(),
+            sockets: Vec::new(),
+        }
     }
 
     /// With this in its environment.
@@ -59,6 +69,12 @@ impl Start {
         self
     }
 
+    /// With a socket that systemd would hand over under this name.
+    pub fn socket(mut self, name: &'static str, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push((name, socket.into()));
+        self
+    }
+
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn go(self) -> Running {
@@ -78,6 +94,13 @@ impl Start {
             }
             None => Command::new(env!("CARGO_BIN_EXE_tidegate")),
         };
+        if !self.sockets.is_empty() {
+            let names: Vec<_> = self.sockets.iter().map(|(name, _)| *name).collect();
+            command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+            let sockets = self.sockets.into_iter().zip(3..);
+            let mapped = sockets.map(|((_, parent_fd), child_fd)| FdMapping { parent_fd, child_fd });
+            command.fd_mappings(mapped.collect()).unwrap();
+        }
         let child = command
             .args(["run".as_ref(), "--config".as_ref(), file.as_os_str()])
             .envs(self.environment)
@@ -323,6 +346,19 @@ impl Running {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits until its process has ended, though others may still write to its log; its status.
+    #[track_caller]
+    pub fn wait_alone(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end");
+            thread::yield_now();
+        }
     }
 
     /// Waits until it has ended; its status, and what it said to the log until then.

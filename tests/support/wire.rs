@@ -174,6 +174,11 @@ impl Wire {
         sent
     }
 
+    /// The same connection once more, so that one thread can write while another reads.
+    pub fn twin(&self) -> Self {
+        Self::new(self.stream.try_clone().unwrap(), Arc::default())
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -152,6 +152,8 @@ pub struct Timeouts {
     pub attempt: Duration,
     /// Longest silence once bodies flow.
     pub idle: Duration,
+    /// The same for upgraded connections, gRPC and event streams.
+    pub tunnel: Duration,
     /// The whole exchange, bodies included; `None`: off.
     pub body: Option<Duration>,
 }

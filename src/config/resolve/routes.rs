@@ -123,6 +123,7 @@ fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {
         total,
         attempt: attempt.min(total),
         idle: timeouts.parsed("idle", units::duration)?,
+        tunnel: timeouts.parsed("tunnel", units::duration)?,
         body: timeouts.unless_off("body", units::duration)?,
     })
 }

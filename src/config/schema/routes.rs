@@ -86,6 +86,8 @@ static REDIRECTION: Section = Section {
 const TOTAL: &str = "30s";
 /// NGINX's default for the same.
 const IDLE: &str = "60s";
+/// Longer than the pings of any chat or ticker, short enough that forgotten tunnels end.
+const TUNNEL: &str = "1h";
 
 static TIMEOUTS: Section = Section {
     path: "routes.timeouts",
@@ -100,6 +102,8 @@ static TIMEOUTS: Section = Section {
         Key::new("attempt", POSITIVE_DURATION, "One attempt, to its response's head. Absent: total."),
         Key::new("idle", POSITIVE_DURATION, "Longest time without a byte in either direction once bodies flow.")
             .default(Default::Text(IDLE)),
+        Key::new("tunnel", POSITIVE_DURATION, "The same for upgraded connections (WebSocket), gRPC and event streams.")
+            .default(Default::Text(TUNNEL)),
         Key::new("body", Kind::Or("off", &POSITIVE_DURATION), "The whole exchange, bodies included.")
             .default(Default::Text("off")),
     ],

@@ -20,6 +20,7 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
         "public-api.toml",
         "shared.toml",
         "tenants.toml",
+        "websocket.toml",
     ];
     let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));

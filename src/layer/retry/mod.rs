@@ -115,6 +115,9 @@ impl Attempts {
             Some(("attempts", "failure"))
         } else if !is_unseen && !self.policy.methods.contains(&self.exchange.request.method) {
             Some(("method", "method"))
+        } else if !is_unseen && self.exchange.request.upgrade.is_some() {
+            // Whatever its method says, the server may have begun something that a second request would double.
+            Some(("upgrade", "method"))
         } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
             Some(("body", "body"))
         } else if self.deadline.is_some_and(|deadline| now + wait.unwrap_or_default() >= deadline.at) {

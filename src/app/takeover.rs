@@ -1,0 +1,156 @@
+//! A new binary in place of this one, without a refused connection: SIGUSR2 starts the program again with the same
+//! arguments and hands it the listening sockets. Once it says that it serves, this process drains.
+//!
+//! Both accept from the same queues meanwhile, so that nobody who connects meets a closed one. If the new process does not
+//! come up, nothing has changed.
+
+use std::{
+    env, io,
+    net::TcpListener,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixDatagram as Pair,
+    },
+    process::{Child, Command},
+    time::Duration,
+};
+
+use command_fds::{CommandFdExt, FdMapping};
+use tokio::{
+    net::UnixDatagram,
+    time::{Instant, interval, sleep_until},
+};
+
+use super::{App, systemd::notify};
+use crate::{
+    admin,
+    inherited::{ADMIN, Inherited, LISTENER, READY},
+};
+
+/// Longest wait for the new process. It reads and builds what this one did at its start; names are waited for for 2 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the new process is looked after while it starts.
+const LOOK: Duration = Duration::from_millis(100);
+/// The first descriptor that is handed over, by sd_listen_fds(3).
+const FIRST: i32 = 3;
+
+/// A process that is to take over; ended when dropped before it has.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    process: Option<Child>,
+    ready: UnixDatagram,
+    end: Instant,
+}
+
+impl App {
+    /// Starts the process that is to take over.
+    pub(super) fn upgrade(&mut self) {
+        if self.takeover.is_some() {
+            tracing::warn!("a new process starts already");
+            return;
+        }
+        let sockets = self.reloader.sockets.values().flatten();
+        match Takeover::start(sockets, admin::socket(&self.admin)) {
+            Ok(takeover) => {
+                tracing::info!(process = takeover.id(), "a new process starts");
+                self.takeover = Some(takeover);
+            }
+            Err(why) => tracing::error!("no new process takes over, this one goes on: {why}"),
+        }
+    }
+}
+
+impl Takeover {
+    fn start<'a>(listeners: impl Iterator<Item = &'a TcpListener>, admin: Option<OwnedFd>) -> Result<Self, String> {
+        if std::process::id() == 1 {
+            return Err("this is process 1, whose end ends all others (in a container, replace the container)".into());
+        }
+        let failed = |error: io::Error| format!("it cannot be started ({error})");
+        let (ours, theirs) = Pair::pair().map_err(failed)?;
+        let mut handed: Vec<(&str, OwnedFd)> = Vec::new();
+        for listener in listeners {
+            handed.push((LISTENER, listener.as_fd().try_clone_to_owned().map_err(failed)?));
+        }
+        handed.extend(admin.map(|socket| (ADMIN, socket)));
+        handed.push((READY, theirs.into()));
+        let process = command(handed)?.spawn().map_err(failed)?;
+        ours.set_nonblocking(true).map_err(failed)?;
+        let ready = UnixDatagram::from_std(ours).map_err(failed)?;
+        Ok(Self { process: Some(process), ready, end: Instant::now() + PATIENCE })
+    }
+
+    fn id(&self) -> u32 {
+        self.process.as_ref().map_or(0, Child::id)
+    }
+
+    /// Waits until the new process serves, or certainly will not.
+    async fn outcome(&mut self) -> Result<u32, String> {
+        let mut looks = interval(LOOK);
+        let mut said = [0; READY.len()];
+        loop {
+            tokio::select! {
+                biased;
+                Ok(_) = self.ready.recv(&mut said) => return Ok(self.id()),
+                _ = looks.tick() => self.look()?,
+                () = sleep_until(self.end) => return Err(format!("it did not serve within {PATIENCE:?}")),
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        match self.process.as_mut().map(Child::try_wait) {
+            Some(Ok(Some(status))) => Err(format!("it has ended ({status}); its own log says why")),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Takeover {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // It may have ended already; either way nothing is left of it.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// The program as it was called: a new file under the same name is the new program.
+fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
+    let mut arguments = env::args_os();
+    let program = arguments.next().ok_or("its own name is unknown")?;
+    let names: Vec<&str> = handed.iter().map(|(name, _)| *name).collect();
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("LISTEN_FDS", names.len().to_string())
+        .env("LISTEN_FDNAMES", names.join(":"))
+        // The id of a process that is not there yet: without, the variables are for whoever reads them.
+        .env_remove("LISTEN_PID")
+        .env_remove("LISTEN_FDS_FIRST_FD");
+    let mapped = handed.into_iter().zip(FIRST..).map(|((_, parent_fd), child_fd)| FdMapping { parent_fd, child_fd });
+    command.fd_mappings(mapped.collect()).map_err(|error| error.to_string())?;
+    Ok(command)
+}
+
+/// Waits for what comes of a takeover, if one is under way; it is over then.
+pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
+    let Some(running) = takeover else { return std::future::pending().await };
+    let outcome = running.outcome().await;
+    if outcome.is_ok() {
+        // It stays.
+        running.process = None;
+    }
+    *takeover = None;
+    outcome
+}
+
+/// Tells whoever waits for this process that it serves: the process that it takes over from, which tells systemd who is the
+/// main process now; or systemd itself.
+pub(super) fn tell_ready(inherited: &mut Inherited) {
+    if !inherited.is_takeover() {
+        notify(&[sd_notify::NotifyState::Ready]);
+    } else if let Err(error) = inherited.tell_ready() {
+        tracing::warn!(%error, "the process before has not heard that this one serves");
+    }
+}

@@ -1,0 +1,152 @@
+//! Listening sockets that the process was handed at its start: by systemd (socket activation, `LISTEN_FDS` of sd_listen_fds(3)),
+//! or by the process that it takes over from, which then waits to hear that this one serves. A leaf.
+
+use std::{
+    env,
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixDatagram,
+};
+
+use listenfd::ListenFd;
+
+/// Names of what one process hands to the next, in `LISTEN_FDNAMES`.
+pub const LISTENER: &str = "listener";
+/// The admin listener; a unit may call it so, too.
+pub const ADMIN: &str = "admin";
+/// Where the new process tells that it serves.
+pub const READY: &str = "ready";
+
+/// What was handed over and not yet claimed.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    sockets: Vec<Socket>,
+    /// The process that this one takes over from.
+    before: Option<UnixDatagram>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    name: String,
+    local: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Inherited {
+    /// Takes what was handed over. To be called once, before there are other threads: the variables of the environment
+    /// are removed, so that no other program takes them for its own.
+    ///
+    /// # Errors
+    /// Says which descriptor is none that can be listened on.
+    pub fn take() -> Result<Self, String> {
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        let mut handed = ListenFd::from_env();
+        let mut inherited = Self::default();
+        for index in 0..handed.len() {
+            inherited.add(&mut handed, index, names.next().unwrap_or_default())?;
+        }
+        Ok(inherited)
+    }
+
+    fn add(&mut self, handed: &mut ListenFd, index: usize, name: &str) -> Result<(), String> {
+        let wrong = |error| {
+            format!(
+                "the socket number {} that was handed over (LISTEN_FDS, name \"{name}\") cannot be listened on: {error}; \
+                 in a .socket unit, write ListenStream=ADDRESS:PORT",
+                index + 1
+            )
+        };
+        if name == READY {
+            self.before = handed.take_unix_datagram(index).map_err(wrong)?;
+            return Ok(());
+        }
+        if let Some(listener) = handed.take_tcp_listener(index).map_err(wrong)? {
+            // Those of systemd block.
+            listener.set_nonblocking(true).map_err(wrong)?;
+            let local = listener.local_addr().map_err(wrong)?;
+            self.sockets.push(Socket { name: name.to_owned(), local, listener });
+        }
+        Ok(())
+    }
+
+    /// Whether another process waits for this one to take over.
+    pub fn is_takeover(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Claims the sockets of a listener. One on port 0 has the port that the system chose for the process before.
+    pub fn listener(&mut self, bind: SocketAddr) -> Vec<TcpListener> {
+        self.claim(|socket| socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER))
+    }
+
+    /// Claims the admin listener's socket.
+    pub fn admin(&mut self, bind: SocketAddr) -> Option<TcpListener> {
+        self.claim(|socket| socket.local == bind || (is_any_port(bind, socket) && socket.name == ADMIN)).pop()
+    }
+
+    fn claim(&mut self, wanted: impl Fn(&Socket) -> bool) -> Vec<TcpListener> {
+        let (claimed, left) = std::mem::take(&mut self.sockets).into_iter().partition(wanted);
+        self.sockets = left;
+        let claimed: Vec<Socket> = claimed;
+        claimed.into_iter().map(|socket| socket.listener).collect()
+    }
+
+    /// Ends the claims. What the process before listened on and this one does not is let go.
+    ///
+    /// # Errors
+    /// Says which socket of systemd nobody claimed: whoever connects there would wait for ever.
+    pub fn finish(&mut self) -> Result<(), String> {
+        let left = std::mem::take(&mut self.sockets);
+        match left.first() {
+            Some(socket) if !self.is_takeover() => Err(format!(
+                "systemd hands over a socket on {0} that the configuration does not name: write bind = \"{0}\" in a \
+                 [[listeners]] or in [admin], or take ListenStream={0} out of the .socket unit (a ListenStream of a port \
+                 alone is on [::])",
+                socket.local
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the process before that this one serves.
+    ///
+    /// # Errors
+    /// Those of the system: there is none any more.
+    pub fn tell_ready(&mut self) -> std::io::Result<()> {
+        self.before.take().map_or(Ok(()), |before| before.send(READY.as_bytes()).map(drop))
+    }
+}
+
+fn is_any_port(bind: SocketAddr, socket: &Socket) -> bool {
+    bind.port() == 0 && bind.ip() == socket.local.ip()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket(name: &str) -> Socket {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Socket { name: name.to_owned(), local: listener.local_addr().unwrap(), listener }
+    }
+
+    #[test]
+    fn a_socket_is_claimed_by_its_address_and_only_once() {
+        let (one, other) = (socket(""), socket("whatever"));
+        let (first, second) = (one.local, other.local);
+        let mut inherited = Inherited { sockets: vec![one, other], before: None };
+        assert_eq!(inherited.listener(first).len(), 1);
+        assert!(inherited.listener(first).is_empty());
+        assert!(inherited.finish().is_err_and(|why| why.contains(&second.to_string())));
+    }
+
+    #[test]
+    fn on_port_0_the_port_before_is_kept_for_its_purpose() {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut inherited = Inherited { sockets: vec![socket(LISTENER), socket(ADMIN), socket("web")], before: None };
+        let admin = inherited.sockets[1].local;
+        assert_eq!(inherited.listener(any).len(), 1);
+        assert_eq!(inherited.admin(any).unwrap().local_addr().unwrap(), admin);
+        assert!(inherited.finish().is_err(), "a name of the unit's own is no listener's");
+    }
+}

@@ -1,0 +1,187 @@
+//! A connection that has switched protocols, WebSocket for one: bytes both ways, taken for nothing but bytes.
+//!
+//! Each way has a buffer of 64 KiB at most, so that a slow reader slows the writer at the other end, and ends by itself:
+//! what one side has ended is ended towards the other, while the other way goes on. Only silence in both is an end.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Buf;
+use tokio::{io::AsyncWrite, time::Instant};
+
+use super::{
+    Socket,
+    connection::After,
+    wire::{Shared, Wire},
+};
+use crate::{
+    alarm::Alarm,
+    body::{self, Body},
+    error::Fault,
+    io::{self, READ_SIZE},
+};
+
+/// A buffer that holds as much is not read into: with one more read it would pass 64 KiB.
+const FULL: usize = 64 * 1024 - READ_SIZE + 1;
+
+/// Moves bytes both ways until both have ended, or nothing has moved for `idle`; `body` holds what the exchange holds,
+/// and hears how it went.
+pub(super) async fn run<IO: Socket>(
+    wire: &Shared<IO>,
+    body: Body,
+    far_end: Box<dyn body::Tunnel>,
+    idle: Duration,
+    alarm: &mut Alarm,
+) -> After {
+    // Some of what the client sends may have been read before the switch.
+    let up = Way { passed: wire.0.lock().input.len() as u64, ..Way::default() };
+    let mut tunnel = Tunnel { body, far_end, up, down: Way::default(), idle, moved: None };
+    poll_fn(|cx| tunnel.poll(cx, wire, alarm)).await;
+    // Whatever a client that has not ended still sends must not destroy what it has not read yet.
+    if tunnel.up.is_ended { After::Close } else { After::Linger }
+}
+
+/// A client's connection joined to a server's.
+struct Tunnel {
+    body: Body,
+    far_end: Box<dyn body::Tunnel>,
+    /// From the client.
+    up: Way,
+    /// To the client.
+    down: Way,
+    idle: Duration,
+    /// When a byte last moved; `None` while that is now.
+    moved: Option<Instant>,
+}
+
+/// One of the two ways.
+#[derive(Debug, Default)]
+struct Way {
+    /// Bytes read at its beginning.
+    passed: u64,
+    /// Nothing more will be read.
+    is_ended: bool,
+    /// Nothing more will be written.
+    is_shut: bool,
+}
+
+impl Tunnel {
+    /// Moves what can be moved. Ready once both ways have ended, or the tunnel has broken.
+    fn poll<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, alarm: &mut Alarm) -> Poll<()> {
+        let mut wire = wire.0.lock();
+        match self.poll_ways(cx, &mut wire, alarm) {
+            Poll::Pending => {
+                wire.slacken();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(()),
+            Poll::Ready(Err(fault)) => {
+                if let Fault::UpstreamCut(_) = fault {
+                    // What was broken must not look like what has ended.
+                    let _ = wire.poll_flush(cx);
+                    wire.close_cuts(true);
+                }
+                // That the client left is how tunnels end, and nothing to tell.
+                if fault != Fault::ClientGone {
+                    self.body.broke(&fault);
+                }
+                self.up.is_ended = true;
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn poll_ways<IO: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire<IO>,
+        alarm: &mut Alarm,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            let went_up = self.go_up(cx, wire)?;
+            let went_down = self.go_down(cx, wire)?;
+            if self.up.is_shut && self.down.is_shut {
+                return Poll::Ready(Ok(()));
+            }
+            if !went_up && !went_down {
+                break;
+            }
+            self.moved = None;
+        }
+        alarm.set(*self.moved.get_or_insert_with(Instant::now) + self.idle);
+        alarm.poll(cx).map(|()| Err(Fault::Idle(self.idle)))
+    }
+
+    /// From the client to the server; whether anything moved.
+    fn go_up<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
+        let mut has_moved = false;
+        if !self.up.is_ended && wire.input.len() < FULL {
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(0)) => self.up.is_ended = true,
+                Poll::Ready(Ok(read)) => {
+                    self.up.passed += read as u64;
+                    has_moved = true;
+                }
+                Poll::Ready(Err(_)) => return Err(Fault::ClientGone),
+                Poll::Pending => {}
+            }
+        }
+        while !wire.input.is_empty() && !self.up.is_shut {
+            match Pin::new(&mut self.far_end).poll_write(cx, &wire.input) {
+                Poll::Pending => return Ok(has_moved),
+                Poll::Ready(Ok(written @ 1..)) => {
+                    wire.input.advance(written);
+                    has_moved = true;
+                }
+                // It takes no more, but may have something left to say.
+                Poll::Ready(Ok(0) | Err(_)) => self.up.is_shut = true,
+            }
+        }
+        if self.up.is_shut {
+            wire.input.clear();
+        } else if Pin::new(&mut self.far_end).poll_flush(cx).is_ready() && self.up.is_ended {
+            self.up.is_shut = Pin::new(&mut self.far_end).poll_shutdown(cx).is_ready();
+        }
+        Ok(has_moved)
+    }
+
+    /// From the server to the client, behind the head of the answer; whether anything moved.
+    fn go_down<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
+        let mut has_moved = false;
+        if !self.down.is_ended && wire.output.pending() < FULL {
+            match io::poll_read(&mut self.far_end, cx, wire.output.buffer()) {
+                Poll::Ready(Ok(0)) => self.down.is_ended = true,
+                Poll::Ready(Ok(read)) => {
+                    self.down.passed += read as u64;
+                    has_moved = true;
+                }
+                Poll::Ready(Err(_)) => return Err(Fault::UpstreamCut("the connection broke")),
+                Poll::Pending => {}
+            }
+        }
+        let waiting = wire.output.pending();
+        let flushed = wire.poll_flush(cx);
+        has_moved |= wire.output.pending() < waiting;
+        match flushed {
+            Poll::Pending => {}
+            Poll::Ready(Err(_)) => return Err(Fault::ClientGone),
+            Poll::Ready(Ok(())) => {
+                self.body.delivered();
+                if self.down.is_ended && !self.down.is_shut {
+                    self.down.is_shut = wire.poll_shutdown(cx).is_ready();
+                }
+            }
+        }
+        Ok(has_moved)
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.body.tunnelled(self.up.passed, self.down.passed);
+    }
+}

@@ -1,0 +1,233 @@
+//! A new binary in place of the running one, and sockets that systemd listens on first: whoever connects is served.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{
+    Client, Gate, PATIENCE, Upstream, ok, one_route,
+    policies::{Running, Start, request, responding},
+};
+use tokio::time::Instant;
+
+/// A process that took over; ended when dropped.
+struct Successor(Pid);
+
+impl Successor {
+    /// Waits until a new process has taken over.
+    #[track_caller]
+    fn of(gateway: &Running) -> Self {
+        let process = gateway.logged("a new process has taken over")["process"].as_i64().unwrap();
+        Self(Pid::from_raw(process as i32).unwrap())
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+    }
+}
+
+/// Asks by a new connection; what went wrong, if anything.
+fn ask(address: SocketAddr) -> Result<(), String> {
+    let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sent = stream.write_all(request("GET", "/", &["Connection: close"]).as_bytes());
+    sent.map_err(|error| format!("send: {error}"))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).map_err(|error| format!("read: {error} after {answer:?}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine") { Ok(()) } else { Err(format!("{answer:?}")) }
+}
+
+/// Clients that ask over and over, each time by a new connection.
+struct Load {
+    is_over: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+    clients: Vec<thread::JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn on(address: SocketAddr) -> Self {
+        let (is_over, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let client = |_| {
+            let (is_over, asked) = (Arc::clone(&is_over), Arc::clone(&asked));
+            thread::spawn(move || {
+                let mut wrong = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    wrong.extend(ask(address).err());
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+                wrong
+            })
+        };
+        Self { clients: (0..4).map(client).collect(), is_over, asked }
+    }
+
+    /// Waits until so many more were served.
+    #[track_caller]
+    fn pass(&self, more: usize) {
+        let (until, end) = (self.asked.load(Ordering::Relaxed) + more, Instant::now() + PATIENCE);
+        while self.asked.load(Ordering::Relaxed) < until {
+            assert!(Instant::now() < end, "the load stands still");
+            thread::yield_now();
+        }
+    }
+
+    #[track_caller]
+    fn end(self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let wrong: Vec<_> = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        assert!(wrong.is_empty(), "{} went wrong: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+    }
+}
+
+#[test]
+fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finishes() {
+    let (entered, leave) = (Gate::new(), Gate::new());
+    let (entering, leaving) = (entered.clone(), leave.clone());
+    let upstream = Upstream::answering(move |request| {
+        if request.target() == "/held" {
+            entering.open();
+            leaving.pass();
+        }
+        ok("fine")
+    });
+    let mut gateway = Running::start(&one_route(&upstream, ""));
+    let mut held = gateway.connect();
+    held.send(request("GET", "/held", &[]));
+    entered.pass();
+    let load = Load::on(gateway.address());
+    load.pass(100);
+    gateway.signal(Signal::USR2);
+    let successor = Successor::of(&gateway);
+    load.pass(100);
+    leave.open();
+    let answer = held.response();
+    assert_eq!((answer.text().as_str(), answer.get("connection")), ("fine", Some("close")));
+    assert_eq!(gateway.wait_alone().code(), Some(0));
+    // Only the new process is left to answer, on both listeners, and it can be followed by another one.
+    load.pass(100);
+    assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
+    kill_process(successor.0, Signal::USR2).unwrap();
+    let next = Successor::of(&gateway);
+    assert_ne!(next.0, successor.0);
+    load.pass(100);
+    load.end();
+}
+
+#[test]
+fn the_new_process_reads_what_the_file_says_by_then() {
+    let mut gateway = Running::start(&responding("old", "[server]\nworkers = 2"));
+    for workers in [3, 1] {
+        gateway.rewrite(&responding("new", &format!("[server]\nworkers = {workers}")));
+        gateway.logged("configuration reloaded");
+    }
+    gateway.signal(Signal::USR2);
+    let _successor = Successor::of(&gateway);
+    assert_eq!(gateway.wait_alone().code(), Some(0));
+    // One worker serves the queues of two.
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/").text(), "new");
+    }
+}
+
+#[test]
+fn a_new_process_that_does_not_come_up_changes_nothing() {
+    let upstream = Upstream::answering(|_| ok("fine"));
+    let text = one_route(&upstream, "");
+    let gateway = Running::start(&text);
+    let load = Load::on(gateway.address());
+    fs::write(gateway.file(), "nonsense = 1\n").unwrap();
+    gateway.signal(Signal::USR2);
+    let said = gateway.logged("no new process takes over, this one goes on");
+    assert!(said["message"].as_str().unwrap().contains("it has ended"), "{said}");
+    load.pass(100);
+    gateway.rewrite(&text);
+    gateway.signal(Signal::USR2);
+    let _successor = Successor::of(&gateway);
+    load.pass(100);
+    load.end();
+}
+
+#[test]
+fn systemd_hears_which_process_is_the_main_one_and_of_no_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut text = [0; 4096];
+        let length = socket.recv(&mut text).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let mut gateway = Start::new(&responding("own", "")).env("NOTIFY_SOCKET", path.to_str().unwrap()).go();
+    assert!(hear().contains("READY=1"));
+    gateway.signal(Signal::USR2);
+    let successor = Successor::of(&gateway);
+    assert_eq!(hear().trim(), format!("MAINPID={}", successor.0.as_raw_nonzero()));
+    assert_eq!(gateway.wait_alone().code(), Some(0));
+    kill_process(successor.0, Signal::TERM).unwrap();
+    assert!(hear().contains("STOPPING=1"));
+}
+
+fn bound() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[test]
+fn who_connects_before_the_gateway_runs_is_served_by_the_socket_that_systemd_hands_over() {
+    let ((web, address), (admin, admin_address)) = (bound(), bound());
+    let mut early = Client::connect(address);
+    early.send(request("GET", "/", &[]));
+    let text = responding("own", "")
+        + &format!("[[listeners]]\nbind = '{address}'\n[admin]\nbind = '{admin_address}'\n[server]\nworkers = 3\n");
+    let gateway = Start::new(&text).socket("web.socket", web).socket("web.socket", admin).go();
+    assert_eq!((gateway.address(), gateway.admin()), (address, admin_address));
+    assert_eq!(early.response().text(), "own");
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/").text(), "own");
+    }
+    assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
+}
+
+/// Runs it with this one socket from systemd until it ends; what it says.
+#[track_caller]
+fn refused(socket: impl Into<OwnedFd>) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    fs::write(&file, support::policies::completed(&responding("own", ""))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]).env("LISTEN_FDS", "1").stdin(Stdio::null());
+    command.fd_mappings(vec![FdMapping { parent_fd: socket.into(), child_fd: 3 }]).unwrap();
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_socket_that_nobody_serves_is_a_mistake_that_says_what_to_write() {
+    let (web, address) = bound();
+    let said = refused(web);
+    assert!(said.contains(&format!("bind = \"{address}\"")) && said.contains("ListenStream"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+    let said = refused(unix);
+    assert!(said.contains("ListenStream=ADDRESS:PORT"), "{said}");
+}

@@ -1,0 +1,433 @@
+//! Connections that switch protocols: both ends get exactly the bytes of the other, the tunnel is held to its route's
+//! bounds, and its end is told.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{thread, time::Duration};
+
+use rustix::process::Signal;
+use support::{
+    Client, Connection, End, Gate, Head, Upstream, ok, one_route,
+    policies::{Running, request},
+};
+
+const ASK: [&str; 4] =
+    ["Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: abc", "Sec-WebSocket-Version: 13"];
+const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                      Sec-WebSocket-Accept: xyz\r\n\r\n";
+
+/// An upstream that switches protocols, then follows the script.
+fn switching(script: impl Fn(Connection) + Send + Sync + 'static) -> Upstream {
+    Upstream::start(move |mut connection| {
+        if connection.request().is_some() {
+            connection.send(SWITCH);
+            script(connection);
+        }
+    })
+}
+
+/// One that sends everything back, and ends when the client has.
+fn echo() -> Upstream {
+    switching(|mut connection| {
+        while let Ok(byte) = connection.bytes(1) {
+            connection.send(byte);
+        }
+    })
+}
+
+/// Asks for a tunnel and reads the answer's head.
+#[track_caller]
+fn ask(gateway: &Running) -> (Client, Head) {
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &ASK));
+    let head = client.head().unwrap();
+    (client, head)
+}
+
+/// A tunnel.
+#[track_caller]
+fn dig(gateway: &Running) -> Client {
+    let (client, head) = ask(gateway);
+    assert_eq!(head.status(), 101);
+    client
+}
+
+#[test]
+fn the_offer_and_the_switch_are_passed_on_and_then_bytes_both_ways() {
+    let upstream = switching(|mut connection| {
+        assert_eq!(connection.bytes(4).unwrap(), b"ping");
+        connection.send("pong");
+        assert_eq!(connection.ended(), End::Closed);
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let (mut client, head) = ask(&gateway);
+    assert_eq!(head.status(), 101);
+    assert_eq!((head.get("connection"), head.get("upgrade")), (Some("upgrade"), Some("websocket")));
+    assert_eq!(head.get("sec-websocket-accept"), Some("xyz"));
+    assert_eq!((head.get("content-length"), head.get("transfer-encoding")), (None, None));
+    client.send("ping");
+    assert_eq!(client.bytes(4).unwrap(), b"pong");
+    client.finish();
+    assert_eq!(client.ended(), End::Closed);
+    let sent = upstream.text().to_ascii_lowercase();
+    for line in ["upgrade: websocket\r\n", "connection: upgrade\r\n", "sec-websocket-key: abc\r\n"] {
+        assert_eq!(sent.matches(line).count(), 1, "{line:?} in {sent}");
+    }
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["bytes_in"], &line["bytes_out"]), (&101.into(), &4.into(), &4.into()), "{line}");
+    assert!(line["reason"].is_null(), "{line}");
+}
+
+#[test]
+fn bytes_that_come_early_on_either_side_are_not_lost() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.send(format!("{SWITCH}hello"));
+        assert_eq!(connection.bytes(5).unwrap(), b"early");
+        connection.send("done");
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &ASK) + "early");
+    assert_eq!(client.head().unwrap().status(), 101);
+    assert_eq!(client.bytes(9).unwrap(), b"hellodone");
+    assert_eq!(client.ended(), End::Closed);
+    drop(client);
+    let line = gateway.line_of("/");
+    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&5.into(), &9.into()), "{line}");
+}
+
+#[test]
+fn an_end_is_passed_on_while_the_other_way_goes_on() {
+    let upstream = switching(|mut connection| {
+        let mut all = Vec::new();
+        assert_eq!(connection.rest(&mut all), End::Closed);
+        assert_eq!(all, b"all of it");
+        connection.send("answer");
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = dig(&gateway);
+    client.send("all of it");
+    client.finish();
+    assert_eq!(client.bytes(6).unwrap(), b"answer");
+    assert_eq!(client.ended(), End::Closed);
+
+    let upstream = switching(|mut connection| {
+        connection.finish();
+        assert_eq!(connection.bytes(4).unwrap(), b"late");
+        assert_eq!(connection.ended(), End::Closed);
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = dig(&gateway);
+    assert_eq!(client.ended(), End::Closed);
+    client.send("late");
+    client.finish();
+    assert_eq!(gateway.line_of("/")["bytes_in"], 4);
+}
+
+#[test]
+fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
+    let broken = Gate::new();
+    let gate = broken.clone();
+    let upstream = switching(move |connection| {
+        gate.pass();
+        connection.break_off();
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = dig(&gateway);
+    broken.open();
+    assert_eq!(client.ended(), End::Reset);
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"upstream_cut".into()), "{line}");
+}
+
+#[test]
+fn much_passes_both_ways_at_once_and_whole() {
+    const SIZE: usize = 4 * 1024 * 1024;
+    let content: Vec<u8> = (0..SIZE).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let sent = content.clone();
+    let upstream = switching(move |mut connection| {
+        let (mut writer, expected) = (connection.twin(), sent.clone());
+        let writing = thread::spawn(move || writer.send(expected));
+        assert!(connection.bytes(SIZE).unwrap() == sent);
+        writing.join().unwrap();
+    });
+    let gateway = Running::start(&one_route(&upstream, "[routes.request]\nmax_body = '1KiB'"));
+    let mut reader = dig(&gateway);
+    let mut writer = reader.twin();
+    let expected = content.clone();
+    let writing = thread::spawn(move || writer.send(content));
+    assert!(reader.bytes(SIZE).unwrap() == expected);
+    writing.join().unwrap();
+    assert!(gateway.resident() < 64 * 1024, "{} KiB", gateway.resident());
+}
+
+#[test]
+fn a_reader_that_stops_stops_the_writer() {
+    let stuck = Gate::new();
+    let gate = stuck.clone();
+    let upstream = switching(move |mut connection| {
+        let most = 64 * 1024 * 1024;
+        assert!(connection.flood(&[b'x'; 64 * 1024], Duration::from_millis(300), most) < most);
+        gate.open();
+        connection.rest(&mut Vec::new());
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = Client::connect_narrow(gateway.address());
+    client.send(request("GET", "/", &ASK));
+    assert_eq!(client.head().unwrap().status(), 101);
+    stuck.pass();
+    assert!(gateway.resident() < 64 * 1024, "{} KiB", gateway.resident());
+    drop(client);
+}
+
+#[test]
+fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
+    let upstream =
+        Upstream::answering(|request| if request.target() == "/" { ok("no thanks") } else { ok(request.target()) });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    // What follows is then the next request, not the first bytes of a tunnel.
+    client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
+    let answer = client.response();
+    assert_eq!((answer.status(), answer.text().as_str(), answer.get("upgrade")), (200, "no thanks", None));
+    assert_eq!(client.response().text(), "/next");
+}
+
+#[test]
+fn only_what_was_offered_is_switched_to() {
+    for (lines, switch) in [
+        (&[][..], "websocket"),
+        (&["Upgrade: websocket"], "websocket"),
+        (&["Connection: upgrade"], "websocket"),
+        (&["Connection: upgrade", "Upgrade: websocket"], "h2c"),
+        (&["Connection: upgrade", "Upgrade: websocket"], ""),
+        (&["Connection: upgrade, http2-settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"], "h2c"),
+        (&["Connection: upgrade", "Upgrade: websocket", "Content-Length: 2"], "websocket"),
+    ] {
+        let upstream = Upstream::start(move |mut connection| {
+            connection.request();
+            connection
+                .send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {switch}\r\n\r\n"));
+            assert!(matches!(connection.ended(), End::Closed | End::Reset));
+        });
+        let gateway = Running::start(&one_route(&upstream, ""));
+        let mut client = gateway.connect();
+        client.send(request("GET", "/", lines) + "{}");
+        let answer = client.response();
+        assert_eq!(answer.status(), 502, "{lines:?}");
+        let line = gateway.line_of("/");
+        assert_eq!(line["reason"], "bad_answer", "{line}");
+    }
+}
+
+#[test]
+fn an_offer_that_may_not_pass_is_not_passed_on() {
+    let upstream = Upstream::answering(|request| {
+        assert_eq!((request.get("upgrade"), request.get("http2-settings")), (None, None));
+        ok("plain")
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    for lines in [
+        &["Connection: upgrade, http2-settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"][..],
+        &["Connection: upgrade", "Upgrade: HTTP/2.0"],
+        &["Connection: upgrade", "Upgrade: TLS/1.0"],
+        &["Upgrade: websocket"],
+        &["Connection: upgrade"],
+    ] {
+        assert_eq!(gateway.ask("GET", "/", lines).text(), "plain", "{lines:?}");
+    }
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.response().text(), "plain");
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Connection: upgrade", "Upgrade: websocket", "Content-Length: 2"]) + "{}");
+    assert_eq!(client.response().text(), "plain");
+}
+
+#[test]
+fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
+    let upstream = echo();
+    let text = one_route(&upstream, "limits = ['two']\nconcurrency = { max = 1 }") + "[limits.two]\nrate = '2/h'\n";
+    let gateway = Running::start(&text);
+    let mut client = dig(&gateway);
+    for _ in 0..10 {
+        client.send("x");
+        assert_eq!(client.bytes(1).unwrap(), b"x");
+    }
+    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "app")]), 1.0);
+    let labels = [("upstream", "app"), ("state", "active")];
+    assert_eq!(gateway.metric("tidegate_upstream_connections", &labels), 1.0);
+    let answer = gateway.get("/");
+    assert_eq!((answer.status(), gateway.line_of("/")["reason"].as_str()), (503, Some("cap")));
+    drop(client);
+    assert_eq!(gateway.line_of("/")["status"], 101);
+    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "app")]), 0.0);
+    assert_eq!(gateway.metric("tidegate_upstream_connections", &labels), 0.0);
+    drop(dig(&gateway));
+    assert_eq!(ask(&gateway).1.status(), 429);
+}
+
+#[test]
+fn the_bounds_on_requests_say_nothing_of_a_tunnel() {
+    let upstream = echo();
+    let more = "timeouts = { total = '200ms', idle = '200ms', body = '200ms', tunnel = '1m' }";
+    let gateway = Running::start(&one_route(&upstream, more));
+    let mut client = dig(&gateway);
+    thread::park_timeout(Duration::from_millis(600));
+    client.send("still there");
+    assert_eq!(client.bytes(11).unwrap(), b"still there");
+}
+
+#[test]
+fn silence_in_both_directions_ends_a_tunnel() {
+    let upstream = switching(|mut connection| assert_eq!(connection.ended(), End::Closed));
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { tunnel = '200ms' }"));
+    let mut client = dig(&gateway);
+    assert_eq!(client.ended(), End::Closed);
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"idle_timeout".into()), "{line}");
+    assert!(line["duration_ms"].as_f64().unwrap() >= 200.0, "{line}");
+}
+
+#[test]
+fn bytes_in_one_direction_are_no_silence() {
+    let upstream = switching(|mut connection| {
+        let mut all = Vec::new();
+        assert_eq!(connection.rest(&mut all), End::Closed);
+        assert_eq!(all.len(), 8);
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { tunnel = '500ms' }"));
+    let mut client = dig(&gateway);
+    for _ in 0..8 {
+        thread::park_timeout(Duration::from_millis(125));
+        client.send("x");
+    }
+    client.finish();
+    assert_eq!(client.ended(), End::Closed);
+    assert!(gateway.line_of("/")["reason"].is_null());
+}
+
+#[test]
+fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
+    let upstream = echo();
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = dig(&gateway);
+    gateway.reload_with("[[routes]]\nname = 'other'\nrespond = { status = 204 }\n");
+    client.send("still there");
+    assert_eq!(client.bytes(11).unwrap(), b"still there");
+    client.finish();
+    assert_eq!(client.ended(), End::Closed);
+    let line = gateway.line_of("/");
+    assert_eq!((&line["status"], &line["route"]), (&101.into(), &"app".into()), "{line}");
+}
+
+#[test]
+fn a_drain_lets_tunnels_be_until_its_end_and_counts_those_it_cuts() {
+    let upstream = echo();
+    let mut gateway = Running::start(&one_route(&upstream, "[shutdown]\ndrain = '700ms'"));
+    let mut client = dig(&gateway);
+    gateway.signal(Signal::TERM);
+    gateway.logged("draining");
+    client.send("still there");
+    assert_eq!(client.bytes(11).unwrap(), b"still there");
+    assert_eq!(client.ended(), End::Closed);
+    let (status, said) = gateway.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(said.iter().any(|line| line.contains("\"cut\":1")), "{said:?}");
+    let lines = gateway.rest_of_access();
+    assert!(lines.iter().any(|line| line.contains("\"status\":101")), "{lines:?}");
+}
+
+#[test]
+fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.break_off();
+    });
+    let gateway = Running::start(&one_route(&upstream, "retry = { attempts = 3, on = ['connect', 'reset'] }"));
+    assert_eq!(ask(&gateway).1.status(), 502);
+    let line = gateway.line_of("/");
+    assert_eq!((&line["attempts"], &line["not_retried"]), (&1.into(), &"upgrade".into()), "{line}");
+    assert_eq!(upstream.connections(), 1);
+}
+
+/// A kept connection may have been closed by its server, which is seen only once something was written to it.
+#[test]
+fn an_offer_goes_by_a_connection_of_its_own() {
+    let upstream = Upstream::start(|mut connection| {
+        while let Some(request) = connection.request() {
+            let answer = if request.get("upgrade").is_some() { SWITCH.to_owned() } else { ok("") };
+            connection.send(answer);
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    assert_eq!(gateway.status("/"), 200);
+    drop(dig(&gateway));
+    assert_eq!(upstream.connections(), 2);
+}
+
+/// An upstream whose answer, of this content type, says something each time that the gate opens.
+fn teller(content_type: &'static str) -> (Upstream, Gate) {
+    let tell = Gate::new();
+    let gate = tell.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection
+            .send(format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"));
+        for _ in 0..2 {
+            gate.pass();
+            // The gateway may have given up.
+            let _ = connection.try_send("9\r\ndata: x\n\n\r\n");
+        }
+        let _ = connection.try_send("0\r\n\r\n");
+    });
+    (upstream, tell)
+}
+
+#[test]
+fn an_event_arrives_while_its_stream_is_open() {
+    let (upstream, tell) = teller("text/event-stream");
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &["Accept: text/event-stream"]));
+    assert_eq!(client.head().unwrap().status(), 200);
+    for _ in 0..2 {
+        tell.open();
+        assert_eq!(client.chunk().unwrap(), b"data: x\n\n");
+    }
+    assert_eq!(client.chunk().unwrap(), b"");
+}
+
+#[test]
+fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
+    for (content_type, is_cut) in
+        [("text/event-stream; charset=utf-8", false), ("application/grpc+proto", false), ("text/plain", true)]
+    {
+        let (upstream, tell) = teller(content_type);
+        let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms', tunnel = '1m' }"));
+        let mut client = gateway.connect();
+        client.send(request("GET", "/", &[]));
+        client.head().unwrap();
+        tell.open();
+        client.chunk().unwrap();
+        thread::park_timeout(Duration::from_millis(500));
+        tell.open();
+        assert_eq!(client.chunk().is_err(), is_cut, "{content_type}");
+    }
+}
+
+#[test]
+fn a_silent_event_stream_ends_after_the_time_for_tunnels() {
+    let (upstream, tell) = teller("text/event-stream");
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '1m', tunnel = '150ms' }"));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &[]));
+    client.head().unwrap();
+    assert!(client.chunk().is_err());
+    assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
+    tell.open();
+    tell.open();
+}
