@@ -6,6 +6,7 @@
 mod attempt_timeout;
 mod concurrency;
 mod forward;
+mod key;
 mod rate_limit;
 mod respond;
 mod retry;
@@ -14,7 +15,8 @@ mod timeouts;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
 pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
-pub use rate_limit::{KeyPart, LimitPolicy, Missing, RateLimit, RateLimitLayer};
+pub use key::KeyPart;
+pub use rate_limit::{LimitPolicy, Missing, RateLimit, RateLimitLayer};
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
 pub use timeouts::{Timeouts, TimeoutsLayer};

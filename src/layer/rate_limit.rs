@@ -10,11 +10,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 use tower::{Layer, Service};
 
+use super::key::{KeyPart, feed};
 use crate::{
     call::{Call, Exchange, Nearest},
     error::Error,
@@ -35,23 +36,6 @@ pub struct LimitPolicy {
     pub missing: Missing,
     /// Status of a refusal.
     pub status: StatusCode,
-}
-
-/// One part of a key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KeyPart {
-    /// The route's name.
-    Route,
-    /// The client's address, IPv6 cut to so many bits.
-    ClientIp(u8),
-    /// A request header.
-    Header(HeaderName),
-    /// The host, lower case, without its port.
-    Host,
-    /// The path in its normal form.
-    Path,
-    /// The method.
-    Method,
 }
 
 /// What to do for a part of a key that is absent or empty.
@@ -198,23 +182,6 @@ fn key(limit: &LimitPolicy, exchange: &Exchange) -> Found {
         };
     }
     Found::Key(builder.finish())
-}
-
-/// Adds a part's value to the key; gives the builder back as an error where the request has none.
-fn feed(builder: KeyBuilder, part: &KeyPart, exchange: &Exchange) -> Result<KeyBuilder, KeyBuilder> {
-    let request = &exchange.request;
-    Ok(match part {
-        KeyPart::Route => builder.route(exchange.route.name.as_deref().unwrap_or_default()),
-        KeyPart::ClientIp(prefix) => builder.ip(exchange.client.ip, *prefix),
-        KeyPart::Header(name) => match request.headers.get(name).filter(|value| !value.is_empty()) {
-            Some(value) => builder.header(name.as_str(), value.as_bytes()),
-            None => return Err(builder),
-        },
-        KeyPart::Host if request.host.is_empty() => return Err(builder),
-        KeyPart::Host => builder.host(&request.host),
-        KeyPart::Path => builder.path(request.target.normal_path()),
-        KeyPart::Method => builder.method(request.method.as_str()),
-    })
 }
 
 /// What a call has taken, until it is known whether it was worth it.
