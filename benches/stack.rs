@@ -145,6 +145,7 @@ fn layers(c: &mut Criterion) {
         deadline: None,
         fresh: false,
         now: Instant::now(),
+        patience: None,
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
@@ -165,8 +166,9 @@ fn layers(c: &mut Criterion) {
 }
 
 fn outgoing(call: Call) -> Outgoing {
-    let Call { exchange, body, fresh, now, .. } = call;
-    Outgoing { call: exchange, head: Vec::new(), has_host: true, names_length: false, body, fresh, now }
+    let Call { exchange, body, fresh, now, patience, .. } = call;
+    let head = Vec::new();
+    Outgoing { call: exchange, head, has_host: true, names_length: false, body, fresh, now, patience, key: None }
 }
 
 fn retry() -> RetryLayer {

@@ -169,6 +169,7 @@ impl Reloader {
         };
         resolve(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
+        built.state.take_over_checks(Some(&before));
         self.state.store(Arc::new(built.state));
         self.open(&config, sockets).await;
         self.close_gone(&config);

@@ -167,6 +167,7 @@ impl App {
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.open(&config, bound).await;
+        reloader.state.load().take_over_checks(None);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);

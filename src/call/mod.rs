@@ -43,6 +43,8 @@ pub struct Call {
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.
     pub now: Instant,
+    /// When this attempt is given up for the server's slowness; `None` when that would not be the server's fault.
+    pub patience: Option<Instant>,
 }
 
 /// The end of the time that a route gives a request.
@@ -78,6 +80,10 @@ pub struct Outgoing {
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.
     pub now: Instant,
+    /// When this attempt is given up for the server's slowness.
+    pub patience: Option<Instant>,
+    /// Hash of what the request is told apart by, where servers are chosen by that.
+    pub key: Option<u64>,
 }
 
 /// What is known of a request.
@@ -115,7 +121,7 @@ pub struct Known {
 }
 
 /// A request's head.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// The method.
     pub method: Method,

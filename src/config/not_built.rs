@@ -2,7 +2,7 @@
 //!
 //! Building something means deleting its line here and declaring its key in `schema`.
 
-use super::tree::{Node, Value};
+use super::tree::Node;
 
 /// Keys, by section.
 pub(super) const KEYS: &[(&str, &[&str])] = &[
@@ -10,10 +10,10 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("server", &["state_dir"]),
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
+    ("upstreams", &["concurrency", "tls"]),
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
-    ("routes", &["mirror", "priority"]),
-    ("defaults", &["mirror", "priority"]),
+    ("routes", &["priority"]),
+    ("defaults", &["priority"]),
     ("routes.concurrency", &["adaptive", "fair_by"]),
     ("routes.timeouts", &["tunnel"]),
 ];
@@ -23,8 +23,8 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams", "servers", &["https://"]),
     ("upstreams.servers", "url", &["https://"]),
     ("upstreams", "protocol", &["http2", "auto"]),
-    ("upstreams", "balance", &["peak-ewma", "hash"]),
     ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("upstreams", "hash_key", &["cookie:", "query:", "param:", "tls:subject"]),
     ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
 ];
 
@@ -35,9 +35,6 @@ pub(super) fn key(section: &str, key: &str) -> bool {
 
 /// What of this value is not built, if anything: how to call it.
 pub(super) fn value(section: &str, key: &str, node: &Node) -> Option<String> {
-    if (section, key) == ("routes", "upstream") && matches!(node.value, Value::List(_)) {
-        return Some("a split over several upstreams".to_owned());
-    }
     let text = node.text()?;
     let (_, _, starts) = VALUES.iter().find(|(in_section, at_key, _)| (*in_section, *at_key) == (section, key))?;
     let start = starts.iter().find(|start| text.starts_with(**start))?;

@@ -6,6 +6,7 @@
 mod answer;
 mod bounded;
 mod client;
+mod destinations;
 mod enter;
 mod host;
 mod limit_fields;
@@ -66,7 +67,8 @@ impl Gateway {
         match entered {
             Ok(Entered { body, mut stack }) => {
                 let now = exchange.started;
-                let call = Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now };
+                let exchange_of = Arc::clone(&exchange);
+                let call = Call { exchange: exchange_of, body, deadline: None, fresh: false, now, patience: None };
                 let inner = stack.call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }

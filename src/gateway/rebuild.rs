@@ -9,6 +9,7 @@ use thiserror::Error as ThisError;
 
 use super::{
     client::{ClientHeader, Trust},
+    destinations::{copies, ejection, health_check, ways},
     report::Report,
     snapshot::{Lane, Route, Snapshot},
     stack::{Layers, Target},
@@ -19,11 +20,11 @@ use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
     layer::{
-        AttemptTimeoutLayer, Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, ForwardLayer, KeyPart,
-        LimitPolicy, Missing, RateLimitLayer, Respond, RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
+        Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, Copies, KeyPart, LimitPolicy, Missing,
+        RateLimitLayer, Respond, RetryPolicy, Rewrite, TimeoutsLayer,
     },
     limit::{Clock, Limiter, Quota, Rate, Settings, SettingsError},
-    upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
+    upstream::{Balance, PoolSettings, ServerSettings, Upstream, UpstreamSettings},
 };
 
 /// A generation that is ready to serve.
@@ -62,7 +63,8 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let caps = caps(&config, earlier);
     let limits = limits(&config, earlier)?;
     let report = report(&config, earlier);
-    let state = State { config, limits, caps, budgets, upstreams };
+    let copies = copies_of(&config, earlier);
+    let state = State { config, limits, caps, budgets, copies, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
@@ -148,6 +150,12 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
+fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
+    let mirrored = config.routes.iter().filter(|route| route.mirror.is_some());
+    let known = |name| earlier.and_then(|earlier| earlier.copies.get(name)).cloned();
+    mirrored.map(|route| (Arc::clone(&route.name), known(&route.name).unwrap_or_default())).collect()
+}
+
 fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Upstream>> {
     let upstream = |upstream: &Arc<model::Upstream>| {
         let settings = upstream_settings(upstream);
@@ -178,7 +186,13 @@ fn upstream_settings(upstream: &model::Upstream) -> UpstreamSettings {
         balance: match upstream.balance {
             model::Balance::RoundRobin => Balance::RoundRobin,
             model::Balance::LeastRequests => Balance::LeastRequests,
+            model::Balance::PeakEwma => Balance::PeakEwma,
+            model::Balance::Hash(_) => Balance::Hash,
         },
+        slow_start: upstream.slow_start,
+        cool_down: upstream.cool_down,
+        ejection: ejection(&upstream.ejection),
+        health_check: upstream.health_check.as_ref().map(health_check),
         pool: PoolSettings {
             max_connections: pool.max_connections.get(),
             max_idle: pool.max_idle,
@@ -229,14 +243,14 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts { total, attempt, idle, body } = route.timeouts;
+    let model::Timeouts { total, idle, body, .. } = route.timeouts;
     Layers {
         rate_limit: RateLimitLayer {
             limits: route.limits.iter().filter_map(|name| policy(name, state, process)).collect(),
         },
         timeouts: TimeoutsLayer { total, idle, body },
         concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
-        target: target(route, state, attempt),
+        target: target(route, state, process),
     }
 }
 
@@ -256,7 +270,7 @@ fn policy(name: &Arc<str>, state: &State, process: &Process) -> Option<LimitPoli
     })
 }
 
-fn key_part(part: &model::KeyPart) -> KeyPart {
+pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
     match part {
         model::KeyPart::Route => KeyPart::Route,
         model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
@@ -267,31 +281,27 @@ fn key_part(part: &model::KeyPart) -> KeyPart {
     }
 }
 
-fn target(route: &model::Route, state: &State, attempt: std::time::Duration) -> Target {
+fn target(route: &model::Route, state: &State, process: &Process) -> Target {
     let canned = |canned: Canned| Target::Respond(Respond(Arc::new(canned)));
     match &route.action {
         model::Action::Respond { status, body, headers } => {
             canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
         }
         model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
-        model::Action::Forward(name) => match (state.upstreams.get(name), state.budgets.get(&route.name)) {
-            (Some(upstream), Some(budget)) => Target::Upstream {
-                retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
-                attempt_timeout: AttemptTimeoutLayer { attempt },
-                forward: ForwardLayer { changes: Arc::new(changes(route)) },
-                send_to: SendTo(Arc::clone(upstream)),
-            },
+        model::Action::Forward(_) | model::Action::Split(_) => {
+            let mut ways = ways(route, state);
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
-            _ => canned(Canned::Fixed {
-                status: http::StatusCode::SERVICE_UNAVAILABLE,
-                body: bytes::Bytes::new(),
-                headers: Vec::new(),
-            }),
-        },
+            if ways.is_empty() {
+                let (status, body) = (http::StatusCode::SERVICE_UNAVAILABLE, bytes::Bytes::new());
+                return canned(Canned::Fixed { status, body, headers: Vec::new() });
+            }
+            let first = ways.remove(0);
+            Target::Upstreams { copies: copies(route, state, process), first, others: ways }
+        }
     }
 }
 
-fn retry_policy(retry: &model::Retry) -> RetryPolicy {
+pub(super) fn retry_policy(retry: &model::Retry) -> RetryPolicy {
     let model::RetryOn { connect, reset, timeout, statuses } = retry.on.clone();
     RetryPolicy {
         attempts: retry.attempts.get(),
@@ -303,7 +313,7 @@ fn retry_policy(retry: &model::Retry) -> RetryPolicy {
     }
 }
 
-fn changes(route: &model::Route) -> Changes {
+pub(super) fn changes(route: &model::Route) -> Changes {
     Changes {
         rewrite: match &route.request.rewrite {
             model::Rewrite::None => Rewrite::None,

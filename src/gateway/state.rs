@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     config::model::Config,
-    layer::{Budget, Cap},
+    layer::{Budget, Cap, Copies},
     limit::{KeyHasher, Limiter},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
@@ -21,6 +21,7 @@ pub struct State {
     pub(super) limits: Named<Limiter>,
     pub(super) caps: Named<Arc<Cap>>,
     pub(super) budgets: Named<Arc<Budget>>,
+    pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
 }
 
@@ -46,6 +47,16 @@ impl State {
     /// Caps by the name of their route.
     pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Cap>)> {
         self.caps.iter()
+    }
+
+    /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.
+    pub fn take_over_checks(&self, before: Option<&Self>) {
+        for (name, upstream) in before.into_iter().flat_map(|before| &before.upstreams) {
+            if !self.upstreams.get(name).is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
+                upstream.stop_checks();
+            }
+        }
+        self.upstreams.values().for_each(|upstream| upstream.start_checks());
     }
 
     /// Upstreams by name.

@@ -7,18 +7,22 @@ mod attempt_timeout;
 mod concurrency;
 mod forward;
 mod key;
+mod mirror;
 mod rate_limit;
 mod respond;
 mod retry;
+mod split;
 mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
-pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
+pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
 pub use key::KeyPart;
+pub use mirror::{Copies, CopyPolicy, Mirror};
 pub use rate_limit::{LimitPolicy, Missing, RateLimit, RateLimitLayer};
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
+pub use split::Split;
 pub use timeouts::{Timeouts, TimeoutsLayer};
 
 use crate::call::Exchange;

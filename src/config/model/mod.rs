@@ -3,6 +3,7 @@
 //! `schema` is the file exactly as TOML spells it; `resolve` turns that into these types or into diagnostics. Everything
 //! else in the crate reads only this module.
 
+mod health;
 mod routes;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
-pub use self::routes::*;
+pub use self::{health::*, routes::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -166,6 +167,14 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// How one of them is chosen.
     pub balance: Balance,
+    /// Time over which a server that came back gets its share.
+    pub slow_start: Duration,
+    /// A 503 with `Retry-After` is heeded.
+    pub cool_down: bool,
+    /// Active checks; `None`: none.
+    pub health_check: Option<HealthCheck>,
+    /// When a server is ejected for its failures.
+    pub ejection: Ejection,
     /// Connections to each server.
     pub pool: Pool,
 }
@@ -184,12 +193,16 @@ pub struct UpstreamServer {
 }
 
 /// How an upstream's server is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     /// In turns, by weight.
     RoundRobin,
     /// The less busy of two random ones, by weight.
     LeastRequests,
+    /// The one of two random ones that is probably quicker, by weight.
+    PeakEwma,
+    /// The same server for the same key, which has at least one part.
+    Hash(Vec<KeyPart>),
 }
 
 /// `[upstreams.NAME.pool]`; each number is per server, over all workers.

@@ -3,6 +3,7 @@
 //! Each function answers `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
 
 mod defaults;
+mod destinations;
 mod limits;
 mod matches;
 mod process;

@@ -190,6 +190,7 @@ fn observed() -> Observed {
             upstream: "backend".into(),
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
+            ejections: vec![("http://10.0.0.1:9001".into(), 1)],
         }],
         listeners: vec![ListenerGauges { listener: "0.0.0.0:8080".into(), connections: 12 }],
     }
