@@ -159,7 +159,7 @@ fn layers(c: &mut Criterion) {
     let mut attempt = AttemptTimeoutLayer { attempt: 10 * second }.layer(Nothing);
     group.bench_function("attempt timeout", |b| b.iter(|| drive(attempt.call(call()))));
     let changes = Changes { preserve_host: true, ..Changes::default() };
-    let mut forward = ForwardLayer { changes: Arc::new(changes) }.layer(Nothing);
+    let mut forward = ForwardLayer { changes: Arc::new(changes), key: None }.layer(Nothing);
     group.bench_function("forward", |b| b.iter(|| drive(Service::<Call>::call(&mut forward, call()))));
     group.finish();
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
