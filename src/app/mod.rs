@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, interval},
+    time::{Instant, interval, sleep},
 };
 
 pub use self::process::try_build;
@@ -29,7 +29,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
-    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
+    reload::{self, Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -39,8 +39,10 @@ use crate::{
 const MOST_RELOADS: usize = 8;
 /// How often kept connections are looked through for old and closed ones.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often names are looked up again. The system's resolver tells no lifetime.
-const NAMES: Duration = Duration::from_secs(30);
+/// How often it is looked whether names have to be looked up again.
+const NAMES: Duration = Duration::from_secs(1);
+/// Longest wait for a name, when nobody waits for it: as long as common resolvers take to give up.
+const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Why the gateway did not come up.
 #[derive(Debug)]
@@ -164,7 +166,7 @@ impl App {
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
         let admin_address = admin::start(Arc::clone(&admin)).await?;
-        resolve(&reloader.state.load()).await;
+        resolve(&reloader.state.load(), reload::NAMES).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.open(&config, bound).await;
         reloader.state.load().take_over_checks(None);
@@ -257,14 +259,21 @@ fn admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
 
 /// Keeps pools and names fresh.
 async fn maintain(state: Arc<ArcSwap<State>>) {
-    let (mut sweeps, mut names) = (interval(SWEEP), interval(NAMES));
-    names.reset();
-    loop {
-        tokio::select! {
-            _ = sweeps.tick() => state.load().upstreams().for_each(|(_, upstream)| upstream.sweep()),
-            _ = names.tick() => resolve(&state.load_full()).await,
+    let sweeping = async {
+        let mut ticks = interval(SWEEP);
+        loop {
+            ticks.tick().await;
+            state.load().upstreams().for_each(|(_, upstream)| upstream.sweep());
         }
-    }
+    };
+    // Beside the sweeps: a name server may be slow.
+    let resolving = async {
+        loop {
+            sleep(NAMES).await;
+            resolve(&state.load_full(), LOOKUP).await;
+        }
+    };
+    let ((), ()) = tokio::join!(sweeping, resolving);
 }
 
 /// The configuration files that are looked for, in this order, when none is named.

@@ -8,9 +8,11 @@ mod balance;
 mod connect;
 mod connection;
 mod health;
+mod names;
 mod pool;
 mod server;
 mod trial;
+mod ttl;
 mod upload;
 mod view;
 
@@ -136,20 +138,6 @@ impl Upstream {
     /// Ends the checks: another set of the same servers, or none, has taken this one's place.
     pub fn stop_checks(&self) {
         self.checks.lock().abort_all();
-    }
-
-    /// Looks names up again; not to be called on a worker.
-    ///
-    /// # Errors
-    /// Each name that could not be looked up, and why.
-    pub async fn resolve(&self) -> Vec<(Arc<str>, std::io::Error)> {
-        let mut failed = Vec::new();
-        for server in self.balancer.servers.iter().filter(|server| server.addresses.is_name()) {
-            if let Err(error) = server.addresses.refresh().await {
-                failed.push((Arc::clone(&server.url), error));
-            }
-        }
-        failed
     }
 
     /// Closes kept connections that are too old or that their server has closed, and ends what has passed of ejections.
