@@ -135,6 +135,17 @@ impl Upstream {
         }
     }
 
+    /// Says when a check has ended by itself, which none does. To be called from time to time.
+    fn watch_checks(&self) {
+        while let Some(ended) = self.checks.lock().try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(upstream = &**self.name(), %error, "a health check has ended; its server keeps its state");
+            }
+        }
+    }
+
     /// Ends the checks: another set of the same servers, or none, has taken this one's place.
     pub fn stop_checks(&self) {
         self.checks.lock().abort_all();
@@ -143,6 +154,7 @@ impl Upstream {
     /// Closes kept connections that are too old or that their server has closed, and ends what has passed of ejections.
     pub fn sweep(&self) {
         let now = Instant::now();
+        self.watch_checks();
         for server in &self.balancer.servers {
             server.pool.sweep();
             server.health.settle(now, self.settings.slow_start);

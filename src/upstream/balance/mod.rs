@@ -5,6 +5,8 @@
 
 mod hash;
 mod latency;
+#[cfg(test)]
+mod tests;
 mod turns;
 
 use std::{
@@ -74,7 +76,9 @@ impl Balancer {
             (Balance::Hash, Some(key)) => return self.of_key(key, asked),
             (Balance::RoundRobin, _) => self.next(asked),
             (Balance::PeakEwma, _) => self.less(asked, |server| server.latency.cost(server.in_flight(), now)),
-            (Balance::LeastRequests | Balance::Hash, _) => self.less(asked, |server| (server.in_flight() + 1) as f64),
+            (Balance::LeastRequests | Balance::Hash, _) => {
+                self.less(asked, |server| server.in_flight() as f64 / f64::from(server.weight))
+            }
         };
         chosen.or_else(|| self.best_left(asked))
     }
@@ -97,16 +101,14 @@ impl Balancer {
             .find(|index| self.takes(*index, asked))
     }
 
-    /// Of two random ones that with less `load` for its weight.
+    /// Of two random ones that with less `load`; the first one drawn when there is no difference, so that idle servers
+    /// too get requests by their weights.
     fn less(&self, asked: Asked, load: impl Fn(&Server) -> f64) -> Option<usize> {
         let first = self.random(asked)?;
         // Two different ones, if there are two: otherwise a busy server would be compared with itself.
         let other = Asked { tried: asked.tried | bit(first), ..asked };
         let Some(second) = self.random(other) else { return Some(first) };
-        let load = |index: usize| {
-            let share = f64::from(self.look(index, asked.now).share);
-            load(&self.servers[index]) / (f64::from(self.servers[index].weight) * share)
-        };
+        let load = |index: usize| load(&self.servers[index]);
         Some(if load(second) < load(first) { second } else { first })
     }
 

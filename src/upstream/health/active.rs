@@ -154,7 +154,7 @@ impl Health {
 #[cfg(test)]
 impl Health {
     /// So many checks with this outcome; two that pass bring a server back, three that fail take it out.
-    pub(super) fn test_checked(&self, passed: bool, times: usize) {
+    pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
         let settings = HealthCheckSettings {
             path: "/".to_owned(),
             interval: Duration::from_secs(1),

@@ -224,7 +224,8 @@ impl Health {
             self.cooling_until.store(0, Relaxed);
             self.come_back(&mut story, "its cool-down is over", now, slow_start);
         }
-        if is_warm && self.slow_since.swap(0, Relaxed) != 0 {
+        // Unless it has come back once more since.
+        if is_warm && self.slow_since.compare_exchange(slow_since, 0, Relaxed, Relaxed).is_ok() {
             story.since = SystemTime::now();
         }
         self.note_trouble();
