@@ -104,7 +104,7 @@ fn requests_without_the_key_are_spread() {
 #[test]
 fn by_latency_a_slow_server_gets_few_requests() {
     let slow = Upstream::answering(|_| {
-        thread::sleep(Duration::from_millis(50)); // being slow is what this server is for
+        thread::park_timeout(Duration::from_millis(50)); // being slow is what this server is for
         ok("slow")
     });
     let quick = Upstream::answering(|_| ok("quick"));

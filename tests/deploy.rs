@@ -58,7 +58,7 @@ fn the_unit_uses_no_service_type_that_debian_12_does_not_know() {
 #[test]
 fn every_configuration_in_the_documents_is_sound() {
     let mut seen = 0;
-    for file in ["README.md", "docs/runbook.md", REFERENCE] {
+    for file in ["README.md", "docs/runbook.md", "docs/upstreams.md", REFERENCE] {
         let text = read(file);
         for block in find(&text, r"(?s)```toml\n(.*?)```") {
             sound(file, &block);
@@ -93,7 +93,7 @@ fn the_reference_names_every_metric_and_every_reason() {
 
 #[test]
 fn the_documents_name_no_metric_that_is_not_there() {
-    for file in ["README.md", "docs/runbook.md", REFERENCE, UNIT] {
+    for file in ["README.md", "docs/runbook.md", "docs/upstreams.md", REFERENCE, UNIT] {
         only_ours(file, &read(file));
     }
 }
