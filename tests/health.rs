@@ -43,6 +43,16 @@ fn times(upstream: &Upstream, path: &str) -> usize {
     upstream.text().matches(&format!("GET {path} HTTP/1.1")).count()
 }
 
+/// Waits until this was asked for so often.
+#[track_caller]
+fn await_times(upstream: &Upstream, path: &str, least: usize) {
+    let end = Instant::now() + PATIENCE;
+    while times(upstream, path) < least {
+        assert!(Instant::now() < end, "{path} is not asked for {least} times");
+        thread::yield_now();
+    }
+}
+
 /// What `/upstreams` says of a server.
 #[track_caller]
 fn view(gateway: &Running, server: &Upstream) -> Value {
@@ -71,7 +81,7 @@ fn up(gateway: &Running, server: &Upstream) -> f64 {
 #[test]
 fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_gets_requests_again() {
     let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
-    let ejection = "ejection = { consecutive_failures = 3, base = '1s' }";
+    let ejection = "ejection = { consecutive_failures = 3, base = '2s' }";
     let gateway = Running::start(&turns(&[&bad, &good], ejection));
     is_well.store(false, Ordering::SeqCst);
     for _ in 0..20 {
@@ -117,7 +127,8 @@ fn of_two_servers_that_both_fail_one_is_always_tried() {
         assert_eq!(gateway.status("/"), 500, "from a server");
     }
     let states = [&one, &two].map(|server| view(&gateway, server)["state"].clone());
-    assert_eq!(states.iter().filter(|state| **state == "ejected").count(), 1, "{states:?}");
+    assert!(states.iter().filter(|state| **state == "ejected").count() <= 1, "{states:?}");
+    gateway.logged("server ejected");
 }
 
 #[test]
@@ -197,6 +208,7 @@ const CHECK: &str = "health_check = { path = '/up?deep=1', interval = '50ms', ti
 fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
     let ((bad, is_well), (good, _)) = (moody(), moody());
     let gateway = Running::start(&turns(&[&bad, &good], CHECK));
+    await_times(&bad, "/up?deep=1", 2);
     is_well.store(false, Ordering::SeqCst);
     assert_eq!(gateway.logged("server is down")["cause"], "3 checks failed, the last: status 500");
     let before = times(&bad, "/");
@@ -267,14 +279,9 @@ fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
     let other_path = CHECK.replace("/up?deep=1", "/other");
     gateway.reload_with(&turns(&[&bad, &good], &other_path));
     assert_eq!(view(&gateway, &bad)["state"], "down");
-    let until = Instant::now() + PATIENCE;
-    while times(&bad, "/other") < 2 {
-        assert!(Instant::now() < until, "it is not checked by its new path");
-    }
+    await_times(&bad, "/other", 2);
     let old = times(&bad, "/up?deep=1");
-    while times(&bad, "/other") < 6 {
-        assert!(Instant::now() < until, "checks have ended");
-    }
+    await_times(&bad, "/other", 6);
     assert_eq!(times(&bad, "/up?deep=1"), old, "the old checks have ended");
     gateway.reload_with(&turns(&[&bad, &good], ""));
     assert_eq!(view(&gateway, &bad)["state"], "up", "who is not checked is up");
@@ -293,14 +300,14 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let busy = Upstream::answering(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
-        0 => "HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        0 => "HTTP/1.1 503 Busy\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n".to_owned(),
         _ => ok(""),
     });
     let good = Upstream::answering(|_| ok(""));
     let gateway = Running::start(&turns(&[&busy, &good], ""));
     let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
     assert_eq!((refused, calls.load(Ordering::SeqCst)), (1, 1));
-    assert_eq!(gateway.logged("server cools down")["cause"], "it answered 503 with Retry-After for 1 s");
+    assert_eq!(gateway.logged("server cools down")["cause"], "it answered 503 with Retry-After for 2 s");
     assert_eq!(view(&gateway, &busy)["state"], "cooling_down");
     assert_eq!(gateway.logged("server is back")["cause"], "its cool-down is over");
     for _ in 0..10 {

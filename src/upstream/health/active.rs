@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::Health;
+use super::{Health, counted};
 use crate::{
     error::ConnectFailure,
     http1,
@@ -126,12 +126,12 @@ impl Health {
             Ok(()) => {
                 self.is_down.store(false, Relaxed);
                 // What it was ejected for was before it was down.
-                self.end_ejection(&mut story, &format!("{times} checks passed"), now, slow_start);
+                self.end_ejection(&mut story, &format!("{} passed", counted(times, "check")), now, slow_start);
             }
             Err(unwell) => {
                 self.is_down.store(true, Relaxed);
                 self.slow_since.store(0, Relaxed);
-                story.cause = format!("{times} checks failed, the last: {unwell}");
+                story.cause = format!("{} failed, the last: {unwell}", counted(times, "check"));
                 story.since = SystemTime::now();
                 let (upstream, server, cause) = (&*self.upstream, &*self.url, story.cause.as_str());
                 tracing::warn!(upstream, server, cause, "server is down");

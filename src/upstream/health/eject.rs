@@ -13,7 +13,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Failing, Health, HealthState, Standing};
+use super::{Failing, Health, HealthState, Standing, counted};
 
 /// When a server is ejected, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,8 @@ impl Ejector {
         if self.servers.iter().filter(is_fit).count() < 2 {
             self.bring_back(now);
         } else if self.ejected() < self.most() {
-            server.eject(&self.settings, &format!("{in_a_row} failures in a row, the last: {what}"), now);
+            let failures = counted(in_a_row, "failure");
+            server.eject(&self.settings, &format!("{failures} in a row, the last: {what}"), now);
         }
     }
 

@@ -292,3 +292,8 @@ impl Health {
         at.saturating_duration_since(self.epoch).as_millis() as u64 + 1
     }
 }
+
+/// A number of things, as a cause tells it.
+fn counted(number: u32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
