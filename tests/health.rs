@@ -109,6 +109,24 @@ fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_get
 }
 
 #[test]
+fn a_server_that_came_back_begins_with_few_requests() {
+    let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
+    let more = "slow_start = '1h'\nejection = { consecutive_failures = 1, base = '100ms' }";
+    let gateway = Running::start(&turns(&[&bad, &good], more));
+    is_well.store(false, Ordering::SeqCst);
+    assert_eq!((0..2).filter(|_| gateway.status("/") == 500).count(), 1);
+    is_well.store(true, Ordering::SeqCst);
+    await_state(&gateway, &bad, "slow_start");
+    let mut client = gateway.connect();
+    for _ in 0..300 {
+        assert_eq!(client.exchange(request("GET", "/slow", &[])).status(), 200);
+    }
+    // A tenth of a half, and not a half.
+    assert!((1..60).contains(&times(&bad, "/slow")), "{}", times(&bad, "/slow"));
+    assert_eq!(up(&gateway, &bad), 1.0);
+}
+
+#[test]
 fn the_only_server_is_never_ejected() {
     let (bad, is_well) = moody();
     is_well.store(false, Ordering::SeqCst);
@@ -253,7 +271,8 @@ fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
     let refused = gateway.get("/");
     assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
     assert!(refused.problem()["detail"].as_str().unwrap().contains("no server of upstream \"app\" is healthy"));
-    assert_eq!(gateway.line_of("/")["reason"], "no_healthy_server");
+    let line = gateway.line_of("/");
+    assert_eq!((&line["reason"], &line["upstream"]), (&"no_healthy_server".into(), &"app".into()));
     assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "no_healthy_server")]), 1.0);
     assert_eq!(times(&one, "/") + times(&two, "/"), 0);
     is_one_well.store(true, Ordering::SeqCst);

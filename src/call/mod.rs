@@ -195,6 +195,11 @@ impl Exchange {
         facts.server = Some((Arc::clone(upstream), Arc::clone(url)));
     }
 
+    /// Notes that an upstream has no server to try.
+    pub fn no_server(&self, upstream: &Arc<str>) {
+        self.facts.lock().unserved = Some(Arc::clone(upstream));
+    }
+
     /// Notes how long an attempt took.
     pub fn sent(&self, took: Duration) {
         let mut facts = self.facts.lock();
@@ -229,7 +234,12 @@ impl Exchange {
             limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
             remaining: limit.map(|limit| u64::from(limit.remaining)),
             key: limit.map(|limit| limit.key),
-            upstream: facts.server.as_ref().map(|(upstream, _)| &**upstream),
+            upstream: facts
+                .server
+                .as_ref()
+                .map(|(upstream, _)| upstream)
+                .or(facts.unserved.as_ref())
+                .map(|name| &**name),
             server: facts.server.as_ref().map(|(_, server)| &**server),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
             not_retried: facts.not_retried,

@@ -163,7 +163,10 @@ impl Upstream {
 
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
         let chosen = self.balancer.choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
-        let Some(index) = chosen else { return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()) }) };
+        let Some(index) = chosen else {
+            outgoing.call.no_server(self.name());
+            return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()) });
+        };
         let server = Arc::clone(&self.balancer.servers[index]);
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
