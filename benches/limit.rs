@@ -1,4 +1,5 @@
-//! What a decision costs: hot keys, many keys, two limits, two threads, a flood; beside governor's stock stores.
+//! What a decision costs: hot keys, many keys, one, two and four limits, keys with numbers of their own, counted answers,
+//! two threads, a flood; beside governor's stock stores.
 //!
 //! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.
 
@@ -12,9 +13,9 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Key, KeyHasher, Limiter, Now, Rate, Settings, decide};
+use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview};
 
-criterion_group!(benches, hot, many_keys, two_threads, flood, keys);
+criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys, heaviest);
 criterion_main!(benches);
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
@@ -29,31 +30,48 @@ fn hot(c: &mut Criterion) {
     let stock = RateLimiter::hashmap_with_clock(quota, FakeRelativeClock::default());
     group.bench_function("governor, one limit", |b| b.iter(|| stock.check_key(black_box(&7_u64))));
     let (one, two) = (limiter(BURST, 1000), limiter(BURST, 1000));
-    let alone = [(&one, key(1), 1)];
+    let alone = [Ask::new(&one, key(1), 1)];
     group.bench_function("one limit", |b| b.iter(|| decide(black_box(START), &alone)));
-    let both = [(&one, key(1), 1), (&two, key(2), 1)];
+    let both = [Ask::new(&one, key(1), 1), Ask::new(&two, key(2), 1)];
     group.bench_function("two limits", |b| b.iter(|| decide(black_box(START), &both)));
+    let more = [limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000)];
+    let four = more.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
+    group.bench_function("four limits", |b| b.iter(|| decide(black_box(START), &four)));
     group.bench_function("two limits, refunded", |b| {
         b.iter(|| decide(START, &both).map(|admission| admission.refund(START, [&one, &two])));
     });
     let spent = limiter(NonZeroU32::MIN, 1000);
-    let refused = [(&one, key(1), 1), (&spent, key(2), 1)];
+    let refused = [Ask::new(&one, key(1), 1), Ask::new(&spent, key(2), 1)];
     let _first = decide(START, &refused);
     group.bench_function("two limits, one refuses", |b| b.iter(|| decide(black_box(START), &refused)));
 }
 
+/// What only some limits need.
+fn special(c: &mut Criterion) {
+    let mut group = c.benchmark_group("special");
+    let limiter = limiter(BURST, 1000);
+    let rate = Rate { count: NonZeroU32::new(1_000_000).unwrap(), period: Duration::from_secs(1) };
+    let other = limiter.other_quota(rate, NonZeroU32::new(1_000_000_000).unwrap()).unwrap();
+    let own = [Ask::new(&limiter, key(1), 1)];
+    let exception = [Ask { quota: Some(&other), ..Ask::new(&limiter, key(2), 1) }];
+    group.bench_function("a key with numbers of its own", |b| b.iter(|| decide(black_box(START), &exception)));
+    group.bench_function("another key beside it", |b| b.iter(|| decide(black_box(START), &own)));
+    group.bench_function("a look", |b| b.iter(|| preview(black_box(START), &own)));
+    group.bench_function("an answer that counts", |b| b.iter(|| limiter.owe(black_box(START), key(3), 1, None)));
+}
+
 fn many_keys(c: &mut Criterion) {
     let mut group = c.benchmark_group("keys at random");
-    for held in [10, 1_000_000, 10_000_000] {
+    for held in [1000, 1_000_000, 10_000_000] {
         // Lazily: a run of other benches need not wait for it.
         let limiter = LazyCell::new(|| {
             let limiter = limiter(BURST, held);
-            (0..held as u64).for_each(|n| drop(decide(START, &[(&limiter, key(n), 1)])));
+            (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&limiter, key(n), 1)])));
             limiter
         });
         let mut random = Random(1);
         let mut next = || key(random.below(held as u64));
-        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[(&limiter, next(), 1)])));
+        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[Ask::new(&limiter, next(), 1)])));
     }
 }
 
@@ -65,7 +83,7 @@ fn two_threads(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter_custom(|rounds| {
                 let work = |thread: u64| {
-                    let asks = [(&limiter, key(thread % keys), 1)];
+                    let asks = [Ask::new(&limiter, key(thread % keys), 1)];
                     let begun = tokio::time::Instant::now();
                     (0..rounds).for_each(|_| drop(black_box(decide(black_box(START), &asks))));
                     begun.elapsed()
@@ -83,15 +101,15 @@ fn flood(c: &mut Criterion) {
     let mut group = c.benchmark_group("strangers to a full table");
     let (held, burst) = (100_000_usize, NonZeroU32::MIN);
     let debtors = limiter(burst, held);
-    (0..held as u64).for_each(|n| drop(decide(START, &[(&debtors, key(n), 1)])));
+    (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&debtors, key(n), 1)])));
     let mut random = Random(1);
-    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[(&debtors, key(random.next()), 1)])));
+    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[Ask::new(&debtors, key(random.next()), 1)])));
     let idle = limiter(burst, held);
     let mut now = START;
     group.bench_function("all idle", |b| {
         b.iter(|| {
             now = now.after(Duration::from_nanos(1000));
-            decide(now, &[(&idle, key(random.next()), 1)])
+            decide(now, &[Ask::new(&idle, key(random.next()), 1)])
         });
     });
 }
@@ -101,6 +119,30 @@ fn keys(c: &mut Criterion) {
     let address = black_box([192, 0, 2, 1].into());
     let begun = hasher.key("per-client");
     c.bench_function("a key of an address", |b| b.iter(|| begun.clone().ip(address, 64).finish()));
+}
+
+/// What it adds to a decision to keep count of the heaviest keys.
+fn heaviest(c: &mut Criterion) {
+    let mut group = c.benchmark_group("heaviest keys");
+    let address = black_box("192.0.2.1".parse().unwrap());
+    let keys: Vec<_> = (0..1 << 16).map(key).collect();
+    let mut random = Random(1);
+    let mut ask = |name: &str, top: &Top, next: &mut dyn FnMut() -> Key| {
+        let mut once = || top.record(0, START, next(), Verdict::Admitted, |label| label.ip(address, 64));
+        (0..100_000).for_each(|_| once());
+        group.bench_function(name, |b| b.iter(&mut once));
+    };
+    ask("one key", &Top::new(1), &mut || black_box(keys[0]));
+    ask("300 keys", &Top::new(1), &mut || keys[random.below(300) as usize]);
+    let mut next = 0;
+    ask("a flood of new keys", &Top::new(1), &mut || {
+        next = (next + 1) % keys.len();
+        keys[next]
+    });
+    ask("a flood among heavy keys", &Top::new(1), &mut || {
+        next = (next + 1) % keys.len();
+        if next % 2 == 0 { keys[next] } else { keys[next % 500] }
+    });
 }
 
 fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {

@@ -61,6 +61,7 @@ pub struct Pace {
 enum Source {
     #[default]
     Empty,
+    Absent,
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream>>),
 }
@@ -69,6 +70,11 @@ impl Body {
     /// A body of no bytes.
     pub fn empty() -> Self {
         Self::default()
+    }
+
+    /// No body where the head says how long it would be: the answer of an upstream to HEAD. Has no length of its own.
+    pub fn absent() -> Self {
+        Self::from_source(Source::Absent)
     }
 
     /// A body that is here already.
@@ -91,7 +97,7 @@ impl Body {
 
     /// True when nothing is left to come; a stream may turn out to be empty later.
     pub fn is_empty(&self) -> bool {
-        matches!(self.source, Source::Empty)
+        matches!(self.source, Source::Empty | Source::Absent)
     }
 
     /// True when all of it is here already.
@@ -107,7 +113,7 @@ impl Body {
     /// The whole of a body that is here already; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
         match &self.source {
-            Source::Empty => Some(Bytes::new()),
+            Source::Empty | Source::Absent => Some(Bytes::new()),
             Source::Whole(bytes) => Some(bytes.clone()),
             Source::Stream(_) => None,
         }
@@ -116,7 +122,7 @@ impl Body {
     /// The whole of a body that is here already, leaving none; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
         match std::mem::take(&mut self.source) {
-            Source::Empty => Some(Bytes::new()),
+            Source::Empty | Source::Absent => Some(Bytes::new()),
             Source::Whole(bytes) => {
                 self.passed += bytes.len() as u64;
                 Some(bytes)
@@ -161,7 +167,7 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         let frame = match &mut this.source {
-            Source::Empty => None,
+            Source::Empty | Source::Absent => None,
             Source::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
                 this.source = Source::Empty;
@@ -183,7 +189,7 @@ impl http_body::Body for Body {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Empty => true,
+            Source::Empty | Source::Absent => true,
             Source::Whole(_) => false,
             Source::Stream(stream) => stream.is_end_stream(),
         }
@@ -192,6 +198,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
+            Source::Absent => SizeHint::default(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stream(stream) => stream.size_hint(),
         }
@@ -210,6 +217,7 @@ impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.source {
             Source::Empty => "empty",
+            Source::Absent => "absent",
             Source::Whole(_) => "whole",
             Source::Stream(_) => "stream",
         };

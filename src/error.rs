@@ -32,12 +32,18 @@ pub enum Error {
     RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing { limit: Arc<str>, status: StatusCode },
-    #[error("{max} requests are in flight and {queue} may wait")]
-    CapReached { max: usize, queue: usize },
-    #[error("no place became free within {after:?}")]
-    QueueTimeout { after: Duration },
+    #[error("shared limits cannot be decided: their store does not answer")]
+    StoreUnavailable { retry_after: Duration },
+    #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
+    CapReached { cap: CapName, max: usize, queue: usize },
+    #[error("no place under the cap of {cap}, {max} requests, became free within {after:?}")]
+    QueueTimeout { cap: CapName, max: usize, after: Duration },
     #[error("the request took longer than {after:?}")]
-    TotalTimeout { after: Duration },
+    TotalTimeout {
+        after: Duration,
+        /// An attempt had begun.
+        is_sent: bool,
+    },
     #[error("the upstream did not answer within {after:?}")]
     AttemptTimeout { after: Duration },
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
@@ -58,6 +64,25 @@ pub enum Error {
     ClientGone,
     #[error("the gateway failed while it handled the request")]
     Panicked,
+}
+
+/// Whose cap on requests in flight it is.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+pub enum CapName {
+    /// Of the route of this name.
+    #[error("route \"{0}\"")]
+    Route(Arc<str>),
+    /// Of the upstream of this name, over all routes to it.
+    #[error("upstream \"{0}\"")]
+    Upstream(Arc<str>),
+}
+
+impl CapName {
+    /// The route's or the upstream's name.
+    pub fn name(&self) -> &Arc<str> {
+        let (CapName::Route(name) | CapName::Upstream(name)) = self;
+        name
+    }
 }
 
 /// Why no connection to a server could be made.
@@ -102,6 +127,7 @@ impl Error {
             Error::NoRoute => "no_route",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",
+            Error::StoreUnavailable { .. } => "store_unavailable",
             Error::CapReached { .. } => "cap",
             Error::QueueTimeout { .. } => "queue_timeout",
             Error::TotalTimeout { .. } => "total_timeout",
@@ -126,6 +152,8 @@ impl Error {
                 | Error::PoolTimeout { .. }
                 | Error::NoHealthyServer { .. }
                 | Error::ConnectFailed { .. }
+                | Error::TotalTimeout { is_sent: false, .. }
+                | Error::Stale { written: false, .. }
         )
     }
 }
@@ -177,7 +205,9 @@ struct Names<'a>(&'a [Arc<str>]);
 impl std::fmt::Display for Names<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, name) in self.0.iter().enumerate() {
-            write!(f, "{}\"{name}\"", if i == 0 { "" } else { ", " })?;
+            f.write_str(if i == 0 { "\"" } else { ", \"" })?;
+            f.write_str(name)?;
+            f.write_str("\"")?;
         }
         Ok(())
     }

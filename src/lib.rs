@@ -6,10 +6,11 @@
 //! accept -> HTTP/1               server     bytes become a request
 //! access line, metrics, answer   gateway    below it there are errors, above it only responses
 //! route match on one snapshot    gateway    the request keeps this snapshot to its end, whatever is reloaded
-//! limits                  429    layer      all of the route's limits decide together
+//! limits                  429    layer      all of the route's limits decide together; shared ones in the store
 //! deadline                504    layer      covers waiting, attempts and back-off
 //! concurrency cap         503    layer      a place, or a bounded wait for one; kept to the end of the response's body
 //! copy to a mirror, split        layer      a retry stays within the upstream that was drawn, and is not copied again
+//! upstream's cap          503    layer      the same over all routes to the upstream
 //! retry                          layer      budget, back-off with jitter, replay buffer
 //! attempt timeout         504    layer
 //! forward                        layer      what the next hop is sent: fields, path, host
@@ -26,6 +27,7 @@
 //! * [`server`]: sockets in, requests out to whatever service it is given; workers, accepting, connections.
 //! * [`gateway`]: the service; the table of routes, the order of the layers, what is built from a configuration.
 //! * [`layer`]: the policies of a route, one tower layer each.
+//! * [`store`]: limits shared with other gateways, through Redis or Valkey.
 //! * [`upstream`]: choose a server, find or make a connection, send, classify the failure.
 //!
 //! What these share:
@@ -94,6 +96,7 @@ pub mod limit;
 pub mod message;
 pub mod reload;
 pub mod server;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;
 pub mod watch;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::{body::Body, http1::Fields};
+use crate::body::Body;
+pub use crate::http1::Fields;
 
 /// An answer on its way to the client.
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ pub struct Request {
 /// The connection that a request came by.
 #[derive(Debug)]
 pub struct Origin {
-    /// The listener's address as configured.
+    /// The address that the listener is bound to.
     pub listener: Arc<str>,
     /// The other end.
     pub peer: SocketAddr,

@@ -14,6 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::{
+    net::TcpListener,
     sync::{mpsc, oneshot},
     time::{Instant, timeout},
 };
@@ -28,6 +29,8 @@ use crate::{
 
 /// Longest wait of a start or a reload for the names of new upstreams; a name that takes longer is looked up again later.
 pub const NAMES: Duration = Duration::from_secs(2);
+/// Longest wait for connections to the store; where they take longer, requests go by `on_error` until then.
+const WARM_UP: Duration = Duration::from_secs(2);
 
 /// Where the configuration comes from.
 #[derive(Debug, Clone)]
@@ -110,7 +113,7 @@ impl ReloadHandle {
     }
 }
 
-/// Open listeners by address.
+/// Open listeners by the address that is configured.
 pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
 
 /// Everything that a reload touches.
@@ -130,6 +133,9 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// Connections that a listener takes when its configuration names no number.
     pub default_max_connections: usize,
+    /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
+    /// it is, or is off.
+    pub admin: Option<TcpListener>,
     /// What was read last, whether it serves or failed.
     pub watched: Watched,
 }
@@ -159,22 +165,40 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let sockets = match self.bind_new(&config) {
-            Ok(sockets) => sockets,
-            Err(why) => return Outcome::Failed(Failure::Impossible(why)),
+        let (sockets, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
+            (Ok(sockets), Ok(admin)) => (sockets, admin),
+            (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
         let built = match build(Arc::clone(&config), Some(&before), &self.process) {
             Ok(built) => built,
             Err(error) => return Outcome::Failed(error.into()),
         };
         resolve(&built.state, NAMES).await;
+        self.warm_up(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
         built.state.take_over_checks(Some(&before));
         self.state.store(Arc::new(built.state));
+        self.admin = admin;
         self.open(&config, sockets).await;
         self.close_gone(&config);
         self.forget_gone(&config);
         Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
+    }
+
+    /// Has every worker connect to the store, so that the first requests need not wait for that; for a bounded time.
+    pub async fn warm_up(&self, state: &State) {
+        let Some(store) = state.store() else { return };
+        let warm = self.workers.iter().map(|worker| async {
+            let (done, is_warm) = oneshot::channel::<()>();
+            let store = Arc::clone(store);
+            let connect = async move {
+                store.warm_up().await;
+                drop(done);
+            };
+            worker.run(connect).await;
+            let _ = is_warm.await;
+        });
+        let _ = timeout(WARM_UP, futures_util::future::join_all(warm)).await;
     }
 
     /// Binds the listeners that are not open yet.
@@ -187,9 +211,9 @@ impl Reloader {
             if self.doors.lock().contains_key(&listener.bind) {
                 continue;
             }
-            let sockets = bind(listener.bind, self.process.workers)
+            let (local, sockets) = bind(listener.bind, self.process.workers)
                 .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
-            bound.push(Bound { address: listener.bind, sockets });
+            bound.push(Bound { address: listener.bind, local, sockets });
         }
         Ok(bound)
     }
@@ -202,15 +226,12 @@ impl Reloader {
                 door.reconfigure(self.door_settings(listener));
             }
         }
-        for Bound { address, sockets } in bound {
+        for Bound { address, local, sockets } in bound {
             let Some(listener) = config.listeners.iter().find(|listener| listener.bind == address) else { continue };
-            let name = address.to_string().into();
             let metrics = Arc::clone(&self.process.metrics);
-            let door = Arc::new(Door::new(name, self.door_settings(listener), metrics));
+            let door = Arc::new(Door::new(local.to_string().into(), self.door_settings(listener), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
-            if let Some(Ok(local)) = sockets.first().map(std::net::TcpListener::local_addr) {
-                tracing::info!(address = %local, "listening");
-            }
+            tracing::info!(address = %local, "listening");
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
@@ -232,7 +253,7 @@ impl Reloader {
         self.doors.lock().retain(|address, door| {
             let stays = config.listeners.iter().any(|listener| listener.bind == *address);
             if !stays {
-                tracing::info!(%address, "listener closes; its connections drain");
+                tracing::info!(address = %door.name, "listener closes; its connections drain");
                 door.drain.cancel();
             }
             stays
@@ -241,12 +262,12 @@ impl Reloader {
 
     /// Drops the series of what is gone.
     fn forget_gone(&self, config: &Config) {
-        let listeners: Vec<_> = config.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+        let listeners: Vec<_> = self.doors.lock().values().map(|door| Arc::clone(&door.name)).collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
-            limits: config.limits.iter().map(|limit| &*limit.name).collect(),
+            limits: config.limits.iter().flat_map(|limit| limit.deciding()).collect(),
             upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
-            listeners: listeners.iter().map(String::as_str).collect(),
+            listeners: listeners.iter().map(|name| &**name).collect(),
         };
         self.process.metrics.retain(&kept);
     }
@@ -276,19 +297,32 @@ impl Reloader {
 /// A listener's sockets, one for each worker.
 #[derive(Debug)]
 pub struct Bound {
+    /// As configured, which is what a listener is known by over reloads.
     address: SocketAddr,
+    /// With the port that the system chose, if it was to choose one.
+    pub local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 
-impl Bound {
-    /// The address with the port that the system chose.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.sockets.first()?.local_addr().ok()
+/// Binds the admin listener where its address has changed.
+async fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>, String> {
+    let [before, after] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
+    match after {
+        Some(bind) if before != after => bind_admin(bind).await.map(Some),
+        _ => Ok(None),
     }
 }
 
+/// Binds the admin listener.
+///
+/// # Errors
+/// Says that it cannot be bound, by which key, and why.
+pub async fn bind_admin(bind: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(bind).await.map_err(|error| cannot_listen("admin.bind", bind, &error))
+}
+
 /// Why an address cannot be listened on.
-pub fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
+fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => ": another process listens there",
         io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
@@ -309,6 +343,7 @@ fn is_same(before: &Config, after: &Config) -> bool {
         && before.listeners == after.listeners
         && before.client_ip == after.client_ip
         && before.admin == after.admin
+        && before.store == after.store
         && before.log == after.log
         && before.shutdown == after.shutdown
         && before.upstreams == after.upstreams
@@ -321,6 +356,9 @@ fn notes(before: &Config, after: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     if before.server.workers != after.server.workers {
         notes.push("[server] workers changed: it takes effect with a restart".to_owned());
+    }
+    if before.server.state_dir != after.server.state_dir {
+        notes.push("[server] state_dir changed: it takes effect with a restart".to_owned());
     }
     if before.log.format != after.log.format {
         notes.push("[log] format changed: it takes effect with a restart".to_owned());

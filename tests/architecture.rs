@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "message",
             "reload",
             "server",
+            "store",
             "telemetry",
             "upstream",
             "watch",
@@ -44,10 +45,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry"]),
     (
         "gateway",
-        &["body", "call", "config", "error", "http1", "layer", "limit", "message", "server", "telemetry", "upstream"],
+        &[
+            "body",
+            "call",
+            "config",
+            "error",
+            "http1",
+            "layer",
+            "limit",
+            "message",
+            "server",
+            "store",
+            "telemetry",
+            "upstream",
+        ],
     ),
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
-    ("layer", &["alarm", "body", "call", "error", "http1", "limit", "message", "telemetry"]),
+    ("layer", &["alarm", "body", "call", "error", "http1", "limit", "message", "store", "telemetry"]),
+    // Where limits are counted that several gateways share.
+    ("store", &["limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
     ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry"]),
     ("call", &["body", "error", "message", "telemetry"]),

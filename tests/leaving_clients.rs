@@ -30,7 +30,7 @@ fn get(path: &str) -> String {
 /// The line about a client that left.
 #[track_caller]
 fn is_gone(gateway: &Gateway, path: &str) {
-    let line = gateway.access_line_of(path);
+    let line = gateway.line_of(path);
     assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()), "{line}");
 }
 

@@ -357,7 +357,7 @@ fn a_request_that_may_have_been_served_and_must_not_be_repeated_is_not() {
     assert_eq!(client.exchange(GET).text(), "fine");
     let answer = client.exchange("POST /once HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
     assert_eq!(answer.status(), 502);
-    assert_eq!(gateway.access_line_of("/once")["not_retried"], "method");
+    assert_eq!(gateway.line_of("/once")["not_retried"], "method");
     assert_eq!(upstream.text().matches("/once").count(), 1);
 }
 

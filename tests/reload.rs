@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     fs,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     os::unix::fs::symlink,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
@@ -198,6 +198,23 @@ fn an_address_that_is_taken_changes_nothing() {
     assert_eq!(gateway.get("/").text(), "old");
 }
 
+/// The rest was swapped, the answer was 200, and only a note in it told that the admin listener had not moved.
+#[test]
+fn an_admin_address_that_is_taken_changes_nothing() {
+    let gateway = Running::start(&route("old"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = |address: SocketAddr| format!("[admin]\nbind = '{address}'\n{}", route("new"));
+    gateway.rewrite(&admin(taken.local_addr().unwrap()));
+    let (status, outcome) = gateway.reload();
+    assert_eq!((status, &outcome["outcome"]), (422, &"failed".into()), "{outcome}");
+    assert!(outcome["error"].as_str().unwrap().contains("admin.bind"), "{outcome}");
+    assert_eq!(gateway.get("/").text(), "old");
+    // Once it can be bound, the same file is loaded.
+    drop(taken);
+    assert_eq!(gateway.reload().0, 200);
+    assert_eq!(gateway.get("/").text(), "new");
+}
+
 #[test]
 fn a_listener_comes_and_goes_and_its_connections_finish() {
     let (entered, leave) = (Gate::new(), Gate::new());
@@ -216,7 +233,11 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
     assert_eq!(idle.exchange(request("GET", "/own", &[])).status(), 200);
     busy.send(GET);
     entered.pass();
+    let connections = |at: SocketAddr| gateway.metric("tidegate_connections", &[("listener", &at.to_string())]);
+    assert_eq!(connections(second), 2.0, "a listener is called by the port that the system chose");
     gateway.reload_with(&one);
+    let _kept = gateway.connect();
+    gateway.await_metric("tidegate_connections", &[("listener", &gateway.address().to_string())], 1.0);
     assert_eq!(idle.ended(), End::Closed);
     assert_eq!(gateway.get("/own").text(), "own", "the other listener is not concerned");
     leave.open();

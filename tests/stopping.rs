@@ -7,6 +7,11 @@ mod support;
 use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixDatagram,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -121,6 +126,35 @@ fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
     assert_eq!(gateway.wait().0.code(), Some(0));
 }
 
+/// Some of them were reset: they still waited in the queue of a socket that was closed.
+#[test]
+fn who_was_connected_is_served_though_others_flood_new_connections() {
+    let mut gateway = Running::start(&responding("own", ""));
+    let address = gateway.address();
+    let (flood, is_over) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+    let (begun, stop) = (flood.clone(), Arc::clone(&is_over));
+    let flooding = thread::spawn(move || {
+        let mut kept = Vec::new();
+        while !stop.load(Ordering::Acquire) && kept.len() < 300 {
+            let Ok(connection) = TcpStream::connect(address) else { break };
+            kept.push(connection);
+            begun.open();
+        }
+    });
+    flood.pass();
+    let mut clients: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
+    gateway.signal(Signal::TERM);
+    for client in &mut clients {
+        client.send(GET);
+    }
+    for client in &mut clients {
+        assert_eq!((client.response().status(), client.ended()), (200, End::Closed));
+    }
+    is_over.store(true, Ordering::Release);
+    flooding.join().unwrap();
+    assert_eq!(gateway.wait().0.code(), Some(0));
+}
+
 #[test]
 fn what_takes_longer_than_the_drain_is_cut_and_counted() {
     let (_upstream, mut gateway, entered, leave) = held("drain = '200ms'");
@@ -143,6 +177,26 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
     let lines = gateway.rest_of_access();
     assert_eq!(lines.len(), 2, "what was cut is told, too: {lines:?}");
     (0..2).for_each(|_| leave.open());
+}
+
+#[test]
+fn an_answer_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
+    let leave = Gate::new();
+    let leaving = leave.clone();
+    let upstream = Upstream::start(move |mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+        leaving.pass();
+    });
+    let mut gateway = Running::start(&format!("[shutdown]\ndrain = '100ms'\n{}", support::one_route(&upstream, "")));
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    client.head().unwrap();
+    assert_eq!(client.bytes(5).unwrap(), b"hello");
+    gateway.signal(Signal::TERM);
+    assert_eq!(client.ended(), End::Reset);
+    assert_eq!(gateway.wait().0.code(), Some(0));
+    leave.open();
 }
 
 #[test]

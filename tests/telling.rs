@@ -52,7 +52,7 @@ fn a_proxied_request_is_told_with_its_way() {
         &line,
         &[
             ("request_id", answer.get("x-request-id").map_or(line["request_id"].clone(), Into::into)),
-            ("listener", "127.0.0.1:0".into()),
+            ("listener", gateway.address().to_string().into()),
             ("client", "127.0.0.1".into()),
             ("peer", client.local().to_string().into()),
             ("protocol", "HTTP/1.1".into()),

@@ -89,7 +89,7 @@ async fn serve(stream: TcpStream, caller: Caller, admin: Arc<Admin>, stop: Cance
         .layer(RequestBodyLimitLayer::new(BODY))
         .service(service_fn(move |request: Request<_>| {
             let admin = Arc::clone(&admin);
-            async move { Ok::<_, Infallible>(answer(&admin, caller, &request).await) }
+            async move { Ok::<_, Infallible>(answer(&admin, caller, request).await) }
         }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,14 +1,16 @@
 //! What the admin listener offers, and what is said of calls to anything else.
 
-use std::net::SocketAddr;
+use std::{fmt::Display, net::SocketAddr};
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body::Body;
+use http_body_util::BodyExt as _;
 
 use super::{
     Admin,
     answer::{Answer, json, problem, text, with_type},
     guard::{Refusal, Rules, changes},
-    observed, reloading, views,
+    limit_keys, observed, reloading, views,
 };
 use crate::telemetry::metrics::Format;
 
@@ -20,19 +22,58 @@ pub(super) struct Caller {
 }
 
 /// Everything there is, in the order in which `GET /` lists it.
-const ENDPOINTS: [Endpoint; 9] = [
-    Endpoint { path: "/", call: Call::Index, about: "this list" },
-    Endpoint { path: "/metrics", call: Call::Metrics, about: "metrics, for Prometheus" },
-    Endpoint { path: "/livez", call: Call::Livez, about: "200 while the process runs" },
-    Endpoint { path: "/readyz", call: Call::Readyz, about: "200 while new requests are welcome, 503 before and after" },
-    Endpoint { path: "/config", call: Call::Config, about: "the running configuration, without secrets" },
-    Endpoint { path: "/routes", call: Call::Routes, about: "routes, with requests in flight and waiting" },
-    Endpoint { path: "/upstreams", call: Call::Upstreams, about: "upstreams, their servers and connections" },
-    Endpoint { path: "/limits", call: Call::Limits, about: "limits, and how many keys they hold" },
-    Endpoint { path: "/reload", call: Call::Reload, about: "reads the configuration again and says what changed" },
+const ENDPOINTS: [Endpoint; 13] = [
+    Endpoint { method: "GET", path: "/", call: Call::Index, about: "this list" },
+    Endpoint { method: "GET", path: "/metrics", call: Call::Metrics, about: "metrics, for Prometheus" },
+    Endpoint { method: "GET", path: "/livez", call: Call::Livez, about: "200 while the process runs" },
+    Endpoint {
+        method: "GET",
+        path: "/readyz",
+        call: Call::Readyz,
+        about: "200 while new requests are welcome, 503 before and after",
+    },
+    Endpoint {
+        method: "GET",
+        path: "/config",
+        call: Call::Config,
+        about: "the running configuration, without secrets",
+    },
+    Endpoint {
+        method: "GET",
+        path: "/routes",
+        call: Call::Routes,
+        about: "routes, with requests in flight and waiting",
+    },
+    Endpoint {
+        method: "GET",
+        path: "/upstreams",
+        call: Call::Upstreams,
+        about: "upstreams, their servers and connections",
+    },
+    Endpoint { method: "GET", path: "/limits", call: Call::Limits, about: "limits, and how many keys they hold" },
+    Endpoint { method: "GET", path: TOP, call: Call::Top, about: "keys that ask most of a limit; ?n=20" },
+    Endpoint { method: "GET", path: KEYS, call: Call::Keys, about: "one key: what is left; ?key=VALUE for each part" },
+    Endpoint {
+        method: "PUT",
+        path: KEYS,
+        call: Call::Keys,
+        about: "other numbers for a while: {\"rate\", \"burst\", \"ttl\"}",
+    },
+    Endpoint { method: "DELETE", path: KEYS, call: Call::Keys, about: "a full bucket again; ends other numbers" },
+    Endpoint {
+        method: "POST",
+        path: "/reload",
+        call: Call::Reload,
+        about: "reads the configuration again and says what changed",
+    },
 ];
 
+const TOP: &str = "/limits/NAME/top";
+const KEYS: &str = "/limits/NAME/keys";
+
 struct Endpoint {
+    /// The one that it is about.
+    method: &'static str,
     path: &'static str,
     call: Call,
     about: &'static str,
@@ -48,6 +89,8 @@ enum Call {
     Routes,
     Upstreams,
     Limits,
+    Top,
+    Keys,
     Reload,
 }
 
@@ -60,6 +103,7 @@ impl Call {
     fn takes(self, method: &Method) -> bool {
         match self {
             Call::Reload => *method == Method::POST,
+            Call::Keys if matches!(*method, Method::PUT | Method::DELETE) => true,
             // The server leaves the body of an answer to HEAD out.
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
@@ -67,25 +111,58 @@ impl Call {
 
     /// For `Allow`.
     fn methods(self) -> &'static str {
-        if self == Call::Reload { "POST" } else { "GET, HEAD" }
+        match self {
+            Call::Reload => "POST",
+            Call::Keys => "GET, HEAD, PUT, DELETE",
+            _ => "GET, HEAD",
+        }
+    }
+}
+
+/// The call that a path is, and the name of a limit in it.
+fn find(path: &str) -> Option<(Call, &str)> {
+    let of_limit = |end| path.strip_prefix("/limits/").and_then(|path| path.strip_suffix(end));
+    match (of_limit("/top"), of_limit("/keys")) {
+        (Some(name), _) => Some((Call::Top, name)),
+        (_, Some(name)) => Some((Call::Keys, name)),
+        _ => ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map(|endpoint| (endpoint.call, "")),
     }
 }
 
 /// Answers one call.
-pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: &Request<B>) -> Answer {
-    let call = ENDPOINTS.iter().find(|endpoint| endpoint.path == request.uri().path()).map(|endpoint| endpoint.call);
-    let answer = match check(admin, caller, request, call) {
+pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: Request<B>) -> Answer
+where
+    B: Body<Error: Display>,
+{
+    let (head, body) = request.into_parts();
+    let request = Request::from_parts(head, ());
+    let path = request.uri().path();
+    let found = find(path);
+    let answer = match check(admin, caller, &request, found.map(|(call, _)| call)) {
         Err(refusal) => refused(&refusal),
-        Ok(()) => match call {
-            None => missing(request.uri().path()),
-            Some(call) if !call.takes(request.method()) => not_allowed(call),
-            Some(call) => call_of(admin, call, request).await,
+        Ok(()) => match found {
+            None => missing(path),
+            Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
+            Some((Call::Keys, name)) => match body.collect().await {
+                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()),
+                Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
+            },
+            Some((Call::Top, name)) => {
+                limit_keys::top(&admin.state.load(), &limit_keys::name(name), request.uri().query().unwrap_or_default())
+            }
+            Some((call, _)) => call_of(admin, call, &request).await,
         },
     };
     if changes(request.method()) {
-        tell(caller, request, answer.status());
+        tell(caller, &request, answer.status());
     }
     answer
+}
+
+fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
+    let (state, name) = (admin.state.load(), limit_keys::name(name));
+    let query = request.uri().query().unwrap_or_default();
+    limit_keys::keys(&state, caller, request.method(), (&name, query), body)
 }
 
 fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<(), Refusal> {
@@ -111,14 +188,13 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
         Call::Upstreams => json(StatusCode::OK, &views::upstreams(&admin.state.load())),
         Call::Limits => json(StatusCode::OK, &views::limits(&admin.state.load())),
         Call::Reload => reloading::reload(&admin.reload).await,
+        // These have a name in their path.
+        Call::Top | Call::Keys => missing(request.uri().path()),
     }
 }
 
 fn index() -> String {
-    let line = |endpoint: &Endpoint| {
-        let method = if endpoint.call == Call::Reload { "POST" } else { "GET" };
-        format!("{method:4} {:10}  {}\n", endpoint.path, endpoint.about)
-    };
+    let line = |Endpoint { method, path, about, .. }: &Endpoint| format!("{method:6} {path:17}  {about}\n");
     ENDPOINTS.iter().map(line).collect()
 }
 
@@ -166,8 +242,11 @@ mod tests {
     #[test]
     fn the_list_names_every_endpoint_once() {
         let list = index();
-        for endpoint in &ENDPOINTS {
-            assert_eq!(list.lines().filter(|line| line.contains(&format!(" {} ", endpoint.path))).count(), 1, "{list}");
+        for Endpoint { method, path, call, .. } in &ENDPOINTS {
+            let is_it = |line: &&str| line.split_whitespace().take(2).eq([*method, *path]);
+            assert_eq!(list.lines().filter(is_it).count(), 1, "{list}");
+            assert_eq!(find(&path.replace("NAME", "a b/56")).map(|(call, _)| call), Some(*call));
+            assert!(call.takes(&method.parse().unwrap()) && call.methods().contains(method));
         }
     }
 

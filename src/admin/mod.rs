@@ -1,18 +1,18 @@
 //! The admin listener: metrics, health, views of what runs, reload. Built on hyper, as speed is not the point here.
 //!
-//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed` and
-//! `views` look at what runs.
+//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed`,
+//! `views` and `limit_keys` look at what runs.
 
 mod answer;
 mod connections;
 mod endpoints;
 mod guard;
+mod limit_keys;
 mod observed;
 mod reloading;
 mod views;
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::model,
     gateway::State,
-    reload::{Doors, ReloadHandle, cannot_listen},
+    reload::{Doors, ReloadHandle, bind_admin},
     telemetry::Metrics,
 };
 
@@ -71,8 +71,7 @@ pub struct Admin {
 /// The socket that is open now.
 #[derive(Debug)]
 struct Listening {
-    /// As configured: with port 0 the socket has another.
-    bind: SocketAddr,
+    local: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -102,45 +101,39 @@ impl Admin {
 ///
 /// # Errors
 /// Says which address cannot be listened on.
-pub async fn start(admin: Arc<Admin>) -> Result<Option<SocketAddr>, String> {
+pub async fn start(admin: &Arc<Admin>) -> Result<Option<SocketAddr>, String> {
     let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
     match bind {
-        Some(bind) => open(&admin, bind).await.map(Some),
+        Some(bind) => Ok(Some(open(admin, bind, bind_admin(bind).await?))),
         None => Ok(None),
     }
 }
 
-/// Applies other settings: hosts and token at once; another address is opened before the old one closes.
-///
-/// # Errors
-/// Says which address cannot be listened on; the old one stays open.
-pub async fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>) -> Result<(), String> {
+/// Applies other settings: hosts and token at once. Another address comes as the listener that is `bound` to it, which
+/// opens before the old one closes.
+pub fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>, bound: Option<TcpListener>) {
     admin.settings.store(Arc::new(settings.cloned()));
-    let open_at = admin.listening.lock().as_ref().map(|listening| listening.bind);
-    match settings.map(|settings| settings.bind) {
-        None => close(admin.listening.lock().take()),
-        bind if bind == open_at => {}
-        Some(bind) => {
-            open(admin, bind).await?;
+    match (settings, bound) {
+        (None, _) => close(admin.listening.lock().take()),
+        (Some(settings), Some(listener)) => {
+            open(admin, settings.bind, listener);
         }
+        (Some(_), None) => {}
     }
-    Ok(())
 }
 
-async fn open(admin: &Arc<Admin>, bind: SocketAddr) -> Result<SocketAddr, String> {
-    let cannot = |error: io::Error| cannot_listen("admin.bind", bind, &error);
-    let listener = TcpListener::bind(bind).await.map_err(cannot)?;
-    let local = listener.local_addr().map_err(cannot)?;
+fn open(admin: &Arc<Admin>, bind: SocketAddr, listener: TcpListener) -> SocketAddr {
+    let local = listener.local_addr().unwrap_or(bind);
     let stop = CancellationToken::new();
     admin.tasks.spawn(connections::accept(listener, Arc::clone(admin), stop.clone()));
     tracing::info!(address = %local, "admin listening");
-    close(admin.listening.lock().replace(Listening { bind, stop }));
-    Ok(local)
+    close(admin.listening.lock().replace(Listening { local, stop }));
+    local
 }
 
 fn close(listening: Option<Listening>) {
-    if let Some(Listening { bind, stop }) = listening {
-        tracing::info!(address = %bind, "admin listener closes");
+    if let Some(Listening { local, stop }) = listening {
+        tracing::info!(address = %local, "admin listener closes");
         stop.cancel();
     }
 }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    gateway::State,
+    gateway::{CapView, State},
     limit::Stats,
     reload::Doors,
     server::Door,
-    telemetry::metrics::{LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges},
+    telemetry::metrics::{CapGauges, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges},
     upstream::Upstream,
 };
 
@@ -15,7 +15,7 @@ pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observ
     Observed {
         routes: routes(state, metrics),
         limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
-        upstreams: state.upstreams().map(|(name, of)| upstream(name, of)).collect(),
+        upstreams: upstreams(state),
         listeners: doors.lock().values().map(|door| listener(door)).collect(),
     }
 }
@@ -27,9 +27,9 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
         let cap = caps.get(name);
         RouteGauges {
             route: Arc::clone(name),
-            in_flight: Some(cap.map_or_else(|| metrics.route(name).in_flight(), |cap| cap.in_flight() as u64)),
-            queued: cap.map(|cap| cap.queued() as u64),
-            concurrency_limit: cap.map(|cap| cap.max() as u64),
+            in_flight: Some(cap.map_or_else(|| metrics.route(name).in_flight(), |cap| cap.in_flight as u64)),
+            queued: cap.map(|cap| cap.queued as u64),
+            concurrency_limit: cap.map(|cap| cap.limit as u64),
         }
     };
     state.config.routes.iter().map(|of| route(&of.name)).collect()
@@ -48,11 +48,21 @@ fn limit(name: &Arc<str>, stats: Stats) -> LimitGauges {
     }
 }
 
-fn upstream(name: &Arc<str>, upstream: &Upstream) -> UpstreamGauges {
+fn upstreams(state: &State) -> Vec<UpstreamGauges> {
+    let caps: BTreeMap<_, _> = state.upstream_caps().collect();
+    state.upstreams().map(|(name, of)| upstream(name, of, caps.get(name).map(gauges))).collect()
+}
+
+fn gauges(cap: &CapView) -> CapGauges {
+    CapGauges { in_flight: cap.in_flight as u64, queued: cap.queued as u64, limit: cap.limit as u64 }
+}
+
+fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
     let servers = upstream.servers();
     let (open, idle) = servers.iter().fold((0, 0), |(open, idle), of| (open + of.open, idle + of.idle));
     UpstreamGauges {
         upstream: Arc::clone(name),
+        cap,
         connections: vec![("idle", idle as u64), ("active", open.saturating_sub(idle) as u64)],
         ejections: servers.iter().map(|server| (Arc::clone(&server.url), server.health.ejections)).collect(),
         servers: servers.into_iter().map(|server| (server.url, server.up)).collect(),

@@ -5,15 +5,32 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    gateway::State,
-    limit::Stats,
+    gateway::{CapView, State},
+    limit::{Clock, Limiter},
     upstream::{ServerView, Upstream},
 };
 
 /// Keys of a route that say which requests it takes and what it does with them.
-const OF_A_ROUTE: [&str; 8] = ["name", "match", "limits", "upstream", "mirror", "respond", "redirect", "concurrency"];
+const OF_A_ROUTE: [&str; 9] =
+    ["name", "match", "limits", "priority", "upstream", "mirror", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
-const OF_A_LIMIT: [&str; 6] = ["key", "rate", "burst", "missing", "max_keys", "status"];
+const OF_A_LIMIT: [&str; 13] = [
+    "key",
+    "rate",
+    "burst",
+    "missing",
+    "cost",
+    "mode",
+    "candidate",
+    "count",
+    "overrides",
+    "tiers",
+    "max_keys",
+    "persist",
+    "status",
+];
+/// Keys of a tier or a candidate, which has buckets of its own.
+const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
 
 pub(super) fn routes(state: &State) -> Value {
     let caps: BTreeMap<_, _> = state.caps().map(|(name, cap)| (&**name, cap)).collect();
@@ -22,38 +39,69 @@ pub(super) fn routes(state: &State) -> Value {
     let view = |route: &Value| {
         let mut view = only(&OF_A_ROUTE, route);
         let cap = route.get("name").and_then(Value::as_str).and_then(|name| caps.get(name));
-        if let (Some(cap), Some(shown)) = (cap, view.get_mut("concurrency").and_then(Value::as_object_mut)) {
-            shown.insert("in_flight".to_owned(), json!(cap.in_flight()));
-            shown.insert("queued".to_owned(), json!(cap.queued()));
+        if let (Some(cap), Some(shown)) = (cap, view.get_mut("concurrency")) {
+            add_to(shown, cap);
         }
         Value::Object(view)
     };
     routes.into_iter().flatten().map(view).collect()
 }
 
+/// Adds to what a cap is set to what it came to.
+fn add_to(shown: &mut Value, cap: &CapView) {
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("limit".to_owned(), json!(cap.limit));
+        shown.insert("in_flight".to_owned(), json!(cap.in_flight));
+        shown.insert("queued".to_owned(), json!(cap.queued));
+    }
+}
+
 pub(super) fn limits(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("limits");
-    let view = |(name, stats): (&str, Stats)| {
+    let view = |(name, limiter): (&str, &Limiter)| {
+        let stats = limiter.stats();
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
-        view.extend(
-            shown.and_then(|limits| limits.get(name)).map(|limit| only(&OF_A_LIMIT, limit)).unwrap_or_default(),
-        );
+        view.extend(match shown.and_then(|limits| limits.get(name)) {
+            Some(limit) => only(&OF_A_LIMIT, limit),
+            None => beside(shown, name).map(|beside| only(&BESIDE_A_LIMIT, beside)).unwrap_or_default(),
+        });
         view.insert("keys".to_owned(), json!(stats.keys));
         let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
+        view.insert("temporary".to_owned(), json!(limiter.temporaries(Clock.now())));
         Value::Object(view)
     };
-    state.limits().map(|(name, limiter)| view((name, limiter.stats()))).collect()
+    state.limits().map(|(name, limiter)| view((name, limiter))).collect()
+}
+
+/// The tier or candidate that is called like this: `LIMIT/56`, `LIMIT/candidate`.
+fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
+    let (limit, which) = name.rsplit_once('/')?;
+    let limit = limits?.get(limit)?;
+    if which == "candidate" {
+        return limit.get("candidate");
+    }
+    let tiers = limit.get("tiers").and_then(Value::as_array)?;
+    let prefix: u64 = which.parse().ok()?;
+    tiers.iter().find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
 }
 
 pub(super) fn upstreams(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("upstreams");
+    let caps: BTreeMap<_, _> = state.upstream_caps().map(|(name, cap)| (&**name, cap)).collect();
     let view = |(name, upstream): (&str, &Upstream)| {
-        let balance = shown.and_then(|upstreams| upstreams.get(name)).and_then(|upstream| upstream.get("balance"));
+        let shown = shown.and_then(|upstreams| upstreams.get(name));
         let servers: Vec<_> = upstream.servers().iter().map(server).collect();
-        json!({ "name": name, "balance": balance, "servers": servers })
+        let balance = shown.and_then(|upstream| upstream.get("balance"));
+        let mut view = json!({ "name": name, "balance": balance, "servers": servers });
+        let concurrency = shown.and_then(|upstream| upstream.get("concurrency"));
+        if let (Some(cap), Some(concurrency)) = (caps.get(name), concurrency) {
+            view["concurrency"] = concurrency.clone();
+            add_to(&mut view["concurrency"], cap);
+        }
+        view
     };
     state.upstreams().map(|(name, upstream)| view((name, upstream))).collect()
 }

@@ -43,6 +43,9 @@ impl App {
         for worker in workers {
             let _ = timeout(LAST_LINES, worker.cut()).await;
         }
+        if let Some(saver) = &self.saver {
+            super::persist::save(saver, self.reloader.state.load_full()).await;
+        }
         self.end_logs().await;
         if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
     }

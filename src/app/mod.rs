@@ -2,6 +2,7 @@
 //! module.
 
 mod drain;
+mod persist;
 mod process;
 mod signals;
 mod systemd;
@@ -14,6 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, interval, sleep},
@@ -21,6 +23,7 @@ use tokio::{
 
 pub use self::process::try_build;
 use self::{
+    persist::{Saver, StateDir},
     process::{default_max_connections, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
@@ -29,6 +32,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
+    limit::{Clock, KeyHasher},
     reload::{self, Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
@@ -122,6 +126,8 @@ struct App {
     admin: Arc<Admin>,
     asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
     access: AccessGuard,
+    /// There is a `state_dir`.
+    saver: Option<Arc<Mutex<Saver>>>,
     log_level: logs::LogControl,
     signals: Signals,
     ready: Ready,
@@ -143,12 +149,18 @@ impl App {
     async fn start(source: Source, config: Config, logs: &LogGuard) -> Result<Self, StartError> {
         let started = Instant::now();
         let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
-        let (process, access) = process(&config)?;
+        let kept = config.server.state_dir.as_deref().map(StateDir::open).transpose()?;
+        let (state_dir, hasher) = kept.map_or_else(|| (None, KeyHasher::new()), |(dir, hasher)| (Some(dir), hasher));
+        let (process, access) = process(&config, hasher)?;
         logs.control().count_dropped(&process.metrics.dropped());
         let watched = config.watched.clone();
         let config = Arc::new(config);
         let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
         let Built { state, snapshot, .. } = built;
+        let saver = state_dir.map(|dir| {
+            dir.restore(&state);
+            Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
+        });
         let (state, routes) = (Arc::new(ArcSwap::from_pointee(state)), Arc::new(ArcSwap::from_pointee(snapshot)));
         let mut reloader = Reloader {
             source,
@@ -158,28 +170,31 @@ impl App {
             doors: Doors::default(),
             workers: Vec::new(),
             default_max_connections: default_max_connections(),
+            admin: None,
             watched,
         };
         let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().filter_map(|bound| bound.local_addr()).collect();
+        let listeners = bound.iter().map(|bound| bound.local).collect();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
-        let admin_address = admin::start(Arc::clone(&admin)).await?;
+        let admin_address = admin::start(&admin).await?;
         resolve(&reloader.state.load(), reload::NAMES).await;
         reloader.workers = start_workers(&reloader)?;
+        reloader.warm_up(&reloader.state.load_full()).await;
         reloader.open(&config, bound).await;
         reloader.state.load().take_over_checks(None);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
         let ready = Ready { listeners, admin: admin_address };
-        Ok(Self { reloader, readiness, admin, asked, access, log_level: logs.control(), signals, ready })
+        Ok(Self { reloader, readiness, admin, asked, access, saver, log_level: logs.control(), signals, ready })
     }
 
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
+        let saving = self.saver.clone().map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
         let is_whole = loop {
             match self.next().await {
                 Event::Stop => break true,
@@ -196,6 +211,7 @@ impl App {
             }
         };
         maintenance.abort();
+        saving.inspect(tokio::task::JoinHandle::abort);
         let ended = self.drain().await;
         if is_whole { ended } else { Ended::Broken }
     }
@@ -213,17 +229,13 @@ impl App {
 
     async fn reload(&mut self) -> Outcome {
         notify(&reloading());
-        let mut outcome = self.reloader.reload().await;
-        if let Outcome::Done { notes, .. } = &mut outcome {
+        let outcome = self.reloader.reload().await;
+        if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }
-            if let Err(why) = admin::reconfigure(&self.admin, config.admin.as_ref()).await {
-                let note = format!("{why}; the admin listener stays where it was");
-                tracing::error!("{note}");
-                notes.push(note);
-            }
+            admin::reconfigure(&self.admin, config.admin.as_ref(), self.reloader.admin.take());
         }
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
@@ -263,7 +275,7 @@ async fn maintain(state: Arc<ArcSwap<State>>) {
         let mut ticks = interval(SWEEP);
         loop {
             ticks.tick().await;
-            state.load().upstreams().for_each(|(_, upstream)| upstream.sweep());
+            sweep(&state.load());
         }
     };
     // Beside the sweeps: a name server may be slow.
@@ -274,6 +286,26 @@ async fn maintain(state: Arc<ArcSwap<State>>) {
         }
     };
     let ((), ()) = tokio::join!(sweeping, resolving);
+}
+
+/// Clears away what is over.
+fn sweep(state: &State) {
+    state.upstreams().for_each(|(_, upstream)| upstream.sweep());
+    for (name, limiter) in state.limits() {
+        let ended = limiter.sweep(Clock.now());
+        if ended > 0 {
+            tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
+        }
+    }
+}
+
+/// Writes what is to outlive the process.
+async fn save_often(saver: Arc<Mutex<Saver>>, state: Arc<ArcSwap<State>>) {
+    let mut pause = persist::PAUSE;
+    loop {
+        sleep(pause).await;
+        pause = persist::save(&saver, state.load_full()).await;
+    }
 }
 
 /// The configuration files that are looked for, in this order, when none is named.

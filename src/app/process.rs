@@ -42,13 +42,13 @@ pub(super) fn level(level: model::LogLevel) -> tracing::Level {
 }
 
 /// What the process gives to every generation.
-pub(super) fn process(config: &Config) -> Result<(Process, AccessGuard), StartError> {
+pub(super) fn process(config: &Config, hasher: KeyHasher) -> Result<(Process, AccessGuard), StartError> {
     let workers = config.server.workers.map_or_else(cores, Into::into);
     let metrics = Metrics::new(workers);
     let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
     let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
         .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
-    Ok((Process { workers, metrics, access, hasher: KeyHasher::new() }, guard))
+    Ok((Process { workers, metrics, access, hasher }, guard))
 }
 
 fn cores() -> usize {
@@ -76,6 +76,9 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
         .map_err(|error| format!("cannot start a thread ({error})"))?;
     let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new() };
+    if let Some(path) = config.server.state_dir.as_ref().filter(|path| path.exists() && !path.is_dir()) {
+        return Err(format!("{} is not a folder (key server.state_dir)", path.display()));
+    }
     let config = Arc::new(config);
     build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
     Ok(Arc::unwrap_or_clone(config))

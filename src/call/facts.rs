@@ -19,6 +19,10 @@ pub struct Facts {
     pub admitted: u64,
     /// Limits that refused it.
     pub refused: u64,
+    /// Limits in shadow mode that would have refused it.
+    pub shadow_refused: u64,
+    /// Limits whose numbers on trial would have refused it.
+    pub candidate_refused: u64,
     /// The limit that refused or is nearest to it.
     pub limit: Option<Nearest>,
     /// Upstream and server of the last attempt.

@@ -5,6 +5,7 @@
 //! exactly once, however the exchange ended.
 
 mod facts;
+pub mod query;
 mod request_id;
 mod target;
 
@@ -59,7 +60,12 @@ pub struct Deadline {
 impl Deadline {
     /// What a request is told that has passed it.
     pub fn error(&self) -> Error {
-        Error::TotalTimeout { after: self.total }
+        Error::TotalTimeout { after: self.total, is_sent: true }
+    }
+
+    /// What it is told where it has waited in a line all the time.
+    pub fn error_in_line(&self) -> Error {
+        Error::TotalTimeout { after: self.total, is_sent: false }
     }
 }
 
@@ -153,7 +159,7 @@ pub struct Client {
 pub struct RouteTag {
     /// Its name; `None` where no route matched.
     pub name: Option<Arc<str>>,
-    /// Its limits' names, in the order of decisions.
+    /// The names of its limits, each followed by those of its tiers.
     pub limits: Vec<Arc<str>>,
     /// In which fields its answers tell of them.
     pub told: Told,
@@ -206,6 +212,12 @@ impl Exchange {
         facts.upstream = Some(facts.upstream.unwrap_or_default() + took);
     }
 
+    /// Notes a wait for a place under a cap; a request may pass two.
+    pub fn queued(&self, waited: Duration) {
+        let mut facts = self.facts.lock();
+        facts.queue = Some(facts.queue.unwrap_or_default() + waited);
+    }
+
     /// Notes the answer that is given, and why when the gateway made it. Tells which limit is nearest.
     pub fn answered(&self, status: u16, reason: Option<&'static str>) -> Option<Nearest> {
         let mut facts = self.facts.lock();
@@ -219,7 +231,7 @@ impl Exchange {
         let (head, limit) = (&self.request, facts.limit.as_ref());
         access.write(&Line {
             time: SystemTime::now(),
-            request_id: self.id.as_str(),
+            request_id: self.id.as_bytes(),
             listener: &self.origin.listener,
             client: self.client.ip,
             peer: self.origin.peer,
@@ -234,6 +246,7 @@ impl Exchange {
             limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
             remaining: limit.map(|limit| u64::from(limit.remaining)),
             key: limit.map(|limit| limit.key),
+            shadow: self.route.limits.get(facts.shadow_refused.trailing_zeros() as usize).map(|name| &**name),
             upstream: facts
                 .server
                 .as_ref()
@@ -256,8 +269,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
-        let mut told = std::mem::take(self.facts.get_mut());
-        let status = told.ended();
+        let status = self.facts.get_mut().ended();
+        let told = self.facts.lock();
         self.route.metrics.record(|cells| {
             cells.request(&self.request.method, status, duration);
             if let Some(reason) = told.reason {
@@ -268,6 +281,12 @@ impl Drop for Exchange {
                     cells.decision(limit, Decision::Allowed);
                 } else if told.refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::Refused);
+                }
+                if told.shadow_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::ShadowRefused);
+                }
+                if told.candidate_refused & (1 << index) != 0 {
+                    cells.decision(limit, Decision::CandidateRefused);
                 }
             }
             if let Some(outcome) = told.retried {

@@ -26,15 +26,15 @@ impl RequestId {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|value| is_presentable(value));
         Self(match given {
             Some(value) => Form::Given(value.into()),
-            None => Form::Made(hex(next())),
+            None => Form::Made(next()),
         })
     }
 
     /// As it is written.
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Form::Given(text) => text,
-            Form::Made(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Form::Given(text) => text.as_bytes(),
+            Form::Made(digits) => digits,
         }
     }
 }
@@ -44,19 +44,23 @@ fn is_presentable(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
-/// 64 random bits of the thread and a count: unique without a look at the random numbers for each request.
-fn next() -> [u8; 16] {
+/// 64 random bits of the thread and a count, in hexadecimal digits: unique without a look at the random numbers for each
+/// request.
+fn next() -> [u8; 32] {
     thread_local! {
-        static LAST: Cell<(u64, u64)> = Cell::new((rand::random(), rand::random::<u32>().into()));
+        static LAST: Cell<([u8; 16], u64)> = Cell::new((hex(rand::random()), rand::random::<u32>().into()));
     }
     let (thread, count) = LAST.get();
     LAST.set((thread, count.wrapping_add(1)));
-    (u128::from(thread) << 64 | u128::from(count)).to_be_bytes()
+    let mut digits = [0; 32];
+    digits[..16].copy_from_slice(&thread);
+    digits[16..].copy_from_slice(&hex(count));
+    digits
 }
 
-fn hex(bytes: [u8; 16]) -> [u8; 32] {
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+fn hex(number: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
         pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
         pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
     }

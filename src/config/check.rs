@@ -86,12 +86,23 @@ impl Place {
             (Kind::Whole { least, most }, Value::Whole(number)) => self.whole(*number, least, most, at),
             (Kind::Text(syntax), Value::Text(text)) => self.text(syntax, text, at),
             (Kind::Choice(words), Value::Text(text)) => self.choice(words, text, at),
-            (Kind::List(_) | Kind::OneOrList(_), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
+            (Kind::List(_) | Kind::OneOrList(_) | Kind::OneOrMany(_), Value::List(items)) if items.is_empty() => {
+                Err(self.empty(at))
+            }
             (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of), Value::List(items)) => {
                 self.items(*of, items, problems);
                 Ok(())
             }
-            (Kind::OneOrList(of), Value::Text(_)) => self.value(*of, node, problems),
+            (Kind::OneOrList(of) | Kind::OneOrMany(of), Value::Text(_)) => self.value(*of, node, problems),
+            (Kind::OneOrMany(of), Value::List(items)) => {
+                items.iter_mut().for_each(|item| self.check(*of, item, problems));
+                Ok(())
+            }
+            (Kind::WholeOrTable { least, most, .. }, Value::Whole(number)) => self.whole(*number, least, most, at),
+            (Kind::WholeOrTable { table: inner, .. }, Value::Table(table)) => {
+                section(inner, table, at, problems);
+                Ok(())
+            }
             (Kind::Map(names, values), Value::Table(table)) => {
                 self.map(names, values, table, problems);
                 Ok(())
@@ -207,7 +218,8 @@ fn expected(kind: Kind) -> String {
         Kind::Choice(_) => "a string".to_owned(),
         Kind::Or(word, other) => format!("\"{word}\" or {}", expected(*other)),
         Kind::List(_) | Kind::Set(_) => "a list".to_owned(),
-        Kind::OneOrList(_) => "a string or a list of strings".to_owned(),
+        Kind::OneOrList(_) | Kind::OneOrMany(_) => "a string or a list of strings".to_owned(),
+        Kind::WholeOrTable { .. } => "a whole number or a table".to_owned(),
         Kind::Map(..) | Kind::Table(_) | Kind::Named(_) => "a table".to_owned(),
         Kind::Tables(_) => "a list of tables".to_owned(),
         Kind::TextOrTable(..) => "a string or a table".to_owned(),
@@ -231,7 +243,9 @@ fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
             Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
         }
         (Kind::Tables(_), Value::Table(_)) => Some(format!("each begins with `[[{name}]]`, two brackets")),
-        (Kind::Whole { .. }, Value::Text(_)) => Some("write the number without quotes".to_owned()),
+        (Kind::Whole { .. } | Kind::WholeOrTable { .. }, Value::Text(_)) => {
+            Some("write the number without quotes".to_owned())
+        }
         (Kind::Flag, Value::Text(_)) => Some("write true or false without quotes".to_owned()),
         (Kind::Text(_) | Kind::Choice(_), _) => match key.default {
             Default::Text(text) if !text.is_empty() => Some(format!("such as `{name} = \"{text}\"`")),

@@ -55,6 +55,10 @@ fn kind(of: Kind, required: bool) -> Map<String, Value> {
         Kind::List(of) => json!({ "type": "array", "items": inner(of), "minItems": 1, "uniqueItems": true }),
         Kind::Set(of) => json!({ "type": "array", "items": inner(of), "uniqueItems": true }),
         Kind::OneOrList(of) => json!({ "anyOf": [inner(of), kind(Kind::List(of), required)] }),
+        Kind::OneOrMany(of) => json!({ "anyOf": [inner(of), { "type": "array", "items": inner(of), "minItems": 1 }] }),
+        Kind::WholeOrTable { least, most, table } => json!({
+            "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, section(table, required)],
+        }),
         Kind::Map(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
         Kind::Table(inner) => return section(inner, required),
         Kind::Tables(inner) => json!({ "type": "array", "items": section(inner, required), "minItems": 1 }),

@@ -34,6 +34,7 @@ pub use self::{
     model::{Config, Environment},
     problem::Code,
     syntax::path::{normal_form, whole_path_regex},
+    units::rate_text,
     watched::Watched,
 };
 use self::{include::Loading, tree::Table};
@@ -57,6 +58,27 @@ pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Config
     let mut loading = Loading::new(environment);
     let table = loading.text(Path::new(name), text.to_owned());
     finish(Path::new(name), table, loading)
+}
+
+/// A duration or rate as the language writes it, outside a file: why it is none, and what would be right.
+fn wrong(text: &str, wrong: problem::Wrong) -> String {
+    format!("{text:?}: {}; {}", wrong.why, wrong.help)
+}
+
+/// A rate such as `"100/s"`.
+///
+/// # Errors
+/// Says what is wrong, and what would be right.
+pub fn read_rate(text: &str) -> Result<model::Rate, String> {
+    units::rate(text).map_err(|why| wrong(text, why))
+}
+
+/// A duration such as `"10m"`.
+///
+/// # Errors
+/// Says what is wrong, and what would be right.
+pub fn read_duration(text: &str) -> Result<std::time::Duration, String> {
+    units::duration(text).map_err(|why| wrong(text, why))
 }
 
 fn finish(path: &Path, table: Table, mut loading: Loading<'_>) -> Result<Config, Diagnostics> {

@@ -6,15 +6,9 @@ use super::tree::Node;
 
 /// Keys, by section.
 pub(super) const KEYS: &[(&str, &[&str])] = &[
-    ("", &["store"]),
-    ("server", &["state_dir"]),
     ("listeners", &["http2", "proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["concurrency", "tls"]),
-    ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
-    ("routes", &["priority"]),
-    ("defaults", &["priority"]),
-    ("routes.concurrency", &["adaptive", "fair_by"]),
+    ("upstreams", &["tls"]),
     ("routes.timeouts", &["tunnel"]),
 ];
 
@@ -23,9 +17,11 @@ const VALUES: &[(&str, &str, &[&str])] = &[
     ("upstreams", "servers", &["https://"]),
     ("upstreams.servers", "url", &["https://"]),
     ("upstreams", "protocol", &["http2", "auto"]),
-    ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
-    ("upstreams", "hash_key", &["cookie:", "query:", "param:", "tls:subject"]),
-    ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("upstreams", "hash_key", &["tls:subject"]),
+    ("limits", "key", &["tls:subject"]),
+    ("routes.concurrency", "fair_by", &["tls:subject"]),
+    ("upstreams.concurrency", "fair_by", &["tls:subject"]),
+    ("limits", "missing", &["tls:subject"]),
 ];
 
 /// Whether the language has this key and this version has not.

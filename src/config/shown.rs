@@ -3,18 +3,22 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    model::Config,
+    model::{Config, KeyPart, Limit, ValuePattern},
     schema::{Default, Key, Kind, Section, process::FILE_ITSELF},
     tree::{Node, Table, Value},
     units,
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 5] = ["respond", "redirect", "concurrency", "mirror", "health_check"];
+const ONLY_WHEN_GIVEN: [&str; 8] =
+    ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "mirror", "health_check"];
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =
     ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-auth-token"];
+
+/// What the language calls the one kind of URL that may hold a password.
+const STORE_URL: &str = "the URL of a store";
 
 const REDACTED: &str = "[redacted]";
 
@@ -23,13 +27,43 @@ pub(super) fn view(root: &Table, config: &Config) -> Json {
     let mut shown = section(&FILE_ITSELF, Some(root));
     shown.remove("defaults");
     for limit in &config.limits {
-        set(shown.get_mut("limits").and_then(|limits| limits.get_mut(&*limit.name)), "burst", json!(limit.burst));
+        complete(shown.get_mut("limits").and_then(|limits| limits.get_mut(&*limit.name)), limit);
     }
     let routes = shown.get_mut("routes").and_then(Json::as_array_mut);
     for (view, route) in routes.into_iter().flatten().zip(&config.routes) {
         set(view.get_mut("timeouts"), "attempt", json!(units::duration_text(route.timeouts.attempt)));
     }
     Json::Object(shown)
+}
+
+/// Fills in the bursts of a limit, and takes out the values of keys that may be credentials.
+fn complete(view: Option<&mut Json>, limit: &Limit) {
+    let Some(view) = view else { return };
+    set(Some(&mut *view), "burst", json!(limit.burst));
+    if let Some(candidate) = &limit.candidate {
+        set(view.get_mut("candidate"), "burst", json!(candidate.numbers.burst));
+    }
+    for (at, tier) in limit.tiers.iter().enumerate() {
+        set(view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)), "burst", json!(tier.numbers.burst));
+    }
+    for (at, one) in limit.overrides.iter().enumerate() {
+        let mut shown = view.get_mut("overrides").and_then(|overrides| overrides.get_mut(at));
+        if let Some(numbers) = &one.numbers {
+            set(shown.as_deref_mut(), "burst", json!(numbers.burst));
+        }
+        let patterns = one.matches.iter().map(|pattern| shown_pattern(pattern, &limit.key));
+        set(shown, "match", patterns.collect());
+    }
+}
+
+fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
+    let shown = |(pattern, part): (&ValuePattern, &KeyPart)| match (pattern, part) {
+        (ValuePattern::Any, _) => json!("*"),
+        (ValuePattern::Network(network), _) => json!(network),
+        (ValuePattern::Text(_), KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_)) => json!(REDACTED),
+        (ValuePattern::Text(text), _) => json!(text),
+    };
+    pattern.iter().zip(key).map(shown).collect()
 }
 
 /// Fills in a default that depends on another key.
@@ -61,9 +95,10 @@ fn value(key: &'static Key, table: Option<&Table>) -> Option<Json> {
 
 fn given(kind: Kind, node: &Node) -> Json {
     match (kind, &node.value) {
-        (Kind::Table(inner) | Kind::TextOrTable(_, inner), Value::Table(table)) => {
-            Json::Object(section(inner, Some(table)))
-        }
+        (
+            Kind::Table(inner) | Kind::TextOrTable(_, inner) | Kind::WholeOrTable { table: inner, .. },
+            Value::Table(table),
+        ) => Json::Object(section(inner, Some(table))),
         (Kind::Named(inner), Value::Table(table)) => {
             let named =
                 |(name, entry): (&String, &super::tree::Entry)| (name.clone(), given(Kind::Table(inner), &entry.node));
@@ -76,14 +111,28 @@ fn given(kind: Kind, node: &Node) -> Json {
         (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
             items.iter().map(|item| given(Kind::Table(inner), item)).collect()
         }
-        (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of), Value::List(items)) => {
+        (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of), Value::List(items)) => {
             items.iter().map(|item| given(*of, item)).collect()
         }
+        (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL => json!(without_password(&text.text)),
         (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(text.shown()),
         (_, Value::Text(text)) => json!(text.text),
         (_, Value::Whole(number)) => json!(number),
         (_, Value::Flag(flag)) => json!(flag),
         _ => Json::Null,
+    }
+}
+
+/// A URL without what stands between the user and the host.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    match rest.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split_once(':').map_or(login, |(user, _)| user);
+            format!("{scheme}://{user}:{REDACTED}@{host}")
+        }
+        None => url.to_owned(),
     }
 }
 

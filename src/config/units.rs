@@ -124,6 +124,13 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
     Ok(Rate { count, period })
 }
 
+/// The shortest way to write a rate.
+pub fn rate_text(rate: Rate) -> String {
+    let period = duration_text(rate.period);
+    let one = period.strip_prefix('1').filter(|unit| unit.bytes().all(|byte| byte.is_ascii_lowercase()));
+    format!("{}/{}", rate.count, one.unwrap_or(&period))
+}
+
 /// `"20%"`: a share, as a fraction; up to `"1000%"`.
 ///
 /// # Errors
@@ -134,6 +141,17 @@ pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     match u16::try_from(number) {
         Ok(number @ ..=1000) => Ok(f64::from(number) / 100.0),
         _ => Err(Wrong::new("it is more than \"1000%\"", help)),
+    }
+}
+
+/// `"5%"`: a share of something, in percent; up to `"100%"`.
+///
+/// # Errors
+/// Anything else.
+pub(super) fn share(text: &str) -> Result<u8, Wrong> {
+    match percent(text)? {
+        share if share <= 1.0 => Ok((share * 100.0).round() as u8),
+        _ => Err(Wrong::new("it is more than the whole", "write a percentage from \"0%\" to \"100%\"")),
     }
 }
 

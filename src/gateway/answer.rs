@@ -7,7 +7,7 @@ use crate::{
     body::Body,
     call::REQUEST_ID_HEADER,
     error::Error,
-    message::{Hangup, Response},
+    message::{Fields, Hangup, Response},
 };
 use http::{StatusCode, header};
 
@@ -17,11 +17,14 @@ const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#
 /// For problems that their status describes well enough (RFC 9457, 4.2.1).
 const BLANK: &str = "about:blank";
 
+/// Bytes that the fields usually take.
+const ROOM: usize = 160;
+
 /// When to come back to a gateway or an upstream that is full: nobody knows, but at once would be too soon.
 const SOON: Duration = Duration::from_secs(1);
 
 /// The answer to a request that ended in `error`.
-pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Response {
+pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = status.canonical_reason().unwrap_or("Refused");
     let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
@@ -31,10 +34,11 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &str) -> Re
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
+    response.fields = Fields::with_capacity(ROOM);
     let fields = &mut response.fields;
     fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
     fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
-    fields.push(REQUEST_ID_HEADER.as_str(), request_id.as_bytes());
+    fields.push(REQUEST_ID_HEADER.as_str(), request_id);
     if let Some(after) = retry_after {
         fields.push_number(header::RETRY_AFTER.as_str(), whole_seconds(after));
     }
@@ -54,6 +58,9 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         }
         Error::RateLimited { status, retry_after, .. } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
         Error::KeyMissing { status, .. } => (*status, BLANK, None),
+        Error::StoreUnavailable { retry_after } => {
+            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(*retry_after))
+        }
         Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(SOON))
         }
@@ -93,7 +100,7 @@ mod tests {
             retry_after: Duration::from_millis(1500),
             status: StatusCode::TOO_MANY_REQUESTS,
         };
-        let mut response = answer(&error, Some("orders"), "id-1");
+        let mut response = answer(&error, Some("orders"), b"id-1");
         assert_eq!(response.status, 429);
         assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =

@@ -197,7 +197,91 @@ mod tests {
         );
     }
 
+    /// A hop as proxies write it, and who it is; `None` for what nobody can be.
+    fn hops() -> impl Strategy<Value = (String, Option<IpAddr>)> {
+        let v4 =
+            any::<[u8; 4]>().prop_map(|octets| IpAddr::from([10 + octets[0] % 2, octets[1], octets[2], octets[3]]));
+        let v6 = any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)).to_canonical());
+        let spelled = (prop_oneof![2 => v4, 1 => v6], 0..4_u8, any::<u16>());
+        let spelled = spelled.prop_map(|(address, style, port)| {
+            let text = match (address, style) {
+                (address, 0) => address.to_string(),
+                (IpAddr::V4(v4), 1) => format!("::ffff:{v4}"),
+                (IpAddr::V4(v4), 2) => format!("[{}]:{port}", v4.to_ipv6_mapped()),
+                (IpAddr::V4(v4), _) => format!("{v4}:{port}"),
+                (IpAddr::V6(v6), 1) => format!("[{v6}]"),
+                (IpAddr::V6(v6), _) => format!("[{v6}]:{port}"),
+            };
+            (text, Some(address))
+        });
+        let garbage = prop::sample::select(vec![
+            "",
+            "unknown",
+            "1.2.3",
+            "1.2.3.4:x",
+            "[::1",
+            "::1]:2",
+            "1.2.3.4 5.6.7.8",
+            "10.0.0.1/8",
+            "[1.2.3.4]",
+        ]);
+        prop_oneof![6 => spelled, 1 => garbage.prop_map(|text| (text.to_owned(), None))]
+    }
+
+    /// The rightmost hop that is not trusted, or the last one before garbage: what the walk has to find.
+    fn expected(hops: &[(String, Option<IpAddr>)]) -> IpAddr {
+        let is_trusted = |address: &IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        let mut client: IpAddr = PEER.parse().unwrap();
+        for (_, hop) in hops.iter().rev() {
+            match hop {
+                Some(hop) if is_trusted(&client) => client = *hop,
+                _ => break,
+            }
+        }
+        client
+    }
+
     proptest! {
+        #[test]
+        fn the_walk_finds_the_same_client_however_hops_are_spelled_and_split_over_lines(
+            hops in prop::collection::vec((hops(), any::<bool>(), "[ \t]{0,2}"), 0..12),
+        ) {
+            for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+                let mut lines: Vec<String> = Vec::new();
+                for ((text, _), begins_a_line, space) in &hops {
+                    let element = match header {
+                        ClientHeader::XForwardedFor => text.clone(),
+                        ClientHeader::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
+                    };
+                    match lines.last_mut() {
+                        Some(line) if !begins_a_line => *line += &format!("{space},{space}{element}"),
+                        _ => lines.push(element),
+                    }
+                }
+                let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+                let known: Vec<_> = hops.iter().map(|(hop, ..)| hop.clone()).collect();
+                prop_assert_eq!(client(header, &["10.0.0.0/8"], &lines), expected(&known).to_string(), "{:?}", lines);
+            }
+        }
+
+        #[test]
+        fn whatever_bytes_a_header_holds_a_client_is_found_in_its_canonical_form(
+            lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..4),
+        ) {
+            let mut headers = HeaderMap::new();
+            for line in &lines {
+                if let Ok(value) = HeaderValue::from_bytes(line) {
+                    headers.append("x-forwarded-for", value.clone());
+                    headers.append("forwarded", value);
+                }
+            }
+            let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+            for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+                let found = Trust::new(&everyone, header).client(PEER.parse().unwrap(), &headers).ip;
+                prop_assert_eq!(found, found.to_canonical());
+            }
+        }
+
         #[test]
         fn whatever_stands_left_of_the_first_untrusted_hop_changes_nothing(left in "[ -~]{0,40}") {
             let line = format!("{left}, 1.2.3.4");

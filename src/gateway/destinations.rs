@@ -3,7 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    rebuild::{changes, key_part, retry_policy},
+    limits::key_part,
+    rebuild::{changes, retry_policy},
     stack::{ToMirror, Way, to_mirror},
     state::{Process, State},
 };
@@ -16,8 +17,8 @@ use crate::{
 };
 
 /// The ways of a route with their weights; none if it answers by itself.
-pub(super) fn ways(route: &model::Route, state: &State) -> Vec<(NonZeroU32, Way)> {
-    let one = |(name, weight): (&Arc<str>, NonZeroU32)| Some((weight, way(route, name, state)?));
+pub(super) fn ways(route: &model::Route, state: &State, process: &Process) -> Vec<(NonZeroU32, Way)> {
+    let one = |(name, weight): (&Arc<str>, NonZeroU32)| Some((weight, way(route, name, state, process)?));
     match &route.action {
         Action::Forward(name) => one((name, NonZeroU32::MIN)).into_iter().collect(),
         Action::Split(shares) => shares.iter().filter_map(|share| one((&share.name, share.weight))).collect(),
@@ -25,14 +26,22 @@ pub(super) fn ways(route: &model::Route, state: &State) -> Vec<(NonZeroU32, Way)
     }
 }
 
-fn way(route: &model::Route, name: &Arc<str>, state: &State) -> Option<Way> {
+fn way(route: &model::Route, name: &Arc<str>, state: &State, process: &Process) -> Option<Way> {
     let (upstream, budget) = (state.upstreams.get(name)?, state.budgets.get(&route.name)?);
     Some(Way {
+        concurrency: state.caps.of_upstream(described(name, state)?, route, &process.hasher),
         retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
         attempt_timeout: AttemptTimeoutLayer { attempt: route.timeouts.attempt },
         forward: forward(route, name, state),
         send_to: SendTo(Arc::clone(upstream)),
     })
+}
+
+/// An upstream as the configuration has it, which keeps them in the order of their names.
+fn described<'s>(name: &str, state: &'s State) -> Option<&'s model::Upstream> {
+    let upstreams = &state.config.upstreams;
+    let place = upstreams.binary_search_by(|upstream| (*upstream.name).cmp(name)).ok()?;
+    upstreams.get(place).map(|upstream| &**upstream)
 }
 
 fn forward(route: &model::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
@@ -41,8 +50,7 @@ fn forward(route: &model::Route, upstream: &Arc<str>, state: &State) -> ForwardL
 
 /// By what the servers of an upstream are chosen. Without a secret: gateways side by side choose alike.
 fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
-    let upstream = state.config.upstreams.iter().find(|known| known.name == *upstream)?;
-    let model::Balance::Hash(parts) = &upstream.balance else { return None };
+    let model::Balance::Hash(parts) = &described(upstream, state)?.balance else { return None };
     let begun = KeyHasher::with_seed([0, 0]).key("");
     Some(Arc::new(HashKey { begun, parts: parts.iter().map(key_part).collect() }))
 }

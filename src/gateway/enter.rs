@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{
     bounded, host,
     snapshot::{Lane, Parameters, Route},
-    stack::Stack,
 };
 use crate::{
     body::Body,
@@ -17,14 +16,8 @@ use crate::{
     message::{Origin, Request},
 };
 
-/// What goes on into a route's stack.
-pub(super) struct Entered {
-    pub(super) body: Body,
-    pub(super) stack: Stack,
-}
-
-/// Begins an exchange, and says whether there is a route to take it.
-pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<Entered, Error>) {
+/// Begins an exchange, and finds the route to take it with what of its body may go on.
+pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
     let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
         Ok((target, host)) => (target, host, Ok(())),
@@ -93,10 +86,10 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     }
 }
 
-fn go_on(route: &Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<Entered, Error> {
+fn go_on<'a>(route: &'a Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<(&'a Route, Body), Error> {
     bounded::bound(&mut body, route.max_body)?;
     if !body.is_empty() {
         body.watch(Arc::new(Incoming(Arc::clone(exchange))));
     }
-    Ok(Entered { body, stack: route.stack.clone() })
+    Ok((route, body))
 }

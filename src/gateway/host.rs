@@ -21,19 +21,20 @@ pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Resu
     target.authority().map_or(Ok(named), name)
 }
 
-fn name(authority: &[u8]) -> Result<Box<str>, Error> {
+const NO_HOST: Error = Error::Malformed("its host cannot be read");
+
+pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
     let length = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
     let (host, port) = authority.split_at(length);
     let is_plain = host.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
     if is_plain && !host.ends_with(b".") && port.iter().skip(1).all(u8::is_ascii_digit) {
-        return Ok(String::from_utf8_lossy(host).into());
+        return std::str::from_utf8(host).map(Box::from).map_err(|_| NO_HOST);
     }
     unusual_name(authority)
 }
 
 fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
-    const NO_HOST: Error = Error::Malformed("its host cannot be read");
     let text = std::str::from_utf8(authority).map_err(|_| NO_HOST)?;
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {

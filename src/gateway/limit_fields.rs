@@ -43,9 +43,10 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
 }
 
 /// Says which cap on requests in flight turned a request away, if that is what happened.
-pub(super) fn tell_cap(fields: &mut Fields, told: Told, name: &str, error: &Error) -> bool {
-    let Error::CapReached { max, .. } = error else { return false };
+pub(super) fn tell_cap(fields: &mut Fields, told: Told, error: &Error) -> bool {
+    let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else { return false };
     if told.draft {
+        let name = cap.name();
         let mut policy = item(name, &[(";q=", *max as u64)]);
         policy.extend_from_slice(b";qu=\"concurrent-requests\"");
         append(fields, &policy, &item(name, &[(";r=", 0)]));
@@ -95,6 +96,7 @@ fn seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CapName;
 
     const BOTH: Told = Told { draft: true, x_ratelimit: true };
 
@@ -146,7 +148,11 @@ mod tests {
     #[test]
     fn a_cap_tells_its_unit() {
         let mut answer = Fields::default();
-        assert!(tell_cap(&mut answer, BOTH, "orders", &Error::CapReached { max: 64, queue: 0 }));
+        assert!(tell_cap(
+            &mut answer,
+            BOTH,
+            &Error::CapReached { cap: CapName::Route("orders".into()), max: 64, queue: 0 }
+        ));
         assert_eq!(said(&answer, &POLICY), ["\"orders\";q=64;qu=\"concurrent-requests\""]);
         assert_eq!(said(&answer, &LIMIT), ["\"orders\";r=0"]);
     }

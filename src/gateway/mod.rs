@@ -5,17 +5,22 @@
 
 mod answer;
 mod bounded;
+mod caps;
 mod client;
 mod destinations;
 mod enter;
 mod host;
+mod keys;
 mod limit_fields;
+mod limits;
 mod problem;
 mod rebuild;
 mod report;
+mod saved;
 mod snapshot;
 mod stack;
 mod state;
+mod store;
 pub mod table;
 
 use std::{
@@ -32,10 +37,13 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
-use self::{enter::Entered, stack::Stack};
+use self::stack::Stack;
 pub use self::{
+    caps::CapView,
+    keys::{KeyState, KnownKey, OneLimit},
     rebuild::{BuildError, Built, build},
     report::{Change, Report},
+    saved::Persisted,
     snapshot::Snapshot,
     state::{Process, State},
 };
@@ -65,11 +73,11 @@ impl Gateway {
         let snapshot = self.routes.load();
         let (exchange, entered) = enter::enter(snapshot.lane(self.worker), request);
         match entered {
-            Ok(Entered { body, mut stack }) => {
+            Ok((route, body)) => {
                 let now = exchange.started;
-                let exchange_of = Arc::clone(&exchange);
-                let call = Call { exchange: exchange_of, body, deadline: None, fresh: false, now, patience: None };
-                let inner = stack.call(call);
+                let call =
+                    Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now, patience: None };
+                let inner = route.stack.lock().call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }
             Err(error) => Answering::Done { response: Some(give(Err(error), exchange)) },
@@ -142,12 +150,11 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match answer {
         Ok(response) => (response, None),
-        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_str()), Some(error)),
+        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
     };
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
-    let cap = error.as_ref().zip(route.name.as_deref());
-    if !cap.is_some_and(|(error, name)| limit_fields::tell_cap(fields, route.told, name, error))
+    if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.told, &error))
         && let Some((state, name)) = nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
     {
         limit_fields::tell(fields, route.told, name, &state);

@@ -11,21 +11,23 @@ pub(super) struct Problem<'a> {
     pub(super) status: u16,
     pub(super) error: &'a Error,
     pub(super) route: Option<&'a str>,
-    pub(super) request_id: &'a str,
+    pub(super) request_id: &'a [u8],
 }
 
 impl Problem<'_> {
     /// As JSON. Names from the configuration and request ids are plain by construction; the rest is escaped.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let mut json = Json(Vec::with_capacity(512));
-        json.member("{\"type\":\"", self.kind);
-        json.member(",\"title\":\"", self.title);
+        json.member("{\"type\":\"", self.kind.as_bytes());
+        json.member(",\"title\":\"", self.title.as_bytes());
+        json.0.extend_from_slice(b",\"status\":");
+        json.0.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
+        json.0.extend_from_slice(b",\"detail\":\"");
         // Writing to memory cannot fail.
-        let _ = write!(json.raw(), ",\"status\":{},\"detail\":\"", self.status);
         let _ = write!(json, "{}", self.error);
         json.0.push(b'"');
         if let Some(route) = self.route {
-            json.member(",\"route\":\"", route);
+            json.member(",\"route\":\"", route.as_bytes());
         }
         json.member(",\"request_id\":\"", self.request_id);
         json.policies(self.error);
@@ -39,25 +41,22 @@ struct Json(Vec<u8>);
 
 impl Json {
     /// A member whose value needs no escape; `before` is all that stands before it.
-    fn member(&mut self, before: &str, value: &str) {
+    fn member(&mut self, before: &str, value: &[u8]) {
         self.0.extend_from_slice(before.as_bytes());
-        self.0.extend_from_slice(value.as_bytes());
+        self.0.extend_from_slice(value);
         self.0.push(b'"');
     }
 
-    fn raw(&mut self) -> Raw<'_> {
-        Raw(&mut self.0)
-    }
-
-    /// The limits that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
+    /// The limits and caps that were violated, as draft-ietf-httpapi-ratelimit-headers-11 names them.
     fn policies(&mut self, error: &Error) {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,
             Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
+            Error::CapReached { cap, .. } | Error::QueueTimeout { cap, .. } => std::slice::from_ref(cap.name()),
             _ => return,
         };
         for (index, limit) in limits.iter().enumerate() {
-            self.member(if index == 0 { ",\"violated-policies\":[\"" } else { ",\"" }, limit);
+            self.member(if index == 0 { ",\"violated-policies\":[\"" } else { ",\"" }, limit.as_bytes());
         }
         self.0.push(b']');
     }
@@ -65,6 +64,10 @@ impl Json {
 
 impl fmt::Write for Json {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..b' ')) {
+            self.0.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         for byte in text.bytes() {
             match byte {
                 b'"' | b'\\' => self.0.extend_from_slice(&[b'\\', byte]),
@@ -72,15 +75,6 @@ impl fmt::Write for Json {
                 _ => self.0.push(byte),
             }
         }
-        Ok(())
-    }
-}
-
-struct Raw<'a>(&'a mut Vec<u8>);
-
-impl fmt::Write for Raw<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
         Ok(())
     }
 }
@@ -106,7 +100,7 @@ mod tests {
                 status: 400,
                 error: &error,
                 route: Some("r"),
-                request_id: "i",
+                request_id: b"i",
             };
             let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).expect("JSON");
             assert_eq!(json["detail"], error.to_string());

@@ -5,25 +5,26 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
 use super::{
+    caps::Caps,
     client::{ClientHeader, Trust},
     destinations::{copies, ejection, health_check, ways},
+    limits,
     report::Report,
     snapshot::{Lane, Route, Snapshot},
     stack::{Layers, Target},
     state::{Named, Process, State},
+    store,
     table::Table,
 };
 use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
-    layer::{
-        Budget, Canned, Cap, Changes, ConcurrencyLayer, Conditions, Copies, KeyPart, LimitPolicy, Missing,
-        RateLimitLayer, Respond, RetryPolicy, Rewrite, TimeoutsLayer,
-    },
-    limit::{Clock, Limiter, Quota, Rate, Settings, SettingsError},
+    layer::{Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
+    limit::SettingsError,
     upstream::{Balance, PoolSettings, ServerSettings, Upstream, UpstreamSettings},
 };
 
@@ -54,17 +55,17 @@ pub enum BuildError {
 /// Nothing has changed then.
 pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
     let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
-    for limit in &config.limits {
-        let Settings { rate, burst, .. } = settings(limit);
-        Quota::new(rate, burst).map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?;
-    }
+    limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process);
     let budgets = budgets(&config, earlier, process);
-    let caps = caps(&config, earlier);
-    let limits = limits(&config, earlier)?;
+    let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));
+    let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     let report = report(&config, earlier);
+    let store = store::store(&config, earlier, process);
+    let shared = store::limits(&config, &limits, earlier);
+    let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
     let copies = copies_of(&config, earlier);
-    let state = State { config, limits, caps, budgets, copies, upstreams };
+    let state = State { config, limits, tops, hasher, overrides, store, shared, caps, budgets, copies, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
@@ -85,54 +86,6 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
             config.routes.iter().map(|route| (&route.name, &**route)),
         ),
     }
-}
-
-fn settings(limit: &model::Limit) -> Settings {
-    Settings {
-        rate: Rate { count: limit.rate.count, period: limit.rate.period },
-        burst: limit.burst,
-        max_keys: limit.max_keys,
-    }
-}
-
-fn new_limiter(limit: &model::Limit) -> Result<Limiter, BuildError> {
-    Limiter::new(Arc::clone(&limit.name), &settings(limit))
-        .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })
-}
-
-fn limits(config: &Config, earlier: Option<&State>) -> Result<Named<Limiter>, BuildError> {
-    let now = Clock.now();
-    let mut limits = Named::new();
-    for limit in &config.limits {
-        // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
-        let same_key = |earlier: &&State| {
-            earlier.config.limits.iter().any(|before| before.name == limit.name && before.key == limit.key)
-        };
-        let limiter = match earlier.filter(same_key).and_then(|earlier| earlier.limits.get(&limit.name)) {
-            None => new_limiter(limit)?,
-            Some(before) => before
-                .reconfigured(&settings(limit), now)
-                .map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?,
-        };
-        limits.insert(Arc::clone(&limit.name), limiter);
-    }
-    Ok(limits)
-}
-
-fn caps(config: &Config, earlier: Option<&State>) -> Named<Arc<Cap>> {
-    let capped = config.routes.iter().filter_map(|route| Some((&route.name, route.concurrency.as_ref()?)));
-    let cap = |(name, bounds): (&Arc<str>, &model::Concurrency)| {
-        let model::Concurrency { max, queue, queue_timeout } = *bounds;
-        let cap = match earlier.and_then(|earlier| earlier.caps.get(name)) {
-            None => Arc::new(Cap::new(max.get(), queue, queue_timeout)),
-            Some(cap) => {
-                cap.reconfigure(max.get(), queue, queue_timeout);
-                Arc::clone(cap)
-            }
-        };
-        (Arc::clone(name), cap)
-    };
-    capped.map(cap).collect()
 }
 
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
@@ -213,7 +166,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     let tag = |route: &model::Route| {
         Arc::new(RouteTag {
             name: Some(Arc::clone(&route.name)),
-            limits: route.limits.clone(),
+            limits: limits::names(route, &state.config),
             told: told(route.response.limit_headers),
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
@@ -221,7 +174,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     };
     let route = |route: &Arc<model::Route>| Route {
         tag: tag(route),
-        stack: layers(route, state, process).stack(),
+        stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
     };
     Lane {
@@ -245,39 +198,10 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     let model::Timeouts { total, idle, body, .. } = route.timeouts;
     Layers {
-        rate_limit: RateLimitLayer {
-            limits: route.limits.iter().filter_map(|name| policy(name, state, process)).collect(),
-        },
+        rate_limit: limits::layer(route, state, process),
         timeouts: TimeoutsLayer { total, idle, body },
-        concurrency: ConcurrencyLayer { cap: state.caps.get(&route.name).cloned() },
+        concurrency: state.caps.of_route(route, &process.hasher),
         target: target(route, state, process),
-    }
-}
-
-fn policy(name: &Arc<str>, state: &State, process: &Process) -> Option<LimitPolicy> {
-    let limiter = state.limits.get(name)?.clone();
-    let limit = state.config.limits.iter().find(|limit| limit.name == *name)?;
-    Some(LimitPolicy {
-        begun: process.hasher.key(name),
-        limiter,
-        key: limit.key.iter().map(key_part).collect(),
-        missing: match &limit.missing {
-            model::Missing::Use(part) => Missing::Use(key_part(part)),
-            model::Missing::Skip => Missing::Skip,
-            model::Missing::Refuse => Missing::Refuse,
-        },
-        status: limit.status,
-    })
-}
-
-pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
-    match part {
-        model::KeyPart::Route => KeyPart::Route,
-        model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
-        model::KeyPart::Header(name) => KeyPart::Header(name.clone()),
-        model::KeyPart::Host => KeyPart::Host,
-        model::KeyPart::Path => KeyPart::Path,
-        model::KeyPart::Method => KeyPart::Method,
     }
 }
 
@@ -289,7 +213,7 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
         }
         model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
         model::Action::Forward(_) | model::Action::Split(_) => {
-            let mut ways = ways(route, state);
+            let mut ways = ways(route, state, process);
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
             if ways.is_empty() {
                 let (status, body) = (http::StatusCode::SERVICE_UNAVAILABLE, bytes::Bytes::new());

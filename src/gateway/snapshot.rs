@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method};
+use parking_lot::Mutex;
 
 use super::{
     client::Trust,
@@ -38,7 +39,9 @@ pub(super) struct Lane {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) tag: Arc<RouteTag>,
-    pub(super) stack: Stack,
+    /// Its layers. The lock is never waited for, as each worker has a lane; taking it costs less than the clone of all
+    /// layers that each request would need otherwise.
+    pub(super) stack: Mutex<Stack>,
     pub(super) max_body: Option<u64>,
 }
 

@@ -16,7 +16,7 @@ use crate::{
 pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<Mirror<Split<ToUpstream>, ToMirror>, Respond>>>>;
 
 /// The part that only requests to an upstream pass.
-pub(super) type ToUpstream = Retry<AttemptTimeout<Forward<SendTo>>>;
+pub(super) type ToUpstream = Concurrency<Retry<AttemptTimeout<Forward<SendTo>>>>;
 
 /// The part that copies of requests pass.
 pub(super) type ToMirror = AttemptTimeout<Forward<SendTo>>;
@@ -40,6 +40,7 @@ pub(super) enum Target {
 /// The layers on the way to one upstream.
 #[derive(Debug)]
 pub(super) struct Way {
+    pub(super) concurrency: ConcurrencyLayer,
     pub(super) retry: RetryLayer,
     pub(super) attempt_timeout: AttemptTimeoutLayer,
     pub(super) forward: ForwardLayer,
@@ -49,6 +50,11 @@ pub(super) struct Way {
 impl Way {
     fn stack(self) -> ToUpstream {
         ServiceBuilder::new()
+            // The upstream's cap, inside of the route's: who waits for the route's place must not keep one of the
+            // upstream's, which all routes share. All take the two in this order, so that nobody waits in a circle.
+            // Outside of retries, as the route's: one place holds over all attempts, and a retry neither waits a second
+            // time nor adds concurrency.
+            .layer(self.concurrency)
             // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
             .layer(self.retry)
             // Outside of the pool: waiting for a connection and making one are part of an attempt.
@@ -79,7 +85,8 @@ impl Layers {
             .layer(self.rate_limit)
             // Before anything can wait: the line, attempts and back-off share one deadline.
             .layer(self.timeouts)
-            // Outside of retries: a place is held over all attempts, so that retries add no concurrency.
+            // The route's cap. Outside of retries: a place is held over all attempts, so that retries add no
+            // concurrency.
             .layer(self.concurrency)
             .service(target)
     }

@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::caps::{CapView, Caps};
 use crate::{
     config::model::Config,
-    layer::{Budget, Cap, Copies},
-    limit::{KeyHasher, Limiter},
+    layer::{Budget, Copies, Overrides},
+    limit::{KeyHasher, Limiter, Top},
+    store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
 };
@@ -18,8 +20,17 @@ pub(super) type Named<T> = BTreeMap<Arc<str>, T>;
 pub struct State {
     /// What it was built from.
     pub config: Arc<Config>,
+    /// Of limits, their tiers and candidates.
     pub(super) limits: Named<Limiter>,
-    pub(super) caps: Named<Arc<Cap>>,
+    /// Of the same.
+    pub(super) tops: Named<Arc<Top>>,
+    /// Makes the keys of their buckets.
+    pub(super) hasher: KeyHasher,
+    pub(super) overrides: Named<Arc<Overrides>>,
+    /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
+    pub(super) store: Option<Arc<Store>>,
+    pub(super) shared: Named<Arc<SharedLimit>>,
+    pub(super) caps: Caps,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
@@ -39,14 +50,24 @@ pub struct Process {
 }
 
 impl State {
-    /// Limits by name.
+    /// Limits by name, with their tiers (`LIMIT/56`) and candidates (`LIMIT/candidate`).
     pub fn limits(&self) -> impl Iterator<Item = (&Arc<str>, &Limiter)> {
         self.limits.iter()
     }
 
+    /// The store of shared limits.
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
+    }
+
     /// Caps by the name of their route.
-    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Cap>)> {
-        self.caps.iter()
+    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.routes.iter().map(|(name, cap)| (name, CapView::of(cap)))
+    }
+
+    /// Caps by the name of their upstream.
+    pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
+        self.caps.upstreams.iter().map(|(name, cap)| (name, CapView::of(cap)))
     }
 
     /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.

@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http_body::Frame;
 
 /// Longest line with a chunk's size and extensions; nobody uses long ones but to attack.
 const MOST_SIZE_LINE: usize = 256;
@@ -178,8 +179,34 @@ fn may_trail(name: &HeaderName) -> bool {
         .contains(name)
 }
 
-/// Writes the line before a chunk of `size` bytes.
-pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
+/// Writes what comes next of a body, `None` being its end; true when that was all. In chunks, if `is_chunked`; otherwise
+/// only its data can be told, so that trailers are left out.
+pub fn write_frame(out: &mut Vec<u8>, frame: Option<Frame<Bytes>>, is_chunked: bool) -> bool {
+    match (frame.map(Frame::into_data), is_chunked) {
+        // An empty chunk would be the last one.
+        (Some(Ok(data)), true) if data.is_empty() => {}
+        (Some(Ok(data)), true) => write_chunk(out, &data),
+        (Some(Ok(data)), false) => out.extend_from_slice(&data),
+        (Some(Err(_)) | None, false) => return true,
+        (Some(Err(frame)), true) => {
+            write_last_chunk(out, frame.trailers_ref());
+            return true;
+        }
+        (None, true) => {
+            write_last_chunk(out, None);
+            return true;
+        }
+    }
+    false
+}
+
+fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    write_chunk_head(out, data.len());
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     let mut digits = [0_u8; 16];
     let mut at = digits.len();
     let mut left = size;
@@ -195,8 +222,7 @@ pub fn write_chunk_head(out: &mut Vec<u8>, size: usize) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes the last chunk and the trailers after it.
-pub fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
+fn write_last_chunk(out: &mut Vec<u8>, trailers: Option<&HeaderMap>) {
     out.extend_from_slice(b"0\r\n");
     for (name, value) in trailers.into_iter().flatten() {
         if may_trail(name) {

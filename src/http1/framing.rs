@@ -30,11 +30,12 @@ pub(super) struct Marks {
     says_close: bool,
     says_keep_alive: bool,
     pub(super) names_hops: bool,
+    pub(super) expects_continue: bool,
 }
 
 impl Marks {
     pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
-        // Their lengths tell these three from nearly all others.
+        // Their lengths tell these four from nearly all others.
         match name.len() {
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.lengths += 1;
@@ -43,6 +44,9 @@ impl Marks {
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.codings += 1;
                 self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
+            }
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
             }
             10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
             _ => {}

@@ -41,6 +41,8 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// `Connection` names further fields that end here.
     pub names_hops: bool,
+    /// The client waits for a 100 before it sends its body.
+    pub expects_continue: bool,
 }
 
 /// A response's head, its framing decided.
@@ -90,30 +92,35 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
         .map_err(|_| Error::Malformed("the method is not a token"))?;
     let length = framing::of_request(version, &marks)?;
     let keep_alive = marks.keeps_alive(version);
-    let names_hops = marks.names_hops;
+    let Marks { names_hops, expects_continue, .. } = marks;
+    let expects_continue = expects_continue && version == Version::HTTP_11;
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops })
+    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops, expects_continue })
 }
 
-/// Reads a response's head, `length` bytes of `buffer`, and takes it out; `method` is that of the request.
+/// Reads a response's head at the beginning of `head`, which may go on with the body; `method` is that of the request.
+/// Returns its length too, and nothing while it is not complete.
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn parse_response(buffer: &mut BytesMut, length: usize, method: &Method) -> Result<ResponseHead, &'static str> {
-    let head = buffer.split_to(length);
+pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHead, usize)>, &'static str> {
+    if let [b'\r' | b'\n', ..] = head {
+        return Err("it begins with an empty line");
+    }
     let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
-    httparse::ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, &head, &mut lines)
+    let end = httparse::ParserConfig::default()
+        .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
         .map_err(|_| "its head cannot be read")?;
+    let httparse::Status::Complete(end) = end else { return Ok(None) };
     let version = version(parsed.version);
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
     let mut marks = Marks::default();
     parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    let fields = passed_on(parsed.headers, &marks, head.len());
-    Ok(ResponseHead { status, fields, length, keep_alive })
+    let fields = passed_on(parsed.headers, &marks, end);
+    Ok(Some((ResponseHead { status, fields, length, keep_alive }, end)))
 }
 
 fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
@@ -153,8 +160,10 @@ fn passed_on(lines: &[httparse::Header<'_>], marks: &Marks, room: usize) -> Fiel
     fields.length = marks.named_length();
     for line in lines {
         let name = line.name.as_bytes();
-        let ends_here = hop_by_hop(name) || name.eq_ignore_ascii_case(b"content-length");
-        if !ends_here && !(marks.names_hops && is_named(lines, name)) {
+        let ends_here = hop_by_hop(name)
+            || name.eq_ignore_ascii_case(b"content-length")
+            || (marks.names_hops && is_named(lines, name));
+        if !ends_here {
             fields.push(line.name, line.value);
         }
     }
@@ -238,5 +247,27 @@ mod tests {
             let head = request(&format!("GET / HTTP/{version}\r\nHost: a\r\n{line}\r\n")).unwrap();
             assert_eq!(head.keep_alive, keep, "{version} {line:?}");
         }
+    }
+
+    fn response(text: &str) -> Result<Option<(ResponseHead, usize)>, &'static str> {
+        parse_response(text.as_bytes(), &Method::HEAD)
+    }
+
+    #[test]
+    fn what_ends_at_the_hop_is_not_passed_on_and_a_length_is_known_apart() {
+        let text = "HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nx-hop: 1\r\nX-Kept: 2\r\nKeep-Alive: 5\r\n\
+            Content-Length: 7\r\nTE: trailers\r\n\r\n";
+        let (head, length) = response(&format!("{text}body")).unwrap().unwrap();
+        assert_eq!((length, head.fields.as_bytes(), head.fields.length), (text.len(), &b"X-Kept: 2\r\n"[..], Some(7)));
+    }
+
+    #[test]
+    fn an_answer_is_read_once_it_is_complete_and_begins_with_its_status() {
+        let text = "HTTP/1.1 204 No Content\r\na: b\r\n\r\n";
+        for cut in 0..text.len() {
+            assert!(response(&text[..cut]).unwrap().is_none(), "cut at {cut}");
+        }
+        assert!(response(text).unwrap().is_some());
+        assert!(response(&format!("\r\n{text}")).is_err());
     }
 }

@@ -11,7 +11,7 @@ mod fields;
 mod framing;
 mod head;
 
-pub use chunked::{ChunkDecoder, Piece, write_chunk_head, write_last_chunk};
+pub use chunked::{ChunkDecoder, Piece, write_frame};
 pub use encode::{hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
 pub use fields::Fields;
 pub use framing::{Decoder, Length};

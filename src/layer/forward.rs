@@ -187,7 +187,7 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
         write_via(&mut out, exchange);
     }
     if !changes.decides(&REQUEST_ID_HEADER) {
-        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_str().as_bytes());
+        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
     }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());

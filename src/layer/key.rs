@@ -1,10 +1,19 @@
 //! Key expressions as policies read them: what of a request tells one key from another.
 //!
 //! Shared by everything that is keyed: buckets of limits, turns in the line of a cap.
+//!
+//! A value that stands in a request more than once, and not the same each time, is no value: it counts as missing. Which
+//! of them a server behind the gateway takes is its own affair, and whoever could hide one behind another would choose a
+//! bucket at will.
 
-use http::HeaderName;
+use std::{borrow::Cow, hash::Hasher};
 
-use crate::{call::Exchange, limit::KeyBuilder};
+use http::{HeaderName, header};
+
+use crate::{
+    call::{Exchange, query},
+    limit::{KeyBuilder, Label},
+};
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +24,12 @@ pub enum KeyPart {
     ClientIp(u8),
     /// A request header.
     Header(HeaderName),
+    /// A cookie.
+    Cookie(Box<str>),
+    /// A query parameter, decoded.
+    Query(Box<str>),
+    /// A parameter of the route's path, escapes kept.
+    Param(Box<str>),
     /// The host, lower case, without its port.
     Host,
     /// The path in its normal form.
@@ -23,14 +38,47 @@ pub enum KeyPart {
     Method,
 }
 
+/// Adds the value that an override names; addresses it names as networks.
+pub(super) fn feed_text(builder: KeyBuilder, part: &KeyPart, text: &str) -> KeyBuilder {
+    let value = text.as_bytes();
+    match part {
+        KeyPart::Route => builder.route(text),
+        KeyPart::ClientIp(_) => builder,
+        KeyPart::Header(name) => builder.header(name.as_str(), value),
+        KeyPart::Cookie(name) => builder.cookie(name, value),
+        KeyPart::Query(name) => builder.query(name, value),
+        KeyPart::Param(name) => builder.param(name, value),
+        KeyPart::Host => builder.host(text),
+        KeyPart::Path => builder.path(value),
+        KeyPart::Method => builder.method(text),
+    }
+}
+
 /// Adds a part's value to the key; gives the builder back as an error where the request has none.
-pub(super) fn feed(builder: KeyBuilder, part: &KeyPart, exchange: &Exchange) -> Result<KeyBuilder, KeyBuilder> {
+#[inline]
+pub(super) fn feed<H: Hasher>(
+    builder: KeyBuilder<H>,
+    part: &KeyPart,
+    exchange: &Exchange,
+) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
     let request = &exchange.request;
     Ok(match part {
         KeyPart::Route => builder.route(exchange.route.name.as_deref().unwrap_or_default()),
         KeyPart::ClientIp(prefix) => builder.ip(exchange.client.ip, *prefix),
-        KeyPart::Header(name) => match request.headers.get(name).filter(|value| !value.is_empty()) {
-            Some(value) => builder.header(name.as_str(), value.as_bytes()),
+        KeyPart::Header(name) => match header_value(name, exchange) {
+            Some(value) => builder.header(name.as_str(), value),
+            None => return Err(builder),
+        },
+        KeyPart::Cookie(name) => match cookie(name, exchange) {
+            Some(value) => builder.cookie(name, value),
+            None => return Err(builder),
+        },
+        KeyPart::Query(name) => match query_value(name, exchange) {
+            Some(value) => builder.query(name, &value),
+            None => return Err(builder),
+        },
+        KeyPart::Param(name) => match parameter(name, exchange) {
+            Some(value) => builder.param(name, value.as_bytes()),
             None => return Err(builder),
         },
         KeyPart::Host if request.host.is_empty() => return Err(builder),
@@ -38,4 +86,70 @@ pub(super) fn feed(builder: KeyBuilder, part: &KeyPart, exchange: &Exchange) -> 
         KeyPart::Path => builder.path(request.target.normal_path()),
         KeyPart::Method => builder.method(request.method.as_str()),
     })
+}
+
+/// Writes a part's value; says whether the request has one.
+pub(super) fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, exchange: &Exchange) -> bool {
+    let request = &exchange.request;
+    let value = match part {
+        KeyPart::Route => exchange.route.name.as_deref().map(|name| Cow::Borrowed(name.as_bytes())),
+        KeyPart::ClientIp(own) => {
+            label.ip(exchange.client.ip, prefix.unwrap_or(*own));
+            return true;
+        }
+        KeyPart::Header(name) => header_value(name, exchange).map(Cow::Borrowed),
+        KeyPart::Cookie(name) => cookie(name, exchange).map(Cow::Borrowed),
+        KeyPart::Query(name) => query_value(name, exchange),
+        KeyPart::Param(name) => parameter(name, exchange).map(|value| Cow::Borrowed(value.as_bytes())),
+        KeyPart::Host => Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty()),
+        KeyPart::Path => Some(Cow::Borrowed(request.target.normal_path())),
+        KeyPart::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
+    };
+    value.map(|value| label.text(&value)).is_some()
+}
+
+/// Whether the request has a value of this part.
+pub(super) fn is_there(part: &KeyPart, exchange: &Exchange) -> bool {
+    match part {
+        KeyPart::Header(name) => header_value(name, exchange).is_some(),
+        KeyPart::Cookie(name) => cookie(name, exchange).is_some(),
+        KeyPart::Query(name) => query_value(name, exchange).is_some(),
+        KeyPart::Param(name) => parameter(name, exchange).is_some(),
+        KeyPart::Host => !exchange.request.host.is_empty(),
+        KeyPart::Route | KeyPart::ClientIp(_) | KeyPart::Path | KeyPart::Method => true,
+    }
+}
+
+#[inline]
+fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<&'e [u8]> {
+    only(exchange.request.headers.get_all(name).iter().map(|value| value.as_bytes()))
+}
+
+/// A cookie's value (RFC 6265, 4.2.1), without quotes around it.
+fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e [u8]> {
+    let lines = exchange.request.headers.get_all(header::COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    only(pairs.filter_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let value = pair[equals + 1..].trim_ascii();
+        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+        (pair[..equals].trim_ascii() == name.as_bytes()).then_some(unquoted.unwrap_or(value))
+    }))
+}
+
+fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
+    only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value))
+}
+
+fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e str> {
+    let found = exchange.parameters.iter().find(|(known, _)| **known == *name);
+    found.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+}
+
+/// The one value among several; none if they differ or it is empty.
+#[inline]
+fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Option<V> {
+    let first = values.next().filter(|value| !value.as_ref().is_empty())?;
+    values.all(|other| other == first).then_some(first)
 }

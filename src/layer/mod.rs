@@ -15,11 +15,16 @@ mod split;
 mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
-pub use concurrency::{Cap, Concurrency, ConcurrencyLayer};
+pub use concurrency::{
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued, Turn,
+};
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
 pub use key::KeyPart;
 pub use mirror::{Copies, CopyPolicy, Mirror};
-pub use rate_limit::{LimitPolicy, Missing, RateLimit, RateLimitLayer};
+pub use rate_limit::{
+    Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,
+    Tier,
+};
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
 pub use split::Split;

@@ -20,7 +20,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::Now;
+use super::{Nearest, Now};
 
 /// `count` tokens in each `period`, sustained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub enum SettingsError {
         /// The bucket's size.
         burst: NonZeroU32,
     },
+    /// The limit has seen too many different numbers for single keys.
+    #[error("single keys have had more than 65535 different rates and bursts; a restart forgets them")]
+    TooManyNumbers,
     /// There is no memory for so many keys.
     #[error("no memory for {max_keys} keys")]
     TooManyKeys {
@@ -56,6 +59,8 @@ pub enum SettingsError {
 pub struct Quota {
     inner: governor::Quota,
     pace: Pace,
+    /// Under which the limit knows these numbers; 0 for its own.
+    class: u16,
 }
 
 impl Quota {
@@ -69,7 +74,7 @@ impl Quota {
         }
         let emission = u64::try_from(nanos).map_err(|_| too_slow)?;
         let paced = governor::Quota::with_period(Duration::from_nanos(emission)).ok_or(SettingsError::ZeroPeriod)?;
-        Ok(Self { inner: paced.allow_burst(burst), pace: Pace { emission, burst } })
+        Ok(Self { inner: paced.allow_burst(burst), pace: Pace { emission, burst }, class: 0 })
     }
 
     /// Tokens in a full bucket.
@@ -84,6 +89,14 @@ impl Quota {
 
     pub(super) const fn pace(&self) -> Pace {
         self.pace
+    }
+
+    pub(super) const fn class(&self) -> u16 {
+        self.class
+    }
+
+    pub(super) const fn of_class(self, class: u16) -> Self {
+        Self { class, ..self }
     }
 
     /// Decides about `cost` tokens: the TAT after taking them, or how long to wait for them.
@@ -124,10 +137,30 @@ impl Pace {
         self.emission.saturating_mul(cost as u64)
     }
 
+    /// The TAT after `cost` tokens were taken, whether they were there or not.
+    pub(super) fn owed(self, now: Now, tat: u64, cost: u32) -> u64 {
+        let most = self.fill().saturating_mul(1 + MOST_DEBT).min(LONGEST_DEBT);
+        let ahead = tat.saturating_sub(now.as_nanos());
+        let after = ahead.saturating_add(self.weight(cost)).min(most).max(ahead);
+        now.as_nanos().saturating_add(after)
+    }
+
     /// Whole tokens in a bucket with this `tat`.
     pub(super) fn remaining(self, now: Now, tat: u64) -> u32 {
         let ahead = tat.saturating_sub(now.as_nanos());
         u32::try_from(self.fill().saturating_sub(ahead) / self.emission).unwrap_or(u32::MAX)
+    }
+
+    /// How a bucket with this `tat` stands, for the limit at `index` of the asks.
+    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Nearest {
+        Nearest {
+            index,
+            remaining: self.remaining(now, tat),
+            burst: self.burst.get(),
+            fill: Duration::from_nanos(self.fill()),
+            next: Duration::from_nanos(self.until_next(now, tat)),
+            reset: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
+        }
     }
 
     /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.
@@ -157,6 +190,21 @@ impl StateStore for View {
         Ok(outcome)
     }
 }
+
+/// The TAT that keeps the used share of a bucket which fills in `new` instead of `old` nanoseconds; rounded up, so
+/// that no token is handed out.
+pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
+    let debt = u128::from(tat.saturating_sub(now.as_nanos()));
+    let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
+    now.as_nanos().saturating_add(u64::try_from(rescaled).unwrap_or(LONGEST_DEBT).min(LONGEST_DEBT))
+}
+
+/// Bursts that a key can owe beyond an empty bucket. Enough for a volley of guesses to be paid for in full, and so little
+/// that nobody is locked out for more than eleven times what an empty bucket takes to fill.
+pub const MOST_DEBT: u64 = 10;
+
+/// Nanoseconds; twice what the slowest quota's bucket takes to fill.
+const LONGEST_DEBT: u64 = 1 << 62;
 
 /// Nanoseconds; about 73 years. With it every TAT stays far below the table's marks at the top of `u64`.
 const LONGEST_FILL: u64 = 1 << 61;

@@ -7,11 +7,32 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::limiter::{Offer, Taken};
-use super::{Key, Limiter, Now};
+use super::core::{Offer, Taken};
+use super::{Key, Limiter, Now, Quota};
 
-/// What one limit is asked: this limit, for this key, this many tokens (0 always passes).
-pub type Ask<'a> = (&'a Limiter, Key, u32);
+/// What one limit is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// This limit.
+    pub limiter: &'a Limiter,
+    /// For this key.
+    pub key: Key,
+    /// This many tokens; 0 always passes, and more than the burst never.
+    pub cost: u32,
+    /// Under these numbers instead of the limit's own; of [`Limiter::other_quota`].
+    pub quota: Option<&'a Quota>,
+}
+
+impl<'a> Ask<'a> {
+    /// Under the limit's own numbers.
+    pub const fn new(limiter: &'a Limiter, key: Key, cost: u32) -> Self {
+        Self { limiter, key, cost, quota: None }
+    }
+
+    pub(super) fn class(&self) -> u16 {
+        self.quota.map_or(0, Quota::class)
+    }
+}
 
 /// Takes the tokens of all `asks`, or none.
 ///
@@ -19,7 +40,7 @@ pub type Ask<'a> = (&'a Limiter, Key, u32);
 #[inline]
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {
-        [(limiter, key, cost)] => match limiter.core.follow(|core| core.take(now, *key, *cost)) {
+        [ask] => match take(now, ask) {
             Ok(taken) => Ok(Admission { now, taken: smallvec![taken] }),
             Err(wait) => Err(Refusal::by(0, wait)),
         },
@@ -68,22 +89,44 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
 
 /// First step.
 #[inline(always)]
-fn look(now: Now, (limiter, key, cost): &Ask<'_>) -> Result<Offer, Duration> {
-    limiter.core.follow(|core| core.look(now, *key, *cost))
+fn look(now: Now, ask: &Ask<'_>) -> Result<Offer, Duration> {
+    ask.limiter.core.follow(|core| core.look(now, ask))
+}
+
+/// Both steps in one.
+#[inline(always)]
+fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
+    ask.limiter.core.follow(|core| core.take(now, ask))
 }
 
 /// Second step; what is there by now, if that is no longer what was offered.
 #[inline(always)]
-fn accept(now: Now, (limiter, key, cost): &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
-    match limiter.core.accept(offer, *cost) {
+fn accept(now: Now, ask: &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
+    match ask.limiter.core.accept(offer, ask) {
         Some(taken) => Ok(taken),
-        None => take_anew(now, limiter, *key, *cost),
+        None => take_anew(now, ask),
     }
 }
 
 #[cold]
-fn take_anew(now: Now, limiter: &Limiter, key: Key, cost: u32) -> Result<Taken, Duration> {
-    limiter.core.follow(|core| core.take(now, key, cost))
+fn take_anew(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
+    take(now, ask)
+}
+
+/// What [`decide`] would say of all `asks` now, without taking anything: the one nearest to exhaustion as it stands, if
+/// there is any.
+pub fn preview(now: Now, asks: &[Ask<'_>]) -> Result<Option<Nearest>, Refusal> {
+    let (mut nearest, mut refusal): (Option<Nearest>, Option<Refusal>) = (None, None);
+    for (index, ask) in asks.iter().enumerate() {
+        match look(now, ask) {
+            Ok(offer) => {
+                let state = offer.state(now, index, ask);
+                nearest = Some(nearest.map_or(state, |earlier| earlier.nearer(state)));
+            }
+            Err(wait) => refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait))),
+        }
+    }
+    refusal.map_or(Ok(nearest), Err)
 }
 
 /// All limits have admitted.
@@ -101,22 +144,12 @@ impl Admission {
     /// The limit nearest to exhaustion: with the fewest tokens left, of equals the one that takes longest to fill.
     /// Nothing if no limit was asked.
     pub fn nearest(&self) -> Option<Nearest> {
-        self.states().min_by_key(|state| (state.remaining, std::cmp::Reverse(state.reset)))
+        self.states().reduce(Nearest::nearer)
     }
 
     /// How each limit stands after this request, in the order of the asks.
     pub fn states(&self) -> impl Iterator<Item = Nearest> {
-        self.taken.iter().enumerate().map(|(index, taken)| {
-            let (pace, reset) = (taken.pace(), taken.tat.saturating_sub(self.now.as_nanos()));
-            Nearest {
-                index,
-                remaining: pace.remaining(self.now, taken.tat),
-                burst: pace.burst.get(),
-                fill: Duration::from_nanos(pace.fill()),
-                next: Duration::from_nanos(pace.until_next(self.now, taken.tat)),
-                reset: Duration::from_nanos(reset),
-            }
-        })
+        self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
     /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
@@ -134,7 +167,7 @@ impl Admission {
     #[cold]
     fn lost_race(self, asks: &[Ask<'_>], wait: Duration) -> Refusal {
         let (now, index) = (self.now, self.taken.len());
-        self.refund(now, asks.iter().map(|(limiter, ..)| *limiter));
+        self.refund(now, asks.iter().map(|ask| ask.limiter));
         Refusal::by(index, wait)
     }
 }
@@ -156,6 +189,22 @@ pub struct Nearest {
     pub reset: Duration,
 }
 
+impl Nearest {
+    /// A bucket that is kept elsewhere, of which `remaining` and `reset` are known.
+    pub fn known(index: usize, quota: &Quota, remaining: u32, reset: Duration) -> Self {
+        let (burst, emission) = (quota.burst().get(), quota.emission());
+        let after_next = emission * burst.saturating_sub(remaining.saturating_add(1));
+        Self { index, remaining, burst, fill: emission * burst, next: reset.saturating_sub(after_next), reset }
+    }
+
+    /// The one of two with the fewest tokens left; of equals the one that takes longest to fill, then the first.
+    #[must_use]
+    pub fn nearer(self, other: Self) -> Self {
+        let rank = |of: &Self| (of.remaining, std::cmp::Reverse(of.reset));
+        if rank(&other) < rank(&self) { other } else { self }
+    }
+}
+
 /// At least one limit has refused; nothing was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
@@ -169,7 +218,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn by(index: usize, retry_after: Duration) -> Self {
+    /// Refused by the limit in this place alone.
+    pub fn by(index: usize, retry_after: Duration) -> Self {
         Self { index, retry_after, refused: bit(index) }
     }
 
@@ -183,8 +233,16 @@ impl Refusal {
         })
     }
 
+    /// The same where other asks stand before these.
+    #[must_use]
+    pub fn shifted(self, by: usize) -> Self {
+        let refused = u32::try_from(by).ok().and_then(|by| self.refused.checked_shl(by)).unwrap_or(0);
+        Self { index: self.index + by, refused, ..self }
+    }
+
     /// One more that refuses.
-    fn and(self, index: usize, wait: Duration) -> Self {
+    #[must_use]
+    pub fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
         Self { refused: self.refused | bit(index), ..worst }
     }

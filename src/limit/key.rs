@@ -55,7 +55,7 @@ impl KeyHasher {
     /// begun may be kept, and cloned for each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
-        KeyBuilder { hasher }.part(Kind::Limit, "", limit.as_bytes())
+        KeyBuilder::over(hasher, limit)
     }
 }
 
@@ -69,11 +69,21 @@ impl fmt::Debug for KeyHasher {
 /// A key in the making. The order of the parts counts; parts of different kinds or names never make the same key.
 #[derive(Clone)]
 #[must_use]
-pub struct KeyBuilder {
-    hasher: SipHasher13,
+pub struct KeyBuilder<H = SipHasher13> {
+    hasher: H,
 }
 
-impl KeyBuilder {
+impl<H: Hasher> KeyBuilder<H> {
+    /// Begins a key of the limit `limit` over another hash, for who needs another kind of name.
+    pub fn over(hasher: H, limit: &str) -> Self {
+        Self { hasher }.part(Kind::Limit, "", limit.as_bytes())
+    }
+
+    /// Everything that was written.
+    pub fn into_hasher(self) -> H {
+        self.hasher
+    }
+
     /// The route's name.
     pub fn route(self, name: &str) -> Self {
         self.part(Kind::Route, "", name.as_bytes())
@@ -127,12 +137,6 @@ impl KeyBuilder {
         self.part(Kind::TlsSubject, "", subject)
     }
 
-    /// The key.
-    pub fn finish(self) -> Key {
-        let hash = self.hasher.finish();
-        Key(if hash < Key::RESERVED { hash + Key::RESERVED } else { hash })
-    }
-
     /// Kind and lengths go first, so that no value can spell another part.
     fn part(mut self, kind: Kind, name: &str, value: &[u8]) -> Self {
         let lengths = ((name.len() as u64) << 40) | ((value.len() as u64) << 8); // neither comes near 2^24
@@ -143,7 +147,15 @@ impl KeyBuilder {
     }
 }
 
-impl fmt::Debug for KeyBuilder {
+impl KeyBuilder {
+    /// The key.
+    pub fn finish(self) -> Key {
+        let hash = self.hasher.finish();
+        Key(if hash < Key::RESERVED { hash + Key::RESERVED } else { hash })
+    }
+}
+
+impl<H> fmt::Debug for KeyBuilder<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyBuilder").finish_non_exhaustive()
     }
@@ -167,7 +179,7 @@ enum Kind {
 }
 
 /// The address with everything after the prefix cleared.
-fn network(address: Ipv6Addr, prefix: u8) -> u128 {
+pub(super) fn network(address: Ipv6Addr, prefix: u8) -> u128 {
     let host_bits = 128 - u32::from(prefix.min(128));
     address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)
 }

@@ -6,22 +6,41 @@
 //! * `key`: who is counted; only a keyed hash is kept.
 //! * `bucket`: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
 //! * `table`: where the state lives: bounded memory, atomics only.
+//! * `core`: one bucket of a limit: what can be taken from it, given back, and owed.
+//! * `others`: keys with numbers of their own.
 //! * `limiter`: one limit: a quota over a table.
 //! * `decide`: several limits, all or nothing.
 //! * `reload`: other numbers for the same buckets.
+//!
+//! And for the person on call:
+//!
+//! * `saved`: debts as bytes, so that they outlive the process.
+//! * `temporary`: other numbers for one key, for a while.
+//! * `top`: the heaviest keys, in bounded memory; `label`: what they are made of.
 
 mod bucket;
 mod clock;
+mod core;
 mod decide;
 mod key;
+mod label;
 mod limiter;
+mod others;
 mod reload;
+mod saved;
 mod table;
+mod temporary;
 #[cfg(test)]
 mod tests;
+mod top;
 
-pub use bucket::{Quota, Rate, SettingsError};
+pub use bucket::{MOST_DEBT, Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Nearest, Refusal, decide};
+pub use decide::{Admission, Ask, Nearest, Refusal, decide, preview};
 pub use key::{Key, KeyBuilder, KeyHasher};
+pub use label::{LONGEST_PART, Label, Part};
 pub use limiter::{Inspection, Limiter, Settings, Stats};
+pub use others::MOST_NUMBERS;
+pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
+pub use temporary::{MOST_TEMPORARY, Temporary, TemporaryError};
+pub use top::{Count, Heavy, Top, Verdict};

@@ -11,8 +11,9 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::limiter::Core;
-use super::table::{Insert, OVERFLOW, Read};
+use super::bucket::rescaled;
+use super::core::Core;
+use super::table::{Bucket, Insert, OVERFLOW, Read};
 use super::{Key, Limiter, Now, Settings, SettingsError};
 
 impl Limiter {
@@ -45,21 +46,23 @@ fn move_all(old: &Core, new: &Core, now: Now) {
             old.table.indices().filter_map(|slot| Some((Reverse(old.table.held(slot)?.1), slot))).collect();
         debtors.sort_unstable();
         for (_, slot) in debtors {
-            old.table.hand_over(slot, |key, tat| carry(old, new, now, key, tat));
+            old.table.hand_over(slot, |bucket| carry(old, new, now, bucket));
         }
     }
     for slot in old.table.indices() {
-        old.table.hand_over(slot, |key, tat| carry(old, new, now, key, tat));
+        old.table.hand_over(slot, |bucket| carry(old, new, now, bucket));
     }
 }
 
 /// Brings one bucket into `new`. A key for which there is no room is a stranger there, and shares its overflow bucket.
-fn carry(old: &Core, new: &Core, now: Now, key: Key, tat: u64) {
-    let tat = rescaled(tat, now, old.quota.pace().fill(), new.quota.pace().fill());
+///
+/// Numbers of its own that a key has are not those of the limit, which change here: see `others`.
+fn carry(old: &Core, new: &Core, now: Now, Bucket { key, tat, class }: Bucket) {
+    let tat = if class == 0 { rescaled(tat, now, old.quota.pace().fill(), new.quota.pace().fill()) } else { tat };
     if tat <= now.as_nanos() {
         return; // full: as good as unknown
     }
-    if key == OVERFLOW || new.table.insert(key, now, tat) == Insert::Exists {
+    if key == OVERFLOW || new.table.insert(key, now, tat, class) == Insert::Exists {
         add_debt(new, key, now, tat - now.as_nanos());
     }
 }
@@ -74,14 +77,3 @@ fn add_debt(new: &Core, key: Key, now: Now, debt: u64) {
         }
     }
 }
-
-/// The TAT that keeps the used share of a bucket which fills in `new` instead of `old` nanoseconds; rounded up, so
-/// that no token is handed out.
-fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
-    let debt = u128::from(tat.saturating_sub(now.as_nanos()));
-    let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
-    now.as_nanos().saturating_add(u64::try_from(rescaled).unwrap_or(LONGEST_DEBT).min(LONGEST_DEBT))
-}
-
-/// Nanoseconds; more than any quota's bucket takes to fill.
-const LONGEST_DEBT: u64 = 1 << 62;

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// One listener as all workers share it.
 #[derive(Debug)]
 pub struct Door {
-    /// Its address as configured.
+    /// The address that it is bound to.
     pub name: Arc<str>,
     /// Cancelled when the listener is removed or the process drains.
     pub drain: CancellationToken,
@@ -301,8 +301,7 @@ mod tests {
     #[tokio::test]
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;
-        let sockets = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
-        let address = sockets[0].local_addr().unwrap();
+        let (address, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
         let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
         let (door, connections) = (door(CLIENTS), TaskTracker::new());
         door.drain.cancel();

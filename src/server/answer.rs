@@ -43,6 +43,8 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
         Framing::Counted => body.length(),
         // A 204 has no length, not even one that it stands for: a client might wait for so many bytes.
         Framing::Bodiless if *status == StatusCode::NO_CONTENT => None,
+        // To HEAD, an answer of the gateway's own tells the length that it has; that of an upstream has said it or not.
+        Framing::Bodiless if !has_no_body(*status) => body.length().or(fields.length),
         Framing::Bodiless => fields.length,
         Framing::Chunked | Framing::UntilClose => None,
     };
@@ -64,7 +66,7 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
 }
 
 fn framing(answer: &Response, asked: &Asked) -> Framing {
-    if asked.is_head || answer.status.is_informational() || matches!(answer.status.as_u16(), 204 | 304) {
+    if asked.is_head || has_no_body(answer.status) {
         Framing::Bodiless
     } else if answer.body.length().is_some() {
         Framing::Counted
@@ -73,4 +75,8 @@ fn framing(answer: &Response, asked: &Asked) -> Framing {
     } else {
         Framing::UntilClose
     }
+}
+
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }

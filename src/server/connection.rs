@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Buf;
-use http::{HeaderMap, StatusCode, Version, header};
+use http::{StatusCode, Version};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tower::Service;
@@ -193,10 +193,11 @@ where
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         // Called here and not further down: what is large is moved as little as can be.
         let arrival = Arrival::Request(self.request(head, started));
-        let mut answer = pin!(self.service.call(arrival));
-        let Some(response) = poll_fn(|cx| poll_answer(cx, answer.as_mut(), &self.wire)).await else {
-            return After::Close;
+        let answered = {
+            let mut answer = pin!(self.service.call(arrival));
+            poll_fn(|cx| poll_answer(cx, answer.as_mut(), &self.wire)).await
         };
+        let Some(response) = answered else { return After::Close };
         let hangup = response.hangup;
         if hangup == Some(Hangup::AtOnce) {
             return After::Close;
@@ -206,8 +207,7 @@ where
     }
 
     fn request(&self, head: RequestHead, started: Instant) -> Request {
-        let awaits_continue = head.version == Version::HTTP_11 && expects_continue(&head.headers);
-        self.wire.0.lock().begin_body(head.length, awaits_continue, self.limits.head.bytes);
+        self.wire.0.lock().begin_body(head.length, head.expects_continue, self.limits.head.bytes);
         let body = match head.length {
             Length::Empty => Body::empty(),
             length => Body::stream(Received::new(self.wire.clone(), length)),
@@ -227,19 +227,16 @@ where
     }
 
     /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
-    async fn deliver(&mut self, response: Response, mut asked: Asked) -> After {
-        // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
-        // body must not be waited for, and never be taken for the next request.
-        asked.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && self.body_is_over(&response.body);
-        let (framing, keep_alive) = answer::write_head(self.wire.0.lock().output.buffer(), &response, &asked);
-        let Response { mut body, .. } = response;
+    async fn deliver(&mut self, mut response: Response, asked: Asked) -> After {
+        let (framing, keep_alive) = self.begin_answer(&mut response, asked);
+        let mut body = response.body;
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace.unwrap_or(Pace { idle: self.limits.keep_alive, end: None });
         let ends_with_connection = framing == Framing::UntilClose;
         if ends_with_connection {
             self.wire.0.lock().close_cuts(true);
         }
-        let mut transfer = Transfer::new(framing, pace);
+        let mut transfer = Transfer::new(framing, body.is_empty(), pace);
         let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
         if let Err(fault) = written {
             body.broke(&fault);
@@ -253,11 +250,25 @@ where
         if !keep_alive { After::Linger } else { self.finish_request_body().await }
     }
 
-    /// Whether the request's body is read, or nearly so. An answer that streams may go on reading it: nothing is taken
-    /// away from it, and as nobody knows how far it will come, the answer is told to be the last.
-    fn body_is_over(&self, answer: &Body) -> bool {
+    /// Puts the head into the output, and with it a body that is here already. Returns how the body is written and
+    /// whether the connection stays open.
+    fn begin_answer(&self, response: &mut Response, mut asked: Asked) -> (Framing, bool) {
         let mut wire = self.wire.0.lock();
-        (answer.is_whole() && wire.discard_body()) || wire.body_is_done() || wire.rest_is_short(SHORT_REST)
+        // Whether the request's body is read, or nearly so. An answer that streams may go on reading it: nothing is taken
+        // away from it, and as nobody knows how far it will come, the answer is told to be the last.
+        let is_over =
+            (response.body.is_whole() && wire.discard_body()) || wire.body_is_done() || wire.rest_is_short(SHORT_REST);
+        // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
+        // body must not be waited for, and never be taken for the next request.
+        asked.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && is_over;
+        let out = wire.output.buffer();
+        let (framing, keep_alive) = answer::write_head(out, response, &asked);
+        if framing == Framing::Counted
+            && let Some(bytes) = response.body.take_whole()
+        {
+            out.extend_from_slice(&bytes);
+        }
+        (framing, keep_alive)
     }
 
     /// Reads what is left of the request's body, so that the next request can be found behind it.
@@ -372,8 +383,4 @@ fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
         (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
         (None, None) => *progress.idle_end.get_or_insert_with(|| Instant::now() + limits.keep_alive),
     }
-}
-
-fn expects_continue(headers: &HeaderMap) -> bool {
-    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

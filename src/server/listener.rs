@@ -67,12 +67,12 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
     Ok(Accepted { io, peer, local })
 }
 
-/// Binds `count` sockets to one address; with port 0 all to the same free port.
+/// Binds `count` sockets to one address, with port 0 all to the same free port; gives the address with its port.
 ///
 /// # Errors
 /// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
 /// silence, each process getting a part of the connections.
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {
+pub fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
     drop(socket(address, false)?);
     let first = socket(address, true)?;
     let address = first.local_addr()?;
@@ -80,7 +80,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpLi
     for _ in 1..count {
         sockets.push(socket(address, true)?);
     }
-    Ok(sockets)
+    Ok((address, sockets))
 }
 
 fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http_body::{Body as _, Frame};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::{Socket, answer::Framing, wire::Shared};
@@ -30,8 +30,10 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    pub(super) fn new(framing: Framing, pace: Pace) -> Self {
-        Self { framing, pace, is_ended: framing == Framing::Bodiless, moved: None }
+    /// Of a body so framed, which may be written (`is_written`) already.
+    pub(super) fn new(framing: Framing, is_written: bool, pace: Pace) -> Self {
+        let is_ended = framing == Framing::Bodiless || (framing == Framing::Counted && is_written);
+        Self { framing, pace, is_ended, moved: None }
     }
 
     /// Moves what can be moved. Ready when all is written, or when the transfer broke off.
@@ -76,36 +78,13 @@ impl Transfer {
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.moved = None;
-                    self.write(wire.0.lock().output.buffer(), frame.and_then(Result::ok));
+                    let is_chunked = self.framing == Framing::Chunked;
+                    let frame = frame.and_then(Result::ok);
+                    self.is_ended = http1::write_frame(wire.0.lock().output.buffer(), frame, is_chunked);
                 }
             }
         }
         Ok(true)
-    }
-
-    fn write(&mut self, out: &mut Vec<u8>, frame: Option<Frame<bytes::Bytes>>) {
-        let is_chunked = self.framing == Framing::Chunked;
-        match frame.map(Frame::into_data) {
-            Some(Ok(data)) if data.is_empty() => {}
-            Some(Ok(data)) if is_chunked => {
-                http1::write_chunk_head(out, data.len());
-                out.extend_from_slice(&data);
-                out.extend_from_slice(b"\r\n");
-            }
-            Some(Ok(data)) => out.extend_from_slice(&data),
-            Some(Err(trailers)) => {
-                self.is_ended = true;
-                if is_chunked {
-                    http1::write_last_chunk(out, trailers.trailers_ref());
-                }
-            }
-            None => {
-                self.is_ended = true;
-                if is_chunked {
-                    http1::write_last_chunk(out, None);
-                }
-            }
-        }
     }
 
     /// Ready when the transfer has paused, or lasted, for longer than it may.

@@ -1,6 +1,6 @@
 //! A worker: one thread with a runtime of its own. A request is served on one worker from accept to close.
 
-use std::{convert::Infallible, io, net::TcpListener, sync::Arc, thread};
+use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
 use tokio::{runtime, sync::mpsc};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
@@ -17,6 +17,8 @@ enum Order {
     /// Serve this socket. The token counts as its accept loop until there is one: a drain that begins right now must
     /// not take the worker for idle.
     Listen(TcpListener, Arc<Door>, TaskTrackerToken),
+    /// Do this beside everything else.
+    Do(Pin<Box<dyn Future<Output = ()> + Send>>),
     /// Drop what is still in flight and end.
     Cut,
 }
@@ -58,6 +60,11 @@ impl Worker {
         let _ = self.orders.send(Order::Listen(socket, door, self.loops.token())).await;
     }
 
+    /// Has it do something on its own runtime; it is dropped when the worker is cut.
+    pub async fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let _ = self.orders.send(Order::Do(Box::pin(work))).await;
+    }
+
     /// Waits until all its connections are closed; its doors must be draining.
     pub async fn idle(&self) {
         // In this order: only loops begin connections.
@@ -88,7 +95,15 @@ async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, loops: TaskTracker
 where
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    while let Some(Order::Listen(socket, door, _token)) = inbox.recv().await {
+    loop {
+        let (socket, door, _token) = match inbox.recv().await {
+            Some(Order::Listen(socket, door, token)) => (socket, door, token),
+            Some(Order::Do(work)) => {
+                loops.spawn(work);
+                continue;
+            }
+            Some(Order::Cut) | None => return,
+        };
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
                 loops.spawn(accept(listener, door, service.clone(), connections.clone()));

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
 
 use super::{pool::Lease, upload::Upload};
 use crate::{
@@ -39,7 +40,7 @@ impl Answer {
 
     fn finish(&mut self) {
         if let Some((lease, upload)) = self.open.take() {
-            lease.end(self.keep_alive && upload.is_complete());
+            lease.end(self.keep_alive && upload.is_complete(), Instant::now());
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
 use tokio::{net::TcpStream, time::Instant};
 
@@ -27,6 +27,8 @@ use crate::{
 
 /// Longest head of an answer; what NGINX and HAProxy allow is below it.
 const MOST_HEAD: usize = 64 * 1024;
+/// Longest body that is copied out of the connection's buffer.
+const CHEAPLY_COPIED: usize = 4 * 1024;
 /// Interim answers taken from one exchange before it counts as broken.
 const MOST_INTERIMS: usize = 32;
 
@@ -122,13 +124,20 @@ impl Exchange {
 
     fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
         let input = &mut self.lease.connection.input;
-        match http1::find_end(input, self.seen) {
-            Ok(length) if length <= MOST_HEAD => {
+        // Nearly all come whole. One that comes in pieces is not read anew for each of them.
+        let is_complete = match self.seen {
+            0 => !input.is_empty(),
+            seen => http1::find_end(input, seen).map_err(|seen| self.seen = seen).is_ok(),
+        };
+        let head = if is_complete { http1::parse_response(input, method).map_err(Failure::BadAnswer)? } else { None };
+        match head {
+            Some((head, length)) if length <= MOST_HEAD => {
                 self.seen = 0;
-                http1::parse_response(input, length, method).map(Some).map_err(Failure::BadAnswer)
+                input.advance(length);
+                Ok(Some(head))
             }
-            Err(seen) if input.len() <= MOST_HEAD => {
-                self.seen = seen;
+            None if input.len() <= MOST_HEAD => {
+                self.seen = self.seen.max(input.len().min(1));
                 Ok(None)
             }
             _ => Err(Failure::BadAnswer("its head is too long")),
@@ -162,24 +171,35 @@ impl Exchange {
         }
     }
 
-    /// The answer with its body: whole when all of it came with the head, which frees the connection at once.
-    pub(super) fn into_answer(self, head: ResponseHead) -> Response {
+    /// The answer, whose head came `now`, with its body: whole when all of it is here, which frees the connection at once.
+    pub(super) fn into_answer(self, head: ResponseHead, method: &Method, now: Instant) -> Response {
         let Self { upload, mut lease, .. } = self;
         let input = &mut lease.connection.input;
         let whole = match head.length {
             Length::Empty => Some(Bytes::new()),
             Length::Exact(length) if upload.is_complete() && length <= input.len() as u64 => {
-                Some(input.split_to(length as usize).freeze())
+                Some(take(input, length as usize))
             }
             _ => None,
         };
         let body = match whole {
             Some(bytes) => {
-                lease.end(head.keep_alive && upload.is_complete());
-                Body::whole(bytes)
+                lease.end(head.keep_alive && upload.is_complete(), now);
+                if *method == Method::HEAD { Body::absent() } else { Body::whole(bytes) }
             }
             None => Body::stream(Answer::new(&head, lease, upload)),
         };
         Response { status: head.status, fields: head.fields, body, hangup: None }
     }
+}
+
+/// The first `length` bytes of `input`. A few are copied: that is less work than sharing the memory, and leaves it to the
+/// connection for its next answer.
+fn take(input: &mut BytesMut, length: usize) -> Bytes {
+    if length > CHEAPLY_COPIED {
+        return input.split_to(length).freeze();
+    }
+    let bytes = Bytes::copy_from_slice(&input[..length]);
+    input.advance(length);
+    bytes
 }

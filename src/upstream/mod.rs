@@ -167,7 +167,7 @@ impl Upstream {
             outgoing.call.no_server(self.name());
             return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()) });
         };
-        let server = Arc::clone(&self.balancer.servers[index]);
+        let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
@@ -175,9 +175,9 @@ impl Upstream {
         let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
             Some(lease) => (lease, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.lease(&server, worker, outgoing.fresh, &mut trial)).await?,
+            None => Box::pin(self.lease(server, worker, outgoing.fresh, &mut trial)).await?,
         };
-        write_head(&mut lease, &outgoing, &server);
+        write_head(&mut lease, &outgoing, server);
         let Outgoing { call, body, .. } = outgoing;
         let mut exchange = Exchange::new(lease, body);
         let head = poll_fn(|cx| {
@@ -198,7 +198,7 @@ impl Upstream {
             }
         };
         trial.answered(&head, took, now);
-        let mut response = exchange.into_answer(head);
+        let mut response = exchange.into_answer(head, &call.request.method, now);
         // An answer that is here whole needs nothing of the server any more.
         if !response.body.is_whole() {
             response.body.hold(in_flight);

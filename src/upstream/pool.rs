@@ -42,11 +42,13 @@ pub struct PoolSettings {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) settings: PoolSettings,
-    #[expect(clippy::vec_box, reason = "a connection stays where it is while it is lent and given back")]
-    lanes: Box<[CachePadded<Mutex<Vec<Box<Connection>>>>]>,
+    lanes: Box<[CachePadded<Lane>]>,
     idle: AtomicUsize,
     open: Arc<Open>,
 }
+
+/// One worker's idle connections. Each is boxed once and stays where it is while it is lent and given back.
+type Lane = Mutex<Vec<Box<Connection>>>;
 
 /// How many connections are open, and who waits for one.
 #[derive(Debug, Default)]
@@ -98,19 +100,18 @@ impl Lease {
         Self { connection: Box::new(connection), pool: Arc::clone(pool), is_reused: false }
     }
 
-    /// Ends an exchange. The connection is kept only if both sides are exactly at the end of their message, of which the
+    /// Ends an exchange, `now`. The connection is kept only if both sides are exactly at the end of their message, of which the
     /// caller knows whether it `may_go_on`: bytes beyond the answer were not asked for and must never be taken for
     /// somebody else's.
-    pub(super) fn end(self, may_go_on: bool) {
+    pub(super) fn end(self, may_go_on: bool, now: Instant) {
         if may_go_on && self.connection.input.is_empty() {
-            self.give_back();
+            self.give_back(now);
         }
     }
 
     /// Keeps the connection for the next request, if there is room and it is not too old.
-    fn give_back(self) {
+    fn give_back(self, now: Instant) {
         let Self { mut connection, pool, .. } = self;
-        let now = Instant::now();
         if now - connection.opened >= pool.settings.max_lifetime || !pool.has_room() {
             return;
         }

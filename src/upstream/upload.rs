@@ -5,8 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use http_body::{Body as _, Frame};
+use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::connection::Connection;
@@ -108,35 +107,12 @@ impl Upload {
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.note_move();
-                    self.write(out.buffer(), frame.and_then(Result::ok));
+                    let is_over = http1::write_frame(out.buffer(), frame.and_then(Result::ok), self.is_chunked);
+                    self.is_ended = is_over || (!self.is_chunked && self.body.length() == Some(0));
                 }
             }
         }
         Ok(true)
-    }
-
-    fn write(&mut self, out: &mut Vec<u8>, frame: Option<Frame<Bytes>>) {
-        match frame.map(Frame::into_data) {
-            Some(Ok(data)) if data.is_empty() => {}
-            Some(Ok(data)) if self.is_chunked => {
-                http1::write_chunk_head(out, data.len());
-                out.extend_from_slice(&data);
-                out.extend_from_slice(b"\r\n");
-            }
-            Some(Ok(data)) => {
-                out.extend_from_slice(&data);
-                self.is_ended = self.body.length() == Some(0);
-            }
-            Some(Err(frame)) => self.end(out, frame.trailers_ref()),
-            None => self.end(out, None),
-        }
-    }
-
-    fn end(&mut self, out: &mut Vec<u8>, trailers: Option<&http::HeaderMap>) {
-        self.is_ended = true;
-        if self.is_chunked {
-            http1::write_last_chunk(out, trailers);
-        }
     }
 
     /// Ready when nothing has moved for too long: the client's fault when all that it sent is written.

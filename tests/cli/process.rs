@@ -159,11 +159,11 @@ fn run_serves_says_where_and_ends_with_0_when_told_to() {
     assert_eq!(get(admin, "/livez"), (200, "ok\n".into()));
     let (status, metrics) = get(admin, "/metrics");
     assert!(status == 200 && metrics.contains("tidegate_limit_keys{limit=\"all\"}"), "{metrics}");
-    for path in ["/config", "/routes", "/upstreams", "/limits"] {
+    for path in ["/config", "/routes", "/upstreams", "/limits", "/limits/all/top", "/limits/all/keys"] {
         let (status, view) = get(admin, path);
         assert!(status == 200 && serde_json::from_str::<serde_json::Value>(&view).is_ok(), "{path}: {view}");
     }
-    assert_eq!(get(admin, "/limits/all/top").0, 404);
+    assert_eq!(get(admin, "/limits/other/top").0, 404);
     assert_eq!(get(admin, "/reload").0, 405);
     tidegate.signal(Signal::TERM);
     let (code, out, _) = tidegate.end();

@@ -7,7 +7,8 @@ const A_LOT: usize = 32 * 1024 * 1024;
 
 fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|_| ok("good"));
-    let gateway = Gateway::start(&format!("[[listeners]]\n{listener}\n{}", one_route(&upstream, route)));
+    let gateway =
+        Gateway::start(&format!("[[listeners]]\nbind = '127.0.0.1:0'\n{listener}\n{}", one_route(&upstream, route)));
     (upstream, gateway)
 }
 

@@ -170,7 +170,7 @@ fn an_empty_line_before_a_request_is_forgiven() {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let upstream = echo();
-    let listener = "[[listeners]]\ntimeouts = { keep_alive = \"100ms\" }\n";
+    let listener = "[[listeners]]\nbind = \"127.0.0.1:0\"\ntimeouts = { keep_alive = \"100ms\" }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
     let mut client = gateway.connect();
     assert_eq!(client.exchange(GET).status(), 200);
@@ -180,7 +180,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 #[test]
 fn a_connection_without_a_request_is_closed_without_a_word() {
     let upstream = echo();
-    let listener = "[[listeners]]\ntimeouts = { headers = \"100ms\" }\n";
+    let listener = "[[listeners]]\nbind = \"127.0.0.1:0\"\ntimeouts = { headers = \"100ms\" }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
     assert_eq!(gateway.connect().ended(), End::Closed);
 }

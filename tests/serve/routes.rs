@@ -117,3 +117,29 @@ fn without_a_route_there_is_a_problem() {
     assert_eq!((&line["reason"], &line["request_id"]), (&"no_route".into(), &problem["request_id"]));
     assert_eq!((upstream.connections(), line["route"].is_null()), (0, true));
 }
+
+/// It had none, which a cache or a client that asks for a size takes for an answer without a body.
+#[test]
+fn to_head_an_answer_without_an_upstream_tells_the_length_that_get_would_have() {
+    let upstream = Upstream::answering(|_| "HTTP/1.1 200 OK\r\n\r\n".to_owned());
+    let own =
+        |name: &str, action: &str| format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n");
+    let text = one_route(&upstream, "match = { path = '/app' }")
+        + &own("text", "respond = { status = 200, body = 'hello' }")
+        + &own("empty", "respond = { status = 200 }")
+        + &own("nothing", "respond = { status = 204 }")
+        + &own("moved", "redirect = { to = 'https://{host}{path}', status = 308 }");
+    let gateway = Gateway::start(&text);
+    let mut client = gateway.connect();
+    for (path, length) in [("/text", Some("5")), ("/empty", Some("0")), ("/nothing", None), ("/moved", Some("0"))] {
+        client.send(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(client.response_to_head().get("content-length"), length, "{path}");
+        let answer = client.exchange(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(answer.get("content-length"), length, "{path}");
+    }
+    client.send("HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n");
+    let length = client.response_to_head().get("content-length").map(|length| length.parse::<usize>());
+    assert_eq!(length, Some(Ok(client.exchange("GET /none HTTP/1.1\r\nHost: a\r\n\r\n").body.len())));
+    client.send("HEAD /app HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.response_to_head().get("content-length"), None, "nobody knows that of an upstream's");
+}

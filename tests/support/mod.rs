@@ -8,8 +8,8 @@
 
 mod client;
 mod gate;
-mod gateway;
 pub mod policies;
+pub mod redis;
 mod texts;
 mod upstream;
 mod wire;
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub use self::{
     client::Client,
     gate::Gate,
-    gateway::Gateway,
+    policies::Running as Gateway,
     upstream::{Connection, Upstream},
     wire::{Cut, End, Head, Message, Wire},
 };

@@ -1,4 +1,4 @@
-//! A gateway with an admin listener: what a test of policies, reloads and ends needs beyond [`super::Gateway`].
+//! The real binary as a process of its own, with an admin listener.
 
 use std::{
     fmt::Write as _,
@@ -99,6 +99,7 @@ pub struct Running {
     access: Receiver<String>,
     unread: Option<ChildStdout>,
     log: Receiver<String>,
+    passed: std::cell::RefCell<Vec<String>>,
 }
 
 impl Running {
@@ -113,8 +114,16 @@ impl Running {
         let log = lines(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
         let (access, unread) = if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
-        let mut gateway =
-            Self { child, folder, listeners: Vec::new(), admin: ([127, 0, 0, 1], 0).into(), access, unread, log };
+        let mut gateway = Self {
+            child,
+            folder,
+            listeners: Vec::new(),
+            admin: ([127, 0, 0, 1], 0).into(),
+            access,
+            unread,
+            log,
+            passed: Default::default(),
+        };
         gateway.admin = gateway.address_in("admin listening");
         for _ in 0..listeners {
             let address = gateway.address_in("listening");
@@ -137,6 +146,11 @@ impl Running {
     /// Where its first listener is.
     pub fn address(&self) -> SocketAddr {
         self.listeners[0]
+    }
+
+    /// Where all of its listeners are, in the order of the log.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.listeners
     }
 
     /// Where its admin listener is.
@@ -257,7 +271,13 @@ impl Running {
                 return value;
             }
             let _ = writeln!(said, "{line}");
+            self.passed.borrow_mut().push(line);
         }
+    }
+
+    /// Lines of the log that [`logged`](Self::logged) went past, those of the start included.
+    pub fn passed(&self) -> String {
+        self.passed.borrow().join("\n")
     }
 
     /// Lines of the log that have been said and not been looked at.

@@ -4,20 +4,22 @@
 //! else in the crate reads only this module.
 
 mod health;
+mod limits;
 mod routes;
+mod store;
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
 
-pub use self::{health::*, routes::*};
+pub use self::{health::*, limits::*, routes::*, store::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -31,6 +33,8 @@ pub struct Config {
     pub client_ip: ClientIp,
     /// The admin listener; `None` when switched off.
     pub admin: Option<Admin>,
+    /// Where limits with `scope = "shared"` are counted.
+    pub store: Option<Store>,
     /// What is logged and how.
     pub log: Log,
     /// How long a drain may take.
@@ -60,6 +64,8 @@ impl Config {
 pub struct Server {
     /// Worker threads; `None` is one per core that this process may use.
     pub workers: Option<NonZeroUsize>,
+    /// What outlives the process is kept there.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// One of `[[listeners]]`.
@@ -167,6 +173,8 @@ pub struct Upstream {
     pub servers: Vec<UpstreamServer>,
     /// How one of them is chosen.
     pub balance: Balance,
+    /// Cap on requests in flight over all routes to it; `None`: none.
+    pub concurrency: Option<Concurrency>,
     /// Time over which a server that came back gets its share.
     pub slow_start: Duration,
     /// A 503 with `Retry-After` is heeded.
@@ -220,65 +228,6 @@ pub struct Pool {
     pub connect_timeout: Duration,
     /// Longest wait while all connections are busy.
     pub wait_timeout: Duration,
-}
-
-/// `[limits.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// Its key in the file; its identity over reloads.
-    pub name: Arc<str>,
-    /// What tells one bucket from another; empty: one bucket for everyone.
-    pub key: Vec<KeyPart>,
-    /// What to do for an absent or empty part.
-    pub missing: Missing,
-    /// Sustained pace.
-    pub rate: Rate,
-    /// Bucket size, in requests.
-    pub burst: NonZeroU32,
-    /// Most buckets held at once.
-    pub max_keys: NonZeroUsize,
-    /// Status of a refusal, 400 to 599.
-    pub status: StatusCode,
-}
-
-/// `count` requests in each `period`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
-    /// Requests.
-    pub count: NonZeroU32,
-    /// Time in which they come, at least a nanosecond per request.
-    pub period: Duration,
-}
-
-/// One part of a limit's key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum KeyPart {
-    /// The route's name.
-    Route,
-    /// The client's address, IPv6 cut to `v6_prefix` bits (default 64).
-    ClientIp {
-        /// Bits of an IPv6 address that count.
-        v6_prefix: u8,
-    },
-    /// A request header.
-    Header(HeaderName),
-    /// The request's host, lower case, without its port.
-    Host,
-    /// The path in its normal form.
-    Path,
-    /// The method.
-    Method,
-}
-
-/// What a limit does with a request that lacks a part of its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// Use this part instead.
-    Use(KeyPart),
-    /// Do not apply the limit.
-    Skip,
-    /// Refuse with the limit's status.
-    Refuse,
 }
 
 /// Environment in which `${NAME}` is looked up; tests bring their own.

@@ -8,6 +8,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use super::{super::syntax::path, KeyPart};
+
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Route {
@@ -21,6 +23,8 @@ pub struct Route {
     pub mirror: Option<Mirror>,
     /// Limits by name; all must admit. Every name exists.
     pub limits: Vec<Arc<str>>,
+    /// Where its requests stand in the queue of an upstream's cap.
+    pub priority: Priority,
     /// Cap on requests in flight; `None`: none.
     pub concurrency: Option<Concurrency>,
     /// Every wait has an end.
@@ -72,6 +76,16 @@ pub enum PathPattern {
     Regex(String),
 }
 
+impl PathPattern {
+    /// The names of its `{name}` segments.
+    pub(in crate::config) fn parameters(&self) -> Vec<&str> {
+        match self {
+            Self::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// What a route does with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
@@ -115,15 +129,40 @@ pub struct Mirror {
     pub percent: u8,
 }
 
-/// `[routes.concurrency]`.
+/// `[routes.concurrency]` or `[upstreams.NAME.concurrency]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concurrency {
     /// Requests in flight, to the end of the response body.
-    pub max: NonZeroUsize,
+    pub bound: Bound,
     /// Requests that may wait.
     pub queue: usize,
     /// How long they may.
     pub queue_timeout: Duration,
+    /// Between whom the queue takes turns; empty: first come, first served.
+    pub fair_by: Vec<KeyPart>,
+}
+
+/// How many a cap admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many.
+    Fixed(NonZeroUsize),
+    /// As many as the measured latency shows to be good.
+    Adaptive {
+        /// Never fewer.
+        min: NonZeroUsize,
+        /// Never more; at least `min`.
+        max: NonZeroUsize,
+    },
+}
+
+/// Who goes first in the queue of an upstream's cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Priority {
+    High,
+    Normal,
+    Low,
 }
 
 /// `[routes.timeouts]`.

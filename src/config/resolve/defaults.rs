@@ -7,7 +7,8 @@ use super::super::{
 };
 
 /// Keys that exclude each other, by table: when a route gives one, it inherits none of the others.
-const INSTEAD: [(&str, &[&[&str]]); 2] = [
+const INSTEAD: [(&str, &[&[&str]]); 3] = [
+    ("concurrency", &[&["max"], &["adaptive"]]),
     ("match", &[&["path"], &["path_prefix"], &["path_regex"]]),
     ("request", &[&["rewrite"], &["strip_prefix", "add_prefix"]]),
 ];
@@ -67,8 +68,10 @@ fn mark_inherited(entry: &mut Entry) {
 
 /// Defaults may say how long to queue without saying that there is a cap: routes without a cap have none of it.
 fn drop_idle_concurrency(route: &mut Table) {
-    let idle =
-        |table: &Table| !table.entries.contains_key("max") && table.entries.values().all(|entry| entry.inherited);
+    let idle = |table: &Table| {
+        let has_cap = ["max", "adaptive"].iter().any(|key| table.entries.contains_key(*key));
+        !has_cap && table.entries.values().all(|entry| entry.inherited)
+    };
     let concurrency = route.entries.get("concurrency");
     if concurrency.is_some_and(|entry| entry.inherited && entry.node.table().is_some_and(idle)) {
         route.entries.remove("concurrency");

@@ -1,16 +1,17 @@
 //! `[limits.NAME]`.
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use http::StatusCode;
 
 use super::{
     super::{
-        model::{Limit, Rate},
+        model::{Candidate, Cost, KeyPart, Limit, Missing, Numbers, Rate, Tier},
         problem::{Code, Problem, Problems},
-        syntax::{self, key},
+        syntax::{self, header, key, status},
         units,
     },
+    overrides,
     reader::Reader,
 };
 
@@ -19,29 +20,169 @@ const LONGEST_REFILL_YEARS: u128 = 100;
 const NANOSECONDS_A_YEAR: u128 = units::LONGEST.as_nanos();
 
 pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> Option<Limit> {
-    let rate = limit.parsed("rate", units::rate)?;
-    let burst = if limit.given("burst").is_some() { limit.at_least_one_u32("burst")? } else { rate.count };
-    if refill(rate, burst) > LONGEST_REFILL_YEARS * NANOSECONDS_A_YEAR {
-        let message =
-            format!("a burst of {burst} at this rate takes more than {LONGEST_REFILL_YEARS} years to come back");
-        let problem = Problem::new(Code::Conflict, limit.place("burst"), message);
-        problems.report(problem.help("lower `burst` or raise `rate`"));
+    let Numbers { rate, burst } = numbers(limit, problems)?;
+    let cost = cost(limit);
+    let most = cost.as_ref().map_or(0, Cost::most);
+    if most > burst.get() {
+        let place = limit.table("cost").given("max").map_or(limit.place("cost"), |max| max.span);
+        let problem =
+            Problem::new(Code::Conflict, place, format!("a cost of {most} never fits into a burst of {burst}"));
+        problems.report(problem.help("lower the cost, or raise `burst`"));
     }
     if limit.is_broken("key") {
         return None;
     }
+    let (key, missing) = (limit.list("key", key::part), limit.parsed("missing", key::missing)?);
+    let tiers = tiers(name, limit, (&key, &missing), most, problems);
+    let overrides = overrides::overrides(limit, &key, most, problems);
+    let candidate = candidate(name, limit, most, problems);
     Some(Limit {
         name: syntax::name(name).ok()?,
-        key: limit.list("key", key::part),
-        missing: limit.parsed("missing", key::missing)?,
         rate,
         burst,
+        shared: limit.text("scope")? == "shared",
+        cost: cost?,
+        shadow: limit.text("mode")? == "shadow",
+        candidate: candidate?,
+        count: limit.entry("count").map(|_| limit.list("count", status::statuses)),
+        overrides: overrides?,
+        tiers: tiers?,
+        key,
+        missing,
         max_keys: limit.at_least_one("max_keys")?,
+        persist: limit.flag("persist")?,
         status: StatusCode::from_u16(u16::try_from(limit.whole("status")?).ok()?).ok()?,
     })
+}
+
+/// What outlives the process is written somewhere.
+pub(super) fn need_a_place(limits: &[(&str, Reader<'_>)], server: Reader<'_>, problems: &mut Problems) {
+    if problems.incomplete || server.is_broken("state_dir") || server.given("state_dir").is_some() {
+        return;
+    }
+    for (_, limit) in limits.iter().filter(|(_, limit)| limit.flag("persist") == Some(true)) {
+        let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
+        let problem = Problem::new(Code::Conflict, limit.place("persist"), message);
+        problems
+            .report(problem.help("name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`"));
+    }
+}
+
+/// `rate` and `burst` of a limit, a tier or the like.
+pub(super) fn numbers(reader: Reader<'_>, problems: &mut Problems) -> Option<Numbers> {
+    let rate = reader.parsed("rate", units::rate)?;
+    let burst = if reader.given("burst").is_some() { reader.at_least_one_u32("burst")? } else { rate.count };
+    if refill(rate, burst) > LONGEST_REFILL_YEARS * NANOSECONDS_A_YEAR {
+        let message =
+            format!("a burst of {burst} at this rate takes more than {LONGEST_REFILL_YEARS} years to come back");
+        let problem = Problem::new(Code::Conflict, reader.place("burst"), message);
+        problems.report(problem.help("lower `burst` or raise `rate`"));
+    }
+    Some(Numbers { rate, burst })
+}
+
+/// As [`numbers`], of something through which a request of the limit has to fit.
+pub(super) fn numbers_for(reader: Reader<'_>, most: u32, problems: &mut Problems) -> Option<Numbers> {
+    let numbers = numbers(reader, problems)?;
+    if most > numbers.burst.get() {
+        let burst = numbers.burst;
+        let message =
+            format!("a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}");
+        let place = if reader.given("burst").is_some() { reader.place("burst") } else { reader.place("rate") };
+        problems.report(Problem::new(Code::Conflict, place, message).help(format!("set `burst` to {most} or more")));
+    }
+    Some(numbers)
 }
 
 /// Nanoseconds in which a whole burst comes back.
 fn refill(rate: Rate, burst: NonZeroU32) -> u128 {
     rate.period.as_nanos() * u128::from(burst.get()) / u128::from(rate.count.get())
+}
+
+fn cost(limit: Reader<'_>) -> Option<Cost> {
+    if limit.given("cost").and_then(|node| node.table()).is_none() {
+        return Some(Cost::Fixed(u32::try_from(limit.whole("cost")?).ok()?));
+    }
+    let cost = limit.table("cost");
+    let whole = |key| cost.whole(key).and_then(|number| u32::try_from(number).ok());
+    let max = whole("max")?;
+    // A default above the maximum is cut as a header's number is.
+    Some(Cost::Header { name: cost.parsed("header", header::name)?, default: whole("default")?.min(max), max })
+}
+
+/// `Some(None)` is a limit without a candidate.
+fn candidate(name: &str, limit: Reader<'_>, most: u32, problems: &mut Problems) -> Option<Option<Candidate>> {
+    if limit.entry("candidate").is_none() {
+        return Some(None);
+    }
+    let numbers = numbers_for(limit.table("candidate"), most, problems)?;
+    Some(Some(Candidate { name: candidate_name(name), numbers }))
+}
+
+fn candidate_name(limit: &str) -> Arc<str> {
+    format!("{limit}/candidate").into()
+}
+
+fn tiers(
+    name: &str,
+    limit: Reader<'_>,
+    (key, missing): (&[KeyPart], &Missing),
+    most: u32,
+    problems: &mut Problems,
+) -> Option<Vec<Tier>> {
+    let parts = key.iter().chain(match missing {
+        Missing::Use(part) if !key.is_empty() => Some(part),
+        _ => None,
+    });
+    let of_client = |part: &KeyPart| match part {
+        KeyPart::ClientIp { v6_prefix } => Some(u64::from(*v6_prefix)),
+        _ => None,
+    };
+    let own = parts.filter_map(of_client).min();
+    if limit.given("tiers").is_some() && own.is_none() {
+        let message = "tiers are wider networks of the client's address, which is no part of this key";
+        let help = "add \"client-ip\" to `key`, or leave `tiers` out";
+        problems.report(Problem::new(Code::Conflict, limit.place("tiers"), message).help(help));
+    }
+    let mut tiers: Vec<(u64, Option<Tier>)> = Vec::new();
+    for reader in limit.tables("tiers") {
+        let Some(prefix) = reader.whole("prefix") else { continue };
+        if own.is_some_and(|own| prefix >= own) {
+            let message = format!("a tier of /{prefix} is not wider than the key's /{}", own.unwrap_or_default());
+            let help = "write fewer bits, or leave it out";
+            problems.report(Problem::new(Code::Conflict, reader.place("prefix"), message).help(help));
+        }
+        if tiers.iter().any(|(other, _)| *other == prefix) {
+            let problem = Problem::new(Code::Duplicate, reader.place("prefix"), format!("two tiers of /{prefix}"));
+            problems.report(problem.help("keep one of the two"));
+        }
+        let numbers = numbers_for(reader, most, problems);
+        let tier = |(numbers, prefix_bits)| Tier { name: tier_name(name, prefix), prefix: prefix_bits, numbers };
+        tiers.push((prefix, numbers.zip(u8::try_from(prefix).ok()).map(tier)));
+    }
+    if tiers.len() < limit.tables("tiers").len() {
+        return None;
+    }
+    tiers.into_iter().map(|(_, tier)| tier).collect()
+}
+
+fn tier_name(limit: &str, prefix: u64) -> Arc<str> {
+    format!("{limit}/{prefix}").into()
+}
+
+/// No limit is called as the buckets beside another one are.
+pub(super) fn unique_names(limits: &[(&str, Reader<'_>)], problems: &mut Problems) {
+    let beside = limits.iter().flat_map(|(name, limit)| {
+        let tiers = limit.tables("tiers").into_iter().filter_map(|tier| Some(tier_name(name, tier.whole("prefix")?)));
+        let candidate = limit.entry("candidate").map(|_| candidate_name(name));
+        tiers.chain(candidate).map(|beside| (beside, limit.at)).collect::<Vec<_>>()
+    });
+    let beside: BTreeMap<_, _> = beside.collect();
+    for (name, limit) in limits {
+        if let Some(other) = beside.get(*name) {
+            let message = format!("`{name}` is what the buckets beside another limit are called");
+            let problem = Problem::new(Code::Duplicate, limit.at, message).also(*other, "the other limit");
+            problems.report(problem.help("give this one another name"));
+        }
+    }
 }

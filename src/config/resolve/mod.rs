@@ -2,14 +2,17 @@
 //!
 //! Each function answers `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
 
+mod concurrency;
 mod defaults;
 mod destinations;
 mod limits;
 mod matches;
+mod overrides;
 mod process;
 mod reader;
 mod references;
 mod routes;
+mod store;
 mod transform;
 mod upstreams;
 
@@ -18,8 +21,8 @@ use std::{path::Path, sync::Arc};
 use self::{reader::Reader, references::Names};
 use super::{
     include::Loading,
-    model::{Config, Route},
-    problem::{Code, Problem},
+    model::{Config, Limit, Route},
+    problem::{Code, Problem, Problems},
     schema::process::FILE_ITSELF,
     source::Span,
     tree::Table,
@@ -40,17 +43,18 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let origin = Span { file: 0, start: 0, end: 0 };
     defaults::fill_in(&mut table, origin);
     let root = Reader::new(&FILE_ITSELF, &table, origin);
-    let problems = &mut loading.problems;
 
-    let server = process::server(root.table("server"));
+    let server = process::server(root.table("server"), loading);
+    let problems = &mut loading.problems;
     let listeners = process::listeners(root.tables("listeners"), problems);
     let client_ip = process::client_ip(root.table("client_ip"));
     let log = process::log(root.table("log"));
     let shutdown = process::shutdown(root.table("shutdown"));
     let upstreams =
         all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, problems)));
-    let limits = all(root.named("limits").into_iter().map(|(name, reader)| limits::limit(name, reader, problems)));
+    let limits = limits(&root, problems);
     let routes = self::routes(&root, path, loading);
+    let store = store::store(&root, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
 
     Some(Config {
@@ -58,6 +62,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         listeners: listeners?,
         client_ip: client_ip?,
         admin: admin?,
+        store: store?,
         log: log?,
         shutdown: shutdown?,
         upstreams: upstreams?,
@@ -66,6 +71,13 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         watched: Watched::default(),
         tree: Arc::new(table),
     })
+}
+
+fn limits(root: &Reader<'_>, problems: &mut Problems) -> Option<Vec<Arc<Limit>>> {
+    let readers = root.named("limits");
+    limits::unique_names(&readers, problems);
+    limits::need_a_place(&readers, root.table("server"), problems);
+    all(readers.into_iter().map(|(name, reader)| limits::limit(name, reader, problems)))
 }
 
 fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Arc<Route>>> {

@@ -17,12 +17,13 @@ use super::{
 /// Longest token file; a longer one is surely another file.
 const LONGEST_TOKEN: u64 = 4096;
 
-pub(super) fn server(server: Reader<'_>) -> Option<Server> {
+pub(super) fn server(server: Reader<'_>, loading: &Loading<'_>) -> Option<Server> {
     let workers = match server.text("workers") {
         Some(_auto) => None,
         None => Some(server.at_least_one("workers")?),
     };
-    Some(Server { workers })
+    let state_dir = server.text("state_dir").map(|text| loading.sources.beside(server.place("state_dir"), text));
+    Some(Server { workers, state_dir })
 }
 
 pub(super) fn listeners(readers: Vec<Reader<'_>>, problems: &mut Problems) -> Option<Vec<Listener>> {

@@ -4,9 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     super::{
+        model::{KeyPart, Missing, PathPattern},
         problem::{Code, Problem, Problems},
         source::Span,
         suggest,
+        syntax::key,
         tree::Node,
     },
     reader::Reader,
@@ -17,7 +19,20 @@ use super::{
 pub(super) struct Names<'a> {
     upstreams: Option<BTreeSet<&'a str>>,
     limits: Option<BTreeSet<&'a str>>,
+    asked: HashMap<&'a str, Asked>,
 }
+
+/// What a limit asks of a route.
+#[derive(Debug)]
+struct Asked {
+    /// Parameters of its path.
+    parameters: Vec<Box<str>>,
+    /// How many decide: the limit and its tiers.
+    deciding: usize,
+}
+
+/// Limits and tiers of one route: what a request notes of them has a bit for each.
+const MOST_DECIDING: usize = 64;
 
 impl<'a> Names<'a> {
     /// All names that are given; a broken upstream exists, too.
@@ -26,15 +41,48 @@ impl<'a> Names<'a> {
             let known = !problems.incomplete && !root.is_broken(key);
             known.then(|| root.named(key).into_iter().map(|(name, _)| name).collect())
         };
-        Self { upstreams: names("upstreams"), limits: names("limits") }
+        let asked = root.named("limits").into_iter().map(|(name, limit)| (name, Asked::by(limit))).collect();
+        Self { upstreams: names("upstreams"), limits: names("limits"), asked }
     }
 
     pub(super) fn check_upstream(&self, node: &Node, problems: &mut Problems) {
         check(self.upstreams.as_ref(), "upstream", node, problems);
     }
 
-    pub(super) fn check_limits(&self, nodes: &[Node], problems: &mut Problems) {
-        nodes.iter().for_each(|node| check(self.limits.as_ref(), "limit", node, problems));
+    /// The limits that a route names exist, and its path has the parameters that they are keyed by.
+    pub(super) fn check_limits(&self, route: Reader<'_>, path: Option<&PathPattern>, problems: &mut Problems) {
+        let mut deciding = 0;
+        for node in route.items("limits") {
+            check(self.limits.as_ref(), "limit", node, problems);
+            let Some((name, asked)) = node.text().and_then(|name| self.asked.get_key_value(name)) else { continue };
+            deciding += asked.deciding;
+            let Some(path) = path else { continue };
+            let known = path.parameters();
+            for parameter in asked.parameters.iter().filter(|parameter| !known.contains(&&***parameter)) {
+                let message =
+                    format!("limit `{name}` is keyed by `{{{parameter}}}`, which this route's path does not have");
+                let problem = Problem::new(Code::UnknownName, node.span, message);
+                problems.report(
+                    problem.help(format!("write a path such as \"/orders/{{{parameter}}}\", or use another limit")),
+                );
+            }
+        }
+        if deciding > MOST_DECIDING {
+            let message = format!("a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}");
+            problems.report(Problem::new(Code::Conflict, route.place("limits"), message).help("name fewer"));
+        }
+    }
+}
+
+impl Asked {
+    fn by(limit: Reader<'_>) -> Self {
+        let missing = limit.parsed("missing", key::missing).into_iter().filter_map(|missing| match missing {
+            Missing::Use(part) => Some(part),
+            Missing::Skip | Missing::Refuse => None,
+        });
+        let parts = limit.list("key", key::part).into_iter().chain(missing);
+        let parameter = |part| if let KeyPart::Param(name) = part { Some(name) } else { None };
+        Self { parameters: parts.filter_map(parameter).collect(), deciding: 1 + limit.tables("tiers").len() }
     }
 }
 

@@ -4,11 +4,12 @@ use http::StatusCode;
 
 use super::{
     super::{
-        model::{Action, Concurrency, PathPattern, Retry, RetryOn, Route, Timeouts},
+        model::{Action, PathPattern, Priority, Retry, RetryOn, Route, Timeouts},
         problem::{Code, Problem, Problems},
         syntax::{self, header, header::RetryReason},
         units,
     },
+    concurrency::concurrency,
     destinations, matches,
     reader::Reader,
     references::Names,
@@ -22,7 +23,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
     let path = matches.as_ref().map(|matches| &matches.path);
     let action = action(route, path, names, problems);
     let mirror = destinations::mirror(route, names, problems);
-    names.check_limits(route.items("limits"), problems);
+    names.check_limits(route, path, problems);
     let concurrency = concurrency(route, problems);
     let timeouts = timeouts(route.table("timeouts"), problems);
     let retry = retry(route.table("retry"), problems);
@@ -34,6 +35,11 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
         action: action?,
         mirror: mirror?,
         limits: route.list("limits", syntax::name),
+        priority: match route.text("priority")? {
+            "high" => Priority::High,
+            "low" => Priority::Low,
+            _ => Priority::Normal,
+        },
         concurrency: concurrency?,
         timeouts: timeouts?,
         retry: retry?,
@@ -97,24 +103,6 @@ fn redirect(redirect: Reader<'_>, path: Option<&PathPattern>, problems: &mut Pro
 
 fn status(reader: Reader<'_>) -> Option<StatusCode> {
     StatusCode::from_u16(u16::try_from(reader.whole("status")?).ok()?).ok()
-}
-
-/// `Some(None)` is a route without a cap.
-fn concurrency(route: Reader<'_>, problems: &mut Problems) -> Option<Option<Concurrency>> {
-    if route.entry("concurrency").is_none() {
-        return Some(None);
-    }
-    let concurrency = route.table("concurrency");
-    if concurrency.entry("max").is_none() && !concurrency.is_broken("max") && !problems.incomplete {
-        let what =
-            if concurrency.entry("queue").is_some() { "a queue without a cap" } else { "`concurrency` without `max`" };
-        let place = if concurrency.entry("queue").is_some() { concurrency.place("queue") } else { concurrency.at };
-        let problem = Problem::new(Code::MissingKey, place, format!("{what} never has anyone waiting"));
-        problems.report(problem.help("add `max = N`: how many requests may be in flight"));
-    }
-    let (max, queue) = (concurrency.at_least_one("max"), concurrency.count("queue"));
-    let queue_timeout = concurrency.parsed("queue_timeout", units::duration);
-    Some(Some(Concurrency { max: max?, queue: queue?, queue_timeout: queue_timeout? }))
 }
 
 fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {

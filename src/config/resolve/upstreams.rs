@@ -12,6 +12,7 @@ use super::{
         tree::{Node, Value},
         units,
     },
+    concurrency::concurrency,
     reader::Reader,
 };
 
@@ -30,6 +31,7 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, problems: &mut Problems
     let pool = pool(upstream.table("pool"));
     let health_check = health_check(upstream);
     let ejection = ejection(upstream.table("ejection"), problems);
+    let concurrency = concurrency(upstream, problems);
     let servers = servers?;
     if servers.is_empty() {
         return None;
@@ -42,6 +44,7 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, problems: &mut Problems
         cool_down: upstream.flag("cool_down")?,
         health_check: health_check?,
         ejection: ejection?,
+        concurrency: concurrency?,
         pool: pool?,
     })
 }

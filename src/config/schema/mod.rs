@@ -3,9 +3,11 @@
 //! Everything that has to know the keys reads these tables: the check of a file, the reader that fills in defaults,
 //! the JSON Schema for editors and the view of the running configuration. A key is declared in one place.
 
+pub(super) mod concurrency;
 pub(super) mod limits;
 pub(super) mod process;
 pub(super) mod routes;
+pub(super) mod store;
 pub(super) mod upstreams;
 pub(super) mod values;
 
@@ -49,6 +51,14 @@ pub(super) enum Kind {
     Set(&'static Kind),
     /// One alone, or a list.
     OneOrList(&'static Kind),
+    /// One alone, or a list in which one may stand more than once.
+    OneOrMany(&'static Kind),
+    /// A number for short, or a table.
+    WholeOrTable {
+        least: u64,
+        most: u64,
+        table: &'static Section,
+    },
     /// Free names on the left, texts on the right.
     Map(&'static Syntax, &'static Syntax),
     Table(&'static Section),

@@ -1,6 +1,6 @@
 //! The file itself, and the sections about the process: `server`, `listeners`, `client_ip`, `admin`, `log`, `shutdown`.
 
-use super::{Default, Key, Kind, Section, limits, routes, upstreams, values::*};
+use super::{Default, Key, Kind, Section, limits, routes, store, upstreams, values::*};
 
 pub(in crate::config) static FILE_ITSELF: Section = Section {
     path: "",
@@ -15,6 +15,11 @@ pub(in crate::config) static FILE_ITSELF: Section = Section {
         Key::new("listeners", Kind::Tables(&LISTENER), "Where clients connect; absent: one on 0.0.0.0:8080."),
         Key::new("client_ip", Kind::Table(&CLIENT_IP), "Who counts as the client, for keys and logs."),
         Key::new("admin", Kind::Table(&ADMIN), "The admin listener: metrics, health, views, reload."),
+        Key::new(
+            "store",
+            Kind::Table(&store::STORE),
+            "Redis or Valkey, for limits with scope = \"shared\"; absent: none.",
+        ),
         Key::new("log", Kind::Table(&LOG), "What is logged and how."),
         Key::new("shutdown", Kind::Table(&SHUTDOWN), "How long a drain may take."),
         Key::new("upstreams", Kind::Named(&upstreams::UPSTREAM), "The services behind the gateway, by name."),
@@ -34,12 +39,19 @@ const MOST_WORKERS: u64 = 1024;
 static SERVER: Section = Section {
     path: "server",
     about: "The process itself.",
-    keys: &[Key::new(
-        "workers",
-        Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
-        "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
-    )
-    .default(Default::Text("auto"))],
+    keys: &[
+        Key::new(
+            "workers",
+            Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
+            "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
+        )
+        .default(Default::Text("auto")),
+        Key::new(
+            "state_dir",
+            FILE,
+            "A folder of this process alone, for what `persist` of limits keeps over a restart; made when it is absent. Needs a restart.",
+        ),
+    ],
 };
 
 /// What "the smallest useful file" listens on: everywhere, as a gateway in a container has to, without privileges.

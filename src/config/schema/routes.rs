@@ -1,13 +1,19 @@
 //! `[[routes]]` and `[defaults]`: which requests go where, and under which policies.
 
-use super::{Default, Key, Kind, Section, values::*};
+use super::{Default, Key, Kind, Section, concurrency::ROUTE_CAP, values::*};
 
 const LIMITS: Key =
     Key::new("limits", Kind::Set(&Kind::Text(&NAME)), "Limits by name; all must admit.").default(Default::Texts(&[]));
 const MIRROR_KEY: Key = Key::new("mirror", Kind::Table(&MIRROR), "Send a copy of some requests to another upstream.");
+const PRIORITY: Key = Key::new(
+    "priority",
+    Kind::Choice(&["high", "normal", "low"]),
+    "Who goes first in the queue of an upstream's cap: strictly; `queue_timeout` bounds the others' wait.",
+)
+.default(Default::Text("normal"));
 const MATCH_KEY: Key = Key::new("match", Kind::Table(&MATCH), "Which requests it takes; absent: all.");
 const CONCURRENCY_KEY: Key =
-    Key::new("concurrency", Kind::Table(&CONCURRENCY), "Cap on requests in flight; absent: none.");
+    Key::new("concurrency", Kind::Table(&ROUTE_CAP), "Cap on requests in flight; absent: none.");
 const TIMEOUTS_KEY: Key = Key::new("timeouts", Kind::Table(&TIMEOUTS), "Every wait has an end.");
 const RETRY_KEY: Key =
     Key::new("retry", Kind::Table(&RETRY), "When and how often to try again; `attempts = 1` is no retry.");
@@ -27,6 +33,7 @@ pub(in crate::config) static ROUTE: Section = Section {
         Key::new("respond", Kind::Table(&RESPOND), "Answer by itself instead, behind the same limits and cap."),
         Key::new("redirect", Kind::Table(&REDIRECTION), "Send the client elsewhere instead."),
         MIRROR_KEY,
+        PRIORITY,
         LIMITS,
         MATCH_KEY,
         CONCURRENCY_KEY,
@@ -60,7 +67,17 @@ static MIRROR: Section = Section {
 pub(in crate::config) static DEFAULTS: Section = Section {
     path: "defaults",
     about: "What routes start from; their own keys win, key by key.",
-    keys: &[MIRROR_KEY, LIMITS, MATCH_KEY, CONCURRENCY_KEY, TIMEOUTS_KEY, RETRY_KEY, REQUEST_KEY, RESPONSE_KEY],
+    keys: &[
+        MIRROR_KEY,
+        PRIORITY,
+        LIMITS,
+        MATCH_KEY,
+        CONCURRENCY_KEY,
+        TIMEOUTS_KEY,
+        RETRY_KEY,
+        REQUEST_KEY,
+        RESPONSE_KEY,
+    ],
 };
 
 static MATCH: Section = Section {
@@ -98,24 +115,6 @@ static REDIRECTION: Section = Section {
             .required(),
         Key::new("status", Kind::Whole { least: 301, most: 308 }, "301, 302, 303, 307 or 308.")
             .default(Default::Whole(REDIRECT_STATUS)),
-    ],
-};
-
-/// Who waits longer has usually left; and a queue that moves slower than this is a cap set too low.
-const QUEUE_TIMEOUT: &str = "1s";
-
-static CONCURRENCY: Section = Section {
-    path: "routes.concurrency",
-    about: "Cap on requests in flight.",
-    keys: &[
-        Key::new(
-            "max",
-            Kind::Whole { least: 1, most: 10_000_000 },
-            "Requests in flight, until the end of the response's body. Required, here or in the defaults.",
-        ),
-        Key::new("queue", Kind::Whole { least: 0, most: 10_000_000 }, "How many may wait.").default(Default::Whole(0)),
-        Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
-            .default(Default::Text(QUEUE_TIMEOUT)),
     ],
 };
 

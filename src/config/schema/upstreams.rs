@@ -1,6 +1,6 @@
 //! `[upstreams.NAME]`: the services behind the gateway.
 
-use super::{Default, Key, Kind, Section, values::*};
+use super::{Default, Key, Kind, Section, concurrency::UPSTREAM_CAP, values::*};
 
 /// Two random choices adapt to slow servers by themselves and need no knowledge of them.
 const BALANCE: &str = "least-requests";
@@ -41,6 +41,11 @@ pub(in crate::config) static UPSTREAM: Section = Section {
         .default(Default::Flag(true)),
         Key::new("health_check", Kind::Table(&HEALTH_CHECK), "Ask each server in intervals; absent: no active checks."),
         Key::new("ejection", Kind::Table(&EJECTION), "Leave a server alone for a while that fails too often in a row."),
+        Key::new(
+            "concurrency",
+            Kind::Table(&UPSTREAM_CAP),
+            "Cap on requests in flight over all routes to it; absent: none.",
+        ),
         Key::new("pool", Kind::Table(&POOL), "Connections to each server."),
     ],
 };

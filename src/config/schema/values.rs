@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         problem::Wrong,
-        syntax::{self, address, header, host, key, path, template},
+        syntax::{self, address, header, host, key, path, status, store, template},
         units,
     },
     Kind, Syntax,
@@ -33,6 +33,10 @@ pub(super) const SIZE: Kind =
 pub(super) const PERCENT: Kind =
     Kind::Text(&Syntax { name: "a percentage", example: "20%", check: |text| units::percent(text).map(drop) });
 
+/// At most the whole.
+pub(super) const SHARE: Kind =
+    Kind::Text(&Syntax { name: "a percentage", example: "5%", check: |text| units::share(text).map(drop) });
+
 pub(super) const RATE: Kind =
     Kind::Text(&Syntax { name: "a rate", example: "100/s", check: |text| units::rate(text).map(drop) });
 
@@ -50,6 +54,13 @@ pub(super) const SERVER_URL: Syntax = Syntax {
     example: "http://10.0.0.1:9001",
     check: |text| address::server_url(text).map(drop),
 };
+
+/// May hold a password: see `shown`.
+pub(super) const STORE_URL: Kind = Kind::Text(&Syntax {
+    name: "the URL of a store",
+    example: "redis://127.0.0.1:6379",
+    check: |text| store::server(text).map(drop),
+});
 
 pub(super) const ADMIN_HOST: Kind = Kind::Text(&Syntax {
     name: "a host",
@@ -74,6 +85,15 @@ pub(super) const MISSING: Kind = Kind::Text(&Syntax {
     example: "client-ip",
     check: |text| key::missing(text).map(drop),
 });
+
+pub(super) const STATUSES: Kind = Kind::Text(&Syntax {
+    name: "a status or a class of them",
+    example: "401",
+    check: |text| status::statuses(text).map(drop),
+});
+
+/// A value that a part of a key may have.
+pub(super) const KEY_VALUE: Kind = Kind::Text(&Syntax { name: "a value", example: "*", check: not_empty_value });
 
 pub(super) const METHOD: Kind =
     Kind::Text(&Syntax { name: "a method", example: "GET", check: |text| header::method(text).map(drop) });
@@ -133,6 +153,13 @@ fn size_within(text: &str, least: u64, most: u64) -> Result<(), Wrong> {
     match size {
         _ if size < least => Err(Wrong::new("it is too small", help)),
         _ if size > most => Err(Wrong::new("it is too large", help)),
+        _ => Ok(()),
+    }
+}
+
+fn not_empty_value(text: &str) -> Result<(), Wrong> {
+    match text {
+        "" => Err(Wrong::new("an empty value counts as missing", "write the value, or \"*\" for any")),
         _ => Ok(()),
     }
 }

@@ -26,6 +26,12 @@ pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
         .map_err(|_| Wrong::new("it is not the name of a header", "write letters, digits and `-`, such as \"x-user\""))
 }
 
+/// A token of HTTP (RFC 9110, 5.6.2), case kept.
+pub(in crate::config) fn token(text: &str) -> Option<&str> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    Some(text).filter(|text| !text.is_empty() && text.bytes().all(is_token))
+}
+
 /// A header that may be set or removed.
 pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     let name = name(text)?;

@@ -6,7 +6,7 @@ use super::{
         problem::Wrong,
         suggest,
     },
-    header,
+    header, path,
 };
 
 /// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
@@ -14,7 +14,8 @@ pub(in crate::config) const V6_PREFIX: u8 = 64;
 
 const WORDS: [&str; 5] = ["route", "client-ip", "host", "path", "method"];
 
-/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`.
+/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`, `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`,
+/// `"path"`, `"method"`.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     match text {
         "route" => return Ok(KeyPart::Route),
@@ -37,9 +38,26 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     if let Some(name) = text.strip_prefix("header:") {
         return header::name(name).map(KeyPart::Header);
     }
+    if let Some(name) = text.strip_prefix("cookie:") {
+        let help = "write letters, digits and `-`, such as \"cookie:session\"";
+        let name = header::token(name).ok_or_else(|| Wrong::new("it is not the name of a cookie", help))?;
+        return Ok(KeyPart::Cookie(name.into()));
+    }
+    if let Some(name) = text.strip_prefix("query:") {
+        let help = "write it decoded, such as \"query:user\"";
+        return if name.is_empty() {
+            Err(Wrong::new("it is not the name of a query parameter", help))
+        } else {
+            Ok(KeyPart::Query(name.into()))
+        };
+    }
+    if let Some(name) = text.strip_prefix("param:") {
+        path::parameter_name(name)?;
+        return Ok(KeyPart::Param(name.into()));
+    }
     let help = match suggest::nearest(text, WORDS) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => "write \"client-ip\", \"header:NAME\", \"route\", \"host\", \"path\" or \"method\"".to_owned(),
+        None => "write \"client-ip\", \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\", \"route\", \"host\", \"path\" or \"method\"".to_owned(),
     };
     Err(Wrong::new("it is not part of a key", help))
 }
@@ -68,6 +86,10 @@ mod tests {
         assert_eq!(part("client-ip").unwrap(), KeyPart::ClientIp { v6_prefix: 64 });
         assert_eq!(part("client-ip/48").unwrap(), KeyPart::ClientIp { v6_prefix: 48 });
         assert_eq!(part("header:X-Api-Key").unwrap(), KeyPart::Header(http::HeaderName::from_static("x-api-key")));
+        assert_eq!(part("cookie:sid").unwrap(), KeyPart::Cookie("sid".into()));
+        assert_eq!(part("query:a b").unwrap(), KeyPart::Query("a b".into()));
+        assert_eq!(part("param:id_2").unwrap(), KeyPart::Param("id_2".into()));
+        assert_eq!(missing("param:id").unwrap(), Missing::Use(KeyPart::Param("id".into())));
         assert_eq!(missing("skip").unwrap(), Missing::Skip);
         assert_eq!(missing("host").unwrap(), Missing::Use(KeyPart::Host));
     }
@@ -75,7 +97,21 @@ mod tests {
     #[test]
     fn nonsense_is_refused_with_the_nearest_word() {
         assert_eq!(part("client_ip").unwrap_err().help, "did you mean \"client-ip\"?");
-        for text in ["", "header:", "client-ip/0", "client-ip/129", "client-ip/+8", "ip", "header:a b"] {
+        for text in [
+            "",
+            "header:",
+            "client-ip/0",
+            "client-ip/129",
+            "client-ip/+8",
+            "ip",
+            "header:a b",
+            "cookie:",
+            "cookie:a=b",
+            "query:",
+            "param:",
+            "param:{id}",
+            "param:a-b",
+        ] {
             assert!(part(text).is_err(), "{text}");
         }
     }

@@ -136,11 +136,7 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
             let help = "write `/{name}/`; braces that are meant are `%7B` and `%7D`";
             return Err(Wrong::new(format!("`{segment}` is not a whole parameter"), help));
         };
-        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            let help = "names of parameters are letters, digits and `_`";
-            return Err(Wrong::new(format!("`{{{name}}}` is not a parameter"), help));
-        }
+        parameter_name(name)?;
         if matches!(name, "host" | "path") {
             return Err(Wrong::new(format!("`{{{name}}}` means something else in a redirect"), "choose another name"));
         }
@@ -150,6 +146,16 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
         names.push(name);
     }
     Ok(names)
+}
+
+/// The name of a parameter, without its braces.
+pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
+    let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let help = "names of parameters are letters, digits and `_`";
+        return Err(Wrong::new(format!("`{{{name}}}` is not a parameter"), help));
+    }
+    Ok(())
 }
 
 fn in_normal_form(text: &str) -> Result<(), Wrong> {

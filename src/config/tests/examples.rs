@@ -12,7 +12,15 @@ fn folder() -> &'static Path {
 
 #[test]
 fn every_example_is_a_good_configuration_that_names_its_schema() {
-    let names = ["canary.toml", "complete.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
+    let names = [
+        "canary.toml",
+        "complete.toml",
+        "internal-services.toml",
+        "minimal.toml",
+        "public-api.toml",
+        "shared.toml",
+        "tenants.toml",
+    ];
     let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));
     found.sort();
@@ -38,7 +46,10 @@ fn the_schema_beside_the_examples_is_the_generated_one() {
 
 #[test]
 fn the_complete_example_has_every_key_of_the_schema() {
-    let text = fs::read_to_string(folder().join("complete.toml")).unwrap().replace("# token_file", "token_file");
+    let text = fs::read_to_string(folder().join("complete.toml"))
+        .unwrap()
+        .replace("# token_file", "token_file")
+        .replace("# password_file", "password_file");
     let file: Value = toml::from_str(&text).unwrap();
     assert_eq!(absent(&json_schema(), &[&file], ""), Vec::<String>::new());
 }

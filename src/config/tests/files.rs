@@ -125,6 +125,24 @@ fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
 }
 
 #[test]
+fn a_password_is_read_from_beside_the_file_watched_and_never_shown() {
+    let store = "[store]\nurl = \"redis://gate:sword@fish@store/1\"";
+    let main = format!("{store}\npassword_file = \"redis.password\"\n{ROUTE}");
+    let folder = Folder::new(&[("tidegate.toml", &main), ("redis.password", " hunter2\n")]);
+    let config = folder.load().unwrap();
+    let server = &config.store.as_ref().unwrap().servers[0];
+    assert_eq!(server.password.as_ref().unwrap().0, " hunter2");
+    assert!(config.watched.files().contains(&folder.path("redis.password")));
+    assert_eq!(config.shown()["store"]["url"], "redis://gate:[redacted]@store/1");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!config.shown().to_string().contains("fish"));
+    for password in ["", "\n", "two\nlines"] {
+        folder.write("redis.password", password.as_bytes());
+        assert_eq!(folder.only().0, Code::Unreadable, "{password:?}");
+    }
+}
+
+#[test]
 fn a_token_that_is_none_is_refused_at_its_place() {
     let main = format!("[admin]\ntoken_file = \"admin.token\"\n{ROUTE}");
     for token in ["", " \n", "two words"] {

@@ -85,6 +85,18 @@ fn contradictions_in_a_route_are_told() {
     refused("timeouts = { total = \"1s\", attempt = \"2s\" }", Code::Conflict, "never fits into the total of 1s");
     refused("concurrency = { queue = 3 }", Code::MissingKey, "a queue without a cap");
     refused("concurrency = {}", Code::MissingKey, "add `max = N`");
+    refused(
+        "concurrency = { max = 9, adaptive = { min = 1, max = 8 } }",
+        Code::Conflict,
+        "`max` and `adaptive` exclude each other",
+    );
+    refused("concurrency = { adaptive = { min = 9, max = 8 } }", Code::Conflict, "`min` is above `max`, which is 8");
+    refused("concurrency = { adaptive = { max = 8 } }", Code::MissingKey, "`min` is missing");
+    refused("concurrency = { adaptive = { min = 0, max = 8 } }", Code::BadValue, "the least is 1");
+    refused("concurrency = { adaptive = true }", Code::WrongType, "`adaptive` is a table");
+    refused("concurrency = { max = 1, fair_by = \"ip\" }", Code::BadValue, "it is not part of a key");
+    refused("concurrency = { max = 1, fair_by = [] }", Code::BadValue, "leave `fair_by` out");
+    refused("priority = \"urgent\"", Code::BadValue, "there is no such choice");
     refused("retry = { backoff = \"2s\", max_backoff = \"1s\" }", Code::Conflict, "`max_backoff` is below");
     refused("limits = [\"l\", \"l\"]", Code::Duplicate, "`limits` has this twice");
     refused(
@@ -93,6 +105,17 @@ fn contradictions_in_a_route_are_told() {
         "both set and removed",
     );
     refused("response = { set_headers = { x-a = \"1\", X-A = \"2\" } }", Code::Duplicate, "x-a is set twice");
+}
+
+#[test]
+fn mistakes_in_the_cap_of_an_upstream_are_told_at_their_place() {
+    let upstream = |keys: &str| {
+        places(config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"), ""))
+    };
+    assert_eq!(upstream("queue = 3"), [(4, Code::MissingKey)]);
+    assert_eq!(upstream("max = 0"), [(4, Code::BadValue)]);
+    assert_eq!(upstream("max = 1\nfair_by = 7"), [(5, Code::WrongType)]);
+    assert_eq!(upstream("max = 1\npriority = \"high\""), [(5, Code::UnknownKey)]);
 }
 
 #[test]
@@ -114,14 +137,17 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 
 #[test]
 fn what_is_not_built_is_told_and_never_ignored() {
-    refused("concurrency = { max = 1, fair_by = \"host\" }", Code::NotBuilt, "`fair_by` is not built yet");
+    refused(
+        "concurrency = { max = 1, fair_by = \"tls:subject\" }",
+        Code::NotBuilt,
+        "`fair_by = \"tls:subject\"` is not built",
+    );
     for (top, line) in [
-        ("[limits.a]\nrate = \"1/s\"\nkey = \"cookie:a\"", 3),
         ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"tls:subject\"]", 3),
         ("[upstreams.b]\nservers = [\"https://a\"]", 2),
         ("[upstreams.b]\nservers = [{ url = \"https://a\" }]", 2),
         ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
-        ("[store]\nurl = \"redis://a\"", 1),
+        ("[upstreams.b]\nservers = [\"http://a\"]\nbalance = \"hash\"\nhash_key = \"tls:subject\"", 4),
     ] {
         assert_eq!(places(config_with(top, "")), [(line, Code::NotBuilt)], "{top}");
     }
@@ -226,4 +252,43 @@ fn a_route_without_a_name_or_a_goal_is_told() {
 #[test]
 fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
     assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
+}
+
+#[test]
+fn a_shared_limit_without_a_store_is_told_where_to_name_one() {
+    let limit = "[limits.a]\nrate = \"1/s\"\nscope = \"shared\"";
+    let (code, text) = only(config_with(limit, ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("`a` is shared") && text.contains("[store]"), "{text}");
+    assert_eq!(places(config_with(limit, "")), [(3, Code::Conflict)]);
+    let config = config_with(&format!("[store]\nurl = \"redis://store\"\n{limit}"), "").unwrap();
+    assert!(config.limits[0].shared && !config.store.unwrap().is_cluster);
+}
+
+#[test]
+fn a_store_that_cannot_be_is_told_where_it_stands() {
+    for (store, line) in [
+        ("[store]\ntimeout = \"1s\"", 1),
+        ("[store]\nurl = \"http://store\"", 2),
+        ("[store]\nurl = []", 2),
+        ("[store]\nurl = [\"redis://a\", \"redis://b/2\"]", 2),
+        ("[store]\nurl = \"redis://a\"\nlease = \"101%\"", 3),
+        ("[store]\nurl = \"redis://a\"\ntimeout = \"0s\"", 3),
+        ("[store]\nurl = \"redis://a\"\non_error = \"pass\"", 3),
+    ] {
+        let found = places(config_with(store, ""));
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{store}");
+    }
+}
+
+#[test]
+fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
+    let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
+    let (code, text) = only(config_with(limit, ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("nowhere to write") && text.contains("state_dir = \"/var/lib/tidegate\""), "{text}");
+    let config = config_with(&format!("[server]\nstate_dir = \"state\"\n{limit}"), "").unwrap();
+    assert!(config.limits[0].persist);
+    assert_eq!(config.server.state_dir.as_deref(), Some("state".as_ref()), "relative to the file");
+    assert!(!config_with("[limits.l]\nrate = \"1/s\"", "").unwrap().limits[0].persist);
 }

@@ -3,6 +3,7 @@
 mod examples;
 mod files;
 mod language;
+mod limits;
 mod mistakes;
 mod recovery;
 mod rendered;

@@ -76,8 +76,43 @@ fn how_long_to_queue_can_be_a_default_without_a_cap() {
     let defaults = "[defaults.concurrency]\nqueue_timeout = \"2s\"";
     assert_eq!(config_with(defaults, "").unwrap().routes[0].concurrency, None);
     let capped = config_with(defaults, "concurrency = { max = 3 }").unwrap();
-    let expected = Concurrency { max: 3.try_into().unwrap(), queue: 0, queue_timeout: Duration::from_secs(2) };
+    let expected = Concurrency {
+        bound: Bound::Fixed(3.try_into().unwrap()),
+        queue: 0,
+        queue_timeout: Duration::from_secs(2),
+        fair_by: Vec::new(),
+    };
     assert_eq!(capped.routes[0].concurrency, Some(expected));
+}
+
+#[test]
+fn an_upstream_has_a_cap_as_a_route_has_one_and_none_by_default() {
+    let top = "[upstreams.b]\nservers = [\"http://a\"]\nconcurrency = { max = 3, queue = 5, fair_by = [\"header:x-tenant\", \"host\"] }";
+    let config = config_with(top, "priority = \"high\"").unwrap();
+    let fair_by = vec![KeyPart::Header(http::HeaderName::from_static("x-tenant")), KeyPart::Host];
+    let expected = Concurrency {
+        bound: Bound::Fixed(3.try_into().unwrap()),
+        queue: 5,
+        queue_timeout: Duration::from_secs(1),
+        fair_by,
+    };
+    assert_eq!((&config.upstreams[0].concurrency, &config.upstreams[1].concurrency), (&None, &Some(expected)));
+    assert_eq!(config.routes[0].priority, Priority::High);
+    assert_eq!(config_with("[defaults]\npriority = \"low\"", "").unwrap().routes[0].priority, Priority::Low);
+    assert_eq!(config_with("", "").unwrap().routes[0].priority, Priority::Normal);
+}
+
+#[test]
+fn a_cap_that_adapts_stands_instead_of_an_inherited_fixed_one() {
+    let adaptive = "concurrency = { adaptive = { min = 4, max = 512 } }";
+    let config = config_with("[defaults.concurrency]\nmax = 9\nqueue = 7", adaptive).unwrap();
+    let concurrency = config.routes[0].concurrency.as_ref().unwrap();
+    let (min, max) = (4.try_into().unwrap(), 512.try_into().unwrap());
+    assert_eq!((concurrency.bound, concurrency.queue), (Bound::Adaptive { min, max }, 7));
+    assert_eq!(config.shown()["routes"][0]["concurrency"]["adaptive"]["min"], 4);
+    let fixed = config_with(&format!("[defaults]\n{adaptive}"), "concurrency = { max = 3 }").unwrap();
+    assert_eq!(fixed.routes[0].concurrency.as_ref().unwrap().bound, Bound::Fixed(3.try_into().unwrap()));
+    assert!(fixed.shown()["routes"][0]["concurrency"].get("adaptive").is_none());
 }
 
 #[test]
@@ -121,6 +156,8 @@ fn a_hash_is_over_one_part_or_several() {
     };
     assert_eq!(of("\"host\""), Balance::Hash(vec![KeyPart::Host]));
     assert_eq!(of("[\"host\", \"path\"]"), Balance::Hash(vec![KeyPart::Host, KeyPart::Path]));
+    let parts = vec![KeyPart::Cookie("sid".into()), KeyPart::Query("user".into()), KeyPart::Param("id".into())];
+    assert_eq!(of("[\"cookie:sid\", \"query:user\", \"param:id\"]"), Balance::Hash(parts));
 }
 
 #[test]

@@ -1,77 +1,162 @@
-//! The cap itself: how many are in flight, and a bounded line of those who wait, first come first served.
+//! The cap itself: how many are in flight, and whose turn it is when a place becomes free.
+//!
+//! One atomic counts who is in flight and has a bit for "somebody waits". While that bit is off, coming in and leaving
+//! touch nothing else. While it is on, nobody comes in but through the line, and whoever leaves hands the place on.
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    adaptive::Bounds,
+    meter::{Meter, Outcome},
+    queue::{Line, Turn},
+    wait::{Queued, Waiter},
+};
+use crate::{
+    call::Deadline,
+    error::{CapName, Error},
+    message::Response,
 };
 
-use crate::{call::Deadline, error::Error};
+/// What a cap is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapSettings {
+    /// Requests in flight.
+    pub bound: Bound,
+    /// Requests that may wait.
+    pub queue: usize,
+    /// How long they may.
+    pub queue_timeout: Duration,
+}
+
+/// How many a cap admits at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// So many, at least 1.
+    Fixed(usize),
+    /// As many as the measured latency shows to be good, within bounds.
+    Adaptive(Bounds),
+}
 
 /// A cap on requests in flight, shared by all workers; outlives reloads.
 #[derive(Debug)]
 pub struct Cap {
-    places: Arc<Semaphore>,
+    name: CapName,
+    /// [`ONE`] for each in flight, and [`WAITING`].
+    state: AtomicUsize,
     max: AtomicUsize,
-    /// Places that were taken away while they were in use; whoever leaves next leaves for good.
-    owed: AtomicUsize,
+    /// Present once the cap was adaptive.
+    meter: OnceLock<Box<Meter>>,
     queue: AtomicUsize,
-    queued: AtomicUsize,
     /// In milliseconds.
-    queue_timeout: AtomicUsize,
+    queue_timeout: AtomicU64,
+    /// The length of the line, to be read without its lock.
+    queued: AtomicUsize,
+    /// Locked only while the cap is reached, and never while somebody is woken. [`WAITING`] is changed under it.
+    line: Mutex<Line<Waiter>>,
 }
+
+/// The line is not empty.
+const WAITING: usize = 1;
+/// One in flight.
+const ONE: usize = 2;
 
 /// A place in flight, given back when dropped.
 #[derive(Debug)]
 pub struct Permit {
     cap: Arc<Cap>,
-    place: Option<OwnedSemaphorePermit>,
+    /// Since when it is held, while it is to be measured how long an answer's head takes.
+    since: Option<Instant>,
+}
+
+impl Permit {
+    /// For a place that was counted already, at `now`.
+    pub(super) fn new(cap: Arc<Cap>, now: Instant) -> Self {
+        let since = cap.meter().map(|_| now);
+        Self { cap, since }
+    }
+
+    /// The answer's head is here, or will never be.
+    pub fn answered(&mut self, answer: &Result<Response, Error>) {
+        if let Some(since) = self.since.take() {
+            self.cap.measured(Outcome::of(answer), since);
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let owed = &self.cap.owed;
-        let is_owed = owed.load(Ordering::Relaxed) > 0
-            && owed.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |owed| owed.checked_sub(1)).is_ok();
-        if let Some(place) = self.place.take().filter(|_| is_owed) {
-            place.forget();
+        if let Some(since) = self.since.take() {
+            self.cap.measured(Outcome::Abandoned, since);
         }
+        self.cap.leave();
     }
 }
 
 impl Cap {
-    /// A cap of `max` in flight, beside whom `queue` may wait for `queue_timeout`.
-    pub fn new(max: usize, queue: usize, queue_timeout: Duration) -> Self {
-        let max = max.min(Semaphore::MAX_PERMITS);
-        Self {
-            places: Arc::new(Semaphore::new(max)),
-            max: AtomicUsize::new(max),
-            owed: AtomicUsize::new(0),
-            queue: AtomicUsize::new(queue),
+    /// A cap under which nobody is yet.
+    pub fn new(name: CapName, settings: CapSettings) -> Self {
+        let cap = Self {
+            name,
+            state: AtomicUsize::new(0),
+            max: AtomicUsize::new(0),
+            meter: OnceLock::new(),
+            queue: AtomicUsize::new(0),
+            queue_timeout: AtomicU64::new(0),
             queued: AtomicUsize::new(0),
-            queue_timeout: AtomicUsize::new(millis(queue_timeout)),
+            line: Mutex::new(Line::new()),
+        };
+        cap.reconfigure(settings);
+        cap
+    }
+
+    /// Changes the numbers. Who is in flight or waits stays; a lower cap is reached as they leave.
+    pub fn reconfigure(&self, settings: CapSettings) {
+        self.queue.store(settings.queue, Ordering::Relaxed);
+        let millis = u64::try_from(settings.queue_timeout.as_millis()).unwrap_or(u64::MAX);
+        self.queue_timeout.store(millis, Ordering::Relaxed);
+        self.bound(settings.bound);
+        // Who joined the line by the old number is looked at here; who joins from here on sees the new one.
+        self.serve();
+    }
+
+    fn bound(&self, bound: Bound) {
+        match (bound, self.meter.get()) {
+            (Bound::Fixed(max), None) => self.max.store(max.max(1), Ordering::Relaxed),
+            (Bound::Fixed(max), Some(meter)) => meter.switch_off(max.max(1), &self.max),
+            (Bound::Adaptive(bounds), Some(meter)) => meter.switch_on(bounds, None, &self.max),
+            (Bound::Adaptive(bounds), None) => {
+                // 0 is a new cap's: it begins at its least. What was fixed until now is a better guess.
+                let before = Some(self.max()).filter(|max| *max > 0);
+                let meter = self.meter.get_or_init(|| Box::new(Meter::new(bounds)));
+                meter.switch_on(bounds, before, &self.max);
+            }
         }
     }
 
-    /// Changes the numbers. Who is in flight stays; a lower cap is reached as they leave.
-    pub fn reconfigure(&self, max: usize, queue: usize, queue_timeout: Duration) {
-        let max = max.min(Semaphore::MAX_PERMITS);
-        self.queue.store(queue, Ordering::Relaxed);
-        self.queue_timeout.store(millis(queue_timeout), Ordering::Relaxed);
-        let before = self.max.swap(max, Ordering::AcqRel);
-        if max >= before {
-            self.grow(max - before);
-        } else {
-            let gone = self.places.forget_permits(before - max);
-            self.owed.fetch_add(before - max - gone, Ordering::AcqRel);
+    fn meter(&self) -> Option<&Meter> {
+        self.meter.get().map(|meter| &**meter).filter(|meter| meter.is_on())
+    }
+
+    fn measured(&self, outcome: Outcome, since: Instant) {
+        let now = Instant::now();
+        let moved = self.meter().is_some_and(|meter| meter.measured(outcome, now - since, now, &self.max));
+        if moved {
+            self.serve();
         }
+    }
+
+    /// Whose it is.
+    pub fn name(&self) -> &CapName {
+        &self.name
     }
 
     /// Places in all.
@@ -79,9 +164,9 @@ impl Cap {
         self.max.load(Ordering::Relaxed)
     }
 
-    /// Requests in flight.
+    /// Requests in flight; above [`max`](Self::max) for a while after that was lowered.
     pub fn in_flight(&self) -> usize {
-        (self.max() + self.owed.load(Ordering::Relaxed)).saturating_sub(self.places.available_permits())
+        self.state.load(Ordering::Acquire) / ONE
     }
 
     /// Requests that wait.
@@ -89,135 +174,128 @@ impl Cap {
         self.queued.load(Ordering::Relaxed)
     }
 
-    /// A place, if one is free.
-    pub(super) fn try_enter(self: &Arc<Self>) -> Option<Permit> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Permit { cap: Arc::clone(self), place: Some(place) })
+    /// A place, if one is free and nobody waits for it. `now` is the last look at the clock.
+    pub fn try_enter(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+        let max = self.max.load(Ordering::Relaxed);
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & WAITING == 0 && state / ONE < max {
+            match self.state.compare_exchange_weak(state, state + ONE, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.saw(state / ONE + 1);
+                    return Some(Permit::new(Arc::clone(self), now));
+                }
+                Err(now) => state = now,
+            }
+        }
+        None
     }
 
-    /// A place in the line, if that has room.
-    pub(super) fn line_up(self: &Arc<Self>) -> Result<Queued, Error> {
-        let queue = self.queue.load(Ordering::Relaxed);
-        let joined = self
-            .queued
-            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |queued| (queued < queue).then_some(queued + 1));
-        match joined {
-            Ok(_) => Ok(Queued(Arc::clone(self))),
-            Err(_) => Err(Error::CapReached { max: self.max(), queue }),
+    /// A place in the line, if that has room; whoever has to give up theirs for it hears of it.
+    ///
+    /// # Errors
+    /// The line is full, and nobody gives up a place in it for this one.
+    pub fn line_up(self: &Arc<Self>, turn: Turn, deadline: Option<Deadline>) -> Result<Queued, Error> {
+        let bound = self.queue.load(Ordering::Relaxed);
+        if bound == 0 {
+            return Err(self.reached());
+        }
+        let after = Duration::from_millis(self.queue_timeout.load(Ordering::Relaxed));
+        let now = Instant::now();
+        let deadline = deadline.filter(|deadline| deadline.at < now + after);
+        let end = deadline.map_or(now + after, |deadline| deadline.at);
+        let mut granted = None;
+        let join = || {
+            let (waiter, told) = Waiter::new(end);
+            granted = Some(told);
+            waiter
+        };
+        let mut line = self.line.lock();
+        let joined = line.join(turn, bound, join);
+        // From here on everybody who leaves takes the lock; who left before is seen below.
+        if joined.is_some() {
+            self.state.fetch_or(WAITING, Ordering::AcqRel);
+        }
+        let seated = self.seat(&mut line, now);
+        drop(line);
+        self.wake(seated);
+        match (joined, granted) {
+            (Some((place, _displaced)), Some(granted)) => {
+                Ok(Queued::new(Arc::clone(self), place, granted, end, deadline, after))
+            }
+            _ => Err(self.reached()),
         }
     }
 
-    fn grow(&self, by: usize) {
-        let forgiven =
-            self.owed.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |owed| Some(owed.saturating_sub(by)));
-        self.places.add_permits(by - forgiven.unwrap_or_default().min(by));
+    /// Leaves the line without having had a turn; false when the turn came first.
+    pub(super) fn leave_line(&self, place: super::queue::Place) -> bool {
+        let mut line = self.line.lock();
+        let left = line.leave(place);
+        let seated = self.seat(&mut line, Instant::now());
+        drop(line);
+        self.wake(seated);
+        left.is_some()
     }
-}
 
-fn millis(duration: Duration) -> usize {
-    usize::try_from(duration.as_millis()).unwrap_or(usize::MAX)
-}
+    /// Gives a place back.
+    pub(super) fn leave(&self) {
+        if self.state.fetch_sub(ONE, Ordering::AcqRel) & WAITING != 0 {
+            self.serve();
+        }
+    }
 
-/// A place in the line, left when dropped.
-#[derive(Debug)]
-pub(super) struct Queued(Arc<Cap>);
+    pub(super) fn reached(&self) -> Error {
+        Error::CapReached { cap: self.name.clone(), max: self.max(), queue: self.queue.load(Ordering::Relaxed) }
+    }
 
-impl Queued {
-    /// Waits for a place in flight, no longer than the queue's timeout and the request's deadline.
-    pub(super) async fn enter(self, deadline: Option<Deadline>) -> Result<Permit, Error> {
-        let after = Duration::from_millis(self.0.queue_timeout.load(Ordering::Relaxed) as u64);
-        let end = Instant::now() + after;
-        let deadline = deadline.filter(|deadline| deadline.at < end);
-        let place = Arc::clone(&self.0.places).acquire_owned();
-        match timeout_at(deadline.map_or(end, |deadline| deadline.at), place).await {
-            Ok(place) => Ok(Permit { cap: Arc::clone(&self.0), place: place.ok() }),
-            Err(_) => Err(deadline.map_or(Error::QueueTimeout { after }, |deadline| deadline.error())),
+    /// Hands free places to those whose turn it is.
+    fn serve(&self) {
+        let seated = self.seat(&mut self.line.lock(), Instant::now());
+        self.wake(seated);
+    }
+
+    /// Takes those out of the line for whom there are places, and takes the places. Nobody comes in by another way
+    /// meanwhile: while the line is not empty, [`WAITING`] is set.
+    fn seat(&self, line: &mut Line<Waiter>, now: Instant) -> Seated {
+        let mut seated = Seated::default();
+        while line.len() > 0 && self.in_flight() < self.max() {
+            let Some(waiter) = line.next(|waiter| waiter.end <= now, &mut seated.late) else { break };
+            self.saw(self.state.fetch_add(ONE, Ordering::AcqRel) / ONE + 1);
+            seated.next.push(waiter.granted);
+        }
+        self.queued.store(line.len(), Ordering::Relaxed);
+        if line.len() == 0 {
+            self.state.fetch_and(!WAITING, Ordering::AcqRel);
+        }
+        seated
+    }
+
+    fn saw(&self, in_flight: usize) {
+        if let Some(meter) = self.meter() {
+            meter.saw(in_flight);
+        }
+    }
+
+    /// Tells them, outside of the lock: waking crosses threads. Who has left in between never took the place.
+    fn wake(&self, mut seated: Seated) {
+        let mut unwanted = 0;
+        loop {
+            for granted in seated.next.drain(..) {
+                unwanted += usize::from(granted.send(()).is_err());
+            }
+            if unwanted == 0 {
+                return;
+            }
+            self.state.fetch_sub(unwanted * ONE, Ordering::AcqRel);
+            unwanted = 0;
+            seated = self.seat(&mut self.line.lock(), Instant::now());
         }
     }
 }
 
-impl Drop for Queued {
-    fn drop(&mut self) {
-        self.0.queued.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn cap(max: usize, queue: usize) -> Arc<Cap> {
-        Arc::new(Cap::new(max, queue, SECOND))
-    }
-
-    #[test]
-    fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
-        let cap = cap(1, 1);
-        let held = cap.try_enter();
-        assert!(held.is_some() && cap.try_enter().is_none());
-        let waiting = cap.line_up();
-        assert!(waiting.is_ok());
-        assert_eq!(cap.line_up().err(), Some(Error::CapReached { max: 1, queue: 1 }));
-        drop(waiting);
-        assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
-        drop(held);
-        assert_eq!(cap.in_flight(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_too_long_is_told_for_how_long() {
-        let cap = cap(1, 1);
-        let _held = cap.try_enter();
-        let refused = cap.line_up().unwrap().enter(None).await.err();
-        assert_eq!(refused, Some(Error::QueueTimeout { after: SECOND }));
-        assert_eq!(cap.queued(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_that_comes_first_ends_the_wait() {
-        let cap = cap(1, 1);
-        let _held = cap.try_enter();
-        let total = Duration::from_millis(10);
-        let deadline = Deadline { at: Instant::now() + total, total };
-        let refused = cap.line_up().unwrap().enter(Some(deadline)).await.err();
-        assert_eq!(refused, Some(Error::TotalTimeout { after: total }));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn places_are_given_in_the_order_of_arrival() {
-        let cap = cap(1, 2);
-        let held = cap.try_enter();
-        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
-        let mut tasks = tokio::task::JoinSet::new();
-        for name in ["first", "second"] {
-            let (place, order) = (cap.line_up().unwrap(), Arc::clone(&order));
-            tasks.spawn(async move {
-                let _permit = place.enter(None).await.unwrap();
-                order.lock().push(name);
-            });
-            tokio::task::yield_now().await;
-        }
-        drop(held);
-        tasks.join_all().await;
-        assert_eq!(*order.lock(), ["first", "second"]);
-    }
-
-    #[test]
-    fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
-        let cap = cap(3, 0);
-        let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter().unwrap()).take(3).collect();
-        cap.reconfigure(1, 0, SECOND);
-        assert_eq!((cap.max(), cap.in_flight()), (1, 3));
-        held.pop();
-        held.pop();
-        assert!(cap.try_enter().is_none(), "the one place is taken");
-        assert_eq!(cap.in_flight(), 1);
-        held.pop();
-        assert!(cap.try_enter().is_some());
-        cap.reconfigure(2, 0, SECOND);
-        let both = (cap.try_enter(), cap.try_enter());
-        assert!(both.0.is_some() && both.1.is_some() && cap.try_enter().is_none());
-    }
+/// Taken out of the line, and not told yet.
+#[derive(Debug, Default)]
+struct Seated {
+    next: smallvec::SmallVec<[oneshot::Sender<()>; 2]>,
+    /// Dropped unserved; their own timers tell them why.
+    late: Vec<Waiter>,
 }

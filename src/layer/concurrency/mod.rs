@@ -1,7 +1,19 @@
 //! Concurrency cap: a permit for each request in flight, kept to the end of the answer's body; a bounded line for a
 //! bounded time when there is none; 503 otherwise.
+//!
+//! `cap` counts and hands places on, `queue` says whose turn it is, `wait` is a place in the line. A cap may follow the
+//! measured latency: `meter` collects, `window` holds, `adaptive` decides.
 
+mod adaptive;
 mod cap;
+mod meter;
+mod queue;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod wait;
+mod window;
 
 use std::{
     future::Future,
@@ -14,22 +26,64 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-pub use self::cap::Cap;
-use self::cap::Permit;
-use crate::{call::Call, error::Error, message::Response};
+pub use self::{
+    adaptive::Bounds,
+    cap::{Bound, Cap, CapSettings, Permit},
+    queue::{Priority, Turn},
+    wait::Queued,
+};
+use super::key::{KeyPart, feed};
+use crate::{
+    call::{Call, Exchange},
+    error::Error,
+    limit::KeyBuilder,
+    message::Response,
+};
+
+/// A cap as a route applies it.
+#[derive(Debug)]
+pub struct CapPolicy {
+    /// The cap, shared with everyone else under it.
+    pub cap: Arc<Cap>,
+    /// Where this route's requests stand in its line.
+    pub priority: Priority,
+    /// Between whom the line takes turns.
+    pub fair_by: FairBy,
+}
+
+/// Between whom a line takes turns. Requests without the part that tells them apart are one of them, together.
+#[derive(Debug, Clone)]
+pub struct FairBy {
+    /// A key that has begun with the cap's name.
+    pub begun: KeyBuilder,
+    /// What tells one from another; empty: first come, first served.
+    pub parts: Vec<KeyPart>,
+}
+
+impl CapPolicy {
+    /// Only computed for those who wait.
+    fn turn(&self, exchange: &Exchange) -> Turn {
+        let FairBy { begun, parts } = &self.fair_by;
+        if parts.is_empty() {
+            return Turn { priority: self.priority, key: 0 };
+        }
+        let fed = parts.iter().fold(begun.clone(), |key, part| feed(key, part, exchange).unwrap_or_else(|unfed| unfed));
+        Turn { priority: self.priority, key: fed.finish().hash() }
+    }
+}
 
 /// Adds [`Concurrency`]; without a cap it lets everything through.
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLayer {
-    /// The cap that is shared with everyone under it.
-    pub cap: Option<Arc<Cap>>,
+    /// The cap; absent: none.
+    pub policy: Option<Arc<CapPolicy>>,
 }
 
 impl<S> Layer<S> for ConcurrencyLayer {
     type Service = Concurrency<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Concurrency { inner, cap: self.cap.clone() }
+        Concurrency { inner, policy: self.policy.clone() }
     }
 }
 
@@ -37,7 +91,7 @@ impl<S> Layer<S> for ConcurrencyLayer {
 #[derive(Debug, Clone)]
 pub struct Concurrency<S> {
     inner: S,
-    cap: Option<Arc<Cap>>,
+    policy: Option<Arc<CapPolicy>>,
 }
 
 impl<S> Service<Call> for Concurrency<S>
@@ -54,13 +108,13 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Some(cap) = &self.cap else {
+        let Some(policy) = &self.policy else {
             return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None };
         };
-        if let Some(permit) = cap.try_enter() {
+        if let Some(permit) = policy.cap.try_enter(call.now) {
             return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit) };
         }
-        match cap.line_up() {
+        match policy.cap.line_up(policy.turn(&call.exchange), call.deadline) {
             Err(error) => ResponseFuture::Refused { error: Some(error) },
             Ok(place) => {
                 let inner = self.inner.clone();
@@ -71,14 +125,14 @@ where
 }
 
 /// Waits for a place, then calls.
-async fn wait<S>(place: cap::Queued, mut call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
+async fn wait<S>(place: Queued, mut call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
 where
     S: Service<Call>,
 {
     let since = Instant::now();
-    let permit = place.enter(call.deadline).await;
+    let permit = place.enter().await;
     call.now = Instant::now();
-    call.exchange.facts.lock().queue = Some(call.now - since);
+    call.exchange.queued(call.now - since);
     let permit = permit?;
     Ok((inner.call(call), permit))
 }
@@ -112,8 +166,11 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
                 },
                 State::InFlight { inner, permit } => {
                     let mut answer = ready!(inner.poll(cx));
-                    if let (Ok(response), Some(permit)) = (&mut answer, permit.take()) {
-                        response.body.hold(permit);
+                    if let Some(mut permit) = permit.take() {
+                        permit.answered(&answer);
+                        if let Ok(response) = &mut answer {
+                            response.body.hold(permit);
+                        }
                     }
                     return Poll::Ready(answer);
                 }

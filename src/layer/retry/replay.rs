@@ -13,6 +13,11 @@ use parking_lot::Mutex;
 
 use crate::{body::Body, error::Fault};
 
+/// Bytes sent again at once.
+const MOST_AT_ONCE: usize = 32 * 1024;
+/// What a field takes up beside its text, about.
+const FIELD: usize = 64;
+
 /// Makes one body for each attempt out of the client's one.
 #[derive(Debug)]
 pub(super) struct Replay(Arc<Mutex<Kept>>);
@@ -21,7 +26,11 @@ pub(super) struct Replay(Arc<Mutex<Kept>>);
 struct Kept {
     /// The rest of the client's body; `None` while an attempt reads it.
     rest: Option<Body>,
-    frames: Vec<Kind>,
+    /// What passed of it, copied: a piece as it was read would keep the whole buffer behind it, which a client could
+    /// make many times larger than the piece.
+    data: Vec<u8>,
+    trailers: Option<HeaderMap>,
+    /// Bytes that may still be kept.
     room: usize,
     /// More passed than is kept: it cannot be sent again.
     is_lost: bool,
@@ -29,18 +38,14 @@ struct Kept {
     is_counted: bool,
 }
 
-#[derive(Debug, Clone)]
-enum Kind {
-    Data(Bytes),
-    Trailers(HeaderMap),
-}
-
 impl Replay {
     /// Keeps at most `room` bytes. A body that is known to be longer is not kept at all.
     pub(super) fn new(body: Body, room: usize) -> Self {
-        let is_lost = body.length().is_some_and(|length| length > room as u64);
-        let is_counted = body.length().is_some();
-        Self(Arc::new(Mutex::new(Kept { rest: Some(body), frames: Vec::new(), room, is_lost, is_counted })))
+        let length = body.length();
+        let is_lost = length.is_some_and(|length| length > room as u64);
+        let is_counted = length.is_some();
+        let (rest, data) = (Some(body), Vec::new());
+        Self(Arc::new(Mutex::new(Kept { rest, data, trailers: None, room, is_lost, is_counted })))
     }
 
     /// Whether another attempt can send the body whole; asked when the attempt before is over.
@@ -54,11 +59,11 @@ impl Replay {
         let mut kept = self.0.lock();
         let rest = kept.rest.take().unwrap_or_default();
         let pace = rest.pace;
-        let mut body = if rest.is_empty() && kept.frames.is_empty() {
+        let mut body = if rest.is_empty() && kept.data.is_empty() && kept.trailers.is_none() {
             rest
         } else {
-            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.passed());
-            Body::stream(Attempt { kept: Arc::clone(&self.0), rest: Some(rest), next: 0, length })
+            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.data.len() as u64);
+            Body::stream(Attempt { kept: Arc::clone(&self.0), rest: Some(rest), sent: 0, has_trailed: false, length })
         };
         body.pace = pace;
         body
@@ -66,38 +71,60 @@ impl Replay {
 }
 
 impl Kept {
-    fn passed(&self) -> u64 {
-        let length = |kind: &Kind| if let Kind::Data(data) = kind { data.len() as u64 } else { 0 };
-        self.frames.iter().map(length).sum()
-    }
-
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.is_lost {
             return;
         }
-        let size = frame.data_ref().map_or(0, Bytes::len);
+        let data = frame.data_ref().map_or(&[][..], |data| data);
+        let size = data.len() + frame.trailers_ref().map_or(0, size_of_fields);
         if size > self.room {
             self.is_lost = true;
-            self.frames.clear();
+            (self.data, self.trailers) = (Vec::new(), None);
             return;
         }
+        self.make_room(data.len());
+        self.data.extend_from_slice(data);
         self.room -= size;
-        self.frames.extend(match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Some(Kind::Data(data.clone())),
-            (None, Some(trailers)) => Some(Kind::Trailers(trailers.clone())),
-            (None, None) => None,
-        });
+        self.trailers = frame.trailers_ref().cloned();
     }
+
+    /// Grows by doubling, but never beyond what may be kept in all.
+    fn make_room(&mut self, more: usize) {
+        if self.data.len() + more > self.data.capacity() {
+            self.data.reserve_exact(more.max(self.data.len()).min(self.room));
+        }
+    }
+
+    /// The next piece of what is kept, of which `sent` bytes were sent again.
+    fn next(&self, sent: usize) -> Option<Frame<Bytes>> {
+        match self.data.get(sent..) {
+            Some(left @ [_, ..]) => Some(Frame::data(Bytes::copy_from_slice(&left[..left.len().min(MOST_AT_ONCE)]))),
+            _ => self.trailers.clone().map(Frame::trailers),
+        }
+    }
+}
+
+/// What fields take up, about.
+fn size_of_fields(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum()
 }
 
 /// One attempt's body: what was kept, then the rest from the client. Dropped early, it hands the rest back.
 struct Attempt {
     kept: Arc<Mutex<Kept>>,
     rest: Option<Body>,
-    /// Which kept frame comes next.
-    next: usize,
+    /// Bytes that this attempt sent.
+    sent: usize,
+    /// It sent trailers, behind which nothing comes.
+    has_trailed: bool,
     /// What is still to come, where that is known.
     length: Option<u64>,
+}
+
+impl Attempt {
+    fn next_kept(&self) -> Option<Frame<Bytes>> {
+        self.kept.lock().next(self.sent)
+    }
 }
 
 impl Drop for Attempt {
@@ -112,10 +139,11 @@ impl http_body::Body for Attempt {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
-        let kept = this.kept.lock().frames.get(this.next).cloned();
-        let frame = match (kept, &mut this.rest) {
-            (Some(Kind::Data(data)), _) => Frame::data(data),
-            (Some(Kind::Trailers(trailers)), _) => Frame::trailers(trailers),
+        if this.has_trailed {
+            return Poll::Ready(None);
+        }
+        let frame = match (this.next_kept(), &mut this.rest) {
+            (Some(frame), _) => frame,
             (None, None) => return Poll::Ready(None),
             (None, Some(rest)) => match ready!(Pin::new(rest).poll_frame(cx)) {
                 Some(Ok(frame)) => {
@@ -125,9 +153,11 @@ impl http_body::Body for Attempt {
                 other => return Poll::Ready(other),
             },
         };
-        this.next += 1;
-        if let (Some(length), Some(data)) = (&mut this.length, frame.data_ref()) {
-            *length -= data.len() as u64;
+        let size = frame.data_ref().map_or(0, Bytes::len);
+        this.sent += size;
+        this.has_trailed = frame.is_trailers();
+        if let Some(length) = &mut this.length {
+            *length -= size as u64;
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -143,13 +173,15 @@ impl http_body::Body for Attempt {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
+    use futures_util::stream::iter;
+    use http::{HeaderName, HeaderValue};
+    use http_body_util::{BodyExt, StreamBody};
 
     use super::*;
 
     fn streamed(frames: &'static [&'static str]) -> Body {
         let frames = frames.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
-        Body::stream(http_body_util::StreamBody::new(futures_util::stream::iter(frames)))
+        Body::stream(StreamBody::new(iter(frames)))
     }
 
     async fn text(body: Body) -> String {
@@ -173,6 +205,40 @@ mod tests {
     async fn a_body_larger_than_its_room_passes_but_is_not_kept() {
         let replay = Replay::new(streamed(&["one ", "two"]), 5);
         assert_eq!(text(replay.body()).await, "one two");
+        assert!(!replay.can_replay());
+    }
+
+    /// A kept piece held the whole buffer that it had been read into: of tiny chunks with long extensions 64 KiB of data
+    /// held more than 16 MiB.
+    #[tokio::test]
+    async fn pieces_do_not_keep_the_buffers_that_they_were_read_into() {
+        const ROOM: usize = 1000;
+        let read = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let pieces: Vec<_> = (0..ROOM).map(|at| Ok(Frame::data(read.slice(at * 1000..=at * 1000)))).collect();
+        let replay = Replay::new(Body::stream(StreamBody::new(iter(pieces))), ROOM);
+        assert_eq!(text(replay.body()).await, "x".repeat(ROOM));
+        assert!(read.is_unique(), "something still holds what was read");
+        assert!(replay.can_replay());
+        assert!(replay.0.lock().data.capacity() <= ROOM);
+        assert_eq!(text(replay.body()).await, "x".repeat(ROOM));
+    }
+
+    #[tokio::test]
+    async fn trailers_are_sent_again_once_and_count_as_kept() {
+        let frames = || {
+            let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))]);
+            iter([Ok(Frame::data(Bytes::from_static(b"data"))), Ok(Frame::trailers(trailers))])
+        };
+        let replay = Replay::new(Body::stream(StreamBody::new(frames())), 100);
+        for _ in 0..3 {
+            let mut body = replay.body();
+            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data");
+            assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap()["x-sum"], "1");
+            assert!(body.frame().await.is_none());
+        }
+        assert!(replay.can_replay());
+        let replay = Replay::new(Body::stream(StreamBody::new(frames())), 20);
+        replay.body().collect().await.unwrap();
         assert!(!replay.can_replay());
     }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use crossbeam_utils::Backoff;
 
-use super::{EMPTY, KEY, LOCKED, Place, Read, TAT, Table, VACANT};
+use super::{Bucket, EMPTY, KEY, LOCKED, Place, Read, TAT, Table, VACANT};
 use crate::limit::{Key, Now};
 
 /// What became of a key to be inserted.
@@ -52,8 +52,8 @@ impl Table {
         }
     }
 
-    /// Brings in `key` with its first TAT.
-    pub(in crate::limit) fn insert(&self, key: Key, now: Now, tat: u64) -> Insert {
+    /// Brings in `key` with its first TAT, in numbers of this class.
+    pub(in crate::limit) fn insert(&self, key: Key, now: Now, tat: u64, class: u16) -> Insert {
         let backoff = Backoff::new();
         loop {
             let survey = self.survey(key, now);
@@ -61,7 +61,7 @@ impl Table {
                 _ if survey.found => return Insert::Exists,
                 _ if survey.closed => return Insert::Closed,
                 Some(place) => {
-                    if let Some(evicted) = self.settle(place, key, tat) {
+                    if let Some(evicted) = self.settle(place, Bucket { key, tat, class }) {
                         return Insert::Done { evicted };
                     }
                 }
@@ -102,8 +102,8 @@ impl Table {
         survey
     }
 
-    /// Takes the place for `key`; says whether a key was evicted, or nothing if someone else was faster.
-    fn settle(&self, choice: Choice, key: Key, tat: u64) -> Option<bool> {
+    /// Takes the place for the bucket; says whether a key was evicted, or nothing if someone else was faster.
+    fn settle(&self, choice: Choice, bucket: Bucket) -> Option<bool> {
         let (Choice::Free(place) | Choice::Evict(place) | Choice::Swap { free: place, .. }) = choice;
         if !self.lock(place) {
             return None;
@@ -117,7 +117,7 @@ impl Table {
             self.slots[place.index][TAT].store(place.tat, SeqCst);
             return None;
         }
-        self.publish(place.index, key, tat).then_some(!matches!(choice, Choice::Free(_)))
+        self.publish(place.index, bucket).then_some(!matches!(choice, Choice::Free(_)))
     }
 
     fn count_one_more(&self) -> bool {
@@ -136,13 +136,14 @@ impl Table {
     }
 
     /// In a locked and counted slot: puts `key` in unless it is elsewhere already, or the table has closed.
-    fn publish(&self, index: usize, key: Key, tat: u64) -> bool {
+    fn publish(&self, index: usize, Bucket { key, tat, class }: Bucket) -> bool {
         self.slots[index][KEY].store(key.hash(), SeqCst);
         if self.closed.load(SeqCst) || self.has_rival(index, key) {
             self.vacate(index);
             self.keys.fetch_sub(1, SeqCst);
             return false;
         }
+        self.set_class(index, class);
         self.slots[index][TAT].store(tat, SeqCst);
         true
     }

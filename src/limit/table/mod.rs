@@ -21,7 +21,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
 
 use crossbeam_utils::{Backoff, CachePadded};
 use zerocopy::FromZeros;
@@ -37,6 +37,10 @@ pub(in crate::limit) use insert::Insert;
 pub(in crate::limit) struct Table {
     /// A power of two of probed slots, then the overflow bucket.
     slots: Box<[Slot]>,
+    /// For each slot, in which numbers its debt is measured: 0 for the limit's own, else a class of `others`. It changes
+    /// only while the slot is locked. Never touched before a key comes with other numbers, as long as `has_classes`.
+    classes: Box<[AtomicU16]>,
+    has_classes: AtomicBool,
     max_keys: usize,
     /// Slots that hold a key or are locked to get one; never above `max_keys`. Changed only by the coming and going of
     /// keys, and far from what hits read.
@@ -59,6 +63,15 @@ pub(in crate::limit) enum Read {
     Moved,
 }
 
+/// A bucket on its way to another table.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::limit) struct Bucket {
+    pub(in crate::limit) key: Key,
+    pub(in crate::limit) tat: u64,
+    /// In which numbers its debt is measured.
+    pub(in crate::limit) class: u16,
+}
+
 /// The key under which the overflow bucket is found.
 pub(in crate::limit) const OVERFLOW: Key = Key::from_raw(2);
 
@@ -69,9 +82,12 @@ impl Table {
         let too_many = SettingsError::TooManyKeys { max_keys };
         let probed = max_keys.checked_mul(2).and_then(usize::checked_next_power_of_two).ok_or(too_many)?;
         let slots = <[Slot]>::new_box_zeroed_with_elems(probed + 1).map_err(|_| too_many)?;
+        let classes = <[AtomicU16]>::new_box_zeroed_with_elems(probed + 1).map_err(|_| too_many)?;
         slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
         Ok(Self {
             slots,
+            classes,
+            has_classes: AtomicBool::new(false),
             max_keys,
             keys: CachePadded::default(),
             swaps: CachePadded::default(),
@@ -86,7 +102,7 @@ impl Table {
 
     /// Most bytes the slots can come to occupy.
     pub(in crate::limit) fn bytes(&self) -> usize {
-        size_of_val(&*self.slots)
+        size_of_val(&*self.slots) + size_of_val(&*self.classes)
     }
 
     /// The slot of `key`.
@@ -157,12 +173,39 @@ impl Table {
         }
     }
 
+    /// In which numbers the debt of a slot is measured. To be read after its TAT: that is another one when this changes,
+    /// so whoever replaces the TAT that was read has read the class that goes with it.
+    #[inline(always)]
+    pub(in crate::limit) fn class(&self, index: usize) -> u16 {
+        if self.has_classes.load(Relaxed) { self.classes[index].load(Acquire) } else { 0 }
+    }
+
+    /// Gives the debt of `key` as other numbers measure it, if the TAT is still the one that was seen.
+    pub(in crate::limit) fn convert(&self, index: usize, key: Key, (seen, tat): (u64, u64), class: u16) {
+        if self.lock(Place { distance: 0, index, key: key.hash(), tat: seen }) {
+            self.set_class(index, class);
+            // Never the same as before, so that who saw the old class cannot replace the TAT. A nanosecond is no token.
+            let tat = if tat == seen { seen + 1 } else { tat };
+            self.slots[index][TAT].store(tat, SeqCst);
+        }
+    }
+
+    /// In a locked slot.
+    fn set_class(&self, index: usize, class: u16) {
+        if class != 0 {
+            self.has_classes.store(true, SeqCst);
+        }
+        if self.has_classes.load(SeqCst) {
+            self.classes[index].store(class, SeqCst);
+        }
+    }
+
     /// Hands the bucket of a slot to `carry`, and marks it as moved when that is done; hits wait meanwhile.
-    pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Key, u64)) {
+    pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
         // A key that is published here after this look is taken out by its inserter, who sees `closed`.
         while let Some((key, tat)) = self.held(index) {
             if self.lock(Place { distance: 0, index, key: key.hash(), tat }) {
-                carry(key, tat);
+                carry(Bucket { key, tat, class: self.class(index) });
                 self.slots[index][TAT].store(MOVED, SeqCst);
                 return;
             }

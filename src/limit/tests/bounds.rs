@@ -50,9 +50,10 @@ fn the_number_of_keys_never_exceeds_its_bound() {
 fn strangers_to_a_full_table_share_one_bucket_also_when_limits_decide_together() {
     let (full, roomy) = (limiter(1, SECOND, 2, 1), limiter(1, SECOND, 9, 10));
     drain(&full, START, key(0));
-    let admitted = (1..9).filter(|n| decide(START, &[(&full, key(*n), 1), (&roomy, key(7), 1)]).is_ok()).count();
+    let admitted =
+        (1..9).filter(|n| decide(START, &[Ask::new(&full, key(*n), 1), Ask::new(&roomy, key(7), 1)]).is_ok()).count();
     assert_eq!((admitted, roomy.inspect(START, key(7)).remaining), (2, 7));
-    let admission = decide(START.after(SECOND), &[(&full, key(5), 1)]).unwrap();
+    let admission = decide(START.after(SECOND), &[Ask::new(&full, key(5), 1)]).unwrap();
     admission.refund(START.after(SECOND), [&full]);
     assert_eq!(ask(&full, START.after(SECOND), key(6), 1), Ok(()), "a refund goes to the bucket that paid");
 }

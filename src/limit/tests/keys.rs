@@ -59,3 +59,16 @@ fn a_key_is_shown_as_a_hash_and_hashers_differ() {
     assert_ne!(one.key("limit").finish(), other.key("limit").finish());
     assert_eq!(begin().finish().to_string().len(), 16);
 }
+
+#[test]
+fn the_memory_of_a_key_does_not_depend_on_its_length() {
+    let held = |length: usize| {
+        let limiter = limiter(1, SECOND, 5, 1000);
+        let value = vec![b'x'; length];
+        let hashed = (0..1000_u32).map(|n| begin().header("x-user", &value).path(&n.to_be_bytes()).finish());
+        hashed.for_each(|key| ask(&limiter, START, key, 1).unwrap());
+        (limiter.stats().keys, limiter.stats().max_bytes)
+    };
+    assert_eq!(size_of::<Key>(), 8);
+    assert_eq!(held(1), held(30_000));
+}

@@ -1,11 +1,17 @@
 //! The promises of the limits, each a test. Time is a number here; only `time` runs on tokio's paused clock.
 
 mod bounds;
+mod debt;
+mod interleavings;
 mod keys;
 mod model;
+mod others;
 mod races;
 mod reload;
+mod saved;
+mod temporary;
 mod time;
+mod top;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Barrier;
@@ -37,7 +43,7 @@ fn key(n: u64) -> Key {
 
 /// Whether one limit alone admits `cost` tokens.
 fn ask(limiter: &Limiter, now: Now, key: Key, cost: u32) -> Result<(), Duration> {
-    decide(now, &[(limiter, key, cost)]).map(drop).map_err(|refusal| refusal.retry_after)
+    decide(now, &[Ask::new(limiter, key, cost)]).map(drop).map_err(|refusal| refusal.retry_after)
 }
 
 /// How many single tokens are admitted until the first refusal.

@@ -110,7 +110,7 @@ fn numbers_that_cannot_work_are_errors() {
 #[test]
 fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
     let (wide, tight) = (limiter(100, SECOND, 100, 10), limiter(1, SECOND, 2, 10));
-    let asks = [(&wide, key(1), 10), (&tight, key(1), 1)];
+    let asks = [Ask::new(&wide, key(1), 10), Ask::new(&tight, key(1), 1)];
     let nearest = decide(START, &asks).unwrap().nearest().unwrap();
     assert_eq!(nearest, Nearest { index: 1, remaining: 1, burst: 2, fill: 2 * SECOND, next: SECOND, reset: SECOND });
     let left: Vec<_> = decide(START, &asks).unwrap().states().map(|state| state.remaining).collect();
@@ -125,7 +125,7 @@ fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
 #[test]
 fn a_refusal_by_one_limit_takes_from_none() {
     let limits: Vec<_> = (1..=6).rev().map(|burst| limiter(1, SECOND, burst, 10)).collect();
-    let asks: Vec<_> = limits.iter().map(|limiter| (limiter, key(1), 1)).collect();
+    let asks: Vec<_> = limits.iter().map(|limiter| Ask::new(limiter, key(1), 1)).collect();
     assert!(decide(START, &asks).is_ok());
     for _ in 0..10 {
         assert_eq!(decide(START, &asks).unwrap_err().index, 5);
@@ -137,7 +137,7 @@ fn a_refusal_by_one_limit_takes_from_none() {
 #[test]
 fn a_refund_gives_back_what_was_taken_and_no_more_than_is_still_missing() {
     let limiter = limiter(10, SECOND, 10, 10);
-    let take = |now, cost| decide(now, &[(&limiter, key(1), cost)]).unwrap();
+    let take = |now, cost| decide(now, &[Ask::new(&limiter, key(1), cost)]).unwrap();
     let left = |now| limiter.inspect(now, key(1)).remaining;
     let admission = take(START, 4);
     take(START, 3).refund(START, [&limiter]);

@@ -106,13 +106,13 @@ fn threads_that_churn_through_a_tiny_table_keep_its_bound() {
 fn limits_that_race_together_lose_no_token_and_win_none() {
     let (wide, tight) = (limiter(1, SECOND, 6000, 10), limiter(1, SECOND, 5000, 10));
     let admitted = together(THREADS, |thread| {
-        let both = [(&wide, key(1), 1), (&tight, key(1), 1)];
-        let turned = [(&tight, key(1), 1), (&wide, key(1), 1)];
+        let both = [Ask::new(&wide, key(1), 1), Ask::new(&tight, key(1), 1)];
+        let turned = [Ask::new(&tight, key(1), 1), Ask::new(&wide, key(1), 1)];
         let asks = if thread % 2 == 0 { both } else { turned };
         let mut admitted = 0;
         for n in 0..10_000 {
             match decide(START, &asks) {
-                Ok(admission) if n % 3 == 0 => admission.refund(START, asks.map(|(limiter, ..)| limiter)),
+                Ok(admission) if n % 3 == 0 => admission.refund(START, asks.map(|ask| ask.limiter)),
                 Ok(_kept) => admitted += 1,
                 Err(_) => {}
             }

@@ -94,7 +94,7 @@ fn numbers_that_cannot_work_change_nothing() {
 #[test]
 fn a_refund_from_before_a_reload_wins_nothing_after_it() {
     let old = limiter(1, SECOND, 10, 10);
-    let admission = decide(START, &[(&old, key(1), 10)]).unwrap();
+    let admission = decide(START, &[Ask::new(&old, key(1), 10)]).unwrap();
     let new = old.reconfigured(&settings(1, SECOND, 100, 10), START).unwrap();
     admission.refund(START, [&new]);
     assert_eq!(drain(&new, START, key(1)), 0);

@@ -19,7 +19,7 @@ pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>)
 }
 
 fn request(line: &Line<'_>, out: &mut Vec<u8>) {
-    bytes(br#","request_id":""#, Some(line.request_id.as_bytes()), SHORT, out);
+    bytes(br#","request_id":""#, Some(line.request_id), SHORT, out);
     plain(br#","listener":""#, Some(line.listener), out);
     out.extend_from_slice(br#","client":""#);
     value::ip(line.client, out);
@@ -44,6 +44,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
         hex(key, 16, out);
         out.push(b'"');
     }
+    plain(br#","shadow":""#, line.shadow, out);
 }
 
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {

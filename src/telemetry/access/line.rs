@@ -11,7 +11,7 @@ pub struct Line<'a> {
     /// When its exchange ended.
     pub time: SystemTime,
     /// Names the request, here and upstream.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// Address of the listener it came through.
     pub listener: &'a str,
     /// Who counts as its client.
@@ -40,6 +40,8 @@ pub struct Line<'a> {
     pub remaining: Option<u64>,
     /// Keyed hash of that limit's key; never the key.
     pub key: Option<u64>,
+    /// The first limit in shadow mode that would have refused it.
+    pub shadow: Option<&'a str>,
     /// The upstream it was sent to.
     pub upstream: Option<&'a str>,
     /// The server that answered, or was tried last.

@@ -35,6 +35,7 @@ fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b" key=");
         hex(key, 16, out);
     }
+    text(" shadow=", line.shadow, out);
 }
 
 fn forwarding(line: &Line<'_>, out: &mut Vec<u8>) {
@@ -55,7 +56,7 @@ fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
     value::socket(line.peer, out);
     text(" listener=", Some(line.listener), out);
     text(" protocol=", Some(line.protocol), out);
-    text(" request_id=", Some(line.request_id), out);
+    bytes(" request_id=", Some(line.request_id), SHORT, out);
     bytes(" user_agent=", line.user_agent, LONG, out);
 }
 

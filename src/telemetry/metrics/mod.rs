@@ -11,6 +11,7 @@ mod peers;
 mod process;
 mod render;
 mod route;
+mod store;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,10 @@ use parking_lot::Mutex;
 use self::tally::Tally;
 pub use self::{
     exposition::Format,
-    observed::{LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
+    observed::{CapGauges, LimitGauges, ListenerGauges, Observed, RouteGauges, UpstreamGauges},
     peers::{ListenerMetrics, UpstreamMetrics},
     route::{Decision, RouteCells, RouteMetrics},
+    store::StoreMetrics,
 };
 use super::Dropped;
 
@@ -44,7 +46,10 @@ pub struct Metrics {
     listeners: Named<ListenerMetrics>,
     /// Requests that no route matched: the route `-`.
     unmatched: Arc<RouteMetrics>,
+    store: Arc<StoreMetrics>,
     reloads: Mutex<Reloads>,
+    /// Writes of buckets, by outcome.
+    saves: Mutex<Tally>,
     panics: AtomicU64,
     dropped: Arc<Dropped>,
 }
@@ -62,7 +67,9 @@ impl Metrics {
             upstreams: Named::default(),
             listeners: Named::default(),
             unmatched,
+            store: Arc::new(StoreMetrics::new(workers)),
             reloads: Mutex::default(),
+            saves: Mutex::default(),
             panics: AtomicU64::new(0),
             dropped: Arc::default(),
         })
@@ -93,6 +100,11 @@ impl Metrics {
         find_or_make(&self.listeners, address, ListenerMetrics::default)
     }
 
+    /// The counters of the store that gateways share.
+    pub fn store(&self) -> Arc<StoreMetrics> {
+        Arc::clone(&self.store)
+    }
+
     /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that
     /// still run on the old table go on counting, unseen.
     pub fn retain(&self, kept: &Kept<'_>) {
@@ -117,6 +129,11 @@ impl Metrics {
             Reload::Failure => reloads.failed(took),
             Reload::Success | Reload::Unchanged => reloads.succeeded(at, took),
         }
+    }
+
+    /// What a limit with `persist` owes was written to its file, or could not be.
+    pub fn saved(&self, is_written: bool) {
+        self.saves.lock().add(if is_written { "success" } else { "failure" }, 1);
     }
 
     /// A request's task panicked; the connection was lost, the process was not.

@@ -46,12 +46,25 @@ pub struct LimitGauges {
 pub struct UpstreamGauges {
     /// Name of the upstream.
     pub upstream: Arc<str>,
+    /// Its cap over all routes; `None` without one.
+    pub cap: Option<CapGauges>,
     /// Connections by state.
     pub connections: Vec<(&'static str, u64)>,
     /// Servers, and whether each is sent requests.
     pub servers: Vec<(Arc<str>, bool)>,
     /// Servers, and how often each was ejected, ever.
     pub ejections: Vec<(Arc<str>, u64)>,
+}
+
+/// The state of a cap that several routes share.
+#[derive(Debug, Clone, Copy)]
+pub struct CapGauges {
+    /// Requests that hold a place.
+    pub in_flight: u64,
+    /// Requests that wait for one.
+    pub queued: u64,
+    /// Places in all, as it is now.
+    pub limit: u64,
 }
 
 /// The state of one listener.

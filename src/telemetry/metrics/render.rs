@@ -18,7 +18,9 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     requests(&routes, &mut to);
     route_gauges(observed, &mut to);
     limits(&routes, observed, &mut to);
+    store(metrics, &mut to);
     upstreams(metrics, observed, &mut to);
+    upstream_caps(observed, &mut to);
     listeners(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
@@ -92,6 +94,37 @@ fn limits(routes: &Routes, observed: &Observed, to: &mut Exposition) {
     }
 }
 
+fn store(metrics: &Metrics, to: &mut Exposition) {
+    let cells = metrics.store.total();
+    let mut family = to.family(Kind::Counter, "tidegate_store_requests", "Calls of the shared store, by outcome.");
+    cells.outcomes.iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
+    let help = "Decisions of shared limits that needed no call: by tokens held here, or by a refusal known here.";
+    let mut family = to.family(Kind::Counter, "tidegate_store_calls_saved", help);
+    cells.saved.iter().for_each(|(word, count)| family.count(&[("by", word)], count));
+    let help = "Time the shared store took to answer.";
+    to.family(Kind::Histogram, "tidegate_store_duration_seconds", help).histogram(&[], &cells.durations);
+    let help = "1 while the shared store is left alone because it did not answer.";
+    to.family(Kind::Gauge, "tidegate_store_circuit_open", help).gauge(&[], metrics.store.open());
+}
+
+fn upstream_caps(observed: &Observed, to: &mut Exposition) {
+    let help = "Requests that hold a place under the upstream's cap, over all routes.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.in_flight));
+    }
+    let help = "Requests that wait for a place under the upstream's cap.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.queued));
+    }
+    let help = "Requests the upstream's cap admits at once, as it is now.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_concurrency_limit", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.limit));
+    }
+}
+
 fn upstreams(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     let upstreams: Vec<_> =
         super::entries(&metrics.upstreams).into_iter().map(|(name, of)| (name, of.total())).collect();
@@ -157,6 +190,8 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
 }
 
 fn itself(metrics: &Metrics, to: &mut Exposition) {
+    let mut family = to.family(Kind::Counter, "tidegate_limit_saves", "Writes of buckets that outlive the process.");
+    metrics.saves.lock().iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
     let help = "Lines of the log and the access log that were dropped because nobody took them in time.";
     to.family(Kind::Counter, "tidegate_log_lines_dropped", help).sample(&[], metrics.dropped.total());
     to.family(Kind::Counter, "tidegate_panics", "Requests that ended in a panic.")

@@ -188,6 +188,7 @@ fn observed() -> Observed {
         limits: vec![LimitGauges { limit: "per-client".into(), keys: 7, evicted_idle: 3, evicted_overflow: 1 }],
         upstreams: vec![UpstreamGauges {
             upstream: "backend".into(),
+            cap: Some(CapGauges { in_flight: 3, queued: 1, limit: 8 }),
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
             ejections: vec![("http://10.0.0.1:9001".into(), 1)],

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use http::{Method, StatusCode};
 use rand::RngExt;
 use thiserror::Error;
@@ -86,8 +86,10 @@ async fn check(server: &Server, request: &[u8]) -> Result<(), Unwell> {
     let (mut input, mut seen) = (BytesMut::new(), 0);
     loop {
         match http1::find_end(&input, seen) {
-            Ok(length) => {
-                let head = http1::parse_response(&mut input, length, &Method::GET).map_err(|_| Unwell::NotHttp)?;
+            Ok(_) => {
+                let head = http1::parse_response(&input, &Method::GET).ok().flatten();
+                let (head, length) = head.ok_or(Unwell::NotHttp)?;
+                input.advance(length);
                 seen = 0;
                 match head.status {
                     status if status.is_informational() => continue,

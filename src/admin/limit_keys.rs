@@ -1,0 +1,209 @@
+//! `/limits/NAME/top` and `/limits/NAME/keys`: who asks most of a limit, and one key of it: looked at, filled, given other
+//! numbers for a while.
+//!
+//! Values of keys are shown to whoever may look, and never logged: the log has the keyed hash, as access lines do.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, SystemTime},
+};
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer::{Answer, json, problem},
+    endpoints::Caller,
+};
+use crate::{
+    config::{model::Numbers, rate_text, read_duration, read_rate},
+    gateway::{KeyState, KnownKey, OneLimit, State},
+    limit::{Clock, TemporaryError},
+};
+
+/// Keys that `top` shows when it is not said how many.
+const SHOWN: usize = 20;
+/// Most that it shows.
+const MOST_SHOWN: usize = 1000;
+/// Longest time for which a key can have other numbers: what is to last belongs into the configuration.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Why a call came to nothing.
+struct Refused {
+    status: StatusCode,
+    why: String,
+}
+
+impl From<String> for Refused {
+    /// Of what the caller wrote.
+    fn from(why: String) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, why }
+    }
+}
+
+/// The fields of a `PUT`.
+const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
+
+/// `GET /limits/NAME/top?n=20`.
+pub(super) fn top(state: &State, name: &str, query: &str) -> Answer {
+    let shown = limit(state, name).and_then(|limit| {
+        let keys = limit.heaviest(Clock.now(), how_many(query)?);
+        Ok(json(StatusCode::OK, &keys.iter().map(shown).collect()))
+    });
+    shown.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+}
+
+/// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
+pub(super) fn keys(state: &State, caller: Caller, method: &Method, (name, query): (&str, &str), body: &[u8]) -> Answer {
+    let done = limit(state, name).and_then(|limit| {
+        let key = limit.key(query.as_bytes())?;
+        match *method {
+            Method::PUT => give(&limit, caller, name, &key, body)?,
+            Method::DELETE => {
+                limit.reset(Clock.now(), key.key);
+                tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
+            }
+            _ => {}
+        }
+        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key))))
+    });
+    done.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+}
+
+fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Refused> {
+    if !limit.gives() {
+        let why = "this is a tier: its networks cannot have numbers of their own".to_owned();
+        return Err(Refused { status: StatusCode::CONFLICT, why });
+    }
+    let (numbers, ttl) = wanted(body)?;
+    limit.give(Clock.now(), key.key, numbers, ttl).map_err(|error| {
+        let status = match error {
+            TemporaryError::Numbers(_) => StatusCode::BAD_REQUEST,
+            TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        Refused { status, why: error.to_string() }
+    })?;
+    let (rate, burst) = (rate_text(numbers.rate), numbers.burst);
+    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ?ttl, "a key has other numbers for a while");
+    Ok(())
+}
+
+fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
+    state.limit(name).ok_or_else(|| {
+        let names: Vec<_> = state.config.limits.iter().flat_map(|limit| limit.deciding()).collect();
+        let known =
+            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", quoted(&names)) };
+        Refused { status: StatusCode::NOT_FOUND, why: format!("there is no limit `{name}`; {known}") }
+    })
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn how_many(query: &str) -> Result<usize, String> {
+    if query.is_empty() {
+        return Ok(SHOWN);
+    }
+    let number = query.strip_prefix("n=").and_then(|number| number.parse().ok());
+    number
+        .filter(|number| (1..=MOST_SHOWN).contains(number))
+        .ok_or_else(|| format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"))
+}
+
+/// The numbers of a `PUT`, and for how long.
+fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
+    const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
+    let body: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
+    if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        return Err(format!("there is no field `{name}`; the body is {EXAMPLE}"));
+    }
+    let text = |name: &str| {
+        let text = body.get(name).and_then(Value::as_str);
+        text.ok_or_else(|| format!("`{name}` is needed, as a string; the body is {EXAMPLE}"))
+    };
+    let rate = read_rate(text("rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
+    let ttl = read_duration(text("ttl")?).map_err(|why| format!("`ttl` cannot be {why}"))?;
+    if ttl.is_zero() || ttl > LONGEST {
+        return Err("`ttl` is how long the numbers count: more than nothing, and at most \"30d\"".to_owned());
+    }
+    let burst = match body.get("burst") {
+        None => rate.count,
+        Some(burst) => {
+            let burst = burst.as_u64().and_then(|burst| u32::try_from(burst).ok()).and_then(NonZeroU32::new);
+            burst.ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?
+        }
+    };
+    Ok((Numbers { rate, burst }, ttl))
+}
+
+fn shown(state: &KeyState) -> Value {
+    let KeyState { key, numbers, bucket, count, ends_in } = state;
+    let parts: Vec<_> = key.parts.iter().map(|part| &part.value).collect();
+    let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
+    let mut view = json!({
+        "key": parts,
+        "rate": numbers.map_or_else(|| "unlimited".to_owned(), |numbers| rate_text(numbers.rate)),
+        "burst": numbers.map(|numbers| numbers.burst),
+        "remaining": numbers.map(|_| bucket.remaining),
+        "reset_seconds": numbers.map(|_| whole_seconds(bucket.reset)),
+        "admitted": count.admitted,
+        "refused": count.refused,
+        "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
+    });
+    let stand_ins: Vec<_> = (0..key.parts.len()).filter(|place| key.parts[*place].is_fallback).collect();
+    if let Some(view) = view.as_object_mut() {
+        if !stand_ins.is_empty() {
+            view.insert("missing".to_owned(), json!(stand_ins));
+        }
+        if count.missed > 0 {
+            view.insert("missed".to_owned(), json!(count.missed));
+        }
+    }
+    view
+}
+
+/// Rounded up, as in `Retry-After`.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// The name of a limit as it stands in a path, its escapes taken back.
+pub(super) fn name(raw: &str) -> String {
+    let mut bytes = Vec::with_capacity(raw.len());
+    let mut rest = raw.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = (*first == b'%').then(|| after.split_first_chunk::<2>()).flatten();
+        let byte = escaped.and_then(|(digits, _)| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_put_may_hold_is_told() {
+        let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
+        assert!(wanted(br#"{"rate": "10/s", "ttl": "1h"}"#).is_ok_and(|(numbers, _)| numbers.burst.get() == 10));
+        assert!(why("").contains("JSON object such as"));
+        assert!(why("[]").contains("JSON object such as"));
+        assert!(why(r#"{"rate": "10/s"}"#).contains("`ttl` is needed"));
+        assert!(why(r#"{"rate": 10, "ttl": "1h"}"#).contains("`rate` is needed, as a string"));
+        assert!(why(r#"{"rate": "10", "ttl": "1h"}"#).contains("\"100/s\""));
+        assert!(why(r#"{"rate": "10/s", "ttl": "1"}"#).contains("\"1s\""));
+        assert!(why(r#"{"rate": "10/s", "ttl": "0s"}"#).contains("more than nothing"));
+        assert!(why(r#"{"rate": "10/s", "ttl": "31d"}"#).contains("at most"));
+        assert!(why(r#"{"rate": "10/s", "ttl": "1h", "burst": 0}"#).contains("from 1"));
+        assert!(why(r#"{"rate": "10/s", "ttl": "1h", "brust": 5}"#).contains("no field `brust`"));
+    }
+
+    #[test]
+    fn a_name_in_a_path_may_be_escaped() {
+        assert_eq!(["a", "a%20b", "a/56", "%", "%zz", "%4"].map(name), ["a", "a b", "a/56", "%", "%zz", "%4"]);
+    }
+}

@@ -1,0 +1,201 @@
+//! What outlives the process, in `state_dir`: the seed of the keys' hashes, and the debts of limits with `persist = true`.
+//!
+//! Written every few seconds on the blocking pool and once more at the end, never by a worker; each file whole or not at all.
+//! A file that cannot be used is a warning and an empty table: a gateway that does not start would be worse.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, BufWriter, Read as _, Write},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    gateway::{Persisted, State},
+    limit::{Clock, Encoder, KeyHasher, Saved, saved_size},
+    telemetry::Metrics,
+};
+
+/// Shortest time between two writes: what a crash can lose.
+pub(super) const PAUSE: Duration = Duration::from_secs(5);
+/// Of all time, at most one part in so many is spent on writing.
+const SHARE: u32 = 20;
+/// A file up to this size is read though `max_keys` has become smaller since.
+const READ_ANYWAY: usize = 64 << 20;
+
+const SEED: &str = "seed";
+
+/// The folder for what outlives the process.
+#[derive(Debug, Clone)]
+pub(super) struct StateDir(PathBuf);
+
+impl StateDir {
+    /// Makes the folder if it is absent, and reads the seed, or draws one; so it is known whether it can be written to.
+    pub(super) fn open(path: &Path) -> Result<(Self, KeyHasher), String> {
+        let cannot =
+            |what: &str, error: &io::Error| format!("cannot {what} {} (key server.state_dir): {error}", path.display());
+        let is_there = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        is_there.map_err(|error| cannot("make", &error))?;
+        let dir = Self(path.to_owned());
+        let seed = match dir.seed() {
+            Ok(Some(seed)) => seed,
+            Ok(None) => {
+                tracing::warn!(path = %path.join(SEED).display(), "the seed is damaged: a new one is drawn, and saved buckets are lost");
+                rand::random()
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => rand::random(),
+            Err(error) => return Err(cannot("read the seed in", &error)),
+        };
+        // Written in any case: the folder has to be one that can be written to.
+        dir.replace(SEED, |file| writeln!(file, "{:016x}{:016x}", seed[0], seed[1]))
+            .map_err(|error| cannot("write to", &error))?;
+        Ok((dir, KeyHasher::with_seed(seed)))
+    }
+
+    /// What was drawn once; nothing if that is no seed.
+    fn seed(&self) -> io::Result<Option<[u64; 2]>> {
+        let text = fs::read_to_string(self.0.join(SEED))?;
+        let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let halves = text.trim_end().split_at_checked(16).filter(|(_, low)| low.len() == 16);
+        Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
+    }
+
+    /// Puts the debts that were saved back, aged by the wall clock.
+    pub(super) fn restore(&self, state: &State) {
+        for limit in state.persisted() {
+            let path = self.0.join(file_name(&limit));
+            match read(&path, saved_size(limit.max_keys.get()).max(READ_ANYWAY))
+                .and_then(|bytes| put_back(&limit, &bytes))
+            {
+                Ok(keys) => tracing::info!(limit = %limit.name, keys, "buckets are read"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let path = path.display();
+                    tracing::warn!(limit = %limit.name, %path, %error, "saved buckets are not used; all begin full");
+                }
+            }
+        }
+    }
+
+    /// Writes the debts of one limit; tells how many keys have one.
+    fn save(&self, limit: &Persisted<'_>) -> io::Result<usize> {
+        let written = since_1970();
+        let mut keys = 0;
+        self.replace(&file_name(limit), |file| {
+            let (mut encoder, header) = Encoder::begin(limit.identity, written);
+            file.write_all(&header)?;
+            for debt in limit.limiter.debts(Clock.now()) {
+                file.write_all(&encoder.debt(debt))?;
+                keys += 1;
+            }
+            file.write_all(&encoder.end())
+        })?;
+        Ok(keys)
+    }
+
+    /// The whole file or none of it, whatever happens meanwhile; readable for its owner alone.
+    fn replace(&self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+        let next = self.0.join(format!("{name}.next"));
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.into_inner()?.sync_all()?;
+        fs::rename(&next, self.0.join(name))?;
+        File::open(&self.0)?.sync_all() // so that the new name is there after a loss of power
+    }
+}
+
+fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let saved =
+        Saved::decode(bytes, limit.identity).map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
+    // A clock that went back says nothing about how much time has passed.
+    let age = since_1970().saturating_sub(saved.written);
+    Ok(limit.limiter.restore(Clock.now(), age, saved.debts()))
+}
+
+fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than `max_keys` keys can be"));
+    }
+    Ok(bytes)
+}
+
+/// Names of limits may hold anything that can be printed; names of files not.
+fn file_name(limit: &Persisted<'_>) -> String {
+    let plain = limit.name.bytes().take(100).map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
+        _ => '_',
+    });
+    let name: String = plain.collect();
+    // Two names may look the same by now.
+    if name == **limit.name {
+        format!("{name}.buckets")
+    } else {
+        format!("{name}.{:016x}.buckets", fingerprint(limit.name))
+    }
+}
+
+/// FNV-1a: the same in every process.
+fn fingerprint(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Writes debts again and again.
+#[derive(Debug)]
+pub(super) struct Saver {
+    dir: StateDir,
+    metrics: Arc<Metrics>,
+    /// Limits by name: whether the last write went well, and how many keys it told of.
+    last: BTreeMap<Arc<str>, Option<usize>>,
+}
+
+impl Saver {
+    pub(super) fn new(dir: StateDir, metrics: Arc<Metrics>) -> Self {
+        Self { dir, metrics, last: BTreeMap::new() }
+    }
+
+    /// Writes the debts of every limit with `persist`. A failure is told once, and so is its end.
+    pub(super) fn save(&mut self, state: &State) {
+        for limit in state.persisted() {
+            let before = self.last.get(limit.name).copied();
+            // A file without debts need not be written again.
+            if before == Some(Some(0)) && limit.limiter.debts(Clock.now()).next().is_none() {
+                continue;
+            }
+            let saved = self.dir.save(&limit);
+            self.metrics.saved(saved.is_ok());
+            match (&saved, before) {
+                (Err(error), None | Some(Some(_))) => {
+                    tracing::error!(limit = %limit.name, path = %self.dir.0.display(), %error, "buckets cannot be saved");
+                }
+                (Ok(_), Some(None)) => tracing::info!(limit = %limit.name, "buckets are saved again"),
+                _ => {}
+            }
+            self.last.insert(Arc::clone(limit.name), saved.ok());
+        }
+        self.last.retain(|name, _| state.persisted().any(|limit| limit.name == name));
+    }
+}
+
+/// One write, off this thread, and how long to wait until the next.
+pub(super) async fn save(saver: &Arc<parking_lot::Mutex<Saver>>, state: Arc<State>) -> Duration {
+    let (saver, started) = (Arc::clone(saver), Instant::now());
+    // The mutex keeps the last write from meeting one that still runs.
+    let written = tokio::task::spawn_blocking(move || saver.lock().save(&state)).await;
+    if let Err(error) = written {
+        tracing::error!(%error, "saving buckets failed");
+    }
+    PAUSE.max(started.elapsed() * SHARE)
+}

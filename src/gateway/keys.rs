@@ -1,0 +1,284 @@
+//! One key of one limit, for the person on call: named by the texts of its parts, looked at, filled, given other numbers.
+//!
+//! Off the path of requests. A key is made of the same typed parts as a request's own, so that it finds the same bucket.
+
+use std::{borrow::Cow, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use super::{host, state::State};
+use crate::{
+    call::{Target, query},
+    config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
+    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Nearest, Now, Part, Quota, TemporaryError, Top},
+};
+
+/// A limit, or one of its tiers, as it is looked at.
+#[derive(Debug)]
+pub struct OneLimit<'s> {
+    state: &'s State,
+    /// What the configuration says of it.
+    limit: &'s Limit,
+    /// It is this tier of the limit.
+    tier: Option<&'s Tier>,
+    limiter: &'s Limiter,
+    top: &'s Arc<Top>,
+}
+
+/// A key that is named.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    /// Its bucket.
+    pub key: Key,
+    /// Its parts, as they are shown.
+    pub parts: Vec<Part>,
+}
+
+/// How a key stands.
+#[derive(Debug, Clone)]
+pub struct KeyState {
+    /// Which.
+    pub key: KnownKey,
+    /// The numbers that count for it now; `None`: everything passes.
+    pub numbers: Option<Numbers>,
+    /// Its bucket, for who asks under these.
+    pub bucket: Nearest,
+    /// What was seen of it lately.
+    pub count: Count,
+    /// Other numbers than the configuration's count for so long.
+    pub ends_in: Option<Duration>,
+}
+
+impl State {
+    /// The limit, or tier of one, that has this name.
+    pub fn limit(&self, name: &str) -> Option<OneLimit<'_>> {
+        let tiers = |limit: &'_ Arc<Limit>| limit.tiers.iter().position(|tier| *tier.name == *name);
+        let found = self.config.limits.iter().find_map(|limit| match tiers(limit) {
+            _ if *limit.name == *name => Some((limit, None)),
+            Some(place) => Some((limit, limit.tiers.get(place))),
+            None => None,
+        });
+        let (limit, tier) = found?;
+        Some(OneLimit { state: self, limit, tier, limiter: self.limits.get(name)?, top: self.tops.get(name)? })
+    }
+}
+
+impl OneLimit<'_> {
+    /// The key that a query names: `key=VALUE` for each part in its order, or `missing=VALUE` for a part that requests did
+    /// not have.
+    ///
+    /// # Errors
+    /// Says what is wrong, and what would be right.
+    pub fn key(&self, raw_query: &[u8]) -> Result<KnownKey, String> {
+        let given: Vec<_> = query::pairs(raw_query).collect();
+        if let Some((name, _)) = given.iter().find(|(name, _)| !matches!(&**name, b"key" | b"missing")) {
+            let name = String::from_utf8_lossy(name);
+            return Err(format!("there is no parameter `{name}`; {}", self.how_to_ask()));
+        }
+        if given.len() != self.limit.key.len() {
+            return Err(format!("{} given; {}", count_of("part is", "parts are", given.len()), self.how_to_ask()));
+        }
+        let (mut builder, mut label) = (self.state.hasher.key(self.name()), Label::default());
+        for (part, (name, value)) in self.limit.key.iter().zip(&given) {
+            let from = label.len();
+            builder = match (&**name, &self.limit.missing) {
+                (b"missing", Missing::Use(other)) => self.feed((builder, &mut label), other, value)?,
+                (b"missing", _) => return Err("nothing stands in for a missing part of this limit's key".to_owned()),
+                _ => self.feed((builder, &mut label), part, value)?,
+            };
+            if **name == *b"missing" {
+                label.mark_fallback(from);
+            }
+        }
+        Ok(KnownKey { key: builder.finish(), parts: label.parts() })
+    }
+
+    /// How it stands.
+    pub fn look(&self, now: Now, key: KnownKey) -> KeyState {
+        let count = self.top.count(now, key.key);
+        self.standing(now, key, count)
+    }
+
+    /// The keys that ask most, the heaviest first.
+    pub fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
+        let state = |Heavy { key, label, count }| self.standing(now, KnownKey { key, parts: label.parts() }, count);
+        self.top.heaviest(now, most).into_iter().map(state).collect()
+    }
+
+    /// Fills its bucket and ends its temporary numbers.
+    pub fn reset(&self, now: Now, key: Key) {
+        self.limiter.end_temporary(now, key);
+        self.limiter.forget(key);
+    }
+
+    /// Gives it other numbers for a while.
+    ///
+    /// # Errors
+    /// Says why not; nothing has changed then.
+    pub fn give(
+        &self,
+        now: Now,
+        key: Key,
+        Numbers { rate, burst }: Numbers,
+        ttl: Duration,
+    ) -> Result<(), TemporaryError> {
+        let rate = limit::Rate { count: rate.count, period: rate.period };
+        self.limiter.set_temporary(now, key, rate, burst, now.after(ttl)).map(drop)
+    }
+
+    /// Whether single keys can have other numbers: those of a tier cannot.
+    pub fn gives(&self) -> bool {
+        self.tier.is_none()
+    }
+
+    fn name(&self) -> &str {
+        self.tier.map_or(&self.limit.name, |tier| &tier.name)
+    }
+
+    fn standing(&self, now: Now, key: KnownKey, count: Count) -> KeyState {
+        let given = self.limiter.temporary(now, key.key).filter(|_| self.gives());
+        let numbers = match given {
+            Some(given) => Some(Numbers {
+                rate: Rate { count: given.rate.count, period: given.rate.period },
+                burst: given.quota.burst(),
+            }),
+            None => self.configured(&key.parts),
+        };
+        let quota = numbers.and_then(|numbers| quota(numbers).ok());
+        let bucket = self.limiter.standing(now, key.key, quota.as_ref());
+        let ends_in = given.map(|given| Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos())));
+        KeyState { key, numbers, bucket, count, ends_in }
+    }
+
+    /// The numbers that the configuration has for this key.
+    fn configured(&self, parts: &[Part]) -> Option<Numbers> {
+        if let Some(tier) = self.tier {
+            return Some(tier.numbers);
+        }
+        let matches =
+            |patterns: &Vec<ValuePattern>| patterns.iter().zip(parts).all(|(pattern, part)| is_match(pattern, part));
+        let exception = self.limit.overrides.iter().find(|one| one.matches.iter().any(matches));
+        exception.map_or(Some(Numbers { rate: self.limit.rate, burst: self.limit.burst }), |one| one.numbers)
+    }
+
+    /// Adds a part to the key and to what is shown of it.
+    fn feed(
+        &self,
+        (builder, label): (KeyBuilder, &mut Label),
+        part: &KeyPart,
+        value: &[u8],
+    ) -> Result<KeyBuilder, String> {
+        if value.is_empty() {
+            return Err(format!("a value is empty; {}", self.how_to_ask()));
+        }
+        if let KeyPart::ClientIp { v6_prefix } = part {
+            let prefix = self.tier.map_or(*v6_prefix, |tier| tier.prefix);
+            let address = self.address(&String::from_utf8_lossy(value), prefix)?;
+            label.ip(address, prefix);
+            return Ok(builder.ip(address, prefix));
+        }
+        let text = String::from_utf8_lossy(value);
+        let (builder, shown) = match part {
+            KeyPart::Header(name) => {
+                HeaderValue::from_bytes(value).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
+                (builder.header(name.as_str(), value), Cow::Borrowed(value))
+            }
+            KeyPart::Cookie(name) => (builder.cookie(name, value), Cow::Borrowed(value)),
+            KeyPart::Query(name) => (builder.query(name, value), Cow::Borrowed(value)),
+            KeyPart::Param(name) => (builder.param(name, value), Cow::Borrowed(value)),
+            KeyPart::Method => (builder.method(&text), Cow::Borrowed(value)),
+            KeyPart::Route => (builder.route(self.route(&text)?), Cow::Borrowed(value)),
+            KeyPart::Host => {
+                let host = host::name(value).map_err(|_| format!("{text:?} is not a host"))?;
+                (builder.host(&host), Cow::Owned(host.into_string().into_bytes()))
+            }
+            KeyPart::Path => {
+                let target = Target::parse(value.to_vec().into()).ok().filter(|_| value.starts_with(b"/"));
+                let target = target.ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
+                (builder.path(target.normal_path()), Cow::Owned(target.normal_path().to_vec()))
+            }
+            KeyPart::ClientIp { .. } => (builder, Cow::Borrowed(value)),
+        };
+        label.text(&shown);
+        Ok(builder)
+    }
+
+    fn address(&self, text: &str, prefix: u8) -> Result<IpAddr, String> {
+        let network = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let Ok(network) = network else {
+            return Err(format!(
+                "{text:?} is no address; write one such as 192.0.2.1, or a network such as 2001:db8::/{prefix}"
+            ));
+        };
+        let (address, bits) = (network.network().to_canonical(), network.prefix_len());
+        match address {
+            IpAddr::V4(_) if self.tier.is_some() => Err("a tier is about IPv6 networks alone".to_owned()),
+            IpAddr::V4(_) if bits < network.max_prefix_len() => {
+                Err(format!("{text} is many addresses, and each IPv4 address has a bucket of its own"))
+            }
+            IpAddr::V6(_) if bits < prefix => {
+                Err(format!("{text} is many networks: each /{prefix} has a bucket of its own"))
+            }
+            _ => Ok(address),
+        }
+    }
+
+    fn route<'t>(&self, name: &'t str) -> Result<&'t str, String> {
+        let of_limit = self.state.config.routes.iter().filter(|route| route.limits.contains(&self.limit.name));
+        let names: Vec<_> = of_limit.map(|route| format!("`{}`", route.name)).collect();
+        if names.contains(&format!("`{name}`")) {
+            return Ok(name);
+        }
+        Err(format!("no route `{name}` names this limit; those that do: {}", names.join(", ")))
+    }
+
+    fn how_to_ask(&self) -> String {
+        if self.limit.key.is_empty() {
+            return "this limit has one bucket for everyone, so no part is named".to_owned();
+        }
+        let parts: Vec<_> = self.limit.key.iter().map(named).collect();
+        let stand_in = match &self.limit.missing {
+            Missing::Use(other) => {
+                format!(" (missing={} for a part that requests do not have)", named(other).to_uppercase())
+            }
+            _ => String::new(),
+        };
+        let query: Vec<_> = parts.iter().map(|part| format!("key={}", part.to_uppercase())).collect();
+        format!("the key is {}: ?{}{stand_in}", parts.join(", "), query.join("&"))
+    }
+}
+
+fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError> {
+    Quota::new(limit::Rate { count: rate.count, period: rate.period }, burst)
+}
+
+fn is_match(pattern: &ValuePattern, part: &Part) -> bool {
+    match pattern {
+        ValuePattern::Any => true,
+        ValuePattern::Text(text) => **text == *part.value && !part.is_fallback,
+        ValuePattern::Network(network) => {
+            let shown = IpNet::from_str(&part.value).or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
+            shown.is_ok_and(|shown| network.contains(&shown)) && !part.is_fallback
+        }
+    }
+}
+
+/// As the configuration calls it.
+pub(super) fn named(part: &KeyPart) -> String {
+    match part {
+        KeyPart::Route => "route".to_owned(),
+        KeyPart::ClientIp { .. } => "client-ip".to_owned(),
+        KeyPart::Header(name) => format!("header:{name}"),
+        KeyPart::Cookie(name) => format!("cookie:{name}"),
+        KeyPart::Query(name) => format!("query:{name}"),
+        KeyPart::Param(name) => format!("param:{name}"),
+        KeyPart::Host => "host".to_owned(),
+        KeyPart::Path => "path".to_owned(),
+        KeyPart::Method => "method".to_owned(),
+    }
+}
+
+fn count_of(one: &str, more: &str, count: usize) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
+}

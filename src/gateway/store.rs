@@ -1,0 +1,75 @@
+//! The store of a configuration, and the limits that are in it.
+
+use std::sync::Arc;
+
+use super::state::{Named, Process, State};
+use crate::{
+    config::model::{self, Config},
+    layer::{SharedBuckets, SharedPolicy},
+    limit::{KeyBuilder, Limiter},
+    store::{NameHasher, OnError, Server, Settings, SharedLimit, Store},
+};
+
+/// The store, with the connections of the one before it if nothing about it has changed.
+pub(super) fn store(config: &Config, earlier: Option<&State>, process: &Process) -> Option<Arc<Store>> {
+    let settings = settings(config.store.as_ref()?);
+    let before = earlier.and_then(|earlier| earlier.store.as_ref());
+    Some(match before {
+        Some(before) if *before.settings() == settings => Arc::clone(before),
+        _ => Store::new(settings, process.workers, process.metrics.store()),
+    })
+}
+
+fn settings(store: &model::Store) -> Settings {
+    let server = |server: &model::StoreServer| Server {
+        host: Arc::clone(&server.host),
+        port: server.port,
+        tls: server.tls,
+        database: server.database,
+        user: server.user.clone(),
+        password: server.password.as_ref().map(|password| password.0.as_str().into()),
+    };
+    Settings {
+        servers: store.servers.iter().map(server).collect(),
+        is_cluster: store.is_cluster,
+        timeout: store.timeout,
+        on_error: match store.on_error {
+            model::StoreOnError::Local => OnError::Local,
+            model::StoreOnError::Allow => OnError::Allow,
+            model::StoreOnError::Deny => OnError::Deny,
+        },
+        lease: store.lease,
+    }
+}
+
+/// The shared ones among the limits and their tiers, with what is known of their buckets.
+pub(super) fn limits(config: &Config, limiters: &Named<Limiter>, earlier: Option<&State>) -> Named<Arc<SharedLimit>> {
+    let mut limits = Named::new();
+    for limit in config.limits.iter().filter(|limit| limit.shared) {
+        for name in names(limit) {
+            let Some(limiter) = limiters.get(name) else { continue };
+            let before = earlier.and_then(|earlier| earlier.shared.get(name));
+            let shared = SharedLimit::new(limiter.clone(), limit.max_keys, before.map(|before| &**before));
+            limits.insert(Arc::clone(name), Arc::new(shared));
+        }
+    }
+    limits
+}
+
+/// What a limit is in the store; nothing for a local one.
+pub(super) fn policy(limit: &model::Limit, state: &State) -> Option<SharedPolicy> {
+    let buckets = |name: &Arc<str>| {
+        let limit = Arc::clone(state.shared.get(name)?);
+        Some(SharedBuckets { limit, begun: KeyBuilder::over(NameHasher::new(), name) })
+    };
+    let is_shared = limit.shared && state.store.is_some();
+    is_shared
+        .then(|| names(limit).map(buckets).collect::<Option<_>>())
+        .flatten()
+        .map(|buckets| SharedPolicy { buckets })
+}
+
+/// The limit's own, then those of its tiers.
+fn names(limit: &model::Limit) -> impl Iterator<Item = &Arc<str>> {
+    std::iter::once(&limit.name).chain(limit.tiers.iter().map(|tier| &tier.name))
+}

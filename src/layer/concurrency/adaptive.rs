@@ -1,0 +1,365 @@
+//! A cap that follows the measured latency: arithmetic only, a window of samples in, a limit out.
+//!
+//! The idea is Gradient2 of Netflix's concurrency-limits: compare what answers take now with what they take when nobody
+//! queues; while the two are near, grow by about a square root, and shrink by their ratio when they part. What is
+//! different answers what Gradient2 is known to do:
+//!
+//! * Its long-term average follows the queue that its own limit makes, so that under steady load it drifts upwards
+//!   without end. Here a latency measured at the limit never raises the baseline, unless shrinking has not helped: a
+//!   queue of ours gets shorter in proportion, a slow upstream does not. That also is how a slower upstream is learnt,
+//!   without windows in which users are held back only to measure.
+//! * After a slow spell the average is too high for long, and each spell leaves it a little higher. Here what was known
+//!   before the spell holds again as soon as latencies fit it.
+//! * It shrinks on a few samples. Here a window has enough of them, and its median counts.
+//! * Failures are either ignored or cost a tenth each. Here the limit shrinks by half of their share.
+
+/// Between which limits it moves, both at least 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Never fewer: so few are always safe. Also where it begins.
+    pub min: usize,
+    /// Never more.
+    pub max: usize,
+}
+
+impl Bounds {
+    fn clamp(self, limit: f64) -> f64 {
+        let (least, most) = (self.min.max(1) as f64, self.max.max(self.min).max(1) as f64);
+        limit.clamp(least, most)
+    }
+}
+
+/// What a window saw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Seen {
+    /// Median time to the answer's head, in seconds; `None` when there were only failures.
+    pub(super) median: Option<f64>,
+    /// Answers that it is the median of.
+    pub(super) answers: u64,
+    /// Failures as a share of all outcomes, 0.0 to 1.0.
+    pub(super) failed: f64,
+    /// Most requests that were in flight at once.
+    pub(super) peak: usize,
+}
+
+/// Latency above the baseline by less than this share is taken for noise. Netflix has 1.5; with the median of a window
+/// less is needed, and the queue at the upstream stays shorter.
+const TOLERANCE: f64 = 1.3;
+/// Added to the tolerance over the square root of the number of answers: twice the error of a median of exponential
+/// times, relative to the median, is 2.9 over that root.
+const NOISE: f64 = 2.9;
+/// Part of the way to a lower limit that one window goes: answers that are measured now were admitted before.
+const SMOOTHING: f64 = 0.3;
+/// The most that one window may ask to shrink by.
+const STEEPEST: f64 = 0.5;
+/// Only who uses this share of the limit can need a higher one; otherwise it would drift upwards while idle.
+const NEAR: f64 = 0.8;
+/// Below this share of the limit in use, slowness is not of the limit's making, and shrinking it would not help.
+const IN_USE: f64 = 0.5;
+/// How fast the baseline follows lower medians: slowly, as the lowest of many is an accident, ...
+const DOWN: f64 = 0.05;
+/// ... but quickly when it is far too high: below this share of it, the slow spell that taught it is over.
+const FAR_BELOW: f64 = 0.7;
+/// How fast it follows higher medians that are not of the limit's making.
+const UP: f64 = 0.02;
+/// Half of the way, when something was learnt.
+const HALF: f64 = 0.5;
+/// How much the baseline sinks with each window at the limit. Without it a baseline that was once learnt too high would
+/// stay, as nobody sees below the limit; with it, and as shrinking is judged, it comes to rest at the knee.
+const SINKS: f64 = 0.003;
+/// Latencies within this of an earlier baseline fit it: a tenth above what it tolerates, for noise.
+const FITS: f64 = TOLERANCE * 1.1;
+/// How far the limit shrinks before it is asked whether that has helped.
+const JUDGED_AT: f64 = 0.85;
+/// And in how many windows at least: what a move does shows late.
+const JUDGED_AFTER: u32 = 3;
+/// Weight of the last window in the latency that is judged: one alone is noisy.
+const RECENT: f64 = 0.4;
+/// How fast the baseline rises at the least limit, where nothing can be tried any more.
+const UP_AT_MIN: f64 = 0.1;
+
+/// The limit, and what it was learnt from. Survives reloads.
+#[derive(Debug)]
+pub(super) struct Gradient {
+    bounds: Bounds,
+    limit: f64,
+    /// Seconds that an answer takes when nobody queues; `None` before the first window.
+    baseline: Option<f64>,
+    /// What the baseline was before it was raised, while it is.
+    before: Option<f64>,
+    /// Doubles until something slows down, for a quick start from `min`.
+    is_warming: bool,
+    /// While answers are slow.
+    descent: Option<Descent>,
+}
+
+/// A way down, from where it was last judged.
+#[derive(Debug, Clone, Copy)]
+struct Descent {
+    limit: f64,
+    latency: f64,
+    /// The latency of the last windows, averaged.
+    recent: f64,
+    windows: u32,
+}
+
+impl Gradient {
+    /// Begins at `min`.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let limit = bounds.clamp(0.0);
+        Self { bounds, limit, baseline: None, before: None, is_warming: true, descent: None }
+    }
+
+    /// Other bounds; what was learnt stays.
+    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.limit = bounds.clamp(self.limit);
+    }
+
+    /// Goes on from a limit that was in force without it.
+    pub(super) fn go_on_from(&mut self, limit: usize) {
+        self.limit = self.bounds.clamp(limit as f64);
+        self.descent = None;
+    }
+
+    /// Requests in flight, from `min` to `max`.
+    pub(super) fn limit(&self) -> usize {
+        self.limit as usize
+    }
+
+    /// It is still looking for a first limit: windows should be short.
+    pub(super) fn is_warming(&self) -> bool {
+        self.is_warming
+    }
+
+    /// Takes a window of enough samples into account.
+    pub(super) fn update(&mut self, seen: &Seen) {
+        let used = seen.peak as f64 / self.limit.floor();
+        let tolerance = TOLERANCE + NOISE / (seen.answers.max(1) as f64).sqrt();
+        let slowdown = seen.median.map_or(1.0, |median| self.learn(median, used, tolerance));
+        if used < IN_USE {
+            return;
+        }
+        let gradient = (tolerance / slowdown).clamp(STEEPEST, 1.0);
+        self.is_warming &= gradient == 1.0 && seen.failed == 0.0;
+        let target = self.limit * gradient + self.step();
+        let next = if target < self.limit {
+            self.limit + (target - self.limit) * SMOOTHING
+        } else if used >= NEAR {
+            target
+        } else {
+            self.limit
+        };
+        // Multiplied last: a few failures slow growth down, many outweigh it.
+        self.limit = self.bounds.clamp(next * (1.0 - HALF * seen.failed.clamp(0.0, 1.0)));
+    }
+
+    /// What a window grows by: little against large limits, and never nothing.
+    fn step(&self) -> f64 {
+        if self.is_warming { self.limit } else { (self.limit.sqrt() / 2.0).max(1.0) }
+    }
+
+    /// Moves the baseline; how many times slower than it answers are.
+    fn learn(&mut self, median: f64, used: f64, tolerance: f64) -> f64 {
+        let is_over = self.baseline.is_some_and(|baseline| median < baseline * FAR_BELOW);
+        if self.before.is_some_and(|before| is_over || median <= before * FITS) {
+            self.baseline = self.before.take();
+        }
+        let baseline = *self.baseline.get_or_insert(median);
+        let is_slow = median > baseline * tolerance;
+        let toward_median = |pace: f64| baseline + (median - baseline) * pace;
+        let learnt = if median < baseline * FAR_BELOW || self.is_warming && !is_slow {
+            toward_median(HALF)
+        } else if median < baseline {
+            toward_median(DOWN)
+        } else if used < IN_USE {
+            toward_median(UP)
+        } else if is_slow {
+            toward_median(self.judge(median, tolerance)) * (1.0 - SINKS)
+        } else {
+            baseline * (1.0 - SINKS)
+        };
+        if !is_slow || used < IN_USE {
+            self.descent = None;
+        }
+        if learnt > baseline && !self.is_warming {
+            self.before.get_or_insert(baseline);
+        }
+        self.baseline = Some(learnt);
+        // Medians below what the clock tells apart are as good as nothing.
+        if learnt > 0.0 { median / learnt } else { 1.0 }
+    }
+
+    /// How fast a baseline rises that answers are slower than: not at all while the limit shrinks and that helps.
+    fn judge(&mut self, median: f64, tolerance: f64) -> f64 {
+        let begin = Descent { limit: self.limit, latency: median, recent: median, windows: 0 };
+        let since = self.descent.get_or_insert(begin);
+        if self.limit <= self.bounds.clamp(0.0) {
+            return UP_AT_MIN;
+        }
+        since.windows += 1;
+        since.recent += (median - since.recent) * RECENT;
+        // What got slower by itself, or with a higher limit, can only be judged from there on.
+        if self.limit > since.limit || median > since.latency * tolerance {
+            *since = begin;
+            return 0.0;
+        }
+        if self.limit > since.limit * JUDGED_AT || since.windows < JUDGED_AFTER {
+            return 0.0;
+        }
+        // A queue of ours would be shorter by the limit's share, a slow upstream as slow as before: half-way is the line.
+        let expected = since.latency * (self.limit / since.limit).sqrt();
+        let is_ours = since.recent <= expected;
+        *since = Descent { latency: since.recent, ..begin };
+        if is_ours { 0.0 } else { HALF }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds { min: 4, max: 500 };
+    /// The modelled upstream: this much at once without queueing, each taking this long.
+    const KNEE: f64 = 50.0;
+    const SERVICE: f64 = 0.010;
+
+    fn slowed(in_flight: f64, service: f64) -> f64 {
+        service * (in_flight / KNEE).max(1.0)
+    }
+
+    /// Windows under a demand that always fills the limit, or `demand` if that is less; noise of a tenth either way.
+    fn run(gradient: &mut Gradient, windows: usize, demand: f64, service: f64) -> Vec<usize> {
+        let noise = [1.0, 1.04, 0.95, 1.1, 0.9, 0.98, 1.02];
+        let window = |n: usize| {
+            let in_flight = (gradient.limit() as f64).min(demand);
+            let median = slowed(in_flight, service) * noise[n % noise.len()];
+            gradient.update(&Seen { median: Some(median), answers: 10_000, failed: 0.0, peak: in_flight as usize });
+            gradient.limit()
+        };
+        (0..windows).map(window).collect()
+    }
+
+    fn settled() -> Gradient {
+        let mut gradient = Gradient::new(BOUNDS);
+        run(&mut gradient, 200, f64::MAX, SERVICE);
+        gradient
+    }
+
+    /// Share of what the upstream could do that these limits let it do, and the longest latency in service times.
+    fn done(limits: &[usize]) -> (f64, f64) {
+        let share: f64 = limits.iter().map(|limit| (*limit as f64 / KNEE).min(1.0)).sum();
+        let longest = limits.iter().map(|limit| slowed(*limit as f64, 1.0)).fold(0.0, f64::max);
+        (share / limits.len() as f64, longest)
+    }
+
+    #[track_caller]
+    fn assert_good(limits: &[usize]) {
+        let (share, longest) = done(limits);
+        let minmax = (limits.iter().min(), limits.iter().max());
+        assert!(share > 0.95 && longest < 1.8, "{share:.2} done, latency up to {longest:.2}, limits {minmax:?}");
+    }
+
+    #[test]
+    fn it_finds_the_knee_in_seconds_and_stays_for_days() {
+        let mut gradient = Gradient::new(BOUNDS);
+        let first = run(&mut gradient, 20, f64::MAX, SERVICE);
+        assert!(first[6..].iter().all(|limit| (KNEE..3.0 * KNEE).contains(&(*limit as f64))), "{first:?}");
+        run(&mut gradient, 200, f64::MAX, SERVICE);
+        assert_good(&run(&mut gradient, 500_000, f64::MAX, SERVICE));
+    }
+
+    #[test]
+    fn it_does_not_move_while_idle() {
+        let mut gradient = settled();
+        let before = gradient.limit();
+        let idle = run(&mut gradient, 10_000, 5.0, SERVICE);
+        assert!(idle.iter().all(|limit| *limit == before));
+    }
+
+    #[test]
+    fn a_slow_spell_costs_some_of_the_limit_and_it_comes_back_after() {
+        let mut gradient = settled();
+        let spell = run(&mut gradient, 120, f64::MAX, 5.0 * SERVICE);
+        assert!(*spell.iter().min().unwrap() as f64 > KNEE / 3.0, "{spell:?}");
+        let after = run(&mut gradient, 60, f64::MAX, SERVICE);
+        assert_good(&after[20..]);
+    }
+
+    #[test]
+    fn many_slow_spells_leave_nothing_behind() {
+        for slower in [1.3, 1.5, 2.0, 4.0, 10.0] {
+            let mut gradient = settled();
+            for _ in 0..100 {
+                run(&mut gradient, 40, f64::MAX, slower * SERVICE);
+                run(&mut gradient, 40, f64::MAX, SERVICE);
+            }
+            let after = run(&mut gradient, 1000, f64::MAX, SERVICE);
+            assert_good(&after[200..]);
+        }
+    }
+
+    #[test]
+    fn an_upstream_that_stays_slower_is_learnt() {
+        let mut gradient = settled();
+        run(&mut gradient, 500, f64::MAX, 3.0 * SERVICE);
+        assert_good(&run(&mut gradient, 5000, f64::MAX, 3.0 * SERVICE));
+    }
+
+    #[test]
+    fn a_few_slow_windows_do_not_collapse_it() {
+        let mut gradient = settled();
+        let before = gradient.limit() as f64;
+        for _ in 0..3 {
+            gradient.update(&Seen { median: Some(1.0), answers: 10_000, failed: 0.0, peak: gradient.limit() });
+        }
+        assert!(gradient.limit() as f64 > before / 2.0, "{before} to {}", gradient.limit());
+    }
+
+    #[test]
+    fn failures_halve_it_at_most_and_few_of_them_only_slow_its_growth() {
+        let with = |failed: f64| {
+            let mut gradient = settled();
+            let before = gradient.limit();
+            for _ in 0..20 {
+                gradient.update(&Seen { median: Some(SERVICE), answers: 10_000, failed, peak: gradient.limit() });
+            }
+            (before, gradient.limit())
+        };
+        let (before, after) = with(0.01);
+        assert!(after > before, "{before} to {after}");
+        assert_eq!(with(1.0).1, BOUNDS.min);
+        let mut gradient = settled();
+        let before = gradient.limit();
+        gradient.update(&Seen { median: None, answers: 0, failed: 1.0, peak: before });
+        assert!(gradient.limit() >= before / 2);
+    }
+
+    #[test]
+    fn other_bounds_keep_what_was_learnt() {
+        let mut gradient = settled();
+        let before = gradient.limit();
+        gradient.set_bounds(Bounds { min: 2, max: 1000 });
+        assert_eq!(gradient.limit(), before);
+        gradient.set_bounds(Bounds { min: 1, max: 10 });
+        assert_eq!(gradient.limit(), 10);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_seen_the_limit_stays_within_its_bounds(
+            windows in proptest::collection::vec((proptest::option::of(0.0..1e4_f64), 0.0..1.0_f64, 0..2000_usize), 0..100),
+            min in 1..50_usize,
+            more in 0..500_usize,
+        ) {
+            let bounds = Bounds { min, max: min + more };
+            let mut gradient = Gradient::new(bounds);
+            for (median, failed, peak) in windows {
+                gradient.update(&Seen { median, answers: 100, failed, peak });
+                prop_assert!((bounds.min..=bounds.max).contains(&gradient.limit()));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Whole caps in virtual time: an adaptive one over a modelled upstream, and a fair line under a flood.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    adaptive::Bounds,
+    meter::{Meter, Outcome},
+    *,
+};
+use crate::error::CapName;
+
+/// Servers that work side by side, with one queue in front that nobody sees from outside: the knee is their number.
+struct Upstream {
+    free_at: BinaryHeap<Reverse<Duration>>,
+    service: Duration,
+    random: u64,
+}
+
+impl Upstream {
+    fn new(servers: usize, service: Duration) -> Self {
+        Self { free_at: (0..servers).map(|_| Reverse(Duration::ZERO)).collect(), service, random: 1 }
+    }
+
+    /// When an answer is there that is asked for now; service times are exponential, as in most models of queues.
+    fn answers_at(&mut self, now: Duration) -> Duration {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let uniform = ((self.random >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
+        let Reverse(free) = self.free_at.pop().expect("a server");
+        let end = free.max(now) + self.service.mul_f64(-uniform.ln());
+        self.free_at.push(Reverse(end));
+        end
+    }
+}
+
+/// A meter before an upstream with more clients than places: each place that is free is taken at once.
+struct Scene {
+    meter: Meter,
+    max: AtomicUsize,
+    upstream: Upstream,
+    begun: Instant,
+    now: Duration,
+    /// End and begin of those in flight.
+    in_flight: BinaryHeap<Reverse<(Duration, Duration)>>,
+}
+
+impl Scene {
+    fn new(bounds: Bounds, servers: usize, service: Duration) -> Self {
+        let (meter, max) = (Meter::new(bounds), AtomicUsize::new(0));
+        meter.switch_on(bounds, None, &max);
+        let upstream = Upstream::new(servers, service);
+        Self { meter, max, upstream, begun: Instant::now(), now: Duration::ZERO, in_flight: BinaryHeap::new() }
+    }
+
+    fn limit(&self) -> usize {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Goes on for `time` under a demand of so many clients; the limits on the way, one for each tenth of a second.
+    fn run(&mut self, time: Duration, clients: usize) -> Vec<usize> {
+        let (end, mut limits) = (self.now + time, Vec::new());
+        let mut next_note = self.now;
+        while self.now < end {
+            while self.in_flight.len() < self.limit().min(clients) {
+                let done = self.upstream.answers_at(self.now);
+                self.in_flight.push(Reverse((done, self.now)));
+                self.meter.saw(self.in_flight.len());
+            }
+            let Some(Reverse((done, begin))) = self.in_flight.pop() else { break };
+            self.now = done;
+            self.meter.measured(Outcome::Answered, done - begin, self.begun + done, &self.max);
+            while self.now >= next_note {
+                limits.push(self.limit());
+                next_note += Duration::from_millis(100);
+            }
+        }
+        limits
+    }
+}
+
+const BOUNDS: Bounds = Bounds { min: 4, max: 1000 };
+const SERVERS: usize = 40;
+const SERVICE: Duration = Duration::from_millis(20);
+const MANY: usize = 10_000;
+
+/// With random times, fewer places than servers leave one idle now and then, and more make a queue.
+fn is_near_the_knee(limit: usize) -> bool {
+    (SERVERS * 9 / 10..SERVERS * 3 / 2).contains(&limit)
+}
+
+fn mean(limits: &[usize]) -> usize {
+    limits.iter().sum::<usize>() / limits.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
+    let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
+    let limits = scene.run(Duration::from_secs(600), MANY);
+    assert!(limits[..20].iter().any(|limit| *limit >= SERVERS), "found within two seconds: {:?}", &limits[..20]);
+    assert!(limits[100..].iter().all(|limit| (SERVERS / 2..SERVERS * 2).contains(limit)));
+    assert!(is_near_the_knee(mean(&limits[100..])), "{}", mean(&limits[100..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_cap_does_not_move_while_idle() {
+    let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
+    scene.run(Duration::from_secs(30), MANY);
+    let before = scene.limit();
+    let idle = scene.run(Duration::from_secs(600), 3);
+    assert!(idle.iter().skip(10).all(|limit| *limit == idle[10]) && idle[10].abs_diff(before) < 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_cap_recovers_from_a_slow_spell() {
+    let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
+    scene.run(Duration::from_secs(30), MANY);
+    scene.upstream.service = 10 * SERVICE;
+    let spell = scene.run(Duration::from_secs(60), MANY);
+    assert!(*spell.iter().min().unwrap() >= SERVERS / 4, "{spell:?}");
+    scene.upstream.service = SERVICE;
+    let after = scene.run(Duration::from_secs(60), MANY);
+    assert!(is_near_the_knee(mean(&after[200..])), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_slow_answers_do_not_collapse_an_adaptive_cap() {
+    let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
+    scene.run(Duration::from_secs(30), MANY);
+    let before = scene.limit();
+    for _ in 0..20 {
+        scene.meter.measured(Outcome::Answered, 60 * SECOND, scene.begun + scene.now, &scene.max);
+    }
+    let after = scene.run(Duration::from_secs(5), MANY);
+    assert!(*after.iter().min().unwrap() > before * 2 / 3, "{before}: {after:?}");
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Places under the cap of the flood.
+const PLACES: usize = 4;
+
+/// Waits of a quiet tenant that asks every now and then, while another keeps `flood` requests going.
+async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
+    let settings = CapSettings { bound: Bound::Fixed(PLACES), queue: 100, queue_timeout: SECOND };
+    let cap = Arc::new(Cap::new(CapName::Upstream("shared".into()), settings));
+    let turn = move |key| Turn { priority: Priority::Normal, key: if fair { key } else { 0 } };
+    let mut noise = JoinSet::new();
+    for client in 0..flood {
+        let cap = Arc::clone(&cap);
+        noise.spawn(async move {
+            // Not all at the same moment.
+            tokio::time::sleep(Duration::from_micros(137 * client)).await;
+            loop {
+                if through(&cap, turn(1)).await.is_none() {
+                    // Refused: at it again at once.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        });
+    }
+    let mut waits = Vec::new();
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(33)).await;
+        waits.push(through(&cap, turn(2)).await.unwrap_or(SECOND));
+    }
+    waits.sort();
+    waits
+}
+
+/// Waits for a place, works, leaves; how long the wait was.
+async fn through(cap: &Arc<Cap>, turn: Turn) -> Option<Duration> {
+    let since = Instant::now();
+    let permit = match cap.try_enter(since) {
+        Some(permit) => permit,
+        None => cap.line_up(turn, None).ok()?.enter().await.ok()?,
+    };
+    let waited = since.elapsed();
+    tokio::time::sleep(SERVICE).await;
+    drop(permit);
+    Some(waited)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flooding_tenant_does_not_move_a_quiet_ones_wait_beyond_a_service_time() {
+    for flood in [10, 300] {
+        let waits = waits_of_the_quiet(flood, true).await;
+        let p95 = waits[waits.len() * 95 / 100];
+        assert!(p95 <= SERVICE, "with {flood}: {p95:?}");
+        assert!(*waits.last().unwrap() <= 2 * SERVICE, "nobody of the quiet is refused");
+    }
+    let unfair = waits_of_the_quiet(300, false).await;
+    assert!(unfair[unfair.len() / 2] > 10 * SERVICE, "without turns it would wait behind the flood");
+}

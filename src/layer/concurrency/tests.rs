@@ -1,0 +1,230 @@
+//! Promises of a cap with its line, from one thread and from many.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    task::{JoinSet, yield_now},
+    time::Instant,
+};
+
+use super::*;
+use crate::{call::Deadline, error::CapName};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(max: usize, queue: usize) -> CapSettings {
+    CapSettings { bound: Bound::Fixed(max), queue, queue_timeout: SECOND }
+}
+
+fn name() -> CapName {
+    CapName::Route("r".into())
+}
+
+fn cap(max: usize, queue: usize) -> Arc<Cap> {
+    Arc::new(Cap::new(name(), settings(max, queue)))
+}
+
+fn line_up(cap: &Arc<Cap>) -> Result<Queued, Error> {
+    cap.line_up(Turn::default(), None)
+}
+
+fn of(key: u64) -> Turn {
+    Turn { priority: Priority::Normal, key }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
+    let cap = cap(1, 1);
+    let held = cap.try_enter(Instant::now());
+    assert!(held.is_some() && cap.try_enter(Instant::now()).is_none());
+    let waiting = line_up(&cap);
+    assert!(waiting.is_ok());
+    assert_eq!(line_up(&cap).err(), Some(Error::CapReached { cap: name(), max: 1, queue: 1 }));
+    assert_eq!(cap.queued(), 1);
+    drop(waiting);
+    assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
+    drop(held);
+    assert_eq!(cap.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_too_long_is_told_for_how_long() {
+    let cap = cap(1, 1);
+    let _held = cap.try_enter(Instant::now());
+    let refused = line_up(&cap).unwrap().enter().await.err();
+    assert_eq!(refused, Some(Error::QueueTimeout { cap: name(), max: 1, after: SECOND }));
+    assert_eq!((cap.queued(), cap.in_flight()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_comes_first_ends_the_wait() {
+    let cap = cap(1, 1);
+    let _held = cap.try_enter(Instant::now());
+    let total = Duration::from_millis(10);
+    let deadline = Deadline { at: Instant::now() + total, total };
+    let refused = cap.line_up(Turn::default(), Some(deadline)).unwrap().enter().await.err();
+    assert_eq!(refused, Some(Error::TotalTimeout { after: total, is_sent: false }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
+    let cap = cap(1, 2);
+    let held = cap.try_enter(Instant::now());
+    let total = Duration::from_millis(10);
+    let late = cap.line_up(Turn::default(), Some(Deadline { at: Instant::now() + total, total })).unwrap();
+    let next = line_up(&cap).unwrap();
+    tokio::time::advance(total).await;
+    drop(held);
+    assert_eq!((cap.in_flight(), cap.queued()), (1, 0), "the place went to the next");
+    assert_eq!(late.enter().await.err(), Some(Error::TotalTimeout { after: total, is_sent: false }));
+    assert!(next.enter().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn places_are_given_in_the_order_of_arrival() {
+    let cap = cap(1, 2);
+    let held = cap.try_enter(Instant::now());
+    let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let mut tasks = JoinSet::new();
+    for name in ["first", "second"] {
+        let (place, order) = (line_up(&cap).unwrap(), Arc::clone(&order));
+        tasks.spawn(async move {
+            let _permit = place.enter().await.unwrap();
+            order.lock().push(name);
+        });
+        yield_now().await;
+    }
+    drop(held);
+    tasks.join_all().await;
+    assert_eq!(*order.lock(), ["first", "second"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_comes_in_past_those_who_wait() {
+    let cap = cap(1, 1);
+    let held = cap.try_enter(Instant::now());
+    let waiting = line_up(&cap).unwrap();
+    drop(held);
+    assert!(cap.try_enter(Instant::now()).is_none(), "the place is taken by who waited, though he has not looked yet");
+    drop(waiting.enter().await.unwrap());
+    assert!(cap.try_enter(Instant::now()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_after_a_place_was_his_hands_it_on() {
+    let cap = cap(1, 2);
+    let held = cap.try_enter(Instant::now());
+    let (first, second) = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
+    drop(held);
+    drop(first);
+    assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
+    drop(second.enter().await.unwrap());
+    assert_eq!(cap.in_flight(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
+    let cap = cap(1, 2);
+    let held = cap.try_enter(Instant::now());
+    let (first, newest) = (cap.line_up(of(1), None).unwrap(), cap.line_up(of(1), None).unwrap());
+    let newcomer = cap.line_up(of(2), None).unwrap();
+    let before = Instant::now();
+    assert_eq!(newest.enter().await.err(), Some(Error::CapReached { cap: name(), max: 1, queue: 2 }));
+    assert_eq!((before.elapsed(), cap.queued()), (Duration::ZERO, 2));
+    drop(held);
+    drop(first.enter().await.unwrap());
+    drop(newcomer.enter().await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
+    let cap = cap(3, 0);
+    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter(Instant::now()).unwrap()).take(3).collect();
+    cap.reconfigure(settings(1, 0));
+    assert_eq!((cap.max(), cap.in_flight()), (1, 3));
+    held.pop();
+    held.pop();
+    assert!(cap.try_enter(Instant::now()).is_none(), "the one place is taken");
+    assert_eq!(cap.in_flight(), 1);
+    held.pop();
+    assert!(cap.try_enter(Instant::now()).is_some());
+    cap.reconfigure(settings(2, 0));
+    let both = (cap.try_enter(Instant::now()), cap.try_enter(Instant::now()));
+    assert!(both.0.is_some() && both.1.is_some() && cap.try_enter(Instant::now()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_cap_lets_those_in_who_wait_already() {
+    let cap = cap(1, 2);
+    let _held = cap.try_enter(Instant::now());
+    let waiting = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
+    cap.reconfigure(settings(3, 2));
+    assert_eq!((cap.in_flight(), cap.queued()), (3, 0));
+    assert!(waiting.0.enter().await.is_ok() && waiting.1.enter().await.is_ok());
+}
+
+/// Four threads come in, wait, give up at any moment and leave, while another one changes the cap.
+#[test]
+fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
+    const MOST: usize = 3;
+    let cap = cap(MOST, 8);
+    let (inside, served, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4_u64)
+            .map(|worker| {
+                let (cap, inside, served) = (&cap, &inside, &served);
+                scope.spawn(move || on_a_thread(cap, worker, inside, served, MOST))
+            })
+            .collect();
+        let changes = scope.spawn(|| {
+            for max in (1..=MOST).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                cap.reconfigure(CapSettings { queue_timeout: 60 * SECOND, ..settings(max, 8) });
+                std::thread::yield_now();
+            }
+        });
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        is_over.store(true, Ordering::Relaxed);
+        changes.join().unwrap();
+    });
+    assert_eq!((cap.in_flight(), cap.queued()), (0, 0));
+    assert!(served.load(Ordering::Relaxed) > 1000);
+    assert!(cap.try_enter(Instant::now()).is_some(), "nobody is believed to wait");
+}
+
+fn on_a_thread(cap: &Arc<Cap>, worker: u64, inside: &AtomicUsize, served: &AtomicUsize, most: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        for round in 0..2000_u64 {
+            // Several at once on each thread, so that the line fills and overflows.
+            let calls = (0..4).map(|call| async move {
+                let permit = match cap.try_enter(Instant::now()) {
+                    Some(permit) => permit,
+                    None => {
+                        let waiting = cap.line_up(of(worker), None).ok()?;
+                        if (round + call) % 3 == 0 {
+                            yield_now().await;
+                            return None;
+                        }
+                        waiting.enter().await.ok()?
+                    }
+                };
+                assert!(inside.fetch_add(1, Ordering::AcqRel) < most);
+                if call % 2 == 0 {
+                    yield_now().await;
+                }
+                inside.fetch_sub(1, Ordering::AcqRel);
+                drop(permit);
+                served.fetch_add(1, Ordering::Relaxed);
+                Some(())
+            });
+            let all = futures_util::future::join_all(calls);
+            tokio::time::timeout(30 * SECOND, all).await.expect("a place that was left is handed on");
+        }
+    });
+}

@@ -1,0 +1,138 @@
+//! What a window of requests took: a histogram that every thread adds to without a lock, read and emptied at its end.
+
+use std::{
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::adaptive::Seen;
+
+/// Parts of a doubling: a median is known to a thirty-second.
+const PARTS: u64 = 16;
+const PARTS_LOG: u32 = PARTS.ilog2();
+/// Up to 2^27 microseconds, more than two minutes; what took longer counts as that.
+const BUCKETS: usize = 384;
+
+/// Outcomes since the last look.
+#[derive(Debug)]
+pub(super) struct Window {
+    buckets: Box<[AtomicU32; BUCKETS]>,
+    /// Outcomes of both kinds.
+    outcomes: AtomicU32,
+    failures: AtomicU32,
+    peak: AtomicUsize,
+}
+
+impl Window {
+    pub(super) fn new() -> Self {
+        Self {
+            buckets: Box::new([const { AtomicU32::new(0) }; BUCKETS]),
+            outcomes: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            peak: AtomicUsize::new(0),
+        }
+    }
+
+    /// An answer's head came after this long. Outcomes so far.
+    pub(super) fn took(&self, time: Duration) -> u32 {
+        self.buckets[bucket(time)].fetch_add(1, Relaxed);
+        self.outcomes.fetch_add(1, Relaxed) + 1
+    }
+
+    /// None came, or one that says "overloaded". Outcomes so far.
+    pub(super) fn failed(&self) -> u32 {
+        self.failures.fetch_add(1, Relaxed);
+        self.outcomes.fetch_add(1, Relaxed) + 1
+    }
+
+    /// So many are in flight.
+    pub(super) fn saw(&self, in_flight: usize) {
+        // Mostly it was as high before: a look is cheaper than a write.
+        if self.peak.load(Relaxed) < in_flight {
+            self.peak.fetch_max(in_flight, Relaxed);
+        }
+    }
+
+    /// What it saw; then it is empty. What is added meanwhile may be counted here or in the next window.
+    pub(super) fn take(&self) -> Seen {
+        let counts: Vec<u32> = self.buckets.iter().map(|bucket| bucket.swap(0, Relaxed)).collect();
+        let (answers, failures) = (counts.iter().map(|count| u64::from(*count)).sum(), self.failures.swap(0, Relaxed));
+        self.outcomes.store(0, Relaxed);
+        let all = answers as f64 + f64::from(failures);
+        Seen {
+            median: median(&counts, answers),
+            answers,
+            failed: if all > 0.0 { f64::from(failures) / all } else { 0.0 },
+            peak: self.peak.swap(0, Relaxed),
+        }
+    }
+}
+
+/// In seconds.
+fn median(counts: &[u32], total: u64) -> Option<f64> {
+    let mut before = 0;
+    let at = counts.iter().position(|count| {
+        before += u64::from(*count);
+        before * 2 > total
+    })?;
+    let (least, next) = (least(at), least(at + 1));
+    Some((least + next) as f64 / 2.0 / 1e6)
+}
+
+/// Where a time is counted: as many buckets in each doubling, so that all have the same relative width.
+fn bucket(time: Duration) -> usize {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    if micros < PARTS {
+        return micros as usize;
+    }
+    let shift = micros.ilog2() - PARTS_LOG;
+    let index = (u64::from(shift) << PARTS_LOG) + (micros >> shift);
+    (index as usize).min(BUCKETS - 1)
+}
+
+/// The least number of microseconds that is counted in a bucket.
+fn least(bucket: usize) -> u64 {
+    let bucket = bucket as u64;
+    if bucket < 2 * PARTS {
+        return bucket;
+    }
+    let shift = (bucket >> PARTS_LOG) - 1;
+    (bucket - (shift << PARTS_LOG)) << shift
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_median_is_that_of_the_answers_and_failures_are_a_share() {
+        let window = Window::new();
+        for millis in [1, 10, 11, 10, 500] {
+            window.took(Duration::from_millis(millis));
+        }
+        assert_eq!(window.failed(), 6);
+        window.saw(7);
+        window.saw(3);
+        let seen = window.take();
+        let median = seen.median.unwrap();
+        assert!((0.0096..0.0104).contains(&median), "{median}");
+        assert!((seen.failed - 1.0 / 6.0).abs() < 1e-9 && seen.peak == 7);
+        assert_eq!(window.take(), Seen { median: None, answers: 0, failed: 0.0, peak: 0 });
+    }
+
+    proptest! {
+        #[test]
+        fn every_time_is_counted_within_a_sixteenth_of_itself(micros in 0..1_u64 << 27) {
+            let at = bucket(Duration::from_micros(micros));
+            prop_assert!(least(at) <= micros && micros < least(at + 1));
+            prop_assert!(least(at + 1) - least(at) <= 1.max(micros / PARTS));
+        }
+
+        #[test]
+        fn any_time_has_a_bucket(micros: u64) {
+            prop_assert!(bucket(Duration::from_micros(micros)) < BUCKETS);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What a request takes: always as many tokens, or what a header says.
+
+use http::{HeaderMap, HeaderName};
+
+/// Tokens of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cost {
+    /// Always as many.
+    Fixed(u32),
+    /// A whole number in a header.
+    Header {
+        /// The header.
+        name: HeaderName,
+        /// For a request without it, with several of it, or with anything else in it; at most `max`.
+        default: u32,
+        /// More counts as this.
+        max: u32,
+    },
+}
+
+impl Cost {
+    #[inline]
+    pub(super) fn of(&self, headers: &HeaderMap) -> u32 {
+        match self {
+            Self::Fixed(cost) => *cost,
+            Self::Header { name, default, max } => told(headers, name).unwrap_or(*default).min(*max),
+        }
+    }
+}
+
+/// The number in a header; one that is too large to hold is the largest.
+fn told(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let digits = line.as_bytes();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0_u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cost(lines: &[&str]) -> u32 {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-cost", HeaderValue::from_str(line).unwrap());
+        }
+        Cost::Header { name: HeaderName::from_static("x-cost"), default: 7, max: 100 }.of(&headers)
+    }
+
+    #[test]
+    fn a_header_tells_a_whole_number_and_nothing_else() {
+        for (lines, expected) in [
+            (&["5"][..], 5),
+            (&["0"], 0),
+            (&["0100"], 100),
+            (&["101"], 100),
+            (&["99999999999999999999999"], 100),
+            (&["-1"], 7),
+            (&["+1"], 7),
+            (&["1.5"], 7),
+            (&["1, 2"], 7),
+            (&["1", "1"], 7),
+            (&[""], 7),
+            (&[], 7),
+        ] {
+            assert_eq!(cost(lines), expected, "{lines:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_header_says_the_cost_is_within_its_bounds(text in "[ -~]{0,30}") {
+            prop_assert!(cost(&[&text]) <= 100);
+        }
+    }
+}

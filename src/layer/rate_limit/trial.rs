@@ -1,0 +1,258 @@
+//! Decisions with all that a limit can be: tiers, exceptions, limits that count answers, limits and numbers on trial.
+//!
+//! Those that can refuse decide first, all or nothing. Those on trial decide each for itself: a limit in shadow mode as
+//! it would if it were live, which is on requests that the others admitted; a candidate on every request that comes.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{
+    LimitPolicy, RateLimitLayer,
+    counting::{self, Counted},
+    decision::{self, Asked, CANDIDATE, OWN, Questions, Taken},
+    key::{self, Found},
+    shared::{SharedQuestions, SharedTaken},
+};
+use crate::{
+    call::Exchange,
+    error::Error,
+    limit::{Admission, Ask, Clock, Nearest, Now, Quota, Refusal, Verdict, decide, preview},
+};
+
+/// What a call holds beyond what the limits took together.
+#[derive(Debug)]
+pub(super) struct More {
+    /// Taken by those on trial, one by one.
+    alone: SmallVec<[(Asked, Admission); 1]>,
+    /// Looked up, to be charged when the answer is known.
+    counted: Counted,
+    /// What the store is yet to be asked, and what it has said.
+    pub(super) questions: SharedQuestions,
+    pub(super) shared: Option<SharedTaken>,
+    /// Numbers for a while, of keys that have some.
+    pub(super) temporary: Vec<Quota>,
+    pub(super) exchange: Arc<Exchange>,
+}
+
+impl More {
+    pub(super) fn of(exchange: &Arc<Exchange>) -> Self {
+        Self {
+            alone: SmallVec::new(),
+            counted: Counted::new(),
+            questions: SharedQuestions::default(),
+            shared: None,
+            temporary: Vec::new(),
+            exchange: Arc::clone(exchange),
+        }
+    }
+
+    pub(super) fn give_back(self, now: Now, limits: &[LimitPolicy]) {
+        for (asked, admission) in self.alone {
+            admission.refund(now, [asked.ask(limits, &self.temporary).limiter]);
+        }
+        if let Some(shared) = self.shared {
+            shared.give_back();
+        }
+    }
+
+    /// The answer is known.
+    pub(super) fn charge(&self, limits: &[LimitPolicy], status: http::StatusCode) {
+        if !self.counted.is_empty() {
+            counting::charge(&self.counted, (limits, &self.temporary), (Clock.now(), status), &self.exchange);
+        }
+        if let Some(shared) = &self.shared {
+            shared.charge(limits, status);
+        }
+    }
+}
+
+/// The questions that a request is to the limits of its route.
+#[derive(Default)]
+struct Sorted {
+    /// Those that can refuse: first the ones that only look, then the ones that take.
+    live: Questions,
+    /// How many of them only look.
+    looking: usize,
+    shadow: Questions,
+    /// Those that are in the store.
+    shared: SharedQuestions,
+    candidates: Questions,
+    /// Numbers for a while, of keys that have some.
+    temporary: Vec<Quota>,
+}
+
+pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<Taken, Error> {
+    let limits = &layer.limits;
+    let now = Clock.now();
+    let sorted = sort(limits, now, exchange)?;
+    let temporary = &*sorted.temporary;
+    let mut trial = Trial { limits, temporary, now, exchange, counted: Counted::new(), alone: SmallVec::new() };
+    let decided = decide_live(limits, now, &sorted);
+    // Whatever the live ones said: the numbers on trial see the same stream of requests.
+    sorted.candidates.iter().for_each(|asked| trial.candidate(*asked));
+    let (admission, nearest) = match decided {
+        Ok(admitted) => admitted,
+        Err(refusal) => {
+            sorted.shadow.iter().for_each(|asked| trial.shadow_of_refused(*asked));
+            return Err(decision::refused(exchange, (limits, temporary), &sorted.live, (now, &refusal)));
+        }
+    };
+    sorted.live.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
+    let nearest = nearest.map(|nearest| (sorted.live[nearest.index], nearest));
+    decision::note_admission(exchange, limits, &sorted.live, nearest);
+    sorted.shadow.iter().for_each(|asked| trial.shadow(*asked));
+    trial.counted.extend(sorted.live[..sorted.looking].iter().copied());
+    let Trial { counted, alone, .. } = trial;
+    let asked = sorted.live[sorted.looking..].iter().copied().collect();
+    let (questions, temporary) = (sorted.shared, sorted.temporary);
+    let more = (!counted.is_empty() || !alone.is_empty() || !questions.is_empty())
+        .then(|| Box::new(More { alone, counted, questions, temporary, ..More::of(exchange) }));
+    Ok(Taken { admission, asked, limits: Arc::clone(limits), more })
+}
+
+/// All that can refuse, together; also tells the one nearest to its end.
+fn decide_live(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<(Admission, Option<Nearest>), Refusal> {
+    let asks: SmallVec<[Ask<'_>; 4]> = sorted.live.iter().map(|asked| asked.ask(limits, &sorted.temporary)).collect();
+    let (looking, taking) = asks.split_at(sorted.looking);
+    let looked = match preview(now, looking) {
+        Ok(nearest) => nearest,
+        // The others are only looked at, so that all who refuse are named.
+        Err(refusal) => return Err(preview(now, &asks).err().unwrap_or(refusal)),
+    };
+    let admission = decide(now, taking).map_err(|refusal| refusal.shifted(sorted.looking))?;
+    let took = admission.nearest().map(|nearest| Nearest { index: nearest.index + sorted.looking, ..nearest });
+    let nearest = match (looked, took) {
+        (Some(looked), Some(took)) => Some(took.nearer(looked)),
+        (one, other) => one.or(other),
+    };
+    Ok((admission, nearest))
+}
+
+/// Finds the keys, and who has to be asked under which.
+fn sort(limits: &[LimitPolicy], now: Now, exchange: &Exchange) -> Result<Sorted, Error> {
+    let mut sorted = Sorted::default();
+    for (place, limit) in limits.iter().enumerate() {
+        match key::find(limit, exchange) {
+            Found::Key(key) => {
+                let own = Asked::new(place, OWN, key, limit.cost.of(&exchange.request.headers));
+                sorted.add(limit, own, now, exchange);
+            }
+            Found::Skip => {}
+            Found::Refuse if limit.shadow => exchange.facts.lock().shadow_refused |= 1 << limit.name,
+            Found::Refuse => return Err(decision::key_missing(limit, exchange)),
+        }
+    }
+    Ok(sorted)
+}
+
+impl Sorted {
+    fn add(&mut self, limit: &LimitPolicy, own: Asked, now: Now, exchange: &Exchange) {
+        if let Some(given) = limit.limiter.temporary(now, own.key) {
+            self.push(limit, own.for_a_while(self.temporary.len()));
+            self.temporary.push(given.quota);
+            return self.add_tiers(limit, own, exchange);
+        }
+        let exception = limit.overrides.as_ref().and_then(|overrides| overrides.find(limit, own.key, exchange));
+        match (exception, &limit.overrides) {
+            (Some(place), Some(overrides)) if overrides.numbers(place).is_none() => {
+                exchange.facts.lock().admitted |= 1 << limit.name; // passes all, tiers too
+                own.alone().record(std::slice::from_ref(limit), now, Verdict::Admitted, exchange);
+                return;
+            }
+            (Some(place), _) => self.push(limit, own.under(place)),
+            (None, _) => {
+                self.push(limit, own);
+                // Who has numbers of its own is no part of a trial of others.
+                if limit.candidate.is_some() {
+                    self.candidates.push(Asked::new(usize::from(own.policy), CANDIDATE, own.key, own.cost));
+                }
+            }
+        }
+        self.add_tiers(limit, own, exchange);
+    }
+
+    fn add_tiers(&mut self, limit: &LimitPolicy, own: Asked, exchange: &Exchange) {
+        if exchange.client.ip.is_ipv6() {
+            for (which, tier) in (1..).zip(&limit.tiers) {
+                if let Some(key) = key::find_wider(limit, &tier.begun, tier.prefix, exchange) {
+                    self.push(limit, Asked::new(usize::from(own.policy), which, key.finish(), own.cost));
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, limit: &LimitPolicy, asked: Asked) {
+        if limit.shared.is_some() {
+            self.shared.push(limit, asked);
+        } else if limit.shadow {
+            self.shadow.push(asked);
+        } else if limit.count.is_some() {
+            self.live.insert(self.looking, asked);
+            self.looking += 1;
+        } else {
+            self.live.push(asked);
+        }
+    }
+}
+
+/// Decisions that refuse nothing.
+struct Trial<'a> {
+    limits: &'a [LimitPolicy],
+    temporary: &'a [Quota],
+    now: Now,
+    exchange: &'a Exchange,
+    counted: Counted,
+    alone: SmallVec<[(Asked, Admission); 1]>,
+}
+
+impl Trial<'_> {
+    /// Whether it would have admitted; takes what it would have taken.
+    fn decide(&mut self, asked: Asked) -> bool {
+        let ask = [asked.ask(self.limits, self.temporary)];
+        if self.limits[usize::from(asked.policy)].count.is_some() {
+            let admits = preview(self.now, &ask).is_ok();
+            if admits {
+                self.counted.push(asked);
+            }
+            return admits;
+        }
+        match decide(self.now, &ask) {
+            Ok(admission) => {
+                self.alone.push((asked, admission));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn record(&self, asked: Asked, verdict: Verdict) {
+        asked.record(self.limits, self.now, verdict, self.exchange);
+    }
+
+    fn candidate(&mut self, asked: Asked) {
+        if !self.decide(asked) {
+            self.exchange.facts.lock().candidate_refused |= 1 << asked.name(self.limits);
+        }
+    }
+
+    fn shadow(&mut self, asked: Asked) {
+        let bit = 1 << asked.name(self.limits);
+        let admits = self.decide(asked);
+        self.record(asked, if admits { Verdict::Admitted } else { Verdict::Refused });
+        let mut facts = self.exchange.facts.lock();
+        if admits {
+            facts.admitted |= bit;
+        } else {
+            facts.shadow_refused |= bit;
+        }
+    }
+
+    /// The others refused already: nothing is taken, as nothing would be if this one were live.
+    fn shadow_of_refused(&self, asked: Asked) {
+        if preview(self.now, &[asked.ask(self.limits, self.temporary)]).is_err() {
+            self.record(asked, Verdict::Refused);
+            self.exchange.facts.lock().shadow_refused |= 1 << asked.name(self.limits);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Debts as bytes: what a limit writes down before the process ends, and reads when the next one starts. Only bytes: files
+//! are somebody else's.
+//!
+//! # Format, version 1
+//!
+//! All numbers little-endian, 8 bytes each:
+//!
+//! ```text
+//! "tidegate"  version  identity  written
+//! key  debt  fill          for each key in debt
+//! ...
+//! count  checksum
+//! ```
+//!
+//! `identity` says to which limit and hasher the keys belong; `written` is the wall clock in nanoseconds since 1970; a key is
+//! its keyed hash; `debt` is the nanoseconds until the bucket is full, `fill` how many an empty one takes under the numbers of
+//! then: where those are others by now, the share that is used is kept, as over a reload. The checksum is SipHash-1-3 of
+//! everything before it, under the key (0, 0): against accidents, not against whoever may write the file.
+
+use std::hash::Hasher;
+use std::time::Duration;
+
+use siphasher::sip::SipHasher13;
+use thiserror::Error;
+
+use super::bucket::rescaled;
+use super::table::{Insert, OVERFLOW, Read};
+use super::{Key, Limiter, Now};
+
+const MAGIC: [u8; 8] = *b"tidegate";
+const VERSION: u64 = 1;
+
+/// Bytes before the first key.
+const HEADER: usize = 32;
+/// Bytes of a key in debt.
+const RECORD: usize = 24;
+/// Bytes after the last key.
+const TRAILER: usize = 16;
+
+/// A key in debt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Debt {
+    /// Whose bucket it is.
+    pub key: Key,
+    /// Nanoseconds until it is full.
+    pub nanos: u64,
+    /// Nanoseconds in which it fills from empty, under the numbers by which it came about; not 0.
+    pub fill: u64,
+}
+
+/// Why what was saved cannot be used; completes "it is not used: ...".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Damage {
+    /// Another file, or none that was ever whole.
+    #[error("it is not a file of saved buckets")]
+    Foreign,
+    /// Of a version that this one cannot read.
+    #[error("it is of version {0}, and this is version {VERSION}")]
+    Version(u64),
+    /// It ends too early, or goes on too long.
+    #[error("it is cut short, or something follows its end")]
+    Length,
+    /// Some of its bytes are not those that were written.
+    #[error("its checksum is wrong")]
+    Checksum,
+    /// Sound, but the keys are not those of this limit.
+    #[error("it belongs to another `key`, or to a state_dir with another seed")]
+    Identity,
+}
+
+/// Debts that were read.
+#[derive(Debug, Clone, Copy)]
+pub struct Saved<'a> {
+    /// When they were written, since 1970 by the wall clock.
+    pub written: Duration,
+    records: &'a [u8],
+}
+
+/// Writes debts down, piece by piece, so that a large table needs no large buffer.
+#[derive(Debug)]
+pub struct Encoder {
+    checksum: SipHasher13,
+    count: u64,
+}
+
+impl Encoder {
+    /// Begins; with the first bytes. `written` is the wall clock since 1970.
+    pub fn begin(identity: u64, written: Duration) -> (Self, [u8; HEADER]) {
+        let written = u64::try_from(written.as_nanos()).unwrap_or(u64::MAX);
+        let header = words([u64::from_le_bytes(MAGIC), VERSION, identity, written]);
+        let mut encoder = Self { checksum: SipHasher13::new(), count: 0 };
+        encoder.checksum.write(&header);
+        (encoder, header)
+    }
+
+    /// One key in debt.
+    pub fn debt(&mut self, debt: Debt) -> [u8; RECORD] {
+        let record = words([debt.key.hash(), debt.nanos, debt.fill]);
+        self.checksum.write(&record);
+        self.count += 1;
+        record
+    }
+
+    /// The last bytes.
+    pub fn end(mut self) -> [u8; TRAILER] {
+        self.checksum.write(&self.count.to_le_bytes());
+        words([self.count, self.checksum.finish()])
+    }
+}
+
+/// Bytes that so many keys in debt take.
+pub const fn saved_size(keys: usize) -> usize {
+    keys.saturating_mul(RECORD).saturating_add(HEADER + TRAILER)
+}
+
+impl<'a> Saved<'a> {
+    /// Reads what an [`Encoder`] wrote.
+    ///
+    /// # Errors
+    /// Anything else, and what belongs to another identity.
+    pub fn decode(bytes: &'a [u8], identity: u64) -> Result<Self, Damage> {
+        let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Damage::Foreign)?;
+        if header[..8] != MAGIC {
+            return Err(Damage::Foreign);
+        }
+        match word(header, 1) {
+            VERSION => {}
+            version => return Err(Damage::Version(version)),
+        }
+        let length = rest.len().checked_sub(TRAILER).ok_or(Damage::Length)?;
+        let (records, trailer) = rest.split_at(length);
+        if !length.is_multiple_of(RECORD) || word(trailer, 0) != (length / RECORD) as u64 {
+            return Err(Damage::Length);
+        }
+        let mut checksum = SipHasher13::new();
+        checksum.write(&bytes[..bytes.len() - 8]);
+        if checksum.finish() != word(trailer, 1) {
+            return Err(Damage::Checksum);
+        }
+        if word(header, 2) != identity {
+            return Err(Damage::Identity);
+        }
+        Ok(Self { written: Duration::from_nanos(word(header, 3)), records })
+    }
+
+    /// The keys in debt, as of [`Self::written`]. Those that make no sense are left out.
+    pub fn debts(&self) -> impl Iterator<Item = Debt> + use<'a> {
+        let debt = |record| Debt { key: Key::from_raw(word(record, 0)), nanos: word(record, 1), fill: word(record, 2) };
+        let makes_sense = |debt: &Debt| debt.key.hash() >= OVERFLOW.hash() && debt.fill > 0;
+        self.records.chunks_exact(RECORD).map(debt).filter(makes_sense)
+    }
+}
+
+impl Limiter {
+    /// Its keys in debt at `now`. While requests go on, each is as of some moment during the walk.
+    pub fn debts(&self, now: Now) -> impl Iterator<Item = Debt> + '_ {
+        let core = self.core.newest();
+        core.table.indices().filter_map(move |slot| {
+            let (key, tat) = core.table.held(slot)?;
+            let nanos = tat.checked_sub(now.as_nanos()).filter(|nanos| *nanos > 0)?;
+            let fill = core.numbers(core.table.class(slot)).fill();
+            Some(Debt { key, nanos, fill })
+        })
+    }
+
+    /// Takes over debts that are `age` old, each under the limit's own numbers of now by the share that is used; tells
+    /// how many keys are in debt by them. For a limit that has just come up: a key that is there already is left alone,
+    /// and one for which there is no room owes in the bucket that strangers share.
+    pub fn restore(&self, now: Now, age: Duration, debts: impl Iterator<Item = Debt>) -> usize {
+        let (core, age) = (self.core.newest(), u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+        let left = |debt: Debt| Some((debt.key, debt.nanos.checked_sub(age).filter(|left| *left > 0)?, debt.fill));
+        let mut restored = 0;
+        for (key, left, fill) in debts.filter_map(left) {
+            let tat = rescaled(now.after(Duration::from_nanos(left)).as_nanos(), now, fill, core.quota.pace().fill());
+            let insert = if key == OVERFLOW { Insert::Full } else { core.table.insert(key, now, tat, 0) };
+            match insert {
+                Insert::Done { .. } => restored += 1,
+                Insert::Full => strangers_owe(core, now, tat),
+                Insert::Exists | Insert::Closed => {}
+            }
+        }
+        restored
+    }
+}
+
+/// The shared bucket is at least as empty as that of whoever has to use it.
+fn strangers_owe(core: &super::core::Core, now: Now, tat: u64) {
+    while let Some(slot) = core.table.find(OVERFLOW) {
+        match core.table.read(slot, OVERFLOW) {
+            Read::Tat(seen) if core.table.replace(slot, OVERFLOW, seen, seen.max(tat).max(now.as_nanos())) => return,
+            Read::Tat(_) | Read::Changed => {}
+            Read::Moved => return,
+        }
+    }
+}
+
+/// Little-endian, one after the other.
+fn words<const N: usize, const M: usize>(words: [u64; N]) -> [u8; M] {
+    let mut bytes = [0; M];
+    bytes.chunks_exact_mut(8).zip(words).for_each(|(chunk, word)| chunk.copy_from_slice(&word.to_le_bytes()));
+    bytes
+}
+
+fn word(bytes: &[u8], index: usize) -> u64 {
+    let word = bytes.get(index * 8..).and_then(|rest| rest.first_chunk());
+    word.map_or(0, |word| u64::from_le_bytes(*word))
+}

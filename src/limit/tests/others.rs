@@ -1,0 +1,138 @@
+//! Keys with numbers of their own.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn other(limiter: &Limiter, count: u32, period: Duration, burst: u32) -> Quota {
+    let numbers = settings(count, period, burst, 1);
+    limiter.other_quota(numbers.rate, numbers.burst).unwrap()
+}
+
+fn under(limiter: &Limiter, now: Now, quota: Option<&Quota>, cost: u32) -> Result<(), Duration> {
+    let ask = Ask { quota, ..Ask::new(limiter, key(1), cost) };
+    decide(now, &[ask]).map(drop).map_err(|refusal| refusal.retry_after)
+}
+
+/// How many single tokens are admitted until the first refusal.
+fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Quota>) -> u32 {
+    (0..u32::MAX).take_while(|_| under(limiter, now, quota, 1).is_ok()).map(|_| 1).sum()
+}
+
+#[test]
+fn a_key_has_its_own_numbers_and_the_others_have_the_limits() {
+    let limiter = limiter(1, SECOND, 2, 10);
+    let big = other(&limiter, 10, SECOND, 50);
+    assert_eq!(drain_under(&limiter, START, Some(&big)), 50);
+    assert_eq!(drain(&limiter, START, key(2)), 2);
+    let later = START.after(SECOND);
+    assert_eq!((drain_under(&limiter, later, Some(&big)), drain(&limiter, later, key(2))), (10, 1));
+    assert_eq!(limiter.inspect(later, key(1)).burst.get(), 50);
+}
+
+#[test]
+fn a_cost_above_the_limits_burst_passes_under_numbers_that_hold_it() {
+    let limiter = limiter(1, SECOND, 2, 10);
+    let big = other(&limiter, 1, SECOND, 5);
+    assert_eq!(under(&limiter, START, Some(&big), 4), Ok(()));
+    assert_eq!(under(&limiter, START, Some(&big), 6), Err(Duration::MAX));
+}
+
+#[test]
+fn equal_numbers_are_one_quota_also_after_a_reload() {
+    let limiter = limiter(1, SECOND, 2, 10);
+    let first = other(&limiter, 7, SECOND, 9);
+    let reloaded = limiter.reconfigured(&settings(2, SECOND, 4, 10), START).unwrap();
+    assert_eq!(other(&reloaded, 7, SECOND, 9), first);
+    assert_ne!(other(&reloaded, 8, SECOND, 9), first);
+}
+
+#[test]
+fn the_numbers_of_keys_are_bounded() {
+    let filled = super::super::others::Others::full();
+    let quota = Quota::new(Rate { count: NonZeroU32::MIN, period: SECOND }, NonZeroU32::new(3).unwrap()).unwrap();
+    assert_eq!(filled.class_of(quota), Err(SettingsError::TooManyNumbers));
+}
+
+proptest! {
+    #[test]
+    fn other_numbers_for_a_key_keep_the_share_of_its_bucket_that_is_used(
+        numbers in prop::collection::vec((1..10_000_u32, 1..1000_u32), 1..6),
+        used in 0.0..=1.0_f64,
+    ) {
+        let limiter = limiter(100, MINUTE, 100, 10);
+        let cost = (100.0 * used) as u32;
+        under(&limiter, START, None, cost).unwrap();
+        let mut quotas: Vec<_> = numbers.iter().map(|(rate, burst)| Some(other(&limiter, *rate, MINUTE, *burst))).collect();
+        quotas.push(None);
+        for quota in &quotas {
+            let burst = quota.map_or(100, |quota| quota.burst().get());
+            let emission = quota.map_or(*limiter.quota(), |quota| quota).emission().as_nanos();
+            under(&limiter, START, quota.as_ref(), 0).unwrap(); // converts, takes nothing
+            let inspection = limiter.inspect(START, key(1));
+            prop_assert!(inspection.burst.get() == burst || cost == 0);
+            // Rounded up each time, by less than a nanosecond of the bucket it is converted to.
+            let (exact, slack) = (f64::from(cost) / 100.0, 6.0 / (emission * u128::from(burst)) as f64 + 1e-6);
+            let share = inspection.full_in.as_nanos() as f64 / (emission * u128::from(burst)) as f64;
+            prop_assert!((share - exact).abs() <= slack, "{share} {exact}");
+        }
+    }
+
+    #[test]
+    fn a_reload_leaves_debts_under_other_numbers_as_they_are(rate in 1..1000_u32, burst in 1..1000_u32, cost in 1..50_u32) {
+        let old = limiter(100, MINUTE, 100, 10);
+        let big = other(&old, 5, MINUTE, 50);
+        under(&old, START, Some(&big), cost).unwrap();
+        let before = old.inspect(START, key(1));
+        let new = old.reconfigured(&settings(rate, MINUTE, burst, 20), START).unwrap();
+        prop_assert_eq!(new.inspect(START, key(1)), before);
+        prop_assert_eq!(drain_under(&new, START, Some(&big)), 50 - cost);
+    }
+}
+
+#[test]
+fn an_exhausted_key_that_is_given_more_has_to_wait_at_the_new_pace() {
+    let limiter = limiter(1, MINUTE, 5, 10);
+    drain(&limiter, START, key(1));
+    let big = other(&limiter, 1000, SECOND, 1000);
+    assert_eq!(drain_under(&limiter, START, Some(&big)), 0);
+    assert_eq!(drain_under(&limiter, START.after(Duration::from_millis(100)), Some(&big)), 100);
+    assert_eq!(drain(&limiter, START.after(Duration::from_millis(100)), key(1)), 0, "and takes its debt back with it");
+}
+
+#[test]
+fn a_stranger_with_numbers_of_its_own_shares_the_bucket_of_strangers() {
+    let limiter = limiter(1, SECOND, 3, 1);
+    drain(&limiter, START, key(7));
+    let big = other(&limiter, 100, SECOND, 100);
+    assert_eq!(under(&limiter, START, Some(&big), 100), Ok(()), "all that there is");
+    assert_eq!(under(&limiter, START, Some(&big), 1), Err(SECOND));
+    assert_eq!(ask(&limiter, START, key(3), 1), Err(SECOND));
+}
+
+#[test]
+fn a_refund_after_the_numbers_of_a_key_changed_wins_nothing() {
+    let limiter = limiter(1, SECOND, 10, 10);
+    let admission = decide(START, &[Ask::new(&limiter, key(1), 10)]).unwrap();
+    let big = other(&limiter, 1, SECOND, 100);
+    assert_eq!(drain_under(&limiter, START, Some(&big)), 0);
+    admission.refund(START, [&limiter]);
+    assert_eq!(drain_under(&limiter, START, Some(&big)), 0);
+}
+
+#[test]
+fn threads_that_disagree_about_a_keys_numbers_share_one_bucket() {
+    let limiter = limiter(1, 86_400 * SECOND, 10_000, 10);
+    let half = other(&limiter, 1, 86_400 * SECOND, 5_000);
+    let whole = std::sync::atomic::AtomicU64::new(0);
+    together(4, |thread| {
+        let quota = if thread % 2 == 0 { None } else { Some(&half) };
+        let weight = if thread % 2 == 0 { 1 } else { 2 };
+        let admitted = (0..8_000).filter(|_| under(&limiter, START, quota, 1).is_ok()).count() as u64;
+        whole.fetch_add(admitted * weight, std::sync::atomic::Ordering::Relaxed)
+    });
+    let whole = whole.into_inner();
+    assert!((9_990..=10_000).contains(&whole), "{whole}: a change of numbers costs less than a token");
+}

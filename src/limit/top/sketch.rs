@@ -1,0 +1,211 @@
+//! The counters of one lane and period, in the order of their counts.
+//!
+//! The paper's *stream summary*: keys of one count form a group, groups form a list by count. A request moves its key to the
+//! next group, a new key takes the place of one in the first group: both take the same few steps whatever comes. Lists
+//! are linked by index, as everything lives in two vectors that never shrink.
+
+use std::collections::HashMap;
+
+use super::{ByItself, CAPACITY, Count, Heavy, Verdict};
+use crate::limit::{Key, Label};
+
+/// At most [`CAPACITY`] keys with their counts.
+#[derive(Default)]
+pub(super) struct Sketch {
+    places: HashMap<u64, u16, ByItself>,
+    entries: Vec<Entry>,
+    groups: Vec<Group>,
+    /// Groups without a key, to be used again.
+    free: Vec<u16>,
+    /// The group with the smallest count.
+    first: u16,
+}
+
+/// A key and its counters.
+struct Entry {
+    key: Key,
+    /// What the key it replaced may have had, at most.
+    missed: u64,
+    admitted: u64,
+    refused: u64,
+    group: u16,
+    /// Neighbours in its group.
+    prev: u16,
+    next: u16,
+    label: Label,
+}
+
+/// Keys of one count: what was seen and what may have been missed, together.
+struct Group {
+    count: u64,
+    /// Its first key.
+    head: u16,
+    /// The groups with the next smaller and the next larger count.
+    prev: u16,
+    next: u16,
+}
+
+/// No entry, no group.
+const NONE: u16 = u16::MAX;
+
+impl Sketch {
+    /// Notes one request.
+    #[inline]
+    pub(super) fn record(&mut self, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
+        let place = match self.places.get(&key.hash()) {
+            Some(place) => *place,
+            None => self.enter(key, label),
+        };
+        let entry = &mut self.entries[usize::from(place)];
+        match verdict {
+            Verdict::Admitted => entry.admitted += 1,
+            Verdict::Refused => entry.refused += 1,
+        }
+        self.raise(place);
+    }
+
+    /// What was seen of a key.
+    pub(super) fn count(&self, key: Key) -> Count {
+        match self.places.get(&key.hash()) {
+            Some(place) => self.entries[usize::from(*place)].count(),
+            None => Count { missed: self.floor(), ..Count::default() },
+        }
+    }
+
+    /// Most requests that a key without a counter can have made.
+    pub(super) fn floor(&self) -> u64 {
+        if self.entries.len() < CAPACITY { 0 } else { self.group(self.first).count }
+    }
+
+    pub(super) fn has(&self, hash: u64) -> bool {
+        self.places.contains_key(&hash)
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = Heavy> {
+        let heavy = |entry: &Entry| Heavy { key: entry.key, label: entry.label.clone(), count: entry.count() };
+        self.entries.iter().map(heavy)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.places.clear();
+        self.entries.clear();
+        self.groups.clear();
+        self.free.clear();
+    }
+
+    /// A counter for a key that has none: a new one, or the smallest.
+    fn enter(&mut self, key: Key, label: impl FnOnce(&mut Label)) -> u16 {
+        let place = if self.entries.len() < CAPACITY { self.append(key) } else { self.replace(key) };
+        self.places.insert(key.hash(), place);
+        label(&mut self.entries[usize::from(place)].label);
+        place
+    }
+
+    /// With a count of 0, in a group for that.
+    fn append(&mut self, key: Key) -> u16 {
+        let place = self.entries.len() as u16; // below CAPACITY
+        let (prev, next, label) = (NONE, NONE, Label::default());
+        self.entries.push(Entry { key, missed: 0, admitted: 0, refused: 0, group: NONE, prev, next, label });
+        let is_there = !self.groups.is_empty() && self.group(self.first).count == 0;
+        if !is_there {
+            let next = if self.groups.is_empty() { NONE } else { self.first };
+            self.first = self.new_group(0, NONE, next);
+        }
+        self.join(place, self.first);
+        place
+    }
+
+    fn replace(&mut self, key: Key) -> u16 {
+        let place = self.group(self.first).head;
+        let missed = self.group(self.first).count;
+        let entry = &mut self.entries[usize::from(place)];
+        self.places.remove(&entry.key.hash());
+        (entry.key, entry.missed, entry.admitted, entry.refused) = (key, missed, 0, 0);
+        entry.label.clear();
+        place
+    }
+
+    /// One more: to the group of the next count, which may have to be made.
+    #[inline]
+    fn raise(&mut self, place: u16) {
+        let from = self.entries[usize::from(place)].group;
+        let Group { count, next, head, .. } = *self.group(from);
+        let is_taken = next != NONE && self.group(next).count == count + 1;
+        let is_alone = head == place && self.entries[usize::from(place)].next == NONE;
+        if is_alone && !is_taken {
+            self.groups[usize::from(from)].count += 1;
+            return;
+        }
+        self.leave(place, from);
+        let to = if is_taken { next } else { self.new_group(count + 1, from, next) };
+        self.join(place, to);
+        if is_alone {
+            self.drop_group(from);
+        }
+    }
+
+    fn join(&mut self, place: u16, group: u16) {
+        let head = std::mem::replace(&mut self.groups[usize::from(group)].head, place);
+        let entry = &mut self.entries[usize::from(place)];
+        (entry.group, entry.prev, entry.next) = (group, NONE, head);
+        if head != NONE {
+            self.entries[usize::from(head)].prev = place;
+        }
+    }
+
+    fn leave(&mut self, place: u16, group: u16) {
+        let Entry { prev, next, .. } = self.entries[usize::from(place)];
+        match prev {
+            NONE => self.groups[usize::from(group)].head = next,
+            prev => self.entries[usize::from(prev)].next = next,
+        }
+        if next != NONE {
+            self.entries[usize::from(next)].prev = prev;
+        }
+    }
+
+    fn new_group(&mut self, count: u64, prev: u16, next: u16) -> u16 {
+        let group = Group { count, head: NONE, prev, next };
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.groups[usize::from(place)] = group;
+                place
+            }
+            None => {
+                self.groups.push(group);
+                (self.groups.len() - 1) as u16 // never more groups than keys, and one
+            }
+        };
+        self.link(prev, place);
+        self.link(place, next);
+        place
+    }
+
+    fn drop_group(&mut self, place: u16) {
+        let Group { prev, next, .. } = *self.group(place);
+        self.link(prev, next);
+        if self.first == place {
+            self.first = next;
+        }
+        self.free.push(place);
+    }
+
+    fn link(&mut self, before: u16, after: u16) {
+        if before != NONE {
+            self.groups[usize::from(before)].next = after;
+        }
+        if after != NONE {
+            self.groups[usize::from(after)].prev = before;
+        }
+    }
+
+    fn group(&self, place: u16) -> &Group {
+        &self.groups[usize::from(place)]
+    }
+}
+
+impl Entry {
+    fn count(&self) -> Count {
+        Count { admitted: self.admitted, refused: self.refused, missed: self.missed }
+    }
+}

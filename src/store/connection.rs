@@ -1,0 +1,96 @@
+//! One connection to the store: all calls of a worker go through it, each without waiting for the others' answers.
+
+use std::time::Duration;
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
+    RedisResult, aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection,
+};
+
+use super::{
+    script::{Question, Script, Want},
+    settings::{Server, Settings},
+    share::{Pace, Told},
+};
+
+/// Longest time for name, TCP, TLS and password together. Nobody's request waits for it.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Redirections that a call to a cluster follows.
+const REDIRECTIONS: u32 = 3;
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub(super) enum Connection {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// Makes one; its driver lives on this worker's runtime.
+    ///
+    /// # Errors
+    /// No server, no TLS, a wrong password.
+    pub(super) async fn open(settings: &Settings) -> RedisResult<Self> {
+        let timed_out = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "connecting took too long");
+        tokio::time::timeout(CONNECT, Self::connect(settings)).await.map_err(timed_out)?
+    }
+
+    async fn connect(settings: &Settings) -> RedisResult<Self> {
+        let mut servers = settings.servers.iter().map(address).collect::<RedisResult<Vec<_>>>()?;
+        if settings.is_cluster {
+            let cluster = ClusterClientBuilder::new(servers)
+                .retries(REDIRECTIONS)
+                .connection_timeout(CONNECT)
+                .response_timeout(CONNECT)
+                .build()?;
+            return Ok(Self::Cluster(cluster.get_async_connection().await?));
+        }
+        // Each request has a deadline of its own; a second one in here would only be another timer.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let client = Client::open(servers.swap_remove(0))?;
+        Ok(Self::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+    }
+
+    /// Whether buckets can decide together in one call.
+    pub(super) fn is_single(&self) -> bool {
+        matches!(self, Self::Single(_))
+    }
+
+    /// Asks buckets that decide together; of a cluster only one.
+    pub(super) async fn ask(&mut self, script: &Script, questions: &[Question]) -> RedisResult<Vec<Told>> {
+        match self {
+            Self::Single(connection) => script.ask(connection, questions).await,
+            Self::Cluster(connection) => script.ask(connection, questions).await,
+        }
+    }
+
+    /// Whether the store can do what it is there for: take a token that is back at once.
+    pub(super) async fn probe(&mut self, script: &Script) -> RedisResult<()> {
+        let pace = Pace { emission: 1, fill: 1 };
+        let question = Question { key: "tidegate:{probe}".to_owned(), pace, want: Want::Take(1), ahead: 0 };
+        self.ask(script, &[question]).await.map(drop)
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_single() { "Single" } else { "Cluster" })
+    }
+}
+
+fn address(server: &Server) -> RedisResult<ConnectionInfo> {
+    let (host, port) = (server.host.to_string(), server.port);
+    let address = if server.tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    };
+    let mut login = RedisConnectionInfo::default().set_db(server.database.into());
+    if let Some(user) = &server.user {
+        login = login.set_username(user);
+    }
+    if let Some(password) = &server.password {
+        login = login.set_password(password);
+    }
+    Ok(address.into_connection_info()?.set_redis_settings(login))
+}

@@ -1,0 +1,348 @@
+//! Many limits, many requests, few calls: what is decided here, what is asked, and what happens when nobody answers.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    SharedLimit, Store,
+    call::Answer,
+    lane::{Boarding, Lane},
+    name::Name,
+    script::Want,
+    settings::OnError,
+    share::{Local, Pace, Slot},
+};
+use crate::limit::{self, Clock, Key, Nearest, Quota, Refusal, preview};
+
+/// What one shared limit is asked.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// This limit.
+    pub limit: Arc<SharedLimit>,
+    /// For this bucket of the store...
+    pub name: Name,
+    /// ...which is this one where the gateway counts alone.
+    pub key: Key,
+    /// So many tokens; 0 always passes, and more than the burst never.
+    pub cost: u32,
+    /// Under these numbers instead of the limit's own.
+    pub quota: Option<Quota>,
+}
+
+/// Limits that decide together.
+pub type Asks = SmallVec<[Ask; 2]>;
+
+/// A decision, made or being made.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "what is made at once is the usual case, and a box would cost an allocation"
+)]
+#[expect(missing_debug_implementations, reason = "a future has nothing to show")]
+pub enum Decision {
+    /// It needed no call.
+    Made(Outcome),
+    /// The store is asked; this takes no longer than the store's timeout.
+    Pending(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+/// What came of it.
+pub type Outcome = Result<Admission, Refused>;
+
+/// Why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Limits refuse.
+    Limits(Refusal),
+    /// The store does not answer, and `on_error` is `deny`.
+    Unavailable {
+        /// When it is worth coming back.
+        retry_after: Duration,
+    },
+}
+
+/// All limits have admitted. Dropping it keeps the tokens taken.
+#[derive(Debug)]
+#[must_use = "an admission that comes to nothing is to be refunded"]
+pub struct Admission {
+    how: How,
+    states: SmallVec<[Nearest; 2]>,
+}
+
+#[derive(Debug)]
+enum How {
+    /// By the store, now or earlier.
+    Shared(Asks, Slots),
+    /// By this gateway alone.
+    Alone(Asks, limit::Admission),
+    /// Nothing was taken.
+    Free,
+}
+
+/// What was taken, in the order of the asks.
+type Slots = SmallVec<[Slot; 2]>;
+
+/// Tokens wanted ahead of each ask that the store must decide; `None` for those that can be decided here.
+type Needs = SmallVec<[Option<u32>; 2]>;
+
+/// When to come back to a gateway whose store is away: it is looked for more often than that.
+const SOON: Duration = Duration::from_secs(1);
+
+impl Ask {
+    pub(super) fn pace(&self) -> Pace {
+        self.quota.as_ref().unwrap_or(self.limit.limiter.quota()).into()
+    }
+
+    fn alone(&self) -> limit::Ask<'_> {
+        limit::Ask { limiter: &self.limit.limiter, key: self.key, cost: self.cost, quota: self.quota.as_ref() }
+    }
+
+    fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
+        let pace = self.pace();
+        match self.cost {
+            0 => Local::Taken(Slot { from: now, until: now }),
+            cost if pace.weight(cost) > pace.fill => Local::Refused(Duration::MAX),
+            cost => self.limit.ledger.take(now, self.name, pace, cost, most_ahead, keep),
+        }
+    }
+}
+
+impl Store {
+    /// Takes the tokens of all `asks`, or none; with `keep` it only looks whether they are there.
+    pub fn decide(self: &Arc<Self>, asks: Asks, keep: bool) -> Decision {
+        if asks.is_empty() {
+            return Decision::Made(Ok(Admission { how: How::Free, states: SmallVec::new() }));
+        }
+        loop {
+            let now = Clock.now().as_nanos();
+            let needs = match self.look(now, &asks) {
+                Ok(needs) => needs,
+                Err(refusal) => {
+                    self.metrics.saved("refusal");
+                    return Decision::Made(Err(Refused::Limits(refusal)));
+                }
+            };
+            if needs.iter().any(Option::is_some) {
+                if self.circuit.is_open() {
+                    self.metrics.failed("open");
+                    return Decision::Made(self.alone(asks, keep));
+                }
+                return Decision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks, keep)));
+            }
+            if let Some(slots) = self.take_held(now, &asks, &needs, keep) {
+                self.metrics.saved("lease");
+                return Decision::Made(Ok(admitted(now, asks, slots, keep)));
+            }
+        }
+    }
+
+    /// Which asks the store must decide, unless one is known to be refused.
+    fn look(&self, now: u64, asks: &Asks) -> Result<Needs, Refusal> {
+        let mut refusal: Option<Refusal> = None;
+        let mut needs = Needs::new();
+        for (index, ask) in asks.iter().enumerate() {
+            match ask.take(now, self.most_ahead(ask), true) {
+                Local::Taken(_) => needs.push(None),
+                Local::Ask { ahead } => needs.push(Some(ahead)),
+                Local::Refused(wait) => {
+                    refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait)));
+                }
+            }
+        }
+        refusal.map_or(Ok(needs), Err)
+    }
+
+    fn most_ahead(&self, ask: &Ask) -> u32 {
+        self.settings.most_ahead(ask.pace().burst())
+    }
+
+    /// Takes what is held here; nothing at all if others were faster. What the store decides has an empty slot.
+    fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs, keep: bool) -> Option<Slots> {
+        let mut slots = Slots::new();
+        for (ask, need) in asks.iter().zip(needs) {
+            match need {
+                Some(_) => slots.push(Slot { from: now, until: now }),
+                None => match ask.take(now, 0, keep) {
+                    Local::Taken(slot) => slots.push(slot),
+                    Local::Refused(_) | Local::Ask { .. } => {
+                        self.give_back(now, asks, &slots);
+                        return None;
+                    }
+                },
+            }
+        }
+        Some(slots)
+    }
+
+    /// Asks the store, for no longer than its timeout.
+    async fn ask_in_time(self: Arc<Self>, asks: Asks, keep: bool) -> Outcome {
+        let deadline = Instant::now() + self.settings.timeout;
+        let lane = self.lane();
+        let Some(_place) = lane.enter() else {
+            self.metrics.failed("overload");
+            return self.alone(asks, keep);
+        };
+        match timeout_at(deadline, self.ask(lane, &asks, keep)).await {
+            Ok(Some(Ok((now, slots)))) => Ok(admitted(now, asks, slots, keep)),
+            Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),
+            Ok(None) => self.alone(asks, keep),
+            Err(_) => {
+                self.metrics.failed("timeout");
+                self.failed(|| format!("no answer within {:?}", self.settings.timeout));
+                self.alone(asks, keep)
+            }
+        }
+    }
+
+    /// Asks for what is not held here, or waits for those who ask for the same. `None`: the store does not answer.
+    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &Asks, keep: bool) -> Option<Result<(u64, Slots), Refusal>> {
+        loop {
+            let now = Clock.now().as_nanos();
+            let mut needs = match self.look(now, asks) {
+                Ok(needs) => needs,
+                Err(refusal) => return Some(Err(refusal)),
+            };
+            let hot: SmallVec<[(Name, u32); 2]> = asks
+                .iter()
+                .zip(&needs)
+                .filter(|(_, need)| need.is_some_and(|ahead| ahead > 0) && !keep)
+                .map(|(ask, _)| (ask.name, ask.cost))
+                .collect();
+            let asking = match lane.flights.board(&hot) {
+                Boarding::Wait(waiting) => {
+                    waiting.landed().await;
+                    continue;
+                }
+                Boarding::Ask(asking) => asking,
+            };
+            let hot_needs = needs.iter_mut().filter_map(Option::as_mut).filter(|ahead| **ahead > 0);
+            hot_needs.zip(&asking.wanted).for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
+            let Some(slots) = self.take_held(now, asks, &needs, keep) else { continue };
+            if needs.iter().all(Option::is_none) {
+                return Some(Ok((now, slots))); // what it waited for has come
+            }
+            return self.ask_now(lane, asks, &needs, slots, keep).await;
+        }
+    }
+
+    async fn ask_now(
+        self: &Arc<Self>,
+        lane: &Lane,
+        asks: &Asks,
+        needs: &Needs,
+        mut slots: Slots,
+        keep: bool,
+    ) -> Option<Result<(u64, Slots), Refusal>> {
+        let wants: Vec<_> = asks
+            .iter()
+            .zip(needs)
+            .filter_map(|(ask, need)| Some((ask, (*need)?)))
+            .map(|(ask, ahead)| match keep {
+                true => (ask, Want::Look(ask.cost), 0),
+                false => (ask, Want::Take(ask.cost), ahead),
+            })
+            .collect();
+        let answers = self.call(lane, &wants).await;
+        let now = Clock.now().as_nanos();
+        let Some(answers) = answers else {
+            self.give_back(now, asks, &slots);
+            return None;
+        };
+        let mut refusal: Option<Refusal> = None;
+        let mut answers = answers.into_iter();
+        for (index, (ask, slot)) in asks.iter().zip(&mut slots).enumerate() {
+            let answer = needs[index].and_then(|_| answers.next());
+            let Some(Answer { told, trip }) = answer else { continue };
+            *slot = ask.limit.ledger.learn(ask.name, ask.pace(), ask.cost, told, trip);
+            let pace = ask.pace();
+            let missing = (told.before + pace.weight(ask.cost)).saturating_sub(pace.fill);
+            if !told.admitted && missing > 0 {
+                let wait = Duration::from_nanos(missing);
+                refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait)));
+            }
+        }
+        if let Some(refusal) = refusal {
+            self.give_back(now, asks, &slots);
+            return Some(Err(refusal));
+        }
+        Some(Ok((now, slots)))
+    }
+
+    /// What `on_error` says.
+    fn alone(&self, asks: Asks, keep: bool) -> Outcome {
+        match self.settings.on_error {
+            OnError::Allow => Ok(Admission { how: How::Free, states: SmallVec::new() }),
+            OnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
+            OnError::Local => {
+                let alone: SmallVec<[limit::Ask<'_>; 2]> = asks.iter().map(Ask::alone).collect();
+                if keep {
+                    let nearest = preview(Clock.now(), &alone).map_err(Refused::Limits)?;
+                    return Ok(Admission { how: How::Free, states: nearest.into_iter().collect() });
+                }
+                let admission = limit::decide(Clock.now(), &alone).map_err(Refused::Limits)?;
+                let states = admission.states().collect();
+                drop(alone);
+                Ok(Admission { how: How::Alone(asks, admission), states })
+            }
+        }
+    }
+
+    /// Gives tokens back: to what is held here, or to the store, without waiting.
+    pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[Slot]) {
+        for (ask, slot) in asks.iter().zip(slots) {
+            let back = slot.until.saturating_sub(slot.from.max(now));
+            let keeps = self.most_ahead(ask) > 0;
+            if back > 0 && !(keeps && ask.limit.ledger.give_back(now, ask.name, *slot)) {
+                self.errand(ask.clone(), Want::GiveBack(back));
+            }
+        }
+    }
+
+    /// Takes tokens whether they are there or not, for what is counted only when it is over. Nobody waits for it.
+    pub fn owe(self: &Arc<Self>, asks: &Asks) {
+        let now = Clock.now().as_nanos();
+        for ask in asks.iter().filter(|ask| ask.cost > 0) {
+            if !matches!(ask.take(now, 0, false), Local::Taken(_)) {
+                self.errand(ask.clone(), Want::Owe(ask.cost));
+            }
+        }
+    }
+
+    /// What is owed where no store can be told.
+    pub(super) fn owe_alone(&self, ask: &Ask) {
+        if self.settings.on_error == OnError::Local {
+            ask.limit.limiter.owe(Clock.now(), ask.key, ask.cost, ask.quota.as_ref());
+        }
+    }
+}
+
+fn admitted(now: u64, asks: Asks, slots: Slots, keep: bool) -> Admission {
+    let state = |(index, ask): (usize, &Ask)| {
+        let (remaining, reset) = ask.limit.ledger.standing(now, ask.name, ask.pace());
+        let quota = ask.quota.as_ref().unwrap_or(ask.limit.limiter.quota());
+        Nearest::known(index, quota, remaining, Duration::from_nanos(reset))
+    };
+    let states = asks.iter().enumerate().map(state).collect();
+    Admission { how: if keep { How::Free } else { How::Shared(asks, slots) }, states }
+}
+
+impl Admission {
+    /// How each limit stands after this request, in the order of the asks, as far as this gateway knows; nothing where
+    /// nobody counted.
+    pub fn states(&self) -> impl Iterator<Item = Nearest> {
+        self.states.iter().copied()
+    }
+
+    /// Gives back what was taken, for a request that was refused further in; what came back by itself meanwhile is not
+    /// given twice.
+    pub fn refund(self, store: &Arc<Store>) {
+        match self.how {
+            How::Free => {}
+            How::Alone(asks, admission) => {
+                admission.refund(Clock.now(), asks.iter().map(|ask| &ask.limit.limiter));
+            }
+            How::Shared(asks, slots) => store.give_back(Clock.now().as_nanos(), &asks, &slots),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Limits that several gateways share, through Redis or Valkey: together they never admit more than rate and burst.
+//!
+//! A request's path crosses it where a route has limits with `scope = "shared"`, after the local ones have admitted.
+//! Most decisions about a busy key need no call: its tokens are held here, or it is known to be refused. Read in this
+//! order:
+//!
+//! * `share`: what a gateway holds of one bucket, and why holding tokens ahead is exact.
+//! * `ledger`: the buckets it knows, bounded.
+//! * `name`: what they are called in the store.
+//! * `bucket.lua` and `script`: the decision at the store.
+//! * `decide` and `call`: many limits, many requests, few calls.
+//! * `lane`, `connection`, `link`: a worker's way to the store, and how it is found again.
+//! * `circuit`: leaving a dead store alone.
+
+mod call;
+mod circuit;
+mod connection;
+mod decide;
+mod lane;
+mod ledger;
+mod link;
+mod name;
+mod script;
+mod settings;
+mod share;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+
+use self::{circuit::Circuit, lane::Lane, ledger::Ledger, script::Script};
+pub use self::{
+    decide::{Admission, Ask, Asks, Decision, Outcome, Refused},
+    name::{Name, NameHasher},
+    settings::{OnError, Server, Settings},
+};
+use crate::{
+    limit::Limiter,
+    telemetry::{metrics::StoreMetrics, worker},
+};
+
+/// A store, as all workers use it. What is held of its buckets is in each [`SharedLimit`], and outlives it.
+#[derive(Debug)]
+pub struct Store {
+    settings: Settings,
+    script: Script,
+    circuit: Circuit,
+    /// One for each worker and one for all other threads.
+    lanes: Box<[Lane]>,
+    metrics: Arc<StoreMetrics>,
+    /// Looks whether the store is back.
+    probe: Mutex<Option<AbortOnDropHandle<()>>>,
+    /// Calls that nobody waits for: what is given back, what is owed.
+    errands: TaskTracker,
+}
+
+impl Store {
+    /// A store that nobody has called yet.
+    pub fn new(settings: Settings, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
+        metrics.set_open(false);
+        Arc::new(Self {
+            settings,
+            script: Script::new(),
+            circuit: Circuit::default(),
+            lanes: (0..=workers).map(|_| Lane::default()).collect(),
+            metrics,
+            probe: Mutex::default(),
+            errands: TaskTracker::new(),
+        })
+    }
+
+    /// What it was made of.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The lane of this thread.
+    fn lane(&self) -> &Lane {
+        &self.lanes[worker::current().min(self.lanes.len() - 1)]
+    }
+}
+
+/// A limit whose buckets are in the store, and what this gateway knows of them. Kept over reloads.
+#[derive(Debug)]
+pub struct SharedLimit {
+    /// Its numbers; its buckets decide while the store does not answer, with `on_error = "local"`.
+    limiter: Limiter,
+    ledger: Arc<Ledger>,
+}
+
+impl SharedLimit {
+    /// For about `max_keys` keys; `earlier` is the same limit before a reload.
+    pub fn new(limiter: Limiter, max_keys: std::num::NonZeroUsize, earlier: Option<&Self>) -> Self {
+        let kept = earlier.filter(|earlier| earlier.ledger.is_for(max_keys));
+        let ledger = kept.map_or_else(|| Arc::new(Ledger::new(max_keys)), |earlier| Arc::clone(&earlier.ledger));
+        Self { limiter, ledger }
+    }
+
+    /// Keys that this gateway knows.
+    pub fn keys(&self) -> usize {
+        self.ledger.len()
+    }
+}

@@ -1,0 +1,87 @@
+//! What a bucket is called in the store: the same in every gateway, and fit to be seen there.
+//!
+//! # Why SHA-256 and not the table's hash
+//!
+//! A key of the local table is 64 bits of SipHash under a seed of the process: nobody outside can aim at it. Gateways
+//! share no such seed, and one that is printed in the source protects nothing: whoever knows SipHash's key can look for
+//! two values with one hash, and so drain a stranger's bucket with a header of his choice. SHA-256 needs no secret. Cut
+//! to 128 bits, hitting one given bucket takes 2^128 tries, and making any two of one's own collide takes 2^64 and wins
+//! nothing, as both would be the same person's. By chance, two of a billion keys meet once in 10^20.
+//!
+//! A name does not show its value, but whoever may read the store can try all IPv4 addresses: it is no anonymity.
+
+use std::{fmt, hash::Hasher};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// Names one bucket, whatever the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Name(u128);
+
+impl Name {
+    pub(super) const fn number(self) -> u128 {
+        self.0
+    }
+
+    /// Any bits of it: all are equally good.
+    pub(super) const fn spread(self) -> usize {
+        (self.0 >> 64) as usize
+    }
+
+    #[cfg(test)]
+    pub(super) const fn from_raw(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// The key in the store. What stands in braces decides on the slot in a cluster.
+    pub(super) fn key(self, limit: &str) -> String {
+        format!("tidegate:{{{limit}:{self}}}")
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// Takes the parts of a key as [`KeyBuilder`](crate::limit::KeyBuilder) writes them.
+#[derive(Clone)]
+pub struct NameHasher(Context);
+
+impl NameHasher {
+    /// Nothing written yet.
+    #[allow(clippy::new_without_default, reason = "a hasher is begun, not defaulted")]
+    pub fn new() -> Self {
+        Self(Context::new(&SHA256))
+    }
+
+    /// The name of all that was written.
+    pub fn name(self) -> Name {
+        let digest = self.0.finish();
+        let mut number = [0; 16];
+        number.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Name(u128::from_be_bytes(number))
+    }
+}
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Numbers have one spelling on every machine.
+    fn write_u64(&mut self, number: u64) {
+        self.0.update(&number.to_le_bytes());
+    }
+
+    fn finish(&self) -> u64 {
+        self.clone().name().number() as u64
+    }
+}
+
+impl fmt::Debug for NameHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NameHasher").finish_non_exhaustive()
+    }
+}

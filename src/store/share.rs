@@ -1,0 +1,207 @@
+//! What one gateway knows and holds of one bucket: arithmetic only.
+//!
+//! # Why tokens taken ahead keep the merged stream conforming
+//!
+//! GCRA lays the tokens of a bucket on a line of time, each a slot as long as the emission interval *T*: a request at
+//! *t* gets the slot that begins at `max(t, TAT)`, and the TAT moves behind it. With a bucket of *B* tokens a slot may
+//! be used by a request that comes at most *(B - 1) T* before it begins, and never by one that comes after. So the
+//! slots used by the requests of any window `[a, b]` begin within `[a, b + (B - 1) T]`; as slots do not overlap, these
+//! are at most *B + (b - a) / T*. Nothing in this asks **who** uses a slot. The store hands out slots of one line to
+//! all gateways; a gateway that holds some in advance runs GCRA within them, and the merged stream conforms as long as
+//! each slot is used neither too early nor after its begin.
+//!
+//! It follows that each leased token has an end of its own. One end for all of a lease, when the whole of it would be
+//! back in the bucket, is not enough: just before that moment the bucket has all but the last of them again, for
+//! others to take, while the gateway still holds every one.
+//!
+//! # Two clocks
+//!
+//! The store counts on its own clock and tells distances from its now, which was between the moment of sending and
+//! that of receiving. What must not be used too late counts from the sending, what must not be used too early from the
+//! receiving; only the pace of the two clocks is assumed to be the same, and only for the life of a lease.
+
+use std::time::Duration;
+
+use crate::limit::Quota;
+
+/// Rate and burst on the line of time, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pace {
+    /// Length of one token; at least 1.
+    pub(super) emission: u64,
+    /// Length of a burst.
+    pub(super) fill: u64,
+}
+
+impl Pace {
+    /// How long `cost` tokens are.
+    pub(super) const fn weight(self, cost: u32) -> u64 {
+        self.emission.saturating_mul(cost as u64)
+    }
+
+    /// Tokens of a burst.
+    pub(super) const fn burst(self) -> u64 {
+        self.fill / self.emission
+    }
+
+    /// Whole tokens in so much time.
+    fn tokens(self, time: u64) -> u32 {
+        u32::try_from(time / self.emission).unwrap_or(u32::MAX)
+    }
+
+    /// Whole tokens of a bucket that owes so much.
+    fn left(self, debt: u64) -> u32 {
+        self.tokens(self.fill.saturating_sub(debt))
+    }
+}
+
+impl From<&Quota> for Pace {
+    fn from(quota: &Quota) -> Self {
+        let emission = u64::try_from(quota.emission().as_nanos()).unwrap_or(u64::MAX).max(1);
+        Self { emission, fill: emission.saturating_mul(quota.burst().get().into()) }
+    }
+}
+
+/// What the store said of one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The tokens were there and are taken, unless it was only asked to look.
+    pub(super) admitted: bool,
+    /// How far the TAT was ahead before, in nanoseconds.
+    pub(super) before: u64,
+    /// And after: what lies between is what was taken.
+    pub(super) after: u64,
+}
+
+/// When a request was sent to the store and when its answer came, on this process's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Trip {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+/// Part of a bucket's line of time that was used by a request, on this process's clock, counted from the sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) from: u64,
+    pub(super) until: u64,
+}
+
+/// What can be said of a request without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Local {
+    /// Its tokens were held here.
+    Taken(Slot),
+    /// It is refused for so long.
+    Refused(Duration),
+    /// Only the store knows; so many tokens would be welcome besides.
+    Ask {
+        /// Tokens.
+        ahead: u32,
+    },
+}
+
+/// One bucket as this gateway sees it. Losing it loses no exactness: tokens held here count as used, and what the store
+/// said is asked again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Share {
+    /// The emission under which all of it was learnt; 0 for nothing yet.
+    emission: u64,
+    /// The part of the line that was handed to this gateway...
+    start: u64,
+    /// ...of which everything before this is used...
+    head: u64,
+    /// ...and this is the end. Counted from the sending.
+    tail: u64,
+    /// How long after the sending the answer came.
+    late: u64,
+    /// The store's TAT as last heard, counted from the receiving.
+    tat: u64,
+    /// When the store was last asked.
+    asked: u64,
+    /// Tokens used here since.
+    used: u32,
+}
+
+impl Share {
+    /// Takes `cost` tokens if they are held here; with `keep` it only looks.
+    pub(super) fn take(&mut self, now: u64, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
+        if self.emission != pace.emission {
+            *self = Self { emission: pace.emission, ..Self::default() };
+        }
+        let from = self.head.max(now);
+        let until = from.saturating_add(pace.weight(cost));
+        let is_held = until <= self.tail;
+        // What is not held here comes after everything that the store has given away.
+        let end = if is_held { until.saturating_add(self.late) } else { self.tat.max(now) + pace.weight(cost) };
+        let early = end.saturating_sub(now).saturating_sub(pace.fill);
+        // What the store said is believed for a moment: who fills a bucket there need not know of every gateway.
+        if early > 0 && (is_held || self.is_hot(now)) {
+            return Local::Refused(Duration::from_nanos(early));
+        }
+        if !is_held {
+            return Local::Ask { ahead: self.ahead(now, pace, most_ahead) };
+        }
+        if !keep {
+            self.head = until;
+            self.used = self.used.saturating_add(cost);
+        }
+        Local::Taken(Slot { from, until })
+    }
+
+    /// How many tokens to take ahead: none for a key that is cold. What comes back within a moment anyway is taken
+    /// freely; of slower buckets twice what was used last, so that a client who leaves ties up little.
+    fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
+        if self.is_hot(now) { most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT))) } else { 0 }
+    }
+
+    /// Whether the store was asked within the last moment.
+    fn is_hot(&self, now: u64) -> bool {
+        self.asked > 0 && now.saturating_sub(self.asked) <= MOMENT
+    }
+
+    /// Learns what the store said to a request for `cost` tokens and some ahead; gives the slot of the request.
+    pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
+        if self.emission != pace.emission {
+            *self = Self { emission: pace.emission, ..Self::default() };
+        }
+        let at = |distance: u64| trip.sent.saturating_add(distance);
+        let (from, tail) = (at(told.before), at(told.after).max(at(told.before)));
+        let until = if told.admitted { from.saturating_add(pace.weight(cost)).min(tail) } else { from };
+        let tat = trip.received.saturating_add(told.after);
+        self.used = if told.admitted { cost } else { 0 };
+        self.asked = trip.sent.max(1);
+        // Two answers may cross: the longer share is kept, the other one's tokens are lost.
+        if tail - until >= self.tail.saturating_sub(self.head.max(trip.sent)) {
+            (self.start, self.head, self.tail, self.tat) = (from, until, tail, tat);
+            self.late = trip.received.saturating_sub(trip.sent);
+        } else {
+            self.tat = self.tat.max(tat);
+        }
+        Slot { from, until }
+    }
+
+    /// Takes a slot back for others to use; false if it is not of what this gateway holds now.
+    ///
+    /// Everyone who used a later slot moves up by what comes back. None of them comes to use a slot after its begin,
+    /// since of a slot that has begun only the rest comes back.
+    pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> bool {
+        if slot.from < self.start || slot.until > self.head {
+            return false;
+        }
+        let back = slot.until.saturating_sub(slot.from.max(now));
+        self.head -= back;
+        true
+    }
+
+    /// Whole tokens that this gateway could admit, and nanoseconds until the bucket is full, as far as is known here.
+    pub(super) fn standing(&self, now: u64, pace: Pace) -> (u32, u64) {
+        let held = self.tail.saturating_sub(self.head.max(now));
+        let debt = self.tat.saturating_sub(now);
+        (pace.left(debt.saturating_sub(held)), debt)
+    }
+}
+
+/// Nanoseconds. A key that was asked for within this time is hot; and no more of an empty bucket's future is reserved
+/// than comes back in it, so that a gateway keeps others waiting no longer.
+pub(super) const MOMENT: u64 = 1_000_000_000;

@@ -1,0 +1,7 @@
+//! The arithmetic without a server, then the script and the whole on a real one.
+
+#[path = "../../../tests/support/redis.rs"]
+mod redis_server;
+mod script;
+mod simulation;
+mod whole;

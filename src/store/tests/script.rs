@@ -1,0 +1,93 @@
+//! The script says what the model of the simulation says.
+
+use redis::aio::MultiplexedConnection;
+
+use super::redis_server::Redis;
+use crate::store::{
+    script::{Question, Script, Want},
+    share::{MOMENT, Pace, Told},
+};
+
+const HOUR: u64 = 3_600_000_000_000;
+/// So slow that what comes back during a test does not count.
+const PACE: Pace = Pace { emission: HOUR, fill: 10 * HOUR };
+
+async fn connect(redis: &Redis) -> MultiplexedConnection {
+    redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+fn question(key: &str, want: Want, ahead: u32) -> Question {
+    Question { key: key.to_owned(), pace: PACE, want, ahead }
+}
+
+/// In hours, rounded up: whole tokens.
+fn tokens(told: Told) -> (bool, u64, u64) {
+    (told.admitted, told.before.div_ceil(HOUR), told.after.div_ceil(HOUR))
+}
+
+#[tokio::test]
+async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
+    let redis = Redis::start();
+    let (mut to, script) = (connect(&redis).await, Script::new());
+    let mut ask = async |want, ahead| tokens(script.ask(&mut to, &[question("k", want, ahead)]).await.unwrap()[0]);
+    assert_eq!(ask(Want::Take(1), 0).await, (true, 0, 1));
+    assert_eq!(ask(Want::Look(9), 0).await, (true, 1, 1), "a look takes nothing");
+    assert_eq!(ask(Want::Look(10), 0).await, (false, 1, 1));
+    assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
+    assert_eq!(ask(Want::Take(1), 5).await, (true, 8, 10), "and no more than there is");
+    assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
+    assert_eq!(ask(Want::GiveBack(2 * HOUR), 0).await, (true, 10, 8));
+    assert_eq!(ask(Want::Owe(5), 0).await, (true, 8, 13));
+    assert_eq!(ask(Want::Take(1), 0).await, (false, 13, 13), "what is owed comes back first");
+    assert_eq!(ask(Want::Owe(u32::MAX), 0).await, (true, 13, 100), "ten bursts at most");
+    assert_eq!(ask(Want::GiveBack(u64::MAX), 0).await, (true, 100, 0));
+    assert!(redis.run(&["EXISTS", "k"]).starts_with(":0"), "a full bucket is none");
+}
+
+#[tokio::test]
+async fn buckets_that_decide_together_take_all_or_nothing() {
+    let redis = Redis::start();
+    let (mut to, script) = (connect(&redis).await, Script::new());
+    let mut ask = async |a, b| {
+        let questions = [question("a", Want::Take(a), 0), question("b", Want::Take(b), 0)];
+        script.ask(&mut to, &questions).await.unwrap().into_iter().map(tokens).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(4, 10).await, [(true, 0, 4), (true, 0, 10)]);
+    assert_eq!(ask(4, 1).await, [(false, 4, 4), (false, 10, 10)]);
+    assert_eq!(ask(6, 0).await, [(true, 4, 10), (true, 10, 10)]);
+}
+
+#[tokio::test]
+async fn an_empty_bucket_grants_ahead_what_comes_back_in_a_moment() {
+    let redis = Redis::start();
+    let (mut to, script) = (connect(&redis).await, Script::new());
+    // 100/s: of the future, a hundred tokens are a second.
+    let pace = Pace { emission: MOMENT / 100, fill: 20 * MOMENT };
+    let question = Question { key: "k".to_owned(), pace, want: Want::Take(2000), ahead: 300 };
+    let told = script.ask(&mut to, &[question]).await.unwrap()[0];
+    assert_eq!((told.before, told.after), (0, 21 * MOMENT));
+}
+
+#[tokio::test]
+async fn a_bucket_is_kept_as_long_as_it_owes_and_for_other_numbers_keeps_its_share() {
+    let redis = Redis::start();
+    let (mut to, script) = (connect(&redis).await, Script::new());
+    let ask = |pace, cost| [Question { key: "k".to_owned(), pace, want: Want::Take(cost), ahead: 0 }];
+    script.ask(&mut to, &ask(PACE, 5)).await.unwrap();
+    let kept: u64 = redis.run(&["PTTL", "k"]).trim_matches([':', '\r', '\n']).parse().unwrap();
+    assert!(kept.abs_diff(5 * HOUR / 1_000_000) < 10_000, "{kept} ms");
+    let quicker = Pace { emission: HOUR / 2, fill: 2 * HOUR };
+    let told = script.ask(&mut to, &ask(quicker, 1)).await.unwrap()[0];
+    assert!(told.before.abs_diff(HOUR) < HOUR / 100, "half of it is used, as before: {told:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_forgot_the_script_is_told_again() {
+    let redis = Redis::start();
+    let (mut to, script) = (connect(&redis).await, Script::new());
+    for _ in 0..3 {
+        assert!(script.ask(&mut to, &[question("k", Want::Take(1), 0)]).await.unwrap()[0].admitted);
+        redis.run(&["SCRIPT", "FLUSH"]);
+    }
+    assert_eq!(tokens(script.ask(&mut to, &[question("k", Want::Look(0), 0)]).await.unwrap()[0]), (true, 3, 3));
+}

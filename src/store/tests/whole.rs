@@ -1,0 +1,169 @@
+//! Stores of several gateways on one real server.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::redis_server::Redis;
+use crate::{
+    limit::{KeyHasher, Limiter, Rate, Settings as Numbers},
+    store::{Admission, Ask, Asks, Decision, Name, OnError, Outcome, Refused, Server, Settings, SharedLimit, Store},
+    telemetry::Metrics,
+};
+
+/// What one gateway has of the store.
+struct Gateway {
+    store: Arc<Store>,
+    limit: Arc<SharedLimit>,
+}
+
+impl Gateway {
+    fn new(redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
+        let server =
+            Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
+        let settings =
+            Settings { servers: vec![server], is_cluster: false, timeout: Duration::from_secs(2), on_error, lease };
+        let numbers = Numbers {
+            rate: Rate { count: NonZeroU32::new(per_hour).unwrap(), period: Duration::from_secs(3600) },
+            burst: NonZeroU32::new(burst).unwrap(),
+            max_keys: NonZeroUsize::MIN,
+        };
+        let limiter = Limiter::new("l", &numbers).unwrap();
+        let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
+        Self { store: Store::new(settings, 1, Metrics::new(1).store()), limit: Arc::new(limit) }
+    }
+
+    fn asks(&self, cost: u32) -> Asks {
+        let key = KeyHasher::with_seed([1, 2]).key("l").finish();
+        Asks::from_iter([Ask { limit: Arc::clone(&self.limit), name: Name::from_raw(7), key, cost, quota: None }])
+    }
+
+    async fn decide(&self, cost: u32) -> Outcome {
+        match self.store.decide(self.asks(cost), false) {
+            Decision::Made(outcome) => outcome,
+            Decision::Pending(outcome) => outcome.await,
+        }
+    }
+
+    async fn look(&self, cost: u32) -> bool {
+        match self.store.decide(self.asks(cost), true) {
+            Decision::Made(outcome) => outcome.is_ok(),
+            Decision::Pending(outcome) => outcome.await.is_ok(),
+        }
+    }
+}
+
+/// How many of so many requests at once are admitted, each at the next gateway.
+async fn admitted(gateways: &[Gateway], requests: usize) -> usize {
+    let asked = (0..requests).map(|index| gateways[index % gateways.len()].decide(1));
+    futures_util::future::join_all(asked).await.iter().filter(|outcome| outcome.is_ok()).count()
+}
+
+#[tokio::test]
+async fn gateways_without_leases_share_a_burst_to_the_token() {
+    let redis = Redis::start();
+    let gateways = [1, 2, 3].map(|_| Gateway::new(&redis, 0, OnError::Deny, (1, 50)));
+    assert_eq!(admitted(&gateways, 200).await, 50);
+    assert_eq!(redis.calls("evalsha"), 200, "each asked");
+    assert_eq!(admitted(&gateways, 30).await, 0);
+    assert_eq!(redis.calls("evalsha"), 200, "and knows by now that it is refused");
+}
+
+#[tokio::test]
+async fn gateways_with_leases_never_pass_the_burst_and_ask_seldom() {
+    let redis = Redis::start();
+    let gateways = [1, 2].map(|_| Gateway::new(&redis, 5, OnError::Deny, (1, 1000)));
+    let mut passed = 0;
+    for _ in 0..300 {
+        passed += admitted(&gateways, 4).await;
+    }
+    assert!((900..=1000).contains(&passed), "{passed} of 1000");
+    let calls = redis.calls("evalsha");
+    assert!(calls < 120, "{calls} calls");
+}
+
+#[tokio::test]
+async fn who_waits_for_anothers_answer_does_not_ask_too() {
+    let redis = Redis::start();
+    let gateway = [Gateway::new(&redis, 100, OnError::Deny, (1_000_000, 1000))];
+    assert_eq!(admitted(&gateway, 1).await, 1);
+    assert_eq!(admitted(&gateway, 100).await, 100);
+    assert!(redis.calls("evalsha") <= 4, "{} calls", redis.calls("evalsha"));
+}
+
+#[tokio::test]
+async fn what_is_refunded_can_be_used_by_others() {
+    let redis = Redis::start();
+    for lease in [0, 20] {
+        redis.run(&["FLUSHALL"]);
+        let gateways = [1, 2].map(|_| Gateway::new(&redis, lease, OnError::Deny, (1, 5)));
+        let mut taken: Vec<Admission> = Vec::new();
+        for _ in 0..5 {
+            taken.push(gateways[0].decide(1).await.unwrap());
+        }
+        assert!(gateways[0].decide(1).await.is_err());
+        taken.pop().unwrap().refund(&gateways[0].store);
+        gateways[0].store.errands.close();
+        gateways[0].store.errands.wait().await;
+        let other = if lease == 0 { &gateways[1] } else { &gateways[0] };
+        assert!(other.decide(1).await.is_ok(), "lease {lease}");
+        assert!(other.decide(1).await.is_err(), "lease {lease}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_counted_afterwards_is_owed() {
+    let redis = Redis::start();
+    let gateway = Gateway::new(&redis, 0, OnError::Deny, (1, 5));
+    for _ in 0..7 {
+        assert!(gateway.look(1).await, "a look takes nothing");
+    }
+    (0..7).for_each(|_| gateway.store.owe(&gateway.asks(1)));
+    gateway.store.errands.close();
+    gateway.store.errands.wait().await;
+    assert!(!gateway.look(1).await);
+    let Err(Refused::Limits(refusal)) = gateway.decide(1).await else { panic!("it is refused") };
+    assert!(refusal.retry_after > Duration::from_secs(2 * 3600), "two are owed: {refusal:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
+    let mut redis = Redis::start();
+    let gateways =
+        [OnError::Local, OnError::Allow, OnError::Deny].map(|on_error| Gateway::new(&redis, 0, on_error, (1, 4)));
+    for gateway in &gateways {
+        assert!(gateway.decide(1).await.is_ok());
+    }
+    redis.kill();
+    let [local, allow, deny] = &gateways;
+    assert_eq!(admitted(std::slice::from_ref(local), 9).await, 4, "it counts alone");
+    assert_eq!(admitted(std::slice::from_ref(allow), 9).await, 9);
+    let Err(refused) = deny.decide(1).await else { panic!("it is refused") };
+    assert!(matches!(refused, Refused::Unavailable { .. }));
+    assert!(gateways.iter().all(|gateway| gateway.store.circuit.is_open()));
+    redis.restart();
+    while gateways.iter().any(|gateway| gateway.store.circuit.is_open()) {
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await; // the probe's distance is real time
+    }
+    assert!(deny.decide(1).await.is_ok());
+    assert_eq!(admitted(&gateways, 9).await, 3, "one of four is used");
+}
+
+#[tokio::test]
+async fn a_store_that_hangs_costs_no_request_more_than_the_timeout() {
+    let redis = Redis::start();
+    let mut gateway = Gateway::new(&redis, 0, OnError::Deny, (1, 1000));
+    Arc::get_mut(&mut gateway.store).unwrap().settings.timeout = Duration::from_millis(50);
+    while gateway.decide(1).await.is_err() {} // on a busy machine the first connection may take longer
+    redis.hang();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..50 {
+        assert!(gateway.decide(1).await.is_err());
+    }
+    let took = begun.elapsed();
+    redis.go_on();
+    assert!(took < Duration::from_millis(50 * 10), "five timeouts, then none: {took:?}");
+}

@@ -1,0 +1,70 @@
+//! What is counted of the store that several gateways share.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Duration,
+};
+
+use super::{histogram::Histogram, tally::Tally};
+use crate::telemetry::worker::Lanes;
+
+/// The counters of the store.
+#[derive(Debug)]
+pub struct StoreMetrics {
+    lanes: Lanes<StoreCells>,
+    is_open: AtomicBool,
+    /// Whether there was ever a store: only then is its circuit told.
+    is_used: AtomicBool,
+}
+
+/// One worker's counters.
+#[derive(Debug, Default)]
+pub(super) struct StoreCells {
+    pub(super) durations: Histogram,
+    pub(super) outcomes: Tally,
+    pub(super) saved: Tally,
+}
+
+impl StoreMetrics {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { lanes: Lanes::new(workers), is_open: AtomicBool::new(false), is_used: AtomicBool::new(false) }
+    }
+
+    /// The store answered a call after `duration` (`success`).
+    pub fn answered(&self, duration: Duration) {
+        let mut lane = self.lanes.mine();
+        lane.durations.observe(duration);
+        lane.outcomes.add("success", 1);
+    }
+
+    /// It did not (`timeout`, `error`), or was not called: `open` while it is left alone, `overload` when too many wait.
+    pub fn failed(&self, outcome: &'static str) {
+        self.lanes.mine().outcomes.add(outcome, 1);
+    }
+
+    /// A decision needed no call: its tokens were held here (`lease`), or it was known to be refused (`refusal`).
+    pub fn saved(&self, by: &'static str) {
+        self.lanes.mine().saved.add(by, 1);
+    }
+
+    /// The store is left alone from now on, or asked again.
+    pub fn set_open(&self, is_open: bool) {
+        self.is_used.store(true, Relaxed);
+        self.is_open.store(is_open, Relaxed);
+    }
+
+    /// 1 while the store is left alone; nothing where there is none.
+    pub(super) fn open(&self) -> Option<u64> {
+        self.is_used.load(Relaxed).then(|| self.is_open.load(Relaxed).into())
+    }
+
+    pub(super) fn total(&self) -> StoreCells {
+        let mut total = StoreCells::default();
+        for lane in self.lanes.each() {
+            total.durations.add(&lane.durations);
+            total.outcomes.merge(&lane.outcomes);
+            total.saved.merge(&lane.saved);
+        }
+        total
+    }
+}

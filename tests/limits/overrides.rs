@@ -1,0 +1,121 @@
+//! Other numbers for some keys.
+
+use super::{
+    TRUST, admitted, decisions, one_limit, one_limit_text, status_for,
+    support::{Message, policies::Running},
+};
+
+/// Requests of this user.
+fn by<'g>(gateway: &'g Running, user: &'g str) -> impl FnMut() -> Message + 'g {
+    move || gateway.ask("GET", "/", &[&format!("X-User: {user}")])
+}
+
+#[test]
+fn some_values_have_numbers_of_their_own() {
+    let overrides = "overrides = [{ match = 'big', rate = '6/h' }, { match = ['tiny', 'small'], rate = '1/h' }]";
+    let gateway = one_limit(&format!("key = 'header:x-user'\nrate = '3/h'\n{overrides}"), "");
+    for (user, expected) in [("big", 6), ("tiny", 1), ("small", 1), ("other", 3), ("Big", 3), ("*", 3)] {
+        assert_eq!(admitted(8, by(&gateway, user)), expected, "{user}");
+    }
+    assert_eq!(by(&gateway, "big")().get("retry-after"), Some("600"));
+}
+
+#[test]
+fn a_composite_key_matches_value_by_value() {
+    let overrides =
+        "overrides = [{ match = [['big', '*']], rate = '4/h', burst = 5 }, { match = [['*', '/free']], rate = '9/h' }]";
+    let gateway = one_limit(&format!("key = ['header:x-user', 'path']\nrate = '2/h'\n{overrides}"), "");
+    let admitted = |user: &str, path: &str| admitted(12, || gateway.ask("GET", path, &[&format!("X-User: {user}")]));
+    assert_eq!((admitted("big", "/a"), admitted("big", "/b")), (5, 5), "a bucket for each path");
+    assert_eq!((admitted("other", "/free"), admitted("big", "/free")), (9, 5), "the first in the file wins");
+    assert_eq!(admitted("other", "/a"), 2);
+}
+
+#[test]
+fn the_first_in_the_file_wins_whatever_it_is_matched_by() {
+    for (first, second, expected) in [
+        ("'192.0.2.0/24'", "'192.0.2.7'", 2),
+        ("'192.0.2.7'", "'192.0.2.0/24'", 2),
+        ("'10.0.0.0/8'", "'192.0.2.7'", 3),
+        ("'*'", "'192.0.2.7'", 2),
+    ] {
+        let overrides =
+            format!("overrides = [{{ match = {first}, rate = '2/h' }}, {{ match = {second}, rate = '3/h' }}]");
+        let gateway = one_limit(&format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"), TRUST);
+        let admitted = (0..6).filter(|_| status_for(&gateway, "192.0.2.7") == 200).count();
+        assert_eq!(admitted, expected, "{first} {second}");
+    }
+}
+
+#[test]
+fn networks_match_addresses_and_each_client_has_its_own_bucket() {
+    let overrides = "overrides = [{ match = ['10.0.0.0/8', '2001:db8::/32', '2001:db9:1:2::/64'], rate = '3/h' }]";
+    let gateway = one_limit(&format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"), TRUST);
+    for (client, expected) in [
+        ("10.1.2.3", 3),
+        ("10.1.2.4", 3),
+        ("::ffff:10.1.2.5", 3),
+        ("11.1.2.3", 1),
+        ("2001:db8:7::1", 3),
+        ("2001:db8:8::1", 3),
+        ("2001:db9:1:2:3::4", 3),
+        ("2001:db9:1:3::4", 1),
+    ] {
+        assert_eq!((0..6).filter(|_| status_for(&gateway, client) == 200).count(), expected, "{client}");
+    }
+}
+
+#[test]
+fn who_is_unlimited_passes_tiers_too_and_holds_no_bucket() {
+    let limit = "key = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '3/h' }]
+        overrides = [{ match = '2001:db8:0:1::/64', rate = 'unlimited' }]";
+    let gateway = one_limit(limit, TRUST);
+    assert!((0..10).all(|_| status_for(&gateway, "2001:db8:0:1::1") == 200));
+    assert_eq!(gateway.metric("tidegate_limit_keys", &[]), 0.0);
+    assert_eq!(decisions(&gateway, "l", "allowed"), 10.0);
+    let admitted = (2..20).filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200).count();
+    assert_eq!(admitted, 3, "and uses up nothing of its neighbours' tier");
+}
+
+#[test]
+fn a_value_that_stands_in_for_a_missing_one_is_not_that_value() {
+    let limit = "key = 'header:x-user'\nmissing = 'host'\nrate = '1/h'\noverrides = [{ match = 'big', rate = '5/h' }]";
+    let gateway = one_limit(limit, "");
+    assert_eq!(admitted(6, || gateway.ask("GET", "/", &["Host: big"])), 1);
+    assert_eq!(admitted(6, by(&gateway, "big")), 5);
+}
+
+#[test]
+fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
+    let text =
+        |overrides: &str| one_limit_text(&format!("key = ['header:x-user', 'host']\nrate = '2/h'\n{overrides}"), "");
+    let with = |rate: &str| text(&format!("overrides = [{{ match = [['big', '*']], rate = '{rate}' }}]"));
+    let gateway = Running::start(&with("4/h"));
+    assert_eq!(admitted(6, by(&gateway, "big")), 4);
+    gateway.reload_with(&with("100/h"));
+    assert_eq!(admitted(3, by(&gateway, "big")), 0, "who was exhausted stays exhausted");
+    gateway.reload_with(&text(""));
+    assert_eq!(admitted(3, by(&gateway, "big")), 0, "under the limit's own numbers, too");
+    let other = || by(&gateway, "half")();
+    assert_eq!(admitted(1, other), 1);
+    gateway.reload_with(&text("overrides = [{ match = [['half', '*']], rate = '10/h' }]"));
+    assert_eq!(admitted(9, || by(&gateway, "half")()), 5, "half of ten is used");
+}
+
+#[test]
+fn an_override_has_no_part_in_a_trial_of_other_numbers() {
+    let limit = "key = 'header:x-user'\nrate = '2/h'\ncandidate = { rate = '1/h' }\noverrides = [{ match = 'big', rate = '9/h' }]";
+    let gateway = one_limit(limit, "");
+    assert_eq!(admitted(9, by(&gateway, "big")), 9);
+    assert_eq!(decisions(&gateway, "l", "candidate_refused"), 0.0);
+    assert_eq!(admitted(2, by(&gateway, "other")), 2);
+    assert_eq!(decisions(&gateway, "l", "candidate_refused"), 1.0);
+}
+
+#[test]
+fn thousands_of_overrides_are_found_as_fast_as_one() {
+    let values: String = (0..5000).map(|n| format!("'user-{n}',")).collect();
+    let overrides = format!("overrides = [{{ match = [{values}], rate = '2/h' }}, {{ match = 'last', rate = '3/h' }}]");
+    let gateway = one_limit(&format!("key = 'header:x-user'\nrate = '1/h'\n{overrides}"), "");
+    assert_eq!(["user-0", "user-4999", "user-5000", "last"].map(|user| admitted(4, by(&gateway, user))), [2, 2, 1, 3]);
+}

@@ -1,0 +1,127 @@
+//! `Retry-After` is true to the second: on a paused clock, through everything between a request and its answer.
+
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    future::Future,
+    net::Ipv4Addr,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Version};
+use proptest::prelude::*;
+use tidegate::{
+    body::Body,
+    config,
+    gateway::{Gateway, Process, build},
+    limit::KeyHasher,
+    message::{Origin, Request, Response},
+    server::Arrival,
+    telemetry::{AccessLog, LogFormat, Metrics},
+};
+use tokio::time::{Instant, advance};
+use tower::Service;
+
+/// A limit of a route.
+#[derive(Debug, Clone)]
+struct Limit {
+    rate: u32,
+    unit: &'static str,
+    burst: u32,
+    counts_answers: bool,
+    tier: Option<u32>,
+}
+
+fn limits() -> impl Strategy<Value = Vec<Limit>> {
+    let unit = prop_oneof![Just("s"), Just("m"), Just("h"), Just("7s")];
+    let limit = (1..40_u32, unit, 3..12_u32, any::<bool>(), prop::option::of(3..12_u32));
+    let limit =
+        limit.prop_map(|(rate, unit, burst, counts_answers, tier)| Limit { rate, unit, burst, counts_answers, tier });
+    prop::collection::vec(limit, 1..4)
+}
+
+/// A gateway within this process, with one route that answers by itself.
+fn gateway(limits: &[Limit]) -> Gateway {
+    let mut text = String::from("[client_ip]\ntrusted_proxies = ['127.0.0.1']\n[log]\naccess = false\n");
+    for (n, Limit { rate, unit, burst, counts_answers, tier }) in limits.iter().enumerate() {
+        let count = if *counts_answers { "count = ['2xx']" } else { "" };
+        let _ = write!(text, "[limits.l{n}]\nkey = 'client-ip'\nrate = '{rate}/{unit}'\nburst = {burst}\n{count}\n");
+        let _ = writeln!(text, "cost = {{ header = 'x-cost', max = 3 }}\nmax_keys = 64");
+        if let Some(burst) = tier {
+            let _ = writeln!(text, "tiers = [{{ prefix = 48, rate = '{rate}/{unit}', burst = {burst} }}]");
+        }
+    }
+    let names: Vec<_> = (0..limits.len()).map(|n| format!("l{n}")).collect();
+    let _ = write!(text, "[[routes]]\nname = 'r'\nrespond = {{}}\nlimits = {names:?}\n");
+    let config = config::parse("test.toml", &text, &config::Environment::new()).unwrap();
+    let metrics = Metrics::new(1);
+    let (access, guard) = AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
+    drop(guard);
+    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new() };
+    let built = build(Arc::new(config), None, &process).unwrap();
+    Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
+}
+
+/// The seconds after which a request would be admitted; nothing if it was.
+fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
+    let mut headers = HeaderMap::new();
+    headers.insert("host", HeaderValue::from_static("a"));
+    headers.insert("x-cost", HeaderValue::from(u16::from(cost)));
+    headers.insert("x-forwarded-for", HeaderValue::from_str(&format!("2001:db8:0:{network:x}::1")).unwrap());
+    let peer = (Ipv4Addr::LOCALHOST, 1).into();
+    let request = Request {
+        method: Method::GET,
+        target: Bytes::from_static(b"/"),
+        version: Version::HTTP_11,
+        headers,
+        body: Body::empty(),
+        names_hops: false,
+        started: Instant::now(),
+        origin: Arc::new(Origin::new("test".into(), peer, peer)),
+        interim: None,
+    };
+    let answer: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));
+    let Ok(answer) = answer;
+    let after = answer.fields.get(&http::header::RETRY_AFTER);
+    after.map(|after| std::str::from_utf8(after).unwrap().parse().unwrap())
+}
+
+/// What needs no waiting.
+fn at_once<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("an answer without an upstream waits for nothing"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn waiting_as_long_as_retry_after_says_admits_and_asking_a_second_earlier_does_not(
+        limits in limits(),
+        steps in prop::collection::vec((0..3_u8, 0..4_u8, 0..4000_u64), 1..80),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let mut gateway = gateway(&limits);
+            for (network, cost, pause) in steps {
+                let Some(seconds) = ask(&mut gateway, network, cost) else {
+                    advance(Duration::from_millis(pause / 20)).await;
+                    continue;
+                };
+                prop_assert!(seconds > 0);
+                advance(Duration::from_secs(seconds - 1)).await;
+                prop_assert!(ask(&mut gateway, network, cost).is_some(), "a second earlier");
+                advance(Duration::from_secs(1)).await;
+                prop_assert_eq!(ask(&mut gateway, network, cost), None, "as told: {} s", seconds);
+            }
+            Ok(())
+        })?;
+    }
+}

@@ -1,0 +1,272 @@
+//! Limits shared by several gateways: real ones, on a real Redis. Whatever happens to it, every request has its answer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{process::Command, time::Duration};
+
+use support::{
+    Client, Upstream, ok,
+    policies::{Running, Start, responding, upstream_table},
+    redis::{Redis, free_port},
+};
+use tokio::time::Instant;
+
+/// The one shared limit `l` on the route `r`, which answers by itself.
+fn shared(store: &str, limit: &str) -> String {
+    // Far more than a store on the same machine needs: what is tested is not how busy the machine is.
+    let timeout = if store.contains("timeout") { "" } else { "timeout = '5s'\n" };
+    let route = responding("r", "limits = ['l']");
+    format!("[store]\n{store}\n{timeout}[limits.l]\nscope = 'shared'\n{limit}\n{route}")
+}
+
+fn gateways<const N: usize>(text: &str) -> [Running; N] {
+    std::array::from_fn(|_| Running::start(text))
+}
+
+/// How many of `tries` requests are admitted, each by the next gateway.
+fn admitted(gateways: &[Running], tries: usize) -> usize {
+    (0..tries).filter(|index| gateways[index % gateways.len()].status("/") == 200).count()
+}
+
+#[test]
+fn two_gateways_without_leases_share_one_limit_to_the_request() {
+    let redis = Redis::start();
+    let text = shared(&format!("url = '{}'\nlease = '0%'", redis.url()), "rate = '1/h'\nburst = 10");
+    let gateways: [_; 2] = gateways(&text);
+    assert_eq!(admitted(&gateways, 30), 10);
+    let refused = gateways[0].get("/");
+    assert_eq!(refused.problem()["violated-policies"], serde_json::json!(["l"]));
+    assert_eq!(refused.get("retry-after"), Some("3600"));
+    let by_others = redis.run(&["DBSIZE"]);
+    assert!(by_others.starts_with(":1"), "one bucket: {by_others}");
+}
+
+#[test]
+fn with_leases_gateways_never_pass_the_burst_and_ask_seldom() {
+    let redis = Redis::start();
+    let text = shared(&format!("url = '{}'\nlease = '5%'", redis.url()), "rate = '1/h'\nburst = 1000");
+    let gateways: [_; 2] = gateways(&text);
+    let passed = std::thread::scope(|scope| {
+        let ask = |address| {
+            let mut client = Client::connect(address);
+            let mut status = || client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status();
+            (0..700).filter(|_| status() == 200).count()
+        };
+        let asking = gateways.each_ref().map(|gateway| {
+            let address = gateway.address();
+            scope.spawn(move || ask(address))
+        });
+        asking.into_iter().map(|asking| asking.join().unwrap()).sum::<usize>()
+    });
+    assert!((900..=1000).contains(&passed), "{passed} of 1000");
+    let calls = redis.calls("evalsha");
+    assert!(calls <= 140, "{calls} calls for 1400 requests");
+    let saved = |by| -> f64 {
+        gateways.iter().map(|gateway| gateway.metric("tidegate_store_calls_saved_total", &[("by", by)])).sum()
+    };
+    assert!(saved("lease") > 800.0);
+    assert!(saved("refusal") > 300.0, "known refusals cost no call");
+}
+
+#[test]
+fn a_shared_and_a_local_limit_decide_together() {
+    let redis = Redis::start();
+    let text = format!(
+        "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '0%'\n[limits.wide]\nrate = '1/h'\nburst = 4\n\
+         [limits.narrow]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
+        redis.url(),
+        responding("r", "limits = ['wide', 'narrow']")
+    );
+    let gateway = Running::start(&text);
+    assert_eq!(gateway.status("/a"), 200);
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/a").problem()["violated-policies"], serde_json::json!(["narrow"]));
+    }
+    let statuses: Vec<_> = ["/b", "/c", "/d", "/e"].iter().map(|path| gateway.status(path)).collect();
+    assert_eq!(statuses, [200, 200, 200, 429], "a refusal by the shared one takes nothing from the local one");
+    let narrow = gateway.get("/e").problem();
+    assert_eq!(narrow["violated-policies"], serde_json::json!(["wide"]));
+}
+
+#[test]
+fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
+    let redis = Redis::start();
+    let store = format!("url = '{}'\nlease = '0%'", redis.url());
+    let limit = "key = 'header:x-user'\nrate = '1/h'\nburst = 10\ncost = { header = 'x-cost', default = 1, max = 10 }\n\
+                 overrides = [{ match = ['big'], rate = '1/h', burst = 20 }, { match = ['free'], rate = 'unlimited' }]";
+    let gateways: [_; 2] = gateways(&shared(&store, limit));
+    let ask = |index: usize, lines: &[&str]| gateways[index].ask("GET", "/", lines).status();
+    assert_eq!(ask(0, &["X-User: a", "X-Cost: 6"]), 200);
+    assert_eq!((ask(1, &["X-User: a", "X-Cost: 5"]), ask(1, &["X-User: a", "X-Cost: 4"])), (429, 200));
+    assert_eq!((ask(0, &["X-User: big", "X-Cost: 10"]), ask(1, &["X-User: big", "X-Cost: 10"])), (200, 200));
+    assert_eq!(ask(0, &["X-User: big"]), 429);
+    assert!((0..30).all(|index| ask(index % 2, &["X-User: free", "X-Cost: 10"]) == 200));
+}
+
+#[test]
+fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
+    let redis = Redis::start();
+    let upstream = Upstream::answering(|request| {
+        let is_wrong = request.target() == "/wrong";
+        if is_wrong { "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n".to_owned() } else { ok("") }
+    });
+    let text = format!(
+        "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '0%'\n[limits.l]\nscope = 'shared'\nrate = '1/h'\nburst = 3\n\
+         count = ['401']\n{}[[routes]]\nname = 'r'\nupstream = 'app'\nlimits = ['l']\n",
+        redis.url(),
+        upstream_table("app", &[&upstream], ""),
+    );
+    let gateways: [_; 2] = gateways(&text);
+    assert!((0..10).all(|index| gateways[index % 2].status("/right") == 200));
+    for index in 0..3 {
+        assert_eq!(gateways[index % 2].status("/wrong"), 401);
+        // What is counted afterwards is told to the store without anyone waiting for it.
+        while redis.calls("set") <= index as u64 {
+            std::thread::yield_now();
+        }
+    }
+    // The other gateway asks, as it does not know.
+    assert_eq!((gateways[0].status("/right"), gateways[1].status("/right")), (429, 429));
+}
+
+#[test]
+fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
+    for (on_error, expected) in [("local", 3), ("allow", 9), ("deny", 0)] {
+        let mut redis = Redis::start();
+        let store = format!("url = '{}'\nlease = '0%'\non_error = '{on_error}'", redis.url());
+        let gateway = [Running::start(&shared(&store, "rate = '1/h'\nburst = 3"))];
+        assert_eq!(admitted(&gateway, 1), 1);
+        redis.kill();
+        assert_eq!(admitted(&gateway, 9), expected, "{on_error}");
+        let told = gateway[0].logged("the store does not answer");
+        assert_eq!(told["on_error"], on_error);
+        assert!(told["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{told}");
+        assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 1.0);
+        assert!(gateway[0].metric("tidegate_store_requests_total", &[("outcome", "open")]) >= 4.0);
+        if on_error == "deny" {
+            let refused = gateway[0].get("/");
+            assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
+            let refusals = [("route", "r"), ("reason", "store_unavailable")];
+            gateway[0].await_metric("tidegate_refusals_total", &refusals, 10.0);
+        }
+        redis.restart();
+        gateway[0].logged("the store answers again");
+        assert_eq!(admitted(&gateway, 9), 3, "{on_error}: a store that forgot everything begins anew");
+        assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 0.0);
+    }
+}
+
+#[test]
+fn a_flushed_store_gives_full_buckets_and_flushed_scripts_nothing() {
+    let redis = Redis::start();
+    let store = format!("url = '{}'\nlease = '0%'", redis.url());
+    let limit = "key = 'path'\nrate = '1/h'\nburst = 2";
+    let gateway = Running::start(&shared(&store, limit));
+    assert_eq!(gateway.status("/a"), 200);
+    redis.run(&["SCRIPT", "FLUSH"]);
+    assert_eq!((gateway.status("/a"), gateway.status("/a")), (200, 429));
+    redis.run(&["FLUSHALL"]);
+    assert_eq!((gateway.status("/b"), gateway.status("/b"), gateway.status("/b")), (200, 200, 429));
+    // What the gateway knew of a bucket it believes for a second at most.
+    let begun = Instant::now();
+    while gateway.status("/a") != 200 {
+        assert!(begun.elapsed() < support::PATIENCE);
+    }
+}
+
+#[test]
+fn a_store_that_hangs_costs_no_request_more_than_its_timeout() {
+    let redis = Redis::start();
+    let store = format!("url = '{}'\nlease = '0%'\non_error = 'allow'\ntimeout = '200ms'", redis.url());
+    let gateway = Running::start(&shared(&store, "rate = '1/h'\nburst = 1000"));
+    gateway.status("/");
+    redis.hang();
+    let begun = Instant::now();
+    for _ in 0..40 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    let took = begun.elapsed();
+    gateway.logged("the store does not answer");
+    redis.go_on();
+    assert!(took < Duration::from_secs(4), "five timeouts and no more: {took:?}");
+    gateway.logged("the store answers again");
+}
+
+#[test]
+fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
+    let redis = Redis::with(&["--requirepass", "hunter2"]);
+    let store = format!("url = '{}'\npassword_file = 'redis.password'\nlease = '0%'\non_error = 'deny'", redis.url());
+    let text = shared(&store, "rate = '1/h'\nburst = 3");
+    let gateway = Start::new(&text).file("redis.password", "hunter2\n").go();
+    assert_eq!(gateway.status("/"), 200);
+    std::fs::write(gateway.folder().join("redis.password"), "swordfish\n").unwrap();
+    let told = gateway.logged("the store does not answer").to_string();
+    assert!(told.contains("WRONGPASS") || told.contains("assword"), "{told}");
+    assert!(!told.contains("swordfish"), "{told}");
+    assert!(!gateway.call_admin("GET", "/config", &[]).text().contains("swordfish"));
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.status("/"), 503);
+    std::fs::write(gateway.folder().join("redis.password"), "hunter2\n").unwrap();
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.status("/"), 200);
+}
+
+#[test]
+fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
+    let nodes: Vec<_> = (0..3).map(|_| Redis::with(&["--cluster-enabled", "yes"])).collect();
+    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let made = Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output();
+    assert!(made.unwrap().status.success());
+    while !nodes.iter().all(|node| node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        std::thread::yield_now();
+    }
+    let urls: Vec<_> = addresses.iter().map(|address| format!("'redis://{address}'")).collect();
+    let text = format!(
+        "[store]\nurl = [{}]\ntimeout = '5s'\nlease = '0%'\n[limits.all]\nscope = 'shared'\nrate = '1/h'\nburst = 12\n\
+         [limits.each]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
+        urls.join(", "),
+        responding("r", "limits = ['all', 'each']")
+    );
+    let gateways: [_; 2] = gateways(&text);
+    for index in 0..10 {
+        let path = format!("/{index}");
+        assert_eq!((gateways[index % 2].status(&path), gateways[(index + 1) % 2].status(&path)), (200, 429));
+    }
+    let more: Vec<_> = (10..14).map(|index| gateways[index % 2].status(&format!("/{index}"))).collect();
+    assert_eq!(more, [200, 200, 429, 429], "a refusal by one took nothing from the other");
+}
+
+#[test]
+fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (key, cert) = (path("key.pem"), path("cert.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &cert])
+        .output();
+    assert!(made.unwrap().status.success());
+    let port = free_port();
+    let redis = Redis::with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let text = shared(
+        &format!("url = 'rediss://localhost:{port}'\nlease = '0%'\non_error = 'deny'"),
+        "rate = '1/h'\nburst = 2",
+    );
+    let trusting = Start::new(&text).env("SSL_CERT_FILE", &cert).go();
+    assert_eq!((trusting.status("/"), trusting.status("/"), trusting.status("/")), (200, 200, 429));
+    let doubting = Running::start(&text);
+    assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
+    assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
+}

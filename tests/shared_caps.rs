@@ -1,0 +1,205 @@
+//! Caps that several share: routes to one upstream by priority, tenants in one line by turns.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use support::{
+    Client, Gate, PATIENCE, Upstream, ok,
+    policies::{Running, request, upstream_table},
+};
+
+/// An upstream that tells the path of each request that reaches it, and answers it when the gate is opened.
+fn held() -> (Upstream, Receiver<String>, Gate) {
+    let (tell, told): (Sender<String>, _) = mpsc::channel();
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = Upstream::answering(move |request| {
+        // A request that comes when the test is over is no longer listened to.
+        let _ = tell.send(request.target().to_owned());
+        gate.pass();
+        ok("")
+    });
+    (upstream, told, leave)
+}
+
+/// Routes by their first segment, all to one upstream with this cap.
+fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
+    let mut text = upstream_table("app", &[upstream], &format!("concurrency = {{ {cap} }}"));
+    for (name, more) in routes {
+        let route = format!("name = '{name}'\nupstream = 'app'\nmatch = {{ path_prefix = '/{name}' }}");
+        text += &format!("[[routes]]\n{route}\n{more}\n");
+    }
+    text
+}
+
+#[track_caller]
+fn sent(gateway: &Running, path: &str, lines: &[&str]) -> Client {
+    let mut client = gateway.connect();
+    client.send(request("GET", path, lines));
+    client
+}
+
+#[track_caller]
+fn wait_for_queued(gateway: &Running, queued: f64) {
+    gateway.await_metric("tidegate_upstream_queued", &[("upstream", "app")], queued);
+}
+
+#[test]
+fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
+    let (upstream, reached, leave) = held();
+    let gateway = Running::start(&routes(&upstream, "max = 2", &[("a", ""), ("b", "")]));
+    let mut inside = [sent(&gateway, "/a", &[]), sent(&gateway, "/b", &[])];
+    for _ in 0..2 {
+        reached.recv_timeout(PATIENCE).unwrap();
+    }
+    let refused = gateway.get("/b/more");
+    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    let detail = "the cap of upstream \"app\" is reached: 2 requests are in flight and 0 may wait";
+    assert_eq!(refused.problem()["detail"], detail);
+    assert_eq!(gateway.line_of("/b/more")["reason"], "cap");
+    let gauge = |name| gateway.metric(name, &[("upstream", "app")]);
+    assert_eq!((gauge("tidegate_upstream_in_flight"), gauge("tidegate_upstream_concurrency_limit")), (2.0, 2.0));
+    let view: serde_json::Value = serde_json::from_slice(&gateway.call_admin("GET", "/upstreams", &[]).body).unwrap();
+    let cap = &view[0]["concurrency"];
+    assert_eq!((&cap["max"], &cap["limit"], &cap["in_flight"]), (&2.into(), &2.into(), &2.into()), "{view:#}");
+    leave.open();
+    leave.open();
+    assert_eq!(inside.each_mut().map(|client| client.response().status()), [200, 200]);
+    leave.open();
+    assert_eq!(gateway.status("/a"), 200, "a place that was left is free");
+}
+
+#[test]
+fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_queue_lets_them() {
+    let (upstream, reached, leave) = held();
+    let cap = "max = 1, queue = 8, queue_timeout = '10s'";
+    let of = [("low", "priority = 'low'"), ("normal", ""), ("high", "priority = 'high'")];
+    let gateway = Running::start(&routes(&upstream, cap, &of));
+    let mut clients = vec![sent(&gateway, "/low", &[])];
+    reached.recv_timeout(PATIENCE).unwrap();
+    for (queued, path) in (1_u8..).zip(["/low/1", "/normal/1", "/high/1", "/high/2", "/normal/2"]) {
+        clients.push(sent(&gateway, path, &[]));
+        wait_for_queued(&gateway, f64::from(queued));
+    }
+    for expected in ["/high/1", "/high/2", "/normal/1", "/normal/2", "/low/1"] {
+        leave.open();
+        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+    }
+    leave.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}
+
+#[test]
+fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
+    let (upstream, reached, leave) = held();
+    let cap = "max = 1, queue = 1, queue_timeout = '10s'";
+    let gateway =
+        Running::start(&routes(&upstream, cap, &[("low", "priority = 'low'"), ("high", "priority = 'high'")]));
+    let mut first = sent(&gateway, "/low", &[]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let mut low = sent(&gateway, "/low/1", &[]);
+    wait_for_queued(&gateway, 1.0);
+    let mut high = sent(&gateway, "/high/1", &[]);
+    let refused = low.response();
+    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    leave.open();
+    leave.open();
+    assert_eq!((first.response().status(), high.response().status()), (200, 200));
+}
+
+#[test]
+fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
+    let (upstream, reached, leave) = held();
+    let cap = "max = 1, queue = 8, queue_timeout = '10s', fair_by = 'header:x-tenant'";
+    let gateway = Running::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
+    let mut clients = vec![sent(&gateway, "/a", &["X-Tenant: loud"])];
+    reached.recv_timeout(PATIENCE).unwrap();
+    let asked = [("/a/1", "loud"), ("/b/2", "loud"), ("/a/3", "loud"), ("/a/quiet", "quiet"), ("/b/none", "")];
+    for (queued, (path, tenant)) in (1_u8..).zip(asked) {
+        clients.push(sent(&gateway, path, &[&format!("X-Tenant: {tenant}")]));
+        wait_for_queued(&gateway, f64::from(queued));
+    }
+    for expected in ["/a/1", "/a/quiet", "/b/none", "/b/2", "/a/3"] {
+        leave.open();
+        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+    }
+    leave.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}
+
+#[test]
+fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_another() {
+    let (upstream, reached, leave) = held();
+    let text = support::one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 2, queue_timeout = '10s', fair_by = 'header:x-tenant' }",
+    );
+    let gateway = Running::start(&text);
+    let mut first = sent(&gateway, "/0", &["X-Tenant: loud"]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let mut loud = Vec::new();
+    for queued in [1.0, 2.0] {
+        loud.push(sent(&gateway, &format!("/{queued}"), &["X-Tenant: loud"]));
+        gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
+    }
+    assert_eq!(gateway.ask("GET", "/3", &["X-Tenant: loud"]).status(), 503, "the line is full of its own");
+    let mut quiet = sent(&gateway, "/quiet", &["X-Tenant: quiet"]);
+    assert_eq!(loud[1].response().status(), 503);
+    let line = gateway.line_of("/2");
+    assert_eq!((&line["reason"], line["queue_ms"].is_number()), (&"cap".into(), true), "{line}");
+    for expected in ["/1", "/quiet"] {
+        leave.open();
+        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+    }
+    leave.open();
+    assert_eq!([&mut first, &mut loud[0], &mut quiet].map(|client| client.response().status()), [200; 3]);
+}
+
+#[test]
+fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
+    let (upstream, reached, leave) = held();
+    let narrow = "concurrency = { max = 1, queue = 4, queue_timeout = '10s' }";
+    let gateway = Running::start(&routes(&upstream, "max = 2", &[("narrow", narrow), ("wide", "")]));
+    let mut clients = vec![sent(&gateway, "/narrow/1", &[])];
+    reached.recv_timeout(PATIENCE).unwrap();
+    clients.push(sent(&gateway, "/narrow/2", &[]));
+    gateway.await_metric("tidegate_queued", &[("route", "narrow")], 1.0);
+    clients.push(sent(&gateway, "/wide", &[]));
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/wide", "the upstream's second place was free");
+    (0..3).for_each(|_| leave.open());
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}
+
+#[test]
+fn a_retry_keeps_its_one_place_and_takes_no_second() {
+    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let upstream = Upstream::answering(move |_| {
+        let first = answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        if first { "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into() } else { ok("") }
+    });
+    let retry = "retry = { on = ['503'], attempts = 2 }";
+    let gateway = Running::start(&routes(&upstream, "max = 1", &[("a", retry)]));
+    assert_eq!(gateway.status("/a"), 200);
+    assert_eq!(gateway.line_of("/a")["attempts"], 2);
+    assert_eq!(gateway.status("/a"), 200, "the one place is free again");
+}
+
+#[test]
+fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
+    let (upstream, reached, leave) = held();
+    let text = |max: u8| routes(&upstream, &format!("max = {max}, queue = 4, queue_timeout = '10s'"), &[("a", "")]);
+    let gateway = Running::start(&text(1));
+    let mut clients = vec![sent(&gateway, "/a/1", &[])];
+    reached.recv_timeout(PATIENCE).unwrap();
+    clients.push(sent(&gateway, "/a/2", &[]));
+    wait_for_queued(&gateway, 1.0);
+    gateway.reload_with(&text(2));
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/a/2", "a higher cap has a place for who waits");
+    assert_eq!(gateway.metric("tidegate_upstream_in_flight", &[("upstream", "app")]), 2.0);
+    leave.open();
+    leave.open();
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}

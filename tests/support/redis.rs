@@ -1,0 +1,143 @@
+//! A real Redis of a test's own: on a free port, in memory, ended with the test.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+/// A server; ended when dropped.
+pub struct Redis {
+    child: Child,
+    pub port: u16,
+    arguments: Vec<String>,
+    folder: tempfile::TempDir,
+}
+
+impl Redis {
+    /// Starts one.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// Starts one with more arguments.
+    #[track_caller]
+    pub fn with(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let child = spawn(port, &arguments, folder.path());
+        let redis = Self { child, port, arguments, folder };
+        redis.wait_until_up();
+        redis
+    }
+
+    #[track_caller]
+    fn wait_until_up(&self) {
+        for _ in 0..500 {
+            if self.try_run(&["PING"]).is_some() {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(10)); // a process that starts: there is nothing else to wait for
+        }
+        panic!("redis-server does not start");
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a command and gives what it answered, in Redis's own protocol.
+    #[track_caller]
+    pub fn run(&self, command: &[&str]) -> String {
+        self.try_run(command).expect("an answer")
+    }
+
+    fn try_run(&self, command: &[&str]) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        let mut text = format!("*{}\r\n", command.len());
+        for word in command {
+            text += &format!("${}\r\n{word}\r\n", word.len());
+        }
+        text += "*1\r\n$4\r\nQUIT\r\n";
+        stream.write_all(text.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.strip_suffix("+OK\r\n").map(str::to_owned)
+    }
+
+    /// How often a command was run, by the server's own count.
+    #[track_caller]
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats = self.run(&["INFO", "commandstats"]);
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+        line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it without warning.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it was, empty.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.child = spawn(self.port, &self.arguments, self.folder.path());
+        self.wait_until_up();
+    }
+
+    /// Stops it without ending it: it neither answers nor refuses.
+    pub fn hang(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, arguments: &[String], folder: &Path) -> Child {
+    let port = port.to_string();
+    let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
+    Command::new("redis-server")
+        .args(own)
+        .args(arguments)
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-server: install it, or run tests/all")
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
