@@ -143,6 +143,7 @@ fn layers(c: &mut Criterion) {
         deadline: None,
         fresh: false,
         now: Instant::now(),
+        patience: None,
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
@@ -157,7 +158,7 @@ fn layers(c: &mut Criterion) {
     let mut attempt = AttemptTimeoutLayer { attempt: 10 * second }.layer(Nothing);
     group.bench_function("attempt timeout", |b| b.iter(|| drive(attempt.call(call()))));
     let changes = Changes { preserve_host: true, ..Changes::default() };
-    let mut forward = ForwardLayer { changes: Arc::new(changes) }.layer(Nothing);
+    let mut forward = ForwardLayer { changes: Arc::new(changes), key: None }.layer(Nothing);
     group.bench_function("forward", |b| b.iter(|| drive(Service::<Call>::call(&mut forward, call()))));
     group.finish();
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
@@ -171,8 +172,9 @@ fn capped() -> ConcurrencyLayer {
 }
 
 fn outgoing(call: Call) -> Outgoing {
-    let Call { exchange, body, fresh, now, .. } = call;
-    Outgoing { call: exchange, head: Vec::new(), has_host: true, names_length: false, body, fresh, now }
+    let Call { exchange, body, fresh, now, patience, .. } = call;
+    let head = Vec::new();
+    Outgoing { call: exchange, head, has_host: true, names_length: false, body, fresh, now, patience, key: None }
 }
 
 fn retry() -> RetryLayer {

@@ -131,6 +131,15 @@ impl Body {
         self.size_hint().exact()
     }
 
+    /// The whole of a body that is here already; `None` for a stream.
+    pub fn as_whole(&self) -> Option<Bytes> {
+        match &self.source {
+            Source::Empty | Source::Absent => Some(Bytes::new()),
+            Source::Whole(bytes) => Some(bytes.clone()),
+            Source::Stream(_) | Source::Tunnel(_) => None,
+        }
+    }
+
     /// The whole of a body that is here already, leaving none; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
         match std::mem::take(&mut self.source) {

@@ -52,6 +52,8 @@ pub enum Error {
     ConnectFailed { upstream: Arc<str>, cause: ConnectFailure },
     #[error("all connections to upstream \"{upstream}\" were busy for {after:?}")]
     PoolTimeout { upstream: Arc<str>, after: Duration },
+    #[error("no server of upstream \"{upstream}\" is healthy")]
+    NoHealthyServer { upstream: Arc<str> },
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
     Stale { upstream: Arc<str>, written: bool },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
@@ -139,6 +141,7 @@ impl Error {
             Error::AttemptTimeout { .. } => "attempt_timeout",
             Error::ConnectFailed { .. } => "connect_failed",
             Error::PoolTimeout { .. } => "pool_timeout",
+            Error::NoHealthyServer { .. } => "no_healthy_server",
             Error::Stale { .. } | Error::Reset { .. } => "reset",
             Error::BadAnswer { .. } => "bad_answer",
             Error::BodyTimeout => "body_timeout",
@@ -154,6 +157,7 @@ impl Error {
             Error::CapReached { .. }
                 | Error::QueueTimeout { .. }
                 | Error::PoolTimeout { .. }
+                | Error::NoHealthyServer { .. }
                 | Error::ConnectFailed { .. }
                 | Error::TotalTimeout { is_sent: false, .. }
                 | Error::Stale { written: false, .. }

@@ -9,11 +9,12 @@
 //! limits                  429    layer      all of the route's limits decide together; shared ones in the store
 //! deadline                504    layer      covers waiting, attempts and back-off
 //! concurrency cap         503    layer      a place, or a bounded wait for one; kept to the end of the response's body
+//! copy to a mirror, split        layer      a retry stays within the upstream that was drawn, and is not copied again
 //! upstream's cap          503    layer      the same over all routes to the upstream
 //! retry                          layer      budget, back-off with jitter, replay buffer
 //! attempt timeout         504    layer
 //! forward                        layer      what the next hop is sent: fields, path, host
-//! balance, pool, connect  502    upstream   a request becomes bytes again
+//! balance, pool, connect  502    upstream   a server that is well; a request becomes bytes again
 //! ```
 //!
 //! The order is written once, outermost first, in `gateway::stack`, each line with its reason. A refusal further in
@@ -78,8 +79,8 @@
 //! One worker thread for each core, each with a current-thread runtime, its own listening sockets and its own kept
 //! connections to upstreams: a request is served on one thread from accept to close. Shared by all workers are the
 //! snapshot of the routes, buckets, caps and budgets, as atomics; metrics are cells of each worker, summed when somebody
-//! scrapes. The main thread is the control thread: signals, reloads, names, the admin listener and the watch on files.
-//! Access lines and logs are written by threads of their own, so that a slow reader is nobody's wait.
+//! scrapes. The main thread is the control thread: signals, reloads, names, health checks, the admin listener and the
+//! watch on files. Access lines and logs are written by threads of their own, so that a slow reader is nobody's wait.
 
 pub mod admin;
 pub mod alarm;

@@ -29,8 +29,8 @@ use crate::{
     telemetry::metrics::{Kept, Reload as Told},
 };
 
-/// Longest wait for the names of new upstreams; a name that takes longer is looked up again later.
-const NAMES: Duration = Duration::from_secs(2);
+/// Longest wait of a start or a reload for the names of new upstreams; a name that takes longer is looked up again later.
+pub const NAMES: Duration = Duration::from_secs(2);
 /// Longest wait for connections to the store; where they take longer, requests go by `on_error` until then.
 const WARM_UP: Duration = Duration::from_secs(2);
 
@@ -178,9 +178,10 @@ impl Reloader {
             Ok(built) => built,
             Err(error) => return Outcome::Failed(error.into()),
         };
-        resolve(&built.state).await;
+        resolve(&built.state, NAMES).await;
         self.warm_up(&built.state).await;
         self.routes.store(Arc::new(built.snapshot));
+        built.state.take_over_checks(Some(&before));
         self.state.store(Arc::new(built.state));
         self.admin = admin;
         self.open(opening).await;
@@ -367,14 +368,9 @@ fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen on {address} (key {key}){hint} ({error})")
 }
 
-/// Looks the names of upstreams up, each for a bounded time; says which have no address.
-pub async fn resolve(state: &State) {
-    let lookups = state.upstreams().map(|(name, upstream)| async move {
-        let failed = timeout(NAMES, upstream.resolve()).await;
-        for (server, error) in failed.unwrap_or_default() {
-            tracing::warn!(upstream = %name, %server, %error, "name not resolved; trying again");
-        }
-    });
+/// Looks the names of upstreams up whose time has come, each for a bounded time; the log says what changed.
+pub async fn resolve(state: &State, patience: Duration) {
+    let lookups = state.upstreams().map(|(_, upstream)| timeout(patience, upstream.resolve()));
     futures_util::future::join_all(lookups).await;
 }
 

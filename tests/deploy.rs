@@ -65,7 +65,7 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
 #[test]
 fn every_configuration_in_the_documents_is_sound() {
     let mut seen = 0;
-    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", REFERENCE] {
+    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", "docs/upstreams.md", REFERENCE] {
         let text = read(file);
         for block in find(&text, r"(?s)```toml\n(.*?)```") {
             sound(file, &block);
@@ -100,7 +100,7 @@ fn the_reference_names_every_metric_and_every_reason() {
 
 #[test]
 fn the_documents_name_no_metric_that_is_not_there() {
-    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", REFERENCE, UNIT] {
+    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", "docs/upstreams.md", REFERENCE, UNIT] {
         only_ours(file, &read(file));
     }
 }

@@ -77,7 +77,7 @@ fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> Ups
         upstream: Arc::clone(name),
         cap,
         connections: vec![("idle", idle as u64), ("active", open.saturating_sub(idle) as u64)],
-        // Nothing takes a server out yet.
-        servers: servers.into_iter().map(|server| (server.url, true)).collect(),
+        ejections: servers.iter().map(|server| (Arc::clone(&server.url), server.health.ejections)).collect(),
+        servers: servers.into_iter().map(|server| (server.url, server.up)).collect(),
     }
 }

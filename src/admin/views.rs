@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Keys of a route that say which requests it takes and what it does with them.
-const OF_A_ROUTE: [&str; 8] = ["name", "match", "limits", "priority", "upstream", "respond", "redirect", "concurrency"];
+const OF_A_ROUTE: [&str; 9] =
+    ["name", "match", "limits", "priority", "upstream", "mirror", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
 const OF_A_LIMIT: [&str; 13] = [
     "key",
@@ -110,7 +111,11 @@ fn server(server: &ServerView) -> Value {
         "url": &*server.url,
         "weight": server.weight,
         "addresses": server.addresses,
-        "up": true,
+        "up": server.up,
+        "state": server.health.state.word(),
+        "since": humantime::format_rfc3339_millis(server.health.since).to_string(),
+        "cause": Some(&server.health.cause).filter(|cause| !cause.is_empty()),
+        "ejections": server.health.ejections,
         "in_flight": server.in_flight,
         "connections": { "active": server.open.saturating_sub(server.idle), "idle": server.idle },
     })

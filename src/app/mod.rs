@@ -37,7 +37,7 @@ use crate::{
     gateway::{Built, Gateway, State, build},
     inherited::Inherited,
     limit::{Clock, KeyHasher},
-    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
+    reload::{self, Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -47,8 +47,10 @@ use crate::{
 const MOST_RELOADS: usize = 8;
 /// How often kept connections are looked through for old and closed ones.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often names are looked up again. The system's resolver tells no lifetime.
-const NAMES: Duration = Duration::from_secs(30);
+/// How often it is looked whether names have to be looked up again.
+const NAMES: Duration = Duration::from_secs(1);
+/// Longest wait for a name, when nobody waits for it: as long as common resolvers take to give up.
+const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Why the gateway did not come up.
 #[derive(Debug)]
@@ -196,10 +198,11 @@ impl App {
         let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
         inherited.finish()?;
         let admin_address = admin::start(&admin, admin_socket).await?;
-        resolve(&reloader.state.load()).await;
+        resolve(&reloader.state.load(), reload::NAMES).await;
         reloader.workers = start_workers(&reloader)?;
         reloader.warm_up(&reloader.state.load_full()).await;
         reloader.open(opening).await;
+        reloader.state.load().take_over_checks(None);
         warn_of(&config);
         keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
@@ -322,14 +325,21 @@ fn admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
 
 /// Keeps pools and names fresh.
 async fn maintain(state: Arc<ArcSwap<State>>) {
-    let (mut sweeps, mut names) = (interval(SWEEP), interval(NAMES));
-    names.reset();
-    loop {
-        tokio::select! {
-            _ = sweeps.tick() => sweep(&state.load()),
-            _ = names.tick() => resolve(&state.load_full()).await,
+    let sweeping = async {
+        let mut ticks = interval(SWEEP);
+        loop {
+            ticks.tick().await;
+            sweep(&state.load());
         }
-    }
+    };
+    // Beside the sweeps: a name server may be slow.
+    let resolving = async {
+        loop {
+            sleep(NAMES).await;
+            resolve(&state.load_full(), LOOKUP).await;
+        }
+    };
+    let ((), ()) = tokio::join!(sweeping, resolving);
 }
 
 /// Clears away what is over.

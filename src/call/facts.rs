@@ -27,6 +27,8 @@ pub struct Facts {
     pub limit: Option<Nearest>,
     /// Upstream and server of the last attempt.
     pub server: Option<(Arc<str>, Arc<str>)>,
+    /// Upstream that had no server for it.
+    pub unserved: Option<Arc<str>>,
     /// Attempts made.
     pub attempts: u32,
     /// Servers tried, a bit each.

@@ -44,6 +44,8 @@ pub struct Call {
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.
     pub now: Instant,
+    /// When this attempt is given up for the server's slowness; `None` when that would not be the server's fault.
+    pub patience: Option<Instant>,
 }
 
 /// The end of the time that a route gives a request.
@@ -84,6 +86,10 @@ pub struct Outgoing {
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.
     pub now: Instant,
+    /// When this attempt is given up for the server's slowness.
+    pub patience: Option<Instant>,
+    /// Hash of what the request is told apart by, where servers are chosen by that.
+    pub key: Option<u64>,
 }
 
 /// What is known of a request.
@@ -121,7 +127,7 @@ pub struct Known {
 }
 
 /// A request's head.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// The method.
     pub method: Method,
@@ -197,6 +203,11 @@ impl Exchange {
         facts.server = Some((Arc::clone(upstream), Arc::clone(url)));
     }
 
+    /// Notes that an upstream has no server to try.
+    pub fn no_server(&self, upstream: &Arc<str>) {
+        self.facts.lock().unserved = Some(Arc::clone(upstream));
+    }
+
     /// Notes how long an attempt took.
     pub fn sent(&self, took: Duration) {
         let mut facts = self.facts.lock();
@@ -238,7 +249,12 @@ impl Exchange {
             remaining: limit.map(|limit| u64::from(limit.remaining)),
             key: limit.map(|limit| limit.key),
             shadow: self.route.limits.get(facts.shadow_refused.trailing_zeros() as usize).map(|name| &**name),
-            upstream: facts.server.as_ref().map(|(upstream, _)| &**upstream),
+            upstream: facts
+                .server
+                .as_ref()
+                .map(|(upstream, _)| upstream)
+                .or(facts.unserved.as_ref())
+                .map(|name| &**name),
             server: facts.server.as_ref().map(|(_, server)| &**server),
             attempts: Some(facts.attempts).filter(|attempts| *attempts > 0),
             not_retried: facts.not_retried,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::error::Error;
 
 /// A request target, taken apart.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Target {
     raw: Bytes,
     /// The path within `raw`.

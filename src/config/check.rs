@@ -111,9 +111,11 @@ impl Place {
                 section(inner, table, at, problems);
                 Ok(())
             }
-            (Kind::TextOrTable(syntax, _), Value::Text(text)) => self.text(syntax, text, at),
-            (Kind::Tables(_), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
-            (Kind::Tables(inner), Value::List(items)) => {
+            (Kind::TextOrTable(syntax, _) | Kind::TextOrTables(syntax, _), Value::Text(text)) => {
+                self.text(syntax, text, at)
+            }
+            (Kind::Tables(_) | Kind::TextOrTables(..), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
+            (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
                 items.iter_mut().for_each(|item| self.check(Kind::Table(inner), item, problems));
                 Ok(())
             }
@@ -221,6 +223,7 @@ fn expected(kind: Kind) -> String {
         Kind::Map(..) | Kind::Table(_) | Kind::Named(_) => "a table".to_owned(),
         Kind::Tables(_) => "a list of tables".to_owned(),
         Kind::TextOrTable(..) => "a string or a table".to_owned(),
+        Kind::TextOrTables(..) => "a string or a list of tables".to_owned(),
     }
 }
 

@@ -63,6 +63,9 @@ fn kind(of: Kind, required: bool) -> Map<String, Value> {
         Kind::Table(inner) => return section(inner, required),
         Kind::Tables(inner) => json!({ "type": "array", "items": section(inner, required), "minItems": 1 }),
         Kind::Named(inner) => json!({ "type": "object", "additionalProperties": section(inner, required) }),
+        Kind::TextOrTables(syntax, inner) => {
+            json!({ "anyOf": [text(syntax), kind(Kind::Tables(inner), required)] })
+        }
         Kind::TextOrTable(syntax, inner) => json!({ "anyOf": [text(syntax), section(inner, required)] }),
     })
 }

@@ -2,19 +2,13 @@
 //!
 //! Building something means deleting its line here and declaring its key in `schema`.
 
-use super::tree::{Node, Value};
+use super::tree::Node;
 
 /// Keys, by section.
-pub(super) const KEYS: &[(&str, &[&str])] = &[
-    ("listeners", &["http2"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "health_check", "ejection"]),
-    ("routes", &["mirror"]),
-    ("defaults", &["mirror"]),
-];
+pub(super) const KEYS: &[(&str, &[&str])] = &[("listeners", &["http2"])];
 
 /// Strings that begin like this, by section and key.
-const VALUES: &[(&str, &str, &[&str])] =
-    &[("upstreams", "protocol", &["http2", "auto"]), ("upstreams", "balance", &["peak-ewma", "hash"])];
+const VALUES: &[(&str, &str, &[&str])] = &[("upstreams", "protocol", &["http2", "auto"])];
 
 /// Whether the language has this key and this version has not.
 pub(super) fn key(section: &str, key: &str) -> bool {
@@ -23,9 +17,6 @@ pub(super) fn key(section: &str, key: &str) -> bool {
 
 /// What of this value is not built, if anything: how to call it.
 pub(super) fn value(section: &str, key: &str, node: &Node) -> Option<String> {
-    if (section, key) == ("routes", "upstream") && matches!(node.value, Value::List(_)) {
-        return Some("a split over several upstreams".to_owned());
-    }
     let text = node.text()?;
     let (_, _, starts) = VALUES.iter().find(|(in_section, at_key, _)| (*in_section, *at_key) == (section, key))?;
     let start = starts.iter().find(|start| text.starts_with(**start))?;

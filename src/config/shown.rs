@@ -10,7 +10,8 @@ use super::{
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 7] = ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "tls"];
+const ONLY_WHEN_GIVEN: [&str; 9] =
+    ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "mirror", "health_check", "tls"];
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =
@@ -107,7 +108,9 @@ fn given(kind: Kind, node: &Node) -> Json {
             let pair = |(name, entry): (&String, &super::tree::Entry)| (name.clone(), free_text(name, &entry.node));
             Json::Object(table.entries.iter().map(pair).collect())
         }
-        (Kind::Tables(inner), Value::List(items)) => items.iter().map(|item| given(Kind::Table(inner), item)).collect(),
+        (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
+            items.iter().map(|item| given(Kind::Table(inner), item)).collect()
+        }
         (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of), Value::List(items)) => {
             items.iter().map(|item| given(*of, item)).collect()
         }

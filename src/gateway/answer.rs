@@ -65,6 +65,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(SOON))
         }
+        Error::NoHealthyServer { .. } => (StatusCode::SERVICE_UNAVAILABLE, BLANK, Some(SOON)),
         Error::TotalTimeout { .. } | Error::AttemptTimeout { .. } | Error::BodyTimeout => {
             (StatusCode::GATEWAY_TIMEOUT, BLANK, None)
         }

@@ -7,6 +7,7 @@ mod answer;
 mod bounded;
 mod caps;
 mod client;
+mod destinations;
 mod enter;
 mod host;
 mod keys;
@@ -76,7 +77,8 @@ impl Gateway {
         match entered {
             Ok((route, body)) => {
                 let now = exchange.started;
-                let call = Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now };
+                let call =
+                    Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now, patience: None };
                 let inner = route.stack.lock().call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }

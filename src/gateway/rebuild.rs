@@ -11,6 +11,7 @@ use thiserror::Error as ThisError;
 use super::{
     caps::Caps,
     client::{ClientHeader, Trust},
+    destinations::{copies, ejection, health_check, ways},
     limits,
     report::Report,
     snapshot::{Lane, Route, Snapshot},
@@ -23,13 +24,10 @@ use super::{
 use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
-    layer::{
-        AttemptTimeoutLayer, Budget, Canned, Changes, Conditions, ForwardLayer, Respond, RetryLayer, RetryPolicy,
-        Rewrite, TimeoutsLayer,
-    },
+    layer::{Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
     limit::SettingsError,
     tls::ClientTls,
-    upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
+    upstream::{Balance, PoolSettings, ServerSettings, Upstream, UpstreamSettings},
 };
 
 /// A generation that is ready to serve.
@@ -70,7 +68,8 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits, earlier);
     let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
-    let state = State { config, limits, tops, hasher, overrides, store, shared, caps, budgets, upstreams };
+    let copies = copies_of(&config, earlier);
+    let state = State { config, limits, tops, hasher, overrides, store, shared, caps, budgets, copies, upstreams };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
@@ -108,6 +107,12 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
+fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
+    let mirrored = config.routes.iter().filter(|route| route.mirror.is_some());
+    let known = |name| earlier.and_then(|earlier| earlier.copies.get(name)).cloned();
+    mirrored.map(|route| (Arc::clone(&route.name), known(&route.name).unwrap_or_default())).collect()
+}
+
 fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Result<Named<Arc<Upstream>>, BuildError> {
     let upstream = |upstream: &Arc<model::Upstream>| {
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
@@ -141,7 +146,13 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
         balance: match upstream.balance {
             model::Balance::RoundRobin => Balance::RoundRobin,
             model::Balance::LeastRequests => Balance::LeastRequests,
+            model::Balance::PeakEwma => Balance::PeakEwma,
+            model::Balance::Hash(_) => Balance::Hash,
         },
+        slow_start: upstream.slow_start,
+        cool_down: upstream.cool_down,
+        ejection: ejection(&upstream.ejection),
+        health_check: upstream.health_check.as_ref().map(health_check),
         pool: PoolSettings {
             max_connections: pool.max_connections.get(),
             max_idle: pool.max_idle,
@@ -212,32 +223,20 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
             canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
         }
         model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
-        model::Action::Forward(name) => match to_upstream(name, route, state, process) {
-            Some(target) => target,
+        model::Action::Forward(_) | model::Action::Split(_) => {
+            let mut ways = ways(route, state, process);
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
-            None => canned(Canned::Fixed {
-                status: http::StatusCode::SERVICE_UNAVAILABLE,
-                body: bytes::Bytes::new(),
-                headers: Vec::new(),
-            }),
-        },
+            if ways.is_empty() {
+                let (status, body) = (http::StatusCode::SERVICE_UNAVAILABLE, bytes::Bytes::new());
+                return canned(Canned::Fixed { status, body, headers: Vec::new() });
+            }
+            let first = ways.remove(0);
+            Target::Upstreams { copies: copies(route, state, process), first, others: ways }
+        }
     }
 }
 
-fn to_upstream(name: &str, route: &model::Route, state: &State, process: &Process) -> Option<Target> {
-    let upstreams = &state.config.upstreams;
-    let described = &upstreams[upstreams.binary_search_by(|upstream| (*upstream.name).cmp(name)).ok()?];
-    let budget = Arc::clone(state.budgets.get(&route.name)?);
-    Some(Target::Upstream {
-        concurrency: state.caps.of_upstream(described, route, &process.hasher),
-        retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget },
-        attempt_timeout: AttemptTimeoutLayer { attempt: route.timeouts.attempt },
-        forward: ForwardLayer { changes: Arc::new(changes(route)) },
-        send_to: SendTo(Arc::clone(state.upstreams.get(name)?)),
-    })
-}
-
-fn retry_policy(retry: &model::Retry) -> RetryPolicy {
+pub(super) fn retry_policy(retry: &model::Retry) -> RetryPolicy {
     let model::RetryOn { connect, reset, timeout, statuses } = retry.on.clone();
     RetryPolicy {
         attempts: retry.attempts.get(),
@@ -249,7 +248,7 @@ fn retry_policy(retry: &model::Retry) -> RetryPolicy {
     }
 }
 
-fn changes(route: &model::Route) -> Changes {
+pub(super) fn changes(route: &model::Route) -> Changes {
     Changes {
         rewrite: match &route.request.rewrite {
             model::Rewrite::None => Rewrite::None,

@@ -1,20 +1,25 @@
 //! THE ORDER: the layers of a route, outermost first, each line with the reason for its height.
 
+use std::{num::NonZeroU32, sync::Arc};
+
 use tower::{ServiceBuilder, util::Either};
 
 use crate::{
     layer::{
-        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer, RateLimit,
-        RateLimitLayer, Respond, Retry, RetryLayer, Timeouts, TimeoutsLayer,
+        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, CopyPolicy, Forward, ForwardLayer, Mirror,
+        RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, Timeouts, TimeoutsLayer,
     },
     upstream::SendTo,
 };
 
 /// What a route does with a request, from its limits inwards.
-pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<ToUpstream, Respond>>>>;
+pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<Mirror<Split<ToUpstream>, ToMirror>, Respond>>>>;
 
 /// The part that only requests to an upstream pass.
 pub(super) type ToUpstream = Concurrency<Retry<AttemptTimeout<Forward<SendTo>>>>;
+
+/// The part that copies of requests pass.
+pub(super) type ToMirror = AttemptTimeout<Forward<SendTo>>;
 
 /// The layers of one route.
 #[derive(Debug)]
@@ -28,35 +33,52 @@ pub(super) struct Layers {
 /// What is innermost.
 #[derive(Debug)]
 pub(super) enum Target {
-    Upstream {
-        concurrency: ConcurrencyLayer,
-        retry: RetryLayer,
-        attempt_timeout: AttemptTimeoutLayer,
-        forward: ForwardLayer,
-        send_to: SendTo,
-    },
+    Upstreams { copies: Option<Arc<CopyPolicy<ToMirror>>>, first: (NonZeroU32, Way), others: Vec<(NonZeroU32, Way)> },
     Respond(Respond),
+}
+
+/// The layers on the way to one upstream.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) concurrency: ConcurrencyLayer,
+    pub(super) retry: RetryLayer,
+    pub(super) attempt_timeout: AttemptTimeoutLayer,
+    pub(super) forward: ForwardLayer,
+    pub(super) send_to: SendTo,
+}
+
+impl Way {
+    fn stack(self) -> ToUpstream {
+        ServiceBuilder::new()
+            // The upstream's cap, inside of the route's: who waits for the route's place must not keep one of the
+            // upstream's, which all routes share. All take the two in this order, so that nobody waits in a circle.
+            // Outside of retries, as the route's: one place holds over all attempts, and a retry neither waits a second
+            // time nor adds concurrency.
+            .layer(self.concurrency)
+            // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
+            .layer(self.retry)
+            // Outside of the pool: waiting for a connection and making one are part of an attempt.
+            .layer(self.attempt_timeout)
+            // Written for each attempt, as the `Host` may be the chosen server's.
+            .layer(self.forward)
+            .service(self.send_to)
+    }
+}
+
+/// The way of copies: as that of originals, but one attempt only.
+pub(super) fn to_mirror(attempt_timeout: AttemptTimeoutLayer, forward: ForwardLayer, send_to: SendTo) -> ToMirror {
+    ServiceBuilder::new().layer(attempt_timeout).layer(forward).service(send_to)
 }
 
 impl Layers {
     pub(super) fn stack(self) -> Stack {
         let target = match self.target {
             Target::Respond(respond) => Either::Right(respond),
-            Target::Upstream { concurrency, retry, attempt_timeout, forward, send_to } => Either::Left(
-                ServiceBuilder::new()
-                    // The upstream's cap, inside of the route's: who waits for the route's place must not keep one
-                    // of the upstream's, which all routes share. All take the two in this order, so that nobody
-                    // waits in a circle. Outside of retries, as the route's: one place holds over all attempts, and
-                    // a retry neither waits a second time nor adds concurrency.
-                    .layer(concurrency)
-                    // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
-                    .layer(retry)
-                    // Outside of the pool: waiting for a connection and making one are part of an attempt.
-                    .layer(attempt_timeout)
-                    // Written for each attempt, as the `Host` may be the chosen server's.
-                    .layer(forward)
-                    .service(send_to),
-            ),
+            Target::Upstreams { copies, first, others } => {
+                let stacked = |(weight, way): (NonZeroU32, Way)| (weight, way.stack());
+                // Outside of retries, both: a retry stays within its upstream, and is not copied once more.
+                Either::Left(Mirror::new(Split::new(stacked(first), others.into_iter().map(stacked)), copies))
+            }
         };
         ServiceBuilder::new()
             // First: the cheapest refusal, and whoever is over the limit must not take a place in the line.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::caps::{CapView, Caps};
 use crate::{
     config::model::Config,
-    layer::{Budget, Overrides},
+    layer::{Budget, Copies, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
@@ -32,6 +32,7 @@ pub struct State {
     pub(super) shared: Named<Arc<SharedLimit>>,
     pub(super) caps: Caps,
     pub(super) budgets: Named<Arc<Budget>>,
+    pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
 }
 
@@ -67,6 +68,16 @@ impl State {
     /// Caps by the name of their upstream.
     pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
         self.caps.upstreams.iter().map(|(name, cap)| (name, CapView::of(cap)))
+    }
+
+    /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.
+    pub fn take_over_checks(&self, before: Option<&Self>) {
+        for (name, upstream) in before.into_iter().flat_map(|before| &before.upstreams) {
+            if !self.upstreams.get(name).is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
+                upstream.stop_checks();
+            }
+        }
+        self.upstreams.values().for_each(|upstream| upstream.start_checks());
     }
 
     /// Upstreams by name.

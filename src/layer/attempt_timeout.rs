@@ -51,10 +51,13 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         let end = call.now + self.attempt;
         let deadline = call.deadline.filter(|deadline| deadline.at <= end);
-        let alarm = Lent::until(deadline.map_or(end, |deadline| deadline.at));
+        let end = deadline.map_or(end, |deadline| deadline.at);
+        let alarm = Lent::until(end);
+        // A request that queued, or was tried before, may have too little time left for any server.
+        call.patience = (end >= call.now + self.attempt / 2).then_some(end);
         ResponseFuture { inner: self.inner.call(call), alarm, attempt: self.attempt, deadline }
     }
 }

@@ -15,10 +15,12 @@ use http::{HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use super::key::{KeyPart, feed};
 use crate::{
     call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER},
     error::Error,
     http1,
+    limit::KeyBuilder,
     message::Response,
 };
 
@@ -46,6 +48,23 @@ impl Changes {
     }
 }
 
+/// What a server is chosen by, where requests with something in common go to one.
+#[derive(Debug)]
+pub struct HashKey {
+    /// A key without parts.
+    pub begun: KeyBuilder,
+    /// What they have in common, at least one part.
+    pub parts: Vec<KeyPart>,
+}
+
+impl HashKey {
+    /// The hash of the request's key; nothing when a part of it is absent or empty.
+    fn of(&self, exchange: &Exchange) -> Option<u64> {
+        let fed = self.parts.iter().try_fold(self.begun.clone(), |key, part| feed(key, part, exchange));
+        fed.ok().map(|key| key.finish().hash())
+    }
+}
+
 /// How a path changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rewrite {
@@ -68,13 +87,15 @@ pub enum Rewrite {
 pub struct ForwardLayer {
     /// What changes on the way.
     pub changes: Arc<Changes>,
+    /// What the upstream's server is chosen by, if it is by that.
+    pub key: Option<Arc<HashKey>>,
 }
 
 impl<S> Layer<S> for ForwardLayer {
     type Service = Forward<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Forward { inner, changes: Arc::clone(&self.changes) }
+        Forward { inner, changes: Arc::clone(&self.changes), key: self.key.clone() }
     }
 }
 
@@ -83,6 +104,7 @@ impl<S> Layer<S> for ForwardLayer {
 pub struct Forward<S> {
     inner: S,
     changes: Arc<Changes>,
+    key: Option<Arc<HashKey>>,
 }
 
 impl<S> Service<Call> for Forward<S>
@@ -98,7 +120,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Call { exchange, body, fresh, now, .. } = call;
+        let Call { exchange, body, fresh, now, patience, .. } = call;
         let outgoing = Outgoing {
             head: write_head(&exchange, &self.changes),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
@@ -108,9 +130,11 @@ where
             // A connection that switches protocols is not given back: it may as well be a new one, which its server has
             // not closed unnoticed. Such a request is not tried again once it may have been seen.
             fresh: fresh || exchange.request.upgrade.is_some(),
+            key: self.key.as_ref().and_then(|key| key.of(&exchange)),
             call: exchange,
             body,
             now,
+            patience,
         };
         ResponseFuture { inner: self.inner.call(outgoing), changes: Arc::clone(&self.changes) }
     }

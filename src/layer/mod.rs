@@ -7,23 +7,27 @@ mod attempt_timeout;
 mod concurrency;
 mod forward;
 mod key;
+mod mirror;
 mod rate_limit;
 mod respond;
 mod retry;
+mod split;
 mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{
     Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued, Turn,
 };
-pub use forward::{Changes, Forward, ForwardLayer, Rewrite};
+pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
 pub use key::KeyPart;
+pub use mirror::{Copies, CopyPolicy, Mirror};
 pub use rate_limit::{
     Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,
     Tier,
 };
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
+pub use split::Split;
 pub use timeouts::{Timeouts, TimeoutsLayer};
 
 use crate::call::Exchange;

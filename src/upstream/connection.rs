@@ -172,6 +172,11 @@ impl Exchange {
         Ok(())
     }
 
+    /// Whether nothing is left for the client to do: the request is written, or the server takes no more of it.
+    pub(super) fn waits_for_server(&self) -> bool {
+        self.upload.is_over() || self.lease.connection.output.pending() > 0
+    }
+
     fn broken(&self) -> Failure {
         if self.lease.is_reused && !self.heard {
             Failure::Stale { written: self.upload.has_written() }

@@ -7,32 +7,46 @@ mod answer;
 mod balance;
 mod connect;
 mod connection;
+mod health;
+mod names;
 mod pool;
 mod server;
 mod stream;
+mod trial;
+mod ttl;
 mod tunnel;
 mod upload;
+mod view;
 
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tower::Service;
 
 pub use self::{
     balance::Balance,
+    health::{EjectionSettings, HealthCheckSettings, HealthState, HealthView},
     pool::PoolSettings,
     server::{Security, ServerSettings},
+    view::ServerView,
 };
 use self::{
     balance::Balancer,
     connection::{Connection, Exchange, Failure},
+    health::{Ejector, Failing},
     pool::{Lease, Place},
     server::Server,
+    trial::Trial,
 };
 use crate::{
     call::Outgoing,
@@ -52,6 +66,14 @@ pub struct UpstreamSettings {
     pub servers: Vec<ServerSettings>,
     /// How one is chosen.
     pub balance: Balance,
+    /// Time over which a server that came back gets its share; zero: at once.
+    pub slow_start: Duration,
+    /// A 503 with `Retry-After` is heeded.
+    pub cool_down: bool,
+    /// When a server is ejected for its failures.
+    pub ejection: EjectionSettings,
+    /// How servers are checked; `None`: not at all.
+    pub health_check: Option<HealthCheckSettings>,
     /// Bounds on the connections to each.
     pub pool: PoolSettings,
 }
@@ -61,24 +83,10 @@ pub struct UpstreamSettings {
 pub struct Upstream {
     settings: UpstreamSettings,
     balancer: Balancer,
+    ejector: Ejector,
+    /// Asks each server from time to time whether it is well; ends with this.
+    checks: Mutex<JoinSet<()>>,
     metrics: Arc<UpstreamMetrics>,
-}
-
-/// What `/upstreams` and the metrics say of a server.
-#[derive(Debug, Clone)]
-pub struct ServerView {
-    /// Its URL.
-    pub url: Arc<str>,
-    /// Its share.
-    pub weight: u32,
-    /// The addresses known.
-    pub addresses: Vec<std::net::SocketAddr>,
-    /// Requests that it is working on.
-    pub in_flight: usize,
-    /// Open connections.
-    pub open: usize,
-    /// Open connections that are unused.
-    pub idle: usize,
 }
 
 impl Upstream {
@@ -93,11 +101,14 @@ impl Upstream {
             let known = earlier.and_then(|earlier| earlier.balancer.servers.iter().find(|old| old.url == server.url));
             Arc::new(match known {
                 Some(known) => known.changed(server, &settings.pool, workers),
-                None => Server::new(server, &settings.pool, workers),
+                None => Server::new(&settings.name, server, &settings.pool, workers),
             })
         };
-        let balancer = Balancer::new(settings.balance, settings.servers.iter().map(server).collect());
-        Self { settings, balancer, metrics }
+        let servers: Vec<_> = settings.servers.iter().map(server).collect();
+        let health = servers.iter().map(|server| Arc::clone(&server.health)).collect();
+        let ejector = Ejector::new(settings.ejection.clone(), settings.slow_start, health);
+        let balancer = Balancer::new(settings.balance, settings.slow_start, servers);
+        Self { settings, balancer, ejector, checks: Mutex::default(), metrics }
     }
 
     /// Its name.
@@ -115,52 +126,86 @@ impl Upstream {
         self.settings.servers.iter().find_map(|server| server.secure.as_ref()).map(|secure| &secure.tls)
     }
 
-    /// What there is to say of each server.
-    pub fn servers(&self) -> Vec<ServerView> {
-        self.balancer.servers.iter().map(|server| view(server)).collect()
-    }
-
-    /// Looks names up again; not to be called on a worker.
-    ///
-    /// # Errors
-    /// Each name that could not be looked up, and why.
-    pub async fn resolve(&self) -> Vec<(Arc<str>, std::io::Error)> {
-        let mut failed = Vec::new();
-        for server in self.balancer.servers.iter().filter(|server| server.addresses.is_name()) {
-            if let Err(error) = server.addresses.refresh().await {
-                failed.push((Arc::clone(&server.url), error));
+    /// Begins to check the servers, unless that has begun. To be called on the control thread, when requests are sent
+    /// here.
+    pub fn start_checks(&self) {
+        let mut checks = self.checks.lock();
+        if !checks.is_empty() {
+            return;
+        }
+        for server in &self.balancer.servers {
+            match &self.settings.health_check {
+                Some(how) => {
+                    checks.spawn(health::watch(Arc::clone(server), how.clone(), self.settings.slow_start));
+                }
+                None => server.health.unchecked(Instant::now()),
             }
         }
-        failed
     }
 
-    /// Closes kept connections that are too old or that their server has closed.
+    /// Says when a check has ended by itself, which none does. To be called from time to time.
+    fn watch_checks(&self) {
+        while let Some(ended) = self.checks.lock().try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(upstream = &**self.name(), %error, "a health check has ended; its server keeps its state");
+            }
+        }
+    }
+
+    /// Ends the checks: another set of the same servers, or none, has taken this one's place.
+    pub fn stop_checks(&self) {
+        self.checks.lock().abort_all();
+    }
+
+    /// Closes kept connections that are too old or that their server has closed, and ends what has passed of ejections.
     pub fn sweep(&self) {
+        let now = Instant::now();
+        self.watch_checks();
         for server in &self.balancer.servers {
             server.pool.sweep();
+            server.health.settle(now, self.settings.slow_start);
         }
     }
 
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
-        let index = self.balancer.choose(|| outgoing.call.tried());
+        let chosen = self.balancer.choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
+        let Some(index) = chosen else {
+            outgoing.call.no_server(self.name());
+            return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()) });
+        };
         let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
+        let mut trial = Trial::new(&self, index, outgoing.patience);
         let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
             Some(lease) => (lease, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.lease(server, worker, outgoing.fresh)).await?,
+            None => Box::pin(self.lease(server, worker, outgoing.fresh, &mut trial)).await?,
         };
         write_head(&mut lease, &outgoing, server);
         let Outgoing { call, body, .. } = outgoing;
         let mut exchange = Exchange::new(lease, body);
-        let head = poll_fn(|cx| exchange.poll(cx, &call.request)).await;
+        let head = poll_fn(|cx| {
+            let head = exchange.poll(cx, &call.request);
+            trial.is_its_turn = exchange.waits_for_server();
+            head
+        })
+        .await;
         let now = Instant::now();
         let took = now - started;
         self.metrics.answered(took);
         call.sent(took);
-        let head = head.map_err(|failure| self.error(failure))?;
+        let head = match head {
+            Ok(head) => head,
+            Err(failure) => {
+                trial.failed(failing(&failure), took, now);
+                return Err(self.error(failure));
+            }
+        };
+        trial.answered(&head, took, now);
         let mut response = exchange.into_answer(head, &call.request.method, now);
         // An answer that is here whole needs nothing of the server any more.
         if !response.body.is_whole() {
@@ -170,12 +215,20 @@ impl Upstream {
     }
 
     /// A connection to `server`, and when there was one: made, or waited for.
-    async fn lease(&self, server: &Server, worker: usize, fresh: bool) -> Result<(Lease, Instant), Error> {
+    async fn lease(
+        &self,
+        server: &Server,
+        worker: usize,
+        fresh: bool,
+        trial: &mut Trial<'_>,
+    ) -> Result<(Lease, Instant), Error> {
         let settings = &server.pool.settings;
         match server.pool.take(worker, fresh).await {
             None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
             Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
             Some(Place::Free(slot)) => {
+                let begun = Instant::now();
+                trial.is_its_turn = true;
                 let made =
                     timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref()))
                         .await;
@@ -188,6 +241,8 @@ impl Upstream {
                     }
                     Err(cause) => {
                         self.metrics.connected(cause.outcome());
+                        let now = Instant::now();
+                        trial.failed(connect_failing(cause), now - begun, now);
                         Err(Error::ConnectFailed { upstream: Arc::clone(self.name()), cause })
                     }
                 }
@@ -238,16 +293,19 @@ fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn view(server: &Server) -> ServerView {
-    let (open, idle) = server.pool.counts();
-    ServerView {
-        url: Arc::clone(&server.url),
-        weight: server.weight,
-        addresses: server.addresses.in_turn().0.to_vec(),
-        in_flight: server.in_flight(),
-        open,
-        idle,
+/// What a failure says of its server, if anything: not what the client did, nor that a kept connection had been closed.
+fn failing(failure: &Failure) -> Option<Failing> {
+    match failure {
+        Failure::Reset => Some(Failing::Reset),
+        Failure::BadAnswer(_) => Some(Failing::BadAnswer),
+        Failure::Client(Fault::Idle(_)) => Some(Failing::Timeout),
+        Failure::Client(_) | Failure::Stale { .. } => None,
     }
+}
+
+/// The same of a connection that could not be made: not that this process has nothing left to make it with.
+fn connect_failing(cause: ConnectFailure) -> Option<Failing> {
+    (cause != ConnectFailure::Local).then_some(Failing::Connect(cause))
 }
 
 /// [`Upstream`] as the innermost service of a stack.

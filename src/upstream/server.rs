@@ -9,6 +9,8 @@ use crossbeam_utils::CachePadded;
 
 use super::{
     address::Addresses,
+    balance::{Latency, identity},
+    health::Health,
     pool::{Pool, PoolSettings},
 };
 use crate::tls::{ClientTls, ServerName};
@@ -47,11 +49,16 @@ pub(super) struct Server {
     pub(super) addresses: Arc<Addresses>,
     pub(super) pool: Arc<Pool>,
     pub(super) secure: Option<Security>,
+    pub(super) health: Arc<Health>,
+    /// Only kept where servers are chosen by it.
+    pub(super) latency: Arc<Latency>,
+    /// Stands for its URL where servers are chosen by keys.
+    pub(super) identity: u64,
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
 
 impl Server {
-    pub(super) fn new(settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
+    pub(super) fn new(upstream: &Arc<str>, settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
         Self {
             url: Arc::clone(&settings.url),
             authority: authority(&settings.url).into(),
@@ -59,6 +66,9 @@ impl Server {
             addresses: Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port)),
             pool: Arc::new(Pool::new(pool.clone(), workers)),
             secure: settings.secure.clone(),
+            health: Arc::new(Health::new(Arc::clone(upstream), Arc::clone(&settings.url))),
+            latency: Arc::new(Latency::new()),
+            identity: identity(&settings.url),
             in_flight: Arc::default(),
         }
     }
@@ -74,6 +84,9 @@ impl Server {
             addresses: Arc::clone(&self.addresses),
             pool,
             secure: settings.secure.clone(),
+            health: Arc::clone(&self.health),
+            latency: Arc::clone(&self.latency),
+            identity: self.identity,
             in_flight: Arc::clone(&self.in_flight),
         }
     }

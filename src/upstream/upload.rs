@@ -56,6 +56,11 @@ impl Upload {
         self.is_over && !self.has_failed
     }
 
+    /// Whether there is nothing left to write, or nobody who takes it.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Leaves the pace to the answer, which has begun: from now on a byte in either direction counts.
     pub(super) fn unpace(&mut self) {
         self.body.pace = None;

@@ -3,6 +3,7 @@
 //! `schema` is the file exactly as TOML spells it; `resolve` turns that into these types or into diagnostics. Everything
 //! else in the crate reads only this module.
 
+mod health;
 mod limits;
 mod routes;
 mod store;
@@ -20,7 +21,7 @@ use std::{
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-pub use self::{limits::*, routes::*, store::*, tls::*};
+pub use self::{health::*, limits::*, routes::*, store::*, tls::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -190,6 +191,14 @@ pub struct Upstream {
     pub balance: Balance,
     /// Cap on requests in flight over all routes to it; `None`: none.
     pub concurrency: Option<Concurrency>,
+    /// Time over which a server that came back gets its share.
+    pub slow_start: Duration,
+    /// A 503 with `Retry-After` is heeded.
+    pub cool_down: bool,
+    /// Active checks; `None`: none.
+    pub health_check: Option<HealthCheck>,
+    /// When a server is ejected for its failures.
+    pub ejection: Ejection,
     /// Connections to each server.
     pub pool: Pool,
     /// For those of its servers that speak TLS.
@@ -212,12 +221,16 @@ pub struct UpstreamServer {
 }
 
 /// How an upstream's server is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     /// In turns, by weight.
     RoundRobin,
     /// The less busy of two random ones, by weight.
     LeastRequests,
+    /// The one of two random ones that is probably quicker, by weight.
+    PeakEwma,
+    /// The same server for the same key, which has at least one part.
+    Hash(Vec<KeyPart>),
 }
 
 /// `[upstreams.NAME.pool]`; each number is per server, over all workers.

@@ -19,6 +19,8 @@ pub struct Route {
     pub matches: Match,
     /// Where they go.
     pub action: Action,
+    /// Copies for another upstream; `None` too where requests go to none.
+    pub mirror: Option<Mirror>,
     /// Limits by name; all must admit. Every name exists.
     pub limits: Vec<Arc<str>>,
     /// Where its requests stand in the queue of an upstream's cap.
@@ -89,6 +91,8 @@ impl PathPattern {
 pub enum Action {
     /// Send it to this upstream, which exists.
     Forward(Arc<str>),
+    /// Send it to one of these upstreams, which exist: at least two, each only once.
+    Split(Vec<Share>),
     /// Answer at once.
     Respond {
         /// Status to send.
@@ -105,6 +109,24 @@ pub enum Action {
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
     },
+}
+
+/// One upstream of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its share of the requests.
+    pub weight: NonZeroU32,
+}
+
+/// `[routes.mirror]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mirror {
+    /// Where copies go; it exists.
+    pub upstream: Arc<str>,
+    /// How many of a hundred requests are copied, 0 to 100.
+    pub percent: u8,
 }
 
 /// `[routes.concurrency]` or `[upstreams.NAME.concurrency]`.

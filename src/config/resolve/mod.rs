@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod defaults;
+mod destinations;
 mod limits;
 mod matches;
 mod overrides;

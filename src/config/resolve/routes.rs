@@ -10,7 +10,7 @@ use super::{
         units,
     },
     concurrency::concurrency,
-    matches,
+    destinations, matches,
     reader::Reader,
     references::Names,
     transform,
@@ -22,6 +22,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
     let matches = matches::matches(route.table("match"), problems);
     let path = matches.as_ref().map(|matches| &matches.path);
     let action = action(route, path, names, problems);
+    let mirror = destinations::mirror(route, names, problems);
     names.check_limits(route, path, problems);
     let concurrency = concurrency(route, problems);
     let timeouts = timeouts(route.table("timeouts"), problems);
@@ -32,6 +33,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
         name: route.parsed("name", syntax::name)?,
         matches: matches?,
         action: action?,
+        mirror: mirror?,
         limits: route.list("limits", syntax::name),
         priority: match route.text("priority")? {
             "high" => Priority::High,
@@ -53,10 +55,7 @@ fn action(route: Reader<'_>, path: Option<&PathPattern>, names: &Names<'_>, prob
             no_action(route, problems);
             None
         }
-        ["upstream"] => {
-            names.check_upstream(route.given("upstream")?, problems);
-            route.parsed("upstream", syntax::name).map(Action::Forward)
-        }
+        ["upstream"] => destinations::upstream(route, names, problems),
         ["respond"] => respond(route.table("respond"), problems),
         ["redirect"] => redirect(route.table("redirect"), path, problems),
         [one, two, ..] => {

@@ -5,11 +5,11 @@ use std::num::NonZeroU32;
 use super::{
     super::{
         include::Loading,
-        model::{Balance, Pool, Upstream, UpstreamServer},
-        problem::{Code, Problem},
+        model::{Balance, Ejection, HealthCheck, Pool, Upstream, UpstreamServer},
+        problem::{Code, Problem, Problems},
         schema::upstreams::SERVER,
         source::Span,
-        syntax::{self, address},
+        syntax::{self, address, key, path},
         tree::{Node, Value},
         units,
     },
@@ -32,11 +32,10 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
             problems.report(problem.help("for a larger share write { url = \"...\", weight = 2 }"));
         }
     }
-    let balance = match upstream.text("balance")? {
-        "round-robin" => Balance::RoundRobin,
-        _ => Balance::LeastRequests,
-    };
+    let balance = balance(upstream, problems);
     let pool = pool(upstream.table("pool"));
+    let health_check = health_check(upstream);
+    let ejection = ejection(upstream.table("ejection"), problems);
     let concurrency = concurrency(upstream, problems);
     let servers = servers?;
     if upstream.given("tls").is_some() && servers.iter().all(|server| server.secure_as.is_none()) {
@@ -50,10 +49,71 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
     Some(Upstream {
         name: syntax::name(name).ok()?,
         servers,
-        balance,
+        balance: balance?,
+        slow_start: upstream.parsed("slow_start", units::duration)?,
+        cool_down: upstream.flag("cool_down")?,
+        health_check: health_check?,
+        ejection: ejection?,
         concurrency: concurrency?,
         pool: pool?,
         tls: tls?,
+    })
+}
+
+fn balance(upstream: Reader<'_>, problems: &mut Problems) -> Option<Balance> {
+    let balance = match upstream.text("balance")? {
+        "round-robin" => Balance::RoundRobin,
+        "peak-ewma" => Balance::PeakEwma,
+        "hash" => Balance::Hash(upstream.list("hash_key", key::part)),
+        _ => Balance::LeastRequests,
+    };
+    let has_key = upstream.entry("hash_key").is_some();
+    match (&balance, has_key) {
+        (Balance::Hash(_), false) if !problems.incomplete => {
+            let message = "`balance = \"hash\"` without a `hash_key`";
+            let problem = Problem::new(Code::MissingKey, upstream.place("balance"), message);
+            problems.report(problem.help("say what requests to one server have in common: `hash_key = \"client-ip\"`"));
+            None
+        }
+        (Balance::Hash(parts), _) if parts.is_empty() => None,
+        (Balance::Hash(_), _) | (_, false) => Some(balance),
+        (_, true) => {
+            let message = "`hash_key` is only looked at with `balance = \"hash\"`";
+            let problem = Problem::new(Code::Conflict, upstream.place("hash_key"), message);
+            problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_key` out"));
+            None
+        }
+    }
+}
+
+/// `Some(None)` is an upstream without checks.
+fn health_check(upstream: Reader<'_>) -> Option<Option<HealthCheck>> {
+    if upstream.entry("health_check").is_none() {
+        return Some(None);
+    }
+    let check = upstream.table("health_check");
+    Some(Some(HealthCheck {
+        path: check.parsed("path", path::target)?,
+        interval: check.parsed("interval", units::duration)?,
+        timeout: check.parsed("timeout", units::duration)?,
+        healthy_after: check.at_least_one_u32("healthy_after")?,
+        unhealthy_after: check.at_least_one_u32("unhealthy_after")?,
+    }))
+}
+
+fn ejection(ejection: Reader<'_>, problems: &mut Problems) -> Option<Ejection> {
+    let (base, max) = (ejection.parsed("base", units::duration)?, ejection.parsed("max", units::duration)?);
+    // A long base alone is meant: the default of `max` does not cut it.
+    if base > max && ejection.given("max").is_some() {
+        let message = format!("`max` is below `base`, which is {}", units::duration_text(base));
+        let problem = Problem::new(Code::Conflict, ejection.place("max"), message);
+        problems.report(problem.help("the time begins with `base` and doubles up to `max`"));
+    }
+    Some(Ejection {
+        consecutive_failures: ejection.at_least_one_u32("consecutive_failures")?,
+        base,
+        max: max.max(base),
+        max_percent: u8::try_from(ejection.whole("max_percent")?).ok()?,
     })
 }
 

@@ -68,6 +68,8 @@ pub(super) enum Kind {
     Named(&'static Section),
     /// A text for short, or a table.
     TextOrTable(&'static Syntax, &'static Section),
+    /// A text for short, or a list of tables, at least one.
+    TextOrTables(&'static Syntax, &'static Section),
 }
 
 /// What a key holds when it is absent.

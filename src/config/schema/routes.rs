@@ -4,6 +4,7 @@ use super::{Default, Key, Kind, Section, concurrency::ROUTE_CAP, values::*};
 
 const LIMITS: Key =
     Key::new("limits", Kind::Set(&Kind::Text(&NAME)), "Limits by name; all must admit.").default(Default::Texts(&[]));
+const MIRROR_KEY: Key = Key::new("mirror", Kind::Table(&MIRROR), "Send a copy of some requests to another upstream.");
 const PRIORITY: Key = Key::new(
     "priority",
     Kind::Choice(&["high", "normal", "low"]),
@@ -24,9 +25,14 @@ pub(in crate::config) static ROUTE: Section = Section {
     about: "Which requests go where. One of upstream, respond and redirect is required.",
     keys: &[
         Key::new("name", Kind::Text(&NAME), "Unique; it stands in logs and metrics.").required(),
-        Key::new("upstream", Kind::Text(&NAME), "The upstream that requests are sent to."),
+        Key::new(
+            "upstream",
+            Kind::TextOrTables(&NAME, &SHARE),
+            "The upstream that requests are sent to; or a split: a list of tables with a name and a weight.",
+        ),
         Key::new("respond", Kind::Table(&RESPOND), "Answer by itself instead, behind the same limits and cap."),
         Key::new("redirect", Kind::Table(&REDIRECTION), "Send the client elsewhere instead."),
+        MIRROR_KEY,
         PRIORITY,
         LIMITS,
         MATCH_KEY,
@@ -38,10 +44,40 @@ pub(in crate::config) static ROUTE: Section = Section {
     ],
 };
 
+pub(in crate::config) static SHARE: Section = Section {
+    path: "routes.upstream",
+    about: "One upstream of a split.",
+    keys: &[
+        Key::new("name", Kind::Text(&NAME), "The upstream.").required(),
+        Key::new("weight", Kind::Whole { least: 0, most: 1_000_000 }, "Its share of the requests; 0: none for now.")
+            .default(Default::Whole(1)),
+    ],
+};
+
+static MIRROR: Section = Section {
+    path: "routes.mirror",
+    about: "Copies of requests for another upstream; their answers are thrown away.",
+    keys: &[
+        Key::new("upstream", Kind::Text(&NAME), "Where copies go. Required, here or in the defaults."),
+        Key::new("percent", Kind::Whole { least: 0, most: 100 }, "How many of a hundred requests are copied.")
+            .default(Default::Whole(100)),
+    ],
+};
+
 pub(in crate::config) static DEFAULTS: Section = Section {
     path: "defaults",
     about: "What routes start from; their own keys win, key by key.",
-    keys: &[PRIORITY, LIMITS, MATCH_KEY, CONCURRENCY_KEY, TIMEOUTS_KEY, RETRY_KEY, REQUEST_KEY, RESPONSE_KEY],
+    keys: &[
+        MIRROR_KEY,
+        PRIORITY,
+        LIMITS,
+        MATCH_KEY,
+        CONCURRENCY_KEY,
+        TIMEOUTS_KEY,
+        RETRY_KEY,
+        REQUEST_KEY,
+        RESPONSE_KEY,
+    ],
 };
 
 static MATCH: Section = Section {

@@ -5,6 +5,9 @@ use super::{Default, Key, Kind, Section, concurrency::UPSTREAM_CAP, values::*};
 /// Two random choices adapt to slow servers by themselves and need no knowledge of them.
 const BALANCE: &str = "least-requests";
 
+/// Most services are quick from their first request on.
+const SLOW_START: &str = "0s";
+
 pub(in crate::config) static UPSTREAM: Section = Section {
     path: "upstreams",
     about: "A service behind the gateway.",
@@ -19,10 +22,25 @@ pub(in crate::config) static UPSTREAM: Section = Section {
             .default(Default::Text("http1")),
         Key::new(
             "balance",
-            Kind::Choice(&["round-robin", "least-requests"]),
-            "How a server is chosen: in turns, or the less busy of two random ones.",
+            Kind::Choice(&["round-robin", "least-requests", "peak-ewma", "hash"]),
+            "How a server is chosen: in turns, the less busy of two random ones, the one of two that is probably quicker, or by `hash_key`.",
         )
         .default(Default::Text(BALANCE)),
+        Key::new(
+            "hash_key",
+            Kind::OneOrList(&KEY_PART),
+            "With balance = \"hash\": requests with this in common go to one server, such as \"header:x-user\" or \"client-ip\"; a list is one composite key.",
+        ),
+        Key::new("slow_start", DURATION, "Time over which a server that came back gets its share; \"0s\": at once.")
+            .default(Default::Text(SLOW_START)),
+        Key::new(
+            "cool_down",
+            Kind::Flag,
+            "After a 503 with Retry-After nothing is sent to that server until then (at most 60s), unless it is the last one.",
+        )
+        .default(Default::Flag(true)),
+        Key::new("health_check", Kind::Table(&HEALTH_CHECK), "Ask each server in intervals; absent: no active checks."),
+        Key::new("ejection", Kind::Table(&EJECTION), "Leave a server alone for a while that fails too often in a row."),
         Key::new(
             "concurrency",
             Kind::Table(&UPSTREAM_CAP),
@@ -67,6 +85,60 @@ pub(in crate::config) static SERVER: Section = Section {
         .required(),
         Key::new("weight", Kind::Whole { least: 1, most: MOST_WEIGHT }, "Its share of the requests.")
             .default(Default::Whole(1)),
+    ],
+};
+
+/// A server that dies is noticed within a quarter of a minute, at the cost of one request in 5 s.
+const CHECK_INTERVAL: &str = "5s";
+/// What answers so late is not well.
+const CHECK_TIMEOUT: &str = "1s";
+/// One passed check may be luck.
+const HEALTHY_AFTER: u64 = 2;
+/// One failed check, or two, may be bad luck.
+const UNHEALTHY_AFTER: u64 = 3;
+
+static HEALTH_CHECK: Section = Section {
+    path: "upstreams.health_check",
+    about: "Active health checks: GET with the server's own host; 2xx and 3xx are healthy.",
+    keys: &[
+        Key::new("path", CHECK_PATH, "Path that is asked for, such as \"/healthz\".").required(),
+        Key::new("interval", POSITIVE_DURATION, "Time between two checks of a server, give or take a tenth.")
+            .default(Default::Text(CHECK_INTERVAL)),
+        Key::new("timeout", POSITIVE_DURATION, "Longest time for one check, connecting included.")
+            .default(Default::Text(CHECK_TIMEOUT)),
+        Key::new("healthy_after", COUNT, "Checks in a row that bring a server back.")
+            .default(Default::Whole(HEALTHY_AFTER)),
+        Key::new("unhealthy_after", COUNT, "Failed checks in a row that take a server out.")
+            .default(Default::Whole(UNHEALTHY_AFTER)),
+    ],
+};
+
+/// Something counted in a row.
+const COUNT: Kind = Kind::Whole { least: 1, most: 1_000_000 };
+
+/// Envoy's number: fewer happen by chance.
+const CONSECUTIVE_FAILURES: u64 = 5;
+/// Long enough to restart, short enough to matter little.
+const EJECTION_BASE: &str = "10s";
+/// A server that stays broken is tried a few times an hour.
+const EJECTION_MAX: &str = "5m";
+/// The other half has to carry the load.
+const MAX_PERCENT: u64 = 50;
+
+static EJECTION: Section = Section {
+    path: "upstreams.ejection",
+    about: "Passive ejection: 5xx answers made by the server, resets, connect failures and timeouts.",
+    keys: &[
+        Key::new("consecutive_failures", COUNT, "Failures in a row.").default(Default::Whole(CONSECUTIVE_FAILURES)),
+        Key::new("base", POSITIVE_DURATION, "Time of the first ejection; doubles with each of the same server.")
+            .default(Default::Text(EJECTION_BASE)),
+        Key::new("max", POSITIVE_DURATION, "Longest ejection.").default(Default::Text(EJECTION_MAX)),
+        Key::new(
+            "max_percent",
+            Kind::Whole { least: 0, most: 100 },
+            "Most servers ejected at once; one of two or more may always be, the last one never is. 0: none.",
+        )
+        .default(Default::Whole(MAX_PERCENT)),
     ],
 };
 

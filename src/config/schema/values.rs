@@ -128,6 +128,9 @@ pub(super) const RETRY_REASON: Kind = Kind::Text(&Syntax {
 pub(super) const PATH: Kind =
     Kind::Text(&Syntax { name: "a path", example: "/orders/{id}", check: |text| path::whole(text).map(drop) });
 
+pub(super) const CHECK_PATH: Kind =
+    Kind::Text(&Syntax { name: "a path", example: "/healthz", check: |text| path::target(text).map(drop) });
+
 pub(super) const PATH_PREFIX: Kind =
     Kind::Text(&Syntax { name: "a path", example: "/orders", check: |text| path::prefix(text).map(drop) });
 

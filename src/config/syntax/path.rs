@@ -36,6 +36,18 @@ pub fn normal_form(path: &str) -> String {
     normal
 }
 
+/// A path, perhaps with a query, as it can stand in a request line.
+pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
+    let help = "write a path, perhaps with a query, such as \"/healthz\"";
+    if !text.starts_with('/') {
+        return Err(Wrong::new("a path begins with `/`", help));
+    }
+    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        Some(c) => Err(Wrong::new(format!("{c:?} cannot be in the target of a request"), help)),
+        None => Ok(text.to_owned()),
+    }
+}
+
 fn normal_escapes(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     let mut bytes = path.bytes();

@@ -13,6 +13,7 @@ fn folder() -> &'static Path {
 #[test]
 fn every_example_is_a_good_configuration_that_names_its_schema() {
     let names = [
+        "canary.toml",
         "complete.toml",
         "edge.toml",
         "internal-services.toml",

@@ -36,7 +36,7 @@ fn ten_mistakes_in_one_file_are_told_at_once() {
     let expected = [
         (3, Code::BadValue),
         (4, Code::WrongType),
-        (8, Code::NotBuilt),
+        (8, Code::MissingKey),
         (11, Code::BadValue),
         (12, Code::BadValue),
         (16, Code::UnknownName),
@@ -137,14 +137,56 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 
 #[test]
 fn what_is_not_built_is_told_and_never_ignored() {
-    refused("mirror = { upstream = \"app\" }", Code::NotBuilt, "`mirror` is not built yet in this version");
-    let split = "[[routes]]\nname = \"a\"\nupstream = [{ name = \"x\", weight = 1 }]";
-    assert_eq!(places(read(split)), [(3, Code::NotBuilt)]);
     for (top, line) in [
         ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
-        ("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.health_check]\npath = \"/\"", 3),
     ] {
         assert_eq!(places(config_with(top, "")), [(line, Code::NotBuilt)], "{top}");
+    }
+}
+
+#[test]
+fn upstreams_are_refused_that_cannot_be_meant() {
+    let upstream = |keys: &str| config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"), "");
+    for (keys, line, code) in [
+        ("balance = \"hash\"", 3, Code::MissingKey),
+        ("hash_key = \"host\"", 3, Code::Conflict),
+        ("balance = \"hash\"\nhash_key = \"user\"", 4, Code::BadValue),
+        ("balance = \"hash\"\nhash_key = []", 4, Code::BadValue),
+        ("balance = \"fastest\"", 3, Code::BadValue),
+        ("slow_start = 10", 3, Code::WrongType),
+        ("cool_down = \"yes\"", 3, Code::WrongType),
+        ("[upstreams.b.health_check]\ninterval = \"1s\"", 3, Code::MissingKey),
+        ("health_check = { path = \"healthz\" }", 3, Code::BadValue),
+        ("health_check = { path = \"/a b\" }", 3, Code::BadValue),
+        ("health_check = { path = \"/\", interval = \"0s\" }", 3, Code::BadValue),
+        ("health_check = { path = \"/\", healthy_after = 0 }", 3, Code::BadValue),
+        ("ejection = { consecutive_failures = 0 }", 3, Code::BadValue),
+        ("ejection = { max_percent = 101 }", 3, Code::BadValue),
+        ("ejection = { base = \"10s\", max = \"5s\" }", 3, Code::Conflict),
+    ] {
+        assert_eq!(places(upstream(keys)), [(line, code)], "{keys}");
+    }
+}
+
+#[test]
+fn splits_and_mirrors_are_refused_that_cannot_be_meant() {
+    let route = |keys: &str| read(&format!("{}[[routes]]\nname = \"a\"\n{keys}", super::APP));
+    for (keys, code) in [
+        ("upstream = []", Code::BadValue),
+        ("upstream = [\"app\"]", Code::WrongType),
+        ("upstream = [{ weight = 1 }]", Code::MissingKey),
+        ("upstream = [{ name = \"ap\" }]", Code::UnknownName),
+        ("upstream = [{ name = \"app\" }, { name = \"app\" }]", Code::Duplicate),
+        ("upstream = [{ name = \"app\", weight = 0 }]", Code::Conflict),
+        ("upstream = [{ name = \"app\", weight = -1 }]", Code::BadValue),
+        ("upstream = { name = \"app\" }", Code::WrongType),
+        ("upstream = \"app\"\nmirror = {}", Code::MissingKey),
+        ("upstream = \"app\"\nmirror = { upstream = \"ap\" }", Code::UnknownName),
+        ("upstream = \"app\"\nmirror = { upstream = \"app\", percent = 101 }", Code::BadValue),
+        ("respond = {}\nmirror = { upstream = \"app\" }", Code::Conflict),
+    ] {
+        let codes: Vec<_> = places(route(keys)).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(codes, [code], "{keys}");
     }
 }
 

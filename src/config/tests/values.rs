@@ -124,6 +124,68 @@ fn servers_are_urls_or_tables() {
 }
 
 #[test]
+fn an_upstream_is_ejected_from_and_not_checked_unless_told_otherwise() {
+    let upstream = &config_with("", "").unwrap().upstreams[0];
+    assert_eq!((upstream.slow_start, upstream.cool_down, &upstream.health_check), (Duration::ZERO, true, &None));
+    let Ejection { consecutive_failures, base, max, max_percent } = upstream.ejection;
+    assert_eq!((consecutive_failures.get(), max_percent), (5, 50));
+    assert_eq!((base, max), (Duration::from_secs(10), Duration::from_secs(300)));
+}
+
+#[test]
+fn a_health_check_needs_a_path_and_has_defaults_for_the_rest() {
+    let keys = "[upstreams.b]\nservers = [\"http://a\"]\nhealth_check = { path = \"/up?q=1\" }";
+    let config = config_with(keys, "").unwrap();
+    let check = config.upstreams[1].health_check.as_ref().unwrap();
+    assert_eq!((check.path.as_str(), check.interval.as_secs(), check.timeout.as_secs()), ("/up?q=1", 5, 1));
+    assert_eq!((check.healthy_after.get(), check.unhealthy_after.get()), (2, 3));
+}
+
+#[test]
+fn a_long_base_alone_lengthens_the_longest_ejection() {
+    let keys = "[upstreams.b]\nservers = [\"http://a\"]\nejection = { base = \"10m\" }";
+    let ejection = &config_with(keys, "").unwrap().upstreams[1].ejection;
+    assert_eq!(ejection.max, Duration::from_secs(600));
+}
+
+#[test]
+fn a_hash_is_over_one_part_or_several() {
+    let of = |key: &str| {
+        let keys = format!("[upstreams.b]\nservers = [\"http://a\"]\nbalance = \"hash\"\nhash_key = {key}");
+        config_with(&keys, "").unwrap().upstreams[1].balance.clone()
+    };
+    assert_eq!(of("\"host\""), Balance::Hash(vec![KeyPart::Host]));
+    assert_eq!(of("[\"host\", \"path\"]"), Balance::Hash(vec![KeyPart::Host, KeyPart::Path]));
+    let parts = vec![KeyPart::Cookie("sid".into()), KeyPart::Query("user".into()), KeyPart::Param("id".into())];
+    assert_eq!(of("[\"cookie:sid\", \"query:user\", \"param:id\"]"), Balance::Hash(parts));
+}
+
+#[test]
+fn a_split_is_over_those_that_have_a_share() {
+    let of = |split: &str| {
+        let route = format!(
+            "[upstreams.b]\nservers = [\"http://b\"]\n[upstreams.a]\nservers = [\"http://a\"]\n[[routes]]\nname = \"r\"\nupstream = {split}"
+        );
+        read(&route).unwrap().routes[0].action.clone()
+    };
+    let share = |name: &str, weight: u32| Share { name: name.into(), weight: weight.try_into().unwrap() };
+    assert_eq!(
+        of("[{ name = \"a\", weight = 9 }, { name = \"b\" }]"),
+        Action::Split(vec![share("a", 9), share("b", 1)])
+    );
+    assert_eq!(of("[{ name = \"a\" }, { name = \"b\", weight = 0 }]"), Action::Forward("a".into()));
+}
+
+#[test]
+fn a_mirror_can_be_a_default_for_routes_with_an_upstream() {
+    let defaults =
+        "[defaults.mirror]\nupstream = \"app\"\n[[routes]]\nname = \"own\"\nrespond = {}\nmatch = { path = \"/own\" }";
+    let config = config_with(defaults, "mirror = { percent = 5 }").unwrap();
+    assert_eq!(config.routes[0].mirror, None);
+    assert_eq!(config.routes[1].mirror, Some(Mirror { upstream: "app".into(), percent: 5 }));
+}
+
+#[test]
 fn a_route_can_answer_or_redirect_by_itself() {
     let config = read("[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/x/{id}\" }\nredirect = { to = \"https://{host}/y/{id}\" }").unwrap();
     assert_eq!(

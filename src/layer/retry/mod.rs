@@ -146,7 +146,7 @@ impl Attempts {
 
     fn call(&self, fresh: bool) -> Call {
         let exchange = Arc::clone(&self.exchange);
-        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now: Instant::now() }
+        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now: Instant::now(), patience: None }
     }
 }
 

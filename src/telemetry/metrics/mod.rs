@@ -80,6 +80,11 @@ impl Metrics {
         find_or_make(&self.routes, name, || RouteMetrics::new(self.workers))
     }
 
+    /// Counters that nobody is shown: of what is no request of a client.
+    pub fn unseen_route(&self) -> Arc<RouteMetrics> {
+        Arc::new(RouteMetrics::new(self.workers))
+    }
+
     /// The counters of requests that no route matched.
     pub fn unmatched(&self) -> Arc<RouteMetrics> {
         Arc::clone(&self.unmatched)

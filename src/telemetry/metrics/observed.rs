@@ -52,6 +52,8 @@ pub struct UpstreamGauges {
     pub connections: Vec<(&'static str, u64)>,
     /// Servers, and whether each is sent requests.
     pub servers: Vec<(Arc<str>, bool)>,
+    /// Servers, and how often each was ejected, ever.
+    pub ejections: Vec<(Arc<str>, u64)>,
 }
 
 /// The state of a cap that several routes share.

@@ -52,6 +52,10 @@ fn requests(routes: &Routes, to: &mut Exposition) {
     for (route, cells) in routes {
         cells.retries.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));
     }
+    let mut family = to.family(Kind::Counter, "tidegate_mirrored", "Copies of requests, by outcome.");
+    for (route, cells) in routes {
+        cells.mirrored.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));
+    }
 }
 
 fn route_gauges(observed: &Observed, to: &mut Exposition) {
@@ -145,6 +149,13 @@ fn upstreams(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     for of in &observed.upstreams {
         for (server, up) in &of.servers {
             family.sample(&[("upstream", &of.upstream), ("server", server)], u8::from(*up));
+        }
+    }
+    let help = "Times a server was left alone for a while because of its failures.";
+    let mut family = to.family(Kind::Counter, "tidegate_upstream_ejections", help);
+    for of in &observed.upstreams {
+        for (server, count) in &of.ejections {
+            family.count(&[("upstream", &of.upstream), ("server", server)], *count);
         }
     }
 }

@@ -72,6 +72,12 @@ impl RouteMetrics {
         self.record(|cells| cells.retry(outcome));
     }
 
+    /// A copy of a request was answered (`success`), or was not (`failure`), or was not sent: too many were on their way
+    /// (`busy`), or the request's body was too long or broke off (`body`).
+    pub fn mirrored(&self, outcome: &'static str) {
+        self.record(|cells| cells.mirrored.add(outcome, 1));
+    }
+
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
         self.lanes.each().for_each(|lane| total.merge(&lane));
@@ -113,6 +119,7 @@ pub struct RouteCells {
     /// One entry a limit of the route; see [`super::Metrics::retain`] for what a reload leaves behind.
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
     pub(super) retries: Tally,
+    pub(super) mirrored: Tally,
 }
 
 impl RouteCells {
@@ -147,6 +154,7 @@ impl RouteCells {
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
         self.retries.merge(&other.retries);
+        self.mirrored.merge(&other.mirrored);
     }
 
     fn add_requests(&mut self, key: RequestKey, count: u64) {

@@ -191,6 +191,7 @@ fn observed() -> Observed {
             cap: Some(CapGauges { in_flight: 3, queued: 1, limit: 8 }),
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
+            ejections: vec![("http://10.0.0.1:9001".into(), 1)],
         }],
         listeners: vec![ListenerGauges {
             listener: "0.0.0.0:8080".into(),

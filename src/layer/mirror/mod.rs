@@ -1,0 +1,198 @@
+//! Mirror: a copy of some requests goes to another upstream, and its answer is thrown away.
+//!
+//! The original is neither delayed nor failed by it: a copy is sent by a task of its own, when the original's body, which
+//! is kept as it passes, is whole. Copies are bounded in number, size and time. What does not fit is dropped and counted.
+//! A copy is charged to no limit or cap and has no access line.
+
+mod tee;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http_body_util::BodyExt;
+use rand::RngExt;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use tower::Service;
+
+use self::tee::Tee;
+use crate::{
+    body::Body,
+    call::{Call, Exchange, Head, Known, RouteTag},
+    error::Error,
+    message::Response,
+    telemetry::RouteMetrics,
+};
+
+/// Copies of one route that are on their way; with a body of 64 KiB each they take 8 MiB.
+const MOST_IN_FLIGHT: u32 = 128;
+/// Bytes of an answer that are read to keep its connection; more, and it is closed.
+const MOST_READ: usize = 1 << 20;
+
+/// Copies of one route, over all workers and reloads.
+#[derive(Debug, Default)]
+pub struct Copies {
+    in_flight: AtomicU32,
+    /// Those that are sent by a task. It ends with the thread it runs on, at the latest.
+    tasks: TaskTracker,
+}
+
+impl Copies {
+    /// Copies that are being sent, or whose original is not whole yet.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn enter(self: &Arc<Self>) -> Option<Place> {
+        let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
+        let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        entered.ok().map(|_| Place(Arc::clone(self)))
+    }
+}
+
+/// A place among the copies, given back when dropped.
+#[derive(Debug)]
+struct Place(Arc<Copies>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a route copies, and to where.
+#[derive(Debug)]
+pub struct CopyPolicy<M> {
+    /// How many of a hundred requests.
+    pub percent: u8,
+    /// Bytes of a body; a request with a longer one is not copied.
+    pub buffer: usize,
+    /// Longest time for a copy, its answer included.
+    pub timeout: Duration,
+    /// What copies are told as: nothing that anybody sees.
+    pub tag: Arc<RouteTag>,
+    /// Where copies are counted.
+    pub metrics: Arc<RouteMetrics>,
+    /// The route's copies.
+    pub copies: Arc<Copies>,
+    /// The way to the other upstream.
+    pub send: M,
+}
+
+/// Sends copies of calls, perhaps.
+#[derive(Debug)]
+pub struct Mirror<S, M> {
+    inner: S,
+    policy: Option<Arc<CopyPolicy<M>>>,
+}
+
+impl<S, M> Mirror<S, M> {
+    /// Around `inner`; without a policy nothing is copied.
+    pub fn new(inner: S, policy: Option<Arc<CopyPolicy<M>>>) -> Self {
+        Self { inner, policy }
+    }
+}
+
+impl<S: Clone, M> Clone for Mirror<S, M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), policy: self.policy.clone() }
+    }
+}
+
+impl<S, M> Service<Call> for Mirror<S, M>
+where
+    S: Service<Call, Response = Response, Error = Error>,
+    M: Service<Call, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+    M::Future: Send,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        if let Some(policy) = &self.policy {
+            policy.copy(&mut call);
+        }
+        self.inner.call(call)
+    }
+}
+
+impl<M> CopyPolicy<M>
+where
+    M: Service<Call, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+    M::Future: Send,
+{
+    fn copy(self: &Arc<Self>, call: &mut Call) {
+        if rand::rng().random_range(0..100) >= self.percent {
+            return;
+        }
+        let Some(place) = self.copies.enter() else { return self.count("busy") };
+        if call.body.length().is_some_and(|length| length > self.buffer as u64) {
+            return self.count("body");
+        }
+        let exchange = duplicate(&call.exchange, &self.tag);
+        if let Some(whole) = call.body.as_whole() {
+            return self.start(exchange, whole, place);
+        }
+        let policy = Arc::clone(self);
+        let send = move |whole: Option<Bytes>| match whole {
+            Some(whole) => policy.start(exchange, whole, place),
+            None => policy.count("body"),
+        };
+        Tee::around(&mut call.body, self.buffer, Box::new(send));
+    }
+
+    fn start(self: &Arc<Self>, exchange: Arc<Exchange>, whole: Bytes, place: Place) {
+        let (policy, tasks) = (Arc::clone(self), place.0.tasks.clone());
+        tasks.spawn(async move {
+            let _place = place;
+            let sent = AssertUnwindSafe(policy.send(exchange, whole)).catch_unwind();
+            let outcome = timeout(policy.timeout, sent).await;
+            policy.count(if matches!(outcome, Ok(Ok(Ok(())))) { "success" } else { "failure" });
+        });
+    }
+
+    async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Error> {
+        let body = Body::whole(whole);
+        let call = Call { exchange, body, deadline: None, fresh: false, now: Instant::now(), patience: None };
+        let mut answer = self.send.clone().call(call).await?;
+        let mut read = 0;
+        while let Some(Ok(frame)) = answer.body.frame().await {
+            read += frame.data_ref().map_or(0, Bytes::len);
+            if read > MOST_READ {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.metrics.mirrored(outcome);
+    }
+}
+
+/// The same request as an exchange of its own: what happens to the copy is not told of the original.
+fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
+    Exchange::begin(Known {
+        request: Head { interim: None, ..of.request.clone() },
+        origin: Arc::clone(&of.origin),
+        client: of.client,
+        id: of.id.clone(),
+        started: of.started,
+        route: Arc::clone(tag),
+        parameters: of.parameters.clone(),
+    })
+}

@@ -1,0 +1,129 @@
+//! A request's body that is kept while it passes, up to a bound, and handed on when it is whole.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+
+use crate::{body::Body, error::Fault};
+
+/// Called once: with the whole body, or with nothing when it is too long or broke off.
+pub(super) type OnWhole = Box<dyn FnOnce(Option<Bytes>) + Send>;
+
+/// A body that passes. Trailers are not kept.
+pub(super) struct Tee {
+    passing: Body,
+    kept: BytesMut,
+    room: usize,
+    on_whole: Option<OnWhole>,
+}
+
+impl Tee {
+    /// Puts itself around `body`.
+    pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
+        let (pace, passing) = (body.pace, std::mem::take(body));
+        *body = Body::stream(Self { passing, kept: BytesMut::new(), room, on_whole: Some(on_whole) });
+        body.pace = pace;
+    }
+
+    fn keep(&mut self, data: &Bytes) {
+        if self.on_whole.is_none() {
+            return;
+        }
+        if data.len() > self.room {
+            self.kept = BytesMut::new();
+            return self.end(false);
+        }
+        self.room -= data.len();
+        self.kept.extend_from_slice(data);
+    }
+
+    fn end(&mut self, is_whole: bool) {
+        if let Some(on_whole) = self.on_whole.take() {
+            on_whole(is_whole.then(|| std::mem::take(&mut self.kept).freeze()));
+        }
+    }
+}
+
+impl Drop for Tee {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+impl http_body::Body for Tee {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.passing).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.keep(data);
+                }
+                // Of a body whose length is known nobody asks for more than that.
+                if this.passing.is_end_stream() || this.passing.length() == Some(0) {
+                    this.end(true);
+                }
+            }
+            Some(Err(_)) => this.end(false),
+            None => this.end(true),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.passing.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.passing.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use http_body_util::{BodyExt, StreamBody};
+
+    use super::*;
+
+    type Seen = Arc<Mutex<Vec<Option<Bytes>>>>;
+
+    fn teed(frames: &'static [&'static str], room: usize) -> (Body, Seen) {
+        let frames = frames.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+        let mut body = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
+        let seen = Seen::default();
+        let tell = Arc::clone(&seen);
+        Tee::around(&mut body, room, Box::new(move |whole| tell.lock().unwrap().push(whole)));
+        (body, seen)
+    }
+
+    #[tokio::test]
+    async fn a_body_that_passed_whole_is_handed_on_once() {
+        let (body, seen) = teed(&["one ", "two"], 7);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
+        assert_eq!(*seen.lock().unwrap(), [Some(Bytes::from_static(b"one two"))]);
+    }
+
+    #[tokio::test]
+    async fn a_body_longer_than_its_room_passes_and_is_not_kept() {
+        let (body, seen) = teed(&["one ", "two", "three"], 6);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "one twothree");
+        assert_eq!(*seen.lock().unwrap(), [None]);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_handed_on() {
+        let (mut body, seen) = teed(&["one ", "two"], 100);
+        body.frame().await;
+        drop(body);
+        assert_eq!(*seen.lock().unwrap(), [None]);
+    }
+}

@@ -1,0 +1,145 @@
+//! Consistent hashing with bounded load: a key goes to the same server as long as that can take it.
+//!
+//! Weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights after Schindelhauer and Schomaker, 2005): every
+//! server draws a number for the key, and the best number wins. When a server goes, only its keys move, and they spread
+//! over all others; the same for one that comes. No server gets more than 1.25 times its part of the requests in flight
+//! (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018): a key that everybody wants
+//! overflows to its second server. The hashes have no secret and no state: gateways side by side, and one that was
+//! restarted, send a key to the same server.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+/// How far a server may be above its part of the requests in flight.
+const BOUND: f64 = 1.25;
+
+/// A server as the choice sees it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    /// Hash of its URL.
+    pub(super) identity: u64,
+    /// Its part, above 0.
+    pub(super) weight: f64,
+    pub(super) in_flight: usize,
+    /// A retry should go elsewhere.
+    pub(super) is_tried: bool,
+}
+
+/// Stands for a server in the draw.
+pub(in crate::upstream) fn identity(url: &str) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(url.as_bytes());
+    hasher.finish()
+}
+
+/// The place of the server that gets the key with this hash, among at least one.
+pub(super) fn choose(key: u64, candidates: &[Candidate]) -> usize {
+    let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+    let in_flight: usize = candidates.iter().map(|candidate| candidate.in_flight).sum();
+    let each = BOUND * (in_flight + 1) as f64 / weight;
+    let rank = |candidate: &Candidate| {
+        let is_full = candidate.in_flight as f64 >= (each * candidate.weight).ceil();
+        (candidate.is_tried, is_full, draw(key, candidate))
+    };
+    let (mut chosen, mut best) = (0, None);
+    for (place, candidate) in candidates.iter().enumerate() {
+        let rank = rank(candidate);
+        if best.is_none_or(|best| rank < best) {
+            (chosen, best) = (place, Some(rank));
+        }
+    }
+    chosen
+}
+
+/// An exponentially distributed number whose rate is the weight: the least of all is a server's with the probability of
+/// its part of the weights.
+fn draw(key: u64, candidate: &Candidate) -> f64 {
+    let bits = mix(key ^ candidate.identity) >> 11;
+    let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;
+    -uniform.ln() / candidate.weight
+}
+
+/// The finalizer of MurmurHash3 (Appleby).
+fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    bits = (bits ^ (bits >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    bits ^ (bits >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn servers(weights: &[f64]) -> Vec<Candidate> {
+        let server = |(index, weight): (usize, &f64)| Candidate {
+            identity: identity(&format!("http://10.0.0.{index}:80")),
+            weight: *weight,
+            in_flight: 0,
+            is_tried: false,
+        };
+        weights.iter().enumerate().map(server).collect()
+    }
+
+    fn keys() -> impl Iterator<Item = u64> {
+        (0..20_000u64).map(|key| identity(&key.to_string()))
+    }
+
+    #[test]
+    fn keys_are_shared_by_weight() {
+        let servers = servers(&[1.0, 2.0, 1.0]);
+        let second = keys().filter(|key| choose(*key, &servers) == 1).count();
+        assert!((9_700..10_300).contains(&second), "{second}");
+    }
+
+    #[test]
+    fn only_the_keys_of_a_server_that_goes_move_and_they_spread() {
+        let all = servers(&[1.0; 5]);
+        let left: Vec<_> = all.iter().copied().filter(|server| server.identity != all[2].identity).collect();
+        let mut moved = [0; 4];
+        for key in keys() {
+            let (before, after) = (choose(key, &all), choose(key, &left));
+            if before == 2 {
+                moved[after] += 1;
+            } else {
+                assert_eq!(all[before].identity, left[after].identity);
+            }
+        }
+        assert!(moved.iter().all(|count| (800..1200).contains(count)), "{moved:?}");
+    }
+
+    #[test]
+    fn one_key_that_everybody_wants_overflows() {
+        let mut servers = servers(&[1.0; 4]);
+        for _ in 0..100 {
+            let chosen = choose(7, &servers);
+            servers[chosen].in_flight += 1;
+        }
+        let most = servers.iter().map(|server| server.in_flight).max().unwrap();
+        assert!(most <= 32, "{most}");
+    }
+
+    #[test]
+    fn a_retry_goes_to_the_next_server_of_the_key() {
+        let mut servers = servers(&[1.0; 3]);
+        let first = choose(7, &servers);
+        servers[first].is_tried = true;
+        assert_ne!(choose(7, &servers), first);
+    }
+
+    proptest! {
+        #[test]
+        fn none_is_ever_above_its_bound_by_more_than_one(weights in prop::collection::vec(1u32..10, 1..8), keys in prop::collection::vec(any::<u64>(), 1..200)) {
+            let mut servers = servers(&weights.iter().map(|weight| f64::from(*weight)).collect::<Vec<_>>());
+            let total: f64 = servers.iter().map(|server| server.weight).sum();
+            for (sent, key) in keys.iter().enumerate() {
+                let chosen = choose(*key, &servers);
+                servers[chosen].in_flight += 1;
+                let bound = BOUND * (sent + 1) as f64 * servers[chosen].weight / total;
+                prop_assert!(servers[chosen].in_flight as f64 <= bound.ceil());
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What every choice promises, whatever the balance and the state of the servers.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use tokio::time::{Instant, advance};
+
+use super::{super::pool::PoolSettings, super::server::ServerSettings, *};
+use crate::upstream::health::{EjectionSettings, Ejector, Failing};
+
+const ALL: [Balance; 4] = [Balance::RoundRobin, Balance::LeastRequests, Balance::PeakEwma, Balance::Hash];
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is wrong with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrong {
+    Nothing,
+    Cooling,
+    Down,
+}
+
+fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer {
+    let pool = PoolSettings {
+        max_connections: 1,
+        max_idle: 1,
+        idle_timeout: SECOND,
+        max_lifetime: SECOND,
+        connect_timeout: SECOND,
+        wait_timeout: SECOND,
+    };
+    let server = |(index, weight): (usize, &u32)| {
+        let host: Arc<str> = format!("10.0.0.{index}").into();
+        let settings =
+            ServerSettings { url: format!("http://{host}").into(), host, port: 80, weight: *weight, secure: None };
+        Arc::new(Server::new(&"app".into(), &settings, &pool, 1))
+    };
+    Balancer::new(balance, slow_start, weights.iter().enumerate().map(server).collect())
+}
+
+fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
+    for (server, wrong) in balancer.servers.iter().zip(wrong) {
+        match wrong {
+            Wrong::Nothing => {}
+            Wrong::Cooling => server.health.cool_down(60 * SECOND, Instant::now(), Duration::ZERO),
+            Wrong::Down => server.health.test_checked(false, 1),
+        }
+    }
+}
+
+fn wrongs() -> impl Strategy<Value = Vec<(Wrong, bool, u32)>> {
+    let wrong = prop_oneof![Just(Wrong::Nothing), Just(Wrong::Cooling), Just(Wrong::Down)];
+    prop::collection::vec((wrong, any::<bool>(), 1u32..5), 1..70)
+}
+
+proptest! {
+    #[test]
+    fn a_server_is_chosen_that_nothing_speaks_against_if_there_is_one(servers in wrongs(), key in any::<u64>()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let _inside = runtime.enter();
+        let tried = servers.iter().take(64).enumerate().fold(0, |bits, (index, (_, is_tried, _))| bits | u64::from(*is_tried) << index);
+        let is_tried = |index: usize| index < 64 && tried & 1 << index != 0;
+        let weights: Vec<_> = servers.iter().map(|(_, _, weight)| *weight).collect();
+        let wrong: Vec<_> = servers.iter().map(|(wrong, ..)| *wrong).collect();
+        for balance in ALL {
+            let balancer = balancer(balance, Duration::ZERO, &weights);
+            break_servers(&balancer, &wrong);
+            let chosen = balancer.choose(|| tried, Some(key), Instant::now());
+            let best = (0..wrong.len()).map(|index| (wrong[index], is_tried(index))).min().unwrap();
+            match chosen {
+                None => prop_assert_eq!(best.0, Wrong::Down),
+                Some(chosen) if wrong.len() == 1 => prop_assert!(wrong[chosen] != Wrong::Down),
+                Some(chosen) => prop_assert_eq!((wrong[chosen], is_tried(chosen)), best, "{:?}", balance),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_came_back_gets_its_share_gradually() {
+    for balance in ALL {
+        let balancer = balancer(balance, 100 * SECOND, &[1, 1]);
+        let health = balancer.servers.iter().map(|server| Arc::clone(&server.health)).collect();
+        let settings =
+            EjectionSettings { consecutive_failures: NonZeroU32::MIN, base: SECOND, max: SECOND, max_percent: 50 };
+        Ejector::new(settings, 100 * SECOND, health).failed(0, Failing::Reset, Instant::now());
+        for server in &balancer.servers {
+            server.latency.answered(Duration::from_millis(1), Instant::now());
+        }
+        let share = || {
+            let of_first =
+                |key: u64| balancer.choose(|| 0, Some(identity(&key.to_string())), Instant::now()) == Some(0);
+            (0..4000).filter(|key| of_first(*key)).count() as f64 / 4000.0
+        };
+        assert!(share() < f64::EPSILON, "{balance:?}");
+        advance(SECOND).await;
+        let begins = share();
+        advance(50 * SECOND).await;
+        let halfway = share();
+        advance(50 * SECOND).await;
+        let ends = share();
+        assert!((0.001..0.15).contains(&begins), "{balance:?} begins with {begins}");
+        assert!((0.1..0.45).contains(&halfway), "{balance:?} is halfway at {halfway}");
+        assert!(halfway > begins + 0.03 && ends > halfway, "{balance:?}: {begins}, {halfway}, {ends}");
+        assert!((0.4..=1.0).contains(&ends), "{balance:?} ends with {ends}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_servers_get_requests_by_their_weights() {
+    for balance in [Balance::LeastRequests, Balance::PeakEwma] {
+        let balancer = balancer(balance, Duration::ZERO, &[3, 1]);
+        for server in &balancer.servers {
+            server.latency.answered(Duration::from_millis(1), Instant::now());
+        }
+        let light = (0..4000).filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1)).count();
+        assert!((800..1200).contains(&light), "{balance:?}: {light}");
+    }
+}

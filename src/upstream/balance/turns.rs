@@ -1,0 +1,45 @@
+//! Turns by weight.
+
+/// Most turns in a cycle; weights that need more are scaled down to it.
+const MOST_TURNS: u64 = 4096;
+
+/// Turns by weight in NGINX's smooth order: 5, 1, 1 gives a a b a c a a, not a a a a a b c.
+pub(super) fn spread(weights: &[u32]) -> Vec<u16> {
+    let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+    let scale =
+        |weight: u32| if sum <= MOST_TURNS { u64::from(weight) } else { (u64::from(weight) * MOST_TURNS / sum).max(1) };
+    let weights: Vec<i64> = weights.iter().map(|weight| scale(*weight) as i64).collect();
+    let total: i64 = weights.iter().sum();
+    let mut current = vec![0; weights.len()];
+    let mut turns = Vec::new();
+    for _ in 0..total {
+        let mut best = 0;
+        for index in 0..weights.len() {
+            current[index] += weights[index];
+            if current[index] > current[best] {
+                best = index;
+            }
+        }
+        current[best] -= total;
+        turns.push(best as u16);
+    }
+    turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_follow_the_weights_and_are_spread() {
+        assert_eq!(spread(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
+        assert_eq!(spread(&[1, 1]), [0, 1]);
+    }
+
+    #[test]
+    fn huge_weights_keep_their_proportion_in_a_bounded_cycle() {
+        let turns = spread(&[3_000_000_000, 1_000_000_000]);
+        let first = turns.iter().filter(|turn| **turn == 0).count();
+        assert_eq!((first, turns.len()), (3072, 4096));
+    }
+}

@@ -1,0 +1,172 @@
+//! Active health checks: each server is asked in regular intervals, on the control thread, whether it is well.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Buf, BytesMut};
+use http::{Method, StatusCode};
+use rand::RngExt;
+use thiserror::Error;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Health, counted};
+use crate::{
+    error::ConnectFailure,
+    http1,
+    upstream::{connect::connect, server::Server},
+};
+
+/// How servers are checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheckSettings {
+    /// Path and query that are asked for.
+    pub path: String,
+    /// Time between two checks of a server.
+    pub interval: Duration,
+    /// Longest time for one check, connecting included.
+    pub timeout: Duration,
+    /// Checks in a row after which a server that was down is up.
+    pub healthy_after: NonZeroU32,
+    /// Checks in a row after which a server that was up is down.
+    pub unhealthy_after: NonZeroU32,
+}
+
+/// Longest head of an answer to a check.
+const MOST_HEAD: usize = 16 * 1024;
+/// Checks of many gateways and servers must not come at one time.
+const JITTER: f64 = 0.1;
+
+/// What is remembered of the checks so far.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    has_begun: bool,
+    /// Outcomes in a row that speak against the present state.
+    against: u32,
+}
+
+/// Why a check failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+enum Unwell {
+    #[error("{0}")]
+    Connect(ConnectFailure),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the connection broke")]
+    Broken,
+    #[error("an answer that is not HTTP")]
+    NotHttp,
+    #[error("status {}", .0.as_u16())]
+    Status(StatusCode),
+}
+
+/// Checks `server` until it is dropped.
+pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthCheckSettings, slow_start: Duration) {
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: tidegate health check\r\naccept: */*\r\nconnection: close\r\n\r\n",
+        settings.path, server.authority
+    );
+    loop {
+        let outcome = timeout(settings.timeout, check(&server, request.as_bytes())).await;
+        server.health.checked(outcome.unwrap_or(Err(Unwell::Timeout)), &settings, Instant::now(), slow_start);
+        let factor = rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER);
+        sleep(settings.interval.mul_f64(factor)).await;
+    }
+}
+
+/// One check, by a connection of its own: it tells, too, whether one can be made.
+async fn check(server: &Server, request: &[u8]) -> Result<(), Unwell> {
+    let mut stream = connect(&server.addresses, server.secure.as_ref()).await.map_err(Unwell::Connect)?;
+    stream.write_all(request).await.map_err(|_| Unwell::Broken)?;
+    let (mut input, mut seen) = (BytesMut::new(), 0);
+    loop {
+        match http1::find_end(&input, seen) {
+            Ok(_) => {
+                let head = http1::parse_response(&input, &Method::GET).ok().flatten();
+                let (head, length) = head.ok_or(Unwell::NotHttp)?;
+                input.advance(length);
+                seen = 0;
+                match head.status {
+                    status if status.is_informational() => continue,
+                    status if status.is_success() || status.is_redirection() => return Ok(()),
+                    status => return Err(Unwell::Status(status)),
+                }
+            }
+            Err(so_far) => seen = so_far,
+        }
+        if input.len() > MOST_HEAD {
+            return Err(Unwell::NotHttp);
+        }
+        if stream.read_buf(&mut input).await.map_err(|_| Unwell::Broken)? == 0 {
+            return Err(Unwell::Broken);
+        }
+    }
+}
+
+impl Health {
+    /// Takes the outcome of a check into account. The first one alone decides, as nothing else is known by then.
+    fn checked(&self, outcome: Result<(), Unwell>, settings: &HealthCheckSettings, now: Instant, slow_start: Duration) {
+        self.settle(now, slow_start);
+        let mut story = self.story.lock();
+        let is_first = !std::mem::replace(&mut story.checks.has_begun, true);
+        if outcome.is_err() == self.is_down() {
+            story.checks.against = 0;
+            return;
+        }
+        story.checks.against += 1;
+        let needed = if outcome.is_ok() { settings.healthy_after } else { settings.unhealthy_after };
+        if story.checks.against < needed.get() && !is_first {
+            return;
+        }
+        let times = std::mem::take(&mut story.checks.against);
+        match outcome {
+            Ok(()) => {
+                self.is_down.store(false, Relaxed);
+                // What it was ejected for was before it was down.
+                self.end_ejection(&mut story, &format!("{} passed", counted(times, "check")), now, slow_start);
+            }
+            Err(unwell) => {
+                self.is_down.store(true, Relaxed);
+                self.slow_since.store(0, Relaxed);
+                story.cause = format!("{} failed, the last: {unwell}", counted(times, "check"));
+                story.since = SystemTime::now();
+                let (upstream, server, cause) = (&*self.upstream, &*self.url, story.cause.as_str());
+                tracing::warn!(upstream, server, cause, "server is down");
+            }
+        }
+        self.note_trouble();
+    }
+
+    /// Nobody checks it any more: it is as good as before the first check.
+    pub(in crate::upstream) fn unchecked(&self, now: Instant) {
+        let mut story = self.story.lock();
+        story.checks = Memory::default();
+        if self.is_down.swap(false, Relaxed) {
+            self.come_back(&mut story, "it is not checked any more", now, Duration::ZERO);
+        }
+        self.note_trouble();
+    }
+}
+
+#[cfg(test)]
+impl Health {
+    /// So many checks with this outcome; two that pass bring a server back, three that fail take it out.
+    pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
+        let settings = HealthCheckSettings {
+            path: "/".to_owned(),
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            healthy_after: NonZeroU32::MIN.saturating_add(1),
+            unhealthy_after: NonZeroU32::MIN.saturating_add(2),
+        };
+        for _ in 0..times {
+            let outcome = if passed { Ok(()) } else { Err(Unwell::Status(StatusCode::INTERNAL_SERVER_ERROR)) };
+            self.checked(outcome, &settings, Instant::now(), Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `Retry-After` (RFC 9110, 10.2.3): when a server wants to hear from us again.
+
+use std::time::{Duration, SystemTime};
+
+/// Longest time that a server is left alone: what it knew when it said so is old by then.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// The time to wait: seconds, or until a date. Nothing for what is neither, or is over.
+pub(in crate::upstream) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
+        // More digits than fit are a long time.
+        Duration::from_secs(text.parse().unwrap_or(u64::MAX))
+    } else {
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
+    };
+    Some(wait.min(LONGEST)).filter(|wait| !wait.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn seconds_and_dates_are_read_and_bounded() {
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let read = |text: &str| retry_after(text.as_bytes(), now).map(|wait| wait.as_secs());
+        assert_eq!(read("5"), Some(5));
+        assert_eq!(read(" 120 "), Some(60));
+        assert_eq!(read("99999999999999999999999"), Some(60));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:20 GMT"), None);
+        for nonsense in ["", "0", "-1", "1.5", "soon"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_a_long_wait(value in prop::collection::vec(any::<u8>(), 0..40)) {
+            let wait = retry_after(&value, SystemTime::now()).unwrap_or_default();
+            prop_assert!(wait <= LONGEST);
+        }
+    }
+}

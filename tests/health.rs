@@ -1,0 +1,414 @@
+//! Health: servers that fail are left alone, those that are well again get requests again, and clients notice neither.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use support::{
+    Client, PATIENCE, Upstream, ok,
+    policies::{Closed, Running, request, responding, upstream_table},
+};
+use tokio::time::Instant;
+
+const FAILED: &str = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
+
+/// An upstream `app` of these servers, in turns, and a route to it without retries.
+fn turns(servers: &[&Upstream], more: &str) -> String {
+    upstream_table("app", servers, &format!("balance = 'round-robin'\n{more}"))
+        + "[[routes]]\nname = 'app'\nupstream = 'app'\nretry = { attempts = 1 }\n"
+}
+
+/// An upstream that answers as it should while the flag is up, and with 500 otherwise; whatever is asked for.
+fn moody() -> (Upstream, Arc<AtomicBool>) {
+    let is_well = Arc::new(AtomicBool::new(true));
+    let flag = Arc::clone(&is_well);
+    let upstream =
+        Upstream::answering(move |_| if flag.load(Ordering::SeqCst) { ok("well") } else { FAILED.to_owned() });
+    (upstream, is_well)
+}
+
+/// How often this was asked for at an upstream.
+fn times(upstream: &Upstream, path: &str) -> usize {
+    upstream.text().matches(&format!("GET {path} HTTP/1.1")).count()
+}
+
+/// Waits until this was asked for so often.
+#[track_caller]
+fn await_times(upstream: &Upstream, path: &str, least: usize) {
+    let end = Instant::now() + PATIENCE;
+    while times(upstream, path) < least {
+        assert!(Instant::now() < end, "{path} is not asked for {least} times");
+        thread::yield_now();
+    }
+}
+
+/// What `/upstreams` says of a server.
+#[track_caller]
+fn view(gateway: &Running, server: &Upstream) -> Value {
+    let upstreams: Value = serde_json::from_str(&gateway.call_admin("GET", "/upstreams", &[]).text()).unwrap();
+    let servers = upstreams[0]["servers"].as_array().unwrap();
+    servers.iter().find(|view| view["url"] == server.url()).unwrap().clone()
+}
+
+/// Looks at a server until it is in this state: it is bound to come.
+#[track_caller]
+fn await_state(gateway: &Running, server: &Upstream, state: &str) -> Value {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let view = view(gateway, server);
+        if view["state"] == state {
+            return view;
+        }
+        assert!(Instant::now() < end, "never {state}: {view}");
+    }
+}
+
+fn up(gateway: &Running, server: &Upstream) -> f64 {
+    gateway.metric("tidegate_upstream_server_up", &[("server", &server.url())])
+}
+
+#[test]
+fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_gets_requests_again() {
+    let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
+    let ejection = "ejection = { consecutive_failures = 3, base = '2s' }";
+    let gateway = Running::start(&turns(&[&bad, &good], ejection));
+    is_well.store(false, Ordering::SeqCst);
+    for _ in 0..20 {
+        gateway.status("/");
+    }
+    assert_eq!(times(&bad, "/"), 3);
+    let told = gateway.logged("server ejected");
+    assert_eq!(
+        (&told["server"], &told["cause"]),
+        (&bad.url().into(), &"3 failures in a row, the last: status 500".into())
+    );
+    let seen = view(&gateway, &bad);
+    assert_eq!((&seen["state"], &seen["up"], &seen["ejections"]), (&"ejected".into(), &false.into(), &1.into()));
+    assert_eq!(seen["cause"], told["cause"]);
+    assert_eq!((up(&gateway, &bad), up(&gateway, &good)), (0.0, 1.0));
+    assert_eq!(gateway.metric("tidegate_upstream_ejections_total", &[("server", &bad.url())]), 1.0);
+
+    is_well.store(true, Ordering::SeqCst);
+    assert_eq!(gateway.logged("server is back")["cause"], "its ejection is over");
+    for _ in 0..20 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(times(&bad, "/"), 13);
+    assert_eq!(up(&gateway, &bad), 1.0);
+}
+
+#[test]
+fn a_server_that_came_back_begins_with_few_requests() {
+    let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
+    let more = "slow_start = '1h'\nejection = { consecutive_failures = 1, base = '100ms' }";
+    let gateway = Running::start(&turns(&[&bad, &good], more));
+    is_well.store(false, Ordering::SeqCst);
+    assert_eq!((0..2).filter(|_| gateway.status("/") == 500).count(), 1);
+    is_well.store(true, Ordering::SeqCst);
+    await_state(&gateway, &bad, "slow_start");
+    let mut client = gateway.connect();
+    for _ in 0..300 {
+        assert_eq!(client.exchange(request("GET", "/slow", &[])).status(), 200);
+    }
+    // A tenth of a half, and not a half.
+    assert!((1..60).contains(&times(&bad, "/slow")), "{}", times(&bad, "/slow"));
+    assert_eq!(up(&gateway, &bad), 1.0);
+}
+
+#[test]
+fn the_only_server_is_never_ejected() {
+    let (bad, is_well) = moody();
+    is_well.store(false, Ordering::SeqCst);
+    let gateway = Running::start(&turns(&[&bad], "ejection = { consecutive_failures = 1 }"));
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 500);
+    }
+    assert_eq!(view(&gateway, &bad)["state"], "up");
+}
+
+#[test]
+fn of_two_servers_that_both_fail_one_is_always_tried() {
+    let (one, two) = (Upstream::answering(|_| FAILED.to_owned()), Upstream::answering(|_| FAILED.to_owned()));
+    let gateway = Running::start(&turns(&[&one, &two], "ejection = { consecutive_failures = 1 }"));
+    for _ in 0..20 {
+        assert_eq!(gateway.status("/"), 500, "from a server");
+    }
+    let states = [&one, &two].map(|server| view(&gateway, server)["state"].clone());
+    assert!(states.iter().filter(|state| **state == "ejected").count() <= 1, "{states:?}");
+    gateway.logged("server ejected");
+}
+
+#[test]
+fn refused_connections_resets_and_silence_count_as_failures() {
+    let nobody = Closed::new();
+    let good = Upstream::answering(|_| ok(""));
+    let text = format!(
+        "[upstreams.app]\nservers = ['{}', '{}']\nbalance = 'round-robin'\nejection = {{ consecutive_failures = 2 }}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n",
+        nobody.url(),
+        good.url()
+    );
+    let gateway = Running::start(&text);
+    let refused = (0..20).filter(|_| gateway.status("/") == 502).count();
+    assert_eq!(refused, 2);
+    assert_eq!(gateway.logged("server ejected")["cause"], "2 failures in a row, the last: connection refused");
+
+    let breaking = Upstream::start(|mut connection| {
+        if connection.request().is_some() {
+            connection.break_off();
+        }
+    });
+    let gateway = Running::start(&turns(&[&breaking, &good], "ejection = { consecutive_failures = 2 }"));
+    let reset = (0..20).filter(|_| gateway.status("/") == 502).count();
+    assert_eq!(reset, 2);
+
+    let silent = Upstream::start(|mut connection| {
+        connection.request();
+        connection.ended();
+    });
+    for timeouts in ["timeouts = { attempt = '100ms' }", "timeouts = { total = '100ms' }"] {
+        let text = turns(&[&silent, &good], "ejection = { consecutive_failures = 2 }") + timeouts;
+        let gateway = Running::start(&text);
+        let late = (0..20).filter(|_| gateway.status("/") == 504).count();
+        assert_eq!(late, 2, "{timeouts}");
+        assert_eq!(gateway.logged("server ejected")["cause"], "2 failures in a row, the last: timed out");
+    }
+}
+
+#[test]
+fn what_clients_do_is_not_held_against_a_server() {
+    let (tell, told) = mpsc::channel();
+    let holding = move || {
+        let tell = tell.clone();
+        Upstream::start(move |mut connection| {
+            if connection.head().is_ok() {
+                tell.send(()).unwrap();
+                let mut rest = Vec::new();
+                connection.rest(&mut rest);
+            }
+        })
+    };
+    let (one, two) = (holding(), holding());
+    let text = turns(&[&one, &two], "ejection = { consecutive_failures = 1 }") + "timeouts = { idle = '100ms' }";
+    let gateway = Running::start(&text);
+    for _ in 0..4 {
+        let mut client = gateway.connect();
+        client.send(request("GET", "/left", &[]));
+        told.recv_timeout(PATIENCE).unwrap();
+        drop(client);
+        assert_eq!(gateway.line_of("/left")["status"], 499);
+    }
+    for _ in 0..4 {
+        let mut client = gateway.connect();
+        client.send(request("POST", "/slow", &["Content-Length: 9"]) + "1");
+        told.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(client.response().status(), 408);
+    }
+    for server in [&one, &two] {
+        assert_eq!(view(&gateway, server)["ejections"], 0);
+    }
+}
+
+const CHECK: &str = "health_check = { path = '/up?deep=1', interval = '50ms', timeout = '5s' }";
+
+#[test]
+fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
+    let ((bad, is_well), (good, _)) = (moody(), moody());
+    let gateway = Running::start(&turns(&[&bad, &good], CHECK));
+    await_times(&bad, "/up?deep=1", 2);
+    is_well.store(false, Ordering::SeqCst);
+    assert_eq!(gateway.logged("server is down")["cause"], "3 checks failed, the last: status 500");
+    let before = times(&bad, "/");
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(times(&bad, "/"), before);
+    let seen = view(&gateway, &bad);
+    assert_eq!((&seen["state"], &seen["up"]), (&"down".into(), &false.into()));
+    assert_eq!(up(&gateway, &bad), 0.0);
+
+    is_well.store(true, Ordering::SeqCst);
+    assert_eq!(gateway.logged("server is back")["cause"], "2 checks passed");
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert!(times(&bad, "/") >= before + 4);
+}
+
+#[test]
+fn a_check_asks_as_a_client_of_the_server_would() {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::answering(move |request| {
+        let _ = tell.send(request.clone());
+        ok("")
+    });
+    let _gateway = Running::start(&turns(&[&upstream], CHECK));
+    let check = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(check.head.line, "GET /up?deep=1 HTTP/1.1");
+    assert_eq!(check.get("host").unwrap(), upstream.address().to_string());
+    assert_eq!(check.get("user-agent").unwrap(), "tidegate health check");
+}
+
+#[test]
+fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
+    let ((one, is_one_well), (two, is_two_well)) = (moody(), moody());
+    is_one_well.store(false, Ordering::SeqCst);
+    is_two_well.store(false, Ordering::SeqCst);
+    let gateway = Running::start(&turns(&[&one, &two], CHECK));
+    await_state(&gateway, &one, "down");
+    await_state(&gateway, &two, "down");
+    let refused = gateway.get("/");
+    assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
+    assert!(refused.problem()["detail"].as_str().unwrap().contains("no server of upstream \"app\" is healthy"));
+    let line = gateway.line_of("/");
+    assert_eq!((&line["reason"], &line["upstream"]), (&"no_healthy_server".into(), &"app".into()));
+    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "no_healthy_server")]), 1.0);
+    assert_eq!(times(&one, "/") + times(&two, "/"), 0);
+    is_one_well.store(true, Ordering::SeqCst);
+    await_state(&gateway, &one, "up");
+    assert_eq!(gateway.status("/"), 200);
+}
+
+#[test]
+fn the_only_server_is_down_when_its_checks_fail() {
+    let (only, is_well) = moody();
+    is_well.store(false, Ordering::SeqCst);
+    let gateway = Running::start(&turns(&[&only], CHECK));
+    await_state(&gateway, &only, "down");
+    assert_eq!(gateway.status("/"), 503);
+}
+
+#[test]
+fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
+    let ((bad, is_well), (good, _)) = (moody(), moody());
+    let gateway = Running::start(&turns(&[&bad, &good], CHECK));
+    is_well.store(false, Ordering::SeqCst);
+    await_state(&gateway, &bad, "down");
+    let other_path = CHECK.replace("/up?deep=1", "/other");
+    gateway.reload_with(&turns(&[&bad, &good], &other_path));
+    assert_eq!(view(&gateway, &bad)["state"], "down");
+    await_times(&bad, "/other", 2);
+    let old = times(&bad, "/up?deep=1");
+    await_times(&bad, "/other", 6);
+    assert_eq!(times(&bad, "/up?deep=1"), old, "the old checks have ended");
+    gateway.reload_with(&turns(&[&bad, &good], ""));
+    assert_eq!(view(&gateway, &bad)["state"], "up", "who is not checked is up");
+
+    gateway.reload_with(&turns(&[&bad, &good], "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }"));
+    for _ in 0..4 {
+        gateway.status("/");
+    }
+    assert_eq!(view(&gateway, &bad)["state"], "ejected");
+    gateway.reload_with(&turns(&[&bad, &good], "pool = { max_idle = 3 }"));
+    assert_eq!(view(&gateway, &bad)["state"], "ejected");
+}
+
+#[test]
+fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let busy = Upstream::answering(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
+        0 => "HTTP/1.1 503 Busy\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n".to_owned(),
+        _ => ok(""),
+    });
+    let good = Upstream::answering(|_| ok(""));
+    let gateway = Running::start(&turns(&[&busy, &good], ""));
+    let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
+    assert_eq!((refused, calls.load(Ordering::SeqCst)), (1, 1));
+    assert_eq!(gateway.logged("server cools down")["cause"], "it answered 503 with Retry-After for 2 s");
+    assert_eq!(view(&gateway, &busy)["state"], "cooling_down");
+    assert_eq!(gateway.logged("server is back")["cause"], "its cool-down is over");
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 6);
+}
+
+#[test]
+fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
+    let busy =
+        || Upstream::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let (one, two) = (busy(), busy());
+    let gateway = Running::start(&turns(&[&one, &two], ""));
+    for _ in 0..10 {
+        assert_eq!(gateway.status("/"), 503);
+    }
+    assert_eq!(times(&one, "/") + times(&two, "/"), 10);
+}
+
+#[test]
+fn a_cool_down_that_is_switched_off_is_not_made() {
+    let busy = Upstream::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let good = Upstream::answering(|_| ok(""));
+    let more = "cool_down = false\nejection = { max_percent = 0 }";
+    let gateway = Running::start(&turns(&[&busy, &good], more));
+    let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
+    assert_eq!(refused, 10);
+}
+
+/// GETs by keep-alive clients while `meanwhile` runs, and for a while after; statuses other than 200.
+fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String> {
+    let (address, is_over, count) = (gateway.address(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (is_over, count) = (&is_over, &count);
+    let until = |least: usize| {
+        let end = Instant::now() + PATIENCE;
+        while count.load(Ordering::SeqCst) < least && Instant::now() < end {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(move || {
+                    let mut client = Client::connect(address);
+                    let mut errors = Vec::new();
+                    while !is_over.load(Ordering::SeqCst) {
+                        let answer = client.exchange(request("GET", "/", &[]));
+                        count.fetch_add(1, Ordering::SeqCst);
+                        if answer.status() != 200 {
+                            errors.push(answer.text());
+                        }
+                    }
+                    errors
+                })
+            })
+            .collect();
+        until(500);
+        meanwhile();
+        until(count.load(Ordering::SeqCst) + 1000);
+        is_over.store(true, Ordering::SeqCst);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    })
+}
+
+/// One of two servers is killed under load, with this `[routes.retry]`.
+#[track_caller]
+fn kill_one_of_two(retry: &str) {
+    let (mut one, two) = (Running::start(&responding("one", "")), Running::start(&responding("two", "")));
+    let text = format!(
+        "[upstreams.app]\nservers = ['http://{}', 'http://{}']\n[[routes]]\nname = 'app'\nupstream = 'app'\n{retry}\n",
+        one.address(),
+        two.address()
+    );
+    let gateway = Running::start(&text);
+    let errors = errors_under_load(&gateway, || one.signal(Signal::KILL));
+    assert_eq!(errors, Vec::<String>::new());
+    one.wait();
+    assert_eq!(gateway.logged("server ejected")["server"], format!("http://{}", one.address()));
+}
+
+#[test]
+fn a_server_that_is_killed_under_load_costs_clients_no_error() {
+    kill_one_of_two("retry = { on = ['connect', 'reset'] }");
+}

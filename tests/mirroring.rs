@@ -1,0 +1,178 @@
+//! Mirroring: copies reach the other upstream, and whatever that does the original knows nothing of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::mpsc;
+
+use support::{
+    Message, PATIENCE, Upstream, ok,
+    policies::{Closed, Running, request},
+};
+use tokio::time::Instant;
+
+/// Upstreams `app` and `other`, and a route to the one that is mirrored to the other.
+fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
+    format!(
+        "[upstreams.app]\nservers = ['{}']\n[upstreams.other]\nservers = ['{other}']\n[[routes]]\nname = 'app'\n\
+         upstream = 'app'\nmirror = {{ upstream = 'other' }}\n{more}\n",
+        app.url()
+    )
+}
+
+/// An upstream that tells of every request whole, and answers with something that must reach nobody.
+fn telling() -> (Upstream, mpsc::Receiver<Message>) {
+    let (tell, told) = mpsc::channel();
+    let upstream = Upstream::answering(move |request| {
+        let _ = tell.send(request.clone());
+        "HTTP/1.1 500 Not for you\r\ncontent-length: 6\r\n\r\nsecret".to_owned()
+    });
+    (upstream, told)
+}
+
+fn copies(gateway: &Running, outcome: &str) -> f64 {
+    gateway.metric("tidegate_mirrored_total", &[("route", "app"), ("outcome", outcome)])
+}
+
+#[track_caller]
+fn await_copies(gateway: &Running, outcome: &str, least: f64) {
+    gateway.await_metric("tidegate_mirrored_total", &[("route", "app"), ("outcome", outcome)], least);
+}
+
+#[test]
+fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
+    let (app, asked) = {
+        let (tell, told) = mpsc::channel();
+        let app = Upstream::answering(move |request| {
+            let _ = tell.send(request.clone());
+            ok("original")
+        });
+        (app, told)
+    };
+    let (other, copied) = telling();
+    let more =
+        "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";
+    let gateway = Running::start(&mirrored(&app, &other.url(), more));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/shop/cart?x=1", &["Content-Length: 4", "X-User: u"]) + "body");
+    assert_eq!(client.response().text(), "original");
+    let (original, copy) = (asked.recv_timeout(PATIENCE).unwrap(), copied.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(copy.head.line, "POST /cart?x=1 HTTP/1.1");
+    assert_eq!((copy.head.raw, copy.body), (original.head.raw, original.body));
+    await_copies(&gateway, "success", 1.0);
+    assert_eq!(client.exchange(request("GET", "/shop/next", &[])).status(), 200);
+    let lines: Vec<_> = (0..2).map(|_| gateway.access_line()).collect();
+    assert_eq!((&lines[0]["path"], &lines[1]["path"]), (&"/shop/cart".into(), &"/shop/next".into()));
+    assert!(lines.iter().all(|line| line["upstream"] == "app" && line["attempts"] == 1), "{lines:?}");
+    assert_eq!(gateway.metric("tidegate_requests_total", &[]), 2.0);
+}
+
+#[test]
+fn a_body_in_pieces_is_copied_whole() {
+    let app = Upstream::answering(|request| ok(&request.text()));
+    let (other, copied) = telling();
+    let gateway = Running::start(&mirrored(&app, &other.url(), ""));
+    let mut client = gateway.connect();
+    client.send(request("PUT", "/", &["Transfer-Encoding: chunked"]));
+    for piece in ["3\r\none\r\n", "3\r\ntwo\r\n", "0\r\n\r\n"] {
+        client.send(piece);
+    }
+    assert_eq!(client.response().text(), "onetwo");
+    assert_eq!(copied.recv_timeout(PATIENCE).unwrap().text(), "onetwo");
+}
+
+#[test]
+fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
+    let app = Upstream::answering(|request| ok(&request.body.len().to_string()));
+    let (other, _copied) = telling();
+    let gateway = Running::start(&mirrored(&app, &other.url(), "retry = { buffer = '1KiB' }"));
+    let (long, half) = ("x".repeat(2000), "x".repeat(1000));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 2000"]) + &long);
+    assert_eq!(client.response().text(), "2000");
+    client.send(request("POST", "/", &["Transfer-Encoding: chunked"]));
+    client.send(format!("3e8\r\n{half}\r\n3e8\r\n{half}\r\n0\r\n\r\n"));
+    assert_eq!(client.response().text(), "2000");
+    assert_eq!(copies(&gateway, "body"), 2.0);
+    assert_eq!(other.connections(), 0);
+}
+
+#[test]
+fn a_mirror_that_is_not_there_fails_nothing_and_is_counted() {
+    let app = Upstream::answering(|_| ok("original"));
+    let nobody = Closed::new();
+    let gateway = Running::start(&mirrored(&app, &nobody.url(), ""));
+    for _ in 0..5 {
+        assert_eq!(gateway.get("/").text(), "original");
+    }
+    await_copies(&gateway, "failure", 5.0);
+}
+
+#[test]
+fn a_mirror_that_never_answers_delays_nothing_and_holds_a_bounded_number_of_copies() {
+    let app = Upstream::answering(|_| ok("original"));
+    let silent = Upstream::start(|mut connection| {
+        connection.request();
+        connection.ended();
+    });
+    let gateway = Running::start(&mirrored(&app, &silent.url(), ""));
+    let mut client = gateway.connect();
+    let asked = Instant::now();
+    for _ in 0..200 {
+        assert_eq!(client.exchange(request("GET", "/", &[])).text(), "original");
+    }
+    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+    assert_eq!(copies(&gateway, "busy"), 72.0);
+    assert!(silent.connections() <= 128, "{}", silent.connections());
+}
+
+#[test]
+fn a_copy_that_takes_too_long_is_given_up() {
+    let app = Upstream::answering(|_| ok("original"));
+    let silent = Upstream::start(|mut connection| {
+        connection.request();
+        connection.ended();
+    });
+    let gateway = Running::start(&mirrored(&app, &silent.url(), "timeouts = { attempt = '100ms' }"));
+    assert_eq!(gateway.status("/"), 200);
+    await_copies(&gateway, "failure", 1.0);
+}
+
+#[test]
+fn copies_take_no_tokens_and_what_is_refused_is_not_copied() {
+    let app = Upstream::answering(|_| ok("original"));
+    let (other, copied) = telling();
+    let limit = "limits = ['few']\n[limits.few]\nrate = '1/h'\nburst = 3";
+    let gateway = Running::start(&mirrored(&app, &other.url(), limit));
+    let statuses: Vec<_> = (0..5).map(|_| gateway.status("/")).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429]);
+    await_copies(&gateway, "success", 3.0);
+    assert_eq!(copied.try_iter().count(), 3);
+}
+
+#[test]
+fn a_request_that_is_tried_again_is_copied_once() {
+    let app = Upstream::answering(|_| "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let (other, copied) = telling();
+    let retry = "retry = { attempts = 3, on = ['503'], backoff = '0s' }";
+    let gateway = Running::start(&mirrored(&app, &other.url(), retry));
+    assert_eq!(gateway.status("/"), 503);
+    await_copies(&gateway, "success", 1.0);
+    assert_eq!((app.text().matches("GET /").count(), copied.try_iter().count()), (3, 1));
+}
+
+#[test]
+fn a_percentage_of_requests_is_copied() {
+    let app = Upstream::answering(|_| ok("original"));
+    let (other, copied) = telling();
+    let text = mirrored(&app, &other.url(), "").replace("'other' }", "'other', percent = 20 }");
+    let gateway = Running::start(&text);
+    let mut client = gateway.connect();
+    for _ in 0..300 {
+        client.exchange(request("GET", "/", &[]));
+    }
+    // Within five standard deviations of 60.
+    await_copies(&gateway, "success", 26.0);
+    assert!(copied.try_iter().count() <= 94);
+}
