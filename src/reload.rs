@@ -225,6 +225,7 @@ impl Reloader {
                 head: HeadLimits { bytes: listener.max_header_bytes, headers: listener.max_headers },
                 headers_timeout: listener.headers_timeout,
                 keep_alive: listener.keep_alive,
+                http2: listener.http2,
             },
         }
     }

@@ -121,7 +121,7 @@ pub struct Head {
     pub method: Method,
     /// The target as received, and its parts.
     pub target: Target,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// Every header line.
     pub headers: HeaderMap,
@@ -212,7 +212,11 @@ impl Exchange {
             listener: &self.origin.listener,
             client: self.client.ip,
             peer: self.origin.peer,
-            protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            protocol: match head.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
             method: head.method.as_str(),
             host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
             path: head.target.path(),

@@ -8,7 +8,7 @@ use super::tree::{Node, Value};
 pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("", &["store"]),
     ("server", &["state_dir"]),
-    ("listeners", &["http2", "proxy_protocol", "tls"]),
+    ("listeners", &["proxy_protocol", "tls"]),
     ("listeners.timeouts", &["tls_handshake"]),
     ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),

@@ -42,7 +42,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
 }
 
 /// Begins an exchange for something that came instead of a request.
-pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> Arc<Exchange> {
+pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin: Arc<Origin>) -> Arc<Exchange> {
     let headers = HeaderMap::new();
     Exchange::begin(Known {
         client: Client { ip: origin.peer.ip().to_canonical(), peer_is_trusted: false },
@@ -50,7 +50,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> 
         request: Head {
             method: Method::from_bytes(b"-").unwrap_or_default(),
             target: Target::unreadable(),
-            version: Version::HTTP_11,
+            version,
             headers,
             host: Box::default(),
             names_hops: false,

@@ -27,6 +27,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::Version;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
@@ -74,9 +75,9 @@ impl Gateway {
         }
     }
 
-    fn refuse(&self, error: Error, started: Instant, origin: Arc<Origin>) -> Answering {
+    fn refuse(&self, error: Error, started: Instant, version: Version, origin: Arc<Origin>) -> Answering {
         let snapshot = self.routes.load();
-        let exchange = enter::unreadable(snapshot.lane(self.worker), started, origin);
+        let exchange = enter::unreadable(snapshot.lane(self.worker), started, version, origin);
         Answering::Done { response: Some(give(Err(error), exchange)) }
     }
 }
@@ -93,7 +94,7 @@ impl Service<Arrival> for Gateway {
     fn call(&mut self, arrival: Arrival) -> Answering {
         match arrival {
             Arrival::Request(request) => self.begin(request),
-            Arrival::Refused { error, started, origin } => self.refuse(error, started, origin),
+            Arrival::Refused { error, started, version, origin } => self.refuse(error, started, version, origin),
         }
     }
 }

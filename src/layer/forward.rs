@@ -291,6 +291,9 @@ fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8]) {
 fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(b"via: ");
     write_list(out, exchange, &header::VIA);
-    let is_old = exchange.request.version == http::Version::HTTP_10;
-    out.extend_from_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
+    out.extend_from_slice(match exchange.request.version {
+        http::Version::HTTP_10 => b"1.0 tidegate\r\n",
+        http::Version::HTTP_2 => b"2.0 tidegate\r\n",
+        _ => b"1.1 tidegate\r\n",
+    });
 }

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io,
+    net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{
         Arc,
@@ -116,6 +117,18 @@ impl Door {
         }
     }
 
+    /// A connection asked for too much work, by this kind of frames.
+    pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
+        self.metrics.flooded(kind);
+        tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
+    }
+
+    /// What served somebody ended in a panic.
+    pub(super) fn panicked(&self, peer: SocketAddr) {
+        self.process.panicked();
+        tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
+    }
+
     fn accepted(&self) {
         let short_at = self.short_at.load(Ordering::Relaxed);
         // One descriptor that is freed and taken again is no change worth a line.
@@ -194,7 +207,7 @@ where
 fn begin<IO, S>(accepted: Accepted<IO>, visit: Visit, service: S, connections: &TaskTracker)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     let door = &visit.0;
     door.accepted();
@@ -203,11 +216,10 @@ where
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
     // A token of its own: looking at it touches nothing that another connection touches.
     let drain = door.drain.child_token();
+    let served = serve(io, service, limits, origin, drain, Arc::clone(door));
     connections.spawn(async move {
-        let served = AssertUnwindSafe(serve(io, service, limits, origin, drain)).catch_unwind().await;
-        if served.is_err() {
-            visit.0.process.panicked();
-            tracing::error!(%peer, "a connection ended in a panic");
+        if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+            visit.0.panicked(peer);
         }
         drop(visit);
     });
@@ -217,7 +229,7 @@ where
 mod tests {
     use std::{
         future::pending,
-        net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+        net::{Ipv4Addr, SocketAddrV4, TcpStream},
     };
 
     use tokio::{
@@ -236,6 +248,7 @@ mod tests {
             head: HeadLimits { bytes: 32 * 1024, headers: 100 },
             headers_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            http2: true,
         };
         Arc::new(Door::new("a".into(), DoorSettings { max_connections, limits }, Metrics::new(1)))
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod answer;
 mod connection;
+mod http2;
 mod listener;
 mod socket;
 mod transfer;

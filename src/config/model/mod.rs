@@ -72,6 +72,8 @@ pub struct Listener {
     pub max_header_bytes: usize,
     /// Header lines of a request, more is 431.
     pub max_headers: usize,
+    /// HTTP/2 is spoken beside HTTP/1.
+    pub http2: bool,
     /// Longest wait for a whole head.
     pub headers_timeout: Duration,
     /// Longest silence between requests.
