@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bounds::FAREWELL;
-
 /// Resets at once, and a second: nghttp2's bounds (`nghttp2_option_set_stream_reset_rate_limit`).
 const RESETS: Account = Account { most: 1000, per_second: 33 };
 /// Frames without a message at once, and a second.
@@ -25,10 +23,13 @@ const SAVED: u32 = 100_000;
 
 const PREFACE_LENGTH: usize = 24;
 const HEAD_LENGTH: usize = 9;
+/// Bytes of a GOAWAY that are looked at: last stream, code, and the words behind them.
+const GOAWAY_KEPT: usize = 64;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -79,6 +80,10 @@ struct Frames {
     have: usize,
     /// Bytes of the current frame that are still to come.
     left: usize,
+    /// The current frame is a GOAWAY.
+    is_goaway: bool,
+    /// What the last GOAWAY says, as far as it matters.
+    goaway: Vec<u8>,
 }
 
 /// What a frame's head says.
@@ -94,6 +99,9 @@ impl Frames {
     fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Head)) {
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
+            if self.is_goaway && self.goaway.len() < GOAWAY_KEPT {
+                self.goaway.extend_from_slice(&bytes[..skipped.min(GOAWAY_KEPT)]);
+            }
             self.left -= skipped;
             bytes = &bytes[skipped..];
             let taken = (HEAD_LENGTH - self.have).min(bytes.len());
@@ -104,6 +112,7 @@ impl Frames {
                 let [a, b, c, kind, flags, ..] = self.head;
                 self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.have = 0;
+                self.is_goaway = kind == GOAWAY;
                 seen(Head { length: self.left, kind, flags });
             }
         }
@@ -119,10 +128,10 @@ pub(super) struct Meter {
     controls: Bucket,
     /// Since when a head is sent that has not ended.
     head_since: Option<Instant>,
+    /// It ends with the current frame.
+    ends_head: bool,
     /// Since when the socket takes nothing.
     stuck_since: Option<Instant>,
-    /// Since when the connection is at its end, and only the client's is awaited.
-    closing_since: Option<Instant>,
     /// The kind of frame of which there were too many.
     pub(super) flood: Option<&'static str>,
 }
@@ -135,47 +144,61 @@ impl Meter {
             resets: Bucket::new(RESETS, REQUESTS_PER_RESET),
             controls: Bucket::new(CONTROLS, 1),
             head_since: None,
+            ends_head: false,
             stuck_since: None,
-            closing_since: None,
             flood: None,
         }
     }
 
     pub(super) fn received(&mut self, bytes: &[u8]) {
-        let Self { received, resets, controls, head_since, flood, .. } = self;
-        received.pass(bytes, |Head { length, kind, flags }| match kind {
-            DATA if length > 0 => controls.give(CONTROLS_PER_FRAME),
-            // Empty ones are bounded by h2.
+        let mut received = std::mem::take(&mut self.received);
+        received.pass(bytes, |head| self.received_frame(head));
+        if received.left == 0 {
+            self.end_head();
+        }
+        self.received = received;
+    }
+
+    fn received_frame(&mut self, Head { length, kind, flags }: Head) {
+        self.end_head();
+        match kind {
+            DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
+            // Empty ones, and continuations, are bounded by h2.
             DATA => {}
             HEADERS | CONTINUATION => {
                 if kind == HEADERS {
-                    resets.give(1);
-                    controls.give(CONTROLS_PER_FRAME);
+                    self.resets.give(1);
+                    self.controls.give(CONTROLS_PER_FRAME);
                 }
-                let is_ended = flags & END_HEADERS != 0;
-                *head_since = if is_ended { None } else { head_since.or_else(|| Some(Instant::now())) };
+                self.head_since.get_or_insert_with(Instant::now);
+                self.ends_head = flags & END_HEADERS != 0;
             }
-            RST_STREAM => {
-                if !resets.take() {
-                    *flood = Some("rst_stream");
-                }
-            }
-            _ => {
-                if !controls.take() {
-                    *flood = Some(name(kind, flags));
-                }
-            }
-        });
+            RST_STREAM if !self.resets.take() => self.flood = Some("rst_stream"),
+            RST_STREAM => {}
+            _ if !self.controls.take() => self.flood = Some(name(kind, flags)),
+            _ => {}
+        }
+    }
+
+    /// What kind of flood the client was just told about, if it was.
+    pub(super) fn told(&mut self) -> Option<&'static str> {
+        let told = std::mem::take(&mut self.sent.goaway);
+        let (code, words) = told.get(4..)?.split_first_chunk()?;
+        let is_flood = u32::from_be_bytes(*code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM);
+        is_flood
+            .then(|| KINDS.iter().find(|(word, _)| words == word.as_bytes()).map_or("other_frames", |(_, kind)| kind))
+    }
+
+    /// All of the last frame is here: if it was to end a head, that has ended.
+    fn end_head(&mut self) {
+        if std::mem::take(&mut self.ends_head) {
+            self.head_since = None;
+        }
     }
 
     /// The socket takes nothing now.
     pub(super) fn stuck(&mut self) {
         self.stuck_since.get_or_insert_with(Instant::now);
-    }
-
-    /// All is said.
-    pub(super) fn closing(&mut self) {
-        self.closing_since.get_or_insert_with(Instant::now);
     }
 
     /// Not empty.
@@ -189,12 +212,11 @@ impl Meter {
         });
     }
 
-    /// When a head that goes on and on, a socket that takes nothing, or a client that does not end has had its time.
+    /// When a head that goes on and on, or a socket that takes nothing, has had its time.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
         let write = self.stuck_since.map(|since| (since + write, Overdue::Write));
-        let close = self.closing_since.map(|since| (since + FAREWELL, Overdue::Close));
-        [head, write, close].into_iter().flatten().min_by_key(|(at, _)| *at)
+        head.into_iter().chain(write).min_by_key(|(at, _)| *at)
     }
 }
 
@@ -205,9 +227,16 @@ pub(super) enum Overdue {
     Head,
     /// A client that reads nothing.
     Write,
-    /// A client that was told the end, and does not end.
-    Close,
 }
+
+/// What h2 calls a flood in its GOAWAY, which is all that it says of it, and what `tidegate_http2_floods_total{kind}` does.
+const KINDS: [(&str, &str); 5] = [
+    ("too_many_resets", "rst_stream"),
+    ("too_many_internal_resets", "broken_streams"),
+    ("too_many_data_frames", "small_data"),
+    ("too_many_continuations", "continuation"),
+    ("header_list_way_too_large", "header_list"),
+];
 
 /// What a kind of frame is called in `tidegate_http2_floods_total{kind}`.
 fn name(kind: u8, flags: u8) -> &'static str {
@@ -288,7 +317,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         meter.received(&frame(CONTINUATION, 0, 1));
         assert_eq!(due(&meter), Some((began + Duration::from_secs(10), Overdue::Head)));
-        meter.received(&frame(CONTINUATION, END_HEADERS, 1));
+        let last = frame(CONTINUATION, END_HEADERS, 10);
+        meter.received(&last[..15]);
+        assert!(due(&meter).is_some(), "not all of it is here");
+        meter.received(&last[15..]);
         assert_eq!(due(&meter), None);
     }
 

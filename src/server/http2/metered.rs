@@ -10,10 +10,13 @@ use std::{
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
-use super::meter::Meter;
-use crate::server::Socket;
+use super::{bounds::FAREWELL, meter::Meter};
+use crate::{alarm::Alarm, server::Socket};
 
 /// Most that is read of a client that was told to go.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -32,11 +35,13 @@ pub(super) struct Metered<IO> {
     /// What may still be read after the end was said.
     linger: usize,
     is_shut: bool,
+    /// When the client has had its time to end.
+    alarm: Alarm,
 }
 
 impl<IO> Metered<IO> {
     pub(super) fn new(io: IO, ahead: BytesMut, meter: Shared) -> Self {
-        Self { io, ahead, meter, linger: LINGER_BYTES, is_shut: false }
+        Self { io, ahead, meter, linger: LINGER_BYTES, is_shut: false, alarm: Alarm::default() }
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
@@ -102,21 +107,24 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
     }
 
     /// Says the end, then reads until the client has ended too: an unread byte in our socket would make the kernel reset
-    /// the connection, and destroy a GOAWAY that the client has not read. The task bounds how long.
+    /// the connection, and destroy a GOAWAY that the client has not read.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.meter.lock().closing();
         if !this.is_shut {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
             this.is_shut = true;
+            this.alarm.set(Instant::now() + FAREWELL);
         }
         while this.linger > 0 {
             let mut piece = [0; PIECE];
             let mut buffer = ReadBuf::new(&mut piece);
-            if ready!(Pin::new(&mut this.io).poll_read(cx, &mut buffer)).is_err() || buffer.filled().is_empty() {
-                break;
+            match Pin::new(&mut this.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    this.linger = this.linger.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return this.alarm.poll(cx).map(Ok),
             }
-            this.linger = this.linger.saturating_sub(buffer.filled().len());
         }
         Poll::Ready(Ok(()))
     }

@@ -103,16 +103,15 @@ where
             if matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready() {
                 self.leave();
             }
-            match self.h2.poll_accept(cx) {
+            let accepted = self.h2.poll_accept(cx);
+            self.note();
+            match accepted {
                 Poll::Ready(Some(Ok((request, down)))) => {
                     self.begin(request, down);
                     continue;
                 }
-                Poll::Ready(Some(Err(error))) => {
-                    self.note(&error);
-                    return Poll::Ready(());
-                }
-                Poll::Ready(None) => return Poll::Ready(()),
+                // An error is the end, too: it was told.
+                Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
             self.reap(cx);
@@ -175,10 +174,11 @@ where
         self.end(Reason::ENHANCE_YOUR_CALM);
     }
 
-    /// Counts an end for which the client is to blame. h2 has told it.
-    fn note(&mut self, error: &h2::Error) {
-        if error.is_library() && error.reason() == Some(Reason::ENHANCE_YOUR_CALM) {
-            self.door.flooded(flood_of(error), self.origin.peer);
+    /// Counts a flood that h2 has just told the client about.
+    fn note(&mut self) {
+        let told = self.meter.lock().told();
+        if let Some(kind) = told.filter(|_| !matches!(self.state, State::Ending { .. })) {
+            self.door.flooded(kind, self.origin.peer);
         }
     }
 
@@ -198,7 +198,7 @@ where
         let is_over = match (self.state, overdue) {
             (State::Ending { .. }, _) => true,
             // Where nobody takes what is written, a last word would wait behind it.
-            (_, Some((at, Overdue::Write | Overdue::Close))) if at == soonest => true,
+            (_, Some((at, Overdue::Write))) if at == soonest => true,
             (_, Some((at, Overdue::Head))) if at == soonest => {
                 self.calm("slow_head");
                 false
@@ -214,17 +214,4 @@ where
         };
         Poll::Ready(is_over)
     }
-}
-
-/// What h2 found too much, as `tidegate_http2_floods_total{kind}` calls it. It says so only in words.
-fn flood_of(error: &h2::Error) -> &'static str {
-    const KINDS: [(&str, &str); 5] = [
-        ("too_many_resets", "rst_stream"),
-        ("too_many_internal_resets", "broken_streams"),
-        ("too_many_data_frames", "small_data"),
-        ("too_many_continuations", "continuation"),
-        ("header_list_way_too_large", "header_list"),
-    ];
-    let text = error.to_string();
-    KINDS.iter().find(|(word, _)| text.contains(word)).map_or("other_frames", |(_, kind)| kind)
 }

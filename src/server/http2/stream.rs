@@ -52,12 +52,7 @@ pub(super) async fn exchange<S>(
     }
 }
 
-fn arrival(
-    request: http::Request<RecvStream>,
-    down: &Down,
-    limits: &ConnectionLimits,
-    origin: Arc<Origin>,
-) -> Arrival {
+fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionLimits, origin: Arc<Origin>) -> Arrival {
     let (mut parts, stream) = request.into_parts();
     let started = Instant::now();
     let target = match normalise(&mut parts, &limits.head) {
