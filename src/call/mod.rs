@@ -5,6 +5,7 @@
 //! exactly once, however the exchange ended.
 
 mod facts;
+pub mod grpc;
 mod request_id;
 mod target;
 
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 pub use self::{
     facts::{Facts, Nearest},
+    grpc::Grpc,
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
     target::Target,
 };
@@ -131,6 +133,8 @@ pub struct Head {
     pub names_hops: bool,
     /// Where interim answers go.
     pub interim: Option<Interim>,
+    /// Set when it is a gRPC call.
+    pub grpc: Option<Grpc>,
 }
 
 /// Who asks.

@@ -141,6 +141,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match answer {
         Ok(response) => (response, None),
+        Err(error) if exchange.request.grpc.is_some() => (answer::to_call(&error, exchange.id.as_bytes()), Some(error)),
         Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
     };
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));

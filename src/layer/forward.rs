@@ -13,10 +13,11 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER},
+    call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER, grpc},
     error::Error,
     http1,
     message::Response,
@@ -100,7 +101,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let Call { exchange, body, fresh, now, .. } = call;
         let outgoing = Outgoing {
-            head: write_head(&exchange, &self.changes),
+            head: write_head(&exchange, &self.changes, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
             names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
                 && (exchange.request.headers.contains_key(header::CONTENT_LENGTH)
@@ -145,7 +146,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 }
 
 /// Request line and fields, without framing.
-fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
+fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
     let request = &exchange.request;
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -164,6 +165,10 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
     }
     if !changes.decides(&REQUEST_ID_HEADER) {
         http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
+    }
+    // What is left of a call's time: it has waited here, perhaps been tried.
+    if let Some(left) = request.grpc.and_then(|grpc| grpc.left(now - exchange.started)) {
+        http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
@@ -208,7 +213,8 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
-        if is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
+        let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
+        if is_told_anew || is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
             continue;
         }
         http1::write_field(out, name.as_str(), value.as_bytes());

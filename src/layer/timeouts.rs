@@ -61,6 +61,9 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let TimeoutsLayer { total, idle, body } = self.bounds;
         let started = call.exchange.started;
+        // A call's own bound, where it is the shorter one.
+        let asked = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
+        let total = asked.map_or(total, |asked| asked.min(total));
         let pace = Pace { idle, end: body.map(|body| started + body) };
         call.deadline = Some(Deadline { at: started + total, total });
         call.body.pace = Some(pace);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use rand::RngExt;
 
-use crate::error::Error;
+use crate::{call::grpc, error::Error, message::Response};
 
 /// A route's retries.
 #[derive(Debug, Clone)]
@@ -51,6 +51,13 @@ pub(super) enum Verdict {
         /// A kept connection was closed: the next try opens one, at once.
         is_stale: bool,
     },
+}
+
+/// What an answer counts as: that of a gRPC call that failed at once (its status is in the head, not behind messages) as
+/// the HTTP status that means the same.
+pub(super) fn status(response: &Response, is_call: bool) -> StatusCode {
+    let code = if is_call { response.fields.get(&grpc::STATUS) } else { None };
+    code.and_then(grpc::status_for).unwrap_or(response.status)
 }
 
 impl RetryPolicy {
