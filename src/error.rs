@@ -26,6 +26,8 @@ pub enum Error {
     SlowBody { after: Duration },
     #[error("the request body is longer than {limit} bytes")]
     BodyTooLarge { limit: u64 },
+    #[error("this connection is not for that host: ask for it by a connection of its own")]
+    Misdirected,
     #[error("no route matches")]
     NoRoute,
     #[error("limit {} is exhausted", Names(limits))]
@@ -70,6 +72,9 @@ pub enum ConnectFailure {
     /// Its name has no address.
     #[error("its name could not be resolved")]
     Name,
+    /// The TLS handshake failed; says why.
+    #[error("TLS handshake failed: {0}")]
+    Tls(&'static str),
     /// This process has no file descriptor, port or memory left for one.
     #[error("no local resources left")]
     Local,
@@ -82,6 +87,7 @@ impl ConnectFailure {
             ConnectFailure::Refused => "refused",
             ConnectFailure::Timeout => "timeout",
             ConnectFailure::Name => "dns",
+            ConnectFailure::Tls(_) => "tls",
             ConnectFailure::Local => "local",
         }
     }
@@ -97,6 +103,7 @@ impl Error {
             Error::SlowHead { .. } => "slow_head",
             Error::SlowBody { .. } => "slow_body",
             Error::BodyTooLarge { .. } => "body_too_large",
+            Error::Misdirected => "misdirected",
             Error::NoRoute => "no_route",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",

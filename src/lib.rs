@@ -3,7 +3,7 @@
 //! # Life of a request
 //!
 //! ```text
-//! accept -> HTTP/1               server     bytes become a request
+//! accept -> TLS -> HTTP/1        server     bytes become a request
 //! access line, metrics, answer   gateway    below it there are errors, above it only responses
 //! route match on one snapshot    gateway    the request keeps this snapshot to its end, whatever is reloaded
 //! limits                  429    layer      all of the route's limits decide together
@@ -40,6 +40,7 @@
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`telemetry`]: logs, access lines, metrics.
 //! * [`error`]: what can go wrong with a request, each case naming cause and culprit.
+//! * [`tls`]: certificates, handshakes, and what they show.
 //! * [`io`] and [`alarm`]: few buffers, few system calls, few timers.
 //!
 //! Around it:
@@ -94,5 +95,6 @@ pub mod message;
 pub mod reload;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod watch;

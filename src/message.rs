@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-use crate::body::Body;
 pub use crate::http1::Fields;
+use crate::{body::Body, tls::TlsFacts};
 
 /// An answer on its way to the client.
 #[derive(Debug, Default)]
@@ -72,12 +72,14 @@ pub struct Origin {
     pub peer_ip: Box<str>,
     /// This end, as the client dialled it.
     pub local: SocketAddr,
+    /// What the TLS handshake showed; `None` on a plain connection.
+    pub tls: Option<TlsFacts>,
 }
 
 impl Origin {
-    /// A connection from `peer` to `local`, by the listener of this name.
+    /// A plain connection from `peer` to `local`, by the listener of this name.
     pub fn new(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { listener, peer, peer_ip: peer.ip().to_canonical().to_string().into(), local }
+        Self { listener, peer, peer_ip: peer.ip().to_canonical().to_string().into(), local, tls: None }
     }
 }
 

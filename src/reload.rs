@@ -2,6 +2,8 @@
 //!
 //! Runs on the control thread, one at a time. Requests keep the snapshot that they began with.
 
+mod doors;
+
 use std::{
     collections::BTreeMap,
     fmt, io,
@@ -20,10 +22,9 @@ use tokio::{
 };
 
 use crate::{
-    config::{self, Config, Diagnostics, Environment, Watched, model},
+    config::{self, Config, Diagnostics, Environment, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
-    http1::HeadLimits,
-    server::{ConnectionLimits, Door, DoorSettings, Worker, bind},
+    server::{Door, DoorSettings, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
 
@@ -163,8 +164,8 @@ impl Reloader {
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
-        let (sockets, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
-            (Ok(sockets), Ok(admin)) => (sockets, admin),
+        let (opening, admin) = match (self.bind_new(&config), bind_new_admin(&before.config, &config).await) {
+            (Ok(opening), Ok(admin)) => (opening, admin),
             (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
         let built = match build(Arc::clone(&config), Some(&before), &self.process) {
@@ -175,58 +176,49 @@ impl Reloader {
         self.routes.store(Arc::new(built.snapshot));
         self.state.store(Arc::new(built.state));
         self.admin = admin;
-        self.open(&config, sockets).await;
+        self.open(opening).await;
         self.close_gone(&config);
         self.forget_gone(&config);
         Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
     }
 
-    /// Binds the listeners that are not open yet.
+    /// Does what can fail for listeners: builds their TLS, and binds those that are not open yet.
     ///
     /// # Errors
-    /// Says which cannot be bound, by which key, and why.
-    pub fn bind_new(&self, config: &Config) -> Result<Vec<Bound>, String> {
-        let mut bound = Vec::new();
+    /// Says which cannot be opened, by which key, and why.
+    pub fn bind_new(&self, config: &Config) -> Result<Opening, String> {
+        let (mut settings, mut bound) = (Vec::new(), Vec::new());
         for (index, listener) in config.listeners.iter().enumerate() {
-            if self.doors.lock().contains_key(&listener.bind) {
+            let open = self.doors.lock().get(&listener.bind).cloned();
+            let wanted = doors::settings(listener, open.as_deref(), self.default_max_connections)?;
+            settings.push((listener.bind, wanted));
+            if open.is_some() {
                 continue;
             }
             let (local, sockets) = bind(listener.bind, self.process.workers)
                 .map_err(|error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error))?;
             bound.push(Bound { address: listener.bind, local, sockets });
         }
-        Ok(bound)
+        Ok(Opening { settings, bound })
     }
 
     /// Opens what was bound, and tells those that stay what holds now.
-    pub async fn open(&self, config: &Config, bound: Vec<Bound>) {
-        for listener in &config.listeners {
-            let open = self.doors.lock().get(&listener.bind).cloned();
+    pub async fn open(&self, Opening { settings, bound }: Opening) {
+        for (address, settings) in &settings {
+            let open = self.doors.lock().get(address).cloned();
             if let Some(door) = open {
-                door.reconfigure(self.door_settings(listener));
+                door.reconfigure(settings.clone());
             }
         }
         for Bound { address, local, sockets } in bound {
-            let Some(listener) = config.listeners.iter().find(|listener| listener.bind == address) else { continue };
+            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else { continue };
             let metrics = Arc::clone(&self.process.metrics);
-            let door = Arc::new(Door::new(local.to_string().into(), self.door_settings(listener), metrics));
+            let door = Arc::new(Door::new(local.to_string().into(), settings.clone(), metrics));
             self.doors.lock().insert(address, Arc::clone(&door));
             tracing::info!(address = %local, "listening");
             for (worker, socket) in self.workers.iter().zip(sockets) {
                 worker.listen(socket, Arc::clone(&door)).await;
             }
-        }
-    }
-
-    fn door_settings(&self, listener: &model::Listener) -> DoorSettings {
-        DoorSettings {
-            max_connections: listener.max_connections.map_or(self.default_max_connections, Into::into),
-            limits: ConnectionLimits {
-                head: HeadLimits { bytes: listener.max_header_bytes, headers: listener.max_headers },
-                headers_timeout: listener.headers_timeout,
-                keep_alive: listener.keep_alive,
-                http2: listener.http2,
-            },
         }
     }
 
@@ -260,6 +252,7 @@ impl Reloader {
                 for note in notes {
                     tracing::warn!("{note}");
                 }
+                warn_of(&self.state.load().config);
                 Told::Success
             }
             Outcome::Unchanged => {
@@ -275,13 +268,29 @@ impl Reloader {
     }
 }
 
+/// Listeners, as far as they can be prepared before they serve.
+#[derive(Debug)]
+pub struct Opening {
+    /// Of all listeners, in their order.
+    settings: Vec<(SocketAddr, DoorSettings)>,
+    /// Of those that are new.
+    bound: Vec<Bound>,
+}
+
+impl Opening {
+    /// Where the new ones listen, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|bound| bound.local).collect()
+    }
+}
+
 /// A listener's sockets, one for each worker.
 #[derive(Debug)]
-pub struct Bound {
+struct Bound {
     /// As configured, which is what a listener is known by over reloads.
     address: SocketAddr,
     /// With the port that the system chose, if it was to choose one.
-    pub local: SocketAddr,
+    local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 
@@ -334,6 +343,11 @@ fn is_same(before: &Config, after: &Config) -> bool {
         && before.upstreams == after.upstreams
         && before.limits == after.limits
         && before.routes == after.routes
+}
+
+/// Logs what is sound and yet soon will not do.
+pub fn warn_of(config: &Config) {
+    config.warnings(SystemTime::now()).iter().for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// What a reload cannot change.

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli", "app"]),
     // A command starts the application or talks to one.
-    ("cli", &["app", "reload", "config", "telemetry", "admin"]),
+    ("cli", &["app", "reload", "config", "telemetry", "tls", "admin"]),
     // The only file that knows every module.
     (
         "app",
@@ -34,24 +34,38 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "reload",
             "server",
             "telemetry",
+            "tls",
             "upstream",
             "watch",
         ],
     ),
-    ("reload", &["gateway", "config", "server", "http1", "telemetry"]),
+    ("reload", &["gateway", "config", "server", "http1", "telemetry", "tls"]),
     ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream"]),
     // Bytes become a request; what a route is, is not known here.
-    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry"]),
+    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry", "tls"]),
     (
         "gateway",
-        &["body", "call", "config", "error", "http1", "layer", "limit", "message", "server", "telemetry", "upstream"],
+        &[
+            "body",
+            "call",
+            "config",
+            "error",
+            "http1",
+            "layer",
+            "limit",
+            "message",
+            "server",
+            "telemetry",
+            "tls",
+            "upstream",
+        ],
     ),
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
     ("layer", &["alarm", "body", "call", "error", "http1", "limit", "message", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
-    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry"]),
+    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry", "tls"]),
     ("call", &["body", "error", "message", "telemetry"]),
-    ("message", &["body", "http1"]),
+    ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
     ("http1", &["error"]),
     // Leaves.
@@ -61,6 +75,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("io", &[]),
     ("limit", &[]),
     ("telemetry", &[]),
+    ("tls", &[]),
     ("watch", &["config"]),
 ];
 

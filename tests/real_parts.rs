@@ -100,6 +100,31 @@ fn gateway(service: &Service) -> Gateway {
     ))
 }
 
+/// HAProxy that passes connections on to `address`, each with a header of the PROXY protocol.
+fn haproxy(address: SocketAddr, send: &str) -> Service {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    let text = format!(
+        "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n\
+         listen in\n  bind 127.0.0.1:{port}\n  server gateway {address} {send}\n"
+    );
+    let file = folder.path().join("haproxy.cfg");
+    fs::write(&file, text).unwrap();
+    let program = if Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" };
+    let process = Command::new(program)
+        .args(["-db".as_ref(), "-f".as_ref(), file.as_os_str()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("haproxy is missing: tests/all installs it");
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut service = Service { process, address, _folder: folder };
+    while std::net::TcpStream::connect(address).is_err() {
+        assert!(service.process.try_wait().unwrap().is_none(), "haproxy has ended: {address} may be taken");
+        std::thread::yield_now();
+    }
+    service
+}
+
 /// The Python that has httpx and aiohttp.
 fn python() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
@@ -172,4 +197,55 @@ fn a_second_of_wrk_meets_no_error() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("requests in"), "{said}");
     assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+}
+
+/// By HTTP/1.1, over one connection; the whole file, in both versions of TLS.
+const HTTPX_TLS: &str = "
+import sys, ssl, httpx
+for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+    context = ssl.create_default_context(cafile=sys.argv[2])
+    context.minimum_version = context.maximum_version = version
+    with httpx.Client(verify=context) as client:
+        for _ in range(5):
+            answer = client.get(sys.argv[1])
+            assert answer.status_code == 200 and answer.content == expected, answer
+print('fine')
+";
+
+#[test]
+fn files_of_nginx_reach_httpx_by_tls() {
+    let nginx = nginx();
+    let certificates = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let [cert, private] = ["site.pem", "site.key"].map(|name| certificates.path().join(name));
+    fs::write(&cert, certificate.pem()).unwrap();
+    fs::write(&private, key.serialize_pem()).unwrap();
+    let gateway = Gateway::start(&format!(
+        "[[listeners]]\nbind = \"127.0.0.1:0\"\ntls = {{ certificates = [{{ cert = '{}', key = '{}' }}] }}\n\
+         [upstreams.service]\nservers = ['http://{}']\n[[routes]]\nname = 'files'\nupstream = 'service'\n",
+        cert.display(),
+        private.display(),
+        nginx.address
+    ));
+    let url = format!("https://localhost:{}/file", gateway.address().port());
+    let script = format!("{EXPECTED}{HTTPX_TLS}");
+    let output = Command::new(python()).args(["-c", &script, &url]).arg(&cert).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "fine", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn haproxy_in_front_names_the_client_in_both_versions() {
+    for send in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options unique-id"] {
+        let gateway = Gateway::start(
+            "[[listeners]]\nbind = \"127.0.0.1:0\"\nproxy_protocol = 'required'\n\
+             [[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n",
+        );
+        let haproxy = haproxy(gateway.address(), send);
+        let mut client = support::Client::connect(haproxy.address);
+        let own = client.local();
+        assert_eq!(client.exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
+        drop(client);
+        assert_eq!(gateway.access_line_of("/x")["peer"], own.to_string());
+    }
 }

@@ -1,6 +1,6 @@
 //! What is looked at for a scrape: everything that is a state and not a count.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     gateway::State,
@@ -16,7 +16,7 @@ pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observ
         routes: routes(state, metrics),
         limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
         upstreams: state.upstreams().map(|(name, of)| upstream(name, of)).collect(),
-        listeners: doors.lock().values().map(|door| listener(door)).collect(),
+        listeners: doors.lock().iter().map(|(bind, door)| listener(door, *bind, state)).collect(),
     }
 }
 
@@ -35,8 +35,21 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     state.config.routes.iter().map(|of| route(&of.name)).collect()
 }
 
-fn listener(door: &Door) -> ListenerGauges {
-    ListenerGauges { listener: Arc::clone(&door.name), connections: door.open() as u64 }
+fn listener(door: &Door, bind: SocketAddr, state: &State) -> ListenerGauges {
+    let configured = state.config.listeners.iter().find(|listener| listener.bind == bind);
+    // Several certificates may have one name (RSA and ECDSA): the first that ends is the one to hear of.
+    let mut certificates = BTreeMap::new();
+    for identity in configured.and_then(|listener| listener.tls.as_ref()).iter().flat_map(|tls| &tls.certificates) {
+        let expires = identity.expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let first = certificates.entry(identity.name().into()).or_insert(expires);
+        *first = expires.min(*first);
+    }
+    ListenerGauges {
+        listener: Arc::clone(&door.name),
+        connections: door.open() as u64,
+        handshaking: door.handshaking().map(|count| count as u64),
+        certificates: certificates.into_iter().collect(),
+    }
 }
 
 fn limit(name: &Arc<str>, stats: Stats) -> LimitGauges {

@@ -21,7 +21,7 @@ use tokio::{
 
 pub use self::process::try_build;
 use self::{
-    process::{default_max_connections, level, process, start_logs},
+    process::{default_max_connections, keep_memory_private, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
 };
@@ -29,7 +29,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{Config, Diagnostics},
     gateway::{Built, Gateway, State, build},
-    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve},
+    reload::{Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -159,15 +159,17 @@ impl App {
             admin: None,
             watched,
         };
-        let bound = reloader.bind_new(&config)?;
-        let listeners = bound.iter().map(|bound| bound.local).collect();
+        let opening = reloader.bind_new(&config)?;
+        let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let readiness = Arc::clone(&admin.readiness);
         let admin_address = admin::start(&admin).await?;
         resolve(&reloader.state.load()).await;
         reloader.workers = start_workers(&reloader)?;
-        reloader.open(&config, bound).await;
+        reloader.open(opening).await;
+        warn_of(&config);
+        keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         readiness.set_ready(true);
         notify(&[sd_notify::NotifyState::Ready]);
@@ -214,6 +216,7 @@ impl App {
         let outcome = self.reloader.reload().await;
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
+            keep_memory_private(&config);
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }

@@ -80,3 +80,42 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
     Ok(Arc::unwrap_or_clone(config))
 }
+
+/// Once there is a private key in memory: no core files, and no look into it by other processes of the same user. It
+/// stays so when the last key goes, as nobody knows where copies of it lie.
+pub(super) fn keep_memory_private(config: &Config) {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    let has_key = config.listeners.iter().any(|listener| listener.tls.is_some())
+        || config.upstreams.iter().any(|upstream| upstream.tls.identity.is_some());
+    if has_key && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "core files of this process would hold private keys");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        crate::config::parse("test.toml", text, &std::collections::BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_process_that_holds_a_key_leaves_no_core_file() {
+        let route = "[[routes]]\nname = \"a\"\nrespond = {}\n";
+        keep_memory_private(&config(route));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::Dumpable);
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, private] = ["a.pem", "a.key"].map(|name| folder.path().join(name));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["a".to_owned()]).unwrap().self_signed(&key).unwrap();
+        std::fs::write(&cert, certificate.pem()).unwrap();
+        std::fs::write(&private, key.serialize_pem()).unwrap();
+        let files = format!("[{{ cert = '{}', key = '{}' }}]", cert.display(), private.display());
+        let listener = format!("[[listeners]]\nbind = \"127.0.0.1:0\"\ntls = {{ certificates = {files} }}\n{route}");
+        keep_memory_private(&config(&listener));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}

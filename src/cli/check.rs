@@ -1,6 +1,6 @@
 //! `tidegate check`: all mistakes of a file, before a gateway sees it. Nothing is bound and nobody is called.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::SystemTime};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -54,7 +54,10 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             if checked.is_ok() { printed } else { ExitCode::FAILURE }
         }
         Format::Human => match checked {
-            Ok(config) => print(&format!("{}: ok: {}\n", arguments.file.display(), summary(&config))),
+            Ok(config) => {
+                config.warnings(SystemTime::now()).iter().for_each(|warning| eprintln!("warning: {warning}"));
+                print(&format!("{}: ok: {}\n", arguments.file.display(), summary(&config)))
+            }
             Err(Wrong::Mistakes(mistakes)) => mistaken(&mistakes),
             Err(Wrong::Impossible(why)) => fail(format!("{}: {why}", arguments.file.display())),
         },
@@ -68,7 +71,11 @@ fn check(file: &std::path::Path) -> Result<Config, Wrong> {
 
 fn list(checked: &Result<Config, Wrong>, arguments: &Arguments) -> Value {
     match checked {
-        Ok(_) => json!([]),
+        Ok(config) => {
+            let file = arguments.file.to_string_lossy();
+            let warning = |why: &String| json!({ "severity": "warning", "code": "expiry", "file": file, "line": null, "message": why });
+            config.warnings(SystemTime::now()).iter().map(warning).collect()
+        }
         Err(Wrong::Mistakes(mistakes)) => mistakes.to_json(),
         Err(Wrong::Impossible(why)) => {
             let file = arguments.file.to_string_lossy();

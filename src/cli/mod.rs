@@ -25,6 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{Ended, StartError},
     config::Diagnostics,
+    tls,
 };
 
 /// A rate-limiting HTTP gateway: exact limits, bounded queues, honest refusals.
@@ -58,6 +59,7 @@ enum Command {
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
+    tls::install_provider();
     match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Check(arguments) => check::run(&arguments),

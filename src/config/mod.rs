@@ -4,6 +4,7 @@
 //! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
 //! and builds the types of [`model`]. Mistakes are collected on the way and told together at the end.
 
+mod certificates;
 mod check;
 mod diagnostic;
 mod environment;

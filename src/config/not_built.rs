@@ -8,9 +8,7 @@ use super::tree::{Node, Value};
 pub(super) const KEYS: &[(&str, &[&str])] = &[
     ("", &["store"]),
     ("server", &["state_dir"]),
-    ("listeners", &["proxy_protocol", "tls"]),
-    ("listeners.timeouts", &["tls_handshake"]),
-    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection", "tls"]),
+    ("upstreams", &["hash_key", "slow_start", "cool_down", "concurrency", "health_check", "ejection"]),
     ("limits", &["cost", "mode", "candidate", "count", "overrides", "tiers", "scope", "persist"]),
     ("routes", &["mirror", "priority"]),
     ("defaults", &["mirror", "priority"]),
@@ -20,12 +18,10 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 
 /// Strings that begin like this, by section and key.
 const VALUES: &[(&str, &str, &[&str])] = &[
-    ("upstreams", "servers", &["https://"]),
-    ("upstreams.servers", "url", &["https://"]),
     ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
-    ("limits", "key", &["cookie:", "query:", "param:", "tls:subject"]),
-    ("limits", "missing", &["cookie:", "query:", "param:", "tls:subject"]),
+    ("limits", "key", &["cookie:", "query:", "param:"]),
+    ("limits", "missing", &["cookie:", "query:", "param:"]),
 ];
 
 /// Whether the language has this key and this version has not.

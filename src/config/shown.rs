@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 3] = ["respond", "redirect", "concurrency"];
+const ONLY_WHEN_GIVEN: [&str; 4] = ["respond", "redirect", "concurrency", "tls"];
 
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use zeroize::Zeroizing;
+
 /// Longest configuration file; beyond this it is surely the wrong file.
 pub(super) const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
@@ -89,6 +91,20 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     }
     String::from_utf8(bytes)
         .map_err(|error| format!("is not text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
+}
+
+/// Reads a file of at most `most` bytes, which are overwritten when they are dropped. The error is as that of [`read`].
+pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+    let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
+    let file = File::open(path).map_err(cannot)?;
+    let length = file.metadata().map_err(cannot)?.len().min(most);
+    // All the room at once: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1024));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > most {
+        return Err(format!("is longer than {}", super::units::size_text(most)));
+    }
+    Ok(bytes)
 }
 
 fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {

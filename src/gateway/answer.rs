@@ -73,6 +73,7 @@ fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>)
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
         Error::Malformed(_) => (StatusCode::BAD_REQUEST, BLANK, None),
+        Error::Misdirected => (StatusCode::MISDIRECTED_REQUEST, BLANK, None),
         Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
         Error::SlowHead { .. } | Error::SlowBody { .. } => (StatusCode::REQUEST_TIMEOUT, BLANK, None),
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BLANK, None),

@@ -20,7 +20,10 @@ use crate::{
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
     let Request { method, target, version, headers, body, names_hops, started, origin, interim } = request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
-        Ok((target, host)) => (target, host, Ok(())),
+        Ok((target, host)) => {
+            let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
+            (target, host, if may_serve { Ok(()) } else { Err(Error::Misdirected) })
+        }
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
     };
     let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers).ok_or(Error::NoRoute));
@@ -31,7 +34,16 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     let exchange = Exchange::begin(Known {
         client: lane.trust.client(origin.peer.ip(), &headers),
         id: RequestId::of(&headers),
-        request: Head { grpc: Grpc::of(version, &headers), method, target, version, headers, host, names_hops, interim },
+        request: Head {
+            grpc: Grpc::of(version, &headers),
+            method,
+            target,
+            version,
+            headers,
+            host,
+            names_hops,
+            interim,
+        },
         origin,
         started,
         route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),

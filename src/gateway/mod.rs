@@ -16,6 +16,7 @@ mod snapshot;
 mod stack;
 mod state;
 pub mod table;
+mod upstream_tls;
 
 use std::{
     convert::Infallible,

@@ -15,6 +15,7 @@ use super::{
     stack::{Layers, Target},
     state::{Limit, Named, Process, State},
     table::Table,
+    upstream_tls,
 };
 use crate::{
     call::{RouteTag, Told},
@@ -24,6 +25,7 @@ use crate::{
         LimitPolicy, Missing, RateLimitLayer, Respond, RetryLayer, RetryPolicy, Rewrite, TimeoutsLayer,
     },
     limit::{Clock, Limiter, Quota, Rate, Settings, SettingsError},
+    tls::ClientTls,
     upstream::{Balance, PoolSettings, SendTo, ServerSettings, Upstream, UpstreamSettings},
 };
 
@@ -46,6 +48,8 @@ pub enum BuildError {
     Table(#[from] regex::Error),
     #[error("limit \"{name}\": {cause}")]
     Limit { name: Arc<str>, cause: SettingsError },
+    #[error("upstream \"{name}\": {why}")]
+    Tls { name: Arc<str>, why: String },
 }
 
 /// Builds what `config` says; `earlier` is what serves now.
@@ -58,7 +62,7 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
         let Settings { rate, burst, .. } = settings(limit);
         Quota::new(rate, burst).map_err(|cause| BuildError::Limit { name: Arc::clone(&limit.name), cause })?;
     }
-    let upstreams = upstreams(&config, earlier, process);
+    let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
     let caps = caps(&config, earlier);
     let limits = limits(&config, earlier)?;
@@ -148,10 +152,12 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
     config.routes.iter().map(budget).collect()
 }
 
-fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Upstream>> {
+fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Result<Named<Arc<Upstream>>, BuildError> {
     let upstream = |upstream: &Arc<model::Upstream>| {
-        let settings = upstream_settings(upstream);
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
+        let tls = upstream_tls::client(upstream, before.map(|before| &**before))
+            .map_err(|why| BuildError::Tls { name: Arc::clone(&upstream.name), why })?;
+        let settings = upstream_settings(upstream, tls.as_ref());
         let built = match before {
             Some(before) if *before.settings() == settings => Arc::clone(before),
             _ => {
@@ -159,17 +165,18 @@ fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Nam
                 Arc::new(Upstream::new(settings, before.map(|before| &**before), process.workers, metrics))
             }
         };
-        (Arc::clone(&upstream.name), built)
+        Ok((Arc::clone(&upstream.name), built))
     };
     config.upstreams.iter().map(upstream).collect()
 }
 
-fn upstream_settings(upstream: &model::Upstream) -> UpstreamSettings {
+fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -> UpstreamSettings {
     let server = |server: &model::UpstreamServer| ServerSettings {
         url: Arc::clone(&server.url),
         host: Arc::clone(&server.host),
         port: server.port,
         weight: server.weight.get(),
+        secure: upstream_tls::security(server, tls),
     };
     let pool = &upstream.pool;
     UpstreamSettings {
@@ -263,6 +270,7 @@ fn key_part(part: &model::KeyPart) -> KeyPart {
         model::KeyPart::Host => KeyPart::Host,
         model::KeyPart::Path => KeyPart::Path,
         model::KeyPart::Method => KeyPart::Method,
+        model::KeyPart::TlsSubject => KeyPart::TlsSubject,
     }
 }
 

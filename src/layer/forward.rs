@@ -214,7 +214,11 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
             wants_trailers |= names(value, b"trailers");
         }
         let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
-        if is_told_anew || is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
+        if is_told_anew
+            || is_ours(name)
+            || (request.names_hops && http1::is_named(&request.headers, name))
+            || changes.decides(name)
+        {
             continue;
         }
         http1::write_field(out, name.as_str(), value.as_bytes());
@@ -244,6 +248,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 /// if it is a trusted proxy: anybody else could claim anything.
 fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     let (host, peer) = (host(exchange).unwrap_or_default(), &exchange.origin.peer_ip);
+    let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
     if !changes.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");
         write_said(out, exchange, &X_FORWARDED_FOR);
@@ -253,10 +258,10 @@ fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     if !changes.decides(&header::FORWARDED) {
         out.extend_from_slice(b"forwarded: ");
         write_said(out, exchange, &header::FORWARDED);
-        write_element(out, peer, host);
+        write_element(out, peer, host, scheme);
         out.extend_from_slice(b"\r\n");
     }
-    for (name, own) in [(X_FORWARDED_PROTO, b"http".as_slice()), (X_FORWARDED_HOST, host)] {
+    for (name, own) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, host)] {
         let said = exchange.client.peer_is_trusted.then(|| exchange.request.headers.get(&name)).flatten();
         let value = said.map_or(own, HeaderValue::as_bytes);
         if !value.is_empty() && !changes.decides(&name) {
@@ -280,7 +285,7 @@ fn write_list(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
 }
 
 /// This hop as an element of `Forwarded`: quoted where the grammar of a token does not allow it.
-fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8]) {
+fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8], scheme: &[u8]) {
     let is_v6 = peer.contains(':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
     out.extend_from_slice(peer.as_bytes());
@@ -290,7 +295,8 @@ fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8]) {
         out.extend_from_slice(host);
         out.push(b'"');
     }
-    out.extend_from_slice(b";proto=http");
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(scheme);
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).

@@ -52,6 +52,8 @@ pub enum KeyPart {
     Path,
     /// The method.
     Method,
+    /// The distinguished name in the client's certificate.
+    TlsSubject,
 }
 
 /// What to do for a part of a key that is absent or empty.
@@ -214,6 +216,10 @@ fn feed(builder: KeyBuilder, part: &KeyPart, exchange: &Exchange) -> Result<KeyB
         KeyPart::Host => builder.host(&request.host),
         KeyPart::Path => builder.path(request.target.normal_path()),
         KeyPart::Method => builder.method(request.method.as_str()),
+        KeyPart::TlsSubject => match exchange.origin.tls.as_ref().and_then(|tls| tls.subject.as_deref()) {
+            Some(subject) => builder.tls_subject(subject.as_bytes()),
+            None => return Err(builder),
+        },
     })
 }
 

@@ -13,15 +13,26 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
 use futures_util::FutureExt;
-use tokio::{sync::Notify, task::coop, time::sleep};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::coop,
+    time::sleep,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use super::{Accepted, Arrival, ConnectionLimits, Listener, Socket, connection::serve, listener::BACKLOG};
+use super::{
+    Accepted, Arrival, ConnectionLimits, Listener, Socket,
+    connection::serve,
+    entrance::{self, MOST_HANDSHAKES},
+    listener::BACKLOG,
+};
 use crate::{
     message::{Origin, Response},
     telemetry::{Latch, ListenerMetrics, Metrics},
+    tls::ServerTls,
 };
 
 /// How long accepting pauses when the process has no file descriptor left. Connections that close end it earlier.
@@ -40,17 +51,25 @@ pub struct Door {
     is_full: Latch,
     /// Open connections when the system last had no file descriptor for another; 0 when it has.
     short_at: AtomicUsize,
-    metrics: Arc<ListenerMetrics>,
+    /// Turns of those who want to shake hands.
+    pub(super) handshakes: Semaphore,
+    pub(super) metrics: Arc<ListenerMetrics>,
     process: Arc<Metrics>,
 }
 
 /// What may change while a listener stays open; holds for connections from then on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct DoorSettings {
     /// Open connections over all workers.
     pub max_connections: usize,
     /// What each may do.
     pub limits: ConnectionLimits,
+    /// Each begins with a PROXY protocol header, within the time for a head.
+    pub proxy_protocol: bool,
+    /// Then comes TLS.
+    pub tls: Option<ServerTls>,
+    /// How long its handshake may take.
+    pub tls_handshake: Duration,
 }
 
 impl Door {
@@ -65,6 +84,7 @@ impl Door {
             left: Notify::new(),
             is_full: Latch::default(),
             short_at: AtomicUsize::new(0),
+            handshakes: Semaphore::new(MOST_HANDSHAKES),
             process,
         }
     }
@@ -78,6 +98,16 @@ impl Door {
     /// Connections that are open.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes that are worked on; `None` where there is no TLS.
+    pub fn handshaking(&self) -> Option<usize> {
+        self.settings.load().tls.is_some().then(|| MOST_HANDSHAKES - self.handshakes.available_permits())
+    }
+
+    /// The TLS that holds for new connections.
+    pub fn tls(&self) -> Option<ServerTls> {
+        self.settings.load().tls.clone()
     }
 
     /// Waits until another connection may be accepted.
@@ -155,6 +185,14 @@ impl Door {
 /// An open connection; leaves when dropped.
 struct Visit(Arc<Door>);
 
+impl Visit {
+    fn ended(self, peer: SocketAddr, in_panic: bool) {
+        if in_panic {
+            self.0.panicked(peer);
+        }
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
@@ -211,17 +249,24 @@ where
 {
     let door = &visit.0;
     door.accepted();
-    let limits = door.settings.load().limits;
-    let Accepted { io, peer, local } = accepted;
-    let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
+    let settings = door.settings.load();
     // A token of its own: looking at it touches nothing that another connection touches.
     let drain = door.drain.child_token();
-    let served = serve(io, service, limits, origin, drain, Arc::clone(door));
+    let peer = accepted.peer;
+    if settings.proxy_protocol || settings.tls.is_some() {
+        // Boxed: the others need not be as large as one that goes through all of this.
+        let entering = entrance::enter(accepted, Arc::clone(door), Arc::clone(&settings), service, drain);
+        let entering = AssertUnwindSafe(Box::pin(entering)).catch_unwind();
+        connections.spawn(async move { visit.ended(peer, entering.await.is_err()) });
+        return;
+    }
+    let limits = settings.limits;
+    let Accepted { io, local, .. } = accepted;
+    let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
+    let served = serve(io, BytesMut::new(), service, limits, origin, drain, Arc::clone(door));
     connections.spawn(async move {
-        if AssertUnwindSafe(served).catch_unwind().await.is_err() {
-            visit.0.panicked(peer);
-        }
-        drop(visit);
+        let served = AssertUnwindSafe(served).catch_unwind().await;
+        visit.ended(peer, served.is_err());
     });
 }
 
@@ -250,7 +295,14 @@ mod tests {
             keep_alive: Duration::from_secs(75),
             http2: true,
         };
-        Arc::new(Door::new("a".into(), DoorSettings { max_connections, limits }, Metrics::new(1)))
+        let settings = DoorSettings {
+            max_connections,
+            limits,
+            proxy_protocol: false,
+            tls: None,
+            tls_handshake: Duration::from_secs(10),
+        };
+        Arc::new(Door::new("a".into(), settings, Metrics::new(1)))
     }
 
     impl Socket for DuplexStream {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Buf;
+use bytes::{Buf, BytesMut};
 use http::{StatusCode, Version};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -74,9 +74,11 @@ pub enum Arrival {
     },
 }
 
-/// Serves one connection to its end. Once `drain` is cancelled it ends with the request in flight, if there is one.
+/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request
+/// in flight, if there is one.
 pub async fn serve<IO, S>(
     io: IO,
+    ahead: BytesMut,
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
@@ -86,7 +88,7 @@ pub async fn serve<IO, S>(
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io))));
+    let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io, ahead))));
     let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), drain: &drain };
     match connection.run().await {
         After::Linger => connection.linger().await,
@@ -97,6 +99,7 @@ pub async fn serve<IO, S>(
             // Boxed: most connections need not be as large as this.
             Box::pin(http2::serve(io, ahead, service, limits, origin, drain, door)).await;
         }
+        After::Leave => connection.wire.0.lock().say_goodbye(),
         After::Next | After::Close => {}
     }
 }
@@ -116,6 +119,9 @@ enum After {
     Next,
     /// Close, but let the client read its answer first.
     Linger,
+    /// Close between two requests.
+    Leave,
+    /// Close at once: an answer was cut.
     Close,
     /// The client speaks HTTP/2 from the beginning.
     Http2,
@@ -153,7 +159,7 @@ where
         loop {
             let mut progress = Progress { accepted: accepted.take(), ..Progress::default() };
             let after = match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
-                Next::Close => After::Close,
+                Next::Close => After::Leave,
                 Next::Http2 => After::Http2,
                 Next::Refused(error, started) => self.refuse(error, started).await,
                 Next::Head(head, started) => self.exchange(head, started).await,

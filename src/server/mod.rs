@@ -3,8 +3,10 @@
 mod accept;
 mod answer;
 mod connection;
+mod entrance;
 mod http2;
 mod listener;
+pub mod proxy_protocol;
 mod socket;
 mod transfer;
 mod wire;

@@ -46,16 +46,8 @@ pub(super) struct Wire<IO> {
 }
 
 impl<IO: Socket> Wire<IO> {
-    pub(super) fn new(io: IO) -> Self {
-        Self {
-            io,
-            input: BytesMut::new(),
-            output: Output::default(),
-            body: None,
-            awaits_continue: false,
-            ended: false,
-            looks: None,
-        }
+    pub(super) fn new(io: IO, input: BytesMut) -> Self {
+        Self { io, input, output: Output::default(), body: None, awaits_continue: false, ended: false, looks: None }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.
@@ -97,6 +89,11 @@ impl<IO: Socket> Wire<IO> {
 
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// Before a close that cuts nothing.
+    pub(super) fn say_goodbye(&mut self) {
+        self.io.say_goodbye();
     }
 
     /// From now on, whether a close cuts. Where only its close delimits an answer, a connection that is dropped early,

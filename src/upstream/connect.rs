@@ -4,11 +4,22 @@ use std::{io, net::SocketAddr};
 
 use tokio::net::TcpStream;
 
-use super::address::Addresses;
+use super::{address::Addresses, server::Security, stream::Stream};
 use crate::error::ConnectFailure;
 
-/// Connects to the first address that answers.
-pub(super) async fn connect(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
+/// Connects to the first address that answers, and shakes hands where TLS is spoken.
+pub(super) async fn connect(addresses: &Addresses, secure: Option<&Security>) -> Result<Stream, ConnectFailure> {
+    let stream = reach(addresses).await?;
+    match secure {
+        None => Ok(Stream::Plain(stream)),
+        Some(Security { tls, name }) => {
+            let stream = tls.connect(name.clone(), stream).await.map_err(ConnectFailure::Tls)?;
+            Ok(Stream::Secure(Box::new(stream)))
+        }
+    }
+}
+
+async fn reach(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
     let (known, first) = addresses.in_turn();
     let mut failure = ConnectFailure::Name;
     for address in known.iter().cycle().skip(first).take(known.len()) {

@@ -10,11 +10,12 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Method, StatusCode};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     answer::Answer,
     pool::{Lease, OpenSlot},
+    stream::Stream,
     upload::Upload,
 };
 use crate::{
@@ -35,7 +36,7 @@ const MOST_INTERIMS: usize = 32;
 /// An open connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    io: TcpStream,
+    io: Stream,
     pub(super) input: BytesMut,
     pub(super) output: Output,
     pub(super) opened: Instant,
@@ -48,15 +49,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(io: TcpStream, home: usize, slot: OpenSlot) -> Self {
+    pub(super) fn new(io: Stream, home: usize, slot: OpenSlot) -> Self {
         let now = Instant::now();
         Self { io, input: BytesMut::new(), output: Output::default(), opened: now, rested: now, home, _slot: slot }
     }
 
     /// Whether a kept connection may be used: the server has neither closed it nor said anything unasked.
     /// Costs no system call unless something arrived.
-    pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.io.is_quiet()
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {

@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 mod pool;
 mod server;
+mod stream;
 mod upload;
 
 use std::{
@@ -21,7 +22,11 @@ use std::{
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
-pub use self::{balance::Balance, pool::PoolSettings, server::ServerSettings};
+pub use self::{
+    balance::Balance,
+    pool::PoolSettings,
+    server::{Security, ServerSettings},
+};
 use self::{
     balance::Balancer,
     connection::{Connection, Exchange, Failure},
@@ -34,6 +39,7 @@ use crate::{
     http1,
     message::Response,
     telemetry::{UpstreamMetrics, worker},
+    tls::ClientTls,
 };
 
 /// A named set of servers, plainly described.
@@ -103,6 +109,11 @@ impl Upstream {
         &self.settings
     }
 
+    /// How TLS is spoken with its servers; `None` when it is with none.
+    pub fn tls(&self) -> Option<&Arc<ClientTls>> {
+        self.settings.servers.iter().find_map(|server| server.secure.as_ref()).map(|secure| &secure.tls)
+    }
+
     /// What there is to say of each server.
     pub fn servers(&self) -> Vec<ServerView> {
         self.balancer.servers.iter().map(|server| view(server)).collect()
@@ -164,7 +175,9 @@ impl Upstream {
             None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
             Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
             Some(Place::Free(slot)) => {
-                let made = timeout(settings.connect_timeout, connect::connect(&server.addresses)).await;
+                let made =
+                    timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref()))
+                        .await;
                 match made.unwrap_or(Err(ConnectFailure::Timeout)) {
                     Ok(stream) => {
                         self.metrics.connected("success");

@@ -189,7 +189,7 @@ impl Pool {
     /// The connection of this lane that was used last and can still be used.
     fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
         let mut lane = self.lanes[worker % self.lanes.len()].lock();
-        while let Some(connection) = lane.pop() {
+        while let Some(mut connection) = lane.pop() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_fresh(&connection, now) && connection.is_quiet() {
                 return Some(Lease { connection, pool: Arc::clone(self), is_reused: true });

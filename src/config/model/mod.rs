@@ -4,19 +4,21 @@
 //! else in the crate reads only this module.
 
 mod routes;
+mod tls;
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     num::{NonZeroU32, NonZeroUsize},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 
-pub use self::routes::*;
+pub use self::{routes::*, tls::*};
 use super::watched::Watched;
 
 /// A whole configuration, ready to be built.
@@ -52,6 +54,14 @@ impl Config {
     pub fn shown(&self) -> serde_json::Value {
         super::shown::view(&self.tree, self)
     }
+
+    /// What is sound and yet will not do, or soon will not: certificates that have expired, or do so within two weeks.
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let shown = self.upstreams.iter().filter_map(|upstream| upstream.tls.identity.as_ref());
+        let identities = listeners.flat_map(|tls| &tls.certificates).chain(shown);
+        identities.filter_map(|identity| identity.warning(now)).collect()
+    }
 }
 
 /// `[server]`.
@@ -78,6 +88,12 @@ pub struct Listener {
     pub headers_timeout: Duration,
     /// Longest silence between requests.
     pub keep_alive: Duration,
+    /// Longest TLS handshake.
+    pub tls_handshake: Duration,
+    /// Connections begin with a PROXY protocol header that names the client.
+    pub proxy_protocol: bool,
+    /// `None`: plain.
+    pub tls: Option<ListenerTls>,
 }
 
 /// `[client_ip]`.
@@ -170,17 +186,21 @@ pub struct Upstream {
     pub balance: Balance,
     /// Connections to each server.
     pub pool: Pool,
+    /// For those of its servers that speak TLS.
+    pub tls: UpstreamTls,
 }
 
 /// One of an upstream's servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// As written: `http://host:port`, the label in logs and metrics.
+    /// As written: `http://host:port` or `https://host:port`, the label in logs and metrics.
     pub url: Arc<str>,
     /// Host name or address (IPv6 without brackets).
     pub host: Arc<str>,
-    /// The port, 80 when the URL names none.
+    /// The port; 80, or 443 with TLS, when the URL names none.
     pub port: u16,
+    /// The name that its certificate must stand for; `None`: it speaks no TLS.
+    pub secure_as: Option<ServerName<'static>>,
     /// Share of the requests, at least 1.
     pub weight: NonZeroU32,
 }
@@ -257,6 +277,8 @@ pub enum KeyPart {
     Path,
     /// The method.
     Method,
+    /// The distinguished name in the client's certificate.
+    TlsSubject,
 }
 
 /// What a limit does with a request that lacks a part of its key.

@@ -9,6 +9,7 @@ mod process;
 mod reader;
 mod references;
 mod routes;
+mod tls;
 mod transform;
 mod upstreams;
 
@@ -39,15 +40,15 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let origin = Span { file: 0, start: 0, end: 0 };
     defaults::fill_in(&mut table, origin);
     let root = Reader::new(&FILE_ITSELF, &table, origin);
-    let problems = &mut loading.problems;
 
     let server = process::server(root.table("server"));
-    let listeners = process::listeners(root.tables("listeners"), problems);
+    let listeners = process::listeners(root.tables("listeners"), loading);
     let client_ip = process::client_ip(root.table("client_ip"));
     let log = process::log(root.table("log"));
     let shutdown = process::shutdown(root.table("shutdown"));
     let upstreams =
-        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, problems)));
+        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, loading)));
+    let problems = &mut loading.problems;
     let limits = all(root.named("limits").into_iter().map(|(name, reader)| limits::limit(name, reader, problems)));
     let routes = self::routes(&root, path, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);

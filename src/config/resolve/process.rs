@@ -6,12 +6,13 @@ use super::{
     super::{
         include::Loading,
         model::{Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, Secret, Server, Shutdown},
-        problem::{Code, Problem, Problems},
+        problem::{Code, Problem},
         source,
         syntax::address,
         units,
     },
     reader::Reader,
+    tls,
 };
 
 /// Longest token file; a longer one is surely another file.
@@ -25,7 +26,7 @@ pub(super) fn server(server: Reader<'_>) -> Option<Server> {
     Some(Server { workers })
 }
 
-pub(super) fn listeners(readers: Vec<Reader<'_>>, problems: &mut Problems) -> Option<Vec<Listener>> {
+pub(super) fn listeners(readers: Vec<Reader<'_>>, loading: &mut Loading<'_>) -> Option<Vec<Listener>> {
     let mut first: Vec<(SocketAddr, Reader<'_>)> = Vec::new();
     for reader in &readers {
         let Some(bind) = reader.parsed("bind", address::bind) else { continue };
@@ -33,15 +34,16 @@ pub(super) fn listeners(readers: Vec<Reader<'_>>, problems: &mut Problems) -> Op
         if let Some((_, other)) = same {
             let message = format!("two listeners bind {bind}");
             let problem = Problem::new(Code::Duplicate, reader.place("bind"), message);
-            problems.report(problem.also(other.place("bind"), "first here").help("keep one of the two"));
+            loading.problems.report(problem.also(other.place("bind"), "first here").help("keep one of the two"));
         }
         first.push((bind, *reader));
     }
-    let listeners: Vec<_> = readers.into_iter().map(listener).collect();
+    let listeners: Vec<_> = readers.into_iter().map(|reader| listener(reader, loading)).collect();
     listeners.into_iter().collect()
 }
 
-fn listener(listener: Reader<'_>) -> Option<Listener> {
+fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener> {
+    let tls = tls::listener(listener, loading);
     let timeouts = listener.table("timeouts");
     let max_connections = listener.at_least_one("max_connections");
     Some(Listener {
@@ -52,6 +54,9 @@ fn listener(listener: Reader<'_>) -> Option<Listener> {
         http2: listener.flag("http2")?,
         headers_timeout: timeouts.parsed("headers", units::duration)?,
         keep_alive: timeouts.parsed("keep_alive", units::duration)?,
+        tls_handshake: timeouts.parsed("tls_handshake", units::duration)?,
+        proxy_protocol: listener.text("proxy_protocol")? == "required",
+        tls: tls?,
     })
 }
 

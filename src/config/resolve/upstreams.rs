@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 
 use super::{
     super::{
+        include::Loading,
         model::{Balance, Pool, Upstream, UpstreamServer},
-        problem::{Code, Problem, Problems},
+        problem::{Code, Problem},
         schema::upstreams::SERVER,
         source::Span,
         syntax::{self, address},
@@ -13,11 +14,15 @@ use super::{
         units,
     },
     reader::Reader,
+    tls,
 };
 
-pub(super) fn upstream(name: &str, upstream: Reader<'_>, problems: &mut Problems) -> Option<Upstream> {
+pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'_>) -> Option<Upstream> {
     let nodes = upstream.items("servers");
-    let servers: Option<Vec<_>> = nodes.iter().map(server).collect();
+    let tls = tls::upstream(upstream.table("tls"), loading);
+    let name_of_all = tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+    let problems = &mut loading.problems;
+    let servers: Option<Vec<_>> = nodes.iter().map(|node| server(node, name_of_all)).collect();
     for (at, (one, place)) in servers.iter().flatten().zip(places(nodes)).enumerate() {
         let first = servers.iter().flatten().zip(places(nodes)).take(at);
         if let Some((_, first)) = first.into_iter().find(|(other, _)| same(one, other)) {
@@ -32,10 +37,15 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, problems: &mut Problems
     };
     let pool = pool(upstream.table("pool"));
     let servers = servers?;
+    if upstream.given("tls").is_some() && servers.iter().all(|server| server.secure_as.is_none()) {
+        let message = "it says how to speak TLS, and no server of this upstream speaks it";
+        let problem = Problem::new(Code::Conflict, upstream.place("tls"), message);
+        problems.report(problem.help("write the URLs with https://, or leave `tls` out"));
+    }
     if servers.is_empty() {
         return None;
     }
-    Some(Upstream { name: syntax::name(name).ok()?, servers, balance, pool: pool? })
+    Some(Upstream { name: syntax::name(name).ok()?, servers, balance, pool: pool?, tls: tls? })
 }
 
 fn places(nodes: &[Node]) -> impl Iterator<Item = Span> {
@@ -46,7 +56,7 @@ fn same(one: &UpstreamServer, other: &UpstreamServer) -> bool {
     one.host == other.host && one.port == other.port
 }
 
-fn server(node: &Node) -> Option<UpstreamServer> {
+fn server(node: &Node, name_of_all: Option<&str>) -> Option<UpstreamServer> {
     let (url, weight) = match &node.value {
         Value::Text(text) => (text.text.as_str(), NonZeroU32::MIN),
         Value::Table(table) => {
@@ -55,8 +65,12 @@ fn server(node: &Node) -> Option<UpstreamServer> {
         }
         _ => return None,
     };
-    let address::ServerUrl { url, host, port } = address::server_url(url).ok()?;
-    Some(UpstreamServer { url, host, port, weight })
+    let address::ServerUrl { url, host, port, is_tls } = address::server_url(url).ok()?;
+    let secure_as = match is_tls {
+        true => Some(address::server_name(name_of_all.unwrap_or(&host)).ok()?),
+        false => None,
+    };
+    Some(UpstreamServer { url, host, port, weight, secure_as })
 }
 
 fn pool(pool: Reader<'_>) -> Option<Pool> {

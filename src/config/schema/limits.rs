@@ -16,7 +16,7 @@ pub(in crate::config) static LIMIT: Section = Section {
         Key::new(
             "key",
             Kind::OneOrList(&KEY_PART),
-            "What tells one bucket from another: \"client-ip\", \"client-ip/56\" (IPv6 prefix), \"header:NAME\", \"route\", \"host\", \"path\", \"method\"; a list is one composite key. Absent: one bucket for everyone.",
+            "What tells one bucket from another: \"client-ip\", \"client-ip/56\" (IPv6 prefix), \"header:NAME\", \"route\", \"host\", \"path\", \"method\", \"tls:subject\"; a list is one composite key. Absent: one bucket for everyone.",
         ),
         Key::new("rate", RATE, "Sustained pace: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\".").required(),
         Key::new(

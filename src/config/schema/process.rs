@@ -52,6 +52,10 @@ const MAX_HEADERS: u64 = 100;
 const HEADERS_TIMEOUT: &str = "10s";
 /// NGINX's default: browsers come back within about a minute.
 const KEEP_ALIVE: &str = "75s";
+/// Two round trips and a signature; who needs longer is as slow as with a head.
+const TLS_HANDSHAKE: &str = "10s";
+/// What every client since about 2014 speaks.
+const MIN_VERSION: &str = "1.2";
 
 static LISTENER: Section = Section {
     path: "listeners",
@@ -74,6 +78,38 @@ static LISTENER: Section = Section {
         )
         .default(Default::Flag(true)),
         Key::new("timeouts", Kind::Table(&LISTENER_TIMEOUTS), "How long clients may take."),
+        Key::new(
+            "proxy_protocol",
+            Kind::Choice(&["off", "required"]),
+            "\"required\": every connection begins with a PROXY protocol header (v1 or v2) that names the client. Only behind a balancer that writes it.",
+        )
+        .default(Default::Text("off")),
+        Key::new("tls", Kind::Table(&LISTENER_TLS), "Present: clients speak TLS."),
+    ],
+};
+
+static LISTENER_TLS: Section = Section {
+    path: "listeners.tls",
+    about: "TLS towards clients. The files are watched: a change takes effect without a restart.",
+    keys: &[
+        Key::new(
+            "certificates",
+            Kind::Tables(&CERTIFICATE),
+            "Certificates and their keys. The names inside choose by what the client asks for (SNI); the first is the default.",
+        )
+        .required(),
+        Key::new("client_ca", PEM_FILE, "Present: clients must show a certificate that one of these authorities signed."),
+        Key::new("min_version", Kind::Choice(&["1.2", "1.3"]), "The oldest version of TLS that is spoken.")
+            .default(Default::Text(MIN_VERSION)),
+    ],
+};
+
+static CERTIFICATE: Section = Section {
+    path: "listeners.tls.certificates",
+    about: "A certificate and its key.",
+    keys: &[
+        Key::new("cert", PEM_FILE, "PEM file: the certificate, then those that lead to its authority.").required(),
+        Key::new("key", PEM_FILE, "PEM file: its private key, not encrypted.").required(),
     ],
 };
 
@@ -89,6 +125,8 @@ static LISTENER_TIMEOUTS: Section = Section {
         .default(Default::Text(HEADERS_TIMEOUT)),
         Key::new("keep_alive", POSITIVE_DURATION, "Longest life of an idle connection.")
             .default(Default::Text(KEEP_ALIVE)),
+        Key::new("tls_handshake", POSITIVE_DURATION, "Longest TLS handshake, once the PROXY protocol header is read.")
+            .default(Default::Text(TLS_HANDSHAKE)),
     ],
 };
 

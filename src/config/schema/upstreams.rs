@@ -24,6 +24,26 @@ pub(in crate::config) static UPSTREAM: Section = Section {
         )
         .default(Default::Text(BALANCE)),
         Key::new("pool", Kind::Table(&POOL), "Connections to each server."),
+        Key::new("tls", Kind::Table(&TLS), "For https servers. Absent: whom the system trusts."),
+    ],
+};
+
+static TLS: Section = Section {
+    path: "upstreams.tls",
+    about: "TLS towards https servers. The files are watched: a change takes effect without a restart.",
+    keys: &[
+        Key::new(
+            "ca",
+            PEM_FILE,
+            "Authorities that sign the servers' certificates. Absent: those that the system trusts.",
+        ),
+        Key::new(
+            "server_name",
+            Kind::Text(&SERVER_NAME),
+            "The name that their certificates must stand for, also sent as SNI. Absent: the host of each URL.",
+        ),
+        Key::new("client_cert", PEM_FILE, "The certificate that is shown to servers; needs `client_key`."),
+        Key::new("client_key", PEM_FILE, "Its private key, not encrypted."),
     ],
 };
 
@@ -34,7 +54,12 @@ pub(in crate::config) static SERVER: Section = Section {
     path: "upstreams.servers",
     about: "One server.",
     keys: &[
-        Key::new("url", Kind::Text(&SERVER_URL), "Scheme, host and port, such as \"http://10.0.0.1:9001\".").required(),
+        Key::new(
+            "url",
+            Kind::Text(&SERVER_URL),
+            "Scheme, host and port, such as \"http://10.0.0.1:9001\"; https:// for TLS.",
+        )
+        .required(),
         Key::new("weight", Kind::Whole { least: 1, most: MOST_WEIGHT }, "Its share of the requests.")
             .default(Default::Whole(1)),
     ],

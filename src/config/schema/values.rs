@@ -63,6 +63,16 @@ pub(super) const HOST_PATTERN: Kind =
 pub(super) const FILE: Kind =
     Kind::Text(&Syntax { name: "the name of a file", example: "admin.token", check: syntax::file_name });
 
+/// A certificate, a key, authorities.
+pub(super) const PEM_FILE: Kind =
+    Kind::Text(&Syntax { name: "the name of a file", example: "certs/site.pem", check: syntax::file_name });
+
+pub(super) const SERVER_NAME: Syntax = Syntax {
+    name: "the name of a server",
+    example: "orders.internal",
+    check: |text| address::server_name(text).map(drop),
+};
+
 pub(super) const NAME: Syntax =
     Syntax { name: "a name", example: "per-client", check: |text| syntax::name(text).map(drop) };
 

@@ -6,11 +6,13 @@ use std::{
 };
 
 use ipnet::IpNet;
+use rustls::pki_types::ServerName;
 
 use super::{super::problem::Wrong, host};
 
-/// A port where HTTP is expected when a URL names none.
+/// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
 /// An address to listen on: `"0.0.0.0:8080"`, `"[::]:8080"`; port 0 lets the system choose.
 pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
@@ -34,23 +36,25 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
     network.map(|network| network.trunc()).map_err(|_| Wrong::new("it is not a network", help))
 }
 
-/// Where a server is: what `"http://host:port"` says.
+/// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::config) struct ServerUrl {
     pub(in crate::config) url: Arc<str>,
     pub(in crate::config) host: Arc<str>,
     pub(in crate::config) port: u16,
+    pub(in crate::config) is_tls: bool,
 }
 
-/// `"http://host:port"`; the path can only be `/`.
+/// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
 pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
-    let Some(rest) = text.strip_prefix("http://") else {
+    let (scheme, is_tls) = if text.starts_with("https://") { ("https://", true) } else { ("http://", false) };
+    let Some(rest) = text.strip_prefix(scheme) else {
         let help = match text.split_once("://") {
             None if !text.is_empty() => format!("write \"http://{text}\""),
             _ => help.to_owned(),
         };
-        return Err(Wrong::new("it does not begin with http://", help));
+        return Err(Wrong::new("it does not begin with http:// or https://", help));
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
@@ -61,7 +65,17 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
         return Err(Wrong::new("the URL of a server has no path", help));
     }
     let (host, port) = host_and_port(authority, help)?;
-    Ok(ServerUrl { url: format!("http://{authority}").into(), host: host.into(), port: port.unwrap_or(HTTP_PORT) })
+    if is_tls {
+        server_name(&host)?;
+    }
+    let port = port.unwrap_or(if is_tls { HTTPS_PORT } else { HTTP_PORT });
+    Ok(ServerUrl { url: format!("{scheme}{authority}").into(), host: host.into(), port, is_tls })
+}
+
+/// A name or an address that a server's certificate stands for.
+pub(in crate::config) fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
+    let help = "write a host name such as \"orders.internal\", or an IP address";
+    ServerName::try_from(text.to_owned()).map_err(|_| Wrong::new("it is not what a certificate can stand for", help))
 }
 
 /// A name that the admin listener may be called by: a host, with a port or without, lower case.
@@ -104,7 +118,9 @@ mod tests {
         assert_eq!(read("http://10.0.0.1:9001"), ("10.0.0.1".into(), 9001));
         assert_eq!(read("http://Orders.Internal/"), ("orders.internal".into(), 80));
         assert_eq!(read("http://[::1]:9001"), ("::1".into(), 9001));
+        assert_eq!(read("https://10.0.0.1"), ("10.0.0.1".into(), 443));
         assert_eq!(&*server_url("http://a:1/").unwrap().url, "http://a:1");
+        assert_eq!(&*server_url("https://a:1/").unwrap().url, "https://a:1");
     }
 
     #[test]

@@ -12,9 +12,10 @@ use super::{
 /// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
 pub(in crate::config) const V6_PREFIX: u8 = 64;
 
-const WORDS: [&str; 5] = ["route", "client-ip", "host", "path", "method"];
+const WORDS: [&str; 6] = ["route", "client-ip", "host", "path", "method", "tls:subject"];
 
-/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`.
+/// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"route"`, `"host"`, `"path"`, `"method"`,
+/// `"tls:subject"`.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     match text {
         "route" => return Ok(KeyPart::Route),
@@ -22,6 +23,7 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
         "host" => return Ok(KeyPart::Host),
         "path" => return Ok(KeyPart::Path),
         "method" => return Ok(KeyPart::Method),
+        "tls:subject" => return Ok(KeyPart::TlsSubject),
         _ => {}
     }
     if let Some(prefix) = text.strip_prefix("client-ip/") {
@@ -39,7 +41,8 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     }
     let help = match suggest::nearest(text, WORDS) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => "write \"client-ip\", \"header:NAME\", \"route\", \"host\", \"path\" or \"method\"".to_owned(),
+        None => "write \"client-ip\", \"header:NAME\", \"route\", \"host\", \"path\", \"method\" or \"tls:subject\""
+            .to_owned(),
     };
     Err(Wrong::new("it is not part of a key", help))
 }
@@ -68,6 +71,7 @@ mod tests {
         assert_eq!(part("client-ip").unwrap(), KeyPart::ClientIp { v6_prefix: 64 });
         assert_eq!(part("client-ip/48").unwrap(), KeyPart::ClientIp { v6_prefix: 48 });
         assert_eq!(part("header:X-Api-Key").unwrap(), KeyPart::Header(http::HeaderName::from_static("x-api-key")));
+        assert_eq!(part("tls:subject").unwrap(), KeyPart::TlsSubject);
         assert_eq!(missing("skip").unwrap(), Missing::Skip);
         assert_eq!(missing("host").unwrap(), Missing::Use(KeyPart::Host));
     }

@@ -12,7 +12,7 @@ fn folder() -> &'static Path {
 
 #[test]
 fn every_example_is_a_good_configuration_that_names_its_schema() {
-    let names = ["complete.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
+    let names = ["complete.toml", "edge.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
     let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));
     found.sort();
@@ -20,9 +20,25 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
     for name in names {
         let text = fs::read_to_string(folder().join(name)).unwrap();
         assert!(text.starts_with("#:schema ./tidegate.schema.json\n"), "{name}");
-        let config = load(&folder().join(name), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let place = with_certificates(&text);
+        fs::write(place.path().join(name), &text).unwrap();
+        let config =
+            load(&place.path().join(name), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!config.routes.is_empty());
     }
+}
+
+/// A folder with the certificates and keys that a file names: examples come without.
+fn with_certificates(text: &str) -> tempfile::TempDir {
+    let place = tempfile::tempdir().unwrap();
+    fs::create_dir(place.path().join("certs")).unwrap();
+    for name in text.split('"').filter(|word| word.starts_with("certs/") && word.ends_with(".pem")) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        fs::write(place.path().join(name), certificate.pem()).unwrap();
+        fs::write(place.path().join(name).with_extension("key"), key.serialize_pem()).unwrap();
+    }
+    place
 }
 
 /// Run with `UPDATE_SCHEMA=1` to write it anew.
@@ -38,7 +54,10 @@ fn the_schema_beside_the_examples_is_the_generated_one() {
 
 #[test]
 fn the_complete_example_has_every_key_of_the_schema() {
-    let text = fs::read_to_string(folder().join("complete.toml")).unwrap().replace("# token_file", "token_file");
+    let text = fs::read_to_string(folder().join("complete.toml"))
+        .unwrap()
+        .replace("# token_file", "token_file")
+        .replace("\n## ", "\n");
     let file: Value = toml::from_str(&text).unwrap();
     assert_eq!(absent(&json_schema(), &[&file], ""), Vec::<String>::new());
 }

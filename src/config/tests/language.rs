@@ -13,15 +13,14 @@ use super::{
 /// Every section with the head of a file that leads into it.
 fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Section, String)>) {
     out.push((section, header.to_owned()));
-    let inner = header.trim_matches(['[', ']']).to_owned();
+    let inner = header.lines().last().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let below = |name: &str| if inner.is_empty() { name.to_owned() } else { format!("{inner}.{name}") };
+    // Inside of a list, the tables above have to be there.
+    let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
     for key in section.keys {
         match key.kind {
-            Kind::Table(table) => {
-                let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
-                sections(table, &format!("{parent}[{}]", below(key.name)), out);
-            }
-            Kind::Tables(table) => sections(table, &format!("[[{}]]", below(key.name)), out),
+            Kind::Table(table) => sections(table, &format!("{parent}[{}]", below(key.name)), out),
+            Kind::Tables(table) => sections(table, &format!("{parent}[[{}]]", below(key.name)), out),
             Kind::Named(table) => sections(table, &format!("[{}.x]", below(key.name)), out),
             _ => {}
         }

@@ -6,6 +6,7 @@ mod language;
 mod mistakes;
 mod recovery;
 mod rendered;
+mod tls;
 mod values;
 
 use super::{Code, Config, Diagnostics, Environment, parse};

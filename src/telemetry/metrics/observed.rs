@@ -1,6 +1,6 @@
 //! Numbers that live elsewhere and are only looked at when somebody scrapes: filled in by the admin listener.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// The state of the gateway at one moment.
 #[derive(Debug, Default)]
@@ -59,4 +59,8 @@ pub struct ListenerGauges {
     pub listener: Arc<str>,
     /// Connections of clients that are open.
     pub connections: u64,
+    /// TLS handshakes that are worked on; `None` without TLS.
+    pub handshaking: Option<u64>,
+    /// Certificates by name, and when each ends to be valid, since the Unix epoch.
+    pub certificates: Vec<(Box<str>, Duration)>,
 }

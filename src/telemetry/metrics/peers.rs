@@ -1,6 +1,9 @@
 //! What is counted of those the gateway talks to besides clients' requests: upstreams and listeners.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -57,6 +60,10 @@ pub struct ListenerMetrics {
     /// One for all workers: a pause is rare, and who pauses has time.
     pauses: Mutex<Tally>,
     floods: Mutex<Tally>,
+    /// One for all workers, too: beside a handshake a lock costs nothing.
+    handshakes: Mutex<Tally>,
+    resumed: AtomicU64,
+    not_named: Mutex<Tally>,
 }
 
 impl ListenerMetrics {
@@ -72,6 +79,29 @@ impl ListenerMetrics {
 
     pub(super) fn floods(&self) -> Tally {
         self.floods.lock().clone()
+    }
+
+    /// A TLS handshake ended in `success`, or not: `failed`, `timeout`, `closed`, `plain_http`.
+    pub fn handshake(&self, outcome: &'static str) {
+        self.handshakes.lock().add(outcome, 1);
+    }
+
+    /// A handshake that succeeded went on with an earlier session.
+    pub fn resumed(&self) {
+        self.resumed.fetch_add(1, Relaxed);
+    }
+
+    /// A connection did not begin with a PROXY protocol header, for `reason`.
+    pub fn not_named(&self, reason: &'static str) {
+        self.not_named.lock().add(reason, 1);
+    }
+
+    pub(super) fn handshakes(&self) -> (Tally, u64) {
+        (self.handshakes.lock().clone(), self.resumed.load(Relaxed))
+    }
+
+    pub(super) fn all_not_named(&self) -> Tally {
+        self.not_named.lock().clone()
     }
 
     pub(super) fn pauses(&self) -> Tally {

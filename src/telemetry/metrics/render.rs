@@ -21,6 +21,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     upstreams(metrics, observed, &mut to);
     listeners(metrics, observed, &mut to);
     http2(metrics, &mut to);
+    tls(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
     process::write(&mut to);
@@ -137,6 +138,40 @@ fn http2(metrics: &Metrics, to: &mut Exposition) {
         for (word, count) in of.floods().iter() {
             family.count(&[("listener", &listener), ("kind", word)], count);
         }
+    }
+}
+
+fn tls(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
+    let listeners: Vec<_> = super::entries(&metrics.listeners);
+    let mut family = to.family(Kind::Counter, "tidegate_tls_handshakes", "TLS handshakes with clients, by outcome.");
+    for (listener, of) in &listeners {
+        let labels = |word| [("listener", &**listener), ("outcome", word)];
+        of.handshakes().0.iter().for_each(|(word, count)| family.count(&labels(word), count));
+    }
+    let help = "TLS handshakes that went on with an earlier session.";
+    let mut family = to.family(Kind::Counter, "tidegate_tls_resumptions", help);
+    for (listener, of) in &listeners {
+        if let (_, resumed @ 1..) = of.handshakes() {
+            family.count(&[("listener", listener)], resumed);
+        }
+    }
+    let help = "TLS handshakes that are worked on.";
+    let mut family = to.family(Kind::Gauge, "tidegate_tls_handshakes_in_progress", help);
+    for of in &observed.listeners {
+        family.gauge(&[("listener", &of.listener)], of.handshaking);
+    }
+    let help = "When a certificate ends to be valid, since the Unix epoch.";
+    let mut family = to.family(Kind::Gauge, "tidegate_certificate_expiry_timestamp_seconds", help);
+    for of in &observed.listeners {
+        for (name, at) in &of.certificates {
+            family.sample(&[("listener", &of.listener), ("name", name)], Seconds(*at));
+        }
+    }
+    let help = "Connections closed for want of a PROXY protocol header, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_proxy_protocol_failures", help);
+    for (listener, of) in &listeners {
+        let labels = |word| [("listener", &**listener), ("reason", word)];
+        of.all_not_named().iter().for_each(|(word, count)| family.count(&labels(word), count));
     }
 }
 

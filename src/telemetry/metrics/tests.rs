@@ -191,7 +191,12 @@ fn observed() -> Observed {
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
         }],
-        listeners: vec![ListenerGauges { listener: "0.0.0.0:8080".into(), connections: 12 }],
+        listeners: vec![ListenerGauges {
+            listener: "0.0.0.0:8080".into(),
+            connections: 12,
+            handshaking: Some(3),
+            certificates: vec![("a.example".into(), Duration::from_secs(1_900_000_000))],
+        }],
     }
 }
 

@@ -1,0 +1,134 @@
+//! Certificates and keys: PEM files in, checked and ready to be used out, or what is wrong with which file.
+
+use std::{path::Path, sync::Arc, time::SystemTime};
+
+use rustls::{
+    CertificateError, Error as TlsError, InconsistentKeys, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    sign::CertifiedKey,
+};
+use x509_cert::{
+    certificate::{CertificateInner, Raw},
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{
+    model::{Authorities, Identity},
+    source,
+};
+
+/// Longest file of certificates; the system's whole list of authorities is a fourth of it.
+const LONGEST_CERTIFICATES: u64 = 1024 * 1024;
+/// Longest key file: an RSA key of 16384 bits has 13 KB.
+const LONGEST_KEY: u64 = 64 * 1024;
+
+/// What is wrong with a file, to be said after its name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wrong {
+    /// With the file of certificates.
+    Certificates(String),
+    /// With the file of the key.
+    Key(String),
+}
+
+/// A certificate chain and its key, which has to match. Blocks.
+pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
+    let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
+    let mut key = read_key(key).map_err(Wrong::Key)?;
+    let about = about(chain.first()).ok_or_else(|| Wrong::Certificates("holds no sound certificate".to_owned()))?;
+    let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
+    key.zeroize();
+    let certified = certified.map_err(|error| mismatch(&error))?;
+    Ok(Identity {
+        certified: Arc::new(certified),
+        names: about.names.into(),
+        expires: about.expires,
+        file: certificates.to_path_buf(),
+    })
+}
+
+/// Certificates of those who are trusted. Blocks.
+pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
+    let certificates = read_certificates(file)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots.add(certificate.clone()).map_err(|_| "holds no sound certificate of an authority".to_owned())?;
+    }
+    Ok(Authorities { certificates })
+}
+
+fn mismatch(error: &TlsError) -> Wrong {
+    match error {
+        TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            Wrong::Key("is not the key of this certificate".to_owned())
+        }
+        TlsError::InvalidCertificate(CertificateError::BadEncoding) => {
+            Wrong::Certificates("holds no sound certificate".to_owned())
+        }
+        // Others are about the key. They say nothing of what is in it.
+        _ => Wrong::Key("holds no key of a kind that can be used (RSA from 2048 bits, ECDSA, Ed25519)".to_owned()),
+    }
+}
+
+fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = source::read_secret(file, LONGEST_CERTIFICATES)?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(not_pem)?;
+    if certificates.is_empty() {
+        return Err("holds no certificate (PEM, -----BEGIN CERTIFICATE-----)".to_owned());
+    }
+    Ok(certificates)
+}
+
+fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes: Zeroizing<Vec<u8>> = source::read_secret(file, LONGEST_KEY)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+        pem::Error::NoItemsFound if memchr::memmem::find(&bytes, b"ENCRYPTED PRIVATE KEY").is_some() => {
+            "holds an encrypted key; write it without a passphrase, readable by this process only".to_owned()
+        }
+        pem::Error::NoItemsFound => "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)".to_owned(),
+        error => not_pem(error),
+    })
+}
+
+/// Never repeats what the file holds.
+fn not_pem(error: pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "is not PEM: it breaks off before an -----END line".to_owned(),
+        pem::Error::Base64Decode(_) => "is not PEM: its base64 is damaged".to_owned(),
+        _ => "is not PEM".to_owned(),
+    }
+}
+
+/// What a certificate says of itself.
+struct About {
+    /// Lower case, in its order.
+    names: Vec<Box<str>>,
+    expires: SystemTime,
+}
+
+fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
+    // Raw: a serial number that breaks the rules has never kept anybody from using a certificate.
+    let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
+    let certificate = certificate.tbs_certificate();
+    let names = certificate.get_extension::<SubjectAltName>().ok()?.map(|(_, names)| names.0).unwrap_or_default();
+    Some(About {
+        names: names.iter().filter_map(name).collect(),
+        expires: SystemTime::UNIX_EPOCH + certificate.validity().not_after.to_unix_duration(),
+    })
+}
+
+fn name(name: &GeneralName) -> Option<Box<str>> {
+    match name {
+        GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase().into()),
+        GeneralName::IpAddress(bytes) => {
+            let bytes = bytes.as_bytes();
+            let v4 = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
+            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from)).ok()?;
+            Some(address.to_string().into())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,36 @@
+//! How TLS is spoken with an upstream's servers, as its configuration says.
+
+use std::sync::Arc;
+
+use crate::{
+    config::model,
+    tls::{ClientSettings, ClientTls, Identity, Names},
+    upstream::{Security, Upstream},
+};
+
+/// The upstream's TLS; what `earlier` has is kept, with its sessions, where it says the same. `None` when none of the
+/// servers speaks it.
+///
+/// # Errors
+/// There is nobody to trust.
+pub(super) fn client(upstream: &model::Upstream, earlier: Option<&Upstream>) -> Result<Option<Arc<ClientTls>>, String> {
+    if upstream.servers.iter().all(|server| server.secure_as.is_none()) {
+        return Ok(None);
+    }
+    let model::UpstreamTls { ca, identity, .. } = &upstream.tls;
+    let settings = ClientSettings {
+        ca: ca.as_ref().map(|ca| ca.certificates.clone()),
+        identity: identity.as_ref().map(|model::Identity { certified, names, .. }| Identity {
+            key: Arc::clone(certified),
+            names: Names(Arc::clone(names)),
+        }),
+    };
+    match earlier.and_then(Upstream::tls).filter(|tls| *tls.settings() == settings) {
+        Some(kept) => Ok(Some(Arc::clone(kept))),
+        None => ClientTls::new(settings).map(|tls| Some(Arc::new(tls))),
+    }
+}
+
+pub(super) fn security(server: &model::UpstreamServer, tls: Option<&Arc<ClientTls>>) -> Option<Security> {
+    Some(Security { tls: Arc::clone(tls?), name: server.secure_as.clone()? })
+}

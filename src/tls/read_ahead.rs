@@ -1,0 +1,140 @@
+//! A socket that is read in large pieces: rustls asks for 4 KiB at a time, four calls of the system for each record.
+
+use std::{
+    cell::RefCell,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once: nearly two full records.
+const READ_SIZE: usize = 32 * 1024;
+
+thread_local! {
+    /// Shared by all connections of a worker. Not the one of `io`, which is in use while what is inside is read.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
+}
+
+/// A socket, and what was read of it and not yet asked for.
+#[derive(Debug)]
+pub struct ReadAhead<IO> {
+    io: IO,
+    /// Holds no memory while it is empty: most connections idle most of the time.
+    ahead: BytesMut,
+}
+
+impl<IO> ReadAhead<IO> {
+    /// Reads `ahead` first, then from `io`.
+    pub fn new(io: IO, ahead: BytesMut) -> Self {
+        Self { io, ahead }
+    }
+
+    /// The socket.
+    pub fn io(&self) -> &IO {
+        &self.io
+    }
+
+    /// What is read and not yet asked for.
+    pub fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+}
+
+impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
+    /// Reads what is there; ready with 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            self.ahead.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+
+    /// Reads what is there into `buffer`, and keeps what does not fit.
+    fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
+            let (now, later) = read.filled().split_at(read.filled().len().min(buffer.remaining()));
+            buffer.put_slice(now);
+            self.ahead.extend_from_slice(later);
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.ahead.is_empty() {
+            return this.poll_read_more(cx, buffer);
+        }
+        let length = buffer.remaining().min(this.ahead.len());
+        buffer.put_slice(&this.ahead[..length]);
+        this.ahead.advance(length);
+        if this.ahead.is_empty() {
+            this.ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for ReadAhead<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    /// All records of an answer leave in one call.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_read_before_comes_first_and_nothing_is_lost_or_doubled() {
+        let (mut client, server) = duplex(1 << 20);
+        let sent: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
+        client.write_all(&sent).await.unwrap();
+        drop(client);
+        let mut stream = ReadAhead::new(server, BytesMut::from(&b"ahead"[..]));
+        let mut read = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            match stream.read(&mut piece).await.unwrap() {
+                0 => break,
+                length => read.extend_from_slice(&piece[..length]),
+            }
+        }
+        assert!(read.starts_with(b"ahead") && read[5..] == sent);
+        assert_eq!(stream.ahead.capacity(), 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! The bytes of a connection to a server, plain or inside of TLS.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::tls::Secure;
+
+/// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
+/// beside a system call, and a pool holds one type.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Secure(Box<Secure<TcpStream>>),
+}
+
+impl Stream {
+    /// Whether the server has neither closed the connection nor said anything unasked. Costs no system call unless
+    /// something arrived. Session tickets are nothing that was said: they are taken in here.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        match self {
+            Stream::Plain(io) => {
+                matches!(io.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Stream::Secure(io) => {
+                let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
+                Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(io) => Pin::new(io).poll_read(cx, buffer),
+            Stream::Secure(io) => Pin::new(io).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(io) => Pin::new(io).poll_write(cx, bytes),
+            Stream::Secure(io) => Pin::new(io).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(io) => Pin::new(io).poll_write_vectored(cx, bytes),
+            Stream::Secure(io) => Pin::new(io).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(io) => Pin::new(io).poll_flush(cx),
+            Stream::Secure(io) => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Stream::Secure(io) => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

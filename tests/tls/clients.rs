@@ -1,0 +1,89 @@
+//! Other people's clients.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use crate::{pki::Pki, support::policies::Running};
+
+const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
+
+/// What `openssl s_client` says after one request.
+fn s_client(gateway: &Running, pki: &Pki, arguments: &[&str]) -> String {
+    let (address, ca) = (gateway.address().to_string(), pki.shown("ca.pem"));
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-connect", &address, "-CAfile", &ca, "-ign_eof"])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("openssl is missing: tests/all installs it");
+    let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
+    client.stdin.take().unwrap().write_all(request).unwrap();
+    let Output { stdout, stderr, .. } = client.wait_with_output().unwrap();
+    [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).join("\n")
+}
+
+#[test]
+fn openssl_speaks_both_versions_and_none_older() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    for (version, said) in [("-tls1_3", "New, TLSv1.3"), ("-tls1_2", "New, TLSv1.2")] {
+        let answer = s_client(&gateway, &pki, &[version, "-servername", "a.example", "-alpn", "h2,http/1.1"]);
+        assert!(answer.contains(said) && answer.contains("Verify return code: 0 (ok)"), "{answer}");
+        assert!(answer.contains("ALPN protocol: http/1.1") && answer.contains("HTTP/1.1 200 OK"), "{answer}");
+    }
+    let answer = s_client(&gateway, &pki, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+    assert!(answer.contains("alert") && !answer.contains("HTTP/1.1 200"), "{answer}");
+}
+
+#[test]
+fn the_oldest_version_can_be_raised() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "min_version = '1.3'") + OK));
+    assert!(s_client(&gateway, &pki, &["-tls1_3"]).contains("HTTP/1.1 200 OK"));
+    assert!(s_client(&gateway, &pki, &["-tls1_2"]).contains("alert protocol version"));
+}
+
+#[test]
+fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
+    let pki = Pki::new();
+    pki.issue("ecdsa", &["a.example"]);
+    pki.issue_rsa("rsa", &["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["ecdsa", "rsa"], "") + OK));
+    for (algorithms, kind) in [("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")] {
+        let answer = s_client(&gateway, &pki, &["-servername", "a.example", "-sigalgs", algorithms]);
+        assert!(answer.contains(&format!("Peer signature type: {kind}")), "{answer}");
+    }
+}
+
+#[test]
+fn openssl_goes_on_with_a_session_in_both_versions_over_a_reload() {
+    let pki = Pki::with_site(&["a.example"]);
+    let text = pki.listener(&["site"], "") + OK;
+    let gateway = Running::start(&text);
+    for version in ["-tls1_3", "-tls1_2"] {
+        let session = pki.shown("session");
+        assert!(s_client(&gateway, &pki, &[version, "-sess_out", &session]).contains("New, TLSv1"));
+        gateway.reload_with(&text.replace("body = 'ok'", &format!("body = 'ok{version}'")));
+        let answer = s_client(&gateway, &pki, &[version, "-sess_in", &session]);
+        assert!(answer.contains("Reused, TLSv1"), "{answer}");
+    }
+    gateway.await_metric("tidegate_tls_resumptions_total", &[], 2.0);
+}
+
+#[test]
+fn curl_keeps_its_connection() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let port = gateway.address().port();
+    let url = format!("https://a.example:{port}/");
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--cacert", &pki.shown("ca.pem")])
+        .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "-w", "%{num_connects} ", &url, &url])
+        .output()
+        .expect("curl is missing: tests/all installs it");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok1 ok0 ", "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,210 @@
+//! Which certificate is shown, who must show one, and which requests belong on a connection.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    sync::Arc,
+};
+
+use serde_json::json;
+
+use crate::{
+    pki::{Pki, ask, certificate, connect, shown_to},
+    support::{PATIENCE, Upstream, ok, policies::Running},
+};
+
+const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
+
+#[test]
+fn the_name_that_is_asked_for_chooses_the_certificate() {
+    let pki = Pki::new();
+    pki.issue("default", &["default.example"]);
+    pki.issue("wild", &["*.example.com"]);
+    pki.issue("exact", &["a.example.com"]);
+    let gateway = Running::start(&(pki.listener(&["default", "wild", "exact"], "") + OK));
+    let client = pki.client(None);
+    for (name, file) in [("default.example", "default"), ("b.example.com", "wild"), ("a.example.com", "exact")] {
+        let shown = shown_to(&client, gateway.address(), name);
+        assert!(shown == certificate(&pki.path(&format!("{file}.pem"))), "{name}");
+    }
+}
+
+#[test]
+fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
+    let upstream = Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.head.raw)));
+    let pki = Pki::with_site(&["a.example"]);
+    let routes = crate::support::one_route(&upstream, "");
+    let gateway = Running::start(&(pki.listener(&["site"], "") + &routes));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    // Reading to the end fails without a close_notify.
+    let answer = ask(&mut stream, "a.example", "/x").unwrap();
+    assert!(answer.contains("x-forwarded-proto: https\r\n"), "{answer}");
+    assert!(answer.contains(";host=\"a.example\";proto=https\r\n"), "{answer}");
+    assert_eq!(gateway.line_of("/x")["protocol"], "HTTP/1.1");
+}
+
+#[test]
+fn a_large_body_goes_both_ways() {
+    let upstream = Upstream::answering(|request| ok(&"x".repeat(request.body.len())));
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    let length = 3_000_000;
+    let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b'y'; length]).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(&vec![b'x'; length]), "{} bytes", answer.len());
+}
+
+/// RFC 9110, 15.5.20.
+#[test]
+fn a_host_that_the_certificate_does_not_stand_for_is_asked_for_by_another_connection() {
+    let pki = Pki::with_site(&["a.example", "b.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let status = |host: &str| {
+        let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+        ask(&mut stream, host, "/").unwrap()[9..12].to_owned()
+    };
+    assert_eq!(["a.example", "A.example:443", "b.example", "c.example"].map(status), ["200", "200", "200", "421"]);
+    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "misdirected")]), 1.0);
+}
+
+#[test]
+fn clients_must_show_a_certificate_where_the_listener_says_so() {
+    let pki = Pki::with_site(&["a.example", "b.example"]);
+    pki.issue("client", &[]);
+    let other = Pki::new();
+    other.issue("stranger", &[]);
+    let more = format!("client_ca = '{}'", pki.shown("ca.pem"));
+    let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
+    let get = |config: &Arc<rustls::ClientConfig>, host: &str| {
+        ask(&mut connect(config, gateway.address(), "a.example")?, host, "/")
+    };
+    assert!(get(&pki.client(Some("client")), "a.example").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(get(&pki.client(None), "a.example").is_err());
+    let mut stranger = (*pki.client(None)).clone();
+    stranger.client_auth_cert_resolver = other.client(Some("stranger")).client_auth_cert_resolver.clone();
+    assert!(get(&stranger.into(), "a.example").is_err());
+    // What was proven was proven to the name that was asked for.
+    assert!(get(&pki.client(Some("client")), "b.example").unwrap().starts_with("HTTP/1.1 421"));
+    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "failed")], 2.0);
+}
+
+#[test]
+fn who_speaks_plain_http_is_told_in_plain_http() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let answer = gateway.get("/");
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().contains("https://"), "{}", answer.text());
+    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "plain_http")], 1.0);
+}
+
+#[test]
+fn who_speaks_neither_gets_an_alert() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let mut socket = TcpStream::connect(gateway.address()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(&[0x80; 64]).unwrap();
+    let mut alert = Vec::new();
+    let _ = socket.read_to_end(&mut alert);
+    assert_eq!(alert.first(), Some(&21), "{alert:?}");
+}
+
+#[test]
+fn a_handshake_has_its_own_bounded_time() {
+    let pki = Pki::with_site(&["a.example"]);
+    let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '200ms'");
+    let gateway = Running::start(&(listener + OK));
+    // One that says nothing, and one that stops in the middle.
+    for said in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
+        let mut socket = TcpStream::connect(gateway.address()).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(said).unwrap();
+        assert_eq!(socket.read(&mut [0]).unwrap(), 0);
+    }
+    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "timeout")], 2.0);
+    assert!(ask(&mut connect(&pki.client(None), gateway.address(), "a.example").unwrap(), "a.example", "/").is_ok());
+}
+
+#[test]
+fn an_idle_connection_is_closed_with_a_word() {
+    let pki = Pki::with_site(&["a.example"]);
+    let listener = pki.listener(&["site"], "[listeners.timeouts]\nkeep_alive = '100ms'");
+    let gateway = Running::start(&(listener + OK));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("a close_notify");
+    assert!(answer.ends_with("ok"), "{answer}");
+}
+
+/// An attacker who cuts the connection must not make half of an answer look like a whole one.
+#[test]
+fn an_answer_that_is_cut_does_not_end_in_order() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.request();
+        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    });
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    // HTTP/1.0: only the end of the connection delimits the answer.
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    assert!(stream.read_to_end(&mut answer).is_err());
+    assert!(answer.ends_with(b"hello"));
+}
+
+#[test]
+fn what_a_listener_shows_is_told_and_its_key_is_not() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "success")], 1.0);
+    let expires = gateway.metric("tidegate_certificate_expiry_timestamp_seconds", &[("name", "a.example")]);
+    assert!(expires > 2_000_000_000.0, "{expires}");
+    let key = std::fs::read_to_string(pki.path("site.key")).unwrap();
+    let shown = gateway.call_admin("GET", "/config", &[]).text();
+    assert!(shown.contains("site.key") && !shown.contains(key.lines().nth(1).unwrap()), "{shown}");
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["listeners"][0]["tls"]["min_version"], json!("1.2"));
+}
+
+#[test]
+fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
+    let pki = Pki::with_site(&["a.example"]);
+    pki.issue("one", &[]);
+    pki.issue("two", &[]);
+    let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
+    let routes = format!("{limit}{OK}limits = ['l']\n");
+    let shown = format!("client_ca = '{}'", pki.shown("ca.pem"));
+    let gateway = Running::start(&(pki.listener(&["site"], &shown) + &routes));
+    let status = |name: &str| {
+        let mut stream = connect(&pki.client(Some(name)), gateway.address(), "a.example").unwrap();
+        ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
+    };
+    assert_eq!(["one", "one", "one", "two"].map(status), ["200", "200", "429", "200"]);
+    // Another certificate with the same name is the same client, and so is a session that goes on.
+    pki.issue("one", &[]);
+    assert_eq!(status("one"), "429");
+    let config = pki.client(Some("two"));
+    let again = [(); 2].map(|()| {
+        let mut stream = connect(&config, gateway.address(), "a.example").unwrap();
+        ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
+    });
+    assert_eq!(again, ["200", "429"]);
+    assert_eq!(gateway.metric("tidegate_tls_resumptions_total", &[]), 1.0);
+}
+
+#[test]
+fn without_a_certificate_there_is_no_name() {
+    let pki = Pki::with_site(&["a.example"]);
+    let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
+    let gateway = Running::start(&(pki.listener(&["site"], "") + limit + OK + "limits = ['l']\n"));
+    let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
+    assert!(ask(&mut stream, "a.example", "/").unwrap().starts_with("HTTP/1.1 429"));
+}

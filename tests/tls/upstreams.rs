@@ -1,0 +1,135 @@
+//! TLS towards servers: who is believed, who is refused and why, and what a connection costs.
+
+use std::net::SocketAddr;
+
+use crate::{
+    pki::{Pki, server},
+    support::policies::Running,
+};
+
+fn gateway(address: SocketAddr, tls: &str) -> Running {
+    gateway_to(&format!("https://{address}"), tls)
+}
+
+fn gateway_to(url: &str, tls: &str) -> Running {
+    Running::start(&format!(
+        "[upstreams.app]\nservers = ['{url}']\n{tls}\n[[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n"
+    ))
+}
+
+/// Each worker keeps connections of its own.
+const ONE_WORKER: &str = "\n[server]\nworkers = 1\n";
+
+fn trusting(pki: &Pki, more: &str) -> String {
+    format!("[upstreams.app.tls]\nca = '{}'\n{more}", pki.shown("ca.pem"))
+}
+
+#[test]
+fn a_server_is_verified_by_the_authority_that_is_named() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, ""));
+    let answer = gateway.get("/x");
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert!(answer.text().contains("GET /x HTTP/1.1\r\n"), "{}", answer.text());
+    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "success")]), 1.0);
+}
+
+#[test]
+fn a_server_may_be_called_by_another_name() {
+    let pki = Pki::with_site(&["app.internal"]);
+    let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, "server_name = 'app.internal'"));
+    let answer = gateway.get("/");
+    assert!(answer.text().contains("sni=app.internal"), "{}", answer.text());
+}
+
+#[test]
+fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
+    let pki = Pki::with_site(&["other.internal"]);
+    pki.issue_with("old", &["127.0.0.1"], &rcgen::KeyPair::generate().unwrap(), |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let stranger = Pki::with_site(&["127.0.0.1"]);
+    for (config, reason) in [
+        (stranger.server("site", false), "its certificate was issued by nobody who is trusted"),
+        (pki.server("site", false), "its certificate is for another name"),
+        (pki.server("old", false), "its certificate has expired"),
+        (pki.server("old", true), "its certificate has expired"),
+    ] {
+        let gateway = gateway(server(config), &trusting(&pki, ""));
+        let answer = gateway.get("/");
+        assert_eq!(answer.status(), 502);
+        assert!(answer.text().contains(&format!("TLS handshake failed: {reason}")), "{}", answer.text());
+        assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "tls")]), 1.0);
+    }
+}
+
+#[test]
+fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let gateway = gateway(server(pki.server("site", false)), "");
+    let answer = gateway.get("/");
+    assert!(answer.status() == 502 && answer.text().contains("nobody who is trusted"), "{}", answer.text());
+}
+
+#[test]
+fn a_server_that_speaks_no_tls_is_told_as_such() {
+    let upstream =
+        crate::support::Upstream::start(|mut connection| connection.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let gateway = gateway_to(&upstream.url().replace("http://", "https://"), &trusting(&Pki::new(), ""));
+    let answer = gateway.get("/");
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().contains("TLS handshake failed: it does not speak TLS"), "{}", answer.text());
+}
+
+#[test]
+fn a_server_that_asks_is_shown_the_gateways_certificate() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    pki.issue("gateway", &[]);
+    let own = format!("client_cert = '{}'\nclient_key = '{}'", pki.shown("gateway.pem"), pki.shown("gateway.key"));
+    let shows = gateway(server(pki.server("site", true)), &trusting(&pki, &own));
+    assert_eq!(shows.get("/").status(), 200);
+    let shows_none = gateway(server(pki.server("site", true)), &trusting(&pki, ""));
+    assert_eq!(shows_none.get("/").status(), 502);
+}
+
+#[test]
+fn a_silent_server_costs_no_more_than_the_time_to_connect() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let pool = "[upstreams.app.pool]\nconnect_timeout = '150ms'\n";
+    let gateway = gateway(silent.local_addr().unwrap(), pool);
+    let answer = gateway.get("/");
+    assert!(answer.status() == 502 && answer.text().contains("timed out"), "{}", answer.text());
+}
+
+#[test]
+fn connections_are_kept_though_tickets_come_unasked() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let gateway = gateway(server(pki.server("site", false)), &(trusting(&pki, "") + ONE_WORKER));
+    for _ in 0..5 {
+        assert!(gateway.get("/").text().contains("kind=Some(Full)"));
+    }
+    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "success")]), 1.0);
+}
+
+#[test]
+fn a_further_connection_goes_on_with_the_session_of_one_before() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
+    let gateway = gateway(server(pki.server("site", false)), &(trusting(&pki, "") + ONE_WORKER + pool));
+    let kinds = [(); 3].map(|()| {
+        let answer = gateway.get("/").text();
+        answer.split_once("kind=Some(").unwrap().1.split_once(')').unwrap().0.to_owned()
+    });
+    assert_eq!(kinds, ["Full", "Resumed", "Resumed"]);
+}
+
+/// What was trusted before must not go on over kept connections.
+#[test]
+fn another_authority_holds_from_the_next_request_on() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, ""));
+    assert_eq!(gateway.get("/").status(), 200);
+    std::fs::copy(Pki::new().path("ca.pem"), pki.path("ca.pem")).unwrap();
+    gateway.logged("configuration reloaded");
+    assert_eq!(gateway.get("/").status(), 502);
+}
