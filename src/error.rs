@@ -50,6 +50,8 @@ pub enum Error {
     Stale { upstream: Arc<str>, written: bool },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset { upstream: Arc<str> },
+    #[error("upstream \"{upstream}\" refused the request before it began with it")]
+    Unbegun { upstream: Arc<str> },
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
     BadAnswer { upstream: Arc<str>, what: &'static str },
     #[error("the exchange took longer than the route allows")]
@@ -114,6 +116,7 @@ impl Error {
             Error::ConnectFailed { .. } => "connect_failed",
             Error::PoolTimeout { .. } => "pool_timeout",
             Error::Stale { .. } | Error::Reset { .. } => "reset",
+            Error::Unbegun { .. } => "refused",
             Error::BadAnswer { .. } => "bad_answer",
             Error::BodyTimeout => "body_timeout",
             Error::ClientGone => "client_gone",
@@ -129,6 +132,7 @@ impl Error {
                 | Error::QueueTimeout { .. }
                 | Error::PoolTimeout { .. }
                 | Error::ConnectFailed { .. }
+                | Error::Unbegun { .. }
         )
     }
 }

@@ -32,7 +32,7 @@
 //! * [`call`]: one request on its way through the stack, and what is noted of it.
 //! * [`message`]: requests and responses between server and gateway.
 //! * [`body`]: the body of a message, in either direction, and what is held until its end.
-//! * [`http1`]: heads, framing and chunks on the wire.
+//! * [`http1`]: heads, framing and chunks on the wire; [`http2`]: bodies on streams.
 //!
 //! Leaves, which know nothing of the rest:
 //!
@@ -88,6 +88,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod http1;
+pub mod http2;
 pub mod io;
 pub mod layer;
 pub mod limit;

@@ -18,7 +18,6 @@ pub(super) const KEYS: &[(&str, &[&str])] = &[
 
 /// Strings that begin like this, by section and key.
 const VALUES: &[(&str, &str, &[&str])] = &[
-    ("upstreams", "protocol", &["http2", "auto"]),
     ("upstreams", "balance", &["peak-ewma", "hash"]),
     ("limits", "key", &["cookie:", "query:", "param:"]),
     ("limits", "missing", &["cookie:", "query:", "param:"]),

@@ -89,9 +89,11 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::TotalTimeout { .. } | Error::AttemptTimeout { .. } | Error::BodyTimeout => {
             (StatusCode::GATEWAY_TIMEOUT, BLANK, None)
         }
-        Error::ConnectFailed { .. } | Error::Stale { .. } | Error::Reset { .. } | Error::BadAnswer { .. } => {
-            (StatusCode::BAD_GATEWAY, BLANK, None)
-        }
+        Error::ConnectFailed { .. }
+        | Error::Stale { .. }
+        | Error::Reset { .. }
+        | Error::Unbegun { .. }
+        | Error::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
         // Nobody is left to read it; the status is that of logs.
         Error::ClientGone => (StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST), BLANK, None),
         Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),

@@ -67,24 +67,28 @@ impl Fields {
 
     /// The same as a map, whose values share the memory of the lines.
     pub fn into_map(self) -> HeaderMap {
-        let lines = Bytes::from(self.lines);
-        let mut map = HeaderMap::with_capacity(16);
-        for line in lines.split_inclusive(|byte| *byte == b'\n') {
-            let Some(colon) = memchr::memchr(b':', line) else { continue };
-            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-            // Whoever put them here has checked them.
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(lines.slice_ref(value)))
-            {
-                map.append(name, value);
-            }
-        }
-        map
+        to_map(&Bytes::from(self.lines))
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.lines.split_inclusive(|byte| *byte == b'\n')
     }
+}
+
+/// Header lines as a map, whose values share their memory.
+pub fn to_map(lines: &Bytes) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(16);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // Whoever wrote them has checked them.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(lines.slice_ref(value)))
+        {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// The value of a line if its field has this name.

@@ -45,8 +45,18 @@ pub enum Protocol {
     Http2,
 }
 
+impl Protocol {
+    /// As ALPN spells it.
+    pub(super) fn name(self) -> &'static [u8] {
+        match self {
+            Protocol::Http1 => b"http/1.1",
+            Protocol::Http2 => b"h2",
+        }
+    }
+}
+
 /// Protocols that are offered, the best first.
-const OFFERED: [(&[u8], Protocol); 2] = [(b"h2", Protocol::Http2), (b"http/1.1", Protocol::Http1)];
+const OFFERED: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
 /// A connection's bytes inside of TLS.
 pub type ServerStream<IO> = TlsStream<ReadAhead<IO>>;
@@ -129,11 +139,8 @@ impl ServerTls {
         config.ticketer = Arc::clone(&tickets);
         // All suites on offer are sound; that the order is ours keeps a client from choosing the slowest.
         config.ignore_client_order = true;
-        config.alpn_protocols = OFFERED
-            .iter()
-            .filter(|(_, protocol)| http2 || *protocol != Protocol::Http2)
-            .map(|(name, _)| name.to_vec())
-            .collect();
+        let offered = OFFERED.into_iter().filter(|protocol| http2 || *protocol != Protocol::Http2);
+        config.alpn_protocols = offered.map(|protocol| protocol.name().to_vec()).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, client_ca, tickets })
     }
 
@@ -159,8 +166,8 @@ impl ServerTls {
             sni,
         };
         let agreed = session.alpn_protocol();
-        let protocol = OFFERED.iter().find(|(name, _)| Some(*name) == agreed);
-        let protocol = protocol.map_or(Protocol::Http1, |(_, protocol)| *protocol);
+        let protocol = OFFERED.into_iter().find(|protocol| Some(protocol.name()) == agreed);
+        let protocol = protocol.unwrap_or(Protocol::Http1);
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(Secured { io, protocol, facts, is_resumed })
     }

@@ -7,10 +7,12 @@ mod answer;
 mod balance;
 mod connect;
 mod connection;
+mod http2;
 mod pool;
 mod server;
 mod stream;
 mod upload;
+mod way;
 
 use std::{
     future::{Future, poll_fn},
@@ -19,23 +21,18 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tower::Service;
 
 pub use self::{
     balance::Balance,
     pool::PoolSettings,
-    server::{Security, ServerSettings},
+    server::{Protocol, Security, ServerSettings},
 };
-use self::{
-    balance::Balancer,
-    connection::{Connection, Exchange, Failure},
-    pool::{Lease, Place},
-    server::Server,
-};
+use self::{balance::Balancer, connection::Failure, pool::Lease, server::Server, way::Exchange};
 use crate::{
     call::Outgoing,
-    error::{ConnectFailure, Error, Fault},
+    error::{Error, Fault},
     http1,
     message::Response,
     telemetry::{UpstreamMetrics, worker},
@@ -137,6 +134,9 @@ impl Upstream {
     pub fn sweep(&self) {
         for server in &self.balancer.servers {
             server.pool.sweep();
+            if let Some(http2) = server.http2() {
+                http2.sweep(&server.pool.settings);
+            }
         }
     }
 
@@ -146,14 +146,12 @@ impl Upstream {
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
-            Some(lease) => (lease, outgoing.now),
+        let (way, started) = match server.kept(worker, outgoing.fresh, outgoing.now) {
+            Some(way) => (way, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.lease(server, worker, outgoing.fresh)).await?,
+            None => Box::pin(self.reach(server, worker, outgoing.fresh)).await?,
         };
-        write_head(&mut lease, &outgoing, server);
-        let Outgoing { call, body, .. } = outgoing;
-        let mut exchange = Exchange::new(lease, body);
+        let (mut exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
         let head = poll_fn(|cx| exchange.poll(cx, &call.request.method, call.request.interim.as_ref())).await;
         let now = Instant::now();
         let took = now - started;
@@ -168,37 +166,12 @@ impl Upstream {
         Ok(response)
     }
 
-    /// A connection to `server`, and when there was one: made, or waited for.
-    async fn lease(&self, server: &Server, worker: usize, fresh: bool) -> Result<(Lease, Instant), Error> {
-        let settings = &server.pool.settings;
-        match server.pool.take(worker, fresh).await {
-            None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
-            Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
-            Some(Place::Free(slot)) => {
-                let made =
-                    timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref()))
-                        .await;
-                match made.unwrap_or(Err(ConnectFailure::Timeout)) {
-                    Ok(stream) => {
-                        self.metrics.connected("success");
-                        let connection = Connection::new(stream, worker, slot);
-                        let opened = connection.opened;
-                        Ok((Lease::new(connection, &server.pool), opened))
-                    }
-                    Err(cause) => {
-                        self.metrics.connected(cause.outcome());
-                        Err(Error::ConnectFailed { upstream: Arc::clone(self.name()), cause })
-                    }
-                }
-            }
-        }
-    }
-
     fn error(&self, failure: Failure) -> Error {
         let upstream = Arc::clone(self.name());
         match failure {
             Failure::Stale { written } => Error::Stale { upstream, written },
             Failure::Reset => Error::Reset { upstream },
+            Failure::Unbegun => Error::Unbegun { upstream },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => client_error(fault),
         }
@@ -239,6 +212,7 @@ fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
 
 fn view(server: &Server) -> ServerView {
     let (open, idle) = server.pool.counts();
+    let idle = idle + server.http2().map_or(0, |http2| http2.idle());
     ServerView {
         url: Arc::clone(&server.url),
         weight: server.weight,

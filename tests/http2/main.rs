@@ -10,3 +10,4 @@ mod floods;
 mod protocol;
 mod streams;
 mod translation;
+mod upstreams;

@@ -3,6 +3,12 @@
 use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use bytes::Bytes;
@@ -11,6 +17,7 @@ use http::{HeaderMap, Request, StatusCode};
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Runtime},
+    sync::{Notify, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -179,6 +186,118 @@ impl Http2 {
 fn take(body: &mut RecvStream, data: Bytes) -> Bytes {
     body.flow_control().release_capacity(data.len()).unwrap();
     data
+}
+
+/// A server that speaks HTTP/2 only, each stream answered by a script. Declare it before the gateway.
+pub struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// What a script is given of a stream.
+pub struct Stream {
+    /// The request.
+    pub request: Request<RecvStream>,
+    /// The way to answer.
+    pub respond: h2::server::SendResponse<Bytes>,
+    /// How many connections came before its own.
+    pub connection: usize,
+    /// Asks the connection to say GOAWAY.
+    pub leave: Arc<Notify>,
+}
+
+impl Server {
+    /// Runs `script` for each stream.
+    pub fn start<F>(settings: h2::server::Builder, script: impl Fn(Stream) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        let thread = thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            let local = tokio::task::LocalSet::new();
+            let script = Rc::new(script);
+            local.block_on(&runtime, async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let accept = async {
+                    while let Ok((io, _)) = listener.accept().await {
+                        let index = count.fetch_add(1, Ordering::SeqCst);
+                        tokio::task::spawn_local(serve(io, settings.clone(), index, Rc::clone(&script)));
+                    }
+                };
+                tokio::select! { () = accept => {}, _ = stopped => {} }
+            });
+        });
+        Self { address, connections, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// As the configuration names it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Connections that were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve<F>(
+    io: TcpStream,
+    settings: h2::server::Builder,
+    connection: usize,
+    script: Rc<impl Fn(Stream) -> F + 'static>,
+) where
+    F: Future<Output = ()> + 'static,
+{
+    let Ok(mut h2) = settings.handshake::<_, Bytes>(io).await else { return };
+    let leave = Arc::new(Notify::new());
+    loop {
+        let accepted = tokio::select! {
+            accepted = h2.accept() => accepted,
+            () = leave.notified() => {
+                h2.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = accepted else { return };
+        tokio::task::spawn_local(script(Stream { request, respond, connection, leave: Arc::clone(&leave) }));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        if !thread::panicking() {
+            ended.unwrap();
+        }
+    }
+}
+
+impl Stream {
+    /// Answers with a whole body.
+    pub fn answer(mut self, status: u16, body: impl Into<Bytes>) {
+        let head = http::Response::builder().status(status).body(()).unwrap();
+        let mut stream = self.respond.send_response(head, false).unwrap();
+        stream.send_data(body.into(), true).unwrap();
+    }
+
+    /// Reads the request's body, and its trailers.
+    pub async fn body(&mut self) -> (Vec<u8>, Option<HeaderMap>) {
+        let (body, mut all) = (self.request.body_mut(), Vec::new());
+        while let Some(data) = body.data().await {
+            all.extend(take(body, data.unwrap()));
+        }
+        (all, body.trailers().await.unwrap())
+    }
 }
 
 /// A connection on which any frame can be written.

@@ -182,6 +182,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// At least one.
     pub servers: Vec<UpstreamServer>,
+    /// What is spoken with them.
+    pub protocol: Protocol,
     /// How one of them is chosen.
     pub balance: Balance,
     /// Connections to each server.
@@ -203,6 +205,17 @@ pub struct UpstreamServer {
     pub secure_as: Option<ServerName<'static>>,
     /// Share of the requests, at least 1.
     pub weight: NonZeroU32,
+}
+
+/// What is spoken with an upstream's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// What TLS agrees on; without it HTTP/1.1.
+    Auto,
 }
 
 /// How an upstream's server is chosen.

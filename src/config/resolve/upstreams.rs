@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::{
     super::{
         include::Loading,
-        model::{Balance, Pool, Upstream, UpstreamServer},
+        model::{Balance, Pool, Protocol, Upstream, UpstreamServer},
         problem::{Code, Problem},
         schema::upstreams::SERVER,
         source::Span,
@@ -31,6 +31,11 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
             problems.report(problem.help("for a larger share write { url = \"...\", weight = 2 }"));
         }
     }
+    let protocol = match upstream.text("protocol")? {
+        "http2" => Protocol::Http2,
+        "auto" => Protocol::Auto,
+        _ => Protocol::Http1,
+    };
     let balance = match upstream.text("balance")? {
         "round-robin" => Balance::RoundRobin,
         _ => Balance::LeastRequests,
@@ -45,7 +50,7 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
     if servers.is_empty() {
         return None;
     }
-    Some(Upstream { name: syntax::name(name).ok()?, servers, balance, pool: pool?, tls: tls? })
+    Some(Upstream { name: syntax::name(name).ok()?, servers, protocol, balance, pool: pool?, tls: tls? })
 }
 
 fn places(nodes: &[Node]) -> impl Iterator<Item = Span> {

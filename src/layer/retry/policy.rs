@@ -67,7 +67,7 @@ impl RetryPolicy {
         };
         match outcome {
             Ok(status) => again(self.on.statuses.contains(status), false, true, false),
-            Err(Error::ConnectFailed { .. }) => again(self.on.connect, true, false, false),
+            Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => again(self.on.connect, true, false, false),
             Err(Error::Stale { written, .. }) => again(self.on.connect, !written, false, true),
             Err(Error::Reset { .. }) => again(self.on.reset, false, true, false),
             Err(Error::AttemptTimeout { .. }) => again(self.on.timeout, false, true, false),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use h2::server::Builder;
 
-use crate::server::ConnectionLimits;
+use crate::{http2::SEND_BUFFER, server::ConnectionLimits};
 
 /// Streams at once: what RFC 9113, 6.5.2 asks for at least, with some room; NGINX's default.
 const STREAMS: u32 = 128;
@@ -12,8 +12,6 @@ const STREAMS: u32 = 128;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same over all streams of a connection. Sixteen uploads that nobody reads do not stall the others.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// Bytes of one answer that wait for the socket.
-pub(super) const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of a client's table of header fields (HPACK): the protocol's default.
 const HEADER_TABLE: u32 = 4096;
 /// What the protocol counts for each field beside its name and value (RFC 9113, 6.5.2).

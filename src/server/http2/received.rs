@@ -1,4 +1,4 @@
-//! A request's body while it comes in on its stream: what is taken is what the client may send more of.
+//! A request's body while it comes in on its stream.
 
 use std::{
     pin::Pin,
@@ -9,31 +9,14 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 
-use crate::error::Fault;
+use crate::{error::Fault, http2::Inflow};
 
 /// A body on a stream.
-pub(super) struct Received {
-    stream: RecvStream,
-    /// Bytes still to come, where the head named a length; h2 holds the client to it.
-    left: Option<u64>,
-}
+pub(super) struct Received(Inflow);
 
 impl Received {
     pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length }
-    }
-
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if let Some(data) = ready!(self.stream.poll_data(cx)?) {
-            // The window is given back as the body is read, so that an upstream that is slow slows the client.
-            self.stream.flow_control().release_capacity(data.len())?;
-            if let Some(left) = &mut self.left {
-                *left = left.saturating_sub(data.len() as u64);
-            }
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        let trailers = ready!(self.stream.poll_trailers(cx)?);
-        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+        Self(Inflow::new(stream, length))
     }
 }
 
@@ -42,16 +25,16 @@ impl http_body::Body for Received {
     type Error = Fault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let frame = ready!(self.get_mut().poll_next(cx));
+        let frame = ready!(self.get_mut().0.poll_next(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| fault(&error))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.0.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.0.size_hint()
     }
 }
 
