@@ -97,6 +97,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             host: "orders.example.com".into(),
             names_hops: false,
             interim: None,
+            grpc: None,
         },
         origin: Arc::clone(origin),
         client: Client { ip: Ipv4Addr::LOCALHOST.into(), peer_is_trusted: false },

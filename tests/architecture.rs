@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "gateway",
             "http1",
+            "http2",
             "io",
             "layer",
             "limit",
@@ -42,7 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reload", &["gateway", "config", "server", "http1", "telemetry", "tls"]),
     ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream"]),
     // Bytes become a request; what a route is, is not known here.
-    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry", "tls"]),
+    ("server", &["alarm", "body", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     (
         "gateway",
         &[
@@ -63,11 +64,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
     ("layer", &["alarm", "body", "call", "error", "http1", "limit", "message", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
-    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry", "tls"]),
+    ("upstream", &["alarm", "body", "call", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     ("call", &["body", "error", "message", "telemetry"]),
     ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
     ("http1", &["error"]),
+    ("http2", &["body", "error", "http1"]),
     // Leaves.
     ("alarm", &[]),
     ("config", &[]),

@@ -246,6 +246,6 @@ fn haproxy_in_front_names_the_client_in_both_versions() {
         let own = client.local();
         assert_eq!(client.exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
         drop(client);
-        assert_eq!(gateway.access_line_of("/x")["peer"], own.to_string());
+        assert_eq!(gateway.line_of("/x")["peer"], own.to_string());
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tower::Service;
 
 use super::{
-    Door, Socket,
+    Arrival, ConnectionLimits, Door, Socket,
     answer::{self, Asked, Framing},
     http2::{self, PREFACE},
     transfer::Transfer,
@@ -29,7 +29,7 @@ use crate::{
     alarm::Alarm,
     body::{Body, Pace},
     error::Error,
-    http1::{self, HeadLimits, Length, RequestHead},
+    http1::{self, Length, RequestHead},
     message::{Hangup, Interim, Origin, Request, Response},
 };
 
@@ -41,38 +41,6 @@ const SHORT_REST: u64 = 64 * 1024;
 const LINGER: Duration = Duration::from_secs(2);
 /// Most that is taken in so.
 const LINGER_BYTES: usize = 256 * 1024;
-
-/// What a connection may do; from its listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// Bounds on a request's head.
-    pub head: HeadLimits,
-    /// Longest wait for a whole head.
-    pub headers_timeout: Duration,
-    /// Longest silence between requests.
-    pub keep_alive: Duration,
-    /// HTTP/2 is spoken with those who begin with its preface.
-    pub http2: bool,
-}
-
-/// What the server hands to the gateway.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-pub enum Arrival {
-    /// A request whose head could be read.
-    Request(Request),
-    /// Something that is not a request, to be answered; the connection closes after it.
-    Refused {
-        /// What is wrong with it.
-        error: Error,
-        /// When its first byte was seen.
-        started: Instant,
-        /// What it was to be.
-        version: Version,
-        /// The connection that it came by.
-        origin: Arc<Origin>,
-    },
-}
 
 /// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request
 /// in flight, if there is one.

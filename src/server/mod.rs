@@ -2,6 +2,7 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod connection;
 mod entrance;
 mod http2;
@@ -13,7 +14,8 @@ mod wire;
 mod worker;
 
 pub use accept::{Door, DoorSettings, accept};
-pub use connection::{Arrival, ConnectionLimits, serve};
+pub use arrival::{Arrival, ConnectionLimits};
+pub use connection::serve;
 pub use listener::{Accepted, Listener, bind};
 pub use socket::Socket;
 pub use worker::Worker;

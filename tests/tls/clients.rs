@@ -87,3 +87,23 @@ fn curl_keeps_its_connection() {
         .expect("curl is missing: tests/all installs it");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok1 ok0 ", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn the_handshake_agrees_on_the_best_version_that_both_speak() {
+    let pki = Pki::with_site(&["a.example"]);
+    for (listener, argument, version) in
+        [("", "--http2", "2"), ("", "--http1.1", "1.1"), ("http2 = false", "--http2", "1.1")]
+    {
+        let file = pki.listener(&["site"], "").replace("[listeners.tls]", &format!("{listener}\n[listeners.tls]"));
+        let gateway = Running::start(&(file + OK));
+        let port = gateway.address().port();
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--cacert", &pki.shown("ca.pem"), argument])
+            .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "-w", " %{http_version}"])
+            .arg(format!("https://a.example:{port}/"))
+            .output()
+            .expect("curl is missing: tests/all installs it");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, format!("ok {version}"), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
