@@ -3,7 +3,7 @@
 //! # Life of a request
 //!
 //! ```text
-//! accept -> TLS -> HTTP/1        server     bytes become a request
+//! accept -> TLS -> HTTP/1, HTTP/2 server     bytes become a request
 //! access line, metrics, answer   gateway    below it there are errors, above it only responses
 //! route match on one snapshot    gateway    the request keeps this snapshot to its end, whatever is reloaded
 //! limits                  429    layer      all of the route's limits decide together

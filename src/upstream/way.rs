@@ -98,10 +98,8 @@ impl Upstream {
             if !server.agreed_on_http2(&stream) {
                 return Ok(http1_by(stream, slot, server, worker));
             }
-            return match turn.made(stream, slot, &server.pool).await {
-                Ok(borrowed) => Ok(Way::Http2(borrowed)),
-                Err(cause) => Err(self.not_connected(cause)),
-            };
+            let made = turn.made(stream, slot, &server.pool).await;
+            return made.map(Way::Http2).map_err(|cause| self.not_connected(cause));
         }
     }
 

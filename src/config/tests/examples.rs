@@ -12,7 +12,8 @@ fn folder() -> &'static Path {
 
 #[test]
 fn every_example_is_a_good_configuration_that_names_its_schema() {
-    let names = ["complete.toml", "edge.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
+    let names =
+        ["complete.toml", "edge.toml", "grpc.toml", "internal-services.toml", "minimal.toml", "public-api.toml"];
     let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));
     found.sort();

@@ -121,7 +121,6 @@ fn what_is_not_built_is_told_and_never_ignored() {
     for (top, line) in [
         ("[limits.a]\nrate = \"1/s\"\nkey = \"cookie:a\"", 3),
         ("[limits.a]\nrate = \"1/s\"\nkey = [\"host\", \"query:a\"]", 3),
-        ("[upstreams.b]\nservers = [\"http://a\"]\nprotocol = \"http2\"", 3),
         ("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.health_check]\npath = \"/\"", 3),
         ("[store]\nurl = \"redis://a\"", 1),
     ] {

@@ -1,6 +1,8 @@
 //! One HTTP/2 connection to a server: driven by a task on the worker that made it, borrowed by requests.
 
 use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -33,6 +35,9 @@ const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Longest head of an answer, as for HTTP/1.
 const MOST_HEAD: u32 = 64 * 1024;
 
+/// Streams that are allowed before the server has said how many are.
+const UNKNOWN: usize = 0;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -55,7 +60,7 @@ struct State {
 }
 
 impl Connection {
-    /// Begins to speak HTTP/2; `None` when the server does not listen.
+    /// Begins to speak HTTP/2; `None` when the server does not.
     pub(super) async fn begin(
         io: Stream,
         slot: OpenSlot,
@@ -68,8 +73,10 @@ impl Connection {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
-            .max_send_buffer_size(SEND_BUFFER);
-        let (requests, h2) = builder.handshake(io).await.ok()?;
+            .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(UNKNOWN);
+        let (requests, mut h2) = builder.handshake(io).await.ok()?;
+        poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
         let now = Instant::now();
         let state = Arc::new(State {
             streams: AtomicUsize::new(0),
@@ -93,6 +100,15 @@ impl Connection {
             && now.saturating_duration_since(self.opened) < settings.max_lifetime
             && (self.streams() > 0 || !is_idle_for(*self.state.rested.lock()))
     }
+}
+
+/// Ready once the server has said how many streams it allows; `None` when it ends instead. What it would refuse is not
+/// sent to it, and who speaks another protocol is found out.
+fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Stream>) -> Poll<Option<()>> {
+    if Pin::new(&mut *h2).poll(cx).is_ready() {
+        return Poll::Ready(None);
+    }
+    if h2.max_concurrent_send_streams() == UNKNOWN { Poll::Pending } else { Poll::Ready(Some(())) }
 }
 
 /// Moves a connection's bytes until it ends: by its server, or when nobody holds it any more. Asks whether the server is

@@ -14,7 +14,10 @@ use std::{sync::Arc, time::Duration};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tokio_util::task::TaskTracker;
 
 use self::connection::Connection;
@@ -92,20 +95,22 @@ impl Turn {
     /// Puts a connection into the lane, and takes a stream of it.
     ///
     /// # Errors
-    /// When the server ended it at once.
+    /// When the server ended it at once, or said nothing within `connect_timeout`.
     pub(super) async fn made(self, io: Stream, slot: OpenSlot, pool: &Arc<Pool>) -> Result<Borrowed, ConnectFailure> {
-        let connection = Connection::begin(io, slot, pool, &self.shared.drivers).await;
-        match connection.map(|connection| (Borrowed::of(&connection), connection)) {
-            Some((Some(borrowed), connection)) => {
-                self.shared.lanes[self.lane].lock().connections.push(connection);
-                Ok(borrowed)
-            }
-            _ => {
-                let cause = ConnectFailure::Refused;
-                self.failed(cause);
-                Err(cause)
-            }
+        let begun = Connection::begin(io, slot, pool, &self.shared.drivers);
+        let connection = match timeout(pool.settings.connect_timeout, begun).await {
+            Ok(connection) => connection.ok_or(ConnectFailure::Refused),
+            Err(_) => Err(ConnectFailure::Timeout),
+        };
+        let borrowed = connection.and_then(|connection| {
+            let borrowed = Borrowed::of(&connection).ok_or(ConnectFailure::Refused)?;
+            self.shared.lanes[self.lane].lock().connections.push(connection);
+            Ok(borrowed)
+        });
+        if let Err(cause) = &borrowed {
+            self.making.end(Some(*cause));
         }
+        borrowed
     }
 }
 
