@@ -98,6 +98,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             names_hops: false,
             interim: None,
             upgrade: None,
+            grpc: None,
         },
         origin: Arc::clone(origin),
         client: Client { ip: Ipv4Addr::LOCALHOST.into(), peer_is_trusted: false },

@@ -58,6 +58,8 @@ pub enum Error {
     Stale { upstream: Arc<str>, written: bool },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset { upstream: Arc<str> },
+    #[error("upstream \"{upstream}\" refused the request before it began with it")]
+    Unbegun { upstream: Arc<str> },
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
     BadAnswer { upstream: Arc<str>, what: &'static str },
     #[error("the exchange took longer than the route allows")]
@@ -143,6 +145,7 @@ impl Error {
             Error::PoolTimeout { .. } => "pool_timeout",
             Error::NoHealthyServer { .. } => "no_healthy_server",
             Error::Stale { .. } | Error::Reset { .. } => "reset",
+            Error::Unbegun { .. } => "refused",
             Error::BadAnswer { .. } => "bad_answer",
             Error::BodyTimeout => "body_timeout",
             Error::ClientGone => "client_gone",
@@ -161,6 +164,7 @@ impl Error {
                 | Error::ConnectFailed { .. }
                 | Error::TotalTimeout { is_sent: false, .. }
                 | Error::Stale { written: false, .. }
+                | Error::Unbegun { .. }
         )
     }
 }

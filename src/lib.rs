@@ -3,7 +3,7 @@
 //! # Life of a request
 //!
 //! ```text
-//! accept -> TLS -> HTTP/1        server     bytes become a request
+//! accept -> TLS -> HTTP/1, HTTP/2 server     bytes become a request
 //! access line, metrics, answer   gateway    below it there are errors, above it only responses
 //! route match on one snapshot    gateway    the request keeps this snapshot to its end, whatever is reloaded
 //! limits                  429    layer      all of the route's limits decide together; shared ones in the store
@@ -35,7 +35,7 @@
 //! * [`call`]: one request on its way through the stack, and what is noted of it.
 //! * [`message`]: requests and responses between server and gateway.
 //! * [`body`]: the body of a message, in either direction, and what is held until its end.
-//! * [`http1`]: heads, framing and chunks on the wire.
+//! * [`http1`]: heads, framing and chunks on the wire; [`http2`]: bodies on streams.
 //!
 //! Leaves, which know nothing of the rest:
 //!
@@ -92,6 +92,7 @@ pub mod config;
 pub mod error;
 pub mod gateway;
 pub mod http1;
+pub mod http2;
 pub mod inherited;
 pub mod io;
 pub mod layer;

@@ -45,7 +45,7 @@ pub struct Request {
     pub method: Method,
     /// The request target, byte for byte.
     pub target: Bytes,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// All header lines, hop-by-hop ones too.
     pub headers: HeaderMap,

@@ -328,7 +328,7 @@ struct Bound {
     /// As configured, which is what a listener is known by over reloads.
     address: SocketAddr,
     /// With the port that the system chose, if it was to choose one.
-    pub local: SocketAddr,
+    local: SocketAddr,
     sockets: Vec<std::net::TcpListener>,
 }
 

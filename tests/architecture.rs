@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "gateway",
             "http1",
+            "http2",
             "inherited",
             "io",
             "layer",
@@ -44,7 +45,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("reload", &["gateway", "config", "inherited", "server", "http1", "telemetry", "tls"]),
     ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream"]),
     // Bytes become a request; what a route is, is not known here.
-    ("server", &["alarm", "body", "error", "http1", "io", "message", "telemetry", "tls"]),
+    ("server", &["alarm", "body", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     (
         "gateway",
         &[
@@ -68,11 +69,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Where limits are counted that several gateways share.
     ("store", &["limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
-    ("upstream", &["alarm", "body", "call", "error", "http1", "io", "message", "telemetry", "tls"]),
+    ("upstream", &["alarm", "body", "call", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     ("call", &["body", "error", "message", "telemetry"]),
     ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
     ("http1", &["error"]),
+    ("http2", &["body", "error", "http1"]),
     // Leaves.
     ("alarm", &[]),
     ("config", &[]),

@@ -5,6 +5,7 @@
 //! exactly once, however the exchange ended.
 
 mod facts;
+pub mod grpc;
 pub mod query;
 mod request_id;
 mod target;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 pub use self::{
     facts::{Facts, Nearest},
+    grpc::Grpc,
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
     target::Target,
 };
@@ -133,7 +135,7 @@ pub struct Head {
     pub method: Method,
     /// The target as received, and its parts.
     pub target: Target,
-    /// HTTP/1.0 or HTTP/1.1.
+    /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// Every header line.
     pub headers: HeaderMap,
@@ -145,6 +147,8 @@ pub struct Head {
     pub interim: Option<Interim>,
     /// The protocols that the client would switch to, as an `Upgrade` field lists them.
     pub upgrade: Option<Box<[u8]>>,
+    /// Set when it is a gRPC call.
+    pub grpc: Option<Grpc>,
 }
 
 /// Who asks.
@@ -237,7 +241,11 @@ impl Exchange {
             listener: &self.origin.listener,
             client: self.client.ip,
             peer: self.origin.peer,
-            protocol: if head.version == Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" },
+            protocol: match head.version {
+                Version::HTTP_10 => "HTTP/1.0",
+                Version::HTTP_2 => "HTTP/2",
+                _ => "HTTP/1.1",
+            },
             method: head.method.as_str(),
             host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
             path: head.target.path(),

@@ -5,10 +5,10 @@
 use super::tree::Node;
 
 /// Keys, by section.
-pub(super) const KEYS: &[(&str, &[&str])] = &[("listeners", &["http2"])];
+pub(super) const KEYS: &[(&str, &[&str])] = &[];
 
 /// Strings that begin like this, by section and key.
-const VALUES: &[(&str, &str, &[&str])] = &[("upstreams", "protocol", &["http2", "auto"])];
+const VALUES: &[(&str, &str, &[&str])] = &[];
 
 /// Whether the language has this key and this version has not.
 pub(super) fn key(section: &str, key: &str) -> bool {

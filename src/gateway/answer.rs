@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::Problem;
 use crate::{
     body::Body,
-    call::REQUEST_ID_HEADER,
+    call::{REQUEST_ID_HEADER, grpc},
     error::Error,
     message::{Fields, Hangup, Response},
 };
@@ -16,6 +16,9 @@ const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#qu
 const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 /// For problems that their status describes well enough (RFC 9457, 4.2.1).
 const BLANK: &str = "about:blank";
+
+/// What gRPC calls a limit that is reached.
+const RESOURCE_EXHAUSTED: u8 = 8;
 
 /// Bytes that the fields usually take.
 const ROOM: usize = 160;
@@ -28,21 +31,42 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> R
     let (status, kind, retry_after) = shape(error);
     let title = status.canonical_reason().unwrap_or("Refused");
     let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
-    let mut response = Response::new(status, Body::whole(body));
-    response.hangup = match error {
+    let mut response = begin(error, status, Body::whole(body));
+    let fields = &mut response.fields;
+    fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
+    fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
+    finish(fields, request_id, retry_after);
+    response
+}
+
+/// The answer to a gRPC call that ended in `error`: its status in a head without a body.
+pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
+    let (status, _, retry_after) = shape(error);
+    // Whatever status a limit gives to others: to a call it says that there is no more.
+    let code = if matches!(error, Error::RateLimited { .. }) { RESOURCE_EXHAUSTED } else { grpc::code_of(status) };
+    let mut response = begin(error, StatusCode::OK, Body::absent());
+    let fields = &mut response.fields;
+    fields.push(header::CONTENT_TYPE.as_str(), b"application/grpc");
+    fields.push_number(grpc::STATUS.as_str(), code.into());
+    fields.push("grpc-message", grpc::message(&error.to_string()).as_bytes());
+    finish(fields, request_id, retry_after);
+    response
+}
+
+fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
+    let hangup = match error {
         Error::Malformed(_) => Some(Hangup::AfterAnswer),
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
-    response.fields = Fields::with_capacity(ROOM);
-    let fields = &mut response.fields;
-    fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
-    fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
+    Response { status, fields: Fields::with_capacity(ROOM), body, hangup }
+}
+
+fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
     fields.push(REQUEST_ID_HEADER.as_str(), request_id);
     if let Some(after) = retry_after {
         fields.push_number(header::RETRY_AFTER.as_str(), whole_seconds(after));
     }
-    response
 }
 
 /// Status, problem type and time to come back.
@@ -69,9 +93,11 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::TotalTimeout { .. } | Error::AttemptTimeout { .. } | Error::BodyTimeout => {
             (StatusCode::GATEWAY_TIMEOUT, BLANK, None)
         }
-        Error::ConnectFailed { .. } | Error::Stale { .. } | Error::Reset { .. } | Error::BadAnswer { .. } => {
-            (StatusCode::BAD_GATEWAY, BLANK, None)
-        }
+        Error::ConnectFailed { .. }
+        | Error::Stale { .. }
+        | Error::Reset { .. }
+        | Error::Unbegun { .. }
+        | Error::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
         // Nobody is left to read it; the status is that of logs.
         Error::ClientGone => (StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST), BLANK, None),
         Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    call::{Client, Exchange, Head, Incoming, Known, RequestId, Target},
+    call::{Client, Exchange, Grpc, Head, Incoming, Known, RequestId, Target},
     error::Error,
     message::{Origin, Request},
 };
@@ -34,7 +34,17 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     let exchange = Exchange::begin(Known {
         client: lane.trust.client(origin.peer.ip(), &headers),
         id: RequestId::of(&headers),
-        request: Head { method, target, version, headers, host, names_hops, interim, upgrade },
+        request: Head {
+            grpc: Grpc::of(version, &headers),
+            method,
+            target,
+            version,
+            headers,
+            host,
+            names_hops,
+            interim,
+            upgrade,
+        },
         origin,
         started,
         route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
@@ -45,7 +55,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
 }
 
 /// Begins an exchange for something that came instead of a request.
-pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> Arc<Exchange> {
+pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin: Arc<Origin>) -> Arc<Exchange> {
     let headers = HeaderMap::new();
     Exchange::begin(Known {
         client: Client { ip: origin.peer.ip().to_canonical(), peer_is_trusted: false },
@@ -53,12 +63,13 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, origin: Arc<Origin>) -> 
         request: Head {
             method: Method::from_bytes(b"-").unwrap_or_default(),
             target: Target::unreadable(),
-            version: Version::HTTP_11,
+            version,
             headers,
             host: Box::default(),
             names_hops: false,
             interim: None,
             upgrade: None,
+            grpc: None,
         },
         origin,
         started,
@@ -91,7 +102,10 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
 }
 
 fn go_on<'a>(route: &'a Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<(&'a Route, Body), Error> {
-    bounded::bound(&mut body, route.max_body)?;
+    // A stream of messages has no length to be bounded; each message has, which is its receiver's to know.
+    if exchange.request.grpc.is_none() {
+        bounded::bound(&mut body, route.max_body)?;
+    }
     if !body.is_empty() {
         body.watch(Arc::new(Incoming(Arc::clone(exchange))));
     }

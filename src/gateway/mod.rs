@@ -35,6 +35,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::Version;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
@@ -86,9 +87,9 @@ impl Gateway {
         }
     }
 
-    fn refuse(&self, error: Error, started: Instant, origin: Arc<Origin>) -> Answering {
+    fn refuse(&self, error: Error, started: Instant, version: Version, origin: Arc<Origin>) -> Answering {
         let snapshot = self.routes.load();
-        let exchange = enter::unreadable(snapshot.lane(self.worker), started, origin);
+        let exchange = enter::unreadable(snapshot.lane(self.worker), started, version, origin);
         Answering::Done { response: Some(give(Err(error), exchange)) }
     }
 }
@@ -105,7 +106,7 @@ impl Service<Arrival> for Gateway {
     fn call(&mut self, arrival: Arrival) -> Answering {
         match arrival {
             Arrival::Request(request) => self.begin(request),
-            Arrival::Refused { error, started, origin } => self.refuse(error, started, origin),
+            Arrival::Refused { error, started, version, origin } => self.refuse(error, started, version, origin),
         }
     }
 }
@@ -152,6 +153,7 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match answer {
         Ok(response) => (response, None),
+        Err(error) if exchange.request.grpc.is_some() => (answer::to_call(&error, exchange.id.as_bytes()), Some(error)),
         Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
     };
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));

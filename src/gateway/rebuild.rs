@@ -27,7 +27,7 @@ use crate::{
     layer::{Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
     limit::SettingsError,
     tls::ClientTls,
-    upstream::{Balance, PoolSettings, ServerSettings, Upstream, UpstreamSettings},
+    upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
 };
 
 /// A generation that is ready to serve.
@@ -137,6 +137,11 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
         host: Arc::clone(&server.host),
         port: server.port,
         weight: server.weight.get(),
+        protocol: match upstream.protocol {
+            model::Protocol::Http1 => Protocol::Http1,
+            model::Protocol::Http2 => Protocol::Http2,
+            model::Protocol::Auto => Protocol::Auto,
+        },
         secure: upstream_tls::security(server, tls),
     };
     let pool = &upstream.pool;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::model,
-    tls::{ClientSettings, ClientTls, Identity, Names},
+    tls::{ClientSettings, ClientTls, Identity, Names, Protocol},
     upstream::{Security, Upstream},
 };
 
@@ -24,6 +24,11 @@ pub(super) fn client(upstream: &model::Upstream, earlier: Option<&Upstream>) -> 
             key: Arc::clone(certified),
             names: Names(Arc::clone(names)),
         }),
+        offered: match upstream.protocol {
+            model::Protocol::Http1 => vec![Protocol::Http1],
+            model::Protocol::Http2 => vec![Protocol::Http2],
+            model::Protocol::Auto => vec![Protocol::Http2, Protocol::Http1],
+        },
     };
     match earlier.and_then(Upstream::tls).filter(|tls| *tls.settings() == settings) {
         Some(kept) => Ok(Some(Arc::clone(kept))),

@@ -163,7 +163,7 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
 }
 
 /// Whether a field may stand in trailers: nothing that frames, routes or authenticates (RFC 9110, 6.5.1).
-fn may_trail(name: &HeaderName) -> bool {
+pub fn may_trail(name: &HeaderName) -> bool {
     !super::hop_by_hop(name.as_str().as_bytes())
         && ![
             header::CONTENT_LENGTH,

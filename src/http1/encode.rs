@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// Writes `HTTP/1.1 200 OK` and its line end.
 pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode) {
@@ -38,8 +38,18 @@ pub fn write_number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// Writes a `date` line with the current time, formatted once a second and thread.
+/// Writes a `date` line with the current time.
 pub fn write_date(out: &mut Vec<u8>) {
+    with_date(|text| write_field(out, "date", text.as_bytes()));
+}
+
+/// The current time as the value of `Date`.
+pub fn date() -> HeaderValue {
+    with_date(|text| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("")))
+}
+
+/// Formatted once a second and thread.
+fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
     thread_local! {
         static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
@@ -50,8 +60,8 @@ pub fn write_date(out: &mut Vec<u8>) {
             *at = second;
             *text = httpdate::fmt_http_date(now);
         }
-        write_field(out, "date", text.as_bytes());
-    });
+        of(text)
+    })
 }
 
 /// Fields that speak of this connection only and are never passed on (RFC 9110, 7.6.1); `Connection` may name more.

@@ -1,7 +1,8 @@
 //! The fields of an answer as they will be written: nobody on the way to the client needs them taken apart, so what the
 //! upstream sent is copied once, without what ends at this hop, and a route's changes are made to the text.
 
-use http::{HeaderName, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::encode::{write_field, write_number};
 
@@ -64,9 +65,30 @@ impl Fields {
         &self.lines
     }
 
+    /// The same as a map, whose values share the memory of the lines.
+    pub fn into_map(self) -> HeaderMap {
+        to_map(&Bytes::from(self.lines))
+    }
+
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.lines.split_inclusive(|byte| *byte == b'\n')
     }
+}
+
+/// Header lines as a map, whose values share their memory.
+pub fn to_map(lines: &Bytes) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(16);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        // Whoever wrote them has checked them.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(lines.slice_ref(value)))
+        {
+            map.append(name, value);
+        }
+    }
+    map
 }
 
 /// The value of a line if its field has this name.
@@ -98,6 +120,13 @@ mod tests {
         let fields = fields(&[("vary", "a"), ("Vary", "b")]);
         assert_eq!(fields.get(&header::VARY), Some(&b"a"[..]));
         assert_eq!(fields.get(&header::AGE), None);
+    }
+
+    #[test]
+    fn a_map_has_the_same_fields_in_lower_case() {
+        let map = fields(&[("X-A", "1: 2"), ("b", ""), ("x-a", "3")]).into_map();
+        let all: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        assert_eq!(all, [("x-a", "1: 2"), ("x-a", "3"), ("b", "")]);
     }
 
     #[test]

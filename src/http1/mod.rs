@@ -12,9 +12,9 @@ mod framing;
 mod head;
 mod upgrade;
 
-pub use chunked::{ChunkDecoder, Piece, write_frame};
-pub use encode::{hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
-pub use fields::Fields;
+pub use chunked::{ChunkDecoder, Piece, may_trail, write_frame};
+pub use encode::{date, hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
+pub use fields::{Fields, to_map};
 pub use framing::{Decoder, Length};
 pub use head::{HeadLimits, RequestHead, ResponseHead, find_end, parse_request, parse_response};
 pub use upgrade::{is_offered, offered};

@@ -13,11 +13,12 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::key::{KeyPart, feed};
 use crate::{
-    call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER},
+    call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER, grpc},
     error::Error,
     http1,
     limit::KeyBuilder,
@@ -122,7 +123,7 @@ where
     fn call(&mut self, call: Call) -> Self::Future {
         let Call { exchange, body, fresh, now, patience, .. } = call;
         let outgoing = Outgoing {
-            head: write_head(&exchange, &self.changes),
+            head: write_head(&exchange, &self.changes, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
             names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
                 && (exchange.request.headers.contains_key(header::CONTENT_LENGTH)
@@ -171,7 +172,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 }
 
 /// Request line and fields, without framing.
-fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
+fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
     let request = &exchange.request;
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -190,6 +191,10 @@ fn write_head(exchange: &Exchange, changes: &Changes) -> Vec<u8> {
     }
     if !changes.decides(&REQUEST_ID_HEADER) {
         http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
+    }
+    // What is left of a call's time: it has waited here, perhaps been tried.
+    if let Some(left) = request.grpc.and_then(|grpc| grpc.left(now - exchange.started)) {
+        http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
     for (name, value) in &changes.set {
         http1::write_field(&mut out, name.as_str(), value.as_bytes());
@@ -234,7 +239,12 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
-        if is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name) {
+        let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
+        if is_told_anew
+            || is_ours(name)
+            || (request.names_hops && http1::is_named(&request.headers, name))
+            || changes.decides(name)
+        {
             continue;
         }
         http1::write_field(out, name.as_str(), value.as_bytes());
@@ -325,6 +335,9 @@ fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8], scheme: &[u8]) {
 fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(b"via: ");
     write_list(out, exchange, &header::VIA);
-    let is_old = exchange.request.version == http::Version::HTTP_10;
-    out.extend_from_slice(if is_old { b"1.0 tidegate\r\n" } else { b"1.1 tidegate\r\n" });
+    out.extend_from_slice(match exchange.request.version {
+        http::Version::HTTP_10 => b"1.0 tidegate\r\n",
+        http::Version::HTTP_2 => b"2.0 tidegate\r\n",
+        _ => b"1.1 tidegate\r\n",
+    });
 }

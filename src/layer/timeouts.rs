@@ -89,6 +89,9 @@ where
         let TimeoutsLayer { total, idle, tunnel, body } = self.bounds;
         let silence = Silence { idle, tunnel };
         let started = call.exchange.started;
+        // A call's own bound, where it is the shorter one.
+        let asked = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
+        let total = asked.map_or(total, |asked| asked.min(total));
         call.deadline = Some(Deadline { at: started + total, total });
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {

@@ -17,13 +17,14 @@ pub(super) fn settings(
     default_max_connections: usize,
 ) -> Result<DoorSettings, String> {
     let earlier = open.and_then(Door::tls);
-    let tls = listener.tls.as_ref().map(|tls| ServerTls::new(server_settings(tls), earlier.as_ref()));
+    let tls = listener.tls.as_ref().map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));
     Ok(DoorSettings {
         max_connections: listener.max_connections.map_or(default_max_connections, Into::into),
         limits: ConnectionLimits {
             head: HeadLimits { bytes: listener.max_header_bytes, headers: listener.max_headers },
             headers_timeout: listener.headers_timeout,
             keep_alive: listener.keep_alive,
+            http2: listener.http2,
         },
         proxy_protocol: listener.proxy_protocol,
         tls: tls.transpose().map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
@@ -31,7 +32,7 @@ pub(super) fn settings(
     })
 }
 
-fn server_settings(tls: &model::ListenerTls) -> ServerSettings {
+fn server_settings(tls: &model::ListenerTls, http2: bool) -> ServerSettings {
     ServerSettings {
         identities: tls.certificates.iter().map(identity).collect(),
         client_ca: tls.client_ca.as_ref().map(|ca| ca.certificates.clone()),
@@ -39,6 +40,7 @@ fn server_settings(tls: &model::ListenerTls) -> ServerSettings {
             model::TlsVersion::Tls12 => MinVersion::Tls12,
             model::TlsVersion::Tls13 => MinVersion::Tls13,
         },
+        http2,
     }
 }
 

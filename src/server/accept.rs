@@ -147,6 +147,18 @@ impl Door {
         }
     }
 
+    /// A connection asked for too much work, by this kind of frames.
+    pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
+        self.metrics.flooded(kind);
+        tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
+    }
+
+    /// What served somebody ended in a panic.
+    pub(super) fn panicked(&self, peer: SocketAddr) {
+        self.process.panicked();
+        tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
+    }
+
     fn accepted(&self) {
         let short_at = self.short_at.load(Ordering::Relaxed);
         // One descriptor that is freed and taken again is no change worth a line.
@@ -176,8 +188,7 @@ struct Visit(Arc<Door>);
 impl Visit {
     fn ended(self, peer: SocketAddr, in_panic: bool) {
         if in_panic {
-            self.0.process.panicked();
-            tracing::error!(%peer, "a connection ended in a panic");
+            self.0.panicked(peer);
         }
     }
 }
@@ -234,7 +245,7 @@ where
 fn begin<IO, S>(accepted: Accepted<IO>, visit: Visit, service: S, connections: &TaskTracker)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     let door = &visit.0;
     door.accepted();
@@ -252,8 +263,9 @@ where
     let limits = settings.limits;
     let Accepted { io, local, .. } = accepted;
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
+    let served = serve(io, BytesMut::new(), service, limits, origin, drain, Arc::clone(door));
     connections.spawn(async move {
-        let served = AssertUnwindSafe(serve(io, BytesMut::new(), service, limits, origin, drain)).catch_unwind().await;
+        let served = AssertUnwindSafe(served).catch_unwind().await;
         visit.ended(peer, served.is_err());
     });
 }
@@ -281,6 +293,7 @@ mod tests {
             head: HeadLimits { bytes: 32 * 1024, headers: 100 },
             headers_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
+            http2: true,
         };
         let settings = DoorSettings {
             max_connections,

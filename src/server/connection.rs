@@ -19,8 +19,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tower::Service;
 
 use super::{
-    Socket,
+    Arrival, ConnectionLimits, Door, Socket,
     answer::{self, Asked, Framing},
+    http2::{self, PREFACE},
     transfer::Transfer,
     tunnel,
     wire::{Received, Shared, Wire},
@@ -29,7 +30,7 @@ use crate::{
     alarm::Alarm,
     body::{Body, Pace},
     error::Error,
-    http1::{self, HeadLimits, Length, RequestHead},
+    http1::{self, Length, RequestHead},
     message::{Hangup, Interim, Origin, Request, Response},
 };
 
@@ -42,35 +43,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Most that is taken in so.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// What a connection may do; from its listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionLimits {
-    /// Bounds on a request's head.
-    pub head: HeadLimits,
-    /// Longest wait for a whole head.
-    pub headers_timeout: Duration,
-    /// Longest silence between requests.
-    pub keep_alive: Duration,
-}
-
-/// What the server hands to the gateway.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-pub enum Arrival {
-    /// A request whose head could be read.
-    Request(Request),
-    /// Something that is not a request, to be answered; the connection closes after it.
-    Refused {
-        /// What is wrong with it.
-        error: Error,
-        /// When its first byte was seen.
-        started: Instant,
-        /// The connection that it came by.
-        origin: Arc<Origin>,
-    },
-}
-
-/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request in flight, if there is one.
+/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request
+/// in flight, if there is one.
 pub async fn serve<IO, S>(
     io: IO,
     ahead: BytesMut,
@@ -78,14 +52,22 @@ pub async fn serve<IO, S>(
     limits: ConnectionLimits,
     origin: Arc<Origin>,
     drain: CancellationToken,
+    door: Arc<Door>,
 ) where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible>,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io, ahead))));
     let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), drain: &drain };
     match connection.run().await {
         After::Linger => connection.linger().await,
+        After::Http2 => {
+            let Connection { wire, service, limits, origin, .. } = connection;
+            // Nothing was asked yet: nobody else holds the bytes.
+            let Some((io, ahead)) = wire.into_parts() else { return };
+            // Boxed: most connections need not be as large as this.
+            Box::pin(http2::serve(io, ahead, service, limits, origin, drain, door)).await;
+        }
         After::Leave => connection.wire.0.lock().say_goodbye(),
         After::Next | After::Close => {}
     }
@@ -110,6 +92,8 @@ pub(super) enum After {
     Leave,
     /// Close at once: an answer was cut.
     Close,
+    /// The client speaks HTTP/2 from the beginning.
+    Http2,
 }
 
 /// What the wait for a head ended in.
@@ -117,6 +101,7 @@ enum Next {
     Head(RequestHead, Instant),
     Refused(Error, Instant),
     Close,
+    Http2,
 }
 
 /// How far a head has come.
@@ -144,6 +129,7 @@ where
             let mut progress = Progress { accepted: accepted.take(), ..Progress::default() };
             let after = match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
                 Next::Close => After::Leave,
+                Next::Http2 => After::Http2,
                 Next::Refused(error, started) => self.refuse(error, started).await,
                 Next::Head(head, started) => self.exchange(head, started).await,
             };
@@ -161,7 +147,7 @@ where
     ) -> Poll<Next> {
         let mut wire = self.wire.0.lock();
         loop {
-            if let Some(next) = read_head(&mut wire, &self.limits.head, progress) {
+            if let Some(next) = read_head(&mut wire, &self.limits, progress) {
                 return Poll::Ready(next);
             }
             match wire.poll_read(cx) {
@@ -190,7 +176,8 @@ where
     /// Answers something that is not a request.
     async fn refuse(&mut self, error: Error, started: Instant) -> After {
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
-        let arrival = Arrival::Refused { error, started, origin: Arc::clone(&self.origin) };
+        let (version, origin) = (Version::HTTP_11, Arc::clone(&self.origin));
+        let arrival = Arrival::Refused { error, started, version, origin };
         let Ok(response) = self.service.call(arrival).await;
         let asked = Asked { is_head: false, version: Version::HTTP_11, keep_alive: false };
         match self.deliver(response, asked).await {
@@ -360,7 +347,8 @@ where
 }
 
 /// Looks for a whole head in what was read.
-fn read_head<IO>(wire: &mut Wire<IO>, limits: &HeadLimits, progress: &mut Progress) -> Option<Next> {
+fn read_head<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress: &mut Progress) -> Option<Next> {
+    let (limits, http2) = (&limits.head, limits.http2);
     if progress.started.is_none() {
         // An empty line before a request is forgiven (RFC 9112, 2.2).
         while let [b'\r' | b'\n', ..] = &wire.input[..] {
@@ -375,6 +363,14 @@ fn read_head<IO>(wire: &mut Wire<IO>, limits: &HeadLimits, progress: &mut Progre
     }
     if !first.is_ascii_graphic() {
         return refuse(Error::Malformed("the method is not a token"));
+    }
+    // No method of HTTP/1 begins as the preface of HTTP/2 does.
+    if http2 && first == b'P' && progress.accepted.is_some() {
+        match wire.input.get(..PREFACE.len()) {
+            Some(begin) if begin == PREFACE => return Some(Next::Http2),
+            None if PREFACE.starts_with(&wire.input) => return None,
+            _ => {}
+        }
     }
     match http1::find_end(&wire.input, progress.seen) {
         Ok(length) if length <= limits.bytes => Some(match http1::parse_request(&mut wire.input, length, limits) {

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Accepted, Arrival, Door, DoorSettings, Socket, proxy_protocol, serve};
+use super::{Accepted, Arrival, Door, DoorSettings, Socket, http2, proxy_protocol, serve};
 use crate::{
     message::{Origin, Response},
     tls::{Protocol, ReadAhead, Refusal, Secured, ServerTls},
@@ -37,9 +37,9 @@ pub(super) async fn enter<IO, S>(
     drain: CancellationToken,
 ) where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible>,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let (listener, limits) = (&door.name, settings.limits);
+    let (listener, limits) = (Arc::clone(&door.name), settings.limits);
     let Accepted { mut io, mut peer, mut local } = accepted;
     let mut ahead = BytesMut::new();
     if settings.proxy_protocol {
@@ -53,9 +53,9 @@ pub(super) async fn enter<IO, S>(
             }
         }
     }
-    let mut origin = Origin::new(Arc::clone(listener), peer, local);
+    let mut origin = Origin::new(Arc::clone(&listener), peer, local);
     let Some(tls) = &settings.tls else {
-        return serve(io, ahead, service, limits, Arc::new(origin), drain).await;
+        return serve(io, ahead, service, limits, Arc::new(origin), drain, door).await;
     };
     let handshake = timeout(settings.tls_handshake, secure(ReadAhead::new(io, ahead), tls, &door.handshakes));
     let secured = match handshake.await.unwrap_or(Err(Unsecured::Slow)) {
@@ -72,7 +72,10 @@ pub(super) async fn enter<IO, S>(
     }
     origin.tls = Some(secured.facts);
     match secured.protocol {
-        Protocol::Http1 => serve(secured.io, BytesMut::new(), service, limits, Arc::new(origin), drain).await,
+        Protocol::Http1 => serve(secured.io, BytesMut::new(), service, limits, Arc::new(origin), drain, door).await,
+        Protocol::Http2 => {
+            http2::serve(secured.io, BytesMut::new(), service, limits, Arc::new(origin), drain, door).await
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod accept;
 mod answer;
+mod arrival;
 mod connection;
 mod entrance;
+mod http2;
 mod listener;
 pub mod proxy_protocol;
 mod socket;
@@ -13,7 +15,8 @@ mod wire;
 mod worker;
 
 pub use accept::{Door, DoorSettings, accept};
-pub use connection::{Arrival, ConnectionLimits, serve};
+pub use arrival::{Arrival, ConnectionLimits};
+pub use connection::serve;
 pub use listener::{Accepted, Listener, bind};
 pub use socket::Socket;
 pub use worker::Worker;

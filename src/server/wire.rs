@@ -172,6 +172,14 @@ impl<IO: Socket> Wire<IO> {
 /// A [`Wire`] as the connection's task and the request's body share it.
 pub(super) struct Shared<IO>(pub(super) Arc<Mutex<Wire<IO>>>);
 
+impl<IO> Shared<IO> {
+    /// The bytes themselves and what was read of them, when nobody else holds them.
+    pub(super) fn into_parts(self) -> Option<(IO, BytesMut)> {
+        let Wire { io, input, .. } = Arc::into_inner(self.0)?.into_inner();
+        Some((io, input))
+    }
+}
+
 impl<IO> Clone for Shared<IO> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

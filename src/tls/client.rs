@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    Identity, ReadAhead, provider,
+    Identity, Protocol, ReadAhead, provider,
     server::{reason, roots},
 };
 
@@ -20,6 +20,13 @@ pub struct ClientSettings {
     pub ca: Option<Vec<CertificateDer<'static>>>,
     /// Whom they are shown; `None`: nobody.
     pub identity: Option<Identity>,
+    /// What is offered to be spoken, the best first.
+    pub offered: Vec<Protocol>,
+}
+
+/// Whether a handshake agreed on HTTP/2.
+pub fn speaks_http2<IO>(io: &Secure<IO>) -> bool {
+    io.get_ref().1.alpn_protocol() == Some(Protocol::Http2.name())
 }
 
 /// A connection's bytes inside of TLS.
@@ -64,7 +71,7 @@ impl ClientTls {
             None => config.with_no_client_auth(),
             Some(identity) => config.with_client_cert_resolver(Arc::new(Always(identity.clone()))),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = settings.offered.iter().map(|protocol| protocol.name().to_vec()).collect();
         Ok(Self { settings, connector: TlsConnector::from(Arc::new(config)) })
     }
 

@@ -23,6 +23,8 @@ pub struct ServerSettings {
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// The oldest version that is spoken.
     pub min_version: MinVersion,
+    /// HTTP/2 is offered, too.
+    pub http2: bool,
 }
 
 /// The oldest version of TLS that is spoken.
@@ -39,10 +41,22 @@ pub enum MinVersion {
 pub enum Protocol {
     /// HTTP/1.1, also when the client named nothing.
     Http1,
+    /// HTTP/2.
+    Http2,
 }
 
-/// Protocols that are offered, the best first. Only what is served.
-const OFFERED: &[(&[u8], Protocol)] = &[(b"http/1.1", Protocol::Http1)];
+impl Protocol {
+    /// As ALPN spells it.
+    pub(super) fn name(self) -> &'static [u8] {
+        match self {
+            Protocol::Http1 => b"http/1.1",
+            Protocol::Http2 => b"h2",
+        }
+    }
+}
+
+/// Protocols that are offered, the best first.
+const OFFERED: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
 /// A connection's bytes inside of TLS.
 pub type ServerStream<IO> = TlsStream<ReadAhead<IO>>;
@@ -100,7 +114,7 @@ impl ServerTls {
     /// # Errors
     /// An authority that is no certificate; no random numbers for the tickets' keys.
     pub fn new(settings: ServerSettings, earlier: Option<&Self>) -> Result<Self, String> {
-        let ServerSettings { identities, client_ca, min_version } = settings;
+        let ServerSettings { identities, client_ca, min_version, http2 } = settings;
         let tickets = match earlier.filter(|earlier| earlier.client_ca == client_ca) {
             Some(earlier) => Arc::clone(&earlier.tickets),
             // The key changes every six hours; the one before it is still taken (RFC 5077, 5.5).
@@ -125,7 +139,8 @@ impl ServerTls {
         config.ticketer = Arc::clone(&tickets);
         // All suites on offer are sound; that the order is ours keeps a client from choosing the slowest.
         config.ignore_client_order = true;
-        config.alpn_protocols = OFFERED.iter().map(|(name, _)| name.to_vec()).collect();
+        let offered = OFFERED.into_iter().filter(|protocol| http2 || *protocol != Protocol::Http2);
+        config.alpn_protocols = offered.map(|protocol| protocol.name().to_vec()).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, client_ca, tickets })
     }
 
@@ -151,8 +166,8 @@ impl ServerTls {
             sni,
         };
         let agreed = session.alpn_protocol();
-        let protocol = OFFERED.iter().find(|(name, _)| Some(*name) == agreed);
-        let protocol = protocol.map_or(Protocol::Http1, |(_, protocol)| *protocol);
+        let protocol = OFFERED.into_iter().find(|protocol| Some(protocol.name()) == agreed);
+        let protocol = protocol.unwrap_or(Protocol::Http1);
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
         Ok(Secured { io, protocol, facts, is_resumed })
     }

@@ -36,7 +36,7 @@ fn signed(names: &[&str]) -> (rustls::pki_types::CertificateDer<'static>, Identi
 }
 
 fn server(identity: Identity, client_ca: Option<Vec<rustls::pki_types::CertificateDer<'static>>>) -> ServerSettings {
-    ServerSettings { identities: vec![identity], client_ca, min_version: MinVersion::Tls12 }
+    ServerSettings { identities: vec![identity], client_ca, min_version: MinVersion::Tls12, http2: true }
 }
 
 async fn shake(
@@ -66,7 +66,8 @@ async fn shake(
 async fn a_session_goes_on_after_a_reload_and_shows_the_certificate_no_more() {
     let (ca, identity) = signed(&["a.example"]);
     let before = ServerTls::new(server(identity.clone(), None), None).unwrap();
-    let client = ClientTls::new(ClientSettings { ca: Some(vec![ca]), identity: None }).unwrap();
+    let client =
+        ClientTls::new(ClientSettings { ca: Some(vec![ca]), identity: None, offered: vec![Protocol::Http1] }).unwrap();
     let (first, answered) = shake(&before, &client, "a.example").await;
     assert!(answered.is_ok() && !first.unwrap().is_resumed);
     let after = ServerTls::new(server(identity, None), Some(&before)).unwrap();
@@ -79,7 +80,7 @@ async fn a_session_goes_on_after_a_reload_and_shows_the_certificate_no_more() {
 async fn sessions_end_when_others_are_trusted() {
     let (ca, identity) = signed(&["a.example"]);
     let (clients, shown) = signed(&[]);
-    let client = ClientSettings { ca: Some(vec![ca.clone()]), identity: Some(shown) };
+    let client = ClientSettings { ca: Some(vec![ca.clone()]), identity: Some(shown), offered: vec![Protocol::Http1] };
     let client = ClientTls::new(client).unwrap();
     let before = ServerTls::new(server(identity.clone(), Some(vec![clients])), None).unwrap();
     assert!(shake(&before, &client, "a.example").await.1.is_ok());
@@ -91,12 +92,15 @@ async fn sessions_end_when_others_are_trusted() {
 #[tokio::test]
 async fn a_server_that_nobody_vouches_for_is_refused_with_the_reason() {
     let (ca, _) = signed(&["a.example"]);
-    let client = ClientTls::new(ClientSettings { ca: Some(vec![ca.clone()]), identity: None }).unwrap();
+    let client =
+        ClientTls::new(ClientSettings { ca: Some(vec![ca.clone()]), identity: None, offered: vec![Protocol::Http1] })
+            .unwrap();
     let stranger = ServerTls::new(server(identity(&["a.example"]), None), None).unwrap();
     let (_, refused) = shake(&stranger, &client, "a.example").await;
     assert_eq!(refused, Err("its certificate was issued by nobody who is trusted"));
     let (ca, other) = signed(&["b.example"]);
-    let client = ClientTls::new(ClientSettings { ca: Some(vec![ca]), identity: None }).unwrap();
+    let client =
+        ClientTls::new(ClientSettings { ca: Some(vec![ca]), identity: None, offered: vec![Protocol::Http1] }).unwrap();
     let other = ServerTls::new(server(other, None), None).unwrap();
     let (_, refused) = shake(&other, &client, "a.example").await;
     assert_eq!(refused, Err("its certificate is for another name"));
@@ -109,6 +113,7 @@ fn a_key_is_never_shown() {
     let client = ClientTls::new(ClientSettings {
         ca: Some(vec![identity.key.cert[0].clone()]),
         identity: Some(identity.clone()),
+        offered: Vec::new(),
     });
     let shown = format!("{identity:?} {tls:?} {client:?}").to_lowercase();
     assert!(!shown.contains("private") && !shown.contains("keypair"), "{shown}");

@@ -5,20 +5,32 @@ use std::{io, net::SocketAddr, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{address::Addresses, server::Security, stream::Stream};
+use super::{
+    address::Addresses,
+    server::{Protocol, Security},
+    stream::Stream,
+};
 use crate::error::ConnectFailure;
 
 /// An address that is silent for so long does not keep the next one waiting (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Connects to the first address that answers, and shakes hands where TLS is spoken.
-pub(super) async fn connect(addresses: &Addresses, secure: Option<&Security>) -> Result<Stream, ConnectFailure> {
+pub(super) async fn connect(
+    addresses: &Addresses,
+    secure: Option<&Security>,
+    protocol: Protocol,
+) -> Result<Stream, ConnectFailure> {
     let stream = reach(addresses).await?;
     match secure {
         None => Ok(Stream::Plain(stream)),
         Some(Security { tls, name }) => {
             let stream = tls.connect(name.clone(), stream).await.map_err(ConnectFailure::Tls)?;
-            Ok(Stream::Secure(Box::new(stream)))
+            let stream = Stream::Secure(Box::new(stream));
+            if protocol == Protocol::Http2 && !stream.is_http2() {
+                return Err(ConnectFailure::Tls("it does not agree on HTTP/2 (ALPN)"));
+            }
+            Ok(stream)
         }
     }
 }

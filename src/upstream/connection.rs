@@ -37,7 +37,7 @@ const MOST_HEAD: usize = 64 * 1024;
 /// Longest body that is copied out of the connection's buffer.
 const CHEAPLY_COPIED: usize = 4 * 1024;
 /// Interim answers taken from one exchange before it counts as broken.
-const MOST_INTERIMS: usize = 32;
+pub(super) const MOST_INTERIMS: usize = 32;
 
 /// An open connection.
 #[derive(Debug)]
@@ -97,6 +97,8 @@ pub(super) enum Failure {
     Stale { written: bool },
     /// The connection broke before the answer's head was complete.
     Reset,
+    /// The server did not begin the request: it says so.
+    Unbegun,
     /// What came is not an answer.
     BadAnswer(&'static str),
     /// The request's body broke off on the client's side.

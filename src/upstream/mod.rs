@@ -8,6 +8,7 @@ mod balance;
 mod connect;
 mod connection;
 mod health;
+mod http2;
 mod names;
 mod pool;
 mod server;
@@ -17,6 +18,7 @@ mod ttl;
 mod tunnel;
 mod upload;
 mod view;
+mod way;
 
 use std::{
     future::{Future, poll_fn},
@@ -27,30 +29,28 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use tokio::{task::JoinSet, time::Instant};
 use tower::Service;
 
 pub use self::{
     balance::Balance,
     health::{EjectionSettings, HealthCheckSettings, HealthState, HealthView},
     pool::PoolSettings,
-    server::{Security, ServerSettings},
+    server::{Protocol, Security, ServerSettings},
     view::ServerView,
 };
 use self::{
     balance::Balancer,
-    connection::{Connection, Exchange, Failure},
+    connection::Failure,
     health::{Ejector, Failing},
-    pool::{Lease, Place},
+    pool::Lease,
     server::Server,
     trial::Trial,
+    way::Exchange,
 };
 use crate::{
     call::Outgoing,
-    error::{ConnectFailure, Error, Fault},
+    error::{Error, Fault},
     http1,
     message::Response,
     telemetry::{UpstreamMetrics, worker},
@@ -166,6 +166,9 @@ impl Upstream {
         for server in &self.balancer.servers {
             server.pool.sweep();
             server.health.settle(now, self.settings.slow_start);
+            if let Some(http2) = server.http2() {
+                http2.sweep(&server.pool.settings);
+            }
         }
     }
 
@@ -180,14 +183,12 @@ impl Upstream {
         let in_flight = server.begin();
         let worker = worker::current();
         let mut trial = Trial::new(&self, index, outgoing.patience);
-        let (mut lease, started) = match server.pool.kept(worker, outgoing.fresh, outgoing.now) {
-            Some(lease) => (lease, outgoing.now),
+        let (way, started) = match server.kept(worker, outgoing.fresh, outgoing.now) {
+            Some(way) => (way, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.lease(server, worker, outgoing.fresh, &mut trial)).await?,
+            None => Box::pin(self.reach(server, worker, outgoing.fresh, &mut trial)).await?,
         };
-        write_head(&mut lease, &outgoing, server);
-        let Outgoing { call, body, .. } = outgoing;
-        let mut exchange = Exchange::new(lease, body);
+        let (mut exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
         let head = poll_fn(|cx| {
             let head = exchange.poll(cx, &call.request);
             trial.is_its_turn = exchange.waits_for_server();
@@ -214,47 +215,12 @@ impl Upstream {
         Ok(response)
     }
 
-    /// A connection to `server`, and when there was one: made, or waited for.
-    async fn lease(
-        &self,
-        server: &Server,
-        worker: usize,
-        fresh: bool,
-        trial: &mut Trial<'_>,
-    ) -> Result<(Lease, Instant), Error> {
-        let settings = &server.pool.settings;
-        match server.pool.take(worker, fresh).await {
-            None => Err(Error::PoolTimeout { upstream: Arc::clone(self.name()), after: settings.wait_timeout }),
-            Some(Place::Kept(lease)) => Ok((lease, Instant::now())),
-            Some(Place::Free(slot)) => {
-                let begun = Instant::now();
-                trial.is_its_turn = true;
-                let made =
-                    timeout(settings.connect_timeout, connect::connect(&server.addresses, server.secure.as_ref()))
-                        .await;
-                match made.unwrap_or(Err(ConnectFailure::Timeout)) {
-                    Ok(stream) => {
-                        self.metrics.connected("success");
-                        let connection = Connection::new(stream, worker, slot);
-                        let opened = connection.opened;
-                        Ok((Lease::new(connection, &server.pool), opened))
-                    }
-                    Err(cause) => {
-                        self.metrics.connected(cause.outcome());
-                        let now = Instant::now();
-                        trial.failed(connect_failing(cause), now - begun, now);
-                        Err(Error::ConnectFailed { upstream: Arc::clone(self.name()), cause })
-                    }
-                }
-            }
-        }
-    }
-
     fn error(&self, failure: Failure) -> Error {
         let upstream = Arc::clone(self.name());
         match failure {
             Failure::Stale { written } => Error::Stale { upstream, written },
             Failure::Reset => Error::Reset { upstream },
+            Failure::Unbegun => Error::Unbegun { upstream },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => client_error(fault),
         }
@@ -299,13 +265,8 @@ fn failing(failure: &Failure) -> Option<Failing> {
         Failure::Reset => Some(Failing::Reset),
         Failure::BadAnswer(_) => Some(Failing::BadAnswer),
         Failure::Client(Fault::Idle(_)) => Some(Failing::Timeout),
-        Failure::Client(_) | Failure::Stale { .. } => None,
+        Failure::Client(_) | Failure::Stale { .. } | Failure::Unbegun => None,
     }
-}
-
-/// The same of a connection that could not be made: not that this process has nothing left to make it with.
-fn connect_failing(cause: ConnectFailure) -> Option<Failing> {
-    (cause != ConnectFailure::Local).then_some(Failing::Connect(cause))
 }
 
 /// [`Upstream`] as the innermost service of a stack.

@@ -15,7 +15,7 @@ use std::{
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, futures::Notified},
     time::{Instant, timeout},
 };
 
@@ -127,6 +127,23 @@ impl Pool {
         Self { settings, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
     }
 
+    /// Leave to open a connection, if there is any.
+    pub(super) fn slot(&self) -> Option<OpenSlot> {
+        self.open()
+    }
+
+    /// Begins to wait for leave to open a connection, or for a stream of one.
+    pub(super) fn waiting(&self) -> Waiting<'_> {
+        Waiting::new(&self.open)
+    }
+
+    /// Has all look again that wait: a stream is free, of a connection that not all of them may use.
+    pub(super) fn wake_all(&self) {
+        if self.open.waiting.load(Ordering::Acquire) > 0 {
+            self.open.freed.notify_waiters();
+        }
+    }
+
     /// A kept connection of this worker: the way of most requests.
     pub(super) fn kept(self: &Arc<Self>, worker: usize, fresh: bool, now: Instant) -> Option<Lease> {
         if fresh { None } else { self.pop(worker, now) }
@@ -228,12 +245,17 @@ impl Pool {
 }
 
 /// One that waits for a connection; leaves the count when dropped, having hurried or given up.
-struct Waiting<'a>(&'a Open);
+pub(super) struct Waiting<'a>(&'a Open);
 
 impl<'a> Waiting<'a> {
     fn new(open: &'a Open) -> Self {
         open.waiting.fetch_add(1, Ordering::AcqRel);
         Self(open)
+    }
+
+    /// Ready when something was freed since this was called.
+    pub(super) fn freed(&self) -> Notified<'a> {
+        self.0.freed.notified()
     }
 }
 

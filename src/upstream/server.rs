@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use crossbeam_utils::CachePadded;
@@ -11,7 +11,9 @@ use super::{
     address::Addresses,
     balance::{Latency, identity},
     health::Health,
+    http2::Shared,
     pool::{Pool, PoolSettings},
+    stream::Stream,
 };
 use crate::tls::{ClientTls, ServerName};
 
@@ -28,6 +30,30 @@ pub struct ServerSettings {
     pub weight: u32,
     /// How TLS is spoken with it; `None`: plain.
     pub secure: Option<Security>,
+    /// What is spoken with it.
+    pub protocol: Protocol,
+}
+
+/// What is spoken with a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2: by prior knowledge, or agreed on with TLS.
+    Http2,
+    /// What the server prefers, where TLS lets it say so; otherwise HTTP/1.1.
+    Auto,
+}
+
+impl ServerSettings {
+    /// Whether requests may share connections.
+    fn shares(&self) -> bool {
+        match self.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => self.secure.is_some(),
+        }
+    }
 }
 
 /// How TLS is spoken with a server.
@@ -54,6 +80,11 @@ pub(super) struct Server {
     pub(super) latency: Arc<Latency>,
     /// Stands for its URL where servers are chosen by keys.
     pub(super) identity: u64,
+    pub(super) protocol: Protocol,
+    /// Its HTTP/2 connections; `None` when it is never spoken.
+    http2: Option<Arc<Shared>>,
+    /// Where it may choose: it chose HTTP/1.
+    prefers_http1: AtomicBool,
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
 
@@ -69,13 +100,19 @@ impl Server {
             health: Arc::new(Health::new(Arc::clone(upstream), Arc::clone(&settings.url))),
             latency: Arc::new(Latency::new()),
             identity: identity(&settings.url),
+            protocol: settings.protocol,
+            http2: settings.shares().then(|| Arc::new(Shared::new(workers))),
+            prefers_http1: AtomicBool::new(false),
             in_flight: Arc::default(),
         }
     }
 
     /// The same server with another weight, or with other bounds on its pool or other trust (it then begins anew).
     pub(super) fn changed(&self, settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
-        let keeps_pool = self.pool.settings == *pool && self.secure == settings.secure;
+        let keeps_pool =
+            self.pool.settings == *pool && self.secure == settings.secure && self.protocol == settings.protocol;
+        let http2 =
+            if keeps_pool { self.http2.clone() } else { settings.shares().then(|| Arc::new(Shared::new(workers))) };
         let pool = if keeps_pool { Arc::clone(&self.pool) } else { Arc::new(Pool::new(pool.clone(), workers)) };
         Self {
             url: Arc::clone(&self.url),
@@ -87,8 +124,25 @@ impl Server {
             health: Arc::clone(&self.health),
             latency: Arc::clone(&self.latency),
             identity: self.identity,
+            protocol: settings.protocol,
+            http2,
+            prefers_http1: AtomicBool::new(false),
             in_flight: Arc::clone(&self.in_flight),
         }
+    }
+
+    /// Its HTTP/2 connections, while it is not known to speak HTTP/1.
+    pub(super) fn http2(&self) -> Option<&Arc<Shared>> {
+        self.http2.as_ref().filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
+    }
+
+    /// Whether HTTP/2 is spoken on a new connection. Remembers when it is not.
+    pub(super) fn agreed_on_http2(&self, stream: &Stream) -> bool {
+        let is_agreed = self.protocol == Protocol::Http2 || stream.is_http2();
+        if !is_agreed {
+            self.prefers_http1.store(true, Ordering::Relaxed);
+        }
+        is_agreed
     }
 
     /// Requests that this server is working on.

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::tls::Secure;
+use crate::tls::{Secure, speaks_http2};
 
 /// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
 /// beside a system call, and a pool holds one type.
@@ -22,6 +22,11 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Whether the handshake agreed on HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Stream::Secure(io) if speaks_http2(io))
+    }
+
     /// Whether the server has neither closed the connection nor said anything unasked. Costs no system call unless
     /// something arrived. Session tickets are nothing that was said: they are taken in here.
     pub(super) fn is_quiet(&mut self) -> bool {

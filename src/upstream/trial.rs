@@ -11,7 +11,7 @@ use super::{
     health::{Failing, retry_after},
     server::Server,
 };
-use crate::http1::ResponseHead;
+use crate::{error::ConnectFailure, http1::ResponseHead};
 
 /// An attempt at a server. Dropped without an outcome it was given up: by the client, or for the server's slowness.
 #[derive(Debug)]
@@ -55,6 +55,14 @@ impl<'a> Trial<'a> {
                 self.server().latency.failed(took, now);
             }
         }
+    }
+
+    /// No connection could be made, which was begun then.
+    pub(super) fn not_connected(&mut self, cause: ConnectFailure, begun: Instant) {
+        let now = Instant::now();
+        // What this gateway lacks says nothing of the server.
+        let failing = (cause != ConnectFailure::Local).then_some(Failing::Connect(cause));
+        self.failed(failing, now - begun, now);
     }
 
     /// A server that says when to come back is left alone until then, if there is another one.

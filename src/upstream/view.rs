@@ -34,6 +34,7 @@ impl Upstream {
         let in_use = self.balancer.in_use(now);
         let view = |(server, up): (&Arc<Server>, bool)| {
             let (open, idle) = server.pool.counts();
+            let idle = idle + server.http2().map_or(0, |http2| http2.idle());
             ServerView {
                 url: Arc::clone(&server.url),
                 weight: server.weight,

@@ -196,7 +196,7 @@ fn a_version_other_than_1_0_and_1_1_is_refused() {
         b"GET / http/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTPS/1.1\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1x\r\nHost: a\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\t",
     ]);
 }
 

@@ -8,6 +8,7 @@
 
 mod client;
 mod gate;
+pub mod http2;
 pub mod policies;
 pub mod redis;
 mod texts;

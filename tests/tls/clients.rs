@@ -31,7 +31,7 @@ fn openssl_speaks_both_versions_and_none_older() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
     for (version, said) in [("-tls1_3", "New, TLSv1.3"), ("-tls1_2", "New, TLSv1.2")] {
-        let answer = s_client(&gateway, &pki, &[version, "-servername", "a.example", "-alpn", "h2,http/1.1"]);
+        let answer = s_client(&gateway, &pki, &[version, "-servername", "a.example", "-alpn", "http/1.1"]);
         assert!(answer.contains(said) && answer.contains("Verify return code: 0 (ok)"), "{answer}");
         assert!(answer.contains("ALPN protocol: http/1.1") && answer.contains("HTTP/1.1 200 OK"), "{answer}");
     }
@@ -86,4 +86,24 @@ fn curl_keeps_its_connection() {
         .output()
         .expect("curl is missing: tests/all installs it");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok1 ok0 ", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_handshake_agrees_on_the_best_version_that_both_speak() {
+    let pki = Pki::with_site(&["a.example"]);
+    for (listener, argument, version) in
+        [("", "--http2", "2"), ("", "--http1.1", "1.1"), ("http2 = false", "--http2", "1.1")]
+    {
+        let file = pki.listener(&["site"], "").replace("[listeners.tls]", &format!("{listener}\n[listeners.tls]"));
+        let gateway = Running::start(&(file + OK));
+        let port = gateway.address().port();
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--cacert", &pki.shown("ca.pem"), argument])
+            .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "-w", " %{http_version}"])
+            .arg(format!("https://a.example:{port}/"))
+            .output()
+            .expect("curl is missing: tests/all installs it");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, format!("ok {version}"), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -133,3 +133,28 @@ fn another_authority_holds_from_the_next_request_on() {
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.get("/").status(), 502);
 }
+
+/// A gateway that speaks these versions, before which another one stands that wants `protocol`.
+#[track_caller]
+fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let file = pki.listener(&["site"], "").replace("[listeners.tls]", &format!("http2 = {http2}\n[listeners.tls]"));
+    let server = Running::start(&(file + "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n"));
+    let gateway = gateway(server.address(), &format!("protocol = '{protocol}'\n{}", trusting(&pki, "")));
+    let status = gateway.get("/").status();
+    if status == 200 {
+        // A connection that is kept serves the same.
+        assert_eq!(gateway.status("/"), 200);
+    }
+    (status, (status == 200).then(|| server.access_line()["protocol"].as_str().unwrap().to_owned()))
+}
+
+#[test]
+fn the_handshake_agrees_on_what_is_spoken_with_a_server() {
+    let told = |version: &str| (200, Some(version.to_owned()));
+    assert_eq!(spoken(true, "http1"), told("HTTP/1.1"));
+    assert_eq!(spoken(true, "http2"), told("HTTP/2"));
+    assert_eq!(spoken(true, "auto"), told("HTTP/2"));
+    assert_eq!(spoken(false, "auto"), told("HTTP/1.1"));
+    assert_eq!(spoken(false, "http2"), (502, None));
+}

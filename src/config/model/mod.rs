@@ -89,6 +89,8 @@ pub struct Listener {
     pub max_header_bytes: usize,
     /// Header lines of a request, more is 431.
     pub max_headers: usize,
+    /// HTTP/2 is spoken beside HTTP/1.
+    pub http2: bool,
     /// Longest wait for a whole head.
     pub headers_timeout: Duration,
     /// Longest silence between requests.
@@ -187,6 +189,8 @@ pub struct Upstream {
     pub name: Arc<str>,
     /// At least one.
     pub servers: Vec<UpstreamServer>,
+    /// What is spoken with them.
+    pub protocol: Protocol,
     /// How one of them is chosen.
     pub balance: Balance,
     /// Cap on requests in flight over all routes to it; `None`: none.
@@ -218,6 +222,17 @@ pub struct UpstreamServer {
     pub secure_as: Option<ServerName<'static>>,
     /// Share of the requests, at least 1.
     pub weight: NonZeroU32,
+}
+
+/// What is spoken with an upstream's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// What TLS agrees on; without it HTTP/1.1.
+    Auto,
 }
 
 /// How an upstream's server is chosen.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::{
     super::{
         include::Loading,
-        model::{Balance, Ejection, HealthCheck, Pool, Upstream, UpstreamServer},
+        model::{Balance, Ejection, HealthCheck, Pool, Protocol, Upstream, UpstreamServer},
         problem::{Code, Problem, Problems},
         schema::upstreams::SERVER,
         source::Span,
@@ -32,6 +32,11 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
             problems.report(problem.help("for a larger share write { url = \"...\", weight = 2 }"));
         }
     }
+    let protocol = match upstream.text("protocol")? {
+        "http2" => Protocol::Http2,
+        "auto" => Protocol::Auto,
+        _ => Protocol::Http1,
+    };
     let balance = balance(upstream, problems);
     let pool = pool(upstream.table("pool"));
     let health_check = health_check(upstream);
@@ -49,6 +54,7 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
     Some(Upstream {
         name: syntax::name(name).ok()?,
         servers,
+        protocol,
         balance: balance?,
         slow_start: upstream.parsed("slow_start", units::duration)?,
         cool_down: upstream.flag("cool_down")?,

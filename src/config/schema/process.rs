@@ -83,6 +83,12 @@ static LISTENER: Section = Section {
             .default(Default::Text(MAX_HEADER_BYTES)),
         Key::new("max_headers", Kind::Whole { least: 1, most: 10_000 }, "Most header lines of a request; more is 431.")
             .default(Default::Whole(MAX_HEADERS)),
+        Key::new(
+            "http2",
+            Kind::Flag,
+            "HTTP/2 is spoken, too: with TLS where ALPN agrees on it, without by prior knowledge.",
+        )
+        .default(Default::Flag(true)),
         Key::new("timeouts", Kind::Table(&LISTENER_TIMEOUTS), "How long clients may take."),
         Key::new(
             "proxy_protocol",

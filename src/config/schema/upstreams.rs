@@ -18,7 +18,11 @@ pub(in crate::config) static UPSTREAM: Section = Section {
             "Where it runs: URLs, or tables with a url and a weight.",
         )
         .required(),
-        Key::new("protocol", Kind::Choice(&["http1"]), "What is spoken with its servers.")
+        Key::new(
+            "protocol",
+            Kind::Choice(&["http1", "http2", "auto"]),
+            "What is spoken with its servers: \"http2\" by prior knowledge or ALPN, \"auto\" what ALPN agrees on (http1 without TLS).",
+        )
             .default(Default::Text("http1")),
         Key::new(
             "balance",

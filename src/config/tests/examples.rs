@@ -16,6 +16,7 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
         "canary.toml",
         "complete.toml",
         "edge.toml",
+        "grpc.toml",
         "internal-services.toml",
         "minimal.toml",
         "public-api.toml",

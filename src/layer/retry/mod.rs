@@ -101,7 +101,8 @@ impl Attempts {
 
     /// Whether, after this outcome, another attempt follows: after what wait, and whether by a new connection.
     fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Sleep>, bool)> {
-        let judged = outcome.as_ref().map(|response| response.status);
+        let is_call = self.exchange.request.grpc.is_some();
+        let judged = outcome.as_ref().map(|response| policy::status(response, is_call));
         let Verdict::Again { is_unseen, is_charged, is_stale } = self.policy.judge(&judged) else {
             self.note_end(outcome.is_ok());
             return None;

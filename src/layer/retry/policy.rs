@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use rand::RngExt;
 
-use crate::error::Error;
+use crate::{call::grpc, error::Error, message::Response};
 
 /// A route's retries.
 #[derive(Debug, Clone)]
@@ -53,6 +53,13 @@ pub(super) enum Verdict {
     },
 }
 
+/// What an answer counts as: that of a gRPC call that failed at once (its status is in the head, not behind messages) as
+/// the HTTP status that means the same.
+pub(super) fn status(response: &Response, is_call: bool) -> StatusCode {
+    let code = if is_call { response.fields.get(&grpc::STATUS) } else { None };
+    code.and_then(grpc::status_for).unwrap_or(response.status)
+}
+
 impl RetryPolicy {
     pub(super) fn judge(&self, outcome: &Result<StatusCode, &Error>) -> Verdict {
         let again = |applies: bool, is_unseen: bool, is_charged: bool, is_stale: bool| {
@@ -60,7 +67,7 @@ impl RetryPolicy {
         };
         match outcome {
             Ok(status) => again(self.on.statuses.contains(status), false, true, false),
-            Err(Error::ConnectFailed { .. }) => again(self.on.connect, true, false, false),
+            Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => again(self.on.connect, true, false, false),
             Err(Error::Stale { written, .. }) => again(self.on.connect, !written, false, true),
             Err(Error::Reset { .. }) => again(self.on.reset, false, true, false),
             Err(Error::AttemptTimeout { .. }) => again(self.on.timeout, false, true, false),

@@ -59,6 +59,7 @@ impl PeerCells {
 pub struct ListenerMetrics {
     /// One for all workers: a pause is rare, and who pauses has time.
     pauses: Mutex<Tally>,
+    floods: Mutex<Tally>,
     /// One for all workers, too: beside a handshake a lock costs nothing.
     handshakes: Mutex<Tally>,
     resumed: AtomicU64,
@@ -69,6 +70,15 @@ impl ListenerMetrics {
     /// Accepting stopped for a while, for `reason`.
     pub fn accept_paused(&self, reason: &'static str) {
         self.pauses.lock().add(reason, 1);
+    }
+
+    /// An HTTP/2 connection was ended because it asked for too much work by frames of this `kind`.
+    pub fn flooded(&self, kind: &'static str) {
+        self.floods.lock().add(kind, 1);
+    }
+
+    pub(super) fn floods(&self) -> Tally {
+        self.floods.lock().clone()
     }
 
     /// A TLS handshake ended in `success`, or not: `failed`, `timeout`, `closed`, `plain_http`.

@@ -22,6 +22,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     upstreams(metrics, observed, &mut to);
     upstream_caps(observed, &mut to);
     listeners(metrics, observed, &mut to);
+    http2(metrics, &mut to);
     tls(metrics, observed, &mut to);
     reloads(metrics, &mut to);
     itself(metrics, &mut to);
@@ -170,6 +171,16 @@ fn listeners(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     for (listener, of) in super::entries(&metrics.listeners) {
         for (word, count) in of.pauses().iter() {
             family.count(&[("listener", &listener), ("reason", word)], count);
+        }
+    }
+}
+
+fn http2(metrics: &Metrics, to: &mut Exposition) {
+    let help = "HTTP/2 connections that were ended because they asked for too much work, by kind of frame.";
+    let mut family = to.family(Kind::Counter, "tidegate_http2_floods", help);
+    for (listener, of) in super::entries(&metrics.listeners) {
+        for (word, count) in of.floods().iter() {
+            family.count(&[("listener", &listener), ("kind", word)], count);
         }
     }
 }

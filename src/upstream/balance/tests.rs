@@ -5,7 +5,11 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 use proptest::prelude::*;
 use tokio::time::{Instant, advance};
 
-use super::{super::pool::PoolSettings, super::server::ServerSettings, *};
+use super::{
+    super::pool::PoolSettings,
+    super::server::{Protocol, ServerSettings},
+    *,
+};
 use crate::upstream::health::{EjectionSettings, Ejector, Failing};
 
 const ALL: [Balance; 4] = [Balance::RoundRobin, Balance::LeastRequests, Balance::PeakEwma, Balance::Hash];
@@ -30,8 +34,14 @@ fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer
     };
     let server = |(index, weight): (usize, &u32)| {
         let host: Arc<str> = format!("10.0.0.{index}").into();
-        let settings =
-            ServerSettings { url: format!("http://{host}").into(), host, port: 80, weight: *weight, secure: None };
+        let settings = ServerSettings {
+            url: format!("http://{host}").into(),
+            host,
+            port: 80,
+            weight: *weight,
+            secure: None,
+            protocol: Protocol::Http1,
+        };
         Arc::new(Server::new(&"app".into(), &settings, &pool, 1))
     };
     Balancer::new(balance, slow_start, weights.iter().enumerate().map(server).collect())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, BytesMut};
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, header};
 use rand::RngExt;
 use thiserror::Error;
 use tokio::{
@@ -19,7 +19,7 @@ use super::{Health, counted};
 use crate::{
     error::ConnectFailure,
     http1,
-    upstream::{connect::connect, server::Server},
+    upstream::{connect::connect, server::Server, stream::Stream},
 };
 
 /// How servers are checked.
@@ -39,6 +39,8 @@ pub struct HealthCheckSettings {
 
 /// Longest head of an answer to a check.
 const MOST_HEAD: usize = 16 * 1024;
+/// How checks show themselves in the logs of services.
+const USER_AGENT: &str = "tidegate health check";
 /// Checks of many gateways and servers must not come at one time.
 const JITTER: f64 = 0.1;
 
@@ -67,12 +69,8 @@ enum Unwell {
 
 /// Checks `server` until it is dropped.
 pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthCheckSettings, slow_start: Duration) {
-    let request = format!(
-        "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: tidegate health check\r\naccept: */*\r\nconnection: close\r\n\r\n",
-        settings.path, server.authority
-    );
     loop {
-        let outcome = timeout(settings.timeout, check(&server, request.as_bytes())).await;
+        let outcome = timeout(settings.timeout, check(&server, &settings.path)).await;
         server.health.checked(outcome.unwrap_or(Err(Unwell::Timeout)), &settings, Instant::now(), slow_start);
         let factor = rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER);
         sleep(settings.interval.mul_f64(factor)).await;
@@ -80,9 +78,41 @@ pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthChec
 }
 
 /// One check, by a connection of its own: it tells, too, whether one can be made.
-async fn check(server: &Server, request: &[u8]) -> Result<(), Unwell> {
-    let mut stream = connect(&server.addresses, server.secure.as_ref()).await.map_err(Unwell::Connect)?;
-    stream.write_all(request).await.map_err(|_| Unwell::Broken)?;
+async fn check(server: &Server, path: &str) -> Result<(), Unwell> {
+    let made = connect(&server.addresses, server.secure.as_ref(), server.protocol).await;
+    let stream = made.map_err(Unwell::Connect)?;
+    if server.agreed_on_http2(&stream) {
+        by_http2(stream, server, path).await
+    } else {
+        by_http1(stream, server, path).await
+    }
+}
+
+async fn by_http2(stream: Stream, server: &Server, path: &str) -> Result<(), Unwell> {
+    let (mut requests, connection) = h2::client::handshake(stream).await.map_err(|_| Unwell::NotHttp)?;
+    let scheme = if server.secure.is_some() { "https" } else { "http" };
+    let request = http::Request::get(format!("{scheme}://{}{path}", server.authority))
+        .header(header::USER_AGENT, USER_AGENT)
+        .body(())
+        .map_err(|_| Unwell::NotHttp)?;
+    let (answer, _) = requests.send_request(request, true).map_err(|_| Unwell::Broken)?;
+    tokio::select! {
+        answer = answer => judged(answer.map_err(|_| Unwell::Broken)?.status()),
+        _ = connection => Err(Unwell::Broken),
+    }
+}
+
+/// What a final status says.
+fn judged(status: StatusCode) -> Result<(), Unwell> {
+    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(Unwell::Status(status)) }
+}
+
+async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(), Unwell> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {USER_AGENT}\r\naccept: */*\r\nconnection: close\r\n\r\n",
+        server.authority
+    );
+    stream.write_all(request.as_bytes()).await.map_err(|_| Unwell::Broken)?;
     let (mut input, mut seen) = (BytesMut::new(), 0);
     loop {
         match http1::find_end(&input, seen) {
@@ -91,10 +121,8 @@ async fn check(server: &Server, request: &[u8]) -> Result<(), Unwell> {
                 let (head, length) = head.ok_or(Unwell::NotHttp)?;
                 input.advance(length);
                 seen = 0;
-                match head.status {
-                    status if status.is_informational() => continue,
-                    status if status.is_success() || status.is_redirection() => return Ok(()),
-                    status => return Err(Unwell::Status(status)),
+                if !head.status.is_informational() {
+                    return judged(head.status);
                 }
             }
             Err(so_far) => seen = so_far,

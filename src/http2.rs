@@ -1,0 +1,140 @@
+//! Bodies on the streams of HTTP/2, in either direction: what windows take, and what gives them back. A leaf, shared by
+//! `server` and `upstream`; the protocol itself is h2's.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{RecvStream, SendStream};
+use http::HeaderMap;
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::{body::Body, error::Fault, http1::may_trail};
+
+/// Bytes of one body that wait for the socket.
+pub const SEND_BUFFER: usize = 64 * 1024;
+
+/// A body on its way out.
+#[derive(Debug)]
+pub struct Outflow {
+    stream: SendStream<Bytes>,
+    /// What was pulled and not yet sent.
+    rest: Bytes,
+}
+
+/// Why a body does not flow on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Its source broke.
+    Source(Fault),
+    /// Its stream takes no more.
+    Stream,
+}
+
+impl Outflow {
+    /// On this stream.
+    pub fn new(stream: SendStream<Bytes>) -> Self {
+        Self { stream, rest: Bytes::new() }
+    }
+
+    /// The stream itself.
+    pub fn stream(&mut self) -> &mut SendStream<Bytes> {
+        &mut self.stream
+    }
+
+    /// Whether nothing waits for the other side: more has to come out of the body first.
+    pub fn is_drained(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Pulls a frame of `body`, or sends what the windows take of the last one. Ready with whether that was the end.
+    ///
+    /// # Errors
+    /// Which side broke.
+    pub fn poll_move(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<bool, Stopped>> {
+        if self.rest.is_empty() { self.pull(cx, body) } else { self.push(cx, body) }
+    }
+
+    fn pull(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<bool, Stopped>> {
+        let frame = ready!(Pin::new(body).poll_frame(cx)).transpose().map_err(Stopped::Source)?;
+        let sent = match frame.map(Frame::into_data) {
+            None => self.stream.send_data(Bytes::new(), true),
+            Some(Ok(data)) => {
+                self.rest = data;
+                return Poll::Ready(Ok(false));
+            }
+            Some(Err(frame)) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                self.stream.send_trailers(trailing(trailers))
+            }
+        };
+        Poll::Ready(sent.map(|()| true).map_err(|_| Stopped::Stream))
+    }
+
+    fn push(&mut self, cx: &mut Context<'_>, body: &Body) -> Poll<Result<bool, Stopped>> {
+        self.stream.reserve_capacity(self.rest.len().min(SEND_BUFFER));
+        let mut granted = self.stream.capacity();
+        if granted == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(capacity)) => granted = capacity,
+                Some(Err(_)) | None => return Poll::Ready(Err(Stopped::Stream)),
+            }
+        }
+        let piece = self.rest.split_to(granted.min(self.rest.len()));
+        let is_last = self.rest.is_empty() && body.is_end_stream();
+        let sent = self.stream.send_data(piece, is_last);
+        Poll::Ready(sent.map(|()| is_last).map_err(|_| Stopped::Stream))
+    }
+}
+
+/// What may stand in trailers.
+fn trailing(trailers: HeaderMap) -> HeaderMap {
+    if trailers.keys().all(may_trail) {
+        return trailers;
+    }
+    let mut allowed = HeaderMap::new();
+    for (name, value) in trailers.iter().filter(|(name, _)| may_trail(name)) {
+        allowed.append(name, value.clone());
+    }
+    allowed
+}
+
+/// A body on its way in. Its window is given back as it is read, so that a slow reader slows the writer.
+#[derive(Debug)]
+pub struct Inflow {
+    stream: RecvStream,
+    /// Bytes still to come, where the head named a length; h2 holds the other side to it.
+    left: Option<u64>,
+}
+
+impl Inflow {
+    /// On this stream, of this length.
+    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
+        Self { stream, left: length }
+    }
+
+    /// The next frame; none at the end.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        if let Some(data) = ready!(self.stream.poll_data(cx)?) {
+            self.stream.flow_control().release_capacity(data.len())?;
+            if let Some(left) = &mut self.left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx)?);
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    /// Whether the end was read.
+    pub fn is_over(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    /// What is known of the length.
+    pub fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

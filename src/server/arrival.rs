@@ -1,0 +1,44 @@
+//! What the server hands to the gateway, and what it takes from a listener's settings.
+
+use std::{sync::Arc, time::Duration};
+
+use http::Version;
+use tokio::time::Instant;
+
+use crate::{
+    error::Error,
+    http1::HeadLimits,
+    message::{Origin, Request},
+};
+
+/// What a connection may do; from its listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Bounds on a request's head.
+    pub head: HeadLimits,
+    /// Longest wait for a whole head.
+    pub headers_timeout: Duration,
+    /// Longest silence between requests.
+    pub keep_alive: Duration,
+    /// HTTP/2 is spoken with those who begin with its preface.
+    pub http2: bool,
+}
+
+/// What the server hands to the gateway.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub enum Arrival {
+    /// A request whose head could be read.
+    Request(Request),
+    /// Something that is not a request, to be answered; the connection closes after it.
+    Refused {
+        /// What is wrong with it.
+        error: Error,
+        /// When its first byte was seen.
+        started: Instant,
+        /// What it was to be.
+        version: Version,
+        /// The connection that it came by.
+        origin: Arc<Origin>,
+    },
+}

@@ -1,0 +1,338 @@
+//! Frames as they pass: who sends many that ask for work and bring none is told to calm down.
+//!
+//! h2 bounds what a connection holds in memory. What it does not bound is work: a client may go on for ever with pings,
+//! settings, priorities, windows of one byte, or requests that it takes back at once (CVE-2023-44487). The meter looks at
+//! the nine bytes before each frame and keeps two accounts, each a token bucket: one for resets, one for all other
+//! frames that carry no message. What a client rightly sends fills them: requests, and acknowledgements of frames that it
+//! was sent (as in Envoy, which allows ten WINDOW_UPDATEs for each DATA frame).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Resets at once, and a second: nghttp2's bounds (`nghttp2_option_set_stream_reset_rate_limit`).
+const RESETS: Account = Account { most: 1000, per_second: 33 };
+/// Frames without a message at once, and a second.
+const CONTROLS: Account = Account { most: 2000, per_second: 100 };
+/// A fourth of all requests may be taken back without end: a proxy in front gathers the impatient ones of many.
+const REQUESTS_PER_RESET: u32 = 4;
+/// Control frames for each frame of a message, sent or received.
+const CONTROLS_PER_FRAME: u32 = 10;
+/// What may be saved up.
+const SAVED: u32 = 100_000;
+
+const PREFACE_LENGTH: usize = 24;
+const HEAD_LENGTH: usize = 9;
+/// Bytes of a GOAWAY that are looked at: last stream, code, and the words behind them.
+const GOAWAY_KEPT: usize = 64;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+#[derive(Debug, Clone, Copy)]
+struct Account {
+    most: u32,
+    per_second: u32,
+}
+
+/// A token bucket; the clock is only asked when it is empty.
+#[derive(Debug)]
+struct Bucket {
+    account: Account,
+    /// What one frame costs.
+    price: u32,
+    left: u32,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new(account: Account, price: u32) -> Self {
+        Self { account, price, left: account.most * price, filled: Instant::now() }
+    }
+
+    fn give(&mut self, tokens: u32) {
+        self.left = (self.left + tokens).min(SAVED * self.price);
+    }
+
+    fn take(&mut self) -> bool {
+        if self.left < self.price {
+            let Account { most, per_second } = self.account;
+            let passed = self.filled.elapsed().as_secs_f64() * f64::from(per_second);
+            self.left += (passed.min(f64::from(most)) * f64::from(self.price)) as u32;
+            self.filled = Instant::now();
+        }
+        let pays = self.left >= self.price;
+        self.left = self.left.saturating_sub(self.price);
+        pays
+    }
+}
+
+/// Finds frames in a stream of bytes that comes in any pieces.
+#[derive(Debug, Default)]
+struct Frames {
+    head: [u8; HEAD_LENGTH],
+    /// Bytes of `head` that are here.
+    have: usize,
+    /// Bytes of the current frame that are still to come.
+    left: usize,
+    /// The current frame is a GOAWAY.
+    is_goaway: bool,
+    /// What the last GOAWAY says, as far as it matters.
+    goaway: Vec<u8>,
+}
+
+/// What a frame's head says.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    length: usize,
+    kind: u8,
+    flags: u8,
+}
+
+impl Frames {
+    /// Calls `seen` for each frame whose head is complete.
+    fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Head)) {
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            if self.is_goaway && self.goaway.len() < GOAWAY_KEPT {
+                self.goaway.extend_from_slice(&bytes[..skipped.min(GOAWAY_KEPT)]);
+            }
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEAD_LENGTH - self.have).min(bytes.len());
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == HEAD_LENGTH {
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.have = 0;
+                self.is_goaway = kind == GOAWAY;
+                seen(Head { length: self.left, kind, flags });
+            }
+        }
+    }
+}
+
+/// The accounts of one connection.
+#[derive(Debug)]
+pub(super) struct Meter {
+    received: Frames,
+    sent: Frames,
+    resets: Bucket,
+    controls: Bucket,
+    /// Since when a head is sent that has not ended.
+    head_since: Option<Instant>,
+    /// It ends with the current frame.
+    ends_head: bool,
+    /// Since when the socket takes nothing.
+    stuck_since: Option<Instant>,
+    /// The kind of frame of which there were too many.
+    pub(super) flood: Option<&'static str>,
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        Self {
+            received: Frames { left: PREFACE_LENGTH, ..Frames::default() },
+            sent: Frames::default(),
+            resets: Bucket::new(RESETS, REQUESTS_PER_RESET),
+            controls: Bucket::new(CONTROLS, 1),
+            head_since: None,
+            ends_head: false,
+            stuck_since: None,
+            flood: None,
+        }
+    }
+
+    pub(super) fn received(&mut self, bytes: &[u8]) {
+        let mut received = std::mem::take(&mut self.received);
+        received.pass(bytes, |head| self.received_frame(head));
+        if received.left == 0 {
+            self.end_head();
+        }
+        self.received = received;
+    }
+
+    fn received_frame(&mut self, Head { length, kind, flags }: Head) {
+        self.end_head();
+        match kind {
+            DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
+            // Empty ones, and continuations, are bounded by h2.
+            DATA => {}
+            HEADERS | CONTINUATION => {
+                if kind == HEADERS {
+                    self.resets.give(1);
+                    self.controls.give(CONTROLS_PER_FRAME);
+                }
+                self.head_since.get_or_insert_with(Instant::now);
+                self.ends_head = flags & END_HEADERS != 0;
+            }
+            RST_STREAM if !self.resets.take() => self.flood = Some("rst_stream"),
+            RST_STREAM => {}
+            _ if !self.controls.take() => self.flood = Some(name(kind, flags)),
+            _ => {}
+        }
+    }
+
+    /// What kind of flood the client was just told about, if it was.
+    pub(super) fn told(&mut self) -> Option<&'static str> {
+        let told = std::mem::take(&mut self.sent.goaway);
+        let (code, words) = told.get(4..)?.split_first_chunk()?;
+        let is_flood = u32::from_be_bytes(*code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM);
+        is_flood
+            .then(|| KINDS.iter().find(|(word, _)| words == word.as_bytes()).map_or("other_frames", |(_, kind)| kind))
+    }
+
+    /// All of the last frame is here: if it was to end a head, that has ended.
+    fn end_head(&mut self) {
+        if std::mem::take(&mut self.ends_head) {
+            self.head_since = None;
+        }
+    }
+
+    /// The socket takes nothing now.
+    pub(super) fn stuck(&mut self) {
+        self.stuck_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Not empty.
+    pub(super) fn sent(&mut self, bytes: &[u8]) {
+        self.stuck_since = None;
+        let Self { sent, controls, .. } = self;
+        sent.pass(bytes, |Head { kind, .. }| {
+            if matches!(kind, DATA | HEADERS) {
+                controls.give(CONTROLS_PER_FRAME);
+            }
+        });
+    }
+
+    /// When a head that goes on and on, or a socket that takes nothing, has had its time.
+    pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
+        let head = self.head_since.map(|since| (since + head, Overdue::Head));
+        let write = self.stuck_since.map(|since| (since + write, Overdue::Write));
+        head.into_iter().chain(write).min_by_key(|(at, _)| *at)
+    }
+}
+
+/// What took too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// A head that has not ended.
+    Head,
+    /// A client that reads nothing.
+    Write,
+}
+
+/// What h2 calls a flood in its GOAWAY, which is all that it says of it, and what `tidegate_http2_floods_total{kind}` does.
+const KINDS: [(&str, &str); 5] = [
+    ("too_many_resets", "rst_stream"),
+    ("too_many_internal_resets", "broken_streams"),
+    ("too_many_data_frames", "small_data"),
+    ("too_many_continuations", "continuation"),
+    ("header_list_way_too_large", "header_list"),
+];
+
+/// What a kind of frame is called in `tidegate_http2_floods_total{kind}`.
+fn name(kind: u8, flags: u8) -> &'static str {
+    match kind {
+        2 => "priority",
+        4 => "settings",
+        6 if flags & ACK == 0 => "ping",
+        8 => "window_update",
+        _ => "other_frames",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+        frame.resize(HEAD_LENGTH + usize::from(length), 0xff);
+        frame
+    }
+
+    fn begun() -> Meter {
+        let mut meter = Meter::new();
+        meter.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        meter
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_kind_of_flood_is_told_by_its_name() {
+        for (kind, length, most, name) in [
+            (3, 4, 1000, "rst_stream"),
+            (2, 5, 2000, "priority"),
+            (4, 0, 2000, "settings"),
+            (6, 8, 2000, "ping"),
+            (8, 4, 2000, "window_update"),
+            (77, 0, 2000, "other_frames"),
+        ] {
+            let mut meter = begun();
+            meter.received(&frame(kind, 0, length).repeat(most));
+            assert_eq!(meter.flood, None, "{name}");
+            meter.received(&frame(kind, 0, length));
+            assert_eq!(meter.flood, Some(name));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_pace_goes_on_for_ever() {
+        let mut meter = begun();
+        for _ in 0..1000 {
+            meter.received(&frame(3, 0, 4).repeat(33));
+            meter.received(&frame(6, 0, 8).repeat(100));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(meter.flood, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_answers_may_acknowledge_them_and_who_sends_requests_may_take_some_back() {
+        let mut meter = begun();
+        for _ in 0..10_000 {
+            meter.sent(&frame(DATA, 0, 200));
+            meter.received(&frame(8, 0, 4).repeat(2));
+            meter.received(&frame(HEADERS, END_HEADERS, 10).repeat(4));
+            meter.received(&frame(RST_STREAM, 0, 4));
+        }
+        assert_eq!(meter.flood, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_is_timed_from_its_first_frame_to_its_last() {
+        let mut meter = begun();
+        let began = Instant::now();
+        let due = |meter: &Meter| meter.due(Duration::from_secs(10), Duration::from_secs(10));
+        meter.received(&frame(HEADERS, 0, 10));
+        tokio::time::advance(Duration::from_secs(5)).await;
+        meter.received(&frame(CONTINUATION, 0, 1));
+        assert_eq!(due(&meter), Some((began + Duration::from_secs(10), Overdue::Head)));
+        let last = frame(CONTINUATION, END_HEADERS, 10);
+        meter.received(&last[..15]);
+        assert!(due(&meter).is_some(), "not all of it is here");
+        meter.received(&last[15..]);
+        assert_eq!(due(&meter), None);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_bytes_are_cut(frames in prop::collection::vec((0_u8..12, 0_u8..40), 0..20), cut in 1_usize..30) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, length)| frame(*kind, 0, *length)).collect();
+            let (mut found, mut scanner) = (Vec::new(), Frames::default());
+            for piece in bytes.chunks(cut) {
+                scanner.pass(piece, |head| found.push((head.kind, head.length as u8)));
+            }
+            prop_assert_eq!(found, frames);
+        }
+    }
+}

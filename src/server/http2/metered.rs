@@ -1,0 +1,131 @@
+//! A connection's bytes with the meter beside them, what was read ahead before them, and a close that lets the client
+//! read the last frames.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{bounds::FAREWELL, meter::Meter};
+use crate::{alarm::Alarm, server::Socket};
+
+/// Most that is read of a client that was told to go.
+const LINGER_BYTES: usize = 256 * 1024;
+/// Read at once of it.
+const PIECE: usize = 4 * 1024;
+
+/// The connection's task and its bytes share the meter. Both are one task: its lock is never waited for.
+pub(super) type Shared = Arc<Mutex<Meter>>;
+
+/// Bytes that are looked at as they pass.
+#[derive(Debug)]
+pub(super) struct Metered<IO> {
+    io: IO,
+    ahead: BytesMut,
+    meter: Shared,
+    /// What may still be read after the end was said.
+    linger: usize,
+    is_shut: bool,
+    /// When the client has had its time to end.
+    alarm: Alarm,
+}
+
+impl<IO> Metered<IO> {
+    pub(super) fn new(io: IO, ahead: BytesMut, meter: Shared) -> Self {
+        Self { io, ahead, meter, linger: LINGER_BYTES, is_shut: false, alarm: Alarm::default() }
+    }
+
+    fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
+        let mut meter = self.meter.lock();
+        match written {
+            Poll::Pending => meter.stuck(),
+            Poll::Ready(Ok(count)) => {
+                let mut left = *count;
+                for piece in bytes {
+                    let taken = piece.len().min(left);
+                    meter.sent(&piece[..taken]);
+                    left -= taken;
+                }
+            }
+            Poll::Ready(Err(_)) => {}
+        }
+    }
+}
+
+impl<IO: Socket> AsyncRead for Metered<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.meter.lock().flood.is_some() {
+            // Nothing more is taken of a flood. The task looks for it when nothing more can be read, which is now.
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+        } else {
+            let taken = this.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&this.ahead[..taken]);
+            this.ahead.advance(taken);
+        }
+        this.meter.lock().received(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: Socket> AsyncWrite for Metered<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, bytes);
+        self.note(&written, &[IoSlice::new(bytes)]);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bytes);
+        self.note(&written, bytes);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    /// Says the end, then reads until the client has ended too: an unread byte in our socket would make the kernel reset
+    /// the connection, and destroy a GOAWAY that the client has not read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.is_shut {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+            this.is_shut = true;
+            this.alarm.set(Instant::now() + FAREWELL);
+        }
+        while this.linger > 0 {
+            let mut piece = [0; PIECE];
+            let mut buffer = ReadBuf::new(&mut piece);
+            match Pin::new(&mut this.io).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    this.linger = this.linger.saturating_sub(buffer.filled().len());
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => return this.alarm.poll(cx).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

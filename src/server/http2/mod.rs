@@ -1,0 +1,217 @@
+//! One HTTP/2 connection: streams in, each a task that calls the gateway, all of them owned by the connection.
+//!
+//! The protocol itself is h2's. What is added here is what a gateway needs around it: times, bounds on work (`meter`), an
+//! orderly end, and the same service that HTTP/1 calls.
+
+mod bounds;
+mod meter;
+mod metered;
+mod received;
+mod request;
+mod stream;
+mod transfer;
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use h2::{Reason, server};
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tower::Service;
+
+use self::{
+    bounds::{FAREWELL, builder},
+    meter::{Meter, Overdue},
+    metered::{Metered, Shared},
+};
+use super::{Arrival, ConnectionLimits, Door, Socket};
+use crate::{
+    alarm::Alarm,
+    message::{Origin, Response},
+};
+
+/// With what a connection begins that speaks HTTP/2.
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it takes no new streams
+/// and ends with those in flight.
+pub(super) async fn serve<IO, S>(
+    io: IO,
+    ahead: BytesMut,
+    service: S,
+    limits: ConnectionLimits,
+    origin: Arc<Origin>,
+    drain: CancellationToken,
+    door: Arc<Door>,
+) where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    let meter = Arc::new(Mutex::new(Meter::new()));
+    let io = Metered::new(io, ahead, Arc::clone(&meter));
+    let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else { return };
+    let streams = JoinSet::new();
+    let alarm = Alarm::default();
+    let state = State::Open { idle_since: Some(Instant::now()) };
+    let mut connection = Connection { h2, meter, streams, service, limits, origin, door, alarm, state };
+    let mut drained = pin!(drain.cancelled());
+    poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
+}
+
+struct Connection<IO, S> {
+    h2: server::Connection<Metered<IO>, Bytes>,
+    meter: Shared,
+    /// Tasks of streams. Dropped with the connection, which ends them.
+    streams: JoinSet<()>,
+    service: S,
+    limits: ConnectionLimits,
+    origin: Arc<Origin>,
+    door: Arc<Door>,
+    alarm: Alarm,
+    state: State,
+}
+
+/// How far a connection is from its end.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Without streams since then, if without any.
+    Open { idle_since: Option<Instant> },
+    /// The client was asked to open no more streams; without any since then.
+    Leaving { idle_since: Option<Instant> },
+    /// The last word is on its way; it is waited for no longer than to then.
+    Ending { until: Instant },
+}
+
+impl<IO, S> Connection<IO, S>
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    /// Ready at the end of the connection.
+    fn poll(&mut self, cx: &mut Context<'_>, mut drained: Pin<&mut WaitForCancellationFuture<'_>>) -> Poll<()> {
+        loop {
+            if matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready() {
+                self.leave();
+            }
+            let accepted = self.h2.poll_accept(cx);
+            self.note();
+            match accepted {
+                Poll::Ready(Some(Ok((request, down)))) => {
+                    self.begin(request, down);
+                    continue;
+                }
+                // An error is the end, too: it was told.
+                Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
+                Poll::Pending => {}
+            }
+            self.reap(cx);
+            let flood = self.meter.lock().flood.take();
+            if let Some(kind) = flood {
+                self.calm(kind);
+                continue;
+            }
+            match self.poll_time(cx) {
+                Poll::Ready(true) => return Poll::Ready(()),
+                Poll::Ready(false) => {}
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn begin(&mut self, request: http::Request<h2::RecvStream>, down: server::SendResponse<Bytes>) {
+        let origin = Arc::clone(&self.origin);
+        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin));
+        if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state {
+            *idle_since = None;
+        }
+    }
+
+    /// Forgets streams that ended.
+    fn reap(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
+            if ended.is_err_and(|error| error.is_panic()) {
+                self.door.panicked(self.origin.peer);
+            }
+        }
+        if self.streams.is_empty()
+            && let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
+        {
+            idle_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Tells the client that no more streams are taken, and goes on with those that are open.
+    fn leave(&mut self) {
+        self.h2.graceful_shutdown();
+        if let State::Open { idle_since } = self.state {
+            // A client that has asked for nothing yet did not know: its request is probably on its way.
+            self.state = State::Leaving { idle_since: idle_since.map(|_| Instant::now()) };
+        }
+    }
+
+    fn end(&mut self, reason: Reason) {
+        self.streams.abort_all();
+        self.h2.abrupt_shutdown(reason);
+        self.state = State::Ending { until: Instant::now() + FAREWELL };
+    }
+
+    /// Ends a connection that asks for too much work.
+    fn calm(&mut self, kind: &'static str) {
+        if matches!(self.state, State::Ending { .. }) {
+            return;
+        }
+        self.door.flooded(kind, self.origin.peer);
+        self.end(Reason::ENHANCE_YOUR_CALM);
+    }
+
+    /// Counts a flood that h2 has just told the client about.
+    fn note(&mut self) {
+        let told = self.meter.lock().told();
+        if let Some(kind) = told.filter(|_| !matches!(self.state, State::Ending { .. })) {
+            self.door.flooded(kind, self.origin.peer);
+        }
+    }
+
+    /// Pending until something is due. Ready with whether the connection is over.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let overdue = self.meter.lock().due(self.limits.headers_timeout, self.limits.keep_alive);
+        let own = match self.state {
+            State::Open { idle_since } => idle_since.map(|since| since + self.limits.keep_alive),
+            State::Leaving { idle_since } => idle_since.map(|since| since + FAREWELL),
+            State::Ending { until } => Some(until),
+        };
+        let soonest = own.into_iter().chain(overdue.map(|(at, _)| at)).min();
+        let Some(soonest) = soonest else { return Poll::Pending };
+        self.alarm.set(soonest);
+        let Poll::Ready(()) = self.alarm.poll(cx) else { return Poll::Pending };
+        self.alarm.clear();
+        let is_over = match (self.state, overdue) {
+            (State::Ending { .. }, _) => true,
+            // Where nobody takes what is written, a last word would wait behind it.
+            (_, Some((at, Overdue::Write))) if at == soonest => true,
+            (_, Some((at, Overdue::Head))) if at == soonest => {
+                self.calm("slow_head");
+                false
+            }
+            (State::Open { .. }, _) => {
+                self.leave();
+                false
+            }
+            (State::Leaving { .. }, _) => {
+                self.end(Reason::NO_ERROR);
+                false
+            }
+        };
+        Poll::Ready(is_over)
+    }
+}

@@ -1,0 +1,141 @@
+//! From header list to request: what HTTP/2 spells otherwise than HTTP/1 is brought to one form, strictly (RFC 9113, 8).
+//!
+//! h2 has refused by then what no request may hold: fields of the connection, `te` other than trailers, names in upper
+//! case, pseudo-fields that are missing, repeated or late, and lengths that are none.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+
+use crate::{error::Error, http1::HeadLimits};
+
+/// What a field costs on the wire beside its name and value: colon, space and line end.
+const LINE_OVERHEAD: usize = 4;
+
+/// A target as HTTP/1 would write it, after which the parts hold the one `Host`.
+///
+/// # Errors
+/// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
+pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<Bytes, Error> {
+    name_host(&mut parts.headers, &parts.uri)?;
+    bound(parts, limits)?;
+    if parts.headers.values().any(|value| is_padded(value.as_bytes())) {
+        return Err(Error::Malformed("a header value begins or ends with a space"));
+    }
+    join_cookies(&mut parts.headers);
+    target(&parts.uri)
+}
+
+/// The same bounds as on a head of HTTP/1, counted as if it were one.
+fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
+    if parts.headers.len() > limits.headers {
+        return Err(Error::TooManyHeaders { limit: limits.headers });
+    }
+    let line = |(name, value): (&header::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + LINE_OVERHEAD;
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes = parts.headers.iter().map(line).sum::<usize>() + parts.method.as_str().len() + target;
+    if bytes <= limits.bytes {
+        Ok(())
+    } else if target >= limits.bytes {
+        Err(Error::TargetTooLong { limit: limits.bytes })
+    } else {
+        Err(Error::HeadTooLarge { limit: limits.bytes })
+    }
+}
+
+/// HTTP/1 takes spaces around a value off; in HTTP/2 they make it malformed (RFC 9113, 8.2.1).
+fn is_padded(value: &[u8]) -> bool {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    is_space(value.first()) || is_space(value.last())
+}
+
+/// A cookie may come in pieces to be compressed better; upstreams want it whole (RFC 9113, 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, whole);
+    }
+}
+
+/// `:authority` becomes the `Host`. Where both are there they must agree: others may look at the other one.
+fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
+    let Some(authority) = uri.authority() else { return Ok(()) };
+    let is_other = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+    if headers.get_all(header::HOST).iter().any(is_other) {
+        return Err(Error::Malformed("its Host is not its :authority"));
+    }
+    let host = HeaderValue::from_str(authority.as_str());
+    headers.insert(header::HOST, host.map_err(|_| Error::Malformed("its host cannot be read"))?);
+    Ok(())
+}
+
+fn target(uri: &Uri) -> Result<Bytes, Error> {
+    // CONNECT has none; the gateway says so when it sees the method.
+    let Some(target) = uri.path_and_query() else { return Ok(Bytes::from_static(b"*")) };
+    match target.as_str().as_bytes() {
+        target @ ([b'/', ..] | b"*") => Ok(Bytes::copy_from_slice(target)),
+        // An absolute form would name a second host.
+        _ => Err(Error::Malformed("the target is not a path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1000, headers: 4 };
+
+    fn normalised(uri: &str, headers: &[(&'static str, &str)]) -> Result<(Bytes, HeaderMap), Error> {
+        let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
+        for (name, value) in headers {
+            parts.headers.append(*name, value.parse().unwrap());
+        }
+        normalise(&mut parts, &LIMITS).map(|target| (target, parts.headers))
+    }
+
+    #[test]
+    fn the_authority_is_the_one_host() {
+        for headers in [&[][..], &[("host", "A.example")]] {
+            let (target, headers) = normalised("http://a.example/x?y", headers).unwrap();
+            assert_eq!((&target[..], headers.get_all("host").iter().count()), (&b"/x?y"[..], 1));
+            assert_eq!(headers["host"], "a.example");
+        }
+        for headers in [&[("host", "b.example")][..], &[("host", "a.example"), ("host", "b.example")]] {
+            assert!(matches!(normalised("http://a.example/", headers), Err(Error::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn a_cookie_in_pieces_is_joined() {
+        let (_, headers) = normalised("http://a/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]).unwrap();
+        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_head_has_the_bounds_that_it_has_in_http_1() {
+        let long = "x".repeat(1000);
+        assert!(matches!(normalised("http://a/", &[("a", &long)]), Err(Error::HeadTooLarge { .. })));
+        assert!(matches!(normalised(&format!("http://a/{long}"), &[]), Err(Error::TargetTooLong { .. })));
+        assert!(matches!(normalised("http://a/", &[("a", ""); 4]), Err(Error::TooManyHeaders { .. })));
+        assert!(normalised("http://a/", &[("a", &long[..900])]).is_ok());
+    }
+
+    #[test]
+    fn spaces_around_a_value_are_not_forgiven() {
+        let parts = |value| {
+            let mut parts = Request::builder().uri("http://a/").body(()).unwrap().into_parts().0;
+            parts.headers.append("a", HeaderValue::from_static(value));
+            normalise(&mut parts, &LIMITS)
+        };
+        for value in [" a", "a ", "\ta", " "] {
+            assert!(parts(value).is_err(), "{value:?}");
+        }
+        assert!(parts("a b").is_ok() && parts("").is_ok());
+    }
+}

@@ -1,0 +1,162 @@
+//! One exchange on one stream: a task of its own, which the client's reset ends by dropping it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server::SendResponse};
+use http::{HeaderValue, Method, StatusCode, Version, header};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tower::Service;
+
+use super::{received::Received, request::normalise, transfer::Transfer};
+use crate::{
+    body::{Body, Pace},
+    error::Fault,
+    http1::{self, Fields},
+    message::{Hangup, Interim, InterimSink, Origin, Request, Response},
+    server::{Arrival, ConnectionLimits},
+};
+
+/// The stream's way down, as the task and the request's interim answers share it. Both run in the same task.
+type Down = Arc<Mutex<SendResponse<Bytes>>>;
+
+/// Has `service` answer what came on a stream.
+pub(super) async fn exchange<S>(
+    request: http::Request<RecvStream>,
+    down: SendResponse<Bytes>,
+    mut service: S,
+    limits: ConnectionLimits,
+    origin: Arc<Origin>,
+) where
+    S: Service<Arrival, Response = Response, Error = Infallible>,
+{
+    let is_head = request.method() == Method::HEAD;
+    let down = Arc::new(Mutex::new(down));
+    let arrival = arrival(request, &down, &limits, origin);
+    let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
+    let answered = {
+        let mut answer = pin!(service.call(arrival));
+        poll_fn(|cx| poll_answer(cx, answer.as_mut(), &down)).await
+    };
+    match answered {
+        Some(response) if response.hangup != Some(Hangup::AtOnce) => deliver(response, is_head, &down, &limits).await,
+        // Dropping what is left resets the stream.
+        _ => {}
+    }
+}
+
+fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionLimits, origin: Arc<Origin>) -> Arrival {
+    let (mut parts, stream) = request.into_parts();
+    let started = Instant::now();
+    let target = match normalise(&mut parts, &limits.head) {
+        Ok(target) => target,
+        Err(error) => return Arrival::Refused { error, started, version: Version::HTTP_2, origin },
+    };
+    let body = if stream.is_end_stream() {
+        Body::empty()
+    } else {
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Body::stream(Received::new(stream, length))
+    };
+    Arrival::Request(Request {
+        method: parts.method,
+        target,
+        version: Version::HTTP_2,
+        headers: parts.headers,
+        body,
+        // HTTP/2 has no `Connection`.
+        names_hops: false,
+        started,
+        origin,
+        interim: Some(Interim(Arc::clone(down) as _)),
+        upgrade: None,
+    })
+}
+
+/// Lets the gateway answer; `None` when the client reset the stream first, which is to drop the gateway's work.
+fn poll_answer<F>(cx: &mut Context<'_>, answer: Pin<&mut F>, down: &Down) -> Poll<Option<Response>>
+where
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    if let Poll::Ready(Ok(response)) = answer.poll(cx) {
+        return Poll::Ready(Some(response));
+    }
+    down.lock().poll_reset(cx).map(|_| None)
+}
+
+/// Sends the answer; its body is dropped, and with it all that the exchange held, once its end is handed over.
+async fn deliver(response: Response, is_head: bool, down: &Down, limits: &ConnectionLimits) {
+    let Response { status, fields, mut body, .. } = response;
+    let has_body = !is_head && !has_no_body(status);
+    let length = body.length();
+    let head = head(status, fields, length, has_body);
+    let is_over = !has_body || body.is_empty();
+    let sent = down.lock().send_response(head, is_over);
+    let Ok(stream) = sent else {
+        body.broke(&Fault::ClientGone);
+        return;
+    };
+    if !is_over {
+        // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
+        let pace = body.pace.unwrap_or(Pace { idle: limits.keep_alive, end: None });
+        let mut transfer = Transfer::new(stream, pace);
+        if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
+            body.broke(&fault);
+            transfer.reset(reason(fault));
+            return;
+        }
+    }
+    body.delivered();
+}
+
+fn head(status: StatusCode, fields: Fields, length: Option<u64>, has_body: bool) -> http::Response<()> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = status;
+    // The length that is told, as in HTTP/1: of the body that follows, or of the one that an answer to HEAD stands for.
+    let length = match (has_body, status) {
+        (true, _) => length,
+        (false, StatusCode::NO_CONTENT) => None,
+        (false, StatusCode::NOT_MODIFIED) => fields.length,
+        (false, _) => length.or(fields.length),
+    };
+    let has_date = fields.has_date();
+    let headers = head.headers_mut();
+    *headers = fields.into_map();
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if !has_date {
+        headers.insert(header::DATE, http1::date());
+    }
+    head
+}
+
+fn has_no_body(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Why the client's stream is reset in the middle of an answer.
+fn reason(fault: Fault) -> Reason {
+    match fault {
+        Fault::ClientGone | Fault::ClientSilent(_) | Fault::Idle(_) | Fault::OutOfTime => Reason::CANCEL,
+        Fault::ClientMalformed(_) => Reason::PROTOCOL_ERROR,
+        Fault::TooLarge(_) | Fault::UpstreamCut(_) => Reason::INTERNAL_ERROR,
+    }
+}
+
+impl InterimSink for Mutex<SendResponse<Bytes>> {
+    fn send(&self, status: StatusCode, fields: &Fields) {
+        let mut head = http::Response::new(());
+        *head.status_mut() = status;
+        *head.headers_mut() = fields.clone().into_map();
+        // Who has left does not miss it.
+        let _ = self.lock().send_informational(head);
+    }
+}

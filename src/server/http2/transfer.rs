@@ -1,0 +1,62 @@
+//! A response body on its way down a stream, at the pace that its route allows.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::SendStream;
+use tokio::time::Instant;
+
+use crate::{
+    alarm::Alarm,
+    body::{Body, Pace},
+    error::Fault,
+    http2::{Outflow, Stopped},
+};
+
+/// One body's transfer.
+pub(super) struct Transfer {
+    flow: Outflow,
+    pace: Pace,
+    alarm: Alarm,
+    /// When a byte last moved; `None` while that is now.
+    moved: Option<Instant>,
+}
+
+impl Transfer {
+    pub(super) fn new(stream: SendStream<Bytes>, pace: Pace) -> Self {
+        Self { flow: Outflow::new(stream), pace, alarm: Alarm::default(), moved: None }
+    }
+
+    /// Ends the stream early.
+    pub(super) fn reset(&mut self, reason: h2::Reason) {
+        self.flow.stream().send_reset(reason);
+    }
+
+    /// Moves what can be moved. Ready when all is handed over, or when the transfer broke off.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<(), Fault>> {
+        loop {
+            match self.flow.poll_move(cx, body) {
+                Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => self.moved = None,
+                Poll::Ready(Err(Stopped::Source(fault))) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Err(Stopped::Stream)) => return Poll::Ready(Err(Fault::ClientGone)),
+                Poll::Pending => break,
+            }
+        }
+        if self.flow.stream().poll_reset(cx).is_ready() {
+            return Poll::Ready(Err(Fault::ClientGone));
+        }
+        self.poll_pace(cx).map(Err)
+    }
+
+    /// Ready when the transfer has paused, or lasted, for longer than it may.
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let pace = self.pace;
+        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
+        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= silent => Fault::OutOfTime,
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! An answer's body on its way down from a stream, and the rest of its request on the way up.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::{connection::Borrowed, upload::Upload};
+use crate::{error::Fault, http2::Inflow};
+
+/// The rest of an exchange whose answer has begun. Dropped early, it resets the stream.
+#[derive(Debug)]
+pub(super) struct Answer {
+    flow: Inflow,
+    /// `None` once the exchange is over.
+    open: Option<(Borrowed, Upload)>,
+}
+
+impl Answer {
+    pub(super) fn new(flow: Inflow, borrowed: Borrowed, mut upload: Upload) -> Self {
+        upload.unpace();
+        Self { flow, open: Some((borrowed, upload)) }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some((_, upload)) = &mut self.open else { return Poll::Ready(None) };
+        if let Poll::Ready(Err(fault)) = upload.poll(cx) {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        match self.flow.poll_next(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(|error| cut(&error)))),
+            // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
+            Poll::Pending if upload.take_moved() => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+fn cut(error: &h2::Error) -> Fault {
+    Fault::UpstreamCut(if error.is_reset() && error.is_remote() {
+        "the server reset the stream"
+    } else if error.is_reset() {
+        "the answer's body is not of the length that was announced"
+    } else {
+        "the connection broke"
+    })
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        let frame = std::task::ready!(this.poll_next(cx));
+        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            this.open = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.is_none() || self.flow.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.flow.size_hint()
+    }
+}

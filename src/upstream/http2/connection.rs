@@ -1,0 +1,192 @@
+//! One HTTP/2 connection to a server: driven by a task on the worker that made it, borrowed by requests.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use h2::{Ping, client};
+use parking_lot::Mutex;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_util::task::TaskTracker;
+
+use super::{PING_AGAIN, PING_EVERY, PONG};
+use crate::{
+    http2::SEND_BUFFER,
+    upstream::{
+        pool::{OpenSlot, Pool, PoolSettings},
+        stream::Stream,
+    },
+};
+
+/// Bytes of one answer that may wait to be read.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same over all streams of a connection: sixteen clients that do not read do not stall the others.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Longest head of an answer, as for HTTP/1.
+const MOST_HEAD: u32 = 64 * 1024;
+
+/// Streams that are allowed before the server has said how many are.
+const UNKNOWN: usize = 0;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    requests: client::SendRequest<Bytes>,
+    state: Arc<State>,
+    opened: Instant,
+    pool: Arc<Pool>,
+}
+
+/// What a connection, its streams and its driver tell each other.
+#[derive(Debug)]
+struct State {
+    streams: AtomicUsize,
+    /// It takes no more streams.
+    is_over: AtomicBool,
+    /// An answer did not come: is the server still there?
+    is_suspected: Notify,
+    /// When its last stream ended.
+    rested: Mutex<Instant>,
+}
+
+impl Connection {
+    /// Begins to speak HTTP/2; `None` when the server does not.
+    pub(super) async fn begin(
+        io: Stream,
+        slot: OpenSlot,
+        pool: &Arc<Pool>,
+        drivers: &TaskTracker,
+    ) -> Option<Arc<Self>> {
+        let mut builder = client::Builder::new();
+        builder
+            .enable_push(false)
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MOST_HEAD)
+            .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(UNKNOWN);
+        let (requests, mut h2) = builder.handshake(io).await.ok()?;
+        poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
+        let now = Instant::now();
+        let state = Arc::new(State {
+            streams: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+            is_suspected: Notify::new(),
+            rested: Mutex::new(now),
+        });
+        drivers.spawn(drive(h2, Arc::clone(&state), slot));
+        Some(Arc::new(Self { requests, state, opened: now, pool: Arc::clone(pool) }))
+    }
+
+    /// Streams that are open.
+    pub(super) fn streams(&self) -> usize {
+        self.state.streams.load(Ordering::Relaxed)
+    }
+
+    /// Whether it may be used for another request.
+    pub(super) fn is_fresh(&self, settings: &PoolSettings, now: Instant) -> bool {
+        let is_idle_for = |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
+        !self.state.is_over.load(Ordering::Acquire)
+            && now.saturating_duration_since(self.opened) < settings.max_lifetime
+            && (self.streams() > 0 || !is_idle_for(*self.state.rested.lock()))
+    }
+}
+
+/// Ready once the server has said how many streams it allows; `None` when it ends instead. What it would refuse is not
+/// sent to it, and who speaks another protocol is found out.
+fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Stream>) -> Poll<Option<()>> {
+    if Pin::new(&mut *h2).poll(cx).is_ready() {
+        return Poll::Ready(None);
+    }
+    if h2.max_concurrent_send_streams() == UNKNOWN { Poll::Pending } else { Poll::Ready(Some(())) }
+}
+
+/// Moves a connection's bytes until it ends: by its server, or when nobody holds it any more. Asks whether the server is
+/// still there when there is reason to doubt it, as a socket alone may wait for a quarter of an hour.
+async fn drive(mut h2: client::Connection<Stream>, state: Arc<State>, _slot: OpenSlot) {
+    let mut pings = h2.ping_pong();
+    let mut last = Instant::now();
+    loop {
+        let is_suspected = tokio::select! {
+            _ = &mut h2 => break,
+            () = state.is_suspected.notified() => true,
+            () = sleep_until(last + PING_EVERY) => false,
+        };
+        let is_due = last.elapsed() >= if is_suspected { PING_AGAIN } else { PING_EVERY };
+        let is_wanted = is_due && (is_suspected || state.streams.load(Ordering::Relaxed) > 0);
+        if is_due {
+            last = Instant::now();
+        }
+        let Some(pings) = pings.as_mut().filter(|_| is_wanted) else { continue };
+        tokio::select! {
+            _ = &mut h2 => break,
+            pong = timeout(PONG, pings.ping(Ping::opaque())) => {
+                if !matches!(pong, Ok(Ok(_))) {
+                    break;
+                }
+            }
+        }
+    }
+    state.is_over.store(true, Ordering::Release);
+}
+
+/// A stream's place on a connection; given back when dropped.
+#[derive(Debug)]
+pub(in crate::upstream) struct Borrowed {
+    connection: Arc<Connection>,
+    /// The connection carried a request before.
+    pub(super) is_reused: bool,
+    /// The head of the answer came, or why it did not is known.
+    pub(super) is_answered: bool,
+}
+
+impl Borrowed {
+    /// Takes a place, if there is one.
+    pub(super) fn of(connection: &Arc<Connection>) -> Option<Self> {
+        let state = &connection.state;
+        // Nothing is waited for here: only what is known of the server already, such as its GOAWAY.
+        let ready = connection.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        if matches!(ready, Poll::Ready(Err(_))) {
+            state.is_over.store(true, Ordering::Release);
+        }
+        if state.is_over.load(Ordering::Acquire) {
+            return None;
+        }
+        let most = connection.requests.current_max_send_streams();
+        let more = |streams| (streams < most).then_some(streams + 1);
+        let taken = state.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let is_reused = taken > 0 || *state.rested.lock() > connection.opened;
+        Some(Self { connection: Arc::clone(connection), is_reused, is_answered: false })
+    }
+
+    pub(super) fn requests(&self) -> client::SendRequest<Bytes> {
+        self.connection.requests.clone()
+    }
+
+    /// No other request is sent by this connection.
+    pub(super) fn retire(&self) {
+        self.connection.state.is_over.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        let state = &self.connection.state;
+        if !self.is_answered {
+            state.is_suspected.notify_one();
+        }
+        *state.rested.lock() = Instant::now();
+        state.streams.fetch_sub(1, Ordering::Relaxed);
+        self.connection.pool.wake_all();
+    }
+}

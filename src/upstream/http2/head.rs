@@ -1,0 +1,88 @@
+//! Heads between the text that the layers write and read and the header lists of HTTP/2.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+
+use crate::{
+    call::Outgoing,
+    http1::{self, Fields},
+};
+
+/// The request as a header list; `authority` is for one that names no host.
+pub(super) fn request(
+    outgoing: &mut Outgoing,
+    authority: &str,
+    is_secure: bool,
+    length: Option<u64>,
+) -> Result<Request<()>, &'static str> {
+    let head = Bytes::from(std::mem::take(&mut outgoing.head));
+    let line_end = memchr::memchr(b'\n', &head).ok_or("it has no request line")? + 1;
+    let target = target(&head, line_end)?;
+    let mut headers = http1::to_map(&head.slice(line_end..));
+    // HTTP/2 switches no protocols so (RFC 9113, 8.6): who offers one is answered in this one.
+    headers.remove(header::CONNECTION);
+    headers.remove(header::UPGRADE);
+    let named = headers.remove(header::HOST);
+    let authority = match named.as_ref().filter(|_| outgoing.has_host) {
+        Some(host) => Authority::try_from(host.as_bytes()),
+        None => Authority::try_from(authority),
+    };
+    if let Some(length) = length.filter(|length| *length > 0 || outgoing.names_length) {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(if is_secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(authority.map_err(|_| "its host cannot be sent by HTTP/2")?);
+    parts.path_and_query = Some(target);
+    let mut request = Request::new(());
+    *request.version_mut() = Version::HTTP_2;
+    *request.method_mut() = outgoing.call.request.method.clone();
+    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// What stands between the two spaces of the request line.
+fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
+    const CANNOT: &str = "its target cannot be sent by HTTP/2";
+    let line = &head[..line_end];
+    let start = memchr::memchr(b' ', line).ok_or(CANNOT)? + 1;
+    let end = memchr::memrchr(b' ', line).filter(|end| *end >= start).ok_or(CANNOT)?;
+    let target = PathAndQuery::from_maybe_shared(head.slice(start..end)).map_err(|_| CANNOT)?;
+    // Byte for byte, or not at all.
+    if target.as_str().as_bytes() == &head[start..end] { Ok(target) } else { Err(CANNOT) }
+}
+
+/// What of an answer's fields is passed on: not those of the hop, and no length, which is written anew.
+pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
+    let room = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let mut fields = Fields::with_capacity(room);
+    for (name, value) in headers {
+        if *name == header::CONTENT_LENGTH {
+            fields.length = value.to_str().ok().and_then(|length| length.parse().ok());
+        } else if !http1::hop_by_hop(name.as_str().as_bytes()) {
+            fields.push(name.as_str(), value.as_bytes());
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_sent_byte_for_byte_or_not_at_all() {
+        let head = |target: &str| Bytes::from(format!("GET {target} HTTP/1.1\r\n"));
+        for sound in ["/", "/a%2Fb?c=%zz&d=\"", "*", "/a?b c"] {
+            let head = head(sound);
+            if let Ok(target) = target(&head, head.len()) {
+                assert_eq!(target.as_str(), sound);
+            }
+        }
+        assert!(target(&head("/a#b"), head("/a#b").len()).is_err());
+    }
+}

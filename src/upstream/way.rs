@@ -1,0 +1,203 @@
+//! The way to a server: a connection of HTTP/1, or a stream of HTTP/2; found, waited for or made.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Method;
+use tokio::time::{Instant, timeout};
+
+use super::{
+    Upstream, connect,
+    connection::{self, Connection, Failure},
+    http2::{self, Borrowed, Found},
+    pool::{Lease, OpenSlot, Place},
+    server::Server,
+    stream::Stream,
+    trial::Trial,
+};
+use crate::{
+    call::{self, Outgoing},
+    error::{ConnectFailure, Error},
+    http1::ResponseHead,
+    message::Response,
+};
+
+/// What carries one exchange.
+pub(super) enum Way {
+    Http1(Lease),
+    Http2(Borrowed),
+}
+
+impl Server {
+    /// The way by a connection that is kept: that of most requests.
+    pub(super) fn kept(&self, worker: usize, fresh: bool, now: Instant) -> Option<Way> {
+        match self.http2() {
+            None => self.pool.kept(worker, fresh, now).map(Way::Http1),
+            Some(http2) => http2.kept(worker, &self.pool.settings, now).map(Way::Http2),
+        }
+    }
+}
+
+impl Upstream {
+    /// A way to `server`, and when there was one: made, or waited for.
+    pub(super) async fn reach(
+        &self,
+        server: &Server,
+        worker: usize,
+        fresh: bool,
+        trial: &mut Trial<'_>,
+    ) -> Result<(Way, Instant), Error> {
+        let way = match server.http2() {
+            None => self.reach_http1(server, worker, fresh, trial).await?,
+            Some(http2) => self.reach_http2(server, http2, worker, trial).await?,
+        };
+        Ok((way, Instant::now()))
+    }
+
+    async fn reach_http1(
+        &self,
+        server: &Server,
+        worker: usize,
+        fresh: bool,
+        trial: &mut Trial<'_>,
+    ) -> Result<Way, Error> {
+        match server.pool.take(worker, fresh).await {
+            None => Err(self.no_place(server)),
+            Some(Place::Kept(lease)) => Ok(Way::Http1(lease)),
+            Some(Place::Free(slot)) => {
+                let stream = self.open(server, trial).await.map_err(|cause| self.not_connected(cause))?;
+                Ok(http1_by(stream, slot, server, worker))
+            }
+        }
+    }
+
+    async fn reach_http2(
+        &self,
+        server: &Server,
+        http2: &Arc<http2::Shared>,
+        worker: usize,
+        trial: &mut Trial<'_>,
+    ) -> Result<Way, Error> {
+        let settings = &server.pool.settings;
+        let patience = Instant::now() + settings.wait_timeout;
+        loop {
+            // Registered before the look, so that what is freed in between is not missed.
+            let waiting = server.pool.waiting();
+            let freed = waiting.freed();
+            let turn = match http2.find(worker, settings, Instant::now()) {
+                Found::Stream(borrowed) => return Ok(Way::Http2(borrowed)),
+                Found::Wait(making) => match making.wait().await {
+                    Some(cause) => return Err(self.not_connected(cause)),
+                    None => continue,
+                },
+                Found::Make(turn) => turn,
+            };
+            if server.http2().is_none() {
+                // Another one has just learned that the server speaks HTTP/1.
+                drop(turn);
+                return Box::pin(self.reach_http1(server, worker, false, trial)).await;
+            }
+            let Some(slot) = server.pool.slot() else {
+                drop(turn);
+                if let Some(borrowed) = http2.steal(settings, Instant::now()) {
+                    return Ok(Way::Http2(borrowed));
+                }
+                tokio::time::timeout_at(patience, freed).await.map_err(|_| self.no_place(server))?;
+                continue;
+            };
+            let stream = match self.open(server, trial).await {
+                Ok(stream) => stream,
+                Err(cause) => {
+                    turn.failed(cause);
+                    return Err(self.not_connected(cause));
+                }
+            };
+            if !server.agreed_on_http2(&stream) {
+                return Ok(http1_by(stream, slot, server, worker));
+            }
+            let begun = Instant::now();
+            let made = turn.made(stream, slot, &server.pool).await;
+            return made.map(Way::Http2).map_err(|cause| {
+                trial.not_connected(cause, begun);
+                self.not_connected(cause)
+            });
+        }
+    }
+
+    async fn open(&self, server: &Server, trial: &mut Trial<'_>) -> Result<Stream, ConnectFailure> {
+        let begun = Instant::now();
+        trial.is_its_turn = true;
+        let made = connect::connect(&server.addresses, server.secure.as_ref(), server.protocol);
+        let made = timeout(server.pool.settings.connect_timeout, made).await;
+        let made = made.unwrap_or(Err(ConnectFailure::Timeout));
+        self.metrics.connected(made.as_ref().map_or_else(|cause| cause.outcome(), |_| "success"));
+        made.inspect_err(|cause| trial.not_connected(*cause, begun))
+    }
+
+    fn not_connected(&self, cause: ConnectFailure) -> Error {
+        Error::ConnectFailed { upstream: Arc::clone(self.name()), cause }
+    }
+
+    fn no_place(&self, server: &Server) -> Error {
+        Error::PoolTimeout { upstream: Arc::clone(self.name()), after: server.pool.settings.wait_timeout }
+    }
+}
+
+fn http1_by(stream: Stream, slot: OpenSlot, server: &Server, worker: usize) -> Way {
+    Way::Http1(Lease::new(Connection::new(stream, worker, slot), &server.pool))
+}
+
+/// A request on its way, and the wait for the answer's head.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
+pub(super) enum Exchange {
+    Http1(connection::Exchange),
+    /// Boxed: those of HTTP/1 need not be as large.
+    Http2(Box<http2::Exchange>),
+}
+
+impl Exchange {
+    /// Sends `outgoing` by this way.
+    ///
+    /// # Errors
+    /// It cannot be said in the protocol of the way.
+    pub(super) fn new(way: Way, outgoing: Outgoing, server: &Server) -> Result<(Self, Arc<call::Exchange>), Failure> {
+        match way {
+            Way::Http1(mut lease) => {
+                super::write_head(&mut lease, &outgoing, server);
+                let Outgoing { call, body, .. } = outgoing;
+                Ok((Self::Http1(connection::Exchange::new(lease, body)), call))
+            }
+            Way::Http2(borrowed) => {
+                let call = Arc::clone(&outgoing.call);
+                let exchange = http2::Exchange::new(borrowed, outgoing, &server.authority, server.secure.is_some())?;
+                Ok((Self::Http2(Box::new(exchange)), call))
+            }
+        }
+    }
+
+    /// Ready with the answer's head.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, request: &call::Head) -> Poll<Result<ResponseHead, Failure>> {
+        match self {
+            Self::Http1(exchange) => exchange.poll(cx, request),
+            Self::Http2(exchange) => exchange.poll(cx, &request.method, request.interim.as_ref()),
+        }
+    }
+
+    /// The server has to do something next: neither the client nor the gateway.
+    pub(super) fn waits_for_server(&self) -> bool {
+        match self {
+            Self::Http1(exchange) => exchange.waits_for_server(),
+            Self::Http2(exchange) => exchange.waits_for_server(),
+        }
+    }
+
+    /// The answer, whose head came `now`, with its body.
+    pub(super) fn into_answer(self, head: ResponseHead, method: &Method, now: Instant) -> Response {
+        match self {
+            Self::Http1(exchange) => exchange.into_answer(head, method, now),
+            Self::Http2(exchange) => exchange.into_answer(head, method),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! gRPC: calls pass through whole, and what the gateway itself has to say is a grpc-status.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use h2::server::Builder;
+use http::Response;
+use support::{
+    Gateway, Upstream,
+    http2::{Answer, Http2, Server, Stream},
+    one_route,
+    policies::{Closed, responding},
+};
+
+const CALL: (&str, &str) = ("content-type", "application/grpc");
+
+/// Checks that an answer is a grpc-status in a head alone, and gives its code.
+#[track_caller]
+fn code(answer: &Answer) -> u8 {
+    assert_eq!((answer.status.as_u16(), answer.get("content-type")), (200, "application/grpc"));
+    assert!(answer.is_head_alone && !answer.headers.contains_key("content-length"), "{answer:?}");
+    assert!(!answer.get("grpc-message").is_empty());
+    answer.get("grpc-status").parse().unwrap()
+}
+
+fn to(url: &str, route: &str) -> String {
+    format!(
+        "[upstreams.app]\nservers = ['{url}']\nprotocol = 'http2'\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n{route}\n"
+    )
+}
+
+/// A server that answers calls by `answer`, given how many came before and what time they say they have.
+fn answering(answer: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync) -> Server {
+    let (count, answer) = (AtomicUsize::new(0), Arc::new(answer));
+    Server::start(Builder::new(), move |mut stream: Stream| {
+        let (index, answer) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&answer));
+        async move {
+            let left = stream.request.headers().get("grpc-timeout").map(|left| left.to_str().unwrap().to_owned());
+            stream.respond.send_response(answer(index, left.as_deref()), true).unwrap();
+        }
+    })
+}
+
+fn failing(status: &str) -> Response<()> {
+    Response::builder().header(CALL.0, CALL.1).header("grpc-status", status).body(()).unwrap()
+}
+
+#[test]
+fn refusals_are_grpc_statuses_in_a_head_alone() {
+    let nobody = Closed::new();
+    let text = format!(
+        "[limits.one]\nrate = '1/h'\n{}{}",
+        to(&nobody.url(), "match = { path = '/down' }"),
+        responding("limited", "match = { path = '/limited' }\nlimits = ['one']")
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(code(&client.ask("POST", "/nowhere", &[CALL])), 12);
+    let line = gateway.line_of("/nowhere");
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"no_route".into()));
+    assert_eq!(code(&client.ask("POST", "/down", &[CALL])), 14);
+    assert_eq!(client.ask("POST", "/limited", &[CALL]).status, 200);
+    let limited = client.ask("POST", "/limited", &[CALL]);
+    assert_eq!(code(&limited), 8);
+    assert!(limited.headers.contains_key("retry-after") && limited.headers.contains_key("ratelimit"));
+    // Who is no call is told as ever.
+    assert_eq!(client.ask("POST", "/limited", &[("content-type", "application/grpc-web")]).status, 429);
+}
+
+#[test]
+fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
+    let server = answering(|index, left| {
+        let left = left.unwrap().strip_suffix('u').expect("microseconds").parse::<u64>().unwrap();
+        // The first attempt begins at once; the second one after the first and a pause.
+        assert!((4_000_000..=5_000_000).contains(&left) && (index == 0 || left < 5_000_000), "{index}: {left}");
+        failing(if index == 0 { "14" } else { "0" })
+    });
+    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let mut client = Http2::connect(gateway.address());
+    let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "5S")]);
+    assert_eq!(answer.get("grpc-status"), "0");
+    let silent = Upstream::start(|mut connection| {
+        connection.rest(&mut Vec::new());
+    });
+    let gateway = Gateway::start(&one_route(&silent, ""));
+    let mut client = Http2::connect(gateway.address());
+    let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "200m")]);
+    assert_eq!(code(&answer), 4);
+    assert_eq!(gateway.access_line()["reason"], "total_timeout");
+}
+
+#[test]
+fn a_call_is_tried_again_by_the_status_that_means_the_same() {
+    let server = answering(|index, _| failing(if index == 0 { "14" } else { "0" }));
+    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
+    assert_eq!(answer.get("grpc-status"), "0");
+    assert_eq!(gateway.access_line()["attempts"], 2);
+}
+
+#[test]
+fn a_call_that_fails_otherwise_is_not_tried_again() {
+    let server = answering(|_, _| failing("9"));
+    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
+    assert_eq!((answer.get("grpc-status"), answer.is_head_alone), ("9", true));
+    assert_eq!(gateway.access_line()["attempts"], 1);
+}
+
+#[test]
+fn the_bound_on_bodies_is_not_for_calls() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let (body, _) = stream.body().await;
+        stream.answer(200, body.len().to_string());
+    });
+    let gateway = Gateway::start(&to(&server.url(), "request = { max_body = '4B' }"));
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.post("/", &[CALL], b"12345").text(), "5");
+    assert_eq!(client.post("/", &[], b"12345").status, 413);
+}
+
+struct Python(Child);
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn python(script: &str) -> Command {
+    let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
+    let mut command = Command::new(python);
+    command.arg(format!("{}/tests/grpc/{script}", env!("CARGO_MANIFEST_DIR")));
+    command
+}
+
+#[test]
+fn grpcio_makes_all_four_kinds_of_call() {
+    let started = python("server.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut server = Python(started.unwrap());
+    let mut port = String::new();
+    BufReader::new(server.0.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
+    let nobody = Closed::new();
+    let text = format!(
+        "[limits.one]\nrate = '1/h'\n[upstreams.down]\nservers = ['{}']\n{}{}[[routes]]\nname = 'down'\n\
+         upstream = 'down'\nmatch = {{ path_prefix = '/down' }}\n",
+        nobody.url(),
+        to(&format!("http://127.0.0.1:{}", port.trim()), "match = { path_prefix = '/t.T' }"),
+        responding("limited", "match = { path_prefix = '/limited' }\nlimits = ['one']"),
+    );
+    let gateway = Gateway::start(&text);
+    let said = python("client.py").arg(gateway.address().to_string()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 0.0);
+}

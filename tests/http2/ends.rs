@@ -1,0 +1,101 @@
+//! How a connection ends: by a drain, by silence, or by a client that dawdles.
+
+use rustix::process::Signal;
+
+use crate::support::{
+    Gate, Gateway, Upstream,
+    http2::{END_HEADERS, Frames, Http2, Told, frame, get, kind},
+    ok, one_route,
+    policies::responding,
+};
+
+fn with_timeouts(timeouts: &str) -> Gateway {
+    let listener = format!("[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = {{ {timeouts} }}\n");
+    Gateway::start(&format!("{listener}{}", responding("self", "")))
+}
+
+#[test]
+fn a_drain_says_goaway_and_finishes_the_streams_in_flight() {
+    let (begun, go_on) = (Gate::new(), Gate::new());
+    let upstream = Upstream::start({
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        move |mut connection| {
+            connection.expect_request();
+            begun.open();
+            go_on.pass();
+            connection.send(ok("late"));
+        }
+    });
+    let mut gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = Http2::connect(gateway.address());
+    let asked = client.open("GET", "/", &[], true);
+    begun.pass();
+    gateway.signal(Signal::TERM);
+    gateway.logged("draining");
+    go_on.open();
+    assert_eq!(client.finish(asked.response).unwrap().text(), "late");
+    client.ended().unwrap();
+    assert!(gateway.wait().0.success());
+}
+
+#[test]
+fn a_drain_ends_connections_without_streams_though_their_clients_say_nothing() {
+    let mut gateway = Gateway::start(&responding("self", ""));
+    let mut client = Frames::connect(gateway.address());
+    client.send(kind::PING, 0, 0, b"01234567");
+    client.until(kind::PING);
+    gateway.signal(Signal::TERM);
+    // Its PING is not answered, nor does it close.
+    assert_eq!(client.until(kind::GOAWAY).payload[4..8], [0; 4]);
+    assert!(gateway.wait().0.success());
+}
+
+#[test]
+fn a_connection_without_streams_is_told_goaway_after_the_keep_alive_time() {
+    let gateway = with_timeouts("keep_alive = '300ms'");
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.get("/").text(), "self");
+    client.closed().unwrap();
+}
+
+#[test]
+fn pings_do_not_keep_a_connection_without_streams() {
+    let gateway = with_timeouts("keep_alive = '300ms'");
+    let mut client = Frames::connect(gateway.address());
+    client.send(kind::PING, 0, 0, b"01234567");
+    assert_eq!(client.told(), Told::Goaway(h2::Reason::NO_ERROR));
+}
+
+#[test]
+fn a_head_that_does_not_end_is_not_waited_for() {
+    let gateway = with_timeouts("headers = '300ms'");
+    let mut client = Frames::connect(gateway.address());
+    client.send(kind::HEADERS, 0, 1, &get("/"));
+    assert_eq!(client.told(), Told::Goaway(h2::Reason::ENHANCE_YOUR_CALM));
+    gateway.await_metric("tidegate_http2_floods_total", &[("kind", "slow_head")], 1.0);
+}
+
+#[test]
+fn a_frame_of_a_head_that_does_not_end_is_not_waited_for() {
+    let gateway = with_timeouts("headers = '300ms'");
+    let mut client = Frames::connect(gateway.address());
+    let bytes = frame(kind::HEADERS, END_HEADERS, 1, &get("/"));
+    client.write(&bytes[..bytes.len() - 1]);
+    assert_eq!(client.told(), Told::Goaway(h2::Reason::ENHANCE_YOUR_CALM));
+}
+
+#[test]
+fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
+    let upstream = Upstream::start(|mut connection| {
+        while connection.request().is_some() && connection.try_send(ok(&"z".repeat(16 << 20))).is_ok() {}
+    });
+    let listener = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '500ms' }\n";
+    let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
+    let mut client = Frames::connect(gateway.address());
+    // Windows as large as they can be: only the socket holds anything back.
+    client.send(kind::SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    client.send(kind::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
+    client.send(kind::HEADERS, 5, 1, &get("/"));
+    assert_eq!(gateway.access_line()["status"], 499);
+    gateway.await_metric("tidegate_requests_total", &[], 1.0);
+}

@@ -1,0 +1,182 @@
+//! The corpus of what breaks the protocol, each with what RFC 9113 has the client told. In the order of the RFC, after the
+//! cases of h2spec.
+
+use h2::Reason;
+
+use crate::support::{
+    Gateway,
+    http2::{END_HEADERS, END_STREAM, Frames, Told, block, frame, get, kind, post},
+    policies::responding,
+};
+
+const BOTH: u8 = END_HEADERS | END_STREAM;
+
+fn head(fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(kind::HEADERS, BOTH, 1, &block(fields))
+}
+
+/// A sound request with this field more.
+fn with(name: &str, value: &str) -> Vec<u8> {
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/"), (name, value)];
+    head(&fields)
+}
+
+fn opened(stream: u32) -> Vec<u8> {
+    frame(kind::HEADERS, END_HEADERS, stream, &post("/", &[]))
+}
+
+#[track_caller]
+fn check(cases: Vec<(&str, Vec<u8>, Told)>) {
+    let gateway = Gateway::start(&responding("self", ""));
+    let mut wrong = Vec::new();
+    for (name, bytes, expected) in cases {
+        let mut client = Frames::connect(gateway.address());
+        client.write(&bytes);
+        let told = client.told();
+        if told != expected {
+            wrong.push(format!("{name}: {told:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(gateway.metric("tidegate_panics_total", &[]), 0.0);
+}
+
+#[test]
+fn frames_and_their_sizes() {
+    use Told::Goaway;
+    let size = Goaway(Reason::FRAME_SIZE_ERROR);
+    let protocol = Goaway(Reason::PROTOCOL_ERROR);
+    check(vec![
+        ("4.2 a frame above 16 KiB", frame(kind::DATA, 0, 1, &[0; 16_385]), size),
+        ("4.2 SETTINGS of no whole entries", frame(kind::SETTINGS, 0, 0, &[0; 5]), protocol),
+        ("4.3 CONTINUATION without a head", frame(kind::CONTINUATION, END_HEADERS, 1, &get("/")), protocol),
+        (
+            "4.3 a frame within a head",
+            [frame(kind::HEADERS, 0, 1, &get("/")), frame(kind::PING, 0, 0, &[0; 8])].concat(),
+            protocol,
+        ),
+        (
+            "4.3 a head of another stream within a head",
+            [frame(kind::HEADERS, 0, 1, &get("/")), frame(kind::CONTINUATION, 4, 3, &[])].concat(),
+            protocol,
+        ),
+        ("6.1 DATA on stream 0", frame(kind::DATA, 0, 0, b"x"), protocol),
+        ("6.1 more padding than frame", [opened(1), frame(kind::DATA, 8, 1, &[9, b'x'])].concat(), protocol),
+        ("6.2 HEADERS on stream 0", frame(kind::HEADERS, BOTH, 0, &get("/")), protocol),
+        ("6.2 more padding than head", frame(kind::HEADERS, BOTH | 8, 1, &[200, 0x82]), protocol),
+        ("6.3 PRIORITY on stream 0", frame(kind::PRIORITY, 0, 0, &[0, 0, 0, 3, 1]), protocol),
+        ("6.4 RST_STREAM on stream 0", frame(kind::RST_STREAM, 0, 0, &[0; 4]), protocol),
+        ("6.4 RST_STREAM of an idle stream", frame(kind::RST_STREAM, 0, 1, &[0; 4]), protocol),
+        ("6.4 RST_STREAM of three bytes", [opened(1), frame(kind::RST_STREAM, 0, 1, &[0; 3])].concat(), protocol),
+        ("6.5 SETTINGS on a stream", frame(kind::SETTINGS, 0, 1, &[]), protocol),
+        ("6.5 an acknowledgement with settings", frame(kind::SETTINGS, 1, 0, &[0; 6]), protocol),
+        ("6.5.2 ENABLE_PUSH of 2", frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]), protocol),
+        ("6.5.2 MAX_FRAME_SIZE of 1", frame(kind::SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]), protocol),
+        (
+            "6.6 PUSH_PROMISE from a client",
+            [opened(1), frame(kind::PUSH_PROMISE, 4, 1, &[0, 0, 0, 2])].concat(),
+            protocol,
+        ),
+        ("6.7 PING on a stream", frame(kind::PING, 0, 1, &[0; 8]), protocol),
+        ("6.7 PING of seven bytes", frame(kind::PING, 0, 0, &[0; 7]), protocol),
+        ("6.8 GOAWAY on a stream", frame(kind::GOAWAY, 0, 1, &[0; 8]), protocol),
+        ("6.9 WINDOW_UPDATE of 0 on the connection", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
+        ("6.9 WINDOW_UPDATE of three bytes", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 3]), protocol),
+    ]);
+}
+
+#[test]
+fn states_of_streams() {
+    use Told::{Goaway, Reset};
+    let protocol = Goaway(Reason::PROTOCOL_ERROR);
+    check(vec![
+        ("5.1 DATA on an idle stream", frame(kind::DATA, 0, 1, b"x"), protocol),
+        ("5.1 WINDOW_UPDATE of an idle stream", frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9]), protocol),
+        ("5.1.1 a stream with an even number", opened(2), protocol),
+        (
+            "5.1.1 a stream below another",
+            [opened(5), frame(kind::RST_STREAM, 0, 5, &[0; 4]), opened(3)].concat(),
+            protocol,
+        ),
+        (
+            "5.3.1 a stream that depends on itself",
+            frame(kind::HEADERS, BOTH | 0x20, 1, &[&[0, 0, 0, 1, 9][..], &get("/")].concat()),
+            Reset(Reason::PROTOCOL_ERROR),
+        ),
+        (
+            "6.9.1 a window of a stream that overflows",
+            [opened(1), frame(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff])].concat(),
+            Reset(Reason::FLOW_CONTROL_ERROR),
+        ),
+        (
+            "6.9.1 the window of the connection overflows",
+            frame(kind::WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
+            Goaway(Reason::FLOW_CONTROL_ERROR),
+        ),
+        // The RFC asks for FLOW_CONTROL_ERROR; h2 tells it by its general name.
+        ("6.9.2 INITIAL_WINDOW_SIZE above 2^31-1", frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), protocol),
+    ]);
+}
+
+#[test]
+fn header_lists() {
+    use Told::{Goaway, Reset, Status};
+    let reset = Reset(Reason::PROTOCOL_ERROR);
+    // A client may always be told that a fault of its stream is one of its connection (RFC 9113, 5.4.1).
+    let protocol = Goaway(Reason::PROTOCOL_ERROR);
+    check(vec![
+        ("8.2 a name in upper case", with("X-A", "b"), protocol),
+        ("8.2.1 a value with a line end", with("a", "b\r\nc: d"), protocol),
+        ("8.2.1 a value with a space before it", with("a", " b"), Status(400)),
+        ("8.2.2 connection", with("connection", "close"), reset),
+        ("8.2.2 transfer-encoding", with("transfer-encoding", "chunked"), reset),
+        ("8.2.2 upgrade", with("upgrade", "h2c"), reset),
+        ("8.2.2 keep-alive", with("keep-alive", "5"), reset),
+        ("8.2.2 proxy-connection", with("proxy-connection", "close"), reset),
+        ("8.2.2 te other than trailers", with("te", "gzip"), reset),
+        (
+            "8.3 a pseudo-field behind a field",
+            head(&[(":method", "GET"), (":scheme", "http"), ("a", "b"), (":path", "/")]),
+            reset,
+        ),
+        ("8.3 an unknown pseudo-field", with(":x", "y"), protocol),
+        ("8.3 one of answers", with(":status", "200"), reset),
+        ("8.3 the same twice", with(":path", "/"), reset),
+        ("8.3.1 no :method", head(&[(":scheme", "http"), (":path", "/")]), reset),
+        ("8.3.1 no :scheme", head(&[(":method", "GET"), (":path", "/")]), reset),
+        ("8.3.1 no :path", head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a")]), reset),
+        (
+            "8.3.1 an empty :path",
+            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "")]),
+            reset,
+        ),
+        (
+            "8.3.1 a :path that names a host",
+            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "http://b/")]),
+            reset,
+        ),
+        ("8.3.1 no host", head(&[(":method", "GET"), (":scheme", "http"), (":path", "/")]), Status(400)),
+        (
+            "8.3.1 a user in :authority",
+            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "u@a"), (":path", "/")]),
+            Status(400),
+        ),
+        ("8.5 CONNECT", head(&[(":method", "CONNECT"), (":authority", "a:80")]), Status(400)),
+        (
+            "RFC 8441 extended CONNECT, not offered",
+            head(&[
+                (":method", "CONNECT"),
+                (":protocol", "websocket"),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", "/"),
+            ]),
+            reset,
+        ),
+        ("8.1.1 a length where no body is", with("content-length", "1"), reset),
+        ("8.1.1 a length that is none", with("content-length", "+1"), reset),
+        ("8.1.1 two lengths", with("content-length", "0, 1"), reset),
+        // The RFC asks for COMPRESSION_ERROR.
+        ("4.3 an index that is not there", frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]), protocol),
+    ]);
+}

@@ -1,0 +1,214 @@
+//! Streams of one connection do not disturb each other, and each ends by itself.
+
+use bytes::Bytes;
+use h2::{Reason, client};
+
+use crate::support::{
+    Gate, Gateway, Upstream,
+    http2::{END_HEADERS, END_STREAM, Frames, Http2, get, kind, post},
+    ok, one_route,
+    policies::{responding, upstream_table},
+};
+
+#[test]
+fn many_streams_are_worked_on_at_the_same_time() {
+    const STREAMS: usize = 50;
+    let (all, here) = (Gate::new(), std::sync::Barrier::new(STREAMS));
+    let upstream = Upstream::start({
+        let all = all.clone();
+        move |mut connection| {
+            while let Some(_request) = connection.request() {
+                if here.wait().is_leader() {
+                    all.open();
+                }
+                connection.send(ok("x"));
+            }
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = Http2::connect(gateway.address());
+    let asked: Vec<_> = (0..STREAMS).map(|_| client.open("GET", "/", &[], true)).collect();
+    all.pass();
+    for asked in asked {
+        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    }
+    assert_eq!(gateway.metric("tidegate_connections", &[]), 1.0);
+}
+
+#[test]
+fn a_stream_that_the_client_resets_ends_its_request_upstream_at_once() {
+    let (begun, ended) = (Gate::new(), Gate::new());
+    let upstream = Upstream::start({
+        let (begun, ended) = (begun.clone(), ended.clone());
+        move |mut connection| {
+            connection.expect_request();
+            begun.open();
+            connection.ended();
+            ended.open();
+        }
+    });
+    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    let mut asked = client.open("GET", "/slow", &[], true);
+    begun.pass();
+    asked.body.send_reset(Reason::CANCEL);
+    client.settle();
+    ended.pass();
+    let line = gateway.line_of("/slow");
+    assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()));
+    assert_eq!(client.get("/self").text(), "self");
+}
+
+#[test]
+fn a_client_that_leaves_ends_all_of_its_requests() {
+    let begun = Gate::new();
+    let upstream = Upstream::start({
+        let begun = begun.clone();
+        move |mut connection| {
+            connection.expect_request();
+            begun.open();
+            connection.ended();
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = Http2::connect(gateway.address());
+    let asked: Vec<_> = (0..3).map(|_| client.open("GET", "/slow", &[], true)).collect();
+    (0..3).for_each(|_| begun.pass());
+    drop((asked, client));
+    for _ in 0..3 {
+        assert_eq!(gateway.access_line()["status"], 499);
+    }
+    assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
+}
+
+/// The connection's window is many times that of a stream.
+#[test]
+fn uploads_that_nobody_reads_do_not_stall_the_others() {
+    let over = Gate::new();
+    let upstream = Upstream::start({
+        let over = over.clone();
+        move |mut connection| {
+            connection.head().unwrap();
+            over.pass();
+        }
+    });
+    let free = Upstream::answering(|request| ok(&request.body.len().to_string()));
+    let text = format!(
+        "{}{}[[routes]]\nname = 'stuck'\nupstream = 'stuck'\nmatch = {{ path = '/stuck' }}\n\
+         [[routes]]\nname = 'free'\nupstream = 'free'\n",
+        upstream_table("stuck", &[&upstream], ""),
+        upstream_table("free", &[&free], "")
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    let mut stuck = Vec::new();
+    for _ in 0..8 {
+        let mut asked = client.open("POST", "/stuck", &[], false);
+        // Far more than sockets and windows take.
+        asked.body.send_data(Bytes::from(vec![b'x'; 16 << 20]), true).unwrap();
+        stuck.push(asked);
+    }
+    static LARGE: [u8; 1 << 20] = [b'y'; 1 << 20];
+    assert_eq!(client.post("/free", &[], &LARGE).text(), LARGE.len().to_string());
+    drop((stuck, client));
+    (0..8).for_each(|_| over.open());
+}
+
+#[test]
+fn an_answer_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_others() {
+    let length = 1 << 20;
+    let upstream = Upstream::answering(move |_| ok(&"z".repeat(length)));
+    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let gateway = Gateway::start(&text);
+    let settings = &mut client::Builder::new();
+    let mut client =
+        Http2::with(gateway.address(), settings.initial_window_size(1000).initial_connection_window_size(1 << 20));
+    let large = client.open("GET", "/large", &[], true);
+    let unread = client.wait(large.response).unwrap().into_body();
+    assert_eq!(client.get("/self").text(), "self");
+    let mut unread = unread;
+    let mut read = 0;
+    while let Some(data) = client.wait(unread.data()) {
+        let data = data.unwrap();
+        read += data.len();
+        unread.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert_eq!(read, length);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does_not() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        let _ = connection.try_send(ok(&"z".repeat(16 << 20)));
+    });
+    let route = "timeouts = { idle = '300ms' }";
+    let text = format!("{}{}", one_route(&upstream, route), responding("self", "match = { path = '/self' }"));
+    let gateway = Gateway::start(&text);
+    let settings = &mut client::Builder::new();
+    let mut client = Http2::with(gateway.address(), settings.initial_window_size(1000));
+    let large = client.open("GET", "/large", &[], true);
+    let body = client.wait(large.response).unwrap().into_body();
+    let line = gateway.line_of("/large");
+    assert_eq!(line["reason"], "idle_timeout");
+    drop(body);
+    assert_eq!(client.get("/self").text(), "self");
+}
+
+#[test]
+fn a_body_that_stops_coming_is_a_408_of_its_stream_alone() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.head().unwrap();
+        connection.rest(&mut Vec::new());
+    });
+    let text = format!(
+        "{}{}",
+        one_route(&upstream, "timeouts = { idle = '300ms' }"),
+        responding("self", "match = { path = '/self' }")
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    let mut asked = client.open("POST", "/", &[], false);
+    asked.body.send_data(Bytes::from_static(b"some"), false).unwrap();
+    assert_eq!(client.finish(asked.response).unwrap().status, 408);
+    assert_eq!(client.get("/self").text(), "self");
+}
+
+#[test]
+fn an_answer_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
+    });
+    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    let asked = client.open("GET", "/cut", &[], true);
+    let error = client.finish(asked.response).unwrap_err();
+    assert_eq!((error.is_reset(), error.reason()), (true, Some(Reason::INTERNAL_ERROR)));
+    assert_eq!(gateway.line_of("/cut")["reason"], "upstream_cut");
+    assert_eq!(client.get("/self").text(), "self");
+}
+
+#[test]
+fn more_streams_than_were_allowed_are_refused_as_never_begun() {
+    let begun = Gate::new();
+    let upstream = Upstream::start({
+        let begun = begun.clone();
+        move |mut connection| {
+            connection.expect_request();
+            begun.open();
+            connection.ended();
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = Frames::connect(gateway.address());
+    for stream in 0..128 {
+        client.send(kind::HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &get("/"));
+    }
+    (0..128).for_each(|_| begun.pass());
+    client.send(kind::HEADERS, END_HEADERS, 257, &post("/", &[]));
+    let reset = client.until(kind::RST_STREAM);
+    assert_eq!((reset.stream, &reset.payload[..]), (257, &[0, 0, 0, 7][..]));
+}

@@ -1,0 +1,293 @@
+//! Servers that are spoken to in HTTP/2: streams that share connections, and what is done about those that end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use h2::{Reason, server::Builder};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use tokio::sync::Semaphore;
+
+use crate::support::{
+    Gate, Gateway,
+    http2::{Http2, Server, Stream},
+};
+
+fn to(server: &Server, upstream: &str, route: &str) -> String {
+    format!(
+        "[server]\nworkers = 1\n[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n{upstream}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n{route}\n",
+        server.url()
+    )
+}
+
+/// A server that answers with what it was asked.
+fn telling() -> Server {
+    Server::start(Builder::new(), |mut stream| async move {
+        let (body, trailers) = stream.body().await;
+        let (request, headers) = (&stream.request, stream.request.headers());
+        let field = |name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let told = format!(
+            "{} {} host={:?} length={:?} te={:?} connection={:?} via={:?} body={} trailers={:?}",
+            request.method(),
+            request.uri(),
+            field("host"),
+            field("content-length"),
+            field("te"),
+            field("connection"),
+            field("via"),
+            String::from_utf8_lossy(&body),
+            trailers.map(|trailers| trailers["x-up"].to_str().unwrap().to_owned()),
+        );
+        stream.answer(200, told);
+    })
+}
+
+#[test]
+fn a_request_of_http_1_arrives_as_one_of_http_2() {
+    let server = telling();
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let answer = gateway.ask(
+        "GET",
+        "/a%2Fb?q=%zz",
+        &["Host: b.example:80", "TE: trailers", "Connection: te, x-hop", "X-Hop: 1"],
+    );
+    assert_eq!(
+        answer.text(),
+        "GET http://b.example:80/a%2Fb?q=%zz host=None length=None te=Some(\"trailers\") connection=None \
+         via=Some(\"1.1 tidegate\") body= trailers=None"
+    );
+    let mut client = gateway.connect();
+    let posted = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert!(posted.text().contains("length=Some(\"4\")") && posted.text().contains("body=body"), "{}", posted.text());
+    let chunked = client
+        .exchange("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-up: 1\r\n\r\n");
+    assert!(
+        chunked.text().contains("length=None") && chunked.text().contains("trailers=Some(\"1\")"),
+        "{}",
+        chunked.text()
+    );
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn the_servers_own_name_is_sent_where_the_clients_is_not_kept() {
+    let server = telling();
+    let gateway = Gateway::start(&to(&server, "", "request = { preserve_host = false }"));
+    assert!(gateway.get("/x").text().starts_with(&format!("GET {}/x ", server.url())));
+}
+
+#[test]
+fn trailers_come_back_and_a_head_alone_stays_one() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let is_alone = stream.request.uri().path() == "/alone";
+        let mut sent = stream.respond.send_response(Response::new(()), is_alone).unwrap();
+        if !is_alone {
+            sent.send_data(Bytes::from_static(b"data"), false).unwrap();
+            let trailers = [(HeaderName::from_static("x-down"), HeaderValue::from_static("1"))];
+            sent.send_trailers(HeaderMap::from_iter(trailers)).unwrap();
+        }
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let mut client = Http2::connect(gateway.address());
+    let answer = client.get("/");
+    assert_eq!((answer.text(), &answer.trailers.unwrap()["x-down"]), ("data".into(), &"1".parse().unwrap()));
+    let call = [("content-type", "application/grpc")];
+    let answer = client.ask("POST", "/alone", &call);
+    assert!(answer.is_head_alone && !answer.headers.contains_key("content-length"), "{answer:?}");
+    // The same to a client of HTTP/1.
+    let answer = gateway.get("/");
+    assert_eq!((answer.text(), &answer.trailers[..]), ("data".into(), &[("x-down".to_owned(), "1".to_owned())][..]));
+    assert_eq!(gateway.get("/alone").get("content-length"), Some("0"));
+}
+
+/// A server that lets so many streams be open on a connection, and answers each once so many have come.
+fn crowded(streams: u32, all: usize) -> Server {
+    let mut settings = Builder::new();
+    settings.max_concurrent_streams(streams);
+    let here = Arc::new((AtomicUsize::new(0), Semaphore::new(0)));
+    Server::start(settings, move |stream: Stream| {
+        let here = Arc::clone(&here);
+        async move {
+            if here.0.fetch_add(1, Ordering::SeqCst) + 1 >= all {
+                here.1.add_permits(all);
+            }
+            let _turn = here.1.acquire().await;
+            stream.answer(200, "x");
+        }
+    })
+}
+
+#[test]
+fn connections_are_shared_up_to_the_servers_bound_and_more_are_opened_when_they_are_full() {
+    let server = crowded(10, 30);
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let mut client = Http2::connect(gateway.address());
+    let asked: Vec<_> = (0..30).map(|_| client.open("GET", "/", &[], true)).collect();
+    for asked in asked {
+        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    }
+    assert_eq!(server.connections(), 3);
+}
+
+#[test]
+fn no_more_connections_are_opened_than_are_allowed_and_who_finds_no_stream_waits() {
+    let server = crowded(1, 1);
+    let gateway = Gateway::start(&to(&server, "pool = { max_connections = 2, wait_timeout = '5s' }", ""));
+    let mut client = Http2::connect(gateway.address());
+    let asked: Vec<_> = (0..20).map(|_| client.open("GET", "/", &[], true)).collect();
+    for asked in asked {
+        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    }
+    assert!(server.connections() <= 2, "{}", server.connections());
+}
+
+#[test]
+fn a_client_that_leaves_resets_the_stream_and_not_the_connection() {
+    let (begun, reset) = (Gate::new(), Gate::new());
+    let server = Server::start(Builder::new(), {
+        let (begun, reset) = (begun.clone(), reset.clone());
+        move |mut stream: Stream| {
+            let (begun, reset) = (begun.clone(), reset.clone());
+            async move {
+                if stream.request.uri().path() == "/slow" {
+                    begun.open();
+                    let reason = std::future::poll_fn(|cx| stream.respond.poll_reset(cx)).await;
+                    assert_eq!(reason.unwrap(), Reason::CANCEL);
+                    reset.open();
+                } else {
+                    stream.answer(200, stream_text(0));
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let mut client = gateway.connect();
+    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    begun.pass();
+    drop(client);
+    reset.pass();
+    assert_eq!(gateway.get("/").text(), stream_text(0));
+    assert_eq!(server.connections(), 1);
+}
+
+fn stream_text(connection: usize) -> String {
+    format!("by {connection}")
+}
+
+#[test]
+fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    let server = Server::start(Builder::new(), {
+        let seen = Arc::clone(&seen);
+        move |mut stream: Stream| {
+            let is_first = seen.fetch_add(1, Ordering::SeqCst) == 0;
+            async move {
+                if is_first {
+                    stream.respond.send_reset(Reason::REFUSED_STREAM);
+                } else {
+                    let (body, _) = stream.body().await;
+                    stream.answer(200, body);
+                }
+            }
+        }
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let answer = gateway.connect().exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    assert_eq!((answer.status(), answer.text()), (200, "body".into()));
+    gateway.await_metric("tidegate_retries_total", &[("outcome", "success")], 1.0);
+}
+
+#[test]
+fn a_refusal_that_is_not_tried_again_is_a_502_and_takes_no_token() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        stream.respond.send_reset(Reason::REFUSED_STREAM);
+    });
+    let text = format!("[limits.two]\nrate = '2/h'\n{}", to(&server, "", "limits = ['two']\nretry = { attempts = 1 }"));
+    let gateway = Gateway::start(&text);
+    for _ in 0..3 {
+        assert_eq!(gateway.status("/"), 502);
+        assert_eq!(gateway.access_line()["reason"], "refused");
+    }
+}
+
+#[test]
+fn a_connection_whose_server_says_goaway_is_replaced_without_an_error() {
+    let server = Server::start(Builder::new(), |stream: Stream| async move {
+        let text = stream_text(stream.connection);
+        stream.leave.notify_one();
+        // What was begun before the GOAWAY is finished after it.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        stream.answer(200, text);
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    for _ in 0..20 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert!(server.connections() > 1);
+}
+
+#[test]
+fn a_reset_before_the_answer_is_a_502_and_one_behind_its_head_cuts_it() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        if stream.request.uri().path() == "/before" {
+            return stream.respond.send_reset(Reason::INTERNAL_ERROR);
+        }
+        let mut sent = stream.respond.send_response(Response::new(()), false).unwrap();
+        sent.send_data(Bytes::from_static(b"begun"), false).unwrap();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        sent.send_reset(Reason::INTERNAL_ERROR);
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    assert_eq!(gateway.status("/before"), 502);
+    assert_eq!(gateway.line_of("/before")["reason"], "reset");
+    let mut client = Http2::connect(gateway.address());
+    let asked = client.open("GET", "/behind", &[], true);
+    assert_eq!(client.finish(asked.response).unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+    assert_eq!(gateway.line_of("/behind")["reason"], "upstream_cut");
+}
+
+#[test]
+fn an_unused_connection_is_closed_after_its_time() {
+    let server = telling();
+    let gateway = Gateway::start(&to(&server, "pool = { idle_timeout = '100ms' }", ""));
+    assert_eq!(gateway.status("/"), 200);
+    let end = tokio::time::Instant::now() + crate::support::PATIENCE;
+    while gateway.metric("tidegate_upstream_connections", &[("upstream", "app")]) > 0.0 {
+        assert!(tokio::time::Instant::now() < end, "it stays open");
+    }
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!(server.connections(), 2);
+}
+
+#[test]
+fn a_server_that_does_not_speak_http_2_is_a_bad_gateway() {
+    let upstream = crate::support::Upstream::start(|mut connection| {
+        let _ = connection.try_send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        connection.rest(&mut Vec::new());
+    });
+    let text = format!(
+        "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\n",
+        upstream.url()
+    );
+    let gateway = Gateway::start(&text);
+    assert_eq!(gateway.status("/"), 502);
+}
+
+#[test]
+fn uploads_wait_for_the_servers_window() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let (body, _) = stream.body().await;
+        stream.answer(200, body.len().to_string());
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    static LARGE: [u8; 3 << 20] = [b'y'; 3 << 20];
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.post("/", &[], &LARGE).text(), LARGE.len().to_string());
+}
