@@ -21,11 +21,13 @@ use tokio::{
     time::{Instant, timeout},
 };
 
+pub use self::doors::Opening;
+use self::doors::{Bound, one_each};
 use crate::{
     config::{self, Config, Diagnostics, Environment, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
     inherited::Inherited,
-    server::{Door, DoorSettings, Worker, bind},
+    server::{Door, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
 
@@ -304,40 +306,6 @@ impl Reloader {
         };
         self.process.metrics.reloaded(told, SystemTime::now(), took);
     }
-}
-
-/// Listeners, as far as they can be prepared before they serve.
-#[derive(Debug)]
-pub struct Opening {
-    /// Of all listeners, in their order.
-    settings: Vec<(SocketAddr, DoorSettings)>,
-    /// Of those that are new.
-    bound: Vec<Bound>,
-}
-
-impl Opening {
-    /// Where the new ones listen, with the ports that the system chose.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.bound.iter().map(|bound| bound.local).collect()
-    }
-}
-
-/// A listener's sockets, one for each worker.
-#[derive(Debug)]
-struct Bound {
-    /// As configured, which is what a listener is known by over reloads.
-    address: SocketAddr,
-    /// With the port that the system chose, if it was to choose one.
-    local: SocketAddr,
-    sockets: Vec<std::net::TcpListener>,
-}
-
-/// At least one socket for each worker: where fewer were handed over, workers share them.
-fn one_each(mut sockets: Vec<std::net::TcpListener>, workers: usize) -> io::Result<Vec<std::net::TcpListener>> {
-    for index in 0..workers.saturating_sub(sockets.len()) {
-        sockets.push(sockets[index].try_clone()?);
-    }
-    Ok(sockets)
 }
 
 /// Binds the admin listener where its address has changed.

@@ -37,7 +37,7 @@ use crate::{
     gateway::{Built, Gateway, State, build},
     inherited::Inherited,
     limit::{Clock, KeyHasher},
-    reload::{self, Doors, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
+    reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -198,11 +198,7 @@ impl App {
         let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
         inherited.finish()?;
         let admin_address = admin::start(&admin, admin_socket).await?;
-        resolve(&reloader.state.load(), reload::NAMES).await;
-        reloader.workers = start_workers(&reloader)?;
-        reloader.warm_up(&reloader.state.load_full()).await;
-        reloader.open(opening).await;
-        reloader.state.load().take_over_checks(None);
+        open(&mut reloader, opening).await?;
         warn_of(&config);
         keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
@@ -294,6 +290,16 @@ impl App {
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
     }
+}
+
+/// What can fail is behind: names, workers, and then whoever connects.
+async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
+    resolve(&reloader.state.load(), reload::NAMES).await;
+    reloader.workers = start_workers(reloader)?;
+    reloader.warm_up(&reloader.state.load_full()).await;
+    reloader.open(opening).await;
+    reloader.state.load().take_over_checks(None);
+    Ok(())
 }
 
 /// Waits until a worker's thread has ended.

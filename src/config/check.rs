@@ -3,7 +3,6 @@
 //! What is wrong is marked as broken in the tree, so that whoever reads it afterwards keeps quiet about it.
 
 use super::{
-    not_built,
     problem::{Code, Problem, Problems, Wrong},
     schema::{Default, Key, Kind, Section, Syntax},
     source::Span,
@@ -21,7 +20,7 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
             problems.report(unknown_key(section, name, entry.key));
             return false;
         };
-        Place { section, key }.check(key.kind, &mut entry.node, problems);
+        Place { key }.check(key.kind, &mut entry.node, problems);
         true
     });
     for key in section.keys.iter().filter(|key| key.required && !table.entries.contains_key(key.name)) {
@@ -32,10 +31,6 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
 }
 
 fn unknown_key(section: &'static Section, name: &str, at: Span) -> Problem {
-    if not_built::key(section.path, name) {
-        let message = format!("`{name}` is not built yet in this version");
-        return Problem::new(Code::NotBuilt, at, message).help("leave it out for now");
-    }
     let place = if section.path.is_empty() { "at the top".to_owned() } else { format!("in `{}`", section.path) };
     let help = suggest::help(name, section.keys.iter().map(|key| key.name), "there are no keys here");
     Problem::new(Code::UnknownKey, at, format!("there is no key `{name}` {place}")).label("unknown key").help(help)
@@ -52,7 +47,6 @@ fn missing_key(key: &Key, at: Span) -> Problem {
 /// The key whose value is looked at.
 #[derive(Clone, Copy)]
 struct Place {
-    section: &'static Section,
     key: &'static Key,
 }
 
@@ -60,12 +54,6 @@ impl Place {
     /// Reports what is wrong with a value and marks it as broken.
     fn check(self, kind: Kind, node: &mut Node, problems: &mut Problems) {
         if node.is_broken() {
-            return;
-        }
-        if let Some(what) = not_built::value(self.section.path, self.key.name, node) {
-            let problem = Problem::new(Code::NotBuilt, node.span, format!("{what} is not built yet in this version"));
-            problems.report(problem.help(self.key.about));
-            node.value = Value::Broken;
             return;
         }
         if let Err(problem) = self.value(kind, node, problems) {

@@ -11,7 +11,6 @@ mod environment;
 mod include;
 mod json_schema;
 pub mod model;
-mod not_built;
 mod parse;
 mod problem;
 mod resolve;

@@ -13,8 +13,6 @@ pub enum Code {
     Unreadable,
     /// A key that no version knows.
     UnknownKey,
-    /// A key or value of the language that this version lacks.
-    NotBuilt,
     /// A required key is absent.
     MissingKey,
     /// A number where a string belongs, and the like.
@@ -42,7 +40,6 @@ impl Code {
             Self::Syntax => "syntax",
             Self::Unreadable => "unreadable",
             Self::UnknownKey => "unknown-key",
-            Self::NotBuilt => "not-built",
             Self::MissingKey => "missing-key",
             Self::WrongType => "wrong-type",
             Self::BadValue => "bad-value",

@@ -1,11 +1,50 @@
 //! From a configured listener to what its door asks of those who come.
 
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+};
+
 use crate::{
     config::model,
     http1::HeadLimits,
     server::{ConnectionLimits, Door, DoorSettings},
     tls::{Identity, MinVersion, Names, ServerSettings, ServerTls},
 };
+
+/// Listeners, as far as they can be prepared before they serve.
+#[derive(Debug)]
+pub struct Opening {
+    /// Of all listeners, in their order.
+    pub(super) settings: Vec<(SocketAddr, DoorSettings)>,
+    /// Of those that are new.
+    pub(super) bound: Vec<Bound>,
+}
+
+impl Opening {
+    /// Where the new ones listen, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|bound| bound.local).collect()
+    }
+}
+
+/// A listener's sockets, one for each worker.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// As configured, which is what a listener is known by over reloads.
+    pub(super) address: SocketAddr,
+    /// With the port that the system chose, if it was to choose one.
+    pub(super) local: SocketAddr,
+    pub(super) sockets: Vec<TcpListener>,
+}
+
+/// At least one socket for each worker: where fewer were handed over, workers share them.
+pub(super) fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
+    for index in 0..workers.saturating_sub(sockets.len()) {
+        sockets.push(sockets[index].try_clone()?);
+    }
+    Ok(sockets)
+}
 
 /// What `listener` asks for; `open` is its door, if it is open already.
 ///

@@ -136,13 +136,6 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 }
 
 #[test]
-fn what_is_not_built_is_told_and_never_ignored() {
-    for (top, line) in [] {
-        assert_eq!(places(config_with(top, "")), [(line, Code::NotBuilt)], "{top}");
-    }
-}
-
-#[test]
 fn upstreams_are_refused_that_cannot_be_meant() {
     let upstream = |keys: &str| config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"), "");
     for (keys, line, code) in [
