@@ -54,7 +54,7 @@ impl Limiter {
     /// and over reloads.
     ///
     /// # Errors
-    /// Numbers that cannot work, or more than [`MOST_NUMBERS`] different ones.
+    /// Numbers that cannot work, or more than 65,535 different ones.
     pub fn other_quota(&self, rate: Rate, burst: NonZeroU32) -> Result<Quota, SettingsError> {
         self.core.lineage.others.class_of(Quota::new(rate, burst)?)
     }
@@ -89,7 +89,7 @@ impl Limiter {
     }
 
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
-    /// not there is owed, up to [`MOST_DEBT`] bursts, and comes back first. Tells how the bucket stands then.
+    /// not there is owed, up to ten bursts, and comes back first. Tells how the bucket stands then.
     pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Nearest {
         let ask = Ask { limiter: self, key, cost, quota };
         let pace = quota.unwrap_or(self.quota()).pace();
