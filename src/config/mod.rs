@@ -14,6 +14,7 @@ pub mod model;
 mod not_built;
 mod parse;
 mod problem;
+mod redact;
 mod resolve;
 mod schema;
 mod shown;

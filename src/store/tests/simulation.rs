@@ -284,6 +284,16 @@ fn a_slot_of_an_earlier_lease_is_not_taken_for_one_of_this() {
 }
 
 #[test]
+fn a_refusal_is_known_for_a_moment() {
+    let pace = Pace { emission: 3600 * MOMENT, fill: 36_000 * MOMENT };
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let told = Told { admitted: false, before: pace.fill, after: pace.fill, moved: 0, at: 0 };
+    ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
+    assert!(matches!(ledger.take(1 + MOMENT, NAME, pace, 1, 0, false), Local::Refused(_)));
+    assert!(matches!(ledger.take(2 + MOMENT, NAME, pace, 1, 0, false), Local::Ask { .. }));
+}
+
+#[test]
 fn each_leased_token_has_an_end_of_its_own() {
     // Ten tokens; one gateway has leased four, the last of which begins when four are back.
     let pace = Pace { emission: 1_000, fill: 10_000 };

@@ -24,7 +24,7 @@ impl Gateway {
         let server =
             Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
         let settings =
-            Settings { servers: vec![server], is_cluster: false, timeout: Duration::from_secs(2), on_error, lease };
+            Settings { servers: vec![server], is_cluster: false, timeout: Duration::from_secs(60), on_error, lease };
         let numbers = Numbers {
             rate: Rate { count: NonZeroU32::new(per_hour).unwrap(), period: Duration::from_secs(3600) },
             burst: NonZeroU32::new(burst).unwrap(),
