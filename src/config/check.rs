@@ -4,6 +4,7 @@
 
 use super::{
     problem::{Code, Problem, Problems, Wrong},
+    redact,
     schema::{Default, Key, Kind, Section, Syntax},
     source::Span,
     suggest,
@@ -175,7 +176,7 @@ impl Place {
     }
 
     fn bad(self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
-        let message = format!("`{}` cannot be `{}`: {}", self.key.name, quoted(text), wrong.why);
+        let message = format!("`{}` cannot be `{}`: {}", self.key.name, quoted(&redact::logins(text)), wrong.why);
         Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help))
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     problem::{At, Code, Problem, Problems},
+    redact,
     source::{Source, Sources, Span},
     watched::Watched,
 };
@@ -118,9 +119,9 @@ impl Diagnostic {
             code: problem.code,
             file,
             place,
-            message: problem.message,
-            label: problem.label,
-            help: problem.help,
+            message: redact::logins(&problem.message).into_owned(),
+            label: redact::logins(&problem.label).into_owned(),
+            help: problem.help.map(|help| redact::logins(&help).into_owned()),
             related,
             sources: [source, second_source],
         }
@@ -190,7 +191,7 @@ impl<'a> Lines<'a> {
     fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
         let text = self.source.text.get(self.bytes.clone()).unwrap_or_default();
         let first = self.source.line_of(self.bytes.start) + 1;
-        Snippet::source(text).line_start(first).path(self.source.path.to_string_lossy())
+        Snippet::source(redact::logins(text)).line_start(first).path(self.source.path.to_string_lossy())
     }
 
     fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {

@@ -13,6 +13,7 @@ mod json_schema;
 pub mod model;
 mod parse;
 mod problem;
+mod redact;
 mod resolve;
 mod schema;
 mod shown;

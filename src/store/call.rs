@@ -23,7 +23,8 @@ pub(super) struct Answer {
     pub(super) trip: Trip,
 }
 
-/// A connection that was closed while nobody looked costs a second try, on a new one.
+/// A connection that was closed while nobody looked costs a second try, on a new one. What is given back has one: the
+/// first may have come to the store, and twice would be too much.
 const TRIES: usize = 2;
 
 impl Store {
@@ -37,7 +38,9 @@ impl Store {
             ahead: *ahead,
         };
         let questions: Vec<_> = wants.iter().map(question).collect();
-        for attempt in 1..=TRIES {
+        let gives_back = wants.iter().any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
+        let tries = if gives_back { 1 } else { TRIES };
+        for attempt in 1..=tries {
             let connection = self.connection(lane).await?;
             let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
             match self.ask_buckets(connection, &questions).await {
@@ -47,7 +50,7 @@ impl Store {
                     let trip = Trip { sent, received: Clock.now().as_nanos() };
                     return Some(told.into_iter().map(|told| Answer { told, trip }).collect());
                 }
-                Err(error) if is_broken(&error) && attempt < TRIES => self.lost(lane),
+                Err(error) if is_broken(&error) && attempt < tries => self.lost(lane),
                 Err(error) => {
                     if is_broken(&error) {
                         self.lost(lane);

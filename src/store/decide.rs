@@ -101,7 +101,7 @@ impl Ask {
     fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let pace = self.pace();
         match self.cost {
-            0 => Local::Taken(Slot { from: now, until: now }),
+            0 => Local::Taken(Slot::empty(now)),
             cost if pace.weight(cost) > pace.fill => Local::Refused(Duration::MAX),
             cost => self.limit.ledger.take(now, self.name, pace, cost, most_ahead, keep),
         }
@@ -162,7 +162,7 @@ impl Store {
         let mut slots = Slots::new();
         for (ask, need) in asks.iter().zip(needs) {
             match need {
-                Some(_) => slots.push(Slot { from: now, until: now }),
+                Some(_) => slots.push(Slot::empty(now)),
                 None => match ask.take(now, 0, keep) {
                     Local::Taken(slot) => slots.push(slot),
                     Local::Refused(_) | Local::Ask { .. } => {
@@ -288,13 +288,15 @@ impl Store {
         }
     }
 
-    /// Gives tokens back: to what is held here, or to the store, without waiting.
+    /// Gives tokens back: to what is held here, or to the store, without waiting. What neither can take without letting
+    /// others use slots after their begin comes back with time alone.
     pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[Slot]) {
         for (ask, slot) in asks.iter().zip(slots) {
-            let back = slot.until.saturating_sub(slot.from.max(now));
+            let back = slot.rest(now, 0);
             let keeps = self.most_ahead(ask) > 0;
-            if back > 0 && !(keeps && ask.limit.ledger.give_back(now, ask.name, *slot)) {
-                self.errand(ask.clone(), Want::GiveBack(back));
+            let is_kept = back > 0 && keeps && ask.limit.ledger.give_back(now, ask.name, *slot).is_some();
+            if back > 0 && !is_kept && slot.since > 0 {
+                self.errand(ask.clone(), Want::GiveBack { back, since: slot.since, reach: slot.reach });
             }
         }
     }

@@ -63,12 +63,12 @@ impl Ledger {
     /// Learns what the store said.
     pub(super) fn learn(&self, name: Name, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
         let slot = self.with(name, true, |share| share.learn(pace, cost, told, trip));
-        slot.unwrap_or(Slot { from: trip.sent, until: trip.sent })
+        slot.unwrap_or(Slot::empty(trip.sent))
     }
 
-    /// Takes tokens back into what is held here; false if they have to go to the store.
-    pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> bool {
-        self.with(name, false, |share| share.give_back(now, slot)).unwrap_or(false)
+    /// Takes tokens back into what is held here; gives how much of the line, `None` if they are not of what is held.
+    pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
+        self.with(name, false, |share| share.give_back(now, slot)).flatten()
     }
 
     /// Whole tokens left and nanoseconds until the bucket is full, as far as is known here.

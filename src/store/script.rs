@@ -32,21 +32,28 @@ pub(super) enum Want {
     Look(u32),
     /// Tokens, there or not.
     Owe(u32),
-    /// Nothing; it gets back so many nanoseconds.
-    GiveBack(u64),
+    /// Nothing; it gets back what has not begun of a slot.
+    GiveBack {
+        /// In nanoseconds.
+        back: u64,
+        /// When it was taken, in microseconds of the store's clock.
+        since: u64,
+        /// How far it reached from then, and how far the bucket's line had moved.
+        reach: u64,
+    },
 }
 
 impl Question {
     /// See the script.
-    fn numbers(&self) -> [i64; 5] {
+    fn numbers(&self) -> [i64; 7] {
         let Pace { emission, fill } = self.pace;
-        let (need, take) = match self.want {
-            Want::Take(cost) => (whole(self.pace.weight(cost)), whole(self.pace.weight(cost))),
-            Want::Look(cost) => (whole(self.pace.weight(cost)), 0),
-            Want::Owe(cost) => (-1, whole(self.pace.weight(cost))),
-            Want::GiveBack(back) => (-1, -whole(back)),
+        let (need, take, [since, reach]) = match self.want {
+            Want::Take(cost) => (whole(self.pace.weight(cost)), whole(self.pace.weight(cost)), [0, 0]),
+            Want::Look(cost) => (whole(self.pace.weight(cost)), 0, [0, 0]),
+            Want::Owe(cost) => (-1, whole(self.pace.weight(cost)), [0, 0]),
+            Want::GiveBack { back, since, reach } => (-1, -whole(back), [whole(since), whole(reach)]),
         };
-        [need, take, whole(self.pace.weight(self.ahead)), whole(fill), whole(emission)]
+        [need, take, whole(self.pace.weight(self.ahead)), whole(fill), whole(emission), since, reach]
     }
 }
 
@@ -91,13 +98,14 @@ fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
 }
 
 fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
-    let [admitted, debts @ ..] = numbers else { return Err(strange()) };
+    let [admitted, at, debts @ ..] = numbers else { return Err(strange()) };
+    let (admitted, at) = (*admitted == 1, u64::try_from(*at).unwrap_or(0));
     let debt = |number: i64| u64::try_from(number).unwrap_or(0);
-    let told = |pair: &[i64]| Told { admitted: *admitted == 1, before: debt(pair[0]), after: debt(pair[1]) };
-    if debts.len() != 2 * questions {
+    let told = |of: &[i64]| Told { admitted, before: debt(of[0]), after: debt(of[1]), moved: debt(of[2]), at };
+    if debts.len() != 3 * questions {
         return Err(strange());
     }
-    Ok(debts.chunks_exact(2).map(told).collect())
+    Ok(debts.chunks_exact(3).map(told).collect())
 }
 
 fn strange() -> RedisError {

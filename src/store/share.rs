@@ -71,6 +71,10 @@ pub(super) struct Told {
     pub(super) before: u64,
     /// And after: what lies between is what was taken.
     pub(super) after: u64,
+    /// How far what was given back to the bucket has moved its line, in nanoseconds.
+    pub(super) moved: u64,
+    /// The store's own clock, in microseconds.
+    pub(super) at: u64,
 }
 
 /// When a request was sent to the store and when its answer came, on this process's clock.
@@ -85,6 +89,27 @@ pub(super) struct Trip {
 pub(super) struct Slot {
     pub(super) from: u64,
     pub(super) until: u64,
+    /// The lease it is part of; 0 for none that is held. Places alone do not tell: counted from their sendings, those
+    /// of two leases may overlap.
+    pub(super) lease: u64,
+    /// How far the lease had moved up when it was used.
+    pub(super) moved: u64,
+    /// When the store gave it, on its own clock in microseconds; 0 if it was taken from what was held here.
+    pub(super) since: u64,
+    /// How far it reached from then, and how far the bucket's line had moved, in nanoseconds.
+    pub(super) reach: u64,
+}
+
+impl Slot {
+    /// Nothing at all.
+    pub(super) const fn empty(now: u64) -> Self {
+        Self { from: now, until: now, lease: 0, moved: 0, since: 0, reach: 0 }
+    }
+
+    /// What of it has not begun, if it moved up no further than so much.
+    pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
+        self.until.saturating_sub(moved).saturating_sub(self.from.saturating_sub(moved).max(now))
+    }
 }
 
 /// What can be said of a request without asking.
@@ -107,9 +132,11 @@ pub(super) enum Local {
 pub(super) struct Share {
     /// The emission under which all of it was learnt; 0 for nothing yet.
     emission: u64,
-    /// The part of the line that was handed to this gateway...
-    start: u64,
-    /// ...of which everything before this is used...
+    /// Which lease this is: the moment of its sending, or the next number if that is taken.
+    lease: u64,
+    /// How far slots of it have moved up, all in all.
+    moved: u64,
+    /// Of the part of the line that was handed to this gateway everything before this is used...
     head: u64,
     /// ...and this is the end. Counted from the sending.
     tail: u64,
@@ -127,7 +154,7 @@ impl Share {
     /// Takes `cost` tokens if they are held here; with `keep` it only looks.
     pub(super) fn take(&mut self, now: u64, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
         if self.emission != pace.emission {
-            *self = Self { emission: pace.emission, ..Self::default() };
+            self.forget(pace);
         }
         let from = self.head.max(now);
         let until = from.saturating_add(pace.weight(cost));
@@ -146,7 +173,12 @@ impl Share {
             self.head = until;
             self.used = self.used.saturating_add(cost);
         }
-        Local::Taken(Slot { from, until })
+        Local::Taken(Slot { from, until, lease: self.lease, moved: self.moved, since: 0, reach: 0 })
+    }
+
+    /// What was learnt under other numbers; not which leases there were, as slots of them may yet come back.
+    fn forget(&mut self, pace: Pace) {
+        *self = Self { emission: pace.emission, lease: self.lease, ..Self::default() };
     }
 
     /// How many tokens to take ahead: none for a key that is cold. What comes back within a moment anyway is taken
@@ -163,7 +195,7 @@ impl Share {
     /// Learns what the store said to a request for `cost` tokens and some ahead; gives the slot of the request.
     pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
         if self.emission != pace.emission {
-            *self = Self { emission: pace.emission, ..Self::default() };
+            self.forget(pace);
         }
         let at = |distance: u64| trip.sent.saturating_add(distance);
         let (from, tail) = (at(told.before), at(told.after).max(at(told.before)));
@@ -171,27 +203,35 @@ impl Share {
         let tat = trip.received.saturating_add(told.after);
         self.used = if told.admitted { cost } else { 0 };
         self.asked = trip.sent.max(1);
+        let reach = told.before.saturating_add(until - from).saturating_add(told.moved);
+        let mut slot = Slot { from, until, lease: 0, moved: 0, since: told.at, reach };
         // Two answers may cross: the longer share is kept, the other one's tokens are lost.
         if tail - until >= self.tail.saturating_sub(self.head.max(trip.sent)) {
-            (self.start, self.head, self.tail, self.tat) = (from, until, tail, tat);
+            self.lease = trip.sent.max(self.lease.saturating_add(1));
+            slot.lease = self.lease;
+            self.moved = 0;
+            (self.head, self.tail, self.tat) = (until, tail, tat);
             self.late = trip.received.saturating_sub(trip.sent);
         } else {
             self.tat = self.tat.max(tat);
         }
-        Slot { from, until }
+        slot
     }
 
-    /// Takes a slot back for others to use; false if it is not of what this gateway holds now.
+    /// Takes a slot back for others to use; gives how much of it, `None` if it is not of the lease that is held now.
     ///
-    /// Everyone who used a later slot moves up by what comes back. None of them comes to use a slot after its begin,
-    /// since of a slot that has begun only the rest comes back.
-    pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> bool {
-        if slot.from < self.start || slot.until > self.head {
-            return false;
-        }
-        let back = slot.until.saturating_sub(slot.from.max(now));
-        self.head -= back;
-        true
+    /// Everyone who used a later slot of the lease moves up by what comes back. None of them comes to use a slot after
+    /// its begin, since of a slot that has begun only the rest comes back; that it may itself have moved up by all that
+    /// came back since is counted in. Slots of an earlier lease do not come back:
+    /// those between it and this one may be held elsewhere, still to be used, and would move up too.
+    pub(super) fn give_back(&mut self, now: u64, slot: Slot) -> Option<u64> {
+        let is_held = slot.lease > 0 && slot.lease == self.lease;
+        is_held.then(|| {
+            let back = slot.rest(now, self.moved.saturating_sub(slot.moved));
+            self.head = self.head.saturating_sub(back);
+            self.moved = self.moved.saturating_add(back);
+            back
+        })
     }
 
     /// Whole tokens that this gateway could admit, and nanoseconds until the bucket is full, as far as is known here.

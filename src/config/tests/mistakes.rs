@@ -264,6 +264,27 @@ fn a_store_that_cannot_be_is_told_where_it_stands() {
 }
 
 #[test]
+fn the_password_of_a_store_is_shown_in_no_mistake() {
+    for store in [
+        "url = \"http://gate:hunter2@store\"",
+        "url = \"redis:gate:hunter2@store\"",
+        "url = \"redis://gate:hunter2@store/one\"",
+        "url = \"redis://gate:hunter2@sto re\"",
+        "url = \"redis://gate:hun@hunter2@store:0\"",
+        "url = [\"redis://gate:hunter2@a\", \"redis://gate:hunter2@a\"]",
+        "url = [\"redis://gate:hunter2@a/1\"]",
+        "ur = \"redis://gate:hunter2@a\"",
+        "url = \"redis://gate:hunter2@a",
+        "url = { redis = \"gate:hunter2@a\" }",
+    ] {
+        let found = config_with(&format!("[store]\n{store}"), "").unwrap_err();
+        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+            assert!(!shown.contains("hunter2"), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
     let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
     let (code, text) = only(config_with(limit, ""));

@@ -36,12 +36,67 @@ async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
     assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
     assert_eq!(ask(Want::Take(1), 5).await, (true, 8, 10), "and no more than there is");
     assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
-    assert_eq!(ask(Want::GiveBack(2 * HOUR), 0).await, (true, 10, 8));
-    assert_eq!(ask(Want::Owe(5), 0).await, (true, 8, 13));
-    assert_eq!(ask(Want::Take(1), 0).await, (false, 13, 13), "what is owed comes back first");
-    assert_eq!(ask(Want::Owe(u32::MAX), 0).await, (true, 13, 100), "ten bursts at most");
-    assert_eq!(ask(Want::GiveBack(u64::MAX), 0).await, (true, 100, 0));
-    assert!(redis.run(&["EXISTS", "k"]).starts_with(":0"), "a full bucket is none");
+    assert_eq!(ask(Want::Owe(5), 0).await, (true, 10, 15));
+    assert_eq!(ask(Want::Take(1), 0).await, (false, 15, 15), "what is owed comes back first");
+    assert_eq!(ask(Want::Owe(u32::MAX), 0).await, (true, 15, 100), "ten bursts at most");
+}
+
+/// A store with one bucket, and what was taken of it.
+struct Taken {
+    redis: Redis,
+    to: MultiplexedConnection,
+    script: Script,
+}
+
+impl Taken {
+    async fn ask(&mut self, want: Want, ahead: u32) -> Told {
+        self.script.ask(&mut self.to, &[question("k", want, ahead)]).await.unwrap()[0]
+    }
+
+    async fn give_back(&mut self, cost: u64, told: Told) -> (bool, u64, u64) {
+        let (back, reach) = (cost * HOUR, told.before + cost * HOUR + told.moved);
+        tokens(self.ask(Want::GiveBack { back, since: told.at, reach }, 0).await)
+    }
+}
+
+async fn taken() -> Taken {
+    let redis = Redis::start();
+    Taken { to: connect(&redis).await, redis, script: Script::new() }
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_there_again_and_a_full_bucket_is_none() {
+    let mut bucket = taken().await;
+    let (first, second) = (bucket.ask(Want::Take(3), 0).await, bucket.ask(Want::Take(4), 0).await);
+    assert_eq!(bucket.give_back(3, first).await, (true, 7, 4));
+    bucket.give_back(4, second).await;
+    assert!(bucket.ask(Want::Look(10), 0).await.before < HOUR / 100);
+    let all = bucket.ask(Want::Take(10), 0).await;
+    assert!(bucket.redis.run(&["EXISTS", "k"]).starts_with(":1"));
+    bucket.ask(Want::GiveBack { back: 10 * HOUR, since: all.at, reach: 11 * HOUR }, 0).await;
+    assert!(bucket.redis.run(&["EXISTS", "k"]).starts_with(":0"), "a full bucket is none");
+}
+
+#[tokio::test]
+async fn of_what_is_given_back_late_comes_only_what_has_not_begun() {
+    let mut bucket = taken().await;
+    let (first, second) = (bucket.ask(Want::Take(3), 0).await, bucket.ask(Want::Take(4), 0).await);
+    // As if it had been taken two hours earlier: of its three, two have begun.
+    let since = first.at - 2 * HOUR / 1000;
+    let late = Want::GiveBack { back: 3 * HOUR, since, reach: 3 * HOUR };
+    assert_eq!(tokens(bucket.ask(late, 0).await), (true, 7, 7), "and of another life of the bucket nothing");
+    assert_eq!(bucket.give_back(4, second).await, (true, 7, 3));
+    assert_eq!(bucket.give_back(3, first).await, (true, 3, 3), "it may have moved up itself");
+}
+
+#[tokio::test]
+async fn what_was_taken_before_tokens_were_leased_does_not_come_back() {
+    let mut bucket = taken().await;
+    let first = bucket.ask(Want::Take(3), 0).await;
+    bucket.ask(Want::Take(1), 4).await;
+    assert_eq!(bucket.give_back(3, first).await, (true, 8, 8), "it would move the lease");
+    let last = bucket.ask(Want::Take(1), 0).await;
+    assert_eq!(bucket.give_back(1, last).await, (true, 9, 8));
 }
 
 #[tokio::test]

@@ -17,11 +17,13 @@ const NAME: Name = Name::from_raw(7);
 struct Bucket {
     at: u64,
     debt: u64,
+    born: u64,
+    moved: u64,
 }
 
 impl Bucket {
     fn ask(&mut self, now: u64, pace: Pace, cost: u32, ahead: u32) -> Told {
-        let before = self.debt.saturating_sub(now - self.at);
+        let before = self.catch_up(now);
         let (need, ahead) = (pace.weight(cost), pace.weight(ahead));
         let admitted = before + need <= pace.fill;
         let mut after = before;
@@ -29,13 +31,31 @@ impl Bucket {
             after += need;
             let room = ahead.min((pace.fill + ahead.min(MOMENT)).saturating_sub(after));
             after += room / pace.emission * pace.emission;
-            (self.at, self.debt) = (now, after);
+            if room >= pace.emission {
+                (self.born, self.moved) = (now / 1000 + 1, 0);
+            }
+            self.debt = after;
         }
-        Told { admitted, before, after }
+        Told { admitted, before, after, moved: self.moved, at: now / 1000 }
     }
 
-    fn give_back(&mut self, now: u64, back: u64) {
-        (self.at, self.debt) = (now, self.debt.saturating_sub(now - self.at).saturating_sub(back));
+    /// How much was given back. The true clock is finer than the server's: what is between counts as begun.
+    fn give_back(&mut self, now: u64, slot: Slot) -> u64 {
+        let debt = self.catch_up(now);
+        let begun = (now.div_ceil(1000) - slot.since) * 1000;
+        let rest = slot.reach.saturating_sub(self.moved).saturating_sub(begun);
+        let back = if slot.since >= self.born { rest.min(slot.until - slot.from).min(debt) } else { 0 };
+        self.debt -= back;
+        self.moved += back;
+        back
+    }
+
+    fn catch_up(&mut self, now: u64) -> u64 {
+        (self.debt, self.at) = (self.debt.saturating_sub(now - self.at), now);
+        if self.debt == 0 {
+            (self.born, self.moved) = (now / 1000, 0);
+        }
+        self.debt
     }
 }
 
@@ -44,26 +64,27 @@ impl Bucket {
 enum Event {
     Request { gateway: usize, cost: u32 },
     AtStore { gateway: usize, cost: u32, ahead: u32, sent: u64, is_answered: bool, back: u64 },
-    Answer { gateway: usize, cost: u32, sent: u64, at_store: u64, admitted: bool, before: u64, after: u64 },
-    GiveBack { gateway: usize, from: u64, until: u64, event: usize },
+    Answer { gateway: usize, cost: u32, sent: u64, at_store: u64, told: [u64; 5] },
+    GiveBack { gateway: usize, used: usize },
+    GiveBackAtStore { used: usize },
 }
 
 /// What a run is made of.
 #[derive(Debug, Clone)]
-struct World {
-    pace: Pace,
-    most_ahead: u32,
+pub(super) struct World {
+    pub(super) pace: Pace,
+    pub(super) most_ahead: u32,
     /// Each gateway's clock, and the longest way to the store and back.
-    gateways: Vec<(u64, u64)>,
+    pub(super) gateways: Vec<(u64, u64)>,
     /// When, where, how much, how slow, and what goes wrong.
-    requests: Vec<(u64, usize, u32, u8, u8)>,
+    pub(super) requests: Vec<(u64, usize, u32, u8, u8)>,
 }
 
 /// What came out.
 #[derive(Debug, Default)]
 struct Run {
-    /// When tokens were used, by the true clock, and how many; 0 for what was given back.
-    admitted: Vec<(u64, u32)>,
+    /// When parts of the line of time were used, by the true clock, how much of it was not given back, and which.
+    used: Vec<(u64, u64, Slot)>,
     asks: usize,
     requests: usize,
 }
@@ -80,21 +101,20 @@ impl World {
         while let Some(Reverse((now, event))) = events.pop() {
             let (slow, chance) = luck.next().unwrap_or_default();
             let delay = |gateway: usize| self.gateways[gateway].1 * u64::from(slow) / 255;
+            let refund = |events: &mut BinaryHeap<_>, gateway, used| {
+                if chance % 5 == 0 {
+                    events.push(Reverse((now + delay(gateway), Event::GiveBack { gateway, used })));
+                }
+            };
             match event {
                 Event::Request { gateway, cost } => {
                     run.requests += 1;
                     let local = now + self.gateways[gateway].0;
                     match ledgers[gateway].take(local, NAME, self.pace, cost, self.most_ahead, false) {
                         Local::Refused(_) => {}
-                        Local::Taken(Slot { from, until }) => {
-                            run.admitted.push((now, cost));
-                            if chance % 5 == 0 {
-                                let event = run.admitted.len() - 1;
-                                events.push(Reverse((
-                                    now + delay(gateway),
-                                    Event::GiveBack { gateway, from, until, event },
-                                )));
-                            }
+                        Local::Taken(slot) => {
+                            run.used.push((now, self.pace.weight(cost), slot));
+                            refund(&mut events, gateway, run.used.len() - 1);
                         }
                         Local::Ask { ahead } if chance >= 8 => {
                             run.asks += 1;
@@ -107,42 +127,53 @@ impl World {
                     }
                 }
                 Event::AtStore { gateway, cost, ahead, sent, is_answered, back } => {
-                    let Told { admitted, before, after } = bucket.ask(now, self.pace, cost, ahead);
+                    let Told { admitted, before, after, moved, at } = bucket.ask(now, self.pace, cost, ahead);
                     if is_answered {
-                        let answer = Event::Answer { gateway, cost, sent, at_store: now, admitted, before, after };
+                        let told = [admitted.into(), before, after, moved, at];
+                        let answer = Event::Answer { gateway, cost, sent, at_store: now, told };
                         events.push(Reverse((now + back, answer)));
                     }
                 }
-                Event::Answer { gateway, cost, sent, at_store, admitted, before, after } => {
-                    let (told, received) = (Told { admitted, before, after }, now + self.gateways[gateway].0);
-                    ledgers[gateway].learn(NAME, self.pace, cost, told, Trip { sent, received });
+                Event::Answer { gateway, cost, sent, at_store, told: [admitted, before, after, moved, at] } => {
+                    let (admitted, received) = (admitted == 1, now + self.gateways[gateway].0);
+                    let told = Told { admitted, before, after, moved, at };
+                    let slot = ledgers[gateway].learn(NAME, self.pace, cost, told, Trip { sent, received });
                     if admitted {
-                        run.admitted.push((at_store, cost));
+                        run.used.push((at_store, self.pace.weight(cost), slot));
+                        refund(&mut events, gateway, run.used.len() - 1);
                     }
                 }
-                Event::GiveBack { gateway, from, until, event } => {
-                    let local = now + self.gateways[gateway].0;
-                    if ledgers[gateway].give_back(local, NAME, Slot { from, until }) {
-                        // What had begun by then is kept as used: it is what a request that was served would have been.
-                        let back = until.saturating_sub(from.max(local));
-                        let kept = run.admitted[event].1 - u32::try_from(back / self.pace.emission).unwrap();
-                        run.admitted[event].1 = kept;
-                    } else {
-                        bucket.give_back(now, 0);
+                // What had begun by then is kept as used: it is what a request that was served would have been.
+                Event::GiveBack { gateway, used } => {
+                    let (local, slot) = (now + self.gateways[gateway].0, run.used[used].2);
+                    let keeps = self.most_ahead > 0;
+                    match keeps.then(|| ledgers[gateway].give_back(local, NAME, slot)).flatten() {
+                        Some(back) => run.used[used].1 -= back,
+                        None if slot.since > 0 || slot.reach > 0 => {
+                            events.push(Reverse((now + delay(gateway), Event::GiveBackAtStore { used })));
+                        }
+                        None => {}
                     }
                 }
+                Event::GiveBackAtStore { used } => run.used[used].1 -= bucket.give_back(now, run.used[used].2),
             }
         }
         run
     }
 }
 
+impl World {
+    pub(super) fn conforms(&self) -> Result<(), String> {
+        conforms(self.pace, self.run().used.into_iter().map(|(at, used, _)| (at, used)).collect())
+    }
+}
+
 /// Whether no window holds more than `burst + rate * time`: the stream passes GCRA itself.
-fn conforms(pace: Pace, mut stream: Vec<(u64, u32)>) -> Result<(), String> {
+fn conforms(pace: Pace, mut stream: Vec<(u64, u64)>) -> Result<(), String> {
     stream.sort_unstable();
     let mut tat = 0_u64;
-    for (at, cost) in stream {
-        tat = tat.max(at) + pace.weight(cost);
+    for (at, used) in stream {
+        tat = tat.max(at) + used;
         if tat > at + pace.fill {
             return Err(format!(
                 "at {at} there are {} tokens too many",
@@ -184,8 +215,7 @@ proptest! {
 
     #[test]
     fn all_gateways_together_never_pass_burst_plus_rate_times_time(world in worlds()) {
-        let run = world.run();
-        prop_assert!(conforms(world.pace, run.admitted.clone()).is_ok(), "{:?}", conforms(world.pace, run.admitted));
+        prop_assert_eq!(world.conforms(), Ok(()));
     }
 }
 
@@ -212,14 +242,55 @@ fn leases_do_not_waste_what_a_busy_key_may_use() {
     let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
     let run = steady(pace, 4, 20, 100_000, 40_000);
     // Four seconds: 400 at once and 4000 as they come back; each gateway may hold 20 at the end.
-    assert!(run.admitted.len() >= 4400 - 4 * 20 - 4, "{} of 4400 were used", run.admitted.len());
+    assert!(run.used.len() >= 4400 - 4 * 20 - 4, "{} of 4400 were used", run.used.len());
 }
 
 #[test]
 fn a_cold_key_takes_nothing_ahead() {
     let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
     let run = steady(pace, 1, 20, 2 * MOMENT, 50);
-    assert_eq!((run.asks, run.admitted.len()), (50, 50));
+    assert_eq!((run.asks, run.used.len()), (50, 50));
+}
+
+/// A ledger that has just leased the slots from `before` to `after`, the first of which is given out.
+fn leased(ledger: &Ledger, pace: Pace, [before, after]: [u64; 2], [sent, received]: [u64; 2]) -> Slot {
+    let told = Told { admitted: true, before, after, moved: 0, at: 0 };
+    ledger.learn(NAME, pace, 1, told, Trip { sent, received })
+}
+
+#[test]
+fn what_moved_up_by_a_refund_is_refunded_from_where_it_came_to_be() {
+    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let first = leased(&ledger, pace, [0, 5_000], [1, 1]);
+    let Local::Taken(second) = ledger.take(2, NAME, pace, 1, 4, false) else { panic!("it is held") };
+    assert_eq!(ledger.give_back(501, NAME, first), Some(500));
+    // It lay from 1001 to 2001, and now ends at 1501.
+    assert_eq!(ledger.give_back(1_201, NAME, second), Some(300));
+}
+
+#[test]
+fn a_slot_of_an_earlier_lease_is_not_taken_for_one_of_this() {
+    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let earlier = leased(&ledger, pace, [5_000, 6_000], [1_000, 1_000]);
+    // The store was long in answering: counted from the sending, this lease seems to begin earlier than that one.
+    let slot = leased(&ledger, pace, [4_000, 9_000], [1_001, 3_001]);
+    let Local::Taken(_) = ledger.take(3_002, NAME, pace, 1, 4, false) else { panic!("it is held") };
+    let Local::Taken(last) = ledger.take(3_003, NAME, pace, 1, 4, false) else { panic!("it is held") };
+    assert!(slot.from < earlier.from && earlier.until < last.until, "it overlaps");
+    assert_eq!(ledger.give_back(3_004, NAME, earlier), None);
+    assert_eq!(ledger.give_back(3_004, NAME, last), Some(1_000));
+}
+
+#[test]
+fn a_refusal_is_known_for_a_moment() {
+    let pace = Pace { emission: 3600 * MOMENT, fill: 36_000 * MOMENT };
+    let ledger = Ledger::new(NonZeroUsize::MIN);
+    let told = Told { admitted: false, before: pace.fill, after: pace.fill, moved: 0, at: 0 };
+    ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
+    assert!(matches!(ledger.take(1 + MOMENT, NAME, pace, 1, 0, false), Local::Refused(_)));
+    assert!(matches!(ledger.take(2 + MOMENT, NAME, pace, 1, 0, false), Local::Ask { .. }));
 }
 
 #[test]
@@ -227,7 +298,7 @@ fn each_leased_token_has_an_end_of_its_own() {
     // Ten tokens; one gateway has leased four, the last of which begins when four are back.
     let pace = Pace { emission: 1_000, fill: 10_000 };
     let ledger = Ledger::new(NonZeroUsize::MIN);
-    let told = Told { admitted: true, before: 0, after: 5_000 };
+    let told = Told { admitted: true, before: 0, after: 5_000, moved: 0, at: 0 };
     ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
     // Just before, the bucket has nine for others: of the four only the one that is missing there may be used.
     let now = 4_000;
