@@ -288,14 +288,15 @@ impl Store {
         }
     }
 
-    /// Gives tokens back: to what is held here, or to the store, without waiting. What neither can take without letting
-    /// others use slots after their begin comes back with time alone.
+    /// Gives tokens back, without waiting: where there are leases to what is held here, else to the store. With leases
+    /// nothing goes to the store: it would move up what other gateways hold, who would use it after its begin. What
+    /// cannot be held here any more comes back with time alone.
     pub(super) fn give_back(self: &Arc<Self>, now: u64, asks: &Asks, slots: &[Slot]) {
         for (ask, slot) in asks.iter().zip(slots) {
             let back = slot.rest(now, 0);
-            let keeps = self.most_ahead(ask) > 0;
-            let is_kept = back > 0 && keeps && ask.limit.ledger.give_back(now, ask.name, *slot).is_some();
-            if back > 0 && !is_kept && slot.since > 0 {
+            if self.most_ahead(ask) > 0 {
+                ask.limit.ledger.give_back(now, ask.name, *slot);
+            } else if back > 0 && slot.since > 0 {
                 self.errand(ask.clone(), Want::GiveBack { back, since: slot.since, reach: slot.reach });
             }
         }

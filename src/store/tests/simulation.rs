@@ -149,7 +149,7 @@ impl World {
                     let keeps = self.most_ahead > 0;
                     match keeps.then(|| ledgers[gateway].give_back(local, NAME, slot)).flatten() {
                         Some(back) => run.used[used].1 -= back,
-                        None if slot.since > 0 || slot.reach > 0 => {
+                        None if !keeps => {
                             events.push(Reverse((now + delay(gateway), Event::GiveBackAtStore { used })));
                         }
                         None => {}
