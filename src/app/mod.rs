@@ -194,7 +194,6 @@ impl App {
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
-        let readiness = Arc::clone(&admin.readiness);
         let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
         inherited.finish()?;
         let admin_address = admin::start(&admin, admin_socket).await?;
@@ -202,12 +201,12 @@ impl App {
         warn_of(&config);
         keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
-        readiness.set_ready(true);
+        admin.readiness.set_ready(true);
         takeover::tell_ready(&mut inherited);
         let ready = Ready { listeners, admin: admin_address };
         Ok(Self {
             reloader,
-            readiness,
+            readiness: Arc::clone(&admin.readiness),
             admin,
             asked,
             access,
