@@ -164,7 +164,7 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
     ("a space at the end", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Refused),
     ("no version", "GET /\r\nHost: a\r\n\r\n", Refused),
     ("HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refused),
-    ("HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Refused),
+    ("nearly HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\t", Refused),
     ("a fragment", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
     ("a target that begins with @", "GET @b/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
     ("a control character in the target", "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
