@@ -8,6 +8,7 @@ use std::{borrow::Cow, time::Duration};
 
 use http::HeaderName;
 use memchr::memmem;
+use smallvec::SmallVec;
 
 use crate::{
     call::{Nearest, Told},
@@ -54,9 +55,12 @@ pub(super) fn tell_cap(fields: &mut Fields, told: Told, error: &Error) -> bool {
     true
 }
 
+/// Most members fit without an allocation: there are two in nearly every answer.
+type Item = SmallVec<[u8; 64]>;
+
 /// One member of the lists: a name and its parameters (RFC 9651, 3.1). Names of limits need no escape.
-fn item(name: &str, parameters: &[(&str, u64)]) -> Vec<u8> {
-    let mut item = Vec::with_capacity(64);
+fn item(name: &str, parameters: &[(&str, u64)]) -> Item {
+    let mut item = Item::new();
     item.push(b'"');
     item.extend_from_slice(name.as_bytes());
     item.push(b'"');
