@@ -21,7 +21,7 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
             problems.report(unknown_key(section, name, entry.key));
             return false;
         };
-        Place { key }.check(key.kind, &mut entry.node, problems);
+        key.check(key.kind, &mut entry.node, problems);
         true
     });
     for key in section.keys.iter().filter(|key| key.required && !table.entries.contains_key(key.name)) {
@@ -45,15 +45,9 @@ fn missing_key(key: &Key, at: Span) -> Problem {
     Problem::new(Code::MissingKey, at, format!("`{}` is missing", key.name)).label("here").help(example)
 }
 
-/// The key whose value is looked at.
-#[derive(Clone, Copy)]
-struct Place {
-    key: &'static Key,
-}
-
-impl Place {
+impl Key {
     /// Reports what is wrong with a value and marks it as broken.
-    fn check(self, kind: Kind, node: &mut Node, problems: &mut Problems) {
+    fn check(&'static self, kind: Kind, node: &mut Node, problems: &mut Problems) {
         if node.is_broken() {
             return;
         }
@@ -63,7 +57,7 @@ impl Place {
         }
     }
 
-    fn value(self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Box<Problem>> {
+    fn value(&'static self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Box<Problem>> {
         let at = node.span;
         let kind = match kind {
             Kind::Or(word, _) if node.text() == Some(word) => return Ok(()),
@@ -116,21 +110,21 @@ impl Place {
         }
     }
 
-    fn whole(self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Box<Problem>> {
+    fn whole(&'static self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Box<Problem>> {
         match u64::try_from(number) {
             Ok(number) if (least..=most).contains(&number) => Ok(()),
             Ok(number) if number > most => {
-                Err(self.bad(&number.to_string(), at, Wrong::new(format!("the most is {most}"), self.key.about)))
+                Err(self.bad(&number.to_string(), at, Wrong::new(format!("the most is {most}"), self.about)))
             }
-            _ => Err(self.bad(&number.to_string(), at, Wrong::new(format!("the least is {least}"), self.key.about))),
+            _ => Err(self.bad(&number.to_string(), at, Wrong::new(format!("the least is {least}"), self.about))),
         }
     }
 
-    fn text(self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Box<Problem>> {
+    fn text(&'static self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Box<Problem>> {
         (syntax.check)(&text.text).map_err(|wrong| self.bad(text.shown(), at, wrong))
     }
 
-    fn choice(self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Box<Problem>> {
+    fn choice(&'static self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Box<Problem>> {
         if words.contains(&text.text.as_str()) {
             return Ok(());
         }
@@ -138,7 +132,7 @@ impl Place {
         Err(self.bad(text.shown(), at, Wrong::new("there is no such choice", help)))
     }
 
-    fn items(self, of: Kind, items: &mut [Node], problems: &mut Problems) {
+    fn items(&'static self, of: Kind, items: &mut [Node], problems: &mut Problems) {
         items.iter_mut().for_each(|item| self.check(of, item, problems));
         for at in 1..items.len() {
             let (before, after) = items.split_at_mut(at);
@@ -148,7 +142,7 @@ impl Place {
             if before.len() < 1000
                 && let Some(first) = before.iter().find(twice)
             {
-                let message = format!("`{}` has this twice", self.key.name);
+                let message = format!("`{}` has this twice", self.name);
                 let problem = Problem::new(Code::Duplicate, item.span, message).also(first.span, "first here");
                 problems.report(problem.help("keep one of the two"));
                 item.value = Value::Broken;
@@ -156,7 +150,7 @@ impl Place {
         }
     }
 
-    fn map(self, names: &Syntax, values: &'static Syntax, table: &mut Table, problems: &mut Problems) {
+    fn map(&'static self, names: &Syntax, values: &'static Syntax, table: &mut Table, problems: &mut Problems) {
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = (names.check)(name) {
                 problems.report(*self.bad(name, entry.key, wrong));
@@ -166,7 +160,7 @@ impl Place {
         }
     }
 
-    fn named(self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
+    fn named(&'static self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = super::syntax::name(name) {
                 problems.report(*self.bad(name, entry.key, wrong));
@@ -175,21 +169,21 @@ impl Place {
         }
     }
 
-    fn bad(self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
-        let message = format!("`{}` cannot be `{}`: {}", self.key.name, quoted(&redact::logins(text)), wrong.why);
+    fn bad(&'static self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
+        let message = format!("`{}` cannot be `{}`: {}", self.name, quoted(&redact::logins(text)), wrong.why);
         Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help))
     }
 
-    fn empty(self, at: Span) -> Box<Problem> {
-        let about = format!("name at least one, or leave `{}` out: {}", self.key.name, self.key.about);
-        Box::new(Problem::new(Code::BadValue, at, format!("`{}` is an empty list", self.key.name)).help(about))
+    fn empty(&'static self, at: Span) -> Box<Problem> {
+        let about = format!("name at least one, or leave `{}` out: {}", self.name, self.about);
+        Box::new(Problem::new(Code::BadValue, at, format!("`{}` is an empty list", self.name)).help(about))
     }
 
-    fn wrong_type(self, kind: Kind, node: &Node) -> Box<Problem> {
+    fn wrong_type(&'static self, kind: Kind, node: &Node) -> Box<Problem> {
         let expected = expected(kind);
-        let message = format!("`{}` is {expected}, not {}", self.key.name, node.type_name());
+        let message = format!("`{}` is {expected}, not {}", self.name, node.type_name());
         let problem = Problem::new(Code::WrongType, node.span, message).label(format!("expected {expected}"));
-        Box::new(problem.help(right_type(self.key, kind, node).unwrap_or_else(|| self.key.about.to_owned())))
+        Box::new(problem.help(right_type(self, kind, node).unwrap_or_else(|| self.about.to_owned())))
     }
 }
 
