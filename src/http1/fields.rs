@@ -40,6 +40,7 @@ impl Fields {
     }
 
     /// Notes what is asked of nearly every answer, so that its lines need not be looked through for it.
+    #[inline]
     fn note(&mut self, name: &str) {
         match name.len() {
             4 => self.has_date |= name.eq_ignore_ascii_case(header::DATE.as_str()),
