@@ -197,6 +197,21 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
 }
 
 #[test]
+fn an_upstream_that_wants_an_upgrade_is_heard() {
+    const WANT: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, x-hop\r\n\
+         X-Hop: 1\r\nContent-Length: 2\r\n\r\nno";
+    let upstream = Upstream::answering(|_| WANT.to_owned());
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    for (lines, connection) in [(&[][..], "upgrade"), (&["Connection: close"], "close, upgrade")] {
+        let answer = client.exchange(request("GET", "/", lines));
+        assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
+        assert_eq!((answer.get("upgrade"), answer.get("connection")), (Some("websocket"), Some(connection)));
+        assert_eq!(answer.get("x-hop"), None);
+    }
+}
+
+#[test]
 fn only_what_was_offered_is_switched_to() {
     for (lines, switch) in [
         (&[][..], "websocket"),

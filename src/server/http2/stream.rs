@@ -129,6 +129,10 @@ fn head(status: StatusCode, fields: Fields, length: Option<u64>, has_body: bool)
     let has_date = fields.has_date();
     let headers = head.headers_mut();
     *headers = fields.into_map();
+    if status == StatusCode::UPGRADE_REQUIRED {
+        // HTTP/2 has no such field (RFC 9113, 8.2.2): here, the status alone has to say it.
+        headers.remove(header::UPGRADE);
+    }
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
