@@ -308,6 +308,48 @@ fn silence_in_both_directions_ends_a_tunnel() {
 }
 
 #[test]
+fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
+    const BOUNDS: &str = "timeouts = { idle = '300ms', tunnel = '1h' }";
+    // The client ends, and the server never notices.
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = switching(move |mut connection| {
+        connection.ended();
+        gate.pass();
+    });
+    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let mut client = dig(&gateway);
+    client.finish();
+    assert_eq!(client.ended(), End::Closed);
+    assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
+    leave.open();
+    // The server ends, and the client never does.
+    let upstream = switching(drop);
+    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let _client = dig(&gateway);
+    assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
+}
+
+#[test]
+fn what_still_flows_when_one_side_has_closed_is_not_cut() {
+    let upstream = switching(|mut connection| {
+        connection.ended();
+        for _ in 0..6 {
+            thread::park_timeout(Duration::from_millis(100));
+            connection.send("x");
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '400ms', tunnel = '1h' }"));
+    let mut client = dig(&gateway);
+    // It is measured from the end on.
+    thread::park_timeout(Duration::from_millis(600));
+    client.finish();
+    let mut all = Vec::new();
+    assert_eq!((client.rest(&mut all), all.len()), (End::Closed, 6));
+    assert!(gateway.line_of("/")["reason"].is_null());
+}
+
+#[test]
 fn bytes_in_one_direction_are_no_silence() {
     let upstream = switching(|mut connection| {
         let mut all = Vec::new();
