@@ -188,7 +188,7 @@ pub fn telling_server(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool>)
             let config = Arc::clone(&config);
             let tell = tell.clone();
             // Most tests do not listen.
-            thread::spawn(move || drop(tell.send(echo(config, socket.unwrap()))));
+            thread::spawn(move || tell.send(echo(config, socket.unwrap())).is_ok());
         }
     });
     (address, told)
