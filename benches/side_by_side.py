@@ -47,6 +47,8 @@ SCENARIOS = {
     "reload": reload.reload,
 }
 DEFAULT = ("http1", "refused")
+# Load of the last minute from which on others are at work; a build that has just ended shows, too.
+QUIET = 0.7
 
 
 def arguments():
@@ -108,6 +110,9 @@ def main():
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGHUP):
         signal.signal(number, end_by_signal)
     signal.alarm(options.limit)
+    if os.getloadavg()[0] > QUIET:
+        load = os.getloadavg()[0]
+        print(f"The machine is busy (load {load:.1f}): latencies say nothing, ratios of CPU time are coarse.")
     os.sched_setaffinity(0, {int(machine.LOADS)})
     options.file_limit = machine.raise_file_limit()
     bench = Bench(options, found)

@@ -35,8 +35,9 @@ def memory(bench):
         upstream, _ = bench.upstream(fleet)
         for title, tls in (("idle", False), ("idle, TLS", True)):
             growth(bench, f"memory: {idle} {title}", names, Setup(upstream, tls=tls), lambda p: open_idle(p, idle, tls))
-    with silent_service() as silent:
-        growth(bench, f"memory: {IN_FLIGHT} in flight", names, Setup(silent), lambda p: open_waiting(p, IN_FLIGHT))
+    with silent_service() as (silent, taken):
+        opening = lambda proxy: open_waiting(proxy, IN_FLIGHT, taken)
+        growth(bench, f"memory: {IN_FLIGHT} in flight", names, Setup(silent), opening)
     if "tidegate" in names:
         limit_keys(bench)
 
@@ -87,15 +88,17 @@ def open_idle(proxy, count, tls):
     return opened, count - len(opened)
 
 
-def open_waiting(proxy, count):
+def open_waiting(proxy, count, taken):
     """Requests that the service has and does not answer."""
-    opened = []
+    opened, before = [], len(taken)
     for _ in range(count):
         client = socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
         client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         opened.append(client)
-    time.sleep(2)
-    return opened, 0
+    end = time.monotonic() + PATIENCE
+    while len(taken) - before < count and time.monotonic() < end:
+        time.sleep(0.05)
+    return opened, max(0, count - (len(taken) - before))
 
 
 def has_something(client):
@@ -120,7 +123,7 @@ def silent_service():
 
     threading.Thread(target=take, daemon=True).start()
     try:
-        yield listener.getsockname()[1]
+        yield listener.getsockname()[1], taken
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
