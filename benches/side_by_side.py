@@ -121,7 +121,6 @@ def main():
             print(f"\n== {name}: {SCENARIOS[name].__doc__.splitlines()[0]}", flush=True)
             SCENARIOS[name](bench)
     finally:
-        machine.forget_run()
         if options.json:
             bench.write(options.json)
     if bench.void:

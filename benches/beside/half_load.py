@@ -10,9 +10,12 @@ from .rounds import median, ratios
 
 def half_load(bench):
     """Percentiles of an open loop at one fixed rate, beside those of the service without a proxy."""
+    names = bench.names("nginx", "haproxy", "tidegate")
+    if not names:
+        return
     with Fleet() as fleet:
         upstream, _ = bench.upstream(fleet)
-        proxies = bench.proxies(fleet, bench.names("nginx", "haproxy", "tidegate"), Setup(upstream))
+        proxies = bench.proxies(fleet, names, Setup(upstream))
         peaks = {name: peak(bench, proxy) for name, proxy in proxies.items()}
         rate = min(peaks.values()) / 2
         told = ", ".join(f"{name} {reached:.0f}" for name, reached in peaks.items())

@@ -1,5 +1,6 @@
 """Processes of a run: started on one core, ended with it, and what they have used of the machine."""
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -17,6 +18,7 @@ PROXIES, LOADS = "0", "1"
 
 RUN = pathlib.Path(tempfile.mkdtemp(prefix="side-by-side-"))
 RUN.chmod(0o755)
+atexit.register(shutil.rmtree, RUN, ignore_errors=True)
 
 
 def raise_file_limit():
@@ -121,7 +123,3 @@ class Fleet:
                     os.killpg(running.process.pid, signal.SIGKILL)
                 running.process.wait(5)
             running.log.unlink(missing_ok=True)
-
-
-def forget_run():
-    shutil.rmtree(RUN, ignore_errors=True)
