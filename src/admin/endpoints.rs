@@ -144,11 +144,12 @@ where
             None => missing(path),
             Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
             Some((Call::Keys, name)) => match body.collect().await {
-                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()),
+                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()).await,
                 Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
             },
             Some((Call::Top, name)) => {
-                limit_keys::top(&admin.state.load(), &limit_keys::name(name), request.uri().query().unwrap_or_default())
+                let query = request.uri().query().unwrap_or_default();
+                limit_keys::top(&admin.state.load_full(), &limit_keys::name(name), query).await
             }
             Some((call, _)) => call_of(admin, call, &request).await,
         },
@@ -159,10 +160,10 @@ where
     answer
 }
 
-fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
-    let (state, name) = (admin.state.load(), limit_keys::name(name));
+async fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
+    let (state, name) = (admin.state.load_full(), limit_keys::name(name));
     let query = request.uri().query().unwrap_or_default();
-    limit_keys::keys(&state, caller, request.method(), (&name, query), body)
+    limit_keys::keys(&state, caller, request.method(), (&name, query), body).await
 }
 
 fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<(), Refusal> {
