@@ -181,8 +181,8 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
     match call {
         Call::Index => text(index()),
         Call::Metrics => metrics(admin, request),
-        Call::Livez => text("ok\n"),
-        Call::Readyz if admin.readiness.is_ready() => text("ok\n"),
+        Call::Livez => well(),
+        Call::Readyz if admin.readiness.is_ready() => well(),
         Call::Readyz => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or draining"),
         Call::Config => json(StatusCode::OK, &admin.state.load().config.shown()),
         Call::Routes => json(StatusCode::OK, &views::routes(&admin.state.load())),
@@ -192,6 +192,10 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
         // These have a name in their path.
         Call::Top | Call::Keys => missing(request.uri().path()),
     }
+}
+
+fn well() -> Answer {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
 fn index() -> String {
