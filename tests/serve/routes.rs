@@ -100,6 +100,21 @@ fn a_route_redirects_with_path_and_query() {
 }
 
 #[test]
+fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
+    let changes = "response = { set_headers = { x-set = '1' }, remove_headers = ['x-gone'] }\n";
+    let own = |name: &str, action: &str| {
+        format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n{changes}")
+    };
+    let text = own("text", "respond = { status = 200, body = 'hi', headers = { x-gone = '1', x-set = '0' } }")
+        + &own("moved", "redirect = { to = 'https://{host}{path}', status = 308 }");
+    let gateway = Gateway::start(&text);
+    for path in ["/text", "/moved"] {
+        let answer = gateway.get(path);
+        assert_eq!((answer.get("x-set"), answer.get("x-gone")), (Some("1"), None), "{path}");
+    }
+}
+
+#[test]
 fn a_redirect_cannot_be_split() {
     let gateway = Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://x{path}\", status = 302 }");
     let answer = gateway.connect().exchange("GET /a%0d%0aset-cookie:x=1 HTTP/1.1\r\nHost: shop\r\n\r\n");
