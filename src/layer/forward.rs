@@ -213,7 +213,9 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
         }
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
-            let rest = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
+            // Whole segments, as routes match them: `/ord` is no prefix of `/orders`.
+            let stripped = path.strip_prefix(strip.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]));
+            let rest = stripped.unwrap_or(path);
             out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
                 out.push(b'/');

@@ -69,6 +69,15 @@ fn a_prefix_is_taken_off_and_another_put_before() {
     }
 }
 
+/// It took `/ord` off `/orders/7`, which left `/ers/7`.
+#[test]
+fn a_prefix_is_taken_off_in_whole_segments_only() {
+    let route = "request = { strip_prefix = \"/ord\" }";
+    for (received, forwarded) in [("/orders/7", "/orders/7"), ("/ord/7", "/7"), ("/ord", "/"), ("/x", "/x")] {
+        assert_eq!(target(route, &format!("GET {received} HTTP/1.1")), format!("GET {forwarded}"), "{received}");
+    }
+}
+
 #[test]
 fn a_path_is_rewritten_with_the_parameters_of_its_match() {
     let route = "match = { path = \"/orders/{id}\" }\nrequest = { rewrite = \"/v2/{id}/order\" }";
@@ -91,15 +100,6 @@ fn a_route_answers_by_itself() {
 }
 
 #[test]
-fn a_route_redirects_with_path_and_query() {
-    let gateway =
-        Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }");
-    let answer = gateway.connect().exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
-    assert_eq!((answer.status(), answer.get("location")), (308, Some("https://shop/a%20b?c=d")));
-    assert_eq!(answer.get("content-length"), Some("0"));
-}
-
-#[test]
 fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
     let changes = "response = { set_headers = { x-set = '1' }, remove_headers = ['x-gone'] }\n";
     let own = |name: &str, action: &str| {
@@ -112,6 +112,15 @@ fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
         let answer = gateway.get(path);
         assert_eq!((answer.get("x-set"), answer.get("x-gone")), (Some("1"), None), "{path}");
     }
+}
+
+#[test]
+fn a_route_redirects_with_path_and_query() {
+    let gateway =
+        Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }");
+    let answer = gateway.connect().exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
+    assert_eq!((answer.status(), answer.get("location")), (308, Some("https://shop/a%20b?c=d")));
+    assert_eq!(answer.get("content-length"), Some("0"));
 }
 
 #[test]
