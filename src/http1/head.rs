@@ -155,7 +155,7 @@ fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap
 }
 
 /// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
-/// are switched, the client has to hear to which.
+/// are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
 fn passed_on(lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks, room: usize) -> Fields {
     let mut fields = Fields::with_capacity(room);
     fields.length = marks.named_length();
@@ -164,7 +164,8 @@ fn passed_on(lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks, 
         let ends_here = hop_by_hop(name)
             || name.eq_ignore_ascii_case(b"content-length")
             || (marks.names_hops && is_named(lines, name));
-        let is_switch = status == StatusCode::SWITCHING_PROTOCOLS && name.eq_ignore_ascii_case(b"upgrade");
+        let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+        let is_switch = switches && name.eq_ignore_ascii_case(b"upgrade");
         if !ends_here || is_switch {
             fields.push(line.name, line.value);
         }
