@@ -27,7 +27,7 @@ use tidegate::{
     http1::{self, HeadLimits},
     layer::{
         AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, FairBy,
-        ForwardLayer, Priority, RetryLayer, RetryPolicy, TimeoutsLayer,
+        ForwardLayer, Priority, RetryLayer, RetryPolicy, Standing, TimeoutsLayer,
     },
     limit::KeyHasher,
     message::{Origin, Request, Response},
@@ -169,7 +169,9 @@ fn capped() -> ConcurrencyLayer {
     let settings = CapSettings { bound: Bound::Fixed(64), queue: 64, queue_timeout: Duration::from_secs(1) };
     let cap = Arc::new(Cap::new(CapName::Route("bench".into()), settings));
     let fair_by = FairBy { begun: KeyHasher::new().key("bench"), parts: Vec::new() };
-    ConcurrencyLayer { policy: Some(Arc::new(CapPolicy { cap, priority: Priority::Normal, fair_by })) }
+    ConcurrencyLayer {
+        policy: Some(Arc::new(CapPolicy { cap, line: Some(Standing { priority: Priority::Normal, fair_by }) })),
+    }
 }
 
 fn outgoing(call: Call) -> Outgoing {

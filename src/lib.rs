@@ -9,8 +9,9 @@
 //! limits                  429    layer      all of the route's limits decide together; shared ones in the store
 //! deadline                504    layer      covers waiting, attempts and back-off
 //! concurrency cap         503    layer      a place, or a bounded wait for one; kept to the end of the response's body
-//! copy to a mirror, split        layer      a retry stays within the upstream that was drawn, and is not copied again
+//! split                          layer      a retry stays within the upstream that was drawn
 //! upstream's cap          503    layer      the same over all routes to the upstream
+//! copy to a mirror               layer      of what nothing here refused; it is not copied again by a retry
 //! retry                          layer      budget, back-off with jitter, replay buffer
 //! attempt timeout         504    layer
 //! forward                        layer      what the next hop is sent: fields, path, host

@@ -109,6 +109,23 @@ fn alerts_name_only_metrics_that_are_there() {
 
 #[test]
 fn the_dashboard_names_only_metrics_that_are_there() {
+    only_ours(DASHBOARD, &expressions().join("\n"));
+}
+
+#[test]
+fn prometheus_understands_every_expression_of_the_dashboard() {
+    let rule = |(at, expression): (usize, String)| {
+        let expression = expression.replace("$__rate_interval", "5m");
+        format!("      - record: panel_{at}\n        expr: {}\n", Value::from(expression))
+    };
+    let rules: String = expressions().into_iter().enumerate().map(rule).collect();
+    let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+    fs::write(file.path(), format!("groups:\n  - name: dashboard\n    rules:\n{rules}")).unwrap();
+    promtool(&["check", "rules", file.path().to_str().unwrap()]);
+}
+
+/// What the panels of the dashboard ask for.
+fn expressions() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let expressions: Vec<_> = panels
@@ -117,7 +134,21 @@ fn the_dashboard_names_only_metrics_that_are_there() {
         .map(|target| target["expr"].as_str().expect("an expression").to_owned())
         .collect();
     assert!(expressions.len() > 20, "found only {expressions:?}");
-    only_ours(DASHBOARD, &expressions.join("\n"));
+    expressions
+}
+
+#[test]
+fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    let (mut names, mut cells) = (BTreeSet::new(), BTreeSet::new());
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        assert!(names.insert(panel["id"].as_u64().expect("a number")), "two panels are {}", panel["id"]);
+        let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+        let of_panel = (at("y")..at("y") + at("h")).flat_map(|y| (at("x")..at("x") + at("w")).map(move |x| (x, y)));
+        for cell in of_panel {
+            assert!(cell.0 < 24 && cells.insert(cell), "{} lies over another panel", panel["title"]);
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 use std::sync::mpsc;
 
 use support::{
-    Message, PATIENCE, Upstream, ok,
+    Gate, Message, PATIENCE, Upstream, ok,
     policies::{Closed, Running, request},
 };
 use tokio::time::Instant;
@@ -175,4 +175,57 @@ fn a_percentage_of_requests_is_copied() {
     // Within five standard deviations of 60.
     await_copies(&gateway, "success", 26.0);
     assert!(copied.try_iter().count() <= 94);
+}
+
+/// As [`mirrored`], with this table as the cap of upstream `app` or of `other`.
+fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
+    format!("{}\n[upstreams.{of}.concurrency]\n{cap}\n", mirrored(app, &other.url(), ""))
+}
+
+/// An upstream that tells of each request that reaches it, and answers when the gate is opened.
+fn held() -> (Upstream, mpsc::Receiver<()>, Gate) {
+    let (tell, told) = mpsc::channel();
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = Upstream::answering(move |_| {
+        let _ = tell.send(());
+        gate.pass();
+        ok("")
+    });
+    (upstream, told, leave)
+}
+
+#[test]
+fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() {
+    let app = Upstream::answering(|_| ok("original"));
+    let (other, reached, leave) = held();
+    let gateway = Running::start(&capped("other", "max = 1\nqueue = 8\nqueue_timeout = '10s'", &app, &other));
+    assert_eq!(gateway.status("/"), 200);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let gauge = |name| gateway.metric(name, &[("upstream", "other")]);
+    assert_eq!(gauge("tidegate_upstream_in_flight"), 1.0);
+    assert_eq!(gateway.status("/"), 200);
+    await_copies(&gateway, "cap", 1.0);
+    assert_eq!(gauge("tidegate_upstream_queued"), 0.0);
+    leave.open();
+    await_copies(&gateway, "success", 1.0);
+    assert_eq!(gauge("tidegate_upstream_in_flight"), 0.0);
+    leave.open();
+    assert_eq!(gateway.status("/"), 200, "the place is free for another copy");
+    await_copies(&gateway, "success", 2.0);
+}
+
+#[test]
+fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
+    let (app, reached, leave) = held();
+    let (other, copied) = telling();
+    let gateway = Running::start(&capped("app", "max = 1", &app, &other));
+    let mut first = gateway.connect();
+    first.send(request("GET", "/first", &[]));
+    reached.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(gateway.status("/refused"), 503);
+    leave.open();
+    assert_eq!(first.response().status(), 200);
+    await_copies(&gateway, "success", 1.0);
+    assert_eq!(copied.try_iter().map(|copy| copy.target().to_owned()).collect::<Vec<_>>(), ["/first"]);
 }

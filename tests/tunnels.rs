@@ -197,6 +197,21 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
 }
 
 #[test]
+fn an_upstream_that_wants_an_upgrade_is_heard() {
+    const WANT: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, x-hop\r\n\
+         X-Hop: 1\r\nContent-Length: 2\r\n\r\nno";
+    let upstream = Upstream::answering(|_| WANT.to_owned());
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    for (lines, connection) in [(&[][..], "upgrade"), (&["Connection: close"], "close, upgrade")] {
+        let answer = client.exchange(request("GET", "/", lines));
+        assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
+        assert_eq!((answer.get("upgrade"), answer.get("connection")), (Some("websocket"), Some(connection)));
+        assert_eq!(answer.get("x-hop"), None);
+    }
+}
+
+#[test]
 fn only_what_was_offered_is_switched_to() {
     for (lines, switch) in [
         (&[][..], "websocket"),
@@ -290,6 +305,48 @@ fn silence_in_both_directions_ends_a_tunnel() {
     let line = gateway.line_of("/");
     assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"idle_timeout".into()), "{line}");
     assert!(line["duration_ms"].as_f64().unwrap() >= 200.0, "{line}");
+}
+
+#[test]
+fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
+    const BOUNDS: &str = "timeouts = { idle = '300ms', tunnel = '1h' }";
+    // The client ends, and the server never notices.
+    let leave = Gate::new();
+    let gate = leave.clone();
+    let upstream = switching(move |mut connection| {
+        connection.ended();
+        gate.pass();
+    });
+    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let mut client = dig(&gateway);
+    client.finish();
+    assert_eq!(client.ended(), End::Closed);
+    assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
+    leave.open();
+    // The server ends, and the client never does.
+    let upstream = switching(drop);
+    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let _client = dig(&gateway);
+    assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
+}
+
+#[test]
+fn what_still_flows_when_one_side_has_closed_is_not_cut() {
+    let upstream = switching(|mut connection| {
+        connection.ended();
+        for _ in 0..6 {
+            thread::park_timeout(Duration::from_millis(100));
+            connection.send("x");
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '400ms', tunnel = '1h' }"));
+    let mut client = dig(&gateway);
+    // It is measured from the end on.
+    thread::park_timeout(Duration::from_millis(600));
+    client.finish();
+    let mut all = Vec::new();
+    assert_eq!((client.rest(&mut all), all.len()), (End::Closed, 6));
+    assert!(gateway.line_of("/")["reason"].is_null());
 }
 
 #[test]

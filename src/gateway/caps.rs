@@ -6,7 +6,7 @@ use super::{limits::key_part, state::Named};
 use crate::{
     config::model::{self, Config},
     error::CapName,
-    layer::{Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority},
+    layer::{Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority, Standing},
     limit::KeyHasher,
 };
 
@@ -65,6 +65,12 @@ impl Caps {
         };
         layer(self.upstreams.get(&upstream.name), upstream.concurrency.as_ref(), &upstream.name, priority, hasher)
     }
+
+    /// What copies for an upstream pass: its cap, if a place is free at once.
+    pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
+        let policy = |cap: &Arc<Cap>| Arc::new(CapPolicy { cap: Arc::clone(cap), line: None });
+        ConcurrencyLayer { policy: self.upstreams.get(upstream).map(policy) }
+    }
 }
 
 fn carried_over<'a>(
@@ -104,7 +110,7 @@ fn layer(
 ) -> ConcurrencyLayer {
     let policy = |(cap, bounds): (&Arc<Cap>, &model::Concurrency)| {
         let fair_by = FairBy { begun: hasher.key(name), parts: bounds.fair_by.iter().map(key_part).collect() };
-        Arc::new(CapPolicy { cap: Arc::clone(cap), priority, fair_by })
+        Arc::new(CapPolicy { cap: Arc::clone(cap), line: Some(Standing { priority, fair_by }) })
     };
     ConcurrencyLayer { policy: cap.zip(bounds).map(policy) }
 }

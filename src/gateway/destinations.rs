@@ -11,14 +11,15 @@ use super::{
 use crate::{
     call::{RouteTag, Told},
     config::model::{self, Action},
-    layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, RetryLayer},
+    layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
     upstream::{EjectionSettings, HealthCheckSettings, SendTo, Upstream},
 };
 
 /// The ways of a route with their weights; none if it answers by itself.
 pub(super) fn ways(route: &model::Route, state: &State, process: &Process) -> Vec<(NonZeroU32, Way)> {
-    let one = |(name, weight): (&Arc<str>, NonZeroU32)| Some((weight, way(route, name, state, process)?));
+    let mirror = MirrorLayer { policy: copies(route, state, process) };
+    let one = |(name, weight): (&Arc<str>, NonZeroU32)| Some((weight, way(route, name, &mirror, state, process)?));
     match &route.action {
         Action::Forward(name) => one((name, NonZeroU32::MIN)).into_iter().collect(),
         Action::Split(shares) => shares.iter().filter_map(|share| one((&share.name, share.weight))).collect(),
@@ -26,10 +27,17 @@ pub(super) fn ways(route: &model::Route, state: &State, process: &Process) -> Ve
     }
 }
 
-fn way(route: &model::Route, name: &Arc<str>, state: &State, process: &Process) -> Option<Way> {
+fn way(
+    route: &model::Route,
+    name: &Arc<str>,
+    mirror: &MirrorLayer<ToMirror>,
+    state: &State,
+    process: &Process,
+) -> Option<Way> {
     let (upstream, budget) = (state.upstreams.get(name)?, state.budgets.get(&route.name)?);
     Some(Way {
         concurrency: state.caps.of_upstream(described(name, state)?, route, &process.hasher),
+        mirror: mirror.clone(),
         retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
         attempt_timeout: AttemptTimeoutLayer { attempt: route.timeouts.attempt },
         forward: forward(route, name, state),
@@ -56,7 +64,7 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
 }
 
 /// What is copied of a route's requests, if anything.
-pub(super) fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<CopyPolicy<ToMirror>>> {
+fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<CopyPolicy<ToMirror>>> {
     let mirror = route.mirror.as_ref()?;
     let upstream: &Arc<Upstream> = state.upstreams.get(&mirror.upstream)?;
     let tag = RouteTag {
@@ -74,6 +82,7 @@ pub(super) fn copies(route: &model::Route, state: &State, process: &Process) -> 
         metrics: process.metrics.route(&route.name),
         copies: Arc::clone(state.copies.get(&route.name)?),
         send: to_mirror(
+            state.caps.of_copies(&mirror.upstream),
             AttemptTimeoutLayer { attempt: route.timeouts.attempt },
             forward(route, &mirror.upstream, state),
             SendTo(Arc::clone(upstream)),

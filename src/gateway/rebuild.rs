@@ -11,7 +11,7 @@ use thiserror::Error as ThisError;
 use super::{
     caps::Caps,
     client::{ClientHeader, Trust},
-    destinations::{copies, ejection, health_check, ways},
+    destinations::{ejection, health_check, ways},
     limits,
     report::Report,
     snapshot::{Lane, Route, Snapshot},
@@ -236,7 +236,7 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
                 return canned(Canned::Fixed { status, body, headers: Vec::new() });
             }
             let first = ways.remove(0);
-            Target::Upstreams { copies: copies(route, state, process), first, others: ways }
+            Target::Upstreams { first, others: ways }
         }
     }
 }

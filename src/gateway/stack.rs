@@ -1,25 +1,25 @@
 //! THE ORDER: the layers of a route, outermost first, each line with the reason for its height.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::num::NonZeroU32;
 
 use tower::{ServiceBuilder, util::Either};
 
 use crate::{
     layer::{
-        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, CopyPolicy, Forward, ForwardLayer, Mirror,
+        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer, Mirror, MirrorLayer,
         RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, Timeouts, TimeoutsLayer,
     },
     upstream::SendTo,
 };
 
 /// What a route does with a request, from its limits inwards.
-pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<Mirror<Split<ToUpstream>, ToMirror>, Respond>>>>;
+pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<Split<ToUpstream>, Respond>>>>;
 
 /// The part that only requests to an upstream pass.
-pub(super) type ToUpstream = Concurrency<Retry<AttemptTimeout<Forward<SendTo>>>>;
+pub(super) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
 
 /// The part that copies of requests pass.
-pub(super) type ToMirror = AttemptTimeout<Forward<SendTo>>;
+pub(super) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
 
 /// The layers of one route.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Layers {
 /// What is innermost.
 #[derive(Debug)]
 pub(super) enum Target {
-    Upstreams { copies: Option<Arc<CopyPolicy<ToMirror>>>, first: (NonZeroU32, Way), others: Vec<(NonZeroU32, Way)> },
+    Upstreams { first: (NonZeroU32, Way), others: Vec<(NonZeroU32, Way)> },
     Respond(Respond),
 }
 
@@ -41,6 +41,7 @@ pub(super) enum Target {
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) concurrency: ConcurrencyLayer,
+    pub(super) mirror: MirrorLayer<ToMirror>,
     pub(super) retry: RetryLayer,
     pub(super) attempt_timeout: AttemptTimeoutLayer,
     pub(super) forward: ForwardLayer,
@@ -55,6 +56,8 @@ impl Way {
             // Outside of retries, as the route's: one place holds over all attempts, and a retry neither waits a second
             // time nor adds concurrency.
             .layer(self.concurrency)
+            // Inside of all that refuses: what is not sent is not copied. Outside of retries: none is copied once more.
+            .layer(self.mirror)
             // Outside of the attempt's timeout: an attempt that ran out of time can be tried again.
             .layer(self.retry)
             // Outside of the pool: waiting for a connection and making one are part of an attempt.
@@ -65,19 +68,24 @@ impl Way {
     }
 }
 
-/// The way of copies: as that of originals, but one attempt only.
-pub(super) fn to_mirror(attempt_timeout: AttemptTimeoutLayer, forward: ForwardLayer, send_to: SendTo) -> ToMirror {
-    ServiceBuilder::new().layer(attempt_timeout).layer(forward).service(send_to)
+/// The way of copies: as that of originals, but one attempt only, and by a cap in whose line they do not wait.
+pub(super) fn to_mirror(
+    concurrency: ConcurrencyLayer,
+    attempt_timeout: AttemptTimeoutLayer,
+    forward: ForwardLayer,
+    send_to: SendTo,
+) -> ToMirror {
+    ServiceBuilder::new().layer(concurrency).layer(attempt_timeout).layer(forward).service(send_to)
 }
 
 impl Layers {
     pub(super) fn stack(self) -> Stack {
         let target = match self.target {
             Target::Respond(respond) => Either::Right(respond),
-            Target::Upstreams { copies, first, others } => {
+            Target::Upstreams { first, others } => {
                 let stacked = |(weight, way): (NonZeroU32, Way)| (weight, way.stack());
-                // Outside of retries, both: a retry stays within its upstream, and is not copied once more.
-                Either::Left(Mirror::new(Split::new(stacked(first), others.into_iter().map(stacked)), copies))
+                // Outside of retries: a retry stays within its upstream.
+                Either::Left(Split::new(stacked(first), others.into_iter().map(stacked)))
             }
         };
         ServiceBuilder::new()

@@ -16,13 +16,14 @@ mod timeouts;
 
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{
-    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued, Turn,
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued,
+    Standing, Turn,
 };
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
 pub use key::KeyPart;
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
-pub use mirror::{Copies, CopyPolicy, Mirror};
+pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use rate_limit::{
     Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,
     Tier,

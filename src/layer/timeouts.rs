@@ -53,9 +53,10 @@ struct Silence {
 }
 
 impl Silence {
-    /// One of this content type.
-    fn of(&self, content_type: Option<&[u8]>) -> Duration {
-        if content_type.is_some_and(is_silent_by_nature) { self.tunnel } else { self.idle }
+    /// That of a body of this content type.
+    fn pace(&self, content_type: Option<&[u8]>, end: Option<Instant>) -> Pace {
+        let idle = if content_type.is_some_and(is_silent_by_nature) { self.tunnel } else { self.idle };
+        Pace { idle, half_closed: self.idle, end }
     }
 }
 
@@ -96,7 +97,7 @@ where
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {
             let content_type = call.exchange.request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            call.body.pace = Some(Pace { idle: silence.of(content_type), end });
+            call.body.set_pace(Some(silence.pace(content_type, end)));
         }
         ResponseFuture { inner: self.inner.call(call), silence, end }
     }
@@ -120,7 +121,8 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            response.body.pace = Some(pace(response, *this.silence, *this.end));
+            let pace = pace(response, *this.silence, *this.end);
+            response.body.set_pace(Some(pace));
         }
         Poll::Ready(answer)
     }
@@ -129,12 +131,12 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 /// How the body of an answer is paced. A tunnel is no exchange, so that the bound on exchanges says nothing of it.
 fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
     if response.body.is_tunnel() {
-        return Pace { idle: silence.tunnel, end: None };
+        return Pace { idle: silence.tunnel, half_closed: silence.idle, end: None };
     }
     // What is here whole never pauses: its fields need not be looked through.
     let is_whole = response.body.is_whole();
     let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
-    Pace { idle: silence.of(content_type), end }
+    silence.pace(content_type, end)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! An answer's head: which fields frame it, which are passed on, and whether the connection stays open.
 
-use http::{StatusCode, Version};
+use http::{StatusCode, Version, header};
 
 use crate::{http1, message::Response};
 
@@ -58,8 +58,10 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
     if framing == Framing::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
+    let names_protocol = *status == StatusCode::UPGRADE_REQUIRED && fields.get(&header::UPGRADE).is_some();
     match (keep_alive, asked.version) {
-        _ if framing == Framing::Tunnel => out.extend_from_slice(b"connection: upgrade\r\n"),
+        (false, _) if names_protocol => out.extend_from_slice(b"connection: close, upgrade\r\n"),
+        _ if framing == Framing::Tunnel || names_protocol => out.extend_from_slice(b"connection: upgrade\r\n"),
         (false, _) => out.extend_from_slice(b"connection: close\r\n"),
         (true, Version::HTTP_10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
         (true, _) => {}

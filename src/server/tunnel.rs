@@ -1,7 +1,8 @@
 //! A connection that has switched protocols, WebSocket for one: bytes both ways, taken for nothing but bytes.
 //!
 //! Each way has a buffer of 64 KiB at most, so that a slow reader slows the writer at the other end, and ends by itself:
-//! what one side has ended is ended towards the other, while the other way goes on. Only silence in both is an end.
+//! what one side has ended is ended towards the other, while the other way goes on. Only silence in both is an end: a
+//! shorter one once one side has ended, as pings stop then, and the other may never have noticed.
 
 use std::{
     future::poll_fn,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     alarm::Alarm,
-    body::{self, Body},
+    body::{self, Body, Pace},
     error::Fault,
     io::{self, READ_SIZE},
 };
@@ -28,18 +29,18 @@ use crate::{
 /// A buffer that holds as much is not read into: with one more read it would pass 64 KiB.
 const FULL: usize = 64 * 1024 - READ_SIZE + 1;
 
-/// Moves bytes both ways until both have ended, or nothing has moved for `idle`; `body` holds what the exchange holds,
-/// and hears how it went.
+/// Moves bytes both ways until both have ended, or nothing has moved for as long as `pace` allows; `body` holds what the
+/// exchange holds, and hears how it went.
 pub(super) async fn run<IO: Socket>(
     wire: &Shared<IO>,
     body: Body,
     far_end: Box<dyn body::Tunnel>,
-    idle: Duration,
+    pace: Pace,
     alarm: &mut Alarm,
 ) -> After {
     // Some of what the client sends may have been read before the switch.
     let up = Way { passed: wire.0.lock().input.len() as u64, ..Way::default() };
-    let mut tunnel = Tunnel { body, far_end, up, down: Way::default(), idle, moved: None };
+    let mut tunnel = Tunnel { body, far_end, up, down: Way::default(), pace, moved: None };
     poll_fn(|cx| tunnel.poll(cx, wire, alarm)).await;
     // Whatever a client that has not ended still sends must not destroy what it has not read yet.
     if tunnel.up.is_ended { After::Close } else { After::Linger }
@@ -53,8 +54,8 @@ struct Tunnel {
     up: Way,
     /// To the client.
     down: Way,
-    idle: Duration,
-    /// When a byte last moved; `None` while that is now.
+    pace: Pace,
+    /// When a byte last moved, or an end; `None` while that is now.
     moved: Option<Instant>,
 }
 
@@ -112,8 +113,15 @@ impl Tunnel {
             }
             self.moved = None;
         }
-        alarm.set(*self.moved.get_or_insert_with(Instant::now) + self.idle);
-        alarm.poll(cx).map(|()| Err(Fault::Idle(self.idle)))
+        let longest = self.longest_silence();
+        alarm.set(*self.moved.get_or_insert_with(Instant::now) + longest);
+        alarm.poll(cx).map(|()| Err(Fault::Idle(longest)))
+    }
+
+    fn longest_silence(&self) -> Duration {
+        let Pace { idle, half_closed, .. } = self.pace;
+        let is_half_closed = self.up.is_ended || self.up.is_shut || self.down.is_ended;
+        if is_half_closed { half_closed.min(idle) } else { idle }
     }
 
     /// From the client to the server; whether anything moved.
@@ -121,7 +129,10 @@ impl Tunnel {
         let mut has_moved = false;
         if !self.up.is_ended && wire.input.len() < FULL {
             match wire.poll_read(cx) {
-                Poll::Ready(Ok(0)) => self.up.is_ended = true,
+                Poll::Ready(Ok(0)) => {
+                    self.up.is_ended = true;
+                    has_moved = true;
+                }
                 Poll::Ready(Ok(read)) => {
                     self.up.passed += read as u64;
                     has_moved = true;
@@ -154,7 +165,10 @@ impl Tunnel {
         let mut has_moved = false;
         if !self.down.is_ended && wire.output.pending() < FULL {
             match io::poll_read(&mut self.far_end, cx, wire.output.buffer()) {
-                Poll::Ready(Ok(0)) => self.down.is_ended = true,
+                Poll::Ready(Ok(0)) => {
+                    self.down.is_ended = true;
+                    has_moved = true;
+                }
                 Poll::Ready(Ok(read)) => {
                     self.down.passed += read as u64;
                     has_moved = true;

@@ -29,6 +29,15 @@ pub fn speaks_http2<IO>(io: &Secure<IO>) -> bool {
     io.get_ref().1.alpn_protocol() == Some(Protocol::Http2.name())
 }
 
+/// What is still to be sent of a connection that ends, `close_notify` last; nothing if that was sent.
+pub fn last_words<IO>(io: &mut Secure<IO>) -> Vec<u8> {
+    let (_, session) = io.get_mut();
+    session.send_close_notify();
+    let mut words = Vec::new();
+    while session.wants_write() && session.write_tls(&mut words).is_ok_and(|written| written > 0) {}
+    words
+}
+
 /// A connection's bytes inside of TLS.
 pub type Secure<IO> = TlsStream<ReadAhead<IO>>;
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::{
-    client::{ClientSettings, ClientTls, Secure, ServerName, speaks_http2},
+    client::{ClientSettings, ClientTls, Secure, ServerName, last_words, speaks_http2},
     facts::{Names, TlsFacts},
     identity::Identity,
     read_ahead::ReadAhead,

@@ -6,12 +6,13 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-use crate::tls::{Secure, speaks_http2};
+use crate::tls::{self, Secure, speaks_http2};
 
 /// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
 /// beside a system call, and a pool holds one type.
@@ -38,6 +39,18 @@ impl Stream {
                 let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
                 Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
             }
+        }
+    }
+}
+
+impl Drop for Stream {
+    /// A connection inside of TLS does not end without a word (RFC 8446, 6.1), whyever it ends: that an exchange was not
+    /// complete is told by its framing. Waits for nothing; where the socket takes no more, nobody reads. Past tokio, whose
+    /// runtime may be gone by now: kept connections outlive it when the gateway stops.
+    fn drop(&mut self) {
+        if let Stream::Secure(io) = self {
+            let last_words = tls::last_words(io);
+            let _ = SockRef::from(io.get_ref().0.io()).send(&last_words);
         }
     }
 }

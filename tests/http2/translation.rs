@@ -69,6 +69,18 @@ fn a_request_arrives_upstream_as_one_of_http_1() {
 }
 
 #[test]
+fn an_upstream_that_wants_an_upgrade_is_heard_without_a_field_that_http2_has_not() {
+    let upstream = Upstream::answering(|_| {
+        "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nno"
+            .into()
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let answer = Http2::connect(gateway.address()).get("/");
+    assert_eq!((answer.status.as_u16(), answer.text()), (426, "no".into()));
+    assert!(["upgrade", "connection"].iter().all(|name| !answer.headers.contains_key(*name)));
+}
+
+#[test]
 fn bodies_pass_both_ways_with_their_length_or_without() {
     let upstream =
         Upstream::answering(|request| ok(&format!("{:?} {}", request.get("content-length"), request.text())));

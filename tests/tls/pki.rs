@@ -7,7 +7,10 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        mpsc::{self, Receiver},
+    },
     thread,
 };
 
@@ -172,22 +175,35 @@ pub fn certificate(file: &Path) -> Vec<u8> {
 
 /// A server that speaks TLS and answers every request by what was read of it. Ends with the test's process.
 pub fn server(config: Arc<ServerConfig>) -> SocketAddr {
+    telling_server(config).0
+}
+
+/// As [`server`]; tells of each connection whether it ended with a `close_notify`.
+pub fn telling_server(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool>) {
+    let (tell, told) = mpsc::channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for socket in listener.incoming() {
             let config = Arc::clone(&config);
-            thread::spawn(move || echo(config, socket.unwrap()));
+            let tell = tell.clone();
+            // Most tests do not listen.
+            thread::spawn(move || tell.send(echo(config, socket.unwrap())).is_ok());
         }
     });
-    address
+    (address, told)
 }
 
-fn echo(config: Arc<ServerConfig>, socket: TcpStream) {
+/// Answers until the connection ends: true when that was in order.
+fn echo(config: Arc<ServerConfig>, socket: TcpStream) -> bool {
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
     let mut read = Vec::new();
     let mut byte = [0];
-    while matches!(stream.read(&mut byte), Ok(1)) {
+    loop {
+        match stream.read(&mut byte) {
+            Ok(1) => {}
+            end => return end.is_ok(),
+        }
         read.push(byte[0]);
         if read.ends_with(b"\r\n\r\n") {
             let name = stream.conn.server_name().unwrap_or("-").to_owned();
@@ -195,7 +211,7 @@ fn echo(config: Arc<ServerConfig>, socket: TcpStream) {
             let body = format!("sni={name} kind={kind:?}\n{}", String::from_utf8_lossy(&read));
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
             if stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_err() {
-                return;
+                return false;
             }
             read.clear();
         }

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
+use rustix::process::Signal;
+
 use crate::{
-    pki::{Pki, server},
-    support::policies::Running,
+    pki::{Pki, server, telling_server},
+    support::{PATIENCE, policies::Running},
 };
 
 fn gateway(address: SocketAddr, tls: &str) -> Running {
@@ -121,6 +123,27 @@ fn a_further_connection_goes_on_with_the_session_of_one_before() {
         answer.split_once("kind=Some(").unwrap().1.split_once(')').unwrap().0.to_owned()
     });
     assert_eq!(kinds, ["Full", "Resumed", "Resumed"]);
+}
+
+#[test]
+fn connections_end_with_a_close_notify() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let (address, ended) = telling_server(pki.server("site", false));
+    let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
+    let gateway = gateway(address, &(trusting(&pki, "") + ONE_WORKER + pool));
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(true));
+}
+
+#[test]
+fn kept_connections_end_with_a_close_notify_when_the_gateway_stops() {
+    let pki = Pki::with_site(&["127.0.0.1"]);
+    let (address, ended) = telling_server(pki.server("site", false));
+    let mut gateway = gateway(address, &trusting(&pki, ""));
+    assert_eq!(gateway.status("/"), 200);
+    gateway.signal(Signal::TERM);
+    gateway.wait();
+    assert_eq!(ended.recv_timeout(PATIENCE), Ok(true));
 }
 
 /// What was trusted before must not go on over kept connections.

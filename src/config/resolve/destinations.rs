@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     super::{
-        model::{Action, Mirror, Share},
+        model::{Action, Mirror, PathPattern, Share},
         problem::{Code, Problem, Problems},
         schema::routes::SHARE,
         source::Span,
@@ -16,16 +16,21 @@ use super::{
 };
 
 /// `upstream`, which is given.
-pub(super) fn upstream(route: Reader<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Action> {
+pub(super) fn upstream(
+    route: Reader<'_>,
+    path: Option<&PathPattern>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Action> {
     let node = route.given("upstream")?;
     let Value::List(items) = &node.value else {
-        names.check_upstream(node, problems);
+        names.check_upstream(node, path, problems);
         return route.parsed("upstream", syntax::name).map(Action::Forward);
     };
     let mut shares: Vec<(Arc<str>, Option<NonZeroU32>, Span)> = Vec::new();
     let mut is_whole = true;
     for item in items {
-        match share(item, names, problems) {
+        match share(item, path, names, problems) {
             Some(share) => shares.push(share),
             None => is_whole = false,
         }
@@ -46,9 +51,14 @@ pub(super) fn upstream(route: Reader<'_>, names: &Names<'_>, problems: &mut Prob
 }
 
 /// Name, weight (none for 0) and the name's place.
-fn share(item: &Node, names: &Names<'_>, problems: &mut Problems) -> Option<(Arc<str>, Option<NonZeroU32>, Span)> {
+fn share(
+    item: &Node,
+    path: Option<&PathPattern>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<(Arc<str>, Option<NonZeroU32>, Span)> {
     let share = Reader::new(&SHARE, item.table()?, item.span);
-    names.check_upstream(share.given("name")?, problems);
+    names.check_upstream(share.given("name")?, path, problems);
     let weight = u32::try_from(share.whole("weight")?).ok()?;
     Some((share.parsed("name", syntax::name)?, NonZeroU32::new(weight), share.place("name")))
 }
@@ -63,7 +73,12 @@ fn unique(shares: &[(Arc<str>, Option<NonZeroU32>, Span)], problems: &mut Proble
 }
 
 /// `Some(None)` is a route without a mirror.
-pub(super) fn mirror(route: Reader<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Option<Mirror>> {
+pub(super) fn mirror(
+    route: Reader<'_>,
+    path: Option<&PathPattern>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Option<Mirror>> {
     if route.entry("mirror").is_none() {
         return Some(None);
     }
@@ -76,7 +91,7 @@ pub(super) fn mirror(route: Reader<'_>, names: &Names<'_>, problems: &mut Proble
             Problem::new(Code::MissingKey, mirror.at, "`mirror` without an `upstream` has nowhere to send copies");
         problems.report(problem.help("add `upstream = \"NAME\"`"));
     }
-    names.check_upstream(mirror.given("upstream")?, problems);
+    names.check_upstream(mirror.given("upstream")?, path, problems);
     let percent = u8::try_from(mirror.whole("percent")?).ok()?;
     Some(Some(Mirror { upstream: mirror.parsed("upstream", syntax::name)?, percent }))
 }

@@ -20,6 +20,8 @@ pub(super) struct Names<'a> {
     upstreams: Option<BTreeSet<&'a str>>,
     limits: Option<BTreeSet<&'a str>>,
     asked: HashMap<&'a str, Asked>,
+    /// Parameters of a route's path by which an upstream chooses a server.
+    hashed: HashMap<&'a str, Vec<Box<str>>>,
 }
 
 /// What a limit asks of a route.
@@ -42,11 +44,16 @@ impl<'a> Names<'a> {
             known.then(|| root.named(key).into_iter().map(|(name, _)| name).collect())
         };
         let asked = root.named("limits").into_iter().map(|(name, limit)| (name, Asked::by(limit))).collect();
-        Self { upstreams: names("upstreams"), limits: names("limits"), asked }
+        let hashed = |upstream: Reader<'a>| parameters(upstream.list("hash_key", key::part)).collect();
+        let hashed = root.named("upstreams").into_iter().map(|(name, upstream)| (name, hashed(upstream))).collect();
+        Self { upstreams: names("upstreams"), limits: names("limits"), asked, hashed }
     }
 
-    pub(super) fn check_upstream(&self, node: &Node, problems: &mut Problems) {
+    /// The upstream that a route names exists, and the route's path has the parameters that it is hashed by.
+    pub(super) fn check_upstream(&self, node: &Node, path: Option<&PathPattern>, problems: &mut Problems) {
         check(self.upstreams.as_ref(), "upstream", node, problems);
+        let Some((name, asked)) = node.text().and_then(|name| self.hashed.get_key_value(name)) else { return };
+        check_parameters(&format!("the `hash_key` of upstream `{name}`"), asked, (node, path), problems);
     }
 
     /// The limits that a route names exist, and its path has the parameters that they are keyed by.
@@ -56,16 +63,7 @@ impl<'a> Names<'a> {
             check(self.limits.as_ref(), "limit", node, problems);
             let Some((name, asked)) = node.text().and_then(|name| self.asked.get_key_value(name)) else { continue };
             deciding += asked.deciding;
-            let Some(path) = path else { continue };
-            let known = path.parameters();
-            for parameter in asked.parameters.iter().filter(|parameter| !known.contains(&&***parameter)) {
-                let message =
-                    format!("limit `{name}` is keyed by `{{{parameter}}}`, which this route's path does not have");
-                let problem = Problem::new(Code::UnknownName, node.span, message);
-                problems.report(
-                    problem.help(format!("write a path such as \"/orders/{{{parameter}}}\", or use another limit")),
-                );
-            }
+            check_parameters(&format!("the key of limit `{name}`"), &asked.parameters, (node, path), problems);
         }
         if deciding > MOST_DECIDING {
             let message = format!("a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}");
@@ -81,8 +79,28 @@ impl Asked {
             Missing::Skip | Missing::Refuse => None,
         });
         let parts = limit.list("key", key::part).into_iter().chain(missing);
-        let parameter = |part| if let KeyPart::Param(name) = part { Some(name) } else { None };
-        Self { parameters: parts.filter_map(parameter).collect(), deciding: 1 + limit.tables("tiers").len() }
+        Self { parameters: parameters(parts).collect(), deciding: 1 + limit.tables("tiers").len() }
+    }
+}
+
+/// The parameters of a path that are parts of a key.
+fn parameters(parts: impl IntoIterator<Item = KeyPart>) -> impl Iterator<Item = Box<str>> {
+    parts.into_iter().filter_map(|part| if let KeyPart::Param(name) = part { Some(name) } else { None })
+}
+
+/// The route's path has the parameters that are asked of it by what stands at `node`.
+fn check_parameters(
+    by: &str,
+    asked: &[Box<str>],
+    (node, path): (&Node, Option<&PathPattern>),
+    problems: &mut Problems,
+) {
+    let Some(path) = path else { return };
+    let known = path.parameters();
+    for parameter in asked.iter().filter(|parameter| !known.contains(&&***parameter)) {
+        let message = format!("{by} has `param:{parameter}`, and this route's path has no `{{{parameter}}}`");
+        let help = format!("write a path such as \"/orders/{{{parameter}}}\", or another key");
+        problems.report(Problem::new(Code::UnknownName, node.span, message).help(help));
     }
 }
 

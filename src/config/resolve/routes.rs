@@ -22,7 +22,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
     let matches = matches::matches(route.table("match"), problems);
     let path = matches.as_ref().map(|matches| &matches.path);
     let action = action(route, path, names, problems);
-    let mirror = destinations::mirror(route, names, problems);
+    let mirror = destinations::mirror(route, path, names, problems);
     names.check_limits(route, path, problems);
     let concurrency = concurrency(route, problems);
     let timeouts = timeouts(route.table("timeouts"), problems);
@@ -55,7 +55,7 @@ fn action(route: Reader<'_>, path: Option<&PathPattern>, names: &Names<'_>, prob
             no_action(route, problems);
             None
         }
-        ["upstream"] => destinations::upstream(route, names, problems),
+        ["upstream"] => destinations::upstream(route, path, names, problems),
         ["respond"] => respond(route.table("respond"), problems),
         ["redirect"] => redirect(route.table("redirect"), path, problems),
         [one, two, ..] => {

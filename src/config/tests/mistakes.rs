@@ -182,6 +182,24 @@ fn splits_and_mirrors_are_refused_that_cannot_be_meant() {
 }
 
 #[test]
+fn an_upstream_that_is_hashed_by_a_parameter_needs_routes_that_have_it() {
+    let keyed = "[upstreams.b]\nservers = ['http://b']\nbalance = 'hash'\nhash_key = ['param:id', 'host']";
+    let route = |way: &str, path: &str| {
+        let route = format!("[[routes]]\nname = 'r'\nmatch = {{ {path} }}\n{way}\n");
+        read(&format!("{}{keyed}\n{route}", super::APP))
+    };
+    let split = "upstream = [{ name = 'app', weight = 1 }, { name = 'b', weight = 1 }]";
+    for way in ["upstream = 'b'", split, "upstream = 'app'\nmirror = { upstream = 'b' }"] {
+        assert!(route(way, "path = '/o/{id}'").is_ok(), "{way}");
+        for path in ["", "path = '/o/{other}'", "path_prefix = '/o'"] {
+            let (code, text) = only(route(way, path));
+            assert_eq!(code, Code::UnknownName, "{way} {path}");
+            assert!(text.contains("the `hash_key` of upstream `b` has `param:id`"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn names_that_nothing_has_are_told_once_and_only_where_they_stand() {
     let broken_upstream = "[upstreams.a]\nservers = []\n[[routes]]\nname = \"a\"\nupstream = \"a\"";
     assert_eq!(places(read(broken_upstream)), [(2, Code::BadValue)]);

@@ -45,7 +45,14 @@ use crate::{
 pub struct CapPolicy {
     /// The cap, shared with everyone else under it.
     pub cap: Arc<Cap>,
-    /// Where this route's requests stand in its line.
+    /// How who finds no place stands in its line; absent: not at all, but is refused.
+    pub line: Option<Standing>,
+}
+
+/// Where requests stand in the line of a cap.
+#[derive(Debug)]
+pub struct Standing {
+    /// Before and behind whom.
     pub priority: Priority,
     /// Between whom the line takes turns.
     pub fair_by: FairBy,
@@ -61,6 +68,14 @@ pub struct FairBy {
 }
 
 impl CapPolicy {
+    /// A place in the line, for whom there is none under the cap.
+    fn line_up(&self, call: &Call) -> Result<Queued, Error> {
+        let standing = self.line.as_ref().ok_or_else(|| self.cap.reached())?;
+        self.cap.line_up(standing.turn(&call.exchange), call.deadline)
+    }
+}
+
+impl Standing {
     /// Only computed for those who wait.
     fn turn(&self, exchange: &Exchange) -> Turn {
         let FairBy { begun, parts } = &self.fair_by;
@@ -114,7 +129,7 @@ where
         if let Some(permit) = policy.cap.try_enter(call.now) {
             return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit) };
         }
-        match policy.cap.line_up(policy.turn(&call.exchange), call.deadline) {
+        match policy.line_up(&call) {
             Err(error) => ResponseFuture::Refused { error: Some(error) },
             Ok(place) => {
                 let inner = self.inner.clone();

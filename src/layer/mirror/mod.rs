@@ -2,7 +2,8 @@
 //!
 //! The original is neither delayed nor failed by it: a copy is sent by a task of its own, when the original's body, which
 //! is kept as it passes, is whole. Copies are bounded in number, size and time. What does not fit is dropped and counted.
-//! A copy is charged to no limit or cap and has no access line.
+//! A copy is charged to no limit and has no access line. It takes a place under the other upstream's cap if one is free
+//! at once, and is dropped otherwise.
 
 mod tee;
 
@@ -22,7 +23,7 @@ use http_body_util::BodyExt;
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tower::Service;
+use tower::{Layer, Service};
 
 use self::tee::Tee;
 use crate::{
@@ -88,18 +89,33 @@ pub struct CopyPolicy<M> {
     pub send: M,
 }
 
+/// Adds [`Mirror`]; without a policy nothing is copied.
+#[derive(Debug)]
+pub struct MirrorLayer<M> {
+    /// What is copied, and to where.
+    pub policy: Option<Arc<CopyPolicy<M>>>,
+}
+
+// Derived, it would ask for an `M` that can be cloned.
+impl<M> Clone for MirrorLayer<M> {
+    fn clone(&self) -> Self {
+        Self { policy: self.policy.clone() }
+    }
+}
+
+impl<S, M> Layer<S> for MirrorLayer<M> {
+    type Service = Mirror<S, M>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Mirror { inner, policy: self.policy.clone() }
+    }
+}
+
 /// Sends copies of calls, perhaps.
 #[derive(Debug)]
 pub struct Mirror<S, M> {
     inner: S,
     policy: Option<Arc<CopyPolicy<M>>>,
-}
-
-impl<S, M> Mirror<S, M> {
-    /// Around `inner`; without a policy nothing is copied.
-    pub fn new(inner: S, policy: Option<Arc<CopyPolicy<M>>>) -> Self {
-        Self { inner, policy }
-    }
 }
 
 impl<S: Clone, M> Clone for Mirror<S, M> {
@@ -161,7 +177,11 @@ where
             let _place = place;
             let sent = AssertUnwindSafe(policy.send(exchange, whole)).catch_unwind();
             let outcome = timeout(policy.timeout, sent).await;
-            policy.count(if matches!(outcome, Ok(Ok(Ok(())))) { "success" } else { "failure" });
+            policy.count(match outcome {
+                Ok(Ok(Ok(()))) => "success",
+                Ok(Ok(Err(Error::CapReached { .. }))) => "cap",
+                _ => "failure",
+            });
         });
     }
 

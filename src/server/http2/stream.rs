@@ -105,7 +105,7 @@ async fn deliver(response: Response, is_head: bool, down: &Down, limits: &Connec
     };
     if !is_over {
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
-        let pace = body.pace.unwrap_or(Pace { idle: limits.keep_alive, end: None });
+        let pace = body.pace().unwrap_or(Pace::of(limits.keep_alive));
         let mut transfer = Transfer::new(stream, pace);
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
@@ -129,6 +129,10 @@ fn head(status: StatusCode, fields: Fields, length: Option<u64>, has_body: bool)
     let has_date = fields.has_date();
     let headers = head.headers_mut();
     *headers = fields.into_map();
+    if status == StatusCode::UPGRADE_REQUIRED {
+        // HTTP/2 has no such field (RFC 9113, 8.2.2): here, the status alone has to say it.
+        headers.remove(header::UPGRADE);
+    }
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
