@@ -105,6 +105,40 @@ fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
     assert!((0..30).all(|index| ask(index % 2, &["X-User: free", "X-Cost: 10"]) == 200));
 }
 
+/// They spoke of this gateway's own buckets, which nobody uses while the store answers: full for a key that was refused.
+#[test]
+fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
+    let redis = Redis::start();
+    for lease in ["0%", "20%"] {
+        let store = format!("url = '{}'\nlease = '{lease}'", redis.url());
+        let gateways: [_; 2] = gateways(&shared(&store, "key = ['header:x-user', 'host']\nrate = '1/h'\nburst = 10"));
+        let user = format!("a {lease}");
+        let key = format!("/limits/l/keys?key={}&key=a", user.replace(' ', "+").replace('%', "%25"));
+        let asked = |index: usize| gateways[index].ask("GET", "/", &[&format!("X-User: {user}")]).status();
+        let call = |index: usize, method: &str, path: &str| -> serde_json::Value {
+            serde_json::from_slice(&gateways[index].call_admin(method, path, &[]).body).unwrap()
+        };
+        assert_eq!(asked(0), 200);
+        assert_eq!(call(1, "GET", &key)["remaining"], 9, "the other one sees it");
+        assert_eq!(call(0, "GET", "/limits/l/top")[0]["remaining"], 9);
+        assert!((0..20).any(|index| asked(index % 2) == 429));
+        assert_eq!(call(0, "GET", &key)["reset_seconds"], 36_000);
+        let filled = call(1, "DELETE", &key);
+        assert_eq!((&filled["remaining"], &filled["reset_seconds"]), (&10.into(), &0.into()));
+        assert_eq!(asked(1), 200);
+    }
+}
+
+#[test]
+fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
+    let mut redis = Redis::start();
+    let gateway = Running::start(&shared(&format!("url = '{}'", redis.url()), "rate = '1/h'\nburst = 10"));
+    assert_eq!(gateway.status("/"), 200);
+    redis.kill();
+    assert_eq!(gateway.call_admin("DELETE", "/limits/l/keys", &[]).status(), 503);
+    assert_eq!(gateway.call_admin("GET", "/limits/l/keys", &[]).status(), 200, "what it counts alone");
+}
+
 #[test]
 fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
     let redis = Redis::start();

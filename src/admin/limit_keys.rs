@@ -45,29 +45,44 @@ impl From<String> for Refused {
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
 /// `GET /limits/NAME/top?n=20`.
-pub(super) fn top(state: &State, name: &str, query: &str) -> Answer {
-    let shown = limit(state, name).and_then(|limit| {
-        let keys = limit.heaviest(Clock.now(), how_many(query)?);
-        Ok(json(StatusCode::OK, &keys.iter().map(shown).collect()))
-    });
-    shown.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+pub(super) async fn top(state: &State, name: &str, query: &str) -> Answer {
+    match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
+        Ok((limit, most)) => {
+            let keys = limit.heaviest(Clock.now(), most).await;
+            json(StatusCode::OK, &keys.iter().map(shown).collect())
+        }
+        Err(Refused { status, why }) => problem(status, &why),
+    }
 }
 
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
-pub(super) fn keys(state: &State, caller: Caller, method: &Method, (name, query): (&str, &str), body: &[u8]) -> Answer {
-    let done = limit(state, name).and_then(|limit| {
+pub(super) async fn keys(
+    state: &State,
+    caller: Caller,
+    method: &Method,
+    (name, query): (&str, &str),
+    body: &[u8],
+) -> Answer {
+    let done = async {
+        let limit = limit(state, name)?;
         let key = limit.key(query.as_bytes())?;
         match *method {
             Method::PUT => give(&limit, caller, name, &key, body)?,
-            Method::DELETE => {
-                limit.reset(Clock.now(), key.key);
-                tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
-            }
+            Method::DELETE => fill(&limit, caller, name, &key).await?,
             _ => {}
         }
-        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key))))
-    });
-    done.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key).await)))
+    };
+    done.await.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+}
+
+async fn fill(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey) -> Result<(), Refused> {
+    if !limit.reset(Clock.now(), key).await {
+        let why = "the store, which holds this bucket, does not answer: try again".to_owned();
+        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, why });
+    }
+    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
+    Ok(())
 }
 
 fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Refused> {
