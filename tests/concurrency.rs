@@ -8,7 +8,7 @@ use std::{thread, time::Duration};
 
 use support::{
     Gate, PATIENCE, Upstream, ok, one_route,
-    policies::{Running, responding},
+    policies::{Running, request, responding},
 };
 use tokio::time::Instant;
 
