@@ -294,6 +294,22 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
         "ur = \"redis://gate:hunter2@a\"",
         "url = \"redis://gate:hunter2@a",
         "url = { redis = \"gate:hunter2@a\" }",
+        "url = \"hunter2\"",
+        "url = \"redis:hunter2\"",
+        "url = \"http://hunter2\"",
+        "url = \"redis://:hunter2\"",
+        "url = \"redis://gate:hunter2\"",
+        "url = \"redis://[hunter2]\"",
+        "url = \"redis://hunter2/one\"",
+        "url = \"redis://a:1/hunter2\"",
+        "url = \"redis://a?password=hunter2\"",
+        "url = [\"redis://a:1\", \"hunter2\"]",
+        "url = [\"redis://hunter2\", \"redis://hunter2\"]",
+        "url = \"redis://hunter2",
+        "url = \"redis://hunter2\"\nlease = 5",
+        "url = [\"redis://hunter2/1\"]",
+        "url = \"redis://a:1\"\npassword = \"hunter2\"",
+        "password = { is = \"hunter2\" }",
     ] {
         let found = config_with(&format!("[store]\n{store}"), "").unwrap_err();
         for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
