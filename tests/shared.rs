@@ -6,8 +6,9 @@ mod support;
 
 use std::{process::Command, time::Duration};
 
+use serde_json::Value;
 use support::{
-    Client, Upstream, ok,
+    Client, PATIENCE, Upstream, ok,
     policies::{Running, Start, responding, upstream_table},
     redis::{Redis, free_port},
 };
@@ -269,4 +270,30 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
     let doubting = Running::start(&text);
     assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
     assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
+}
+
+#[test]
+fn a_key_of_a_shared_limit_is_told_as_what_is_known_here_and_changed_in_the_store() {
+    let redis = Redis::start();
+    let store = format!("url = '{}'\nlease = '0%'", redis.url());
+    let gateways: [_; 2] = gateways(&shared(&store, "key = 'header:x-user'\nrate = '1/h'\nburst = 2"));
+    let ask = |gateway: &Running| gateway.ask("GET", "/", &["X-User: a"]).status();
+    assert_eq!([ask(&gateways[0]), ask(&gateways[0]), ask(&gateways[1])], [200, 200, 429]);
+    let look = |gateway: &Running, path: &str| -> Value {
+        serde_json::from_slice(&gateway.call_admin("GET", path, &[]).body).unwrap()
+    };
+    let key = look(&gateways[1], "/limits/l/keys?key=a");
+    assert_eq!((&key["scope"], &key["burst"], &key["refused"]), (&"shared".into(), &2.into(), &1.into()), "{key:#}");
+    assert!(key["remaining"].is_null() && key["reset_seconds"].is_null(), "{key:#}");
+    assert_eq!(look(&gateways[0], "/limits/l/top")[0]["remaining"], Value::Null);
+    assert_eq!(look(&gateways[0], "/limits")[0]["scope"], "shared");
+    let in_store = key["in_store"].as_str().unwrap();
+    let refused = gateways[1].call_admin("DELETE", "/limits/l/keys?key=a", &[]);
+    assert_eq!(refused.status(), 409);
+    assert!(refused.text().contains(in_store), "{}", refused.text());
+    assert!(redis.run(&["DEL", in_store]).starts_with(":1"), "{in_store} is the bucket");
+    let end = Instant::now() + PATIENCE;
+    while ask(&gateways[0]) != 200 {
+        assert!(Instant::now() < end, "it is full again, once what was known of it is a second old");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Off the path of requests. A key is made of the same typed parts as a request's own, so that it finds the same bucket.
 
-use std::{borrow::Cow, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use ipnet::IpNet;
@@ -12,6 +12,7 @@ use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Nearest, Now, Part, Quota, TemporaryError, Top},
+    store::NameHasher,
 };
 
 /// A limit, or one of its tiers, as it is looked at.
@@ -33,6 +34,8 @@ pub struct KnownKey {
     pub key: Key,
     /// Its parts, as they are shown.
     pub parts: Vec<Part>,
+    /// The key of its bucket in the store, if it is counted there, and was named whole.
+    pub in_store: Option<String>,
 }
 
 /// How a key stands.
@@ -71,6 +74,17 @@ impl OneLimit<'_> {
     /// # Errors
     /// Says what is wrong, and what would be right.
     pub fn key(&self, raw_query: &[u8]) -> Result<KnownKey, String> {
+        let (key, label) = self.name_by(raw_query, self.state.hasher.key(self.name()))?;
+        let in_store = match self.is_shared() {
+            true => Some(self.name_by(raw_query, KeyBuilder::over(NameHasher::new(), self.name()))?.0),
+            false => None,
+        };
+        let in_store = in_store.map(|name| name.into_hasher().name().key(self.name()));
+        Ok(KnownKey { key: key.finish(), parts: label.parts(), in_store })
+    }
+
+    /// What a query names, of a key that has begun.
+    fn name_by<H: Hasher>(&self, raw_query: &[u8], begun: KeyBuilder<H>) -> Result<(KeyBuilder<H>, Label), String> {
         let given: Vec<_> = query::pairs(raw_query).collect();
         if let Some((name, _)) = given.iter().find(|(name, _)| !matches!(&**name, b"key" | b"missing")) {
             let name = String::from_utf8_lossy(name);
@@ -79,7 +93,7 @@ impl OneLimit<'_> {
         if given.len() != self.limit.key.len() {
             return Err(format!("{} given; {}", count_of("part is", "parts are", given.len()), self.how_to_ask()));
         }
-        let (mut builder, mut label) = (self.state.hasher.key(self.name()), Label::default());
+        let (mut builder, mut label) = (begun, Label::default());
         for (part, (name, value)) in self.limit.key.iter().zip(&given) {
             let from = label.len();
             builder = match (&**name, &self.limit.missing) {
@@ -91,7 +105,7 @@ impl OneLimit<'_> {
                 label.mark_fallback(from);
             }
         }
-        Ok(KnownKey { key: builder.finish(), parts: label.parts() })
+        Ok((builder, label))
     }
 
     /// How it stands.
@@ -102,7 +116,9 @@ impl OneLimit<'_> {
 
     /// The keys that ask most, the heaviest first.
     pub fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
-        let state = |Heavy { key, label, count }| self.standing(now, KnownKey { key, parts: label.parts() }, count);
+        let state = |Heavy { key, label, count }| {
+            self.standing(now, KnownKey { key, parts: label.parts(), in_store: None }, count)
+        };
         self.top.heaviest(now, most).into_iter().map(state).collect()
     }
 
@@ -130,6 +146,11 @@ impl OneLimit<'_> {
     /// Whether single keys can have other numbers: those of a tier cannot.
     pub fn gives(&self) -> bool {
         self.tier.is_none()
+    }
+
+    /// Whether its buckets are in the store. Those of this gateway then only count while it does not answer.
+    pub fn is_shared(&self) -> bool {
+        self.limit.shared
     }
 
     fn name(&self) -> &str {
@@ -163,12 +184,12 @@ impl OneLimit<'_> {
     }
 
     /// Adds a part to the key and to what is shown of it.
-    fn feed(
+    fn feed<H: Hasher>(
         &self,
-        (builder, label): (KeyBuilder, &mut Label),
+        (builder, label): (KeyBuilder<H>, &mut Label),
         part: &KeyPart,
         value: &[u8],
-    ) -> Result<KeyBuilder, String> {
+    ) -> Result<KeyBuilder<H>, String> {
         if value.is_empty() {
             return Err(format!("a value is empty; {}", self.how_to_ask()));
         }
