@@ -252,6 +252,16 @@ fn a_route_without_a_name_or_a_goal_is_told() {
 #[test]
 fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
     assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
+    let (code, text) = only(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 74", ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("takes more than 73 years"), "{text}");
+    assert!(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 73", "").is_ok());
+    for more in
+        ["candidate = { rate = '1/365d', burst = 74 }", "tiers = [{ prefix = 56, rate = '1/365d', burst = 74 }]"]
+    {
+        let limit = format!("[limits.a]\nkey = 'client-ip'\nrate = '1/s'\n{more}");
+        assert_eq!(only(config_with(&limit, "")).0, Code::Conflict, "{more}");
+    }
 }
 
 #[test]
