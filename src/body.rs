@@ -22,11 +22,15 @@ use tokio::{
 use crate::error::Fault;
 
 /// The body of a request or a response.
+///
+/// Boxed as a whole: calls and answers are moved through many layers, and most requests have no body at all.
 #[derive(Default)]
-pub struct Body {
+pub struct Body(Option<Box<Content>>);
+
+#[derive(Default)]
+struct Content {
     source: Source,
-    /// How long its transfer may pause, and when it must be over.
-    pub pace: Option<Pace>,
+    pace: Option<Pace>,
     passed: u64,
     delivered: bool,
     held: Option<Box<dyn Held>>,
@@ -100,8 +104,7 @@ impl Body {
     /// A body that is here already.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        let source = if bytes.is_empty() { Source::Empty } else { Source::Whole(bytes) };
-        Self::from_source(source)
+        if bytes.is_empty() { Self::empty() } else { Self::from_source(Source::Whole(bytes)) }
     }
 
     /// A body that arrives in pieces.
@@ -116,23 +119,37 @@ impl Body {
 
     fn from_source(source: Source) -> Self {
         let mut body = Self::default();
-        body.source = source;
+        body.content().source = source;
         body
+    }
+
+    fn content(&mut self) -> &mut Content {
+        self.0.get_or_insert_default()
+    }
+
+    fn source(&self) -> &Source {
+        self.0.as_ref().map_or(&Source::Empty, |content| &content.source)
+    }
+
+    /// Takes the source if it is of this kind.
+    fn take_if(&mut self, is_it: impl FnOnce(&Source) -> bool) -> Option<Source> {
+        let content = self.0.as_mut().filter(|content| is_it(&content.source))?;
+        Some(std::mem::take(&mut content.source))
     }
 
     /// True when nothing is left to come; a stream may turn out to be empty later.
     pub fn is_empty(&self) -> bool {
-        matches!(self.source, Source::Empty | Source::Absent)
+        matches!(self.source(), Source::Empty | Source::Absent)
     }
 
     /// True when all of it is here already.
     pub fn is_whole(&self) -> bool {
-        !matches!(self.source, Source::Stream(_) | Source::Tunnel(_))
+        !matches!(self.source(), Source::Stream(_) | Source::Tunnel(_))
     }
 
     /// True for an answer that switches protocols.
     pub fn is_tunnel(&self) -> bool {
-        matches!(self.source, Source::Tunnel(_))
+        matches!(self.source(), Source::Tunnel(_))
     }
 
     /// Exact number of bytes to come, where that is known.
@@ -142,7 +159,7 @@ impl Body {
 
     /// The whole of a body that is here already; `None` for a stream.
     pub fn as_whole(&self) -> Option<Bytes> {
-        match &self.source {
+        match self.source() {
             Source::Empty | Source::Absent => Some(Bytes::new()),
             Source::Whole(bytes) => Some(bytes.clone()),
             Source::Stream(_) | Source::Tunnel(_) => None,
@@ -151,41 +168,47 @@ impl Body {
 
     /// The whole of a body that is here already, leaving none; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
-        match std::mem::take(&mut self.source) {
-            Source::Empty | Source::Absent => Some(Bytes::new()),
-            Source::Whole(bytes) => {
-                self.passed += bytes.len() as u64;
-                Some(bytes)
-            }
-            stream => {
-                self.source = stream;
-                None
-            }
+        if !self.is_whole() {
+            return None;
         }
+        let Some(Source::Whole(bytes)) = self.take_if(|_| true) else { return Some(Bytes::new()) };
+        self.content().passed += bytes.len() as u64;
+        Some(bytes)
     }
 
     /// The far end of a tunnel, once; what is held is held until this body is dropped.
     pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
-        match std::mem::take(&mut self.source) {
-            Source::Tunnel(far_end) => Some(far_end),
-            other => {
-                self.source = other;
-                None
-            }
+        match self.take_if(|source| matches!(source, Source::Tunnel(_))) {
+            Some(Source::Tunnel(far_end)) => Some(far_end),
+            _ => None,
         }
     }
 
     /// Says how many bytes a tunnel has moved, from the client and to it.
     pub fn tunnelled(&mut self, received: u64, passed: u64) {
-        self.passed = passed;
-        if let Some(witness) = &self.witness {
+        let content = self.content();
+        content.passed = passed;
+        if let Some(witness) = &content.witness {
             witness.received(received);
+        }
+    }
+
+    /// How long its transfer may pause, and when it must be over; `None` where nobody has said.
+    pub fn pace(&self) -> Option<Pace> {
+        self.0.as_ref().and_then(|content| content.pace)
+    }
+
+    /// Says how long its transfer may pause, and when it must be over.
+    pub fn set_pace(&mut self, pace: Option<Pace>) {
+        if pace.is_some() || self.0.is_some() {
+            self.content().pace = pace;
         }
     }
 
     /// Keeps `guard` until this body is dropped.
     pub fn hold(&mut self, guard: impl Held + 'static) {
-        self.held = Some(match self.held.take() {
+        let held = &mut self.content().held;
+        *held = Some(match held.take() {
             None => Box::new(guard),
             Some(earlier) => Box::new((earlier, guard)),
         });
@@ -193,19 +216,19 @@ impl Body {
 
     /// Tells `witness` how this body ends.
     pub fn watch(&mut self, witness: Arc<dyn Witness>) {
-        self.witness = Some(witness);
+        self.content().witness = Some(witness);
     }
 
     /// Says that its transfer broke off for a reason that did not come out of the body itself.
     pub fn broke(&mut self, fault: &Fault) {
-        if let Some(witness) = &self.witness {
+        if let Some(witness) = self.0.as_ref().and_then(|content| content.witness.as_ref()) {
             witness.broke(fault);
         }
     }
 
     /// Says that everything reached the other side; without it a drop counts as cut off.
     pub fn delivered(&mut self) {
-        self.delivered = true;
+        self.content().delivered = true;
     }
 }
 
@@ -214,7 +237,7 @@ impl http_body::Body for Body {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let this = &mut *self;
+        let Some(this) = self.0.as_mut() else { return Poll::Ready(None) };
         let frame = match &mut this.source {
             Source::Empty | Source::Absent => None,
             Source::Whole(bytes) => {
@@ -239,7 +262,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
+        match self.source() {
             Source::Empty | Source::Absent => true,
             Source::Whole(_) | Source::Tunnel(_) => false,
             Source::Stream(stream) => stream.is_end_stream(),
@@ -247,7 +270,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        match self.source() {
             Source::Empty => SizeHint::with_exact(0),
             Source::Absent | Source::Tunnel(_) => SizeHint::default(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
@@ -256,7 +279,7 @@ impl http_body::Body for Body {
     }
 }
 
-impl Drop for Body {
+impl Drop for Content {
     fn drop(&mut self) {
         if let Some(witness) = self.witness.take() {
             witness.ended(self.passed, self.delivered);
@@ -266,13 +289,13 @@ impl Drop for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.source {
+        let kind = match self.source() {
             Source::Empty => "empty",
             Source::Absent => "absent",
             Source::Whole(_) => "whole",
             Source::Stream(_) => "stream",
             Source::Tunnel(_) => "tunnel",
         };
-        f.debug_struct("Body").field("source", &kind).field("passed", &self.passed).finish_non_exhaustive()
+        f.debug_struct("Body").field("source", &kind).finish_non_exhaustive()
     }
 }

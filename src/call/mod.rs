@@ -186,6 +186,7 @@ pub struct Told {
 
 impl Exchange {
     /// A request that begins to be worked on.
+    #[inline]
     pub fn begin(known: Known) -> Arc<Self> {
         let Known { request, origin, client, id, started, route, parameters } = known;
         route.metrics.began();

@@ -4,11 +4,10 @@
 //! Only the limit nearest to exhaustion is told. What a backend says of limits of its own is never taken away: the lists
 //! of the draft get one member more, and the older fields, which hold one number each, keep the tighter one.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use http::HeaderName;
 use memchr::memmem;
-use smallvec::SmallVec;
 
 use crate::{
     call::{Nearest, Told},
@@ -25,13 +24,20 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// Says how the limit called `name` stands.
 pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest) {
     if told.draft {
-        let name = unlike(fields, name);
-        let policy = item(&name, &[(";q=", state.burst.into()), (";w=", seconds(state.fill).max(1))]);
-        let next = seconds(state.next);
-        // A full bucket has no more to come.
-        let parameters = [(";r=", state.remaining.into()), (";t=", next)];
-        let limit = item(&name, if next == 0 { &parameters[..1] } else { &parameters });
-        append(fields, &policy, &limit);
+        let name = (if is_told(fields, name) { "gateway:" } else { "" }, name);
+        fields.push_with(POLICY.as_str(), |out| {
+            write_name(out, name);
+            write_parameter(out, b";q=", state.burst.into());
+            write_parameter(out, b";w=", seconds(state.fill).max(1));
+        });
+        fields.push_with(LIMIT.as_str(), |out| {
+            write_name(out, name);
+            write_parameter(out, b";r=", state.remaining.into());
+            // A full bucket has no more to come.
+            if !state.next.is_zero() {
+                write_parameter(out, b";t=", seconds(state.next));
+            }
+        });
     }
     if told.x_ratelimit && !is_tighter(fields, state.remaining) {
         let reset = seconds(state.reset);
@@ -47,41 +53,37 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
 pub(super) fn tell_cap(fields: &mut Fields, told: Told, error: &Error) -> bool {
     let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else { return false };
     if told.draft {
-        let name = cap.name();
-        let mut policy = item(name, &[(";q=", *max as u64)]);
-        policy.extend_from_slice(b";qu=\"concurrent-requests\"");
-        append(fields, &policy, &item(name, &[(";r=", 0)]));
+        fields.push_with(POLICY.as_str(), |out| {
+            write_name(out, ("", cap.name()));
+            write_parameter(out, b";q=", *max as u64);
+            out.extend_from_slice(b";qu=\"concurrent-requests\"");
+        });
+        fields.push_with(LIMIT.as_str(), |out| {
+            write_name(out, ("", cap.name()));
+            write_parameter(out, b";r=", 0);
+        });
     }
     true
 }
 
-/// Most members fit without an allocation: there are two in nearly every answer.
-type Item = SmallVec<[u8; 64]>;
-
-/// One member of the lists: a name and its parameters (RFC 9651, 3.1). Names of limits need no escape.
-fn item(name: &str, parameters: &[(&str, u64)]) -> Item {
-    let mut item = Item::new();
-    item.push(b'"');
-    item.extend_from_slice(name.as_bytes());
-    item.push(b'"');
-    let mut digits = itoa::Buffer::new();
-    for (parameter, value) in parameters {
-        item.extend_from_slice(parameter.as_bytes());
-        item.extend_from_slice(digits.format(*value).as_bytes());
-    }
-    item
+/// The name of a member of the lists (RFC 9651, 3.1). Names of limits need no escape.
+fn write_name(out: &mut Vec<u8>, (mark, name): (&str, &str)) {
+    out.push(b'"');
+    out.extend_from_slice(mark.as_bytes());
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'"');
 }
 
-fn append(fields: &mut Fields, policy: &[u8], limit: &[u8]) {
-    fields.push(POLICY.as_str(), policy);
-    fields.push(LIMIT.as_str(), limit);
+/// One parameter of a member; `key` has its signs before and behind it.
+fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// The name, unless a backend uses it too: two members of one name could not be told apart.
-fn unlike<'a>(fields: &Fields, name: &'a str) -> Cow<'a, str> {
-    let mut said = fields.all(&POLICY).chain(fields.all(&LIMIT));
+/// Whether a backend uses this name too: two members of one name could not be told apart.
+fn is_told(fields: &Fields, name: &str) -> bool {
     let is_it = |value: &[u8]| memmem::find(value, format!("\"{name}\"").as_bytes()).is_some();
-    if said.any(is_it) { format!("gateway:{name}").into() } else { name.into() }
+    fields.has_limits() && fields.all(&POLICY).chain(fields.all(&LIMIT)).any(is_it)
 }
 
 /// Whether a backend has said already that no more than `remaining` are left, or something that is no number.

@@ -1,6 +1,8 @@
 //! The fields of an answer as they will be written: nobody on the way to the client needs them taken apart, so what the
 //! upstream sent is copied once, without what ends at this hop, and a route's changes are made to the text.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -11,6 +13,7 @@ use super::encode::{write_field, write_number};
 pub struct Fields {
     lines: Vec<u8>,
     has_date: bool,
+    has_limits: bool,
     /// The length that was named; of an answer without a body, that of the one it stands for.
     pub length: Option<u64>,
 }
@@ -23,16 +26,32 @@ impl Fields {
 
     /// Adds a line; `name` is a token and `value` holds no line end.
     pub fn push(&mut self, name: &str, value: &[u8]) {
-        self.has_date |= name.eq_ignore_ascii_case(header::DATE.as_str());
+        self.note(name);
         write_field(&mut self.lines, name, value);
+    }
+
+    /// Adds a line of `name`, whose value `write` appends without a line end.
+    pub fn push_with(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.note(name);
+        self.lines.extend_from_slice(name.as_bytes());
+        self.lines.extend_from_slice(b": ");
+        write(&mut self.lines);
+        self.lines.extend_from_slice(b"\r\n");
+    }
+
+    /// Notes what is asked of nearly every answer, so that its lines need not be looked through for it.
+    #[inline]
+    fn note(&mut self, name: &str) {
+        match name.len() {
+            4 => self.has_date |= name.eq_ignore_ascii_case(header::DATE.as_str()),
+            9 | 16 => self.has_limits |= name.as_bytes()[..9].eq_ignore_ascii_case(b"ratelimit"),
+            _ => {}
+        }
     }
 
     /// Adds a line whose value is a number.
     pub fn push_number(&mut self, name: &str, value: u64) {
-        self.lines.extend_from_slice(name.as_bytes());
-        self.lines.extend_from_slice(b": ");
-        write_number(&mut self.lines, value);
-        self.lines.extend_from_slice(b"\r\n");
+        self.push_with(name, |out| write_number(out, value));
     }
 
     /// Removes every line of this name.
@@ -60,6 +79,11 @@ impl Fields {
         self.has_date
     }
 
+    /// Whether a `RateLimit` or `RateLimit-Policy` was ever among them.
+    pub fn has_limits(&self) -> bool {
+        self.has_limits
+    }
+
     /// The lines as they are written.
     pub fn as_bytes(&self) -> &[u8] {
         &self.lines
@@ -72,6 +96,56 @@ impl Fields {
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.lines.split_inclusive(|byte| *byte == b'\n')
+    }
+}
+
+/// Copies lines out of a head; those that stand side by side at once.
+pub(super) struct Copying<'a> {
+    head: &'a [u8],
+    /// Where the lines are that are still to be copied.
+    run: Range<usize>,
+    copied: Fields,
+}
+
+impl<'a> Copying<'a> {
+    pub(super) fn of(head: &'a [u8]) -> Self {
+        Self { head, run: 0..0, copied: Fields::with_capacity(head.len()) }
+    }
+
+    /// Adds a line, whose name and value are parts of the head.
+    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+        self.copied.note(name);
+        match self.place(name, value) {
+            Some(line) if line.start == self.run.end => self.run.end = line.end,
+            Some(line) => {
+                self.copy_run();
+                self.run = line;
+            }
+            None => {
+                self.copy_run();
+                write_field(&mut self.copied.lines, name, value);
+            }
+        }
+    }
+
+    /// All lines that were added.
+    pub(super) fn end(mut self) -> Fields {
+        self.copy_run();
+        self.copied
+    }
+
+    /// Where the line is in the head, if it stands there as it would be written.
+    fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
+        let start = name.as_ptr().addr().checked_sub(self.head.as_ptr().addr())?;
+        let end = start + name.len() + value.len() + 4;
+        let rest = self.head.get(start..end)?.get(name.len()..)?;
+        let is_usual = rest.starts_with(b": ") && rest[2..].as_ptr() == value.as_ptr() && rest.ends_with(b"\r\n");
+        is_usual.then_some(start..end)
+    }
+
+    fn copy_run(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        self.copied.lines.extend_from_slice(&self.head[run]);
     }
 }
 

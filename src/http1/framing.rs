@@ -59,6 +59,11 @@ impl Marks {
     }
 
     fn note_connection(&mut self, value: &[u8]) {
+        // What most say, if they say anything.
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            self.says_keep_alive = true;
+            return;
+        }
         for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.says_close = true;

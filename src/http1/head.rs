@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 
 use super::{
     encode::hop_by_hop,
-    fields::Fields,
+    fields::{Copying, Fields},
     framing::{self, Length, Marks},
 };
 use crate::error::Error;
@@ -119,7 +119,7 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    let fields = passed_on(parsed.headers, status, &marks, end);
+    let fields = passed_on(&head[..end], parsed.headers, status, &marks);
     Ok(Some((ResponseHead { status, fields, length, keep_alive }, end)))
 }
 
@@ -156,9 +156,8 @@ fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap
 
 /// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
 /// are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
-fn passed_on(lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks, room: usize) -> Fields {
-    let mut fields = Fields::with_capacity(room);
-    fields.length = marks.named_length();
+fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks) -> Fields {
+    let mut copying = Copying::of(head);
     for line in lines {
         let name = line.name.as_bytes();
         let ends_here = hop_by_hop(name)
@@ -167,9 +166,11 @@ fn passed_on(lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks, 
         let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
         let is_switch = switches && name.eq_ignore_ascii_case(b"upgrade");
         if !ends_here || is_switch {
-            fields.push(line.name, line.value);
+            copying.push(line.name, line.value);
         }
     }
+    let mut fields = copying.end();
+    fields.length = marks.named_length();
     fields
 }
 
@@ -262,6 +263,15 @@ mod tests {
             Content-Length: 7\r\nTE: trailers\r\n\r\n";
         let (head, length) = response(&format!("{text}body")).unwrap().unwrap();
         assert_eq!((length, head.fields.as_bytes(), head.fields.length), (text.len(), &b"X-Kept: 2\r\n"[..], Some(7)));
+    }
+
+    #[test]
+    fn lines_are_passed_on_in_their_order_and_written_as_usual_however_they_came() {
+        let text = "HTTP/1.1 200 OK\r\na: 1\r\nB:2\r\nc:\t 3 \r\nte: x\r\nd: 4\r\ne: \r\nf: 6\nDate: now\r\n\r\n";
+        let (head, _) = response(text).unwrap().unwrap();
+        let lines = "a: 1\r\nB: 2\r\nc: 3\r\nd: 4\r\ne: \r\nf: 6\r\nDate: now\r\n";
+        assert_eq!(std::str::from_utf8(head.fields.as_bytes()), Ok(lines));
+        assert!(head.fields.has_date());
     }
 
     #[test]

@@ -173,19 +173,19 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 
 /// Request line and fields, without framing.
 fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
-    let request = &exchange.request;
+    let (request, host) = (&exchange.request, host(exchange));
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
     out.push(b' ');
     write_target(&mut out, exchange, &changes.rewrite);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if changes.preserve_host
-        && let Some(host) = host(exchange)
+        && let Some(host) = host
     {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, exchange, changes);
-    write_forwarded(&mut out, exchange, changes);
+    write_forwarded(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.decides(&header::VIA) {
         write_via(&mut out, exchange);
     }
@@ -278,8 +278,8 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 
 /// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
 /// if it is a trusted proxy: anybody else could claim anything.
-fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
-    let (host, peer) = (host(exchange).unwrap_or_default(), &exchange.origin.peer_ip);
+fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
+    let peer = &exchange.origin.peer_ip;
     let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
     if !changes.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");

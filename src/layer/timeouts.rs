@@ -97,7 +97,7 @@ where
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {
             let content_type = call.exchange.request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            call.body.pace = Some(silence.pace(content_type, end));
+            call.body.set_pace(Some(silence.pace(content_type, end)));
         }
         ResponseFuture { inner: self.inner.call(call), silence, end }
     }
@@ -121,7 +121,8 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            response.body.pace = Some(pace(response, *this.silence, *this.end));
+            let pace = pace(response, *this.silence, *this.end);
+            response.body.set_pace(Some(pace));
         }
         Poll::Ready(answer)
     }

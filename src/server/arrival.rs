@@ -26,7 +26,6 @@ pub struct ConnectionLimits {
 
 /// What the server hands to the gateway.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Arrival {
     /// A request whose head could be read.
     Request(Request),

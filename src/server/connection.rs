@@ -232,7 +232,7 @@ where
         let (framing, keep_alive) = self.begin_answer(&mut response, asked);
         let mut body = response.body;
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
-        let pace = body.pace.unwrap_or(Pace::of(self.limits.keep_alive));
+        let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
         if let Some(far_end) = body.take_tunnel() {
             // Boxed, as it is rare and large: other connections need not carry its state.
             return Box::pin(tunnel::run(&self.wire, body, far_end, pace, &mut self.alarm)).await;

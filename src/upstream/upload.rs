@@ -63,7 +63,7 @@ impl Upload {
 
     /// Leaves the pace to the answer, which has begun: from now on a byte in either direction counts.
     pub(super) fn unpace(&mut self) {
-        self.body.pace = None;
+        self.body.set_pace(None);
     }
 
     /// Whether a byte moved since this was last asked.
@@ -117,7 +117,7 @@ impl Upload {
 
     /// Ready when nothing has moved for too long: the client's fault when all that it sent is written.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
-        let Some(pace) = self.body.pace else { return Poll::Pending };
+        let Some(pace) = self.body.pace() else { return Poll::Pending };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
         self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
         self.alarm.poll(cx).map(|()| match pace.end {

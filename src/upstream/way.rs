@@ -151,7 +151,6 @@ fn http1_by(stream: Stream, slot: OpenSlot, server: &Server, worker: usize) -> W
 }
 
 /// A request on its way, and the wait for the answer's head.
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(super) enum Exchange {
     Http1(connection::Exchange),
     /// Boxed: those of HTTP/1 need not be as large.

@@ -24,9 +24,9 @@ pub(super) struct Tee {
 impl Tee {
     /// Puts itself around `body`.
     pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
-        let (pace, passing) = (body.pace, std::mem::take(body));
+        let (pace, passing) = (body.pace(), std::mem::take(body));
         *body = Body::stream(Self { passing, kept: BytesMut::new(), room, on_whole: Some(on_whole) });
-        body.pace = pace;
+        body.set_pace(pace);
     }
 
     fn keep(&mut self, data: &Bytes) {

@@ -58,14 +58,14 @@ impl Replay {
     pub(super) fn body(&self) -> Body {
         let mut kept = self.0.lock();
         let rest = kept.rest.take().unwrap_or_default();
-        let pace = rest.pace;
+        let pace = rest.pace();
         let mut body = if rest.is_empty() && kept.data.is_empty() && kept.trailers.is_none() {
             rest
         } else {
             let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.data.len() as u64);
             Body::stream(Attempt { kept: Arc::clone(&self.0), rest: Some(rest), sent: 0, has_trailed: false, length })
         };
-        body.pace = pace;
+        body.set_pace(pace);
         body
     }
 }

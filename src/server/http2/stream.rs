@@ -105,7 +105,7 @@ async fn deliver(response: Response, is_head: bool, down: &Down, limits: &Connec
     };
     if !is_over {
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
-        let pace = body.pace.unwrap_or(Pace::of(limits.keep_alive));
+        let pace = body.pace().unwrap_or(Pace::of(limits.keep_alive));
         let mut transfer = Transfer::new(stream, pace);
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);

@@ -1,0 +1,102 @@
+"""What asks the proxies, all on the core of the loads. Each returns `answers`, `failed`, and what else it knows."""
+
+import json
+import re
+import subprocess
+
+from .machine import LOADS, on_core
+from .proxies import CERTIFICATE
+
+# The one suite that clients offer, so that all proxies encrypt the same way; keys are exchanged by X25519.
+SUITE = "TLS_AES_128_GCM_SHA256"
+# Handshakes under way at once.
+PARALLEL = 4
+# Seconds that a load may take longer than it was told to.
+GRACE = 60
+
+
+def run(command, secs, core=LOADS):
+    result = subprocess.run(on_core(core, command), capture_output=True, text=True, timeout=secs + GRACE)
+    if result.returncode:
+        raise SystemExit(f"{' '.join(map(str, command))} failed:\n{result.stdout[-1000:]}{result.stderr[-1000:]}")
+    return result.stdout
+
+
+def number(pattern, text):
+    found = re.search(pattern, text)
+    return int(found.group(1)) if found else 0
+
+
+def in_ms(text):
+    value, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(value) * {"us": 1e-3, "ms": 1, "s": 1e3, "m": 6e4}[unit]
+
+
+def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
+    """HTTP/1 with keep-alive, one request under way on each connection; `refused`: answers other than 2xx are right."""
+    command = ["wrk", f"-t{threads}", f"-c{conns}", f"-d{secs}s", "--latency", f"http://127.0.0.1:{port}{path}"]
+    out = run(command, secs, core)
+    answers, other = number(r"(\d+) requests in", out), number(r"Non-2xx or 3xx responses: (\d+)", out)
+    sockets = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
+    broken = sum(map(int, sockets.groups())) if sockets else 0
+    return {
+        "answers": answers,
+        # The first on /deny is admitted; in a later round none need be.
+        "failed": broken + (max(0, answers - other - 2) if refused else other),
+        "p50": in_ms(re.search(r"\n\s+50%\s+(\S+)", out).group(1)),
+        "p99": in_ms(re.search(r"\n\s+99%\s+(\S+)", out).group(1)),
+    }
+
+
+def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, http1=False):
+    """HTTP/2 by prior knowledge, or HTTP/1, for a time or a number of requests; `bytes` are those of bodies."""
+    command = ["h2load", "-t1", f"-c{conns}", f"-m{streams}", *([f"-D{secs}"] if secs else [f"-n{requests}"])]
+    command += ["--h1"] if http1 else []
+    command += ["--tls13-ciphers", SUITE, "--groups", "X25519"] if tls else []
+    out = run([*command, f"http{'s' if tls else ''}://127.0.0.1:{port}{path}"], secs or 60)
+    counts = re.search(r"requests: .*? (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", out)
+    done, succeeded, *bad = map(int, counts.groups())
+    missing = max(0, requests - succeeded) if requests else 0
+    return {
+        "answers": succeeded,
+        "failed": max(sum(bad), done - succeeded, missing, done - number(r"status codes: (\d+) 2xx", out)),
+        "bytes": number(r"headers \(space savings .*?\), [\d.]+\w+ \((\d+)\) data", out),
+    }
+
+
+def handshakes(port, secs, resumed):
+    """TLS 1.3 connections with one short answer on each (/own), by several `openssl s_time` at once."""
+    kind = "-reuse" if resumed else "-new"
+    command = ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-ciphersuites", SUITE, kind]
+    command += ["-CAfile", CERTIFICATE, "-www", "/own", "-time", secs]
+    clients = [
+        subprocess.Popen(on_core(LOADS, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(PARALLEL)
+    ]
+    total = {"answers": 0, "failed": 0}
+    for client in clients:
+        out, _ = client.communicate(timeout=secs + GRACE)
+        count = number(r"(\d+) connections in \d+ real seconds", out)
+        # One mark a connection: "*" for a full handshake, "r" for a resumed one.
+        marks = "".join(re.findall(r"^[*rt]+$", out, re.MULTILINE))
+        wrong = abs(count - marks.count("r" if resumed else "*")) if count else 1
+        short = number(r"(\d+) bytes read per connection", out) < 30
+        total["answers"] += count
+        total["failed"] += wrong + abs(client.returncode) + (count if short else 0)
+    return total
+
+
+def agreed(port):
+    """Suite, group and signature that a handshake with this proxy comes to."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-ciphersuites", SUITE, "-CAfile", CERTIFICATE]
+    result = subprocess.run([*map(str, command)], input="", capture_output=True, text=True, timeout=10)
+    found = [re.search(p, result.stdout) for p in (r"Cipher is (\S+)", r"Temp Key: (\w+)", r"signature type: (\S+)")]
+    return " ".join(match.group(1) if match else "?" for match in found)
+
+
+def echo(program, port, conns, secs):
+    return json.loads(run([program, "ask", f"127.0.0.1:{port}", conns, secs], secs))
+
+
+def steady(program, port, path, rate, conns, secs):
+    return json.loads(run([program, f"127.0.0.1:{port}", path, int(rate), conns, secs], secs))
