@@ -114,6 +114,9 @@ pub enum ConnectFailure {
     /// The TLS handshake failed; says why.
     #[error("TLS handshake failed: {0}")]
     Tls(&'static str),
+    /// It took the connection and then did not speak HTTP/2, or ended it at once.
+    #[error("it does not speak HTTP/2")]
+    NoHttp2,
     /// This process has no file descriptor, port or memory left for one.
     #[error("no local resources left")]
     Local,
@@ -123,7 +126,7 @@ impl ConnectFailure {
     /// Label of `tidegate_upstream_connects_total{outcome}`.
     pub fn outcome(self) -> &'static str {
         match self {
-            ConnectFailure::Refused => "refused",
+            ConnectFailure::Refused | ConnectFailure::NoHttp2 => "refused",
             ConnectFailure::Timeout => "timeout",
             ConnectFailure::Name => "dns",
             ConnectFailure::Tls(_) => "tls",

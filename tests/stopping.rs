@@ -176,6 +176,11 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
     assert!(warning.contains("WARN") && warning.contains("\"cut\":2"), "{warning}");
     let lines = gateway.rest_of_access();
     assert_eq!(lines.len(), 2, "what was cut is told, too: {lines:?}");
+    let told = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["status"] == 503 && line["reason"] == "draining"
+    };
+    assert!(lines.iter().all(|line| told(line)), "it was not the client who left: {lines:?}");
     (0..2).for_each(|_| leave.open());
 }
 

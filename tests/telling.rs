@@ -99,7 +99,9 @@ fn what_is_no_request_is_told_too() {
     assert_eq!((answer.status(), answer.problem()["status"].as_u64()), (400, Some(400)));
     let line = gateway.access_line();
     has(&line, &[("status", 400.into()), ("reason", "malformed".into()), ("client", "127.0.0.1".into())]);
-    assert!(line.get("route").is_none(), "{line:#}");
+    for absent in ["route", "method", "host", "path"] {
+        assert!(line.get(absent).is_none(), "{absent} in {line:#}");
+    }
     let labels = [("route", "-"), ("method", "other"), ("status", "400")];
     assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
 }

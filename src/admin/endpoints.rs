@@ -144,11 +144,12 @@ where
             None => missing(path),
             Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
             Some((Call::Keys, name)) => match body.collect().await {
-                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()),
+                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()).await,
                 Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
             },
             Some((Call::Top, name)) => {
-                limit_keys::top(&admin.state.load(), &limit_keys::name(name), request.uri().query().unwrap_or_default())
+                let query = request.uri().query().unwrap_or_default();
+                limit_keys::top(&admin.state.load_full(), &limit_keys::name(name), query).await
             }
             Some((call, _)) => call_of(admin, call, &request).await,
         },
@@ -159,10 +160,10 @@ where
     answer
 }
 
-fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
-    let (state, name) = (admin.state.load(), limit_keys::name(name));
+async fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
+    let (state, name) = (admin.state.load_full(), limit_keys::name(name));
     let query = request.uri().query().unwrap_or_default();
-    limit_keys::keys(&state, caller, request.method(), (&name, query), body)
+    limit_keys::keys(&state, caller, request.method(), (&name, query), body).await
 }
 
 fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<(), Refusal> {
@@ -180,8 +181,8 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
     match call {
         Call::Index => text(index()),
         Call::Metrics => metrics(admin, request),
-        Call::Livez => text("ok\n"),
-        Call::Readyz if admin.readiness.is_ready() => text("ok\n"),
+        Call::Livez => well(),
+        Call::Readyz if admin.readiness.is_ready() => well(),
         Call::Readyz => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or draining"),
         Call::Config => json(StatusCode::OK, &admin.state.load().config.shown()),
         Call::Routes => json(StatusCode::OK, &views::routes(&admin.state.load())),
@@ -191,6 +192,10 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
         // These have a name in their path.
         Call::Top | Call::Keys => missing(request.uri().path()),
     }
+}
+
+fn well() -> Answer {
+    json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
 fn index() -> String {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{HeaderMap, Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 /// Ports that a URL without one means.
 const HTTP: u16 = 80;
@@ -79,9 +79,13 @@ impl Rules<'_> {
     pub(super) fn check<B>(&self, request: &Request<B>, any_host: bool) -> Result<(), Refusal> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Refusal::BadHost) };
-        let host = host.to_str().map_err(|_| Refusal::BadHost)?;
-        let called = [Some(host), request.uri().authority().map(|authority| authority.as_str())];
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => Some(host.to_str().map_err(|_| Refusal::BadHost)?),
+            // Older probes name no host: those of HAProxy do not, unless they are told to.
+            (None, _) if any_host && request.version() == Version::HTTP_10 => None,
+            _ => return Err(Refusal::BadHost),
+        };
+        let called = [host, request.uri().authority().map(|authority| authority.as_str())];
         for name in called.into_iter().flatten() {
             let authority = Authority::read(name).ok_or(Refusal::BadHost)?;
             if !any_host && !self.is_ours(authority) {
@@ -248,6 +252,18 @@ mod tests {
         assert_eq!(checked(&[], None, "GET", &[("host", "pod-7.example")], true), Ok(()));
         let rebound = [("host", "evil.example:9901"), ("origin", "http://evil.example:9901")];
         assert_eq!(checked(&[], None, "GET", &rebound, true), Err(Refusal::ForeignOrigin));
+    }
+
+    /// HAProxy's `option httpchk GET /readyz` was refused.
+    #[test]
+    fn a_probe_of_old_may_name_no_host() {
+        let rules = Rules { local: LOCAL.parse().unwrap(), hosts: &[], token: None };
+        let checked = |version, any_host| {
+            rules.check(&Request::builder().version(version).uri("/readyz").body(()).unwrap(), any_host)
+        };
+        assert_eq!(checked(Version::HTTP_10, true), Ok(()));
+        assert_eq!(checked(Version::HTTP_10, false), Err(Refusal::BadHost));
+        assert_eq!(checked(Version::HTTP_11, true), Err(Refusal::BadHost));
     }
 
     #[test]

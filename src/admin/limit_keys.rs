@@ -45,42 +45,44 @@ impl From<String> for Refused {
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
 /// `GET /limits/NAME/top?n=20`.
-pub(super) fn top(state: &State, name: &str, query: &str) -> Answer {
-    let shown = limit(state, name).and_then(|limit| {
-        let keys = limit.heaviest(Clock.now(), how_many(query)?);
-        Ok(json(StatusCode::OK, &keys.iter().map(|key| shown(&limit, key)).collect()))
-    });
-    shown.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+pub(super) async fn top(state: &State, name: &str, query: &str) -> Answer {
+    match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
+        Ok((limit, most)) => {
+            let keys = limit.heaviest(Clock.now(), most).await;
+            json(StatusCode::OK, &keys.iter().map(shown).collect())
+        }
+        Err(Refused { status, why }) => problem(status, &why),
+    }
 }
 
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
-pub(super) fn keys(state: &State, caller: Caller, method: &Method, (name, query): (&str, &str), body: &[u8]) -> Answer {
-    let done = limit(state, name).and_then(|limit| {
+pub(super) async fn keys(
+    state: &State,
+    caller: Caller,
+    method: &Method,
+    (name, query): (&str, &str),
+    body: &[u8],
+) -> Answer {
+    let done = async {
+        let limit = limit(state, name)?;
         let key = limit.key(query.as_bytes())?;
-        if *method == Method::PUT || *method == Method::DELETE {
-            can_be_changed(&key)?;
-        }
         match *method {
             Method::PUT => give(&limit, caller, name, &key, body)?,
-            Method::DELETE => {
-                limit.reset(Clock.now(), key.key);
-                tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
-            }
+            Method::DELETE => fill(&limit, caller, name, &key).await?,
             _ => {}
         }
-        Ok(json(StatusCode::OK, &shown(&limit, &limit.look(Clock.now(), key))))
-    });
-    done.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key).await)))
+    };
+    done.await.unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
-/// One gateway cannot change a key of a shared limit: its bucket is in the store, and the others have their own numbers.
-fn can_be_changed(key: &KnownKey) -> Result<(), Refused> {
-    let Some(in_store) = &key.in_store else { return Ok(()) };
-    let why = format!(
-        "this limit is shared by all gateways: other numbers for a key are an `overrides` in the configuration of each, and \
-         its bucket is full again once `{in_store}` is deleted in the store"
-    );
-    Err(Refused { status: StatusCode::CONFLICT, why })
+async fn fill(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey) -> Result<(), Refused> {
+    if !limit.reset(Clock.now(), key).await {
+        let why = "the store, which holds this bucket, does not answer: try again".to_owned();
+        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, why });
+    }
+    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
+    Ok(())
 }
 
 fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Refused> {
@@ -151,18 +153,16 @@ fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
     Ok((Numbers { rate, burst }, ttl))
 }
 
-fn shown(limit: &OneLimit<'_>, state: &KeyState) -> Value {
+fn shown(state: &KeyState) -> Value {
     let KeyState { key, numbers, bucket, count, ends_in } = state;
     let parts: Vec<_> = key.parts.iter().map(|part| &part.value).collect();
-    // Of a shared limit, the buckets here know nothing of what the store has admitted.
-    let counted_here = numbers.filter(|_| !limit.is_shared());
     let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
     let mut view = json!({
         "key": parts,
         "rate": numbers.map_or_else(|| "unlimited".to_owned(), |numbers| rate_text(numbers.rate)),
         "burst": numbers.map(|numbers| numbers.burst),
-        "remaining": counted_here.map(|_| bucket.remaining),
-        "reset_seconds": counted_here.map(|_| whole_seconds(bucket.reset)),
+        "remaining": numbers.map(|_| bucket.remaining),
+        "reset_seconds": numbers.map(|_| whole_seconds(bucket.reset)),
         "admitted": count.admitted,
         "refused": count.refused,
         "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
@@ -171,12 +171,6 @@ fn shown(limit: &OneLimit<'_>, state: &KeyState) -> Value {
     if let Some(view) = view.as_object_mut() {
         if !stand_ins.is_empty() {
             view.insert("missing".to_owned(), json!(stand_ins));
-        }
-        if limit.is_shared() {
-            view.insert("scope".to_owned(), json!("shared"));
-        }
-        if let Some(in_store) = &key.in_store {
-            view.insert("in_store".to_owned(), json!(in_store));
         }
         if count.missed > 0 {
             view.insert("missed".to_owned(), json!(count.missed));

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::error::Fault;
+use crate::{error::Fault, telemetry::worker};
 
 /// Notes on one exchange.
 #[derive(Debug, Default)]
@@ -66,6 +66,10 @@ pub struct Nearest {
     pub key: u64,
 }
 
+/// What is told of a request that the end of the process has cut before its answer, and why.
+const CUT: u16 = 503;
+const DRAINING: &str = "draining";
+
 /// nginx's status for a client that left before its answer.
 const CLIENT_GONE: u16 = 499;
 
@@ -79,6 +83,10 @@ impl Facts {
                 status
             }
             (Some(status), _) if self.delivered => status,
+            (status, _) if worker::is_cut() => {
+                self.reason = Some(DRAINING);
+                status.unwrap_or(CUT)
+            }
             _ => {
                 self.reason = Some(Fault::ClientGone.reason());
                 CLIENT_GONE

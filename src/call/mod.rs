@@ -33,6 +33,9 @@ use crate::{
     telemetry::{AccessLog, Decision, Line, RouteMetrics},
 };
 
+/// Stands for the method and the path of what could not be read. No path is like that, and a line leaves them out.
+pub const UNREADABLE: &str = "-";
+
 /// A request inside the stack: what is shared by its attempts, and what is used up by one.
 #[derive(Debug)]
 pub struct Call {
@@ -252,9 +255,9 @@ impl Exchange {
                 Version::HTTP_2 => "HTTP/2",
                 _ => "HTTP/1.1",
             },
-            method: head.method.as_str(),
+            method: Some(head.method.as_str()).filter(|method| *method != UNREADABLE),
             host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
-            path: head.target.path(),
+            path: Some(head.target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
             query: head.target.query(),
             route: self.route.name.as_deref(),
             status,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::UNREADABLE;
 use crate::error::Error;
 
 /// A request target, taken apart.
@@ -39,7 +40,7 @@ impl Target {
 
     /// Stands for the target of a request that could not be read.
     pub fn unreadable() -> Self {
-        Self { raw: Bytes::from_static(b"-"), path: 0..1, query: None, authority: None, normal: None }
+        Self { raw: Bytes::from_static(UNREADABLE.as_bytes()), path: 0..1, query: None, authority: None, normal: None }
     }
 
     /// What is written to the upstream: path and query as received, without the authority of an absolute form.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     body::Body,
-    call::{Client, Exchange, Grpc, Head, Incoming, Known, RequestId, Target},
+    call::{Client, Exchange, Grpc, Head, Incoming, Known, RequestId, Target, UNREADABLE},
     error::Error,
     message::{Origin, Request},
 };
@@ -61,7 +61,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin
         client: Client { ip: origin.peer.ip().to_canonical(), peer_is_trusted: false },
         id: RequestId::of(&headers),
         request: Head {
-            method: Method::from_bytes(b"-").unwrap_or_default(),
+            method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
             target: Target::unreadable(),
             version,
             headers,

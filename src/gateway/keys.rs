@@ -12,7 +12,7 @@ use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Nearest, Now, Part, Quota, TemporaryError, Top},
-    store::NameHasher,
+    store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 
 /// A limit, or one of its tiers, as it is looked at.
@@ -25,6 +25,8 @@ pub struct OneLimit<'s> {
     tier: Option<&'s Tier>,
     limiter: &'s Limiter,
     top: &'s Arc<Top>,
+    /// Where its buckets are, if other gateways count in them too.
+    shared: Option<(&'s Arc<Store>, &'s Arc<SharedLimit>)>,
 }
 
 /// A key that is named.
@@ -34,8 +36,8 @@ pub struct KnownKey {
     pub key: Key,
     /// Its parts, as they are shown.
     pub parts: Vec<Part>,
-    /// The key of its bucket in the store, if it is counted there, and was named whole.
-    pub in_store: Option<String>,
+    /// What its bucket is called in the store, of a limit that is shared.
+    name: Option<Name>,
 }
 
 /// How a key stands.
@@ -63,7 +65,8 @@ impl State {
             None => None,
         });
         let (limit, tier) = found?;
-        Some(OneLimit { state: self, limit, tier, limiter: self.limits.get(name)?, top: self.tops.get(name)? })
+        let shared = self.store.as_ref().zip(self.shared.get(name));
+        Some(OneLimit { state: self, limit, tier, limiter: self.limits.get(name)?, top: self.tops.get(name)?, shared })
     }
 }
 
@@ -74,17 +77,6 @@ impl OneLimit<'_> {
     /// # Errors
     /// Says what is wrong, and what would be right.
     pub fn key(&self, raw_query: &[u8]) -> Result<KnownKey, String> {
-        let (key, label) = self.name_by(raw_query, self.state.hasher.key(self.name()))?;
-        let in_store = match self.is_shared() {
-            true => Some(self.name_by(raw_query, KeyBuilder::over(NameHasher::new(), self.name()))?.0),
-            false => None,
-        };
-        let in_store = in_store.map(|name| name.into_hasher().name().key(self.name()));
-        Ok(KnownKey { key: key.finish(), parts: label.parts(), in_store })
-    }
-
-    /// What a query names, of a key that has begun.
-    fn name_by<H: Hasher>(&self, raw_query: &[u8], begun: KeyBuilder<H>) -> Result<(KeyBuilder<H>, Label), String> {
         let given: Vec<_> = query::pairs(raw_query).collect();
         if let Some((name, _)) = given.iter().find(|(name, _)| !matches!(&**name, b"key" | b"missing")) {
             let name = String::from_utf8_lossy(name);
@@ -93,39 +85,88 @@ impl OneLimit<'_> {
         if given.len() != self.limit.key.len() {
             return Err(format!("{} given; {}", count_of("part is", "parts are", given.len()), self.how_to_ask()));
         }
-        let (mut builder, mut label) = (begun, Label::default());
-        for (part, (name, value)) in self.limit.key.iter().zip(&given) {
+        let values: Vec<_> = given.iter().map(|(name, value)| (**name == *b"missing", &**value)).collect();
+        let mut label = Label::default();
+        let key = self.build(self.state.hasher.key(self.name()), &mut label, &values)?.finish();
+        Ok(KnownKey { key, parts: label.parts(), name: self.stored(&values) })
+    }
+
+    /// What the bucket of these values is called in the store, if it is there.
+    fn stored(&self, values: &[(bool, &[u8])]) -> Option<Name> {
+        let begun = KeyBuilder::over(NameHasher::new(), self.name());
+        self.shared?;
+        Some(self.build(begun, &mut Label::default(), values).ok()?.into_hasher().name())
+    }
+
+    /// A key of these values, each of which may stand in for a missing part.
+    fn build<H: Hasher>(
+        &self,
+        mut builder: KeyBuilder<H>,
+        label: &mut Label,
+        values: &[(bool, &[u8])],
+    ) -> Result<KeyBuilder<H>, String> {
+        for (part, (stands_in, value)) in self.limit.key.iter().zip(values) {
             let from = label.len();
-            builder = match (&**name, &self.limit.missing) {
-                (b"missing", Missing::Use(other)) => self.feed((builder, &mut label), other, value)?,
-                (b"missing", _) => return Err("nothing stands in for a missing part of this limit's key".to_owned()),
-                _ => self.feed((builder, &mut label), part, value)?,
+            builder = match (stands_in, &self.limit.missing) {
+                (true, Missing::Use(other)) => self.feed((builder, &mut *label), other, value)?,
+                (true, _) => return Err("nothing stands in for a missing part of this limit's key".to_owned()),
+                (false, _) => self.feed((builder, &mut *label), part, value)?,
             };
-            if **name == *b"missing" {
+            if *stands_in {
                 label.mark_fallback(from);
             }
         }
-        Ok((builder, label))
+        Ok(builder)
     }
 
     /// How it stands.
-    pub fn look(&self, now: Now, key: KnownKey) -> KeyState {
+    pub async fn look(&self, now: Now, key: KnownKey) -> KeyState {
         let count = self.top.count(now, key.key);
-        self.standing(now, key, count)
+        let mut states = [self.standing(now, key, count)];
+        self.look_in_store(&mut states).await;
+        let [state] = states;
+        state
     }
 
     /// The keys that ask most, the heaviest first.
-    pub fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
+    pub async fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
         let state = |Heavy { key, label, count }| {
-            self.standing(now, KnownKey { key, parts: label.parts(), in_store: None }, count)
+            let parts = label.parts();
+            let values: Vec<_> = parts.iter().map(|part| (part.is_fallback, part.value.as_bytes())).collect();
+            let name = self.stored(&values);
+            self.standing(now, KnownKey { key, parts, name }, count)
         };
-        self.top.heaviest(now, most).into_iter().map(state).collect()
+        let mut states: Vec<_> = self.top.heaviest(now, most).into_iter().map(state).collect();
+        self.look_in_store(&mut states).await;
+        states
     }
 
-    /// Fills its bucket and ends its temporary numbers.
-    pub fn reset(&self, now: Now, key: Key) {
-        self.limiter.end_temporary(now, key);
-        self.limiter.forget(key);
+    /// Of a shared limit the store's word counts; while it does not answer, what this gateway has counted alone.
+    async fn look_in_store(&self, states: &mut [KeyState]) {
+        let asked: Vec<_> =
+            states.iter_mut().filter_map(|state| Some((self.ask(&state.key, state.numbers?)?, state))).collect();
+        let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let Some((store, _)) = self.shared.filter(|_| !asks.is_empty()) else { return };
+        for (state, bucket) in states.into_iter().zip(store.standing(&asks).await.unwrap_or_default()) {
+            state.bucket = bucket;
+        }
+    }
+
+    /// The bucket in the store, for who asks under these numbers.
+    fn ask(&self, key: &KnownKey, numbers: Numbers) -> Option<Ask> {
+        let (_, limit) = self.shared?;
+        Some(Ask { limit: Arc::clone(limit), name: key.name?, key: key.key, cost: 0, quota: quota(numbers).ok() })
+    }
+
+    /// Fills its bucket and ends its temporary numbers. False when the bucket is in the store, which does not answer.
+    pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
+        self.limiter.end_temporary(now, key.key);
+        self.limiter.forget(key.key);
+        let numbers = Numbers { rate: self.limit.rate, burst: self.limit.burst };
+        match (self.shared, self.ask(key, numbers)) {
+            (Some((store, _)), Some(ask)) => store.fill(&ask).await,
+            _ => true,
+        }
     }
 
     /// Gives it other numbers for a while.
@@ -146,11 +187,6 @@ impl OneLimit<'_> {
     /// Whether single keys can have other numbers: those of a tier cannot.
     pub fn gives(&self) -> bool {
         self.tier.is_none()
-    }
-
-    /// Whether its buckets are in the store. Those of this gateway then only count while it does not answer.
-    pub fn is_shared(&self) -> bool {
-        self.limit.shared
     }
 
     fn name(&self) -> &str {

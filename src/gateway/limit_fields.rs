@@ -28,7 +28,7 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, name);
             write_parameter(out, b";q=", state.burst.into());
-            write_parameter(out, b";w=", seconds(state.fill).max(1));
+            write_parameter(out, b";w=", window(state));
         });
         fields.push_with(LIMIT.as_str(), |out| {
             write_name(out, name);
@@ -94,6 +94,12 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     })
 }
 
+/// Whole seconds in which an empty bucket fills. What was rounded up to whole nanoseconds of each token is taken off again:
+/// 3 tokens at 3 a second are one second, not a few nanoseconds more.
+fn window(state: &Nearest) -> u64 {
+    seconds(state.fill.saturating_sub(Duration::from_nanos(state.burst.into()))).max(1)
+}
+
 /// Rounded up: who waits so long does not come too early.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
@@ -129,6 +135,16 @@ mod tests {
         assert_eq!(said(&answer, &POLICY), ["\"per-client\";q=10;w=5"]);
         assert_eq!(said(&answer, &LIMIT), ["\"per-client\";r=6;t=1"]);
         assert_eq!([&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&answer, name)), [["10"], ["6"], ["2"]]);
+    }
+
+    #[test]
+    fn a_window_is_that_of_the_rate_though_tokens_take_whole_nanoseconds() {
+        // 3/10s and 7/s: 3 * 3_333_333_334 ns, 70 * 142_857_143 ns.
+        for (burst, nanos, window) in [(3, 10_000_000_002, 10), (70, 10_000_000_010, 10), (10, 5_000_000_000, 5)] {
+            let mut answer = Fields::default();
+            tell(&mut answer, BOTH, "l", &Nearest { burst, fill: Duration::from_nanos(nanos), ..state(1) });
+            assert_eq!(said(&answer, &POLICY), [format!("\"l\";q={burst};w={window}")]);
+        }
     }
 
     #[test]

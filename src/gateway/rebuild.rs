@@ -24,7 +24,7 @@ use super::{
 use crate::{
     call::{RouteTag, Told},
     config::model::{self, Config},
-    layer::{Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
+    layer::{AnswerChanges, Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
     limit::SettingsError,
     tls::ClientTls,
     upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
@@ -222,7 +222,9 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
 }
 
 fn target(route: &model::Route, state: &State, process: &Process) -> Target {
-    let canned = |canned: Canned| Target::Respond(Respond(Arc::new(canned)));
+    let canned = |canned: Canned| {
+        Target::Respond(Respond { canned: Arc::new(canned), changes: Arc::new(answer_changes(route)) })
+    };
     match &route.action {
         model::Action::Respond { status, body, headers } => {
             canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
@@ -263,7 +265,10 @@ pub(super) fn changes(route: &model::Route) -> Changes {
         set: route.request.set_headers.clone(),
         remove: route.request.remove_headers.clone(),
         preserve_host: route.request.preserve_host,
-        set_in_answer: route.response.set_headers.clone(),
-        remove_from_answer: route.response.remove_headers.clone(),
+        answer: answer_changes(route),
     }
+}
+
+fn answer_changes(route: &model::Route) -> AnswerChanges {
+    AnswerChanges { set: route.response.set_headers.clone(), remove: route.response.remove_headers.clone() }
 }

@@ -16,7 +16,10 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-use super::key::{KeyPart, feed};
+use super::{
+    answer_changes::AnswerChanges,
+    key::{KeyPart, feed},
+};
 use crate::{
     call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER, grpc},
     error::Error,
@@ -36,10 +39,8 @@ pub struct Changes {
     pub remove: Vec<HeaderName>,
     /// The client's `Host` is sent up, not the server's name.
     pub preserve_host: bool,
-    /// Response fields that are set.
-    pub set_in_answer: Vec<(HeaderName, HeaderValue)>,
-    /// Response fields that are removed.
-    pub remove_from_answer: Vec<HeaderName>,
+    /// What changes on the way back.
+    pub answer: AnswerChanges,
 }
 
 impl Changes {
@@ -158,14 +159,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         let this = self.project();
         let mut answer = ready!(this.inner.poll(cx));
         if let Ok(response) = &mut answer {
-            let fields = &mut response.fields;
-            for name in &this.changes.remove_from_answer {
-                fields.remove(name);
-            }
-            for (name, value) in &this.changes.set_in_answer {
-                fields.remove(name);
-                fields.push(name.as_str(), value.as_bytes());
-            }
+            this.changes.answer.make_in(response);
         }
         Poll::Ready(answer)
     }
@@ -219,7 +213,9 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
         }
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
-            let rest = path.strip_prefix(strip.as_bytes()).unwrap_or(path);
+            // Whole segments, as routes match them: `/ord` is no prefix of `/orders`.
+            let stripped = path.strip_prefix(strip.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]));
+            let rest = stripped.unwrap_or(path);
             out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
                 out.push(b'/');

@@ -3,6 +3,7 @@
 //! A layer refuses in `call` and never waits in `poll_ready`: a service that is "not ready" would make the connection
 //! wait, not the request, and nobody could say why. Held things travel in the response's body and end with it.
 
+mod answer_changes;
 mod attempt_timeout;
 mod concurrency;
 mod forward;
@@ -14,6 +15,7 @@ mod retry;
 mod split;
 mod timeouts;
 
+pub use answer_changes::AnswerChanges;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use concurrency::{
     Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower::Service;
 
+use super::answer_changes::AnswerChanges;
 use crate::{
     body::Body,
     call::{Call, Exchange},
@@ -40,7 +41,12 @@ pub enum Canned {
 
 /// Answers without an upstream.
 #[derive(Debug, Clone)]
-pub struct Respond(pub Arc<Canned>);
+pub struct Respond {
+    /// With this...
+    pub canned: Arc<Canned>,
+    /// ...in which the route makes its changes, as in the answers of an upstream.
+    pub changes: Arc<AnswerChanges>,
+}
 
 impl Service<Call> for Respond {
     type Response = Response;
@@ -52,10 +58,12 @@ impl Service<Call> for Respond {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        ready(Ok(match &*self.0 {
+        let mut answer = match &*self.canned {
             Canned::Fixed { status, body, headers } => fixed(*status, body, headers),
             Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
-        }))
+        };
+        self.changes.make_in(&mut answer);
+        ready(Ok(answer))
     }
 }
 

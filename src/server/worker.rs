@@ -7,7 +7,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tower::Service;
 
 use super::{Arrival, Door, accept};
-use crate::{message::Response, telemetry::worker::set_current};
+use crate::{message::Response, telemetry::worker};
 
 /// Orders that may wait for a worker: a reload gives one for each new listener.
 const MOST_ORDERS: usize = 1024;
@@ -48,7 +48,7 @@ impl Worker {
         let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
         let own = (loops.clone(), connections.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            set_current(index);
+            worker::set_current(index);
             runtime.block_on(run(inbox, service, own.0, own.1));
         })?;
         Ok(Self { orders, loops, connections, thread })
@@ -102,7 +102,10 @@ where
                 loops.spawn(work);
                 continue;
             }
-            Some(Order::Cut) | None => return,
+            Some(Order::Cut) | None => {
+                worker::cut();
+                return;
+            }
         };
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {

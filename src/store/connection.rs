@@ -65,6 +65,16 @@ impl Connection {
         }
     }
 
+    /// Removes a key.
+    pub(super) async fn delete(&mut self, key: &str) -> RedisResult<()> {
+        let mut command = redis::cmd("DEL");
+        command.arg(key);
+        match self {
+            Self::Single(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+
     /// Whether the store can do what it is there for: take a token that is back at once.
     pub(super) async fn probe(&mut self, script: &Script) -> RedisResult<()> {
         let pace = Pace { emission: 1, fill: 1 };

@@ -90,8 +90,12 @@ type Needs = SmallVec<[Option<u32>; 2]>;
 const SOON: Duration = Duration::from_secs(1);
 
 impl Ask {
+    pub(super) fn quota(&self) -> &Quota {
+        self.quota.as_ref().unwrap_or(self.limit.limiter.quota())
+    }
+
     pub(super) fn pace(&self) -> Pace {
-        self.quota.as_ref().unwrap_or(self.limit.limiter.quota()).into()
+        self.quota().into()
     }
 
     fn alone(&self) -> limit::Ask<'_> {
@@ -323,8 +327,7 @@ impl Store {
 fn admitted(now: u64, asks: Asks, slots: Slots, keep: bool) -> Admission {
     let state = |(index, ask): (usize, &Ask)| {
         let (remaining, reset) = ask.limit.ledger.standing(now, ask.name, ask.pace());
-        let quota = ask.quota.as_ref().unwrap_or(ask.limit.limiter.quota());
-        Nearest::known(index, quota, remaining, Duration::from_nanos(reset))
+        Nearest::known(index, ask.quota(), remaining, Duration::from_nanos(reset))
     };
     let states = asks.iter().enumerate().map(state).collect();
     Admission { how: if keep { How::Free } else { How::Shared(asks, slots) }, states }

@@ -77,6 +77,18 @@ impl Ledger {
         self.with(name, false, |share| share.standing(now, pace)).unwrap_or_else(|| unknown.standing(now, pace))
     }
 
+    /// Nanoseconds of the bucket's line that are held here and have not begun.
+    pub(super) fn held(&self, now: u64, name: Name) -> u64 {
+        self.with(name, false, |share| share.held(now)).unwrap_or(0)
+    }
+
+    /// Forgets the bucket; what was held of it counts as used.
+    pub(super) fn forget(&self, name: Name) {
+        let mut shard = self.shards[name.spread() % self.shards.len()].lock();
+        shard.young.remove(&name.number());
+        shard.old.remove(&name.number());
+    }
+
     fn with<T>(&self, name: Name, make: bool, act: impl FnOnce(&mut Share) -> T) -> Option<T> {
         let mut shard = self.shards[name.spread() % self.shards.len()].lock();
         let shard = &mut *shard;

@@ -11,6 +11,7 @@
 //! * `decide` and `call`: many limits, many requests, few calls.
 //! * `lane`, `connection`, `link`: a worker's way to the store, and how it is found again.
 //! * `circuit`: leaving a dead store alone.
+//! * `standing`: one bucket, for the person on call.
 
 mod call;
 mod circuit;
@@ -23,6 +24,7 @@ mod name;
 mod script;
 mod settings;
 mod share;
+mod standing;
 #[cfg(test)]
 mod tests;
 

@@ -50,7 +50,7 @@ impl Pace {
     }
 
     /// Whole tokens of a bucket that owes so much.
-    fn left(self, debt: u64) -> u32 {
+    pub(super) fn left(self, debt: u64) -> u32 {
         self.tokens(self.fill.saturating_sub(debt))
     }
 }
@@ -236,9 +236,13 @@ impl Share {
 
     /// Whole tokens that this gateway could admit, and nanoseconds until the bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, pace: Pace) -> (u32, u64) {
-        let held = self.tail.saturating_sub(self.head.max(now));
         let debt = self.tat.saturating_sub(now);
-        (pace.left(debt.saturating_sub(held)), debt)
+        (pace.left(debt.saturating_sub(self.held(now))), debt)
+    }
+
+    /// Nanoseconds of the line that are held and have not begun.
+    pub(super) fn held(&self, now: u64) -> u64 {
+        self.tail.saturating_sub(self.head.max(now))
     }
 }
 

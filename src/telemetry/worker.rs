@@ -12,11 +12,22 @@ pub const ELSEWHERE: usize = usize::MAX;
 
 thread_local! {
     static CURRENT: Cell<usize> = const { Cell::new(ELSEWHERE) };
+    static IS_CUT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Makes this thread the worker `index`, counted from 0. Called once, at the worker's start.
 pub fn set_current(index: usize) {
     CURRENT.set(index);
+}
+
+/// From now on whatever this thread still had in flight is cut: the process ends.
+pub fn cut() {
+    IS_CUT.set(true);
+}
+
+/// Whether what this thread drops is cut by the end of the process, and not given up by a client.
+pub fn is_cut() -> bool {
+    IS_CUT.get()
 }
 
 /// The worker this thread is, or [`ELSEWHERE`].

@@ -156,7 +156,10 @@ fn run_serves_says_where_and_ends_with_0_when_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let (tidegate, listener, admin) = Tidegate::run(&written(folder.path(), SMALL));
     assert_eq!(get(listener, "/"), (200, "hello".into()));
-    assert_eq!(get(admin, "/livez"), (200, "ok\n".into()));
+    for path in ["/livez", "/readyz"] {
+        let (status, told) = get(admin, path);
+        assert_eq!((status, serde_json::from_str(&told).ok()), (200, Some(serde_json::json!({ "status": "ok" }))));
+    }
     let (status, metrics) = get(admin, "/metrics");
     assert!(status == 200 && metrics.contains("tidegate_limit_keys{limit=\"all\"}"), "{metrics}");
     for path in ["/config", "/routes", "/upstreams", "/limits", "/limits/all/top", "/limits/all/keys"] {

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tokio::sync::Semaphore;
 
 use crate::support::{
-    Gate, Gateway,
+    Gate, Gateway, Upstream,
     http2::{Http2, Server, Stream},
 };
 
@@ -290,4 +290,22 @@ fn uploads_wait_for_the_servers_window() {
     static LARGE: [u8; 3 << 20] = [b'y'; 3 << 20];
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.post("/", &[], &LARGE).text(), LARGE.len().to_string());
+}
+
+/// It was told as "connection refused", by which nobody finds the wrong `protocol`.
+#[test]
+fn a_server_that_does_not_know_http_2_is_told_as_that() {
+    let server = Upstream::start(|mut connection| {
+        connection.expect_request();
+        let _ = connection.try_send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    });
+    let gateway = Gateway::start(&format!(
+        "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\n",
+        server.url()
+    ));
+    let answer = gateway.get("/");
+    assert_eq!(answer.status(), 502);
+    let detail = answer.problem()["detail"].clone();
+    assert_eq!(detail, "upstream \"app\" could not be reached: it does not speak HTTP/2");
+    assert_eq!(gateway.access_line()["reason"], "connect_failed");
 }

@@ -41,3 +41,17 @@ fn a_dear_request_is_refused_where_a_cheap_one_passes() {
     let ask = |cost: &str| gateway.ask("GET", "/", &[&format!("X-Cost: {cost}")]).status();
     assert_eq!([ask("7"), ask("4"), ask("3"), ask("1"), ask("0")], [200, 429, 200, 429, 200]);
 }
+
+/// It was told that nothing is left, and so had no reason to ask for less.
+#[test]
+fn who_asks_for_more_than_there_is_hears_what_there_is() {
+    let gateway = one_limit("rate = '10/h'\ncost = { header = 'x-cost', max = 10 }", "");
+    let ask = |cost: &str| gateway.ask("GET", "/", &[&format!("X-Cost: {cost}")]);
+    assert_eq!(ask("7").get("ratelimit"), Some("\"l\";r=3;t=360"));
+    let refused = ask("5");
+    assert_eq!((refused.status(), refused.get("retry-after")), (429, Some("720")));
+    assert_eq!(refused.get("ratelimit"), Some("\"l\";r=3;t=720"));
+    gateway.access_line();
+    assert_eq!(gateway.access_line()["remaining"], 3);
+    assert_eq!(ask("3").get("ratelimit").map(|told| told.starts_with("\"l\";r=0")), Some(true));
+}

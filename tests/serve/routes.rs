@@ -69,6 +69,15 @@ fn a_prefix_is_taken_off_and_another_put_before() {
     }
 }
 
+/// It took `/ord` off `/orders/7`, which left `/ers/7`.
+#[test]
+fn a_prefix_is_taken_off_in_whole_segments_only() {
+    let route = "request = { strip_prefix = \"/ord\" }";
+    for (received, forwarded) in [("/orders/7", "/orders/7"), ("/ord/7", "/7"), ("/ord", "/"), ("/x", "/x")] {
+        assert_eq!(target(route, &format!("GET {received} HTTP/1.1")), format!("GET {forwarded}"), "{received}");
+    }
+}
+
 #[test]
 fn a_path_is_rewritten_with_the_parameters_of_its_match() {
     let route = "match = { path = \"/orders/{id}\" }\nrequest = { rewrite = \"/v2/{id}/order\" }";
@@ -88,6 +97,21 @@ fn a_route_answers_by_itself() {
     let answer = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
     assert_eq!(answer.text(), "hi");
     assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "hi");
+}
+
+#[test]
+fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
+    let changes = "response = { set_headers = { x-set = '1' }, remove_headers = ['x-gone'] }\n";
+    let own = |name: &str, action: &str| {
+        format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n{changes}")
+    };
+    let text = own("text", "respond = { status = 200, body = 'hi', headers = { x-gone = '1', x-set = '0' } }")
+        + &own("moved", "redirect = { to = 'https://{host}{path}', status = 308 }");
+    let gateway = Gateway::start(&text);
+    for path in ["/text", "/moved"] {
+        let answer = gateway.get(path);
+        assert_eq!((answer.get("x-set"), answer.get("x-gone")), (Some("1"), None), "{path}");
+    }
 }
 
 #[test]

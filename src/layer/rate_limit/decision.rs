@@ -112,14 +112,16 @@ impl Asked {
         Nearest { index: self.name(limits), remaining, burst, fill, next, reset, key: self.key.hash() }
     }
 
-    /// How a bucket stands that admits again after `next`.
+    /// How a bucket stands that has what was asked for after `next`: there may be some tokens, only not enough.
     fn exhausted(&self, limits: &[LimitPolicy], temporary: &[Quota], next: Duration) -> Nearest {
         let Ask { limiter, quota, .. } = self.ask(limits, temporary);
         let quota = quota.unwrap_or(limiter.quota());
         let (burst, emission) = (quota.burst().get(), quota.emission());
         let reset = next.saturating_add(emission.saturating_mul(burst.saturating_sub(self.cost)));
         let (index, key) = (self.name(limits), self.key.hash());
-        Nearest { index, remaining: 0, burst, fill: emission.saturating_mul(burst), next, reset, key }
+        let there = emission.saturating_mul(self.cost).saturating_sub(next);
+        let remaining = u32::try_from(there.as_nanos() / emission.as_nanos().max(1)).unwrap_or(u32::MAX);
+        Nearest { index, remaining, burst, fill: emission.saturating_mul(burst), next, reset, key }
     }
 
     /// Whether it can refuse.

@@ -27,9 +27,9 @@ fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     value::socket(line.peer, out);
     out.push(b'"');
     plain(br#","protocol":""#, Some(line.protocol), out);
-    bytes(br#","method":""#, Some(line.method.as_bytes()), SHORT, out);
+    bytes(br#","method":""#, line.method.map(str::as_bytes), SHORT, out);
     bytes(br#","host":""#, line.host, SHORT, out);
-    bytes(br#","path":""#, Some(line.path), LONG, out);
+    bytes(br#","path":""#, line.path, LONG, out);
     bytes(br#","query":""#, line.query, LONG, out);
 }
 

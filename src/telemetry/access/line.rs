@@ -20,12 +20,12 @@ pub struct Line<'a> {
     pub peer: SocketAddr,
     /// As in `HTTP/1.1`.
     pub protocol: &'static str,
-    /// Its method, invented ones too.
-    pub method: &'a str,
+    /// Its method, invented ones too; none of what was no request.
+    pub method: Option<&'a str>,
     /// The host it was sent to, as received.
     pub host: Option<&'a [u8]>,
-    /// Its path, as received.
-    pub path: &'a [u8],
+    /// Its path, as received; none of a target that could not be read.
+    pub path: Option<&'a [u8]>,
     /// Its query, as received, without the question mark.
     pub query: Option<&'a [u8]>,
     /// The route that matched.

@@ -75,7 +75,13 @@ fn what_is_absent_is_left_out() {
 fn a_line_is_bounded_whatever_a_client_sends() {
     let huge = vec![0; 100_000];
     let hostile = String::from_utf8(huge.clone()).unwrap();
-    let line = Line { method: &hostile, request_id: hostile.as_bytes(), path: &huge, query: Some(&huge), ..full() };
+    let line = Line {
+        method: Some(&hostile),
+        request_id: hostile.as_bytes(),
+        path: Some(&huge),
+        query: Some(&huge),
+        ..full()
+    };
     let line = Line { host: Some(&huge), user_agent: Some(&huge), ..line };
     for format in [LogFormat::Json, LogFormat::Text] {
         assert!(written(format, &line).len() < 56 * 1024);
@@ -87,7 +93,7 @@ proptest! {
     fn no_bytes_of_a_client_forge_a_line_or_a_field(
         path in any::<Vec<u8>>(), agent in any::<Vec<u8>>(), host in any::<Vec<u8>>(), method in ".*",
     ) {
-        let line = Line { path: &path, user_agent: Some(&agent), host: Some(&host), method: &method, ..full() };
+        let line = Line { path: Some(&path), user_agent: Some(&agent), host: Some(&host), method: Some(&method), ..full() };
         let json = written(LogFormat::Json, &line);
         let value: Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&value["path"], &lossy(&path, LONG));
@@ -103,7 +109,7 @@ proptest! {
 
     #[test]
     fn text_can_be_taken_apart_again(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
-        let line = Line { path: &path, user_agent: Some(&agent), ..full() };
+        let line = Line { path: Some(&path), user_agent: Some(&agent), ..full() };
         let fields = fields(written(LogFormat::Text, &line).trim_end_matches('\n'));
         prop_assert_eq!(fields.len(), 27);
         prop_assert_eq!(&fields[4], &("path".to_owned(), lossy(&path, LONG)));
@@ -128,7 +134,7 @@ fn a_line_that_fills_a_buffer_alone_does_not_wait_for_others() {
     let (sink, taken) = open();
     let (log, guard) = start(Duration::from_millis(1), sink);
     let huge = vec![0; LONG];
-    log.write(&Line { path: &huge, query: Some(&huge), user_agent: Some(&huge), ..full() });
+    log.write(&Line { path: Some(&huge), query: Some(&huge), user_agent: Some(&huge), ..full() });
     assert!(taken.recv_timeout(PATIENCE).unwrap().len() >= CHUNK);
     assert_eq!(guard.flush(PATIENCE), 0);
 }
@@ -223,7 +229,7 @@ fn a_sink_that_panics_costs_lines_and_nothing_else() {
 fn full() -> Line<'static> {
     Line {
         host: Some(b"example.com"),
-        path: b"/orders/7",
+        path: Some(b"/orders/7"),
         query: Some(b"a=b"),
         route: Some("orders"),
         status: 429,
@@ -252,9 +258,9 @@ fn least() -> Line<'static> {
         client: [203, 0, 113, 7].into(),
         peer: ([10, 0, 0, 9], 40000).into(),
         protocol: "HTTP/1.1",
-        method: "GET",
+        method: Some("GET"),
         host: None,
-        path: b"/",
+        path: Some(b"/"),
         query: None,
         route: None,
         status: 404,

@@ -19,9 +19,9 @@ pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>)
 
 fn request(line: &Line<'_>, out: &mut Vec<u8>) {
     number(" status=", Some(line.status), out);
-    text(" method=", Some(line.method), out);
+    text(" method=", line.method, out);
     bytes(" host=", line.host, SHORT, out);
-    bytes(" path=", Some(line.path), LONG, out);
+    bytes(" path=", line.path, LONG, out);
     bytes(" query=", line.query, LONG, out);
     millis(" duration_ms=", Some(line.duration), out);
 }

@@ -99,7 +99,7 @@ impl Turn {
     pub(super) async fn made(self, io: Stream, slot: OpenSlot, pool: &Arc<Pool>) -> Result<Borrowed, ConnectFailure> {
         let begun = Connection::begin(io, slot, pool, &self.shared.drivers);
         let connection = match timeout(pool.settings.connect_timeout, begun).await {
-            Ok(connection) => connection.ok_or(ConnectFailure::Refused),
+            Ok(connection) => connection.ok_or(ConnectFailure::NoHttp2),
             Err(_) => Err(ConnectFailure::Timeout),
         };
         let borrowed = connection.and_then(|connection| {
