@@ -115,13 +115,14 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
 /// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
-    let is_port =
-        |port: &str| port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    // The number alone would be allowed a sign.
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let address: IpAddr = if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
-        IpAddr::V6(address.parse().ok().filter(|_| is_port(port))?)
+        let is_sound = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        IpAddr::V6(address.parse().ok().filter(|_| is_sound)?)
     } else if let Some((address, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':')) {
-        IpAddr::V4(address.parse().ok().filter(|_| port.parse::<u16>().is_ok())?)
+        IpAddr::V4(address.parse().ok().filter(|_| is_port(port))?)
     } else {
         text.parse().ok()?
     };
@@ -167,6 +168,8 @@ mod tests {
             (&["::ffff:1.2.3.4"], "1.2.3.4"),
             (&["1.2.3.4, garbage, 10.0.0.2"], "10.0.0.2"),
             (&["1.2.3.4, "], PEER),
+            (&["1.2.3.4:+80"], PEER),
+            (&["[2001:db8::1]:+80"], PEER),
             (&[""], PEER),
             (&[], PEER),
         ] {
@@ -219,6 +222,9 @@ mod tests {
             "unknown",
             "1.2.3",
             "1.2.3.4:x",
+            "1.2.3.4:+80",
+            "[::1]:+80",
+            "[::1]:",
             "[::1",
             "::1]:2",
             "1.2.3.4 5.6.7.8",

@@ -9,6 +9,8 @@ mod caps;
 mod client;
 mod destinations;
 mod enter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod host;
 mod keys;
 mod limit_fields;

@@ -166,3 +166,29 @@ fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Opti
     let first = values.next().filter(|value| !value.as_ref().is_empty())?;
     values.all(|other| other == first).then_some(first)
 }
+
+/// The bytes that the key of a request is hashed from, its limit's name aside; `None` where it has not all parts. For who
+/// wants to know whether two keys are the same ones, which hashes cannot prove.
+#[cfg(any(test, fuzzing))]
+pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
+    let begun = KeyBuilder::over(Written::default(), "");
+    let prefix = begun.clone().into_hasher().0.len();
+    let fed = parts.iter().try_fold(begun, |builder, part| feed(builder, part, exchange)).ok()?;
+    Some(fed.into_hasher().0.split_off(prefix))
+}
+
+/// No hash: keeps what it is given.
+#[cfg(any(test, fuzzing))]
+#[derive(Clone, Default)]
+struct Written(Vec<u8>);
+
+#[cfg(any(test, fuzzing))]
+impl Hasher for Written {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

@@ -23,6 +23,8 @@ pub use concurrency::{
 };
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
 pub use key::KeyPart;
+#[cfg(any(test, fuzzing))]
+pub use key::hashed;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use rate_limit::{
     Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,

@@ -18,6 +18,8 @@ mod parameters;
 mod paths;
 mod query;
 mod regexes;
+#[cfg(any(test, fuzzing))]
+pub mod scan;
 #[cfg(test)]
 mod tests;
 mod trie;

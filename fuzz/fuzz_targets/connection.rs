@@ -1,0 +1,179 @@
+//! A whole connection as a hostile client uses it: requests, bodies, pipelines, garbage, HTTP/2. However its bytes are cut on
+//! their way, the same requests are seen and the same answers given. The clock is paused: nobody is slow here.
+
+#![no_main]
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use libfuzzer_sys::fuzz_target;
+use tidegate::{
+    body::Body,
+    error::Fault,
+    http1::HeadLimits,
+    message::{Hangup, Origin, Request, Response},
+    server::{Arrival, ConnectionLimits, Door, DoorSettings, Socket, serve},
+    telemetry::Metrics,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+fuzz_target!(|bytes: &[u8]| {
+    let whole = run(&[bytes], false);
+    // Where it is cut is taken from the bytes themselves; and once at each.
+    let cut = bytes.iter().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte)) % bytes.len().max(1);
+    assert_eq!(run(&[&bytes[..cut], &bytes[cut..]], false), whole, "cut at {cut}");
+    assert_eq!(run(&bytes.chunks(1).collect::<Vec<_>>(), false), whole, "byte for byte");
+    if bytes.starts_with(b"PRI") {
+        run(&[bytes], true);
+    }
+});
+
+/// Looks for more before the client's end is seen: streams of HTTP/2 run beside their connection, and end with it.
+const BEFORE_THE_END: usize = 20;
+
+/// What a connection came to: the requests that were seen, and what was written, but for dates.
+type Outcome = (Vec<String>, String);
+
+fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("one");
+    let (service, written) = (Seen::default(), Arc::default());
+    let pieces = pieces.iter().filter(|piece| !piece.is_empty()).rev().map(|piece| piece.to_vec()).collect();
+    let socket = Script { pieces, waits: 1, written: Arc::clone(&written) };
+    let limits = ConnectionLimits {
+        head: HeadLimits { bytes: 512, headers: 10 },
+        headers_timeout: Duration::from_secs(1),
+        keep_alive: Duration::from_secs(1),
+        http2,
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+    let origin = Arc::new(Origin::new("here".into(), address, address));
+    let settings = DoorSettings {
+        max_connections: 1,
+        limits,
+        proxy_protocol: false,
+        tls: None,
+        tls_handshake: Duration::from_secs(1),
+    };
+    let door = Arc::new(Door::new("here".into(), settings, Metrics::new(1)));
+    runtime.block_on(serve(socket, BytesMut::new(), service.clone(), limits, origin, CancellationToken::new(), door));
+    drop(runtime);
+    let written = String::from_utf8_lossy(&written.lock().expect("no panic")).into_owned();
+    let undated = written.split_inclusive('\n').filter(|line| !line.to_ascii_lowercase().starts_with("date: "));
+    let seen = service.0.lock().expect("no panic").clone();
+    (seen, undated.collect())
+}
+
+/// Keeps what arrives: the head, and once it is complete the body.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Vec<String>>>);
+
+impl Service<Arrival> for Seen {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, arrival: Arrival) -> Self::Future {
+        let seen = Arc::clone(&self.0);
+        Box::pin(async move {
+            Ok(match arrival {
+                Arrival::Request(request) => answer(request, &seen).await,
+                Arrival::Refused { error, .. } => {
+                    note(&seen, format!("refused: {}", error.reason()));
+                    Response::new(StatusCode::BAD_REQUEST, Body::whole("no"))
+                }
+            })
+        })
+    }
+}
+
+async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
+    let Request { method, target, version, headers, body, upgrade, .. } = request;
+    note(seen, format!("{method} {target:?} {version:?} {headers:?} {upgrade:?}"));
+    match body.collect().await {
+        Ok(whole) => {
+            let trailers = whole.trailers().cloned();
+            note(seen, format!("body: {:?} {trailers:?}", whole.to_bytes()));
+            Response::new(StatusCode::OK, Body::whole("ok"))
+        }
+        // It may be dropped before it hears of that.
+        Err(Fault::ClientGone) => Response { hangup: Some(Hangup::AtOnce), ..Response::default() },
+        Err(fault) => {
+            note(seen, format!("body: {}", fault.reason()));
+            let hangup = Some(Hangup::AfterAnswer);
+            Response { hangup, ..Response::new(StatusCode::BAD_REQUEST, Body::whole("no")) }
+        }
+    }
+}
+
+fn note(seen: &Mutex<Vec<String>>, what: String) {
+    seen.lock().expect("no panic").push(what);
+}
+
+/// A client that sends pieces and then ends. Each comes only after it was waited for.
+struct Script {
+    /// The next one last.
+    pieces: Vec<Vec<u8>>,
+    waits: usize,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl AsyncRead for Script {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.waits > 0 {
+            self.waits -= 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.waits = if self.pieces.len() == 1 { BEFORE_THE_END } else { 1 };
+        if let Some(mut piece) = self.pieces.pop() {
+            let rest = piece.split_off(piece.len().min(buffer.remaining()));
+            buffer.put_slice(&piece);
+            if !rest.is_empty() {
+                self.pieces.push(rest);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Script {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.lock().expect("no panic").extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Socket for Script {
+    fn close_cuts(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.pieces.is_empty()
+    }
+}

@@ -1,0 +1,123 @@
+//! What a hostile client or server sends as HTTP/1: heads, bodies in chunks, answers. However it is cut on its way, it is
+//! read in the same way, and in one way only.
+
+#![no_main]
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, header};
+use libfuzzer_sys::fuzz_target;
+use tidegate::http1::{Decoder, HeadLimits, Length, Piece, RequestHead, find_end, parse_request, parse_response};
+
+const LIMITS: HeadLimits = HeadLimits { bytes: 1024, headers: 20 };
+const MOST_TRAILER_BYTES: usize = 256;
+
+fuzz_target!(|bytes: &[u8]| {
+    request(bytes);
+    // The body by itself too: few inputs have a sound head before it.
+    body(bytes, Length::Chunked);
+    answer(bytes);
+});
+
+fn request(bytes: &[u8]) {
+    let whole = find_end(bytes, 0);
+    for cut in 0..bytes.len() {
+        let found = find_end(&bytes[..cut], 0).or_else(|seen| find_end(bytes, seen));
+        assert_eq!(found.ok(), whole.ok(), "cut at {cut}");
+    }
+    // The server has taken empty lines off, and all that begins no method.
+    let Some(length) = whole.ok().filter(|_| bytes[0].is_ascii_graphic()) else { return };
+    let Ok(head) = parse_request(&mut BytesMut::from(bytes), length, &LIMITS) else { return };
+    sound(&head);
+    // Another parser must see the end at the same byte: what lies behind it is the next request.
+    let mut lines = [httparse::EMPTY_HEADER; 20];
+    let mut other = httparse::Request::new(&mut lines);
+    assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)));
+    body(&bytes[length..], head.length);
+}
+
+/// Its framing is what its fields say, and they say it once.
+fn sound(head: &RequestHead) {
+    let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
+    let codings: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
+    let length = lengths.first().map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
+    let expected = match (codings.len(), length) {
+        (1, None) => Length::Chunked,
+        (0, None | Some(0)) => Length::Empty,
+        (0, Some(length)) => Length::Exact(length),
+        _ => panic!("it can be read in two ways: {head:?}"),
+    };
+    assert_eq!(head.length, expected);
+    assert!(lengths.len() < 2);
+    assert!(!head.target.is_empty() && head.target.iter().all(|byte| *byte > b' ' && *byte != 0x7f));
+    assert!(head.headers.values().all(|value| !value.as_bytes().iter().any(|byte| b"\r\n\0".contains(byte))));
+}
+
+/// What became of a body: its bytes, and where it ended well its trailers and what is left behind it.
+#[derive(Debug, PartialEq, Eq)]
+struct Read {
+    data: Vec<u8>,
+    end: End,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Over { trailers: Option<HeaderMap>, rest: Bytes },
+    Unfinished,
+    Refused,
+}
+
+fn body(bytes: &[u8], length: Length) {
+    let whole = read([bytes], length);
+    if bytes.len() < 512 {
+        for cut in 0..bytes.len() {
+            assert_eq!(read([&bytes[..cut], &bytes[cut..]], length), whole, "cut at {cut}");
+        }
+    }
+    // An empty body is over without a byte.
+    assert_eq!(read(bytes.chunks(1).chain([&[][..]]), length), whole, "byte for byte");
+}
+
+fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, length: Length) -> Read {
+    let mut decoder = Decoder::new(length, MOST_TRAILER_BYTES);
+    let (mut buffer, mut data, mut over) = (BytesMut::new(), Vec::new(), None);
+    for piece in pieces {
+        buffer.extend_from_slice(piece);
+        while over.is_none() {
+            match decoder.next(&mut buffer) {
+                Ok(Piece::Data(some)) => {
+                    assert!(!some.is_empty());
+                    data.extend_from_slice(&some);
+                }
+                Ok(Piece::More) => break,
+                Ok(Piece::End) => over = Some(None),
+                Ok(Piece::Trailers(trailers)) => over = Some(Some(trailers)),
+                Err(_) => return Read { data, end: End::Refused },
+            }
+        }
+    }
+    // The end of chunks is a piece of its own; that of a counted body comes with its last byte.
+    assert!(decoder.is_done() == over.is_some() || matches!(length, Length::Empty | Length::Exact(_)));
+    let end = match over {
+        Some(trailers) => End::Over { trailers, rest: buffer.freeze() },
+        None => End::Unfinished,
+    };
+    Read { data, end }
+}
+
+fn answer(bytes: &[u8]) {
+    for method in [Method::GET, Method::HEAD] {
+        let whole = parse_response(bytes, &method);
+        let Ok(Some((head, length))) = &whole else { continue };
+        for cut in 0..*length {
+            let part = parse_response(&bytes[..cut], &method);
+            assert!(matches!(part, Ok(None)), "a part of a sound head, cut at {cut}, is no head and no mistake");
+        }
+        // What is passed on cannot end the head early or begin another field.
+        for line in head.fields.as_bytes().split_inclusive(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r\n").expect("a whole line");
+            assert!(!line.is_empty() && !line.iter().any(|byte| b"\r\n\0".contains(byte)));
+        }
+        assert!(head.fields.get(&header::CONTENT_LENGTH).is_none() && head.fields.get(&header::CONNECTION).is_none());
+        body(&bytes[*length..], head.length);
+    }
+}

@@ -1,0 +1,178 @@
+//! Keys of limits: expressions of a configuration, evaluated over a request. What a key is hashed from leads back to the
+//! parts that it was made of, so that no two different keys are one; and each part is what the request says.
+//!
+//! Input: lines with a key expression each, one with the client's address, an empty line, then an HTTP/1 request's head.
+
+#![no_main]
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
+
+use bytes::BytesMut;
+use http::header;
+use libfuzzer_sys::fuzz_target;
+use tidegate::{
+    call::{Client, Exchange, Head, Known, RequestId, RouteTag, Target},
+    config::{
+        self, Environment,
+        model::{KeyPart, Limit},
+    },
+    gateway::fuzzing::hashed,
+    http1::{self, HeadLimits},
+    message::Origin,
+    telemetry::Metrics,
+};
+use tokio::time::Instant;
+
+const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50 };
+const ROUTE: &str = "a route";
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(empty) = bytes.windows(2).position(|two| two == b"\n\n") else { return };
+    let Ok(lines) = std::str::from_utf8(&bytes[..empty]) else { return };
+    let (mut lines, client) = (lines.lines().take(6).collect::<Vec<_>>(), lines.lines().next_back());
+    let client: Option<IpAddr> = client.and_then(|line| line.parse().ok());
+    if client.is_some() {
+        lines.pop();
+    }
+    let Some(key) = read(&lines) else { return };
+    let Some(exchange) = exchange(&bytes[empty + 2..], client.unwrap_or(Ipv4Addr::LOCALHOST.into())) else { return };
+    let whole = hashed(&key, &exchange);
+    let alone: Vec<_> = key.iter().map(|part| hashed(std::slice::from_ref(part), &exchange)).collect();
+    assert_eq!(whole, alone.iter().cloned().collect::<Option<Vec<_>>>().map(|parts| parts.concat()));
+    let Some(whole) = whole else { return };
+    let mut rest = &whole[..];
+    for part in &key {
+        let (kind, name, value);
+        ((kind, name, value), rest) = first(rest);
+        assert_eq!((kind, name), expected_kind(part, &exchange));
+        check(part, value, &exchange);
+    }
+    assert!(rest.is_empty());
+});
+
+/// The parts of a key as a configuration with these expressions has them.
+fn read(expressions: &[&str]) -> Option<Vec<KeyPart>> {
+    let key = serde_json::to_string(expressions).ok()?;
+    let text = format!(
+        "[limits.l]\nrate = \"1/s\"\nmax_keys = 10\nkey = {key}\n[[routes]]\nname = {ROUTE:?}\nlimits = [\"l\"]\n\
+         match = {{ path = \"/{{id}}/{{a}}\" }}\nrespond = {{ status = 200 }}\n"
+    );
+    let config = config::parse("fuzzed.toml", &text, &Environment::new()).ok()?;
+    config.limits.first().map(|limit: &Arc<Limit>| limit.key.clone())
+}
+
+fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
+    let length = http1::find_end(head, 0).ok()?;
+    let head = http1::parse_request(&mut BytesMut::from(head), length, &LIMITS).ok()?;
+    let target = Target::parse(head.target.clone()).ok()?;
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = String::from_utf8_lossy(target.normal_path()).into_owned();
+    let segments = path.split('/').skip(1);
+    let parameters = ["id", "a"].iter().zip(segments).map(|(name, value)| ((*name).into(), value.into())).collect();
+    Some(Exchange::begin(Known {
+        client: Client { ip: client.to_canonical(), peer_is_trusted: false },
+        id: RequestId::of(&head.headers),
+        request: Head {
+            method: head.method,
+            target,
+            version: head.version,
+            host: host.to_ascii_lowercase().into(),
+            headers: head.headers,
+            names_hops: head.names_hops,
+            interim: None,
+            upgrade: None,
+            grpc: None,
+        },
+        origin: origin(),
+        started: Instant::now(),
+        route: tag(),
+        parameters,
+    }))
+}
+
+/// Kind, name and value of the part that bytes to be hashed begin with, and what follows: they can be read in one way only.
+fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
+    let (lengths, rest) = bytes.split_first_chunk::<8>().expect("lengths");
+    let lengths = u64::from_ne_bytes(*lengths);
+    let (name, rest) = rest.split_at((lengths >> 40) as usize);
+    let (value, rest) = rest.split_at((lengths >> 8 & 0xffff_ffff) as usize);
+    ((lengths as u8, name, value), rest)
+}
+
+/// A number for each kind of part, and the name that distinguishes several of it.
+fn expected_kind<'k>(part: &'k KeyPart, exchange: &Exchange) -> (u8, &'k [u8]) {
+    match part {
+        KeyPart::Route => (1, b""),
+        KeyPart::ClientIp { .. } if exchange.client.ip.is_ipv4() => (2, b""),
+        KeyPart::ClientIp { .. } => (3, b""),
+        KeyPart::Header(name) => (4, name.as_str().as_bytes()),
+        KeyPart::Cookie(name) => (5, name.as_bytes()),
+        KeyPart::Query(name) => (6, name.as_bytes()),
+        KeyPart::Param(name) => (7, name.as_bytes()),
+        KeyPart::Host => (8, b""),
+        KeyPart::Path => (9, b""),
+        KeyPart::Method => (10, b""),
+        KeyPart::TlsSubject => (11, b""),
+    }
+}
+
+fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
+    let request = &exchange.request;
+    match part {
+        KeyPart::Route => assert_eq!(value, ROUTE.as_bytes()),
+        KeyPart::ClientIp { v6_prefix } => match exchange.client.ip {
+            IpAddr::V4(v4) => assert_eq!(value, v4.octets()),
+            IpAddr::V6(v6) => {
+                let network = ipnet::Ipv6Net::new(v6, *v6_prefix).expect("a prefix").network();
+                assert_eq!(value, network.octets());
+            }
+        },
+        KeyPart::Header(name) => {
+            assert!(!value.is_empty());
+            assert!(request.headers.get_all(name).iter().all(|line| line.as_bytes() == value));
+        }
+        KeyPart::Cookie(name) => {
+            assert!(!value.is_empty());
+            let mut lines = request.headers.get_all(header::COOKIE).iter().map(|line| line.as_bytes());
+            assert!(lines.any(|line| contains(line, name.as_bytes()) && contains(line, value)));
+        }
+        KeyPart::Query(name) => {
+            let pairs = tidegate::call::query::pairs(request.target.query().unwrap_or_default());
+            let mut named = pairs.filter(|(known, _)| **known == *name.as_bytes()).peekable();
+            assert!(!value.is_empty() && named.peek().is_some() && named.all(|(_, other)| *other == *value));
+        }
+        KeyPart::Param(name) => {
+            let known = exchange.parameters.iter().find(|(known, _)| **known == **name);
+            assert_eq!(known.map(|(_, value)| value.as_bytes()), Some(value));
+            assert!(!value.is_empty());
+        }
+        KeyPart::Host => assert_eq!(value, request.host.as_bytes()),
+        KeyPart::Path => assert_eq!(value, request.target.normal_path()),
+        KeyPart::Method => assert_eq!(value, request.method.as_str().as_bytes()),
+        KeyPart::TlsSubject => panic!("there is no TLS"),
+    }
+}
+
+fn contains(line: &[u8], value: &[u8]) -> bool {
+    line.windows(value.len()).any(|part| part == value)
+}
+
+fn origin() -> Arc<Origin> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+    Arc::new(Origin::new("127.0.0.1:8080".into(), address, address))
+}
+
+fn tag() -> Arc<RouteTag> {
+    static TAG: OnceLock<Arc<RouteTag>> = OnceLock::new();
+    let tag = || RouteTag {
+        name: Some(ROUTE.into()),
+        limits: Vec::new(),
+        told: Default::default(),
+        metrics: Metrics::new(1).route(ROUTE),
+        access: None,
+    };
+    Arc::clone(TAG.get_or_init(|| Arc::new(tag())))
+}

@@ -1,0 +1,35 @@
+//! What fuzzing reaches of the way in, and nobody else can: private parts of this folder, as plain functions.
+//!
+//! Not on the path of requests. Built for tests too, so that it cannot fall behind what it calls.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use super::{
+    client::{ClientHeader, Trust},
+    limits::key_part,
+    readings,
+};
+use crate::{
+    call::{Client, Exchange},
+    config::model::KeyPart,
+    layer,
+};
+
+/// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
+pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &HeaderMap) -> Client {
+    let header = if reads_forwarded { ClientHeader::Forwarded } else { ClientHeader::XForwardedFor };
+    Trust::new(trusted, header).client(peer, headers)
+}
+
+/// The bytes that the key of a request is hashed from; `None` where it has not all of these parts.
+pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
+    layer::hashed(&parts.iter().map(key_part).collect::<Vec<_>>(), exchange)
+}
+
+/// How a path as received could be read by a lenient service; `normal` is its normal form.
+pub fn readings(received: &[u8], normal: &[u8]) -> Vec<Vec<u8>> {
+    readings::of(received, normal)
+}

@@ -1,0 +1,127 @@
+//! What the table has to find, by a linear scan that restates the precedence of the configuration language word by word.
+//! Not on the path of requests: property tests (`oracle`) and fuzzing hold the table against it.
+
+use std::cmp::Reverse;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use super::{Asked, Table};
+use crate::config::model::{HostPattern, Match, PathPattern};
+
+/// A request as routes look at it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Lower case, without a port.
+    pub host: String,
+    /// In its normal form.
+    pub path: String,
+    /// The method.
+    pub method: Method,
+    /// Names in lower case and values; what can be neither is left out.
+    pub headers: Vec<(String, String)>,
+    /// Names and values, decoded.
+    pub query: Vec<(String, String)>,
+}
+
+/// The winner's position, and its parameters as `name=value`.
+pub type Answer = Option<(usize, Vec<String>)>;
+
+impl Request {
+    /// What the table says.
+    pub fn ask(&self, table: &Table) -> Answer {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+                headers.append(name, value);
+            }
+        }
+        let pair = |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
+        let query = self.query.iter().map(pair).collect::<Vec<_>>().join("&");
+        let found = table.find(&Asked {
+            host: &self.host,
+            path: self.path.as_bytes(),
+            method: &self.method,
+            headers: &headers,
+            query: (!query.is_empty()).then_some(query.as_bytes()),
+        })?;
+        Some((found.index, found.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect()))
+    }
+
+    /// What it should say, by trying every route in turn.
+    pub fn scan(&self, routes: &[Match]) -> Answer {
+        let candidates = routes.iter().enumerate().filter_map(|(index, route)| {
+            let host = self.host_class(route)?;
+            let path = self.path_class(route)?;
+            self.conditions_hold(route).then(|| {
+                let conditions = (route.methods.is_empty(), Reverse(route.headers.len()), Reverse(route.query.len()));
+                (host, path, conditions, index)
+            })
+        });
+        let (.., winner) = candidates.min()?;
+        Some((winner, self.parameters(&routes[winner].path)))
+    }
+
+    /// 0 exact, 1 wildcard (the longest first), 2 any.
+    fn host_class(&self, route: &Match) -> Option<(u8, Reverse<usize>)> {
+        if route.hosts.is_empty() {
+            return Some((2, Reverse(0)));
+        }
+        let class = |pattern: &HostPattern| match pattern {
+            HostPattern::Exact(host) => (*host == self.host).then_some((0, Reverse(0))),
+            HostPattern::Wildcard(suffix) => {
+                let labels = self.host.strip_suffix(&format!(".{suffix}"))?;
+                (!labels.is_empty()).then_some((1, Reverse(suffix.len())))
+            }
+        };
+        route.hosts.iter().filter_map(class).min()
+    }
+
+    /// 0 exact, 1 with parameters, 2 expression, 3 prefix (the longest first).
+    fn path_class(&self, route: &Match) -> Option<(u8, Reverse<usize>)> {
+        let (path, is_path) = (self.path.as_str(), self.path.starts_with('/'));
+        let class = match &route.path {
+            PathPattern::Any => return Some((3, Reverse(0))),
+            PathPattern::Exact(exact) => (path == exact, (0, Reverse(0))),
+            PathPattern::Parameters(pattern) => (fits(pattern, path), (1, Reverse(0))),
+            PathPattern::Regex(pattern) => (is_path && matches_whole(pattern, path), (2, Reverse(0))),
+            PathPattern::Prefix(prefix) => {
+                let below = path == prefix || path.starts_with(&format!("{prefix}/"));
+                (below, (3, Reverse(prefix.len())))
+            }
+        };
+        class.0.then_some(class.1)
+    }
+
+    fn conditions_hold(&self, route: &Match) -> bool {
+        (route.methods.is_empty() || route.methods.contains(&self.method))
+            && route.headers.iter().all(|(name, value)| self.headers.iter().any(|(n, v)| *name == **n && value == v))
+            && route.query.iter().all(|(name, value)| self.query.iter().any(|(n, v)| *name == **n && value == v))
+    }
+
+    fn parameters(&self, path: &PathPattern) -> Vec<String> {
+        let PathPattern::Parameters(pattern) = path else { return Vec::new() };
+        let pairs = pattern.split('/').zip(self.path.split('/'));
+        let named = pairs.filter(|(name, _)| name.starts_with('{'));
+        named.map(|(name, value)| format!("{}={value}", name.trim_matches(['{', '}']))).collect()
+    }
+}
+
+fn fits(pattern: &str, path: &str) -> bool {
+    let takes =
+        |(wanted, segment): (&str, &str)| if wanted.starts_with('{') { !segment.is_empty() } else { wanted == segment };
+    pattern.split('/').count() == path.split('/').count() && pattern.split('/').zip(path.split('/')).all(takes)
+}
+
+fn matches_whole(pattern: &str, path: &str) -> bool {
+    regex::Regex::new(&format!(r"\A(?:{pattern})\z")).is_ok_and(|whole| whole.is_match(path))
+}
+
+/// Every byte but letters and digits as an escape, spaces as `+`.
+fn escaped(value: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b' ' => "+".to_owned(),
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    value.bytes().map(escape).collect()
+}
