@@ -45,6 +45,22 @@ fn wait_for_queued(gateway: &Running, queued: f64) {
     gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
 }
 
+/// One in some hundred was refused: its place was still that of the answer before, whose last byte the client had.
+#[test]
+fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
+    let upstream = Upstream::answering(|_| ok("hello"));
+    let text = one_route(&upstream, "match = { path = '/app' }\nconcurrency = { max = 1 }")
+        + &responding("own", "match = { path = '/own' }\nconcurrency = { max = 1 }");
+    let gateway = Running::start(&text);
+    let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
+    for path in ["/app", "/own"] {
+        for round in 0..1000 {
+            let answer = clients[round % 4].exchange(request("GET", path, &[]));
+            assert_eq!(answer.status(), 200, "{path}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
     let (upstream, reached, leave) = held();
