@@ -180,3 +180,30 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
     leave.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
 }
+
+#[test]
+fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was_drawn() {
+    let (full, reached, leave) = held();
+    let free = Upstream::answering(|_| ok("free"));
+    let table =
+        |name, upstream, max: u8| upstream_table(name, &[upstream], &format!("concurrency = {{ max = {max} }}"));
+    let split = "upstream = [{ name = 'full', weight = 1 }, { name = 'free', weight = 1 }]";
+    let gateway = Running::start(&format!(
+        "{}{}[[routes]]\nname = 'full'\nupstream = 'full'\nmatch = {{ path = '/full' }}\n\
+         [[routes]]\nname = 'split'\n{split}\n",
+        table("full", &full, 1),
+        table("free", &free, 64)
+    ));
+    let mut inside = sent(&gateway, "/full", &[]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
+    let (refused, served): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 503);
+    assert!(!refused.is_empty() && !served.is_empty(), "one in 2^63 draws always the same");
+    let detail = "the cap of upstream \"full\" is reached: 1 requests are in flight and 0 may wait";
+    assert!(refused.iter().all(|answer| answer.problem()["detail"] == detail));
+    assert!(served.iter().all(|answer| answer.text() == "free"));
+    assert_eq!(gateway.metric("tidegate_upstream_in_flight", &[("upstream", "full")]), 1.0);
+    assert_eq!(reached.try_iter().count(), 0);
+    leave.open();
+    assert_eq!(inside.response().status(), 200);
+}
