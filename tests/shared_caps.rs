@@ -183,7 +183,7 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
 
 #[test]
 fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was_drawn() {
-    let (full, reached, leave) = held();
+    let (full, reached, leave) = Upstream::held();
     let free = Upstream::answering(|_| ok("free"));
     let table =
         |name, upstream, max: u8| upstream_table(name, &[upstream], &format!("concurrency = {{ max = {max} }}"));
@@ -194,7 +194,7 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
         table("full", &full, 1),
         table("free", &free, 64)
     ));
-    let mut inside = sent(&gateway, "/full", &[]);
+    let mut inside = gateway.sent("/full", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
     let (refused, served): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 503);
