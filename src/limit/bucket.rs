@@ -164,7 +164,7 @@ impl Pace {
     }
 
     /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.
-    pub(super) fn until_next(self, now: Now, tat: u64) -> u64 {
+    fn until_next(self, now: Now, tat: u64) -> u64 {
         let more = self.remaining(now, tat).saturating_add(1).min(self.burst.get());
         tat.saturating_sub(now.as_nanos()).saturating_sub(self.fill() - self.weight(more))
     }

@@ -39,7 +39,7 @@ pub use clock::{Clock, Now};
 pub use decide::{Admission, Ask, Nearest, Refusal, decide, preview};
 pub use key::{Key, KeyBuilder, KeyHasher};
 pub use label::{LONGEST_PART, Label, Part};
-pub use limiter::{Inspection, Limiter, Settings, Stats};
+pub use limiter::{Limiter, Settings, Stats};
 pub use others::MOST_NUMBERS;
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
 pub use temporary::{MOST_TEMPORARY, Temporary, TemporaryError};
