@@ -7,7 +7,7 @@ use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr, sync::Arc, time:
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{host, state::State};
+use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
@@ -180,8 +180,7 @@ impl OneLimit<'_> {
         Numbers { rate, burst }: Numbers,
         ttl: Duration,
     ) -> Result<(), TemporaryError> {
-        let rate = limit::Rate { count: rate.count, period: rate.period };
-        self.limiter.set_temporary(now, key, rate, burst, now.after(ttl)).map(drop)
+        self.limiter.set_temporary(now, key, limits::rate(rate), burst, now.after(ttl)).map(drop)
     }
 
     /// Whether single keys can have other numbers: those of a tier cannot.
@@ -308,7 +307,7 @@ impl OneLimit<'_> {
 }
 
 fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError> {
-    Quota::new(limit::Rate { count: rate.count, period: rate.period }, burst)
+    Quota::new(limits::rate(rate), burst)
 }
 
 fn is_match(pattern: &ValuePattern, part: &Part) -> bool {
