@@ -222,7 +222,7 @@ where
         }
     }
 
-    /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
+    /// Writes the answer. Its body is dropped once the last byte is written; what it held is let go a little earlier.
     async fn deliver(&mut self, mut response: Response, asked: Asked) -> After {
         let (framing, keep_alive) = self.begin_answer(&mut response, asked);
         let mut body = response.body;
