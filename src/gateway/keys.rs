@@ -11,7 +11,7 @@ use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
-    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Nearest, Now, Part, Quota, TemporaryError, Top},
+    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 
@@ -48,7 +48,7 @@ pub struct KeyState {
     /// The numbers that count for it now; `None`: everything passes.
     pub numbers: Option<Numbers>,
     /// Its bucket, for who asks under these.
-    pub bucket: Nearest,
+    pub bucket: Standing,
     /// What was seen of it lately.
     pub count: Count,
     /// Other numbers than the configuration's count for so long.

@@ -20,7 +20,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::{Nearest, Now};
+use super::{Now, Standing};
 
 /// `count` tokens in each `period`, sustained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl Pace {
     }
 
     /// How a bucket with this `tat` stands, for the limit at `index` of the asks.
-    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Nearest {
-        Nearest {
+    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Standing {
+        Standing {
             index,
             remaining: self.remaining(now, tat),
             burst: self.burst.get(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::bucket::rescaled;
 use super::core::Core;
-use super::{Ask, Key, Nearest, Now, Quota, Rate, SettingsError};
+use super::{Ask, Key, Now, Quota, Rate, SettingsError, Standing};
 
 /// The numbers of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Limiter {
 
     /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
     /// debt came about may be others, until it is asked. For people: it takes nothing and may be out of date at once.
-    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Nearest {
+    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {
         let core = self.core.newest();
         let pace = quota.unwrap_or(&core.quota).pace();
         let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
@@ -76,7 +76,7 @@ impl Limiter {
 
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
     /// not there is owed, up to ten bursts, and comes back first. Tells how the bucket stands then.
-    pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Nearest {
+    pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Standing {
         let ask = Ask { limiter: self, key, cost, quota };
         let pace = quota.unwrap_or(self.quota()).pace();
         self.core.follow(|core| core.owe(now, &ask)).unwrap_or_else(|_never| pace.state(now, 0, 0))

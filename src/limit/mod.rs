@@ -36,7 +36,7 @@ mod top;
 
 pub use bucket::{MOST_DEBT, Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Nearest, Refusal, decide, preview};
+pub use decide::{Admission, Ask, Refusal, Standing, decide, preview};
 pub use key::{Key, KeyBuilder, KeyHasher};
 pub use label::{LONGEST_PART, Label, Part};
 pub use limiter::{Limiter, Settings, Stats};

@@ -182,7 +182,7 @@ impl Asking {
     fn admitted(&self, outcome: Outcome, questions: &Questions) -> Result<Admission, Error> {
         match outcome {
             Ok(admission) => {
-                let nearest = admission.states().reduce(crate::limit::Nearest::nearer);
+                let nearest = admission.states().reduce(crate::limit::Standing::nearer);
                 let nearest = nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
                 let (limits, now) = (&self.taken.limits, Clock.now());
                 questions.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
