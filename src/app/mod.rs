@@ -35,8 +35,8 @@ use self::{
 };
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{Config, Diagnostics},
-    gateway::{Built, Gateway, State, build},
+    config::{Config, Diagnostics, Watched},
+    gateway::{Built, Gateway, Process, State, build},
     inherited::Inherited,
     limit::KeyHasher,
     reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
@@ -170,24 +170,11 @@ impl App {
         let watched = config.watched.clone();
         let config = Arc::new(config);
         let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
-        let Built { state, snapshot, .. } = built;
         let saver = state_dir.map(|dir| {
-            dir.restore(&state);
+            dir.restore(&built.state);
             Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
         });
-        let (state, routes) = (Arc::new(ArcSwap::from_pointee(state)), Arc::new(ArcSwap::from_pointee(snapshot)));
-        let mut reloader = Reloader {
-            source,
-            process,
-            state,
-            routes,
-            doors: Doors::default(),
-            sockets: BTreeMap::new(),
-            workers: Vec::new(),
-            default_max_connections: default_max_connections(),
-            admin: None,
-            watched,
-        };
+        let mut reloader = reloader(source, process, built, watched);
         let opening = reloader.bind_new(&config, &mut inherited)?;
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
@@ -286,6 +273,22 @@ impl App {
         }
         notify(&[sd_notify::NotifyState::Ready]);
         outcome
+    }
+}
+
+/// What a reload touches, as long as nothing is open.
+fn reloader(source: Source, process: Process, built: Built, watched: Watched) -> Reloader {
+    Reloader {
+        source,
+        process,
+        state: Arc::new(ArcSwap::from_pointee(built.state)),
+        routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
+        doors: Doors::default(),
+        sockets: BTreeMap::new(),
+        workers: Vec::new(),
+        default_max_connections: default_max_connections(),
+        admin: None,
+        watched,
     }
 }
 
