@@ -201,7 +201,7 @@ pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
 
 /// Bursts that a key can owe beyond an empty bucket. Enough for a volley of guesses to be paid for in full, and so little
 /// that nobody is locked out for more than eleven times what an empty bucket takes to fill.
-pub const MOST_DEBT: u64 = 10;
+pub(super) const MOST_DEBT: u64 = 10;
 
 /// Nanoseconds; twice what the slowest quota's bucket takes to fill.
 const LONGEST_DEBT: u64 = 1 << 62;

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limit::bucket::MOST_DEBT;
 
 #[test]
 fn a_volley_is_charged_in_full_and_the_key_waits() {
