@@ -130,6 +130,34 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
 }
 
 #[test]
+fn keys_of_shared_limits_are_counted_where_they_are_known() {
+    let redis = Redis::start();
+    let store = format!("url = '{}'\nlease = '0%'", redis.url());
+    let gateway = Running::start(&shared(&store, "key = 'path'\nrate = '1/h'\nburst = 2"));
+    for path in ["/a", "/b", "/a"] {
+        assert_eq!(gateway.status(path), 200);
+    }
+    assert_eq!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]), 2.0);
+}
+
+/// What was known under the old burst refused it for a second.
+#[test]
+fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
+    let redis = Redis::start();
+    let limit = "key = 'header:x-user'\nrate = '1/h'\nburst = 20";
+    let gateway = Running::start(&shared(&format!("url = '{}'\nlease = '0%'", redis.url()), limit));
+    let asked = || gateway.ask("GET", "/", &["X-User: a"]).status();
+    assert_eq!([(); 5].map(|()| asked()), [200; 5]);
+    let put = r#"{"rate": "1/h", "burst": 4, "ttl": "1h"}"#;
+    let mut client = Client::connect(gateway.admin());
+    let head = "PUT /limits/l/keys?key=a HTTP/1.1\r\nHost: localhost\r\n";
+    let given = client.exchange(format!("{head}Content-Length: {}\r\n\r\n{put}", put.len()));
+    let given: serde_json::Value = serde_json::from_slice(&given.body).unwrap();
+    assert_eq!((&given["burst"], &given["remaining"]), (&4.into(), &3.into()), "a quarter is used");
+    assert_eq!([(); 4].map(|()| asked()), [200, 200, 200, 429]);
+}
+
+#[test]
 fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
     let mut redis = Redis::start();
     let gateway = Running::start(&shared(&format!("url = '{}'", redis.url()), "rate = '1/h'\nburst = 10"));

@@ -14,7 +14,7 @@ use crate::{
 pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observed {
     Observed {
         routes: routes(state, metrics),
-        limits: state.limits().map(|(name, limiter)| limit(name, limiter.stats())).collect(),
+        limits: state.limits().map(|(name, of)| limit(name, of.stats(), state.known_in_store(name))).collect(),
         upstreams: upstreams(state),
         listeners: doors.lock().iter().map(|(bind, door)| listener(door, *bind, state)).collect(),
     }
@@ -52,10 +52,10 @@ fn listener(door: &Door, bind: SocketAddr, state: &State) -> ListenerGauges {
     }
 }
 
-fn limit(name: &Arc<str>, stats: Stats) -> LimitGauges {
+fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
     LimitGauges {
         limit: Arc::clone(name),
-        keys: stats.keys as u64,
+        keys: (stats.keys + in_store) as u64,
         evicted_idle: stats.evictions_idle,
         evicted_overflow: stats.evictions_overflow,
     }

@@ -66,7 +66,7 @@ pub(super) fn limits(state: &State) -> Value {
             Some(limit) => only(&OF_A_LIMIT, limit),
             None => beside(shown, name).map(|beside| only(&BESIDE_A_LIMIT, beside)).unwrap_or_default(),
         });
-        view.insert("keys".to_owned(), json!(stats.keys));
+        view.insert("keys".to_owned(), json!(stats.keys + state.known_in_store(name)));
         let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
         view.insert("temporary".to_owned(), json!(limiter.temporaries(Clock.now())));

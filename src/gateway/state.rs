@@ -55,6 +55,11 @@ impl State {
         self.limits.iter()
     }
 
+    /// Buckets in the store that this gateway knows, of the shared limit or tier of this name; none of a local one.
+    pub fn known_in_store(&self, name: &str) -> usize {
+        self.shared.get(name).map_or(0, |limit| limit.keys())
+    }
+
     /// The store of shared limits.
     pub fn store(&self) -> Option<&Arc<Store>> {
         self.store.as_ref()

@@ -25,6 +25,7 @@ use tower::Service;
 
 use super::{
     Accepted, Arrival, ConnectionLimits, Listener, Socket,
+    arrival::Terms,
     connection::serve,
     entrance::{self, MOST_HANDSHAKES},
     listener::BACKLOG,
@@ -263,7 +264,7 @@ where
     let limits = settings.limits;
     let Accepted { io, local, .. } = accepted;
     let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-    let served = serve(io, BytesMut::new(), service, limits, origin, drain, Arc::clone(door));
+    let served = serve(io, BytesMut::new(), Terms { service, limits, origin, drain, door: Arc::clone(door) });
     connections.spawn(async move {
         let served = AssertUnwindSafe(served).catch_unwind().await;
         visit.ended(peer, served.is_err());

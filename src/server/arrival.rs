@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use http::Version;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
+use super::Door;
 use crate::{
     error::Error,
     http1::HeadLimits,
@@ -22,6 +24,20 @@ pub struct ConnectionLimits {
     pub keep_alive: Duration,
     /// HTTP/2 is spoken with those who begin with its preface.
     pub http2: bool,
+}
+
+/// On what terms a connection is served, whichever protocol it speaks.
+pub(super) struct Terms<S> {
+    /// Answers its requests.
+    pub(super) service: S,
+    /// What it may do.
+    pub(super) limits: ConnectionLimits,
+    /// Its ends.
+    pub(super) origin: Arc<Origin>,
+    /// Once this is cancelled it ends with what is in flight.
+    pub(super) drain: CancellationToken,
+    /// Where it came in.
+    pub(super) door: Arc<Door>,
 }
 
 /// What the server hands to the gateway.

@@ -19,8 +19,9 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 use tower::Service;
 
 use super::{
-    Arrival, ConnectionLimits, Door, Socket,
+    Arrival, ConnectionLimits, Socket,
     answer::{self, Asked, Framing},
+    arrival::Terms,
     http2::{self, PREFACE},
     transfer::Transfer,
     tunnel,
@@ -45,18 +46,12 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request
 /// in flight, if there is one.
-pub async fn serve<IO, S>(
-    io: IO,
-    ahead: BytesMut,
-    service: S,
-    limits: ConnectionLimits,
-    origin: Arc<Origin>,
-    drain: CancellationToken,
-    door: Arc<Door>,
-) where
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
+where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
+    let Terms { service, limits, origin, drain, door } = terms;
     let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io, ahead))));
     let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), drain: &drain };
     match connection.run().await {
@@ -66,7 +61,7 @@ pub async fn serve<IO, S>(
             // Nothing was asked yet: nobody else holds the bytes.
             let Some((io, ahead)) = wire.into_parts() else { return };
             // Boxed: most connections need not be as large as this.
-            Box::pin(http2::serve(io, ahead, service, limits, origin, drain, door)).await;
+            Box::pin(http2::serve(io, ahead, Terms { service, limits, origin, drain, door })).await;
         }
         After::Leave => connection.wire.0.lock().say_goodbye(),
         After::Next | After::Close => {}

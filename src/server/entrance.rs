@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use super::{Accepted, Arrival, Door, DoorSettings, Socket, http2, proxy_protocol, serve};
+use super::{Accepted, Arrival, Door, DoorSettings, Socket, arrival::Terms, http2, proxy_protocol, serve};
 use crate::{
     message::{Origin, Response},
     tls::{Protocol, ReadAhead, Refusal, Secured, ServerTls},
@@ -55,7 +55,7 @@ pub(super) async fn enter<IO, S>(
     }
     let mut origin = Origin::new(Arc::clone(&listener), peer, local);
     let Some(tls) = &settings.tls else {
-        return serve(io, ahead, service, limits, Arc::new(origin), drain, door).await;
+        return serve(io, ahead, Terms { service, limits, origin: Arc::new(origin), drain, door }).await;
     };
     let handshake = timeout(settings.tls_handshake, secure(ReadAhead::new(io, ahead), tls, &door.handshakes));
     let secured = match handshake.await.unwrap_or(Err(Unsecured::Slow)) {
@@ -71,11 +71,10 @@ pub(super) async fn enter<IO, S>(
         door.metrics.resumed();
     }
     origin.tls = Some(secured.facts);
+    let terms = Terms { service, limits, origin: Arc::new(origin), drain, door };
     match secured.protocol {
-        Protocol::Http1 => serve(secured.io, BytesMut::new(), service, limits, Arc::new(origin), drain, door).await,
-        Protocol::Http2 => {
-            http2::serve(secured.io, BytesMut::new(), service, limits, Arc::new(origin), drain, door).await
-        }
+        Protocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
+        Protocol::Http2 => http2::serve(secured.io, BytesMut::new(), terms).await,
     }
 }
 

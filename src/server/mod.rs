@@ -16,7 +16,7 @@ mod worker;
 
 pub use accept::{Door, DoorSettings, accept};
 pub use arrival::{Arrival, ConnectionLimits};
-pub use connection::serve;
+use connection::serve;
 pub use listener::{Accepted, Listener, bind};
 pub use socket::Socket;
 pub use worker::Worker;

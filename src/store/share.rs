@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::limit::Quota;
 
 /// Rate and burst on the line of time, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Pace {
     /// Length of one token; at least 1.
     pub(super) emission: u64,
@@ -130,8 +130,9 @@ pub(super) enum Local {
 /// said is asked again.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Share {
-    /// The emission under which all of it was learnt; 0 for nothing yet.
-    emission: u64,
+    /// The numbers under which all of it was learnt; 0 for nothing yet. Of a bucket of another size, too, another part
+    /// is used up.
+    pace: Pace,
     /// Which lease this is: the moment of its sending, or the next number if that is taken.
     lease: u64,
     /// How far slots of it have moved up, all in all.
@@ -153,7 +154,7 @@ pub(super) struct Share {
 impl Share {
     /// Takes `cost` tokens if they are held here; with `keep` it only looks.
     pub(super) fn take(&mut self, now: u64, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
-        if self.emission != pace.emission {
+        if self.pace != pace {
             self.forget(pace);
         }
         let from = self.head.max(now);
@@ -178,7 +179,7 @@ impl Share {
 
     /// What was learnt under other numbers; not which leases there were, as slots of them may yet come back.
     fn forget(&mut self, pace: Pace) {
-        *self = Self { emission: pace.emission, lease: self.lease, ..Self::default() };
+        *self = Self { pace, lease: self.lease, ..Self::default() };
     }
 
     /// How many tokens to take ahead: none for a key that is cold. What comes back within a moment anyway is taken
@@ -194,7 +195,7 @@ impl Share {
 
     /// Learns what the store said to a request for `cost` tokens and some ahead; gives the slot of the request.
     pub(super) fn learn(&mut self, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
-        if self.emission != pace.emission {
+        if self.pace != pace {
             self.forget(pace);
         }
         let at = |distance: u64| trip.sent.saturating_add(distance);

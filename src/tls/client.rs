@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    Identity, Protocol, ReadAhead, provider,
+    Identity, InPieces, Protocol, ReadAhead, provider,
     server::{reason, roots},
 };
 
@@ -39,7 +39,7 @@ pub fn last_words<IO>(io: &mut Secure<IO>) -> Vec<u8> {
 }
 
 /// A connection's bytes inside of TLS.
-pub type Secure<IO> = TlsStream<ReadAhead<IO>>;
+pub type Secure<IO> = InPieces<TlsStream<ReadAhead<IO>>>;
 
 /// An upstream's TLS. Keeps sessions, so that a further connection costs no signature.
 #[derive(Clone)]
@@ -98,7 +98,7 @@ impl ClientTls {
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let io = ReadAhead::new(io, bytes::BytesMut::new());
-        self.connector.connect(name, io).await.map_err(|error| failure(&error))
+        self.connector.connect(name, io).await.map(InPieces).map_err(|error| failure(&error))
     }
 }
 

@@ -7,6 +7,7 @@
 mod client;
 mod facts;
 mod identity;
+mod pieces;
 mod read_ahead;
 mod resolve;
 mod server;
@@ -22,6 +23,7 @@ pub use self::{
     client::{ClientSettings, ClientTls, Secure, ServerName, last_words, speaks_http2},
     facts::{Names, TlsFacts},
     identity::Identity,
+    pieces::InPieces,
     read_ahead::ReadAhead,
     server::{MinVersion, Protocol, Refusal, Secured, ServerSettings, ServerStream, ServerTls},
 };

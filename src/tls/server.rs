@@ -12,7 +12,7 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Identity, ReadAhead, TlsFacts, provider, resolve::Certificates, subject::subject};
+use super::{Identity, InPieces, ReadAhead, TlsFacts, provider, resolve::Certificates, subject::subject};
 
 /// What a listener shows and asks for, plainly described.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Protocol {
 const OFFERED: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
 /// A connection's bytes inside of TLS.
-pub type ServerStream<IO> = TlsStream<ReadAhead<IO>>;
+pub type ServerStream<IO> = InPieces<TlsStream<ReadAhead<IO>>>;
 
 /// A connection after its handshake.
 #[derive(Debug)]
@@ -169,7 +169,7 @@ impl ServerTls {
         let protocol = OFFERED.into_iter().find(|protocol| Some(protocol.name()) == agreed);
         let protocol = protocol.unwrap_or(Protocol::Http1);
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Secured { io, protocol, facts, is_resumed })
+        Ok(Secured { io: InPieces(io), protocol, facts, is_resumed })
     }
 }
 

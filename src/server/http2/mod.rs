@@ -26,7 +26,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
 
 use self::{
@@ -34,7 +34,7 @@ use self::{
     meter::{Meter, Overdue},
     metered::{Metered, Shared},
 };
-use super::{Arrival, ConnectionLimits, Door, Socket};
+use super::{Arrival, ConnectionLimits, Door, Socket, arrival::Terms};
 use crate::{
     alarm::Alarm,
     message::{Origin, Response},
@@ -45,18 +45,12 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it takes no new streams
 /// and ends with those in flight.
-pub(super) async fn serve<IO, S>(
-    io: IO,
-    ahead: BytesMut,
-    service: S,
-    limits: ConnectionLimits,
-    origin: Arc<Origin>,
-    drain: CancellationToken,
-    door: Arc<Door>,
-) where
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
+where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
+    let Terms { service, limits, origin, drain, door } = terms;
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = Metered::new(io, ahead, Arc::clone(&meter));
     let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else { return };

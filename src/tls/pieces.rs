@@ -1,0 +1,97 @@
+//! TLS that is written to in small pieces, as large ones are slow to copy.
+//!
+//! rustls copies what it is given behind the five bytes of a record's header, to an odd address. For more than 4 KiB at
+//! once the C library does that by `rep movsb`, which to odd addresses is slow on widespread processors (AMD's Zen 3:
+//! a fifth of all time of a large download). Pieces below that size are copied by plain moves. The records stay the same.
+
+use std::{
+    io::{self, IoSlice},
+    ops::{Deref, DerefMut},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use smallvec::SmallVec;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes of a piece.
+const PIECE: usize = 2 * 1024;
+/// Pieces of one write: as many bytes as rustls takes at once.
+const MOST_PIECES: usize = 32;
+
+/// A stream that passes on what is written in pieces, together.
+#[derive(Debug)]
+pub struct InPieces<S>(pub(super) S);
+
+impl<S> Deref for InPieces<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0
+    }
+}
+
+impl<S> DerefMut for InPieces<S> {
+    fn deref_mut(&mut self) -> &mut S {
+        &mut self.0
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if bytes.len() <= PIECE {
+            return Pin::new(&mut self.0).poll_write(cx, bytes);
+        }
+        Pin::new(&mut self.0).poll_write_vectored(cx, &pieces([bytes]))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let pieces = pieces(bytes.iter().map(|bytes| &**bytes));
+        Pin::new(&mut self.0).poll_write_vectored(cx, &pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// The beginning of what is to be written, cut small.
+fn pieces<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> SmallVec<[IoSlice<'a>; MOST_PIECES]> {
+    bytes.into_iter().flat_map(|bytes| bytes.chunks(PIECE)).take(MOST_PIECES).map(IoSlice::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_piece_is_large_and_together_they_are_the_beginning_of_what_is_written() {
+        let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
+        for (length, split) in [(0, 0), (1, 0), (PIECE, PIECE), (PIECE + 1, 9), (60_000, 9_999), (200_000, 70_001)] {
+            let (first, second) = bytes[..length].split_at(split);
+            let cut = pieces([first, second]);
+            assert!(cut.iter().all(|piece| piece.len() <= PIECE));
+            let joined: Vec<u8> = cut.iter().flat_map(|piece| piece.iter().copied()).collect();
+            assert!(bytes[..length].starts_with(&joined));
+            assert!(joined.len() == length || cut.len() == MOST_PIECES);
+        }
+    }
+}
