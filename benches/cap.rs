@@ -48,7 +48,7 @@ fn with_room(c: &mut Criterion) {
     group.bench_function("adaptive, measured", |b| {
         b.iter(|| {
             let mut permit = adaptive.try_enter(Instant::now()).expect("a place");
-            permit.answered(black_box(&answer));
+            permit.answered(black_box(&answer), None);
         });
     });
     group.finish();

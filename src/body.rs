@@ -205,13 +205,20 @@ impl Body {
         }
     }
 
-    /// Keeps `guard` until this body is dropped.
+    /// Keeps `guard` until this body is dropped, or told to let go.
     pub fn hold(&mut self, guard: impl Held + 'static) {
         let held = &mut self.content().held;
         *held = Some(match held.take() {
             None => Box::new(guard),
             Some(earlier) => Box::new((earlier, guard)),
         });
+    }
+
+    /// Lets go of what is held, once nothing of this body is left to be pulled.
+    pub fn let_go(&mut self) {
+        if let Some(content) = &mut self.0 {
+            content.held = None;
+        }
     }
 
     /// Tells `witness` how this body ends.

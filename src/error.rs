@@ -49,17 +49,17 @@ pub enum Error {
     #[error("the upstream did not answer within {after:?}")]
     AttemptTimeout { after: Duration },
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
-    ConnectFailed { upstream: Arc<str>, cause: ConnectFailure },
+    ConnectFailed { upstream: Arc<str>, cause: ConnectFailure, earlier: Earlier },
     #[error("all connections to upstream \"{upstream}\" were busy for {after:?}")]
-    PoolTimeout { upstream: Arc<str>, after: Duration },
+    PoolTimeout { upstream: Arc<str>, after: Duration, earlier: Earlier },
     #[error("no server of upstream \"{upstream}\" is healthy")]
-    NoHealthyServer { upstream: Arc<str> },
+    NoHealthyServer { upstream: Arc<str>, earlier: Earlier },
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
-    Stale { upstream: Arc<str>, written: bool },
+    Stale { upstream: Arc<str>, written: bool, earlier: Earlier },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset { upstream: Arc<str> },
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
-    Unbegun { upstream: Arc<str> },
+    Unbegun { upstream: Arc<str>, earlier: Earlier },
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
     BadAnswer { upstream: Arc<str>, what: &'static str },
     #[error("the exchange took longer than the route allows")]
@@ -68,6 +68,16 @@ pub enum Error {
     ClientGone,
     #[error("the gateway failed while it handled the request")]
     Panicked,
+}
+
+/// What became of the attempts before the one that an error ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Earlier {
+    /// There were none, or no server can have seen them.
+    #[default]
+    Unseen,
+    /// A server may have served one.
+    Seen,
 }
 
 /// Whose cap on requests in flight it is.
@@ -158,17 +168,31 @@ impl Error {
 
     /// True when the request was turned away before any server could serve it, so that what it took is given back.
     pub fn served_nothing(&self) -> bool {
+        const UNSEEN: Earlier = Earlier::Unseen;
         matches!(
             self,
             Error::CapReached { .. }
                 | Error::QueueTimeout { .. }
-                | Error::PoolTimeout { .. }
-                | Error::NoHealthyServer { .. }
-                | Error::ConnectFailed { .. }
+                | Error::PoolTimeout { earlier: UNSEEN, .. }
+                | Error::NoHealthyServer { earlier: UNSEEN, .. }
+                | Error::ConnectFailed { earlier: UNSEEN, .. }
                 | Error::TotalTimeout { is_sent: false, .. }
-                | Error::Stale { written: false, .. }
-                | Error::Unbegun { .. }
+                | Error::Stale { written: false, earlier: UNSEEN, .. }
+                | Error::Unbegun { earlier: UNSEEN, .. }
         )
+    }
+
+    /// The same, of a request an earlier attempt of which a server may have served.
+    pub fn after_one_was_seen(mut self) -> Self {
+        if let Error::PoolTimeout { earlier, .. }
+        | Error::NoHealthyServer { earlier, .. }
+        | Error::ConnectFailed { earlier, .. }
+        | Error::Stale { earlier, .. }
+        | Error::Unbegun { earlier, .. } = &mut self
+        {
+            *earlier = Earlier::Seen;
+        }
+        self
     }
 }
 

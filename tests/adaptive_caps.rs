@@ -4,10 +4,8 @@
 
 mod support;
 
-use std::sync::mpsc;
-
 use support::{
-    Client, Gate, PATIENCE, Upstream, ok, one_route,
+    Client, PATIENCE, Upstream, ok, one_route,
     policies::{Running, request},
 };
 use tokio::time::Instant;
@@ -33,19 +31,11 @@ fn fill_until(gateway: &Running, clients: &mut [Client], least: f64) {
 
 #[test]
 fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
-    let (tell, reached) = mpsc::channel();
-    let leave = Gate::new();
-    let gate = leave.clone();
-    let upstream = Upstream::answering(move |_| {
-        // The test may be over.
-        let _ = tell.send(());
-        gate.pass();
-        ok("")
-    });
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { adaptive = { min = 2, max = 8 } }"));
     let mut inside = [gateway.connect(), gateway.connect()];
     inside.iter_mut().for_each(|client| client.send(request("GET", "/", &[])));
-    (0..2).for_each(|_| reached.recv_timeout(PATIENCE).unwrap());
+    (0..2).for_each(|_| drop(reached.recv_timeout(PATIENCE).unwrap()));
     let refused = gateway.get("/");
     let detail = "the cap of route \"app\" is reached: 2 requests are in flight and 0 may wait";
     assert_eq!((refused.status(), &refused.problem()["detail"]), (503, &detail.into()));

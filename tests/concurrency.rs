@@ -4,52 +4,42 @@
 
 mod support;
 
-use std::{
-    sync::mpsc::{self, Receiver, Sender},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use support::{
-    Client, Gate, PATIENCE, Upstream, ok, one_route,
+    Gate, PATIENCE, Upstream, ok, one_route,
     policies::{Running, request, responding},
 };
 use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// An upstream that tells the path of each request that reaches it, and answers it when the gate is opened.
-fn held() -> (Upstream, Receiver<String>, Gate) {
-    let (tell, told): (Sender<String>, _) = mpsc::channel();
-    let leave = Gate::new();
-    let gate = leave.clone();
-    let upstream = Upstream::answering(move |request| {
-        // A request that comes when the test is over is no longer listened to.
-        let _ = tell.send(request.target().to_owned());
-        gate.pass();
-        ok("")
-    });
-    (upstream, told, leave)
-}
-
-/// A client whose request has been sent.
-#[track_caller]
-fn sent(gateway: &Running, path: &str) -> Client {
-    let mut client = gateway.connect();
-    client.send(request("GET", path, &[]));
-    client
-}
-
 #[track_caller]
 fn wait_for_queued(gateway: &Running, queued: f64) {
     gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
 }
 
+/// One in some hundred was refused: its place was still that of the answer before, whose last byte the client had.
+#[test]
+fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
+    let upstream = Upstream::answering(|_| ok("hello"));
+    let text = one_route(&upstream, "match = { path = '/app' }\nconcurrency = { max = 1 }")
+        + &responding("own", "match = { path = '/own' }\nconcurrency = { max = 1 }");
+    let gateway = Running::start(&text);
+    let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
+    for path in ["/app", "/own"] {
+        for round in 0..1000 {
+            let answer = clients[round % 4].exchange(request("GET", path, &[]));
+            assert_eq!(answer.status(), 200, "{path}, round {round}");
+        }
+    }
+}
+
 #[test]
 fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 2 }"));
-    let mut inside = [sent(&gateway, "/1"), sent(&gateway, "/2")];
+    let mut inside = [gateway.sent("/1", &[]), gateway.sent("/2", &[])];
     for _ in 0..2 {
         reached.recv_timeout(PATIENCE).unwrap();
     }
@@ -82,7 +72,7 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
         }
     });
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1 }"));
-    let mut first = sent(&gateway, "/first");
+    let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     assert_eq!(first.bytes(1).unwrap(), b"a");
     assert_eq!(gateway.status("/second"), 503, "its head is answered, its body is not");
@@ -95,11 +85,11 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
 
 #[test]
 fn a_client_that_leaves_gives_its_place_to_the_next_at_once() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
-    let first = sent(&gateway, "/first");
+    let first = gateway.sent("/first", &[]);
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/first");
-    let mut second = sent(&gateway, "/second");
+    let mut second = gateway.sent("/second", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(first);
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
@@ -111,15 +101,15 @@ fn a_client_that_leaves_gives_its_place_to_the_next_at_once() {
 
 #[test]
 fn a_client_that_leaves_the_line_frees_its_place_in_it() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
-    let mut first = sent(&gateway, "/first");
+    let mut first = gateway.sent("/first", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
-    let left = sent(&gateway, "/left");
+    let left = gateway.sent("/left", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(left);
     assert_eq!(gateway.line_of("/left")["status"], 499);
-    let mut third = sent(&gateway, "/third");
+    let mut third = gateway.sent("/third", &[]);
     wait_for_queued(&gateway, 1.0);
     leave.open();
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/third", "who left is never sent");
@@ -129,11 +119,11 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
 
 #[test]
 fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }"));
-    let mut first = sent(&gateway, "/1");
+    let mut first = gateway.sent("/1", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
-    let mut waiting = [sent(&gateway, "/2"), sent(&gateway, "/3")];
+    let mut waiting = [gateway.sent("/2", &[]), gateway.sent("/3", &[])];
     wait_for_queued(&gateway, 2.0);
     let asked = Instant::now();
     let refused = gateway.get("/4");
@@ -149,10 +139,10 @@ fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
 
 #[test]
 fn a_wait_in_the_line_ends_after_queue_timeout() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '100ms' }";
     let gateway = Running::start(&one_route(&upstream, more));
-    let mut first = sent(&gateway, "/first");
+    let mut first = gateway.sent("/first", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
@@ -170,12 +160,12 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
 
 #[test]
 fn who_came_first_is_served_first() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }"));
-    let mut clients = vec![sent(&gateway, "/0")];
+    let mut clients = vec![gateway.sent("/0", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     for place in 1..=6 {
-        clients.push(sent(&gateway, &format!("/{place}")));
+        clients.push(gateway.sent(&format!("/{place}"), &[]));
         wait_for_queued(&gateway, f64::from(place));
     }
     for place in 1..=6 {
@@ -201,7 +191,7 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }\ntimeouts = { total = '200ms' }";
     let gateway = Running::start(&one_route(&upstream, more));
     // Its head is answered in time: the body may take longer than `total`, and keeps the place.
-    let mut first = sent(&gateway, "/first");
+    let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
@@ -216,11 +206,11 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
 
 #[test]
 fn every_route_has_a_cap_of_its_own() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let text = one_route(&upstream, "concurrency = { max = 1 }")
         + &responding("free", "match = { path = '/free' }\nconcurrency = { max = 1 }");
     let gateway = Running::start(&text);
-    let mut first = sent(&gateway, "/");
+    let mut first = gateway.sent("/", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     assert_eq!((gateway.status("/"), gateway.status("/free")), (503, 200));
     leave.open();

@@ -17,12 +17,6 @@ fn start(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(upstream, ONE_AT_A_TIME)))
 }
 
-fn send(gateway: &Gateway, path: &str) -> Client {
-    let mut client = gateway.connect();
-    client.send(get(path));
-    client
-}
-
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
@@ -64,88 +58,69 @@ fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
         ok(request.target())
     });
     let gateway = start(&upstream);
-    let mut first = send(&gateway, "/first");
-    let second = send(&gateway, "/second");
-    assert_eq!(send(&gateway, "/third").response().status(), 503, "the line is full");
+    let mut first = gateway.sent("/first", &[]);
+    let second = gateway.sent("/second", &[]);
+    assert_eq!(gateway.sent("/third", &[]).response().status(), 503, "the line is full");
     drop(second);
     is_gone(&gateway, "/second");
-    let mut fourth = send(&gateway, "/fourth");
-    assert_eq!(send(&gateway, "/fifth").response().status(), 503, "the line is full again");
+    let mut fourth = gateway.sent("/fourth", &[]);
+    assert_eq!(gateway.sent("/fifth", &[]).response().status(), 503, "the line is full again");
     gate.open();
     assert_eq!(first.response().text(), "/first");
     assert_eq!(fourth.response().text(), "/fourth");
     assert!(!upstream.text().contains("/second"), "who had left was served");
 }
 
-#[test]
-fn a_client_that_leaves_before_its_answer_frees_its_place() {
-    let (_upstream, arrived, ended) = upstream(|_| {});
-    let gateway = start(&_upstream);
-    let first = send(&gateway, "/first");
+/// Whoever leaves in this way while its request is being served makes room for the next.
+#[track_caller]
+fn frees_its_place(leave: impl FnOnce(Client)) -> Upstream {
+    let (upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&upstream);
+    let first = gateway.sent("/first", &[]);
     arrived.pass();
-    let mut next = send(&gateway, "/next");
-    drop(first);
+    let mut next = gateway.sent("/next", &[]);
+    leave(first);
     ended.pass();
     assert_eq!(next.response().text(), "next");
     is_gone(&gateway, "/first");
+    upstream
+}
+
+#[test]
+fn a_client_that_leaves_before_its_answer_frees_its_place() {
+    frees_its_place(drop);
 }
 
 #[test]
 fn a_client_that_resets_its_connection_frees_its_place() {
-    let (_upstream, arrived, ended) = upstream(|_| {});
-    let gateway = start(&_upstream);
-    let first = send(&gateway, "/first");
-    arrived.pass();
-    let mut next = send(&gateway, "/next");
-    first.into_wire().reset();
-    ended.pass();
-    assert_eq!(next.response().text(), "next");
-    is_gone(&gateway, "/first");
+    frees_its_place(|first| first.into_wire().reset());
 }
 
 #[test]
 fn a_client_that_leaves_after_pipelining_frees_its_place() {
-    let (upstream, arrived, ended) = upstream(|_| {});
-    let gateway = start(&upstream);
-    let mut first = send(&gateway, "/first");
-    arrived.pass();
-    first.send(get("/never"));
-    let mut next = send(&gateway, "/next");
-    drop(first);
-    ended.pass();
-    assert_eq!(next.response().text(), "next");
-    is_gone(&gateway, "/first");
+    let upstream = frees_its_place(|mut first| first.send(get("/never")));
     assert!(!upstream.text().contains("/never"));
 }
 
 /// What it sent filled the buffer, after which nothing was read and its end was never seen.
 #[test]
 fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_place() {
-    let (_upstream, arrived, ended) = upstream(|_| {});
-    let gateway = start(&_upstream);
-    let mut first = send(&gateway, "/first");
-    arrived.pass();
-    first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len()));
-    let mut next = send(&gateway, "/next");
-    drop(first);
-    ended.pass();
-    assert_eq!(next.response().text(), "next");
-    is_gone(&gateway, "/first");
+    frees_its_place(|mut first| first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len())));
 }
 
 #[test]
 fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_place_to_the_next() {
     let (_upstream, arrived, _ended) = upstream(|_| {});
     let gateway = start(&_upstream);
-    let first = send(&gateway, "/first");
+    let first = gateway.sent("/first", &[]);
     arrived.pass();
     let mut second = gateway.connect();
     second.send(format!("POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 2 * READ_AHEAD));
     second.send(vec![b'x'; READ_AHEAD * 3 / 2]);
-    assert_eq!(send(&gateway, "/third").response().status(), 503, "the line is full");
+    assert_eq!(gateway.sent("/third", &[]).response().status(), 503, "the line is full");
     drop(second);
     is_gone(&gateway, "/second");
-    let mut next = send(&gateway, "/next");
+    let mut next = gateway.sent("/next", &[]);
     drop(first);
     assert_eq!(next.response().text(), "next");
 }
@@ -159,10 +134,10 @@ fn a_client_that_leaves_in_its_answers_body_frees_its_place() {
     ] {
         let (_upstream, arrived, ended) = upstream(move |connection| connection.send(start_of_answer));
         let gateway = start(&_upstream);
-        let mut first = send(&gateway, "/first");
+        let mut first = gateway.sent("/first", &[]);
         arrived.pass();
         first.head().unwrap();
-        let mut next = send(&gateway, "/next");
+        let mut next = gateway.sent("/next", &[]);
         drop(first);
         ended.pass();
         assert_eq!(next.response().text(), "next");
@@ -180,7 +155,7 @@ fn a_client_that_leaves_without_having_read_frees_its_place() {
     let mut first = Client::connect_narrow(gateway.address());
     first.send(get("/first"));
     arrived.pass();
-    let mut next = send(&gateway, "/next");
+    let mut next = gateway.sent("/next", &[]);
     drop(first);
     ended.pass();
     assert_eq!(next.response().text(), "next");
@@ -197,7 +172,7 @@ fn a_client_that_leaves_in_its_own_body_breaks_the_upload_off() {
         let mut first = gateway.connect();
         first.send(format!("POST /first HTTP/1.1\r\nHost: a\r\n{body}"));
         arrived.pass();
-        let mut next = send(&gateway, "/next");
+        let mut next = gateway.sent("/next", &[]);
         drop(first);
         ended.pass();
         assert_eq!(next.response().text(), "next");

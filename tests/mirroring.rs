@@ -7,7 +7,7 @@ mod support;
 use std::sync::mpsc;
 
 use support::{
-    Gate, Message, PATIENCE, Upstream, ok,
+    Message, PATIENCE, Upstream, ok,
     policies::{Closed, Running, request},
 };
 use tokio::time::Instant;
@@ -182,23 +182,10 @@ fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
     format!("{}\n[upstreams.{of}.concurrency]\n{cap}\n", mirrored(app, &other.url(), ""))
 }
 
-/// An upstream that tells of each request that reaches it, and answers when the gate is opened.
-fn held() -> (Upstream, mpsc::Receiver<()>, Gate) {
-    let (tell, told) = mpsc::channel();
-    let leave = Gate::new();
-    let gate = leave.clone();
-    let upstream = Upstream::answering(move |_| {
-        let _ = tell.send(());
-        gate.pass();
-        ok("")
-    });
-    (upstream, told, leave)
-}
-
 #[test]
 fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() {
     let app = Upstream::answering(|_| ok("original"));
-    let (other, reached, leave) = held();
+    let (other, reached, leave) = Upstream::held();
     let gateway = Running::start(&capped("other", "max = 1\nqueue = 8\nqueue_timeout = '10s'", &app, &other));
     assert_eq!(gateway.status("/"), 200);
     reached.recv_timeout(PATIENCE).unwrap();
@@ -217,7 +204,7 @@ fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() 
 
 #[test]
 fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
-    let (app, reached, leave) = held();
+    let (app, reached, leave) = Upstream::held();
     let (other, copied) = telling();
     let gateway = Running::start(&capped("app", "max = 1", &app, &other));
     let mut first = gateway.connect();

@@ -121,6 +121,7 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
         assert_eq!(asked(0), 200);
         assert_eq!(call(1, "GET", &key)["remaining"], 9, "the other one sees it");
         assert_eq!(call(0, "GET", "/limits/l/top")[0]["remaining"], 9);
+        assert_eq!(call(0, "GET", "/limits")[0]["scope"], "shared");
         assert!((0..20).any(|index| asked(index % 2) == 429));
         assert_eq!(call(0, "GET", &key)["reset_seconds"], 36_000);
         let filled = call(1, "DELETE", &key);

@@ -4,26 +4,10 @@
 
 mod support;
 
-use std::sync::mpsc::{self, Receiver, Sender};
-
 use support::{
-    Client, Gate, PATIENCE, Upstream, ok,
-    policies::{Running, request, upstream_table},
+    PATIENCE, Upstream, ok,
+    policies::{Running, upstream_table},
 };
-
-/// An upstream that tells the path of each request that reaches it, and answers it when the gate is opened.
-fn held() -> (Upstream, Receiver<String>, Gate) {
-    let (tell, told): (Sender<String>, _) = mpsc::channel();
-    let leave = Gate::new();
-    let gate = leave.clone();
-    let upstream = Upstream::answering(move |request| {
-        // A request that comes when the test is over is no longer listened to.
-        let _ = tell.send(request.target().to_owned());
-        gate.pass();
-        ok("")
-    });
-    (upstream, told, leave)
-}
 
 /// Routes by their first segment, all to one upstream with this cap.
 fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
@@ -36,22 +20,15 @@ fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
 }
 
 #[track_caller]
-fn sent(gateway: &Running, path: &str, lines: &[&str]) -> Client {
-    let mut client = gateway.connect();
-    client.send(request("GET", path, lines));
-    client
-}
-
-#[track_caller]
 fn wait_for_queued(gateway: &Running, queued: f64) {
     gateway.await_metric("tidegate_upstream_queued", &[("upstream", "app")], queued);
 }
 
 #[test]
 fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&routes(&upstream, "max = 2", &[("a", ""), ("b", "")]));
-    let mut inside = [sent(&gateway, "/a", &[]), sent(&gateway, "/b", &[])];
+    let mut inside = [gateway.sent("/a", &[]), gateway.sent("/b", &[])];
     for _ in 0..2 {
         reached.recv_timeout(PATIENCE).unwrap();
     }
@@ -74,14 +51,14 @@ fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
 
 #[test]
 fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_queue_lets_them() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s'";
     let of = [("low", "priority = 'low'"), ("normal", ""), ("high", "priority = 'high'")];
     let gateway = Running::start(&routes(&upstream, cap, &of));
-    let mut clients = vec![sent(&gateway, "/low", &[])];
+    let mut clients = vec![gateway.sent("/low", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     for (queued, path) in (1_u8..).zip(["/low/1", "/normal/1", "/high/1", "/high/2", "/normal/2"]) {
-        clients.push(sent(&gateway, path, &[]));
+        clients.push(gateway.sent(path, &[]));
         wait_for_queued(&gateway, f64::from(queued));
     }
     for expected in ["/high/1", "/high/2", "/normal/1", "/normal/2", "/low/1"] {
@@ -94,15 +71,15 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
 
 #[test]
 fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 1, queue_timeout = '10s'";
     let gateway =
         Running::start(&routes(&upstream, cap, &[("low", "priority = 'low'"), ("high", "priority = 'high'")]));
-    let mut first = sent(&gateway, "/low", &[]);
+    let mut first = gateway.sent("/low", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
-    let mut low = sent(&gateway, "/low/1", &[]);
+    let mut low = gateway.sent("/low/1", &[]);
     wait_for_queued(&gateway, 1.0);
-    let mut high = sent(&gateway, "/high/1", &[]);
+    let mut high = gateway.sent("/high/1", &[]);
     let refused = low.response();
     assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
     leave.open();
@@ -112,14 +89,14 @@ fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
 
 #[test]
 fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s', fair_by = 'header:x-tenant'";
     let gateway = Running::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
-    let mut clients = vec![sent(&gateway, "/a", &["X-Tenant: loud"])];
+    let mut clients = vec![gateway.sent("/a", &["X-Tenant: loud"])];
     reached.recv_timeout(PATIENCE).unwrap();
     let asked = [("/a/1", "loud"), ("/b/2", "loud"), ("/a/3", "loud"), ("/a/quiet", "quiet"), ("/b/none", "")];
     for (queued, (path, tenant)) in (1_u8..).zip(asked) {
-        clients.push(sent(&gateway, path, &[&format!("X-Tenant: {tenant}")]));
+        clients.push(gateway.sent(path, &[&format!("X-Tenant: {tenant}")]));
         wait_for_queued(&gateway, f64::from(queued));
     }
     for expected in ["/a/1", "/a/quiet", "/b/none", "/b/2", "/a/3"] {
@@ -132,21 +109,21 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
 
 #[test]
 fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_another() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let text = support::one_route(
         &upstream,
         "concurrency = { max = 1, queue = 2, queue_timeout = '10s', fair_by = 'header:x-tenant' }",
     );
     let gateway = Running::start(&text);
-    let mut first = sent(&gateway, "/0", &["X-Tenant: loud"]);
+    let mut first = gateway.sent("/0", &["X-Tenant: loud"]);
     reached.recv_timeout(PATIENCE).unwrap();
     let mut loud = Vec::new();
     for queued in [1.0, 2.0] {
-        loud.push(sent(&gateway, &format!("/{queued}"), &["X-Tenant: loud"]));
+        loud.push(gateway.sent(&format!("/{queued}"), &["X-Tenant: loud"]));
         gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
     }
     assert_eq!(gateway.ask("GET", "/3", &["X-Tenant: loud"]).status(), 503, "the line is full of its own");
-    let mut quiet = sent(&gateway, "/quiet", &["X-Tenant: quiet"]);
+    let mut quiet = gateway.sent("/quiet", &["X-Tenant: quiet"]);
     assert_eq!(loud[1].response().status(), 503);
     let line = gateway.line_of("/2");
     assert_eq!((&line["reason"], line["queue_ms"].is_number()), (&"cap".into(), true), "{line}");
@@ -160,14 +137,14 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
 
 #[test]
 fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let narrow = "concurrency = { max = 1, queue = 4, queue_timeout = '10s' }";
     let gateway = Running::start(&routes(&upstream, "max = 2", &[("narrow", narrow), ("wide", "")]));
-    let mut clients = vec![sent(&gateway, "/narrow/1", &[])];
+    let mut clients = vec![gateway.sent("/narrow/1", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
-    clients.push(sent(&gateway, "/narrow/2", &[]));
+    clients.push(gateway.sent("/narrow/2", &[]));
     gateway.await_metric("tidegate_queued", &[("route", "narrow")], 1.0);
-    clients.push(sent(&gateway, "/wide", &[]));
+    clients.push(gateway.sent("/wide", &[]));
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/wide", "the upstream's second place was free");
     (0..3).for_each(|_| leave.open());
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
@@ -189,12 +166,12 @@ fn a_retry_keeps_its_one_place_and_takes_no_second() {
 
 #[test]
 fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
-    let (upstream, reached, leave) = held();
+    let (upstream, reached, leave) = Upstream::held();
     let text = |max: u8| routes(&upstream, &format!("max = {max}, queue = 4, queue_timeout = '10s'"), &[("a", "")]);
     let gateway = Running::start(&text(1));
-    let mut clients = vec![sent(&gateway, "/a/1", &[])];
+    let mut clients = vec![gateway.sent("/a/1", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
-    clients.push(sent(&gateway, "/a/2", &[]));
+    clients.push(gateway.sent("/a/2", &[]));
     wait_for_queued(&gateway, 1.0);
     gateway.reload_with(&text(2));
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/a/2", "a higher cap has a place for who waits");
@@ -202,4 +179,31 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
     leave.open();
     leave.open();
     clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+}
+
+#[test]
+fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was_drawn() {
+    let (full, reached, leave) = Upstream::held();
+    let free = Upstream::answering(|_| ok("free"));
+    let table =
+        |name, upstream, max: u8| upstream_table(name, &[upstream], &format!("concurrency = {{ max = {max} }}"));
+    let split = "upstream = [{ name = 'full', weight = 1 }, { name = 'free', weight = 1 }]";
+    let gateway = Running::start(&format!(
+        "{}{}[[routes]]\nname = 'full'\nupstream = 'full'\nmatch = {{ path = '/full' }}\n\
+         [[routes]]\nname = 'split'\n{split}\n",
+        table("full", &full, 1),
+        table("free", &free, 64)
+    ));
+    let mut inside = gateway.sent("/full", &[]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
+    let (refused, served): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 503);
+    assert!(!refused.is_empty() && !served.is_empty(), "one in 2^63 draws always the same");
+    let detail = "the cap of upstream \"full\" is reached: 1 requests are in flight and 0 may wait";
+    assert!(refused.iter().all(|answer| answer.problem()["detail"] == detail));
+    assert!(served.iter().all(|answer| answer.text() == "free"));
+    assert_eq!(gateway.metric("tidegate_upstream_in_flight", &[("upstream", "full")]), 1.0);
+    assert_eq!(reached.try_iter().count(), 0);
+    leave.open();
+    assert_eq!(inside.response().status(), 200);
 }

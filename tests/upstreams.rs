@@ -45,13 +45,6 @@ fn held() -> (Upstream, mpsc::Receiver<&'static str>, Gate) {
     (upstream, told, leave)
 }
 
-#[track_caller]
-fn sent(gateway: &Running, path: &str) -> Client {
-    let mut client = gateway.connect();
-    client.send(request("GET", path, &[]));
-    client
-}
-
 /// How many requests an upstream got.
 fn share(upstream: &Upstream) -> usize {
     upstream.text().matches("GET /").count()
@@ -93,9 +86,9 @@ fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
 
 #[test]
 fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
-    let (upstream, told, leave) = held();
+    let (upstream, told, leave) = Upstream::held();
     let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '150ms'"));
-    let mut first = sent(&gateway, "/first");
+    let mut first = gateway.sent("/first", &[]);
     told.recv_timeout(PATIENCE).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
@@ -110,9 +103,9 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
 
 #[test]
 fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
-    let (upstream, told, leave) = held();
+    let (upstream, told, leave) = Upstream::held();
     let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '10s'"));
-    let mut clients: Vec<_> = (0..8).map(|index| sent(&gateway, &format!("/{index}"))).collect();
+    let mut clients: Vec<_> = (0..8).map(|index| gateway.sent(&format!("/{index}"), &[])).collect();
     for _ in 0..8 {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
         assert!(told.try_recv().is_err(), "one at a time");
@@ -126,9 +119,9 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
 
 #[test]
 fn no_more_than_max_idle_are_kept() {
-    let (upstream, told, leave) = held();
+    let (upstream, told, leave) = Upstream::held();
     let gateway = Running::start(&pooled(&upstream, "max_idle = 1"));
-    let mut clients: Vec<_> = (0..3).map(|_| sent(&gateway, "/")).collect();
+    let mut clients: Vec<_> = (0..3).map(|_| gateway.sent("/", &[])).collect();
     for _ in 0..3 {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
     }
@@ -146,7 +139,7 @@ fn no_more_than_max_idle_are_kept() {
 
 #[test]
 fn an_unused_connection_is_closed_after_idle_timeout() {
-    let (upstream, told, leave) = held();
+    let (upstream, told, leave) = Upstream::held();
     let gateway = Running::start(&pooled(&upstream, "idle_timeout = '100ms'"));
     leave.open();
     assert_eq!(gateway.status("/"), 200);
@@ -205,7 +198,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
     let gateway = Running::start(&text);
     let mut held: Vec<_> = Vec::new();
     while held.is_empty() {
-        let mut client = sent(&gateway, "/held");
+        let mut client = gateway.sent("/held", &[]);
         // It reached the one that holds it, or was answered by the other.
         if told.recv_timeout(Duration::from_millis(100)).is_ok() {
             held.push(client);
@@ -225,7 +218,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
 
 #[test]
 fn an_upstream_that_hangs_stalls_no_other() {
-    let (slow, told, leave) = held();
+    let (slow, told, leave) = Upstream::held();
     let quick = Upstream::answering(|_| ok("quick"));
     let nobody = Closed::new();
     let text = upstream_table("slow", &[&slow], "")
@@ -236,7 +229,7 @@ fn an_upstream_that_hangs_stalls_no_other() {
            [[routes]]\nname = 'quick'\nupstream = 'quick'\n"
         + &responding("own", "match = { path = '/own' }");
     let gateway = Running::start(&text);
-    let mut waiting: Vec<_> = (0..50).map(|_| sent(&gateway, "/slow")).collect();
+    let mut waiting: Vec<_> = (0..50).map(|_| gateway.sent("/slow", &[])).collect();
     for _ in 0..50 {
         told.recv_timeout(PATIENCE).unwrap();
     }
@@ -284,7 +277,7 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
         (upstream, told)
     };
     let gateway = Running::start(&one_route(&upstream, ""));
-    let client = sent(&gateway, "/");
+    let client = gateway.sent("/", &[]);
     ended.recv_timeout(PATIENCE).unwrap();
     drop(client);
     assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), "end");

@@ -14,7 +14,7 @@ use crate::{
 const OF_A_ROUTE: [&str; 9] =
     ["name", "match", "limits", "priority", "upstream", "mirror", "respond", "redirect", "concurrency"];
 /// Keys of a limit that say how much it allows to whom.
-const OF_A_LIMIT: [&str; 13] = [
+const OF_A_LIMIT: [&str; 14] = [
     "key",
     "rate",
     "burst",
@@ -25,6 +25,7 @@ const OF_A_LIMIT: [&str; 13] = [
     "count",
     "overrides",
     "tiers",
+    "scope",
     "max_keys",
     "persist",
     "status",

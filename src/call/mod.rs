@@ -218,8 +218,13 @@ impl Exchange {
 
     /// Notes how long an attempt took.
     pub fn sent(&self, took: Duration) {
-        let mut facts = self.facts.lock();
-        facts.upstream = Some(facts.upstream.unwrap_or_default() + took);
+        self.facts.lock().upstream = Some(took);
+    }
+
+    /// How long the last attempt took that reached a server, of a request that was tried more than once.
+    pub fn last_of_several(&self) -> Option<Duration> {
+        let facts = self.facts.lock();
+        facts.upstream.filter(|_| facts.attempts > 1)
     }
 
     /// Notes a wait for a place under a cap; a request may pass two.

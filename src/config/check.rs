@@ -5,7 +5,7 @@
 use super::{
     problem::{Code, Problem, Problems, Wrong},
     redact,
-    schema::{Default, Key, Kind, Section, Syntax},
+    schema::{Default, Key, Kind, Section, Syntax, values::STORE_URL_NAME},
     source::Span,
     suggest,
     tree::{Node, Table, Text, Value},
@@ -17,6 +17,9 @@ const LONGEST_QUOTE: usize = 60;
 /// Checks a table of this section and all below it. `at` is where it begins.
 pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, problems: &mut Problems) {
     table.entries.retain(|name, entry| {
+        if section.path == "store" {
+            redact::of_store(name, &entry.node, &mut problems.covered);
+        }
         let Some(key) = section.key(name) else {
             problems.report(unknown_key(section, name, entry.key));
             return false;
@@ -121,7 +124,10 @@ impl Key {
     }
 
     fn text(&'static self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Box<Problem>> {
-        (syntax.check)(&text.text).map_err(|wrong| self.bad(text.shown(), at, wrong))
+        (syntax.check)(&text.text).map_err(|wrong| match syntax.name {
+            STORE_URL_NAME => self.bad(&redact::store_url(text.shown()), at, wrong),
+            _ => self.bad(text.shown(), at, wrong),
+        })
     }
 
     fn choice(&'static self, words: &'static [&'static str], text: &Text, at: Span) -> Result<(), Box<Problem>> {

@@ -65,7 +65,8 @@ pub struct Place {
 }
 
 impl Diagnostics {
-    pub(super) fn new(problems: Problems, sources: Sources) -> Self {
+    pub(super) fn new(problems: Problems, mut sources: Sources) -> Self {
+        problems.covered.iter().for_each(|at| sources.cover(*at));
         let mut problems = problems.into_list();
         problems.sort_by_key(|problem| match problem.at {
             At::Place(span) => (span.file, span.start),
@@ -189,9 +190,9 @@ impl<'a> Lines<'a> {
     }
 
     fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
-        let text = self.source.text.get(self.bytes.clone()).unwrap_or_default();
+        let text = redact::stores(self.source.shown().get(self.bytes.clone()).unwrap_or_default());
         let first = self.source.line_of(self.bytes.start) + 1;
-        Snippet::source(redact::logins(text)).line_start(first).path(self.source.path.to_string_lossy())
+        Snippet::source(redact::logins(&text).into_owned()).line_start(first).path(self.source.path.to_string_lossy())
     }
 
     fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {

@@ -126,6 +126,8 @@ pub(super) struct Problems {
     list: Vec<Problem>,
     // Values inherited from [defaults] are looked at once for each route; the user made the mistake once.
     seen: HashSet<(Code, At, String)>,
+    /// Values that are not shown: they may be secrets.
+    pub(super) covered: Vec<Span>,
     /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
     pub(super) incomplete: bool,
 }

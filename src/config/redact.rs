@@ -1,6 +1,71 @@
-//! What diagnostics never show: the login of a URL, right or wrong, wherever it stands in a text.
+//! What diagnostics and views never show: the login of a URL, right or wrong, wherever it stands in a text; and what stands
+//! where the URL of a store is meant to be, unless it is plainly an address.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr, ops::Range};
+
+use super::{
+    syntax::address,
+    tree::{Node, Value},
+};
+
+/// With what the URL of a store begins.
+const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
+
+/// The part of what is meant to be the URL of a store that may be a secret. Who forgets the host, or how a login is
+/// written, has a password where the host belongs: that is only what says a port, is an IP address, or follows a login.
+pub(super) fn secret_of_store(text: &str) -> Range<usize> {
+    let Some(scheme) = STORES.into_iter().find(|scheme| text.starts_with(scheme)).map(str::len) else {
+        return 0..text.len();
+    };
+    let login_end = text.rfind('@');
+    let rest = &text[login_end.map_or(scheme, |at| at + 1)..];
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let is_address = address::host_and_port(authority, "").is_ok_and(|(host, port)| {
+        login_end.is_some() || port.is_some() || host == "localhost" || host.parse::<IpAddr>().is_ok()
+    });
+    let is_shown = is_address && database.bytes().all(|byte| byte.is_ascii_digit());
+    scheme..if is_shown { login_end.unwrap_or(scheme) } else { text.len() }
+}
+
+/// The text with `*` for that part. As long as before.
+pub(super) fn store_url(text: &str) -> String {
+    let secret = secret_of_store(text);
+    format!("{}{}{}", &text[..secret.start], "*".repeat(secret.len()), &text[secret.end..])
+}
+
+/// A line of a file with `*` for what may be a secret in what looks like the URL of a store. For what could not be read.
+pub(super) fn stores(line: &str) -> Cow<'_, str> {
+    let mut shown = Cow::Borrowed(line);
+    for (at, scheme) in STORES.into_iter().flat_map(|scheme| line.match_indices(scheme)) {
+        let rest = &line[at..];
+        let end = rest.find(['"', '\'', '\n']).unwrap_or(rest.len());
+        // A login may hold quotes: `logins` sees to it.
+        if scheme.len() < end && !rest[..end].contains('@') {
+            shown.to_mut().replace_range(at..at + end, &store_url(&rest[..end]));
+        }
+    }
+    shown
+}
+
+/// What of a key and its value in `[store]` may be a secret, as bytes of the file: of `url` what is no address, and
+/// whatever has a name that is not known there, `password` for one.
+pub(super) fn of_store(name: &str, node: &Node, covered: &mut Vec<super::source::Span>) {
+    match (name, &node.value) {
+        ("url", Value::List(items)) => items.iter().for_each(|item| of_store(name, item, covered)),
+        ("url", Value::Text(text)) if secret_of_store(text.shown()).is_empty() => {}
+        ("password_file" | "timeout" | "on_error" | "lease", _) => {}
+        _ => covered.push(node.span),
+    }
+}
+
+/// The bytes of a value as they stand in the file, covered.
+pub(super) fn covered(raw: &str) -> String {
+    let inside = raw.trim_matches(['"', '\'']);
+    let star = |text: &str| text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect::<String>();
+    let at = raw.len() - raw.trim_start_matches(['"', '\'']).len();
+    let shown = if STORES.iter().any(|scheme| inside.starts_with(scheme)) { store_url(inside) } else { star(inside) };
+    format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
+}
 
 /// The text with `*` for what may be a user and a password: what stands before an `@`, from the scheme of its URL or,
 /// where that is missing, from the quote, if there is a colon in it. As long as before, so that places in it stay.
@@ -30,7 +95,25 @@ pub(super) fn logins(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::logins;
+    use super::{logins, store_url};
+
+    #[test]
+    fn of_a_store_only_what_is_plainly_an_address_is_shown() {
+        for (text, shown) in [
+            ("redis://store:6379", "redis://store:6379"),
+            ("rediss://10.0.0.1/2", "rediss://10.0.0.1/2"),
+            ("redis://[::1]", "redis://[::1]"),
+            ("redis://gate:pet@store", "redis://********@store"),
+            ("redis://:p@t@store:1/2", "redis://****@store:1/2"),
+            ("redis://pet", "redis://***"),
+            ("redis://gate:pet", "redis://********"),
+            ("redis://a:1/pet", "redis://*******"),
+            ("pet", "***"),
+            ("", ""),
+        ] {
+            assert_eq!(store_url(text), shown);
+        }
+    }
 
     #[test]
     fn a_login_is_covered_and_nothing_moves() {

@@ -4,7 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{
     model::{Config, KeyPart, Limit, ValuePattern},
-    schema::{Default, Key, Kind, Section, process::FILE_ITSELF},
+    redact,
+    schema::{Default, Key, Kind, Section, process::FILE_ITSELF, values::STORE_URL_NAME},
     tree::{Node, Table, Value},
     units,
 };
@@ -16,9 +17,6 @@ const ONLY_WHEN_GIVEN: [&str; 9] =
 /// Headers whose values are credentials.
 const SECRET_HEADERS: [&str; 6] =
     ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-auth-token"];
-
-/// What the language calls the one kind of URL that may hold a password.
-const STORE_URL: &str = "the URL of a store";
 
 const REDACTED: &str = "[redacted]";
 
@@ -115,7 +113,7 @@ fn given(kind: Kind, node: &Node) -> Json {
             items.iter().map(|item| given(*of, item)).collect()
         }
         (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL => json!(without_password(&text.text)),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL_NAME => json!(without_password(&text.text)),
         (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(text.shown()),
         (_, Value::Text(text)) => json!(text.text),
         (_, Value::Whole(number)) => json!(number),
@@ -124,16 +122,18 @@ fn given(kind: Kind, node: &Node) -> Json {
     }
 }
 
-/// A URL without what stands between the user and the host.
+/// The URL of a store without what stands between the user and the host, or may be a password in the host's place.
 fn without_password(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match rest.rsplit_once('@') {
-        Some((login, host)) => {
-            let user = login.split_once(':').map_or(login, |(user, _)| user);
-            format!("{scheme}://{user}:{REDACTED}@{host}")
-        }
-        None => url.to_owned(),
+    let secret = redact::secret_of_store(url);
+    if secret.is_empty() {
+        return url.to_owned();
     }
+    let (before, after) = (&url[..secret.start], &url[secret.end..]);
+    let user = url[secret].split_once(':').map_or("", |(user, _)| user);
+    if after.is_empty() || user.is_empty() {
+        return format!("{before}{REDACTED}{after}");
+    }
+    format!("{before}{user}:{REDACTED}{after}")
 }
 
 /// The value of a header and the like. What came from the environment is shown as it was written: it is where secrets

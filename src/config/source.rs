@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 /// Longest configuration file; beyond this it is surely the wrong file.
 pub(super) const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
-use super::watched::Watched;
+use super::{redact, watched::Watched};
 
 /// Bytes `start..end` of the file with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,13 +28,20 @@ pub(super) struct Source {
     /// The name that diagnostics show.
     pub(super) path: PathBuf,
     pub(super) text: String,
+    /// The same with `*` for what is not shown, if there is anything.
+    covered: Option<String>,
     line_starts: Vec<usize>,
 }
 
 impl Source {
     pub(super) fn new(path: PathBuf, text: String) -> Self {
         let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path, text, line_starts }
+        Self { path, text, covered: None, line_starts }
+    }
+
+    /// The text as it may be shown; all places are where they are.
+    pub(super) fn shown(&self) -> &str {
+        self.covered.as_deref().unwrap_or(&self.text)
     }
 
     /// The line, from 0, that holds this byte.
@@ -70,6 +77,13 @@ impl Sources {
     pub(super) fn add(&mut self, path: PathBuf, text: String) -> usize {
         self.list.push(Arc::new(Source::new(path, text)));
         self.list.len() - 1
+    }
+
+    /// Has what stands at this place never shown.
+    pub(super) fn cover(&mut self, at: Span) {
+        let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else { return };
+        let Some(shown) = source.shown().get(at.start..at.end).map(redact::covered) else { return };
+        source.covered.get_or_insert_with(|| source.text.clone()).replace_range(at.start..at.end, &shown);
     }
 
     pub(super) fn get(&self, file: usize) -> Option<&Arc<Source>> {

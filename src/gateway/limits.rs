@@ -185,3 +185,30 @@ pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
         model::KeyPart::TlsSubject => KeyPart::TlsSubject,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    proptest! {
+        /// What the configuration lets through must not fail when it is built: then it would be too late for a diagnostic.
+        #[test]
+        fn limits_that_are_sound_can_be_built(
+            count in 1..=u32::MAX,
+            seconds in 1..=365 * 24 * 60 * 60_u64,
+            burst in prop_oneof![1..=200_u32, 1..=u32::MAX],
+            small in 0..2_u32,
+        ) {
+            let count = if small == 0 { count } else { count % 10 + 1 };
+            let text = format!(
+                "[limits.l]\nrate = '{count}/{seconds}s'\nburst = {burst}\n[[routes]]\nname = 'r'\nrespond = {{}}\n"
+            );
+            if let Ok(config) = parse("test.toml", &text, &Environment::new()) {
+                prop_assert!(check(&config).is_ok(), "{text}");
+            }
+        }
+    }
+}

@@ -161,7 +161,39 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt;
+    use tokio::io::duplex;
+
     use super::*;
+    use crate::tls::{MinVersion, ServerSettings, tests::identity};
+
+    #[tokio::test]
+    async fn a_handshake_waits_for_its_turn_and_who_says_nothing_takes_none() {
+        let settings = ServerSettings {
+            identities: vec![identity(&["a.example"])],
+            client_ca: None,
+            min_version: MinVersion::Tls12,
+            http2: false,
+        };
+        let (tls, turns) = (ServerTls::new(settings, None).unwrap(), Semaphore::new(1));
+        let secured = |io| secure(ReadAhead::new(io, BytesMut::new()), &tls, &turns);
+        let [(_quiet, silent), (mut slow, first), (mut wrong, second)] = [(); 3].map(|()| duplex(1024));
+        let (mut silent, mut first, mut second) = (pin!(secured(silent)), pin!(secured(first)), pin!(secured(second)));
+        assert!(silent.as_mut().now_or_never().is_none());
+        assert_eq!(turns.available_permits(), 1, "nothing was said yet");
+        slow.write_all(&[22]).await.unwrap();
+        assert!(first.as_mut().now_or_never().is_none());
+        assert_eq!(turns.available_permits(), 0);
+        // Wrong enough to be refused as soon as somebody looks at it.
+        wrong.write_all(&[22, 9, 9, 0, 1, 1]).await.unwrap();
+        assert!(second.as_mut().now_or_never().is_none(), "the one turn is taken");
+        drop(slow);
+        assert!(matches!(first.await, Err(Unsecured::Refused(Refusal::Closed(_)))));
+        assert!(matches!(second.await, Err(Unsecured::Refused(Refusal::Failed(_)))));
+        assert_eq!(turns.available_permits(), 1);
+    }
 
     #[test]
     fn the_answer_to_plain_http_has_the_length_that_it_says() {

@@ -53,6 +53,11 @@ impl Transfer {
                     return Poll::Ready(Err(fault));
                 }
             };
+            if self.is_ended {
+                // Before the last bytes leave: who has the whole answer may ask again at once, by another connection and
+                // so on another worker, and must find the place free. No more than the buffer is left to be taken.
+                body.let_go();
+            }
             let mut wire = wire.0.lock();
             let waiting = wire.output.pending();
             let flushed = wire.poll_flush(cx);

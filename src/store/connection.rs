@@ -8,6 +8,7 @@ use redis::{
 };
 
 use super::{
+    name::PREFIX,
     script::{Question, Script, Want},
     settings::{Server, Settings},
     share::{Pace, Told},
@@ -77,7 +78,7 @@ impl Connection {
     /// Whether the store can do what it is there for: take a token that is back at once.
     pub(super) async fn probe(&mut self, script: &Script) -> RedisResult<()> {
         let pace = Pace { emission: 1, fill: 1 };
-        let question = Question { key: "tidegate:{probe}".to_owned(), pace, want: Want::Take(1), ahead: 0 };
+        let question = Question { key: format!("{PREFIX}{{probe}}"), pace, want: Want::Take(1), ahead: 0 };
         self.ask(script, &[question]).await.map(drop)
     }
 }

@@ -14,6 +14,11 @@ use std::{fmt, hash::Hasher};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+/// With what the keys of this format begin. The number is that of the format: of what a key is made of, of what it holds and
+/// of the script that reads it. Gateways of two formats beside each other, during an upgrade, do not meet: each has its
+/// buckets, instead of misreading those of the other. Whoever changes one of the three counts it up.
+pub(super) const PREFIX: &str = "tidegate:1:";
+
 /// Names one bucket, whatever the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Name(u128);
@@ -34,8 +39,8 @@ impl Name {
     }
 
     /// The key in the store. What stands in braces decides on the slot in a cluster.
-    pub(super) fn key(self, limit: &str) -> String {
-        format!("tidegate:{{{limit}:{self}}}")
+    pub fn key(self, limit: &str) -> String {
+        format!("{PREFIX}{{{limit}:{self}}}")
     }
 }
 
@@ -83,5 +88,18 @@ impl Hasher for NameHasher {
 impl fmt::Debug for NameHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NameHasher").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::KeyBuilder;
+
+    /// Another name here is another format: [`PREFIX`] has to change with it.
+    #[test]
+    fn gateways_of_one_format_call_a_bucket_the_same() {
+        let name = KeyBuilder::over(NameHasher::new(), "l").header("x-user", b"a").into_hasher().name();
+        assert_eq!(name.key("l"), "tidegate:1:{l:6944504f11630f955c559192a6516dcc}");
     }
 }

@@ -50,7 +50,7 @@ use self::{
 };
 use crate::{
     call::Outgoing,
-    error::{Error, Fault},
+    error::{Earlier, Error, Fault},
     http1,
     message::Response,
     telemetry::{UpstreamMetrics, worker},
@@ -176,7 +176,7 @@ impl Upstream {
         let chosen = self.balancer.choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
         let Some(index) = chosen else {
             outgoing.call.no_server(self.name());
-            return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()) });
+            return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()), earlier: Earlier::Unseen });
         };
         let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
@@ -218,9 +218,9 @@ impl Upstream {
     fn error(&self, failure: Failure) -> Error {
         let upstream = Arc::clone(self.name());
         match failure {
-            Failure::Stale { written } => Error::Stale { upstream, written },
+            Failure::Stale { written } => Error::Stale { upstream, written, earlier: Earlier::Unseen },
             Failure::Reset => Error::Reset { upstream },
-            Failure::Unbegun => Error::Unbegun { upstream },
+            Failure::Unbegun => Error::Unbegun { upstream, earlier: Earlier::Unseen },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => client_error(fault),
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     call::{self, Outgoing},
-    error::{ConnectFailure, Error},
+    error::{ConnectFailure, Earlier, Error},
     http1::ResponseHead,
     message::Response,
 };
@@ -137,11 +137,12 @@ impl Upstream {
     }
 
     fn not_connected(&self, cause: ConnectFailure) -> Error {
-        Error::ConnectFailed { upstream: Arc::clone(self.name()), cause }
+        Error::ConnectFailed { upstream: Arc::clone(self.name()), cause, earlier: Earlier::Unseen }
     }
 
     fn no_place(&self, server: &Server) -> Error {
-        Error::PoolTimeout { upstream: Arc::clone(self.name()), after: server.pool.settings.wait_timeout }
+        let after = server.pool.settings.wait_timeout;
+        Error::PoolTimeout { upstream: Arc::clone(self.name()), after, earlier: Earlier::Unseen }
     }
 }
 

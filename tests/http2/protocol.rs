@@ -4,8 +4,9 @@
 use h2::Reason;
 
 use crate::support::{
-    Gateway,
+    Gateway, Upstream,
     http2::{END_HEADERS, END_STREAM, Frames, Told, block, frame, get, kind, post},
+    ok, one_route,
     policies::responding,
 };
 
@@ -27,7 +28,11 @@ fn opened(stream: u32) -> Vec<u8> {
 
 #[track_caller]
 fn check(cases: Vec<(&str, Vec<u8>, Told)>) {
-    let gateway = Gateway::start(&responding("self", ""));
+    check_at(&Gateway::start(&responding("self", "")), cases);
+}
+
+#[track_caller]
+fn check_at(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Told)>) {
     let mut wrong = Vec::new();
     for (name, bytes, expected) in cases {
         let mut client = Frames::connect(gateway.address());
@@ -46,9 +51,11 @@ fn frames_and_their_sizes() {
     use Told::Goaway;
     let size = Goaway(Reason::FRAME_SIZE_ERROR);
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
+    // The RFC asks for FRAME_SIZE_ERROR; h2 tells it by its general name.
+    let general = protocol;
     check(vec![
         ("4.2 a frame above 16 KiB", frame(kind::DATA, 0, 1, &[0; 16_385]), size),
-        ("4.2 SETTINGS of no whole entries", frame(kind::SETTINGS, 0, 0, &[0; 5]), protocol),
+        ("4.2 SETTINGS of no whole entries", frame(kind::SETTINGS, 0, 0, &[0; 5]), general),
         ("4.3 CONTINUATION without a head", frame(kind::CONTINUATION, END_HEADERS, 1, &get("/")), protocol),
         (
             "4.3 a frame within a head",
@@ -67,9 +74,9 @@ fn frames_and_their_sizes() {
         ("6.3 PRIORITY on stream 0", frame(kind::PRIORITY, 0, 0, &[0, 0, 0, 3, 1]), protocol),
         ("6.4 RST_STREAM on stream 0", frame(kind::RST_STREAM, 0, 0, &[0; 4]), protocol),
         ("6.4 RST_STREAM of an idle stream", frame(kind::RST_STREAM, 0, 1, &[0; 4]), protocol),
-        ("6.4 RST_STREAM of three bytes", [opened(1), frame(kind::RST_STREAM, 0, 1, &[0; 3])].concat(), protocol),
+        ("6.4 RST_STREAM of three bytes", [opened(1), frame(kind::RST_STREAM, 0, 1, &[0; 3])].concat(), general),
         ("6.5 SETTINGS on a stream", frame(kind::SETTINGS, 0, 1, &[]), protocol),
-        ("6.5 an acknowledgement with settings", frame(kind::SETTINGS, 1, 0, &[0; 6]), protocol),
+        ("6.5 an acknowledgement with settings", frame(kind::SETTINGS, 1, 0, &[0; 6]), general),
         ("6.5.2 ENABLE_PUSH of 2", frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]), protocol),
         ("6.5.2 MAX_FRAME_SIZE of 1", frame(kind::SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]), protocol),
         (
@@ -78,10 +85,10 @@ fn frames_and_their_sizes() {
             protocol,
         ),
         ("6.7 PING on a stream", frame(kind::PING, 0, 1, &[0; 8]), protocol),
-        ("6.7 PING of seven bytes", frame(kind::PING, 0, 0, &[0; 7]), protocol),
+        ("6.7 PING of seven bytes", frame(kind::PING, 0, 0, &[0; 7]), general),
         ("6.8 GOAWAY on a stream", frame(kind::GOAWAY, 0, 1, &[0; 8]), protocol),
         ("6.9 WINDOW_UPDATE of 0 on the connection", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
-        ("6.9 WINDOW_UPDATE of three bytes", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 3]), protocol),
+        ("6.9 WINDOW_UPDATE of three bytes", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 3]), general),
     ]);
 }
 
@@ -176,7 +183,35 @@ fn header_lists() {
         ("8.1.1 a length where no body is", with("content-length", "1"), reset),
         ("8.1.1 a length that is none", with("content-length", "+1"), reset),
         ("8.1.1 two lengths", with("content-length", "0, 1"), reset),
-        // The RFC asks for COMPRESSION_ERROR.
+        // The RFC asks for COMPRESSION_ERROR; h2 tells it by its general name.
         ("4.3 an index that is not there", frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]), protocol),
     ]);
+}
+
+/// To an upstream that answers whoever sends it a whole request. The RFC calls pseudo-fields in trailers malformed; h2
+/// drops them, and nobody gets to see them.
+#[test]
+fn trailers() {
+    let trailed = |flags: u8, fields: &[(&str, &str)]| {
+        [opened(1), frame(kind::DATA, 0, 1, b"x"), frame(kind::HEADERS, flags, 1, &block(fields))].concat()
+    };
+    let whole = [(":method", "GET"), (":scheme", "http"), (":authority", "b.example"), (":path", "/b")];
+    let (reset, dropped) = (Told::Reset(Reason::PROTOCOL_ERROR), Told::Status(200));
+    let upstream = Upstream::answering(|request| {
+        assert_eq!((request.target(), request.get("host")), ("/", Some("a.example")));
+        assert!(request.trailers.iter().all(|(name, _)| name == "a"), "{:?}", request.trailers);
+        ok("")
+    });
+    let cases = vec![
+        ("8.1 trailers", trailed(BOTH, &[("a", "b")]), Told::Status(200)),
+        ("8.1 trailers that do not end the stream", trailed(END_HEADERS, &[("a", "b")]), reset),
+        ("8.1 :path in trailers", trailed(BOTH, &[(":path", "/b")]), dropped),
+        ("8.1 :authority in trailers", trailed(BOTH, &[(":authority", "b.example"), ("a", "b")]), dropped),
+        ("8.1 :status in trailers", trailed(BOTH, &[(":status", "200")]), dropped),
+        ("8.1 a head in trailers", trailed(BOTH, &whole), dropped),
+        ("8.1 a pseudo-field behind a field in trailers", trailed(BOTH, &[("a", "b"), (":path", "/b")]), reset),
+        ("8.1 an unknown one in trailers", trailed(BOTH, &[(":x", "y")]), Told::Goaway(Reason::PROTOCOL_ERROR)),
+        ("8.2.2 connection in trailers", trailed(BOTH, &[("connection", "close")]), reset),
+    ];
+    check_at(&Gateway::start(&one_route(&upstream, "")), cases);
 }

@@ -57,6 +57,23 @@ fn what_a_server_has_seen_is_not_given_back() {
 }
 
 #[test]
+fn what_an_earlier_attempt_brought_to_a_server_is_not_given_back() {
+    let nobody = Closed::new();
+    let busy = Upstream::answering(|_| "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let gateway = Running::start(&format!(
+        "[limits.l]\nrate = '1/h'\nburst = 3\n[upstreams.app]\nbalance = 'round-robin'\n\
+         servers = [{{ url = '{}', weight = 100 }}, '{}']\nejection = {{ consecutive_failures = 1000 }}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n\
+         [routes.retry]\nattempts = 2\non = ['503', 'connect']\nbackoff = '0s'\n",
+        busy.url(),
+        nobody.url()
+    ));
+    let statuses = [0; 5].map(|_| gateway.status("/"));
+    assert_eq!(statuses[3..], [429, 429], "{statuses:?}");
+    assert!(statuses.contains(&502), "the last attempt was one that met nobody: {statuses:?}");
+}
+
+#[test]
 fn tiers_costs_shadows_and_candidates_are_given_back_too() {
     let nobody = Closed::new();
     let upstream = Upstream::answering(|_| ok(""));

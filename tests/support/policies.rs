@@ -187,6 +187,14 @@ impl Running {
         Client::connect(self.address())
     }
 
+    /// A new connection by which a GET has been sent.
+    #[track_caller]
+    pub fn sent(&self, path: &str, lines: &[&str]) -> Client {
+        let mut client = self.connect();
+        client.send(request("GET", path, lines));
+        client
+    }
+
     /// Sends a request with these further header lines by a connection of its own and takes the answer.
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, lines: &[&str]) -> Message {

@@ -7,11 +7,12 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
     },
     thread::{self, JoinHandle},
 };
 
-use super::{Cut, Message, Wire};
+use super::{Cut, Gate, Message, Wire, ok};
 
 /// A server that follows a script; its threads are waited for when it is dropped, and a panic in one of them fails the
 /// test. Declare it before the gateway, which is then gone first.
@@ -62,6 +63,20 @@ impl Upstream {
                 connection.send(answer(&request));
             }
         })
+    }
+
+    /// Tells the path of each request that reaches it, and answers it when the gate is opened.
+    pub fn held() -> (Self, Receiver<String>, Gate) {
+        let (tell, told) = mpsc::channel();
+        let leave = Gate::new();
+        let gate = leave.clone();
+        let upstream = Self::answering(move |request| {
+            // A request that comes when the test is over is no longer listened to.
+            let _ = tell.send(request.target().to_owned());
+            gate.pass();
+            ok("")
+        });
+        (upstream, told, leave)
     }
 
     /// Where it listens.

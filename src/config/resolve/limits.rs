@@ -15,9 +15,9 @@ use super::{
     reader::Reader,
 };
 
-/// Longest time in which an empty bucket is full again, in years: times are kept in 64 bits of nanoseconds.
-const LONGEST_REFILL_YEARS: u128 = 100;
-const NANOSECONDS_A_YEAR: u128 = units::LONGEST.as_nanos();
+/// Longest time in which an empty bucket is full again, in nanoseconds: times are kept in 64 bits, of which debts of some
+/// bursts need the upper half. The arithmetic of `limit` has the same bound.
+const LONGEST_REFILL: u128 = 1 << 61;
 
 pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> Option<Limit> {
     let Numbers { rate, burst } = numbers(limit, problems)?;
@@ -72,9 +72,8 @@ pub(super) fn need_a_place(limits: &[(&str, Reader<'_>)], server: Reader<'_>, pr
 pub(super) fn numbers(reader: Reader<'_>, problems: &mut Problems) -> Option<Numbers> {
     let rate = reader.parsed("rate", units::rate)?;
     let burst = if reader.given("burst").is_some() { reader.at_least_one_u32("burst")? } else { rate.count };
-    if refill(rate, burst) > LONGEST_REFILL_YEARS * NANOSECONDS_A_YEAR {
-        let message =
-            format!("a burst of {burst} at this rate takes more than {LONGEST_REFILL_YEARS} years to come back");
+    if refill(rate, burst) > LONGEST_REFILL {
+        let message = format!("a burst of {burst} at this rate takes more than 73 years to come back");
         let problem = Problem::new(Code::Conflict, reader.place("burst"), message);
         problems.report(problem.help("lower `burst` or raise `rate`"));
     }
@@ -94,9 +93,9 @@ pub(super) fn numbers_for(reader: Reader<'_>, most: u32, problems: &mut Problems
     Some(numbers)
 }
 
-/// Nanoseconds in which a whole burst comes back.
+/// Nanoseconds in which a whole burst comes back; each token takes whole ones.
 fn refill(rate: Rate, burst: NonZeroU32) -> u128 {
-    rate.period.as_nanos() * u128::from(burst.get()) / u128::from(rate.count.get())
+    rate.period.as_nanos().div_ceil(u128::from(rate.count.get())) * u128::from(burst.get())
 }
 
 fn cost(limit: Reader<'_>) -> Option<Cost> {

@@ -55,9 +55,12 @@ pub(super) const SERVER_URL: Syntax = Syntax {
     check: |text| address::server_url(text).map(drop),
 };
 
-/// May hold a password: see `shown`.
+/// What the language calls the one kind of URL that may hold a password.
+pub(in crate::config) const STORE_URL_NAME: &str = "the URL of a store";
+
+/// May hold a password: see `redact`.
 pub(super) const STORE_URL: Kind = Kind::Text(&Syntax {
-    name: "the URL of a store",
+    name: STORE_URL_NAME,
     example: "redis://127.0.0.1:6379",
     check: |text| store::server(text).map(drop),
 });

@@ -84,7 +84,7 @@ pub(in crate::config) fn admin_host(text: &str) -> Result<String, Wrong> {
     Ok(text.to_ascii_lowercase())
 }
 
-pub(super) fn host_and_port(authority: &str, help: &str) -> Result<(String, Option<u16>), Wrong> {
+pub(in crate::config) fn host_and_port(authority: &str, help: &str) -> Result<(String, Option<u16>), Wrong> {
     let (host, port) = match authority.strip_prefix('[').and_then(|inside| inside.split_once(']')) {
         Some((host, port)) => {
             host.parse::<Ipv6Addr>().map_err(|_| Wrong::new(format!("`{host}` is not an IPv6 address"), help))?;

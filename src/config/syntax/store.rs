@@ -25,7 +25,9 @@ pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let database = if database.is_empty() { Some(0) } else { database.parse().ok() };
     let database = database.ok_or_else(|| Wrong::new("what follows the host is not the number of a database", help))?;
-    let (host, port) = address::host_and_port(authority, help)?;
+    // Why it is none may quote a part of it, which may be a password.
+    let none = |_| Wrong::new("it has no host, with a port from 1 to 65535 or without", help);
+    let (host, port) = address::host_and_port(authority, help).map_err(none)?;
     let (user, password) = login.map_or(("", None), |login| match login.split_once(':') {
         Some((user, password)) => (user, Some(Secret(password.to_owned()))),
         None => (login, None),

@@ -4,7 +4,10 @@ use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-use super::super::{Code, Config, Diagnostics, Environment, load};
+use super::{
+    super::{Code, Config, Diagnostics, Environment, load},
+    read,
+};
 
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
 
@@ -134,6 +137,13 @@ fn a_password_is_read_from_beside_the_file_watched_and_never_shown() {
     assert_eq!(server.password.as_ref().unwrap().0, " hunter2");
     assert!(config.watched.files().contains(&folder.path("redis.password")));
     assert_eq!(config.shown()["store"]["url"], "redis://gate:[redacted]@store/1");
+    let shown = |url: &str| read(&format!("[store]\nurl = {url}\n{ROUTE}")).unwrap().shown()["store"]["url"].clone();
+    assert_eq!(shown("\"redis://hunter2\""), "redis://[redacted]", "a password where the host belongs");
+    assert_eq!(shown("\"redis://hunter2@store\""), "redis://[redacted]@store");
+    assert_eq!(
+        shown("[\"redis://a:1\", \"redis://10.0.0.1\"]"),
+        serde_json::json!(["redis://a:1", "redis://10.0.0.1"])
+    );
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(!config.shown().to_string().contains("fish"));
     for password in ["", "\n", "two\nlines"] {

@@ -252,6 +252,16 @@ fn a_route_without_a_name_or_a_goal_is_told() {
 #[test]
 fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
     assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
+    let (code, text) = only(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 74", ""));
+    assert_eq!(code, Code::Conflict);
+    assert!(text.contains("takes more than 73 years"), "{text}");
+    assert!(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 73", "").is_ok());
+    for more in
+        ["candidate = { rate = '1/365d', burst = 74 }", "tiers = [{ prefix = 56, rate = '1/365d', burst = 74 }]"]
+    {
+        let limit = format!("[limits.a]\nkey = 'client-ip'\nrate = '1/s'\n{more}");
+        assert_eq!(only(config_with(&limit, "")).0, Code::Conflict, "{more}");
+    }
 }
 
 #[test]
@@ -294,6 +304,22 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
         "ur = \"redis://gate:hunter2@a\"",
         "url = \"redis://gate:hunter2@a",
         "url = { redis = \"gate:hunter2@a\" }",
+        "url = \"hunter2\"",
+        "url = \"redis:hunter2\"",
+        "url = \"http://hunter2\"",
+        "url = \"redis://:hunter2\"",
+        "url = \"redis://gate:hunter2\"",
+        "url = \"redis://[hunter2]\"",
+        "url = \"redis://hunter2/one\"",
+        "url = \"redis://a:1/hunter2\"",
+        "url = \"redis://a?password=hunter2\"",
+        "url = [\"redis://a:1\", \"hunter2\"]",
+        "url = [\"redis://hunter2\", \"redis://hunter2\"]",
+        "url = \"redis://hunter2",
+        "url = \"redis://hunter2\"\nlease = 5",
+        "url = [\"redis://hunter2/1\"]",
+        "url = \"redis://a:1\"\npassword = \"hunter2\"",
+        "password = { is = \"hunter2\" }",
     ] {
         let found = config_with(&format!("[store]\n{store}"), "").unwrap_err();
         for shown in [found.render(true), found.render(false), found.to_json().to_string()] {

@@ -69,7 +69,7 @@ const HALF: f64 = 0.5;
 const SINKS: f64 = 0.003;
 /// Latencies within this of an earlier baseline fit it: a tenth above what it tolerates, for noise.
 const FITS: f64 = TOLERANCE * 1.1;
-/// How far the limit shrinks before it is asked whether that has helped.
+/// How far the limit shrinks at least before it is asked whether that has helped.
 const JUDGED_AT: f64 = 0.85;
 /// And in how many windows at least: what a move does shows late.
 const JUDGED_AFTER: u32 = 3;
@@ -204,7 +204,11 @@ impl Gradient {
             *since = begin;
             return 0.0;
         }
-        if self.limit > since.limit * JUDGED_AT || since.windows < JUDGED_AFTER {
+        // Far enough that what shrinking should have helped is no less than the error of a median of so few answers. Judged by
+        // noise, queues of ours pass for a slow upstream, and the baseline climbs after them without end.
+        let error = ((tolerance - TOLERANCE) / 2.0).min(HALF);
+        let judged_at = JUDGED_AT.min((1.0 - error).powi(2));
+        if self.limit > since.limit * judged_at || since.windows < JUDGED_AFTER {
             return 0.0;
         }
         // A queue of ours would be shorter by the limit's share, a slow upstream as slow as before: half-way is the line.

@@ -84,10 +84,16 @@ impl Permit {
         Self { cap, since }
     }
 
-    /// The answer's head is here, or will never be.
-    pub fn answered(&mut self, answer: &Result<Response, Error>) {
+    /// Whether it is measured how long an answer's head takes.
+    pub fn is_measured(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// The answer's head is here, or will never be. Of a request that was tried more than once, `last` is how long the last
+    /// attempt took: those before it, and the back-off in between, are nothing that this answer had to wait for.
+    pub fn answered(&mut self, answer: &Result<Response, Error>, last: Option<Duration>) {
         if let Some(since) = self.since.take() {
-            self.cap.measured(Outcome::of(answer), since);
+            self.cap.measured(Outcome::of(answer), last.unwrap_or_else(|| since.elapsed()));
         }
     }
 }
@@ -95,7 +101,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if let Some(since) = self.since.take() {
-            self.cap.measured(Outcome::Abandoned, since);
+            self.cap.measured(Outcome::Abandoned, since.elapsed());
         }
         self.cap.leave();
     }
@@ -146,9 +152,9 @@ impl Cap {
         self.meter.get().map(|meter| &**meter).filter(|meter| meter.is_on())
     }
 
-    fn measured(&self, outcome: Outcome, since: Instant) {
+    fn measured(&self, outcome: Outcome, time: Duration) {
         let now = Instant::now();
-        let moved = self.meter().is_some_and(|meter| meter.measured(outcome, now - since, now, &self.max));
+        let moved = self.meter().is_some_and(|meter| meter.measured(outcome, time, now, &self.max));
         if moved {
             self.serve();
         }

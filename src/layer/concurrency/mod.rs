@@ -124,10 +124,11 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let Some(policy) = &self.policy else {
-            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None };
+            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None, exchange: None };
         };
         if let Some(permit) = policy.cap.try_enter(call.now) {
-            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit) };
+            let exchange = measured(&permit, &call);
+            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit), exchange };
         }
         match policy.line_up(&call) {
             Err(error) => ResponseFuture::Refused { error: Some(error) },
@@ -140,7 +141,7 @@ where
 }
 
 /// Waits for a place, then calls.
-async fn wait<S>(place: Queued, mut call: Call, mut inner: S) -> Result<(S::Future, Permit), Error>
+async fn wait<S>(place: Queued, mut call: Call, mut inner: S) -> Result<Seated<S::Future>, Error>
 where
     S: Service<Call>,
 {
@@ -149,11 +150,20 @@ where
     call.now = Instant::now();
     call.exchange.queued(call.now - since);
     let permit = permit?;
-    Ok((inner.call(call), permit))
+    let exchange = measured(&permit, &call);
+    Ok((inner.call(call), permit, exchange))
 }
 
+/// What knows of the attempts, where it matters how long they took.
+fn measured(permit: &Permit, call: &Call) -> Option<Arc<Exchange>> {
+    permit.is_measured().then(|| Arc::clone(&call.exchange))
+}
+
+/// One that has a place, and what it does with it.
+type Seated<F> = (F, Permit, Option<Arc<Exchange>>);
+
 /// A wait in the line. Boxed, as only those wait for whom there is no place: the others need not carry its state.
-type Wait<F> = Pin<Box<dyn Future<Output = Result<(F, Permit), Error>> + Send>>;
+type Wait<F> = Pin<Box<dyn Future<Output = Result<Seated<F>, Error>> + Send>>;
 
 pin_project! {
     /// A call before, in or behind the line.
@@ -164,7 +174,7 @@ pin_project! {
         /// In the line.
         Queued { wait: Wait<F> },
         /// Let through.
-        InFlight { #[pin] inner: F, permit: Option<Permit> },
+        InFlight { #[pin] inner: F, permit: Option<Permit>, exchange: Option<Arc<Exchange>> },
     }
 }
 
@@ -176,13 +186,15 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             match self.as_mut().project() {
                 State::Refused { error } => return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
                 State::Queued { wait } => match ready!(wait.as_mut().poll(cx)) {
-                    Ok((inner, permit)) => self.set(ResponseFuture::InFlight { inner, permit: Some(permit) }),
+                    Ok((inner, permit, exchange)) => {
+                        self.set(ResponseFuture::InFlight { inner, permit: Some(permit), exchange });
+                    }
                     Err(error) => return Poll::Ready(Err(error)),
                 },
-                State::InFlight { inner, permit } => {
+                State::InFlight { inner, permit, exchange } => {
                     let mut answer = ready!(inner.poll(cx));
                     if let Some(mut permit) = permit.take() {
-                        permit.answered(&answer);
+                        permit.answered(&answer, exchange.take().and_then(|exchange| exchange.last_of_several()));
                         if let Ok(response) = &mut answer {
                             response.body.hold(permit);
                         }

@@ -110,6 +110,19 @@ async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
     assert!(is_near_the_knee(mean(&limits[100..])), "{}", mean(&limits[100..]));
 }
 
+/// Medians of a hundred answers are off by a seventh: what is learnt from them must not add up over the hours.
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
+    for (servers, millis) in [(4, 200), (8, 200), (10, 100)] {
+        let mut scene = Scene::new(Bounds { min: 1, max: 1000 }, servers, Duration::from_millis(millis));
+        let limits = scene.run(Duration::from_secs(2 * 60 * 60), MANY);
+        let later = &limits[limits.len() / 4..];
+        let (mean, most) = (mean(later), later.iter().max().unwrap());
+        assert!((servers * 3 / 4..=servers * 2).contains(&mean), "knee {servers}: {mean}");
+        assert!(*most <= servers * 4, "knee {servers}: up to {most}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_does_not_move_while_idle() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);

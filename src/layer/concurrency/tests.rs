@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{call::Deadline, error::CapName};
+use crate::{body::Body, call::Deadline, error::CapName};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -51,6 +51,31 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
     drop(held);
     assert_eq!(cap.in_flight(), 0);
+}
+
+/// Rounds in which all places are taken, answered after `time`, and given back.
+async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Duration>) {
+    for _ in 0..rounds {
+        let permits: Vec<_> = std::iter::from_fn(|| cap.try_enter(Instant::now())).collect();
+        tokio::time::advance(time).await;
+        for mut permit in permits {
+            permit.answered(&Ok(Response::new(http::StatusCode::OK, Body::empty())), last);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_off() {
+    const TIME: Duration = Duration::from_millis(10);
+    let bound = Bound::Adaptive(Bounds { min: 4, max: 1000 });
+    let cap = Arc::new(Cap::new(name(), CapSettings { bound, ..settings(0, 0) }));
+    rounds(&cap, 500, TIME, None).await;
+    let before = cap.max();
+    assert!(before > 50, "{before}");
+    rounds(&cap, 50, SECOND, Some(TIME)).await;
+    assert!(cap.max() >= before, "{} after {before}", cap.max());
+    rounds(&cap, 10, SECOND, None).await;
+    assert!(cap.max() < before, "slow answers shrink it");
 }
 
 #[tokio::test(start_paused = true)]

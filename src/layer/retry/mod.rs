@@ -73,6 +73,7 @@ where
             policy: Arc::clone(&self.policy),
             budget: Arc::clone(&self.budget),
             made: 1,
+            is_seen: false,
             // Most requests have no body: nothing to keep, nothing to replay.
             replay: (!call.body.is_empty() && self.policy.attempts > 1)
                 .then(|| Replay::new(std::mem::take(&mut call.body), self.policy.buffer)),
@@ -91,6 +92,8 @@ struct Attempts {
     policy: Arc<RetryPolicy>,
     budget: Arc<Budget>,
     made: u32,
+    /// A server may have served one of them, but the last.
+    is_seen: bool,
     replay: Option<Replay>,
 }
 
@@ -135,7 +138,13 @@ impl Attempts {
             return None;
         }
         self.made += 1;
+        self.is_seen |= !outcome.as_ref().is_err_and(Error::served_nothing);
         Some((wait.map(sleep), is_stale))
+    }
+
+    /// The outcome of the last attempt as that of all.
+    fn told(&self, outcome: Result<Response, Error>) -> Result<Response, Error> {
+        if self.is_seen { outcome.map_err(Error::after_one_was_seen) } else { outcome }
     }
 
     /// Notes how the retries that were made turned out.
@@ -189,7 +198,7 @@ where
                     // Drops what is left of the attempt, which hands the rest of the body back.
                     this.state.set(State::Between);
                     match this.attempts.again(&outcome) {
-                        None => return Poll::Ready(outcome),
+                        None => return Poll::Ready(this.attempts.told(outcome)),
                         Some((Some(wait), _)) => {
                             this.state.set(State::Waiting { wait });
                             continue;
