@@ -86,7 +86,7 @@ fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
 
 #[test]
 fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
-    let (upstream, told, leave) = Upstream::held();
+    let (upstream, told, leave) = held();
     let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '150ms'"));
     let mut first = gateway.sent("/first", &[]);
     told.recv_timeout(PATIENCE).unwrap();
@@ -103,7 +103,7 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
 
 #[test]
 fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
-    let (upstream, told, leave) = Upstream::held();
+    let (upstream, told, leave) = held();
     let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '10s'"));
     let mut clients: Vec<_> = (0..8).map(|index| gateway.sent(&format!("/{index}"), &[])).collect();
     for _ in 0..8 {
@@ -119,7 +119,7 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
 
 #[test]
 fn no_more_than_max_idle_are_kept() {
-    let (upstream, told, leave) = Upstream::held();
+    let (upstream, told, leave) = held();
     let gateway = Running::start(&pooled(&upstream, "max_idle = 1"));
     let mut clients: Vec<_> = (0..3).map(|_| gateway.sent("/", &[])).collect();
     for _ in 0..3 {
@@ -139,7 +139,7 @@ fn no_more_than_max_idle_are_kept() {
 
 #[test]
 fn an_unused_connection_is_closed_after_idle_timeout() {
-    let (upstream, told, leave) = Upstream::held();
+    let (upstream, told, leave) = held();
     let gateway = Running::start(&pooled(&upstream, "idle_timeout = '100ms'"));
     leave.open();
     assert_eq!(gateway.status("/"), 200);
@@ -218,7 +218,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
 
 #[test]
 fn an_upstream_that_hangs_stalls_no_other() {
-    let (slow, told, leave) = Upstream::held();
+    let (slow, told, leave) = held();
     let quick = Upstream::answering(|_| ok("quick"));
     let nobody = Closed::new();
     let text = upstream_table("slow", &[&slow], "")
