@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::config::Watched;
 
 /// Time between two looks; a change that is the same for two looks is complete.
-const LOOK: Duration = Duration::from_millis(500);
+pub const LOOK: Duration = Duration::from_millis(500);
 
 /// Waits until what is watched differs from what it looked like when it was read, and has stopped changing.
 pub async fn changed(read: Watched) {

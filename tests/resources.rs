@@ -11,6 +11,7 @@ use support::{
     Client,
     policies::{Running, Start, responding},
 };
+use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -112,4 +113,20 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
     let used = gateway.cpu_time() - before;
     assert!(used < Duration::from_millis(200), "{used:?}");
     assert_eq!(warm.exchange(GET).status(), 200);
+}
+
+/// Names are looked up by threads of their own, and a look at the files twice a second must not keep those in turns.
+#[test]
+fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
+    let gateway = Start::new(&listener("", 1)).go();
+    let before = gateway.metric("process_threads", &[]);
+    let upstream = |at: u16| format!("[upstreams.u{at}]\nservers = ['http://localhost:{}']\n", 9000 + at);
+    let named: String = (0..16).map(upstream).collect();
+    gateway.reload_with(&listener(&named, 1));
+    gateway.reload_with(&listener("", 1));
+    let end = Instant::now() + Duration::from_secs(25);
+    // The one that looks may have come since.
+    while gateway.metric("process_threads", &[]) > before + 1.0 {
+        assert!(Instant::now() < end, "{} threads, {before} before", gateway.metric("process_threads", &[]));
+    }
 }

@@ -1,5 +1,5 @@
 //! A few seconds of the soak (`soak.py`): everything at once, and nothing of it is left. By hand it goes on for minutes, with
-//! the release build.
+//! the release build, and looks at memory too, of which seconds tell nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 

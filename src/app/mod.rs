@@ -108,8 +108,11 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
     let logs = start_logs(&config.log)?;
+    // Blocking threads take turns: one is kept from look to look at the files, of more each would wait longer and ends.
+    // Otherwise all that ever looked names up at once would be kept for good.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_keep_alive(watch::LOOK * 3 / 2)
         .build()
         .map_err(|error| format!("cannot start the control thread's runtime ({error})"))?;
     let ended = runtime.block_on(async {
