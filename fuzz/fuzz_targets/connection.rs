@@ -14,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
@@ -22,12 +21,15 @@ use tidegate::{
     body::Body,
     error::Fault,
     http1::HeadLimits,
-    message::{Hangup, Origin, Request, Response},
-    server::{Arrival, ConnectionLimits, Door, DoorSettings, Socket, serve},
+    message::{Hangup, Request, Response},
+    server::{Accepted, Arrival, ConnectionLimits, Door, DoorSettings, Listener, Socket, accept},
     telemetry::Metrics,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::Notify,
+};
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -58,17 +60,22 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         keep_alive: Duration::from_secs(1),
         http2,
     };
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
-    let origin = Arc::new(Origin::new("here".into(), address, address));
     let settings = DoorSettings {
-        max_connections: 1,
+        max_connections: 2,
         limits,
         proxy_protocol: false,
         tls: None,
         tls_handshake: Duration::from_secs(1),
     };
     let door = Arc::new(Door::new("here".into(), settings, Metrics::new(1)));
-    runtime.block_on(serve(socket, BytesMut::new(), service.clone(), limits, origin, CancellationToken::new(), door));
+    runtime.block_on(async {
+        let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());
+        let listener = Once(Some(socket), Arc::clone(&begun));
+        tokio::spawn(accept(listener, door, service.clone(), connections.clone()));
+        begun.notified().await;
+        connections.close();
+        connections.wait().await;
+    });
     drop(runtime);
     let written = String::from_utf8_lossy(&written.lock().expect("no panic")).into_owned();
     let undated = written.split_inclusive('\n').filter(|line| !line.to_ascii_lowercase().starts_with("date: "));
@@ -124,6 +131,28 @@ async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
 
 fn note(seen: &Mutex<Vec<String>>, what: String) {
     seen.lock().expect("no panic").push(what);
+}
+
+/// Listens for one connection, and says when it has begun.
+struct Once(Option<Script>, Arc<Notify>);
+
+impl Listener for Once {
+    type Io = Script;
+
+    async fn accept(&mut self) -> io::Result<Accepted<Script>> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 40000));
+        match self.0.take() {
+            Some(io) => Ok(Accepted { io, peer: address, local: address }),
+            None => {
+                self.1.notify_one();
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Script>>> {
+        Ok(None)
+    }
 }
 
 /// A client that sends pieces and then ends. Each comes only after it was waited for.
