@@ -8,6 +8,7 @@ use std::{
     future::{Future, Ready, ready},
     hint::black_box,
     net::{Ipv4Addr, SocketAddr},
+    num::{NonZeroU32, NonZeroUsize},
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -26,10 +27,11 @@ use tidegate::{
     gateway::{Gateway, Process, build},
     http1::{self, HeadLimits},
     layer::{
-        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, FairBy,
-        ForwardLayer, Priority, RetryLayer, RetryPolicy, Standing, TimeoutsLayer,
+        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, Cost,
+        FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority, RateLimitLayer, RetryLayer, RetryPolicy,
+        Standing, TimeoutsLayer,
     },
-    limit::KeyHasher,
+    limit::{KeyHasher, Limiter, Rate, Settings, Top},
     message::{Origin, Request, Response},
     server::Arrival,
     telemetry::{AccessLog, LogFormat, Metrics, worker},
@@ -149,6 +151,8 @@ fn layers(c: &mut Criterion) {
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
     group.bench_function("none", |b| b.iter(|| drive(Nothing.call(black_box(call())))));
+    let mut limited = two_limits().layer(Nothing);
+    group.bench_function("rate limit, two limits", |b| b.iter(|| drive(limited.call(call()))));
     let mut timeouts =
         TimeoutsLayer { total: 30 * second, idle: 60 * second, tunnel: 3600 * second, body: None }.layer(Nothing);
     group.bench_function("timeouts", |b| b.iter(|| drive(timeouts.call(call()))));
@@ -163,6 +167,34 @@ fn layers(c: &mut Criterion) {
     group.bench_function("forward", |b| b.iter(|| drive(Service::<Call>::call(&mut forward, call()))));
     group.finish();
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
+}
+
+/// One for each client, and one for everybody.
+fn two_limits() -> RateLimitLayer {
+    let hasher = KeyHasher::new();
+    let settings = Settings {
+        rate: Rate { count: NonZeroU32::MAX, period: Duration::from_secs(5) },
+        burst: NonZeroU32::MAX,
+        max_keys: NonZeroUsize::MIN,
+    };
+    let limit = |place: usize, name: &str, key: Vec<KeyPart>| LimitPolicy {
+        limiter: Limiter::new(name, &settings).expect("a sound limit"),
+        top: Arc::new(Top::new(1)),
+        name: place,
+        begun: hasher.key(name),
+        key,
+        missing: Missing::Refuse,
+        status: StatusCode::TOO_MANY_REQUESTS,
+        cost: Cost::Fixed(1),
+        shadow: false,
+        candidate: None,
+        count: None,
+        overrides: None,
+        tiers: Vec::new(),
+        shared: None,
+    };
+    let limits = [limit(0, "per-client", vec![KeyPart::ClientIp(64)]), limit(1, "everyone", Vec::new())];
+    RateLimitLayer::new(limits, None)
 }
 
 fn capped() -> ConcurrencyLayer {

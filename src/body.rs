@@ -1,8 +1,9 @@
-//! The body of a message on its way through the gateway, in either direction. A leaf.
+//! The body of a message on its way through the gateway, in either direction.
 //!
 //! Most answers are small and arrive whole with their head: those stay plain bytes. Everything longer is a boxed stream,
 //! pulled frame by frame, so that a slow reader slows the writer at the other end. What must live exactly as long as the
-//! exchange (a permit, a place in flight) is held here and let go when the body is dropped, however that comes about.
+//! exchange (a permit, a place in flight) is held here and let go when nothing is left to be pulled, or when the body is
+//! dropped, however that comes about.
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! Bodies on the streams of HTTP/2, in either direction: what windows take, and what gives them back. A leaf, shared by
-//! `server` and `upstream`; the protocol itself is h2's.
+//! Bodies on the streams of HTTP/2, in either direction: what windows take, and what gives them back. Shared by `server`
+//! and `upstream`; the protocol itself is h2's.
 
 use std::{
     pin::Pin,

@@ -1,4 +1,4 @@
-//! Requests and responses as the server hands them to the gateway and gets them back. A leaf.
+//! Requests and responses as the server hands them to the gateway and gets them back.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 

@@ -65,14 +65,15 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
 #[test]
 fn every_configuration_in_the_documents_is_sound() {
     let mut seen = 0;
-    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", "docs/upstreams.md", REFERENCE] {
-        let text = read(file);
-        for block in find(&text, r"(?s)```toml\n(.*?)```") {
-            sound(file, &block);
+    for (file, text) in documents() {
+        let blocks = find(&text, r"(?s)```toml\n(.*?)```");
+        // Whole files that need no others: some blocks are parts, or name certificates.
+        for block in blocks.iter().filter(|block| block.contains("[[routes]]")) {
+            sound(&file, block);
             seen += 1;
         }
     }
-    assert!(seen > 0, "no example found");
+    assert!(seen > 5, "found only {seen}");
 }
 
 #[test]
@@ -97,9 +98,8 @@ fn the_reference_names_every_metric_and_every_reason() {
 
 #[test]
 fn the_documents_name_no_metric_that_is_not_there() {
-    for file in ["README.md", "docs/runbook.md", "docs/tunnels.md", "docs/upstreams.md", REFERENCE, UNIT] {
-        only_ours(file, &read(file));
-    }
+    documents().iter().for_each(|(file, text)| only_ours(file, text));
+    only_ours(UNIT, &read(UNIT));
 }
 
 #[test]
@@ -193,6 +193,14 @@ fn path(name: &str) -> PathBuf {
 
 fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Everything that is written for users, by name.
+fn documents() -> Vec<(String, String)> {
+    let folder =
+        fs::read_dir(path("docs")).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let names = folder.chain(["README.md", "CHANGELOG.md"].map(str::to_owned));
+    names.map(|name| (name.clone(), read(&name))).collect()
 }
 
 /// What the first group of `pattern` holds, each time it matches.

@@ -267,6 +267,35 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
+/// Only routes to one upstream were looked at: a split in front of a service opened every limit of its other routes.
+#[test]
+fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let tables = ["app", "next", "other"].map(|name| support::policies::upstream_table(name, &[&upstream], ""));
+    let split = "[{ name = 'app', weight = 1 }, { name = 'next', weight = 1 }]";
+    let route = |name: &str, upstream: &str, more: &str| {
+        format!("[[routes]]\nname = '{name}'\nupstream = {upstream}\n{more}\nmatch = {{ path_prefix = '/{name}' }}\n")
+    };
+    let limited = "limits = ['tight']";
+    let text = tables.concat()
+        + "[limits.tight]\nrate = '1000000/s'\n"
+        + &route("split", split, "")
+        + &route("plain", "'app'", "")
+        + &route("other", "'other'", "")
+        + &route("admin", "'app'", limited)
+        + &route("both", split, limited);
+    let gateway = Running::start(&text);
+    for (path, status) in [
+        ("/split/x%2f..%2f..%2fadmin", 400),
+        ("/split/x%2f..%2f..%2fboth", 400),
+        ("/plain/x%2f..%2f..%2fboth", 400),
+        ("/split/x%2f..%2f..%2fplain", 200),
+        ("/other/x%2f..%2f..%2fboth", 200),
+    ] {
+        assert_eq!(gateway.get(path).status(), status, "{path}");
+    }
+}
+
 /// Without limits to pass by, the contract stands alone: an escaped slash is a character.
 #[test]
 fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {

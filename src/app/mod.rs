@@ -2,6 +2,7 @@
 //! module.
 
 mod drain;
+mod maintain;
 mod persist;
 mod process;
 mod signals;
@@ -25,6 +26,7 @@ use tokio::{
 
 pub use self::process::try_build;
 use self::{
+    maintain::maintain,
     persist::{Saver, StateDir},
     process::{default_max_connections, keep_memory_private, level, process, start_logs},
     signals::Signals,
@@ -33,10 +35,10 @@ use self::{
 };
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{Config, Diagnostics},
-    gateway::{Built, Gateway, State, build},
+    config::{Config, Diagnostics, Watched},
+    gateway::{Built, Gateway, Process, State, build},
     inherited::Inherited,
-    limit::{Clock, KeyHasher},
+    limit::KeyHasher,
     reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
@@ -45,12 +47,8 @@ use crate::{
 
 /// Reloads that may be asked for while one runs; more have to wait to ask.
 const MOST_RELOADS: usize = 8;
-/// How often kept connections are looked through for old and closed ones.
-const SWEEP: Duration = Duration::from_secs(1);
-/// How often it is looked whether names have to be looked up again.
-const NAMES: Duration = Duration::from_secs(1);
-/// Longest wait for a name, when nobody waits for it: as long as common resolvers take to give up.
-const LOOKUP: Duration = Duration::from_secs(10);
+/// How often it is looked whether all workers' threads still run.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not come up.
 #[derive(Debug)]
@@ -175,24 +173,11 @@ impl App {
         let watched = config.watched.clone();
         let config = Arc::new(config);
         let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
-        let Built { state, snapshot, .. } = built;
         let saver = state_dir.map(|dir| {
-            dir.restore(&state);
+            dir.restore(&built.state);
             Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
         });
-        let (state, routes) = (Arc::new(ArcSwap::from_pointee(state)), Arc::new(ArcSwap::from_pointee(snapshot)));
-        let mut reloader = Reloader {
-            source,
-            process,
-            state,
-            routes,
-            doors: Doors::default(),
-            sockets: BTreeMap::new(),
-            workers: Vec::new(),
-            default_max_connections: default_max_connections(),
-            admin: None,
-            watched,
-        };
+        let mut reloader = reloader(source, process, built, watched);
         let opening = reloader.bind_new(&config, &mut inherited)?;
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
@@ -294,6 +279,22 @@ impl App {
     }
 }
 
+/// What a reload touches, as long as nothing is open.
+fn reloader(source: Source, process: Process, built: Built, watched: Watched) -> Reloader {
+    Reloader {
+        source,
+        process,
+        state: Arc::new(ArcSwap::from_pointee(built.state)),
+        routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
+        doors: Doors::default(),
+        sockets: BTreeMap::new(),
+        workers: Vec::new(),
+        default_max_connections: default_max_connections(),
+        admin: None,
+        watched,
+    }
+}
+
 /// What can fail is behind: names, workers, and then whoever connects.
 async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
     resolve(&reloader.state.load(), reload::NAMES).await;
@@ -306,7 +307,7 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
 
 /// Waits until a worker's thread has ended.
 async fn one_ended(workers: &[Worker]) {
-    let mut ticks = interval(SWEEP);
+    let mut ticks = interval(LOOK);
     while !workers.iter().any(Worker::is_dead) {
         ticks.tick().await;
     }
@@ -329,36 +330,6 @@ fn admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
         Arc::clone(&reloader.doors),
         reload,
     )
-}
-
-/// Keeps pools and names fresh.
-async fn maintain(state: Arc<ArcSwap<State>>) {
-    let sweeping = async {
-        let mut ticks = interval(SWEEP);
-        loop {
-            ticks.tick().await;
-            sweep(&state.load());
-        }
-    };
-    // Beside the sweeps: a name server may be slow.
-    let resolving = async {
-        loop {
-            sleep(NAMES).await;
-            resolve(&state.load_full(), LOOKUP).await;
-        }
-    };
-    let ((), ()) = tokio::join!(sweeping, resolving);
-}
-
-/// Clears away what is over.
-fn sweep(state: &State) {
-    state.upstreams().for_each(|(_, upstream)| upstream.sweep());
-    for (name, limiter) in state.limits() {
-        let ended = limiter.sweep(Clock.now());
-        if ended > 0 {
-            tracing::info!(limit = %name, keys = ended, "the time of other numbers for keys is over");
-        }
-    }
 }
 
 /// Writes what is to outlive the process.

@@ -37,9 +37,9 @@ pub struct Facts {
     pub not_retried: Option<&'static str>,
     /// Outcome of retries, or of the wish for one.
     pub retried: Option<&'static str>,
-    /// Time spent waiting for the cap.
+    /// Time spent waiting for places under caps.
     pub queue: Option<Duration>,
-    /// Time that attempts took to their answers' heads.
+    /// Time that the last attempt took to its answer's head.
     pub upstream: Option<Duration>,
     /// Bytes of the request's body.
     pub bytes_in: u64,

@@ -1,4 +1,4 @@
-//! One request on its way through a route's stack. A leaf.
+//! One request on its way through a route's stack, as the gateway, its layers and upstreams share it.
 //!
 //! What is known of a request never changes while it is worked on and is shared by all attempts: an [`Exchange`]. What
 //! happens to it is noted there too and told once, when the last holder lets go: an access line and its metrics appear

@@ -40,7 +40,7 @@ pub use self::{
 };
 use self::{include::Loading, tree::Table};
 
-/// Reads a configuration file, the files it includes and the token file it names.
+/// Reads a configuration file, the files it includes, and those they name: certificates, keys, a token, a password.
 ///
 /// # Errors
 /// All mistakes found in any of them; also then with the files and folders to watch for a repair.

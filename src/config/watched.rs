@@ -18,7 +18,7 @@ pub struct Watched {
     /// Files that were read or should have been, in that order.
     files: Vec<PathBuf>,
     /// Folders, and the pattern by which a new file in them would be included.
-    folders: Vec<(PathBuf, String)>,
+    pub(super) folders: Vec<(PathBuf, String)>,
     looks: BTreeMap<PathBuf, Look>,
 }
 
@@ -61,11 +61,6 @@ impl Watched {
     /// Files that were read or should have been, the main file first.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
-    }
-
-    /// Folders, and the pattern by which a new file in them would be included.
-    pub fn folders(&self) -> &[(PathBuf, String)] {
-        &self.folders
     }
 }
 

@@ -7,11 +7,11 @@ use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr, sync::Arc, time:
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{host, state::State};
+use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
-    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Nearest, Now, Part, Quota, TemporaryError, Top},
+    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 
@@ -48,7 +48,7 @@ pub struct KeyState {
     /// The numbers that count for it now; `None`: everything passes.
     pub numbers: Option<Numbers>,
     /// Its bucket, for who asks under these.
-    pub bucket: Nearest,
+    pub bucket: Standing,
     /// What was seen of it lately.
     pub count: Count,
     /// Other numbers than the configuration's count for so long.
@@ -180,8 +180,7 @@ impl OneLimit<'_> {
         Numbers { rate, burst }: Numbers,
         ttl: Duration,
     ) -> Result<(), TemporaryError> {
-        let rate = limit::Rate { count: rate.count, period: rate.period };
-        self.limiter.set_temporary(now, key, rate, burst, now.after(ttl)).map(drop)
+        self.limiter.set_temporary(now, key, limits::rate(rate), burst, now.after(ttl)).map(drop)
     }
 
     /// Whether single keys can have other numbers: those of a tier cannot.
@@ -308,7 +307,7 @@ impl OneLimit<'_> {
 }
 
 fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError> {
-    Quota::new(limit::Rate { count: rate.count, period: rate.period }, burst)
+    Quota::new(limits::rate(rate), burst)
 }
 
 fn is_match(pattern: &ValuePattern, part: &Part) -> bool {

@@ -85,7 +85,7 @@ fn settings(limit: &model::Limit, numbers: model::Numbers) -> Settings {
     Settings { rate: rate(numbers.rate), burst: numbers.burst, max_keys: limit.max_keys }
 }
 
-fn rate(rate: model::Rate) -> Rate {
+pub(super) fn rate(rate: model::Rate) -> Rate {
     Rate { count: rate.count, period: rate.period }
 }
 

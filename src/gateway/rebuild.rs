@@ -188,9 +188,10 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         tag: tag(route),
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
-        service: match &route.action {
-            model::Action::Forward(name) => Some(Arc::clone(name)),
-            _ => None,
+        upstreams: match &route.action {
+            model::Action::Forward(name) => [Arc::clone(name)].into(),
+            model::Action::Split(shares) => shares.iter().map(|share| Arc::clone(&share.name)).collect(),
+            model::Action::Respond { .. } | model::Action::Redirect { .. } => [].into(),
         },
     };
     Lane {

@@ -47,15 +47,14 @@ pub(super) struct Route {
     /// layers that each request would need otherwise.
     pub(super) stack: Mutex<Stack>,
     pub(super) max_body: Option<u64>,
-    /// The upstream that it forwards to, if it does.
-    pub(super) service: Option<Arc<str>>,
+    /// The upstreams that it forwards to; none if it answers by itself.
+    pub(super) upstreams: Box<[Arc<str>]>,
 }
 
 impl Route {
     /// Whether a request to this route that its service takes for one of the other has passed limits of the other by.
     fn evades(&self, other: &Route) -> bool {
-        self.service.is_some()
-            && self.service == other.service
+        self.upstreams.iter().any(|upstream| other.upstreams.contains(upstream))
             && other.tag.limits.iter().any(|limit| !self.tag.limits.contains(limit))
     }
 }

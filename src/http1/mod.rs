@@ -1,4 +1,4 @@
-//! HTTP/1 on the wire: heads, framing and chunks, in both directions. A leaf without I/O, shared by `server` and `upstream`.
+//! HTTP/1 on the wire: heads, framing and chunks, in both directions. Without I/O, shared by `server` and `upstream`.
 //!
 //! Lines are taken apart by `httparse`; what they mean is decided here, strictly (RFC 9112): whatever two parsers could
 //! read in two ways is refused. hyper is not used on this path because it hides what must be seen (it drops a

@@ -20,7 +20,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 
-use super::{Nearest, Now};
+use super::{Now, Standing};
 
 /// `count` tokens in each `period`, sustained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +152,8 @@ impl Pace {
     }
 
     /// How a bucket with this `tat` stands, for the limit at `index` of the asks.
-    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Nearest {
-        Nearest {
+    pub(super) fn state(self, now: Now, tat: u64, index: usize) -> Standing {
+        Standing {
             index,
             remaining: self.remaining(now, tat),
             burst: self.burst.get(),
@@ -164,7 +164,7 @@ impl Pace {
     }
 
     /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.
-    pub(super) fn until_next(self, now: Now, tat: u64) -> u64 {
+    fn until_next(self, now: Now, tat: u64) -> u64 {
         let more = self.remaining(now, tat).saturating_add(1).min(self.burst.get());
         tat.saturating_sub(now.as_nanos()).saturating_sub(self.fill() - self.weight(more))
     }
@@ -201,7 +201,7 @@ pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
 
 /// Bursts that a key can owe beyond an empty bucket. Enough for a volley of guesses to be paid for in full, and so little
 /// that nobody is locked out for more than eleven times what an empty bucket takes to fill.
-pub const MOST_DEBT: u64 = 10;
+pub(super) const MOST_DEBT: u64 = 10;
 
 /// Nanoseconds; twice what the slowest quota's bucket takes to fill.
 const LONGEST_DEBT: u64 = 1 << 62;

@@ -12,7 +12,7 @@ use super::bucket::{Pace, rescaled};
 use super::others::Others;
 use super::table::{Insert, OVERFLOW, Read, Table};
 use super::temporary::Temporaries;
-use super::{Ask, Key, Nearest, Now, Quota, Settings, SettingsError};
+use super::{Ask, Key, Now, Quota, Settings, SettingsError, Standing};
 
 /// Tokens of one bucket, as they can be given back. Kept small: admissions are moved about.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +48,7 @@ pub(super) struct Offer {
 
 impl Offer {
     /// How the bucket stands before anything is taken.
-    pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Nearest {
+    pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Standing {
         let own = ask.limiter.quota().pace();
         let pace = if self.key == ask.key { ask.quota.map_or(own, Quota::pace) } else { own };
         pace.state(now, self.seen, index)
@@ -235,7 +235,7 @@ impl Core {
     }
 
     /// See [`Limiter::owe`].
-    pub(super) fn owe(&self, now: Now, ask: &Ask<'_>) -> Result<Nearest, Halt> {
+    pub(super) fn owe(&self, now: Now, ask: &Ask<'_>) -> Result<Standing, Halt> {
         let pace = ask.quota.unwrap_or(&self.quota).pace();
         if ask.cost == 0 {
             return Ok(pace.state(now, 0, 0)); // no reason to hold the key

@@ -115,8 +115,8 @@ fn take_anew(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
 
 /// What [`decide`] would say of all `asks` now, without taking anything: the one nearest to exhaustion as it stands, if
 /// there is any.
-pub fn preview(now: Now, asks: &[Ask<'_>]) -> Result<Option<Nearest>, Refusal> {
-    let (mut nearest, mut refusal): (Option<Nearest>, Option<Refusal>) = (None, None);
+pub fn preview(now: Now, asks: &[Ask<'_>]) -> Result<Option<Standing>, Refusal> {
+    let (mut nearest, mut refusal): (Option<Standing>, Option<Refusal>) = (None, None);
     for (index, ask) in asks.iter().enumerate() {
         match look(now, ask) {
             Ok(offer) => {
@@ -143,12 +143,12 @@ pub struct Admission {
 impl Admission {
     /// The limit nearest to exhaustion: with the fewest tokens left, of equals the one that takes longest to fill.
     /// Nothing if no limit was asked.
-    pub fn nearest(&self) -> Option<Nearest> {
-        self.states().reduce(Nearest::nearer)
+    pub fn nearest(&self) -> Option<Standing> {
+        self.states().reduce(Standing::nearer)
     }
 
     /// How each limit stands after this request, in the order of the asks.
-    pub fn states(&self) -> impl Iterator<Item = Nearest> {
+    pub fn states(&self) -> impl Iterator<Item = Standing> {
         self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
@@ -174,7 +174,7 @@ impl Admission {
 
 /// How one limit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nearest {
+pub struct Standing {
     /// Its place among the asks.
     pub index: usize,
     /// Whole tokens left.
@@ -189,7 +189,7 @@ pub struct Nearest {
     pub reset: Duration,
 }
 
-impl Nearest {
+impl Standing {
     /// A bucket that is kept elsewhere, of which `remaining` and `reset` are known.
     pub fn known(index: usize, quota: &Quota, remaining: u32, reset: Duration) -> Self {
         let (burst, emission) = (quota.burst().get(), quota.emission());

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::key::network;
 
 /// Most bytes of one value that are kept; the rest is an ellipsis.
-pub const LONGEST_PART: usize = 128;
+const LONGEST_PART: usize = 128;
 
 /// The parts of a key in the making, in order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]

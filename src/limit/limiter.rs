@@ -5,11 +5,10 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::bucket::rescaled;
 use super::core::Core;
-use super::{Ask, Key, Nearest, Now, Quota, Rate, SettingsError};
+use super::{Ask, Key, Now, Quota, Rate, SettingsError, Standing};
 
 /// The numbers of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +17,7 @@ pub struct Settings {
     pub rate: Rate,
     /// Tokens in a full bucket.
     pub burst: NonZeroU32,
-    /// Most keys held at once; up to 64 bytes each, taken only as keys come.
+    /// Most keys held at once; up to 72 bytes each, taken only as keys come.
     pub max_keys: NonZeroUsize,
 }
 
@@ -66,22 +65,9 @@ impl Limiter {
         Stats { keys: core.table.keys(), max_bytes: core.table.bytes(), evictions_idle, evictions_overflow }
     }
 
-    /// How the bucket of `key` stands. For people: it takes nothing and may be out of date at once.
-    pub fn inspect(&self, now: Now, key: Key) -> Inspection {
-        let core = self.core.newest();
-        let held = core.held(key);
-        let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
-        Inspection {
-            held: held.is_some(),
-            burst: pace.burst,
-            remaining: pace.remaining(now, tat),
-            full_in: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
-        }
-    }
-
     /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
-    /// debt came about may be others, until it is asked. As with [`Self::inspect`], nothing is taken.
-    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Nearest {
+    /// debt came about may be others, until it is asked. For people: it takes nothing and may be out of date at once.
+    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {
         let core = self.core.newest();
         let pace = quota.unwrap_or(&core.quota).pace();
         let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
@@ -90,7 +76,7 @@ impl Limiter {
 
     /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
     /// not there is owed, up to ten bursts, and comes back first. Tells how the bucket stands then.
-    pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Nearest {
+    pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Standing {
         let ask = Ask { limiter: self, key, cost, quota };
         let pace = quota.unwrap_or(self.quota()).pace();
         self.core.follow(|core| core.owe(now, &ask)).unwrap_or_else(|_never| pace.state(now, 0, 0))
@@ -113,17 +99,4 @@ pub struct Stats {
     pub evictions_idle: u64,
     /// Requests of strangers to a full table, sent to the bucket they share.
     pub evictions_overflow: u64,
-}
-
-/// A bucket at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Inspection {
-    /// Whether the table knows the key; an unknown one has a full bucket.
-    pub held: bool,
-    /// Tokens in a full bucket.
-    pub burst: NonZeroU32,
-    /// Whole tokens left.
-    pub remaining: u32,
-    /// Time until the bucket is full.
-    pub full_in: Duration,
 }

@@ -34,13 +34,12 @@ mod temporary;
 mod tests;
 mod top;
 
-pub use bucket::{MOST_DEBT, Quota, Rate, SettingsError};
+pub use bucket::{Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Nearest, Refusal, decide, preview};
+pub use decide::{Admission, Ask, Refusal, Standing, decide, preview};
 pub use key::{Key, KeyBuilder, KeyHasher};
-pub use label::{LONGEST_PART, Label, Part};
-pub use limiter::{Inspection, Limiter, Settings, Stats};
-pub use others::MOST_NUMBERS;
+pub use label::{Label, Part};
+pub use limiter::{Limiter, Settings, Stats};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
-pub use temporary::{MOST_TEMPORARY, Temporary, TemporaryError};
+pub use temporary::{Temporary, TemporaryError};
 pub use top::{Count, Heavy, Top, Verdict};

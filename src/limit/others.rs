@@ -11,7 +11,7 @@ use super::bucket::Pace;
 use super::{Quota, SettingsError};
 
 /// Different numbers that one limit can have seen in its life; some 16 bytes each.
-pub const MOST_NUMBERS: usize = u16::MAX as usize;
+const MOST_NUMBERS: usize = u16::MAX as usize;
 
 /// The numbers by class, from 1 on. Only grows: a slot may hold a debt in any of them. Requests come here only when a
 /// debt is converted or given back under other numbers.

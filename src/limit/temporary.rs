@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::{Key, Limiter, Now, Quota, Rate, SettingsError};
 
 /// Keys of one limit that can have numbers for a while at once; some 100 bytes each.
-pub const MOST_TEMPORARY: usize = 10_000;
+pub(super) const MOST_TEMPORARY: usize = 10_000;
 
 /// Other numbers for one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

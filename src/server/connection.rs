@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use http::{StatusCode, Version};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
@@ -22,7 +22,8 @@ use super::{
     Arrival, ConnectionLimits, Socket,
     answer::{self, Asked, Framing},
     arrival::Terms,
-    http2::{self, PREFACE},
+    head::{self, Next, Progress},
+    http2,
     transfer::Transfer,
     tunnel,
     wire::{Received, Shared, Wire},
@@ -91,27 +92,6 @@ pub(super) enum After {
     Http2,
 }
 
-/// What the wait for a head ended in.
-enum Next {
-    Head(RequestHead, Instant),
-    Refused(Error, Instant),
-    Close,
-    Http2,
-}
-
-/// How far a head has come.
-#[derive(Default)]
-struct Progress {
-    /// When the connection was accepted, for its first head.
-    accepted: Option<Instant>,
-    /// When the head's first byte was seen.
-    started: Option<Instant>,
-    /// How far its end was looked for.
-    seen: usize,
-    /// When an idle connection ends.
-    idle_end: Option<Instant>,
-}
-
 impl<IO, S> Connection<'_, IO, S>
 where
     IO: Socket,
@@ -121,7 +101,7 @@ where
         let mut drained = pin!(self.drain.cancelled());
         let mut accepted = Some(Instant::now());
         loop {
-            let mut progress = Progress { accepted: accepted.take(), ..Progress::default() };
+            let mut progress = Progress::new(accepted.take());
             let after = match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
                 Next::Close => After::Leave,
                 Next::Http2 => After::Http2,
@@ -142,7 +122,7 @@ where
     ) -> Poll<Next> {
         let mut wire = self.wire.0.lock();
         loop {
-            if let Some(next) = read_head(&mut wire, &self.limits, progress) {
+            if let Some(next) = head::read(&mut wire, &self.limits, progress) {
                 return Poll::Ready(next);
             }
             match wire.poll_read(cx) {
@@ -151,7 +131,7 @@ where
                 Poll::Pending => break,
             }
         }
-        let mut due = due(progress, &self.limits);
+        let mut due = head::due(progress, &self.limits);
         if progress.started.is_none() {
             wire.rest();
             if drained.poll(cx).is_ready() {
@@ -222,7 +202,7 @@ where
         }
     }
 
-    /// Writes the answer; its body is dropped, and with it all that the exchange held, once the last byte is written.
+    /// Writes the answer. Its body is dropped once the last byte is written; what it held is let go a little earlier.
     async fn deliver(&mut self, mut response: Response, asked: Asked) -> After {
         let (framing, keep_alive) = self.begin_answer(&mut response, asked);
         let mut body = response.body;
@@ -339,57 +319,4 @@ where
         return Poll::Ready(None);
     }
     wire.poll_gone(cx).map(|()| None)
-}
-
-/// Looks for a whole head in what was read.
-fn read_head<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress: &mut Progress) -> Option<Next> {
-    let (limits, http2) = (&limits.head, limits.http2);
-    if progress.started.is_none() {
-        // An empty line before a request is forgiven (RFC 9112, 2.2).
-        while let [b'\r' | b'\n', ..] = &wire.input[..] {
-            wire.input.advance(1);
-        }
-    }
-    let first = *wire.input.first()?;
-    let started = *progress.started.get_or_insert_with(Instant::now);
-    let refuse = |error| Some(Next::Refused(error, started));
-    if first == TLS_HANDSHAKE {
-        return refuse(Error::Malformed("this is a TLS handshake, and the listener speaks plain HTTP"));
-    }
-    if !first.is_ascii_graphic() {
-        return refuse(Error::Malformed("the method is not a token"));
-    }
-    // No method of HTTP/1 begins as the preface of HTTP/2 does.
-    if http2 && first == b'P' && progress.accepted.is_some() {
-        match wire.input.get(..PREFACE.len()) {
-            Some(begin) if begin == PREFACE => return Some(Next::Http2),
-            None if PREFACE.starts_with(&wire.input) => return None,
-            _ => {}
-        }
-    }
-    match http1::find_end(&wire.input, progress.seen) {
-        Ok(length) if length <= limits.bytes => Some(match http1::parse_request(&mut wire.input, length, limits) {
-            Ok(head) => Next::Head(head, started),
-            Err(error) => Next::Refused(error, started),
-        }),
-        Err(seen) if wire.input.len() <= limits.bytes => {
-            progress.seen = seen;
-            None
-        }
-        _ if memchr::memchr(b'\n', &wire.input[..limits.bytes]).is_none() => {
-            refuse(Error::TargetTooLong { limit: limits.bytes })
-        }
-        _ => refuse(Error::HeadTooLarge { limit: limits.bytes }),
-    }
-}
-
-/// First byte of a TLS record that carries a handshake.
-const TLS_HANDSHAKE: u8 = 0x16;
-
-/// When the wait for a head ends.
-fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
-    match (progress.accepted, progress.started) {
-        (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
-        (None, None) => *progress.idle_end.get_or_insert_with(|| Instant::now() + limits.keep_alive),
-    }
 }

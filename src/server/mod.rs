@@ -5,6 +5,7 @@ mod answer;
 mod arrival;
 mod connection;
 mod entrance;
+mod head;
 mod http2;
 mod listener;
 pub mod proxy_protocol;

@@ -14,7 +14,7 @@ use super::{
     settings::OnError,
     share::{Local, Pace, Slot},
 };
-use crate::limit::{self, Clock, Key, Nearest, Quota, Refusal, preview};
+use crate::limit::{self, Clock, Key, Quota, Refusal, Standing, preview};
 
 /// What one shared limit is asked.
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ pub enum Refused {
 #[must_use = "an admission that comes to nothing is to be refunded"]
 pub struct Admission {
     how: How,
-    states: SmallVec<[Nearest; 2]>,
+    states: SmallVec<[Standing; 2]>,
 }
 
 #[derive(Debug)]
@@ -327,7 +327,7 @@ impl Store {
 fn admitted(now: u64, asks: Asks, slots: Slots, keep: bool) -> Admission {
     let state = |(index, ask): (usize, &Ask)| {
         let (remaining, reset) = ask.limit.ledger.standing(now, ask.name, ask.pace());
-        Nearest::known(index, ask.quota(), remaining, Duration::from_nanos(reset))
+        Standing::known(index, ask.quota(), remaining, Duration::from_nanos(reset))
     };
     let states = asks.iter().enumerate().map(state).collect();
     Admission { how: if keep { How::Free } else { How::Shared(asks, slots) }, states }
@@ -336,7 +336,7 @@ fn admitted(now: u64, asks: Asks, slots: Slots, keep: bool) -> Admission {
 impl Admission {
     /// How each limit stands after this request, in the order of the asks, as far as this gateway knows; nothing where
     /// nobody counted.
-    pub fn states(&self) -> impl Iterator<Item = Nearest> {
+    pub fn states(&self) -> impl Iterator<Item = Standing> {
         self.states.iter().copied()
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 use super::{Ask, Store, script::Want};
-use crate::limit::{Clock, Nearest};
+use crate::limit::{Clock, Standing};
 
 /// Longest wait for an answer: longer than requests wait, as people do, and a list may have a thousand keys.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 impl Store {
     /// How the bucket of each ask stands by the store's word, with what this gateway holds of it; takes nothing. `None`:
     /// the store does not answer in time.
-    pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Option<Vec<Nearest>> {
+    pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Option<Vec<Standing>> {
         if self.circuit.is_open() {
             return None;
         }
@@ -22,7 +22,7 @@ impl Store {
         let now = Clock.now().as_nanos();
         let stands = |(ask, debt): (&Ask, u64)| {
             let (pace, held) = (ask.pace(), ask.limit.ledger.held(now, ask.name));
-            Nearest::known(0, ask.quota(), pace.left(debt.saturating_sub(held)), Duration::from_nanos(debt))
+            Standing::known(0, ask.quota(), pace.left(debt.saturating_sub(held)), Duration::from_nanos(debt))
         };
         Some(asks.iter().zip(answers.iter().map(|answer| answer.told.before)).map(stands).collect())
     }

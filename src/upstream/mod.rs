@@ -43,7 +43,6 @@ use self::{
     balance::Balancer,
     connection::Failure,
     health::{Ejector, Failing},
-    pool::Lease,
     server::Server,
     trial::Trial,
     way::Exchange,
@@ -51,7 +50,6 @@ use self::{
 use crate::{
     call::Outgoing,
     error::{Earlier, Error, Fault},
-    http1,
     message::Response,
     telemetry::{UpstreamMetrics, worker},
     tls::ClientTls,
@@ -237,26 +235,6 @@ fn client_error(fault: Fault) -> Error {
         Fault::OutOfTime => Error::BodyTimeout,
         Fault::ClientGone | Fault::UpstreamCut(_) => Error::ClientGone,
     }
-}
-
-fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
-    let out = lease.connection.output.buffer();
-    out.extend_from_slice(&outgoing.head);
-    if !outgoing.has_host {
-        http1::write_field(out, "host", server.authority.as_bytes());
-    }
-    match outgoing.body.length() {
-        // A length is named where there is one to name, or where its absence might be taken for "unknown".
-        Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
-        Some(0) => {}
-        Some(length) => {
-            out.extend_from_slice(b"content-length: ");
-            http1::write_number(out, length);
-            out.extend_from_slice(b"\r\n");
-        }
-        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-    }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// What a failure says of its server, if anything: not what the client did, nor that a kept connection had been closed.

@@ -129,7 +129,9 @@ impl Pool {
 
     /// Leave to open a connection, if there is any.
     pub(super) fn slot(&self) -> Option<OpenSlot> {
-        self.open()
+        let max = self.settings.max_connections;
+        let taken = self.open.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        taken.ok().map(|_| OpenSlot(Arc::clone(&self.open)))
     }
 
     /// Begins to wait for leave to open a connection, or for a stream of one.
@@ -169,27 +171,22 @@ impl Pool {
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         for lane in &self.lanes {
-            let mut dropped = Vec::new();
-            lane.lock().retain_mut(|connection| {
-                let keep = self.is_fresh(connection, now) && connection.is_quiet();
-                if !keep {
-                    dropped.push(());
-                }
-                keep
-            });
-            self.idle.fetch_sub(dropped.len(), Ordering::Relaxed);
+            let mut lane = lane.lock();
+            let before = lane.len();
+            lane.retain_mut(|connection| self.is_fresh(connection, now) && connection.is_quiet());
+            self.idle.fetch_sub(before - lane.len(), Ordering::Relaxed);
         }
     }
 
     fn try_take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
         self.kept(worker, fresh, Instant::now())
             .map(Place::Kept)
-            .or_else(|| self.open().map(Place::Free))
+            .or_else(|| self.slot().map(Place::Free))
             .or_else(|| self.steal(worker, fresh))
     }
 
     async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let _waiting = Waiting::new(&self.open);
+        let _waiting = self.waiting();
         let place = async {
             loop {
                 // Registered before the look, so that what is freed in between is not missed.
@@ -222,15 +219,9 @@ impl Pool {
         let lease = others.into_iter().find_map(|lane| self.pop(lane, now))?;
         if fresh {
             drop(lease);
-            return self.open().map(Place::Free);
+            return self.slot().map(Place::Free);
         }
         Some(Place::Kept(lease))
-    }
-
-    fn open(&self) -> Option<OpenSlot> {
-        let max = self.settings.max_connections;
-        let taken = self.open.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
-        taken.ok().map(|_| OpenSlot(Arc::clone(&self.open)))
     }
 
     fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {

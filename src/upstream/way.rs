@@ -20,7 +20,7 @@ use super::{
 use crate::{
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
-    http1::ResponseHead,
+    http1::{self, ResponseHead},
     message::Response,
 };
 
@@ -165,7 +165,7 @@ impl Exchange {
     pub(super) fn new(way: Way, outgoing: Outgoing, server: &Server) -> Result<(Self, Arc<call::Exchange>), Failure> {
         match way {
             Way::Http1(mut lease) => {
-                super::write_head(&mut lease, &outgoing, server);
+                write_head(&mut lease, &outgoing, server);
                 let Outgoing { call, body, .. } = outgoing;
                 Ok((Self::Http1(connection::Exchange::new(lease, body)), call))
             }
@@ -200,4 +200,25 @@ impl Exchange {
             Self::Http2(exchange) => exchange.into_answer(head, method),
         }
     }
+}
+
+/// Request line and fields with their framing, as HTTP/1 has them.
+fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
+    let out = lease.connection.output.buffer();
+    out.extend_from_slice(&outgoing.head);
+    if !outgoing.has_host {
+        http1::write_field(out, "host", server.authority.as_bytes());
+    }
+    match outgoing.body.length() {
+        // A length is named where there is one to name, or where its absence might be taken for "unknown".
+        Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
+        Some(0) => {}
+        Some(length) => {
+            out.extend_from_slice(b"content-length: ");
+            http1::write_number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
 }

@@ -346,8 +346,17 @@ impl Running {
 
     /// Memory that it holds, in KiB.
     pub fn resident(&self) -> u64 {
+        self.status_of_process("VmRSS:")
+    }
+
+    /// Threads of the process.
+    pub fn threads(&self) -> u64 {
+        self.status_of_process("Threads:")
+    }
+
+    fn status_of_process(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -7,33 +7,30 @@ const QUEUE_TIMEOUT: &str = "1s";
 /// More than any gateway holds at once.
 const MOST: u64 = 10_000_000;
 
-const MAX: Key = Key::new(
-    "max",
-    Kind::Whole { least: 1, most: MOST },
-    "Requests in flight, until the end of the response's body. This or `adaptive` is required, here or in the defaults of routes.",
-);
-const ADAPTIVE_KEY: Key =
-    Key::new("adaptive", Kind::Table(&ADAPTIVE), "Instead of `max`: the cap follows the measured latency.");
-const QUEUE: Key =
-    Key::new("queue", Kind::Whole { least: 0, most: MOST }, "How many may wait.").default(Default::Whole(0));
-const TIMEOUT: Key = Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
-    .default(Default::Text(QUEUE_TIMEOUT));
-const FAIR_BY: Key = Key::new(
-    "fair_by",
-    Kind::OneOrList(&KEY_PART),
-    "The queue takes turns between these keys; when it is full, the key that holds most of it gives up its newest place. Parts as in the key of a limit. Absent: first come, first served.",
-);
+const KEYS: &[Key] = &[
+    Key::new(
+        "max",
+        Kind::Whole { least: 1, most: MOST },
+        "Requests in flight, until the end of the response's body. This or `adaptive` is required, here or in the defaults of routes.",
+    ),
+    Key::new("adaptive", Kind::Table(&ADAPTIVE), "Instead of `max`: the cap follows the measured latency."),
+    Key::new("queue", Kind::Whole { least: 0, most: MOST }, "How many may wait.").default(Default::Whole(0)),
+    Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
+        .default(Default::Text(QUEUE_TIMEOUT)),
+    Key::new(
+        "fair_by",
+        Kind::OneOrList(&KEY_PART),
+        "The queue takes turns between these keys; when it is full, the key that holds most of it gives up its newest place. Parts as in the key of a limit. Absent: first come, first served.",
+    ),
+];
 
-pub(in crate::config) static ROUTE_CAP: Section = Section {
-    path: "routes.concurrency",
-    about: "Cap on requests in flight.",
-    keys: &[MAX, ADAPTIVE_KEY, QUEUE, TIMEOUT, FAIR_BY],
-};
+pub(in crate::config) static ROUTE_CAP: Section =
+    Section { path: "routes.concurrency", about: "Cap on requests in flight.", keys: KEYS };
 
 pub(in crate::config) static UPSTREAM_CAP: Section = Section {
     path: "upstreams.concurrency",
     about: "Cap on requests in flight over all routes to this upstream.",
-    keys: &[MAX, ADAPTIVE_KEY, QUEUE, TIMEOUT, FAIR_BY],
+    keys: KEYS,
 };
 
 static ADAPTIVE: Section = Section {

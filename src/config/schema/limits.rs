@@ -4,7 +4,7 @@ use super::{Default, Key, Kind, Section, values::*};
 
 /// Who sends no key is still someone: leaving a header out must not free a client of its limit.
 const MISSING_KEY: &str = "client-ip";
-/// About 100 bytes a key: a hundred megabytes, and more clients than one gateway sees within a bucket's time.
+/// 72 MB when they are all there, and more clients than one gateway sees within a bucket's time.
 const MAX_KEYS: u64 = 1_000_000;
 /// What needs nothing else to be installed.
 const SCOPE: &str = "local";
@@ -27,11 +27,7 @@ pub(in crate::config) static LIMIT: Section = Section {
             "What tells one bucket from another: \"client-ip\", \"client-ip/56\" (IPv6 prefix), \"header:NAME\", \"cookie:NAME\", \"query:NAME\", \"param:NAME\" (of the route's path), \"route\", \"host\", \"path\", \"method\", \"tls:subject\"; a list is one composite key. Absent: one bucket for everyone.",
         ),
         Key::new("rate", RATE, "Sustained pace: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\".").required(),
-        Key::new(
-            "burst",
-            BURST,
-            "Size of the bucket, in tokens. Absent: the number of the rate.",
-        ),
+        Key::new("burst", BURST, BURST_HELP),
         Key::new(
             "missing",
             MISSING,

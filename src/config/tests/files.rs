@@ -56,7 +56,7 @@ fn included_files_are_read_in_name_order_as_if_written_at_the_include() {
     assert_eq!(config.routes.iter().map(|route| &*route.name).collect::<Vec<_>>(), ["a", "b", "main"]);
     let files: Vec<_> = ["tidegate.toml", "conf.d/a.toml", "conf.d/b.toml"].map(|name| folder.path(name)).into();
     assert_eq!(config.watched.files(), files);
-    assert_eq!(config.watched.folders(), [(folder.path("conf.d"), "*.toml".to_owned())]);
+    assert_eq!(config.watched.folders, [(folder.path("conf.d"), "*.toml".to_owned())]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_file_that_includes_itself_is_read_once() {
 #[test]
 fn a_pattern_may_match_nothing_but_a_name_has_to_exist() {
     let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"conf.d/*.toml\"]\n{ROUTE}"))]);
-    assert_eq!(folder.load().unwrap().watched.folders(), [(folder.path("conf.d"), "*.toml".to_owned())]);
+    assert_eq!(folder.load().unwrap().watched.folders, [(folder.path("conf.d"), "*.toml".to_owned())]);
     let folder = Folder::new(&[("tidegate.toml", &format!("include = [\"x.toml\"]\n{ROUTE}"))]);
     let (code, text) = folder.only();
     assert!(code == Code::Unreadable && text.contains("there is no such file"), "{text}");

@@ -107,8 +107,8 @@ impl Asked {
     }
 
     /// How its bucket stands, as it is told.
-    pub(super) fn told(&self, limits: &[LimitPolicy], state: limit::Nearest) -> Nearest {
-        let limit::Nearest { remaining, burst, fill, next, reset, .. } = state;
+    pub(super) fn told(&self, limits: &[LimitPolicy], state: limit::Standing) -> Nearest {
+        let limit::Standing { remaining, burst, fill, next, reset, .. } = state;
         Nearest { index: self.name(limits), remaining, burst, fill, next, reset, key: self.key.hash() }
     }
 
@@ -231,7 +231,7 @@ pub(super) fn note_also(
     exchange: &Exchange,
     limits: &[LimitPolicy],
     admitted: &[Asked],
-    nearest: Option<(Asked, limit::Nearest)>,
+    nearest: Option<(Asked, limit::Standing)>,
 ) {
     let before = exchange.facts.lock().limit;
     note_admission(exchange, limits, admitted, nearest);
@@ -247,7 +247,7 @@ pub(super) fn note_admission(
     exchange: &Exchange,
     limits: &[LimitPolicy],
     admitted: &[Asked],
-    nearest: Option<(Asked, limit::Nearest)>,
+    nearest: Option<(Asked, limit::Standing)>,
 ) {
     let mut facts = exchange.facts.lock();
     for asked in admitted {

@@ -102,23 +102,19 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>, mut taken:
     if asking.questions.looking.is_empty() && asking.questions.shadow.is_empty() {
         let asks = asking.asks(&asking.questions.taking);
         return match store.decide(asks, false) {
-            Decision::Made(outcome) => Deciding::Made(match asking.took(outcome) {
-                Ok(()) => Ok(asking.taken),
-                Err(error) => Err(asking.refused(error)),
-            }),
+            Decision::Made(outcome) => {
+                let outcome = asking.took(outcome);
+                Deciding::Made(asking.end(outcome))
+            }
             Decision::Pending(outcome) => Deciding::Pending(Box::pin(async move {
-                match asking.took(outcome.await) {
-                    Ok(()) => Ok(asking.taken),
-                    Err(error) => Err(asking.refused(error)),
-                }
+                let outcome = asking.took(outcome.await);
+                asking.end(outcome)
             })),
         };
     }
     Deciding::Pending(Box::pin(async move {
-        match asking.all().await {
-            Ok(()) => Ok(asking.taken),
-            Err(error) => Err(asking.refused(error)),
-        }
+        let outcome = asking.all().await;
+        asking.end(outcome)
     }))
 }
 
@@ -182,7 +178,7 @@ impl Asking {
     fn admitted(&self, outcome: Outcome, questions: &Questions) -> Result<Admission, Error> {
         match outcome {
             Ok(admission) => {
-                let nearest = admission.states().reduce(crate::limit::Nearest::nearer);
+                let nearest = admission.states().reduce(crate::limit::Standing::nearer);
                 let nearest = nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
                 let (limits, now) = (&self.taken.limits, Clock.now());
                 questions.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
@@ -222,10 +218,15 @@ impl Asking {
         }
     }
 
-    /// What was taken so far is given back.
-    fn refused(self, error: Error) -> Error {
-        self.taken.give_back(Clock.now());
-        error
+    /// What was taken; given back where one refused.
+    fn end(self, outcome: Result<(), Error>) -> Result<Taken, Error> {
+        match outcome {
+            Ok(()) => Ok(self.taken),
+            Err(error) => {
+                self.taken.give_back(Clock.now());
+                Err(error)
+            }
+        }
     }
 }
 

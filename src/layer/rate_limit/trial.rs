@@ -17,7 +17,7 @@ use super::{
 use crate::{
     call::Exchange,
     error::Error,
-    limit::{Admission, Ask, Clock, Nearest, Now, Quota, Refusal, Verdict, decide, preview},
+    limit::{Admission, Ask, Clock, Now, Quota, Refusal, Standing, Verdict, decide, preview},
 };
 
 /// What a call holds beyond what the limits took together.
@@ -112,7 +112,7 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
 }
 
 /// All that can refuse, together; also tells the one nearest to its end.
-fn decide_live(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<(Admission, Option<Nearest>), Refusal> {
+fn decide_live(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<(Admission, Option<Standing>), Refusal> {
     let asks: SmallVec<[Ask<'_>; 4]> = sorted.live.iter().map(|asked| asked.ask(limits, &sorted.temporary)).collect();
     let (looking, taking) = asks.split_at(sorted.looking);
     let looked = match preview(now, looking) {
@@ -121,7 +121,7 @@ fn decide_live(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<(Adm
         Err(refusal) => return Err(preview(now, &asks).err().unwrap_or(refusal)),
     };
     let admission = decide(now, taking).map_err(|refusal| refusal.shifted(sorted.looking))?;
-    let took = admission.nearest().map(|nearest| Nearest { index: nearest.index + sorted.looking, ..nearest });
+    let took = admission.nearest().map(|nearest| Standing { index: nearest.index + sorted.looking, ..nearest });
     let nearest = match (looked, took) {
         (Some(looked), Some(took)) => Some(took.nearer(looked)),
         (one, other) => one.or(other),

@@ -1,7 +1,8 @@
 //! Where buckets live: a bounded open-addressing table of atomics, shared by all workers.
 //!
-//! A slot is a key and its TAT, 16 bytes, four to a cache line; there are twice as many slots as keys may be held, so
-//! probes are short. Memory comes zeroed from the system and costs nothing until a slot is used.
+//! A slot is a key and its TAT, 16 bytes, four to a cache line, and two bytes for the numbers that its debt is measured in,
+//! apart. There are at least twice as many slots as keys may be held, so probes are short. Memory comes zeroed from the system
+//! and costs nothing until a slot is used.
 //!
 //! # Protocol
 //!

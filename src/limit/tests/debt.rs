@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limit::bucket::MOST_DEBT;
 
 #[test]
 fn a_volley_is_charged_in_full_and_the_key_waits() {
@@ -36,7 +37,7 @@ fn a_look_tells_what_is_left_and_takes_nothing() {
     let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10)];
     let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
     let (fill, next, reset) = (3 * SECOND, Duration::ZERO, Duration::ZERO);
-    let full = Nearest { index: 1, remaining: 3, burst: 3, fill, next, reset };
+    let full = Standing { index: 1, remaining: 3, burst: 3, fill, next, reset };
     for _ in 0..5 {
         assert_eq!(preview(START, &asks), Ok(Some(full)));
     }

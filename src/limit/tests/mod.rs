@@ -51,6 +51,30 @@ fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
     (0..u32::MAX).take_while(|_| ask(limiter, now, key, 1).is_ok()).map(|_| 1).sum()
 }
 
+/// A bucket as the table has it, under the numbers that its debt came about under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Inspection {
+    /// Whether the table knows the key; an unknown one has a full bucket.
+    held: bool,
+    burst: NonZeroU32,
+    remaining: u32,
+    full_in: Duration,
+}
+
+impl Limiter {
+    fn inspect(&self, now: Now, key: Key) -> Inspection {
+        let core = self.core.newest();
+        let held = core.held(key);
+        let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
+        Inspection {
+            held: held.is_some(),
+            burst: pace.burst,
+            remaining: pace.remaining(now, tat),
+            full_in: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
+        }
+    }
+}
+
 /// Runs `work` on `threads` threads that begin together; the sum of what they return.
 fn together(threads: usize, work: impl Fn(usize) -> u64 + Sync) -> u64 {
     let start = Barrier::new(threads);

@@ -112,7 +112,7 @@ fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
     let (wide, tight) = (limiter(100, SECOND, 100, 10), limiter(1, SECOND, 2, 10));
     let asks = [Ask::new(&wide, key(1), 10), Ask::new(&tight, key(1), 1)];
     let nearest = decide(START, &asks).unwrap().nearest().unwrap();
-    assert_eq!(nearest, Nearest { index: 1, remaining: 1, burst: 2, fill: 2 * SECOND, next: SECOND, reset: SECOND });
+    assert_eq!(nearest, Standing { index: 1, remaining: 1, burst: 2, fill: 2 * SECOND, next: SECOND, reset: SECOND });
     let left: Vec<_> = decide(START, &asks).unwrap().states().map(|state| state.remaining).collect();
     assert_eq!(left, [80, 0]);
     drain(&wide, START, key(1));

@@ -20,9 +20,10 @@ pub struct Observed {
 pub struct RouteGauges {
     /// Name of the route.
     pub route: Arc<str>,
-    /// Requests whose exchange has not ended; `None` when nothing counts them.
+    /// Requests that hold a place under the cap; without one, those whose exchange has not ended. `None` when nothing counts
+    /// them.
     pub in_flight: Option<u64>,
-    /// Requests that wait for a permit; `None` without a cap.
+    /// Requests that wait for a place; `None` without a cap.
     pub queued: Option<u64>,
     /// The cap as it is now; `None` without one.
     pub concurrency_limit: Option<u64>,
@@ -33,7 +34,7 @@ pub struct RouteGauges {
 pub struct LimitGauges {
     /// Name of the limit.
     pub limit: Arc<str>,
-    /// Keys in its table.
+    /// Keys in its table, or in the store and known here.
     pub keys: u64,
     /// Keys that made room because their bucket was full again, ever.
     pub evicted_idle: u64,

@@ -60,7 +60,8 @@ fn requests(routes: &Routes, to: &mut Exposition) {
 }
 
 fn route_gauges(observed: &Observed, to: &mut Exposition) {
-    let mut family = to.family(Kind::Gauge, "tidegate_in_flight", "Requests whose exchange has not ended.");
+    let help = "Requests that hold a place under the cap; without a cap, those whose exchange has not ended.";
+    let mut family = to.family(Kind::Gauge, "tidegate_in_flight", help);
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.in_flight);
     }

@@ -52,28 +52,8 @@ impl RouteMetrics {
         &self.in_flight[worker::current().min(self.in_flight.len() - 1)]
     }
 
-    /// A request's exchange ended, however it did.
-    pub fn request_ended(&self, method: &Method, status: u16, duration: Duration) {
-        self.record(|cells| cells.request(method, status, duration));
-    }
-
-    /// The gateway itself answered, for `reason`.
-    pub fn refused(&self, reason: &'static str) {
-        self.record(|cells| cells.refusal(reason));
-    }
-
-    /// `limit` decided on a request of this route.
-    pub fn decided(&self, limit: &Arc<str>, decision: Decision) {
-        self.record(|cells| cells.decision(limit, decision));
-    }
-
-    /// A retry ended (`success`, `failure`), or was not made (`budget`, `method`, `body`, `deadline`).
-    pub fn retry(&self, outcome: &'static str) {
-        self.record(|cells| cells.retry(outcome));
-    }
-
     /// A copy of a request was answered (`success`), or was not (`failure`), or was not sent: too many were on their way
-    /// (`busy`), or the request's body was too long or broke off (`body`).
+    /// (`busy`), the request's body was too long or broke off (`body`), or no place was free (`cap`).
     pub fn mirrored(&self, outcome: &'static str) {
         self.record(|cells| cells.mirrored.add(outcome, 1));
     }
@@ -123,23 +103,23 @@ pub struct RouteCells {
 }
 
 impl RouteCells {
-    /// See [`RouteMetrics::request_ended`].
+    /// A request's exchange ended, however it did.
     pub fn request(&mut self, method: &Method, status: u16, duration: Duration) {
         self.add_requests(RequestKey::new(method, status), 1);
         self.durations.observe(duration);
     }
 
-    /// See [`RouteMetrics::refused`].
+    /// The gateway itself answered, for `reason`.
     pub fn refusal(&mut self, reason: &'static str) {
         self.refusals.add(reason, 1);
     }
 
-    /// See [`RouteMetrics::decided`].
+    /// `limit` decided on a request of this route.
     pub fn decision(&mut self, limit: &Arc<str>, decision: Decision) {
         self.decisions_of(limit)[decision as usize] += 1;
     }
 
-    /// See [`RouteMetrics::retry`].
+    /// A retry ended (`success`, `failure`), or was not made (`budget`, `method`, `body`, `deadline`).
     pub fn retry(&mut self, outcome: &'static str) {
         self.retries.add(outcome, 1);
     }

@@ -43,11 +43,11 @@ fn what_workers_count_apart_is_one_sum() {
             let route = &route;
             scope.spawn(move || {
                 worker::set_current(index);
-                (0..10).for_each(|_| route.request_ended(&Method::GET, 200, Duration::from_millis(3)));
+                (0..10).for_each(|_| route.record(|cells| cells.request(&Method::GET, 200, Duration::from_millis(3))));
             });
         }
     });
-    route.request_ended(&Method::GET, 200, Duration::from_secs(1));
+    route.record(|cells| cells.request(&Method::GET, 200, Duration::from_secs(1)));
     let scrape = scrape(&metrics);
     assert_eq!(scrape.value(r#"tidegate_requests_total{route="orders",method="GET",status="200"}"#), Some(21.0));
     assert_eq!(scrape.value(r#"tidegate_request_duration_seconds_count{route="orders"}"#), Some(21.0));
@@ -81,7 +81,7 @@ fn a_series_appears_with_its_first_event() {
     let metrics = Metrics::new(1);
     let (route, limit) = (metrics.route("orders"), Arc::from("daily"));
     assert!(!metrics.render(Format::Prometheus, &Observed::default()).contains("orders"));
-    route.decided(&limit, Decision::ShadowRefused);
+    route.record(|cells| cells.decision(&limit, Decision::ShadowRefused));
     let text = metrics.render(Format::Prometheus, &Observed::default());
     assert_eq!(text.lines().filter(|line| line.contains("orders")).count(), 1, "{text}");
 }
@@ -91,7 +91,7 @@ fn invented_methods_and_statuses_share_a_series() {
     let metrics = Metrics::new(1);
     for number in 0..100_u16 {
         let method = Method::from_bytes(format!("BREW{number}").as_bytes()).unwrap();
-        metrics.unmatched().request_ended(&method, 600 + number, Duration::ZERO);
+        metrics.unmatched().record(|cells| cells.request(&method, 600 + number, Duration::ZERO));
     }
     let series = r#"tidegate_requests_total{route="-",method="other",status="other"}"#;
     assert_eq!(scrape(&metrics).value(series), Some(100.0));
@@ -100,9 +100,9 @@ fn invented_methods_and_statuses_share_a_series() {
 #[test]
 fn counters_go_on_over_a_reload_that_keeps_their_names() {
     let metrics = Metrics::new(1);
-    metrics.route("orders").refused("cap");
+    metrics.route("orders").record(|cells| cells.refusal("cap"));
     metrics.retain(&Kept { routes: HashSet::from(["orders"]), ..Kept::default() });
-    metrics.route("orders").refused("cap");
+    metrics.route("orders").record(|cells| cells.refusal("cap"));
     assert_eq!(scrape(&metrics).value(r#"tidegate_refusals_total{route="orders",reason="cap"}"#), Some(2.0));
 }
 
@@ -111,7 +111,7 @@ fn a_reload_forgets_the_series_of_what_it_removed() {
     let (metrics, _) = populated();
     let unmatched = metrics.unmatched();
     metrics.retain(&Kept { routes: HashSet::from(["kept"]), ..Kept::default() });
-    unmatched.refused("no_route");
+    unmatched.record(|cells| cells.refusal("no_route"));
     let scrape = scrape(&metrics);
     for gone in ["orders", "per-client", "backend", "0.0.0.0:8080"] {
         assert!(!scrape.samples.iter().any(|(series, _)| series.contains(gone)), "{gone}");
@@ -145,7 +145,7 @@ fn lines_dropped_by_both_logs_are_one_count() {
 #[test]
 fn a_name_with_quotes_and_newlines_stays_one_label() {
     let metrics = Metrics::new(1);
-    metrics.route("a\"b\\c\nd\\\\").refused("cap");
+    metrics.route("a\"b\\c\nd\\\\").record(|cells| cells.refusal("cap"));
     let series = r#"tidegate_refusals_total{route="a\"b\\c\nd\\\\",reason="cap"}"#;
     assert_eq!(scrape(&metrics).value(series), Some(1.0));
 }
@@ -163,11 +163,11 @@ fn the_process_tells_of_itself() {
 fn populated() -> (Arc<Metrics>, Observed) {
     let metrics = Metrics::new(2);
     let (route, upstream) = (metrics.route("orders"), metrics.upstream("backend"));
-    route.request_ended(&Method::GET, 200, Duration::from_micros(1500));
-    route.request_ended(&Method::POST, 499, Duration::from_secs(20));
-    route.decided(&Arc::from("per-client"), Decision::CandidateRefused);
-    route.retry("budget");
-    metrics.unmatched().refused("no_route");
+    route.record(|cells| cells.request(&Method::GET, 200, Duration::from_micros(1500)));
+    route.record(|cells| cells.request(&Method::POST, 499, Duration::from_secs(20)));
+    route.record(|cells| cells.decision(&Arc::from("per-client"), Decision::CandidateRefused));
+    route.record(|cells| cells.retry("budget"));
+    metrics.unmatched().record(|cells| cells.refusal("no_route"));
     upstream.answered(Duration::from_millis(2));
     upstream.connected("success");
     metrics.listener("0.0.0.0:8080").accept_paused("file_limit");

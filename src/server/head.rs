@@ -1,0 +1,91 @@
+//! The wait for the head of an HTTP/1 request: how far it has come, what it turned out to be, and when the wait ends.
+
+use bytes::Buf;
+use tokio::time::Instant;
+
+use super::{ConnectionLimits, http2::PREFACE, wire::Wire};
+use crate::{
+    error::Error,
+    http1::{self, RequestHead},
+};
+
+/// First byte of a TLS record that carries a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What the wait for a head ended in.
+pub(super) enum Next {
+    Head(RequestHead, Instant),
+    Refused(Error, Instant),
+    Close,
+    Http2,
+}
+
+/// How far a head has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// When the connection was accepted, for its first head.
+    pub(super) accepted: Option<Instant>,
+    /// When its first byte was seen.
+    pub(super) started: Option<Instant>,
+    /// How far its end was looked for.
+    seen: usize,
+    /// When an idle connection ends.
+    idle_end: Option<Instant>,
+}
+
+impl Progress {
+    /// Nothing of it is there yet.
+    pub(super) fn new(accepted: Option<Instant>) -> Self {
+        Self { accepted, ..Self::default() }
+    }
+}
+
+/// Looks for a whole head in what was read.
+pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress: &mut Progress) -> Option<Next> {
+    let (limits, http2) = (&limits.head, limits.http2);
+    if progress.started.is_none() {
+        // An empty line before a request is forgiven (RFC 9112, 2.2).
+        while let [b'\r' | b'\n', ..] = &wire.input[..] {
+            wire.input.advance(1);
+        }
+    }
+    let first = *wire.input.first()?;
+    let started = *progress.started.get_or_insert_with(Instant::now);
+    let refuse = |error| Some(Next::Refused(error, started));
+    if first == TLS_HANDSHAKE {
+        return refuse(Error::Malformed("this is a TLS handshake, and the listener speaks plain HTTP"));
+    }
+    if !first.is_ascii_graphic() {
+        return refuse(Error::Malformed("the method is not a token"));
+    }
+    // No method of HTTP/1 begins as the preface of HTTP/2 does.
+    if http2 && first == b'P' && progress.accepted.is_some() {
+        match wire.input.get(..PREFACE.len()) {
+            Some(begin) if begin == PREFACE => return Some(Next::Http2),
+            None if PREFACE.starts_with(&wire.input) => return None,
+            _ => {}
+        }
+    }
+    match http1::find_end(&wire.input, progress.seen) {
+        Ok(length) if length <= limits.bytes => Some(match http1::parse_request(&mut wire.input, length, limits) {
+            Ok(head) => Next::Head(head, started),
+            Err(error) => Next::Refused(error, started),
+        }),
+        Err(seen) if wire.input.len() <= limits.bytes => {
+            progress.seen = seen;
+            None
+        }
+        _ if memchr::memchr(b'\n', &wire.input[..limits.bytes]).is_none() => {
+            refuse(Error::TargetTooLong { limit: limits.bytes })
+        }
+        _ => refuse(Error::HeadTooLarge { limit: limits.bytes }),
+    }
+}
+
+/// When the wait for a head ends.
+pub(super) fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
+    match (progress.accepted, progress.started) {
+        (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
+        (None, None) => *progress.idle_end.get_or_insert_with(|| Instant::now() + limits.keep_alive),
+    }
+}
