@@ -132,12 +132,6 @@ impl Body {
         self.0.as_ref().map_or(&Source::Empty, |content| &content.source)
     }
 
-    /// Takes the source if it is of this kind.
-    fn take_if(&mut self, is_it: impl FnOnce(&Source) -> bool) -> Option<Source> {
-        let content = self.0.as_mut().filter(|content| is_it(&content.source))?;
-        Some(std::mem::take(&mut content.source))
-    }
-
     /// True when nothing is left to come; a stream may turn out to be empty later.
     pub fn is_empty(&self) -> bool {
         matches!(self.source(), Source::Empty | Source::Absent)
@@ -169,19 +163,29 @@ impl Body {
 
     /// The whole of a body that is here already, leaving none; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
-        if !self.is_whole() {
-            return None;
+        let Some(content) = &mut self.0 else { return Some(Bytes::new()) };
+        match std::mem::take(&mut content.source) {
+            Source::Empty | Source::Absent => Some(Bytes::new()),
+            Source::Whole(bytes) => {
+                content.passed += bytes.len() as u64;
+                Some(bytes)
+            }
+            stream => {
+                content.source = stream;
+                None
+            }
         }
-        let Some(Source::Whole(bytes)) = self.take_if(|_| true) else { return Some(Bytes::new()) };
-        self.content().passed += bytes.len() as u64;
-        Some(bytes)
     }
 
     /// The far end of a tunnel, once; what is held is held until this body is dropped.
     pub fn take_tunnel(&mut self) -> Option<Box<dyn Tunnel>> {
-        match self.take_if(|source| matches!(source, Source::Tunnel(_))) {
-            Some(Source::Tunnel(far_end)) => Some(far_end),
-            _ => None,
+        let content = self.0.as_mut()?;
+        match std::mem::take(&mut content.source) {
+            Source::Tunnel(far_end) => Some(far_end),
+            other => {
+                content.source = other;
+                None
+            }
         }
     }
 

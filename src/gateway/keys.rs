@@ -93,8 +93,8 @@ impl OneLimit<'_> {
 
     /// What the bucket of these values is called in the store, if it is there.
     fn stored(&self, values: &[(bool, &[u8])]) -> Option<Name> {
-        let begun = KeyBuilder::over(NameHasher::new(), self.name());
         self.shared?;
+        let begun = KeyBuilder::over(NameHasher::new(), self.name());
         Some(self.build(begun, &mut Label::default(), values).ok()?.into_hasher().name())
     }
 
@@ -162,8 +162,7 @@ impl OneLimit<'_> {
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
-        let numbers = Numbers { rate: self.limit.rate, burst: self.limit.burst };
-        match (self.shared, self.ask(key, numbers)) {
+        match (self.shared, self.ask(key, self.limit.numbers())) {
             (Some((store, _)), Some(ask)) => store.fill(&ask).await,
             _ => true,
         }
@@ -215,7 +214,7 @@ impl OneLimit<'_> {
         let matches =
             |patterns: &Vec<ValuePattern>| patterns.iter().zip(parts).all(|(pattern, part)| is_match(pattern, part));
         let exception = self.limit.overrides.iter().find(|one| one.matches.iter().any(matches));
-        exception.map_or(Some(Numbers { rate: self.limit.rate, burst: self.limit.burst }), |one| one.numbers)
+        exception.map_or(Some(self.limit.numbers()), |one| one.numbers)
     }
 
     /// Adds a part to the key and to what is shown of it.

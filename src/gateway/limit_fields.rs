@@ -12,7 +12,7 @@ use memchr::memmem;
 use crate::{
     call::{Nearest, Told},
     error::Error,
-    http1::Fields,
+    http1::{self, Fields},
 };
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -77,7 +77,7 @@ fn write_name(out: &mut Vec<u8>, (mark, name): (&str, &str)) {
 /// One parameter of a member; `key` has its signs before and behind it.
 fn write_parameter(out: &mut Vec<u8>, key: &[u8; 3], value: u64) {
     out.extend_from_slice(key);
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    http1::write_number(out, value);
 }
 
 /// Whether a backend uses this name too: two members of one name could not be told apart.

@@ -74,7 +74,7 @@ fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
 
 /// Everything about a limit that has buckets: itself, its tiers, its candidate.
 fn buckets(limit: &model::Limit) -> impl Iterator<Item = (&Arc<str>, model::Numbers)> {
-    let own = (&limit.name, model::Numbers { rate: limit.rate, burst: limit.burst });
+    let own = (&limit.name, limit.numbers());
     let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.numbers));
     std::iter::once(own)
         .chain(tiers)

@@ -2,7 +2,7 @@
 
 use std::{fmt, fmt::Write as _, sync::Arc};
 
-use crate::error::Error;
+use crate::{error::Error, http1};
 
 /// What a problem says.
 pub(super) struct Problem<'a> {
@@ -21,7 +21,7 @@ impl Problem<'_> {
         json.member("{\"type\":\"", self.kind.as_bytes());
         json.member(",\"title\":\"", self.title.as_bytes());
         json.0.extend_from_slice(b",\"status\":");
-        json.0.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
+        http1::write_number(&mut json.0, self.status.into());
         json.0.extend_from_slice(b",\"detail\":\"");
         // Writing to memory cannot fail.
         let _ = write!(json, "{}", self.error);

@@ -71,7 +71,7 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     for (index, ask) in asks.iter().enumerate() {
         match look(now, ask) {
             Ok(offer) => offers.push(offer),
-            Err(wait) => refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait))),
+            Err(wait) => refusal = Some(Refusal::after(refusal, index, wait)),
         }
     }
     if let Some(refusal) = refusal {
@@ -123,7 +123,7 @@ pub fn preview(now: Now, asks: &[Ask<'_>]) -> Result<Option<Standing>, Refusal> 
                 let state = offer.state(now, index, ask);
                 nearest = Some(nearest.map_or(state, |earlier| earlier.nearer(state)));
             }
-            Err(wait) => refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait))),
+            Err(wait) => refusal = Some(Refusal::after(refusal, index, wait)),
         }
     }
     refusal.map_or(Ok(nearest), Err)
@@ -221,6 +221,12 @@ impl Refusal {
     /// Refused by the limit in this place alone.
     pub fn by(index: usize, retry_after: Duration) -> Self {
         Self { index, retry_after, refused: bit(index) }
+    }
+
+    /// Refused by the limit in this place, after those that refused before it.
+    #[must_use]
+    pub fn after(earlier: Option<Self>, index: usize, retry_after: Duration) -> Self {
+        earlier.map_or(Self::by(index, retry_after), |earlier| earlier.and(index, retry_after))
     }
 
     /// Places of the limits that refused.

@@ -70,6 +70,17 @@ struct Way {
     is_shut: bool,
 }
 
+impl Way {
+    /// Notes what came of a read at its beginning; whether anything did.
+    fn note(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
+        let Poll::Ready(read) = read else { return Ok(false) };
+        let read = read?;
+        self.passed += read as u64;
+        self.is_ended = read == 0;
+        Ok(true)
+    }
+}
+
 impl Tunnel {
     /// Moves what can be moved. Ready once both ways have ended, or the tunnel has broken.
     fn poll<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, alarm: &mut Alarm) -> Poll<()> {
@@ -128,18 +139,7 @@ impl Tunnel {
     fn go_up<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
         let mut has_moved = false;
         if !self.up.is_ended && wire.input.len() < FULL {
-            match wire.poll_read(cx) {
-                Poll::Ready(Ok(0)) => {
-                    self.up.is_ended = true;
-                    has_moved = true;
-                }
-                Poll::Ready(Ok(read)) => {
-                    self.up.passed += read as u64;
-                    has_moved = true;
-                }
-                Poll::Ready(Err(_)) => return Err(Fault::ClientGone),
-                Poll::Pending => {}
-            }
+            has_moved = self.up.note(wire.poll_read(cx)).map_err(|_| Fault::ClientGone)?;
         }
         while !wire.input.is_empty() && !self.up.is_shut {
             match Pin::new(&mut self.far_end).poll_write(cx, &wire.input) {
@@ -164,18 +164,8 @@ impl Tunnel {
     fn go_down<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
         let mut has_moved = false;
         if !self.down.is_ended && wire.output.pending() < FULL {
-            match io::poll_read(&mut self.far_end, cx, wire.output.buffer()) {
-                Poll::Ready(Ok(0)) => {
-                    self.down.is_ended = true;
-                    has_moved = true;
-                }
-                Poll::Ready(Ok(read)) => {
-                    self.down.passed += read as u64;
-                    has_moved = true;
-                }
-                Poll::Ready(Err(_)) => return Err(Fault::UpstreamCut("the connection broke")),
-                Poll::Pending => {}
-            }
+            let read = io::poll_read(&mut self.far_end, cx, wire.output.buffer());
+            has_moved = self.down.note(read).map_err(|_| Fault::UpstreamCut("the connection broke"))?;
         }
         let waiting = wire.output.pending();
         let flushed = wire.poll_flush(cx);

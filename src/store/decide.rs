@@ -150,7 +150,7 @@ impl Store {
                 Local::Taken(_) => needs.push(None),
                 Local::Ask { ahead } => needs.push(Some(ahead)),
                 Local::Refused(wait) => {
-                    refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait)));
+                    refusal = Some(Refusal::after(refusal, index, wait));
                 }
             }
         }
@@ -263,7 +263,7 @@ impl Store {
             let missing = (told.before + pace.weight(ask.cost)).saturating_sub(pace.fill);
             if !told.admitted && missing > 0 {
                 let wait = Duration::from_nanos(missing);
-                refusal = Some(refusal.map_or(Refusal::by(index, wait), |earlier| earlier.and(index, wait)));
+                refusal = Some(Refusal::after(refusal, index, wait));
             }
         }
         if let Some(refusal) = refusal {

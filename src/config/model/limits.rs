@@ -45,6 +45,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// Its own pace, and the bucket in front of it.
+    pub fn numbers(&self) -> Numbers {
+        Numbers { rate: self.rate, burst: self.burst }
+    }
+
     /// The names under which it decides: its own and those of its tiers.
     pub fn deciding(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.name).chain(self.tiers.iter().map(|tier| &*tier.name))
