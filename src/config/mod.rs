@@ -34,6 +34,7 @@ pub use self::{
     json_schema::json_schema,
     model::{Config, Environment},
     problem::Code,
+    redact::is_secret_name,
     syntax::path::{normal_form, whole_path_regex},
     units::rate_text,
     watched::Watched,

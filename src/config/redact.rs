@@ -8,6 +8,17 @@ use super::{
     tree::{Node, Value},
 };
 
+/// Words by which the name of a field, a cookie or a parameter says that its value is a secret.
+const SECRET_WORDS: [&str; 9] =
+    ["token", "secret", "key", "password", "auth", "session", "cookie", "credential", "signature"];
+
+/// Whether the value under this name may be a credential: the name of a header, a cookie, a query parameter or the like,
+/// in any case, contains a word such as `token` or `key`. Views, logs and diagnostics do not show such values.
+pub fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
 /// With what the URL of a store begins.
 const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 
@@ -95,7 +106,29 @@ pub(super) fn logins(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{logins, store_url};
+    use super::{is_secret_name, logins, store_url};
+
+    #[test]
+    fn a_name_that_contains_a_word_for_a_secret_is_that_of_a_secret() {
+        for name in [
+            "authorization",
+            "Proxy-Authorization",
+            "x-vault-token",
+            "X-API-Key",
+            "api_key",
+            "sessionid",
+            "set-cookie",
+            "X-Amz-Signature",
+            "client_secret",
+            "X-Amz-Credential",
+            "db-password",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["", "x-tenant", "user-agent", "page", "q", "x-request-id"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn of_a_store_only_what_is_plainly_an_address_is_shown() {
