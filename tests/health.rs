@@ -357,6 +357,88 @@ fn a_cool_down_that_is_switched_off_is_not_made() {
     assert_eq!(refused, 10);
 }
 
+/// An upstream that answers the paths below `/broken` so, with 503 and `Retry-After` those below `/busy`, breaks off its
+/// answers to `/cut` in the middle, and is well otherwise.
+fn partly_broken(broken: &'static str) -> Upstream {
+    Upstream::start(move |mut connection| {
+        while let Some(request) = connection.request() {
+            let target = request.target();
+            if target.starts_with("/cut") {
+                connection.send("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly a part");
+                return;
+            }
+            connection.send(match target {
+                target if target.contains("/broken") => broken.to_owned(),
+                target if target.starts_with("/busy") => BUSY.to_owned(),
+                _ => ok("well"),
+            });
+        }
+    })
+}
+
+const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n";
+
+/// How many of these are left alone.
+#[track_caller]
+fn left_alone(gateway: &Running, servers: &[&Upstream]) -> usize {
+    servers.iter().filter(|server| view(gateway, server)["state"] != "up").count()
+}
+
+#[test]
+fn a_page_that_is_broken_on_all_servers_ejects_none() {
+    let servers = [partly_broken(FAILED), partly_broken(FAILED), partly_broken(FAILED), partly_broken(FAILED)];
+    let servers: Vec<_> = servers.iter().collect();
+    for balance in ["round-robin", "least-requests", "peak-ewma"] {
+        let gateway = Running::start(&turns(&servers, "").replace("round-robin", balance));
+        for path in ["/broken/a?x=1", "/broken/a?x=2", "/x/../broken/%61"].iter().cycle().take(60) {
+            assert_eq!(gateway.status(path), 500);
+        }
+        assert_eq!(left_alone(&gateway, &servers), 0, "{balance}");
+    }
+}
+
+#[test]
+fn answers_that_a_client_decides_by_its_request_eject_no_server() {
+    for status in [501, 505, 506, 508, 510, 511, 429, 404] {
+        let answer: &'static str = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
+        let servers = [partly_broken(answer), partly_broken(answer)];
+        let servers: Vec<_> = servers.iter().collect();
+        let gateway = Running::start(&turns(&servers, "ejection = { consecutive_failures = 2 }"));
+        for turn in 0..12 {
+            assert_eq!(gateway.status(&format!("/broken/{turn}")), status);
+        }
+        assert_eq!(left_alone(&gateway, &servers), 0, "{status}");
+    }
+}
+
+#[test]
+fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
+    let servers = [partly_broken(BUSY), partly_broken(BUSY), partly_broken(BUSY), partly_broken(BUSY)];
+    let servers: Vec<_> = servers.iter().collect();
+    for paths in [vec!["/busy"], vec!["/busy/1", "/busy/2", "/busy/3", "/busy/4", "/busy/5", "/busy/6", "/busy/7"]] {
+        let gateway = Running::start(&turns(&servers, ""));
+        for path in paths.iter().cycle().take(21) {
+            gateway.status(path);
+            gateway.status("/well");
+            assert!(left_alone(&gateway, &servers) <= 1, "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_breaks_its_answers_off_is_ejected() {
+    let (cutting, good) = (partly_broken(FAILED), Upstream::answering(|_| ok("good")));
+    let gateway = Running::start(&turns(&[&cutting, &good], "ejection = { consecutive_failures = 3 }"));
+    for _ in 0..12 {
+        let mut client = gateway.connect();
+        client.send(request("GET", "/cut", &["Connection: close"]));
+        let mut answer = Vec::new();
+        client.rest(&mut answer);
+    }
+    assert_eq!(times(&cutting, "/cut"), 3);
+    assert_eq!(gateway.logged("server ejected")["cause"], "3 failures in a row, the last: an answer that broke off");
+}
+
 /// GETs by keep-alive clients while `meanwhile` runs, and for a while after; statuses other than 200.
 fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String> {
     let (address, is_over, count) = (gateway.address(), AtomicBool::new(false), AtomicUsize::new(0));

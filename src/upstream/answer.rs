@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{pool::Lease, upload::Upload};
+use super::{pool::Lease, trial::Rest, upload::Upload};
 use crate::{
     error::Fault,
     http1::{Decoder, Piece, ResponseHead},
@@ -22,30 +22,47 @@ const MOST_TRAILER_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer {
     /// `None` once the exchange is over.
-    open: Option<(Lease, Upload)>,
+    open: Option<Open>,
     decoder: Decoder,
     /// The server would take another request after this one.
     keep_alive: bool,
 }
 
+#[derive(Debug)]
+struct Open {
+    lease: Lease,
+    upload: Upload,
+    rest: Rest,
+}
+
 impl Answer {
-    pub(super) fn new(head: &ResponseHead, lease: Lease, mut upload: Upload) -> Self {
+    pub(super) fn new(head: &ResponseHead, lease: Lease, mut upload: Upload, rest: Rest) -> Self {
         upload.unpace();
         Self {
-            open: Some((lease, upload)),
+            open: Some(Open { lease, upload, rest }),
             decoder: Decoder::new(head.length, MOST_TRAILER_BYTES),
             keep_alive: head.keep_alive,
         }
     }
 
     fn finish(&mut self) {
-        if let Some((lease, upload)) = self.open.take() {
+        if let Some(Open { lease, upload, rest }) = self.open.take() {
+            rest.came();
             lease.end(self.keep_alive && upload.is_complete(), Instant::now());
         }
     }
 
+    /// Closes the connection, whoever broke the exchange off.
+    fn break_off(&mut self, fault: Fault) {
+        if let Some(open) = self.open.take()
+            && let Fault::UpstreamCut(_) = fault
+        {
+            open.rest.broke_off();
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
-        let Some((lease, upload)) = &mut self.open else { return Poll::Ready(Ok(Piece::End)) };
+        let Some(Open { lease, upload, .. }) = &mut self.open else { return Poll::Ready(Ok(Piece::End)) };
         if let Poll::Ready(Err(fault)) = upload.poll(cx, &mut lease.connection) {
             return Poll::Ready(Err(fault));
         }
@@ -78,8 +95,10 @@ impl http_body::Body for Answer {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let piece = ready!(this.poll_piece(cx));
-        if this.decoder.is_done() || !matches!(piece, Ok(Piece::Data(_))) {
-            this.finish();
+        match piece {
+            Err(fault) => this.break_off(fault),
+            Ok(Piece::Data(_)) if !this.decoder.is_done() => {}
+            Ok(_) => this.finish(),
         }
         Poll::Ready(match piece {
             Ok(Piece::Data(data)) => Some(Ok(Frame::data(data))),

@@ -20,6 +20,7 @@ use super::{
     answer::Answer,
     pool::{Lease, OpenSlot},
     stream::Stream,
+    trial::Rest,
     tunnel::FarEnd,
     upload::Upload,
 };
@@ -188,10 +189,11 @@ impl Exchange {
     }
 
     /// The answer, whose head came `now`, with its body: whole when all of it is here, which frees the connection at once.
-    pub(super) fn into_answer(self, head: ResponseHead, method: &Method, now: Instant) -> Response {
+    pub(super) fn into_answer(self, head: ResponseHead, rest: Rest, now: Instant) -> Response {
         let Self { upload, mut lease, .. } = self;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            let body = Body::tunnel(FarEnd::new(lease));
+            let mut body = Body::tunnel(FarEnd::new(lease));
+            body.hold(rest.came());
             return Response { status: head.status, fields: head.fields, body, hangup: None };
         }
         let input = &mut lease.connection.input;
@@ -205,9 +207,11 @@ impl Exchange {
         let body = match whole {
             Some(bytes) => {
                 lease.end(head.keep_alive && upload.is_complete(), now);
-                if *method == Method::HEAD { Body::absent() } else { Body::whole(bytes) }
+                let is_absent = rest.call.request.method == Method::HEAD;
+                rest.came();
+                if is_absent { Body::absent() } else { Body::whole(bytes) }
             }
-            None => Body::stream(Answer::new(&head, lease, upload)),
+            None => Body::stream(Answer::new(&head, lease, upload, rest)),
         };
         Response { status: head.status, fields: head.fields, body, hangup: None }
     }

@@ -44,7 +44,7 @@ use self::{
     connection::Failure,
     health::{Ejector, Failing},
     server::Server,
-    trial::Trial,
+    trial::{Rest, Trial},
     way::Exchange,
 };
 use crate::{
@@ -187,6 +187,7 @@ impl Upstream {
             None => Box::pin(self.reach(server, worker, outgoing.fresh, &mut trial)).await?,
         };
         let (mut exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
+        let call = trial.sent.insert(call);
         let head = poll_fn(|cx| {
             let head = exchange.poll(cx, &call.request);
             trial.is_its_turn = exchange.waits_for_server();
@@ -204,13 +205,10 @@ impl Upstream {
                 return Err(self.error(failure));
             }
         };
-        trial.answered(&head, took, now);
-        let mut response = exchange.into_answer(head, &call.request.method, now);
-        // An answer that is here whole needs nothing of the server any more.
-        if !response.body.is_whole() {
-            response.body.hold(in_flight);
-        }
-        Ok(response)
+        let call = Arc::clone(call);
+        let is_sound = trial.answered(&head, took, now);
+        let rest = Rest { upstream: self, index, call, is_sound, in_flight };
+        Ok(exchange.into_answer(head, rest, now))
     }
 
     fn error(&self, failure: Failure) -> Error {

@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::Method;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     pool::{Lease, OpenSlot, Place},
     server::Server,
     stream::Stream,
-    trial::Trial,
+    trial::{Rest, Trial},
 };
 use crate::{
     call::{self, Outgoing},
@@ -194,10 +193,10 @@ impl Exchange {
     }
 
     /// The answer, whose head came `now`, with its body.
-    pub(super) fn into_answer(self, head: ResponseHead, method: &Method, now: Instant) -> Response {
+    pub(super) fn into_answer(self, head: ResponseHead, rest: Rest, now: Instant) -> Response {
         match self {
-            Self::Http1(exchange) => exchange.into_answer(head, method, now),
-            Self::Http2(exchange) => exchange.into_answer(head, method),
+            Self::Http1(exchange) => exchange.into_answer(head, rest, now),
+            Self::Http2(exchange) => exchange.into_answer(head, rest),
         }
     }
 }

@@ -51,7 +51,7 @@ fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
     for (server, wrong) in balancer.servers.iter().zip(wrong) {
         match wrong {
             Wrong::Nothing => {}
-            Wrong::Cooling => server.health.cool_down(60 * SECOND, Instant::now(), Duration::ZERO),
+            Wrong::Cooling => server.health.test_cooling(60 * SECOND),
             Wrong::Down => server.health.test_checked(false, 1),
         }
     }
@@ -92,7 +92,7 @@ async fn a_server_that_came_back_gets_its_share_gradually() {
         let health = balancer.servers.iter().map(|server| Arc::clone(&server.health)).collect();
         let settings =
             EjectionSettings { consecutive_failures: NonZeroU32::MIN, base: SECOND, max: SECOND, max_percent: 50 };
-        Ejector::new(settings, 100 * SECOND, health).failed(0, Failing::Reset, Instant::now());
+        Ejector::new(settings, 100 * SECOND, health).failed(0, Failing::Reset, None, Instant::now());
         for server in &balancer.servers {
             server.latency.answered(Duration::from_millis(1), Instant::now());
         }

@@ -2,9 +2,11 @@
 //!
 //! As Envoy's outlier detection by consecutive failures, with what goes wrong there in small sets put right: of two
 //! servers one can be ejected, and the last one never is. When the last one fails as well, those that were ejected come
-//! back: nothing is known that would make them worse.
+//! back: nothing is known that would make them worse. And a failure counts only if it stands out: a page that fails on
+//! two servers says nothing of either.
 
 use std::{
+    net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
@@ -13,7 +15,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{Failing, Health, HealthState, Standing, counted};
+use super::{
+    Failing, Health, HealthState, Standing, Story, counted,
+    pages::{Page, Pages},
+};
+use crate::call::Exchange;
 
 /// When a server is ejected, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +30,26 @@ pub struct EjectionSettings {
     pub base: Duration,
     /// The longest time.
     pub max: Duration,
-    /// Most servers at once, 0 to 100; but one of two or more may always be, unless it is 0.
+    /// Most servers that are left alone at once, ejected or cooling down, 0 to 100; but one of two or more may always be,
+    /// unless it is 0.
     pub max_percent: u8,
+}
+
+/// The request whose answer asked for a cool-down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) struct Provoked {
+    pub(in crate::upstream) page: Page,
+    pub(in crate::upstream) client: IpAddr,
+}
+
+impl Provoked {
+    /// Whether both are of one client; of IPv6, who has one address has its network of 64 bits.
+    fn is_same_client(&self, other: &Self) -> bool {
+        match (self.client, other.client) {
+            (IpAddr::V6(one), IpAddr::V6(two)) => one.segments()[..4] == two.segments()[..4],
+            (one, two) => one == two,
+        }
+    }
 }
 
 /// An ejection is not ended early before that, so that an outage of all does not fill the log.
@@ -38,11 +62,17 @@ pub(super) struct Memory {
     level: u32,
     begun: Option<Instant>,
     ended: Option<Instant>,
+    /// The row of failures that led to the last ejection.
+    row: u32,
+    /// `level` and `ended` as they were before it.
+    before: (u32, Option<Instant>),
 }
 
 impl Memory {
     /// The time for which a server is ejected now. For each `base` that it was well, one doubling is forgotten.
-    fn next(&mut self, settings: &EjectionSettings, now: Instant) -> Duration {
+    fn next(&mut self, settings: &EjectionSettings, row: u32, now: Instant) -> Duration {
+        self.row = row;
+        self.before = (self.level, self.ended);
         if let Some(ended) = self.ended {
             let well = now.saturating_duration_since(ended).as_millis() / settings.base.as_millis().max(1);
             self.level = self.level.saturating_sub(u32::try_from(well).unwrap_or(u32::MAX));
@@ -57,6 +87,11 @@ impl Memory {
         self.ended = Some(now);
     }
 
+    /// Whether the last ejection was for this row of failures.
+    pub(super) fn is_for(&self, row: u32) -> bool {
+        self.begun.is_some() && self.row == row
+    }
+
     fn has_lasted(&self, now: Instant) -> bool {
         self.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= SHORTEST)
     }
@@ -68,6 +103,7 @@ pub(in crate::upstream) struct Ejector {
     settings: EjectionSettings,
     slow_start: Duration,
     servers: Vec<Arc<Health>>,
+    pages: Mutex<Pages>,
     /// One decision at a time: two must not each take the other for the one that stays.
     deciding: Mutex<()>,
 }
@@ -78,21 +114,36 @@ impl Ejector {
         slow_start: Duration,
         servers: Vec<Arc<Health>>,
     ) -> Self {
-        Self { settings, slow_start, servers, deciding: Mutex::default() }
+        Self { settings, slow_start, servers, pages: Mutex::default(), deciding: Mutex::default() }
     }
 
-    /// The server with this index failed.
-    pub(in crate::upstream) fn failed(&self, index: usize, what: Failing, now: Instant) {
-        let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else { return };
-        let in_a_row = server.failures.fetch_add(1, Relaxed) + 1;
+    /// The page that a request asks for.
+    pub(in crate::upstream) fn page_of(&self, call: &Exchange) -> Page {
+        self.pages.lock().page_of(call)
+    }
+
+    /// The server with this index failed: with this page, or before any page was asked for. Tells whether that speaks
+    /// against the server, or fails on others too.
+    pub(in crate::upstream) fn failed(&self, index: usize, what: Failing, page: Option<Page>, now: Instant) -> bool {
+        let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else { return true };
+        let (in_a_row, row) = server.fail();
+        let alike = page.and_then(|page| Some((page, self.pages.lock().failed(page, index, row, now)?)));
+        if let Some((page, blames)) = alike {
+            let _one_at_a_time = self.deciding.lock();
+            for blame in blames {
+                self.servers[blame.server].take_back(page, blame, now, self.slow_start);
+            }
+            return false;
+        }
         if in_a_row >= self.settings.consecutive_failures.get() {
             // Counted anew, whatever is decided: not every further failure has to ask again.
-            server.failures.store(0, Relaxed);
-            self.decide(server, in_a_row, what, now);
+            server.end_row();
+            self.decide(server, in_a_row, row, what, now);
         }
+        true
     }
 
-    fn decide(&self, server: &Arc<Health>, in_a_row: u32, what: Failing, now: Instant) {
+    fn decide(&self, server: &Arc<Health>, in_a_row: u32, row: u32, what: Failing, now: Instant) {
         let _one_at_a_time = self.deciding.lock();
         if server.look(now, self.slow_start).standing != Standing::Fit {
             return;
@@ -100,14 +151,29 @@ impl Ejector {
         let is_fit = |other: &&Arc<Health>| other.look(now, self.slow_start).standing == Standing::Fit;
         if self.servers.iter().filter(is_fit).count() < 2 {
             self.bring_back(now);
-        } else if self.ejected() < self.most() {
+        } else if self.left_alone(now).count() < self.most() {
             let failures = counted(in_a_row, "failure");
-            server.eject(&self.settings, &format!("{failures} in a row, the last: {what}"), now);
+            server.eject(&self.settings, row, &format!("{failures} in a row, the last: {what}"), now);
         }
     }
 
-    fn ejected(&self) -> usize {
-        self.servers.iter().filter(|server| server.ejected_until.load(Relaxed) != 0).count()
+    /// The server with this index asks to be left alone for `after`, in its answer to this request. It is, unless too many
+    /// are already, or another one is for a request of the same client: then it may be the client that is served so.
+    pub(in crate::upstream) fn cool_down(&self, index: usize, after: Duration, by: Provoked, now: Instant) {
+        let Some(server) = self.servers.get(index) else { return };
+        let _one_at_a_time = self.deciding.lock();
+        let is_same_client =
+            |other: &&Arc<Health>| other.story.lock().cooled_by.is_some_and(|cooled_by| cooled_by.is_same_client(&by));
+        let is_allowed =
+            || self.left_alone(now).count() < self.most() && !self.left_alone(now).any(|other| is_same_client(&other));
+        if server.is_left_alone(now, self.slow_start) || is_allowed() {
+            server.cool_down(after, by, now, self.slow_start);
+        }
+    }
+
+    /// Servers that are ejected or cool down.
+    fn left_alone(&self, now: Instant) -> impl Iterator<Item = &Arc<Health>> {
+        self.servers.iter().filter(move |server| server.is_left_alone(now, self.slow_start))
     }
 
     fn most(&self) -> usize {
@@ -122,7 +188,8 @@ impl Ejector {
         for server in &self.servers {
             let mut story = server.story.lock();
             if server.ejected_until.load(Relaxed) != 0 && story.ejector.has_lasted(now) {
-                server.end_ejection(&mut story, "the last server that was left fails as well", now, self.slow_start);
+                let cause = "the last server that was left fails as well";
+                server.revoke_ejection(&mut story, cause, now, self.slow_start);
                 server.note_trouble();
             }
         }
@@ -130,9 +197,9 @@ impl Ejector {
 }
 
 impl Health {
-    fn eject(&self, settings: &EjectionSettings, cause: &str, now: Instant) {
+    fn eject(&self, settings: &EjectionSettings, row: u32, cause: &str, now: Instant) {
         let mut story = self.story.lock();
-        let time = story.ejector.next(settings, now);
+        let time = story.ejector.next(settings, row, now);
         self.ejected_until.store(self.millis(now + time), Relaxed);
         self.slow_since.store(0, Relaxed);
         story.ejections += 1;
@@ -143,5 +210,20 @@ impl Health {
         self.note_trouble();
         let (upstream, server) = (&*self.upstream, &*self.url);
         tracing::warn!(upstream, server, cause, ?time, "server ejected");
+    }
+
+    /// Ends an ejection that says nothing of the server: the next one is as long as if it had not been.
+    pub(super) fn revoke_ejection(&self, story: &mut Story, cause: &str, now: Instant, slow_start: Duration) {
+        self.end_ejection(story, cause, now, slow_start);
+        (story.ejector.level, story.ejector.ended) = story.ejector.before;
+    }
+}
+
+#[cfg(test)]
+impl Health {
+    /// It asks to be left alone for so long.
+    pub(in crate::upstream) fn test_cooling(&self, after: Duration) {
+        let by = Provoked { page: Page::test(0), client: [127, 0, 0, 1].into() };
+        self.cool_down(after, by, Instant::now(), Duration::ZERO);
     }
 }

@@ -5,6 +5,7 @@
 
 mod active;
 mod eject;
+mod pages;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -21,8 +22,14 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::pages::Blame;
 pub use self::{active::HealthCheckSettings, eject::EjectionSettings};
-pub(super) use self::{active::watch, eject::Ejector, retry_after::retry_after};
+pub(super) use self::{
+    active::watch,
+    eject::{Ejector, Provoked},
+    pages::Page,
+    retry_after::retry_after,
+};
 use crate::error::ConnectFailure;
 
 /// Share with which a server begins that came back, as Envoy's slow start has it: with less it would hardly be tried.
@@ -43,8 +50,8 @@ pub(super) struct Health {
     cooling_until: AtomicU64,
     /// When it came back.
     slow_since: AtomicU64,
-    /// Failures in a row.
-    failures: AtomicU32,
+    /// Failures in a row, in the lower half; the number of the row in the upper.
+    failures: AtomicU64,
     story: Mutex<Story>,
 }
 
@@ -56,6 +63,8 @@ struct Story {
     /// Ever.
     ejections: u64,
     ejector: eject::Memory,
+    /// By whose request the cool-down began, and by which page.
+    cooled_by: Option<Provoked>,
     checks: active::Memory,
 }
 
@@ -128,6 +137,7 @@ pub struct HealthView {
 pub(super) enum Failing {
     Status(u16),
     Reset,
+    Cut,
     BadAnswer,
     Connect(ConnectFailure),
     Timeout,
@@ -138,6 +148,7 @@ impl fmt::Display for Failing {
         match self {
             Failing::Status(status) => write!(f, "status {status}"),
             Failing::Reset => f.write_str("connection reset"),
+            Failing::Cut => f.write_str("an answer that broke off"),
             Failing::BadAnswer => f.write_str("an answer that is not HTTP"),
             Failing::Connect(cause) => write!(f, "{cause}"),
             Failing::Timeout => f.write_str("timed out"),
@@ -156,12 +167,13 @@ impl Health {
             ejected_until: AtomicU64::new(0),
             cooling_until: AtomicU64::new(0),
             slow_since: AtomicU64::new(0),
-            failures: AtomicU32::new(0),
+            failures: AtomicU64::new(0),
             story: Mutex::new(Story {
                 since: SystemTime::now(),
                 cause: String::new(),
                 ejections: 0,
                 ejector: eject::Memory::default(),
+                cooled_by: None,
                 checks: active::Memory::default(),
             }),
         }
@@ -221,8 +233,7 @@ impl Health {
             self.end_ejection(&mut story, "its ejection is over", now, slow_start);
         }
         if is_over(&self.cooling_until) {
-            self.cooling_until.store(0, Relaxed);
-            self.come_back(&mut story, "its cool-down is over", now, slow_start);
+            self.end_cool_down(&mut story, "its cool-down is over", now, slow_start);
         }
         // Unless it has come back once more since.
         if is_warm && self.slow_since.compare_exchange(slow_since, 0, Relaxed, Relaxed).is_ok() {
@@ -236,7 +247,13 @@ impl Health {
         if self.ejected_until.swap(0, Relaxed) != 0 {
             story.ejector.ended(now);
         }
-        self.failures.store(0, Relaxed);
+        self.end_row();
+        self.come_back(story, cause, now, slow_start);
+    }
+
+    fn end_cool_down(&self, story: &mut Story, cause: &str, now: Instant, slow_start: Duration) {
+        self.cooling_until.store(0, Relaxed);
+        story.cooled_by = None;
         self.come_back(story, cause, now, slow_start);
     }
 
@@ -256,17 +273,50 @@ impl Health {
     #[inline]
     pub(super) fn succeeded(&self) {
         // Mostly there is nothing to forget, and a load is cheaper than a store that other workers feel.
-        if self.failures.load(Relaxed) != 0 {
-            self.failures.store(0, Relaxed);
+        if self.failures.load(Relaxed) as u32 != 0 {
+            self.end_row();
         }
     }
 
-    /// Leaves it alone for `after`, as it asked for.
-    pub(super) fn cool_down(&self, after: Duration, now: Instant, slow_start: Duration) {
+    /// The next failure is the first of another row.
+    fn end_row(&self) {
+        self.failures.store(((self.failures.load(Relaxed) >> 32) + 1) << 32, Relaxed);
+    }
+
+    /// Counts a failure: how many in a row there are now, and which row it is.
+    fn fail(&self) -> (u32, u32) {
+        let counted = self.failures.fetch_add(1, Relaxed) + 1;
+        (counted as u32, (counted >> 32) as u32)
+    }
+
+    /// Forgets what a page has counted that fails elsewhere too, and ends what it led to.
+    fn take_back(&self, page: Page, blame: Blame, now: Instant, slow_start: Duration) {
+        const CAUSE: &str = "what failed here fails on other servers too";
+        let is_same_row = |counted: u64| (counted >> 32) as u32 == blame.row;
+        let less = |counted: u64| is_same_row(counted).then(|| counted - u64::from(blame.failures.min(counted as u32)));
+        let _ = self.failures.fetch_update(Relaxed, Relaxed, less);
+        if !self.is_troubled.load(Relaxed) {
+            return;
+        }
+        let mut story = self.story.lock();
+        if blame.failures > 0 && story.ejector.is_for(blame.row) && self.ejected_until.load(Relaxed) != 0 {
+            self.revoke_ejection(&mut story, CAUSE, now, slow_start);
+        }
+        if story.cooled_by.is_some_and(|by| by.page == page) {
+            self.end_cool_down(&mut story, CAUSE, now, slow_start);
+        }
+        self.note_trouble();
+    }
+
+    /// Leaves it alone for `after`, as it asked for in its answer to this request.
+    fn cool_down(&self, after: Duration, by: Provoked, now: Instant, slow_start: Duration) {
         self.settle(now, slow_start);
         let mut story = self.story.lock();
         let until = self.millis(now + after);
         let before = self.cooling_until.fetch_max(until, Relaxed);
+        if before < until {
+            story.cooled_by = Some(by);
+        }
         if before == 0 && self.state() == HealthState::CoolingDown {
             story.cause = format!("it answered 503 with Retry-After for {} s", after.as_secs());
             story.since = SystemTime::now();
@@ -274,6 +324,12 @@ impl Health {
             tracing::info!(upstream, server, cause, "server cools down");
         }
         self.note_trouble();
+    }
+
+    /// Whether it is left alone, for its failures or as it asked for.
+    fn is_left_alone(&self, now: Instant, slow_start: Duration) -> bool {
+        self.settle(now, slow_start);
+        self.ejected_until.load(Relaxed) != 0 || self.cooling_until.load(Relaxed) != 0
     }
 
     /// What there is to tell.

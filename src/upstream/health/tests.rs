@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, advance};
 
-use super::*;
+use super::{pages::Page, *};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ fn ejector(servers: &[Arc<Health>], max_percent: u8) -> Ejector {
 
 fn fail(ejector: &Ejector, index: usize) {
     for _ in 0..2 {
-        ejector.failed(index, Failing::Status(500), Instant::now());
+        ejector.failed(index, Failing::Status(500), None, Instant::now());
     }
 }
 
@@ -53,7 +53,7 @@ async fn failures_in_a_row_eject_and_one_success_in_between_does_not() {
     let servers = servers(2);
     let ejector = ejector(&servers, 50);
     for _ in 0..5 {
-        ejector.failed(0, Failing::Reset, Instant::now());
+        ejector.failed(0, Failing::Reset, None, Instant::now());
         servers[0].succeeded();
     }
     assert_eq!(states(&servers), [Up, Up]);
@@ -115,13 +115,111 @@ async fn when_the_last_server_fails_as_well_the_ejected_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_outage_of_all_servers_leaves_no_longer_ejection_behind() {
+    let servers = servers(2);
+    let ejector = ejector(&servers, 50);
+    for tick in 0..300 {
+        ejector.failed(tick % 2, Failing::Reset, None, Instant::now());
+        advance(Duration::from_millis(100)).await;
+    }
+    let recovered = Instant::now();
+    while states(&servers) != [Up, Up] {
+        advance(Duration::from_millis(500)).await;
+    }
+    assert!(recovered.elapsed() <= 10 * SECOND, "{:?}", recovered.elapsed());
+    assert!(servers.iter().any(|server| server.view(Instant::now(), Duration::ZERO).ejections > 3));
+}
+
+fn fail_page(ejector: &Ejector, index: usize, page: u64) -> bool {
+    ejector.failed(index, Failing::Status(500), Some(Page::test(page)), Instant::now())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_fails_on_two_servers_is_held_against_neither() {
+    let servers = servers(3);
+    let ejector = ejector(&servers, 50);
+    assert!(fail_page(&ejector, 0, 1), "nothing is known of others yet");
+    for turn in 1..30 {
+        assert!(!fail_page(&ejector, turn % 3, 1));
+    }
+    assert_eq!(states(&servers), [Up, Up, Up]);
+    // What it had counted is not there for another page to complete.
+    fail_page(&ejector, 0, 2);
+    assert_eq!(states(&servers), [Up, Up, Up]);
+    fail_page(&ejector, 0, 3);
+    assert_eq!(states(&servers), [Ejected, Up, Up], "others answer these two well");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ejection_for_a_page_that_then_fails_elsewhere_ends_and_is_forgotten() {
+    let servers = servers(2);
+    let ejector = ejector(&servers, 50);
+    fail_page(&ejector, 0, 1);
+    fail_page(&ejector, 0, 2);
+    assert_eq!(states(&servers), [Ejected, Up]);
+    advance(9 * SECOND).await;
+    assert!(!fail_page(&ejector, 1, 2));
+    assert_eq!(states(&servers), [Up, Up]);
+    fail(&ejector, 0);
+    assert_eq!(time_out(&servers[0]).await, 10, "as if it had never been ejected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_failed_elsewhere_long_ago_counts() {
+    let servers = servers(2);
+    let ejector = ejector(&servers, 50);
+    fail_page(&ejector, 1, 1);
+    advance(11 * SECOND).await;
+    assert!(fail_page(&ejector, 0, 1) && fail_page(&ejector, 0, 1));
+    assert_eq!(states(&servers), [Ejected, Up]);
+}
+
+/// A server asks to be left alone in its answer to a request for this page, by the client with this last number.
+fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
+    if fail_page(ejector, index, page) {
+        let by = Provoked { page: Page::test(page), client: [10, 0, 0, client].into() };
+        ejector.cool_down(index, 60 * SECOND, by, Instant::now());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_has_one_server_cool_down_whatever_it_asks_for() {
+    let servers = servers(4);
+    let ejector = ejector(&servers, 100);
+    for page in 0..8 {
+        cool_down(&ejector, page as usize % 4, page, 1);
+        servers[page as usize % 4].succeeded();
+    }
+    assert_eq!(states(&servers), [CoolingDown, Up, Up, Up]);
+    cool_down(&ejector, 2, 20, 2);
+    assert_eq!(states(&servers), [CoolingDown, Up, CoolingDown, Up], "for another client");
+    cool_down(&ejector, 1, 0, 3);
+    assert_eq!(states(&servers), [Up, Up, CoolingDown, Up], "the first page fails elsewhere too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ejections_and_cool_downs_share_the_bound() {
+    for (percent, expected) in [(50, 2), (25, 1), (0, 0)] {
+        let servers = servers(4);
+        let ejector = ejector(&servers, percent);
+        for (index, server) in servers.iter().enumerate() {
+            cool_down(&ejector, index, index as u64, index as u8);
+            server.succeeded();
+            fail(&ejector, (index + 1) % 4);
+        }
+        let out = states(&servers).into_iter().filter(|state| *state != Up).count();
+        assert_eq!(out, expected, "{percent} %");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_of_before_an_ejection_do_not_count_after_it() {
     let servers = servers(2);
     let ejector = ejector(&servers, 50);
     fail(&ejector, 0);
-    ejector.failed(0, Failing::Reset, Instant::now());
+    ejector.failed(0, Failing::Reset, None, Instant::now());
     time_out(&servers[0]).await;
-    ejector.failed(0, Failing::Reset, Instant::now());
+    ejector.failed(0, Failing::Reset, None, Instant::now());
     assert_eq!(state(&servers[0]), Up);
 }
 
@@ -145,8 +243,8 @@ async fn a_server_that_came_back_begins_with_a_tenth_of_its_share() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_cools_down_is_left_alone_until_then() {
     let server = &servers(1)[0];
-    server.cool_down(5 * SECOND, Instant::now(), Duration::ZERO);
-    server.cool_down(2 * SECOND, Instant::now(), Duration::ZERO);
+    server.test_cooling(5 * SECOND);
+    server.test_cooling(2 * SECOND);
     advance(4 * SECOND).await;
     assert_eq!(state(server), CoolingDown);
     assert_eq!(server.look(Instant::now(), Duration::ZERO).standing, Standing::Suspect);

@@ -9,24 +9,43 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::{connection::Borrowed, upload::Upload};
-use crate::{error::Fault, http2::Inflow};
+use crate::{error::Fault, http2::Inflow, upstream::trial::Rest};
 
 /// The rest of an exchange whose answer has begun. Dropped early, it resets the stream.
 #[derive(Debug)]
 pub(super) struct Answer {
     flow: Inflow,
     /// `None` once the exchange is over.
-    open: Option<(Borrowed, Upload)>,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    _borrowed: Borrowed,
+    upload: Upload,
+    /// `None` once it is judged.
+    rest: Option<Rest>,
 }
 
 impl Answer {
-    pub(super) fn new(flow: Inflow, borrowed: Borrowed, mut upload: Upload) -> Self {
+    pub(super) fn new(flow: Inflow, borrowed: Borrowed, mut upload: Upload, rest: Rest) -> Self {
         upload.unpace();
-        Self { flow, open: Some((borrowed, upload)) }
+        Self { flow, open: Some(Open { _borrowed: borrowed, upload, rest: Some(rest) }) }
+    }
+
+    /// Whoever reads the answer may stop at its last frame, and not ask for the end behind it.
+    fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
+        let Some(rest) = self.open.as_mut().map(|open| &mut open.rest) else { return };
+        match frame {
+            Some(Err(Fault::UpstreamCut(_))) => rest.take().map(Rest::broke_off),
+            None => rest.take().map(|rest| drop(rest.came())),
+            Some(Ok(_)) if self.flow.is_over() => rest.take().map(|rest| drop(rest.came())),
+            Some(_) => None,
+        };
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some((_, upload)) = &mut self.open else { return Poll::Ready(None) };
+        let Some(Open { upload, .. }) = &mut self.open else { return Poll::Ready(None) };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
             return Poll::Ready(Some(Err(fault)));
         }
@@ -56,6 +75,7 @@ impl http_body::Body for Answer {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = std::task::ready!(this.poll_next(cx));
+        this.judge(frame.as_ref());
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
             this.open = None;
         }

@@ -14,7 +14,10 @@ use crate::{
     http1::{Length, ResponseHead},
     http2::Inflow,
     message::{Interim, Response},
-    upstream::connection::{Failure, MOST_INTERIMS},
+    upstream::{
+        connection::{Failure, MOST_INTERIMS},
+        trial::Rest,
+    },
 };
 
 /// An exchange before its answer.
@@ -156,13 +159,16 @@ impl Exchange {
     }
 
     /// The answer with its body.
-    pub(in crate::upstream) fn into_answer(self, head: ResponseHead, method: &Method) -> Response {
+    pub(in crate::upstream) fn into_answer(self, head: ResponseHead, rest: Rest) -> Response {
         let Self { borrowed, step, inflow, is_call, .. } = self;
         let body = match (inflow, step) {
-            (Some(inflow), Step::Sent { upload, .. }) => Body::stream(Answer::new(inflow, borrowed, upload)),
-            // A call that fails at once has a head without a body, of which no length is told.
-            _ if is_call || *method == Method::HEAD => Body::absent(),
-            _ => Body::empty(),
+            (Some(inflow), Step::Sent { upload, .. }) => Body::stream(Answer::new(inflow, borrowed, upload, rest)),
+            _ => {
+                // A call that fails at once has a head without a body, of which no length is told.
+                let is_absent = is_call || rest.call.request.method == Method::HEAD;
+                rest.came();
+                if is_absent { Body::absent() } else { Body::empty() }
+            }
         };
         Response { status: head.status, fields: head.fields, body, hangup: None }
     }
