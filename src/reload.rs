@@ -73,9 +73,14 @@ pub enum Outcome {
         report: Report,
         /// What takes effect only with a restart.
         notes: Vec<String>,
+        /// What the configuration says and surely does not mean.
+        warnings: Arc<Diagnostics>,
     },
-    /// The configuration is the same.
-    Unchanged,
+    /// The configuration is the same; so are its warnings, though not their places.
+    Unchanged {
+        /// As above.
+        warnings: Arc<Diagnostics>,
+    },
     /// It cannot be used; nothing changed.
     Failed(Failure),
 }
@@ -167,7 +172,7 @@ impl Reloader {
     async fn apply(&mut self, config: Config) -> Outcome {
         let before = self.state.load_full();
         if is_same(&before.config, &config) {
-            return Outcome::Unchanged;
+            return Outcome::Unchanged { warnings: config.warnings };
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
@@ -189,7 +194,8 @@ impl Reloader {
         self.open(opening).await;
         self.close_gone(&config);
         self.forget_gone(&config);
-        Outcome::Done { report: built.report, notes: notes(&before.config, &config) }
+        let warnings = Arc::clone(&config.warnings);
+        Outcome::Done { report: built.report, notes: notes(&before.config, &config), warnings }
     }
 
     /// Has every worker connect to the store, so that the first requests need not wait for that; for a bounded time.
@@ -287,15 +293,15 @@ impl Reloader {
 
     fn tell(&self, outcome: &Outcome, took: Duration) {
         let told = match outcome {
-            Outcome::Done { report, notes } => {
+            Outcome::Done { report, notes, warnings } => {
                 tracing::info!(took_ms = took.as_millis() as u64, "configuration reloaded: {report}");
                 for note in notes {
                     tracing::warn!("{note}");
                 }
-                warn_of(&self.state.load().config);
+                log_warnings(warnings);
                 Told::Success
             }
-            Outcome::Unchanged => {
+            Outcome::Unchanged { .. } => {
                 tracing::info!("configuration unchanged");
                 Told::Unchanged
             }
@@ -355,9 +361,9 @@ fn is_same(before: &Config, after: &Config) -> bool {
         && before.routes == after.routes
 }
 
-/// Logs what is sound and yet soon will not do.
-pub fn warn_of(config: &Config) {
-    config.warnings(SystemTime::now()).iter().for_each(|warning| tracing::warn!("{warning}"));
+/// Logs what a configuration says and surely does not mean, a line for each.
+pub fn log_warnings(warnings: &Diagnostics) {
+    warnings.lines().for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// What a reload cannot change.

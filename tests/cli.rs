@@ -5,7 +5,11 @@
 #[path = "cli/process.rs"]
 mod process;
 
-use std::{path::Path, process::Command};
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 #[test]
 fn every_command_says_what_its_transcript_says() {
@@ -32,6 +36,34 @@ fn there_is_a_manual_page_for_every_command() {
         let page = printed(&["man", command]);
         assert!(page.contains(&format!(".TH tidegate-{command} 1")), "{page}");
     }
+}
+
+#[test]
+fn check_reads_stdin_when_its_file_is_a_dash() {
+    let check = |text: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (is_fine, said) = check("[[routes]]\nname = \"a\"\nrespond = {}\n");
+    assert!(is_fine && said == "stdin: ok: 1 route, 0 limits, 0 upstreams\n", "{said}");
+    let (is_fine, said) = check("[[routes]]\nname = \"a\"\nupstream = \"b\"\n");
+    assert!(!is_fine && said.contains("--> stdin:3:12"), "{said}");
+}
+
+#[test]
+fn check_finds_its_file_as_run_does() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tidegate.toml"), "[[routes]]\nname = \"a\"\nrespond = {}\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("check").current_dir(folder.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "./tidegate.toml: ok: 1 route, 0 limits, 0 upstreams\n");
 }
 
 fn printed(arguments: &[&str]) -> String {

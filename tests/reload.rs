@@ -56,6 +56,25 @@ fn a_call_to_reload_answers_once_the_new_routes_serve() {
 }
 
 #[test]
+fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
+    let unused = |name: &str| format!("{}[limits.{name}]\nrate = \"1/s\"\n", route("old"));
+    let gateway = Running::start(&unused("a"));
+    let warned = |limit: &str| {
+        let line = gateway.logged(&format!("{}:", gateway.file().display()));
+        assert_eq!(line["level"], "WARN");
+        assert!(line["message"].as_str().unwrap().contains(&format!("no route names the limit `{limit}`")), "{line}");
+    };
+    warned("a");
+    let outcome = gateway.reload_with(&unused("b"));
+    assert_eq!((&outcome["outcome"], &outcome["warnings"][0]["code"]), (&"reloaded".into(), &"unused".into()));
+    assert!(outcome["warnings"][0]["message"].as_str().unwrap().contains("`b`"), "{outcome}");
+    warned("b");
+    let (_, again) = gateway.reload();
+    assert_eq!((&again["outcome"], &again["warnings"]), (&"unchanged".into(), &outcome["warnings"]));
+    assert_eq!(gateway.reload_with(&route("old"))["warnings"], serde_json::json!([]));
+}
+
+#[test]
 fn a_file_replaced_through_a_rename_is_noticed() {
     let gateway = Running::start(&route("old"));
     gateway.rewrite(&route("new"));

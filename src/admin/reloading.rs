@@ -16,7 +16,7 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
         Some(outcome) => {
             let status = match outcome {
                 Outcome::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
-                Outcome::Done { .. } | Outcome::Unchanged => StatusCode::OK,
+                Outcome::Done { .. } | Outcome::Unchanged { .. } => StatusCode::OK,
             };
             json(status, &told(&outcome))
         }
@@ -26,10 +26,10 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
 
 fn told(outcome: &Outcome) -> Value {
     match outcome {
-        Outcome::Done { report, notes } => {
-            json!({ "outcome": "reloaded", "changes": changes(report), "notes": notes })
-        }
-        Outcome::Unchanged => json!({ "outcome": "unchanged" }),
+        Outcome::Done { report, notes, warnings } => json!({
+            "outcome": "reloaded", "changes": changes(report), "notes": notes, "warnings": warnings.to_json(),
+        }),
+        Outcome::Unchanged { warnings } => json!({ "outcome": "unchanged", "warnings": warnings.to_json() }),
         Outcome::Failed(failure) => {
             let diagnostics = match failure {
                 Failure::Mistakes(diagnostics) => diagnostics.to_json(),
@@ -63,7 +63,7 @@ mod tests {
             upstreams: [("u".into(), Change::Gone)].into(),
             routes: [("r".into(), Change::New)].into(),
         };
-        let told = told(&Outcome::Done { report, notes: vec!["restart".into()] });
+        let told = told(&Outcome::Done { report, notes: vec!["restart".into()], warnings: Arc::default() });
         assert_eq!(
             told,
             json!({
@@ -74,6 +74,7 @@ mod tests {
                     "routes": { "kept": [], "changed": [], "new": ["r"], "gone": [] },
                 },
                 "notes": ["restart"],
+                "warnings": [],
             })
         );
     }

@@ -39,7 +39,7 @@ use crate::{
     gateway::{Built, Gateway, Process, State, build},
     inherited::Inherited,
     limit::KeyHasher,
-    reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, resolve, warn_of},
+    reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, log_warnings, resolve},
     server::Worker,
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -186,7 +186,7 @@ impl App {
         inherited.finish()?;
         let admin_address = admin::start(&admin, admin_socket).await?;
         open(&mut reloader, opening).await?;
-        warn_of(&config);
+        log_warnings(&config.warnings);
         keep_memory_private(&config);
         reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
         admin.readiness.set_ready(true);

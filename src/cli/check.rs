@@ -1,14 +1,19 @@
 //! `tidegate check`: all mistakes of a file, before a gateway sees it. Nothing is bound and nobody is called.
 
-use std::{path::PathBuf, process::ExitCode, time::SystemTime};
+use std::{
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::{fail, mistaken, print};
+use super::{fail, mistaken, print, run, tell};
 use crate::{
     app,
-    config::{Config, Diagnostics},
+    config::{Config, Diagnostics, LONGEST_FILE},
     reload::Source,
 };
 
@@ -16,9 +21,12 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Configuration file
+    /// Configuration file, or `-` for stdin [default: ./tidegate.toml, then /etc/tidegate/tidegate.toml]
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
+    /// Warnings are errors
+    #[arg(long)]
+    strict: bool,
     /// For people on stderr, or for programs on stdout
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -26,10 +34,17 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "\
 Examples:
-  tidegate check tidegate.toml
-  tidegate check tidegate.toml --format json | jq -r '.[] | \"\\(.file):\\(.line): \\(.message)\"'
+  tidegate check
+  tidegate check tidegate.toml --strict
+  tidegate check - < tidegate.toml
+  tidegate check --format json | jq -r '.[] | \"\\(.file):\\(.line): \\(.message)\"'
 
-Exit status: 0 without a mistake, 1 with one, 2 for a wrong command line.";
+An error makes the file unusable. A warning is for what is allowed and surely not meant, such as a limit that no route names.
+
+Exit status: 0 without an error, 1 with one (with --strict: or with a warning), 2 for a wrong command line.";
+
+/// The name of the file that stands for stdin.
+const STDIN: &str = "-";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
@@ -47,38 +62,60 @@ enum Wrong {
 }
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let checked = check(&arguments.file);
+    let (name, source) = match source(arguments) {
+        Ok(found) => found,
+        Err(why) => return fail(why),
+    };
+    let checked = check(&source, arguments.strict);
     match arguments.format {
         Format::Json => {
-            let printed = print(&format!("{:#}\n", list(&checked, arguments)));
+            let printed = print(&format!("{:#}\n", list(&checked, &name)));
             if checked.is_ok() { printed } else { ExitCode::FAILURE }
         }
         Format::Human => match checked {
             Ok(config) => {
-                config.warnings(SystemTime::now()).iter().for_each(|warning| eprintln!("warning: {warning}"));
-                print(&format!("{}: ok: {}\n", arguments.file.display(), summary(&config)))
+                tell(&config.warnings);
+                print(&format!("{}: ok: {}\n", name.display(), summary(&config)))
             }
             Err(Wrong::Mistakes(mistakes)) => mistaken(&mistakes),
-            Err(Wrong::Impossible(why)) => fail(format!("{}: {why}", arguments.file.display())),
+            Err(Wrong::Impossible(why)) => fail(format!("{}: {why}", name.display())),
         },
     }
 }
 
-fn check(file: &std::path::Path) -> Result<Config, Wrong> {
-    let config = Source::File(file.to_owned()).load().map_err(Wrong::Mistakes)?;
-    app::try_build(config).map_err(Wrong::Impossible)
+/// What is checked, and what to call it.
+///
+/// # Errors
+/// A sentence that says why there is nothing to check.
+fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
+    if arguments.file.as_deref() == Some(Path::new(STDIN)) {
+        let mut text = String::new();
+        let read = io::stdin().lock().take(LONGEST_FILE + 1).read_to_string(&mut text);
+        read.map_err(|error| format!("cannot read stdin ({error})"))?;
+        if text.len() as u64 > LONGEST_FILE {
+            return Err("stdin is longer than a configuration can be (16MiB)".to_owned());
+        }
+        return Ok(("stdin".into(), Source::Text { name: "stdin", text }));
+    }
+    let file = run::file(arguments.file.clone(), "`tidegate check FILE`")?;
+    Ok((file.clone(), Source::File(file)))
 }
 
-fn list(checked: &Result<Config, Wrong>, arguments: &Arguments) -> Value {
+fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
+    let config = source.load().map_err(Wrong::Mistakes)?;
+    let config = app::try_build(config).map_err(Wrong::Impossible)?;
+    if strict && !config.warnings.list.is_empty() {
+        return Err(Wrong::Mistakes(Arc::unwrap_or_clone(config.warnings).strict()));
+    }
+    Ok(config)
+}
+
+fn list(checked: &Result<Config, Wrong>, name: &Path) -> Value {
     match checked {
-        Ok(config) => {
-            let file = arguments.file.to_string_lossy();
-            let warning = |why: &String| json!({ "severity": "warning", "code": "expiry", "file": file, "line": null, "message": why });
-            config.warnings(SystemTime::now()).iter().map(warning).collect()
-        }
+        Ok(config) => config.warnings.to_json(),
         Err(Wrong::Mistakes(mistakes)) => mistakes.to_json(),
         Err(Wrong::Impossible(why)) => {
-            let file = arguments.file.to_string_lossy();
+            let file = name.to_string_lossy();
             json!([{ "severity": "error", "code": "impossible", "file": file, "line": null, "message": why }])
         }
     }

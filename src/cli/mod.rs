@@ -101,8 +101,15 @@ fn fail(why: impl Display) -> ExitCode {
 }
 
 fn mistaken(mistakes: &Diagnostics) -> ExitCode {
-    complain(mistakes.render(is_colored(&io::stderr())).trim_end());
+    tell(mistakes);
     ExitCode::FAILURE
+}
+
+/// Shows errors or warnings, if there are any.
+fn tell(diagnostics: &Diagnostics) {
+    if !diagnostics.list.is_empty() {
+        complain(diagnostics.render(is_colored(&io::stderr())).trim_end());
+    }
 }
 
 /// A line on stderr. That it may be closed is no reason to panic, as `eprintln` does.

@@ -69,7 +69,7 @@ enum Missing {
 }
 
 fn target(arguments: Arguments) -> Result<Target, Missing> {
-    let config = run::file(arguments.config)
+    let config = run::file(arguments.config, "--config FILE")
         .map_err(Missing::Other)
         .and_then(|path| Source::File(path).load().map_err(Missing::Mistakes));
     if let Some(address) = arguments.admin {
@@ -88,11 +88,9 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
 
 /// A line for each kind of thing, as in the gateway's log.
 fn told(answer: &Value) -> String {
-    if answer["outcome"] == "unchanged" {
-        return "unchanged\n".to_owned();
-    }
-    let mut text = "reloaded\n".to_owned();
-    for kind in ["limits", "upstreams", "routes"] {
+    let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
+    let kinds = if answer["changes"].is_object() { &["limits", "upstreams", "routes"][..] } else { &[] };
+    for kind in kinds {
         let changes: Vec<_> =
             ["kept", "changed", "new", "gone"].iter().filter_map(|word| change(answer, kind, word)).collect();
         text += &format!("  {kind}: {}\n", if changes.is_empty() { "none".to_owned() } else { changes.join(", ") });
@@ -100,7 +98,16 @@ fn told(answer: &Value) -> String {
     for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         text += &format!("  note: {note}\n");
     }
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        text += &format!("  warning: {}\n", one_line(warning));
+    }
     text
+}
+
+fn one_line(warning: &Value) -> String {
+    let word = |key: &str| warning[key].as_str().unwrap_or_default();
+    let line = warning["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {}; {}", word("file"), word("message"), word("help"))
 }
 
 fn change(answer: &Value, kind: &str, word: &str) -> Option<String> {
@@ -128,11 +135,12 @@ mod tests {
                 "routes": {},
             },
             "notes": ["workers need a restart"],
+            "warnings": [{ "file": "a.toml", "line": 3, "message": "no route names `c`", "help": "name it" }],
         });
         assert_eq!(
             told(&answer),
             "reloaded\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  upstreams: 1 kept\n  routes: none\n  \
-             note: workers need a restart\n"
+             note: workers need a restart\n  warning: a.toml:3: no route names `c`; name it\n"
         );
     }
 }

@@ -26,20 +26,20 @@ SIGUSR2 hands the sockets to a new process of the binary: nobody is refused.
 SIGTERM and SIGINT finish what is in flight, a second one stops at once.";
 
 pub(super) fn run(arguments: Arguments) -> ExitCode {
-    match file(arguments.config) {
+    match file(arguments.config, "--config FILE") {
         Ok(path) => end(app::run(Source::File(path), Box::new(|_| {}))),
         Err(why) => fail(why),
     }
 }
 
-/// The file that was named, or the first of those looked for that is there.
+/// The file that was named, or the first of those looked for that is there. `by` is how the command line names one.
 ///
 /// # Errors
 /// A sentence that says what to do.
-pub(super) fn file(named: Option<PathBuf>) -> Result<PathBuf, String> {
+pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> {
     let [here, system] = app::default_files();
     let none = format!(
-        "there is no configuration: neither {} nor {} exists; name one with --config FILE, or begin with `tidegate demo`",
+        "there is no configuration: neither {} nor {} exists; name one with {by}, or begin with `tidegate demo`",
         here.display(),
         system.display(),
     );

@@ -1,4 +1,4 @@
-//! Mistakes as people and tools read them: file, line, column, a caret, and what would be right.
+//! Mistakes and warnings as people and tools read them: file, line, column, a caret, and what would be right.
 
 use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
@@ -6,7 +6,7 @@ use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snip
 use serde_json::{Value, json};
 
 use super::{
-    problem::{At, Code, Problem, Problems},
+    problem::{At, Code, Problem, Problems, Severity},
     redact,
     source::{Source, Sources, Span},
     watched::Watched,
@@ -15,10 +15,13 @@ use super::{
 /// Two places within so many lines are shown in one picture.
 const NEAR: usize = 40;
 
-/// Every mistake of a configuration, and what to watch for its repair.
-#[derive(Debug, Clone)]
+/// Mistakes that are shown to people; nobody reads more at once. Tools get all.
+const MOST_SHOWN: usize = 50;
+
+/// Every error of a configuration or, where it has none, every warning; and what to watch for a repair.
+#[derive(Debug, Clone, Default)]
 pub struct Diagnostics {
-    /// At least one, by file and place.
+    /// By file and place.
     pub list: Vec<Diagnostic>,
     /// The files that were read or should have been, and the folders that were searched.
     pub watched: Watched,
@@ -46,13 +49,6 @@ pub struct Diagnostic {
     sources: [Option<Arc<Source>>; 2],
 }
 
-/// How bad a mistake is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The configuration cannot be used.
-    Error,
-}
-
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -76,17 +72,36 @@ impl Diagnostics {
         Self { list, watched: sources.watched }
     }
 
-    /// All of them for a terminal: source lines, carets and help, then how many there are. Ends with a line break.
+    /// Warnings as errors.
+    pub fn strict(mut self) -> Self {
+        self.list.iter_mut().for_each(|one| one.severity = Severity::Error);
+        self
+    }
+
+    /// For a terminal: source lines, carets and help of the first 50, then how many there are. Ends with a line break.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
-        for diagnostic in &self.list {
+        for diagnostic in self.list.iter().take(MOST_SHOWN) {
             out.push_str(&renderer.render(&diagnostic.report()));
             out.push_str("\n\n");
         }
+        if let Some(more) = self.more() {
+            out.push_str(&format!("{more}\n\n"));
+        }
         let plural = if self.list.len() == 1 { "" } else { "s" };
-        out.push_str(&format!("{} error{plural} in the configuration\n", self.list.len()));
+        let kind = self.list.first().map_or(Severity::Error, |one| one.severity).as_str();
+        out.push_str(&format!("{} {kind}{plural} in the configuration\n", self.list.len()));
         out
+    }
+
+    /// Each of the first 50 in one line, for a log, and how many there are more.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.list.iter().take(MOST_SHOWN).map(ToString::to_string).chain(self.more())
+    }
+
+    fn more(&self) -> Option<String> {
+        self.list.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0).map(|more| format!("and {more} more"))
     }
 
     /// A JSON array with an object for each: `severity`, `code`, `file`, `line`, `column`, `start`, `end`, `message`,
@@ -104,6 +119,21 @@ impl fmt::Display for Diagnostics {
 
 impl std::error::Error for Diagnostics {}
 
+/// One line: place, message and help.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(place) = &self.place {
+            write!(f, "{}:{}:", place.line, place.column)?;
+        }
+        write!(f, " {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "; {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Diagnostic {
     fn new(problem: Problem, sources: &Sources) -> Self {
         let (file, place, source) = match problem.at {
@@ -116,7 +146,7 @@ impl Diagnostic {
             _ => (None, None),
         };
         Self {
-            severity: Severity::Error,
+            severity: problem.severity,
             code: problem.code,
             file,
             place,
@@ -129,7 +159,11 @@ impl Diagnostic {
     }
 
     fn report(&self) -> Vec<Group<'_>> {
-        let title = Level::ERROR.primary_title(self.message.as_str()).id(self.code.as_str());
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
         let mut group = match &self.place {
             Some(_) => self.snippets().into_iter().fold(Group::with_title(title), Group::element),
             None => Group::with_title(title).element(annotate_snippets::Origin::path(self.file.to_string_lossy())),
@@ -161,7 +195,7 @@ impl Diagnostic {
     fn to_json(&self) -> Value {
         let place = self.place.as_ref();
         json!({
-            "severity": "error",
+            "severity": self.severity.as_str(),
             "code": self.code.as_str(),
             "file": self.file.to_string_lossy(),
             "line": place.map(|place| place.line),

@@ -27,14 +27,15 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 pub use self::{
-    diagnostic::{Diagnostic, Diagnostics, Place, Severity},
+    diagnostic::{Diagnostic, Diagnostics, Place},
     json_schema::json_schema,
     model::{Config, Environment},
-    problem::Code,
+    problem::{Code, Severity},
     redact::is_secret_name,
+    source::LONGEST_FILE,
     syntax::path::{normal_form, whole_path_regex},
     units::rate_text,
     watched::Watched,
@@ -86,8 +87,10 @@ pub fn read_duration(text: &str) -> Result<std::time::Duration, String> {
 fn finish(path: &Path, table: Table, mut loading: Loading<'_>) -> Result<Config, Diagnostics> {
     let config = resolve::config(path, table, &mut loading);
     match config {
-        Some(mut config) if loading.problems.is_empty() => {
-            config.watched = loading.sources.watched;
+        Some(mut config) if !loading.problems.has_errors() => {
+            let mut warnings = Diagnostics::new(loading.problems, loading.sources);
+            config.watched = std::mem::take(&mut warnings.watched);
+            config.warnings = Arc::new(warnings);
             Ok(config)
         }
         _ => Err(Diagnostics::new(loading.problems, loading.sources)),

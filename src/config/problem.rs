@@ -31,10 +31,22 @@ pub enum Code {
     HiddenRoute,
     /// A configuration without a route.
     NothingToServe,
+    /// Something that is defined and never used.
+    Unused,
+    /// A pattern that no request has.
+    NeverMatches,
+    /// A value that is allowed and says something else than it seems to.
+    Misleading,
+    /// A key that changes nothing beside the others.
+    NoEffect,
+    /// Something is open to more than it should be.
+    Exposed,
+    /// A certificate that has expired, or soon will.
+    Expiry,
 }
 
 impl Code {
-    /// The name in `error[NAME]` and in JSON.
+    /// The name in `error[NAME]`, `warning[NAME]` and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Syntax => "syntax",
@@ -49,6 +61,12 @@ impl Code {
             Self::Conflict => "conflict",
             Self::HiddenRoute => "hidden-route",
             Self::NothingToServe => "nothing-to-serve",
+            Self::Unused => "unused",
+            Self::NeverMatches => "never-matches",
+            Self::Misleading => "misleading",
+            Self::NoEffect => "no-effect",
+            Self::Exposed => "exposed",
+            Self::Expiry => "expiry",
         }
     }
 }
@@ -59,9 +77,29 @@ impl fmt::Display for Code {
     }
 }
 
+/// How bad a mistake is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration cannot be used.
+    Error,
+    /// The configuration can be used, and yet this is surely not meant.
+    Warning,
+}
+
+impl Severity {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
 /// One mistake, not yet turned into lines and columns.
 #[derive(Debug)]
 pub(super) struct Problem {
+    pub(super) severity: Severity,
     pub(super) code: Code,
     pub(super) at: At,
     pub(super) message: String,
@@ -80,11 +118,21 @@ pub(super) enum At {
 
 impl Problem {
     pub(super) fn new(code: Code, at: Span, message: impl Into<String>) -> Self {
-        Self { code, at: At::Place(at), message: message.into(), label: String::new(), help: None, related: None }
+        Self::anywhere(code, At::Place(at), message.into())
     }
 
     pub(super) fn of_file(code: Code, file: PathBuf, message: impl Into<String>) -> Self {
-        Self { code, at: At::File(file), message: message.into(), label: String::new(), help: None, related: None }
+        Self::anywhere(code, At::File(file), message.into())
+    }
+
+    /// A mistake with which the configuration can be used all the same. Warnings are told only while there is no error:
+    /// what is misspelt in one place seems unused in another.
+    pub(super) fn warning(code: Code, at: Span, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::new(code, at, message) }
+    }
+
+    fn anywhere(code: Code, at: At, message: String) -> Self {
+        Self { severity: Severity::Error, code, at, message, label: String::new(), help: None, related: None }
     }
 
     /// A few words beside the caret.
@@ -139,11 +187,13 @@ impl Problems {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub(super) fn has_errors(&self) -> bool {
+        self.list.iter().any(|problem| problem.severity == Severity::Error)
     }
 
+    /// The errors, or where there is none the warnings.
     pub(super) fn into_list(self) -> Vec<Problem> {
-        self.list
+        let told = if self.has_errors() { Severity::Error } else { Severity::Warning };
+        self.list.into_iter().filter(|problem| problem.severity == told).collect()
     }
 }

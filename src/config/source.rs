@@ -9,10 +9,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-/// Longest configuration file; beyond this it is surely the wrong file.
-pub(super) const LONGEST_FILE: u64 = 16 * 1024 * 1024;
-
 use super::{redact, watched::Watched};
+
+/// Longest configuration file, in bytes; a longer one is surely another file.
+pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
 
 /// Bytes `start..end` of the file with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -15,14 +15,14 @@ use std::{
     num::{NonZeroU32, NonZeroUsize},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
 pub use self::{health::*, limits::*, routes::*, store::*, tls::*};
-use super::watched::Watched;
+use super::{diagnostic::Diagnostics, watched::Watched};
 
 /// A whole configuration, ready to be built.
 #[derive(Debug, Clone)]
@@ -49,6 +49,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// The files that were read and the folders that were searched, to be watched.
     pub watched: Watched,
+    /// What is allowed and yet surely not meant.
+    pub warnings: Arc<Diagnostics>,
     /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
     pub(in crate::config) tree: Arc<super::tree::Table>,
 }
@@ -58,14 +60,6 @@ impl Config {
     /// for thousands of routes it takes as long as everything else of a reload.
     pub fn shown(&self) -> serde_json::Value {
         super::shown::view(&self.tree, self)
-    }
-
-    /// What is sound and yet will not do, or soon will not: certificates that have expired, or do so within two weeks.
-    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
-        let listeners = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
-        let shown = self.upstreams.iter().filter_map(|upstream| upstream.tls.identity.as_ref());
-        let identities = listeners.flat_map(|tls| &tls.certificates).chain(shown);
-        identities.filter_map(|identity| identity.warning(now)).collect()
     }
 }
 

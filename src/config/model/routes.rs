@@ -37,6 +37,17 @@ pub struct Route {
     pub response: ResponseChanges,
 }
 
+impl Route {
+    /// Whether its requests, or a share of them, go to this upstream.
+    pub(in crate::config) fn leads_to(&self, upstream: &str) -> bool {
+        match &self.action {
+            Action::Forward(name) => **name == *upstream,
+            Action::Split(shares) => shares.iter().any(|share| *share.name == *upstream),
+            Action::Respond { .. } | Action::Redirect { .. } => false,
+        }
+    }
+}
+
 /// `[routes.match]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {

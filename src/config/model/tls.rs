@@ -61,7 +61,8 @@ impl Identity {
         self.names.first().map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
-    pub(super) fn warning(&self, now: SystemTime) -> Option<String> {
+    /// What is to be said of its end: that it is over, or in less than two weeks.
+    pub(in crate::config) fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {
             Err(_) => Some(format!("{file}: the certificate has expired")),

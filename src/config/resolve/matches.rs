@@ -77,7 +77,8 @@ pub(super) fn hidden(readers: &[Reader<'_>], routes: &[Option<Route>], problems:
         let ranks = ranks(&route.matches);
         let covered = ranks.iter().all(|rank| first.contains_key(rank));
         let before = ranks.first().and_then(|rank| first.get(rank)).copied();
-        if let (true, Some((name, other))) = (covered, before) {
+        // A route that stands there twice has one name too, which is told already.
+        if let (true, Some((name, other))) = (covered, before.filter(|(name, _)| **name != *route.name)) {
             let message = format!("the route `{}` is hidden by `{name}`, which matches the same requests", route.name);
             let problem = Problem::new(Code::HiddenRoute, reader.place("name"), message);
             let help = "give one of them another match, or remove one";

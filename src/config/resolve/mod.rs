@@ -16,11 +16,13 @@ mod store;
 mod tls;
 mod transform;
 mod upstreams;
+mod warnings;
 
 use std::{path::Path, sync::Arc};
 
 use self::{reader::Reader, references::Names};
 use super::{
+    diagnostic::Diagnostics,
     include::Loading,
     model::{Config, Limit, Route},
     problem::{Code, Problem, Problems},
@@ -57,7 +59,7 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let store = store::store(&root, loading);
     let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
 
-    Some(Config {
+    let mut config = Config {
         server: server?,
         listeners: listeners?,
         client_ip: client_ip?,
@@ -69,8 +71,14 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         limits: limits?,
         routes: routes?,
         watched: Watched::default(),
-        tree: Arc::new(table),
-    })
+        warnings: Arc::new(Diagnostics::default()),
+        tree: Arc::default(),
+    };
+    if !loading.problems.has_errors() {
+        warnings::report(&root, &config, &mut loading.problems);
+    }
+    config.tree = Arc::new(table);
+    Some(config)
 }
 
 fn limits(root: &Reader<'_>, problems: &mut Problems) -> Option<Vec<Arc<Limit>>> {

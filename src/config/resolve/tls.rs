@@ -1,5 +1,7 @@
 //! `[listeners.tls]` and `[upstreams.NAME.tls]`: the files they name are read here, watched, and held against each other.
 
+use std::time::SystemTime;
+
 use super::{
     super::{
         certificates::{self, Wrong},
@@ -69,7 +71,13 @@ fn identity(of: Reader<'_>, [certificate, key]: Pair, loading: &mut Loading<'_>)
     loading.sources.watched.file(&certificate);
     loading.sources.watched.file(&key);
     match certificates::identity(&certificate, &key) {
-        Ok(identity) => Some(identity),
+        Ok(identity) => {
+            if let Some(expiry) = identity.expiry(SystemTime::now()) {
+                let problem = Problem::warning(Code::Expiry, at_certificate, expiry);
+                loading.problems.report(problem.help("renew it; a changed file is read without a restart"));
+            }
+            Some(identity)
+        }
         Err(Wrong::Certificates(why)) => unusable(at_certificate, &format!("{} {why}", certificate.display()), loading),
         Err(Wrong::Key(why)) => unusable(at_key, &format!("{} {why}", key.display()), loading),
     }

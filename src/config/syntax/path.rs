@@ -57,13 +57,18 @@ fn normal_escapes(path: &str) -> String {
         {
             bytes.nth(1);
             push_unless_reserved(&mut out, escaped);
-        } else if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) {
+        } else if is_plain(byte) || byte == b'/' {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
         }
     }
     out
+}
+
+/// Whether a byte stands for itself in a segment of a path (`pchar` of RFC 3986, section 3.3).
+pub(in crate::config) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte)
 }
 
 fn push_unless_reserved(out: &mut String, byte: u8) {

@@ -9,6 +9,7 @@ mod recovery;
 mod rendered;
 mod tls;
 mod values;
+mod warnings;
 
 use super::{Code, Config, Diagnostics, Environment, parse};
 

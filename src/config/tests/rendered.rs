@@ -22,6 +22,16 @@ fn a_mistake_is_shown_with_its_line_a_caret_and_help() {
 }
 
 #[test]
+fn of_many_mistakes_people_see_fifty_and_how_many_there_are() {
+    let text = "[[routes]]\nname = \"app\"\nupstream = \"ap\"\n".repeat(1000) + APP;
+    let mistakes = read(&text).unwrap_err();
+    let rendered = mistakes.render(false);
+    assert_eq!(rendered.matches("error[").count(), 50);
+    assert!(rendered.ends_with("\n\nand 1949 more\n\n1999 errors in the configuration\n"), "{rendered}");
+    assert_eq!(mistakes.to_json().as_array().unwrap().len(), 1999, "tools get all");
+}
+
+#[test]
 fn two_places_of_one_mistake_are_shown_together() {
     let text =
         "[[listeners]]\nbind = \"[::]:80\"\n[[listeners]]\nbind = \"[::]:80\"\n[[routes]]\nname = \"a\"\nrespond = {}";

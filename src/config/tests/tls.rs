@@ -1,11 +1,11 @@
 //! Certificates and keys: what is taken, what is refused and at which place, and what never shows.
 
-use std::{fs, path::PathBuf, time::SystemTime};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use super::super::{Code, Config, Diagnostics, Environment, load, model::TlsVersion};
+use super::super::{Code, Config, Diagnostics, Environment, Severity, load, model::TlsVersion};
 
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
 const TLS: &str =
@@ -123,10 +123,14 @@ fn authorities_are_held_to_the_same() {
 fn an_expired_certificate_is_a_warning_and_no_mistake() {
     let folder = Folder::new(TLS);
     let config = folder.load().unwrap();
-    assert_eq!(config.warnings(SystemTime::now()), Vec::<String>::new());
+    assert_eq!(config.warnings.list.len(), 0, "{}", config.warnings);
     folder.certify("a", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    let warnings = folder.load().unwrap().warnings(SystemTime::now());
-    assert_eq!(warnings, [format!("{}: the certificate has expired", folder.path("a.pem").display())]);
+    let warnings = Arc::clone(&folder.load().unwrap().warnings);
+    assert_eq!(warnings.list.len(), 1, "{warnings}");
+    let one = &warnings.list[0];
+    assert_eq!((one.severity, one.code), (Severity::Warning, Code::Expiry));
+    assert_eq!(one.message, format!("{}: the certificate has expired", folder.path("a.pem").display()));
+    assert!(one.place.is_some(), "it is told where the file is named");
 }
 
 #[test]

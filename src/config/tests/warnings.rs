@@ -1,0 +1,263 @@
+//! What is allowed and surely not meant is told, at its place and with what would be right, and hinders nothing.
+
+use super::{
+    super::{Code, Severity},
+    APP, config_with, read,
+};
+
+/// The only warning of a file: line, code, and message with help.
+fn warned(text: &str) -> (usize, Code, String) {
+    let config = read(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
+    let list = &config.warnings.list;
+    assert_eq!(list.len(), 1, "{text}\n{}", config.warnings);
+    assert_eq!(list[0].severity, Severity::Warning);
+    let line = list[0].place.as_ref().expect("a place").line;
+    (line, list[0].code, format!("{} | {}", list[0].message, list[0].help.as_deref().expect("help")))
+}
+
+/// The last line is what is warned of.
+fn last_line(text: &str, code: Code, says: &str) {
+    let (line, found, said) = warned(text);
+    assert_eq!((line, found), (text.trim_end().lines().count(), code), "{text}\n{said}");
+    assert!(said.contains(says), "{text}\n{said}");
+}
+
+fn route(keys: &str, code: Code, says: &str) {
+    last_line(&format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"), code, says);
+}
+
+fn fine(text: &str) {
+    let config = read(text).unwrap_or_else(|mistakes| panic!("{text}\n{mistakes}"));
+    assert_eq!(config.warnings.list.len(), 0, "{text}\n{}", config.warnings);
+}
+
+fn fine_route(keys: &str) {
+    fine(&format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"));
+}
+
+#[test]
+fn a_limit_that_no_route_names_is_told_with_where_to_name_it() {
+    let limit = "[limits.per-client]\nrate = \"1/s\"\n";
+    let (line, code, said) = warned(&format!("{limit}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""));
+    assert_eq!((line, code), (1, Code::Unused));
+    assert!(said.contains("limits = [\"per-client\"]` to a route or to `[defaults]"), "{said}");
+    let used = |place: &str| fine(&format!("{limit}{APP}{place}"));
+    used("[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"per-client\"]");
+    used("[defaults]\nlimits = [\"per-client\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"");
+    let overruled =
+        "[defaults]\nlimits = [\"per-client\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = []";
+    assert_eq!(warned(&format!("{limit}{APP}{overruled}")).1, Code::Unused);
+}
+
+#[test]
+fn an_upstream_that_no_route_leads_to_is_told() {
+    let other = "[upstreams.b]\nservers = [\"http://127.0.0.1:9002\"]\n";
+    let (line, code, said) = warned(&format!("{other}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""));
+    assert_eq!((line, code), (1, Code::Unused));
+    assert!(said.contains("`b`"), "{said}");
+    for way in
+        ["upstream = [{ name = 'app' }, { name = 'b', weight = 0 }]", "upstream = 'app'\nmirror = { upstream = 'b' }"]
+    {
+        fine(&format!("{other}{APP}[[routes]]\nname = \"app\"\n{way}"));
+    }
+}
+
+#[test]
+fn a_store_in_which_nothing_is_counted_is_told() {
+    let text = format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[store]\nurl = \"redis://127.0.0.1\"");
+    let (line, code, said) = warned(&text);
+    assert_eq!((line, code), (6, Code::Unused));
+    assert!(said.contains("scope = \"shared\""), "{said}");
+}
+
+#[test]
+fn what_is_misspelt_is_an_error_and_not_unused_as_well() {
+    let mistakes = config_with("[limits.per-client]\nrate = \"1/s\"", "limits = [\"per-cleint\"]").unwrap_err();
+    assert_eq!(mistakes.list.len(), 1, "{mistakes}");
+}
+
+#[test]
+fn signs_that_stand_for_nothing_in_a_path_are_told() {
+    route("match = { path_prefix = \"/api/*\" }", Code::NeverMatches, "path_prefix = \"/api\"");
+    route("match = { path = \"/api/*\" }", Code::NeverMatches, "path = \"/api/{name}\"");
+    route("match = { path = \"/*\" }", Code::NeverMatches, "path_prefix = \"/\"");
+    route("match = { path_prefix = \"/a/*/b\" }", Code::NeverMatches, "`path_regex`");
+    route("match = { path_prefix = \"/api/.*\" }", Code::NeverMatches, "path_prefix = \"/api\"");
+    route("match = { path = \"/orders/:id\" }", Code::NeverMatches, "write \"/orders/{id}\"");
+    route("match = { path_prefix = \"/orders/:id/x\" }", Code::NeverMatches, "path = \"/orders/{id}/x\"");
+    route("match = { path = \"/orders$\" }", Code::NeverMatches, "write \"/orders\"");
+    route("request = { strip_prefix = \"/api/*\" }", Code::NeverMatches, "write \"/api\"");
+    route("request = { rewrite = \"/v2/:id\" }", Code::NeverMatches, "/v2/{id}");
+    for path in ["/docs/a:b", "/v1/{name}", "/a:1", "/@scope/name", "/:", "/$metadata"] {
+        fine_route(&format!("match = {{ path = \"{path}\" }}"));
+    }
+}
+
+#[test]
+fn an_expression_that_no_path_matches_is_told() {
+    route("match = { path_regex = '^api/.*' }", Code::NeverMatches, "write \"/api/.*\"");
+    route("match = { path_regex = '/search\\?q=.*' }", Code::NeverMatches, "`match.query`");
+    route("match = { path_regex = '/a//b' }", Code::NeverMatches, "normal form");
+    for regex in ["/a/.*", "^/a$", "(/a|b)", ".*\\.png"] {
+        fine_route(&format!("match = {{ path_regex = '{regex}' }}"));
+    }
+}
+
+#[test]
+fn hosts_that_are_no_hosts_are_told() {
+    route("match = { hosts = [\"https\"] }", Code::NeverMatches, "write the host alone");
+    route("match = { hosts = [\"a.example\", \"HTTP\"] }", Code::NeverMatches, "write the host alone");
+    route("match = { hosts = [\"8080\"] }", Code::NeverMatches, "ports stand in `bind`");
+    route("match = { hosts = [\"0.0.0.0\"] }", Code::NeverMatches, "leave `hosts` out");
+    fine_route("match = { hosts = [\"orders\", \"localhost\", \"*.example.com\", \"127.0.0.1\", \"[::1]\"] }");
+}
+
+#[test]
+fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
+    for part in [
+        "key = \"client-ip/24\"",
+        "key = [\"route\", \"client-ip/16\"]",
+        "key = \"header:x-user\"\nmissing = \"client-ip/8\"",
+    ] {
+        let (_, code, said) = warned(&format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nrate = \"1/s\"\n{part}"
+        ));
+        assert_eq!(code, Code::Misleading, "{part}");
+        assert!(said.contains("IPv4 addresses count whole") && said.contains("\"client-ip/56\""), "{said}");
+    }
+    route("concurrency = { max = 1, fair_by = \"client-ip/24\" }", Code::Misleading, "IPv6 bits");
+    route("concurrency = { max = 1, fair_by = \"header:x-forwarded-for\" }", Code::Exposed, "trusted_proxies");
+    fine_route("concurrency = { max = 1, fair_by = \"client-ip/32\" }");
+}
+
+#[test]
+fn an_override_behind_one_for_all_is_told() {
+    let limit = |overrides: &str| {
+        format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nkey = \"client-ip\"\nrate = \"1/s\"\n{overrides}"
+        )
+    };
+    let (all, one) = (
+        "[[limits.l.overrides]]\nmatch = \"*\"\nrate = \"2/s\"\n",
+        "[[limits.l.overrides]]\nmatch = \"10.0.0.1\"\nrate = \"3/s\"\n",
+    );
+    let (line, code, _) = warned(&limit(&format!("{all}{one}")));
+    assert_eq!((line, code), (13, Code::NeverMatches));
+    fine(&limit(&format!("{one}{all}")));
+}
+
+#[test]
+fn variables_of_another_gateway_are_told() {
+    let redirect = |to: &str, says: &str| {
+        last_line(&format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"), Code::Misleading, says);
+    };
+    redirect("https://$host/", "write `{host}`");
+    redirect("https://{host}$request_uri", "write `{path}`");
+    redirect("/new/$1", "a parameter of `match.path`");
+    route("request = { rewrite = \"/v2/$1\" }", Code::Misleading, "`{id}`");
+    route("request = { set_headers = { x-real-ip = \"$remote_addr\" } }", Code::Misleading, "sent as it stands");
+    fine_route("request = { set_headers = { x-price = \"$5\", x-secret = \"a$b\" } }");
+    fine("[[routes]]\nname = \"a\"\nredirect = { to = \"https://{host}/a$/b{path}\" }");
+}
+
+#[test]
+fn proxies_that_are_everybody_are_told() {
+    let trusted = |networks: &str| {
+        format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\ntrusted_proxies = {networks}")
+    };
+    for networks in ["[\"0.0.0.0/0\"]", "[\"10.0.0.1\", \"::/0\"]", "[\"0.0.0.0/1\", \"128.0.0.0/1\"]"] {
+        last_line(&trusted(networks), Code::Exposed, "name the proxies");
+    }
+    last_line(&trusted("[\"0.0.0.0\"]"), Code::NeverMatches, "no peer's address");
+    fine(&trusted("[\"10.0.0.0/8\", \"fd00::/8\"]"));
+}
+
+#[test]
+fn a_wait_that_the_total_timeout_cuts_is_told() {
+    let cap = "concurrency = { max = 1, queue = 9, queue_timeout = \"5s\" }";
+    route(
+        &format!("timeouts = {{ total = \"2s\" }}\n{cap}"),
+        Code::NoEffect,
+        "`timeouts.total` of the route `app` is 2s",
+    );
+    fine_route(&format!("timeouts = {{ total = \"6s\" }}\n{cap}"));
+    let inherited = format!(
+        "[defaults]\n{cap}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}"
+    );
+    fine(&inherited);
+    let upstream =
+        format!("{APP}{cap}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}");
+    let (line, code, said) = warned(&upstream);
+    assert_eq!((line, code), (3, Code::NoEffect));
+    assert!(said.contains("the longest `timeouts.total` of its routes is 2s"), "{said}");
+}
+
+#[test]
+fn a_prefix_that_no_path_of_the_route_has_is_told() {
+    route(
+        "match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/apo\" }",
+        Code::NoEffect,
+        "begins with `/apo`",
+    );
+    route("match = { path = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }", Code::NoEffect, "those of `/api`");
+    fine_route("match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }");
+    fine_route("match = { path_prefix = \"/api/v1\" }\nrequest = { strip_prefix = \"/api\" }");
+}
+
+#[test]
+fn an_admin_listener_that_everybody_reaches_is_told() {
+    let admin = |bind: &str| format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[admin]\nbind = \"{bind}\"");
+    for bind in ["0.0.0.0:9901", "[::]:9901", "192.0.2.1:9901"] {
+        last_line(&admin(bind), Code::Exposed, "token_file");
+    }
+    for bind in ["127.0.0.1:9901", "[::1]:9901", "[::ffff:127.0.0.1]:9901", "off"] {
+        fine(&admin(bind));
+    }
+}
+
+#[test]
+fn a_server_that_is_the_gateway_itself_is_told() {
+    let server = |server: &str| {
+        format!("[[routes]]\nname = \"app\"\nupstream = \"app\"\n[upstreams.app]\nservers = [\"{server}\"]")
+    };
+    for url in ["http://127.0.0.1:8080", "http://localhost:8080", "http://0.0.0.0:8080", "http://127.0.0.1:9901"] {
+        last_line(&server(url), Code::Misleading, "this gateway itself");
+    }
+    for url in ["http://127.0.0.1:8081", "http://10.0.0.1:8080", "http://[::1]:8080", "http://app:8080"] {
+        fine(&server(url));
+    }
+}
+
+#[test]
+fn warnings_are_rendered_as_such_and_counted() {
+    let config =
+        read(&format!("{APP}[limits.a]\nrate = \"1/s\"\n[[routes]]\nname = \"app\"\nupstream = \"app\"")).unwrap();
+    insta::assert_snapshot!(config.warnings.render(false), @r#"
+    warning[unused]: no route names the limit `a`: it limits nobody
+     --> test.toml:3:1
+      |
+    3 | [limits.a]
+      | ^^^^^^^^^^
+      |
+      = help: add `limits = ["a"]` to a route or to `[defaults]`
+
+    1 warning in the configuration
+    "#);
+    let json = config.warnings.to_json();
+    assert_eq!((&json[0]["severity"], &json[0]["code"]), (&"warning".into(), &"unused".into()));
+    assert_eq!(
+        (&json[0]["line"], &json[0]["help"]),
+        (&3.into(), &"add `limits = [\"a\"]` to a route or to `[defaults]`".into())
+    );
+    assert_eq!(
+        config.warnings.lines().collect::<Vec<_>>(),
+        [
+            "test.toml:3:1: no route names the limit `a`: it limits nobody; add `limits = [\"a\"]` to a route or to `[defaults]`"
+        ]
+    );
+    let strict = (*config.warnings).clone().strict();
+    assert!(
+        strict.render(false).starts_with("error[unused]")
+            && strict.render(false).ends_with("1 error in the configuration\n")
+    );
+}
