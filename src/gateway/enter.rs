@@ -31,11 +31,12 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         Ok((route, parameters)) => (Ok(route), parameters),
         Err(error) => (Err(error), Parameters::new()),
     };
+    let takes_calls = || route.as_ref().map_or(lane.takes_calls, |route| route.takes_calls());
     let exchange = Exchange::begin(Known {
         client: lane.trust.client(origin.peer.ip(), &headers),
         id: RequestId::of(&headers),
         request: Head {
-            grpc: Grpc::of(version, &headers),
+            grpc: Grpc::of(version, &headers).filter(|_| takes_calls()),
             method,
             target,
             version,
@@ -102,10 +103,10 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
 }
 
 fn go_on<'a>(route: &'a Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<(&'a Route, Body), Error> {
-    // A stream of messages has no length to be bounded; each message has, which is its receiver's to know.
-    if exchange.request.grpc.is_none() {
-        bounded::bound(&mut body, route.max_body)?;
-    }
+    // A stream of messages has no length to be bounded; each message has, which is its receiver's to know. Only a route
+    // that sets a bound of its own knows better.
+    let limit = if exchange.request.grpc.is_none() { route.max_body } else { route.max_call_body };
+    bounded::bound(&mut body, limit)?;
     if !body.is_empty() {
         body.watch(Arc::new(Incoming(Arc::clone(exchange))));
     }

@@ -188,15 +188,15 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         tag: tag(route),
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
-        upstreams: match &route.action {
-            model::Action::Forward(name) => [Arc::clone(name)].into(),
-            model::Action::Split(shares) => shares.iter().map(|share| Arc::clone(&share.name)).collect(),
-            model::Action::Respond { .. } | model::Action::Redirect { .. } => [].into(),
-        },
+        max_call_body: route.request.max_call_body,
+        callees: if route.grpc { callees(route, state) } else { [].into() },
+        upstreams: upstream_names(route),
     };
+    let routes: Vec<_> = state.config.routes.iter().map(route).collect();
     Lane {
         table: Arc::clone(table),
-        routes: state.config.routes.iter().map(route).collect(),
+        takes_calls: routes.iter().any(Route::takes_calls),
+        routes,
         trust: Arc::new(Trust::new(&state.config.client_ip.trusted_proxies, header)),
         unmatched: Arc::new(RouteTag {
             name: None,
@@ -206,6 +206,18 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
             access: access.clone(),
         }),
     }
+}
+
+fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
+    match &route.action {
+        model::Action::Forward(name) => [Arc::clone(name)].into(),
+        model::Action::Split(shares) => shares.iter().map(|share| Arc::clone(&share.name)).collect(),
+        model::Action::Respond { .. } | model::Action::Redirect { .. } => [].into(),
+    }
+}
+
+fn callees(route: &model::Route, state: &State) -> Box<[Arc<Upstream>]> {
+    upstream_names(route).iter().filter_map(|name| state.upstreams.get(name).cloned()).collect()
 }
 
 fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told {

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     call::{RouteTag, Target},
     error::Error,
+    upstream::Upstream,
 };
 
 /// All routes of one configuration. A lane for each worker, so that counting references to a route touches no memory
@@ -37,6 +38,8 @@ pub(super) struct Lane {
     pub(super) trust: Arc<Trust>,
     /// For requests that no route takes.
     pub(super) unmatched: Arc<RouteTag>,
+    /// Some route takes gRPC calls, so that one that no route takes is answered as a call, too.
+    pub(super) takes_calls: bool,
 }
 
 /// One route.
@@ -47,11 +50,20 @@ pub(super) struct Route {
     /// layers that each request would need otherwise.
     pub(super) stack: Mutex<Stack>,
     pub(super) max_body: Option<u64>,
+    /// The same for gRPC calls.
+    pub(super) max_call_body: Option<u64>,
+    /// Where its calls go; none where a request is never a gRPC call.
+    pub(super) callees: Box<[Arc<Upstream>]>,
     /// The upstreams that it forwards to; none if it answers by itself.
     pub(super) upstreams: Box<[Arc<str>]>,
 }
 
 impl Route {
+    /// Whether requests can be gRPC calls: each upstream that one may be sent to can speak HTTP/2.
+    pub(super) fn takes_calls(&self) -> bool {
+        !self.callees.is_empty() && self.callees.iter().all(|upstream| upstream.can_speak_http2())
+    }
+
     /// Whether a request to this route that its service takes for one of the other has passed limits of the other by.
     fn evades(&self, other: &Route) -> bool {
         self.upstreams.iter().any(|upstream| other.upstreams.contains(upstream))

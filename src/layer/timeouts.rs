@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, header};
+use http::header;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -53,14 +53,14 @@ struct Silence {
 }
 
 impl Silence {
-    /// That of a body of this content type.
-    fn pace(&self, content_type: Option<&[u8]>, end: Option<Instant>) -> Pace {
-        let idle = if content_type.is_some_and(is_silent_by_nature) { self.tunnel } else { self.idle };
+    /// That of a body that is silent by nature, or not.
+    fn pace(&self, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
+        let idle = if is_silent_by_nature { self.tunnel } else { self.idle };
         Pace { idle, half_closed: self.idle, end }
     }
 }
 
-/// Whether bodies of this content type pause for as long as there is nothing to tell: event streams and gRPC calls.
+/// Whether answers of this content type pause for as long as there is nothing to tell: event streams and gRPC calls.
 fn is_silent_by_nature(content_type: &[u8]) -> bool {
     let begins_with =
         |kind: &[u8]| content_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
@@ -96,8 +96,9 @@ where
         call.deadline = Some(Deadline { at: started + total, total });
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {
-            let content_type = call.exchange.request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-            call.body.set_pace(Some(silence.pace(content_type, end)));
+            // Not by its content type, which is the client's to choose: only calls stream in both directions.
+            let is_call = call.exchange.request.grpc.is_some();
+            call.body.set_pace(Some(silence.pace(is_call, end)));
         }
         ResponseFuture { inner: self.inner.call(call), silence, end }
     }
@@ -136,7 +137,7 @@ fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
     // What is here whole never pauses: its fields need not be looked through.
     let is_whole = response.body.is_whole();
     let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
-    silence.pace(content_type, end)
+    silence.pace(content_type.is_some_and(is_silent_by_nature), end)
 }
 
 #[cfg(test)]

@@ -119,6 +119,11 @@ impl Upstream {
         &self.settings
     }
 
+    /// Whether HTTP/2 can be spoken with each of its servers, as far as is known.
+    pub fn can_speak_http2(&self) -> bool {
+        self.balancer.servers.iter().all(|server| server.http2().is_some())
+    }
+
     /// How TLS is spoken with its servers; `None` when it is with none.
     pub fn tls(&self) -> Option<&Arc<ClientTls>> {
         self.settings.servers.iter().find_map(|server| server.secure.as_ref()).map(|secure| &secure.tls)

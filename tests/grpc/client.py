@@ -53,7 +53,7 @@ assert failure(lambda: channel.unary_unary("/t.T/None")(b"", timeout=10)).code()
 assert failure(lambda: one(b"sleep", timeout=0.3)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
 # Refusals of the gateway's own.
-# What the route answers to the first one is no call's answer.
+# The service knows no such method; the first one takes the limit's only token.
 failure(lambda: channel.unary_unary("/limited/One")(b"", timeout=10))
 limited = failure(lambda: channel.unary_unary("/limited/One")(b"", timeout=10))
 assert limited.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, limited

@@ -60,10 +60,12 @@ fn failing(status: &str) -> Response<()> {
 #[test]
 fn refusals_are_grpc_statuses_in_a_head_alone() {
     let nobody = Closed::new();
+    let server = answering(|_, _| failing("0"));
     let text = format!(
-        "[limits.one]\nrate = '1/h'\n{}{}",
+        "[limits.one]\nrate = '1/h'\n{}[upstreams.up]\nservers = ['{}']\nprotocol = 'http2'\n\
+         [[routes]]\nname = 'limited'\nupstream = 'up'\nmatch = {{ path = '/limited' }}\nlimits = ['one']\n",
         to(&nobody.url(), "match = { path = '/down' }"),
-        responding("limited", "match = { path = '/limited' }\nlimits = ['one']")
+        server.url()
     );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
@@ -91,10 +93,11 @@ fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
     let mut client = Http2::connect(gateway.address());
     let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "5S")]);
     assert_eq!(answer.get("grpc-status"), "0");
-    let silent = Upstream::start(|mut connection| {
-        connection.rest(&mut Vec::new());
+    let silent = Server::start(Builder::new(), |stream| async move {
+        let _stream = stream;
+        std::future::pending().await
     });
-    let gateway = Gateway::start(&one_route(&silent, ""));
+    let gateway = Gateway::start(&to(&silent.url(), ""));
     let mut client = Http2::connect(gateway.address());
     let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "200m")]);
     assert_eq!(code(&answer), 4);
@@ -119,16 +122,89 @@ fn a_call_that_fails_otherwise_is_not_tried_again() {
     assert_eq!(gateway.access_line()["attempts"], 1);
 }
 
-#[test]
-fn the_bound_on_bodies_is_not_for_calls() {
-    let server = Server::start(Builder::new(), |mut stream| async move {
+/// A server that says how many bytes a request's body has.
+fn counting() -> Server {
+    Server::start(Builder::new(), |mut stream| async move {
         let (body, _) = stream.body().await;
         stream.answer(200, body.len().to_string());
-    });
-    let gateway = Gateway::start(&to(&server.url(), "request = { max_body = '4B' }"));
+    })
+}
+
+/// Calls are streams without a length, so that a bound that is the default of all routes does not mean them.
+#[test]
+fn a_call_is_bound_by_the_length_that_its_route_sets_and_by_no_other() {
+    let server = counting();
+    let defaults = "[defaults.request]\nmax_body = '4B'\n";
+    let gateway = Gateway::start(&format!("{defaults}{}", to(&server.url(), "")));
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.post("/", &[CALL], b"12345").text(), "5");
     assert_eq!(client.post("/", &[], b"12345").status, 413);
+    let gateway = Gateway::start(&to(&server.url(), "request = { max_body = '4B' }"));
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(code(&client.post("/", &[CALL], b"12345")), 8);
+    assert_eq!(gateway.access_line()["reason"], "body_too_large");
+    assert_eq!(client.post("/", &[CALL], b"1234").text(), "4");
+}
+
+/// Whoever said `application/grpc` was bound by nothing, and heard 200 instead of each refusal.
+#[test]
+fn a_request_is_no_call_where_the_upstream_cannot_speak_http_2() {
+    let upstream = Upstream::answering(|_| support::ok("good"));
+    let limited = "match = { path = '/limited' }\nlimits = ['one']";
+    let text = format!(
+        "[defaults.request]\nmax_body = '4B'\n[limits.one]\nrate = '1/h'\n{}{}",
+        responding("limited", limited),
+        one_route(&upstream, "")
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
+    assert_eq!(client.ask("GET", "/", &[CALL]).text(), "good");
+    assert_eq!(client.ask("POST", "/limited", &[CALL]).status, 200);
+    assert_eq!(client.ask("POST", "/limited", &[CALL]).status, 429);
+}
+
+#[test]
+fn a_request_is_no_call_where_the_route_says_so() {
+    let server = counting();
+    let text = format!("[defaults.request]\nmax_body = '4B'\n{}", to(&server.url(), "grpc = false"));
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
+    assert_eq!(client.ask("POST", "/", &[CALL, ("grpc-timeout", "1n")]).text(), "0", "its grpc-timeout bounds nothing");
+}
+
+/// Of a split, the drawn upstream may be the one that cannot.
+#[test]
+fn a_request_is_no_call_where_one_upstream_of_a_split_cannot_speak_http_2() {
+    let (server, upstream) = (counting(), Upstream::answering(|_| support::ok("good")));
+    let text = format!(
+        "[defaults.request]\nmax_body = '4B'\n[upstreams.a]\nservers = ['{}']\nprotocol = 'http2'\n\
+         [upstreams.b]\nservers = ['{}']\n[[routes]]\nname = 'app'\n\
+         upstream = [{{ name = 'a' }}, {{ name = 'b' }}]\n",
+        server.url(),
+        upstream.url()
+    );
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
+}
+
+/// A client chooses the type of its body, and so chose how long it may be silent: an hour.
+#[test]
+fn a_body_that_only_says_to_be_a_call_or_a_stream_is_paced_as_others_are() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.rest(&mut Vec::new());
+    });
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '100ms' }"));
+    for kind in ["application/grpc", "text/event-stream"] {
+        let mut client = Http2::connect(gateway.address());
+        let asked = client.open("POST", "/", &[("content-type", kind)], false);
+        assert_eq!(client.finish(asked.response).unwrap().status, 408, "{kind}");
+        let mut client = gateway.connect();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 9\r\n\r\n"));
+        assert_eq!(client.response().status(), 408, "{kind}");
+    }
 }
 
 struct Python(Child);
@@ -155,11 +231,11 @@ fn grpcio_makes_all_four_kinds_of_call() {
     BufReader::new(server.0.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
     let nobody = Closed::new();
     let text = format!(
-        "[limits.one]\nrate = '1/h'\n[upstreams.down]\nservers = ['{}']\n{}{}[[routes]]\nname = 'down'\n\
-         upstream = 'down'\nmatch = {{ path_prefix = '/down' }}\n",
+        "[limits.one]\nrate = '1/h'\n[upstreams.down]\nservers = ['{}']\nprotocol = 'http2'\n{}\
+         [[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['one']\nmatch = {{ path_prefix = '/limited' }}\n\
+         [[routes]]\nname = 'down'\nupstream = 'down'\nmatch = {{ path_prefix = '/down' }}\n",
         nobody.url(),
         to(&format!("http://127.0.0.1:{}", port.trim()), "match = { path_prefix = '/t.T' }"),
-        responding("limited", "match = { path_prefix = '/limited' }\nlimits = ['one']"),
     );
     let gateway = Gateway::start(&text);
     let said = python("client.py").arg(gateway.address().to_string()).output().unwrap();

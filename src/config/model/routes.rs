@@ -25,6 +25,8 @@ pub struct Route {
     pub limits: Vec<Arc<str>>,
     /// Where its requests stand in the queue of an upstream's cap.
     pub priority: Priority,
+    /// gRPC calls are treated as calls where the upstream can speak HTTP/2.
+    pub grpc: bool,
     /// Cap on requests in flight; `None`: none.
     pub concurrency: Option<Concurrency>,
     /// Every wait has an end.
@@ -238,6 +240,8 @@ pub struct RequestChanges {
     pub preserve_host: bool,
     /// Longest request body; `None`: off.
     pub max_body: Option<u64>,
+    /// The same for gRPC calls: only a bound that the route itself sets, as calls are streams without a length.
+    pub max_call_body: Option<u64>,
 }
 
 /// How a path changes on its way up; works on the normal form. `None` forwards the bytes as received.

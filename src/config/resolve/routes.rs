@@ -40,6 +40,7 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
             "low" => Priority::Low,
             _ => Priority::Normal,
         },
+        grpc: route.flag("grpc")?,
         concurrency: concurrency?,
         timeouts: timeouts?,
         retry: retry?,

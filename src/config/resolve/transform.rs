@@ -19,12 +19,14 @@ pub(super) fn request(
 ) -> Option<RequestChanges> {
     let rewrite = rewrite(reader, path, problems);
     let (set_headers, remove_headers) = headers(reader, problems);
+    let max_body = reader.unless_off("max_body", units::size)?;
     Some(RequestChanges {
         rewrite: rewrite?,
         set_headers,
         remove_headers,
         preserve_host: reader.flag("preserve_host")?,
-        max_body: reader.unless_off("max_body", units::size)?,
+        max_body,
+        max_call_body: max_body.filter(|_| reader.own("max_body").is_some()),
     })
 }
 

@@ -34,6 +34,8 @@ pub(in crate::config) static ROUTE: Section = Section {
         Key::new("redirect", Kind::Table(&REDIRECTION), "Send the client elsewhere instead."),
         MIRROR_KEY,
         PRIORITY,
+        Key::new("grpc", Kind::Flag, "gRPC calls are told by grpc-statuses; `false`: they are requests like others.")
+            .default(Default::Flag(true)),
         LIMITS,
         MATCH_KEY,
         CONCURRENCY_KEY,
