@@ -39,13 +39,12 @@ struct Kept {
 }
 
 impl Replay {
-    /// Keeps at most `room` bytes. A body that is known to be longer is not kept at all.
+    /// Keeps at most `room` bytes. A longer body can be sent again as long as no more of it than that was read: one of any
+    /// length can go to another server when the first one refused the connection.
     pub(super) fn new(body: Body, room: usize) -> Self {
-        let length = body.length();
-        let is_lost = length.is_some_and(|length| length > room as u64);
-        let is_counted = length.is_some();
+        let is_counted = body.length().is_some();
         let (rest, data) = (Some(body), Vec::new());
-        Self(Arc::new(Mutex::new(Kept { rest, data, trailers: None, room, is_lost, is_counted })))
+        Self(Arc::new(Mutex::new(Kept { rest, data, trailers: None, room, is_lost: false, is_counted })))
     }
 
     /// Whether another attempt can send the body whole; asked when the attempt before is over.
@@ -243,10 +242,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_known_to_be_too_large_is_not_kept_from_the_start() {
+    async fn a_body_longer_than_its_room_can_be_sent_again_until_more_than_that_was_read() {
         let replay = Replay::new(Body::whole("123456"), 5);
+        for _ in 0..2 {
+            // An attempt that reads nothing: its server refused the connection.
+            assert_eq!(replay.body().length(), Some(6));
+            assert!(replay.can_replay());
+        }
+        assert_eq!(text(replay.body()).await, "123456");
         assert!(!replay.can_replay());
-        assert_eq!(replay.body().length(), Some(6));
+    }
+
+    #[tokio::test]
+    async fn a_piece_of_a_longer_body_is_repeated_before_its_rest() {
+        let replay = Replay::new(streamed(&["one ", "two ", "three"]), 5);
+        replay.body().frame().await;
+        assert!(replay.can_replay());
+        assert_eq!(text(replay.body()).await, "one two three");
+        assert!(!replay.can_replay());
     }
 
     #[tokio::test]
