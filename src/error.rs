@@ -57,7 +57,11 @@ pub enum Error {
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
     Stale { upstream: Arc<str>, written: bool, earlier: Earlier },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
-    Reset { upstream: Arc<str> },
+    Reset {
+        upstream: Arc<str>,
+        /// Some bytes of an answer had come.
+        is_begun: bool,
+    },
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
     Unbegun { upstream: Arc<str>, earlier: Earlier },
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]

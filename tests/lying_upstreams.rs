@@ -270,7 +270,8 @@ fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
         assert_eq!(answer.status(), 502, "{part:?}");
         answer.problem();
         assert_eq!(gateway.access_line()["reason"], "reset", "{part:?}");
-        assert_eq!(upstream.connections(), 1, "{part:?} was tried again");
+        let tries = if part.is_empty() { 2 } else { 1 };
+        assert_eq!(upstream.connections(), tries, "{part:?}: only what broke before any byte is tried again");
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use support::{
-    Connection, End, Upstream, ok, one_route,
+    Connection, End, Upstream, http2, ok, one_route,
     policies::{Closed, Running, request},
 };
 use tokio::time::Instant;
@@ -128,14 +128,167 @@ fn a_post_on_a_kept_connection_that_closes_unanswered_is_not_sent_again() {
     assert_eq!(outcomes(&gateway, "method"), 1.0);
 }
 
+/// Whatever its length says: nothing of it was read, so that it is still whole.
 #[test]
-fn by_default_neither_a_reset_nor_a_status_is_tried_again() {
+fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
+    let upstream = Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));
+    let nobody = Closed::new();
+    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let size = 1 << 20;
+    for (method, length) in [("POST", 65_536), ("POST", 65_537), ("PUT", 65_537), ("PUT", size), ("PATCH", size)] {
+        // Both servers have a turn.
+        for _ in 0..2 {
+            let mut client = gateway.connect();
+            client.send(request(method, "/", &[&format!("Content-Length: {length}")]));
+            client.send(vec![b'x'; length]);
+            assert_eq!(client.response().text(), format!("{method} / HTTP/1.1 {length}"));
+        }
+    }
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{size:x}\r\n"));
+        client.send(vec![b'x'; size]);
+        client.send("\r\n0\r\n\r\n");
+        assert_eq!(client.response().text(), format!("POST / HTTP/1.1 {size}"));
+    }
+    assert!(outcomes(&gateway, "success") >= 5.0);
+}
+
+#[test]
+fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_the_connection() {
+    let upstream = Upstream::start(|mut connection| {
+        while let Ok(head) = connection.head() {
+            connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let request = connection.message(head, false, false);
+            connection.send(ok(&request.body.len().to_string()));
+        }
+    });
+    let nobody = Closed::new();
+    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        client.send(request("PUT", "/", &["Content-Length: 65537", "Expect: 100-continue"]));
+        assert_eq!(client.response().status(), 100);
+        client.send(vec![b'x'; 65537]);
+        assert_eq!(client.response().text(), "65537");
+    }
+}
+
+#[test]
+fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
+    let nobody = Closed::new();
+    let server = http2::Server::start(h2::server::Builder::new(), async |mut stream| {
+        let (body, _) = stream.body().await;
+        stream.answer(200, body.len().to_string());
+    });
+    let text = turns(&[nobody.url(), server.url()], "").replace("balance =", "protocol = 'http2'\nbalance =");
+    let gateway = Running::start(&text);
+    static BODY: [u8; 65_537] = [b'x'; 65_537];
+    for _ in 0..2 {
+        let mut client = http2::Http2::connect(gateway.address());
+        let answer = client.post("/", &[("content-length", "65537")], &BODY);
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "65537"));
+        let mut client = gateway.connect();
+        client.send(request("PUT", "/", &["Content-Length: 65537"]));
+        client.send(BODY);
+        assert_eq!(client.response().text(), "65537");
+    }
+}
+
+#[test]
+fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let nobody = Closed::new();
+    let slow = "backoff = '20s'\nmax_backoff = '20s'";
+    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], "").replace("backoff = '1ms'", slow));
+    let asked = Instant::now();
+    for _ in 0..8 {
+        assert_eq!(gateway.status("/"), 200);
+    }
+    assert!(outcomes(&gateway, "success") >= 4.0, "a turn is the dead one's, every other time");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn every_retry_is_counted_by_its_own_outcome() {
+    let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
+    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
+    for _ in 0..6 {
+        assert_eq!(gateway.status("/"), 503);
+    }
+    assert_eq!(times(&upstream, "GET /"), 18);
+    assert_eq!(outcomes(&gateway, "failure"), 12.0);
+    // Two fail and the third is good.
+    let upstream = failing(3, |mut connection| connection.send(UNAVAILABLE));
+    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 9"));
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!((outcomes(&gateway, "failure"), outcomes(&gateway, "success")), (2.0, 1.0));
+}
+
+#[test]
+fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let upstream = Upstream::start(move |mut connection| {
+        let Some(request) = connection.request() else { return };
+        let is_first = request.target() == "/" && connection.index == 0;
+        if is_first {
+            return connection.send(UNAVAILABLE);
+        }
+        tell.send(()).unwrap();
+        connection.ended();
+    });
+    let gateway = Running::start(&retrying(&upstream, "on = ['503']"));
+    let client = gateway.sent("/", &[]);
+    told.recv().unwrap();
+    drop(client);
+    gateway.await_metric("tidegate_retries_total", &[("route", "app"), ("outcome", "client_gone")], 1.0);
+}
+
+/// A server that restarts ends connections without a word: NGINX and HAProxy show no client of it either.
+#[test]
+fn by_default_a_reset_before_any_byte_of_the_answer_is_tried_again_once() {
+    for fail in [Connection::break_off as fn(Connection), drop] {
+        let upstream = failing(1, fail);
+        let gateway = Running::start(&one_route(&upstream, ""));
+        assert_eq!(gateway.status("/"), 200);
+        assert_eq!(times(&upstream, "GET /"), 2);
+        let upstream = failing(usize::MAX, fail);
+        let gateway = Running::start(&one_route(&upstream, ""));
+        assert_eq!(gateway.status("/"), 502);
+        assert_eq!(times(&upstream, "GET /"), 2);
+        let line = gateway.line_of("/");
+        assert_eq!((&line["reason"], &line["attempts"]), (&"reset".into(), &2.into()));
+    }
+}
+
+#[test]
+fn by_default_a_post_that_was_written_is_not_sent_again() {
     let upstream = failing(1, Connection::break_off);
     let gateway = Running::start(&one_route(&upstream, ""));
-    assert_eq!(gateway.status("/"), 502);
-    assert_eq!(times(&upstream, "GET /"), 1);
-    let line = gateway.line_of("/");
-    assert_eq!((&line["reason"], &line["attempts"]), (&"reset".into(), &1.into()));
+    assert_eq!(post(&gateway, "x").status(), 502);
+    assert_eq!(times(&upstream, "POST /"), 1);
+    assert_eq!(gateway.line_of("/")["not_retried"], "method");
+}
+
+#[test]
+fn a_reset_within_the_answers_head_is_not_tried_again() {
+    for begun in ["HTTP/1.1 200 OK\r\ncontent-le", "H", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"] {
+        let upstream = failing(1, move |mut connection| {
+            connection.send(begun);
+            connection.finish();
+            connection.ended();
+        });
+        let gateway = Running::start(&one_route(&upstream, ""));
+        let mut client = gateway.sent("/", &[]);
+        let first = client.response();
+        let answer = if first.status() == 103 { client.response() } else { first };
+        assert_eq!(answer.status(), 502, "{begun:?}");
+        assert_eq!(times(&upstream, "GET /"), 1);
+    }
+}
+
+#[test]
+fn by_default_a_status_is_not_tried_again() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Running::start(&one_route(&upstream, ""));
     assert_eq!(gateway.status("/"), 503);
@@ -174,7 +327,7 @@ fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given(
     assert_eq!(times(&upstream, "GET /"), 3);
     let line = gateway.line_of("/");
     assert_eq!((&line["attempts"], &line["not_retried"]), (&3.into(), &"attempts".into()), "{line}");
-    assert_eq!(outcomes(&gateway, "failure"), 1.0);
+    assert_eq!(outcomes(&gateway, "failure"), 2.0, "both retries");
 }
 
 #[test]

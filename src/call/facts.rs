@@ -33,10 +33,10 @@ pub struct Facts {
     pub attempts: u32,
     /// Servers tried, a bit each.
     pub tried: u64,
+    /// The last attempt reached no server, and there is one that is well and was not tried.
+    pub has_other_server: bool,
     /// Why a failure was not tried again.
     pub not_retried: Option<&'static str>,
-    /// Outcome of retries, or of the wish for one.
-    pub retried: Option<&'static str>,
     /// Time spent waiting for places under caps.
     pub queue: Option<Duration>,
     /// Time that the last attempt took to its answer's head.

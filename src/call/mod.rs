@@ -216,6 +216,11 @@ impl Exchange {
         self.facts.lock().unserved = Some(Arc::clone(upstream));
     }
 
+    /// Notes, of an attempt that reached no server, whether another one is well that was not tried.
+    pub fn has_other_server(&self, has_other: bool) {
+        self.facts.lock().has_other_server = has_other;
+    }
+
     /// Notes how long an attempt took.
     pub fn sent(&self, took: Duration) {
         self.facts.lock().upstream = Some(took);
@@ -307,9 +312,6 @@ impl Drop for Exchange {
                 if told.candidate_refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::CandidateRefused);
                 }
-            }
-            if let Some(outcome) = told.retried {
-                cells.retry(outcome);
             }
         });
         self.route.metrics.ended();

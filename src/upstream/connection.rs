@@ -96,8 +96,8 @@ impl Connection {
 pub(super) enum Failure {
     /// A kept connection turned out to be closed; `written` tells whether anything of the request went out.
     Stale { written: bool },
-    /// The connection broke before the answer's head was complete.
-    Reset,
+    /// The connection broke before the answer's head was complete; `is_begun` tells whether any byte of it came.
+    Reset { is_begun: bool },
     /// The server did not begin the request: it says so.
     Unbegun,
     /// What came is not an answer.
@@ -184,7 +184,7 @@ impl Exchange {
         if self.lease.is_reused && !self.heard {
             Failure::Stale { written: self.upload.has_written() }
         } else {
-            Failure::Reset
+            Failure::Reset { is_begun: self.heard }
         }
     }
 

@@ -48,7 +48,7 @@ use self::{
     way::Exchange,
 };
 use crate::{
-    call::Outgoing,
+    call::{self, Outgoing},
     error::{Earlier, Error, Fault},
     message::Response,
     telemetry::{UpstreamMetrics, worker},
@@ -189,7 +189,9 @@ impl Upstream {
         let (way, started) = match server.kept(worker, outgoing.fresh, outgoing.now) {
             Some(way) => (way, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.
-            None => Box::pin(self.reach(server, worker, outgoing.fresh, &mut trial)).await?,
+            None => Box::pin(self.reach(server, worker, outgoing.fresh, &mut trial))
+                .await
+                .map_err(|error| self.passed_over(&outgoing.call, error))?,
         };
         let (mut exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
         let call = trial.sent.insert(call);
@@ -207,7 +209,7 @@ impl Upstream {
             Ok(head) => head,
             Err(failure) => {
                 trial.failed(failing(&failure), took, now);
-                return Err(self.error(failure));
+                return Err(self.passed_over(&call, self.error(failure)));
             }
         };
         let call = Arc::clone(call);
@@ -216,11 +218,19 @@ impl Upstream {
         Ok(exchange.into_answer(head, rest, now))
     }
 
+    /// Notes, of a request that a server has not seen, whether there is another one to send it to.
+    fn passed_over(&self, call: &call::Exchange, error: Error) -> Error {
+        if error.served_nothing() {
+            call.has_other_server(self.balancer.has_other(call.tried(), Instant::now()));
+        }
+        error
+    }
+
     fn error(&self, failure: Failure) -> Error {
         let upstream = Arc::clone(self.name());
         match failure {
             Failure::Stale { written } => Error::Stale { upstream, written, earlier: Earlier::Unseen },
-            Failure::Reset => Error::Reset { upstream },
+            Failure::Reset { is_begun } => Error::Reset { upstream, is_begun },
             Failure::Unbegun => Error::Unbegun { upstream, earlier: Earlier::Unseen },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => client_error(fault),
@@ -243,7 +253,7 @@ fn client_error(fault: Fault) -> Error {
 /// What a failure says of its server, if anything: not what the client did, nor that a kept connection had been closed.
 fn failing(failure: &Failure) -> Option<Failing> {
     match failure {
-        Failure::Reset => Some(Failing::Reset),
+        Failure::Reset { .. } => Some(Failing::Reset),
         Failure::BadAnswer(_) => Some(Failing::BadAnswer),
         Failure::Client(Fault::Idle(_)) => Some(Failing::Timeout),
         Failure::Client(_) | Failure::Stale { .. } | Failure::Unbegun => None,

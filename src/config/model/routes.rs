@@ -219,7 +219,7 @@ pub struct Retry {
 pub struct RetryOn {
     /// No connection, or a pooled one that was closed before any byte of the answer.
     pub connect: bool,
-    /// A connection that broke before the answer's head was complete.
+    /// A connection that broke before any byte of the answer.
     pub reset: bool,
     /// An attempt that ran out of time.
     pub timeout: bool,

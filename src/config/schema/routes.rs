@@ -149,8 +149,10 @@ static TIMEOUTS: Section = Section {
 
 /// One retry removes most of what fails by chance; more multiply load in an outage.
 const ATTEMPTS: u64 = 2;
-/// Nothing of the request was processed, so that every method may be tried again.
-const RETRY_ON: &[&str] = &["connect"];
+/// With `connect` nothing of the request was processed, so that every method may be tried again. With `reset` the server
+/// ended without a word, as one does that restarts: `methods` says what may be tried again then, and the budget how often.
+/// NGINX does both by default.
+const RETRY_ON: &[&str] = &["connect", "reset"];
 /// The idempotent methods (RFC 9110, section 9.2.2): twice is as good as once.
 const RETRY_METHODS: &[&str] = &["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"];
 /// A server that restarts needs a moment; with jitter the tries spread over it.
@@ -185,8 +187,12 @@ static RETRY: Section = Section {
             .default(Default::Text(BUDGET)),
         Key::new("budget_min", Kind::Whole { least: 0, most: 1_000_000 }, "Retries a second that are always allowed.")
             .default(Default::Whole(BUDGET_MIN)),
-        Key::new("buffer", BUFFER_SIZE, "Request body kept for a replay; a larger one is not tried again.")
-            .default(Default::Text(BUFFER)),
+        Key::new(
+            "buffer",
+            BUFFER_SIZE,
+            "Request body kept for a replay; once more of it was read, it is not tried again.",
+        )
+        .default(Default::Text(BUFFER)),
     ],
 };
 

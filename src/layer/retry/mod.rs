@@ -73,6 +73,7 @@ where
             policy: Arc::clone(&self.policy),
             budget: Arc::clone(&self.budget),
             made: 1,
+            is_retrying: false,
             is_seen: false,
             // Most requests have no body: nothing to keep, nothing to replay.
             replay: (!call.body.is_empty() && self.policy.attempts > 1)
@@ -92,6 +93,8 @@ struct Attempts {
     policy: Arc<RetryPolicy>,
     budget: Arc<Budget>,
     made: u32,
+    /// A retry has begun that has no outcome yet.
+    is_retrying: bool,
     /// A server may have served one of them, but the last.
     is_seen: bool,
     replay: Option<Replay>,
@@ -106,40 +109,62 @@ impl Attempts {
     fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Sleep>, bool)> {
         let is_call = self.exchange.request.grpc.is_some();
         let judged = outcome.as_ref().map(|response| policy::status(response, is_call));
-        let Verdict::Again { is_unseen, is_charged, is_stale } = self.policy.judge(&judged) else {
-            self.note_end(outcome.is_ok());
-            return None;
-        };
-        let now = Instant::now();
-        let wait = if is_stale { None } else { Some(self.policy.wait(self.made + 1)) };
-        let why_not = if self.policy.attempts == 1 {
+        let verdict = self.policy.judge(&judged);
+        if std::mem::take(&mut self.is_retrying) {
+            let is_good = verdict == Verdict::Final && outcome.is_ok();
+            self.count(if is_good { "success" } else { "failure" });
+        }
+        let Verdict::Again { is_unseen, is_charged, is_stale } = verdict else { return None };
+        if self.policy.attempts == 1 {
             // Retries are switched off: that is no news.
             return None;
-        } else if self.made >= self.policy.attempts {
-            Some(("attempts", "failure"))
-        } else if !is_unseen && !self.policy.methods.contains(&self.exchange.request.method) {
-            Some(("method", "method"))
-        } else if !is_unseen && self.exchange.request.upgrade.is_some() {
-            // Whatever its method says, the server may have begun something that a second request would double.
-            Some(("upgrade", "method"))
-        } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
-            Some(("body", "body"))
-        } else if self.deadline.is_some_and(|deadline| now + wait.unwrap_or_default() >= deadline.at) {
-            Some(("deadline", "deadline"))
-        } else if is_charged && !self.budget.withdraw(now) {
-            Some(("budget", "budget"))
-        } else {
-            None
-        };
-        if let Some((reason, outcome)) = why_not {
-            let mut facts = self.exchange.facts.lock();
-            facts.not_retried = Some(reason);
-            facts.retried = Some(outcome);
+        }
+        let now = Instant::now();
+        // A server that was not asked need not be given time: another one is asked at once.
+        let is_passed_over = is_unseen && self.exchange.facts.lock().has_other_server;
+        let wait = (!is_stale && !is_passed_over).then(|| self.policy.wait(self.made + 1));
+        let begin = now + wait.unwrap_or_default();
+        if let Some(reason) = self.obstacle(is_unseen, begin).or_else(|| self.unaffordable(is_charged, now)) {
+            self.exchange.facts.lock().not_retried = Some(reason);
+            match reason {
+                // Counted as the failure of the last retry.
+                "attempts" => {}
+                "upgrade" => self.count("method"),
+                reason => self.count(reason),
+            }
             return None;
         }
         self.made += 1;
+        self.is_retrying = true;
         self.is_seen |= !outcome.as_ref().is_err_and(Error::served_nothing);
         Some((wait.map(sleep), is_stale))
+    }
+
+    /// Why what failed cannot be tried again, by an attempt that would `begin` then.
+    fn obstacle(&self, is_unseen: bool, begin: Instant) -> Option<&'static str> {
+        if self.made >= self.policy.attempts {
+            Some("attempts")
+        } else if !is_unseen && !self.policy.methods.contains(&self.exchange.request.method) {
+            Some("method")
+        } else if !is_unseen && self.exchange.request.upgrade.is_some() {
+            // Whatever its method says, the server may have begun something that a second request would double.
+            Some("upgrade")
+        } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
+            Some("body")
+        } else if self.deadline.is_some_and(|deadline| begin >= deadline.at) {
+            Some("deadline")
+        } else {
+            None
+        }
+    }
+
+    /// Asked last, as what it allows is spent.
+    fn unaffordable(&self, is_charged: bool, now: Instant) -> Option<&'static str> {
+        (is_charged && !self.budget.withdraw(now)).then_some("budget")
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.exchange.route.metrics.retried(outcome);
     }
 
     /// The outcome of the last attempt as that of all.
@@ -147,16 +172,17 @@ impl Attempts {
         if self.is_seen { outcome.map_err(Error::after_one_was_seen) } else { outcome }
     }
 
-    /// Notes how the retries that were made turned out.
-    fn note_end(&self, is_ok: bool) {
-        if self.made > 1 {
-            self.exchange.facts.lock().retried = Some(if is_ok { "success" } else { "failure" });
-        }
-    }
-
     fn call(&self, fresh: bool) -> Call {
         let exchange = Arc::clone(&self.exchange);
         Call { exchange, body: self.body(), deadline: self.deadline, fresh, now: Instant::now(), patience: None }
+    }
+}
+
+impl Drop for Attempts {
+    fn drop(&mut self) {
+        if self.is_retrying {
+            self.count("client_gone");
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub struct RetryPolicy {
 pub struct Conditions {
     /// No connection, or a kept one that was closed before any byte of the answer.
     pub connect: bool,
-    /// A connection that broke before the answer's head was complete.
+    /// A connection that broke before any byte of the answer.
     pub reset: bool,
     /// An attempt that ran out of time.
     pub timeout: bool,
@@ -69,7 +69,7 @@ impl RetryPolicy {
             Ok(status) => again(self.on.statuses.contains(status), false, true, false),
             Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => again(self.on.connect, true, false, false),
             Err(Error::Stale { written, .. }) => again(self.on.connect, !written, false, true),
-            Err(Error::Reset { .. }) => again(self.on.reset, false, true, false),
+            Err(Error::Reset { is_begun, .. }) => again(self.on.reset && !is_begun, false, true, false),
             Err(Error::AttemptTimeout { .. }) => again(self.on.timeout, false, true, false),
             Err(_) => Verdict::Final,
         }

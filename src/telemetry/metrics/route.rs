@@ -58,6 +58,12 @@ impl RouteMetrics {
         self.record(|cells| cells.mirrored.add(outcome, 1));
     }
 
+    /// A retry ended (`success`, `failure`, or `client_gone` when nobody waits for it any more), or was not made
+    /// (`budget`, `method`, `body`, `deadline`).
+    pub fn retried(&self, outcome: &'static str) {
+        self.record(|cells| cells.retries.add(outcome, 1));
+    }
+
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
         self.lanes.each().for_each(|lane| total.merge(&lane));
@@ -117,11 +123,6 @@ impl RouteCells {
     /// `limit` decided on a request of this route.
     pub fn decision(&mut self, limit: &Arc<str>, decision: Decision) {
         self.decisions_of(limit)[decision as usize] += 1;
-    }
-
-    /// A retry ended (`success`, `failure`), or was not made (`budget`, `method`, `body`, `deadline`).
-    pub fn retry(&mut self, outcome: &'static str) {
-        self.retries.add(outcome, 1);
     }
 
     fn merge(&mut self, other: &Self) {

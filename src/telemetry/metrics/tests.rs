@@ -166,7 +166,7 @@ fn populated() -> (Arc<Metrics>, Observed) {
     route.record(|cells| cells.request(&Method::GET, 200, Duration::from_micros(1500)));
     route.record(|cells| cells.request(&Method::POST, 499, Duration::from_secs(20)));
     route.record(|cells| cells.decision(&Arc::from("per-client"), Decision::CandidateRefused));
-    route.record(|cells| cells.retry("budget"));
+    route.retried("budget");
     metrics.unmatched().record(|cells| cells.refusal("no_route"));
     upstream.answered(Duration::from_millis(2));
     upstream.connected("success");

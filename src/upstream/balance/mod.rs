@@ -83,6 +83,12 @@ impl Balancer {
         chosen.or_else(|| self.best_left(asked))
     }
 
+    /// Whether there is a server that is well and whose bit in `tried` is not set.
+    pub(super) fn has_other(&self, tried: u64, now: Instant) -> bool {
+        let is_other = |index| !is_tried(tried, index) && self.look(index, now).standing == Standing::Fit;
+        (0..self.servers.len()).any(is_other)
+    }
+
     /// Servers that would be sent a request now, by place.
     pub(super) fn in_use(&self, now: Instant) -> Vec<bool> {
         let standings: Vec<_> = (0..self.servers.len()).map(|index| self.look(index, now).standing).collect();

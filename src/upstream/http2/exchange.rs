@@ -141,13 +141,17 @@ impl Exchange {
         match error.reason() {
             Some(Reason::REFUSED_STREAM) => Failure::Unbegun,
             Some(Reason::HTTP_1_1_REQUIRED) => Failure::BadAnswer("it wants HTTP/1.1"),
-            Some(_) if error.is_remote() => Failure::Reset,
+            Some(_) if error.is_remote() => self.reset(),
             Some(_) => Failure::BadAnswer("it breaks the rules of HTTP/2"),
             None => {
                 self.borrowed.retire();
-                if self.borrowed.is_reused { Failure::Stale { written: true } } else { Failure::Reset }
+                if self.borrowed.is_reused { Failure::Stale { written: true } } else { self.reset() }
             }
         }
+    }
+
+    fn reset(&self) -> Failure {
+        Failure::Reset { is_begun: self.interims > 0 }
     }
 
     /// The server has to do something next: neither the client nor the gateway.
