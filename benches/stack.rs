@@ -147,6 +147,7 @@ fn layers(c: &mut Criterion) {
         fresh: false,
         now: Instant::now(),
         patience: None,
+        linger: None,
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
@@ -202,14 +203,29 @@ fn capped() -> ConcurrencyLayer {
     let cap = Arc::new(Cap::new(CapName::Route("bench".into()), settings));
     let fair_by = FairBy { begun: KeyHasher::new().key("bench"), parts: Vec::new() };
     ConcurrencyLayer {
-        policy: Some(Arc::new(CapPolicy { cap, line: Some(Standing { priority: Priority::Normal, fair_by }) })),
+        policy: Some(Arc::new(CapPolicy {
+            cap,
+            linger: Some(Duration::from_secs(30)),
+            line: Some(Standing { priority: Priority::Normal, fair_by }),
+        })),
     }
 }
 
 fn outgoing(call: Call) -> Outgoing {
-    let Call { exchange, body, fresh, now, patience, .. } = call;
+    let Call { exchange, body, fresh, now, patience, linger, .. } = call;
     let head = Vec::new();
-    Outgoing { call: exchange, head, has_host: true, names_length: false, body, fresh, now, patience, key: None }
+    Outgoing {
+        call: exchange,
+        head,
+        has_host: true,
+        names_length: false,
+        body,
+        fresh,
+        now,
+        patience,
+        linger,
+        key: None,
+    }
 }
 
 fn retry() -> RetryLayer {

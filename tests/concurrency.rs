@@ -84,7 +84,7 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
 }
 
 #[test]
-fn a_client_that_leaves_gives_its_place_to_the_next_at_once() {
+fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with_its_request() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
     let first = gateway.sent("/first", &[]);
@@ -92,11 +92,15 @@ fn a_client_that_leaves_gives_its_place_to_the_next_at_once() {
     let mut second = gateway.sent("/second", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(first);
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    assert_eq!(gateway.line_of("/first")["status"], 499, "the line is written when the client leaves");
+    let gauge = |name| gateway.metric(name, &[("route", "app")]);
+    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_abandoned"), gauge("tidegate_queued")), (0.0, 1.0, 1.0));
+    assert!(reached.try_recv().is_err(), "the server works on the first");
     leave.open();
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_abandoned")), (1.0, 0.0));
     leave.open();
     assert_eq!(second.response().status(), 200);
-    assert_eq!(gateway.line_of("/first")["status"], 499);
 }
 
 #[test]

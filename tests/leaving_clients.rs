@@ -1,10 +1,11 @@
-//! Leaving clients: who goes away frees everything at once, and the next in line is served.
+//! Leaving clients: who goes away frees everything that no server works on, and the next in line is served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
-use support::{Client, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
+use rustix::process::Signal;
+use support::{Client, Gate, Gateway, PATIENCE, Upstream, http2, ok, one_route};
 
 /// One in flight, one in the line, for as long as it takes.
 const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
@@ -160,6 +161,132 @@ fn a_client_that_leaves_without_having_read_frees_its_place() {
     ended.pass();
     assert_eq!(next.response().text(), "next");
     is_gone(&gateway, "/first");
+}
+
+#[track_caller]
+fn abandoned(gateway: &Gateway, least: f64) {
+    gateway.await_metric("tidegate_abandoned", &[("route", "app")], least);
+}
+
+/// Each client took its place with it when it left, and 96 requests were at the service at once under a cap of 2.
+#[test]
+fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_clients_leave() {
+    for (whose, queued) in [("routes", "tidegate_queued"), ("upstreams.app", "tidegate_upstream_queued")] {
+        let (upstream, reached, leave) = Upstream::held();
+        let cap = format!("[{whose}.concurrency]\nmax = 2\nqueue = 1\nqueue_timeout = '10s'");
+        let gateway = Gateway::start(&one_route(&upstream, &cap));
+        for path in ["/1", "/2"] {
+            let client = gateway.sent(path, &[]);
+            assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), path);
+            drop(client);
+            is_gone(&gateway, path);
+        }
+        let mut third = gateway.sent("/3", &[]);
+        gateway.await_metric(queued, &[], 1.0);
+        for _ in 0..20 {
+            assert_eq!(gateway.get("/").status(), 503, "{cap}");
+        }
+        assert!(reached.try_recv().is_err(), "{cap}");
+        leave.open();
+        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/3");
+        leave.open();
+        leave.open();
+        assert_eq!(third.response().status(), 200);
+        leave.open();
+    }
+}
+
+#[test]
+fn a_server_hears_at_once_that_its_client_left_and_frees_the_place_by_its_own_end() {
+    let end = Gate::new();
+    let gate = end.clone();
+    let (upstream, arrived, ended) = upstream(move |connection| {
+        connection.rest(&mut Vec::new());
+        gate.pass();
+    });
+    let gateway = start(&upstream);
+    let first = gateway.sent("/first", &[]);
+    let mut next = gateway.sent("/next", &[]);
+    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
+    drop(first);
+    is_gone(&gateway, "/first");
+    abandoned(&gateway, 1.0);
+    end.open();
+    arrived.pass();
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+}
+
+#[test]
+fn a_server_that_never_ends_holds_a_place_for_no_longer_than_an_attempt() {
+    let (upstream, reached, leave) = Upstream::held();
+    let more = format!("{ONE_AT_A_TIME}\ntimeouts = {{ attempt = '200ms' }}");
+    let gateway = Gateway::start(&one_route(&upstream, &more));
+    let first = gateway.sent("/first", &[]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    let _second = gateway.sent("/second", &[]);
+    drop(first);
+    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    [(); 9].iter().for_each(|()| leave.open());
+}
+
+#[test]
+fn a_client_that_leaves_in_its_own_body_leaves_its_place_to_what_the_server_has_of_it() {
+    let end = Gate::new();
+    let gate = end.clone();
+    let (upstream, arrived, ended) = upstream(move |connection| {
+        assert!(connection.bytes(5).is_ok());
+        connection.rest(&mut Vec::new());
+        gate.pass();
+    });
+    let gateway = start(&upstream);
+    let mut first = gateway.connect();
+    first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    let mut next = gateway.sent("/next", &[]);
+    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
+    drop(first);
+    is_gone(&gateway, "/first");
+    abandoned(&gateway, 1.0);
+    end.open();
+    arrived.pass();
+    ended.pass();
+    assert_eq!(next.response().text(), "next");
+}
+
+#[test]
+fn a_drain_does_not_wait_for_what_clients_have_left_behind() {
+    let (upstream, reached, leave) = Upstream::held();
+    let mut gateway = Gateway::start(&one_route(&upstream, ONE_AT_A_TIME));
+    let first = gateway.sent("/first", &[]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    drop(first);
+    abandoned(&gateway, 1.0);
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait().0.success());
+    leave.open();
+}
+
+#[test]
+fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let server = http2::Server::start(h2::server::Builder::new(), move |stream: http2::Stream| {
+        tell.lock().unwrap().send(stream.request.uri().path().to_owned()).unwrap();
+        async move {
+            if stream.request.uri().path() == "/next" {
+                return stream.answer(200, "next");
+            }
+            // It works on without looking.
+            std::future::pending().await
+        }
+    });
+    let text = format!("[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n", server.url());
+    let gateway = Gateway::start(&format!("{text}[[routes]]\nname = 'app'\nupstream = 'app'\n{ONE_AT_A_TIME}\n"));
+    let first = gateway.sent("/first", &[]);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "/first");
+    let mut next = gateway.sent("/next", &[]);
+    drop(first);
+    assert_eq!(next.response().text(), "next");
 }
 
 #[test]

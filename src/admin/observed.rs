@@ -28,6 +28,7 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
         RouteGauges {
             route: Arc::clone(name),
             in_flight: Some(cap.map_or_else(|| metrics.route(name).in_flight(), |cap| cap.in_flight as u64)),
+            abandoned: cap.map(|cap| cap.abandoned as u64),
             queued: cap.map(|cap| cap.queued as u64),
             concurrency_limit: cap.map(|cap| cap.limit as u64),
         }
@@ -67,7 +68,8 @@ fn upstreams(state: &State) -> Vec<UpstreamGauges> {
 }
 
 fn gauges(cap: &CapView) -> CapGauges {
-    CapGauges { in_flight: cap.in_flight as u64, queued: cap.queued as u64, limit: cap.limit as u64 }
+    let CapView { limit, in_flight, abandoned, queued } = *cap;
+    CapGauges { in_flight: in_flight as u64, abandoned: abandoned as u64, queued: queued as u64, limit: limit as u64 }
 }
 
 fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {

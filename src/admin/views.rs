@@ -53,6 +53,7 @@ fn add_to(shown: &mut Value, cap: &CapView) {
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("limit".to_owned(), json!(cap.limit));
         shown.insert("in_flight".to_owned(), json!(cap.in_flight));
+        shown.insert("abandoned".to_owned(), json!(cap.abandoned));
         shown.insert("queued".to_owned(), json!(cap.queued));
     }
 }

@@ -1,7 +1,11 @@
 //! What happens to a request, noted as it happens and told at the end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
+use super::Holds;
 use crate::{error::Fault, telemetry::worker};
 
 /// Notes on one exchange.
@@ -35,6 +39,8 @@ pub struct Facts {
     pub tried: u64,
     /// The last attempt reached no server, and there is one that is well and was not tried.
     pub has_other_server: bool,
+    /// The client has left while a server works on, for as long as this lives.
+    pub abandoned: Weak<Holds>,
     /// Why a failure was not tried again.
     pub not_retried: Option<&'static str>,
     /// Time spent waiting for places under caps.

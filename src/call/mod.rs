@@ -6,6 +6,7 @@
 
 mod facts;
 pub mod grpc;
+mod holds;
 pub mod query;
 mod request_id;
 mod target;
@@ -23,11 +24,12 @@ use tokio::time::Instant;
 pub use self::{
     facts::{Facts, Nearest},
     grpc::Grpc,
+    holds::Holds,
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
     target::Target,
 };
 use crate::{
-    body::{Body, Witness},
+    body::{Body, Held, Witness},
     error::{Error, Fault},
     message::{Interim, Origin},
     telemetry::{AccessLog, Decision, Line, RouteMetrics},
@@ -51,6 +53,9 @@ pub struct Call {
     pub now: Instant,
     /// When this attempt is given up for the server's slowness; `None` when that would not be the server's fault.
     pub patience: Option<Instant>,
+    /// How long the permits that the request has are held, at most, for a server that works on when the client has left;
+    /// `None` when it has none.
+    pub linger: Option<Duration>,
 }
 
 /// The end of the time that a route gives a request.
@@ -93,6 +98,8 @@ pub struct Outgoing {
     pub now: Instant,
     /// When this attempt is given up for the server's slowness.
     pub patience: Option<Instant>,
+    /// How long permits are held for a server that works on when the client has left; `None` without a cap.
+    pub linger: Option<Duration>,
     /// Hash of what the request is told apart by, where servers are chosen by that.
     pub key: Option<u64>,
 }
@@ -219,6 +226,20 @@ impl Exchange {
     /// Notes, of an attempt that reached no server, whether another one is well that was not tried.
     pub fn has_other_server(&self, has_other: bool) {
         self.facts.lock().has_other_server = has_other;
+    }
+
+    /// Notes that the client has left while a server works on: for as long as `holds` lives.
+    pub fn abandon(&self, holds: &Arc<Holds>) {
+        self.facts.lock().abandoned = Arc::downgrade(holds);
+    }
+
+    /// Has `guard` held for as long as a server works on, if one does though the client has left; otherwise it is never
+    /// made.
+    pub fn outlive<G: Held + 'static>(&self, guard: impl FnOnce() -> G) {
+        let holds = self.facts.lock().abandoned.upgrade();
+        if let Some(holds) = holds {
+            holds.add(guard());
+        }
     }
 
     /// Notes how long an attempt took.

@@ -15,15 +15,18 @@ use crate::{
 pub struct CapView {
     /// Places in all, as it is now.
     pub limit: usize,
-    /// Requests that hold one.
+    /// Requests that hold one and whose client waits.
     pub in_flight: usize,
+    /// Requests that hold one and whose client has left: a server works on them.
+    pub abandoned: usize,
     /// Requests that wait for one.
     pub queued: usize,
 }
 
 impl CapView {
     pub(super) fn of(cap: &Cap) -> Self {
-        Self { limit: cap.max(), in_flight: cap.in_flight(), queued: cap.queued() }
+        let abandoned = cap.abandoned();
+        Self { limit: cap.max(), in_flight: cap.in_flight().saturating_sub(abandoned), abandoned, queued: cap.queued() }
     }
 }
 
@@ -48,7 +51,7 @@ impl Caps {
     /// What a route passes of its own.
     pub(super) fn of_route(&self, route: &model::Route, hasher: &KeyHasher) -> ConcurrencyLayer {
         // All that wait under a route's cap are of one priority.
-        layer(self.routes.get(&route.name), route.concurrency.as_ref(), &route.name, Priority::Normal, hasher)
+        layer(self.routes.get(&route.name), route.concurrency.as_ref(), route, &route.name, Priority::Normal, hasher)
     }
 
     /// What a route passes together with the other routes to an upstream.
@@ -63,12 +66,13 @@ impl Caps {
             model::Priority::Normal => Priority::Normal,
             model::Priority::Low => Priority::Low,
         };
-        layer(self.upstreams.get(&upstream.name), upstream.concurrency.as_ref(), &upstream.name, priority, hasher)
+        let bounds = upstream.concurrency.as_ref();
+        layer(self.upstreams.get(&upstream.name), bounds, route, &upstream.name, priority, hasher)
     }
 
     /// What copies for an upstream pass: its cap, if a place is free at once.
     pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
-        let policy = |cap: &Arc<Cap>| Arc::new(CapPolicy { cap: Arc::clone(cap), line: None });
+        let policy = |cap: &Arc<Cap>| Arc::new(CapPolicy { cap: Arc::clone(cap), linger: None, line: None });
         ConcurrencyLayer { policy: self.upstreams.get(upstream).map(policy) }
     }
 }
@@ -104,13 +108,16 @@ fn settings(bounds: &model::Concurrency) -> CapSettings {
 fn layer(
     cap: Option<&Arc<Cap>>,
     bounds: Option<&model::Concurrency>,
+    route: &model::Route,
     name: &str,
     priority: Priority,
     hasher: &KeyHasher,
 ) -> ConcurrencyLayer {
     let policy = |(cap, bounds): (&Arc<Cap>, &model::Concurrency)| {
         let fair_by = FairBy { begun: hasher.key(name), parts: bounds.fair_by.iter().map(key_part).collect() };
-        Arc::new(CapPolicy { cap: Arc::clone(cap), line: Some(Standing { priority, fair_by }) })
+        // No longer than a client that waits has it tried.
+        let linger = Some(route.timeouts.attempt);
+        Arc::new(CapPolicy { cap: Arc::clone(cap), linger, line: Some(Standing { priority, fair_by }) })
     };
     ConcurrencyLayer { policy: cap.zip(bounds).map(policy) }
 }

@@ -80,8 +80,15 @@ impl Gateway {
         match entered {
             Ok((route, body)) => {
                 let now = exchange.started;
-                let call =
-                    Call { exchange: Arc::clone(&exchange), body, deadline: None, fresh: false, now, patience: None };
+                let call = Call {
+                    exchange: Arc::clone(&exchange),
+                    body,
+                    deadline: None,
+                    fresh: false,
+                    now,
+                    patience: None,
+                    linger: None,
+                };
                 let inner = route.stack.lock().call(call);
                 Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
             }

@@ -122,7 +122,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Call { exchange, body, fresh, now, patience, .. } = call;
+        let Call { exchange, body, fresh, now, patience, linger, .. } = call;
         let outgoing = Outgoing {
             head: write_head(&exchange, &self.changes, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
@@ -137,6 +137,7 @@ where
             body,
             now,
             patience,
+            linger,
         };
         ResponseFuture { inner: self.inner.call(outgoing), changes: Arc::clone(&self.changes) }
     }

@@ -180,6 +180,36 @@ impl Exchange {
         self.upload.is_over() || self.lease.connection.output.pending() > 0
     }
 
+    /// Whether anything of the request may have reached the server.
+    pub(super) fn has_written(&self) -> bool {
+        self.upload.has_written()
+    }
+
+    /// Nobody waits for the answer any more. What is left of the request's body, and with it of its client, is let go.
+    pub(super) fn forsake(&mut self) {
+        self.upload = Upload::new(Body::empty());
+    }
+
+    /// Tells the server by the end of our side that nobody waits. Ready when it ends its own, or answers a request of this
+    /// `method`, or breaks the rules.
+    pub(super) fn poll_forsaken(&mut self, cx: &mut Context<'_>, method: &Method) -> Poll<()> {
+        // Once the system has taken that, it takes it again.
+        let _ = self.lease.connection.poll_shutdown(cx);
+        loop {
+            let head = self.head(method);
+            let is_interim =
+                |head: &ResponseHead| head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS;
+            match head {
+                Ok(Some(head)) if is_interim(&head) && self.pass_on(&head, None).is_ok() => continue,
+                Ok(None) => {}
+                _ => return Poll::Ready(()),
+            }
+            if !matches!(ready!(self.lease.connection.poll_read(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
     fn broken(&self) -> Failure {
         if self.lease.is_reused && !self.heard {
             Failure::Stale { written: self.upload.has_written() }

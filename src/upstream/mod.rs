@@ -2,6 +2,7 @@
 //!
 //! The innermost service of every route's stack. What an upstream knows (addresses, connections, load) outlives reloads.
 
+mod abandoned;
 mod address;
 mod answer;
 mod balance;
@@ -32,20 +33,21 @@ use parking_lot::Mutex;
 use tokio::{task::JoinSet, time::Instant};
 use tower::Service;
 
-pub use self::{
-    balance::Balance,
-    health::{EjectionSettings, HealthCheckSettings, HealthState, HealthView},
-    pool::PoolSettings,
-    server::{Protocol, Security, ServerSettings},
-    view::ServerView,
-};
 use self::{
+    abandoned::{Asked, Open},
     balance::Balancer,
     connection::Failure,
     health::{Ejector, Failing},
     server::Server,
     trial::{Rest, Trial},
     way::Exchange,
+};
+pub use self::{
+    balance::Balance,
+    health::{EjectionSettings, HealthCheckSettings, HealthState, HealthView},
+    pool::PoolSettings,
+    server::{Protocol, Security, ServerSettings},
+    view::ServerView,
 };
 use crate::{
     call::{self, Outgoing},
@@ -193,27 +195,31 @@ impl Upstream {
                 .await
                 .map_err(|error| self.passed_over(&outgoing.call, error))?,
         };
-        let (mut exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
-        let call = trial.sent.insert(call);
-        let head = poll_fn(|cx| {
-            let head = exchange.poll(cx, &call.request);
-            trial.is_its_turn = exchange.waits_for_server();
-            head
-        })
-        .await;
+        let linger = outgoing.linger;
+        let (exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
+        trial.sent = Some(Arc::clone(&call));
+        let mut asked = Asked::new(Open { exchange, call, in_flight }, linger);
+        let head = poll_fn(|cx| asked.poll(cx, &mut trial.is_its_turn)).await;
         let now = Instant::now();
         let took = now - started;
         self.metrics.answered(took);
-        call.sent(took);
+        if let Some(call) = &trial.sent {
+            call.sent(took);
+        }
         let head = match head {
             Ok(head) => head,
             Err(failure) => {
                 trial.failed(failing(&failure), took, now);
-                return Err(self.passed_over(&call, self.error(failure)));
+                asked.failed(failure);
+                let error = self.error(failure);
+                return Err(match &trial.sent {
+                    Some(call) => self.passed_over(call, error),
+                    None => error,
+                });
             }
         };
-        let call = Arc::clone(call);
         let is_sound = trial.answered(&head, took, now);
+        let Some(Open { exchange, call, in_flight }) = asked.answered() else { return Err(Error::ClientGone) };
         let rest = Rest { upstream: self, index, call, is_sound, in_flight };
         Ok(exchange.into_answer(head, rest, now))
     }

@@ -53,6 +53,8 @@ pub struct Cap {
     /// [`ONE`] for each in flight, and [`WAITING`].
     state: AtomicUsize,
     max: AtomicUsize,
+    /// Of those in flight, how many have no client any more.
+    abandoned: AtomicUsize,
     /// Present once the cap was adaptive.
     meter: OnceLock<Box<Meter>>,
     queue: AtomicUsize,
@@ -96,14 +98,35 @@ impl Permit {
             self.cap.measured(Outcome::of(answer), last.unwrap_or_else(|| since.elapsed()));
         }
     }
+
+    /// The client has left, and a server works on.
+    pub(super) fn abandon(mut self) -> Abandoned {
+        self.left();
+        self.cap.abandoned.fetch_add(1, Ordering::Relaxed);
+        Abandoned(self)
+    }
+
+    fn left(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.cap.measured(Outcome::Abandoned, since.elapsed());
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(since) = self.since.take() {
-            self.cap.measured(Outcome::Abandoned, since.elapsed());
-        }
+        self.left();
         self.cap.leave();
+    }
+}
+
+/// A permit that is held for a server that works on a request whose client has left.
+#[derive(Debug)]
+pub(super) struct Abandoned(Permit);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        self.0.cap.abandoned.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -114,6 +137,7 @@ impl Cap {
             name,
             state: AtomicUsize::new(0),
             max: AtomicUsize::new(0),
+            abandoned: AtomicUsize::new(0),
             meter: OnceLock::new(),
             queue: AtomicUsize::new(0),
             queue_timeout: AtomicU64::new(0),
@@ -173,6 +197,11 @@ impl Cap {
     /// Requests in flight; above [`max`](Self::max) for a while after that was lowered.
     pub fn in_flight(&self) -> usize {
         self.state.load(Ordering::Acquire) / ONE
+    }
+
+    /// Requests in flight whose client has left, and on which a server works.
+    pub fn abandoned(&self) -> usize {
+        self.abandoned.load(Ordering::Relaxed)
     }
 
     /// Requests that wait.

@@ -1,5 +1,6 @@
 //! Concurrency cap: a permit for each request in flight, kept to the end of the answer's body; a bounded line for a
-//! bounded time when there is none; 503 otherwise.
+//! bounded time when there is none; 503 otherwise. The permit of a client that leaves before its answer is held for as
+//! long as a server works on the request, where that is known.
 //!
 //! `cap` counts and hands places on, `queue` says whose turn it is, `wait` is a place in the line. A cap may follow the
 //! measured latency: `meter` collects, `window` holds, `adaptive` decides.
@@ -20,6 +21,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -45,6 +47,8 @@ use crate::{
 pub struct CapPolicy {
     /// The cap, shared with everyone else under it.
     pub cap: Arc<Cap>,
+    /// How long a permit is held, at most, for a server that works on a request whose client has left; absent: not at all.
+    pub linger: Option<Duration>,
     /// How who finds no place stands in its line; absent: not at all, but is refused.
     pub line: Option<Standing>,
 }
@@ -122,13 +126,14 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         let Some(policy) = &self.policy else {
-            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: None, exchange: None };
+            return ResponseFuture::InFlight { inner: self.inner.call(call), seat: None };
         };
+        call.linger = policy.linger;
         if let Some(permit) = policy.cap.try_enter(call.now) {
-            let exchange = measured(&permit, &call);
-            return ResponseFuture::InFlight { inner: self.inner.call(call), permit: Some(permit), exchange };
+            let seat = Some(Seat::new(permit, &call));
+            return ResponseFuture::InFlight { inner: self.inner.call(call), seat };
         }
         match policy.line_up(&call) {
             Err(error) => ResponseFuture::Refused { error: Some(error) },
@@ -150,17 +155,44 @@ where
     call.now = Instant::now();
     call.exchange.queued(call.now - since);
     let permit = permit?;
-    let exchange = measured(&permit, &call);
-    Ok((inner.call(call), permit, exchange))
+    let seat = Seat::new(permit, &call);
+    Ok((inner.call(call), seat))
 }
 
-/// What knows of the attempts, where it matters how long they took.
-fn measured(permit: &Permit, call: &Call) -> Option<Arc<Exchange>> {
-    permit.is_measured().then(|| Arc::clone(&call.exchange))
+/// The permit of a request that is not answered yet.
+struct Seat {
+    permit: Option<Permit>,
+    exchange: Arc<Exchange>,
+}
+
+impl Seat {
+    fn new(permit: Permit, call: &Call) -> Self {
+        Self { permit: Some(permit), exchange: Arc::clone(&call.exchange) }
+    }
+
+    /// From the answer's head on the permit is held to the end of its body.
+    fn answered(mut self, answer: &mut Result<Response, Error>) {
+        let Some(mut permit) = self.permit.take() else { return };
+        let last = permit.is_measured().then(|| self.exchange.last_of_several()).flatten();
+        permit.answered(answer, last);
+        if let Ok(response) = answer {
+            response.body.hold(permit);
+        }
+    }
+}
+
+impl Drop for Seat {
+    /// Dropped with its permit, the client has left. Whoever sent the request was dropped before, and has said by then
+    /// whether a server works on.
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.exchange.outlive(|| permit.abandon());
+        }
+    }
 }
 
 /// One that has a place, and what it does with it.
-type Seated<F> = (F, Permit, Option<Arc<Exchange>>);
+type Seated<F> = (F, Seat);
 
 /// A wait in the line. Boxed, as only those wait for whom there is no place: the others need not carry its state.
 type Wait<F> = Pin<Box<dyn Future<Output = Result<Seated<F>, Error>> + Send>>;
@@ -173,8 +205,8 @@ pin_project! {
         Refused { error: Option<Error> },
         /// In the line.
         Queued { wait: Wait<F> },
-        /// Let through.
-        InFlight { #[pin] inner: F, permit: Option<Permit>, exchange: Option<Arc<Exchange>> },
+        /// Let through. `inner` is dropped first.
+        InFlight { #[pin] inner: F, seat: Option<Seat> },
     }
 }
 
@@ -186,18 +218,16 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             match self.as_mut().project() {
                 State::Refused { error } => return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
                 State::Queued { wait } => match ready!(wait.as_mut().poll(cx)) {
-                    Ok((inner, permit, exchange)) => {
-                        self.set(ResponseFuture::InFlight { inner, permit: Some(permit), exchange });
-                    }
+                    Ok((inner, seat)) => self.set(ResponseFuture::InFlight { inner, seat: Some(seat) }),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
-                State::InFlight { inner, permit, exchange } => {
+                State::InFlight { inner, seat } => {
                     let mut answer = ready!(inner.poll(cx));
-                    if let Some(mut permit) = permit.take() {
-                        permit.answered(&answer, exchange.take().and_then(|exchange| exchange.last_of_several()));
-                        if let Ok(response) = &mut answer {
-                            response.body.hold(permit);
-                        }
+                    match seat.take() {
+                        // It left in its own body: what the server has of the request it may work on.
+                        Some(seat) if matches!(answer, Err(Error::ClientGone)) => drop(seat),
+                        Some(seat) => seat.answered(&mut answer),
+                        None => {}
                     }
                     return Poll::Ready(answer);
                 }

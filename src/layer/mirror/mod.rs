@@ -187,7 +187,9 @@ where
 
     async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Error> {
         let body = Body::whole(whole);
-        let call = Call { exchange, body, deadline: None, fresh: false, now: Instant::now(), patience: None };
+        let now = Instant::now();
+        // A copy has no client that could leave: its end is that of its time.
+        let call = Call { exchange, body, deadline: None, fresh: false, now, patience: None, linger: None };
         let mut answer = self.send.clone().call(call).await?;
         let mut read = 0;
         while let Some(Ok(frame)) = answer.body.frame().await {

@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use pin_project_lite::pin_project;
@@ -70,6 +71,7 @@ where
         let attempts = Attempts {
             exchange: Arc::clone(&call.exchange),
             deadline: call.deadline,
+            linger: call.linger,
             policy: Arc::clone(&self.policy),
             budget: Arc::clone(&self.budget),
             made: 1,
@@ -90,6 +92,7 @@ where
 struct Attempts {
     exchange: Arc<Exchange>,
     deadline: Option<Deadline>,
+    linger: Option<Duration>,
     policy: Arc<RetryPolicy>,
     budget: Arc<Budget>,
     made: u32,
@@ -174,7 +177,8 @@ impl Attempts {
 
     fn call(&self, fresh: bool) -> Call {
         let exchange = Arc::clone(&self.exchange);
-        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now: Instant::now(), patience: None }
+        let (now, linger) = (Instant::now(), self.linger);
+        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now, patience: None, linger }
     }
 }
 

@@ -23,6 +23,8 @@ pub struct RouteGauges {
     /// Requests that hold a place under the cap; without one, those whose exchange has not ended. `None` when nothing counts
     /// them.
     pub in_flight: Option<u64>,
+    /// Requests that hold a place and whose client has left; `None` without a cap.
+    pub abandoned: Option<u64>,
     /// Requests that wait for a place; `None` without a cap.
     pub queued: Option<u64>,
     /// The cap as it is now; `None` without one.
@@ -60,8 +62,10 @@ pub struct UpstreamGauges {
 /// The state of a cap that several routes share.
 #[derive(Debug, Clone, Copy)]
 pub struct CapGauges {
-    /// Requests that hold a place.
+    /// Requests that hold a place and whose client waits.
     pub in_flight: u64,
+    /// Requests that hold a place and whose client has left.
+    pub abandoned: u64,
     /// Requests that wait for one.
     pub queued: u64,
     /// Places in all, as it is now.

@@ -65,6 +65,11 @@ fn route_gauges(observed: &Observed, to: &mut Exposition) {
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.in_flight);
     }
+    let help = "Requests that hold a place under the cap while a server works on, though their client has left.";
+    let mut family = to.family(Kind::Gauge, "tidegate_abandoned", help);
+    for of in &observed.routes {
+        family.gauge(&[("route", &of.route)], of.abandoned);
+    }
     let mut family = to.family(Kind::Gauge, "tidegate_queued", "Requests that wait for a place under the cap.");
     for of in &observed.routes {
         family.gauge(&[("route", &of.route)], of.queued);
@@ -115,6 +120,12 @@ fn upstream_caps(observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
     for of in &observed.upstreams {
         family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.in_flight));
+    }
+    let help =
+        "Requests that hold a place under the upstream's cap while a server works on, though their client has left.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_abandoned", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.abandoned));
     }
     let help = "Requests that wait for a place under the upstream's cap.";
     let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);

@@ -182,13 +182,14 @@ fn observed() -> Observed {
         routes: vec![RouteGauges {
             route: "orders".into(),
             in_flight: Some(2),
+            abandoned: Some(1),
             queued: Some(0),
             concurrency_limit: Some(64),
         }],
         limits: vec![LimitGauges { limit: "per-client".into(), keys: 7, evicted_idle: 3, evicted_overflow: 1 }],
         upstreams: vec![UpstreamGauges {
             upstream: "backend".into(),
-            cap: Some(CapGauges { in_flight: 3, queued: 1, limit: 8 }),
+            cap: Some(CapGauges { in_flight: 3, abandoned: 2, queued: 1, limit: 8 }),
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
             ejections: vec![("http://10.0.0.1:9001".into(), 1)],

@@ -1,0 +1,27 @@
+//! What is held for as long as a server works on a request whose client has left.
+
+use parking_lot::Mutex;
+
+use crate::body::Held;
+
+/// Guards that are let go together. Bounded by the number of layers, each of which holds one.
+#[derive(Default)]
+pub struct Holds(Mutex<Vec<Box<dyn Held>>>);
+
+impl Holds {
+    /// Holds one more.
+    pub fn add(&self, guard: impl Held + 'static) {
+        self.0.lock().push(Box::new(guard));
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+impl std::fmt::Debug for Holds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Holds").field(&self.0.lock().len()).finish()
+    }
+}
