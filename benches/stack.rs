@@ -103,7 +103,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             grpc: None,
         },
         origin: Arc::clone(origin),
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), peer_is_trusted: false },
+        client: Client { ip: Ipv4Addr::LOCALHOST.into(), chain: None },
         started: Instant::now(),
         route: Arc::clone(route),
         parameters: Vec::new(),

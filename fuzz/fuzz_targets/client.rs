@@ -29,9 +29,9 @@ fuzz_target!(|bytes: &[u8]| {
     let found = client(&networks, reads_forwarded, peer, &headers);
     let trusts = |address: IpAddr| networks.iter().any(|network| holds(network, address));
     let peer = peer.to_canonical();
-    assert_eq!(found.peer_is_trusted, trusts(peer));
+    assert_eq!(found.chain.is_some(), trusts(peer));
     assert_eq!(found.ip, found.ip.to_canonical());
-    if !found.peer_is_trusted {
+    if found.chain.is_none() {
         assert_eq!(found.ip, peer);
     }
     let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
@@ -39,10 +39,13 @@ fuzz_target!(|bytes: &[u8]| {
     // Without quotes there is one way to find the elements.
     if !lines.iter().any(|line| line.contains(&b'"')) {
         let hops: Vec<_> = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect();
-        let hops = hops.into_iter().rev().map(|hop| hop_address(hop.trim_ascii(), reads_forwarded));
-        assert_eq!(found.ip, walked(peer, hops, trusts));
+        let hops = hops.into_iter().rev().map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()).take(MOST_HOPS);
+        assert_eq!(found.ip, walked(peer, hops.map(|hop| hop_address(hop, reads_forwarded)), trusts));
     }
 });
+
+/// Hops that are read at most.
+const MOST_HOPS: usize = 64;
 
 /// Whether a network holds an address, IPv4 as what it is inside of IPv6 too.
 fn holds(network: &IpNet, address: IpAddr) -> bool {
@@ -56,6 +59,8 @@ fn holds(network: &IpNet, address: IpAddr) -> bool {
 /// Whether some part of the line, up to what cannot belong to an address, is this one, perhaps with a port behind it.
 fn names(line: &[u8], address: IpAddr) -> bool {
     let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
+    // In a quoted string each character may be escaped.
+    let line: Vec<u8> = line.iter().copied().filter(|byte| *byte != b'\\').collect();
     line.split(|byte| !is_of_address(*byte)).filter_map(|part| std::str::from_utf8(part).ok()).any(|part| {
         let is = |text: &str| text.parse::<IpAddr>().is_ok_and(|named| named.to_canonical() == address);
         is(part) || part.rsplit_once(':').is_some_and(|(before, _)| is(before))
@@ -77,9 +82,24 @@ fn hop_address(hop: &[u8], reads_forwarded: bool) -> Option<IpAddr> {
     if !reads_forwarded {
         return address(std::str::from_utf8(hop).ok()?);
     }
-    let is_for = |pair: &&[u8]| pair.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"for="));
-    let named = hop.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).find(is_for)?;
-    address(std::str::from_utf8(&named[4..]).ok()?)
+    let pairs: Vec<_> =
+        hop.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty()).collect();
+    let split = |pair: &&[u8]| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        Some((pair[..equals].to_ascii_lowercase(), pair[equals + 1..].to_vec()))
+    };
+    let is_token = |text: &[u8]| {
+        let may_stand = |byte: &u8| byte.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(byte);
+        !text.is_empty() && text.iter().all(may_stand)
+    };
+    let pairs: Option<Vec<_>> = pairs.iter().map(split).collect();
+    let pairs = pairs.filter(|pairs| pairs.iter().all(|(name, value)| is_token(name) && is_token(value)))?;
+    let said = |name: &[u8]| pairs.iter().filter(|(known, _)| known == name).count();
+    if [&b"for"[..], b"by", b"host", b"proto"].into_iter().any(|name| said(name) > 1) {
+        return None;
+    }
+    let (_, named) = pairs.iter().find(|(name, _)| name == b"for")?;
+    address(std::str::from_utf8(named).ok()?)
 }
 
 fn address(text: &str) -> Option<IpAddr> {

@@ -73,7 +73,7 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     let segments = path.split('/').skip(1);
     let parameters = ["id", "a"].iter().zip(segments).map(|(name, value)| ((*name).into(), value.into())).collect();
     Some(Exchange::begin(Known {
-        client: Client { ip: client.to_canonical(), peer_is_trusted: false },
+        client: Client { ip: client.to_canonical(), chain: None },
         id: RequestId::of(&head.headers),
         request: Head {
             method: head.method,

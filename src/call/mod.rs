@@ -5,6 +5,7 @@
 //! exactly once, however the exchange ended.
 
 mod facts;
+pub mod forwarded;
 pub mod grpc;
 mod holds;
 pub mod query;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 
 pub use self::{
     facts::{Facts, Nearest},
+    forwarded::ForwardedBy,
     grpc::Grpc,
     holds::Holds,
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
@@ -166,8 +168,17 @@ pub struct Head {
 pub struct Client {
     /// The address that keys and logs use.
     pub ip: IpAddr,
-    /// The peer is a trusted proxy: what it says of its client is passed on.
-    pub peer_is_trusted: bool,
+    /// What the peer says of earlier hops, if it is a trusted proxy: that is passed on.
+    pub chain: Option<Chain>,
+}
+
+/// The word of a trusted proxy on the hops that a request came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain {
+    /// The field that it stands in; the other one is not believed.
+    pub by: ForwardedBy,
+    /// How many hops, counted from the peer, lead to the client; 0 where the peer is the client.
+    pub walked: usize,
 }
 
 /// What logs and metrics call a route.

@@ -2,31 +2,22 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use ipnet::IpNet;
 
-use crate::call::Client;
-
-/// The header in which trusted proxies name the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClientHeader {
-    /// `X-Forwarded-For`.
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
+use crate::call::{Chain, Client, ForwardedBy, forwarded};
 
 /// Whose word is taken for who the client is.
 #[derive(Debug, Clone)]
 pub(super) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
-    header: ClientHeader,
+    header: ForwardedBy,
 }
 
 impl Trust {
     /// Trusts these networks to name the client in this header.
-    pub(super) fn new(networks: &[IpNet], header: ClientHeader) -> Self {
+    pub(super) fn new(networks: &[IpNet], header: ForwardedBy) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         ranges.sort_unstable();
         ranges.dedup_by(|next, kept| {
@@ -39,30 +30,22 @@ impl Trust {
         Self { ranges, header }
     }
 
-    /// The client of a request that came from `peer`.
+    /// The client of a request that came from `peer`: from hop to hop while each is trusted. What is no address ends the
+    /// walk: the hop that sent it is the client.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
-            return Client { ip: peer, peer_is_trusted: false };
+            return Client { ip: peer, chain: None };
         }
-        let ip = match self.header {
-            ClientHeader::XForwardedFor => self.walk(peer, list(headers, "x-forwarded-for").map(address)),
-            ClientHeader::Forwarded => self.walk(peer, list(headers, header::FORWARDED.as_str()).map(forwarded_for)),
-        };
-        Client { ip, peer_is_trusted: true }
-    }
-
-    /// From hop to hop while each is trusted. Garbage ends the walk: the hop that sent it is the client.
-    fn walk(&self, peer: IpAddr, hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
-        let mut client = peer;
-        for hop in hops {
-            let Some(hop) = hop else { break };
-            client = hop;
-            if !self.trusts(hop) {
+        let (mut ip, mut walked) = (peer, 0);
+        for hop in forwarded::hops(headers, self.header) {
+            let Some(address) = hop.address else { break };
+            (ip, walked) = (address, walked + 1);
+            if !self.trusts(address) {
                 break;
             }
         }
-        client
+        Client { ip, chain: Some(Chain { by: self.header, walked }) }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -80,55 +63,6 @@ fn number(address: IpAddr) -> u128 {
     v6.to_bits()
 }
 
-/// The elements of a list header from the right, over all of its lines. Commas inside quotes do not separate.
-fn list<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(name).iter().rev().flat_map(|value| Elements(Some(value.as_bytes())))
-}
-
-struct Elements<'a>(Option<&'a [u8]>);
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.0?;
-        let mut is_quoted = false;
-        let comma = rest.iter().rposition(|byte| {
-            is_quoted ^= *byte == b'"';
-            *byte == b',' && !is_quoted
-        });
-        let element = comma.map_or(rest, |comma| &rest[comma + 1..]);
-        self.0 = comma.map(|comma| &rest[..comma]);
-        Some(element.trim_ascii())
-    }
-}
-
-/// The address in `for=` of one element of `Forwarded`.
-fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
-    let value = element.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).find_map(|pair| {
-        let (name, value) = pair.split_at_checked(4)?;
-        name.eq_ignore_ascii_case(b"for=").then_some(value)
-    })?;
-    address(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
-}
-
-/// An address, perhaps with a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    // The number alone would be allowed a sign.
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    let address: IpAddr = if let Some(rest) = text.strip_prefix('[') {
-        let (address, port) = rest.split_once(']')?;
-        let is_sound = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-        IpAddr::V6(address.parse().ok().filter(|_| is_sound)?)
-    } else if let Some((address, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':')) {
-        IpAddr::V4(address.parse().ok().filter(|_| is_port(port))?)
-    } else {
-        text.parse().ok()?
-    };
-    Some(address.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -138,9 +72,9 @@ mod tests {
 
     const PEER: &str = "10.0.0.1";
 
-    fn client(header: ClientHeader, trusted: &[&str], lines: &[&str]) -> String {
+    fn client(header: ForwardedBy, trusted: &[&str], lines: &[&str]) -> String {
         let networks: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let name = if header == ClientHeader::Forwarded { "forwarded" } else { "x-forwarded-for" };
+        let name = if header == ForwardedBy::Forwarded { "forwarded" } else { "x-forwarded-for" };
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(name, HeaderValue::from_str(line).unwrap());
@@ -150,8 +84,8 @@ mod tests {
 
     #[test]
     fn without_trust_the_peer_is_the_client_whatever_it_says() {
-        assert_eq!(client(ClientHeader::XForwardedFor, &[], &["1.2.3.4"]), PEER);
-        assert_eq!(client(ClientHeader::XForwardedFor, &["192.168.0.0/16"], &["1.2.3.4"]), PEER);
+        assert_eq!(client(ForwardedBy::XForwardedFor, &[], &["1.2.3.4"]), PEER);
+        assert_eq!(client(ForwardedBy::XForwardedFor, &["192.168.0.0/16"], &["1.2.3.4"]), PEER);
     }
 
     #[test]
@@ -167,13 +101,14 @@ mod tests {
             (&["2001:db8::1"], "2001:db8::1"),
             (&["::ffff:1.2.3.4"], "1.2.3.4"),
             (&["1.2.3.4, garbage, 10.0.0.2"], "10.0.0.2"),
-            (&["1.2.3.4, "], PEER),
+            (&["1.2.3.4, "], "1.2.3.4"),
+            (&[",1.2.3.4,, 10.0.0.2 ,"], "1.2.3.4"),
             (&["1.2.3.4:+80"], PEER),
             (&["[2001:db8::1]:+80"], PEER),
             (&[""], PEER),
             (&[], PEER),
         ] {
-            assert_eq!(client(ClientHeader::XForwardedFor, &trusted, lines), expected, "{lines:?}");
+            assert_eq!(client(ForwardedBy::XForwardedFor, &trusted, lines), expected, "{lines:?}");
         }
     }
 
@@ -187,15 +122,19 @@ mod tests {
             ("for=1.2.3.4, for=unknown", PEER),
             ("for=1.2.3.4, for=_hidden", PEER),
             ("for=6.6.6.6;host=\"a,b\", for=10.0.0.9", "6.6.6.6"),
+            (r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#, "1.2.3.4"),
+            (r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#, "1.2.3.4"),
+            (r#"for=6.6.6.6, for="1.2.3.4"#, PEER),
+            ("for=1.2.3.4, ", "1.2.3.4"),
         ] {
-            assert_eq!(client(ClientHeader::Forwarded, &trusted, &[line]), expected, "{line}");
+            assert_eq!(client(ForwardedBy::Forwarded, &trusted, &[line]), expected, "{line}");
         }
     }
 
     #[test]
     fn overlapping_networks_count_as_one() {
         assert_eq!(
-            client(ClientHeader::XForwardedFor, &["10.0.0.0/8", "10.0.0.0/24"], &["1.2.3.4, 10.9.9.9"]),
+            client(ForwardedBy::XForwardedFor, &["10.0.0.0/8", "10.0.0.0/24"], &["1.2.3.4, 10.9.9.9"]),
             "1.2.3.4"
         );
     }
@@ -218,7 +157,6 @@ mod tests {
             (text, Some(address))
         });
         let garbage = prop::sample::select(vec![
-            "",
             "unknown",
             "1.2.3",
             "1.2.3.4:x",
@@ -252,12 +190,12 @@ mod tests {
         fn the_walk_finds_the_same_client_however_hops_are_spelled_and_split_over_lines(
             hops in prop::collection::vec((hops(), any::<bool>(), "[ \t]{0,2}"), 0..12),
         ) {
-            for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+            for header in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
                 let mut lines: Vec<String> = Vec::new();
                 for ((text, _), begins_a_line, space) in &hops {
                     let element = match header {
-                        ClientHeader::XForwardedFor => text.clone(),
-                        ClientHeader::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
+                        ForwardedBy::XForwardedFor => text.clone(),
+                        ForwardedBy::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
                     };
                     match lines.last_mut() {
                         Some(line) if !begins_a_line => *line += &format!("{space},{space}{element}"),
@@ -282,7 +220,7 @@ mod tests {
                 }
             }
             let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-            for header in [ClientHeader::XForwardedFor, ClientHeader::Forwarded] {
+            for header in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
                 let found = Trust::new(&everyone, header).client(PEER.parse().unwrap(), &headers).ip;
                 prop_assert_eq!(found, found.to_canonical());
             }
@@ -292,7 +230,7 @@ mod tests {
         fn whatever_stands_left_of_the_first_untrusted_hop_changes_nothing(left in "[ -~]{0,40}") {
             let line = format!("{left}, 1.2.3.4");
             // An open quote to the left would swallow the comma: it still cannot invent another client.
-            let found = client(ClientHeader::XForwardedFor, &["10.0.0.0/8"], &[&line]);
+            let found = client(ForwardedBy::XForwardedFor, &["10.0.0.0/8"], &[&line]);
             prop_assert_eq!(found, "1.2.3.4");
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
 pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin: Arc<Origin>) -> Arc<Exchange> {
     let headers = HeaderMap::new();
     Exchange::begin(Known {
-        client: Client { ip: origin.peer.ip().to_canonical(), peer_is_trusted: false },
+        client: Client { ip: origin.peer.ip().to_canonical(), chain: None },
         id: RequestId::of(&headers),
         request: Head {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),

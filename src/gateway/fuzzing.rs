@@ -7,20 +7,16 @@ use std::net::IpAddr;
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::{
-    client::{ClientHeader, Trust},
-    limits::key_part,
-    readings,
-};
+use super::{client::Trust, limits::key_part, readings};
 use crate::{
-    call::{Client, Exchange},
+    call::{Client, Exchange, ForwardedBy},
     config::model::KeyPart,
     layer,
 };
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
 pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &HeaderMap) -> Client {
-    let header = if reads_forwarded { ClientHeader::Forwarded } else { ClientHeader::XForwardedFor };
+    let header = if reads_forwarded { ForwardedBy::Forwarded } else { ForwardedBy::XForwardedFor };
     Trust::new(trusted, header).client(peer, headers)
 }
 

@@ -10,7 +10,7 @@ use thiserror::Error as ThisError;
 
 use super::{
     caps::Caps,
-    client::{ClientHeader, Trust},
+    client::Trust,
     destinations::{ejection, health_check, ways},
     limits,
     report::Report,
@@ -22,7 +22,7 @@ use super::{
     upstream_tls,
 };
 use crate::{
-    call::{RouteTag, Told},
+    call::{ForwardedBy, RouteTag, Told},
     config::model::{self, Config},
     layer::{AnswerChanges, Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
     limit::SettingsError,
@@ -172,8 +172,8 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
 fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     let access = state.config.log.access.then(|| process.access.clone());
     let header = match state.config.client_ip.header {
-        model::ClientIpHeader::XForwardedFor => ClientHeader::XForwardedFor,
-        model::ClientIpHeader::Forwarded => ClientHeader::Forwarded,
+        model::ClientIpHeader::XForwardedFor => ForwardedBy::XForwardedFor,
+        model::ClientIpHeader::Forwarded => ForwardedBy::Forwarded,
     };
     let tag = |route: &model::Route| {
         Arc::new(RouteTag {

@@ -4,6 +4,8 @@
 //! come in, as do the route's own changes. Nothing is copied in between: the head is written once, into the bytes that
 //! will leave. On the way back the route's changes to the answer are made.
 
+mod forwarded;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -180,7 +182,7 @@ fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
         http1::write_field(&mut out, "host", host);
     }
     write_received(&mut out, exchange, changes);
-    write_forwarded(&mut out, exchange, host.unwrap_or_default(), changes);
+    forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.decides(&header::VIA) {
         write_via(&mut out, exchange);
     }
@@ -263,75 +265,19 @@ fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
 
 /// Fields that end here or are written anew.
 fn is_ours(name: &HeaderName) -> bool {
-    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA | header::FORWARDED)
+    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA)
         || http1::hop_by_hop(name.as_str().as_bytes())
-        || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST, REQUEST_ID_HEADER].contains(name)
-}
-
-// In no registry but everywhere.
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-
-/// `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239). What the peer says of earlier hops is passed on only
-/// if it is a trusted proxy: anybody else could claim anything.
-fn write_forwarded(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
-    let peer = &exchange.origin.peer_ip;
-    let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
-    if !changes.decides(&X_FORWARDED_FOR) {
-        out.extend_from_slice(b"x-forwarded-for: ");
-        write_said(out, exchange, &X_FORWARDED_FOR);
-        out.extend_from_slice(peer.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    if !changes.decides(&header::FORWARDED) {
-        out.extend_from_slice(b"forwarded: ");
-        write_said(out, exchange, &header::FORWARDED);
-        write_element(out, peer, host, scheme);
-        out.extend_from_slice(b"\r\n");
-    }
-    for (name, own) in [(X_FORWARDED_PROTO, scheme), (X_FORWARDED_HOST, host)] {
-        let said = exchange.client.peer_is_trusted.then(|| exchange.request.headers.get(&name)).flatten();
-        let value = said.map_or(own, HeaderValue::as_bytes);
-        if !value.is_empty() && !changes.decides(&name) {
-            http1::write_field(out, name.as_str(), value);
-        }
-    }
-}
-
-/// What a trusted peer says in a list field, to which this hop is added.
-fn write_said(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
-    if exchange.client.peer_is_trusted {
-        write_list(out, exchange, name);
-    }
-}
-
-fn write_list(out: &mut Vec<u8>, exchange: &Exchange, name: &HeaderName) {
-    for value in exchange.request.headers.get_all(name) {
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b", ");
-    }
-}
-
-/// This hop as an element of `Forwarded`: quoted where the grammar of a token does not allow it.
-fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8], scheme: &[u8]) {
-    let is_v6 = peer.contains(':');
-    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
-    out.extend_from_slice(peer.as_bytes());
-    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
-    if !host.is_empty() {
-        out.extend_from_slice(b";host=\"");
-        out.extend_from_slice(host);
-        out.push(b'"');
-    }
-    out.extend_from_slice(b";proto=");
-    out.extend_from_slice(scheme);
+        || forwarded::writes(name)
+        || *name == REQUEST_ID_HEADER
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).
 fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(b"via: ");
-    write_list(out, exchange, &header::VIA);
+    for value in exchange.request.headers.get_all(header::VIA) {
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b", ");
+    }
     out.extend_from_slice(match exchange.request.version {
         http::Version::HTTP_10 => b"1.0 tidegate\r\n",
         http::Version::HTTP_2 => b"2.0 tidegate\r\n",

@@ -83,6 +83,19 @@ fn forwarded_names_the_client_where_that_is_the_chosen_header() {
 }
 
 #[test]
+fn nobody_names_themselves_inside_a_quoted_string_of_forwarded() {
+    let trust = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\nheader = 'forwarded'";
+    let gateway = one_limit("key = 'client-ip'\nrate = '1/h'", trust);
+    let ask = |line: &str| gateway.ask("GET", "/", &[&format!("Forwarded: {line}")]).status();
+    assert_eq!(ask("for=1.2.3.4"), 200);
+    assert_eq!(ask(r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#), 429);
+    assert_eq!(ask(r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#), 429);
+    // What cannot be read as a whole names nobody: the client is who sent it.
+    assert_eq!(ask(r#"for=1.1.1.1;host="x"y, for=6.6.6.6;z="w""#), 200);
+    assert_eq!(ask(r#"for="6.6.6.7"#), 429);
+}
+
+#[test]
 fn a_missing_part_is_replaced_skipped_or_refused() {
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'", "");
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429), "the client's address by default");

@@ -118,7 +118,124 @@ fn a_trusted_peers_claims_are_extended() {
     assert_eq!(head.get("x-forwarded-for"), Some("6.6.6.6, 1.2.3.4, 127.0.0.1"));
     assert_eq!(head.get("x-forwarded-proto"), Some("https"));
     assert_eq!(head.get("x-forwarded-host"), Some("shop"));
-    assert_eq!(head.get("forwarded"), Some("for=1.2.3.4, for=127.0.0.1;host=\"a\";proto=http"));
+    let forwarded = "for=6.6.6.6, for=1.2.3.4;proto=https;host=shop, for=127.0.0.1;host=\"a\";proto=http";
+    assert_eq!(head.get("forwarded"), Some(forwarded));
+}
+
+/// What goes up in the four forwarding fields: addresses, protocol, host, and `Forwarded` without this hop's own element.
+fn told(top: &str, lines: &str) -> [String; 4] {
+    let (head, _) = sent_up(top, "", &format!("GET / HTTP/1.1\r\nHost: 10.0.0.5:8080\r\n{lines}\r\n"));
+    let all = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"].map(|name| {
+        let lines = head.all(name);
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        lines[0].to_owned()
+    });
+    let [addresses, proto, host, forwarded] = all;
+    let own = "for=127.0.0.1;host=\"10.0.0.5:8080\";proto=http";
+    let earlier = forwarded.strip_suffix(own).unwrap_or_else(|| panic!("{forwarded}")).to_owned();
+    [addresses, proto, host, earlier]
+}
+
+const TRUSTING_MORE: &str =
+    "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"x-forwarded-for\"";
+const BY_FORWARDED: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"forwarded\"";
+
+#[test]
+fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
+    for (lines, told_up) in [
+        (
+            "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example\r\n",
+            ["203.0.113.9, 127.0.0.1", "https", "www.example", "for=203.0.113.9;proto=https;host=www.example, "],
+        ),
+        // Protocol and host are those of the client's own request; whatever stands beyond the client is only claimed.
+        (
+            "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.2\r\nX-Forwarded-Proto: ftp, https, http\r\n",
+            [
+                "6.6.6.6, 203.0.113.9, 10.0.0.2, 127.0.0.1",
+                "https",
+                "10.0.0.5:8080",
+                "for=6.6.6.6, for=203.0.113.9;proto=https, for=10.0.0.2, ",
+            ],
+        ),
+        (
+            "X-Forwarded-For: [2001:db8::1]:80\r\nX-Forwarded-Host: a:81\r\n",
+            ["[2001:db8::1]:80, 127.0.0.1", "http", "a:81", "for=\"[2001:db8::1]\";host=\"a:81\", "],
+        ),
+        (
+            "X-Forwarded-For: 203.0.113.9,\r\nX-Forwarded-For: , 10.0.0.2 ,,\r\nX-Forwarded-Proto: https,\r\n",
+            [
+                "203.0.113.9, 10.0.0.2, 127.0.0.1",
+                "https",
+                "10.0.0.5:8080",
+                "for=203.0.113.9;proto=https, for=10.0.0.2, ",
+            ],
+        ),
+        (
+            "X-Forwarded-For: 1.2.3.4, who\", for=6.6.6.6\r\n",
+            [
+                "1.2.3.4, unknown, unknown, 127.0.0.1",
+                "http",
+                "10.0.0.5:8080",
+                "for=1.2.3.4, for=unknown, for=unknown, ",
+            ],
+        ),
+    ] {
+        assert_eq!(told(TRUSTING_MORE, lines), told_up, "{lines}");
+    }
+}
+
+#[test]
+fn what_a_trusted_peer_says_in_forwarded_is_told_in_x_forwarded_too() {
+    for (line, told_up) in [
+        (
+            "for=203.0.113.9;proto=https;host=www.example",
+            ["203.0.113.9, 127.0.0.1", "https", "www.example", "for=203.0.113.9;proto=https;host=www.example, "],
+        ),
+        (
+            "for=6.6.6.6;proto=ftp;host=evil, for=203.0.113.9;host=\"a:81\", for=10.0.0.2;proto=https,",
+            [
+                "6.6.6.6, 203.0.113.9, 10.0.0.2, 127.0.0.1",
+                "https",
+                "a:81",
+                "for=6.6.6.6;proto=ftp;host=evil, for=203.0.113.9;host=\"a:81\", for=10.0.0.2;proto=https, ",
+            ],
+        ),
+        (
+            "for=_hidden, for=\"[2001:db8::1]:4711\", for=\"oops",
+            [
+                "unknown, 2001:db8::1, unknown, 127.0.0.1",
+                "http",
+                "10.0.0.5:8080",
+                "for=_hidden, for=\"[2001:db8::1]:4711\", for=unknown, ",
+            ],
+        ),
+    ] {
+        assert_eq!(told(BY_FORWARDED, &format!("Forwarded: {line}\r\n")), told_up, "{line}");
+    }
+}
+
+#[test]
+fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer() {
+    let x_forwarded = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n";
+    let forwarded = "Forwarded: for=6.6.6.6;proto=https;host=evil\r\n";
+    let nothing = ["127.0.0.1", "http", "10.0.0.5:8080", ""];
+    assert_eq!(told(BY_FORWARDED, x_forwarded), nothing);
+    assert_eq!(told(TRUSTING_MORE, forwarded), nothing);
+    let both = |own: &str, other: &str| format!("{own}{other}");
+    let told_up = told(TRUSTING_MORE, &both("X-Forwarded-For: 203.0.113.9\r\n", forwarded));
+    assert_eq!(told_up, ["203.0.113.9, 127.0.0.1", "http", "10.0.0.5:8080", "for=203.0.113.9, "]);
+    let told_up = told(BY_FORWARDED, &both("Forwarded: for=203.0.113.9;proto=http;host=shop\r\n", x_forwarded));
+    assert_eq!(told_up, ["203.0.113.9, 127.0.0.1", "http", "shop", "for=203.0.113.9;proto=http;host=shop, "]);
+}
+
+#[test]
+fn a_trusted_peer_that_names_no_client_still_says_how_it_was_asked() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&format!("{TRUSTING}\n{}", one_route(&upstream, "")));
+    gateway.ask("GET", "/", &["X-Forwarded-Proto: https", "X-Forwarded-Host: shop \"x\""]);
+    let text = upstream.text();
+    assert!(text.contains("\r\nx-forwarded-proto: https\r\n"), "{text}");
+    assert!(text.contains("\r\nforwarded: for=127.0.0.1;host=\"shop \\\"x\\\"\";proto=https\r\n"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239), as they are sent up: both tell the same story.
+//!
+//! The story is that of the one field in which trusted proxies name the client, and this hop is added to it. What the peer
+//! sends in the other field is not passed on: a proxy that writes one of them usually passes the client's own words in the
+//! other. From a peer that is not trusted nothing is passed on: anybody could claim anything.
+
+use std::{borrow::Cow, io::Write as _, net::IpAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::Changes;
+use crate::{
+    call::{
+        Exchange, ForwardedBy,
+        forwarded::{self, Hop, X_FORWARDED_FOR},
+    },
+    http1,
+};
+
+// In no registry but everywhere.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// What stands for a hop that is not known (RFC 7239, 6.2); in `X-Forwarded-For` by custom.
+const UNKNOWN: &[u8] = b"unknown";
+
+/// Whether a field is written here and not passed on.
+pub(super) fn writes(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name)
+}
+
+/// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
+pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
+    let story = Story::of(exchange);
+    let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
+    if !changes.decides(&X_FORWARDED_FOR) {
+        out.extend_from_slice(b"x-forwarded-for: ");
+        story.write_addresses(out);
+        out.extend_from_slice(exchange.origin.peer_ip.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if !changes.decides(&header::FORWARDED) {
+        out.extend_from_slice(b"forwarded: ");
+        story.write_elements(out);
+        let (mut host, mut scheme) = (host, scheme);
+        if story.client == 0 {
+            // The peer itself is the client, and this is its element.
+            host = story.host.as_deref().unwrap_or(host);
+            scheme = story.proto.as_deref().unwrap_or(scheme);
+        }
+        write_element(out, &exchange.origin.peer_ip, host, scheme);
+        out.extend_from_slice(b"\r\n");
+    }
+    for (name, said, own) in
+        [(X_FORWARDED_PROTO, story.proto.as_deref(), scheme), (X_FORWARDED_HOST, story.host.as_deref(), host)]
+    {
+        let value = said.unwrap_or(own);
+        if !value.is_empty() && !changes.decides(&name) {
+            http1::write_field(out, name.as_str(), value);
+        }
+    }
+}
+
+/// What a trusted peer tells; nothing of one that is not trusted.
+#[derive(Default)]
+struct Story<'a> {
+    /// The nearest first.
+    hops: Vec<Hop<'a>>,
+    /// Elements that are passed on as they are: those of `Forwarded`.
+    is_forwarded: bool,
+    /// Which hop is the client, counted from 1; 0 is the peer.
+    client: usize,
+    /// What the client asked for: protocol and host.
+    proto: Option<Cow<'a, [u8]>>,
+    host: Option<Cow<'a, [u8]>>,
+}
+
+impl<'a> Story<'a> {
+    fn of(exchange: &'a Exchange) -> Self {
+        let Some(chain) = exchange.client.chain else { return Self::default() };
+        let headers = &exchange.request.headers;
+        let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
+        let (client, is_forwarded) = (chain.walked, chain.by == ForwardedBy::Forwarded);
+        let (proto, host) = match chain.by {
+            ForwardedBy::XForwardedFor => {
+                (member(headers, &X_FORWARDED_PROTO, client), member(headers, &X_FORWARDED_HOST, client))
+            }
+            ForwardedBy::Forwarded => {
+                // The client's own element, or the nearest to it that says it: what is beyond it is only claimed.
+                let known = hops.get(..client).unwrap_or_default();
+                let first = |of: fn(&Hop<'a>) -> Option<Cow<'a, [u8]>>| known.iter().rev().find_map(of);
+                (first(|hop| hop.proto.clone()), first(|hop| hop.host.clone()))
+            }
+        };
+        let sound = |value: &Cow<'_, [u8]>| !value.trim_ascii().is_empty();
+        Self { hops, is_forwarded, client, proto: proto.filter(sound), host: host.filter(sound) }
+    }
+
+    /// The hops as members of `X-Forwarded-For`, each with its comma.
+    fn write_addresses(&self, out: &mut Vec<u8>) {
+        for hop in self.hops.iter().rev() {
+            match (hop.address, hop.text) {
+                (Some(_), Some(text)) if !self.is_forwarded => out.extend_from_slice(text),
+                // Writing to memory cannot fail.
+                (Some(address), _) => drop(write!(out, "{address}")),
+                (None, _) => out.extend_from_slice(UNKNOWN),
+            }
+            out.extend_from_slice(b", ");
+        }
+    }
+
+    /// The hops as elements of `Forwarded`, each with its comma.
+    fn write_elements(&self, out: &mut Vec<u8>) {
+        for (at, hop) in self.hops.iter().enumerate().rev() {
+            match hop.text {
+                Some(text) if self.is_forwarded => out.extend_from_slice(text),
+                _ => self.write_hop(out, hop, at + 1 == self.client),
+            }
+            out.extend_from_slice(b", ");
+        }
+    }
+
+    fn write_hop(&self, out: &mut Vec<u8>, hop: &Hop<'_>, is_client: bool) {
+        out.extend_from_slice(b"for=");
+        // Writing to memory cannot fail.
+        match hop.address {
+            Some(IpAddr::V4(address)) => drop(write!(out, "{address}")),
+            Some(IpAddr::V6(address)) => drop(write!(out, "\"[{address}]\"")),
+            None => out.extend_from_slice(UNKNOWN),
+        }
+        for (name, value) in [(&b";proto="[..], &self.proto), (b";host=", &self.host)] {
+            if let Some(value) = value.as_deref().filter(|_| is_client) {
+                out.extend_from_slice(name);
+                write_value(out, value);
+            }
+        }
+    }
+}
+
+/// The member of a list that speaks of the client: lists that grow with each hop name it where the chain does, others say
+/// it once.
+fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Option<Cow<'a, [u8]>> {
+    let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
+    let members = lines.flat_map(forwarded::members_from_right);
+    members.take(client.max(1)).last().map(Cow::Borrowed)
+}
+
+/// This hop as an element of `Forwarded`.
+fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8], scheme: &[u8]) {
+    let is_v6 = peer.contains(':');
+    out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
+    out.extend_from_slice(peer.as_bytes());
+    out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
+    if !host.is_empty() {
+        out.extend_from_slice(b";host=");
+        write_quoted(out, host);
+    }
+    out.extend_from_slice(b";proto=");
+    write_value(out, scheme);
+}
+
+/// A value of `Forwarded`: quoted where the grammar of a token does not allow it.
+fn write_value(out: &mut Vec<u8>, value: &[u8]) {
+    if value.iter().all(|byte| forwarded::is_token(*byte)) {
+        out.extend_from_slice(value);
+    } else {
+        write_quoted(out, value);
+    }
+}
+
+fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'"');
+    if memchr::memchr2(b'"', b'\\', value).is_none() {
+        out.extend_from_slice(value);
+    } else {
+        for byte in value {
+            if matches!(byte, b'"' | b'\\') {
+                out.push(b'\\');
+            }
+            out.push(*byte);
+        }
+    }
+    out.push(b'"');
+}
