@@ -32,7 +32,7 @@ use tidegate::{
         Standing, TimeoutsLayer,
     },
     limit::{KeyHasher, Limiter, Rate, Settings, Top},
-    message::{Origin, Request, Response},
+    message::{Names, Origin, Request, Response},
     server::Arrival,
     telemetry::{AccessLog, LogFormat, Metrics, worker},
 };
@@ -43,7 +43,7 @@ const REQUEST: &[u8] = b"GET /orders/7?full=1 HTTP/1.1\r\nHost: orders.example.c
     Accept: */*\r\nAccept-Encoding: gzip\r\nX-Api-Key: 0123456789abcdef\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
     Content-Type: text/plain\r\nContent-Length: 130\r\nConnection: keep-alive\r\n\r\n";
-const LIMITS: HeadLimits = HeadLimits { bytes: 32 * 1024, headers: 100 };
+const LIMITS: HeadLimits = HeadLimits { bytes: 32 * 1024, headers: 100, keeps_underscores: false };
 
 /// Answers at once.
 #[derive(Debug, Clone)]
@@ -98,6 +98,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             headers,
             host: "orders.example.com".into(),
             names_hops: false,
+            has_underscores: false,
             interim: None,
             upgrade: None,
             grpc: None,
@@ -269,6 +270,7 @@ fn request(origin: &Arc<Origin>) -> Request {
         headers: headers(),
         body: Body::empty(),
         names_hops: false,
+        names: Names::default(),
         started: Instant::now(),
         origin: Arc::clone(origin),
         interim: None,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 use tokio::time::Instant;
 
-pub use crate::http1::Fields;
+pub use crate::http1::{Fields, Names};
 use crate::{body::Body, tls::TlsFacts};
 
 /// An answer on its way to the client.
@@ -53,6 +53,8 @@ pub struct Request {
     pub body: Body,
     /// `Connection` names fields that end here.
     pub names_hops: bool,
+    /// What the names of its fields give occasion to.
+    pub names: Names,
     /// When its first byte was seen.
     pub started: Instant,
     /// The connection that it came by.

@@ -55,7 +55,7 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
     let pieces = pieces.iter().filter(|piece| !piece.is_empty()).rev().map(|piece| piece.to_vec()).collect();
     let socket = Script { pieces, waits: 1, written: Arc::clone(&written) };
     let limits = ConnectionLimits {
-        head: HeadLimits { bytes: 512, headers: 10 },
+        head: HeadLimits { bytes: 512, headers: 10, keeps_underscores: false },
         headers_timeout: Duration::from_secs(1),
         keep_alive: Duration::from_secs(1),
         http2,

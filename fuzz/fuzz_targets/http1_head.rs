@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, header};
 use libfuzzer_sys::fuzz_target;
 use tidegate::http1::{Decoder, HeadLimits, Length, Piece, RequestHead, find_end, parse_request, parse_response};
 
-const LIMITS: HeadLimits = HeadLimits { bytes: 1024, headers: 20 };
+const LIMITS: HeadLimits = HeadLimits { bytes: 1024, headers: 20, keeps_underscores: false };
 const MOST_TRAILER_BYTES: usize = 256;
 
 fuzz_target!(|bytes: &[u8]| {

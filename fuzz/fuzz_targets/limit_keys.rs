@@ -26,7 +26,7 @@ use tidegate::{
 };
 use tokio::time::Instant;
 
-const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50 };
+const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50, keeps_underscores: false };
 const ROUTE: &str = "a route";
 
 fuzz_target!(|bytes: &[u8]| {
@@ -82,6 +82,7 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
             host: host.to_ascii_lowercase().into(),
             headers: head.headers,
             names_hops: head.names_hops,
+            has_underscores: false,
             interim: None,
             upgrade: None,
             grpc: None,

@@ -155,6 +155,8 @@ pub struct Head {
     pub host: Box<str>,
     /// `Connection` names fields that end here.
     pub names_hops: bool,
+    /// Names of its fields hold `_`, which services that know CGI or WSGI take for `-`.
+    pub has_underscores: bool,
     /// Where interim answers go.
     pub interim: Option<Interim>,
     /// The protocols that the client would switch to, as an `Upgrade` field lists them.

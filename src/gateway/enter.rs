@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
@@ -13,12 +13,14 @@ use crate::{
     body::Body,
     call::{Client, Exchange, Grpc, Head, Incoming, Known, RequestId, Target, UNREADABLE},
     error::Error,
+    http1,
     message::{Origin, Request},
 };
 
 /// Begins an exchange, and finds the route to take it with what of its body may go on.
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
-    let Request { method, target, version, headers, body, names_hops, started, origin, interim, upgrade } = request;
+    let Request { method, target, version, mut headers, body, names_hops, names, started, origin, interim, upgrade } =
+        request;
     let (target, host, checked) = match check(&method, target, &headers, version) {
         Ok((target, host)) => {
             let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
@@ -32,8 +34,14 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         Err(error) => (Err(error), Parameters::new()),
     };
     let takes_calls = || route.as_ref().map_or(lane.takes_calls, |route| route.takes_calls());
+    let client = lane.trust.client(origin.peer.ip(), &headers);
+    let dropped = if names.claims && client.chain.is_none() {
+        drop_claims(&mut headers, route.as_ref().map_or(&[], |route| &route.kept))
+    } else {
+        0
+    };
     let exchange = Exchange::begin(Known {
-        client: lane.trust.client(origin.peer.ip(), &headers),
+        client,
         id: RequestId::of(&headers),
         request: Head {
             grpc: Grpc::of(version, &headers).filter(|_| takes_calls()),
@@ -43,6 +51,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
             headers,
             host,
             names_hops,
+            has_underscores: names.underscores,
             interim,
             upgrade,
         },
@@ -51,6 +60,10 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
         parameters,
     });
+    if names.dropped + dropped > 0 {
+        let dropped = [("underscore", names.dropped), ("untrusted", dropped)];
+        exchange.route.metrics.record(|cells| dropped.map(|(why, fields)| cells.dropped(why, fields as u64)));
+    }
     let entered = route.and_then(|route| go_on(route, body, &exchange));
     (exchange, entered)
 }
@@ -68,6 +81,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin
             headers,
             host: Box::default(),
             names_hops: false,
+            has_underscores: false,
             interim: None,
             upgrade: None,
             grpc: None,
@@ -100,6 +114,19 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
         (_, b"*") => Err(Error::Malformed("the target * is for OPTIONS only")),
         _ => Ok(()),
     }
+}
+
+/// Takes out what only a trusted proxy may claim, but for what the route keeps; nothing further in sees it, neither keys nor
+/// services. Returns how many fields that were.
+fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
+    let is_kept =
+        |name: &HeaderName| kept.iter().any(|kept| http1::is_same(name.as_str().as_bytes(), kept.as_str().as_bytes()));
+    let claims = headers.keys().filter(|name| http1::is_claim(name.as_str().as_bytes()) && !is_kept(name));
+    let claims: Vec<_> = claims.cloned().collect();
+    for name in &claims {
+        headers.remove(name);
+    }
+    claims.len()
 }
 
 fn go_on<'a>(route: &'a Route, mut body: Body, exchange: &Arc<Exchange>) -> Result<(&'a Route, Body), Error> {

@@ -190,6 +190,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
         callees: if route.grpc { callees(route, state) } else { [].into() },
+        kept: route.request.keep_headers.clone().into(),
         upstreams: upstream_names(route),
     };
     let routes: Vec<_> = state.config.routes.iter().map(route).collect();

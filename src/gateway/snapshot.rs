@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use parking_lot::Mutex;
 
 use super::{
@@ -54,6 +54,8 @@ pub(super) struct Route {
     pub(super) max_call_body: Option<u64>,
     /// Where its calls go; none where a request is never a gRPC call.
     pub(super) callees: Box<[Arc<Upstream>]>,
+    /// Claims of peers that are not trusted which its service gets all the same.
+    pub(super) kept: Box<[HeaderName]>,
     /// The upstreams that it forwards to; none if it answers by itself.
     pub(super) upstreams: Box<[Arc<str>]>,
 }

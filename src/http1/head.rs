@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 
 use super::{
+    claims::is_claim,
     encode::hop_by_hop,
     fields::{Copying, Fields},
     framing::{self, Length, Marks},
@@ -22,6 +23,8 @@ pub struct HeadLimits {
     pub bytes: usize,
     /// Header lines, at most 256.
     pub headers: usize,
+    /// Lines whose name holds `_` are kept; otherwise they are dropped.
+    pub keeps_underscores: bool,
 }
 
 /// A request's head, its framing decided.
@@ -41,8 +44,35 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// `Connection` names further fields that end here.
     pub names_hops: bool,
+    /// What the names of its fields give occasion to.
+    pub names: Names,
     /// The client waits for a 100 before it sends its body.
     pub expects_continue: bool,
+}
+
+/// What the names of a request's fields give occasion to; nothing, in nearly all requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Some are [claims](super::is_claim) that only a trusted proxy may make.
+    pub claims: bool,
+    /// Some hold `_`, which services that know CGI or WSGI take for `-`.
+    pub underscores: bool,
+    /// So many lines were dropped because theirs held it.
+    pub dropped: usize,
+}
+
+impl Names {
+    /// Notes a name that may hold `_`. False if its line is to be dropped.
+    pub fn note(&mut self, name: &[u8], keeps_underscores: bool) -> bool {
+        let has_underscore = memchr::memchr(b'_', name).is_some();
+        if has_underscore && !keeps_underscores {
+            self.dropped += 1;
+            return false;
+        }
+        self.underscores |= has_underscore;
+        self.claims |= is_claim(name);
+        true
+    }
 }
 
 /// A response's head, its framing decided.
@@ -87,7 +117,7 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
     let mut parsed = httparse::Request::new(&mut []);
     parsed.parse_with_uninit_headers(&head, lines).map_err(|error| malformed(error, limits))?;
     let version = version(parsed.version);
-    let (headers, marks) = header_map(&head, parsed.headers)?;
+    let (headers, marks, names) = header_map(&head, parsed.headers, limits.keeps_underscores)?;
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| Error::Malformed("the method is not a token"))?;
     let length = framing::of_request(version, &marks)?;
@@ -95,7 +125,7 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
     let Marks { names_hops, expects_continue, .. } = marks;
     let expects_continue = expects_continue && version == Version::HTTP_11;
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops, expects_continue })
+    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops, names, expects_continue })
 }
 
 /// Reads a response's head at the beginning of `head`, which may go on with the body; `method` is that of the request.
@@ -140,10 +170,22 @@ fn version(minor: Option<u8>) -> Version {
 }
 
 /// The parsed lines as a map whose values share the head's one allocation.
-fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap, Marks), Error> {
+fn header_map(
+    head: &Bytes,
+    lines: &[httparse::Header<'_>],
+    keeps_underscores: bool,
+) -> Result<(HeaderMap, Marks, Names), Error> {
     let mut headers = HeaderMap::with_capacity(lines.len());
-    let mut marks = Marks::default();
+    let (mut marks, mut names) = (Marks::default(), Names::default());
+    // One look at the whole head: in most there is none.
+    let holds_underscore = memchr::memchr(b'_', head).is_some();
     for line in lines {
+        let name = line.name.as_bytes();
+        if !holds_underscore {
+            names.claims |= is_claim(name);
+        } else if !names.note(name, keeps_underscores) {
+            continue;
+        }
         let name = HeaderName::from_bytes(line.name.as_bytes())
             .map_err(|_| Error::Malformed("a header name is not a token"))?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value))
@@ -151,7 +193,7 @@ fn header_map(head: &Bytes, lines: &[httparse::Header<'_>]) -> Result<(HeaderMap
         marks.note(line.name.as_bytes(), line.value);
         headers.append(name, value);
     }
-    Ok((headers, marks))
+    Ok((headers, marks, names))
 }
 
 /// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
@@ -186,7 +228,7 @@ fn is_named(lines: &[httparse::Header<'_>], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 32768, headers: 100 };
+    const LIMITS: HeadLimits = HeadLimits { bytes: 32768, headers: 100, keeps_underscores: false };
 
     fn request(text: &str) -> Result<RequestHead, Error> {
         let mut buffer = BytesMut::from(text);

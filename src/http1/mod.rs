@@ -6,6 +6,7 @@
 //! cannot send interim answers.
 
 mod chunked;
+mod claims;
 mod encode;
 mod fields;
 mod framing;
@@ -13,8 +14,9 @@ mod head;
 mod upgrade;
 
 pub use chunked::{ChunkDecoder, Piece, may_trail, write_frame};
+pub use claims::{is_claim, is_same};
 pub use encode::{date, hop_by_hop, is_named, write_date, write_field, write_number, write_status_line};
 pub use fields::{Fields, to_map};
 pub use framing::{Decoder, Length};
-pub use head::{HeadLimits, RequestHead, ResponseHead, find_end, parse_request, parse_response};
+pub use head::{HeadLimits, Names, RequestHead, ResponseHead, find_end, parse_request, parse_response};
 pub use upgrade::{is_offered, offered};

@@ -240,9 +240,8 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         }
         let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
         if is_told_anew
-            || is_ours(name)
-            || (request.names_hops && http1::is_named(&request.headers, name))
-            || changes.decides(name)
+            || ends_here(name, exchange, changes)
+            || (request.has_underscores && ends_here(&with_hyphens(name), exchange, changes))
         {
             continue;
         }
@@ -257,6 +256,18 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         (false, true) => b"connection: upgrade\r\n",
         (true, true) => b"te: trailers\r\nconnection: te, upgrade\r\n",
     });
+}
+
+/// Whether a field of this name is not passed on: it ends at this hop, is written anew, or is decided by the route.
+fn ends_here(name: &HeaderName, exchange: &Exchange, changes: &Changes) -> bool {
+    let request = &exchange.request;
+    is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name)
+}
+
+/// The name that services which know CGI or WSGI make of one with `_`.
+fn with_hyphens(name: &HeaderName) -> HeaderName {
+    let hyphens = name.as_str().replace('_', "-");
+    HeaderName::try_from(hyphens).unwrap_or_else(|_| name.clone())
 }
 
 fn names(value: &HeaderValue, wanted: &[u8]) -> bool {

@@ -60,7 +60,11 @@ pub(super) fn settings(
     Ok(DoorSettings {
         max_connections: listener.max_connections.map_or(default_max_connections, Into::into),
         limits: ConnectionLimits {
-            head: HeadLimits { bytes: listener.max_header_bytes, headers: listener.max_headers },
+            head: HeadLimits {
+                bytes: listener.max_header_bytes,
+                headers: listener.max_headers,
+                keeps_underscores: listener.keeps_underscores,
+            },
             headers_timeout: listener.headers_timeout,
             keep_alive: listener.keep_alive,
             http2: listener.http2,

@@ -291,7 +291,7 @@ mod tests {
 
     fn door(max_connections: usize) -> Arc<Door> {
         let limits = ConnectionLimits {
-            head: HeadLimits { bytes: 32 * 1024, headers: 100 },
+            head: HeadLimits { bytes: 32 * 1024, headers: 100, keeps_underscores: false },
             headers_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             http2: true,

@@ -195,6 +195,7 @@ where
             headers: head.headers,
             body,
             names_hops: head.names_hops,
+            names: head.names,
             started,
             origin: Arc::clone(&self.origin),
             interim,

@@ -20,7 +20,7 @@ use tidegate::{
     config,
     gateway::{Gateway, Process, build},
     limit::KeyHasher,
-    message::{Origin, Request, Response},
+    message::{Names, Origin, Request, Response},
     server::Arrival,
     telemetry::{AccessLog, LogFormat, Metrics},
 };
@@ -81,6 +81,7 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         headers,
         body: Body::empty(),
         names_hops: false,
+        names: Names::default(),
         started: Instant::now(),
         origin: Arc::new(Origin::new("test".into(), peer, peer)),
         interim: None,

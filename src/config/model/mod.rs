@@ -85,6 +85,8 @@ pub struct Listener {
     pub max_headers: usize,
     /// HTTP/2 is spoken beside HTTP/1.
     pub http2: bool,
+    /// Header lines whose name holds `_` are kept; otherwise they are dropped.
+    pub keeps_underscores: bool,
     /// Longest wait for a whole head.
     pub headers_timeout: Duration,
     /// Longest silence between requests.

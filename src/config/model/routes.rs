@@ -236,6 +236,8 @@ pub struct RequestChanges {
     pub set_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers removed.
     pub remove_headers: Vec<HeaderName>,
+    /// Headers that are passed on though the peer is no trusted proxy.
+    pub keep_headers: Vec<HeaderName>,
     /// Send the client's `Host` up; otherwise the server's.
     pub preserve_host: bool,
     /// Longest request body; `None`: off.

@@ -53,6 +53,7 @@ fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener>
         max_header_bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?).ok()?,
         max_headers: listener.count("max_headers")?,
         http2: listener.flag("http2")?,
+        keeps_underscores: listener.text("underscores")? == "keep",
         headers_timeout: timeouts.parsed("headers", units::duration)?,
         keep_alive: timeouts.parsed("keep_alive", units::duration)?,
         tls_handshake: timeouts.parsed("tls_handshake", units::duration)?,

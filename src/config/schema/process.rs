@@ -69,6 +69,9 @@ const TLS_HANDSHAKE: &str = "10s";
 /// What every client since about 2014 speaks.
 const MIN_VERSION: &str = "1.2";
 
+/// CGI and WSGI make one name of `X_Role` and `X-Role`, so that a line which nobody looked for passes as another.
+const UNDERSCORES: &str = "drop";
+
 static LISTENER: Section = Section {
     path: "listeners",
     about: "An address on which clients connect.",
@@ -89,6 +92,12 @@ static LISTENER: Section = Section {
             "HTTP/2 is spoken, too: with TLS where ALPN agrees on it, without by prior knowledge.",
         )
         .default(Default::Flag(true)),
+        Key::new(
+            "underscores",
+            Kind::Choice(&["drop", "keep"]),
+            "Header names with `_`, which many services take for `-`: \"drop\" takes such lines out, \"keep\" passes them on.",
+        )
+        .default(Default::Text(UNDERSCORES)),
         Key::new("timeouts", Kind::Table(&LISTENER_TIMEOUTS), "How long clients may take."),
         Key::new(
             "proxy_protocol",

@@ -209,6 +209,12 @@ static REQUEST: Section = Section {
         Key::new("set_headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Headers set."),
         Key::new("remove_headers", Kind::Set(&Kind::Text(&CHANGEABLE_HEADER)), "Headers removed.")
             .default(Default::Texts(&[])),
+        Key::new(
+            "keep_headers",
+            Kind::Set(&Kind::Text(&KEPT_HEADER)),
+            "Headers such as X-Real-IP that are passed on though the peer is no trusted proxy.",
+        )
+        .default(Default::Texts(&[])),
         Key::new("preserve_host", Kind::Flag, "Send the client's Host up; otherwise the server's.")
             .default(Default::Flag(true)),
         Key::new("max_body", Kind::Or("off", &SIZE), "Longest request body; then 413.")

@@ -119,6 +119,10 @@ pub(super) const HEADER_NAME: Syntax =
 pub(super) const CHANGEABLE_HEADER: Syntax =
     Syntax { name: "the name of a header", example: "x-from", check: |text| header::changeable(text).map(drop) };
 
+/// A header that may be passed on from peers that are not trusted.
+pub(super) const KEPT_HEADER: Syntax =
+    Syntax { name: "the name of a header", example: "x-real-ip", check: |text| header::kept(text).map(drop) };
+
 pub(super) const HEADER_VALUE: Syntax =
     Syntax { name: "the value of a header", example: "tidegate", check: |text| header::value(text).map(drop) };
 

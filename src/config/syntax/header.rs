@@ -46,6 +46,19 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     Ok(name)
 }
 
+/// Headers that the gateway writes from what trusted proxies say and from what it knows itself.
+const WRITTEN: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+
+/// A header that may be passed on from peers that are not trusted.
+pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
+    let name = name(text)?;
+    if WRITTEN.contains(&name.as_str()) {
+        let help = "leave it out; whom to believe in it is said by `[client_ip] trusted_proxies`";
+        return Err(Wrong::new("the gateway writes this header itself", help));
+    }
+    Ok(name)
+}
+
 /// The value of a header: visible characters, spaces and tabs.
 pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
     let help = "write printable ASCII characters";

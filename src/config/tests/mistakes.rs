@@ -126,6 +126,7 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
     refused("match = { methods = [\"get\"] }", Code::BadValue, "write \"GET\"");
     refused("match = { path = \"/{a}/{a}\" }", Code::BadValue, "stands there twice");
     refused("request = { rewrite = \"/{id}\" }", Code::UnknownName, "nothing fills in `{id}`");
+    refused("request = { keep_headers = [\"X-Forwarded-For\"] }", Code::BadValue, "trusted_proxies");
     refused("request = { set_headers = { Content-Length = \"1\" } }", Code::BadValue, "where the message ends");
     refused("retry = { on = [\"5xx\"] }", Code::BadValue, "from \"200\" to \"599\"");
     refused("retry = { budget = 20 }", Code::WrongType, "`\"20%\"`");

@@ -6,23 +6,28 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
 
-use crate::{error::Error, http1::HeadLimits};
+use crate::{
+    error::Error,
+    http1::{HeadLimits, Names},
+};
 
 /// What a field costs on the wire beside its name and value: colon, space and line end.
 const LINE_OVERHEAD: usize = 4;
 
-/// A target as HTTP/1 would write it, after which the parts hold the one `Host`.
+/// A target as HTTP/1 would write it, after which the parts hold the one `Host`; and what the names of the fields give
+/// occasion to.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
-pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<Bytes, Error> {
+pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Names), Error> {
     name_host(&mut parts.headers, &parts.uri)?;
     bound(parts, limits)?;
     if parts.headers.values().any(|value| is_padded(value.as_bytes())) {
         return Err(Error::Malformed("a header value begins or ends with a space"));
     }
+    let names = note_names(&mut parts.headers, limits.keeps_underscores);
     join_cookies(&mut parts.headers);
-    target(&parts.uri)
+    target(&parts.uri).map(|target| (target, names))
 }
 
 /// The same bounds as on a head of HTTP/1, counted as if it were one.
@@ -40,6 +45,21 @@ fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     } else {
         Err(Error::HeadTooLarge { limit: limits.bytes })
     }
+}
+
+/// Drops what is dropped from a head of HTTP/1, too.
+fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
+    let mut names = Names::default();
+    let mut dropped = Vec::new();
+    for (name, _) in &*headers {
+        if !names.note(name.as_str().as_bytes(), keeps_underscores) && dropped.last() != Some(name) {
+            dropped.push(name.clone());
+        }
+    }
+    for name in dropped {
+        headers.remove(name);
+    }
+    names
 }
 
 /// HTTP/1 takes spaces around a value off; in HTTP/2 they make it malformed (RFC 9113, 8.2.1).
@@ -88,14 +108,14 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 1000, headers: 4 };
+    const LIMITS: HeadLimits = HeadLimits { bytes: 1000, headers: 4, keeps_underscores: false };
 
     fn normalised(uri: &str, headers: &[(&'static str, &str)]) -> Result<(Bytes, HeaderMap), Error> {
         let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
         for (name, value) in headers {
             parts.headers.append(*name, value.parse().unwrap());
         }
-        normalise(&mut parts, &LIMITS).map(|target| (target, parts.headers))
+        normalise(&mut parts, &LIMITS).map(|(target, _)| (target, parts.headers))
     }
 
     #[test]

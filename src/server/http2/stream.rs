@@ -55,8 +55,8 @@ pub(super) async fn exchange<S>(
 fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionLimits, origin: Arc<Origin>) -> Arrival {
     let (mut parts, stream) = request.into_parts();
     let started = Instant::now();
-    let target = match normalise(&mut parts, &limits.head) {
-        Ok(target) => target,
+    let (target, names) = match normalise(&mut parts, &limits.head) {
+        Ok(read) => read,
         Err(error) => return Arrival::Refused { error, started, version: Version::HTTP_2, origin },
     };
     let body = if stream.is_end_stream() {
@@ -73,6 +73,7 @@ fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionL
         body,
         // HTTP/2 has no `Connection`.
         names_hops: false,
+        names,
         started,
         origin,
         interim: Some(Interim(Arc::clone(down) as _)),

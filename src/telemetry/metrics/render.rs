@@ -57,6 +57,11 @@ fn requests(routes: &Routes, to: &mut Exposition) {
     for (route, cells) in routes {
         cells.mirrored.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));
     }
+    let help = "Fields of requests that were not passed on, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_request_fields_dropped", help);
+    for (route, cells) in routes {
+        cells.dropped.iter().for_each(|(word, count)| family.count(&[("route", route), ("reason", word)], count));
+    }
 }
 
 fn route_gauges(observed: &Observed, to: &mut Exposition) {

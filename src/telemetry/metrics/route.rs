@@ -106,6 +106,8 @@ pub struct RouteCells {
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
     pub(super) retries: Tally,
     pub(super) mirrored: Tally,
+    /// Fields of requests that were not passed on.
+    pub(super) dropped: Tally,
 }
 
 impl RouteCells {
@@ -125,6 +127,13 @@ impl RouteCells {
         self.decisions_of(limit)[decision as usize] += 1;
     }
 
+    /// Fields of a request were dropped, for `reason`: `underscore` or `untrusted`.
+    pub fn dropped(&mut self, reason: &'static str, fields: u64) {
+        if fields > 0 {
+            self.dropped.add(reason, fields);
+        }
+    }
+
     fn merge(&mut self, other: &Self) {
         for &(key, count) in &other.requests {
             self.add_requests(key, count);
@@ -136,6 +145,7 @@ impl RouteCells {
         self.refusals.merge(&other.refusals);
         self.retries.merge(&other.retries);
         self.mirrored.merge(&other.mirrored);
+        self.dropped.merge(&other.dropped);
     }
 
     fn add_requests(&mut self, key: RequestKey, count: u64) {

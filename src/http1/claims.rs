@@ -1,0 +1,147 @@
+//! Fields in which a proxy tells of the request that it received: who asked, for which host and path, by which protocol and
+//! method, with which certificate.
+//!
+//! Services believe them, and no browser or client of an API sends one on its own account, so that they are taken only from
+//! proxies that are trusted. Fields of identities (`X-User` and the like) are not among them: their names are each service's
+//! own, and a route removes or sets them.
+
+/// What such names begin with. `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`, `-User`,
+/// `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and `X-HTTP-Method-Override`.
+const PREFIXES: [&[u8]; 3] = [b"x-forwarded", b"x-original-", b"x-http-method"];
+
+/// The other names that begin with `x-`.
+const WITH_X: [&[u8]; 24] = [
+    // Who asked.
+    b"x-real-ip",
+    b"x-real-port",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-remote-ip",
+    b"x-remote-addr",
+    b"x-proxyuser-ip",
+    b"x-appengine-user-ip",
+    b"x-azure-clientip",
+    b"x-azure-socketip",
+    b"x-envoy-external-address",
+    b"x-envoy-internal",
+    b"x-nf-client-connection-ip",
+    b"x-sucuri-clientip",
+    b"x-vercel-forwarded-for",
+    b"x-arr-clientcert",
+    // For what, and how.
+    b"x-host",
+    b"x-http-host-override",
+    b"x-rewrite-url",
+    b"x-envoy-original-path",
+    b"x-method-override",
+    b"x-url-scheme",
+    b"x-scheme",
+    b"x-arr-ssl",
+];
+
+const OTHERS: [&[u8]; 19] = [
+    // Who asked.
+    b"true-client-ip",
+    b"client-ip",
+    b"cf-connecting-ip",
+    b"cf-connecting-ipv6",
+    b"cf-pseudo-ipv4",
+    b"cloudfront-viewer-address",
+    b"do-connecting-ip",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"incap-client-ip",
+    b"forwarded",
+    b"forwarded-for",
+    // RFC 9440, 4: who ends TLS removes them from what clients send.
+    b"client-cert",
+    b"client-cert-chain",
+    // How.
+    b"front-end-https",
+    b"cf-visitor",
+    b"cloudfront-forwarded-proto",
+    b"fastly-ssl",
+    // CGI makes of it HTTP_PROXY, by which programs choose their own proxy (CVE-2016-5385).
+    b"proxy",
+];
+
+/// Whether a request's field, its name in any case, is a claim that only a trusted proxy may make.
+pub fn is_claim(name: &[u8]) -> bool {
+    let [first, second, ..] = name else { return false };
+    // Two letters tell most fields of most requests from them. The bit makes letters small, and `_` what is in no name.
+    match &[first | 0x20, second | 0x20] {
+        b"x-" | b"x\x7f" => {
+            let begins = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
+            PREFIXES.iter().any(begins) || WITH_X.iter().any(|claim| is_same(name, claim))
+        }
+        b"cf" | b"cl" | b"do" | b"fa" | b"fl" | b"fo" | b"fr" | b"in" | b"pr" | b"tr" => {
+            OTHERS.iter().any(|claim| is_same(name, claim))
+        }
+        _ => false,
+    }
+}
+
+/// Whether two names of fields are the same one to a service: in any case and, as CGI and WSGI have it, with `_` for `-`.
+pub fn is_same(name: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == other.len() && name.iter().map(fold).eq(other.iter().map(fold))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_claim_of_the_lists_is_found() {
+        for claim in PREFIXES.iter().chain(&WITH_X).chain(&OTHERS) {
+            assert!(is_claim(claim) && is_claim(&claim.to_ascii_uppercase()), "{}", String::from_utf8_lossy(claim));
+            let folded: Vec<u8> = claim.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
+            assert!(is_claim(&folded), "{}", String::from_utf8_lossy(&folded));
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_claims_is_told_from_what_clients_say() {
+        for name in [
+            "x-real-ip",
+            "X-Real-IP",
+            "X_Real_IP",
+            "True-Client-Ip",
+            "cf-connecting-ip",
+            "x-forwarded-for",
+            "x-forwarded-port",
+            "X-Forwarded-Prefix",
+            "x_forwarded_server",
+            "x-forwarded-ssl",
+            "forwarded",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-http-method-override",
+            "x-method-override",
+            "x-http-method",
+            "front-end-https",
+            "client-cert",
+            "proxy",
+        ] {
+            assert!(is_claim(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "",
+            "x",
+            "x-request-id",
+            "x-api-key",
+            "x-forward",
+            "x-requested-with",
+            "accept",
+            "cookie",
+            "content-type",
+            "traceparent",
+            "from",
+            "proxy-authorization",
+            "priority",
+            "forwarded-forx",
+        ] {
+            assert!(!is_claim(name.as_bytes()), "{name}");
+        }
+    }
+}
