@@ -221,6 +221,8 @@ fn outgoing(call: Call) -> Outgoing {
         has_host: true,
         names_length: false,
         body,
+        trailers: Box::default(),
+        trailers_to_http1: false,
         fresh,
         now,
         patience,

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -32,6 +33,7 @@ pub struct Body(Option<Box<Content>>);
 struct Content {
     source: Source,
     pace: Option<Pace>,
+    trailers: Trailers,
     passed: u64,
     delivered: bool,
     held: Option<Box<dyn Held>>,
@@ -61,6 +63,56 @@ pub trait Witness: Send + Sync {
     fn broke(&self, fault: &Fault);
     /// Called once for a tunnel, before [`ended`](Witness::ended): so many bytes went the other way.
     fn received(&self, _bytes: u64) {}
+}
+
+/// Which trailers of a body pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Trailers {
+    /// All of them.
+    #[default]
+    All,
+    /// Those of these names.
+    Only(Box<[HeaderName]>),
+    /// Those of other names than these.
+    Without(Arc<[HeaderName]>),
+}
+
+impl Trailers {
+    fn pass(&self, name: &HeaderName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.contains(name),
+            Self::Without(names) => !names.contains(name),
+        }
+    }
+
+    /// The next frame of `stream` that passes. Where no trailer does, the end is still read: somebody may wait for it.
+    fn poll_passing(
+        &self,
+        mut stream: Pin<&mut (dyn Stream + 'static)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        loop {
+            match ready!(stream.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) if frame.is_trailers() => {
+                    if let Some(frame) = self.of(frame) {
+                        return Poll::Ready(Some(Ok(frame)));
+                    }
+                }
+                frame => return Poll::Ready(frame),
+            }
+        }
+    }
+
+    /// What passes of a body's last frame; nothing if that is no field at all.
+    fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
+        let mut fields = frame.into_trailers().unwrap_or_default();
+        let dropped: Vec<_> = fields.keys().filter(|name| !self.pass(name)).cloned().collect();
+        for name in dropped {
+            fields.remove(name);
+        }
+        (!fields.is_empty()).then(|| Frame::trailers(fields))
+    }
 }
 
 /// Bounds on a transfer, enforced by whoever drives it.
@@ -210,6 +262,13 @@ impl Body {
         }
     }
 
+    /// Says which of its trailers pass; of what is here whole there are none.
+    pub fn set_trailers(&mut self, trailers: Trailers) {
+        if !self.is_whole() {
+            self.content().trailers = trailers;
+        }
+    }
+
     /// Keeps `guard` until this body is dropped, or told to let go.
     pub fn hold(&mut self, guard: impl Held + 'static) {
         let held = &mut self.content().held;
@@ -257,7 +316,7 @@ impl http_body::Body for Body {
                 this.source = Source::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Stream(stream) => ready!(stream.as_mut().poll_frame(cx)),
+            Source::Stream(stream) => ready!(this.trailers.poll_passing(stream.as_mut(), cx)),
             // There are no frames to pull.
             Source::Tunnel(_) => return Poll::Ready(None),
         };

@@ -390,9 +390,10 @@ fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
     assert!(post(&gateway, &body).text() == body);
     assert_eq!(upstream.text().matches("content-length: 40000").count(), 2);
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
+    let passing = "on = ['reset']\nmethods = ['POST']\n[routes.request]\ntrailers = 'pass'";
+    let gateway = Running::start(&retrying(&upstream, passing));
     let mut client = gateway.connect();
-    client.send(request("POST", "/", &["Transfer-Encoding: chunked"]));
+    client.send(request("POST", "/", &["Transfer-Encoding: chunked", "Trailer: x-sum"]));
     for piece in body.as_bytes().chunks(777) {
         client.send(format!("{:x}\r\n", piece.len()));
         client.send(piece);

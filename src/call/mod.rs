@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderName, Method, Version};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -94,6 +94,10 @@ pub struct Outgoing {
     pub names_length: bool,
     /// The body.
     pub body: Body,
+    /// Trailers that the body may have: announced, and of no field that somebody else decides.
+    pub trailers: Box<[HeaderName]>,
+    /// They go to servers of HTTP/1, too.
+    pub trailers_to_http1: bool,
     /// Not by a kept connection.
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.

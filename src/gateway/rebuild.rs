@@ -279,10 +279,11 @@ pub(super) fn changes(route: &model::Route) -> Changes {
         set: route.request.set_headers.clone(),
         remove: route.request.remove_headers.clone(),
         preserve_host: route.request.preserve_host,
+        trailers_to_http1: route.request.passes_trailers,
         answer: answer_changes(route),
     }
 }
 
 fn answer_changes(route: &model::Route) -> AnswerChanges {
-    AnswerChanges { set: route.response.set_headers.clone(), remove: route.response.remove_headers.clone() }
+    AnswerChanges::new(route.response.set_headers.clone(), route.response.remove_headers.clone())
 }

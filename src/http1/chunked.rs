@@ -162,21 +162,48 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
     Ok(trailers)
 }
 
-/// Whether a field may stand in trailers: nothing that frames, routes or authenticates (RFC 9110, 6.5.1).
+/// Fields that mean something only before the content (RFC 9110, 6.5.1), besides those of the hop.
+const NEVER_TRAILING: [HeaderName; 30] = [
+    // Framing and routing.
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::TRAILER,
+    // Authentication.
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
+    // What modifies a request: controls and conditions.
+    header::CACHE_CONTROL,
+    header::EXPECT,
+    header::MAX_FORWARDS,
+    header::PRAGMA,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::IF_RANGE,
+    // What controls an answer.
+    header::AGE,
+    header::DATE,
+    header::EXPIRES,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::VARY,
+    header::WARNING,
+    // The format of the content.
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::CONTENT_RANGE,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LOCATION,
+    header::CONTENT_DISPOSITION,
+];
+
+/// Whether a field may stand in trailers.
 pub fn may_trail(name: &HeaderName) -> bool {
-    !super::hop_by_hop(name.as_str().as_bytes())
-        && ![
-            header::CONTENT_LENGTH,
-            header::HOST,
-            header::AUTHORIZATION,
-            header::CONTENT_ENCODING,
-            header::CONTENT_TYPE,
-            header::CONTENT_RANGE,
-            header::COOKIE,
-            header::SET_COOKIE,
-            header::EXPECT,
-        ]
-        .contains(name)
+    !super::hop_by_hop(name.as_str().as_bytes()) && !NEVER_TRAILING.contains(name)
 }
 
 /// Writes what comes next of a body, `None` being its end; true when that was all. In chunks, if `is_chunked`; otherwise

@@ -30,6 +30,9 @@ use crate::{
     message::Response,
 };
 
+/// Trailers of one request; a body in chunks has no more of them.
+const MOST_TRAILERS: usize = 32;
+
 /// What a route changes in messages that pass.
 #[derive(Debug, Clone, Default)]
 pub struct Changes {
@@ -41,6 +44,8 @@ pub struct Changes {
     pub remove: Vec<HeaderName>,
     /// The client's `Host` is sent up, not the server's name.
     pub preserve_host: bool,
+    /// Trailers of requests go to services that speak HTTP/1, too.
+    pub trailers_to_http1: bool,
     /// What changes on the way back.
     pub answer: AnswerChanges,
 }
@@ -125,7 +130,11 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let Call { exchange, body, fresh, now, patience, linger, .. } = call;
+        // What is here whole has no trailers.
+        let trailers = if body.is_whole() { Box::default() } else { announced_trailers(&exchange, &self.changes) };
         let outgoing = Outgoing {
+            trailers,
+            trailers_to_http1: self.changes.trailers_to_http1,
             head: write_head(&exchange, &self.changes, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
             names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -276,10 +285,25 @@ fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
 
 /// Fields that end here or are written anew.
 fn is_ours(name: &HeaderName) -> bool {
-    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::VIA)
+    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA)
         || http1::hop_by_hop(name.as_str().as_bytes())
         || forwarded::writes(name)
         || *name == REQUEST_ID_HEADER
+}
+
+/// Trailers that `Trailer` announces and that may pass. A service may read a trailer as a field of the head, so that what
+/// may not stand there under this name may not trail either.
+fn announced_trailers(exchange: &Exchange, changes: &Changes) -> Box<[HeaderName]> {
+    let lines = exchange.request.headers.get_all(header::TRAILER).iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    // Bounded before each is looked at: what a client announces without end costs no more than that.
+    let members = members.filter(|member| !member.is_empty()).take(MOST_TRAILERS);
+    let may_pass = |name: &HeaderName| {
+        let text = name.as_str().as_bytes();
+        let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
+        !is_own && http1::may_trail(name) && !ends_here(name, exchange, changes)
+    };
+    members.filter_map(|name| HeaderName::from_bytes(name).ok()).filter(may_pass).collect()
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use http::{HeaderName, header};
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -17,6 +18,7 @@ use super::{
     trial::{Rest, Trial},
 };
 use crate::{
+    body::Trailers,
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
     http1::{self, ResponseHead},
@@ -161,7 +163,15 @@ impl Exchange {
     ///
     /// # Errors
     /// It cannot be said in the protocol of the way.
-    pub(super) fn new(way: Way, outgoing: Outgoing, server: &Server) -> Result<(Self, Arc<call::Exchange>), Failure> {
+    pub(super) fn new(
+        way: Way,
+        mut outgoing: Outgoing,
+        server: &Server,
+    ) -> Result<(Self, Arc<call::Exchange>), Failure> {
+        let to_http1 = matches!(way, Way::Http1(_));
+        if !outgoing.body.is_whole() {
+            bound_trailers(&mut outgoing, to_http1);
+        }
         match way {
             Way::Http1(mut lease) => {
                 write_head(&mut lease, &outgoing, server);
@@ -199,6 +209,20 @@ impl Exchange {
             Self::Http2(exchange) => exchange.into_answer(head, rest),
         }
     }
+}
+
+/// Lets only those trailers pass that may, and announces them. Servers of HTTP/1 get none unless the route says so: some take
+/// them for fields of the head, of this request or even of the next one.
+fn bound_trailers(outgoing: &mut Outgoing, to_http1: bool) {
+    let mut passing = std::mem::take(&mut outgoing.trailers);
+    if to_http1 && (!outgoing.trailers_to_http1 || outgoing.body.length().is_some()) {
+        passing = Box::default();
+    }
+    if !passing.is_empty() {
+        let names: Vec<_> = passing.iter().map(HeaderName::as_str).collect();
+        http1::write_field(&mut outgoing.head, header::TRAILER.as_str(), names.join(", ").as_bytes());
+    }
+    outgoing.body.set_trailers(Trailers::Only(passing));
 }
 
 /// Request line and fields with their framing, as HTTP/1 has them.

@@ -93,16 +93,16 @@ fn bodies_pass_both_ways_with_their_length_or_without() {
 }
 
 #[test]
-fn trailers_pass_both_ways() {
+fn trailers_pass_both_ways_to_http_1_where_the_route_says_so() {
     let upstream = Upstream::answering(|request| {
         assert_eq!(request.trailers, [("x-up".to_owned(), "1".to_owned())]);
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n".into()
     });
-    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("POST", "/", &[("te", "trailers")], false);
+    let mut asked = client.open("POST", "/", &[("te", "trailers"), ("trailer", "x-up")], false);
     asked.body.send_data(Bytes::from_static(b"body"), false).unwrap();
-    let trailers = [(HeaderName::from_static("x-up"), HeaderValue::from_static("1"))];
+    let trailers = ["x-up", "x-unsaid"].map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
     asked.body.send_trailers(HeaderMap::from_iter(trailers)).unwrap();
     let answer = client.finish(asked.response).unwrap();
     assert_eq!(answer.text(), "ok");

@@ -62,14 +62,38 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
     let mut client = gateway.connect();
     let posted = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     assert!(posted.text().contains("length=Some(\"4\")") && posted.text().contains("body=body"), "{}", posted.text());
-    let chunked = client
-        .exchange("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\nx-up: 1\r\n\r\n");
+    let chunked = client.exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-up\r\n\r\n4\r\nbody\r\n0\r\nx-up: 1\r\n\r\n",
+    );
     assert!(
         chunked.text().contains("length=None") && chunked.text().contains("trailers=Some(\"1\")"),
         "{}",
         chunked.text()
     );
     assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_server_of_http_2() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let (_, trailers) = stream.body().await;
+        let names = trailers.map(|trailers| trailers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>());
+        let told = format!("{:?} {names:?}", stream.request.headers().get("trailer"));
+        stream.answer(200, told);
+    });
+    let gateway = Gateway::start(&to(&server, "", "request = { set_headers = { x-role = 'guest' } }"));
+    let ask = |announced: &str| {
+        gateway
+            .connect()
+            .exchange(format!(
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{announced}\r\n4\r\nbody\r\n0\r\n\
+                 x-role: admin\r\nx-forwarded-for: 1.2.3.4\r\nx-up: 1\r\n\r\n"
+            ))
+            .text()
+    };
+    assert_eq!(ask(""), "None None");
+    assert_eq!(ask("Trailer: x-role, x-forwarded-for\r\n"), "None None");
+    assert_eq!(ask("Trailer: X-Role,X-Up,x-forwarded-for\r\n"), "Some(\"x-up\") Some([\"x-up\"])");
 }
 
 #[test]

@@ -119,13 +119,70 @@ fn a_chunked_answer_to_an_http_1_0_client_ends_with_its_connection() {
 }
 
 #[test]
-fn trailers_of_a_request_go_up() {
+fn trailers_of_a_request_go_up_where_the_route_says_so() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
-    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let answer = gateway.connect().exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
     assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+    assert_eq!(upstream.text().matches("trailer: x-sum\r\n").count(), 1);
+}
+
+#[test]
+fn a_service_of_http_1_gets_no_trailers_by_itself() {
+    let upstream = Upstream::answering(|request| ok(&format!("{:?} {:?}", request.get("trailer"), request.trailers)));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let answer = gateway.connect().exchange(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
+    );
+    assert_eq!(answer.text(), "None []");
+}
+
+#[test]
+fn a_trailer_says_nothing_that_the_head_may_not() {
+    const DECIDED: [&str; 16] = [
+        "X-Role",
+        "X-Secret",
+        "X-Forwarded-For",
+        "Forwarded",
+        "Via",
+        "X-Request-Id",
+        "X-Real-IP",
+        "X-Mine",
+        "X_Sum",
+        "Content-Type",
+        "Content-Length",
+        "Host",
+        "Cache-Control",
+        "If-Match",
+        "Authorization",
+        "Trailer",
+    ];
+    let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
+    let route =
+        "request = { trailers = \"pass\", set_headers = { x-role = \"guest\" }, remove_headers = [\"x-secret\"] }";
+    let gateway = Gateway::start(&one_route(&upstream, route));
+    let announced = DECIDED.join(", ");
+    let trailers: String = DECIDED.iter().map(|name| format!("{name}: 1\r\n")).collect();
+    let answer = gateway.connect().exchange(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: x-mine\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\
+         Trailer: {announced}\r\n\r\n1\r\na\r\n0\r\n{trailers}X-Sum: 7\r\nX-Unsaid: 8\r\n\r\n"
+    ));
+    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+    assert_eq!(upstream.text().matches("trailer: x-sum\r\n").count(), 1);
+}
+
+#[test]
+fn a_trailer_of_an_answer_does_not_bring_back_what_the_route_decides() {
+    let upstream = Upstream::answering(|_| {
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nServer: old\r\nX-Frame-Options: ALLOW\r\n\
+         Set-Cookie: a=1\r\nX-Sum: 7\r\n\r\n"
+            .into()
+    });
+    let route = "response = { remove_headers = [\"server\"], set_headers = { x-frame-options = \"DENY\" } }";
+    let answer = Gateway::start(&one_route(&upstream, route)).get("/");
+    assert_eq!(answer.trailers, [("x-sum".into(), "7".into())]);
 }
 
 #[test]
@@ -141,9 +198,10 @@ fn trailers_of_an_answer_come_down() {
 #[test]
 fn trailers_that_would_frame_route_or_authenticate_are_left_out() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
-    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let answer = gateway.connect().exchange(
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
+         Trailer: content-length, transfer-encoding, host, authorization, x-sum\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\
          Transfer-Encoding: chunked\r\nHost: b\r\nAuthorization: me\r\nx-sum: 7\r\n\r\n",
     );
     assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);

@@ -240,6 +240,8 @@ pub struct RequestChanges {
     pub keep_headers: Vec<HeaderName>,
     /// Send the client's `Host` up; otherwise the server's.
     pub preserve_host: bool,
+    /// Services that speak HTTP/1 get trailers, too.
+    pub passes_trailers: bool,
     /// Longest request body; `None`: off.
     pub max_body: Option<u64>,
     /// The same for gRPC calls: only a bound that the route itself sets, as calls are streams without a length.

@@ -25,6 +25,7 @@ pub(super) fn request(
         set_headers,
         remove_headers,
         keep_headers: reader.list("keep_headers", header::kept),
+        passes_trailers: reader.text("trailers")? == "pass",
         preserve_host: reader.flag("preserve_host")?,
         max_body,
         max_call_body: max_body.filter(|_| reader.own("max_body").is_some()),

@@ -199,6 +199,9 @@ static RETRY: Section = Section {
 /// Uploads of documents and pictures; whoever takes more says so.
 const MAX_BODY: &str = "10MiB";
 
+/// Hardly any service asks for trailers, and some take them for fields of the head.
+const TRAILERS: &str = "drop";
+
 static REQUEST: Section = Section {
     path: "routes.request",
     about: "Changes to the request on its way up.",
@@ -217,6 +220,12 @@ static REQUEST: Section = Section {
         .default(Default::Texts(&[])),
         Key::new("preserve_host", Kind::Flag, "Send the client's Host up; otherwise the server's.")
             .default(Default::Flag(true)),
+        Key::new(
+            "trailers",
+            Kind::Choice(&["drop", "pass"]),
+            "What services that speak HTTP/1 get of a request's trailers: nothing, or those that the request announces.",
+        )
+        .default(Default::Text(TRAILERS)),
         Key::new("max_body", Kind::Or("off", &SIZE), "Longest request body; then 413.")
             .default(Default::Text(MAX_BODY)),
     ],
