@@ -108,6 +108,13 @@ fn switching_protocols_unasked_is_a_bad_answer() {
 }
 
 #[test]
+fn an_interim_answer_in_chunks_is_a_bad_answer() {
+    all_are_bad(&[
+        "HTTP/1.1 103 Early Hints\r\ntransfer-encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ]);
+}
+
+#[test]
 fn an_endless_head_is_cut_off() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();

@@ -98,6 +98,9 @@ pub(super) fn of_response(
     method: &Method,
 ) -> Result<Length, &'static str> {
     let (chunked, length) = sound(version, marks)?;
+    if status.is_informational() && chunked {
+        return Err("an interim answer announces chunks");
+    }
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304) || *method == Method::HEAD;
     Ok(match length {
         _ if bodiless => Length::Empty,

@@ -96,6 +96,22 @@ fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_s
     assert_eq!(ask("Trailer: X-Role,X-Up,x-forwarded-for\r\n"), "Some(\"x-up\") Some([\"x-up\"])");
 }
 
+/// A client of HTTP/1 that was told to switch would send what is no request.
+#[test]
+fn an_interim_answer_that_http_2_does_not_have_is_a_bad_answer() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let head = Response::builder().status(101).header("x-up", "websocket").body(()).unwrap();
+        stream.respond.send_informational(head).unwrap();
+        stream.answer(200, "x");
+    });
+    let gateway = Gateway::start(&to(&server, "", ""));
+    let answer = gateway.ask("GET", "/1", &["Connection: upgrade", "Upgrade: websocket"]);
+    assert_eq!(answer.status(), 502);
+    assert_eq!(gateway.line_of("/1")["reason"], "bad_answer");
+    assert_eq!(Http2::connect(gateway.address()).get("/2").status, 502);
+    assert_eq!(gateway.line_of("/2")["reason"], "bad_answer");
+}
+
 #[test]
 fn the_servers_own_name_is_sent_where_the_clients_is_not_kept() {
     let server = telling();

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::{Reason, client};
-use http::{Method, Request};
+use http::{Method, Request, StatusCode};
 
 use super::{answer::Answer, connection::Borrowed, head, upload::Upload};
 use crate::{
@@ -82,8 +82,9 @@ impl Exchange {
         while let Poll::Ready(Some(head)) = response.poll_informational(cx) {
             let Ok(head) = head else { break };
             self.interims += 1;
-            if self.interims > MOST_INTERIMS {
-                return Poll::Ready(Err(Failure::BadAnswer("it sends interim answers without end")));
+            if let Some(what) = never_interim(head.status(), self.interims) {
+                self.borrowed.is_answered = true;
+                return Poll::Ready(Err(Failure::BadAnswer(what)));
             }
             if let Some(interim) = interim {
                 interim.0.send(head.status(), &head::fields(head.headers()));
@@ -175,5 +176,15 @@ impl Exchange {
             }
         };
         Response { status: head.status, fields: head.fields, body, hangup: None }
+    }
+}
+
+/// Why the interim answer of this number cannot be one. A client of HTTP/1 that is told to switch protocols would send
+/// something else than requests from then on, and nobody would take it for that.
+fn never_interim(status: StatusCode, number: usize) -> Option<&'static str> {
+    match number {
+        _ if status == StatusCode::SWITCHING_PROTOCOLS => Some("it switches protocols, which HTTP/2 does not"),
+        ..=MOST_INTERIMS => None,
+        _ => Some("it sends interim answers without end"),
     }
 }
