@@ -81,7 +81,6 @@ fn a_bad_status_line_is_a_bad_answer() {
 fn a_bad_field_makes_a_bad_answer() {
     all_are_bad(&[
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nx : y\r\n\r\n",
         "HTTP/1.1 200 OK\r\n: y\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx: y\r\n folded\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
@@ -159,6 +158,7 @@ fn chunks_without_an_end_are_seen_to_be_cut() {
 #[test]
 fn a_bad_chunk_is_seen_to_be_cut() {
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n", "hello");
+    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1 1\r\na\r\n0\r\n\r\n", "hello");
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n", "hello");
     is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n", "hello");
 }

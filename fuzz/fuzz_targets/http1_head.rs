@@ -14,7 +14,8 @@ const MOST_TRAILER_BYTES: usize = 256;
 fuzz_target!(|bytes: &[u8]| {
     request(bytes);
     // The body by itself too: few inputs have a sound head before it.
-    body(bytes, Length::Chunked);
+    body(bytes, Length::Chunked, Decoder::of_request);
+    body(bytes, Length::Chunked, Decoder::of_answer);
     answer(bytes);
 });
 
@@ -32,7 +33,7 @@ fn request(bytes: &[u8]) {
     let mut lines = [httparse::EMPTY_HEADER; 20];
     let mut other = httparse::Request::new(&mut lines);
     assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)));
-    body(&bytes[length..], head.length);
+    body(&bytes[length..], head.length, Decoder::of_request);
 }
 
 /// Its framing is what its fields say, and they say it once.
@@ -66,19 +67,22 @@ enum End {
     Refused,
 }
 
-fn body(bytes: &[u8], length: Length) {
-    let whole = read([bytes], length);
+/// Of a request, or of an answer.
+type New = fn(Length, usize) -> Decoder;
+
+fn body(bytes: &[u8], length: Length, new: New) {
+    let whole = read([bytes], length, new);
     if bytes.len() < 512 {
         for cut in 0..bytes.len() {
-            assert_eq!(read([&bytes[..cut], &bytes[cut..]], length), whole, "cut at {cut}");
+            assert_eq!(read([&bytes[..cut], &bytes[cut..]], length, new), whole, "cut at {cut}");
         }
     }
     // An empty body is over without a byte.
-    assert_eq!(read(bytes.chunks(1).chain([&[][..]]), length), whole, "byte for byte");
+    assert_eq!(read(bytes.chunks(1).chain([&[][..]]), length, new), whole, "byte for byte");
 }
 
-fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, length: Length) -> Read {
-    let mut decoder = Decoder::new(length, MOST_TRAILER_BYTES);
+fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, length: Length, new: New) -> Read {
+    let mut decoder = new(length, MOST_TRAILER_BYTES);
     let (mut buffer, mut data, mut over) = (BytesMut::new(), Vec::new(), None);
     for piece in pieces {
         buffer.extend_from_slice(piece);
@@ -118,6 +122,6 @@ fn answer(bytes: &[u8]) {
             assert!(!line.is_empty() && !line.iter().any(|byte| b"\r\n\0".contains(byte)));
         }
         assert!(head.fields.get(&header::CONTENT_LENGTH).is_none() && head.fields.get(&header::CONNECTION).is_none());
-        body(&bytes[*length..], head.length);
+        body(&bytes[*length..], head.length, Decoder::of_answer);
     }
 }

@@ -1,4 +1,5 @@
-//! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers.
+//! Chunked bodies (RFC 9112, 7.1), strictly: CR LF only, sizes of hex digits only, bounded extensions and trailers. In answers,
+//! blanks behind a size are forgiven: some services pad it to write it into a place of fixed width.
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -27,6 +28,8 @@ pub enum Piece {
 pub struct ChunkDecoder {
     state: State,
     most_trailer_bytes: usize,
+    /// Blanks may follow a size.
+    takes_padding: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +42,14 @@ enum State {
 }
 
 impl ChunkDecoder {
-    /// A decoder at the start of a body.
-    pub fn new(most_trailer_bytes: usize) -> Self {
-        Self { state: State::Size, most_trailer_bytes }
+    /// A decoder at the start of a request's body.
+    pub fn of_request(most_trailer_bytes: usize) -> Self {
+        Self { state: State::Size, most_trailer_bytes, takes_padding: false }
+    }
+
+    /// A decoder at the start of an answer's body.
+    pub fn of_answer(most_trailer_bytes: usize) -> Self {
+        Self { takes_padding: true, ..Self::of_request(most_trailer_bytes) }
     }
 
     /// True once the last chunk and its trailers have been taken.
@@ -56,7 +64,7 @@ impl ChunkDecoder {
     pub fn next(&mut self, buffer: &mut BytesMut) -> Result<Piece, &'static str> {
         loop {
             match self.state {
-                State::Size => match take_size(buffer)? {
+                State::Size => match take_size(buffer, self.takes_padding)? {
                     None => return Ok(Piece::More),
                     Some(0) => self.state = State::Trailers,
                     Some(size) => self.state = State::Data(size),
@@ -110,26 +118,37 @@ impl ChunkDecoder {
 }
 
 /// The size line: hex digits, perhaps extensions, CR LF. `None` when it is not complete.
-fn take_size(buffer: &mut BytesMut) -> Result<Option<u64>, &'static str> {
+fn take_size(buffer: &mut BytesMut, takes_padding: bool) -> Result<Option<u64>, &'static str> {
     let window = buffer.get(..MOST_SIZE_LINE).unwrap_or(buffer);
     let Some(end) = memchr::memchr(b'\n', window) else {
         // A lone CR or anything else that cannot begin a size is refused without waiting for the line's end.
         let digits = window.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let odd = window.get(digits).is_some_and(|byte| !matches!(byte, b';' | b'\r')) || digits > 16;
+        let may_follow = |byte: &u8| matches!(byte, b';' | b'\r') || (takes_padding && is_blank(*byte));
+        let odd = window.get(digits).is_some_and(|byte| !may_follow(byte)) || digits > 16;
         if odd || (digits == 0 && !window.is_empty()) || window.len() == MOST_SIZE_LINE {
             return Err("a chunk size cannot be read");
         }
         return Ok(None);
     };
     let line = window[..end].strip_suffix(b"\r").ok_or("a chunk size does not end in CR LF")?;
-    let size = read_size(line)?;
+    let size = read_size(line, takes_padding)?;
     let _ = buffer.split_to(end + 1);
     Ok(Some(size))
 }
 
-fn read_size(line: &[u8]) -> Result<u64, &'static str> {
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
     let digits = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
-    let (size, extensions) = line.split_at(digits);
+    let (mut size, extensions) = line.split_at(digits);
+    while let [digits @ .., blank] = size
+        && takes_padding
+        && is_blank(*blank)
+    {
+        size = digits;
+    }
     if size.is_empty() || size.len() > 15 || !size.iter().all(u8::is_ascii_hexdigit) {
         return Err("a chunk size cannot be read");
     }

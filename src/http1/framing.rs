@@ -154,12 +154,21 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// For a body of this length, its trailers bounded by `most_trailer_bytes`.
-    pub fn new(length: Length, most_trailer_bytes: usize) -> Self {
+    /// For a request's body of this length, its trailers bounded by `most_trailer_bytes`.
+    pub fn of_request(length: Length, most_trailer_bytes: usize) -> Self {
+        Self::new(length, ChunkDecoder::of_request(most_trailer_bytes))
+    }
+
+    /// The same for an answer's body.
+    pub fn of_answer(length: Length, most_trailer_bytes: usize) -> Self {
+        Self::new(length, ChunkDecoder::of_answer(most_trailer_bytes))
+    }
+
+    fn new(length: Length, chunks: ChunkDecoder) -> Self {
         match length {
             Length::Empty => Decoder::Exact(0),
             Length::Exact(length) => Decoder::Exact(length),
-            Length::Chunked => Decoder::Chunked(ChunkDecoder::new(most_trailer_bytes)),
+            Length::Chunked => Decoder::Chunked(chunks),
             Length::UntilClose => Decoder::UntilClose,
         }
     }

@@ -139,7 +139,9 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     }
     let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
     let mut parsed = httparse::Response::new(&mut []);
+    // A blank before the colon is taken off (RFC 9112, 5.1); in requests it is refused.
     let end = httparse::ParserConfig::default()
+        .allow_spaces_after_header_name_in_responses(true)
         .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
         .map_err(|_| "its head cannot be read")?;
     let httparse::Status::Complete(end) = end else { return Ok(None) };
@@ -314,6 +316,14 @@ mod tests {
         let lines = "a: 1\r\nB: 2\r\nc: 3\r\nd: 4\r\ne: \r\nf: 6\r\nDate: now\r\n";
         assert_eq!(std::str::from_utf8(head.fields.as_bytes()), Ok(lines));
         assert!(head.fields.has_date());
+    }
+
+    #[test]
+    fn a_blank_before_the_colon_of_an_answers_field_is_taken_off() {
+        let text = "HTTP/1.1 200 OK\r\nX-A : one\r\nx-b\t :two\r\nContent-Length : 3\r\nKeep-Alive : 5\r\n\r\n";
+        let (head, _) = response(text).unwrap().unwrap();
+        assert_eq!((head.fields.as_bytes(), head.fields.length), (&b"X-A: one\r\nx-b: two\r\n"[..], Some(3)));
+        assert!(response("HTTP/1.1 200 OK\r\n : y\r\n\r\n").is_err());
     }
 
     #[test]

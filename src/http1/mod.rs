@@ -1,9 +1,9 @@
 //! HTTP/1 on the wire: heads, framing and chunks, in both directions. Without I/O, shared by `server` and `upstream`.
 //!
 //! Lines are taken apart by `httparse`; what they mean is decided here, strictly (RFC 9112): whatever two parsers could
-//! read in two ways is refused. hyper is not used on this path because it hides what must be seen (it drops a
-//! `Content-Length` beside `Transfer-Encoding`, repeated lengths and fragments), answers malformed heads by itself and
-//! cannot send interim answers.
+//! read in two ways is refused. In answers, blanks that mean the same to every parser are taken off. hyper is not used on
+//! this path because it hides what must be seen (it drops a `Content-Length` beside `Transfer-Encoding`, repeated lengths and
+//! fragments), answers malformed heads by itself and cannot send interim answers.
 
 mod chunked;
 mod claims;

@@ -121,7 +121,7 @@ impl<IO: Socket> Wire<IO> {
     }
 
     pub(super) fn begin_body(&mut self, length: Length, awaits_continue: bool, most_trailer_bytes: usize) {
-        self.body = (length != Length::Empty).then(|| Decoder::new(length, most_trailer_bytes));
+        self.body = (length != Length::Empty).then(|| Decoder::of_request(length, most_trailer_bytes));
         self.awaits_continue = awaits_continue && self.body.is_some();
     }
 

@@ -40,7 +40,7 @@ impl Answer {
         upload.unpace();
         Self {
             open: Some(Open { lease, upload, rest }),
-            decoder: Decoder::new(head.length, MOST_TRAILER_BYTES),
+            decoder: Decoder::of_answer(head.length, MOST_TRAILER_BYTES),
             keep_alive: head.keep_alive,
         }
     }

@@ -119,6 +119,15 @@ fn a_chunked_answer_to_an_http_1_0_client_ends_with_its_connection() {
 }
 
 #[test]
+fn a_service_may_pad_the_size_of_a_chunk() {
+    let (answer, _) = answered(
+        GET,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nX-A : one\r\n\r\n5  \r\nhello\r\n00000001 \t\r\n!\r\n0 \r\n\r\n",
+    );
+    assert_eq!((answer.text().as_str(), answer.get("x-a"), answer.is_whole), ("hello!", Some("one"), true));
+}
+
+#[test]
 fn trailers_of_a_request_go_up_where_the_route_says_so() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
