@@ -14,6 +14,8 @@ use crate::{body::Body, tls::TlsFacts};
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
+    /// The service's own words for the status; `None` where they are the usual ones.
+    pub reason: Option<Box<str>>,
     /// Its fields, but for those that frame it.
     pub fields: Fields,
     /// Its body.

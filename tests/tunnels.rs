@@ -220,7 +220,6 @@ fn only_what_was_offered_is_switched_to() {
         (&["Connection: upgrade", "Upgrade: websocket"], "h2c"),
         (&["Connection: upgrade", "Upgrade: websocket"], ""),
         (&["Connection: upgrade, http2-settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"], "h2c"),
-        (&["Connection: upgrade", "Upgrade: websocket", "Content-Length: 2"], "websocket"),
     ] {
         let upstream = Upstream::start(move |mut connection| {
             connection.request();
@@ -257,9 +256,60 @@ fn an_offer_that_may_not_pass_is_not_passed_on() {
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
     assert_eq!(client.response().text(), "plain");
+}
+
+const ATTACH: [&str; 3] = ["Connection: Upgrade", "Upgrade: tcp", "Content-Type: application/json"];
+
+/// As programs attach to a container's process: a POST with its parameters, then a stream of bytes.
+#[test]
+fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
+    let upstream = Upstream::start(|mut connection| {
+        let request = connection.expect_request();
+        assert_eq!((request.get("upgrade"), request.text().as_str()), (Some("tcp"), "{}"));
+        connection.send("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+        while let Ok(byte) = connection.bytes(1) {
+            connection.send(byte);
+        }
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
+    for (framing, body) in [("Content-Length: 2", "{}"), ("Transfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n")] {
+        let mut client = gateway.connect();
+        client.send(request("POST", "/", &[&ATTACH[..], &[framing]].concat()) + body + "ping");
+        let head = client.head().unwrap();
+        assert_eq!(head.line, "HTTP/1.1 101 UPGRADED", "{framing}");
+        assert_eq!(client.bytes(4).unwrap(), b"ping", "{framing}");
+        client.finish();
+        assert_eq!(client.ended(), End::Closed);
+        let line = gateway.line_of("/");
+        assert_eq!((&line["status"], &line["bytes_in"]), (&101.into(), &6.into()), "{line}");
+    }
+}
+
+#[test]
+fn a_server_that_switches_early_gets_the_rest_of_the_body_first() {
+    let upstream = Upstream::start(|mut connection| {
+        let head = connection.head().unwrap();
+        connection.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhello");
+        assert_eq!(connection.message(head, false, false).text(), "{}");
+        assert_eq!(connection.bytes(4).unwrap(), b"ping");
+    });
+    let gateway = Running::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    client.send(request("POST", "/", &["Connection: upgrade", "Upgrade: websocket", "Content-Length: 2"]) + "{}");
-    assert_eq!(client.response().text(), "plain");
+    client.send(request("POST", "/", &[&ATTACH[..], &["Content-Length: 2"]].concat()) + "{");
+    client.send("}ping");
+    assert_eq!(client.head().unwrap().status(), 101);
+    assert_eq!(client.bytes(5).unwrap(), b"hello");
+    assert_eq!(client.ended(), End::Closed);
+}
+
+#[test]
+fn a_request_with_a_body_that_is_not_switched_is_answered_and_the_connection_goes_on() {
+    let upstream = Upstream::answering(|request| ok(&request.text()));
+    let gateway = Running::start(&one_route(&upstream, ""));
+    let mut client = gateway.connect();
+    let asked = request("POST", "/", &[&ATTACH[..], &["Content-Length: 2"]].concat()) + "{}";
+    client.send(asked.clone() + &asked);
+    assert_eq!((client.response().text().as_str(), client.response().text().as_str()), ("{}", "{}"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     body::Body,
     call::{REQUEST_ID_HEADER, grpc},
     error::Error,
+    http1,
     message::{Fields, Hangup, Response},
 };
 use http::{StatusCode, header};
@@ -29,7 +30,7 @@ const SOON: Duration = Duration::from_secs(1);
 /// The answer to a request that ended in `error`.
 pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
-    let title = status.canonical_reason().unwrap_or("Refused");
+    let title = http1::reason(status).unwrap_or("Refused");
     let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
     let mut response = begin(error, status, Body::whole(body));
     let fields = &mut response.fields;
@@ -59,7 +60,7 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
-    Response { status, fields: Fields::with_capacity(ROOM), body, hangup }
+    Response { status, reason: None, fields: Fields::with_capacity(ROOM), body, hangup }
 }
 
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {

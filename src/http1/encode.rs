@@ -4,12 +4,21 @@ use std::{cell::RefCell, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-/// Writes `HTTP/1.1 200 OK` and its line end.
-pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode) {
+/// The words that RFC 9110 has for a status, or the registry of HTTP statuses; `None` for one that neither knows.
+pub fn reason(status: StatusCode) -> Option<&'static str> {
+    match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Some("Content Too Large"),
+        StatusCode::UNPROCESSABLE_ENTITY => Some("Unprocessable Content"),
+        status => status.canonical_reason(),
+    }
+}
+
+/// Writes `HTTP/1.1 200 OK` and its line end; `words` stand in place of the usual ones.
+pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&str>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(words.or_else(|| reason(status)).unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 
 use super::{
     claims::is_claim,
-    encode::hop_by_hop,
+    encode::{hop_by_hop, reason},
     fields::{Copying, Fields},
     framing::{self, Length, Marks},
 };
@@ -80,6 +80,8 @@ impl Names {
 pub struct ResponseHead {
     /// The status.
     pub status: StatusCode,
+    /// The words behind it, where they are not the usual ones.
+    pub reason: Option<Box<str>>,
     /// What is passed on.
     pub fields: Fields,
     /// How its body is delimited.
@@ -147,12 +149,13 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     let httparse::Status::Complete(end) = end else { return Ok(None) };
     let version = version(parsed.version);
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
+    let words = parsed.reason.filter(|words| reason(status) != Some(*words)).map(Box::from);
     let mut marks = Marks::default();
     parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
     let fields = passed_on(&head[..end], parsed.headers, status, &marks);
-    Ok(Some((ResponseHead { status, fields, length, keep_alive }, end)))
+    Ok(Some((ResponseHead { status, reason: words, fields, length, keep_alive }, end)))
 }
 
 fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {

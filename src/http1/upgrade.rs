@@ -2,15 +2,14 @@
 
 use http::{HeaderMap, Version, header};
 
-use super::{encode::is_named, framing::Length, head::RequestHead};
+use super::{encode::is_named, head::RequestHead};
 
 /// Protocols that carry requests: by a tunnel of theirs, requests would pass every limit unseen. Names without versions.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 
-/// The protocols that a request offers to switch to and that may pass, as an `Upgrade` field lists them. With a body, the
-/// offer is not heard (RFC 9110, 7.8 allows that): the switch would come in the midst of it.
+/// The protocols that a request offers to switch to and that may pass, as an `Upgrade` field lists them.
 pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
-    let may_switch = head.names_hops && head.version == Version::HTTP_11 && head.length == Length::Empty;
+    let may_switch = head.names_hops && head.version == Version::HTTP_11;
     if may_switch { passing(&head.headers) } else { None }
 }
 

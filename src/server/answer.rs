@@ -32,11 +32,11 @@ pub(super) enum Framing {
 
 /// Writes the head; returns how the body is to be written and whether the connection stays open.
 pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) -> (Framing, bool) {
-    let Response { status, fields, body, .. } = answer;
+    let Response { status, reason, fields, body, .. } = answer;
     let framing = framing(answer, asked);
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + fields.as_bytes().len());
-    http1::write_status_line(out, *status);
+    http1::write_status_line(out, *status, reason.as_deref());
     out.extend_from_slice(fields.as_bytes());
     if !fields.has_date() {
         http1::write_date(out);

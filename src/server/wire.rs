@@ -191,7 +191,7 @@ impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
         let mut wire = self.lock();
         wire.awaits_continue &= status != StatusCode::CONTINUE;
         let out = wire.output.buffer();
-        http1::write_status_line(out, status);
+        http1::write_status_line(out, status, None);
         // No body follows, so no length may be named (RFC 9110, 8.6).
         out.extend_from_slice(fields.as_bytes());
         out.extend_from_slice(b"\r\n");

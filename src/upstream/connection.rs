@@ -115,12 +115,14 @@ pub(super) struct Exchange {
     interims: usize,
     /// A byte of the answer has come.
     heard: bool,
+    /// The head of an answer that switches protocols, until the request's body has come.
+    switch: Option<ResponseHead>,
 }
 
 impl Exchange {
     /// Sends what is in the connection's `output`, then `body`.
     pub(super) fn new(lease: Lease, body: Body) -> Self {
-        Self { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false }
+        Self { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false, switch: None }
     }
 
     /// Ready with the head of the answer to `request`.
@@ -128,10 +130,17 @@ impl Exchange {
         if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
             return Poll::Ready(Err(Failure::Client(fault)));
         }
+        if self.switch.is_some() {
+            return self.poll_switch();
+        }
         loop {
             while let Some(head) = self.head(&request.method)? {
-                if !head.status.is_informational() || switches(&head, request)? {
+                if !head.status.is_informational() {
                     return Poll::Ready(Ok(head));
+                }
+                if switches(&head, request)? {
+                    self.switch = Some(head);
+                    return self.poll_switch();
                 }
                 self.pass_on(&head, request.interim.as_ref())?;
             }
@@ -140,6 +149,16 @@ impl Exchange {
                 Ok(_) => self.heard = true,
             }
         }
+    }
+
+    /// Ready with the head of an answer that switches once the request's body has come whole from the client: only what
+    /// follows it is of the other protocol, whatever the server says before.
+    fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
+        if self.upload.is_pulled() {
+            return Poll::Ready(self.switch.take().ok_or(Failure::Reset));
+        }
+        // The upload has been polled, and wakes this when it gets further.
+        if self.upload.is_over() { Poll::Ready(Err(Failure::Reset)) } else { Poll::Pending }
     }
 
     fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
@@ -224,7 +243,7 @@ impl Exchange {
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let mut body = Body::tunnel(FarEnd::new(lease));
             body.hold(rest.came());
-            return Response { status: head.status, fields: head.fields, body, hangup: None };
+            return Response { status: head.status, reason: head.reason, fields: head.fields, body, hangup: None };
         }
         let input = &mut lease.connection.input;
         let whole = match head.length {
@@ -243,7 +262,7 @@ impl Exchange {
             }
             None => Body::stream(Answer::new(&head, lease, upload, rest)),
         };
-        Response { status: head.status, fields: head.fields, body, hangup: None }
+        Response { status: head.status, reason: head.reason, fields: head.fields, body, hangup: None }
     }
 }
 

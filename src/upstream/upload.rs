@@ -56,6 +56,11 @@ impl Upload {
         self.is_over && !self.has_failed
     }
 
+    /// Whether all of the body was pulled from the client, though it may not be written yet.
+    pub(super) fn is_pulled(&self) -> bool {
+        self.is_ended
+    }
+
     /// Whether there is nothing left to write, or nobody who takes it.
     pub(super) fn is_over(&self) -> bool {
         self.is_over

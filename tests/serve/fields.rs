@@ -317,6 +317,24 @@ fn an_answers_date_is_kept_and_a_missing_one_is_added() {
 }
 
 #[test]
+fn a_services_own_words_for_a_status_are_kept() {
+    for line in ["302 FOUND", "200 Fine", "404 ", "799 Whatever", "413 Payload Too Large", "200 OK"] {
+        let upstream = Upstream::answering(move |_| format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"));
+        let answer = Gateway::start(&one_route(&upstream, "")).get("/");
+        assert_eq!(answer.head.line, format!("HTTP/1.1 {line}"));
+    }
+}
+
+#[test]
+fn the_gateways_own_words_are_those_of_the_standard() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"1B\" }"));
+    let answer = gateway.connect().exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(answer.head.line, "HTTP/1.1 413 Content Too Large");
+    assert_eq!(answer.problem()["title"], "Content Too Large");
+}
+
+#[test]
 fn every_status_passes() {
     for status in [200, 201, 299, 302, 418, 451, 500, 599, 799] {
         let upstream = Upstream::answering(move |_| format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n"));

@@ -101,7 +101,7 @@ impl Exchange {
         let length = fields.length.filter(|_| *method != Method::HEAD);
         self.inflow = (!is_over).then(|| Inflow::new(body, length));
         let length = if is_over { Length::Empty } else { length.map_or(Length::UntilClose, Length::Exact) };
-        Poll::Ready(Ok(ResponseHead { status: parts.status, fields, length, keep_alive: true }))
+        Poll::Ready(Ok(ResponseHead { status: parts.status, reason: None, fields, length, keep_alive: true }))
     }
 
     /// Opens the stream once there is leave to.
@@ -175,7 +175,7 @@ impl Exchange {
                 if is_absent { Body::absent() } else { Body::empty() }
             }
         };
-        Response { status: head.status, fields: head.fields, body, hangup: None }
+        Response { status: head.status, fields: head.fields, body, ..Response::default() }
     }
 }
 
