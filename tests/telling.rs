@@ -38,6 +38,27 @@ fn has(line: &Value, fields: &[(&str, Value)]) {
 }
 
 #[test]
+fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
+    let routes = responding("self", "");
+    let gateway = Running::start(&routes);
+    for _ in 0..20 {
+        gateway.ask("GET", "/", &["X-Real-IP: 1.2.3.4"]);
+        gateway.ask("GET", "/", &["X-Forwarded-For: 1.2.3.4"]);
+        gateway.ask("GET", "/", &["Forwarded: for=1.2.3.4"]);
+    }
+    let told = gateway.logged("requests from 127.0.0.1 carry X-Forwarded-For");
+    assert!(told["message"].as_str().unwrap().contains("trusted_proxies = [\"127.0.0.1\"]"), "{told}");
+    assert_eq!(told["level"].as_str().unwrap().to_ascii_lowercase(), "warn");
+    // Not again after a reload either; and the advice is sound.
+    gateway.rewrite(&format!("{routes}{}", responding("more", "match = { path = '/more' }")));
+    gateway.logged("configuration reloaded");
+    gateway.ask("GET", "/", &["X-Forwarded-For: 1.2.3.4"]);
+    gateway.rewrite(&format!("[client_ip]\ntrusted_proxies = [\"127.0.0.1\"]\n{routes}"));
+    gateway.logged("configuration reloaded");
+    assert!(!gateway.passed().contains(" carry "), "{}", gateway.passed());
+}
+
+#[test]
 fn a_proxied_request_is_told_with_its_way() {
     let upstream = Upstream::answering(|_| ok("hello"));
     let text = format!("[limits.l]\nrate = '10/h'\n{}", one_route(&upstream, "limits = ['l']"));

@@ -1,23 +1,31 @@
 //! Who is the client: the peer, or whom trusted proxies name, walked from the right and never further than trust goes.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
+use super::unknown_proxies::{self, UnknownProxies};
 use crate::call::{Chain, Client, ForwardedBy, forwarded};
 
 /// Whose word is taken for who the client is.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
     header: ForwardedBy,
+    /// Peers that may be proxies, as this worker has seen them: it asks the others only about those that it has not.
+    seen: UnknownProxies,
+    /// The same of all workers, over all reloads.
+    told: Arc<UnknownProxies>,
 }
 
 impl Trust {
     /// Trusts these networks to name the client in this header.
-    pub(super) fn new(networks: &[IpNet], header: ForwardedBy) -> Self {
+    pub(super) fn new(networks: &[IpNet], header: ForwardedBy, told: Arc<UnknownProxies>) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
         ranges.sort_unstable();
         ranges.dedup_by(|next, kept| {
@@ -27,7 +35,7 @@ impl Trust {
             }
             overlaps
         });
-        Self { ranges, header }
+        Self { ranges, header, seen: UnknownProxies::default(), told }
     }
 
     /// The client of a request that came from `peer`: from hop to hop while each is trusted. What is no address ends the
@@ -46,6 +54,17 @@ impl Trust {
             }
         }
         Client { ip, chain: Some(Chain { by: self.header, walked }) }
+    }
+
+    /// Says once of each peer that it may be a proxy, where no proxy is trusted and the request looks as if it came by one.
+    pub(super) fn note_unknown(&self, peer: IpAddr, headers: &HeaderMap) {
+        if self.ranges.is_empty()
+            && let Some(field) = unknown_proxies::field(headers)
+            && self.seen.is_new(peer)
+            && self.told.is_new(peer)
+        {
+            unknown_proxies::warn(peer, field);
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {
@@ -79,7 +98,7 @@ mod tests {
         for line in lines {
             headers.append(name, HeaderValue::from_str(line).unwrap());
         }
-        Trust::new(&networks, header).client(PEER.parse().unwrap(), &headers).ip.to_string()
+        Trust::new(&networks, header, Arc::default()).client(PEER.parse().unwrap(), &headers).ip.to_string()
     }
 
     #[test]
@@ -221,7 +240,7 @@ mod tests {
             }
             let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
             for header in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
-                let found = Trust::new(&everyone, header).client(PEER.parse().unwrap(), &headers).ip;
+                let found = Trust::new(&everyone, header, Arc::default()).client(PEER.parse().unwrap(), &headers).ip;
                 prop_assert_eq!(found, found.to_canonical());
             }
         }

@@ -36,6 +36,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     let takes_calls = || route.as_ref().map_or(lane.takes_calls, |route| route.takes_calls());
     let client = lane.trust.client(origin.peer.ip(), &headers);
     let dropped = if names.claims && client.chain.is_none() {
+        lane.trust.note_unknown(client.ip, &headers);
         drop_claims(&mut headers, route.as_ref().map_or(&[], |route| &route.kept))
     } else {
         0

@@ -2,7 +2,7 @@
 //!
 //! Not on the path of requests. Built for tests too, so that it cannot fall behind what it calls.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -17,7 +17,7 @@ use crate::{
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
 pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &HeaderMap) -> Client {
     let header = if reads_forwarded { ForwardedBy::Forwarded } else { ForwardedBy::XForwardedFor };
-    Trust::new(trusted, header).client(peer, headers)
+    Trust::new(trusted, header, Arc::default()).client(peer, headers)
 }
 
 /// The bytes that the key of a request is hashed from; `None` where it has not all of these parts.

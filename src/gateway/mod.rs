@@ -25,6 +25,7 @@ mod stack;
 mod state;
 mod store;
 pub mod table;
+mod unknown_proxies;
 mod upstream_tls;
 
 use std::{

@@ -69,7 +69,21 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let shared = store::limits(&config, &limits, earlier);
     let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
     let copies = copies_of(&config, earlier);
-    let state = State { config, limits, tops, hasher, overrides, store, shared, caps, budgets, copies, upstreams };
+    let unknown_proxies = earlier.map(|earlier| Arc::clone(&earlier.unknown_proxies)).unwrap_or_default();
+    let state = State {
+        config,
+        limits,
+        tops,
+        hasher,
+        overrides,
+        store,
+        shared,
+        caps,
+        budgets,
+        copies,
+        upstreams,
+        unknown_proxies,
+    };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
@@ -198,7 +212,11 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
         table: Arc::clone(table),
         takes_calls: routes.iter().any(Route::takes_calls),
         routes,
-        trust: Arc::new(Trust::new(&state.config.client_ip.trusted_proxies, header)),
+        trust: Arc::new(Trust::new(
+            &state.config.client_ip.trusted_proxies,
+            header,
+            Arc::clone(&state.unknown_proxies),
+        )),
         unmatched: Arc::new(RouteTag {
             name: None,
             limits: Vec::new(),

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::caps::{CapView, Caps};
+use super::{
+    caps::{CapView, Caps},
+    unknown_proxies::UnknownProxies,
+};
 use crate::{
     config::model::Config,
     layer::{Budget, Copies, Overrides},
@@ -34,6 +37,8 @@ pub struct State {
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
+    /// Peers that the log has told of as proxies that nobody named.
+    pub(super) unknown_proxies: Arc<UnknownProxies>,
 }
 
 /// What the process gives to every generation.
