@@ -22,7 +22,9 @@ pub enum Error {
     TooManyHeaders { limit: usize },
     #[error("the request head was not complete after {after:?}")]
     SlowHead { after: Duration },
-    #[error("the client sent nothing of the request body for {after:?}")]
+    #[error(
+        "the client sent nothing of the request body for {after:?}, which is what the route's `timeouts.idle` allows"
+    )]
     SlowBody { after: Duration },
     #[error("the request body is longer than {limit} bytes")]
     BodyTooLarge { limit: u64 },

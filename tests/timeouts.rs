@@ -152,6 +152,12 @@ fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
         assert!(!answer.is_whole, "{answer:?}");
         assert_eq!(answer.body, b"abc");
         told(&gateway, 200, "idle_timeout");
+        let warned = gateway.logged("an answer was cut because nothing moved for 150ms");
+        assert_eq!(warned["route"], "app", "{warned}");
+        assert!(warned["message"].as_str().unwrap().contains("raise `timeouts.idle`"), "{warned}");
+        gateway.get("/");
+        gateway.access_line();
+        assert!(gateway.log_so_far().is_empty(), "once is enough");
     }
 }
 

@@ -510,9 +510,14 @@ fn an_event_arrives_while_its_stream_is_open() {
 
 #[test]
 fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
-    for (content_type, is_cut) in
-        [("text/event-stream; charset=utf-8", false), ("application/grpc+proto", false), ("text/plain", true)]
-    {
+    for (content_type, is_cut) in [
+        ("text/event-stream; charset=utf-8", false),
+        ("application/grpc+proto", false),
+        ("application/x-ndjson", false),
+        ("application/grpc-web-text+proto", false),
+        ("application/json;stream=watch", false),
+        ("text/plain", true),
+    ] {
         let (upstream, tell) = teller(content_type);
         let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms', tunnel = '1m' }"));
         let mut client = gateway.connect();

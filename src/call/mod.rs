@@ -353,8 +353,22 @@ impl Drop for Exchange {
             }
         });
         self.route.metrics.ended();
+        if let Some(Fault::Idle(after)) = told.broke
+            && self.route.metrics.is_first_silence()
+        {
+            warn_of_silence(self.route.name.as_deref().unwrap_or_default(), after);
+        }
         self.write_line(&told, status, duration);
     }
+}
+
+/// Says, once for each route, why answers break off that pause for longer than they may.
+fn warn_of_silence(route: &str, after: Duration) {
+    tracing::warn!(
+        route,
+        "an answer was cut because nothing moved for {after:?}; if its service pauses for longer, raise `timeouts.idle` of the \
+         route (for upgraded connections, gRPC and streams of events: `timeouts.tunnel`)"
+    );
 }
 
 /// Listens to the response's body.

@@ -187,7 +187,7 @@ pub struct Timeouts {
     pub attempt: Duration,
     /// Longest silence once bodies flow.
     pub idle: Duration,
-    /// The same for upgraded connections, gRPC and event streams.
+    /// The same for upgraded connections, gRPC and streams of events.
     pub tunnel: Duration,
     /// The whole exchange, bodies included; `None`: off.
     pub body: Option<Duration>,

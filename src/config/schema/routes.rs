@@ -138,10 +138,18 @@ static TIMEOUTS: Section = Section {
         )
         .default(Default::Text(TOTAL)),
         Key::new("attempt", POSITIVE_DURATION, "One attempt, to its response's head. Absent: total."),
-        Key::new("idle", POSITIVE_DURATION, "Longest time without a byte in either direction once bodies flow.")
-            .default(Default::Text(IDLE)),
-        Key::new("tunnel", POSITIVE_DURATION, "The same for upgraded connections (WebSocket), gRPC and event streams.")
-            .default(Default::Text(TUNNEL)),
+        Key::new(
+            "idle",
+            POSITIVE_DURATION,
+            "Longest time without a byte in either direction once bodies flow. Raise it for a service whose answers pause for longer.",
+        )
+        .default(Default::Text(IDLE)),
+        Key::new(
+            "tunnel",
+            POSITIVE_DURATION,
+            "The same for upgraded connections (WebSocket), gRPC, and streams of events such as text/event-stream and application/x-ndjson.",
+        )
+        .default(Default::Text(TUNNEL)),
         Key::new("body", Kind::Or("off", &POSITIVE_DURATION), "The whole exchange, bodies included.")
             .default(Default::Text("off")),
     ],

@@ -12,7 +12,10 @@ use crossbeam_utils::CachePadded;
 use http::Method;
 
 use super::{histogram::Histogram, tally::Tally};
-use crate::telemetry::worker::{self, Lanes};
+use crate::telemetry::{
+    Latch,
+    worker::{self, Lanes},
+};
 
 /// The counters of one route; resolved when a table of routes is built and held by the route.
 #[derive(Debug)]
@@ -20,11 +23,14 @@ pub struct RouteMetrics {
     lanes: Lanes<RouteCells>,
     /// Begun less ended, by worker; a request ends where it began.
     in_flight: Box<[CachePadded<AtomicI64>]>,
+    /// An exchange was cut for its silence, and the log said so.
+    told_of_silence: Latch,
 }
 
 impl RouteMetrics {
     pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: Lanes::new(workers), in_flight: (0..=workers).map(|_| CachePadded::default()).collect() }
+        let in_flight = (0..=workers).map(|_| CachePadded::default()).collect();
+        Self { lanes: Lanes::new(workers), in_flight, told_of_silence: Latch::new() }
     }
 
     /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
@@ -50,6 +56,11 @@ impl RouteMetrics {
 
     fn flight(&self) -> &AtomicI64 {
         &self.in_flight[worker::current().min(self.in_flight.len() - 1)]
+    }
+
+    /// Whether an exchange is the first of the route that is cut for its silence.
+    pub fn is_first_silence(&self) -> bool {
+        self.told_of_silence.raise()
     }
 
     /// A copy of a request was answered (`success`), or was not (`failure`), or was not sent: too many were on their way
