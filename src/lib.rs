@@ -71,7 +71,8 @@
 //! Cancelling is dropping. What a request holds is a guard that travels in its future or in its body: a place in the
 //! queue, a place under the cap, a connection, a count in flight. When the client goes away, the connection's task drops
 //! the future, and with it each guard: the place is free for the next in line, the upstream's connection is
-//! closed unless its answer was complete, and the exchange is told with status 499. One thing outlives it: where a cap
+//! closed unless its answer was complete, and the exchange is told with `client_gone`, and
+//! with status 499 where no answer had begun. One thing outlives it: where a cap
 //! applies, an HTTP/1 server that was sent the request is told by the end of our sending side, and the permits are held
 //! by a task until that server ends its side or answers, at most for `attempt` (`upstream::abandoned`). A future that is dropped between
 //! two awaits has therefore nothing left to clean up, and no layer needs to know why it was dropped. Tokens are the one

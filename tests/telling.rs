@@ -127,6 +127,26 @@ fn what_is_no_request_is_told_too() {
     assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
 }
 
+/// Every event stream, answer of a language model or seek in a video ends so.
+#[test]
+fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
+    for framing in ["transfer-encoding: chunked", "content-length: 1000000"] {
+        let upstream = Upstream::start(move |mut connection| {
+            connection.expect_request();
+            connection.send(format!("HTTP/1.1 206 Partial Content\r\n{framing}\r\n\r\n5\r\nhello\r\n"));
+            connection.ended();
+        });
+        let gateway = Running::start(&one_route(&upstream, ""));
+        let mut client = gateway.connect();
+        client.send(request("GET", "/", &[]));
+        assert_eq!(client.head().unwrap().status(), 206);
+        drop(client);
+        has(&gateway.access_line(), &[("status", 206.into()), ("reason", "client_gone".into())]);
+        assert_eq!(gateway.metric("tidegate_requests_total", &[("status", "206")]), 1.0);
+        assert_eq!(gateway.metric("tidegate_requests_total", &[("status", "499")]), 0.0);
+    }
+}
+
 #[test]
 fn a_client_that_left_is_told_with_499() {
     let (tell, told) = std::sync::mpsc::channel();

@@ -76,7 +76,7 @@ pub struct Nearest {
 const CUT: u16 = 503;
 const DRAINING: &str = "draining";
 
-/// nginx's status for a client that left before its answer.
+/// NGINX's status for a client that left before its answer.
 const CLIENT_GONE: u16 = 499;
 
 impl Facts {
@@ -93,9 +93,10 @@ impl Facts {
                 self.reason = Some(DRAINING);
                 status.unwrap_or(CUT)
             }
-            _ => {
+            // Most streams end so: the client has what it wants.
+            (status, _) => {
                 self.reason = Some(Fault::ClientGone.reason());
-                CLIENT_GONE
+                status.unwrap_or(CLIENT_GONE)
             }
         }
     }

@@ -30,7 +30,7 @@ pub struct Line<'a> {
     pub query: Option<&'a [u8]>,
     /// The route that matched.
     pub route: Option<&'a str>,
-    /// Status of the answer; 499 when the client left.
+    /// Status of the answer; 499 when the client left before there was one.
     pub status: u16,
     /// Why the gateway itself answered.
     pub reason: Option<&'a str>,
