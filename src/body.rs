@@ -5,6 +5,9 @@
 //! exchange (a permit, a place in flight) is held here and let go when nothing is left to be pulled, or when the body is
 //! dropped, however that comes about.
 
+mod flow;
+mod trailers;
+
 use std::{
     fmt,
     pin::Pin,
@@ -14,13 +17,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderName;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::Instant,
 };
 
+pub use self::{flow::Flow, trailers::Trailers};
 use crate::error::Fault;
 
 /// The body of a request or a response.
@@ -36,6 +39,7 @@ struct Content {
     trailers: Trailers,
     passed: u64,
     delivered: bool,
+    flow: Option<Arc<Flow>>,
     held: Option<Box<dyn Held>>,
     witness: Option<Arc<dyn Witness>>,
 }
@@ -63,56 +67,6 @@ pub trait Witness: Send + Sync {
     fn broke(&self, fault: &Fault);
     /// Called once for a tunnel, before [`ended`](Witness::ended): so many bytes went the other way.
     fn received(&self, _bytes: u64) {}
-}
-
-/// Which trailers of a body pass.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Trailers {
-    /// All of them.
-    #[default]
-    All,
-    /// Those of these names.
-    Only(Box<[HeaderName]>),
-    /// Those of other names than these.
-    Without(Arc<[HeaderName]>),
-}
-
-impl Trailers {
-    fn pass(&self, name: &HeaderName) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.contains(name),
-            Self::Without(names) => !names.contains(name),
-        }
-    }
-
-    /// The next frame of `stream` that passes. Where no trailer does, the end is still read: somebody may wait for it.
-    fn poll_passing(
-        &self,
-        mut stream: Pin<&mut (dyn Stream + 'static)>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        loop {
-            match ready!(stream.as_mut().poll_frame(cx)) {
-                Some(Ok(frame)) if frame.is_trailers() => {
-                    if let Some(frame) = self.of(frame) {
-                        return Poll::Ready(Some(Ok(frame)));
-                    }
-                }
-                frame => return Poll::Ready(frame),
-            }
-        }
-    }
-
-    /// What passes of a body's last frame; nothing if that is no field at all.
-    fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
-        let mut fields = frame.into_trailers().unwrap_or_default();
-        let dropped: Vec<_> = fields.keys().filter(|name| !self.pass(name)).cloned().collect();
-        for name in dropped {
-            fields.remove(name);
-        }
-        (!fields.is_empty()).then(|| Frame::trailers(fields))
-    }
 }
 
 /// Bounds on a transfer, enforced by whoever drives it.
@@ -269,6 +223,23 @@ impl Body {
         }
     }
 
+    /// Notes in `flow` when this body flows, while it is read.
+    pub fn set_flow(&mut self, flow: Arc<Flow>) {
+        self.content().flow = Some(flow);
+    }
+
+    /// Where it is noted when this body flows.
+    pub fn flow(&self) -> Option<&Arc<Flow>> {
+        self.0.as_ref().and_then(|content| content.flow.as_ref())
+    }
+
+    /// Nobody will read the rest of this body.
+    pub fn leave_unread(&mut self) {
+        if let Some(content) = &mut self.0 {
+            content.end_flow();
+        }
+    }
+
     /// Keeps `guard` until this body is dropped, or told to let go.
     pub fn hold(&mut self, guard: impl Held + 'static) {
         let held = &mut self.content().held;
@@ -316,10 +287,18 @@ impl http_body::Body for Body {
                 this.source = Source::Empty;
                 Some(Ok(Frame::data(bytes)))
             }
-            Source::Stream(stream) => ready!(this.trailers.poll_passing(stream.as_mut(), cx)),
+            Source::Stream(stream) => {
+                if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
+                    flow.begin();
+                }
+                ready!(this.trailers.poll_passing(stream.as_mut(), cx))
+            }
             // There are no frames to pull.
             Source::Tunnel(_) => return Poll::Ready(None),
         };
+        if this.flow.is_some() {
+            this.note_flow(matches!(frame, Some(Ok(_))));
+        }
         match &frame {
             Some(Ok(frame)) => this.passed += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(fault)) => {
@@ -350,8 +329,29 @@ impl http_body::Body for Body {
     }
 }
 
+impl Content {
+    /// Notes that a piece has come, or that none will.
+    fn note_flow(&mut self, has_come: bool) {
+        let is_over = match &self.source {
+            Source::Stream(stream) => !has_come || stream.is_end_stream(),
+            _ => true,
+        };
+        match &self.flow {
+            Some(flow) if !is_over => flow.begin(),
+            _ => self.end_flow(),
+        }
+    }
+
+    fn end_flow(&mut self) {
+        if let Some(flow) = self.flow.take() {
+            flow.end();
+        }
+    }
+}
+
 impl Drop for Content {
     fn drop(&mut self) {
+        self.end_flow();
         if let Some(witness) = self.witness.take() {
             witness.ended(self.passed, self.delivered);
         }

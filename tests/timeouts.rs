@@ -12,7 +12,9 @@ use std::{
 };
 
 use support::{
-    Connection, End, Gate, Message, Upstream, ok, one_route,
+    Connection, End, Gate, Message, Upstream,
+    http2::Http2,
+    ok, one_route,
     policies::{Closed, Running, request, responding},
 };
 use tokio::time::Instant;
@@ -117,6 +119,59 @@ fn the_total_covers_all_attempts_and_the_waits_between_them() {
     assert_eq!(timed(295..1000, || gateway.get("/")).status(), 504);
     let attempts = gateway.line_of("/")["attempts"].as_u64().unwrap();
     assert!((2..=4).contains(&attempts), "{attempts}");
+}
+
+/// Sends a body of ten bytes, one at a time, over more than 600 milliseconds.
+fn dribble(client: &mut support::Client) {
+    for byte in b"abcdefghij" {
+        thread::park_timeout(Duration::from_millis(60));
+        client.send([*byte]);
+    }
+}
+
+#[test]
+fn an_upload_may_take_longer_than_its_answer() {
+    let upstream = Upstream::answering(|request| ok(&request.text()));
+    for more in ["total = '300ms'", "attempt = '300ms'"] {
+        for head in ["Content-Length: 10", "Content-Length: 10\r\nExpect: 100-continue"] {
+            // Kept for a retry, and not.
+            for attempts in [1, 3] {
+                let route = format!("timeouts = {{ {more} }}\nretry = {{ attempts = {attempts} }}");
+                let gateway = Running::start(&one_route(&upstream, &route));
+                let mut client = gateway.connect();
+                client.send(request("POST", "/", &[head]));
+                dribble(&mut client);
+                assert_eq!(client.response().text(), "abcdefghij", "{more} {head} {attempts}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
+    let upstream = silent();
+    for (more, reason) in [("total = '300ms'", "total_timeout"), ("attempt = '300ms'", "attempt_timeout")] {
+        let gateway = Running::start(&one_route(&upstream, &format!("timeouts = {{ {more} }}")));
+        let mut client = gateway.connect();
+        client.send(request("POST", "/", &["Content-Length: 10"]));
+        dribble(&mut client);
+        assert_eq!(timed(100..2000, || client.response()).status(), 504);
+        told(&gateway, 504, reason);
+    }
+}
+
+#[test]
+fn an_upload_over_http2_may_take_longer_than_its_answer() {
+    let upstream = Upstream::answering(|request| ok(&request.text()));
+    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '300ms' }"));
+    let mut client = Http2::connect(gateway.address());
+    let mut asked = client.open("POST", "/", &[], false);
+    for at in 0..10 {
+        thread::park_timeout(Duration::from_millis(60));
+        asked.body.send_data("x".into(), at == 9).unwrap();
+        client.settle();
+    }
+    assert_eq!(client.finish(asked.response).unwrap().text(), "xxxxxxxxxx");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! happens to it is noted there too and told once, when the last holder lets go: an access line and its metrics appear
 //! exactly once, however the exchange ended.
 
+mod deadline;
 mod facts;
 pub mod forwarded;
 pub mod grpc;
@@ -23,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::{
+    deadline::{Deadline, Uploading},
     facts::{Facts, Nearest},
     forwarded::ForwardedBy,
     grpc::Grpc,
@@ -32,7 +34,7 @@ pub use self::{
 };
 use crate::{
     body::{Body, Held, Witness},
-    error::{Error, Fault},
+    error::Fault,
     message::{Interim, Origin},
     telemetry::{AccessLog, Decision, Line, RouteMetrics},
 };
@@ -49,6 +51,8 @@ pub struct Call {
     pub body: Body,
     /// When its answer's head must have begun; `None` outside of the deadline layer.
     pub deadline: Option<Deadline>,
+    /// Set when its body comes in pieces: what takes the deadline's place.
+    pub uploading: Option<Arc<Uploading>>,
     /// Not by a kept connection: the last one turned out to be closed.
     pub fresh: bool,
     /// When this attempt begins, as of the last look at the clock.
@@ -58,27 +62,6 @@ pub struct Call {
     /// How long the permits that the request has are held, at most, for a server that works on when the client has left;
     /// `None` when it has none.
     pub linger: Option<Duration>,
-}
-
-/// The end of the time that a route gives a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadline {
-    /// When it is.
-    pub at: Instant,
-    /// The configured length, for the error.
-    pub total: Duration,
-}
-
-impl Deadline {
-    /// What a request is told that has passed it.
-    pub fn error(&self) -> Error {
-        Error::TotalTimeout { after: self.total, is_sent: true }
-    }
-
-    /// What it is told where it has waited in a line all the time.
-    pub fn error_in_line(&self) -> Error {
-        Error::TotalTimeout { after: self.total, is_sent: false }
-    }
 }
 
 /// A request as it is written to a server.

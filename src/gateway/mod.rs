@@ -85,6 +85,7 @@ impl Gateway {
                     exchange: Arc::clone(&exchange),
                     body,
                     deadline: None,
+                    uploading: None,
                     fresh: false,
                     now,
                     patience: None,

@@ -1,18 +1,21 @@
-//! Attempt timeout: one try, from its beginning to its answer's head, and never beyond the request's deadline.
+//! Attempt timeout: one try, from its beginning to its answer's head, and never beyond the request's deadline. Both stand
+//! still while the request's body flows.
 
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
     alarm::Lent,
-    call::{Call, Deadline},
+    call::{Call, Deadline, Uploading},
     error::Error,
     message::Response,
 };
@@ -20,7 +23,7 @@ use crate::{
 /// Adds [`AttemptTimeout`].
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
-    /// Longest time for one attempt.
+    /// Longest time for one attempt, without the time in which the request's body flows.
     pub attempt: Duration,
 }
 
@@ -53,12 +56,21 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let end = call.now + self.attempt;
-        let deadline = call.deadline.filter(|deadline| deadline.at <= end);
+        let uploading = call.uploading.clone();
+        if let Some(uploading) = uploading.as_ref().filter(|_| !call.body.is_whole()) {
+            call.body.set_flow(Arc::clone(&uploading.flow));
+        }
+        let uploading = uploading.map(|of| Box::new(Upload { flowed: of.flow.passed().unwrap_or_default(), end, of }));
+        let deadline = match &uploading {
+            Some(uploading) => uploading.of.deadline(),
+            None => call.deadline,
+        };
+        let deadline = deadline.filter(|deadline| deadline.at <= end);
         let end = deadline.map_or(end, |deadline| deadline.at);
         let alarm = Lent::until(end);
         // A request that queued, or was tried before, may have too little time left for any server.
         call.patience = (end >= call.now + self.attempt / 2).then_some(end);
-        ResponseFuture { inner: self.inner.call(call), alarm, attempt: self.attempt, deadline }
+        ResponseFuture { inner: self.inner.call(call), alarm, attempt: self.attempt, deadline, uploading }
     }
 }
 
@@ -72,6 +84,29 @@ pin_project! {
         attempt: Duration,
         // Set when the request's deadline comes before the end of the attempt.
         deadline: Option<Deadline>,
+        // Set when the body comes in pieces: then it says when the attempt ends.
+        uploading: Option<Box<Upload>>,
+    }
+}
+
+/// An attempt whose body comes in pieces.
+#[derive(Debug)]
+struct Upload {
+    of: Arc<Uploading>,
+    /// When the attempt ends, if the body takes no time.
+    end: Instant,
+    /// How long the body had flowed before.
+    flowed: Duration,
+}
+
+impl Upload {
+    /// Sets the alarm to the end of the attempt as of now. Gives the deadline, where that is the one; `None` when nothing
+    /// but the pace of the body bounds the attempt.
+    fn set(&self, alarm: &mut Lent) -> Option<Option<Deadline>> {
+        let end = self.of.flow.passed().map(|flowed| self.end + flowed.saturating_sub(self.flowed));
+        let deadline = self.of.deadline().filter(|deadline| end.is_none_or(|end| deadline.at <= end));
+        alarm.set(deadline.map(|deadline| deadline.at).or(end)?);
+        Some(deadline)
     }
 }
 
@@ -83,11 +118,127 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
         if let Poll::Ready(answer) = this.inner.poll(cx) {
             return Poll::Ready(answer);
         }
+        if let Some(uploading) = this.uploading {
+            let Some(deadline) = uploading.set(this.alarm) else { return Poll::Pending };
+            *this.deadline = deadline;
+        }
         this.alarm.poll(cx).map(|()| {
             Err(match this.deadline {
                 Some(deadline) => deadline.error(),
                 None => Error::AttemptTimeout { after: *this.attempt },
             })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::Bytes;
+    use http_body::{Body as _, Frame};
+    use tokio::time::{Sleep, advance, sleep};
+
+    use super::*;
+    use crate::{
+        body::{Body, Flow},
+        error::Fault,
+    };
+
+    const STEP: Duration = Duration::from_secs(10);
+
+    /// Four pieces, one every ten seconds.
+    struct Slow {
+        left: usize,
+        next: Pin<Box<Sleep>>,
+    }
+
+    impl http_body::Body for Slow {
+        type Data = Bytes;
+        type Error = Fault;
+
+        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+            std::task::ready!(self.next.as_mut().poll(cx));
+            self.next.set(sleep(STEP));
+            self.left -= 1;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.left == 0
+        }
+    }
+
+    fn slow(flow: &Arc<Flow>) -> Body {
+        let mut body = Body::stream(Slow { left: 4, next: Box::pin(sleep(STEP)) });
+        body.set_flow(Arc::clone(flow));
+        body
+    }
+
+    async fn piece(body: &mut Body) {
+        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.unwrap().unwrap();
+    }
+
+    fn attempt(waits: bool, total: u64, of_client: Option<u64>) -> (Upload, Lent) {
+        let now = Instant::now();
+        let of = Arc::new(Uploading {
+            flow: Arc::new(Flow::new(waits)),
+            of_route: Deadline::after(now, Duration::from_secs(total)),
+            of_client: of_client.map(|seconds| Deadline::after(now, Duration::from_secs(seconds))),
+        });
+        (Upload { of, end: now + Duration::from_secs(20), flowed: Duration::ZERO }, Lent::until(now))
+    }
+
+    /// Uploads that took longer than 30 s ended in 504 for every service.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_an_answer_stands_still_while_the_body_flows() {
+        let began = Instant::now();
+        let (upload, mut alarm) = attempt(false, 30, None);
+        let mut body = slow(&upload.of.flow);
+        advance(Duration::from_secs(5)).await;
+        assert_eq!(upload.set(&mut alarm), Some(None), "nobody reads it: the attempt has its bound");
+        for _ in 0..3 {
+            piece(&mut body).await;
+            assert_eq!(upload.set(&mut alarm), None, "only its pace bounds it");
+        }
+        piece(&mut body).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(40));
+        assert_eq!(upload.set(&mut alarm), Some(None));
+        poll_fn(|cx| alarm.poll(cx)).await;
+        // It was polled from the fifth to the fortieth second.
+        assert_eq!(began.elapsed(), Duration::from_secs(20 + 35));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_total_stands_still_too_and_goes_on_when_an_attempt_is_given_up_in_the_middle() {
+        let (upload, mut alarm) = attempt(false, 15, None);
+        let began = Instant::now();
+        let mut body = slow(&upload.of.flow);
+        piece(&mut body).await;
+        piece(&mut body).await;
+        drop(body);
+        let deadline = upload.set(&mut alarm).flatten().expect("before the end of the attempt");
+        assert_eq!(deadline.at, began + Duration::from_secs(15 + 20));
+        assert_eq!(upload.of.deadline(), Some(deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_that_a_client_gives_is_absolute() {
+        let (upload, mut alarm) = attempt(false, 30, Some(15));
+        let began = Instant::now();
+        let mut body = slow(&upload.of.flow);
+        piece(&mut body).await;
+        let deadline = upload.set(&mut alarm).flatten().expect("a bound while the body flows");
+        assert_eq!((deadline.at, deadline.total), (began + Duration::from_secs(15), Duration::from_secs(15)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_waits_for_leave_sends_nothing_and_the_time_runs() {
+        let (upload, mut alarm) = attempt(true, 30, None);
+        let mut body = slow(&upload.of.flow);
+        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await.is_pending());
+        assert_eq!(upload.set(&mut alarm), Some(None), "the server has not let it send");
+        piece(&mut body).await;
+        assert_eq!(upload.set(&mut alarm), None);
     }
 }

@@ -1,13 +1,15 @@
 //! Deadline: when an answer must have begun, and how its bodies are paced.
 //!
 //! The deadline is a value that travels with the call, not a timer: whatever waits (the queue of the cap, an attempt, a
-//! back-off) waits no longer than it, so that a request arms one timer at a time. It begins with the request's head.
+//! back-off) waits no longer than it, so that a request arms one timer at a time. It begins with the request's head, and
+//! stands still while the request's body flows.
 //!
 //! How long a body may be silent depends on what it is: silence is the nature of tunnels, streams of events and calls.
 
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,8 +20,8 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    body::Pace,
-    call::{Call, Deadline},
+    body::{Flow, Pace},
+    call::{Call, Deadline, Uploading},
     error::Error,
     message::Response,
 };
@@ -27,7 +29,7 @@ use crate::{
 /// Adds [`Timeouts`].
 #[derive(Debug, Clone, Copy)]
 pub struct TimeoutsLayer {
-    /// From the request's head to the answer's head.
+    /// From the request's head to the answer's head, without the time in which the request's body flows.
     pub total: Duration,
     /// Longest silence once bodies flow.
     pub idle: Duration,
@@ -121,8 +123,15 @@ where
         let started = call.exchange.started;
         // A call's own bound, where it is the shorter one.
         let asked = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
-        let total = asked.map_or(total, |asked| asked.min(total));
-        call.deadline = Some(Deadline { at: started + total, total });
+        call.deadline = Some(Deadline::after(started, asked.map_or(total, |asked| asked.min(total))));
+        if !call.body.is_whole() {
+            let waits = call.exchange.request.headers.contains_key(header::EXPECT);
+            call.uploading = Some(Arc::new(Uploading {
+                flow: Arc::new(Flow::new(waits)),
+                of_route: Deadline::after(started, total),
+                of_client: asked.map(|asked| Deadline::after(started, asked)),
+            }));
+        }
         let end = body.map(|body| started + body);
         if !call.body.is_empty() {
             // Not by its content type, which is the client's to choose: only calls stream in both directions.

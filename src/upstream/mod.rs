@@ -187,7 +187,7 @@ impl Upstream {
         outgoing.call.try_server(index, self.name(), &server.url);
         let in_flight = server.begin();
         let worker = worker::current();
-        let mut trial = Trial::new(&self, index, outgoing.patience);
+        let mut trial = Trial::new(&self, index, &outgoing);
         let (way, started) = match server.kept(worker, outgoing.fresh, outgoing.now) {
             Some(way) => (way, outgoing.now),
             // Boxed, as it is rare and large: others need not carry its state.

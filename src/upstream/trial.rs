@@ -14,7 +14,12 @@ use super::{
     health::{Failing, Page, Provoked, retry_after},
     server::{InFlight, Server},
 };
-use crate::{call::Exchange, error::ConnectFailure, http1::ResponseHead};
+use crate::{
+    body::Flow,
+    call::{Exchange, Outgoing},
+    error::ConnectFailure,
+    http1::ResponseHead,
+};
 
 /// An attempt at a server. Dropped without an outcome it was given up: by the client, or for the server's slowness.
 #[derive(Debug)]
@@ -24,6 +29,8 @@ pub(super) struct Trial<'a> {
     patience: Option<Instant>,
     /// The request, once there is a way to send it.
     pub(super) sent: Option<Arc<Exchange>>,
+    /// When the request's body flows, and how long it had before: its time is not the server's.
+    flow: Option<(Arc<Flow>, Duration)>,
     /// The server has to do something next: neither the client nor the gateway.
     pub(super) is_its_turn: bool,
 }
@@ -35,8 +42,9 @@ fn is_failure(status: StatusCode) -> bool {
 }
 
 impl<'a> Trial<'a> {
-    pub(super) fn new(upstream: &'a Upstream, index: usize, patience: Option<Instant>) -> Self {
-        Self { upstream, index, patience, sent: None, is_its_turn: false }
+    pub(super) fn new(upstream: &'a Upstream, index: usize, outgoing: &Outgoing) -> Self {
+        let flow = outgoing.body.flow().map(|flow| (Arc::clone(flow), flow.passed().unwrap_or_default()));
+        Self { upstream, index, patience: outgoing.patience, flow, sent: None, is_its_turn: false }
     }
 
     /// The server answered. Tells whether the answer, if all of it comes, is a success.
@@ -105,8 +113,12 @@ impl Upstream {
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
         let Some(patience) = self.patience.filter(|_| self.is_its_turn) else { return };
+        let flowed =
+            self.flow.as_ref().map(|(flow, before)| flow.passed().map(|flowed| flowed.saturating_sub(*before)));
+        // While the body flows, its pace is what bounds the server.
+        let Some(flowed) = flowed.unwrap_or(Some(Duration::ZERO)) else { return };
         let now = Instant::now();
-        if now >= patience {
+        if now >= patience + flowed {
             self.failed(Some(Failing::Timeout), Duration::ZERO, now);
         }
     }

@@ -96,6 +96,7 @@ impl Upload {
                 Poll::Ready(Err(_)) => {
                     self.has_failed = true;
                     self.is_over = true;
+                    self.body.leave_unread();
                 }
                 Poll::Ready(Ok(())) if self.is_ended => self.is_over = true,
                 Poll::Ready(Ok(())) if pulled => {}
@@ -114,6 +115,9 @@ impl Upload {
                     self.note_move();
                     let is_over = http1::write_frame(out.buffer(), frame.and_then(Result::ok), self.is_chunked);
                     self.is_ended = is_over || (!self.is_chunked && self.body.length() == Some(0));
+                    if self.is_ended {
+                        self.body.leave_unread();
+                    }
                 }
             }
         }

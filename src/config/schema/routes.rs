@@ -134,10 +134,10 @@ static TIMEOUTS: Section = Section {
         Key::new(
             "total",
             POSITIVE_DURATION,
-            "From the request's head to the response's head: queue, attempts and back-off together; then 504.",
+            "From the request's head to the response's head: queue, attempts and back-off together, without the time in which the request's body flows; then 504.",
         )
         .default(Default::Text(TOTAL)),
-        Key::new("attempt", POSITIVE_DURATION, "One attempt, to its response's head. Absent: total."),
+        Key::new("attempt", POSITIVE_DURATION, "One attempt, to its response's head, without the time in which the request's body flows. Absent: total."),
         Key::new(
             "idle",
             POSITIVE_DURATION,

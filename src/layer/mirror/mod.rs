@@ -189,7 +189,8 @@ where
         let body = Body::whole(whole);
         let now = Instant::now();
         // A copy has no client that could leave: its end is that of its time.
-        let call = Call { exchange, body, deadline: None, fresh: false, now, patience: None, linger: None };
+        let (deadline, uploading) = (None, None);
+        let call = Call { exchange, body, deadline, uploading, fresh: false, now, patience: None, linger: None };
         let mut answer = self.send.clone().call(call).await?;
         let mut read = 0;
         while let Some(Ok(frame)) = answer.body.frame().await {

@@ -23,7 +23,7 @@ pub use self::{
 use self::{policy::Verdict, replay::Replay};
 use crate::{
     body::Body,
-    call::{Call, Deadline, Exchange},
+    call::{Call, Deadline, Exchange, Uploading},
     error::Error,
     message::Response,
     telemetry::worker,
@@ -72,6 +72,7 @@ where
             exchange: Arc::clone(&call.exchange),
             deadline: call.deadline,
             linger: call.linger,
+            uploading: call.uploading.clone(),
             policy: Arc::clone(&self.policy),
             budget: Arc::clone(&self.budget),
             made: 1,
@@ -93,6 +94,7 @@ struct Attempts {
     exchange: Arc<Exchange>,
     deadline: Option<Deadline>,
     linger: Option<Duration>,
+    uploading: Option<Arc<Uploading>>,
     policy: Arc<RetryPolicy>,
     budget: Arc<Budget>,
     made: u32,
@@ -154,7 +156,7 @@ impl Attempts {
             Some("upgrade")
         } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
             Some("body")
-        } else if self.deadline.is_some_and(|deadline| begin >= deadline.at) {
+        } else if self.deadline().is_some_and(|deadline| begin >= deadline.at) {
             Some("deadline")
         } else {
             None
@@ -176,9 +178,21 @@ impl Attempts {
     }
 
     fn call(&self, fresh: bool) -> Call {
-        let exchange = Arc::clone(&self.exchange);
-        let (now, linger) = (Instant::now(), self.linger);
-        Call { exchange, body: self.body(), deadline: self.deadline, fresh, now, patience: None, linger }
+        Call {
+            exchange: Arc::clone(&self.exchange),
+            body: self.body(),
+            deadline: self.deadline,
+            uploading: self.uploading.clone(),
+            fresh,
+            now: Instant::now(),
+            patience: None,
+            linger: self.linger,
+        }
+    }
+
+    /// The deadline as of now, between two attempts.
+    fn deadline(&self) -> Option<Deadline> {
+        self.uploading.as_ref().map_or(self.deadline, |uploading| uploading.deadline())
     }
 }
 

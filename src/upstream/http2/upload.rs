@@ -57,10 +57,14 @@ impl Upload {
                     self.has_moved = true;
                     if is_over {
                         self.flow = None;
+                        self.body.leave_unread();
                     }
                 }
                 Poll::Ready(Err(Stopped::Source(fault))) => return Poll::Ready(Err(fault)),
-                Poll::Ready(Err(Stopped::Stream)) => self.flow = None,
+                Poll::Ready(Err(Stopped::Stream)) => {
+                    self.flow = None;
+                    self.body.leave_unread();
+                }
                 Poll::Pending => {
                     let is_drained = flow.is_drained();
                     return self.poll_pace(cx, is_drained).map(Err);

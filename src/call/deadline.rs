@@ -1,0 +1,54 @@
+//! When the answer to a request must have begun.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{body::Flow, error::Error};
+
+/// The end of the time that a route gives a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadline {
+    /// When it is.
+    pub at: Instant,
+    /// The configured length, for the error.
+    pub total: Duration,
+}
+
+impl Deadline {
+    /// The deadline so long after the request's begin.
+    pub fn after(started: Instant, total: Duration) -> Self {
+        Self { at: started + total, total }
+    }
+
+    /// What a request is told that has passed it.
+    pub fn error(&self) -> Error {
+        Error::TotalTimeout { after: self.total, is_sent: true }
+    }
+
+    /// What it is told where it has waited in a line all the time.
+    pub fn error_in_line(&self) -> Error {
+        Error::TotalTimeout { after: self.total, is_sent: false }
+    }
+}
+
+/// The deadlines of a request whose body comes in pieces. Services answer an upload when they have it: the time that a
+/// route gives them stands still while the body flows, whose pace has bounds of its own.
+#[derive(Debug)]
+pub struct Uploading {
+    /// When the body flows.
+    pub flow: Arc<Flow>,
+    /// What the route gives, as if the body took no time.
+    pub of_route: Deadline,
+    /// What the client itself gives (`grpc-timeout`): it does not stand still.
+    pub of_client: Option<Deadline>,
+}
+
+impl Uploading {
+    /// The deadline that comes first, as of now; `None` while only the pace of the body bounds it.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let Deadline { at, total } = self.of_route;
+        let of_route = self.flow.passed().map(|flowed| Deadline { at: at + flowed, total });
+        of_route.into_iter().chain(self.of_client).min_by_key(|deadline| deadline.at)
+    }
+}
