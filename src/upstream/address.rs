@@ -12,7 +12,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    net::lookup_host,
+    time::{Instant, timeout},
+};
 
 use super::ttl::NameServers;
 
@@ -106,12 +109,16 @@ impl Addresses {
     }
 
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
-        let told = timeout(PATIENCE, servers.time_to_live(&self.host)).await.ok().flatten();
+        let told = timeout(PATIENCE, servers.time_to_live(self.host.trim_end_matches('.'))).await.ok().flatten();
         told.map_or(USUAL, |time| time.clamp(SHORTEST, LONGEST))
     }
 
     async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut found: Vec<_> = tokio::net::lookup_host((&*self.host, self.port)).await?.collect();
+        let mut found: Vec<_> = match (lookup_host((&*self.host, self.port)).await, self.host.strip_suffix('.')) {
+            // The file of hosts has no names with a final dot.
+            (Err(error), Some(name)) => lookup_host((name, self.port)).await.map_err(|_| error)?.collect(),
+            (found, _) => found?.collect(),
+        };
         found.sort_unstable();
         found.dedup();
         if found.is_empty() {

@@ -128,7 +128,7 @@ fn places(nodes: &[Node]) -> impl Iterator<Item = Span> {
 }
 
 fn same(one: &UpstreamServer, other: &UpstreamServer) -> bool {
-    one.host == other.host && one.port == other.port
+    one.host.trim_end_matches('.') == other.host.trim_end_matches('.') && one.port == other.port
 }
 
 fn server(node: &Node, name_of_all: Option<&str>) -> Option<UpstreamServer> {

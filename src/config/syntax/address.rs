@@ -39,7 +39,9 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
 /// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::config) struct ServerUrl {
+    /// As requests and logs name it: without the dot that ends a whole name.
     pub(in crate::config) url: Arc<str>,
+    /// To be looked up: with that dot, which keeps the system from searching its own domains for the name.
     pub(in crate::config) host: Arc<str>,
     pub(in crate::config) port: u16,
     pub(in crate::config) is_tls: bool,
@@ -48,8 +50,13 @@ pub(in crate::config) struct ServerUrl {
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
 pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
-    let (scheme, is_tls) = if text.starts_with("https://") { ("https://", true) } else { ("http://", false) };
-    let Some(rest) = text.strip_prefix(scheme) else {
+    let given = text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let (is_tls, rest) = match &given {
+        Some((scheme, rest)) if scheme == "http" => (false, Some(*rest)),
+        Some((scheme, rest)) if scheme == "https" => (true, Some(*rest)),
+        _ => (false, None),
+    };
+    let Some(rest) = rest else {
         let help = match text.split_once("://") {
             None if !text.is_empty() => format!("write \"http://{text}\""),
             _ => help.to_owned(),
@@ -64,18 +71,30 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
         let help = "leave the path out; a route can put one on with `request.add_prefix`";
         return Err(Wrong::new("the URL of a server has no path", help));
     }
-    let (host, port) = host_and_port(authority, help)?;
+    let (mut host, port) = host_and_port(authority, help)?;
     if is_tls {
         server_name(&host)?;
     }
-    let port = port.unwrap_or(if is_tls { HTTPS_PORT } else { HTTP_PORT });
-    Ok(ServerUrl { url: format!("{scheme}{authority}").into(), host: host.into(), port, is_tls })
+    let (name, behind) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
+    let called = match name.strip_suffix('.') {
+        Some(name) if host.parse::<IpAddr>().is_err() => {
+            host.push('.');
+            format!("{name}{behind}")
+        }
+        Some(address) => format!("{address}{behind}"),
+        None => authority.to_owned(),
+    };
+    let (scheme, usual) = if is_tls { ("https", HTTPS_PORT) } else { ("http", HTTP_PORT) };
+    let url = format!("{scheme}://{called}").into();
+    Ok(ServerUrl { url, host: host.into(), port: port.unwrap_or(usual), is_tls })
 }
 
 /// A name or an address that a server's certificate stands for.
 pub(in crate::config) fn server_name(text: &str) -> Result<ServerName<'static>, Wrong> {
     let help = "write a host name such as \"orders.internal\", or an IP address";
-    ServerName::try_from(text.to_owned()).map_err(|_| Wrong::new("it is not what a certificate can stand for", help))
+    // A certificate's names have no final dot, and neither has what is asked for (RFC 6066, 3).
+    let name = text.strip_suffix('.').unwrap_or(text).to_owned();
+    ServerName::try_from(name).map_err(|_| Wrong::new("it is not what a certificate can stand for", help))
 }
 
 /// A name that the admin listener may be called by: a host, with a port or without, lower case.
@@ -124,6 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn a_final_dot_is_for_looking_up_and_a_scheme_has_any_case() {
+        for (text, url, host) in [
+            ("http://Orders.Internal.:9001", "http://Orders.Internal:9001", "orders.internal."),
+            ("https://orders.internal./", "https://orders.internal", "orders.internal."),
+            ("HTTP://a:1", "http://a:1", "a"),
+            ("HttpS://a.", "https://a", "a."),
+            ("http://10.0.0.1.:80", "http://10.0.0.1:80", "10.0.0.1"),
+        ] {
+            let read = server_url(text).unwrap();
+            assert_eq!((&*read.url, &*read.host), (url, host), "{text}");
+        }
+        assert_eq!(server_name("orders.internal.").unwrap(), server_name("orders.internal").unwrap());
+    }
+
+    #[test]
     fn a_server_is_nothing_else() {
         for text in [
             "10.0.0.1:80",
@@ -136,6 +170,8 @@ mod tests {
             "http://a b",
             "http://[::1",
             "http://a:",
+            "http://.",
+            "http://a..",
             "http://a:+1",
             "http://[::1]x",
             "http://a?x",

@@ -6,7 +6,7 @@ use super::super::{model::HostPattern, problem::Wrong};
 const LONGEST_NAME: usize = 253;
 const LONGEST_LABEL: usize = 63;
 
-/// A host name or IPv4 address, in lower case.
+/// A host name or IPv4 address, in lower case, without the dot that ends a whole name.
 pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
     let help = "write a host name such as \"orders.example.com\"";
     if text.is_empty() {
@@ -17,10 +17,11 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
     }
     let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     let label = |label: &str| !label.is_empty() && label.len() <= LONGEST_LABEL && label.bytes().all(letter);
-    if text.len() > LONGEST_NAME || !text.split('.').all(label) {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    if name.len() > LONGEST_NAME || !name.split('.').all(label) {
         return Err(Wrong::new(format!("`{text}` is not a host name"), help));
     }
-    Ok(text.to_ascii_lowercase())
+    Ok(name.to_ascii_lowercase())
 }
 
 /// `"orders.example.com"`, `"*.example.com"`, `"[::1]"`.
@@ -56,12 +57,15 @@ mod tests {
     fn hosts_are_matched_in_lower_case() {
         assert_eq!(pattern("API.Example.com").unwrap(), HostPattern::Exact("api.example.com".into()));
         assert_eq!(pattern("*.Example.com").unwrap(), HostPattern::Wildcard("example.com".into()));
+        assert_eq!(pattern("a.Example.com.").unwrap(), HostPattern::Exact("a.example.com".into()));
         assert_eq!(pattern("[::1]").unwrap(), HostPattern::Exact("[::1]".into()));
     }
 
     #[test]
     fn what_can_never_match_is_refused() {
-        for text in ["", "*", "a.*.com", "*a.com", "a:80", "a..b", ".a", "ä.com", "a b", "*.", "http://a", "a/b"] {
+        for text in
+            ["", "*", "a.*.com", "*a.com", "a:80", "a..b", ".a", "ä.com", "a b", "*.", ".", "a..", "http://a", "a/b"]
+        {
             assert!(pattern(text).is_err(), "{text}");
         }
     }

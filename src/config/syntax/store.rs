@@ -16,7 +16,8 @@ const PORT: u16 = 6379;
 /// One server of a store.
 pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let help = "write a URL such as \"redis://127.0.0.1:6379\", or \"rediss://\" for TLS";
-    let (tls, rest) = match text.split_once("://") {
+    let given = text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let (tls, rest) = match given.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)) {
         Some(("redis" | "valkey", rest)) => (false, rest),
         Some(("rediss" | "valkeys", rest)) => (true, rest),
         _ => return Err(Wrong::new("it begins with neither redis:// nor rediss://", help)),
