@@ -433,3 +433,36 @@ fn a_write_that_fails_is_told_once_and_counted_and_so_is_its_end() {
     fs::remove_dir(dir.join("l.buckets.next")).unwrap();
     gateway.logged("buckets are saved again");
 }
+
+#[test]
+fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
+    let gateway = Running::start(&responding("r", ""));
+    let mut slow = Client::connect(gateway.admin());
+    slow.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
+    let silent: Vec<_> = (0..200).map(|_| Client::connect(gateway.admin())).collect();
+    for _ in 0..3 {
+        assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
+    }
+    drop(silent);
+    // Neither do connections in the middle of a call keep a probe out.
+    let calling: Vec<_> = (0..100)
+        .map(|_| {
+            let mut client = Client::connect(gateway.admin());
+            client.send("PUT /limits/l/keys?key=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
+            client
+        })
+        .collect();
+    assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
+    drop(calling);
+}
+
+#[test]
+fn a_probe_that_ends_its_side_after_its_request_is_answered() {
+    let gateway = Running::start(&responding("r", ""));
+    for _ in 0..100 {
+        let mut client = Client::connect(gateway.admin());
+        client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.finish();
+        assert_eq!(client.response().status(), 200);
+    }
+}

@@ -1,6 +1,14 @@
 //! Connections to the admin listener: how many, for how long, and the layers around every call.
 
-use std::{any::Any, convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -10,10 +18,10 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceBuilder, service_fn};
@@ -30,7 +38,7 @@ use super::{
 };
 use crate::telemetry::Metrics;
 
-/// Scrapers, probes and a few people; more wait in the kernel's queue.
+/// Scrapers, probes and a few people. Each further one closes another: a probe is always answered.
 const MOST_CONNECTIONS: usize = 64;
 /// Longest wait for a head, and the longest silence between two calls: a place is not held for nothing.
 const HEAD: Duration = Duration::from_secs(30);
@@ -45,21 +53,54 @@ const BODY: usize = 64 * 1024;
 /// How long accepting pauses when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// One connection, as it may have to make room for another.
+#[derive(Debug)]
+struct Seat {
+    /// Whether a call is answered, and since when that is so.
+    state: Mutex<(bool, Instant)>,
+    leave: CancellationToken,
+}
+
+impl Seat {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::new((false, Instant::now())), leave: CancellationToken::new() })
+    }
+
+    fn set(&self, is_calling: bool) {
+        *self.state.lock() = (is_calling, Instant::now());
+    }
+}
+
+/// A call that is answered.
+struct Calling(Arc<Seat>);
+
+impl Calling {
+    fn on(seat: &Arc<Seat>) -> Self {
+        seat.set(true);
+        Self(Arc::clone(seat))
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 /// Accepts until `stop`; connections finish the call that they are at.
 pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: CancellationToken) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut seats = Vec::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = next(&listener, &places) => accepted,
+            accepted = next(&listener) => accepted,
         };
         match accepted {
-            Ok((stream, caller, place)) => {
-                let connection = serve(stream, caller, Arc::clone(&admin), stop.clone());
-                admin.tasks.spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+            Ok((stream, caller)) => {
+                make_room(&mut seats);
+                let seat = Seat::new();
+                seats.push(Arc::downgrade(&seat));
+                admin.tasks.spawn(serve(stream, caller, seat, Arc::clone(&admin), stop.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "an admin connection was not accepted");
@@ -69,18 +110,30 @@ pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: Cance
     }
 }
 
-async fn next(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, Caller, Option<OwnedSemaphorePermit>)> {
-    // An error would mean that the semaphore is closed, which nobody does.
-    let place = Arc::clone(places).acquire_owned().await.ok();
-    let (stream, peer) = listener.accept().await?;
-    let caller = Caller { peer, local: stream.local_addr()? };
-    Ok((stream, caller, place))
+/// Closes the connection that has been without a call for longest, when there are as many as there may be; where all are
+/// at one, that which has been so for longest.
+fn make_room(seats: &mut Vec<Weak<Seat>>) {
+    if seats.len() < MOST_CONNECTIONS {
+        return;
+    }
+    seats.retain(|seat| seat.strong_count() > 0);
+    let open = seats.iter().filter_map(Weak::upgrade);
+    if seats.len() >= MOST_CONNECTIONS
+        && let Some(oldest) = open.min_by_key(|seat| *seat.state.lock())
+    {
+        oldest.leave.cancel();
+        seats.retain(|seat| seat.as_ptr() != Arc::as_ptr(&oldest));
+    }
 }
 
-async fn serve(stream: TcpStream, caller: Caller, admin: Arc<Admin>, stop: CancellationToken) {
+async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
+    let (stream, peer) = listener.accept().await?;
+    let caller = Caller { peer, local: stream.local_addr()? };
+    Ok((stream, caller))
+}
+
+async fn serve(stream: TcpStream, caller: Caller, seat: Arc<Seat>, admin: Arc<Admin>, stop: CancellationToken) {
+    let of_calls = Arc::clone(&seat);
     let panics = Panics { peer: caller.peer, metrics: Arc::clone(&admin.metrics) };
     let calls = ServiceBuilder::new()
         // Outermost: whatever panics below is this call's problem alone.
@@ -88,17 +141,24 @@ async fn serve(stream: TcpStream, caller: Caller, admin: Arc<Admin>, stop: Cance
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
         .layer(RequestBodyLimitLayer::new(BODY))
         .service(service_fn(move |request: Request<_>| {
-            let admin = Arc::clone(&admin);
-            async move { Ok::<_, Infallible>(answer(&admin, caller, request).await) }
+            let (admin, calling) = (Arc::clone(&admin), Calling::on(&of_calls));
+            async move {
+                let answer = answer(&admin, caller, request).await;
+                drop(calling);
+                Ok::<_, Infallible>(answer)
+            }
         }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        // A probe may end its side once it has asked; it still waits for the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(calls));
     let mut connection = pin!(connection);
     tokio::select! {
         // What went wrong with a connection is its client's affair.
         _ = connection.as_mut() => return,
+        () = seat.leave.cancelled() => return,
         () = stop.cancelled() => {}
         () = sleep(LIFE) => {}
     }
