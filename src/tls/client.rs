@@ -2,12 +2,18 @@
 
 use std::{fmt, io, sync::Arc};
 
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    pki_types::CertificateDer,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    Identity, InPieces, Protocol, ReadAhead, provider,
+    Identity, InPieces, Protocol, ReadAhead,
+    pinned::Pinned,
+    provider,
     server::{reason, roots},
 };
 
@@ -16,7 +22,8 @@ pub use rustls::pki_types::ServerName;
 /// How servers are believed, plainly described.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// Who may sign the servers' certificates; `None`: whom the system trusts.
+    /// Who may sign the servers' certificates, and certificates that are trusted as they are; `None`: whom the system
+    /// trusts.
     pub ca: Option<Vec<CertificateDer<'static>>>,
     /// Whom they are shown; `None`: nobody.
     pub identity: Option<Identity>,
@@ -68,14 +75,17 @@ impl ClientTls {
     /// # Errors
     /// There is nobody to trust, or an authority is no certificate.
     pub fn new(settings: ClientSettings) -> Result<Self, String> {
-        let trusted = match &settings.ca {
-            Some(ca) => roots(ca)?,
-            None => system_roots()?,
+        let (trusted, pinned) = match &settings.ca {
+            Some(ca) => (roots(ca)?, &ca[..]),
+            None => (system_roots()?, &[][..]),
         };
+        let by_chain = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider());
+        let by_chain = by_chain.build().map_err(|error| error.to_string())?;
         let config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
-            .with_root_certificates(trusted);
+            .dangerous()
+            .with_custom_certificate_verifier(Pinned::<dyn ServerCertVerifier>::new(pinned, by_chain));
         let mut config = match &settings.identity {
             None => config.with_no_client_auth(),
             Some(identity) => config.with_client_cert_resolver(Arc::new(Always(identity.clone()))),

@@ -6,8 +6,10 @@
 
 mod client;
 mod facts;
+mod hello;
 mod identity;
 mod pieces;
+mod pinned;
 mod read_ahead;
 mod resolve;
 mod server;
@@ -22,6 +24,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use self::{
     client::{ClientSettings, ClientTls, Secure, ServerName, last_words, speaks_http2},
     facts::{Names, TlsFacts},
+    hello::Hello,
     identity::Identity,
     pieces::InPieces,
     read_ahead::ReadAhead,

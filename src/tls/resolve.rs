@@ -53,9 +53,14 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let name = hello.server_name().map(asked);
         self.choose(name.as_deref(), hello.signature_schemes())
     }
+}
+
+/// A name as it is asked for: in lower case, and without the dot that ends a whole name (RFC 6066, 3 has none).
+pub(super) fn asked(name: &str) -> Box<str> {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
 }
 
 #[cfg(test)]

@@ -6,20 +6,27 @@ use rustls::{
     CertificateError, HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig,
     crypto::aws_lc_rs::Ticketer,
     pki_types::CertificateDer,
-    server::{ProducesTickets, WebPkiClientVerifier},
+    server::{ProducesTickets, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{Identity, InPieces, ReadAhead, TlsFacts, provider, resolve::Certificates, subject::subject};
+use super::{
+    Identity, InPieces, ReadAhead, TlsFacts,
+    pinned::Pinned,
+    provider,
+    resolve::{Certificates, asked},
+    subject::subject,
+};
 
 /// What a listener shows and asks for, plainly described.
 #[derive(Debug, Clone)]
 pub struct ServerSettings {
     /// Certificates, the default first; at least one.
     pub identities: Vec<Identity>,
-    /// Who may sign the certificates that clients must show; `None`: they show none.
+    /// Who may sign the certificates that clients must show, and certificates that are trusted as they are; `None`: they
+    /// show none.
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// The oldest version that is spoken.
     pub min_version: MinVersion,
@@ -58,6 +65,9 @@ impl Protocol {
 /// Protocols that are offered, the best first.
 const OFFERED: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
+/// What clients offer that speak no later version (RFC 7301, 6): served as HTTP/1.1 is, where each request says its own.
+const HTTP_10: &[u8] = b"http/1.0";
+
 /// A connection's bytes inside of TLS.
 pub type ServerStream<IO> = InPieces<TlsStream<ReadAhead<IO>>>;
 
@@ -87,7 +97,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Closed(error) => error.fmt(f),
-            Refusal::Failed(error) => error.fmt(f),
+            Refusal::Failed(error) => write!(f, "{} ({error})", reason(error)),
         }
     }
 }
@@ -132,7 +142,8 @@ impl ServerTls {
             None => config.with_no_client_auth(),
             Some(trusted) => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(trusted)?), provider());
-                config.with_client_cert_verifier(verifier.build().map_err(|error| error.to_string())?)
+                let by_chain = verifier.build().map_err(|error| error.to_string())?;
+                config.with_client_cert_verifier(Pinned::<dyn ClientCertVerifier>::new(trusted, by_chain))
             }
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
@@ -140,7 +151,7 @@ impl ServerTls {
         // All suites on offer are sound; that the order is ours keeps a client from choosing the slowest.
         config.ignore_client_order = true;
         let offered = OFFERED.into_iter().filter(|protocol| http2 || *protocol != Protocol::Http2);
-        config.alpn_protocols = offered.map(|protocol| protocol.name().to_vec()).collect();
+        config.alpn_protocols = offered.map(|protocol| protocol.name().to_vec()).chain([HTTP_10.to_vec()]).collect();
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, client_ca, tickets })
     }
 
@@ -154,7 +165,7 @@ impl ServerTls {
     {
         let io = self.acceptor.accept(io).await.map_err(refusal)?;
         let session = io.get_ref().1;
-        let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
+        let sni = session.server_name().map(asked);
         let facts = TlsFacts {
             subject: session.peer_certificates().and_then(|chain| subject(chain.first()?)),
             version: match session.protocol_version() {
@@ -205,19 +216,45 @@ pub(super) fn reason(error: &rustls::Error) -> &'static str {
 fn certificate_reason(error: &CertificateError) -> &'static str {
     use CertificateError::{
         ApplicationVerificationFailure, BadEncoding, BadSignature, Expired, ExpiredContext, InvalidPurpose,
-        InvalidPurposeContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
-        UnhandledCriticalExtension, UnknownIssuer,
+        InvalidPurposeContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Other,
+        Revoked, UnhandledCriticalExtension, UnknownIssuer, UnsupportedSignatureAlgorithmContext,
+        UnsupportedSignatureAlgorithmForPublicKeyContext,
     };
     match error {
         Expired | ExpiredContext { .. } => "its certificate has expired",
         NotValidYet | NotValidYetContext { .. } => "its certificate is not valid yet",
         UnknownIssuer => "its certificate was issued by nobody who is trusted",
+        NotValidForNameContext { presented, .. } if presented.is_empty() => {
+            "its certificate names no host (it has no subjectAltName)"
+        }
         NotValidForName | NotValidForNameContext { .. } => "its certificate is for another name",
         BadEncoding => "its certificate cannot be read",
         BadSignature | ApplicationVerificationFailure => "its certificate's signature is wrong",
         InvalidPurpose | InvalidPurposeContext { .. } => "its certificate is for another purpose",
         Revoked => "its certificate is revoked",
         UnhandledCriticalExtension => "its certificate has a critical extension that is unknown here",
-        _ => "its certificate does not do",
+        UnsupportedSignatureAlgorithmContext { .. } | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "its certificate is signed by an algorithm that is not accepted"
+        }
+        Other(broken) => rule(&broken.to_string()),
+        _ => "its certificate breaks a rule",
+    }
+}
+
+/// The rule for chains that a certificate breaks, by webpki's name for it.
+fn rule(name: &str) -> &'static str {
+    match name {
+        "CaUsedAsEndEntity" => {
+            "its certificate is an authority's (CA:TRUE), and not itself among those that are trusted"
+        }
+        "EndEntityUsedAsCa" => "its certificate was issued by a certificate that is no authority (CA:FALSE)",
+        "PathLenConstraintViolated" | "MaximumPathDepthExceeded" => "its chain of certificates is too long",
+        "NameConstraintViolation" => "its authority may not issue certificates for that name",
+        "UnsupportedCertVersion" => "its certificate is not of version 3",
+        "MalformedDnsIdentifier" | "MalformedExtensions" | "ExtensionValueInvalid" => {
+            "its certificate has a malformed extension"
+        }
+        "UnsupportedCriticalExtension" => "its certificate has a critical extension that is unknown here",
+        _ => "its certificate breaks a rule",
     }
 }

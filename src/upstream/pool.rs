@@ -16,10 +16,11 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, futures::Notified},
-    time::{Instant, timeout},
+    time::Instant,
 };
 
 use super::connection::Connection;
+use crate::alarm::within;
 
 /// Bounds on a pool, per server over all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -197,7 +198,7 @@ impl Pool {
                 freed.await;
             }
         };
-        timeout(self.settings.wait_timeout, place).await.ok()
+        within(self.settings.wait_timeout, place).await.ok()
     }
 
     /// The connection of this lane that was used last and can still be used.

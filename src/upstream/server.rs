@@ -15,7 +15,10 @@ use super::{
     pool::{Pool, PoolSettings},
     stream::Stream,
 };
-use crate::tls::{ClientTls, ServerName};
+use crate::{
+    telemetry::Latch,
+    tls::{ClientTls, ServerName},
+};
 
 /// A server as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub(super) struct Server {
     pub(super) addresses: Arc<Addresses>,
     pub(super) pool: Arc<Pool>,
     pub(super) secure: Option<Security>,
+    /// The last handshake failed.
+    pub(super) is_refused: Latch,
     pub(super) health: Arc<Health>,
     /// Only kept where servers are chosen by it.
     pub(super) latency: Arc<Latency>,
@@ -97,6 +102,7 @@ impl Server {
             addresses: Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port)),
             pool: Arc::new(Pool::new(pool.clone(), workers)),
             secure: settings.secure.clone(),
+            is_refused: Latch::default(),
             health: Arc::new(Health::new(Arc::clone(upstream), Arc::clone(&settings.url))),
             latency: Arc::new(Latency::new()),
             identity: identity(&settings.url),
@@ -121,6 +127,7 @@ impl Server {
             addresses: Arc::clone(&self.addresses),
             pool,
             secure: settings.secure.clone(),
+            is_refused: Latch::default(),
             health: Arc::clone(&self.health),
             latency: Arc::clone(&self.latency),
             identity: self.identity,

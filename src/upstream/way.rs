@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{HeaderName, header};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
     Upstream, connect,
@@ -18,6 +18,7 @@ use super::{
     trial::{Rest, Trial},
 };
 use crate::{
+    alarm::within,
     body::Trailers,
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
@@ -131,9 +132,18 @@ impl Upstream {
         let begun = Instant::now();
         trial.is_its_turn = true;
         let made = connect::connect(&server.addresses, server.secure.as_ref(), server.protocol);
-        let made = timeout(server.pool.settings.connect_timeout, made).await;
+        let made = within(server.pool.settings.connect_timeout, made).await;
         let made = made.unwrap_or(Err(ConnectFailure::Timeout));
         self.metrics.connected(made.as_ref().map_or_else(|cause| cause.outcome(), |_| "success"));
+        match &made {
+            Ok(_) if server.secure.is_some() && server.is_refused.clear() => {
+                tracing::info!(upstream = &**self.name(), server = &*server.url, "TLS connections again");
+            }
+            Err(ConnectFailure::Tls(why)) if server.is_refused.raise() => {
+                tracing::warn!(upstream = &**self.name(), server = &*server.url, "no TLS connection: {why}");
+            }
+            _ => {}
+        }
         made.inspect_err(|cause| trial.not_connected(*cause, begun))
     }
 

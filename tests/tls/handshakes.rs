@@ -3,9 +3,12 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    process::{Command, Stdio},
     sync::Arc,
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConnection;
 use serde_json::json;
 
 use crate::{
@@ -26,6 +29,69 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
     for (name, file) in [("default.example", "default"), ("b.example.com", "wild"), ("a.example.com", "exact")] {
         let shown = shown_to(&client, gateway.address(), name);
         assert!(shown == certificate(&pki.path(&format!("{file}.pem"))), "{name}");
+    }
+}
+
+/// RFC 6066, 3: a name that is asked for has no final dot, and some clients send one.
+#[test]
+fn a_name_with_a_final_dot_is_the_same_name() {
+    let pki = Pki::with_site(&["default.example"]);
+    pki.issue("other", &["other.example"]);
+    let gateway = Running::start(&(pki.listener(&["site", "other"], "") + OK));
+    // rustls takes the dot away.
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-verify_quiet", "-connect", &gateway.address().to_string()])
+        .args(["-servername", "other.example.", "-CAfile", &pki.shown("ca.pem"), "-verify_hostname", "other.example"])
+        .arg("-verify_return_error")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
+    client.stdin.as_mut().unwrap().write_all(request).unwrap();
+    let mut answer = String::new();
+    client.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    client.wait().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+}
+
+#[test]
+fn a_client_that_offers_an_older_version_of_http_is_served() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    for offered in [&["http/1.0"][..], &["http/1.0", "http/1.1"]] {
+        let mut client = (*pki.client(None)).clone();
+        client.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut stream = connect(&client.into(), gateway.address(), "a.example").unwrap();
+        assert_eq!(stream.conn.alpn_protocol(), offered.last().map(|name| name.as_bytes()));
+        assert!(ask(&mut stream, "a.example", "/").unwrap().starts_with("HTTP/1.1 200"));
+    }
+}
+
+/// `openssl req -x509` makes such: they say of themselves that they are authorities.
+#[test]
+fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
+    let pki = Pki::with_site(&["a.example"]);
+    pki.sign_itself("known", &[], |_| {});
+    pki.sign_itself("unknown", &[], |_| {});
+    pki.sign_itself("old", &[], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    pki.sign_itself("server", &[], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let file =
+        ["known", "old", "server"].map(|name| std::fs::read_to_string(pki.path(&format!("{name}.pem"))).unwrap());
+    std::fs::write(pki.path("clients.pem"), file.concat()).unwrap();
+    let more = format!("client_ca = '{}'", pki.shown("clients.pem"));
+    let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
+    let get =
+        |name: &str| ask(&mut connect(&pki.client(Some(name)), gateway.address(), "a.example")?, "a.example", "/");
+    assert!(get("known").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(get("unknown").is_err());
+    let line = gateway.logged("TLS handshakes refused");
+    assert!(line["message"].as_str().unwrap().contains("not itself among those that are trusted"), "{line}");
+    for name in ["old", "server"] {
+        assert!(get(name).is_err(), "{name}");
     }
 }
 
@@ -137,6 +203,34 @@ fn a_handshake_has_its_own_bounded_time() {
     }
     gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "timeout")], 2.0);
     assert!(ask(&mut connect(&pki.client(None), gateway.address(), "a.example").unwrap(), "a.example", "/").is_ok());
+}
+
+/// They took the turns of those who meant it, for as long as a handshake may last.
+#[test]
+fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
+    const SILENT: usize = 2100;
+    let files = Rlimit { current: getrlimit(Resource::Nofile).maximum, maximum: getrlimit(Resource::Nofile).maximum };
+    setrlimit(Resource::Nofile, files).unwrap();
+    let pki = Pki::with_site(&["a.example"]);
+    let server = "[server]\nworkers = 2\nmax_connections_per_client = 10000\n";
+    let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '1h'");
+    let gateway = Running::start(&(server.to_owned() + &listener + OK));
+    let client = pki.client(None);
+    let mut session = ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    session.write_tls(&mut hello).unwrap();
+    // A byte, nearly all of the first message, and all of it with nothing behind.
+    for said in [&hello[..1], &hello[..hello.len() - 1], &hello] {
+        let silent: Vec<_> = (0..SILENT)
+            .map(|_| {
+                let mut socket = TcpStream::connect(gateway.address()).unwrap();
+                socket.write_all(said).unwrap();
+                socket
+            })
+            .collect();
+        assert!(ask(&mut connect(&client, gateway.address(), "a.example").unwrap(), "a.example", "/").is_ok());
+        drop(silent);
+    }
 }
 
 #[test]

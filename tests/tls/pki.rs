@@ -66,6 +66,17 @@ impl Pki {
         self.issue_with(name, names, &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), |_| {});
     }
 
+    /// A certificate that signs itself and says that it is an authority, as `openssl req -x509` makes them.
+    pub fn sign_itself(&self, name: &str, names: &[&str], change: impl FnOnce(&mut CertificateParams)) {
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        fs::write(self.path(&format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
+    }
+
     /// Both files are replaced by renaming, as tools that renew certificates do.
     pub fn issue_with(&self, name: &str, names: &[&str], key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) {
         let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();

@@ -65,6 +65,60 @@ fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
     }
 }
 
+/// `openssl req -x509` makes such: they say of themselves that they are authorities.
+#[test]
+fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
+    let pki = Pki::new();
+    let trusted = |name: &str| format!("[upstreams.app.tls]\nca = '{}'\n", pki.shown(&format!("{name}.pem")));
+    pki.sign_itself("good", &["127.0.0.1"], |_| {});
+    let gateway_to_good = gateway(server(pki.server("good", false)), &trusted("good"));
+    assert_eq!(gateway_to_good.get("/").status(), 200);
+    pki.sign_itself("other", &["other.internal"], |_| {});
+    pki.sign_itself("nameless", &[], |_| {});
+    pki.sign_itself("old", &["127.0.0.1"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    pki.sign_itself("future", &["127.0.0.1"], |params| params.not_before = rcgen::date_time_ymd(2120, 1, 1));
+    pki.sign_itself("client", &["127.0.0.1"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    pki.sign_itself("issuer", &["127.0.0.1"], |params| {
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    });
+    for (shown, named, reason) in [
+        ("other", "other", "its certificate is for another name"),
+        ("nameless", "nameless", "its certificate names no host"),
+        ("old", "old", "its certificate has expired"),
+        ("future", "future", "its certificate is not valid yet"),
+        ("client", "client", "its certificate is for another purpose"),
+        ("issuer", "issuer", "its certificate is for another purpose"),
+        ("good", "other", "its certificate is an authority's (CA:TRUE), and not itself among those that are trusted"),
+    ] {
+        let gateway = gateway(server(pki.server(shown, false)), &trusted(named));
+        let answer = gateway.get("/");
+        assert!(answer.text().contains(&format!("TLS handshake failed: {reason}")), "{shown}: {}", answer.text());
+        let line = gateway.logged("no TLS connection");
+        assert!(line["message"].as_str().unwrap().contains(reason), "{line}");
+    }
+}
+
+/// RFC 6066, 3 and RFC 9110, 4.2.3: neither has the dot that ends a whole name, nor does the case of a scheme matter.
+#[test]
+fn a_server_may_be_named_with_a_final_dot() {
+    let pki = Pki::with_site(&["localhost"]);
+    let address = server(pki.server("site", false));
+    for more in ["", "server_name = 'localhost.'\n"] {
+        let text = format!(
+            "[upstreams.app]\nservers = ['HTTPS://localhost.:{}']\n{}\n\
+             [[routes]]\nname = 'app'\nupstream = 'app'\nrequest = {{ preserve_host = false }}\n",
+            address.port(),
+            trusting(&pki, more)
+        );
+        let gateway = Running::start(&text);
+        let answer = gateway.get("/").text();
+        assert!(answer.contains("sni=localhost "), "{answer}");
+        assert!(answer.contains(&format!("host: localhost:{}\r\n", address.port())), "{answer}");
+    }
+}
+
 #[test]
 fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
     let pki = Pki::with_site(&["127.0.0.1"]);

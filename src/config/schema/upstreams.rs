@@ -62,7 +62,7 @@ static TLS: Section = Section {
         Key::new(
             "ca",
             PEM_FILE,
-            "Authorities that sign the servers' certificates. Absent: those that the system trusts.",
+            "Authorities that sign the servers' certificates, and certificates of servers that are trusted as they are. Absent: those that the system trusts.",
         ),
         Key::new(
             "server_name",

@@ -12,11 +12,12 @@ use rand::RngExt;
 use thiserror::Error;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 
 use super::{Health, counted};
 use crate::{
+    alarm::within,
     error::ConnectFailure,
     http1,
     upstream::{connect::connect, server::Server, stream::Stream},
@@ -70,7 +71,7 @@ enum Unwell {
 /// Checks `server` until it is dropped.
 pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthCheckSettings, slow_start: Duration) {
     loop {
-        let outcome = timeout(settings.timeout, check(&server, &settings.path)).await;
+        let outcome = within(settings.timeout, check(&server, &settings.path)).await;
         server.health.checked(outcome.unwrap_or(Err(Unwell::Timeout)), &settings, Instant::now(), slow_start);
         let factor = rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER);
         sleep(settings.interval.mul_f64(factor)).await;

@@ -15,12 +15,13 @@ use h2::{Ping, client};
 use parking_lot::Mutex;
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until},
 };
 use tokio_util::task::TaskTracker;
 
 use super::{PING_AGAIN, PING_EVERY, PONG};
 use crate::{
+    alarm::within,
     http2::SEND_BUFFER,
     upstream::{
         pool::{OpenSlot, Pool, PoolSettings},
@@ -130,7 +131,7 @@ async fn drive(mut h2: client::Connection<Stream>, state: Arc<State>, _slot: Ope
         let Some(pings) = pings.as_mut().filter(|_| is_wanted) else { continue };
         tokio::select! {
             _ = &mut h2 => break,
-            pong = timeout(PONG, pings.ping(Ping::opaque())) => {
+            pong = within(PONG, pings.ping(Ping::opaque())) => {
                 if !matches!(pong, Ok(Ok(_))) {
                     break;
                 }

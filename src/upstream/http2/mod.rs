@@ -14,10 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use self::connection::Connection;
@@ -26,7 +23,7 @@ use super::{
     pool::{OpenSlot, Pool, PoolSettings},
     stream::Stream,
 };
-use crate::error::ConnectFailure;
+use crate::{alarm::within, error::ConnectFailure};
 
 /// The HTTP/2 connections to one server.
 #[derive(Debug)]
@@ -98,7 +95,7 @@ impl Turn {
     /// When the server ended it at once, or said nothing within `connect_timeout`.
     pub(super) async fn made(self, io: Stream, slot: OpenSlot, pool: &Arc<Pool>) -> Result<Borrowed, ConnectFailure> {
         let begun = Connection::begin(io, slot, pool, &self.shared.drivers);
-        let connection = match timeout(pool.settings.connect_timeout, begun).await {
+        let connection = match within(pool.settings.connect_timeout, begun).await {
             Ok(connection) => connection.ok_or(ConnectFailure::NoHttp2),
             Err(_) => Err(ConnectFailure::Timeout),
         };

@@ -1,0 +1,121 @@
+//! Whether a client's first message is complete: a handshake is only worth a turn from then on.
+
+/// Longest beginning of a connection that is waited for: real ones have one or two KiB, with a large ticket or a
+/// certificate's worth of extensions some more.
+const MOST: usize = 32 * 1024;
+/// Bytes before each record (RFC 8446, 5.1).
+const RECORD_HEAD: usize = 5;
+/// Longest record, with what a cipher may add.
+const LONGEST_RECORD: usize = (1 << 14) + 256;
+/// The type of a record that carries a handshake, the first byte of every version, and the type of a ClientHello.
+const HANDSHAKE: u8 = 22;
+const MAJOR: u8 = 3;
+const CLIENT_HELLO: u8 = 1;
+
+/// How far a client's first message has come. Looks at each byte once, however they come and are cut into records.
+#[derive(Debug, Default)]
+pub struct Hello {
+    /// Where the next record begins.
+    next: usize,
+    /// Bytes of the message in the records before.
+    have: usize,
+    /// The first bytes of the message, as far as they are here: its type and its length.
+    head: [u8; 4],
+}
+
+impl Hello {
+    /// Whether all of the message is in `bytes`, which holds what earlier calls saw and more. Also true of what is
+    /// certainly no ClientHello: no more of it has to be waited for to refuse it.
+    pub fn is_whole(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() >= MOST {
+            return true;
+        }
+        loop {
+            let Some(record) = bytes.get(self.next..) else { return false };
+            let is_handshake = record.iter().zip([HANDSHAKE, MAJOR]).all(|(byte, expected)| *byte == expected);
+            if !is_handshake {
+                return true;
+            }
+            let &[_, _, _, high, low, ref payload @ ..] = record else { return false };
+            let length = usize::from(u16::from_be_bytes([high, low]));
+            if length == 0 || length > LONGEST_RECORD {
+                return true;
+            }
+            let Some(payload) = payload.get(..length) else { return false };
+            if let Some(missing) = self.head.get_mut(self.have..) {
+                missing.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+            }
+            self.next += RECORD_HEAD + length;
+            self.have += length;
+            let [kind, a, b, c] = self.head;
+            let whole = self.head.len() + u32::from_be_bytes([0, a, b, c]) as usize;
+            if kind != CLIENT_HELLO || self.have >= self.head.len() && self.have >= whole {
+                return true;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A ClientHello with a body of `length`, in records of at most `cut`.
+    fn hello(length: usize, cut: usize) -> Vec<u8> {
+        let mut message = vec![CLIENT_HELLO];
+        message.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
+        message.resize(4 + length, 7);
+        let record =
+            |piece: &[u8]| [&[HANDSHAKE, MAJOR, 1, (piece.len() >> 8) as u8, piece.len() as u8], piece].concat();
+        message.chunks(cut).flat_map(record).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_hello_is_whole_with_its_last_byte_however_it_is_cut(
+            length in 1_usize..600, cut in 1_usize..700, pieces in prop::collection::vec(1_usize..200, 1..20),
+        ) {
+            let bytes = hello(length, cut);
+            let mut state = Hello::default();
+            let mut seen = 0;
+            for piece in pieces.into_iter().cycle() {
+                prop_assert!(!state.is_whole(&bytes[..seen]));
+                if seen + piece >= bytes.len() {
+                    break;
+                }
+                seen += piece;
+            }
+            prop_assert!(!state.is_whole(&bytes[..bytes.len() - 1]));
+            prop_assert!(state.is_whole(&bytes));
+        }
+
+        #[test]
+        fn any_bytes_are_looked_at_without_harm(bytes in prop::collection::vec(prop_oneof![Just(22), Just(3), Just(0), any::<u8>()], 0..300)) {
+            let mut state = Hello::default();
+            let mut was_whole = false;
+            for end in 0..=bytes.len() {
+                if !was_whole {
+                    was_whole = state.is_whole(&bytes[..end]);
+                }
+            }
+            prop_assert_eq!(Hello::default().is_whole(&bytes), was_whole);
+        }
+    }
+
+    #[test]
+    fn what_is_no_hello_is_not_waited_for() {
+        for bytes in [
+            &b"\x80"[..],
+            b"\x16\x09",
+            b"\x17\x03\x03",
+            b"\x16\x03\x01\0\0",
+            b"\x16\x03\x01\xff\xff",
+            b"\x16\x03\x01\0\x01\x02",
+        ] {
+            assert!(Hello::default().is_whole(bytes), "{bytes:?}");
+        }
+        assert!(Hello::default().is_whole(&hello(MOST, 1 << 14)[..MOST]), "longer than any");
+    }
+}
