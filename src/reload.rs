@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, Diagnostics, Environment, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
     inherited::Inherited,
-    server::{Door, Worker, bind},
+    server::{Crowd, Door, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
 
@@ -142,8 +142,8 @@ pub struct Reloader {
     pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// Those who serve them.
     pub workers: Vec<Worker>,
-    /// Connections that a listener takes when its configuration names no number.
-    pub default_max_connections: usize,
+    /// All connections of clients, bounded by the file limit.
+    pub crowd: Arc<Crowd>,
     /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
     /// it is, or is off.
     pub admin: Option<TcpListener>,
@@ -177,7 +177,7 @@ impl Reloader {
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
         let opening = self.bind_new(&config, &mut Inherited::default());
-        let (opening, admin) = match (opening, bind_new_admin(&before.config, &config).await) {
+        let (opening, admin) = match (opening, bind_new_admin(&before.config, &config)) {
             (Ok(opening), Ok(admin)) => (opening, admin),
             (Err(why), _) | (_, Err(why)) => return Outcome::Failed(Failure::Impossible(why)),
         };
@@ -223,7 +223,7 @@ impl Reloader {
         let (mut settings, mut bound) = (Vec::new(), Vec::new());
         for (index, listener) in config.listeners.iter().enumerate() {
             let open = self.doors.lock().get(&listener.bind).cloned();
-            let wanted = doors::settings(listener, open.as_deref(), self.default_max_connections)?;
+            let wanted = doors::settings(config, listener, open.as_deref(), self.crowd.most())?;
             settings.push((listener.bind, wanted));
             if open.is_some() {
                 continue;
@@ -235,7 +235,7 @@ impl Reloader {
                     let local = first.local_addr().map_err(failed)?;
                     (local, one_each(claimed, self.process.workers).map_err(failed)?)
                 }
-                None => bind(address, self.process.workers).map_err(failed)?,
+                None => bind(address, self.process.workers, has_v4_beside(config, address)).map_err(failed)?,
             };
             bound.push(Bound { address, local, sockets });
         }
@@ -253,7 +253,8 @@ impl Reloader {
         for Bound { address, local, sockets } in bound {
             let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else { continue };
             let metrics = Arc::clone(&self.process.metrics);
-            let door = Arc::new(Door::new(local.to_string().into(), settings.clone(), metrics));
+            let crowd = Arc::clone(&self.crowd);
+            let door = Door::new(local.to_string().into(), settings.clone(), crowd, metrics);
             self.doors.lock().insert(address, Arc::clone(&door));
             tracing::info!(address = %local, "listening");
             let again = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>();
@@ -314,21 +315,31 @@ impl Reloader {
     }
 }
 
+/// Whether a socket on `address` has to leave IPv4 to another one: the system gives an IPv6 address that stands for all
+/// also the IPv4 connections to its port, unless it is told not to.
+fn has_v4_beside(config: &Config, address: SocketAddr) -> bool {
+    let admin = config.admin.as_ref().map(|admin| admin.bind);
+    let mut others = config.listeners.iter().map(|listener| listener.bind).chain(admin);
+    address.is_ipv6() && address.port() != 0 && others.any(|other| other.is_ipv4() && other.port() == address.port())
+}
+
 /// Binds the admin listener where its address has changed.
-async fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>, String> {
-    let [before, after] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
-    match after {
-        Some(bind) if before != after => bind_admin(bind).await.map(Some),
+fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>, String> {
+    let [was, bind] = [before, after].map(|config| config.admin.as_ref().map(|admin| admin.bind));
+    match bind {
+        Some(address) if was != bind => bind_admin(after, address).map(Some),
         _ => Ok(None),
     }
 }
 
-/// Binds the admin listener.
+/// Binds the admin listener of `config` to `address`.
 ///
 /// # Errors
 /// Says that it cannot be bound, by which key, and why.
-pub async fn bind_admin(bind: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(bind).await.map_err(|error| cannot_listen("admin.bind", bind, &error))
+pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<TcpListener, String> {
+    let bound = bind(address, 1, has_v4_beside(config, address));
+    let listening = bound.and_then(|(_, sockets)| sockets.into_iter().next().ok_or(io::ErrorKind::NotFound.into()));
+    listening.and_then(TcpListener::from_std).map_err(|error| cannot_listen("admin.bind", address, &error))
 }
 
 /// Why an address cannot be listened on.

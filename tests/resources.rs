@@ -4,11 +4,12 @@
 
 mod support;
 
-use std::{thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
+use socket2::{Domain, Socket, Type};
 use support::{
-    Client,
+    Client, PATIENCE, Upstream, one_route,
     policies::{Running, Start, responding},
 };
 use tokio::time::Instant;
@@ -19,16 +20,42 @@ fn listener(more: &str, workers: usize) -> String {
     format!("[server]\nworkers = {workers}\n[[listeners]]\nbind = '127.0.0.1:0'\n{more}\n{}", responding("r", ""))
 }
 
+/// One whose clients are all at one address.
+fn listener_for_many(more: &str) -> String {
+    listener(more, 1).replacen("[server]\n", "[server]\nmax_connections_per_client = 1000\n", 1)
+}
+
 /// Lines that say that accepting pauses.
 fn pauses(said: &[String]) -> usize {
     said.iter().filter(|line| line.contains("accepting pauses")).count()
 }
 
+/// A client in the middle of a head: it neither idles nor asks for anything.
+fn dawdling(gateway: &Running) -> Client {
+    let mut client = gateway.connect();
+    client.send("GET / HTTP/1.1\r\n");
+    client
+}
+
+/// A client that has asked once, and idles.
+fn idle(address: SocketAddr) -> Client {
+    let mut client = Client::connect(address);
+    assert_eq!(client.exchange(GET).status(), 200);
+    client
+}
+
+/// Whether its connection is still served.
+fn is_served(client: &mut Client) -> bool {
+    let answered = client.try_send(GET).ok().and_then(|()| client.head().ok());
+    answered.is_some_and(|head| client.message(head, false, true).status() == 200)
+}
+
 #[test]
 fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
-    let mut gateway = Start::new(&listener("max_connections = 1000", 1)).files(64).go();
-    let mut served = gateway.connect();
-    assert_eq!(served.exchange(GET).status(), 200);
+    let mut gateway = Running::start(&listener("max_connections = 1000", 1));
+    let mut dawdling = dawdling(&gateway);
+    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    prlimit(Pid::from_raw(gateway.pid() as i32), Resource::Nofile, few).unwrap();
     let others: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
     gateway.logged("accepting pauses");
     let before = gateway.cpu_time();
@@ -38,32 +65,167 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
     let said = gateway.log_so_far();
     assert_eq!(pauses(&said), 0, "it said so already: {said:?}");
     assert!(used < Duration::from_millis(300), "{used:?} of processor time in a second of waiting");
-    assert_eq!(served.exchange(GET).status(), 200, "who is in is served");
+    assert_eq!(dawdling.exchange("Host: a\r\n\r\n").status(), 200, "who is in is served");
     drop(others);
     let mut late = gateway.connect();
     assert_eq!(late.exchange(GET).status(), 200);
     gateway.logged("accepting connections again");
-    drop((served, late));
+    drop((dawdling, late));
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().0.code(), Some(0));
 }
 
 #[test]
-fn beyond_max_connections_clients_wait_in_the_kernels_queue() {
+fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_so() {
+    let gateway = Start::new(&listener_for_many("max_connections = 1000")).files(256).go();
+    assert!(gateway.passed().contains("it counts as 64"), "{}", gateway.passed());
+    let _all: Vec<_> = (0..64).map(|_| dawdling(&gateway)).collect();
+    let mut late = gateway.connect();
+    gateway.logged("accepting pauses: all connections are taken");
+    // What is left is for everything else.
+    assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
+    late.send(GET);
+    drop(_all);
+    assert_eq!(late.response().status(), 200);
+}
+
+#[test]
+fn all_listeners_together_take_no_more_than_the_file_limit_allows() {
+    let second = "[[listeners]]\nbind = '127.0.0.2:0'\n";
+    let gateway = Start::new(&listener_for_many(&format!("\n{second}"))).files(256).go();
+    let [first, second] = gateway.addresses() else { panic!("two listeners") };
+    let _all: Vec<_> = (0..63).map(|_| dawdling(&gateway)).collect();
+    let mut idle = idle(*second);
+    let mut late = Client::connect(*first);
+    assert_eq!(late.exchange(GET).status(), 200, "the idle one of the other listener makes room");
+    assert!(!is_served(&mut idle));
+}
+
+#[test]
+fn beyond_max_connections_clients_wait_while_nobody_idles() {
     let gateway = Running::start(&listener("max_connections = 2", 1));
-    let mut inside: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
-    for client in &mut inside {
-        assert_eq!(client.exchange(GET).status(), 200);
-    }
-    gateway.logged("accepting pauses");
+    let mut inside: Vec<_> = (0..2).map(|_| dawdling(&gateway)).collect();
     let mut waiting = gateway.connect();
     waiting.send(GET);
-    for client in &mut inside {
-        assert_eq!(client.exchange(GET).status(), 200);
-    }
+    gateway.logged("accepting pauses");
     assert_eq!(gateway.metric("tidegate_connections", &[]), 2.0);
-    drop(inside.pop());
+    let mut idle = inside.pop().unwrap();
+    assert_eq!(idle.exchange("Host: a\r\n\r\n").status(), 200);
+    // It idles now, which is heard by the one that waits.
     assert_eq!(waiting.response().status(), 200);
+    assert!(!is_served(&mut idle));
+    drop(inside);
+    assert_eq!(gateway.get("/").status(), 200);
+}
+
+#[test]
+fn a_new_connection_closes_the_one_that_has_idled_longest() {
+    let gateway = Running::start(&listener("max_connections = 3", 1));
+    let [mut first, mut second, mut third] = [(); 3].map(|()| idle(gateway.address()));
+    assert!(is_served(&mut first));
+    let mut fourth = idle(gateway.address());
+    assert!(!is_served(&mut second));
+    let mut fifth = idle(gateway.address());
+    assert!(!is_served(&mut third));
+    assert!(is_served(&mut first) && is_served(&mut fourth) && is_served(&mut fifth));
+    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]), 2.0);
+}
+
+#[test]
+fn idle_connections_of_all_workers_keep_nobody_out() {
+    let gateway = Running::start(&listener("max_connections = 16", 4).replacen(
+        "[server]\n",
+        "[server]\nmax_connections_per_client = 100\n",
+        1,
+    ));
+    let mut clients: Vec<_> = (0..16).map(|_| idle(gateway.address())).collect();
+    // Each is served while all places are taken by clients that asked once and stay.
+    clients.extend((0..89).map(|_| idle(gateway.address())));
+    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]), 89.0);
+    assert_eq!(clients.iter_mut().filter_map(|client| is_served(client).then_some(())).count(), 16);
+}
+
+/// A connection from this address of the loopback network.
+fn connect_from(from: [u8; 4], to: SocketAddr) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    Client::over(socket.into())
+}
+
+fn served_from(from: [u8; 4], to: SocketAddr) -> Option<Client> {
+    let mut client = connect_from(from, to);
+    is_served(&mut client).then_some(client)
+}
+
+fn two_listeners(more: &str) -> Running {
+    let listeners = "[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.4:0'\n";
+    let server = "[server]\nworkers = 2\nmax_connections_per_client = 3\n";
+    Running::start(&format!("{server}{listeners}{more}{}", responding("r", "")))
+}
+
+#[test]
+fn the_connections_of_one_client_are_bounded_over_all_listeners() {
+    let gateway = two_listeners("");
+    let [first, second] = gateway.addresses() else { panic!("two listeners") };
+    let (one, other) = ([127, 0, 0, 2], [127, 0, 0, 3]);
+    let mut inside: Vec<_> = [first, first, second].into_iter().map(|to| served_from(one, *to).unwrap()).collect();
+    for to in [first, second] {
+        assert!(served_from(one, *to).is_none());
+    }
+    gateway.logged("connections closed: the client has as many open as one may have");
+    let _other = served_from(other, *second).unwrap();
+    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "per_client")]), 2.0);
+    assert_eq!(gateway.metric("tidegate_connections", &[]), 4.0);
+    // A connection that is left is free for the same client.
+    drop(inside.pop());
+    gateway.await_metric("tidegate_connections", &[("listener", &second.to_string())], 1.0);
+    let end = Instant::now() + PATIENCE;
+    while served_from(one, *second).is_none() {
+        assert!(Instant::now() < end, "never free again");
+    }
+}
+
+#[test]
+fn a_trusted_proxy_is_not_one_client() {
+    let gateway = two_listeners("[client_ip]\ntrusted_proxies = ['127.0.0.2']\n");
+    let all: Vec<_> = (0..6).map_while(|_| served_from([127, 0, 0, 2], gateway.address())).collect();
+    assert_eq!(all.len(), 6);
+    let all: Vec<_> = (0..6).map_while(|_| served_from([127, 0, 0, 3], gateway.address())).collect();
+    assert_eq!(all.len(), 3);
+}
+
+#[test]
+fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
+    let server = "[server]\nworkers = 1\nmax_connections_per_client = 2\n";
+    let gateway = Running::start(
+        &(server.to_owned() + &listener("proxy_protocol = 'required'", 1)["[server]\nworkers = 1\n".len()..]),
+    );
+    let named = |address: &str| {
+        let mut client = gateway.connect();
+        client.send(format!("PROXY {address}\r\n"));
+        is_served(&mut client).then_some(client)
+    };
+    let of = |address: &str| (0..4).filter_map(|_| named(address)).collect::<Vec<_>>();
+    let _v4 = ["192.0.2.1", "192.0.2.2"].map(|client| {
+        let inside = of(&format!("TCP4 {client} 198.51.100.1 4711 443"));
+        assert_eq!(inside.len(), 2);
+        inside
+    });
+    let _v6: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+        .into_iter()
+        .filter_map(|client| named(&format!("TCP6 {client} 2001:db8:ffff::1 4711 443")))
+        .collect();
+    assert_eq!(_v6.len(), 3, "the third of one network is one too many");
+    assert_eq!(of("UNKNOWN").len(), 4, "the balancer speaks for itself");
+}
+
+#[test]
+fn a_tenth_of_all_connections_is_one_clients_share() {
+    let gateway = Running::start(&listener("max_connections = 200", 1));
+    let inside: Vec<_> = (0..30).filter_map(|_| served_from([127, 0, 0, 2], gateway.address())).collect();
+    assert_eq!(inside.len(), 20);
+    assert!(served_from([127, 0, 0, 3], gateway.address()).is_some());
 }
 
 #[test]
@@ -83,13 +245,12 @@ fn a_place_that_is_left_is_free_for_a_client_of_any_worker() {
 #[test]
 fn a_listener_may_let_more_in_after_a_reload() {
     let gateway = Running::start(&listener("max_connections = 1", 1));
-    let mut first = gateway.connect();
-    assert_eq!(first.exchange(GET).status(), 200);
-    gateway.logged("accepting pauses");
+    let mut first = dawdling(&gateway);
     let mut second = gateway.connect();
     second.send(GET);
+    gateway.logged("accepting pauses");
     gateway.reload_with(&listener("max_connections = 2", 1));
-    assert_eq!((second.response().status(), first.exchange(GET).status()), (200, 200));
+    assert_eq!((second.response().status(), first.exchange("Host: a\r\n\r\n").status()), (200, 200));
 }
 
 #[test]
@@ -130,5 +291,68 @@ fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
         assert!(Instant::now() < end, "{} threads, {before} before", gateway.threads());
         // The process is looked at from outside and not too often: asking it would keep it busy.
         thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// Stops the gateway for longer than the times under test, `meanwhile` something happens.
+fn stopped(gateway: &Running, meanwhile: impl FnOnce()) {
+    gateway.signal(Signal::STOP);
+    meanwhile();
+    // Only its own clock, which goes on, makes it late.
+    thread::park_timeout(Duration::from_millis(1200));
+    gateway.signal(Signal::CONT);
+}
+
+/// All requests in flight were 504, and the server was ejected.
+#[test]
+fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
+    let (upstream, reached, leave) = Upstream::held();
+    let ejection = "[upstreams.app.ejection]\nconsecutive_failures = 1\n";
+    let more = "timeouts = { attempt = '600ms' }\nretry = { attempts = 1 }";
+    let gateway = Running::start(&(one_route(&upstream, more) + ejection));
+    let mut clients: Vec<_> = (0..16).map(|_| gateway.sent("/", &[])).collect();
+    clients.iter().for_each(|_| assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/"));
+    stopped(&gateway, || clients.iter().for_each(|_| leave.open()));
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+    assert_eq!(gateway.metric("tidegate_upstream_ejections_total", &[]), 0.0);
+}
+
+#[test]
+fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
+    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '600ms' }\n".to_owned();
+    let gateway = Running::start(&(text + &responding("r", "")));
+    let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
+    assert_eq!(gateway.metric("tidegate_connections", &[]), 16.0);
+    stopped(&gateway, || clients.iter_mut().for_each(|client| client.send("Host: a\r\n\r\n")));
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+}
+
+#[test]
+fn a_port_is_listened_on_for_both_families() {
+    let port = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap().port();
+    let both = format!("[[listeners]]\nbind = '0.0.0.0:{port}'\n[[listeners]]\nbind = '[::]:{port}'\n");
+    let gateway = Running::start(&(both + &responding("r", "")));
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert_eq!(Client::connect(address.parse().unwrap()).exchange(GET).status(), 200, "{address}");
+    }
+    drop(gateway);
+    // Alone, one for IPv6 takes both, as the system has it.
+    let gateway = Running::start(&format!("[[listeners]]\nbind = '[::]:{port}'\n{}", responding("r", "")));
+    let address = format!("127.0.0.1:{port}").parse().unwrap();
+    assert_eq!(Client::connect(address).exchange(GET).status(), 200);
+    drop(gateway);
+}
+
+#[test]
+fn as_many_header_lines_are_taken_as_the_listener_allows() {
+    let gateway = Running::start(&listener("max_headers = 1000", 1));
+    for (lines, status) in [(257, 200), (999, 200), (1000, 431)] {
+        let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
+        let answer = gateway.connect().exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        assert_eq!(answer.status(), status, "{lines} and a Host");
     }
 }

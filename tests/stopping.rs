@@ -100,7 +100,7 @@ fn an_answer_that_flows_is_let_flow_to_its_end() {
 }
 
 #[test]
-fn idle_connections_close_at_once() {
+fn idle_connections_close_soon() {
     let mut gateway = Running::start(&responding("own", ""));
     let mut clients: Vec<_> = (0..5).map(|_| gateway.connect()).collect();
     for client in &mut clients {
@@ -112,7 +112,7 @@ fn idle_connections_close_at_once() {
         assert_eq!(client.ended(), End::Closed);
     }
     assert_eq!(gateway.wait().0.code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
 #[test]

@@ -54,7 +54,19 @@ fn ask(address: SocketAddr) -> Result<(), String> {
     if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine") { Ok(()) } else { Err(format!("{answer:?}")) }
 }
 
-/// Clients that ask over and over, each time by a new connection.
+/// Asks by a connection that is kept until the gateway says that it ends.
+fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> {
+    let client = kept.get_or_insert_with(|| Client::connect(address));
+    client.try_send(request("GET", "/", &[])).map_err(|error| format!("send by a kept connection: {error}"))?;
+    let head = client.head().map_err(|cut| format!("read by a kept connection: {cut:?}"))?;
+    let answer = client.message(head, false, false);
+    if answer.get("connection") == Some("close") {
+        *kept = None;
+    }
+    if answer.text() == "fine" { Ok(()) } else { Err(format!("{answer:?}")) }
+}
+
+/// Clients that ask over and over, half of them each time by a new connection.
 struct Load {
     is_over: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
@@ -64,12 +76,13 @@ struct Load {
 impl Load {
     fn on(address: SocketAddr) -> Self {
         let (is_over, asked) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let client = |_| {
+        let client = |index| {
             let (is_over, asked) = (Arc::clone(&is_over), Arc::clone(&asked));
             thread::spawn(move || {
-                let mut wrong = Vec::new();
+                let (mut wrong, mut kept) = (Vec::new(), None);
                 while !is_over.load(Ordering::Relaxed) {
-                    wrong.extend(ask(address).err());
+                    let asked_now = if index % 2 == 0 { ask(address) } else { ask_on(&mut kept, address) };
+                    wrong.extend(asked_now.err());
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
                 wrong

@@ -22,7 +22,7 @@ use tidegate::{
     error::Fault,
     http1::HeadLimits,
     message::{Hangup, Request, Response},
-    server::{Accepted, Arrival, ConnectionLimits, Door, DoorSettings, Listener, Socket, accept},
+    server::{Accepted, Arrival, ConnectionLimits, Crowd, Door, DoorSettings, Listener, Socket, accept},
     telemetry::Metrics,
 };
 use tokio::{
@@ -62,12 +62,14 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
     };
     let settings = DoorSettings {
         max_connections: 2,
+        max_per_client: 2,
+        trusted: [].into(),
         limits,
         proxy_protocol: false,
         tls: None,
         tls_handshake: Duration::from_secs(1),
     };
-    let door = Arc::new(Door::new("here".into(), settings, Metrics::new(1)));
+    let door = Door::new("here".into(), settings, Crowd::new(2), Metrics::new(1));
     runtime.block_on(async {
         let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());
         let listener = Once(Some(socket), Arc::clone(&begun));

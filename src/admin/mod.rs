@@ -104,12 +104,12 @@ impl Admin {
 ///
 /// # Errors
 /// Says which address cannot be listened on.
-pub async fn start(admin: &Arc<Admin>, inherited: Option<std::net::TcpListener>) -> Result<Option<SocketAddr>, String> {
+pub fn start(admin: &Arc<Admin>, inherited: Option<std::net::TcpListener>) -> Result<Option<SocketAddr>, String> {
     let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
     let Some(bind) = bind else { return Ok(None) };
     let listener = match inherited {
         Some(socket) => TcpListener::from_std(socket).map_err(|error| format!("cannot listen on {bind} ({error})"))?,
-        None => bind_admin(bind).await?,
+        None => bind_admin(&admin.state.load().config, bind)?,
     };
     Ok(Some(open(admin, bind, listener)))
 }

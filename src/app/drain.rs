@@ -39,7 +39,7 @@ impl App {
             // First: a socket that is open somewhere still takes connections, which nobody would serve.
             self.reloader.sockets.clear();
             for door in doors {
-                door.drain.cancel();
+                door.begin_drain(shutdown.drain);
             }
             let idle = futures_util::future::join_all(workers.iter().map(Worker::idle));
             timeout(shutdown.drain, idle).await.is_ok()

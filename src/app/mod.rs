@@ -28,7 +28,7 @@ pub use self::process::try_build;
 use self::{
     maintain::maintain,
     persist::{Saver, StateDir},
-    process::{default_max_connections, keep_memory_private, level, process, start_logs},
+    process::{keep_memory_private, level, most_connections, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
     takeover::Takeover,
@@ -40,7 +40,7 @@ use crate::{
     inherited::Inherited,
     limit::KeyHasher,
     reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, log_warnings, resolve},
-    server::Worker,
+    server::{Crowd, Worker},
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
 };
@@ -184,7 +184,7 @@ impl App {
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
         let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
         inherited.finish()?;
-        let admin_address = admin::start(&admin, admin_socket).await?;
+        let admin_address = admin::start(&admin, admin_socket)?;
         open(&mut reloader, opening).await?;
         log_warnings(&config.warnings);
         keep_memory_private(&config);
@@ -289,7 +289,7 @@ fn reloader(source: Source, process: Process, built: Built, watched: Watched) ->
         doors: Doors::default(),
         sockets: BTreeMap::new(),
         workers: Vec::new(),
-        default_max_connections: default_max_connections(),
+        crowd: Crowd::new(most_connections()),
         admin: None,
         watched,
     }

@@ -55,8 +55,9 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// What the file limit allows: all but some for the process itself and for connections to upstreams.
-pub(super) fn default_max_connections() -> usize {
+/// Connections of clients that the file limit allows: all but some for the process itself and for connections to
+/// upstreams.
+pub(super) fn most_connections() -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // The soft limit is low for the sake of programs that use select(); this one does not.

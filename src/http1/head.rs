@@ -13,15 +13,16 @@ use super::{
 };
 use crate::error::Error;
 
-/// Header lines that are taken apart on the stack; more than this is never accepted.
-const MOST_HEADERS: usize = 256;
+/// Header lines that are taken apart on the stack: of an answer the most that is accepted, of a request more than nearly
+/// all have.
+const ON_STACK: usize = 256;
 
 /// Bounds on a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// Bytes of the whole head.
     pub bytes: usize,
-    /// Header lines, at most 256.
+    /// Header lines.
     pub headers: usize,
     /// Lines whose name holds `_` are kept; otherwise they are dropped.
     pub keeps_underscores: bool,
@@ -114,8 +115,15 @@ pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, usize> {
 /// Everything that is malformed or could be read in two ways: [`Error::Malformed`], [`Error::TooManyHeaders`].
 pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) -> Result<RequestHead, Error> {
     let head = buffer.split_to(length).freeze();
-    let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-    let lines = &mut lines[..limits.headers.min(MOST_HEADERS)];
+    let mut on_stack = [const { MaybeUninit::uninit() }; ON_STACK];
+    let mut on_heap = Vec::new();
+    let lines = if limits.headers <= ON_STACK {
+        &mut on_stack[..limits.headers]
+    } else {
+        // Only where the listener allows so many, and no more room than the head has lines.
+        on_heap.resize(limits.headers.min(memchr::memchr_iter(b'\n', &head).count()), MaybeUninit::uninit());
+        &mut on_heap[..]
+    };
     let mut parsed = httparse::Request::new(&mut []);
     parsed.parse_with_uninit_headers(&head, lines).map_err(|error| malformed(error, limits))?;
     let version = version(parsed.version);
@@ -139,7 +147,7 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     if let [b'\r' | b'\n', ..] = head {
         return Err("it begins with an empty line");
     }
-    let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+    let mut lines = [const { MaybeUninit::uninit() }; ON_STACK];
     let mut parsed = httparse::Response::new(&mut []);
     // A blank before the colon is taken off (RFC 9112, 5.1); in requests it is refused.
     let end = httparse::ParserConfig::default()
@@ -239,6 +247,19 @@ mod tests {
         let mut buffer = BytesMut::from(text);
         let length = find_end(&buffer, 0).expect("a whole head");
         parse_request(&mut buffer, length, &LIMITS)
+    }
+
+    #[test]
+    fn as_many_lines_are_taken_as_the_listener_allows() {
+        for (allowed, lines, is_taken) in
+            [(100, 100, true), (100, 101, false), (1000, 257, true), (1000, 1000, true), (1000, 1001, false)]
+        {
+            let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
+            let mut buffer = BytesMut::from(&*format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+            let length = buffer.len();
+            let parsed = parse_request(&mut buffer, length, &HeadLimits { bytes: 1 << 20, headers: allowed });
+            assert_eq!(parsed.is_ok_and(|head| head.headers.len() == lines), is_taken, "{lines} of {allowed}");
+        }
     }
 
     #[test]

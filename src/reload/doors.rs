@@ -6,11 +6,14 @@ use std::{
 };
 
 use crate::{
-    config::model,
+    config::{Config, model},
     http1::HeadLimits,
     server::{ConnectionLimits, Door, DoorSettings},
     tls::{Identity, MinVersion, Names, ServerSettings, ServerTls},
 };
+
+/// Connections that each client may have unless the configuration says less: a browser opens six for a site.
+const LEAST_PER_CLIENT: usize = 10;
 
 /// Listeners, as far as they can be prepared before they serve.
 #[derive(Debug)]
@@ -46,19 +49,32 @@ pub(super) fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Res
     Ok(sockets)
 }
 
-/// What `listener` asks for; `open` is its door, if it is open already.
+/// What `listener` asks for, as far as the limit on open files allows; `open` is its door, if it is open already.
 ///
 /// # Errors
 /// Why its TLS cannot be built.
 pub(super) fn settings(
+    config: &Config,
     listener: &model::Listener,
     open: Option<&Door>,
-    default_max_connections: usize,
+    most_connections: usize,
 ) -> Result<DoorSettings, String> {
+    let max_connections = listener.max_connections.map_or(most_connections, Into::into);
+    if max_connections > most_connections {
+        tracing::warn!(
+            listener = %listener.bind, max_connections, most_connections,
+            "max_connections is more than the limit on open files allows: it counts as {most_connections}. Raise that limit \
+             (LimitNOFILE= in a unit, ulimit -n in a shell), or lower max_connections"
+        );
+    }
+    let max_connections = max_connections.min(most_connections);
+    let per_client = config.server.max_connections_per_client;
     let earlier = open.and_then(Door::tls);
     let tls = listener.tls.as_ref().map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));
     Ok(DoorSettings {
-        max_connections: listener.max_connections.map_or(default_max_connections, Into::into),
+        max_connections,
+        max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
+        trusted: config.client_ip.trusted_proxies.as_slice().into(),
         limits: ConnectionLimits {
             head: HeadLimits {
                 bytes: listener.max_header_bytes,
@@ -73,6 +89,11 @@ pub(super) fn settings(
         tls: tls.transpose().map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
         tls_handshake: listener.tls_handshake,
     })
+}
+
+/// Connections of one client where the configuration names no number: a tenth, so that no one can take all places alone.
+fn share_of_a_client(max_connections: usize) -> usize {
+    max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
 }
 
 fn server_settings(tls: &model::ListenerTls, http2: bool) -> ServerSettings {

@@ -1,205 +1,33 @@
 //! The accept loop of one listener on one worker: a task for each connection, no more of them than there is room for.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
-use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use futures_util::FutureExt;
-use tokio::{
-    sync::{Notify, Semaphore},
-    task::coop,
-    time::sleep,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{sync::Semaphore, task::coop};
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::{
-    Accepted, Arrival, ConnectionLimits, Listener, Socket,
+    Accepted, Arrival, Door, Listener, Socket,
     arrival::Terms,
     connection::serve,
-    entrance::{self, MOST_HANDSHAKES},
+    door::Visit,
+    entrance::{self, HANDSHAKES_AT_ONCE},
+    idle::Roll,
     listener::BACKLOG,
 };
-use crate::{
-    message::{Origin, Response},
-    telemetry::{Latch, ListenerMetrics, Metrics},
-    tls::ServerTls,
-};
+use crate::message::{Origin, Response};
 
-/// How long accepting pauses when the process has no file descriptor left. Connections that close end it earlier.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// One listener as all workers share it.
-#[derive(Debug)]
-pub struct Door {
-    /// The address that it is bound to.
-    pub name: Arc<str>,
-    /// Cancelled when the listener is removed or the process drains.
-    pub drain: CancellationToken,
-    settings: ArcSwap<DoorSettings>,
-    open: AtomicUsize,
-    left: Notify,
-    is_full: Latch,
-    /// Open connections when the system last had no file descriptor for another; 0 when it has.
-    short_at: AtomicUsize,
+/// One worker's side of a door.
+struct Side<S> {
+    door: Arc<Door>,
+    service: S,
+    connections: TaskTracker,
+    /// Its connections.
+    roll: Arc<Roll>,
     /// Turns of those who want to shake hands.
-    pub(super) handshakes: Semaphore,
-    pub(super) metrics: Arc<ListenerMetrics>,
-    process: Arc<Metrics>,
-}
-
-/// What may change while a listener stays open; holds for connections from then on.
-#[derive(Debug, Clone)]
-pub struct DoorSettings {
-    /// Open connections over all workers.
-    pub max_connections: usize,
-    /// What each may do.
-    pub limits: ConnectionLimits,
-    /// Each begins with a PROXY protocol header, within the time for a head.
-    pub proxy_protocol: bool,
-    /// Then comes TLS.
-    pub tls: Option<ServerTls>,
-    /// How long its handshake may take.
-    pub tls_handshake: Duration,
-}
-
-impl Door {
-    /// A listener that is about to open.
-    pub fn new(name: Arc<str>, settings: DoorSettings, process: Arc<Metrics>) -> Self {
-        Self {
-            metrics: process.listener(&name),
-            name,
-            drain: CancellationToken::new(),
-            settings: ArcSwap::from_pointee(settings),
-            open: AtomicUsize::new(0),
-            left: Notify::new(),
-            is_full: Latch::default(),
-            short_at: AtomicUsize::new(0),
-            handshakes: Semaphore::new(MOST_HANDSHAKES),
-            process,
-        }
-    }
-
-    /// Changes what holds for new connections.
-    pub fn reconfigure(&self, settings: DoorSettings) {
-        self.settings.store(Arc::new(settings));
-        self.left.notify_waiters();
-    }
-
-    /// Connections that are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Handshakes that are worked on; `None` where there is no TLS.
-    pub fn handshaking(&self) -> Option<usize> {
-        self.settings.load().tls.is_some().then(|| MOST_HANDSHAKES - self.handshakes.available_permits())
-    }
-
-    /// The TLS that holds for new connections.
-    pub fn tls(&self) -> Option<ServerTls> {
-        self.settings.load().tls.clone()
-    }
-
-    /// Waits until another connection may be accepted.
-    async fn room(&self) {
-        loop {
-            let left = self.left.notified();
-            let max = self.settings.load().max_connections;
-            if self.open() < max {
-                // One place that is left and taken again is no change worth a line.
-                if self.open() + max / 16 < max && self.is_full.clear() {
-                    tracing::info!(listener = %self.name, "accepting connections again");
-                }
-                return;
-            }
-            if self.is_full.raise() {
-                tracing::warn!(listener = %self.name, max_connections = max, "accepting pauses: all connections are taken");
-            }
-            self.metrics.accept_paused("max_connections");
-            left.await;
-        }
-    }
-
-    /// What to do about an `accept` that failed.
-    async fn failed(&self, error: &io::Error) {
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue; trying at once would spin.
-        if !matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) {
-            // Anything else is about one connection that is gone already.
-            return;
-        }
-        if self.short_at.swap(self.open().max(1), Ordering::Relaxed) == 0 {
-            tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
-        }
-        self.metrics.accept_paused("no_files");
-        tokio::select! {
-            () = sleep(PAUSE) => {}
-            () = self.left.notified() => {}
-        }
-    }
-
-    /// A connection asked for too much work, by this kind of frames.
-    pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
-        self.metrics.flooded(kind);
-        tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
-    }
-
-    /// What served somebody ended in a panic.
-    pub(super) fn panicked(&self, peer: SocketAddr) {
-        self.process.panicked();
-        tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
-    }
-
-    fn accepted(&self) {
-        let short_at = self.short_at.load(Ordering::Relaxed);
-        // One descriptor that is freed and taken again is no change worth a line.
-        if self.open() + short_at / 16 < short_at && self.short_at.swap(0, Ordering::Relaxed) != 0 {
-            tracing::info!(listener = %self.name, "accepting connections again");
-        }
-    }
-
-    /// Takes a place for a connection that was accepted. There was room a moment ago; should another worker have taken
-    /// it since, the connection waits here for the next.
-    async fn enter(self: &Arc<Self>) -> Visit {
-        loop {
-            let left = self.left.notified();
-            let max = self.settings.load().max_connections;
-            let more = |open| (open < max).then_some(open + 1);
-            if self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
-                return Visit(Arc::clone(self));
-            }
-            left.await;
-        }
-    }
-}
-
-/// An open connection; leaves when dropped.
-struct Visit(Arc<Door>);
-
-impl Visit {
-    fn ended(self, peer: SocketAddr, in_panic: bool) {
-        if in_panic {
-            self.0.panicked(peer);
-        }
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-        // All workers: the one that is woken may have no connection in its own queue while another has.
-        self.0.left.notify_waiters();
-    }
+    turns: Arc<Semaphore>,
 }
 
 /// Accepts until the door drains; what the kernel has accepted by then is still served.
@@ -208,88 +36,108 @@ where
     L: Listener,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
+    let (roll, turns) = (door.roll(), Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE)));
+    let mut side = Side { door, service, connections, roll, turns };
     loop {
         let accepted = tokio::select! {
             biased;
-            () = door.drain.cancelled() => break,
-            accepted = async { door.room().await; listener.accept().await } => accepted,
+            () = side.door.drain.cancelled() => break,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => begin(accepted, door.enter().await, service.clone(), &connections),
-            Err(error) => door.failed(&error).await,
+            Ok(accepted) => side.admit(accepted).await,
+            Err(error) => side.door.failed(&error).await,
         }
     }
-    finish(listener, &door, service, &connections).await;
+    side.finish(listener).await;
 }
 
-/// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
-/// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
-///
-/// What remains: who connects in the moment before the close, or is half connected then, is reset, as one who comes a
-/// moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
-async fn finish<L, S>(mut listener: L, door: &Arc<Door>, service: S, connections: &TaskTracker)
+impl<S> Side<S>
 where
-    L: Listener,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    for _ in 0..=BACKLOG {
-        // Those who are served already have their turn, too.
-        coop::consume_budget().await;
-        match listener.accept_waiting() {
-            Ok(Some(accepted)) => begin(accepted, door.enter().await, service.clone(), connections),
-            Ok(None) => return,
-            Err(error) => door.failed(&error).await,
+    /// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
+    /// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
+    ///
+    /// What remains: who connects in the moment before the close, or is half connected then, is reset, as one who comes a
+    /// moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
+    async fn finish<L: Listener>(&mut self, mut listener: L) {
+        for _ in 0..=BACKLOG {
+            // Those who are served already have their turn, too.
+            coop::consume_budget().await;
+            match listener.accept_waiting() {
+                Ok(Some(accepted)) => self.admit(accepted).await,
+                Ok(None) => return,
+                Err(error) => self.door.failed(&error).await,
+            }
         }
     }
-}
 
-fn begin<IO, S>(accepted: Accepted<IO>, visit: Visit, service: S, connections: &TaskTracker)
-where
-    IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    let door = &visit.0;
-    door.accepted();
-    let settings = door.settings.load();
-    // A token of its own: looking at it touches nothing that another connection touches.
-    let drain = door.drain.child_token();
-    let peer = accepted.peer;
-    if settings.proxy_protocol || settings.tls.is_some() {
-        // Boxed: the others need not be as large as one that goes through all of this.
-        let entering = entrance::enter(accepted, Arc::clone(door), Arc::clone(&settings), service, drain);
-        let entering = AssertUnwindSafe(Box::pin(entering)).catch_unwind();
-        connections.spawn(async move { visit.ended(peer, entering.await.is_err()) });
-        return;
+    /// Serves a connection once there is room for it. Closes it at once where its client has too many: it must not even
+    /// wait for a place.
+    async fn admit<IO: Socket>(&mut self, accepted: Accepted<IO>) {
+        let guest = {
+            let settings = self.door.settings();
+            // A balancer's address says nothing of the client: the header that it sends does.
+            if settings.proxy_protocol { Ok(None) } else { self.door.admit(accepted.peer, &settings) }
+        };
+        let Ok(guest) = guest else { return };
+        let visit = self.door.enter(&self.roll, guest).await;
+        self.begin(accepted, visit);
     }
-    let limits = settings.limits;
-    let Accepted { io, local, .. } = accepted;
-    let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-    let served = serve(io, BytesMut::new(), Terms { service, limits, origin, drain, door: Arc::clone(door) });
-    connections.spawn(async move {
-        let served = AssertUnwindSafe(served).catch_unwind().await;
-        visit.ended(peer, served.is_err());
-    });
+
+    fn begin<IO: Socket>(&self, accepted: Accepted<IO>, visit: Visit) {
+        let Self { door, service, connections, turns, .. } = self;
+        door.accepted();
+        let settings = door.settings();
+        let (peer, service, seat) = (accepted.peer, service.clone(), Arc::clone(&visit.seat));
+        if settings.proxy_protocol || settings.tls.is_some() {
+            // Boxed: the others need not be as large as one that goes through all of this.
+            let entering = entrance::enter(accepted, Arc::clone(&settings), service, seat, Arc::clone(turns));
+            let entering = AssertUnwindSafe(Box::pin(entering)).catch_unwind();
+            connections.spawn(async move { visit.ended(peer, entering.await.is_err()) });
+            return;
+        }
+        let limits = settings.limits;
+        let Accepted { io, local, .. } = accepted;
+        let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
+        let served = serve(io, BytesMut::new(), Terms { service, limits, origin, seat });
+        connections.spawn(async move {
+            let served = AssertUnwindSafe(served).catch_unwind().await;
+            visit.ended(peer, served.is_err());
+        });
+    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         future::pending,
-        net::{Ipv4Addr, SocketAddrV4, TcpStream},
+        io,
+        net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream},
+        time::Duration,
     };
 
     use tokio::{
-        io::{AsyncWriteExt, DuplexStream, duplex},
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         sync::Barrier,
+        time::{Instant, sleep},
     };
     use tower::service_fn;
 
     use super::*;
-    use crate::{http1::HeadLimits, server::bind};
+    use crate::{
+        http1::HeadLimits,
+        server::{ConnectionLimits, Crowd, DoorSettings, bind},
+        telemetry::Metrics,
+    };
+
+    /// When the clock is paused: until all others have nothing left to do.
+    const PAUSE: Duration = Duration::from_millis(100);
 
     const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
-    fn door(max_connections: usize) -> Arc<Door> {
+    pub(in crate::server) fn door(max_connections: usize) -> Arc<Door> {
         let limits = ConnectionLimits {
             head: HeadLimits { bytes: 32 * 1024, headers: 100, keeps_underscores: false },
             headers_timeout: Duration::from_secs(10),
@@ -298,12 +146,14 @@ mod tests {
         };
         let settings = DoorSettings {
             max_connections,
+            max_per_client: 1000,
+            trusted: [].into(),
             limits,
             proxy_protocol: false,
             tls: None,
             tls_handshake: Duration::from_secs(10),
         };
-        Arc::new(Door::new("a".into(), settings, Metrics::new(1)))
+        Door::new("a".into(), settings, Crowd::new(1000), Metrics::new(1))
     }
 
     impl Socket for DuplexStream {
@@ -362,12 +212,56 @@ mod tests {
         assert_eq!(ended, [2, 2, 1, 0]);
     }
 
+    /// A listener of one connection that is there at once.
+    async fn serve_one(door: &Arc<Door>) -> DuplexStream {
+        let (client, io) = duplex(1024);
+        let service = service_fn(|_| async { Ok(Response::default()) });
+        let burst = Burst(Arc::new(Barrier::new(1)), Some(io));
+        tokio::spawn(accept(burst, Arc::clone(door), service, TaskTracker::new()));
+        sleep(PAUSE).await;
+        client
+    }
+
+    async fn ask(client: &mut DuplexStream) -> String {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut answer = vec![0; 1024];
+        let length = client.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    }
+
+    /// A client that does not know of the drain met the close with one request in three takeovers.
+    #[tokio::test(start_paused = true)]
+    async fn in_the_first_second_of_a_drain_an_idle_connection_answers_once_more() {
+        let door = door(1);
+        let mut client = serve_one(&door).await;
+        assert!(!ask(&mut client).await.contains("close"));
+        sleep(Duration::from_secs(9)).await;
+        door.begin_drain(Duration::from_secs(30));
+        sleep(Duration::from_millis(900)).await;
+        assert!(ask(&mut client).await.contains("connection: close"));
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_without_a_request_ends_a_second_after_the_drain_began_or_earlier() {
+        for (patience, grace) in [(30_000, 1000), (500, 250), (0, 0)] {
+            let door = door(1);
+            let mut client = serve_one(&door).await;
+            ask(&mut client).await;
+            sleep(Duration::from_secs(9)).await;
+            let began = Instant::now();
+            door.begin_drain(Duration::from_millis(patience));
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(began.elapsed(), Duration::from_millis(grace));
+        }
+    }
+
     /// Of a burst of clients only some were served: the last look at the queue believed tokio, which says after 128
     /// operations in a row, or when it has not looked at the socket yet, that there is nothing. The rest was reset.
     #[tokio::test]
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;
-        let (address, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let (address, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
         let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
         let (door, connections) = (door(CLIENTS), TaskTracker::new());
         door.drain.cancel();

@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::Version;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::Door;
+use super::idle::Seat;
 use crate::{
     error::Error,
     http1::HeadLimits,
@@ -34,10 +33,8 @@ pub(super) struct Terms<S> {
     pub(super) limits: ConnectionLimits,
     /// Its ends.
     pub(super) origin: Arc<Origin>,
-    /// Once this is cancelled it ends with what is in flight.
-    pub(super) drain: CancellationToken,
-    /// Where it came in.
-    pub(super) door: Arc<Door>,
+    /// Its place among all connections, and its word to end with what is in flight.
+    pub(super) seat: Arc<Seat>,
 }
 
 /// What the server hands to the gateway.

@@ -15,7 +15,7 @@ use std::{
 use bytes::BytesMut;
 use http::{StatusCode, Version};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     arrival::Terms,
     head::{self, Next, Progress},
     http2,
+    idle::Seat,
     transfer::Transfer,
     tunnel,
     wire::{Received, Shared, Wire},
@@ -36,8 +37,6 @@ use crate::{
     message::{Hangup, Interim, Origin, Request, Response},
 };
 
-/// How long a new connection is waited for while the process drains.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// Rest of a request body that is read and thrown away so that the connection can go on.
 const SHORT_REST: u64 = 64 * 1024;
 /// How long a client's last bytes are taken in after a last answer, so that closing does not destroy that answer.
@@ -45,16 +44,16 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Most that is taken in so.
 const LINGER_BYTES: usize = 256 * 1024;
 
-/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it ends with the request
-/// in flight, if there is one.
+/// Serves one connection to its end; `ahead` was read of it already. Once it is told to end
+/// it does so with the request in flight, if there is one.
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let Terms { service, limits, origin, drain, door } = terms;
+    let Terms { service, limits, origin, seat } = terms;
     let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io, ahead))));
-    let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), drain: &drain };
+    let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), seat: &seat };
     match connection.run().await {
         After::Linger => connection.linger().await,
         After::Http2 => {
@@ -62,7 +61,7 @@ where
             // Nothing was asked yet: nobody else holds the bytes.
             let Some((io, ahead)) = wire.into_parts() else { return };
             // Boxed: most connections need not be as large as this.
-            Box::pin(http2::serve(io, ahead, Terms { service, limits, origin, drain, door })).await;
+            Box::pin(http2::serve(io, ahead, Terms { service, limits, origin, seat })).await;
         }
         After::Leave => connection.wire.0.lock().say_goodbye(),
         After::Next | After::Close => {}
@@ -75,7 +74,7 @@ struct Connection<'a, IO, S> {
     limits: ConnectionLimits,
     origin: Arc<Origin>,
     alarm: Alarm,
-    drain: &'a CancellationToken,
+    seat: &'a Seat,
 }
 
 /// What follows an exchange.
@@ -98,7 +97,7 @@ where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     async fn run(&mut self) -> After {
-        let mut drained = pin!(self.drain.cancelled());
+        let mut drained = pin!(self.seat.drain.cancelled());
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = Progress::new(accepted.take());
@@ -122,7 +121,11 @@ where
     ) -> Poll<Next> {
         let mut wire = self.wire.0.lock();
         loop {
-            if let Some(next) = head::read(&mut wire, &self.limits, progress) {
+            let next = head::read(&mut wire, &self.limits, progress);
+            if progress.goes_on() {
+                self.seat.rise();
+            }
+            if let Some(next) = next {
                 return Poll::Ready(next);
             }
             match wire.poll_read(cx) {
@@ -131,13 +134,18 @@ where
                 Poll::Pending => break,
             }
         }
+        if let Some(now) = progress.begins_to_idle() {
+            self.seat.rest(now);
+        }
         let mut due = head::due(progress, &self.limits);
         if progress.started.is_none() {
             wire.rest();
             if drained.poll(cx).is_ready() {
-                // A client that has just connected did not know: its request is probably on its way.
-                let Some(accepted) = progress.accepted else { return Poll::Ready(Next::Close) };
-                due = due.min(accepted + FIRST_REQUEST);
+                if self.seat.is_chosen() {
+                    return Poll::Ready(Next::Close);
+                }
+                // Its client does not know: a request may be on its way, and is answered with a word of the end.
+                due = due.min(progress.last_wait(self.seat.door().grace()));
             }
         }
         self.alarm.set(due);
@@ -176,7 +184,7 @@ where
         if hangup == Some(Hangup::AtOnce) {
             return After::Close;
         }
-        asked.keep_alive &= hangup.is_none() && !self.drain.is_cancelled();
+        asked.keep_alive &= hangup.is_none() && !self.seat.drain.is_cancelled();
         self.deliver(response, asked).await
     }
 

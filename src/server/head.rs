@@ -1,5 +1,7 @@
 //! The wait for the head of an HTTP/1 request: how far it has come, what it turned out to be, and when the wait ends.
 
+use std::time::Duration;
+
 use bytes::Buf;
 use tokio::time::Instant;
 
@@ -29,14 +31,36 @@ pub(super) struct Progress {
     pub(super) started: Option<Instant>,
     /// How far its end was looked for.
     seen: usize,
-    /// When an idle connection ends.
-    idle_end: Option<Instant>,
+    /// Since when the connection idles.
+    idle_since: Option<Instant>,
+    /// Until when it is waited for while its door drains.
+    last: Option<Instant>,
 }
 
 impl Progress {
     /// Nothing of it is there yet.
     pub(super) fn new(accepted: Option<Instant>) -> Self {
         Self { accepted, ..Self::default() }
+    }
+
+    /// The moment from which the connection idles, told once: when it has answered a request and no other has begun.
+    pub(super) fn begins_to_idle(&mut self) -> Option<Instant> {
+        if self.accepted.is_some() || self.started.is_some() || self.idle_since.is_some() {
+            return None;
+        }
+        self.idle_since = Some(Instant::now());
+        self.idle_since
+    }
+
+    /// Until when another request is waited for though the door drains: for `grace` from the first call on, or from the
+    /// accept. A client that did not know of the drain may have sent it already.
+    pub(super) fn last_wait(&mut self, grace: Duration) -> Instant {
+        *self.last.get_or_insert_with(|| self.accepted.unwrap_or_else(Instant::now) + grace)
+    }
+
+    /// Whether it idled and a request has begun, told once.
+    pub(super) fn goes_on(&mut self) -> bool {
+        self.started.is_some() && self.idle_since.take().is_some()
     }
 }
 
@@ -86,6 +110,6 @@ pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress:
 pub(super) fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
     match (progress.accepted, progress.started) {
         (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
-        (None, None) => *progress.idle_end.get_or_insert_with(|| Instant::now() + limits.keep_alive),
+        (None, None) => *progress.idle_since.get_or_insert_with(Instant::now) + limits.keep_alive,
     }
 }

@@ -68,23 +68,27 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
 }
 
 /// Binds `count` sockets to one address, with port 0 all to the same free port; gives the address with its port.
+/// `only_v6`: an IPv6 address takes no IPv4 connections, as another listener has an IPv4 address of the same port.
 ///
 /// # Errors
 /// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
 /// silence, each process getting a part of the connections.
-pub fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    drop(socket(address, false)?);
-    let first = socket(address, true)?;
+pub fn bind(address: SocketAddr, count: usize, only_v6: bool) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+    drop(socket(address, false, only_v6)?);
+    let first = socket(address, true, only_v6)?;
     let address = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..count {
-        sockets.push(socket(address, true)?);
+        sockets.push(socket(address, true, only_v6)?);
     }
     Ok((address, sockets))
 }
 
-fn socket(address: SocketAddr, is_shared: bool) -> io::Result<std::net::TcpListener> {
+fn socket(address: SocketAddr, is_shared: bool, only_v6: bool) -> io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() && only_v6 {
+        socket.set_only_v6(true)?;
+    }
     // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(is_shared)?;

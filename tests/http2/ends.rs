@@ -39,6 +39,38 @@ fn a_drain_says_goaway_and_finishes_the_streams_in_flight() {
 }
 
 #[test]
+fn a_connection_without_streams_makes_room_for_a_new_one() {
+    let (begun, go_on) = (Gate::new(), Gate::new());
+    let upstream = Upstream::start({
+        let (begun, go_on) = (begun.clone(), go_on.clone());
+        move |mut connection| {
+            connection.expect_request();
+            begun.open();
+            go_on.pass();
+            connection.send(ok("late"));
+        }
+    });
+    let listener = "[[listeners]]\nbind = '127.0.0.1:0'\nmax_connections = 2\n";
+    let gateway = Gateway::start(&format!(
+        "{listener}{}{}",
+        one_route(&upstream, ""),
+        responding("self", "match = { path = '/self' }")
+    ));
+    let mut busy = Http2::connect(gateway.address());
+    let asked = busy.open("GET", "/", &[], true);
+    begun.pass();
+    // It has idled for less than the busy one has been there, and asks for nothing: it is the one to go, and is told.
+    let mut idle = Frames::connect(gateway.address());
+    idle.send(kind::PING, 0, 0, b"01234567");
+    idle.until(kind::PING);
+    let mut late = Http2::connect(gateway.address());
+    assert_eq!(late.get("/self").text(), "self");
+    assert_eq!(idle.until(kind::GOAWAY).payload[4..8], [0; 4]);
+    go_on.open();
+    assert_eq!(busy.finish(asked.response).unwrap().text(), "late");
+}
+
+#[test]
 fn a_drain_ends_connections_without_streams_though_their_clients_say_nothing() {
     let mut gateway = Gateway::start(&responding("self", ""));
     let mut client = Frames::connect(gateway.address());
@@ -96,6 +128,7 @@ fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
     client.send(kind::SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
     client.send(kind::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     client.send(kind::HEADERS, 5, 1, &get("/"));
-    assert_eq!(gateway.access_line()["status"], 499);
+    let line = gateway.access_line();
+    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"client_gone".into()));
     gateway.await_metric("tidegate_requests_total", &[], 1.0);
 }

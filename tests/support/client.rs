@@ -21,6 +21,11 @@ impl Client {
         Self(Wire::new(stream, Arc::default()))
     }
 
+    /// By a connection that is made already.
+    pub fn over(stream: TcpStream) -> Self {
+        Self(Wire::new(stream, Arc::default()))
+    }
+
     /// Connects with a small window, so that whoever writes to it without being read stops soon.
     #[track_caller]
     pub fn connect_narrow(address: SocketAddr) -> Self {

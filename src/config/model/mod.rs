@@ -27,7 +27,7 @@ use super::{diagnostic::Diagnostics, watched::Watched};
 /// A whole configuration, ready to be built.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The process itself; a change needs a restart.
+    /// The process itself.
     pub server: Server,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
@@ -68,6 +68,8 @@ impl Config {
 pub struct Server {
     /// Worker threads; `None` is one per core that this process may use.
     pub workers: Option<NonZeroUsize>,
+    /// Open connections of one client over all listeners; `None` is a share of each listener's connections.
+    pub max_connections_per_client: Option<NonZeroUsize>,
     /// What outlives the process is kept there.
     pub state_dir: Option<PathBuf>,
 }

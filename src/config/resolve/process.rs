@@ -24,7 +24,8 @@ pub(super) fn server(server: Reader<'_>, loading: &Loading<'_>) -> Option<Server
         None => Some(server.at_least_one("workers")?),
     };
     let state_dir = server.text("state_dir").map(|text| loading.sources.beside(server.place("state_dir"), text));
-    Some(Server { workers, state_dir })
+    let max_connections_per_client = server.at_least_one("max_connections_per_client");
+    Some(Server { workers, max_connections_per_client, state_dir })
 }
 
 pub(super) fn listeners(readers: Vec<Reader<'_>>, loading: &mut Loading<'_>) -> Option<Vec<Listener>> {

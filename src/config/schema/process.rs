@@ -11,7 +11,7 @@ pub(in crate::config) static FILE_ITSELF: Section = Section {
             Kind::Set(&FILE),
             "More files, relative to this one, read in name order as if written here; `*` stands for any characters of a file's name.",
         ),
-        Key::new("server", Kind::Table(&SERVER), "The process itself; a change needs a restart."),
+        Key::new("server", Kind::Table(&SERVER), "The process itself."),
         Key::new("listeners", Kind::Tables(&LISTENER), "Where clients connect; absent: one on 0.0.0.0:8080."),
         Key::new("client_ip", Kind::Table(&CLIENT_IP), "Who counts as the client, for keys and logs."),
         Key::new("admin", Kind::Table(&ADMIN), "The admin listener: metrics, health, views, reload."),
@@ -36,6 +36,9 @@ pub(in crate::config) static FILE_ITSELF: Section = Section {
 /// Far more than any machine has cores; each worker costs memory for its own pools.
 const MOST_WORKERS: u64 = 1024;
 
+/// Far more than a process may have open files.
+const MOST_CONNECTIONS: u64 = 10_000_000;
+
 static SERVER: Section = Section {
     path: "server",
     about: "The process itself.",
@@ -46,6 +49,11 @@ static SERVER: Section = Section {
             "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
         )
         .default(Default::Text("auto")),
+        Key::new(
+            "max_connections_per_client",
+            Kind::Whole { least: 1, most: MOST_CONNECTIONS },
+            "Open connections of one client, over all listeners: of an IPv4 address, of an IPv6 network of 64 bits; more are closed at once. Absent: a tenth of the listener's max_connections, at least 10.",
+        ),
         Key::new(
             "state_dir",
             FILE,
@@ -79,8 +87,8 @@ static LISTENER: Section = Section {
         Key::new("bind", BIND, "IP address and port; port 0 lets the system choose.").required(),
         Key::new(
             "max_connections",
-            Kind::Whole { least: 1, most: 10_000_000 },
-            "Open connections; more wait in the kernel's queue. Absent: what the file limit allows.",
+            Kind::Whole { least: 1, most: MOST_CONNECTIONS },
+            "Open connections; a further one closes the one that has idled longest, or waits. Absent: what the file limit allows.",
         ),
         Key::new("max_header_bytes", HEAD_SIZE, "Longest head of a request; more is 431.")
             .default(Default::Text(MAX_HEADER_BYTES)),
@@ -119,7 +127,7 @@ static LISTENER_TLS: Section = Section {
             "Certificates and their keys. The names inside choose by what the client asks for (SNI); the first is the default.",
         )
         .required(),
-        Key::new("client_ca", PEM_FILE, "Present: clients must show a certificate that one of these authorities signed."),
+        Key::new("client_ca", PEM_FILE, "Present: clients must show a certificate that one of these authorities signed, or that is itself in the file."),
         Key::new("min_version", Kind::Choice(&["1.2", "1.3"]), "The oldest version of TLS that is spoken.")
             .default(Default::Text(MIN_VERSION)),
     ],

@@ -134,6 +134,8 @@ pub(super) struct Meter {
     stuck_since: Option<Instant>,
     /// The kind of frame of which there were too many.
     pub(super) flood: Option<&'static str>,
+    /// The connection closes without waiting for the client's end.
+    pub(super) is_hurried: bool,
 }
 
 impl Meter {
@@ -147,6 +149,7 @@ impl Meter {
             ends_head: false,
             stuck_since: None,
             flood: None,
+            is_hurried: false,
         }
     }
 

@@ -113,6 +113,9 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
         if !this.is_shut {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
             this.is_shut = true;
+            if this.meter.lock().is_hurried {
+                this.linger = 0;
+            }
             this.alarm.set(Instant::now() + FAREWELL);
         }
         while this.linger > 0 {

@@ -22,10 +22,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use h2::{Reason, server};
 use parking_lot::Mutex;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout},
-};
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::WaitForCancellationFuture;
 use tower::Service;
 
@@ -34,30 +31,31 @@ use self::{
     meter::{Meter, Overdue},
     metered::{Metered, Shared},
 };
-use super::{Arrival, ConnectionLimits, Door, Socket, arrival::Terms};
+use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
 use crate::{
-    alarm::Alarm,
+    alarm::{Alarm, within},
     message::{Origin, Response},
 };
 
 /// With what a connection begins that speaks HTTP/2.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one connection to its end; `ahead` was read of it already. Once `drain` is cancelled it takes no new streams
-/// and ends with those in flight.
+/// Serves one connection to its end; `ahead` was read of it already. Once it is told to end
+/// it takes no new streams and ends with those in flight.
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let Terms { service, limits, origin, drain, door } = terms;
+    let Terms { service, limits, origin, seat } = terms;
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = Metered::new(io, ahead, Arc::clone(&meter));
-    let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else { return };
+    let Ok(Ok(h2)) = within(limits.headers_timeout, builder(&limits).handshake(io)).await else { return };
     let streams = JoinSet::new();
     let alarm = Alarm::default();
-    let state = State::Open { idle_since: Some(Instant::now()) };
-    let mut connection = Connection { h2, meter, streams, service, limits, origin, door, alarm, state };
+    let state = State::Open { idle_since: None };
+    let drain = seat.drain.clone();
+    let mut connection = Connection { h2, meter, streams, service, limits, origin, seat, alarm, state };
     let mut drained = pin!(drain.cancelled());
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
@@ -70,7 +68,7 @@ struct Connection<IO, S> {
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-    door: Arc<Door>,
+    seat: Arc<Seat>,
     alarm: Alarm,
     state: State,
 }
@@ -94,7 +92,8 @@ where
     /// Ready at the end of the connection.
     fn poll(&mut self, cx: &mut Context<'_>, mut drained: Pin<&mut WaitForCancellationFuture<'_>>) -> Poll<()> {
         loop {
-            if matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready() {
+            let is_told = matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready();
+            if is_told && !self.seat.is_chosen() {
                 self.leave();
             }
             let accepted = self.h2.poll_accept(cx);
@@ -109,6 +108,15 @@ where
                 Poll::Pending => {}
             }
             self.reap(cx);
+            // Here, when nothing more can be read: what the client has sent before is still answered.
+            if is_told && matches!(self.state, State::Open { .. }) {
+                if self.seat.is_chosen() {
+                    self.make_room()
+                } else {
+                    self.leave()
+                }
+                continue;
+            }
             let flood = self.meter.lock().flood.take();
             if let Some(kind) = flood {
                 self.calm(kind);
@@ -125,8 +133,10 @@ where
     fn begin(&mut self, request: http::Request<h2::RecvStream>, down: server::SendResponse<Bytes>) {
         let origin = Arc::clone(&self.origin);
         self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin));
-        if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state {
-            *idle_since = None;
+        if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
+            && idle_since.take().is_some()
+        {
+            self.seat.rise();
         }
     }
 
@@ -134,13 +144,15 @@ where
     fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             if ended.is_err_and(|error| error.is_panic()) {
-                self.door.panicked(self.origin.peer);
+                self.seat.door().panicked(self.origin.peer);
             }
         }
         if self.streams.is_empty()
             && let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
         {
-            idle_since.get_or_insert_with(Instant::now);
+            if idle_since.is_none() {
+                self.seat.rest(*idle_since.insert(Instant::now()));
+            }
         }
     }
 
@@ -151,6 +163,12 @@ where
             // A client that has asked for nothing yet did not know: its request is probably on its way.
             self.state = State::Leaving { idle_since: idle_since.map(|_| Instant::now()) };
         }
+    }
+
+    /// Ends at once: another connection needs the place.
+    fn make_room(&mut self) {
+        self.meter.lock().is_hurried = true;
+        self.end(Reason::NO_ERROR);
     }
 
     fn end(&mut self, reason: Reason) {
@@ -164,7 +182,7 @@ where
         if matches!(self.state, State::Ending { .. }) {
             return;
         }
-        self.door.flooded(kind, self.origin.peer);
+        self.seat.door().flooded(kind, self.origin.peer);
         self.end(Reason::ENHANCE_YOUR_CALM);
     }
 
@@ -172,7 +190,7 @@ where
     fn note(&mut self) {
         let told = self.meter.lock().told();
         if let Some(kind) = told.filter(|_| !matches!(self.state, State::Ending { .. })) {
-            self.door.flooded(kind, self.origin.peer);
+            self.seat.door().flooded(kind, self.origin.peer);
         }
     }
 

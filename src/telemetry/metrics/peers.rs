@@ -64,6 +64,7 @@ pub struct ListenerMetrics {
     handshakes: Mutex<Tally>,
     resumed: AtomicU64,
     not_named: Mutex<Tally>,
+    closed: Mutex<Tally>,
 }
 
 impl ListenerMetrics {
@@ -75,6 +76,15 @@ impl ListenerMetrics {
     /// An HTTP/2 connection was ended because it asked for too much work by frames of this `kind`.
     pub fn flooded(&self, kind: &'static str) {
         self.floods.lock().add(kind, 1);
+    }
+
+    /// A connection was closed so that others have room: `per_client` when it came, `idle` later.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.lock().add(reason, 1);
+    }
+
+    pub(super) fn all_closed(&self) -> Tally {
+        self.closed.lock().clone()
     }
 
     pub(super) fn floods(&self) -> Tally {

@@ -22,6 +22,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     upstreams(metrics, observed, &mut to);
     upstream_caps(observed, &mut to);
     listeners(metrics, observed, &mut to);
+    room(metrics, &mut to);
     http2(metrics, &mut to);
     tls(metrics, observed, &mut to);
     reloads(metrics, &mut to);
@@ -187,6 +188,16 @@ fn listeners(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     let mut family = to.family(Kind::Counter, "tidegate_accept_pauses", help);
     for (listener, of) in super::entries(&metrics.listeners) {
         for (word, count) in of.pauses().iter() {
+            family.count(&[("listener", &listener), ("reason", word)], count);
+        }
+    }
+}
+
+fn room(metrics: &Metrics, to: &mut Exposition) {
+    let help = "Connections of clients that were closed so that others have room, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_connections_closed", help);
+    for (listener, of) in super::entries(&metrics.listeners) {
+        for (word, count) in of.all_closed().iter() {
             family.count(&[("listener", &listener), ("reason", word)], count);
         }
     }
