@@ -155,10 +155,10 @@ impl Exchange {
     /// follows it is of the other protocol, whatever the server says before.
     fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.is_pulled() {
-            return Poll::Ready(self.switch.take().ok_or(Failure::Reset));
+            return Poll::Ready(self.switch.take().ok_or_else(|| self.broken()));
         }
         // The upload has been polled, and wakes this when it gets further.
-        if self.upload.is_over() { Poll::Ready(Err(Failure::Reset)) } else { Poll::Pending }
+        if self.upload.is_over() { Poll::Ready(Err(self.broken())) } else { Poll::Pending }
     }
 
     fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
