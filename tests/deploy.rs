@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -26,6 +27,12 @@ fn the_configuration_for_kubernetes_is_sound() {
     assert_eq!(config.admin.expect("an admin listener for the probes").bind.to_string(), "0.0.0.0:9901");
     // The probes come from the node, and a token would be a secret to make first.
     assert_eq!(config.warnings.list.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::Exposed]);
+}
+
+/// Every pod is in the network of the pods: each of them could name any client.
+#[test]
+fn the_configuration_for_kubernetes_trusts_no_network_of_pods() {
+    assert!(kubernetes_config().client_ip.trusted_proxies.is_empty());
 }
 
 #[test]
@@ -62,6 +69,34 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
     let unit = read("deploy/systemd/tidegate.socket");
     let bind = sound("defaults", "[[routes]]\nname = 'own'\nrespond = { status = 200 }\n").listeners[0].bind;
     assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
+}
+
+/// The service has a user of its own, which cannot read what certbot keeps for root.
+#[test]
+fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lineage, copies) = (folder.path().join("live/www.example.com"), folder.path().join("tls"));
+    fs::create_dir_all(&lineage).unwrap();
+    for round in ["first", "renewed"] {
+        for file in ["fullchain.pem", "privkey.pem"] {
+            fs::write(lineage.join(file), format!("{round} {file}")).unwrap();
+        }
+        let hook = Command::new("sh")
+            .arg(path("deploy/systemd/certbot-deploy-hook"))
+            .env("RENEWED_LINEAGE", &lineage)
+            .env("TIDEGATE_TLS", &copies)
+            .env("TIDEGATE_GROUP", rustix::process::getgid().as_raw().to_string())
+            .status();
+        assert!(hook.unwrap().success());
+        let copy = copies.join("www.example.com");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for file in ["fullchain.pem", "privkey.pem"] {
+            assert_eq!(fs::read_to_string(copy.join(file)).unwrap(), format!("{round} {file}"));
+            assert_eq!(mode(&copy.join(file)), 0o640);
+        }
+        assert_eq!((mode(&copies), mode(&copy)), (0o750, 0o750));
+        assert_eq!(fs::read_dir(&copy).unwrap().count(), 2, "nothing is left beside them");
+    }
 }
 
 #[test]
@@ -160,6 +195,14 @@ fn the_dashboard_lets_its_reader_choose_what_is_shown() {
     let variables = dashboard["templating"]["list"].as_array().expect("variables");
     let names: Vec<_> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
     assert_eq!(names, ["datasource", "job", "instance", "route"]);
+}
+
+/// Without it, an import is another dashboard each time, and links to it break.
+#[test]
+fn the_dashboard_has_an_identity_of_its_own() {
+    let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
+    assert_eq!(dashboard["uid"], "tidegate");
+    assert!(dashboard.get("id").is_none(), "that is the database's");
 }
 
 #[test]
