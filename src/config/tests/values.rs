@@ -18,7 +18,7 @@ fn the_smallest_useful_file_is_one_upstream_and_one_route() {
     assert_eq!(route.timeouts.attempt, route.timeouts.total);
     assert_eq!(route.request.max_body, Some(10 << 20));
     assert_eq!(config.upstreams[0].pool.max_connections.get(), 512);
-    assert!(route.retry.on.connect && !route.retry.on.reset);
+    assert!(route.retry.on.connect && route.retry.on.reset && !route.retry.on.timeout);
 }
 
 #[test]
