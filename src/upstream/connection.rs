@@ -115,8 +115,8 @@ pub(super) struct Exchange {
     interims: usize,
     /// A byte of the answer has come.
     heard: bool,
-    /// The head of an answer that switches protocols, until the request's body has come.
-    switch: Option<ResponseHead>,
+    /// The head of an answer that switches protocols, until the request's body has come. Boxed, as it is rare and large.
+    switch: Option<Box<ResponseHead>>,
 }
 
 impl Exchange {
@@ -139,7 +139,7 @@ impl Exchange {
                     return Poll::Ready(Ok(head));
                 }
                 if switches(&head, request)? {
-                    self.switch = Some(head);
+                    self.switch = Some(Box::new(head));
                     return self.poll_switch();
                 }
                 self.pass_on(&head, request.interim.as_ref())?;
@@ -155,7 +155,7 @@ impl Exchange {
     /// follows it is of the other protocol, whatever the server says before.
     fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.is_pulled() {
-            return Poll::Ready(self.switch.take().ok_or_else(|| self.broken()));
+            return Poll::Ready(self.switch.take().map(|head| *head).ok_or_else(|| self.broken()));
         }
         // The upload has been polled, and wakes this when it gets further.
         if self.upload.is_over() { Poll::Ready(Err(self.broken())) } else { Poll::Pending }
