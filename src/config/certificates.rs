@@ -9,9 +9,9 @@ use rustls::{
     sign::CertifiedKey,
 };
 use x509_cert::{
-    certificate::{CertificateInner, Raw},
+    certificate::{CertificateInner, Raw, Version},
     der::Decode,
-    ext::pkix::{SubjectAltName, name::GeneralName},
+    ext::pkix::{BasicConstraints, SubjectAltName, name::GeneralName},
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -58,6 +58,20 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
         roots.add(certificate.clone()).map_err(|_| "holds no sound certificate of an authority".to_owned())?;
     }
     Ok(Authorities { certificates })
+}
+
+/// Certificates among those that are trusted that do nothing there, and why: they are no authorities, so that only who
+/// shows one of them itself could be believed, and nobody who does is. `by_name`: who shows it has to stand for a name.
+pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> Vec<&'static str> {
+    let why = |certificate: &CertificateDer<'_>| {
+        let about = about(Some(certificate)).filter(|about| !about.is_authority)?;
+        match about {
+            About { expires, .. } if expires < now => Some("has expired"),
+            About { names, .. } if by_name && names.is_empty() => Some("stands for no name (it has no subjectAltName)"),
+            _ => None,
+        }
+    };
+    trusted.certificates.iter().filter_map(why).collect()
 }
 
 fn mismatch(error: &TlsError) -> Wrong {
@@ -107,6 +121,8 @@ struct About {
     /// Lower case, in its order.
     names: Vec<Box<str>>,
     expires: SystemTime,
+    /// It may vouch for others.
+    is_authority: bool,
 }
 
 fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
@@ -114,7 +130,10 @@ fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
     let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
     let certificate = certificate.tbs_certificate();
     let names = certificate.get_extension::<SubjectAltName>().ok()?.map(|(_, names)| names.0).unwrap_or_default();
+    let constraints = certificate.get_extension::<BasicConstraints>().ok()?;
     Some(About {
+        // Those of version 1 cannot say.
+        is_authority: constraints.map_or(certificate.version() == Version::V1, |(_, constraints)| constraints.ca),
         names: names.iter().filter_map(name).collect(),
         expires: SystemTime::UNIX_EPOCH + certificate.validity().not_after.to_unix_duration(),
     })

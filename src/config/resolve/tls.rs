@@ -93,7 +93,14 @@ fn authorities(of: Reader<'_>, key: &str, loading: &mut Loading<'_>) -> Option<O
     let file = loading.sources.beside(at, name);
     loading.sources.watched.file(&file);
     match certificates::authorities(&file) {
-        Ok(authorities) => Some(Some(authorities)),
+        Ok(authorities) => {
+            for why in certificates::useless(&authorities, key == "ca", SystemTime::now()) {
+                let message = format!("{} holds a certificate that is no authority's and {why}", file.display());
+                let problem = Problem::warning(Code::NeverMatches, at, message);
+                loading.problems.report(problem.help("name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired"));
+            }
+            Some(Some(authorities))
+        }
         Err(why) => unusable(at, &format!("{} {why}", file.display()), loading),
     }
 }

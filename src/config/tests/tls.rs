@@ -183,3 +183,33 @@ fn tls_that_no_server_speaks_is_a_mistake() {
     let mistakes = upstream("https://-", "").load().unwrap_err();
     assert!(mistakes.list[0].message.contains("what a certificate can stand for"), "{mistakes}");
 }
+
+#[test]
+fn a_trusted_certificate_that_can_never_be_believed_is_a_warning() {
+    let upstream = "[upstreams.app]\nservers = [\"https://192.0.2.1\"]\ntls = { ca = \"b.pem\" }\n";
+    let listener = TLS.to_owned() + "client_ca = \"b.pem\"\n";
+    let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let nameless = |params: &mut CertificateParams| params.subject_alt_names.clear();
+    let authority = |params: &mut CertificateParams| {
+        params.subject_alt_names.clear();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    };
+    let fine = |_: &mut CertificateParams| {};
+    for (text, change, told) in [
+        (upstream, &old as &dyn Fn(&mut CertificateParams), Some("has expired")),
+        (upstream, &nameless, Some("stands for no name")),
+        (upstream, &authority, None),
+        (upstream, &fine, None),
+        (&*listener, &old, Some("has expired")),
+        (&listener, &nameless, None),
+    ] {
+        let folder = Folder::new(text);
+        folder.certify("b", change);
+        let config = folder.load().unwrap();
+        let warned = config.warnings.list.iter().find(|warning| warning.message.contains("no authority's"));
+        assert_eq!(warned.is_some(), told.is_some(), "{:?}", config.warnings.list);
+        if let (Some(warning), Some(told)) = (warned, told) {
+            assert!(warning.message.contains(told) && warning.code == Code::NeverMatches, "{}", warning.message);
+        }
+    }
+}
