@@ -2,6 +2,8 @@
 //!
 //! What is wrong is marked as broken in the tree, so that whoever reads it afterwards keeps quiet about it.
 
+use std::ops::RangeInclusive;
+
 use super::{
     problem::{Code, Problem, Problems, Wrong},
     redact,
@@ -16,11 +18,15 @@ const LONGEST_QUOTE: usize = 60;
 
 /// Checks a table of this section and all below it. `at` is where it begins.
 pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, problems: &mut Problems) {
+    if section.path == "limits" {
+        redact::of_limit(table, &mut problems.covered);
+    }
     table.entries.retain(|name, entry| {
         if section.path == "store" {
             redact::of_store(name, &entry.node, &mut problems.covered);
         }
         let Some(key) = section.key(name) else {
+            redact::of_free_name(name, &entry.node, &mut problems.covered);
             problems.report(unknown_key(section, name, entry.key));
             return false;
         };
@@ -62,6 +68,7 @@ impl Key {
 
     fn value(&'static self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Box<Problem>> {
         let at = node.span;
+        let written = typed(kind, node).map_err(|wrong| self.bad(&written(node), at, wrong))?;
         let kind = match kind {
             Kind::Or(word, _) if node.text() == Some(word) => return Ok(()),
             Kind::Or(_, other) if is_written_like(*other, node) => *other,
@@ -69,7 +76,7 @@ impl Key {
         };
         match (kind, &mut node.value) {
             (Kind::Flag, Value::Flag(_)) => Ok(()),
-            (Kind::Whole { least, most }, Value::Whole(number)) => self.whole(*number, least, most, at),
+            (Kind::Whole { least, most }, Value::Whole(number)) => self.whole(*number, written, least..=most, at),
             (Kind::Text(syntax), Value::Text(text)) => self.text(syntax, text, at),
             (Kind::Choice(words), Value::Text(text)) => self.choice(words, text, at),
             (Kind::List(_) | Kind::OneOrList(_) | Kind::OneOrMany(_), Value::List(items)) if items.is_empty() => {
@@ -84,7 +91,9 @@ impl Key {
                 items.iter_mut().for_each(|item| self.check(*of, item, problems));
                 Ok(())
             }
-            (Kind::WholeOrTable { least, most, .. }, Value::Whole(number)) => self.whole(*number, least, most, at),
+            (Kind::WholeOrTable { least, most, .. }, Value::Whole(number)) => {
+                self.whole(*number, written, least..=most, at)
+            }
             (Kind::WholeOrTable { table: inner, .. }, Value::Table(table)) => {
                 section(inner, table, at, problems);
                 Ok(())
@@ -109,18 +118,30 @@ impl Key {
                 self.named(inner, table, problems);
                 Ok(())
             }
+            (Kind::Map(..), _) => {
+                // What is meant to be names and values may have secrets among them.
+                problems.covered.push(at);
+                Err(self.wrong_type(kind, node))
+            }
             _ => Err(self.wrong_type(kind, node)),
         }
     }
 
-    fn whole(&'static self, number: i64, least: u64, most: u64, at: Span) -> Result<(), Box<Problem>> {
-        match u64::try_from(number) {
-            Ok(number) if (least..=most).contains(&number) => Ok(()),
-            Ok(number) if number > most => {
-                Err(self.bad(&number.to_string(), at, Wrong::new(format!("the most is {most}"), self.about)))
-            }
-            _ => Err(self.bad(&number.to_string(), at, Wrong::new(format!("the least is {least}"), self.about))),
-        }
+    /// `written`: what the file has, where the number is from the environment.
+    fn whole(
+        &'static self,
+        number: i64,
+        written: Option<String>,
+        range: RangeInclusive<u64>,
+        at: Span,
+    ) -> Result<(), Box<Problem>> {
+        let why = match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => return Ok(()),
+            Ok(number) if number > *range.end() => format!("the most is {}", range.end()),
+            _ => format!("the least is {}", range.start()),
+        };
+        let shown = written.unwrap_or_else(|| number.to_string());
+        Err(self.bad(&shown, at, Wrong::new(why, self.about)))
     }
 
     fn text(&'static self, syntax: &Syntax, text: &Text, at: Span) -> Result<(), Box<Problem>> {
@@ -162,7 +183,15 @@ impl Key {
                 problems.report(*self.bad(name, entry.key, wrong));
                 entry.node.value = Value::Broken;
             }
-            self.check(Kind::Text(values), &mut entry.node, problems);
+            redact::of_free_name(name, &entry.node, &mut problems.covered);
+            let Value::Text(text) = &entry.node.value else {
+                self.check(Kind::Text(values), &mut entry.node, problems);
+                continue;
+            };
+            if let Err(wrong) = (values.check)(&text.text) {
+                problems.report(*self.bad(&redact::value(name, text), entry.node.span, wrong));
+                entry.node.value = Value::Broken;
+            }
         }
     }
 
@@ -190,6 +219,44 @@ impl Key {
         let message = format!("`{}` is {expected}, not {}", self.name, node.type_name());
         let problem = Problem::new(Code::WrongType, node.span, message).label(format!("expected {expected}"));
         Box::new(problem.help(right_type(self, kind, node).unwrap_or_else(|| self.about.to_owned())))
+    }
+}
+
+/// Gives a value that is wholly one `${...}` the type that the key wants: the environment has only texts. Answers with
+/// the variable as it is written.
+fn typed(kind: Kind, node: &mut Node) -> Result<Option<String>, Wrong> {
+    let Value::Text(text) = &node.value else { return Ok(None) };
+    let Some(inside) = text.variable() else { return Ok(None) };
+    let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
+    let wrong = |what, help: &str| Wrong::new(format!("the environment variable {name} does not hold {what}"), help);
+    let written = text.written.clone();
+    let value = match kind {
+        Kind::Or(word, _) if text.text == word => return Ok(written),
+        Kind::Or(_, Kind::Whole { .. }) | Kind::Whole { .. } | Kind::WholeOrTable { .. } => {
+            let number =
+                text.text.trim().parse().map_err(|_| wrong("a whole number", "set it to digits, such as 100"))?;
+            Value::Whole(number)
+        }
+        Kind::Flag => match text.text.trim() {
+            "true" => Value::Flag(true),
+            "false" => Value::Flag(false),
+            _ => return Err(wrong("true or false", "set it to one of the two")),
+        },
+        Kind::List(_) | Kind::Set(_) => {
+            let item = |item: &str| Text { text: item.trim().to_owned(), written: written.clone() };
+            let items = text.text.split(',').map(item).filter(|item| !item.text.is_empty());
+            Value::List(items.map(|item| Node { span: node.span, value: Value::Text(item) }).collect())
+        }
+        _ => return Ok(None),
+    };
+    node.value = value;
+    Ok(written)
+}
+
+fn written(node: &Node) -> String {
+    match &node.value {
+        Value::Text(text) => text.shown().to_owned(),
+        _ => String::new(),
     }
 }
 

@@ -62,7 +62,8 @@ pub struct Place {
 
 impl Diagnostics {
     pub(super) fn new(problems: Problems, mut sources: Sources) -> Self {
-        problems.covered.iter().for_each(|at| sources.cover(*at));
+        problems.covered.iter().for_each(|at| sources.cover(*at, redact::covered));
+        problems.unread.iter().for_each(|at| sources.cover(*at, |text| redact::named(text).into_owned()));
         let mut problems = problems.into_list();
         problems.sort_by_key(|problem| match problem.at {
             At::Place(span) => (span.file, span.start),

@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{Default, Key, Kind, Section, Syntax, process::FILE_ITSELF};
 
+/// What stands for a number or for true and false: one variable of the environment.
+const VARIABLE: &str = r"^\$\{[^}]*\}$";
+
 /// The schema (draft 7, which editors of TOML know best) with descriptions and defaults.
 pub fn json_schema() -> Value {
     let mut schema = section(&FILE_ITSELF, true);
@@ -47,8 +50,8 @@ fn property(key: &'static Key, required: bool) -> Map<String, Value> {
 fn kind(of: Kind, required: bool) -> Map<String, Value> {
     let inner = |of: &Kind| kind(*of, required);
     object(match of {
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Whole { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Flag => json!({ "type": ["boolean", "string"], "pattern": VARIABLE }),
+        Kind::Whole { least, most } => whole(least, most),
         Kind::Text(syntax) => return text(syntax),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Or(word, other) => json!({ "anyOf": [{ "const": word }, inner(other)] }),
@@ -57,7 +60,7 @@ fn kind(of: Kind, required: bool) -> Map<String, Value> {
         Kind::OneOrList(of) => json!({ "anyOf": [inner(of), kind(Kind::List(of), required)] }),
         Kind::OneOrMany(of) => json!({ "anyOf": [inner(of), { "type": "array", "items": inner(of), "minItems": 1 }] }),
         Kind::WholeOrTable { least, most, table } => json!({
-            "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, section(table, required)],
+            "anyOf": [whole(least, most), section(table, required)],
         }),
         Kind::Map(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
         Kind::Table(inner) => return section(inner, required),
@@ -68,6 +71,11 @@ fn kind(of: Kind, required: bool) -> Map<String, Value> {
         }
         Kind::TextOrTable(syntax, inner) => json!({ "anyOf": [text(syntax), section(inner, required)] }),
     })
+}
+
+/// The bounds are for numbers only, the pattern for strings.
+fn whole(least: u64, most: u64) -> Value {
+    json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": VARIABLE })
 }
 
 fn text(syntax: &Syntax) -> Map<String, Value> {

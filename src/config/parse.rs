@@ -26,9 +26,11 @@ pub(super) fn parse(file: usize, source: &Source, environment: &Environment, pro
         };
         drop(table);
         problems.incomplete = true;
+        problems.unread.push(Span { file, start: mistake.lines.start, end: mistake.lines.end });
         problems.report(mistake.problem(file));
         text = blanked(&text, mistake.lines);
     }
+    problems.unread.push(Span { file, start: 0, end: text.len() });
     Table::default()
 }
 

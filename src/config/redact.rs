@@ -4,8 +4,9 @@
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
 use super::{
-    syntax::address,
-    tree::{Node, Value},
+    source::Span,
+    syntax::{address, key},
+    tree::{Node, Table, Text, Value},
 };
 
 /// Words by which the name of a field, a cookie or a parameter says that its value is a secret.
@@ -17,6 +18,108 @@ const SECRET_WORDS: [&str; 9] =
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// Keys of the language whose names have such a word, and whose values are none.
+pub(super) const NO_SECRETS: [&str; 6] = ["client_key", "hash_key", "key", "max_keys", "password_file", "token_file"];
+
+/// Takes down what under a key that is not known, or in a table of free names, may be a secret.
+pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
+    match &node.value {
+        Value::Text(text) if is_one_variable(text) => {}
+        _ if is_secret_name(name) => covered.push(node.span),
+        Value::Table(table) => table.entries.iter().for_each(|(name, entry)| of_free_name(name, &entry.node, covered)),
+        Value::List(items) => items.iter().for_each(|item| of_free_name(name, item, covered)),
+        _ => {}
+    }
+}
+
+/// Takes down the values in `match` of a limit's overrides, where a part of its key is under the name of a secret.
+pub(super) fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
+    let parts = limit.get("key").map_or(&[][..], |entry| entry.node.items());
+    // As the file has it: `header:x-api-key`, or what was meant to be that.
+    if !parts.iter().filter_map(Node::text).any(is_secret_name) {
+        return;
+    }
+    let overrides = limit.get("overrides").map_or(&[][..], |entry| entry.node.items());
+    covered.extend(overrides.iter().filter_map(|one| Some(one.table()?.get("match")?.node.span)));
+}
+
+/// `${NAME}` and nothing else says where a secret comes from, not what it is.
+fn is_one_variable(text: &Text) -> bool {
+    text.variable().is_some_and(|inside| !inside.contains(":-"))
+}
+
+/// The value under a name as a message may repeat it.
+pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
+    if is_secret_name(name) && !is_one_variable(text) { "***".into() } else { text.shown().into() }
+}
+
+/// A line of a file with `*` for what stands behind the name of a secret and `=` or `: `. For what could not be read:
+/// only then is nothing known of the tables that the names stand in.
+pub(super) fn named(line: &str) -> Cow<'_, str> {
+    if !is_secret_name(line) {
+        return Cow::Borrowed(line);
+    }
+    let mut shown = line.as_bytes().to_vec();
+    for (at, sign) in line.match_indices(['=', ':']) {
+        let after = &line[at + 1..];
+        if sign == ":" && !after.starts_with([' ', '\t']) {
+            continue;
+        }
+        let value = at + 1 + (after.len() - after.trim_start_matches([' ', '\t']).len());
+        let text = &line[value..];
+        if !is_secret_name(name_before(&line[..at])) {
+            continue;
+        }
+        let end = value
+            + if sign == ":" {
+                text.find(['"', '\'', '\n']).filter(|end| *end > 0).unwrap_or_else(|| value_length(text))
+            } else {
+                value_length(text)
+            };
+        if !is_of_language(name_before(&line[..at]), &line[value..end]) {
+            shown[value..end]
+                .iter_mut()
+                .filter(|byte| !matches!(**byte, b'"' | b'\'' | b'\n'))
+                .for_each(|byte| *byte = b'*');
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+}
+
+/// The name that ends there, without its quotes and the tables before it.
+fn name_before(text: &str) -> &str {
+    let text = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
+    let start = text.rfind(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).map_or(0, |at| at + 1);
+    // More than one byte where a letter of another alphabet stands before it.
+    text.get(start..).unwrap_or_default()
+}
+
+/// Bytes of the value that begins there: up to its closing quote or bracket, or else to the next sign.
+fn value_length(text: &str) -> usize {
+    let (open, close): (&str, &[char]) = match text.chars().next() {
+        Some('"') => ("\"", &['"']),
+        Some('\'') => ("'", &['\'']),
+        Some('[') => ("[", &[']']),
+        Some('{') => ("{", &['}']),
+        _ => ("", &[',', '}', ']', '&', '"', '\'', '#', '\n', ' ']),
+    };
+    let inside = &text[open.len()..];
+    let end = inside.find(close).or_else(|| inside.find('\n')).unwrap_or(inside.len());
+    open.len() + end
+}
+
+/// A value as keys of the language have it that only sound like secrets.
+fn is_of_language(name: &str, value: &str) -> bool {
+    let text = value.trim_matches(['"', '\'', '[', ']']);
+    match name {
+        "key" | "hash_key" => {
+            let part = |part: &str| key::part(part.trim_matches([' ', '"', '\''])).is_ok();
+            text.split(',').all(part) || text.ends_with(".key") || text.ends_with(".pem")
+        }
+        name => NO_SECRETS.contains(&name) || text.starts_with("${") && !text.contains(":-"),
+    }
 }
 
 /// With what the URL of a store begins.
@@ -106,7 +209,7 @@ pub(super) fn logins(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_secret_name, logins, store_url};
+    use super::{is_secret_name, logins, named, store_url};
 
     #[test]
     fn a_name_that_contains_a_word_for_a_secret_is_that_of_a_secret() {
@@ -145,6 +248,31 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(store_url(text), shown);
+        }
+    }
+
+    #[test]
+    fn behind_the_name_of_a_secret_a_line_that_cannot_be_read_is_covered() {
+        for (line, shown) in [
+            (
+                "set_headers = { x-vault-token = \"hunter2\", x = 1 }",
+                "set_headers = { x-vault-token = \"*******\", x = 1 }",
+            ),
+            ("\"X-API-Key\"='hunter2' x", "\"X-API-Key\"='*******' x"),
+            ("api_key = hunter2", "api_key = *******"),
+            ("my.password = \"hunter2", "my.password = \"*******"),
+            ("secrets = [\"a\", \"b\"]", "secrets = *\"*\"**\"*\"]"),
+            ("to = \"/x?token=hunter2&y=1\"", "to = \"/x?token=*******&y=1\""),
+            ("- \"Authorization: Bearer x\"", "- \"Authorization: ********\""),
+            ("x-token = \"${TOKEN}\"", "x-token = \"${TOKEN}\""),
+            ("key = \"header:x-api-key\"", "key = \"header:x-api-key\""),
+            ("key = [\"cookie:session\", \"client-ip\"]", "key = [\"cookie:session\", \"client-ip\"]"),
+            ("cert = \"a.pem\", key = \"a.key\"", "cert = \"a.pem\", key = \"a.key\""),
+            ("query = { key = \"AIza\" }", "query = { key = \"****\" }"),
+            ("max_keys = 100", "max_keys = 100"),
+            ("x\u{e9}-token=\u{e9}", "x\u{e9}-token=**"),
+        ] {
+            assert_eq!(named(line), shown);
         }
     }
 

@@ -14,10 +14,6 @@ use super::{
 const ONLY_WHEN_GIVEN: [&str; 9] =
     ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "mirror", "health_check", "tls"];
 
-/// Headers whose values are credentials.
-const SECRET_HEADERS: [&str; 6] =
-    ["authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key", "x-auth-token"];
-
 const REDACTED: &str = "[redacted]";
 
 /// The view of a whole configuration. Routes are shown with their defaults merged in, so `defaults` is not.
@@ -140,7 +136,7 @@ fn without_password(url: &str) -> String {
 /// come from.
 fn free_text(name: &str, node: &Node) -> Json {
     match &node.value {
-        Value::Text(_) if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) => json!(REDACTED),
+        Value::Text(_) if redact::is_secret_name(name) => json!(REDACTED),
         Value::Text(text) => json!(text.shown()),
         _ => Json::Null,
     }

@@ -9,7 +9,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{redact, watched::Watched};
+use super::watched::Watched;
 
 /// Longest configuration file, in bytes; a longer one is surely another file.
 pub const LONGEST_FILE: u64 = 16 * 1024 * 1024;
@@ -79,10 +79,10 @@ impl Sources {
         self.list.len() - 1
     }
 
-    /// Has what stands at this place never shown.
-    pub(super) fn cover(&mut self, at: Span) {
+    /// Has what stands at this place shown only as `shown` makes it, which is as long.
+    pub(super) fn cover(&mut self, at: Span, shown: impl Fn(&str) -> String) {
         let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else { return };
-        let Some(shown) = source.shown().get(at.start..at.end).map(redact::covered) else { return };
+        let Some(shown) = source.shown().get(at.start..at.end).map(shown) else { return };
         source.covered.get_or_insert_with(|| source.text.clone()).replace_range(at.start..at.end, &shown);
     }
 

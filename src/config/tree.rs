@@ -91,6 +91,12 @@ impl Node {
 }
 
 impl Text {
+    /// Between the braces, where the whole string is one `${...}`.
+    pub(super) fn variable(&self) -> Option<&str> {
+        let inside = self.written.as_deref()?.strip_prefix("${")?.strip_suffix('}')?;
+        Some(inside).filter(|inside| !inside.contains('}'))
+    }
+
     /// The string as it may be shown to people.
     pub(super) fn shown(&self) -> &str {
         self.written.as_deref().unwrap_or(&self.text)

@@ -24,7 +24,17 @@ pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
         Some(("localhost", port)) => {
             Wrong::new("a name is not an address", format!("write \"127.0.0.1:{port}\" or \"[::1]:{port}\""))
         }
-        _ if text.parse::<IpAddr>().is_ok() => Wrong::new("the port is missing", help),
+        _ if text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok() => {
+            Wrong::new("the address is missing", format!("write \"0.0.0.0:{text}\" to listen on all of them"))
+        }
+        _ if text.parse::<IpAddr>().is_ok() => {
+            let port = text.parse().map(|ip| SocketAddr::new(ip, 8080).to_string()).unwrap_or_default();
+            Wrong::new("the port is missing", format!("write one behind it, such as \"{port}\""))
+        }
+        _ if text.split_once("://").is_some_and(|(_, rest)| bind(rest.trim_end_matches('/')).is_ok()) => {
+            let (_, rest) = text.split_once("://").unwrap_or_default();
+            Wrong::new("it is a URL, not an address", format!("write \"{}\"", rest.trim_end_matches('/')))
+        }
         _ => Wrong::new("it is not an address with a port", help),
     })
 }
@@ -33,7 +43,15 @@ pub(in crate::config) fn bind(text: &str) -> Result<SocketAddr, Wrong> {
 pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
     let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map(|network| network.trunc()).map_err(|_| Wrong::new("it is not a network", help))
+    network.map(|network| network.trunc()).map_err(|_| {
+        let bare = text.parse::<SocketAddr>().map(|address| address.ip().to_string());
+        let bare = bare.or_else(|_| text.trim_matches(['[', ']']).parse::<Ipv6Addr>().map(|ip| ip.to_string()));
+        match bare {
+            Ok(bare) => Wrong::new("it is not a network", format!("write \"{bare}\"")),
+            Err(_) if text == "localhost" => Wrong::new("a name is not a network", "write \"127.0.0.1\" and \"::1\""),
+            Err(_) => Wrong::new("it is not a network", help),
+        }
+    })
 }
 
 /// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
@@ -57,11 +75,7 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
         _ => (false, None),
     };
     let Some(rest) = rest else {
-        let help = match text.split_once("://") {
-            None if !text.is_empty() => format!("write \"http://{text}\""),
-            _ => help.to_owned(),
-        };
-        return Err(Wrong::new("it does not begin with http:// or https://", help));
+        return Err(not_http(text, help));
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains('@') {
@@ -87,6 +101,23 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let (scheme, usual) = if is_tls { ("https", HTTPS_PORT) } else { ("http", HTTP_PORT) };
     let url = format!("{scheme}://{called}").into();
     Ok(ServerUrl { url, host: host.into(), port: port.unwrap_or(usual), is_tls })
+}
+
+/// What is missing is put before it, if that makes a server of it.
+fn not_http(text: &str, help: &str) -> Wrong {
+    if text.starts_with("unix:") || text.starts_with('/') {
+        let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";
+        return Wrong::new("a server is reached over TCP, and this names a socket in a folder", help);
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let url = format!("http://{rest}");
+    let address = rest.parse::<Ipv6Addr>().map(|ip| format!("http://[{ip}]:9001"));
+    let help = match address {
+        Ok(url) => format!("write \"{url}\""),
+        Err(_) if !rest.starts_with("http") && server_url(&url).is_ok() => format!("write \"{url}\""),
+        Err(_) => help.to_owned(),
+    };
+    Wrong::new("it does not begin with http:// or https://", help)
 }
 
 /// A name or an address that a server's certificate stands for.
@@ -182,7 +213,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_advised_for_a_server_is_a_server() {
+        for (text, advice) in [
+            ("localhost:3000", "\"http://localhost:3000\""),
+            ("tcp://10.0.0.1:9001", "\"http://10.0.0.1:9001\""),
+            ("::1", "\"http://[::1]:9001\""),
+            ("unix:/run/app.sock", "listen on a port"),
+            ("unix:///run/app.sock", "listen on a port"),
+            ("/run/app.sock", "listen on a port"),
+            ("app/x", "such as \"http://10.0.0.1:9001\""),
+            ("http:/app", "such as \"http://10.0.0.1:9001\""),
+        ] {
+            let help = server_url(text).unwrap_err().help;
+            assert!(help.contains(advice), "{text}: {help}");
+        }
+    }
+
+    #[test]
     fn an_address_without_a_host_is_completed_in_the_help() {
+        assert!(bind("8080").unwrap_err().help.contains("\"0.0.0.0:8080\""));
+        assert!(bind("::1").unwrap_err().help.contains("\"[::1]:8080\""));
+        assert!(bind("http://0.0.0.0:80/").unwrap_err().help.contains("\"0.0.0.0:80\""));
+        assert!(network("10.0.0.1:80").unwrap_err().help.contains("\"10.0.0.1\""));
+        assert!(network("[::1]").unwrap_err().help.contains("\"::1\""));
         assert!(bind(":8080").unwrap_err().help.contains("\"0.0.0.0:8080\""));
         assert!(bind("localhost:80").unwrap_err().help.contains("\"127.0.0.1:80\""));
         assert!(bind("0.0.0.0").is_err() && bind("[::]:0").is_ok());

@@ -37,8 +37,8 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
             Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
         };
     }
-    if let Some((host, _)) = text.rsplit_once(':') {
-        return Err(Wrong::new("hosts are matched without a port", format!("write \"{host}\"")));
+    if text.contains([':', '/', '@', '?', '#']) {
+        return Err(more_than_a_host(text, help));
     }
     if let Some(suffix) = text.strip_prefix("*.") {
         return Ok(HostPattern::Wildcard(name(suffix)?));
@@ -46,7 +46,30 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     if text.contains('*') {
         return Err(Wrong::new("`*` stands for whole labels at the beginning only", help));
     }
+    if let Some(host) = text.strip_prefix('.').filter(|host| name(host).is_ok()) {
+        return Err(Wrong::new("a host does not begin with a dot", format!("write \"*.{host}\"")));
+    }
     Ok(HostPattern::Exact(name(text)?))
+}
+
+/// A URL, an address with a port and the like: the host in it is advised, if there is one.
+fn more_than_a_host(text: &str, help: &str) -> Wrong {
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Wrong::new("IPv6 addresses stand in brackets", format!("write \"[{text}]\""));
+    }
+    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let why = match (scheme, port) {
+        (Some(_), _) => "a host is no URL",
+        (None, Some(_)) => "hosts are matched without a port",
+        (None, None) => "this is more than a host",
+    };
+    Wrong::new(why, if host != text && pattern(host).is_ok() { format!("write \"{host}\"") } else { help.to_owned() })
 }
 
 #[cfg(test)]
@@ -59,6 +82,28 @@ mod tests {
         assert_eq!(pattern("*.Example.com").unwrap(), HostPattern::Wildcard("example.com".into()));
         assert_eq!(pattern("a.Example.com.").unwrap(), HostPattern::Exact("a.example.com".into()));
         assert_eq!(pattern("[::1]").unwrap(), HostPattern::Exact("[::1]".into()));
+    }
+
+    #[test]
+    fn the_host_in_something_longer_is_advised() {
+        for (text, host) in [
+            ("https://shop.example.com", "shop.example.com"),
+            ("https://shop.example.com:8443/a?b", "shop.example.com"),
+            ("shop.example.com/a", "shop.example.com"),
+            ("shop.example.com:80", "shop.example.com"),
+            ("http://u:p@*.example.com/", "*.example.com"),
+            ("::1", "[::1]"),
+            ("http://[::1]:80", "[::1]"),
+            ("[::1]:80", "[::1]"),
+            (".example.com", "*.example.com"),
+        ] {
+            let help = pattern(text).unwrap_err().help;
+            assert_eq!(help, format!("write \"{host}\""), "{text}");
+            assert!(pattern(host).is_ok());
+        }
+        for text in ["http://", "a:b:c", "https://a b", ":", "*:80"] {
+            assert!(pattern(text).unwrap_err().help.contains("orders.example.com"), "{text}");
+        }
     }
 
     #[test]

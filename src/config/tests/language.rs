@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Code, Config, Environment, json_schema,
+        Code, Config, Environment, is_secret_name, json_schema,
         model::Route,
-        parse,
+        parse, redact,
         schema::{Default, Kind, Section, Syntax, process::FILE_ITSELF},
     },
     places, read,
@@ -54,6 +54,16 @@ fn every_key_of_the_language_is_known_to_the_check() {
             assert!(!codes.contains(&Code::UnknownKey), "{header} {}", key.name);
         }
     }
+}
+
+#[test]
+fn keys_that_only_sound_like_secrets_are_known_to_be_none() {
+    let sections = all_sections();
+    let names = sections.iter().flat_map(|(section, _)| section.keys).map(|key| key.name);
+    let mut sounding: Vec<_> = names.filter(|name| is_secret_name(name)).collect();
+    sounding.sort_unstable();
+    sounding.dedup();
+    assert_eq!(sounding, redact::NO_SECRETS);
 }
 
 #[test]

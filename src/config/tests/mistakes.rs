@@ -330,6 +330,40 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
 }
 
 #[test]
+fn values_under_names_of_secrets_are_shown_in_no_mistake() {
+    for route in [
+        // Another key of the same line, or of a line between two places of one mistake, is wrong.
+        "request = { set_headers = { x-vault-token = \"hunter2\" }, max_bdy = 1 }",
+        "request = { set_headers = { x-vault-token = \"hunter2 \" } }",
+        "request = { set_headers = { x-vault-token = \"hunter2\", X-Vault-Token = \"hunter2\" } }",
+        "match = { query = { api_key = \"hunter2\" }, path = \"a\" }",
+        "match = { headers = { Authorization = \"hunter2\" }, methods = [\"get\"] }",
+        "request = { set_headers = \"x-token: hunter2\" }",
+        "request = { set_headers = [\"x-token: hunter2\"] }",
+        "headers = { x-token = \"hunter2\" }",
+        "api_key = \"hunter2\"",
+        "request.set_headers = { x-token = \"hunter2\" \nretry = 1",
+        "request = { set_headers = { x-token = \"hunter2\" y = 1 } }",
+        "request = { set_headers = { x-token = hunter2 } }",
+        "request = { set_headers = { x-token = 'hunter2' }, max_body = 1 2 }",
+        "[routes.match.query]\nkey = \"hunter2\"\nkey = \"b\"",
+        "[routes.retry]\non = [\n\"5xx\"\n]\n[routes.request.set_headers]\nx-secret = \"\"\"hunter2\nhunter2\"\"\"\nconnection = \"x\"",
+    ] {
+        let found = config_with("", route).unwrap_err();
+        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+            assert!(!shown.contains("hunter2"), "{route}\n{shown}");
+        }
+    }
+    let limit =
+        "[limits.l]\nkey = \"header:x-api-key\"\nrate = \"1/s\"\noverrides = [{ match = \"hunter2\", rate = 1 }]";
+    let found = config_with(limit, "").unwrap_err().render(false);
+    assert!(!found.contains("hunter2"), "{found}");
+    let limit = "[limits.l]\nkey = \"header:x-api-key\", rate = \"1/s\"";
+    let found = config_with(limit, "").unwrap_err().render(false);
+    assert!(found.contains("key = \"header:x-api-key\", rate"), "{found}");
+}
+
+#[test]
 fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
     let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
     let (code, text) = only(config_with(limit, ""));
