@@ -1,6 +1,8 @@
 //! Bodies on the streams of HTTP/2, in either direction: what windows take, and what gives them back. Shared by `server`
 //! and `upstream`; the protocol itself is h2's.
 
+pub mod frames;
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -16,10 +18,20 @@ use crate::{body::Body, error::Fault, http1::may_trail};
 /// Bytes of one body that wait for the socket.
 pub const SEND_BUFFER: usize = 64 * 1024;
 
+/// What the protocol counts for each field of a header list beside its name and value (RFC 9113, 6.5.2).
+pub const FIELD_OVERHEAD: usize = 32;
+
+/// The size of fields as the protocol counts it.
+pub fn list_size(fields: &HeaderMap) -> usize {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
+}
+
 /// A body on its way out.
 #[derive(Debug)]
 pub struct Outflow {
     stream: SendStream<Bytes>,
+    /// The longest list of trailers that the other side takes.
+    most_trailers: usize,
     /// What was pulled and not yet sent.
     rest: Bytes,
 }
@@ -36,7 +48,13 @@ pub enum Stopped {
 impl Outflow {
     /// On this stream.
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, rest: Bytes::new() }
+        Self { stream, most_trailers: usize::MAX, rest: Bytes::new() }
+    }
+
+    /// The same, to somebody who takes no longer list of trailers than this.
+    #[must_use]
+    pub fn with_trailers_up_to(self, most_trailers: usize) -> Self {
+        Self { most_trailers, ..self }
     }
 
     /// The stream itself.
@@ -66,8 +84,12 @@ impl Outflow {
                 return Poll::Ready(Ok(false));
             }
             Some(Err(frame)) => {
-                let trailers = frame.into_trailers().unwrap_or_default();
-                self.stream.send_trailers(trailing(trailers))
+                let trailers = trailing(frame.into_trailers().unwrap_or_default());
+                if self.most_trailers != usize::MAX && list_size(&trailers) > self.most_trailers {
+                    const TOO_LONG: &str = "its trailers are longer than the server takes";
+                    return Poll::Ready(Err(Stopped::Source(Fault::ClientMalformed(TOO_LONG))));
+                }
+                self.stream.send_trailers(trailers)
             }
         };
         Poll::Ready(sent.map(|()| true).map_err(|_| Stopped::Stream))

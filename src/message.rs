@@ -98,6 +98,9 @@ pub struct Interim(pub Arc<dyn InterimSink>);
 pub trait InterimSink: Send + Sync {
     /// Queues one interim answer; it leaves before the final head.
     fn send(&self, status: StatusCode, fields: &Fields);
+
+    /// A server is handed the request: whoever takes it back from now on has cost that server something.
+    fn sent_up(&self) {}
 }
 
 impl fmt::Debug for Interim {

@@ -100,6 +100,8 @@ pub(super) enum Failure {
     Reset { is_begun: bool },
     /// The server did not begin the request: it says so.
     Unbegun,
+    /// The server takes no head of this size.
+    HeadTooLarge { limit: usize },
     /// What came is not an answer.
     BadAnswer(&'static str),
     /// The request's body broke off on the client's side.

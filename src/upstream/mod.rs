@@ -197,6 +197,9 @@ impl Upstream {
         };
         let linger = outgoing.linger;
         let (exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
+        if let Some(interim) = &call.request.interim {
+            interim.0.sent_up();
+        }
         trial.sent = Some(Arc::clone(&call));
         let mut asked = Asked::new(Open { exchange, call, in_flight }, linger);
         let head = poll_fn(|cx| asked.poll(cx, &mut trial.is_its_turn)).await;
@@ -238,6 +241,7 @@ impl Upstream {
             Failure::Stale { written } => Error::Stale { upstream, written, earlier: Earlier::Unseen },
             Failure::Reset { is_begun } => Error::Reset { upstream, is_begun },
             Failure::Unbegun => Error::Unbegun { upstream, earlier: Earlier::Unseen },
+            Failure::HeadTooLarge { limit } => Error::HeadTooLarge { limit },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => client_error(fault),
         }
@@ -262,7 +266,7 @@ fn failing(failure: &Failure) -> Option<Failing> {
         Failure::Reset { .. } => Some(Failing::Reset),
         Failure::BadAnswer(_) => Some(Failing::BadAnswer),
         Failure::Client(Fault::Idle(_)) => Some(Failing::Timeout),
-        Failure::Client(_) | Failure::Stale { .. } | Failure::Unbegun => None,
+        Failure::Client(_) | Failure::HeadTooLarge { .. } | Failure::Stale { .. } | Failure::Unbegun => None,
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cancels;
 mod ends;
 mod floods;
 mod protocol;

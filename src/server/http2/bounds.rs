@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use h2::server::Builder;
 
-use crate::{http2::SEND_BUFFER, server::ConnectionLimits};
+use crate::{
+    http2::{FIELD_OVERHEAD, SEND_BUFFER},
+    server::ConnectionLimits,
+};
 
 /// Streams at once: what RFC 9113, 6.5.2 asks for at least, with some room; NGINX's default.
 const STREAMS: u32 = 128;
@@ -14,8 +17,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes of a client's table of header fields (HPACK): the protocol's default.
 const HEADER_TABLE: u32 = 4096;
-/// What the protocol counts for each field beside its name and value (RFC 9113, 6.5.2).
-const FIELD_OVERHEAD: usize = 32;
 /// Streams that were reset here, of which late frames are forgiven, and for how long.
 const RESET_STREAMS: usize = 50;
 const RESET_MEMORY: Duration = Duration::from_secs(1);

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::http2::frames::{
+    FrameHead, Frames,
+    kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
+};
+
 /// Resets at once, and a second: nghttp2's bounds (`nghttp2_option_set_stream_reset_rate_limit`).
 const RESETS: Account = Account { most: 1000, per_second: 33 };
 /// Frames without a message at once, and a second.
@@ -22,15 +27,9 @@ const CONTROLS_PER_FRAME: u32 = 10;
 const SAVED: u32 = 100_000;
 
 const PREFACE_LENGTH: usize = 24;
-const HEAD_LENGTH: usize = 9;
 /// Bytes of a GOAWAY that are looked at: last stream, code, and the words behind them.
 const GOAWAY_KEPT: usize = 64;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
@@ -72,53 +71,6 @@ impl Bucket {
     }
 }
 
-/// Finds frames in a stream of bytes that comes in any pieces.
-#[derive(Debug, Default)]
-struct Frames {
-    head: [u8; HEAD_LENGTH],
-    /// Bytes of `head` that are here.
-    have: usize,
-    /// Bytes of the current frame that are still to come.
-    left: usize,
-    /// The current frame is a GOAWAY.
-    is_goaway: bool,
-    /// What the last GOAWAY says, as far as it matters.
-    goaway: Vec<u8>,
-}
-
-/// What a frame's head says.
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    length: usize,
-    kind: u8,
-    flags: u8,
-}
-
-impl Frames {
-    /// Calls `seen` for each frame whose head is complete.
-    fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Head)) {
-        while !bytes.is_empty() {
-            let skipped = self.left.min(bytes.len());
-            if self.is_goaway && self.goaway.len() < GOAWAY_KEPT {
-                self.goaway.extend_from_slice(&bytes[..skipped.min(GOAWAY_KEPT)]);
-            }
-            self.left -= skipped;
-            bytes = &bytes[skipped..];
-            let taken = (HEAD_LENGTH - self.have).min(bytes.len());
-            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
-            self.have += taken;
-            bytes = &bytes[taken..];
-            if self.have == HEAD_LENGTH {
-                let [a, b, c, kind, flags, ..] = self.head;
-                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                self.have = 0;
-                self.is_goaway = kind == GOAWAY;
-                seen(Head { length: self.left, kind, flags });
-            }
-        }
-    }
-}
-
 /// The accounts of one connection.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -141,8 +93,8 @@ pub(super) struct Meter {
 impl Meter {
     pub(super) fn new() -> Self {
         Self {
-            received: Frames { left: PREFACE_LENGTH, ..Frames::default() },
-            sent: Frames::default(),
+            received: Frames::new(PREFACE_LENGTH, GOAWAY, 0),
+            sent: Frames::new(0, GOAWAY, GOAWAY_KEPT),
             resets: Bucket::new(RESETS, REQUESTS_PER_RESET),
             controls: Bucket::new(CONTROLS, 1),
             head_since: None,
@@ -156,13 +108,13 @@ impl Meter {
     pub(super) fn received(&mut self, bytes: &[u8]) {
         let mut received = std::mem::take(&mut self.received);
         received.pass(bytes, |head| self.received_frame(head));
-        if received.left == 0 {
+        if received.is_between() {
             self.end_head();
         }
         self.received = received;
     }
 
-    fn received_frame(&mut self, Head { length, kind, flags }: Head) {
+    fn received_frame(&mut self, FrameHead { length, kind, flags }: FrameHead) {
         self.end_head();
         match kind {
             DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
@@ -185,7 +137,7 @@ impl Meter {
 
     /// What kind of flood the client was just told about, if it was.
     pub(super) fn told(&mut self) -> Option<&'static str> {
-        let told = std::mem::take(&mut self.sent.goaway);
+        let told = self.sent.take_kept();
         let (code, words) = told.get(4..)?.split_first_chunk()?;
         let is_flood = u32::from_be_bytes(*code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM);
         is_flood
@@ -208,7 +160,7 @@ impl Meter {
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         self.stuck_since = None;
         let Self { sent, controls, .. } = self;
-        sent.pass(bytes, |Head { kind, .. }| {
+        sent.pass(bytes, |FrameHead { kind, .. }| {
             if matches!(kind, DATA | HEADERS) {
                 controls.give(CONTROLS_PER_FRAME);
             }
@@ -254,13 +206,11 @@ fn name(kind: u8, flags: u8) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
         let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
-        frame.resize(HEAD_LENGTH + usize::from(length), 0xff);
+        frame.resize(9 + usize::from(length), 0xff);
         frame
     }
 
@@ -325,17 +275,5 @@ mod tests {
         assert!(due(&meter).is_some(), "not all of it is here");
         meter.received(&last[15..]);
         assert_eq!(due(&meter), None);
-    }
-
-    proptest! {
-        #[test]
-        fn frames_are_found_however_the_bytes_are_cut(frames in prop::collection::vec((0_u8..12, 0_u8..40), 0..20), cut in 1_usize..30) {
-            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, length)| frame(*kind, 0, *length)).collect();
-            let (mut found, mut scanner) = (Vec::new(), Frames::default());
-            for piece in bytes.chunks(cut) {
-                scanner.pass(piece, |head| found.push((head.kind, head.length as u8)));
-            }
-            prop_assert_eq!(found, frames);
-        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Answer {
 
 #[derive(Debug)]
 struct Open {
-    _borrowed: Borrowed,
+    borrowed: Borrowed,
     upload: Upload,
     /// `None` once it is judged.
     rest: Option<Rest>,
@@ -30,7 +30,7 @@ struct Open {
 impl Answer {
     pub(super) fn new(flow: Inflow, borrowed: Borrowed, mut upload: Upload, rest: Rest) -> Self {
         upload.unpace();
-        Self { flow, open: Some(Open { _borrowed: borrowed, upload, rest: Some(rest) }) }
+        Self { flow, open: Some(Open { borrowed, upload, rest: Some(rest) }) }
     }
 
     /// Whoever reads the answer may stop at its last frame, and not ask for the end behind it.
@@ -44,17 +44,40 @@ impl Answer {
         };
     }
 
+    /// Lets the stream go, which resets it unless it has ended in both directions.
+    fn close(&mut self) {
+        if let Some(Open { mut borrowed, upload, .. }) = self.open.take()
+            && self.flow.is_over()
+            && upload.is_over()
+        {
+            borrowed.ended();
+        }
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(Open { upload, .. }) = &mut self.open else { return Poll::Ready(None) };
+        let Some(Open { borrowed, upload, .. }) = &mut self.open else { return Poll::Ready(None) };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
             return Poll::Ready(Some(Err(fault)));
         }
         match self.flow.poll_next(cx) {
-            Poll::Ready(frame) => Poll::Ready(frame.map(|frame| frame.map_err(|error| cut(&error)))),
+            Poll::Ready(Some(Err(error))) => {
+                if error.is_remote() || !error.is_reset() {
+                    borrowed.ended();
+                }
+                Poll::Ready(Some(Err(cut(&error))))
+            }
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(None) => Poll::Ready(None),
             // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
             Poll::Pending if upload.take_moved() => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
             Poll::Pending => Poll::Pending,
         }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -77,7 +100,7 @@ impl http_body::Body for Answer {
         let frame = std::task::ready!(this.poll_next(cx));
         this.judge(frame.as_ref());
         if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            this.open = None;
+            this.close();
         }
         Poll::Ready(frame)
     }

@@ -19,7 +19,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{PING_AGAIN, PING_EVERY, PONG};
+use super::{
+    PING_AGAIN, PING_EVERY, PONG,
+    heard::{Heard, MostFields},
+    resets::{Held, Resets},
+};
 use crate::{
     alarm::within,
     http2::SEND_BUFFER,
@@ -56,6 +60,10 @@ struct State {
     is_over: AtomicBool,
     /// An answer did not come: is the server still there?
     is_suspected: Notify,
+    /// What was reset of its streams.
+    resets: Resets,
+    /// The longest header list that the server takes.
+    most_fields: MostFields,
     /// When its last stream ended.
     rested: Mutex<Instant>,
 }
@@ -76,13 +84,16 @@ impl Connection {
             .max_header_list_size(MOST_HEAD)
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(UNKNOWN);
-        let (requests, mut h2) = builder.handshake(io).await.ok()?;
+        let most_fields = MostFields::unbounded();
+        let (requests, mut h2) = builder.handshake(Heard::new(io, most_fields.clone())).await.ok()?;
         poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
         let now = Instant::now();
         let state = Arc::new(State {
             streams: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
             is_suspected: Notify::new(),
+            resets: Resets::new(now),
+            most_fields,
             rested: Mutex::new(now),
         });
         drivers.spawn(drive(h2, Arc::clone(&state), slot));
@@ -105,7 +116,7 @@ impl Connection {
 
 /// Ready once the server has said how many streams it allows; `None` when it ends instead. What it would refuse is not
 /// sent to it, and who speaks another protocol is found out.
-fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Stream>) -> Poll<Option<()>> {
+fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Heard>) -> Poll<Option<()>> {
     if Pin::new(&mut *h2).poll(cx).is_ready() {
         return Poll::Ready(None);
     }
@@ -114,12 +125,13 @@ fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Stream>) -> P
 
 /// Moves a connection's bytes until it ends: by its server, or when nobody holds it any more. Asks whether the server is
 /// still there when there is reason to doubt it, as a socket alone may wait for a quarter of an hour.
-async fn drive(mut h2: client::Connection<Stream>, state: Arc<State>, _slot: OpenSlot) {
+async fn drive(mut h2: client::Connection<Heard>, state: Arc<State>, _slot: OpenSlot) {
     let mut pings = h2.ping_pong();
     let mut last = Instant::now();
     loop {
         let is_suspected = tokio::select! {
             _ = &mut h2 => break,
+            () = state.resets.let_one_go() => continue,
             () = state.is_suspected.notified() => true,
             () = sleep_until(last + PING_EVERY) => false,
         };
@@ -149,6 +161,8 @@ pub(in crate::upstream) struct Borrowed {
     pub(super) is_reused: bool,
     /// The head of the answer came, or why it did not is known.
     pub(super) is_answered: bool,
+    /// The stream, while it is open.
+    stream: Option<Held>,
 }
 
 impl Borrowed {
@@ -167,11 +181,26 @@ impl Borrowed {
         let more = |streams| (streams < most).then_some(streams + 1);
         let taken = state.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         let is_reused = taken > 0 || *state.rested.lock() > connection.opened;
-        Some(Self { connection: Arc::clone(connection), is_reused, is_answered: false })
+        Some(Self { connection: Arc::clone(connection), is_reused, is_answered: false, stream: None })
     }
 
     pub(super) fn requests(&self) -> client::SendRequest<Bytes> {
         self.connection.requests.clone()
+    }
+
+    /// The longest header list that the server takes; `usize::MAX` when it has not said.
+    pub(super) fn most_fields(&self) -> usize {
+        self.connection.state.most_fields.get()
+    }
+
+    /// The stream is open: dropping this before it has [`ended`](Self::ended) resets it.
+    pub(super) fn opened(&mut self, stream: Held) {
+        self.stream = Some(stream);
+    }
+
+    /// Nothing is left of the stream to be reset.
+    pub(super) fn ended(&mut self) {
+        self.stream = None;
     }
 
     /// No other request is sent by this connection.
@@ -183,6 +212,11 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let state = &self.connection.state;
+        if let Some(stream) = self.stream.take()
+            && state.resets.reset(stream)
+        {
+            state.is_over.store(true, Ordering::Release);
+        }
         if !self.is_answered {
             state.is_suspected.notify_one();
         }

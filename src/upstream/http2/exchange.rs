@@ -57,6 +57,11 @@ impl Exchange {
         let length = outgoing.body.length();
         let request = head::request(&mut outgoing, authority, is_secure, length)
             .map_err(|what| Failure::Client(Fault::ClientMalformed(what)));
+        let most = borrowed.most_fields();
+        let request = request.and_then(|request| {
+            let fits = most == usize::MAX || head::list_size(&request) <= most;
+            if fits { Ok(request) } else { Err(Failure::HeadTooLarge { limit: most }) }
+        });
         let mut borrowed = borrowed;
         // Not the server's fault.
         borrowed.is_answered = request.is_err();
@@ -112,9 +117,10 @@ impl Exchange {
                 let body = body.take().unwrap_or_default();
                 let request = request.take().unwrap_or_default();
                 let is_whole = body.is_empty();
-                requests.send_request(request, is_whole).map(|(response, stream)| Step::Sent {
-                    response,
-                    upload: Upload::new((!is_whole).then_some(stream), body),
+                let most_trailers = self.borrowed.most_fields();
+                requests.send_request(request, is_whole).map(|(mut response, stream)| {
+                    self.borrowed.opened(response.push_promises());
+                    Step::Sent { response, upload: Upload::new((!is_whole).then_some(stream), most_trailers, body) }
                 })
             }
             Err(error) => Err(error),
@@ -133,7 +139,10 @@ impl Exchange {
         })
     }
 
-    fn failure(&self, error: &h2::Error) -> Failure {
+    fn failure(&mut self, error: &h2::Error) -> Failure {
+        if error.is_remote() || !error.is_reset() {
+            self.borrowed.ended();
+        }
         if error.is_go_away() && error.is_remote() {
             // h2 says so only of streams above the last one that the server began.
             self.borrowed.retire();
@@ -165,7 +174,10 @@ impl Exchange {
 
     /// The answer with its body.
     pub(in crate::upstream) fn into_answer(self, head: ResponseHead, rest: Rest) -> Response {
-        let Self { borrowed, step, inflow, is_call, .. } = self;
+        let Self { mut borrowed, step, inflow, is_call, .. } = self;
+        if inflow.is_none() && matches!(&step, Step::Sent { upload, .. } if upload.is_over()) {
+            borrowed.ended();
+        }
         let body = match (inflow, step) {
             (Some(inflow), Step::Sent { upload, .. }) => Body::stream(Answer::new(inflow, borrowed, upload, rest)),
             _ => {

@@ -9,6 +9,7 @@ use http::{
 use crate::{
     call::Outgoing,
     http1::{self, Fields},
+    http2::{self, FIELD_OVERHEAD},
 };
 
 /// The request as a header list; `authority` is for one that names no host.
@@ -43,6 +44,19 @@ pub(super) fn request(
     *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The size of a request's header list as the protocol counts it (RFC 9113, 6.5.2).
+pub(super) fn list_size(request: &Request<()>) -> usize {
+    const NAMES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD;
+    let uri = request.uri();
+    let part = |part: Option<&str>| part.map_or(0, str::len);
+    NAMES
+        + request.method().as_str().len()
+        + part(uri.scheme_str())
+        + part(uri.authority().map(Authority::as_str))
+        + part(uri.path_and_query().map(PathAndQuery::as_str))
+        + http2::list_size(request.headers())
 }
 
 /// What stands between the two spaces of the request line.

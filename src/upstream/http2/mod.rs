@@ -8,6 +8,8 @@ mod answer;
 mod connection;
 mod exchange;
 mod head;
+mod heard;
+mod resets;
 mod upload;
 
 use std::{sync::Arc, time::Duration};

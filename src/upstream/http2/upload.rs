@@ -27,9 +27,10 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// Of a body on this stream, or of none.
-    pub(super) fn new(stream: Option<SendStream<Bytes>>, body: Body) -> Self {
-        Self { flow: stream.map(Outflow::new), body, moved: None, has_moved: false, alarm: Alarm::default() }
+    /// Of a body on this stream, or of none; the server takes no longer list of trailers than this.
+    pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
+        let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
+        Self { flow, body, moved: None, has_moved: false, alarm: Alarm::default() }
     }
 
     /// Whether all is sent, or the server takes no more.

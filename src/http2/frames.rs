@@ -1,0 +1,121 @@
+//! Frames in a stream of bytes that comes in any pieces: found by the nine bytes before each, whatever they hold.
+
+const HEAD_LENGTH: usize = 9;
+
+/// Kinds of frames (RFC 9113, section 6).
+pub mod kind {
+    #![allow(missing_docs, reason = "names of the RFC")]
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RST_STREAM: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const GOAWAY: u8 = 7;
+    pub const CONTINUATION: u8 = 9;
+}
+
+/// Finds frames, and keeps the beginning of those of one kind.
+#[derive(Debug)]
+pub struct Frames {
+    head: [u8; HEAD_LENGTH],
+    /// Bytes of `head` that are here.
+    have: usize,
+    /// Bytes of the current frame that are still to come.
+    left: usize,
+    /// The kind of frame that is kept, and how many bytes of it at most.
+    keep: (u8, usize),
+    /// The current frame is one of those.
+    is_kept: bool,
+    /// What is kept and was not taken.
+    kept: Vec<u8>,
+}
+
+/// What a frame's head says.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameHead {
+    /// Bytes behind the head.
+    pub length: usize,
+    /// See [`kind`].
+    pub kind: u8,
+    /// Their meaning depends on the kind.
+    pub flags: u8,
+}
+
+impl Default for Frames {
+    /// Keeps nothing.
+    fn default() -> Self {
+        Self::new(0, kind::GOAWAY, 0)
+    }
+}
+
+impl Frames {
+    /// Passes over the first `before` bytes, which are no frame; keeps `most` bytes of frames of this kind.
+    pub fn new(before: usize, kind: u8, most: usize) -> Self {
+        Self { head: [0; HEAD_LENGTH], have: 0, left: before, keep: (kind, most), is_kept: false, kept: Vec::new() }
+    }
+
+    /// Calls `seen` for each frame whose head is complete.
+    pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(FrameHead)) {
+        while !bytes.is_empty() {
+            let skipped = self.left.min(bytes.len());
+            if self.is_kept {
+                let room = self.keep.1.saturating_sub(self.kept.len());
+                self.kept.extend_from_slice(&bytes[..skipped.min(room)]);
+            }
+            self.left -= skipped;
+            bytes = &bytes[skipped..];
+            let taken = (HEAD_LENGTH - self.have).min(bytes.len());
+            self.head[self.have..self.have + taken].copy_from_slice(&bytes[..taken]);
+            self.have += taken;
+            bytes = &bytes[taken..];
+            if self.have == HEAD_LENGTH {
+                let [a, b, c, kind, flags, ..] = self.head;
+                self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.have = 0;
+                self.is_kept = kind == self.keep.0;
+                seen(FrameHead { length: self.left, kind, flags });
+            }
+        }
+    }
+
+    /// Whether all of the last frame has come.
+    pub fn is_between(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Whether anything is kept that was not taken.
+    pub fn has_kept(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// What was kept since this was last asked.
+    pub fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, length: u8) -> Vec<u8> {
+        let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 1];
+        frame.resize(HEAD_LENGTH + usize::from(length), 0xff);
+        frame
+    }
+
+    proptest! {
+        #[test]
+        fn frames_are_found_however_the_bytes_are_cut(frames in prop::collection::vec((0_u8..12, 0_u8..40), 0..20), cut in 1_usize..30) {
+            let bytes: Vec<u8> = frames.iter().flat_map(|(kind, length)| frame(*kind, *length)).collect();
+            let (mut found, mut scanner) = (Vec::new(), Frames::new(0, kind::SETTINGS, usize::MAX));
+            for piece in bytes.chunks(cut) {
+                scanner.pass(piece, |head| found.push((head.kind, head.length as u8)));
+            }
+            let kept: usize = frames.iter().filter(|(kind, _)| *kind == kind::SETTINGS).map(|(_, length)| usize::from(*length)).sum();
+            prop_assert_eq!(scanner.take_kept().len(), kept);
+            prop_assert_eq!(found, frames);
+        }
+    }
+}

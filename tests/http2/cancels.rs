@@ -1,0 +1,197 @@
+//! Requests that are taken back, and heads that a server does not take: they are their client's affair, and nobody else's.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::Bytes;
+use h2::{Reason, client, server::Builder};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::support::{
+    Gateway, PATIENCE, Upstream,
+    http2::{Asked, Http2, Server, Stream},
+    ok,
+};
+
+/// What a server has seen.
+#[derive(Default)]
+struct Seen {
+    began: AtomicUsize,
+    resets: AtomicUsize,
+}
+
+/// A server that answers a body with its length, and hangs on anything else until that is taken back.
+fn hanging(settings: Builder) -> (Server, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let tell = Arc::clone(&seen);
+    let server = Server::start(settings, move |mut stream: Stream| {
+        let seen = Arc::clone(&tell);
+        async move {
+            if stream.request.method() == "POST" {
+                let (body, _) = stream.body().await;
+                return stream.answer(200, body.len().to_string());
+            }
+            seen.began.fetch_add(1, Ordering::SeqCst);
+            if std::future::poll_fn(|cx| stream.respond.poll_reset(cx)).await.is_ok() {
+                seen.resets.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    });
+    (server, seen)
+}
+
+fn to(url: &str, protocol: &str) -> String {
+    format!(
+        "[server]\nworkers = 1\n[upstreams.app]\nservers = ['{url}']\nprotocol = '{protocol}'\n\
+         pool = {{ max_connections = 1000 }}\n[[routes]]\nname = 'app'\nupstream = 'app'\n"
+    )
+}
+
+fn await_count(count: &AtomicUsize, least: usize) {
+    let end = std::time::Instant::now() + PATIENCE;
+    while count.load(Ordering::SeqCst) < least {
+        assert!(std::time::Instant::now() < end, "{} of {least}", count.load(Ordering::SeqCst));
+        std::thread::yield_now();
+    }
+}
+
+fn open(client: &mut Http2, count: usize) -> Vec<Asked> {
+    (0..count).map(|_| client.open("GET", "/hang", &[], true)).collect()
+}
+
+/// Takes requests back, and waits until the gateway has told of them.
+fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Asked>, so_far: usize) {
+    drop(asked);
+    client.settle();
+    gateway.await_metric("tidegate_requests_total", &[("status", "499")], so_far as f64);
+}
+
+/// A server that bounds the resets of a connection, 200 in 30 s being common, ended it with the streams of everybody else.
+#[test]
+fn what_one_client_takes_back_ends_no_stream_of_another() {
+    let (server, seen) = hanging(Builder::new());
+    let gateway = Gateway::start(&to(&server.url(), "http2"));
+    let mut other = Http2::connect(gateway.address());
+    let mut posted = other.open("POST", "/", &[], false);
+    let (mut one, mut two) = (Http2::connect(gateway.address()), Http2::connect(gateway.address()));
+    let asked = [open(&mut one, 103), open(&mut two, 102)];
+    await_count(&seen.began, 205);
+    assert_eq!(server.connections(), 1);
+    let [first, second] = asked;
+    take_back(&gateway, &one, first, 103);
+    take_back(&gateway, &two, second, 205);
+    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    assert_eq!(other.finish(posted.response).unwrap().text(), "5");
+    // The server has seen by now what was sent before that body. One more may have had its turn every 400 ms.
+    let resets = seen.resets.load(Ordering::SeqCst);
+    assert!((50..100).contains(&resets), "{resets} resets");
+    assert_eq!(other.post("/", &[], b"123").text(), "3");
+    assert_eq!(server.connections(), 2, "the first one takes no new stream");
+}
+
+/// Each costs a server its work, and an HTTP/1 server its connection: one client made thousands in a second.
+#[test]
+fn who_takes_too_many_requests_back_is_refused_for_a_while() {
+    let upstream = Upstream::start(|mut connection| {
+        let head = connection.head().unwrap();
+        if head.target() == "/good" {
+            return connection.send(ok("good"));
+        }
+        connection.rest(&mut Vec::new());
+    });
+    let gateway = Gateway::start(&to(&upstream.url(), "http1"));
+    let mut client = Http2::connect(gateway.address());
+    let mut all = 0;
+    for count in [99, 120] {
+        let asked = open(&mut client, count);
+        all += count;
+        gateway.await_metric("tidegate_in_flight", &[("route", "app")], count as f64);
+        let end = std::time::Instant::now() + PATIENCE;
+        while upstream.connections() < all {
+            assert!(std::time::Instant::now() < end, "{} of {all}", upstream.connections());
+            std::thread::yield_now();
+        }
+        take_back(&gateway, &client, asked, all);
+    }
+    for _ in 0..10 {
+        let asked = client.open("GET", "/hang", &[], true);
+        let refused = client.finish(asked.response).unwrap_err();
+        assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
+    }
+    assert_eq!(upstream.connections(), all);
+    assert_eq!(gateway.metric("tidegate_http2_floods_total", &[("kind", "cancels")]), 1.0);
+    assert_eq!(Http2::connect(gateway.address()).get("/good").text(), "good");
+}
+
+/// Answers that are read to their end are no reason to refuse anything, nor is what never reached a server.
+#[test]
+fn what_no_server_has_begun_is_taken_back_for_nothing() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.rest(&mut Vec::new());
+    });
+    let text =
+        format!("{}concurrency = {{ max = 1, queue = 1000, queue_timeout = '1m' }}\n", to(&upstream.url(), "http1"));
+    let gateway = Gateway::start(&text);
+    let mut client = Http2::connect(gateway.address());
+    let first = client.open("GET", "/", &[], true);
+    gateway.await_metric("tidegate_in_flight", &[("route", "app")], 1.0);
+    for round in 1..4 {
+        let asked = open(&mut client, 100);
+        gateway.await_metric("tidegate_queued", &[("route", "app")], 100.0);
+        take_back(&gateway, &client, asked, round * 100);
+    }
+    assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 0.0);
+    let last = client.open("GET", "/", &[], true);
+    gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
+    drop((first, last));
+}
+
+fn bounded(most: u32) -> Builder {
+    let mut settings = Builder::new();
+    settings.max_header_list_size(most);
+    settings
+}
+
+#[test]
+fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
+    let (server, seen) = hanging(bounded(2048));
+    let gateway = Gateway::start(&to(&server.url(), "http2"));
+    let (mut one, mut other) = (Http2::connect(gateway.address()), Http2::connect(gateway.address()));
+    let mut posted = other.open("POST", "/", &[], false);
+    let asked = other.open("GET", "/hang", &[], true);
+    await_count(&seen.began, 1);
+    let large = "x".repeat(14_000);
+    let answer = one.ask("GET", "/large", &[("x-large", &large)]);
+    assert_eq!(answer.status, 431);
+    assert_eq!(gateway.line_of("/large")["reason"], "head_too_large");
+    // Many small ones are as long as a large one.
+    let names: Vec<_> = (0..50).map(|number| format!("x-{number}")).collect();
+    let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    assert_eq!(one.ask("GET", "/many", &many).status, 431);
+    assert_eq!(one.post("/", &[("x-small", "1")], b"123").text(), "3");
+    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    assert_eq!(other.finish(posted.response).unwrap().text(), "5");
+    assert_eq!(server.connections(), 1);
+    drop(asked);
+}
+
+#[test]
+fn trailers_that_the_server_does_not_take_are_their_clients_end_alone() {
+    let (server, seen) = hanging(bounded(2048));
+    let gateway = Gateway::start(&to(&server.url(), "http2"));
+    let mut settings = client::Builder::new();
+    let (mut one, mut other) = (Http2::with(gateway.address(), &mut settings), Http2::connect(gateway.address()));
+    let mut posted = other.open("POST", "/", &[], false);
+    let asked = other.open("GET", "/hang", &[], true);
+    await_count(&seen.began, 1);
+    let mut large = one.open("POST", "/", &[("trailer", "x-large")], false);
+    let value = HeaderValue::from_str(&"x".repeat(14_000)).unwrap();
+    large.body.send_trailers(HeaderMap::from_iter([(HeaderName::from_static("x-large"), value)])).unwrap();
+    assert_eq!(one.finish(large.response).unwrap().status, 400);
+    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    assert_eq!(other.finish(posted.response).unwrap().text(), "5");
+    assert_eq!(server.connections(), 1);
+    drop(asked);
+}
