@@ -234,6 +234,12 @@ impl Door {
         tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
     }
 
+    /// A connection took too many requests back: its streams are refused until it has calmed down.
+    pub(super) fn refuses(&self, peer: SocketAddr) {
+        self.metrics.flooded("cancels");
+        tracing::debug!(listener = %self.name, %peer, "streams refused: too many requests were taken back");
+    }
+
     /// What served somebody ended in a panic.
     pub(super) fn panicked(&self, peer: SocketAddr) {
         self.process.panicked();

@@ -4,6 +4,7 @@
 //! orderly end, and the same service that HTTP/1 calls.
 
 mod bounds;
+mod cancels;
 mod meter;
 mod metered;
 mod received;
@@ -28,8 +29,10 @@ use tower::Service;
 
 use self::{
     bounds::{FAREWELL, builder},
+    cancels::Cancels,
     meter::{Meter, Overdue},
     metered::{Metered, Shared},
+    stream::Ended,
 };
 use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
 use crate::{
@@ -55,7 +58,8 @@ where
     let alarm = Alarm::default();
     let state = State::Open { idle_since: None };
     let drain = seat.drain.clone();
-    let mut connection = Connection { h2, meter, streams, service, limits, origin, seat, alarm, state };
+    let cancels = Cancels::default();
+    let mut connection = Connection { h2, meter, cancels, streams, service, limits, origin, seat, alarm, state };
     let mut drained = pin!(drain.cancelled());
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
@@ -63,8 +67,10 @@ where
 struct Connection<IO, S> {
     h2: server::Connection<Metered<IO>, Bytes>,
     meter: Shared,
+    /// Requests that the client took back.
+    cancels: Cancels,
     /// Tasks of streams. Dropped with the connection, which ends them.
-    streams: JoinSet<()>,
+    streams: JoinSet<Ended>,
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
@@ -130,7 +136,10 @@ where
         }
     }
 
-    fn begin(&mut self, request: http::Request<h2::RecvStream>, down: server::SendResponse<Bytes>) {
+    fn begin(&mut self, request: http::Request<h2::RecvStream>, mut down: server::SendResponse<Bytes>) {
+        if self.cancels.are_too_many() {
+            return down.send_reset(Reason::REFUSED_STREAM);
+        }
         let origin = Arc::clone(&self.origin);
         self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin));
         if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
@@ -143,8 +152,12 @@ where
     /// Forgets streams that ended.
     fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
-            if ended.is_err_and(|error| error.is_panic()) {
-                self.seat.door().panicked(self.origin.peer);
+            match ended {
+                Ok(Ended::Answered) => self.cancels.answered(),
+                Ok(Ended::Cancelled) if self.cancels.note() => self.seat.door().refuses(self.origin.peer),
+                Ok(Ended::Cancelled | Ended::Otherwise) => {}
+                Err(error) if error.is_panic() => self.seat.door().panicked(self.origin.peer),
+                Err(_) => {}
             }
         }
         if self.streams.is_empty()

@@ -4,7 +4,10 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -25,7 +28,24 @@ use crate::{
 };
 
 /// The stream's way down, as the task and the request's interim answers share it. Both run in the same task.
-type Down = Arc<Mutex<SendResponse<Bytes>>>;
+type Down = Arc<Way>;
+
+struct Way {
+    respond: Mutex<SendResponse<Bytes>>,
+    /// A server was handed the request.
+    is_sent_up: AtomicBool,
+}
+
+/// How an exchange ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The client has the whole answer.
+    Answered,
+    /// The client took the request back after a server was handed it.
+    Cancelled,
+    /// In some other way.
+    Otherwise,
+}
 
 /// Has `service` answer what came on a stream.
 pub(super) async fn exchange<S>(
@@ -34,21 +54,28 @@ pub(super) async fn exchange<S>(
     mut service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-) where
+) -> Ended
+where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     let is_head = request.method() == Method::HEAD;
-    let down = Arc::new(Mutex::new(down));
+    let down = Arc::new(Way { respond: Mutex::new(down), is_sent_up: AtomicBool::new(false) });
     let arrival = arrival(request, &down, &limits, origin);
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
     let answered = {
         let mut answer = pin!(service.call(arrival));
         poll_fn(|cx| poll_answer(cx, answer.as_mut(), &down)).await
     };
+    let taken_back = || if down.is_sent_up.load(Ordering::Relaxed) { Ended::Cancelled } else { Ended::Otherwise };
     match answered {
-        Some(response) if response.hangup != Some(Hangup::AtOnce) => deliver(response, is_head, &down, &limits).await,
+        None => taken_back(),
         // Dropping what is left resets the stream.
-        _ => {}
+        Some(response) if response.hangup == Some(Hangup::AtOnce) => Ended::Otherwise,
+        Some(response) => match deliver(response, is_head, &down, &limits).await {
+            Ok(()) => Ended::Answered,
+            Err(Fault::ClientGone) => taken_back(),
+            Err(_) => Ended::Otherwise,
+        },
     }
 }
 
@@ -89,20 +116,20 @@ where
     if let Poll::Ready(Ok(response)) = answer.poll(cx) {
         return Poll::Ready(Some(response));
     }
-    down.lock().poll_reset(cx).map(|_| None)
+    down.respond.lock().poll_reset(cx).map(|_| None)
 }
 
 /// Sends the answer; its body is dropped, and with it all that the exchange held, once its end is handed over.
-async fn deliver(response: Response, is_head: bool, down: &Down, limits: &ConnectionLimits) {
+async fn deliver(response: Response, is_head: bool, down: &Down, limits: &ConnectionLimits) -> Result<(), Fault> {
     let Response { status, fields, mut body, .. } = response;
     let has_body = !is_head && !has_no_body(status);
     let length = body.length();
     let head = head(status, fields, length, has_body);
     let is_over = !has_body || body.is_empty();
-    let sent = down.lock().send_response(head, is_over);
+    let sent = down.respond.lock().send_response(head, is_over);
     let Ok(stream) = sent else {
         body.broke(&Fault::ClientGone);
-        return;
+        return Err(Fault::ClientGone);
     };
     if !is_over {
         // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
@@ -111,10 +138,11 @@ async fn deliver(response: Response, is_head: bool, down: &Down, limits: &Connec
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
             transfer.reset(reason(fault));
-            return;
+            return Err(fault);
         }
     }
     body.delivered();
+    Ok(())
 }
 
 fn head(status: StatusCode, fields: Fields, length: Option<u64>, has_body: bool) -> http::Response<()> {
@@ -156,12 +184,16 @@ fn reason(fault: Fault) -> Reason {
     }
 }
 
-impl InterimSink for Mutex<SendResponse<Bytes>> {
+impl InterimSink for Way {
+    fn sent_up(&self) {
+        self.is_sent_up.store(true, Ordering::Relaxed);
+    }
+
     fn send(&self, status: StatusCode, fields: &Fields) {
         let mut head = http::Response::new(());
         *head.status_mut() = status;
         *head.headers_mut() = fields.clone().into_map();
         // Who has left does not miss it.
-        let _ = self.lock().send_informational(head);
+        let _ = self.respond.lock().send_informational(head);
     }
 }
