@@ -245,6 +245,21 @@ mod tests {
             }
         }
 
+        /// Proxies append to what the client sent: whatever that is, it names nobody in the place of the one that they name.
+        #[test]
+        fn whatever_a_client_begins_forwarded_with_it_names_nobody_else(
+            left in r#"([ -~]{0,40}|(for=6\.6\.6\.6|host=|x=|["\\,;= ]|a){0,12})"#,
+            right in prop::sample::select(vec![
+                "for=1.2.3.4",
+                "for=1.2.3.4;host=\"shop\";proto=http",
+                "proto=http;host=\"\";for=\"1.2.3.4:80\"",
+                "for=\"1.2.3.4\";by=\"[::1]\"",
+            ]),
+        ) {
+            let found = client(ForwardedBy::Forwarded, &["10.0.0.0/8"], &[&format!("{left}, {right}")]);
+            prop_assert!(found == "1.2.3.4" || found == PEER, "{}", found);
+        }
+
         #[test]
         fn whatever_stands_left_of_the_first_untrusted_hop_changes_nothing(left in "[ -~]{0,40}") {
             let line = format!("{left}, 1.2.3.4");

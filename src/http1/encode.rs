@@ -78,7 +78,8 @@ const HOP_BY_HOP: [&[u8]; 10] = [
 
 /// Whether a field speaks of this connection only.
 pub fn hop_by_hop(name: &[u8]) -> bool {
-    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+    // Their lengths tell them from most fields.
+    matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19 | 25) && HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// Whether the message's own `Connection` field names this one, which makes it hop-by-hop too.
@@ -89,4 +90,17 @@ pub fn is_named(headers: &HeaderMap, name: &HeaderName) -> bool {
             .split(|byte| *byte == b',')
             .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_the_hop_is_known_in_any_case() {
+        for name in HOP_BY_HOP {
+            assert!(hop_by_hop(name) && hop_by_hop(&name.to_ascii_uppercase()), "{}", String::from_utf8_lossy(name));
+        }
+        assert!(!hop_by_hop(b"user-agent") && !hop_by_hop(b"te2") && !hop_by_hop(b""));
+    }
 }

@@ -26,7 +26,9 @@ const UNKNOWN: &[u8] = b"unknown";
 
 /// Whether a field is written here and not passed on.
 pub(super) fn writes(name: &HeaderName) -> bool {
-    *name == header::FORWARDED || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name)
+    // Their lengths tell them from most fields.
+    matches!(name.as_str().len(), 9 | 15..=17)
+        && (*name == header::FORWARDED || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
 }
 
 /// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
