@@ -60,8 +60,8 @@ impl Trust {
     pub(super) fn note_unknown(&self, peer: IpAddr, headers: &HeaderMap) {
         if self.ranges.is_empty()
             && let Some(field) = unknown_proxies::field(headers)
-            && self.seen.is_new(peer)
-            && self.told.is_new(peer)
+            && self.seen.is_new(peer, field)
+            && self.told.is_new(peer, field)
         {
             unknown_proxies::warn(peer, field);
         }

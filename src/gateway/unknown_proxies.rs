@@ -11,17 +11,23 @@ use crate::call::forwarded::X_FORWARDED_FOR;
 /// field must not fill the log.
 const MOST: usize = 32;
 
-/// Peers that sent forwarding fields while no proxy was trusted.
+/// The field that most proxies write, and the other one.
+const USUAL: &str = "X-Forwarded-For";
+const OTHER: &str = "Forwarded";
+
+/// Peers that sent forwarding fields while no proxy was trusted, each with the field.
 #[derive(Debug, Default)]
-pub(super) struct UnknownProxies(Mutex<Vec<IpAddr>>);
+pub(super) struct UnknownProxies(Mutex<Vec<(IpAddr, &'static str)>>);
 
 impl UnknownProxies {
-    /// Whether `peer` is a new one, which it then is no more; false for all once 32 are known.
-    pub(super) fn is_new(&self, peer: IpAddr) -> bool {
+    /// Whether `peer` is a new one, which it then is no more; false for all once 32 are known. One that sent `Forwarded` is
+    /// new once more with the field that most proxies write: the other one may have come from its client.
+    pub(super) fn is_new(&self, peer: IpAddr, field: &'static str) -> bool {
         let mut known = self.0.lock();
-        let is_new = known.len() < MOST && !known.contains(&peer);
+        let is_known = |(of, by): &(IpAddr, &str)| *of == peer && (*by == field || *by == USUAL);
+        let is_new = known.len() < MOST && !known.iter().any(is_known);
         if is_new {
-            known.push(peer);
+            known.push((peer, field));
         }
         is_new
     }
@@ -30,15 +36,15 @@ impl UnknownProxies {
 /// The forwarding field that a request carries, as people write it.
 pub(super) fn field(headers: &HeaderMap) -> Option<&'static str> {
     if headers.contains_key(X_FORWARDED_FOR) {
-        Some("X-Forwarded-For")
+        Some(USUAL)
     } else {
-        headers.contains_key(header::FORWARDED).then_some("Forwarded")
+        headers.contains_key(header::FORWARDED).then_some(OTHER)
     }
 }
 
 /// Says that a proxy may have been forgotten.
 pub(super) fn warn(peer: IpAddr, field: &str) {
-    let header = if field == "Forwarded" { " and `header = \"forwarded\"`" } else { "" };
+    let header = if field == OTHER { " and `header = \"forwarded\"`" } else { "" };
     tracing::warn!(
         %peer,
         "requests from {peer} carry {field}, and no proxy is trusted: all clients behind {peer} count as one client. \
@@ -56,8 +62,9 @@ mod tests {
     fn each_peer_is_new_once_and_there_is_an_end_of_them() {
         let known = UnknownProxies::default();
         let peer = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
-        assert!(known.is_new(peer(1)) && !known.is_new(peer(1)));
-        let told = (0..1000).filter(|number| known.is_new(peer(*number))).count();
-        assert_eq!((told, known.0.lock().len()), (MOST - 1, MOST));
+        assert!(known.is_new(peer(1), OTHER) && !known.is_new(peer(1), OTHER));
+        assert!(known.is_new(peer(1), USUAL) && !known.is_new(peer(1), USUAL) && !known.is_new(peer(1), OTHER));
+        let told = (2..1000).filter(|number| known.is_new(peer(*number), USUAL)).count();
+        assert_eq!((told, known.0.lock().len()), (MOST - 2, MOST));
     }
 }
