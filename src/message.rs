@@ -55,7 +55,7 @@ pub struct Request {
     pub body: Body,
     /// `Connection` names fields that end here.
     pub names_hops: bool,
-    /// What the names of its fields give occasion to.
+    /// Traits of its fields' names.
     pub names: Names,
     /// When its first byte was seen.
     pub started: Instant,

@@ -52,7 +52,7 @@ impl Trailers {
         }
     }
 
-    /// What passes of a body's last frame; nothing if that is no field at all.
+    /// The part of a body's last frame that passes; nothing if no field does.
     fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut fields = frame.into_trailers().unwrap_or_default();
         let dropped: Vec<_> = fields.keys().filter(|name| !self.pass(name)).cloned().collect();

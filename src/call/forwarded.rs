@@ -60,7 +60,7 @@ pub fn members_from_right(list: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The hops that one line of the field names, the last first.
 enum Line<'a> {
-    /// What is left of the line.
+    /// The rest of the line.
     Addresses(Option<&'a [u8]>),
     /// Quoted strings can only be told from the left.
     Elements(vec_deque::IntoIter<Hop<'a>>),
@@ -116,7 +116,7 @@ fn elements(line: &[u8]) -> VecDeque<Hop<'_>> {
             found.push_back(element.map_or(Hop::UNREADABLE, |hop| Hop { text: Some(text), ..hop }));
         }
         match rest.split_first() {
-            // What follows an element is a comma.
+            // An element is followed by a comma.
             Some((_, after)) => rest = after,
             None => return found,
         }
@@ -218,7 +218,7 @@ mod tests {
 
     use super::*;
 
-    /// What a line of `Forwarded` says, from left to right: address, protocol and host of each element.
+    /// The elements of a line of `Forwarded`, from left to right: address, protocol and host of each.
     fn read(line: &str) -> Vec<(Option<String>, Option<String>, Option<String>)> {
         let text = |value: Option<Cow<'_, [u8]>>| value.map(|value| String::from_utf8(value.into_owned()).unwrap());
         let hop = |hop: Hop<'_>| (hop.address.map(|address| address.to_string()), text(hop.proto), text(hop.host));

@@ -157,7 +157,7 @@ pub struct Head {
 pub struct Client {
     /// The address that keys and logs use.
     pub ip: IpAddr,
-    /// What the peer says of earlier hops, if it is a trusted proxy: that is passed on.
+    /// The word of the peer on earlier hops, which is passed on; `None` unless it is a trusted proxy.
     pub chain: Option<Chain>,
 }
 

@@ -38,8 +38,8 @@ impl Trust {
         Self { ranges, header, seen: UnknownProxies::default(), told }
     }
 
-    /// The client of a request that came from `peer`: from hop to hop while each is trusted. What is no address ends the
-    /// walk: the hop that sent it is the client.
+    /// The client of a request that came from `peer`: from hop to hop while each is trusted. An element without an address
+    /// ends the walk: the hop that sent it is the client.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {

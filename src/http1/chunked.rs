@@ -192,7 +192,7 @@ const NEVER_TRAILING: [HeaderName; 30] = [
     header::COOKIE,
     header::SET_COOKIE,
     header::WWW_AUTHENTICATE,
-    // What modifies a request: controls and conditions.
+    // Controls and conditions of a request.
     header::CACHE_CONTROL,
     header::EXPECT,
     header::MAX_FORWARDS,
@@ -203,7 +203,7 @@ const NEVER_TRAILING: [HeaderName; 30] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
     header::IF_RANGE,
-    // What controls an answer.
+    // Controls of an answer.
     header::AGE,
     header::DATE,
     header::EXPIRES,

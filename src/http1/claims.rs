@@ -1,17 +1,17 @@
-//! Fields in which a proxy tells of the request that it received: who asked, for which host and path, by which protocol and
-//! method, with which certificate.
+//! Fields in which a proxy tells of the request that it received: of its client, host, path, protocol, method and certificate.
 //!
 //! Services believe them, and no browser or client of an API sends one on its own account, so that they are taken only from
 //! proxies that are trusted. Fields of identities (`X-User` and the like) are not among them: their names are each service's
 //! own, and a route removes or sets them.
 
-/// What such names begin with. `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`, `-User`,
-/// `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and `X-HTTP-Method-Override`.
+/// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`,
+/// `-User`, `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and
+/// `X-HTTP-Method-Override`.
 const PREFIXES: [&[u8]; 3] = [b"x-forwarded", b"x-original-", b"x-http-method"];
 
 /// The other names that begin with `x-`.
 const WITH_X: [&[u8]; 24] = [
-    // Who asked.
+    // The client.
     b"x-real-ip",
     b"x-real-port",
     b"x-client-ip",
@@ -40,7 +40,7 @@ const WITH_X: [&[u8]; 24] = [
 ];
 
 const OTHERS: [&[u8]; 19] = [
-    // Who asked.
+    // The client.
     b"true-client-ip",
     b"client-ip",
     b"cf-connecting-ip",

@@ -45,13 +45,13 @@ pub struct RequestHead {
     pub keep_alive: bool,
     /// `Connection` names further fields that end here.
     pub names_hops: bool,
-    /// What the names of its fields give occasion to.
+    /// Traits of its fields' names.
     pub names: Names,
     /// The client waits for a 100 before it sends its body.
     pub expects_continue: bool,
 }
 
-/// What the names of a request's fields give occasion to; nothing, in nearly all requests.
+/// Traits of the names of a request's fields that call for something; none, in nearly all requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Names {
     /// Some are [claims](super::is_claim) that only a trusted proxy may make.

@@ -130,7 +130,7 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let Call { exchange, body, fresh, now, patience, linger, .. } = call;
-        // What is here whole has no trailers.
+        // A body that is here whole has no trailers.
         let trailers = if body.is_whole() { Box::default() } else { announced_trailers(&exchange, &self.changes) };
         let outgoing = Outgoing {
             trailers,

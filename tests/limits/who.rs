@@ -90,7 +90,7 @@ fn nobody_names_themselves_inside_a_quoted_string_of_forwarded() {
     assert_eq!(ask("for=1.2.3.4"), 200);
     assert_eq!(ask(r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#), 429);
     assert_eq!(ask(r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#), 429);
-    // What cannot be read as a whole names nobody: the client is who sent it.
+    // A value that cannot be read as a whole names nobody: the sender is the client.
     assert_eq!(ask(r#"for=1.1.1.1;host="x"y, for=6.6.6.6;z="w""#), 200);
     assert_eq!(ask(r#"for="6.6.6.7"#), 429);
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 
 use crate::support::{Gateway, Upstream, http2::Http2, ok, one_route};
 
-/// What a proxy tells, one field of each kind.
+/// Claims of a proxy, one field of each kind.
 const CLAIMS: [&str; 18] = [
     "x-real-ip",
     "true-client-ip",
@@ -28,7 +28,7 @@ const CLAIMS: [&str; 18] = [
 const TRUSTING: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\"]";
 const KEEPING: &str = "[[listeners]]\nbind = '127.0.0.1:0'\nunderscores = 'keep'\n";
 
-/// What of these fields, each with the value 1, reaches the service: over HTTP/1 and over HTTP/2, which have to agree.
+/// The names of those fields, each with the value 1, that reach the service: over HTTP/1 and over HTTP/2, which have to agree.
 fn passing(top: &str, route: &str, names: &[&str]) -> Vec<String> {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
@@ -63,7 +63,7 @@ fn a_trusted_proxy_may_claim_it() {
 fn a_route_keeps_the_claims_that_it_names_and_no_others() {
     let route = "request = { keep_headers = [\"X-HTTP-Method-Override\", \"x-real-ip\"] }";
     assert_eq!(passing("", route, &CLAIMS), ["x-real-ip", "x-http-method-override"]);
-    // What the gateway writes is not kept by a name that looks like it.
+    // A field that the gateway writes is not kept by a name that looks like it.
     let keeping = passing(KEEPING, route, &["x_real_ip", "X_Forwarded_For", "x_forwarded_port"]);
     assert_eq!(keeping, ["x_real_ip"]);
 }

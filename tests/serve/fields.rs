@@ -122,7 +122,7 @@ fn a_trusted_peers_claims_are_extended() {
     assert_eq!(head.get("forwarded"), Some(forwarded));
 }
 
-/// What goes up in the four forwarding fields: addresses, protocol, host, and `Forwarded` without this hop's own element.
+/// The four forwarding fields as they go up: addresses, protocol, host, and `Forwarded` without this hop's own element.
 fn told(top: &str, lines: &str) -> [String; 4] {
     let (head, _) = sent_up(top, "", &format!("GET / HTTP/1.1\r\nHost: 10.0.0.5:8080\r\n{lines}\r\n"));
     let all = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"].map(|name| {

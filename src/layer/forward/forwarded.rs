@@ -1,7 +1,7 @@
 //! `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` (RFC 7239), as they are sent up: both tell the same story.
 //!
-//! The story is that of the one field in which trusted proxies name the client, and this hop is added to it. What the peer
-//! sends in the other field is not passed on: a proxy that writes one of them usually passes the client's own words in the
+//! The story is that of the one field in which trusted proxies name the client, and this hop is added to it. The other
+//! field is not passed on: a proxy that writes one of them usually passes the client's own words in the
 //! other. From a peer that is not trusted nothing is passed on: anybody could claim anything.
 
 use std::{borrow::Cow, io::Write as _, net::IpAddr};
@@ -21,7 +21,7 @@ use crate::{
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What stands for a hop that is not known (RFC 7239, 6.2); in `X-Forwarded-For` by custom.
+/// Stands for a hop that is not known (RFC 7239, 6.2); in `X-Forwarded-For` by custom.
 const UNKNOWN: &[u8] = b"unknown";
 
 /// Whether a field is written here and not passed on.
@@ -63,7 +63,7 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
     }
 }
 
-/// What a trusted peer tells; nothing of one that is not trusted.
+/// The account of a trusted peer; empty for one that is not trusted.
 #[derive(Default)]
 struct Story<'a> {
     /// The nearest first.
@@ -72,7 +72,7 @@ struct Story<'a> {
     is_forwarded: bool,
     /// Which hop is the client, counted from 1; 0 is the peer.
     client: usize,
-    /// What the client asked for: protocol and host.
+    /// Protocol and host of the client's own request.
     proto: Option<Cow<'a, [u8]>>,
     host: Option<Cow<'a, [u8]>>,
 }

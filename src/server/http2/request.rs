@@ -14,8 +14,8 @@ use crate::{
 /// What a field costs on the wire beside its name and value: colon, space and line end.
 const LINE_OVERHEAD: usize = 4;
 
-/// A target as HTTP/1 would write it, after which the parts hold the one `Host`; and what the names of the fields give
-/// occasion to.
+/// A target as HTTP/1 would write it, after which the parts hold the one `Host`; and the traits of its
+/// fields' names.
 ///
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
