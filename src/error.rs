@@ -14,6 +14,8 @@ use thiserror::Error as ThisError;
 pub enum Error {
     #[error("the request is malformed: {0}")]
     Malformed(&'static str),
+    #[error("the path can be read in more than one way: {0}")]
+    AmbiguousPath(&'static str),
     #[error("the request target is longer than {limit} bytes")]
     TargetTooLong { limit: usize },
     #[error("the request head has more than {limit} bytes")]
@@ -152,6 +154,7 @@ impl Error {
             Error::SlowBody { .. } => "slow_body",
             Error::BodyTooLarge { .. } => "body_too_large",
             Error::Misdirected => "misdirected",
+            Error::AmbiguousPath(_) => "ambiguous_path",
             Error::NoRoute => "no_route",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",

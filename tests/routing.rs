@@ -290,9 +290,249 @@ fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
         ("/split/x%2f..%2f..%2fboth", 400),
         ("/plain/x%2f..%2f..%2fboth", 400),
         ("/split/x%2f..%2f..%2fplain", 200),
-        ("/other/x%2f..%2f..%2fboth", 200),
+        // The upstreams have a server in common.
+        ("/other/x%2f..%2f..%2fboth", 400),
     ] {
         assert_eq!(gateway.get(path).status(), status, "{path}");
+    }
+}
+
+/// A gateway with these routes, and the service behind them, which answers with the path that it is sent.
+fn service(routes: &[(&str, &str)]) -> (Upstream, Running) {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let route = |(name, rest): &(&str, &str)| format!("[[routes]]\nname = '{name}'\n{rest}\n");
+    let routes: String = routes.iter().map(route).collect();
+    let gateway = Running::start(&(support::policies::upstream_table("app", &[&upstream], "") + &routes));
+    (upstream, gateway)
+}
+
+/// Its own routes for `/admin`, and for `/pub` as `/public`, beside one for everything.
+const GUARDED: [(&str, &str); 3] = [
+    ("admin", "match = { path_prefix = '/admin' }\nrespond = { status = 403 }"),
+    (
+        "pub",
+        "match = { path_prefix = '/pub' }\nupstream = 'app'\nrequest = { strip_prefix = '/pub', add_prefix = '/public' }",
+    ),
+    ("rest", "upstream = 'app'"),
+];
+
+#[test]
+fn a_disguised_path_gets_nothing_that_its_own_route_would_not_give() {
+    let (_upstream, gateway) = service(&GUARDED);
+    for path in [
+        "/a/..%2fadmin/x",
+        "/%2fadmin",
+        "/pub/..%2fadmin/x",
+        "/x/..;/admin",
+        "/%2561dmin",
+        "/x%5c..%5cadmin",
+        "/x\\..\\admin",
+        "/admin;a=b/x",
+        "/admin%3b/x",
+        "/x/%252e%252e/admin",
+        "/admin%00",
+        "/admin%2f..%2fx",
+        "/admin/../x",
+        "/admin//../x",
+        "/x%u002f..%u002fadmin",
+        "/X%2f..%2fADMIN",
+    ] {
+        assert_eq!(gateway.get(path).status(), 400, "{path}");
+        assert_eq!(gateway.access_line()["reason"], "ambiguous_path", "{path}");
+    }
+    assert!(gateway.metric("tidegate_refusals_total", &[("reason", "ambiguous_path")]) > 0.0);
+    let problem = gateway.get("/%2fadmin").problem();
+    assert!(problem["detail"].as_str().unwrap().contains("another route"), "{problem}");
+}
+
+#[test]
+fn an_ordinary_path_passes_though_it_has_escapes() {
+    let (_upstream, gateway) = service(&GUARDED);
+    for path in [
+        "/api/v4/projects/group%2Fname",
+        "/@scope%2fname",
+        "/proxy/https%3A%2F%2Fexample.com%2Fadmin%3Fx",
+        "/caf%C3%A9/%E0%A4%95",
+        "/100%25",
+        "/what%3F",
+        "/a;b=c/d",
+        "/a/../b",
+        "/%7Euser/my%20file",
+        "/Readme/",
+        "/administrator%2Fx",
+        "/x%2fadmin",
+    ] {
+        assert_eq!(gateway.get(path).text(), path);
+    }
+    assert_eq!(gateway.get("/pub/a%2Fb").text(), "/public/a%2Fb");
+    let long = format!("/{}", "%C3%A9".repeat(1000));
+    assert_eq!(gateway.get(&long).text(), long);
+    let disguised = format!("/a%2f{}", "a".repeat(5000));
+    assert_eq!(gateway.get(&disguised).status(), 400, "too long to be read in several ways");
+}
+
+#[test]
+fn a_rewritten_path_stays_behind_the_prefix_that_is_added() {
+    let (_upstream, gateway) = service(&[
+        ("tenant", "match = { hosts = ['tenant'] }\nupstream = 'app'\nrequest = { add_prefix = '/tenant' }"),
+        ("item", "match = { path = '/{id}' }\nupstream = 'app'\nrequest = { rewrite = '/v2/{id}/x' }"),
+    ]);
+    let tenant = |path: &str| gateway.ask("GET", path, &["Host: tenant"]);
+    for path in ["/..%2fother", "/a%2f..%2f..%2fother", "/..;/other", "/..%5cother", "/%252e%252e/other", "/..\\other"]
+    {
+        assert_eq!(tenant(path).status(), 400, "{path}");
+        assert_eq!(gateway.access_line()["reason"], "ambiguous_path", "{path}");
+    }
+    for path in ["/a%2Fb", "/a%2F..%2Fb", "/...%2F"] {
+        assert_eq!(tenant(path).text(), format!("/tenant{path}"));
+    }
+    assert_eq!(tenant("/../x").text(), "/tenant/x");
+    for path in ["/..%2fother", "/a%2f..%2f..", "/..;", "/..%5cother", "/%252e%252e%252fother"] {
+        assert_eq!(gateway.get(path).status(), 400, "{path}");
+    }
+    assert_eq!(gateway.get("/a%2Fb").text(), "/v2/a%2Fb/x");
+}
+
+#[test]
+fn a_disguise_does_not_leave_the_place_that_a_route_opens() {
+    let (_upstream, gateway) = service(&[("items", "match = { path = '/shop/items/{id}' }\nupstream = 'app'")]);
+    for path in ["/shop/items/..%2f..%2fprivate", "/shop/items/..%2fprivate", "/shop/items/x%5c..%5c..%5c..%5cprivate"]
+    {
+        assert_eq!(gateway.get(path).status(), 400, "{path}");
+    }
+    for path in ["/shop/items/a%2Fb", "/shop/items/a;b", "/shop/items/100%25"] {
+        assert_eq!(gateway.get(path).text(), path);
+    }
+}
+
+/// Each is a policy that requests of `/guarded` have, and those of the route for everything have not.
+#[test]
+fn no_policy_of_a_route_is_passed_by_under_a_disguise() {
+    for policy in [
+        "limits = ['one']",
+        "concurrency = { max = 1 }",
+        "timeouts = { total = '1s' }",
+        "timeouts = { idle = '1s' }",
+        "timeouts = { body = '1s' }",
+        "priority = 'low'",
+        "mirror = { upstream = 'app' }",
+        "request = { max_body = '1B' }",
+        "request = { set_headers = { x-role = 'guest' } }",
+        "request = { remove_headers = ['x-role'] }",
+        "request = { preserve_host = false }",
+        "request = { strip_prefix = '/guarded' }",
+        "request = { rewrite = '/elsewhere' }",
+        "response = { remove_headers = ['x-secret'] }",
+    ] {
+        let guarded = format!("match = {{ path_prefix = '/guarded' }}\nupstream = 'app'\n{policy}");
+        let (_upstream, gateway) =
+            service(&[("guarded", &guarded), ("rest", "upstream = 'app'\n[limits.one]\nrate = '1000/s'")]);
+        assert_eq!(gateway.get("/x%2f..%2fguarded").status(), 400, "{policy}");
+        assert_eq!(gateway.get("/x%2Fguarded").text(), "/x%2Fguarded", "{policy}");
+        assert_eq!(gateway.get("/guarded").status(), 200, "{policy}");
+    }
+    let redirect = "match = { path_prefix = '/guarded' }\nredirect = { to = 'https://login.example/' }";
+    let (_upstream, gateway) = service(&[("guarded", redirect), ("rest", "upstream = 'app'")]);
+    assert_eq!(gateway.get("/x%2f..%2fguarded").status(), 400);
+}
+
+/// A route that is stricter than the one that is meant gives nothing by a disguise.
+#[test]
+fn a_stricter_route_may_be_asked_for_any_path_of_a_looser_one() {
+    let (_upstream, gateway) = service(&[
+        (
+            "strict",
+            "match = { path_prefix = '/strict' }\nupstream = 'app'\nlimits = ['one']\ntimeouts = { total = '5s' }",
+        ),
+        ("rest", "upstream = 'app'\n[limits.one]\nrate = '1000/s'"),
+    ]);
+    let path = "/strict/x%2f..%2f..%2felse";
+    assert_eq!(gateway.get(path).text(), path);
+}
+
+/// Another upstream is another service, unless it has a server in common: what a route opens of its own stays open.
+#[test]
+fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_around_it() {
+    let one = Upstream::answering(|request| ok(request.target()));
+    let two = Upstream::answering(|_| ok("two"));
+    let text = support::policies::upstream_table("app", &[&one], "")
+        + &support::policies::upstream_table("web", &[&two], "")
+        + "[[routes]]\nname = 'project'\nupstream = 'app'\nmatch = { path = '/api/projects/{id}' }\n\
+           [[routes]]\nname = 'hooks'\nupstream = 'web'\nmatch = { path_prefix = '/api/projects/hooks' }\n\
+           [[routes]]\nname = 'rest'\nupstream = 'web'\n";
+    let gateway = Running::start(&text);
+    assert_eq!(gateway.get("/api/projects/group%2Fname").text(), "/api/projects/group%2Fname");
+    assert_eq!(gateway.get("/api/projects/hooks%2Fname").status(), 400);
+    assert_eq!(gateway.get("/api/projects/..%2fx").status(), 400);
+}
+
+/// A guarded login beside a route for everything.
+fn login(guard: &str) -> (Upstream, Running) {
+    let login = format!("upstream = 'app'\nmatch = {{ path = '/login', methods = ['POST'] }}\n{guard}");
+    let tight = "[limits.tight]\nrate = '1/h'\nburst = 1\n[limits.by-path]\nkey = 'path'\nrate = '1/h'\nburst = 1";
+    service(&[("login", &login), ("rest", &format!("upstream = 'app'\n{tight}"))])
+}
+
+#[test]
+fn another_case_or_a_slash_at_the_end_is_no_way_around_the_policies_of_a_route() {
+    for limit in ["tight", "by-path"] {
+        for path in ["/login/", "/LOGIN", "/Login/", "//lOgin"] {
+            let (_upstream, gateway) = login(&format!("limits = ['{limit}']"));
+            let post = |path: &str| gateway.ask("POST", path, &["Content-Length: 0"]);
+            let first = post(path);
+            assert_eq!((first.status(), first.text().as_str()), (200, path), "is sent as it came");
+            assert_eq!(gateway.access_line()["route"], "login");
+            assert_eq!(post("/login").status(), 429, "{limit} {path}");
+            assert_eq!(post(path).status(), 429, "{limit} {path}");
+            assert_eq!(gateway.get(path).text(), path, "the route takes no GET");
+        }
+    }
+}
+
+#[test]
+fn a_spelling_that_two_routes_with_other_policies_could_take_is_refused() {
+    let (_upstream, gateway) = login("request = { set_headers = { x-login = '1' } }");
+    for path in ["/login/", "/LOGIN"] {
+        assert_eq!(gateway.ask("POST", path, &["Content-Length: 0"]).status(), 400, "{path}");
+        assert_eq!(gateway.access_line()["reason"], "ambiguous_path", "{path}");
+    }
+    assert_eq!(gateway.ask("POST", "/login", &["Content-Length: 0"]).status(), 200);
+    assert_eq!(gateway.ask("POST", "/Logins/", &["Content-Length: 0"]).text(), "/Logins/");
+}
+
+#[test]
+fn a_route_that_answers_by_itself_answers_other_spellings_too() {
+    let (_upstream, gateway) = service(&[
+        ("admin", "match = { path = '/admin' }\nrespond = { status = 403 }"),
+        ("Exact", "match = { path = '/Panel/' }\nrespond = { status = 403 }"),
+        ("param", "match = { path = '/users/{id}/keys' }\nrespond = { status = 403 }"),
+        ("regex", "match = { path_regex = '/internal/[a-z]+' }\nrespond = { status = 403 }"),
+        ("prefix", "match = { path_prefix = '/private' }\nrespond = { status = 403 }"),
+        ("rest", "upstream = 'app'"),
+    ]);
+    for path in ["/admin", "/admin/", "/ADMIN", "/Panel/", "/panel", "/users/7/KEYS/", "/internal/X", "/Private/x"] {
+        assert_eq!(gateway.get(path).status(), 403, "{path}");
+    }
+    for path in ["/admins/", "/Users/7", "/PRIVATES"] {
+        assert_eq!(gateway.get(path).text(), path);
+    }
+}
+
+/// A redirect that adds the slash must not take the path that it leads to; and both spellings can be routes.
+#[test]
+fn spellings_that_routes_spell_out_stay_apart() {
+    let (_upstream, gateway) = service(&[
+        ("docs", "match = { path = '/docs' }\nredirect = { to = '/docs/' }"),
+        ("users", "match = { path = '/users' }\nupstream = 'app'\nlimits = ['none']"),
+        ("user list", "match = { path = '/users/' }\nupstream = 'app'"),
+        ("upper", "match = { path_prefix = '/API' }\nupstream = 'app'"),
+        ("lower", "match = { path_prefix = '/api' }\nupstream = 'app'\nlimits = ['none']"),
+        ("rest", "upstream = 'app'\n[limits.none]\nrate = '1/h'"),
+    ]);
+    let _ = (gateway.get("/users"), gateway.get("/api"));
+    assert_eq!(gateway.get("/docs").get("location"), Some("/docs/"));
+    for path in ["/docs/", "/users/", "/API/x"] {
+        assert_eq!(gateway.get(path).text(), path);
     }
 }
 

@@ -54,7 +54,7 @@ fn normal(target: &Target) -> String {
     if let Ok(path) = std::str::from_utf8(target.path()) {
         assert_eq!(config::normal_form(path), normal);
     }
-    for reading in readings(target.path(), normal.as_bytes()) {
+    for reading in readings(target.path()) {
         assert!(reading.starts_with(b"/"));
     }
     normal

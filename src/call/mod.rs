@@ -30,7 +30,7 @@ pub use self::{
     grpc::Grpc,
     holds::Holds,
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
-    target::Target,
+    target::{Target, escaped},
 };
 use crate::{
     body::{Body, Held, Witness},

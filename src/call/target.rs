@@ -82,6 +82,17 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
         return Ok(None);
     }
     let scheme = raw.get(..7).unwrap_or_default();
+    /// Whether a lenient service may read another path: no for nearly all, at the price of a look for `;`. Whatever else
+    /// could be read so is not in its normal form.
+    pub fn may_be_disguised(&self) -> bool {
+        self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
+    }
+
+    /// Has routes and keys compare this spelling of the path; what is forwarded stays as received.
+    pub fn spell(&mut self, normal: Vec<u8>) {
+        self.normal = Some(normal.into());
+    }
+
     if !scheme.eq_ignore_ascii_case(b"http://") {
         return Err(Error::Malformed("the target is neither a path nor an http URL"));
     }
@@ -99,7 +110,7 @@ fn normal_form(path: &[u8]) -> Option<Box<[u8]>> {
     let is_suspicious = path.iter().any(|byte| !IS_PLAIN[usize::from(*byte)])
         || memchr::memmem::find(path, b"//").is_some()
         || memchr::memmem::find(path, b"/.").is_some();
-    is_suspicious.then(|| without_dots(&normal_escapes(path)).into())
+    is_suspicious.then(|| without_dots(&escaped(path)).into())
 }
 
 /// Characters that may stand in a path unescaped, slashes included (`pchar` of RFC 3986).
@@ -118,7 +129,9 @@ const IS_PLAIN: [bool; 256] = {
     plain
 };
 
-fn normal_escapes(path: &[u8]) -> Vec<u8> {
+/// A path with escaped unreserved characters decoded, other escapes in upper case, and everything escaped that cannot
+/// stand in a path.
+pub fn escaped(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 16);
     let mut rest = path;
     while let [byte, tail @ ..] = rest {

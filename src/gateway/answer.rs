@@ -73,7 +73,7 @@ fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>)
 /// Status, problem type and time to come back.
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
-        Error::Malformed(_) => (StatusCode::BAD_REQUEST, BLANK, None),
+        Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),
         Error::Misdirected => (StatusCode::MISDIRECTED_REQUEST, BLANK, None),
         Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
         Error::SlowHead { .. } | Error::SlowBody { .. } => (StatusCode::REQUEST_TIMEOUT, BLANK, None),

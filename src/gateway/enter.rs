@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
     let Request { method, target, version, mut headers, body, names_hops, names, started, origin, interim, upgrade } =
         request;
-    let (target, host, checked) = match check(&method, target, &headers, version) {
+    let (mut target, host, checked) = match check(&method, target, &headers, version) {
         Ok((target, host)) => {
             let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
             (target, host, if may_serve { Ok(()) } else { Err(Error::Misdirected) })
@@ -29,10 +29,13 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
         Err(error) => (Target::unreadable(), Box::default(), Err(error)),
     };
     let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers));
-    let (route, parameters) = match found {
-        Ok((route, parameters)) => (Ok(route), parameters),
-        Err(error) => (Err(error), Parameters::new()),
+    let (route, parameters, spelled) = match found {
+        Ok(Taken { route, parameters, spelled }) => (Ok(route), parameters, spelled),
+        Err(error) => (Err(error), Parameters::new(), None),
     };
+    if let Some(spelled) = spelled {
+        target.spell(spelled);
+    }
     let takes_calls = || route.as_ref().map_or(lane.takes_calls, |route| route.takes_calls());
     let client = lane.trust.client(origin.peer.ip(), &headers);
     let dropped = if names.claims && client.chain.is_none() {

@@ -25,7 +25,14 @@ pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
     layer::hashed(&parts.iter().map(key_part).collect::<Vec<_>>(), exchange)
 }
 
-/// How a path as received could be read by a lenient service; `normal` is its normal form.
-pub fn readings(received: &[u8], normal: &[u8]) -> Vec<Vec<u8>> {
-    readings::of(received, normal)
+/// Each path that a lenient service could see in a path as received; none where it can be read in one way only.
+pub fn readings(received: &[u8]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    if !readings::is_plain(received) {
+        readings::any(received, |reading| {
+            all.push(reading.path.clone());
+            false
+        });
+    }
+    all
 }

@@ -8,9 +8,11 @@ mod bounded;
 mod caps;
 mod client;
 mod destinations;
+mod disguise;
 mod enter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod guard;
 mod host;
 mod keys;
 mod limit_fields;

@@ -1,11 +1,19 @@
-//! How a path might be read by a service that is more lenient than RFC 3986: it takes an escaped slash for a slash, a
-//! backslash for one too, decodes twice, drops what stands behind `;`, or accepts characters in overlong UTF-8.
+//! How a path might be read by a service that is more lenient than RFC 3986: it takes an escaped slash or a backslash for
+//! a slash, decodes twice, drops path parameters (`;...`), accepts overlong UTF-8, cuts at NUL, or treats dot segments
+//! and repeated slashes in its own way.
 //!
-//! Routes are found by the one normal form. But a path is forwarded as it was received, so that a service which reads it as
-//! one of another route, with limits of its own, would be reached around them: [`Lane::find`](super::snapshot::Lane) asks
-//! here. The readings are those known from attacks (CAPEC-64, -71, -72, -79; `..;/` of Tomcat).
+//! Routes are found by the one normal form, but most paths are forwarded as received. [`Disguises`](super::disguise)
+//! asks here which other paths a service could see. The readings are those known from attacks (CAPEC-64, -71, -72, -79;
+//! `..;/` of Tomcat; `%u002f` of IIS).
 
-/// Escapes of the two characters that matter, longer than UTF-8 allows (RFC 3629, 3): what a careless decoder makes of them.
+use std::borrow::Cow;
+
+use crate::call::escaped;
+
+/// Times that a path is decoded. Once more than the usual double escape: a proxy may stand before the service.
+const MOST_DECODINGS: usize = 3;
+
+/// Escapes of the two characters that matter, longer than UTF-8 allows (RFC 3629, 3): the result of a careless decoder.
 const OVERLONG: [(&[u8], u8); 6] = [
     (&[0xc0, 0xae], b'.'),
     (&[0xc0, 0xaf], b'/'),
@@ -15,86 +23,194 @@ const OVERLONG: [(&[u8], u8); 6] = [
     (&[0xe0, 0x81, 0x9c], b'\\'),
 ];
 
-/// Every lenient reading of a path, each in its normal form; none for nearly all paths, which can be read in one way only.
-/// `normal` is the strict form.
-pub(super) fn of(received: &[u8], normal: &[u8]) -> Vec<Vec<u8>> {
-    // Whatever else was escaped is decoded there, and whatever is odd is escaped.
-    if memchr::memchr2(b'%', b';', normal).is_none() {
-        return Vec::new();
-    }
-    let once = decoded(received);
-    let twice = decoded(&once);
-    let mut readings = Vec::with_capacity(8);
-    for path in [once, twice] {
-        for path in [without_oddities(&path), path] {
-            readings.push(resolved(&path, true));
-            readings.push(resolved(&path, false));
-        }
-    }
-    readings
+/// One way to read a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// The path as routes compare it.
+    pub(super) path: Vec<u8>,
+    /// Its dot segments stand as they are: few services leave them so.
+    pub(super) keeps_dots: bool,
+    /// Its dot segments lead above the place where the path begins.
+    pub(super) climbs: bool,
 }
 
-fn decoded(path: &[u8]) -> Vec<u8> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+/// How a service treats dot segments and repeated slashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dots {
+    /// Repeated slashes are one, then dot segments are resolved.
+    Merged,
+    /// Dot segments are resolved, and `..` takes an empty segment away (RFC 3986, 5.2.4).
+    Unmerged,
+    /// Dot segments are ordinary names.
+    Kept,
+}
+
+/// Whether a path, as received, can be read in one way only: true for nearly all.
+pub(super) fn is_plain(path: &[u8]) -> bool {
+    let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0);
+    let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
+    !last_is_odd
+        && !path.iter().any(is_odd_byte)
+        && memchr::memmem::find(path, b"/..").is_none()
+        && memchr::memchr_iter(b'%', path).all(|at| !is_odd_escape(&path[at..]))
+}
+
+/// Whether the escape at the beginning of `rest` means more to some services than a character of a name.
+fn is_odd_escape(rest: &[u8]) -> bool {
+    match unescaped(rest) {
+        None => false,
+        Some((_, length)) if length > 3 => true,
+        Some((byte, length)) => match byte {
+            0 | b'/' | b'\\' | b'%' | b';' | b'?' | b'#' | b'.' | 0xc0 | 0xc1 => true,
+            // Shorter than three bytes need be, hence overlong.
+            0xe0 => unescaped(&rest[length..]).is_some_and(|(next, _)| next < 0xa0),
+            byte => is_blank(byte) && rest.len() == length,
+        },
+    }
+}
+
+/// Bytes that some services take off the end of a path.
+fn is_blank(byte: u8) -> bool {
+    byte <= b' ' || matches!(byte, 0x85 | 0xa0)
+}
+
+/// Whether `is_taken` is true of any lenient reading of `path`.
+pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&Reading) -> bool) -> bool {
+    let mut seen: Vec<Reading> = Vec::with_capacity(16);
+    let mut look = |text: &[u8]| {
+        let dotted: &[Dots] =
+            if has_dots(text) { &[Dots::Merged, Dots::Unmerged, Dots::Kept] } else { &[Dots::Merged] };
+        dotted.iter().any(|dots| {
+            let reading = resolved(text, *dots);
+            let is_new = !seen.contains(&reading);
+            is_new && {
+                let taken = is_taken(&reading);
+                seen.push(reading);
+                taken
+            }
+        })
+    };
+    // Some drop parameters before they decode, others afterwards.
+    let early = without_parameters(path);
+    [Some(Cow::Borrowed(path)), early].into_iter().flatten().any(|mut text| {
+        for _ in 0..=MOST_DECODINGS {
+            let mut is_taken = |text: &[u8]| look(text) || without_parameters(text).is_some_and(|text| look(&text));
+            if is_taken(&text) || without_oddities(&text).is_some_and(|text| is_taken(&text)) {
+                return true;
+            }
+            match decoded(&text) {
+                Some(next) => text = Cow::Owned(next),
+                None => break,
+            }
+        }
+        false
+    })
+}
+
+fn has_dots(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|segment| segment == b"..")
+}
+
+/// All escapes taken back once; `None` where there is none.
+fn decoded(path: &[u8]) -> Option<Vec<u8>> {
+    memchr::memchr(b'%', path)?;
     let mut out = Vec::with_capacity(path.len());
     let mut rest = path;
-    while let [byte, tail @ ..] = rest {
-        let escaped = match (byte, tail) {
-            (b'%', [high, low, ..]) => digit(high).zip(digit(low)),
-            _ => None,
-        };
-        out.push(escaped.map_or(*byte, |(high, low)| (high * 16 + low) as u8));
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
+    while let [byte, ..] = rest {
+        let (byte, length) = unescaped(rest).unwrap_or((*byte, 1));
+        out.push(byte);
+        rest = &rest[length..];
     }
-    out
+    (out.len() < path.len()).then_some(out)
 }
 
-/// Backslashes as slashes, overlong forms as what they stand for, nothing from the first NUL on.
-fn without_oddities(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len());
-    let mut rest = path.split(|byte| *byte == 0).next().unwrap_or_default();
+/// The byte that the escape at the beginning of `rest` stands for, and the escape's length: `%2f`, or `%u002f` as IIS
+/// reads it, full-width forms (U+FF01 to U+FF5E) included.
+fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
+    let number = |digits: &[u8]| {
+        let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
+        digits.iter().try_fold(0, digit)
+    };
+    match rest {
+        [b'%', b'u' | b'U', digits @ ..] => {
+            let code = number(digits.get(..4)?)?;
+            let narrow = if (0xff01..=0xff5e).contains(&code) { code - 0xfee0 } else { code };
+            Some((u8::try_from(narrow).ok()?, 6))
+        }
+        [b'%', digits @ ..] => Some((u8::try_from(number(digits.get(..2)?)?).ok()?, 3)),
+        _ => None,
+    }
+}
+
+/// Backslashes as slashes, overlong forms in their proper form, nothing from the first NUL, `?` or `#` on, and no blanks
+/// at the end; `None` where that changes nothing.
+fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
+    let whole = path.split(|byte| matches!(byte, 0 | b'?' | b'#')).next().unwrap_or_default();
+    let length = whole.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
+    let mut out = Vec::with_capacity(length);
+    let mut rest = &whole[..length];
     while let [byte, tail @ ..] = rest {
         let overlong = OVERLONG.iter().find(|(form, _)| rest.starts_with(form));
         let meant = overlong.map_or(*byte, |(_, meant)| *meant);
         out.push(if meant == b'\\' { b'/' } else { meant });
         rest = overlong.map_or(tail, |(form, _)| &rest[form.len()..]);
     }
-    out
+    (out != path).then_some(out)
 }
 
-/// Without repeated slashes and dot segments, and without parameters of segments if those are dropped.
-fn resolved(path: &[u8], drops_parameters: bool) -> Vec<u8> {
+/// Every segment up to its first `;`; `None` where there is none.
+fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    memchr::memchr(b';', path)?;
+    let mut out = Vec::with_capacity(path.len());
+    let mut is_parameter = false;
+    for byte in path {
+        is_parameter = *byte != b'/' && (is_parameter || *byte == b';');
+        if !is_parameter {
+            out.push(*byte);
+        }
+    }
+    Some(Cow::Owned(out))
+}
+
+fn resolved(path: &[u8], dots: Dots) -> Reading {
     let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in path.split(|byte| *byte == b'/') {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
-        match if drops_parameters { name } else { segment } {
-            b"" | b"." => {}
-            b".." => drop(segments.pop()),
+    let mut climbs = false;
+    for (at, segment) in path.split(|byte| *byte == b'/').enumerate() {
+        match segment {
+            b"" if at == 0 || dots != Dots::Unmerged => {}
+            b"." if dots != Dots::Kept => {}
+            b".." if dots != Dots::Kept => climbs |= segments.pop().is_none(),
             segment => segments.push(segment),
         }
     }
-    let mut out = vec![b'/'];
-    out.extend_from_slice(&segments.join(&b'/'));
-    out
+    let mut path = vec![b'/'];
+    path.extend_from_slice(&segments.join(&b'/'));
+    Reading { path: escaped(&path), keeps_dots: dots == Dots::Kept, climbs }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::Target;
 
-    fn readings(path: &'static [u8]) -> Vec<Vec<u8>> {
-        let target = Target::parse(bytes::Bytes::from_static(path)).unwrap();
-        of(target.path(), target.normal_path())
+    fn reads(path: &[u8], wanted: &[u8]) -> bool {
+        any(path, |reading| reading.path == wanted)
     }
 
     #[test]
-    fn a_path_that_can_be_read_in_one_way_has_no_other_reading() {
-        for path in [&b"/a/b"[..], b"/%61/../b", b"//a", b"/a/.b/c~d@e"] {
-            let is_strict = |reading: &Vec<u8>| reading == Target::parse(path.into()).unwrap().normal_path();
-            assert!(readings(path).iter().all(is_strict), "{path:?}");
+    fn ordinary_paths_are_plain() {
+        for path in [
+            &b"/a/b-c_d.e"[..],
+            b"//a",
+            b"/.hidden/c~d@e",
+            b"/caf%C3%A9/%E0%A4%95",
+            b"/caf\xc3\xa9",
+            b"/my%20file.txt",
+            b"/100%",
+            b"/%7Euser",
+            b"/a..b/.c",
+        ] {
+            assert!(is_plain(path), "{}", String::from_utf8_lossy(path));
         }
-        assert!(readings(b"/a/b-c_d.e").is_empty());
     }
 
     #[test]
@@ -106,17 +222,51 @@ mod tests {
             b"/x/..\\admin",
             b"/x/%252e%252e/admin",
             b"/x%252f..%252fadmin",
+            b"/x%25252f..%25252fadmin",
             b"/x/%c0%ae%c0%ae/admin",
             b"/x/%e0%80%ae./admin",
             b"/x%c0%af..%c0%afadmin",
+            b"/x\xc0\xaf..\xc0\xafadmin",
             b"/x/..;/admin",
             b"/x/..;a=b/admin;c",
             b"/x/..%3b/admin",
+            b"/admin;%2fb%2f..%2f..%2fc",
             b"/admin%00.png",
+            b"/admin%3fx",
+            b"/admin%23x",
+            b"/admin%20",
+            b"/admin%09",
+            b"/admin\xa0",
             b"/%2561dmin",
+            b"/x%u002f..%u002fadmin",
+            b"/x%uff0f..%uff0fadmin",
         ] {
-            let seen = readings(path).iter().any(|reading| reading == b"/admin");
-            assert!(seen, "{}", String::from_utf8_lossy(path));
+            let shown = String::from_utf8_lossy(path);
+            assert!(!is_plain(path), "{shown} is not plain");
+            assert!(reads(path, b"/admin"), "{shown}");
         }
+    }
+
+    #[test]
+    fn dot_segments_are_read_in_each_way_that_is_in_use() {
+        assert!(reads(b"/admin/../x", b"/admin/../x") && reads(b"/admin/../x", b"/x"));
+        assert!(reads(b"/admin//../x", b"/admin/x") && reads(b"/admin//../x", b"/x"));
+        assert!(!reads(b"/admin//x", b"/admin//x"), "repeated slashes alone mean nothing else");
+    }
+
+    #[test]
+    fn a_path_that_leads_above_its_beginning_climbs() {
+        let climbs = |path: &[u8]| any(path, |reading| reading.climbs);
+        for path in [&b"/..%2fx"[..], b"/a%2f..%2f..", b"..%5cx", b"/..;/x", b"/%252e%252e/x", b"/a/..%2f..%2fb"] {
+            assert!(climbs(path), "{}", String::from_utf8_lossy(path));
+        }
+        for path in [&b"/a%2fb"[..], b"/a/..%2fb", b"a%2f..%2fb", b"/...%2f", b""] {
+            assert!(!climbs(path), "{}", String::from_utf8_lossy(path));
+        }
+    }
+
+    #[test]
+    fn a_reading_is_spelled_as_patterns_are() {
+        assert!(reads(b"/x%2f..%2fcaf%c3%a9", b"/caf%C3%A9"));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
@@ -12,6 +13,7 @@ use super::{
     caps::Caps,
     client::Trust,
     destinations::{ejection, health_check, ways},
+    disguise::Disguises,
     limits,
     report::Report,
     snapshot::{Lane, Route, Snapshot},
@@ -59,6 +61,7 @@ pub enum BuildError {
 /// Nothing has changed then.
 pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
     let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
+    let disguises = Arc::new(Disguises::build(&config)?);
     limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
@@ -84,7 +87,7 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
         upstreams,
         unknown_proxies,
     };
-    let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, process)).collect();
+    let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, &disguises, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
 }
 
@@ -183,7 +186,7 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
     }
 }
 
-fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
+fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: &Process) -> Lane {
     let access = state.config.log.access.then(|| process.access.clone());
     let header = match state.config.client_ip.header {
         model::ClientIpHeader::XForwardedFor => ForwardedBy::XForwardedFor,
@@ -211,6 +214,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     Lane {
         table: Arc::clone(table),
         takes_calls: routes.iter().any(Route::takes_calls),
+        disguises: Arc::clone(disguises),
         routes,
         trust: Arc::new(Trust::new(
             &state.config.client_ip.trusted_proxies,
@@ -227,7 +231,7 @@ fn lane(state: &State, table: &Arc<Table>, process: &Process) -> Lane {
     }
 }
 
-fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
+pub(super) fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
     match &route.action {
         model::Action::Forward(name) => [Arc::clone(name)].into(),
         model::Action::Split(shares) => shares.iter().map(|share| Arc::clone(&share.name)).collect(),

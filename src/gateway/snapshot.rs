@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::{
     client::Trust,
-    readings,
+    disguise::Disguises,
     stack::Stack,
     table::{Asked, Table},
 };
@@ -34,6 +34,7 @@ impl Snapshot {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) table: Arc<Table>,
+    pub(super) disguises: Arc<Disguises>,
     pub(super) routes: Vec<Route>,
     pub(super) trust: Arc<Trust>,
     /// For requests that no route takes.
@@ -65,12 +66,6 @@ impl Route {
     pub(super) fn takes_calls(&self) -> bool {
         !self.callees.is_empty() && self.callees.iter().all(|upstream| upstream.can_speak_http2())
     }
-
-    /// Whether a request to this route that its service takes for one of the other has passed limits of the other by.
-    fn evades(&self, other: &Route) -> bool {
-        self.upstreams.iter().any(|upstream| other.upstreams.contains(upstream))
-            && other.tag.limits.iter().any(|limit| !self.tag.limits.contains(limit))
-    }
 }
 
 /// Parameters of a match.
@@ -78,6 +73,15 @@ pub(super) type Parameters = Vec<(Arc<str>, Box<str>)>;
 
 impl Lane {
     /// The route that takes a request.
+/// The route that takes a request.
+#[derive(Debug)]
+pub(super) struct Taken<'l> {
+    pub(super) route: &'l Route,
+    pub(super) parameters: Parameters,
+    /// The path as the route spells it, where the request spells it in another letter case or with a slash at its end.
+    pub(super) spelled: Option<Vec<u8>>,
+}
+
     ///
     /// # Errors
     /// When none does, or when the path could be another one to the service that it is forwarded to, and so pass limits by.
@@ -87,9 +91,16 @@ impl Lane {
         target: &Target,
         method: &Method,
         headers: &HeaderMap,
-    ) -> Result<(&Route, Parameters), Error> {
+    ) -> Result<Taken<'_>, Error> {
         let asked = Asked { host, path: target.normal_path(), method, headers, query: target.query() };
-        let found = self.table.find(&asked).ok_or(Error::NoRoute)?;
+        let mut found = self.table.find(&asked).ok_or(Error::NoRoute)?;
+        if target.may_be_disguised() {
+            self.disguises.check(&found, &asked, target.path())?;
+        }
+        let mut spelled = None;
+        if let Some((other, spelling)) = self.disguises.spelling(found.index, &asked)? {
+            (found, spelled) = (other, Some(spelling));
+        }
         let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
         for path in readings::of(target.path(), asked.path) {
             let other = self.table.find(&Asked { path: &path, ..asked });
@@ -99,7 +110,7 @@ impl Lane {
                 ));
             }
         }
-        Ok((route, found.parameters))
+        Ok(Taken { route, parameters: found.parameters, spelled })
     }
 }
 

@@ -225,9 +225,7 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
         }
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
-            // Whole segments, as routes match them: `/ord` is no prefix of `/orders`.
-            let stripped = path.strip_prefix(strip.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]));
-            let rest = stripped.unwrap_or(path);
+            let rest = after_prefix(path, strip).unwrap_or(path);
             out.extend_from_slice(add.as_bytes());
             if !rest.starts_with(b"/") {
                 out.push(b'/');
@@ -241,6 +239,11 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
 
 /// The client's own fields, but for those of the hop and those that are written anew.
 fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
+/// The path behind a prefix of whole segments, as routes match them: `/ord` is no prefix of `/orders`.
+pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
+    path.strip_prefix(prefix.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
     let request = &exchange.request;
     let mut wants_trailers = false;
     for (name, value) in &request.headers {

@@ -21,7 +21,7 @@ pub use concurrency::{
     Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued,
     Standing, Turn,
 };
-pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite};
+pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite, after_prefix};
 pub use key::KeyPart;
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;

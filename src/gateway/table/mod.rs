@@ -86,9 +86,15 @@ impl Table {
     /// The route that takes this request, or `None`.
     #[must_use]
     pub fn find(&self, asked: &Asked<'_>) -> Option<Found> {
+        self.find_as(asked, asked.path)
+    }
+
+    /// The route that takes this request if its path is spelled `path`; parameters are those of the path as asked.
+    #[must_use]
+    pub(super) fn find_as(&self, asked: &Asked<'_>, path: &[u8]) -> Option<Found> {
         let query = Query::new(asked.query);
         let admits = |rank: Rank| self.routes[rank].admit(asked, &query);
-        let rank = self.hosts.find(asked.host, |paths| paths.find(asked.path, &admits))?;
+        let rank = self.hosts.find(asked.host, |paths| paths.find(path, &admits))?;
         let route = &self.routes[rank];
         Some(Found { index: route.index(), parameters: route.parameters(asked.path) })
     }

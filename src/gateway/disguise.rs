@@ -1,0 +1,201 @@
+//! Requests whose path a lenient service could take for one of another route.
+//!
+//! Routes are found by one normal form of the path, and a service behind them may have another idea of it: an escaped
+//! slash, `..;`, letter case, a slash at the end. A request gets nothing by such a path that the other route would not
+//! give it, and by a route that rewrites nothing outside of the place that the route opens. Guards and patterns are
+//! prepared at a reload. A request costs more only when its path holds a byte that can be read in two ways, or differs
+//! from its own lower case where the table has policies.
+
+use std::borrow::Cow;
+
+use super::{
+    guard::Guard,
+    readings::{self, Reading},
+    table::{Asked, Found, Table},
+};
+use crate::{
+    config::model::{Config, Match, PathPattern, Rewrite},
+    error::Error,
+    layer::after_prefix,
+};
+
+/// Longest path that is read in several ways; a longer one is refused wherever that could matter. Readings cost some
+/// nanoseconds for each byte, and ordinary paths with escaped slashes are far shorter.
+const MOST_BYTES: usize = 4096;
+
+const DISGUISED: Error = Error::AmbiguousPath(
+    "a service may take it for a path of another route, or for one that no route opens; \
+     write it without dot segments, escaped slashes, backslashes and `;`",
+);
+const SPELLED: Error = Error::AmbiguousPath(
+    "a service may take it for a path of another route, whose policies differ; \
+     write it in that route's letter case and without a slash at its end",
+);
+
+/// The routes of one configuration, to see through disguises.
+#[derive(Debug)]
+pub(super) struct Disguises {
+    /// Indexed as the routes.
+    guards: Vec<Guard>,
+    /// The routes by the folded form of their patterns; absent where nothing could be passed by.
+    folded: Option<Table>,
+    /// Some route has a policy that another has not.
+    differ: bool,
+    /// A pattern differs from its folded form, so that a request may differ from the pattern though it is folded itself.
+    patterns_vary: bool,
+}
+
+impl Disguises {
+    /// # Errors
+    /// When regular expressions do not compile together.
+    pub(super) fn build(config: &Config) -> Result<Self, regex::Error> {
+        let guards = Guard::all(config);
+        let more = |one: &Guard, other: &Guard| one.gives_more_than(other) || other.gives_more_than(one);
+        let differ = guards.iter().skip(1).any(|guard| guards.first().is_some_and(|first| more(first, guard)));
+        let matters = differ || guards.iter().any(|guard| guard.forwards() && !guard.place().is_empty());
+        let patterns: Vec<Match> = config
+            .routes
+            .iter()
+            .map(|route| Match { path: folded_pattern(&route.matches.path), ..route.matches.clone() })
+            .collect();
+        let patterns_vary = config.routes.iter().any(|route| varies(&route.matches.path));
+        let folded = if matters { Some(Table::build(&patterns)?) } else { None };
+        Ok(Self { guards, folded, differ, patterns_vary })
+    }
+
+    /// Refuses a request that a lenient service could read as another one's; `received` is its path as it came.
+    ///
+    /// # Errors
+    /// [`Error::AmbiguousPath`].
+    pub(super) fn check(&self, found: &Found, asked: &Asked<'_>, received: &[u8]) -> Result<(), Error> {
+        let Some(own) = self.guards.get(found.index).filter(|guard| guard.forwards()) else { return Ok(()) };
+        // A route that rewrites works on the normal form; others send what they have received.
+        let sent = if *own.rewrite() == Rewrite::None { received } else { asked.path };
+        if readings::is_plain(sent) {
+            return Ok(());
+        }
+        let is_refused = if sent.len() > MOST_BYTES {
+            self.folded.is_some() || *own.rewrite() != Rewrite::None
+        } else {
+            leaves_rewrite(own.rewrite(), found, sent)
+                || self.folded.as_ref().is_some_and(|table| {
+                    readings::any(sent, |reading| self.is_passed_by(table, found.index, reading, asked))
+                })
+        };
+        if is_refused { Err(DISGUISED) } else { Ok(()) }
+    }
+
+    /// Whether the route of this reading, if it is another one, is passed by.
+    fn is_passed_by(&self, table: &Table, index: usize, reading: &Reading, asked: &Asked<'_>) -> bool {
+        let Some(own) = self.guards.get(index) else { return false };
+        let stays = after_prefix(&reading.path, own.place()).is_some();
+        let Some(found) = table.find_as(asked, &fold(&reading.path)) else {
+            // No route opens this path. Within its own place, a route may have paths that its pattern does not spell.
+            return !stays && !reading.keeps_dots;
+        };
+        let Some(other) = self.guards.get(found.index).filter(|_| found.index != index) else { return false };
+        let is_around = other.place().len() <= own.place().len();
+        if reading.keeps_dots && is_around {
+            return false;
+        }
+        own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around))
+    }
+
+    /// The route that is meant where a path differs from a pattern in letter case or a slash at its end only, and that
+    /// pattern's route has a policy that the one at `index` has not. Returns it with the path as it spells it.
+    ///
+    /// # Errors
+    /// [`Error::AmbiguousPath`] when neither of the two is the stricter one.
+    pub(super) fn spelling(&self, index: usize, asked: &Asked<'_>) -> Result<Option<(Found, Vec<u8>)>, Error> {
+        if !self.differ || !(self.patterns_vary || is_varied(asked.path)) {
+            return Ok(None);
+        }
+        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else { return Ok(None) };
+        if !own.forwards() {
+            return Ok(None);
+        }
+        let folded = fold(asked.path);
+        let Some(found) = table.find_as(asked, &folded).filter(|found| found.index != index) else { return Ok(None) };
+        let Some(other) = self.guards.get(found.index) else { return Ok(None) };
+        let was_meant = own.is_as_explicit_as(other) || other.redirects_to(asked.path);
+        if was_meant || !own.shares_server(other) || !own.gives_more_than(other) {
+            return Ok(None);
+        }
+        // A rewrite would send the folded path.
+        let rewrites = other.forwards() && [own, other].iter().any(|guard| *guard.rewrite() != Rewrite::None);
+        if rewrites || other.gives_more_than(own) {
+            return Err(SPELLED);
+        }
+        Ok(Some((found, folded.into_owned())))
+    }
+}
+
+/// Whether a reading of what a rewrite puts behind its fixed part leads above that place.
+fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
+    let climbs = |part: &[u8]| readings::any(part, |reading| reading.climbs);
+    match rewrite {
+        Rewrite::None => false,
+        Rewrite::Prefix { strip, .. } => climbs(after_prefix(sent, strip).unwrap_or(sent)),
+        Rewrite::Template(_) => found.parameters.iter().any(|(_, value)| climbs(value.as_bytes())),
+    }
+}
+
+/// A path in lower case and without a slash at its end.
+fn fold(path: &[u8]) -> Cow<'_, [u8]> {
+    if !is_varied(path) {
+        return Cow::Borrowed(path);
+    }
+    let path = if path.len() > 1 { path.strip_suffix(b"/").unwrap_or(path) } else { path };
+    Cow::Owned(path.to_ascii_lowercase())
+}
+
+/// Whether a path may differ from its folded form.
+fn is_varied(path: &[u8]) -> bool {
+    // Without an early end, so that the compiler can look at many bytes at once.
+    let has_capital = path.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+    has_capital || (path.len() > 1 && path.ends_with(b"/"))
+}
+
+/// Whether a path that is folded itself may differ from what this pattern takes.
+fn varies(pattern: &PathPattern) -> bool {
+    match (pattern, folded_pattern(pattern)) {
+        (PathPattern::Regex(pattern), _) => pattern.bytes().any(|byte| byte.is_ascii_uppercase()),
+        // Escapes are in upper case in the normal form of requests too.
+        (PathPattern::Exact(own) | PathPattern::Prefix(own) | PathPattern::Parameters(own), folded) => match folded {
+            PathPattern::Exact(folded) | PathPattern::Prefix(folded) | PathPattern::Parameters(folded) => {
+                upper_escapes(&folded) != *own
+            }
+            PathPattern::Any | PathPattern::Regex(_) => false,
+        },
+        (PathPattern::Any, _) => false,
+    }
+}
+
+fn upper_escapes(path: &str) -> String {
+    let mut pieces = path.split('%');
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let (escape, rest) = piece.split_at_checked(2).unwrap_or((piece, ""));
+        out.push('%');
+        out.push_str(&escape.to_ascii_uppercase());
+        out.push_str(rest);
+    }
+    out
+}
+
+/// A pattern that takes the folded form of whatever `pattern` takes.
+fn folded_pattern(pattern: &PathPattern) -> PathPattern {
+    let folded = |path: &str| {
+        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+        let segment =
+            |segment: &str| if segment.starts_with('{') { segment.to_owned() } else { segment.to_ascii_lowercase() };
+        path.split('/').map(segment).collect::<Vec<_>>().join("/")
+    };
+    match pattern {
+        PathPattern::Any => PathPattern::Any,
+        PathPattern::Prefix(path) => PathPattern::Prefix(folded(path)),
+        PathPattern::Exact(path) => PathPattern::Exact(folded(path)),
+        PathPattern::Parameters(path) => PathPattern::Parameters(folded(path)),
+        PathPattern::Regex(pattern) => PathPattern::Regex(format!("(?i){pattern}")),
+    }
+}

@@ -1,0 +1,171 @@
+//! The policies of a route, held against those of another: whether one gives a request more than the other would.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::rebuild::upstream_names;
+use crate::config::model::{Action, Config, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
+
+/// Host and port of a server: two upstreams with one in common lead to the same service.
+type Server = (Arc<str>, u16);
+
+/// One route, as far as it decides what a request gets.
+#[derive(Debug)]
+pub(super) struct Guard {
+    route: Arc<Route>,
+    /// Its changes to requests, but for those that are compared apart.
+    changes: RequestChanges,
+    /// Where its requests go; none if it answers by itself.
+    servers: Arc<[Server]>,
+    /// Its upstreams with a cap.
+    capped: Box<[Arc<str>]>,
+    /// The path that a redirect leads to, where that is the same for all.
+    leads_to: Option<Box<str>>,
+}
+
+impl Guard {
+    /// The guards of all routes, in their order.
+    pub(super) fn all(config: &Config) -> Vec<Self> {
+        let known = |upstream: &Upstream| {
+            let servers = upstream.servers.iter().map(|server| (Arc::clone(&server.host), server.port));
+            (servers.collect(), upstream.concurrency.is_some())
+        };
+        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> =
+            config.upstreams.iter().map(|upstream| (&*upstream.name, known(upstream))).collect();
+        config.routes.iter().map(|route| Self::of(route, &upstreams)).collect()
+    }
+
+    fn of(route: &Arc<Route>, upstreams: &HashMap<&str, (Arc<[Server]>, bool)>) -> Self {
+        let names = upstream_names(route);
+        let known: Vec<_> = names.iter().filter_map(|name| Some((name, upstreams.get(&**name)?))).collect();
+        Self {
+            route: Arc::clone(route),
+            changes: RequestChanges {
+                rewrite: Rewrite::None,
+                max_body: None,
+                max_call_body: None,
+                ..route.request.clone()
+            },
+            servers: match &known[..] {
+                [(_, (servers, _))] => Arc::clone(servers),
+                several => several.iter().flat_map(|(_, (servers, _))| servers.iter().cloned()).collect(),
+            },
+            capped: known.iter().filter(|(_, (_, capped))| *capped).map(|(name, _)| Arc::clone(name)).collect(),
+            leads_to: match &route.action {
+                Action::Redirect { to, .. } => literal_path(to).map(Box::from),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether it gives a request something that the other would not: its policies are not as strict, or not the same
+    /// where neither is the stricter one. A route that answers by itself gives nothing of any service.
+    pub(super) fn gives_more_than(&self, other: &Self) -> bool {
+        if self.servers.is_empty() {
+            return false;
+        }
+        let (own, others) = (&*self.route, &*other.route);
+        other.servers.is_empty()
+            || others.limits.iter().any(|limit| !own.limits.contains(limit))
+            // A cap of its own: a request by another route takes none of its permits.
+            || others.concurrency.is_some()
+            || other.capped.iter().any(|name| !self.capped.contains(name))
+            || (own.priority as u8) < (others.priority as u8)
+            || is_longer(&own.timeouts, &others.timeouts)
+            || is_larger(own.request.max_body, others.request.max_body)
+            || is_larger(own.request.max_call_body, others.request.max_call_body)
+            || (own.grpc && !others.grpc)
+            || own.mirror != others.mirror
+            || self.changes != other.changes
+            || own.response.set_headers != others.response.set_headers
+            || own.response.remove_headers != others.response.remove_headers
+    }
+
+    /// Whether a path leads to the same place by both: a server in common, under the same name there.
+    pub(super) fn leads_as(&self, other: &Self) -> bool {
+        self.shares_server(other) && self.route.request.rewrite == other.route.request.rewrite
+    }
+
+    /// Whether requests of the other can meet what this route sends to a server.
+    pub(super) fn shares_server(&self, other: &Self) -> bool {
+        other.servers.is_empty() || self.servers.iter().any(|server| other.servers.contains(server))
+    }
+
+    /// Whether requests go to a service.
+    pub(super) fn forwards(&self) -> bool {
+        !self.servers.is_empty()
+    }
+
+    /// Whether it redirects exactly to this path, so that it must not take it.
+    pub(super) fn redirects_to(&self, path: &[u8]) -> bool {
+        self.leads_to.as_ref().is_some_and(|to| to.as_bytes() == path)
+    }
+
+    /// How the path changes on its way.
+    pub(super) fn rewrite(&self) -> &Rewrite {
+        &self.route.request.rewrite
+    }
+
+    /// The place that its pattern opens: the fixed segments before everything that requests choose.
+    pub(super) fn place(&self) -> &str {
+        let (pattern, free) = match &self.route.matches.path {
+            PathPattern::Any | PathPattern::Regex(_) => return "",
+            PathPattern::Prefix(prefix) => (prefix, prefix.len()),
+            PathPattern::Exact(path) => (path, path.rfind('/').unwrap_or_default()),
+            PathPattern::Parameters(pattern) => (pattern, pattern.find("/{").unwrap_or_default()),
+        };
+        let fixed = &pattern[..free];
+        // A segment that can be read in two ways fixes nothing.
+        let odd = fixed.find(['%', ';']).and_then(|odd| fixed[..odd].rfind('/'));
+        &fixed[..odd.unwrap_or(free)]
+    }
+
+    /// Whether its pattern spells a path out no less than the other's does, so that the difference between the two in
+    /// letter case or a trailing slash was meant.
+    pub(super) fn is_as_explicit_as(&self, other: &Self) -> bool {
+        match (&self.route.matches.path, &other.route.matches.path) {
+            (PathPattern::Exact(_), _) | (_, PathPattern::Any) => true,
+            (PathPattern::Prefix(own), PathPattern::Prefix(others)) => own.len() >= others.len(),
+            _ => false,
+        }
+    }
+}
+
+fn is_larger(own: Option<u64>, other: Option<u64>) -> bool {
+    own.unwrap_or(u64::MAX) > other.unwrap_or(u64::MAX)
+}
+
+fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
+    let body = |timeouts: &Timeouts| timeouts.body.unwrap_or(std::time::Duration::MAX);
+    own.total > other.total
+        || own.attempt > other.attempt
+        || own.idle > other.idle
+        || own.tunnel > other.tunnel
+        || body(own) > body(other)
+}
+
+/// The path of a redirect's target, where nothing in it depends on the request.
+fn literal_path(to: &str) -> Option<&str> {
+    let after = to.split_once("://").map_or(to, |(_, rest)| rest.find(['/', '{']).map_or("/", |at| &rest[at..]));
+    let after = after.strip_prefix("{host}").map_or(after, |rest| if rest.is_empty() { "/" } else { rest });
+    let path = after.split(['?', '#']).next().unwrap_or_default();
+    (!path.contains('{')).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_of_a_redirect_is_known_where_it_is_literal() {
+        for (to, path) in [
+            ("/docs/", Some("/docs/")),
+            ("https://{host}/docs/?from=x#y", Some("/docs/")),
+            ("https://a", Some("/")),
+            ("https://{host}", Some("/")),
+            ("https://{host}{path}", None),
+            ("/users/{id}", None),
+        ] {
+            assert_eq!(literal_path(to), path, "{to}");
+        }
+    }
+}
