@@ -89,6 +89,28 @@ fn a_bad_field_makes_a_bad_answer() {
 }
 
 #[test]
+fn a_line_feed_alone_ends_no_line_of_an_answer() {
+    all_are_bad(&[
+        "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
+        "HTTP/1.1 200 OK\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\n",
+        "HTTP/1.1 200 OK\r\nx: y\nset-cookie: a\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ]);
+}
+
+#[test]
+fn an_answer_whose_connection_field_is_a_long_list_is_a_bad_answer() {
+    let lists = [",".repeat(10_000), "x, ".repeat(32) + "y"];
+    for list in lists.map(|list| format!("HTTP/1.1 200 OK\r\nconnection: {list}\r\ncontent-length: 0\r\n\r\n")) {
+        let upstream = Upstream::answering(move |_| list.clone());
+        let answer = alone(&upstream, "").get("/");
+        assert_eq!(answer.status(), 502, "{}", answer.text());
+    }
+}
+
+#[test]
 fn an_answer_whose_end_is_uncertain_is_a_bad_answer() {
     all_are_bad(&[
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",

@@ -30,6 +30,8 @@ pub struct ChunkDecoder {
     most_trailer_bytes: usize,
     /// Blanks may follow a size.
     takes_padding: bool,
+    /// How far the end of the trailers was looked for.
+    seen: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +46,7 @@ enum State {
 impl ChunkDecoder {
     /// A decoder at the start of a request's body.
     pub fn of_request(most_trailer_bytes: usize) -> Self {
-        Self { state: State::Size, most_trailer_bytes, takes_padding: false }
+        Self { state: State::Size, most_trailer_bytes, takes_padding: false, seen: 0 }
     }
 
     /// A decoder at the start of an answer's body.
@@ -99,7 +101,10 @@ impl ChunkDecoder {
             self.state = State::Done;
             return Ok(Piece::End);
         }
-        let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
+        // Trailers that come byte by byte are not looked through anew for each of them.
+        let found = memchr::memmem::find(&buffer[self.seen..], b"\r\n\r\n");
+        let Some(end) = found.map(|at| self.seen + at) else {
+            self.seen = buffer.len().saturating_sub(3);
             return if buffer.len() > self.most_trailer_bytes {
                 Err("its trailers are too long")
             } else {

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, time::SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// The words that RFC 9110 has for a status, or the registry of HTTP statuses; `None` for one that neither knows.
 pub fn reason(status: StatusCode) -> Option<&'static str> {
@@ -82,14 +82,34 @@ pub fn hop_by_hop(name: &[u8]) -> bool {
     matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19 | 25) && HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
-/// Whether the message's own `Connection` field names this one, which makes it hop-by-hop too.
-pub fn is_named(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| {
-        value
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    })
+/// The fields that a message's own `Connection` names, which makes them hop-by-hop too: read once, then compared.
+#[derive(Debug)]
+pub struct Hops<'m>(Vec<&'m [u8]>);
+
+impl<'m> Hops<'m> {
+    /// Those that a message's fields name; `names_any` says whether there are any, so that nearly no message is looked
+    /// through.
+    pub fn of(headers: &'m HeaderMap, names_any: bool) -> Self {
+        let values = names_any.then(|| headers.get_all(header::CONNECTION).into_iter());
+        Self(values.into_iter().flatten().flat_map(|value| options(value.as_bytes())).collect())
+    }
+
+    /// The same for lines as they were read, each a name and a value.
+    pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>, names_any: bool) -> Self {
+        let is_connection = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
+        let lines = names_any.then(|| lines.filter(is_connection));
+        Self(lines.into_iter().flatten().flat_map(|(_, value)| options(value)).collect())
+    }
+
+    /// Whether this field is one of them.
+    pub fn names(&self, field: &str) -> bool {
+        self.0.iter().any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
+    }
+}
+
+/// The members of a `Connection` field's list, empty ones too.
+pub(super) fn options(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

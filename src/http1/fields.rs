@@ -105,11 +105,13 @@ pub(super) struct Copying<'a> {
     /// Where the lines are that are still to be copied.
     run: Range<usize>,
     copied: Fields,
+    /// Every line stands there as it would be written, its end included.
+    are_usual: bool,
 }
 
 impl<'a> Copying<'a> {
     pub(super) fn of(head: &'a [u8]) -> Self {
-        Self { head, run: 0..0, copied: Fields::with_capacity(head.len()) }
+        Self { head, run: 0..0, copied: Fields::with_capacity(head.len()), are_usual: true }
     }
 
     /// Adds a line, whose name and value are parts of the head.
@@ -122,16 +124,22 @@ impl<'a> Copying<'a> {
                 self.run = line;
             }
             None => {
+                self.are_usual = false;
                 self.copy_run();
                 write_field(&mut self.copied.lines, name, value);
             }
         }
     }
 
-    /// All lines that were added.
-    pub(super) fn end(mut self) -> Fields {
+    /// Leaves a line out.
+    pub(super) fn skip(&mut self, name: &str, value: &[u8]) {
+        self.are_usual &= self.place(name, value).is_some();
+    }
+
+    /// All lines that were added, and whether every line stood there as it would be written.
+    pub(super) fn end(mut self) -> (Fields, bool) {
         self.copy_run();
-        self.copied
+        (self.copied, self.are_usual)
     }
 
     /// Where the line is in the head, if it stands there as it would be written.

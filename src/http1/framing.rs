@@ -3,7 +3,10 @@
 use bytes::BytesMut;
 use http::{Method, StatusCode, Version};
 
-use super::chunked::{ChunkDecoder, Piece};
+use super::{
+    chunked::{ChunkDecoder, Piece},
+    encode::options,
+};
 use crate::error::Error;
 
 /// How a body is delimited.
@@ -19,6 +22,9 @@ pub enum Length {
     UntilClose,
 }
 
+/// Members of all `Connection` fields of a message, empty ones included; usual are one or two.
+const MOST_OPTIONS: usize = 32;
+
 /// What the lines say about the message itself, noted while they are read.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
@@ -29,6 +35,7 @@ pub(super) struct Marks {
     is_chunked: bool,
     says_close: bool,
     says_keep_alive: bool,
+    options: usize,
     pub(super) names_hops: bool,
     pub(super) expects_continue: bool,
 }
@@ -64,15 +71,21 @@ impl Marks {
             self.says_keep_alive = true;
             return;
         }
-        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+        for token in options(value) {
+            self.options += 1;
             if token.eq_ignore_ascii_case(b"close") {
                 self.says_close = true;
             } else if token.eq_ignore_ascii_case(b"keep-alive") {
                 self.says_keep_alive = true;
             } else {
-                self.names_hops = true;
+                self.names_hops |= !token.is_empty();
             }
         }
+    }
+
+    /// Every field of a message is compared with each option that `Connection` names.
+    pub(super) fn bounded(&self) -> Result<(), &'static str> {
+        if self.options > MOST_OPTIONS { Err("its Connection fields name more than 32 options") } else { Ok(()) }
     }
 
     /// Whether the connection outlives this message (RFC 9112, 9.3).

@@ -3,11 +3,11 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::{
     claims::is_claim,
-    encode::{hop_by_hop, reason},
+    encode::{Hops, hop_by_hop, reason},
     fields::{Copying, Fields},
     framing::{self, Length, Marks},
 };
@@ -91,22 +91,33 @@ pub struct ResponseHead {
     pub keep_alive: bool,
 }
 
+/// Why the end of a head was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unended {
+    /// It is not complete; the next look begins here.
+    More(usize),
+    /// A line ends in LF without CR, which others do not take for its end.
+    BareLineFeed,
+}
+
 /// Length of the head in `buffer` with its empty line, looking from `seen` on (where an earlier look ended).
 ///
 /// # Errors
-/// Returns, as `Err`, where the next look should begin when the head is not complete.
-pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, usize> {
+/// [`Unended`].
+pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
     let mut from = seen;
     while let Some(at) = memchr::memchr(b'\n', buffer.get(from..).unwrap_or_default()) {
         let next = from + at + 1;
+        if !buffer[..next].ends_with(b"\r\n") {
+            return Err(Unended::BareLineFeed);
+        }
         match buffer.get(next..) {
-            Some([b'\n', ..]) => return Ok(next + 1),
             Some([b'\r', b'\n', ..]) => return Ok(next + 2),
-            Some([] | [b'\r']) | None => return Err(next - 1),
+            Some([] | [b'\r']) | None => return Err(Unended::More(next - 1)),
             Some(_) => from = next,
         }
     }
-    Err(buffer.len())
+    Err(Unended::More(buffer.len()))
 }
 
 /// Reads a request's head, `length` bytes of `buffer`, and takes it out.
@@ -160,9 +171,15 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     let words = parsed.reason.filter(|words| reason(status) != Some(*words)).map(Box::from);
     let mut marks = Marks::default();
     parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
+    marks.bounded()?;
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    let fields = passed_on(&head[..end], parsed.headers, status, &marks);
+    // The line of the status and the empty one; the others are looked at as they are copied.
+    let status_line = memchr::memchr(b'\n', head).unwrap_or_default();
+    if !head[..status_line].ends_with(b"\r") || !head[..end].ends_with(b"\r\n") {
+        return Err(BARE_LINE_FEED);
+    }
+    let fields = passed_on(&head[..end], parsed.headers, status, &marks)?;
     Ok(Some((ResponseHead { status, reason: words, fields, length, keep_alive }, end)))
 }
 
@@ -170,7 +187,7 @@ fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
     match error {
         httparse::Error::HeaderName => Error::Malformed("a header name is not a token"),
         httparse::Error::HeaderValue => Error::Malformed("a header value holds a control character"),
-        httparse::Error::NewLine => Error::Malformed("a line does not end in CR LF"),
+        httparse::Error::NewLine => Error::Malformed(BARE_LINE_FEED),
         httparse::Error::Token => Error::Malformed("the request line is not METHOD TARGET HTTP/1.1"),
         httparse::Error::TooManyHeaders => Error::TooManyHeaders { limit: limits.headers },
         httparse::Error::Version => Error::Malformed("the version is neither HTTP/1.0 nor HTTP/1.1"),
@@ -206,35 +223,45 @@ fn header_map(
         marks.note(line.name.as_bytes(), line.value);
         headers.append(name, value);
     }
+    marks.bounded().map_err(Error::Malformed)?;
     Ok((headers, marks, names))
 }
 
 /// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
 /// are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
-fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode, marks: &Marks) -> Fields {
+fn passed_on(
+    head: &[u8],
+    lines: &[httparse::Header<'_>],
+    status: StatusCode,
+    marks: &Marks,
+) -> Result<Fields, &'static str> {
     let mut copying = Copying::of(head);
+    let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)), marks.names_hops);
     for line in lines {
         let name = line.name.as_bytes();
-        let ends_here = hop_by_hop(name)
-            || name.eq_ignore_ascii_case(b"content-length")
-            || (marks.names_hops && is_named(lines, name));
+        let ends_here = hop_by_hop(name) || name.eq_ignore_ascii_case(b"content-length") || hops.names(line.name);
         let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
         let is_switch = switches && name.eq_ignore_ascii_case(b"upgrade");
         if !ends_here || is_switch {
             copying.push(line.name, line.value);
+        } else {
+            copying.skip(line.name, line.value);
         }
     }
-    let mut fields = copying.end();
+    let (mut fields, are_usual) = copying.end();
+    // Usual lines end in CR LF; whether others do is looked up.
+    if !are_usual && has_bare_line_feed(head) {
+        return Err(BARE_LINE_FEED);
+    }
     fields.length = marks.named_length();
-    fields
+    Ok(fields)
 }
 
-/// Whether a `Connection` among the lines names this field: it ends at this hop.
-fn is_named(lines: &[httparse::Header<'_>], name: &[u8]) -> bool {
-    lines
-        .iter()
-        .filter(|line| line.name.eq_ignore_ascii_case(header::CONNECTION.as_str()))
-        .any(|line| line.value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(name)))
+/// Said of a message with a line that ends in LF alone.
+pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
+
+fn has_bare_line_feed(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| !head[..at].ends_with(b"\r"))
 }
 
 #[cfg(test)]
@@ -273,12 +300,51 @@ mod tests {
             let mut seen = 0;
             let found = match find_end(&text[..cut], seen) {
                 Ok(end) => end,
-                Err(next) => {
+                Err(Unended::BareLineFeed) => panic!("cut at {cut}"),
+                Err(Unended::More(next)) => {
                     seen = next;
                     find_end(text, seen).expect("complete now")
                 }
             };
             assert_eq!(found, text.len() - 4, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_line_feed_alone_ends_no_line_however_it_is_cut() {
+        for text in ["GET / HTTP/1.1\nhost: a\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\n\r\n", "a\r\n\n", "\n"] {
+            let lone = text.replace("\r\n", "  ").find('\n').unwrap();
+            for cut in 0..=text.len() {
+                let found = find_end(&text.as_bytes()[..cut], 0);
+                assert_eq!(found == Err(Unended::BareLineFeed), cut > lone, "{text:?} cut at {cut}: {found:?}");
+            }
+        }
+        for text in [
+            "HTTP/1.1 200 OK\na: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\nc: d\r\n\r\n",
+            "HTTP/1.1 200 OK\r\na: b\r\n\n",
+            "HTTP/1.1 200 OK\r\na:\n\r\n",
+            "HTTP/1.1 200 OK\r\nconnection: close\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n",
+            "HTTP/1.1 200 OK\n\n",
+        ] {
+            assert!(response(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_field_names_a_bounded_number_of_options_which_are_read_once() {
+        let named = |options: usize| format!("Connection: {}", "x, ".repeat(options - 1) + "y");
+        for (line, is_sound) in [
+            (named(32), true),
+            (named(33), false),
+            (format!("{}\r\n{}", named(16), named(16)), true),
+            (format!("{}\r\n{}", named(16), named(17)), false),
+            (format!("Connection: {}", ",".repeat(31_000)), false),
+        ] {
+            assert_eq!(request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")).is_ok(), is_sound);
+            assert_eq!(response(&format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n")).is_ok(), is_sound);
         }
     }
 
@@ -339,7 +405,7 @@ mod tests {
 
     #[test]
     fn lines_are_passed_on_in_their_order_and_written_as_usual_however_they_came() {
-        let text = "HTTP/1.1 200 OK\r\na: 1\r\nB:2\r\nc:\t 3 \r\nte: x\r\nd: 4\r\ne: \r\nf: 6\nDate: now\r\n\r\n";
+        let text = "HTTP/1.1 200 OK\r\na: 1\r\nB:2\r\nc:\t 3 \r\nte: x\r\nd: 4\r\ne: \r\nf: 6 \r\nDate: now\r\n\r\n";
         let (head, _) = response(text).unwrap().unwrap();
         let lines = "a: 1\r\nB: 2\r\nc: 3\r\nd: 4\r\ne: \r\nf: 6\r\nDate: now\r\n";
         assert_eq!(std::str::from_utf8(head.fields.as_bytes()), Ok(lines));

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Version, header};
 
-use super::{encode::is_named, head::RequestHead};
+use super::{encode::Hops, head::RequestHead};
 
 /// Protocols that carry requests: by a tunnel of theirs, requests would pass every limit unseen. Names without versions.
 const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
@@ -14,7 +14,7 @@ pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
 }
 
 fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
-    if !is_named(headers, &header::UPGRADE) {
+    if !Hops::of(headers, true).names(header::UPGRADE.as_str()) {
         return None;
     }
     let lines = headers.get_all(header::UPGRADE).iter();

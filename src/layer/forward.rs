@@ -25,7 +25,7 @@ use super::{
 use crate::{
     call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER, grpc},
     error::Error,
-    http1,
+    http1::{self, Hops},
     limit::KeyBuilder,
     message::Response,
 };
@@ -252,8 +252,8 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
         }
         let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
         if is_told_anew
-            || ends_here(name, exchange, changes)
-            || (request.has_underscores && ends_here(&with_hyphens(name), exchange, changes))
+            || ends_here(name, &hops, changes)
+            || (request.has_underscores && ends_here(&with_hyphens(name), &hops, changes))
         {
             continue;
         }
@@ -271,9 +271,8 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
 }
 
 /// Whether a field of this name is not passed on: it ends at this hop, is written anew, or is decided by the route.
-fn ends_here(name: &HeaderName, exchange: &Exchange, changes: &Changes) -> bool {
-    let request = &exchange.request;
-    is_ours(name) || (request.names_hops && http1::is_named(&request.headers, name)) || changes.decides(name)
+fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &Changes) -> bool {
+    is_ours(name) || hops.names(name.as_str()) || changes.decides(name)
 }
 
 /// The name that services which know CGI or WSGI make of one with `_`.
@@ -297,14 +296,16 @@ fn is_ours(name: &HeaderName) -> bool {
 /// Trailers that `Trailer` announces and that may pass. A service may read a trailer as a field of the head, so that what
 /// may not stand there under this name may not trail either.
 fn announced_trailers(exchange: &Exchange, changes: &Changes) -> Box<[HeaderName]> {
-    let lines = exchange.request.headers.get_all(header::TRAILER).iter();
+    let request = &exchange.request;
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let lines = request.headers.get_all(header::TRAILER).iter();
     let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     // Bounded before each is looked at: what a client announces without end costs no more than that.
     let members = members.filter(|member| !member.is_empty()).take(MOST_TRAILERS);
     let may_pass = |name: &HeaderName| {
         let text = name.as_str().as_bytes();
         let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
-        !is_own && http1::may_trail(name) && !ends_here(name, exchange, changes)
+        !is_own && http1::may_trail(name) && !ends_here(name, &hops, changes)
     };
     members.filter_map(|name| HeaderName::from_bytes(name).ok()).filter(may_pass).collect()
 }

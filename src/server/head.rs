@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{ConnectionLimits, http2::PREFACE, wire::Wire};
 use crate::{
     error::Error,
-    http1::{self, RequestHead},
+    http1::{self, RequestHead, Unended},
 };
 
 /// First byte of a TLS record that carries a handshake.
@@ -69,8 +69,11 @@ pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress:
     let (limits, http2) = (&limits.head, limits.http2);
     if progress.started.is_none() {
         // An empty line before a request is forgiven (RFC 9112, 2.2).
-        while let [b'\r' | b'\n', ..] = &wire.input[..] {
-            wire.input.advance(1);
+        while wire.input.starts_with(b"\r\n") {
+            wire.input.advance(2);
+        }
+        if wire.input[..] == b"\r"[..] {
+            return None;
         }
     }
     let first = *wire.input.first()?;
@@ -95,7 +98,8 @@ pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress:
             Ok(head) => Next::Head(head, started),
             Err(error) => Next::Refused(error, started),
         }),
-        Err(seen) if wire.input.len() <= limits.bytes => {
+        Err(Unended::BareLineFeed) => refuse(Error::Malformed(http1::BARE_LINE_FEED)),
+        Err(Unended::More(seen)) if wire.input.len() <= limits.bytes => {
             progress.seen = seen;
             None
         }

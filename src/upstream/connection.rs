@@ -28,7 +28,7 @@ use crate::{
     body::Body,
     call::Head,
     error::Fault,
-    http1::{self, Length, ResponseHead},
+    http1::{self, Length, ResponseHead, Unended},
     io::Output,
     message::{Interim, Response},
 };
@@ -168,7 +168,14 @@ impl Exchange {
         // Nearly all come whole. One that comes in pieces is not read anew for each of them.
         let is_complete = match self.seen {
             0 => !input.is_empty(),
-            seen => http1::find_end(input, seen).map_err(|seen| self.seen = seen).is_ok(),
+            seen => match http1::find_end(input, seen) {
+                Err(Unended::More(seen)) => {
+                    self.seen = seen;
+                    false
+                }
+                Err(Unended::BareLineFeed) => return Err(Failure::BadAnswer(http1::BARE_LINE_FEED)),
+                Ok(_) => true,
+            },
         };
         let head = if is_complete { http1::parse_response(input, method).map_err(Failure::BadAnswer)? } else { None };
         match head {

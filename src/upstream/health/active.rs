@@ -19,7 +19,7 @@ use super::{Health, counted};
 use crate::{
     alarm::within,
     error::ConnectFailure,
-    http1,
+    http1::{self, Unended},
     upstream::{connect::connect, server::Server, stream::Stream},
 };
 
@@ -126,7 +126,8 @@ async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(),
                     return judged(head.status);
                 }
             }
-            Err(so_far) => seen = so_far,
+            Err(Unended::More(so_far)) => seen = so_far,
+            Err(Unended::BareLineFeed) => return Err(Unwell::NotHttp),
         }
         if input.len() > MOST_HEAD {
             return Err(Unwell::NotHttp);
