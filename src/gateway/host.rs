@@ -4,7 +4,7 @@ use http::{HeaderMap, Version, header};
 
 use crate::{call::Target, error::Error};
 
-/// The host, lower case, without port and trailing dot; empty where HTTP/1.0 names none.
+/// The host, lower case, without port and trailing dot; empty where a request of HTTP/1.0 has no `Host`.
 pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = hosts.next();
@@ -13,7 +13,7 @@ pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Resu
     }
     let named = match named {
         Some(value) => value.as_bytes(),
-        None if version == Version::HTTP_10 => b"",
+        None if version == Version::HTTP_10 => return target.authority().map_or(Ok(Box::default()), name),
         None => return Err(Error::Malformed("it has no Host field")),
     };
     // The header must be sound even where the target overrides it: others may look at it.
@@ -23,12 +23,18 @@ pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Resu
 
 const NO_HOST: Error = Error::Malformed("its host cannot be read");
 
+/// The host of an authority, which is never empty (RFC 9110, 4.2.1).
 pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
     let length = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
     let (host, port) = authority.split_at(length);
-    let is_plain = host.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.'));
-    if is_plain && !host.ends_with(b".") && port.iter().skip(1).all(u8::is_ascii_digit) {
+    let mut before = b'.';
+    let is_plain = host.iter().all(|byte| {
+        let is_empty_label = *byte == b'.' && before == b'.';
+        before = *byte;
+        matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') && !is_empty_label
+    });
+    if is_plain && before != b'.' && port.iter().skip(1).all(u8::is_ascii_digit) {
         return std::str::from_utf8(host).map(Box::from).map_err(|_| NO_HOST);
     }
     unusual_name(authority)
@@ -51,7 +57,11 @@ fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
     if !is_port || !is_host {
         return Err(NO_HOST);
     }
-    Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase().into())
+    let host = host.strip_suffix('.').unwrap_or(host);
+    if host.split('.').any(str::is_empty) {
+        return Err(NO_HOST);
+    }
+    Ok(host.to_ascii_lowercase().into())
 }
 
 #[cfg(test)]
@@ -61,7 +71,7 @@ mod tests {
     #[test]
     fn a_host_loses_its_port_its_case_and_its_trailing_dot() {
         for (given, host) in
-            [("Example.COM:8080", "example.com"), ("a.", "a"), ("[::1]:80", "[::1]"), ("", ""), ("a:", "a")]
+            [("Example.COM:8080", "example.com"), ("a.", "a"), ("[::1]:80", "[::1]"), ("a:", "a"), ("A.b.:1", "a.b")]
         {
             assert_eq!(&*name(given.as_bytes()).unwrap(), host);
         }
@@ -69,7 +79,10 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for given in ["a b", "a/b", "user@a", "a,b", "a:80:90", "a:x", "[::1", "[x]", "a\u{e9}"] {
+        for given in [
+            "a b", "a/b", "user@a", "a,b", "a:80:90", "a:x", "[::1", "[x]", "a\u{e9}", "", ":80", ".", "..", ".:80",
+            "a..", "a..b", ".a", "A..", "[::1].",
+        ] {
             assert!(name(given.as_bytes()).is_err(), "{given}");
         }
     }

@@ -60,6 +60,9 @@ impl Service<Call> for Respond {
     fn call(&mut self, call: Call) -> Self::Future {
         let mut answer = match &*self.canned {
             Canned::Fixed { status, body, headers } => fixed(*status, body, headers),
+            Canned::Redirect { to, .. } if call.exchange.request.host.is_empty() && to.contains("{host}") => {
+                return ready(Err(Error::Malformed("it names no host, which the redirect of its route needs")));
+            }
             Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
         };
         self.changes.make_in(&mut answer);

@@ -46,6 +46,34 @@ fn check_at(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Told)>) {
     assert_eq!(gateway.metric("tidegate_panics_total", &[]), 0.0);
 }
 
+/// RFC 9113, 8.3.1: an authority may name the port that its scheme has anyway.
+#[test]
+fn a_host_may_leave_out_the_port_of_the_scheme() {
+    let upstream = Upstream::answering(|request| ok(request.get("host").unwrap_or_default()));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    for (scheme, authority, host, status) in [
+        ("http", "svc.test:80", "svc.test", "200"),
+        ("http", "svc.test", "svc.test:80", "200"),
+        ("https", "svc.test:443", "SVC.test", "200"),
+        ("https", "svc.test", "svc.test:443", "200"),
+        ("http", "svc.test:443", "svc.test", "400"),
+        ("http", "svc.test:80", "other.test", "400"),
+        ("http", "svc.test:80", "svc.test:81", "400"),
+    ] {
+        let fields =
+            [(":method", "GET"), (":scheme", scheme), (":authority", authority), (":path", "/"), ("host", host)];
+        let mut client = Frames::connect(gateway.address());
+        client.write(&head(&fields));
+        assert_eq!(client.told(), Told::Status(status.parse().unwrap()), "{scheme} {authority} {host}");
+    }
+    for authority in [":80", ".", "a..b", ""] {
+        let fields = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", "/")];
+        let mut client = Frames::connect(gateway.address());
+        client.write(&head(&fields));
+        assert_ne!(client.told(), Told::Status(200), "{authority}");
+    }
+}
+
 #[test]
 fn frames_and_their_sizes() {
     use Told::Goaway;

@@ -4,7 +4,7 @@
 //! case, pseudo-fields that are missing, repeated or late, and lengths that are none.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
 use crate::{
     error::Error,
@@ -80,10 +80,16 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// `:authority` becomes the `Host`. Where both are there they must agree: others may look at the other one.
+/// `:authority` becomes the `Host`. Where both are there they must agree, but for the scheme's own port (RFC 9113, 8.3.1;
+/// RFC 9110, 4.2.3): others may look at the other one.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else { return Ok(()) };
-    let is_other = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes());
+    let port: &[u8] = if uri.scheme() == Some(&Scheme::HTTPS) { b":443" } else { b":80" };
+    let bare = |host: &[u8]| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    let is_other = |host: &HeaderValue| {
+        let (host, authority) = (host.as_bytes(), authority.as_str().as_bytes());
+        !host.eq_ignore_ascii_case(authority) && bare(host) != bare(authority)
+    };
     if headers.get_all(header::HOST).iter().any(is_other) {
         return Err(Error::Malformed("its Host is not its :authority"));
     }
@@ -127,6 +133,28 @@ mod tests {
         }
         for headers in [&[("host", "b.example")][..], &[("host", "a.example"), ("host", "b.example")]] {
             assert!(matches!(normalised("http://a.example/", headers), Err(Error::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn the_port_of_the_scheme_need_not_be_named_by_both() {
+        for (uri, host) in [
+            ("http://svc.test:80/", "svc.test"),
+            ("http://svc.test/", "SVC.test:80"),
+            ("https://svc.test:443/", "svc.test"),
+            ("https://svc.test/", "svc.test:443"),
+            ("http://[::1]:80/", "[::1]"),
+        ] {
+            assert!(normalised(uri, &[("host", host)]).is_ok(), "{uri} {host}");
+        }
+        for (uri, host) in [
+            ("http://svc.test:443/", "svc.test"),
+            ("https://svc.test/", "svc.test:80"),
+            ("http://svc.test:8080/", "svc.test"),
+            ("http://svc.test:80/", "svc.tes"),
+            ("http://svc.test:80/", "svc.test:81"),
+        ] {
+            assert!(matches!(normalised(uri, &[("host", host)]), Err(Error::Malformed(_))), "{uri} {host}");
         }
     }
 
