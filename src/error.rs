@@ -34,6 +34,12 @@ pub enum Error {
     Misdirected,
     #[error("no route matches")]
     NoRoute,
+    #[error("TRACE is answered only by a route that lists it in `match.methods`")]
+    TraceNotAllowed,
+    #[error(
+        "the request has passed this gateway, or others like it, {rounds} times: it probably goes round in a circle"
+    )]
+    Loop { rounds: usize },
     #[error("limit {} is exhausted", Names(limits))]
     RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
@@ -148,14 +154,16 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Error::Malformed(_) => "malformed",
+            Error::AmbiguousPath(_) => "ambiguous_path",
             Error::TargetTooLong { .. } => "target_too_long",
             Error::HeadTooLarge { .. } | Error::TooManyHeaders { .. } => "head_too_large",
             Error::SlowHead { .. } => "slow_head",
             Error::SlowBody { .. } => "slow_body",
             Error::BodyTooLarge { .. } => "body_too_large",
             Error::Misdirected => "misdirected",
-            Error::AmbiguousPath(_) => "ambiguous_path",
             Error::NoRoute => "no_route",
+            Error::TraceNotAllowed => "method_not_allowed",
+            Error::Loop { .. } => "loop",
             Error::RateLimited { .. } => "rate_limited",
             Error::KeyMissing { .. } => "key_missing",
             Error::StoreUnavailable { .. } => "store_unavailable",

@@ -41,6 +41,21 @@ fn await_copies(gateway: &Running, outcome: &str, least: f64) {
 }
 
 #[test]
+fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
+    let app = Upstream::answering(|_| ok("original"));
+    let (other, copied) = telling();
+    let gateway = Running::start(&mirrored(&app, &other.url(), ""));
+    let mut client = gateway.connect();
+    client.send(request("POST", "/", &["Content-Length: 4", "Expect: 100-continue"]) + "body");
+    let copy = copied.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((copy.get("expect"), copy.text().as_str()), (None, "body"));
+    let mut client = gateway.connect();
+    client.send(request("GET", "/", &["Connection: upgrade", "Upgrade: websocket"]));
+    let copy = copied.recv_timeout(PATIENCE).unwrap();
+    assert_eq!((copy.get("upgrade"), copy.get("connection")), (None, None));
+}
+
+#[test]
 fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
     let (app, asked) = {
         let (tell, told) = mpsc::channel();

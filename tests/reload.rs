@@ -42,6 +42,17 @@ fn sighup_reads_the_file_again() {
     assert_eq!(gateway.metric("tidegate_config_reloads_total", &[("outcome", "success")]), 1.0);
 }
 
+/// A service that is the gateway itself: each request goes round a few times and no more.
+#[test]
+fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
+    let gateway = Running::start(&route("old"));
+    let upstream = format!("[upstreams.self]\nservers = ['http://{}']\n", gateway.address());
+    gateway.reload_with(&format!("{upstream}[[routes]]\nname = 'new'\nupstream = 'self'\n"));
+    assert_eq!(gateway.get("/").status(), 508);
+    gateway.await_metric("tidegate_requests_total", &[("status", "508")], 6.0);
+    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "loop")]), 1.0);
+}
+
 #[test]
 fn a_call_to_reload_answers_once_the_new_routes_serve() {
     let gateway = Running::start(&route("old"));

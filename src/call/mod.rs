@@ -9,6 +9,7 @@ mod facts;
 pub mod forwarded;
 pub mod grpc;
 mod holds;
+mod max_forwards;
 pub mod query;
 mod request_id;
 mod target;
@@ -29,6 +30,7 @@ pub use self::{
     forwarded::ForwardedBy,
     grpc::Grpc,
     holds::Holds,
+    max_forwards::{HEADER as MAX_FORWARDS_HEADER, max_forwards},
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
     target::{Target, escaped},
 };

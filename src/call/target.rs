@@ -17,6 +17,8 @@ pub struct Target {
     query: Option<usize>,
     /// The authority within `raw`, for a target in absolute form.
     authority: Option<Range<usize>>,
+    /// Stands for an empty path.
+    rootless: &'static [u8],
     /// The normal form, where it differs from the path as received.
     normal: Option<Box<[u8]>>,
 }
@@ -35,18 +37,28 @@ impl Target {
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
         let path = start..mark.unwrap_or(raw.len());
         let normal = normal_form(&raw[path.clone()]);
-        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, normal, raw })
+        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, rootless: b"/", normal, raw })
     }
 
     /// Stands for the target of a request that could not be read.
     pub fn unreadable() -> Self {
-        Self { raw: Bytes::from_static(UNREADABLE.as_bytes()), path: 0..1, query: None, authority: None, normal: None }
+        let raw = Bytes::from_static(UNREADABLE.as_bytes());
+        Self { raw, path: 0..1, query: None, authority: None, rootless: b"/", normal: None }
+    }
+
+    /// The target of an OPTIONS request: an absolute form without path and query asks about the server, not about its
+    /// root (RFC 9112, 3.2.4).
+    pub fn of_options(mut self) -> Self {
+        if self.query.is_none() {
+            self.rootless = b"*";
+        }
+        self
     }
 
     /// What is written to the upstream: path and query as received, without the authority of an absolute form.
     pub fn to_forward(&self) -> (&[u8], &[u8]) {
         // `http://host?x` has an empty path, which is written as "/".
-        let path = if self.path.is_empty() { b"/" } else { &self.raw[self.path.clone()] };
+        let path = if self.path.is_empty() { self.rootless } else { &self.raw[self.path.clone()] };
         (path, self.query_with_mark())
     }
 
@@ -70,6 +82,17 @@ impl Target {
         self.normal.as_deref().unwrap_or_else(|| self.path())
     }
 
+    /// Whether a lenient service may read another path: no for nearly all, at the price of a look for `;`. Whatever else
+    /// could be read so is not in its normal form.
+    pub fn may_be_disguised(&self) -> bool {
+        self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
+    }
+
+    /// Has routes and keys compare this spelling of the path; what is forwarded stays as received.
+    pub fn spell(&mut self, normal: Vec<u8>) {
+        self.normal = Some(normal.into());
+    }
+
     /// The authority of a target in absolute form; it overrides `Host` (RFC 9112, 3.2.2).
     pub fn authority(&self) -> Option<&[u8]> {
         self.authority.clone().map(|range| &self.raw[range])
@@ -82,17 +105,6 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
         return Ok(None);
     }
     let scheme = raw.get(..7).unwrap_or_default();
-    /// Whether a lenient service may read another path: no for nearly all, at the price of a look for `;`. Whatever else
-    /// could be read so is not in its normal form.
-    pub fn may_be_disguised(&self) -> bool {
-        self.normal.is_some() || memchr::memchr(b';', self.path()).is_some()
-    }
-
-    /// Has routes and keys compare this spelling of the path; what is forwarded stays as received.
-    pub fn spell(&mut self, normal: Vec<u8>) {
-        self.normal = Some(normal.into());
-    }
-
     if !scheme.eq_ignore_ascii_case(b"http://") {
         return Err(Error::Malformed("the target is neither a path nor an http URL"));
     }
@@ -236,6 +248,16 @@ mod tests {
         let target = target("http://Example.com:80?x").unwrap();
         assert_eq!(target.authority(), Some(&b"Example.com:80"[..]));
         assert_eq!(target.to_forward(), (&b"/"[..], &b"?x"[..]));
+    }
+
+    #[test]
+    fn a_url_without_a_path_is_about_the_server_in_options_alone() {
+        for (text, path) in
+            [("http://a", "*"), ("http://a:80", "*"), ("http://a/", "/"), ("http://a?x", "/"), ("*", "*")]
+        {
+            assert_eq!(target(text).unwrap().of_options().path(), path.as_bytes(), "{text}");
+        }
+        assert_eq!(target("http://a").unwrap().path(), b"/");
     }
 
     #[test]

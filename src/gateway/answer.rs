@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::problem::Problem;
+use super::{last_hop, problem::Problem};
 use crate::{
     body::Body,
     call::{REQUEST_ID_HEADER, grpc},
@@ -36,6 +36,10 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> R
     let fields = &mut response.fields;
     fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
     fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
+    if *error == Error::TraceNotAllowed {
+        // 405 has to say what is allowed (RFC 9110, 15.5.6): whatever the service behind makes of it.
+        fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
+    }
     finish(fields, request_id, retry_after);
     response
 }
@@ -76,6 +80,8 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),
         Error::Misdirected => (StatusCode::MISDIRECTED_REQUEST, BLANK, None),
         Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
+        Error::TraceNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, BLANK, None),
+        Error::Loop { .. } => (StatusCode::LOOP_DETECTED, BLANK, None),
         Error::SlowHead { .. } | Error::SlowBody { .. } => (StatusCode::REQUEST_TIMEOUT, BLANK, None),
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BLANK, None),
         Error::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, BLANK, None),

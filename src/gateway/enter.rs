@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, Method, Version};
 use tokio::time::Instant;
 
 use super::{
-    bounded, host,
-    snapshot::{Lane, Parameters, Route},
+    bounded, host, last_hop,
+    snapshot::{Lane, Parameters, Route, Taken},
 };
 use crate::{
     body::Body,
@@ -103,8 +103,12 @@ fn check(
     headers: &HeaderMap,
     version: Version,
 ) -> Result<(Target, Box<str>), Error> {
-    let target = Target::parse(target)?;
+    let mut target = Target::parse(target)?;
+    if *method == Method::OPTIONS {
+        target = target.of_options();
+    }
     check_form(method, &target)?;
+    last_hop::check_rounds(headers)?;
     let host = host::of(&target, headers, version)?;
     Ok((target, host))
 }

@@ -208,13 +208,14 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
         max_call_body: route.request.max_call_body,
         callees: if route.grpc { callees(route, state) } else { [].into() },
         kept: route.request.keep_headers.clone().into(),
-        upstreams: upstream_names(route),
+        forwards: matches!(route.action, model::Action::Forward(_) | model::Action::Split(_)),
+        takes_trace: route.matches.methods.contains(&Method::TRACE),
     };
     let routes: Vec<_> = state.config.routes.iter().map(route).collect();
     Lane {
         table: Arc::clone(table),
-        takes_calls: routes.iter().any(Route::takes_calls),
         disguises: Arc::clone(disguises),
+        takes_calls: routes.iter().any(Route::takes_calls),
         routes,
         trust: Arc::new(Trust::new(
             &state.config.client_ip.trusted_proxies,

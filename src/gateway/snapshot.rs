@@ -57,8 +57,10 @@ pub(super) struct Route {
     pub(super) callees: Box<[Arc<Upstream>]>,
     /// Claims of peers that are not trusted which its service gets all the same.
     pub(super) kept: Box<[HeaderName]>,
-    /// The upstreams that it forwards to; none if it answers by itself.
-    pub(super) upstreams: Box<[Arc<str>]>,
+    /// Its requests go to a service.
+    pub(super) forwards: bool,
+    /// It lists TRACE among its methods.
+    pub(super) takes_trace: bool,
 }
 
 impl Route {
@@ -71,8 +73,6 @@ impl Route {
 /// Parameters of a match.
 pub(super) type Parameters = Vec<(Arc<str>, Box<str>)>;
 
-impl Lane {
-    /// The route that takes a request.
 /// The route that takes a request.
 #[derive(Debug)]
 pub(super) struct Taken<'l> {
@@ -82,9 +82,12 @@ pub(super) struct Taken<'l> {
     pub(super) spelled: Option<Vec<u8>>,
 }
 
+impl Lane {
+    /// The route that takes a request.
     ///
     /// # Errors
-    /// When none does, or when the path could be another one to the service that it is forwarded to, and so pass limits by.
+    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or [`Error::AmbiguousPath`] when the service that it is forwarded to could take its path for one
+    /// of another route, and so give it more than that route would.
     pub(super) fn find(
         &self,
         host: &str,
@@ -102,13 +105,9 @@ pub(super) struct Taken<'l> {
             (found, spelled) = (other, Some(spelling));
         }
         let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
-        for path in readings::of(target.path(), asked.path) {
-            let other = self.table.find(&Asked { path: &path, ..asked });
-            if other.and_then(|other| self.routes.get(other.index)).is_some_and(|other| route.evades(other)) {
-                return Err(Error::Malformed(
-                    "its path could be read as one of another route, around whose limits it would pass",
-                ));
-            }
+        // A service that answers it would show the client all that is added on the way.
+        if *method == Method::TRACE && !route.takes_trace {
+            return Err(Error::TraceNotAllowed);
         }
         Ok(Taken { route, parameters: found.parameters, spelled })
     }

@@ -23,7 +23,7 @@ use super::{
     key::{KeyPart, feed},
 };
 use crate::{
-    call::{Call, Exchange, Outgoing, REQUEST_ID_HEADER, grpc},
+    call::{Call, Exchange, MAX_FORWARDS_HEADER, Outgoing, REQUEST_ID_HEADER, grpc, max_forwards},
     error::Error,
     http1::{self, Hops},
     limit::KeyBuilder,
@@ -223,6 +223,8 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
             out.extend_from_slice(query);
             return;
         }
+        // `OPTIONS *` asks about the server, not about a path.
+        Rewrite::Prefix { .. } if target.path() == b"*" => out.push(b'*'),
         Rewrite::Prefix { strip, add } => {
             let path = target.normal_path();
             let rest = after_prefix(path, strip).unwrap_or(path);
@@ -237,20 +239,23 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
     out.extend_from_slice(target.query_with_mark());
 }
 
-/// The client's own fields, but for those of the hop and those that are written anew.
-fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
 /// The path behind a prefix of whole segments, as routes match them: `/ord` is no prefix of `/orders`.
 pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
     path.strip_prefix(prefix.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
+/// The client's own fields, but for those of the hop and those that are written anew.
+fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
     let request = &exchange.request;
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let hops_left = max_forwards(request);
     let mut wants_trailers = false;
     for (name, value) in &request.headers {
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
-        let is_told_anew = request.grpc.is_some() && *name == grpc::TIMEOUT;
+        let is_told_anew =
+            (request.grpc.is_some() && *name == grpc::TIMEOUT) || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
         if is_told_anew
             || ends_here(name, &hops, changes)
             || (request.has_underscores && ends_here(&with_hyphens(name), &hops, changes))
@@ -258,6 +263,11 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
             continue;
         }
         http1::write_field(out, name.as_str(), value.as_bytes());
+    }
+    if let Some(left) = hops_left {
+        out.extend_from_slice(b"max-forwards: ");
+        http1::write_number(out, left.saturating_sub(1));
+        out.extend_from_slice(b"\r\n");
     }
     if let Some(protocols) = &request.upgrade {
         http1::write_field(out, "upgrade", protocols);

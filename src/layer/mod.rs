@@ -60,6 +60,8 @@ fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
         out.push_str(&exchange.request.host);
     } else if name == "path" {
         let (path, query) = target.to_forward();
+        // `OPTIONS *` asks for no path: elsewhere, it would be a part of the host's name.
+        let path = if path == b"*" { b"/" } else { path };
         out.push_str(&String::from_utf8_lossy(path));
         out.push_str(&String::from_utf8_lossy(query));
     }

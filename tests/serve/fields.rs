@@ -256,6 +256,58 @@ fn via_names_every_hop() {
 }
 
 #[test]
+fn the_hops_that_are_left_are_counted_down_for_options_and_trace() {
+    let trace = "match = { methods = [\"TRACE\", \"OPTIONS\", \"GET\"] }";
+    for method in ["OPTIONS", "TRACE"] {
+        for (field, sent) in [
+            ("7", Some("6")),
+            ("1", Some("0")),
+            ("x", Some("x")),
+            ("99999999999999999999", Some("18446744073709551614")),
+        ] {
+            let (head, _) =
+                sent_up("", trace, &format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"));
+            assert_eq!(head.get("max-forwards"), sent, "{method} {field}");
+        }
+    }
+    for field in ["0", "7"] {
+        let (head, _) = sent_up("", trace, &format!("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"));
+        assert_eq!(head.get("max-forwards"), Some(field), "other methods do not heed it");
+    }
+}
+
+#[test]
+fn a_request_with_no_hop_left_is_answered_here() {
+    let upstream = Upstream::answering(|_| ok("from the service"));
+    let gateway = Gateway::start(&one_route(&upstream, "match = { methods = [\"TRACE\", \"OPTIONS\"] }"));
+    let ask = |method: &str, path: &str| {
+        let lines = "Host: a\r\nMax-Forwards: 0\r\nCookie: a=b\r\nAuthorization: x\r\nX-Api-Key: y\r\nX-Other: z";
+        gateway.connect().exchange(format!("{method} {path} HTTP/1.1\r\n{lines}\r\n\r\n"))
+    };
+    for path in ["/x", "*"] {
+        let options = ask("OPTIONS", path);
+        assert_eq!((options.status(), options.text().as_str()), (200, ""));
+        assert!(options.get("allow").unwrap().contains("GET"));
+    }
+    let trace = ask("TRACE", "/x?y");
+    assert_eq!((trace.status(), trace.get("content-type")), (200, Some("message/http")));
+    assert_eq!(trace.text(), "TRACE /x?y HTTP/1.1\r\nhost: a\r\nmax-forwards: 0\r\nx-other: z\r\n\r\n");
+    assert!(upstream.text().is_empty(), "{}", upstream.text());
+}
+
+#[test]
+fn a_request_that_goes_round_in_a_circle_is_stopped() {
+    let upstream = Upstream::answering(|_| ok(""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let round = |via: &str| gateway.connect().exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{via}\r\n\r\n")).status();
+    assert_eq!(round("Via: 1.1 tidegate, 2.0 tidegate"), 200, "a chain of several gateways");
+    assert_eq!(round(&format!("Via: {}1.1 near", "1.1 far, ".repeat(20))), 200, "other proxies");
+    let _ = (gateway.access_line(), gateway.access_line());
+    assert_eq!(round(&format!("Via: 1.1 near{}", ", 1.1 tidegate".repeat(5))), 508);
+    assert_eq!(gateway.access_line()["reason"], "loop");
+}
+
+#[test]
 fn a_request_has_one_identity_upstream_and_in_its_access_line() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));

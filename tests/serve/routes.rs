@@ -50,6 +50,56 @@ fn options_asterisk_is_forwarded() {
 }
 
 #[test]
+fn options_of_a_url_without_a_path_are_those_of_the_server() {
+    for (line, sent) in [
+        ("OPTIONS http://x HTTP/1.1", "OPTIONS *"),
+        ("OPTIONS http://x:80 HTTP/1.1", "OPTIONS *"),
+        ("OPTIONS http://x/ HTTP/1.1", "OPTIONS /"),
+        ("OPTIONS http://x?y HTTP/1.1", "OPTIONS /?y"),
+        ("GET http://x HTTP/1.1", "GET /"),
+    ] {
+        assert_eq!(target("", line), sent);
+    }
+    assert_eq!(target("request = { add_prefix = \"/v1\" }", "OPTIONS * HTTP/1.1"), "OPTIONS *");
+}
+
+#[test]
+fn a_redirect_has_a_host_and_a_path_of_its_own() {
+    let gateway = Gateway::start(
+        "[[routes]]\nname = \"to\"\nredirect = { to = \"https://{host}{path}\" }\n\
+         [[routes]]\nname = \"path\"\nmatch = { path = \"/old\" }\nredirect = { to = \"/new\" }\n",
+    );
+    let ask = |request: &str| gateway.connect().exchange(format!("{request}\r\n\r\n"));
+    assert_eq!(ask("GET //evil.example/ HTTP/1.0").status(), 400);
+    assert_eq!(ask("GET / HTTP/1.0\r\nHost:").status(), 400);
+    assert_eq!(ask("GET /old HTTP/1.0").get("location"), Some("/new"));
+    let options = ask("OPTIONS * HTTP/1.1\r\nHost: shop.example");
+    assert_eq!(options.get("location"), Some("https://shop.example/"));
+    assert_eq!(ask("OPTIONS http://shop.example HTTP/1.1\r\nHost: a").get("location"), Some("https://shop.example/"));
+    let redirected = ask("GET /a?b HTTP/1.1\r\nHost: shop.example:8080");
+    assert_eq!(redirected.get("location"), Some("https://shop.example/a?b"));
+}
+
+#[test]
+fn trace_is_for_routes_that_list_it() {
+    let upstream = Upstream::answering(|request| ok(request.get("x-secret").unwrap_or_default()));
+    let secret = "request = { set_headers = { x-secret = \"s\" } }";
+    let gateway = Gateway::start(
+        &(one_route(&upstream, secret)
+            + "[[routes]]\nname = \"traced\"\nmatch = { path = \"/traced\", methods = [\"TRACE\"] }\nupstream = \"app\"\n\
+               [[routes]]\nname = \"own\"\nmatch = { path = \"/own\" }\nrespond = { status = 200 }\n"),
+    );
+    let ask = |path: &str| gateway.connect().exchange(format!("TRACE {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    for path in ["/", "/own", "/traced/x"] {
+        let answer = ask(path);
+        assert_eq!(answer.status(), 405, "{path}");
+        assert_eq!(gateway.access_line()["reason"], "method_not_allowed");
+        assert_eq!(answer.get("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+    }
+    assert_eq!(ask("/traced").status(), 200);
+}
+
+#[test]
 fn an_unknown_method_is_forwarded() {
     assert_eq!(target("", "BREW /pot HTTP/1.1"), "BREW /pot");
 }

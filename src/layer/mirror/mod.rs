@@ -19,6 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use http::header;
 use http_body_util::BodyExt;
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
@@ -209,8 +210,11 @@ where
 
 /// The same request as an exchange of its own: what happens to the copy is not told of the original.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
+    let mut request = Head { interim: None, upgrade: None, ..of.request.clone() };
+    // Its body is whole: there is nothing to wait for before it is sent.
+    request.headers.remove(header::EXPECT);
     Exchange::begin(Known {
-        request: Head { interim: None, ..of.request.clone() },
+        request,
         origin: Arc::clone(&of.origin),
         client: of.client,
         id: of.id.clone(),

@@ -1,0 +1,92 @@
+//! Requests that end here because they say so, or because they come again and again: `Max-Forwards` (RFC 9110, 7.6.2) and
+//! `Via` (RFC 9110, 7.6.3).
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::{
+    body::Body,
+    call::{Exchange, max_forwards},
+    config::is_secret_name,
+    error::Error,
+    message::Response,
+};
+
+/// What a service behind a route may be asked for.
+pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// Gateways of this kind that a request may have passed. Nobody chains so many; a request that goes round in a circle
+/// passes them within milliseconds.
+const MOST_ROUNDS: usize = 5;
+
+/// By which name every tidegate is received in `Via`. One name for all: a circle of several is seen too, and a chain is
+/// not taken for one before it is long.
+const PSEUDONYM: &[u8] = b"tidegate";
+
+/// Refuses what goes round in a circle.
+///
+/// # Errors
+/// [`Error::Loop`].
+pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
+    let members = headers.get_all(header::VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let rounds = members.filter(|member| is_of_our_kind(member)).count();
+    if rounds >= MOST_ROUNDS { Err(Error::Loop { rounds }) } else { Ok(()) }
+}
+
+/// `1.1 tidegate`: the protocol, then who received it.
+fn is_of_our_kind(member: &[u8]) -> bool {
+    let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.nth(1) == Some(PSEUDONYM)
+}
+
+/// The answer to an OPTIONS or TRACE request that is to be forwarded no further; `None` for all others.
+pub(super) fn answer(exchange: &Exchange) -> Option<Response> {
+    if max_forwards(&exchange.request)? > 0 {
+        return None;
+    }
+    let is_trace = exchange.request.method == Method::TRACE;
+    let body = if is_trace { Body::whole(reflection(exchange)) } else { Body::empty() };
+    let mut response = Response::new(StatusCode::OK, body);
+    if is_trace {
+        response.fields.push(header::CONTENT_TYPE.as_str(), b"message/http");
+    } else {
+        response.fields.push(header::ALLOW.as_str(), METHODS.as_bytes());
+    }
+    Some(response)
+}
+
+/// The request as it was received, but for fields whose values may be secrets (RFC 9110, 9.3.8).
+fn reflection(exchange: &Exchange) -> Vec<u8> {
+    let request = &exchange.request;
+    let (path, query) = request.target.to_forward();
+    let mut out = [request.method.as_str().as_bytes(), b" ", path, query, b" HTTP/1.1\r\n"].concat();
+    let shown = |(name, _): &(&header::HeaderName, &HeaderValue)| !is_secret_name(name.as_str());
+    for (name, value) in request.headers.iter().filter(shown) {
+        crate::http1::write_field(&mut out, name.as_str(), value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_may_pass_a_few_of_our_kind_and_any_number_of_others() {
+        let is_sound = |lines: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::VIA, HeaderValue::from_str(line).expect("a value"));
+            }
+            check_rounds(&headers).is_ok()
+        };
+        let own = "1.1 tidegate";
+        assert!(is_sound(&[]) && is_sound(&[own, own, "2.0 tidegate, 1.0 tidegate"]));
+        assert!(!is_sound(&[own, own, own, own, own]));
+        assert!(!is_sound(&[
+            "1.1 tidegate, 1.1 far, 2.0  tidegate (edge),1.1 tidegate, HTTP/1.1 tidegate,1.1\ttidegate"
+        ]));
+        assert!(is_sound(&[&vec!["1.1 near"; 100].join(", ")]));
+        assert!(is_sound(&[&vec!["tidegate, 1.1 tidegate.example"; 20].join(", ")]), "other hosts");
+    }
+}
