@@ -3,6 +3,7 @@
 //! Runs on the control thread, one at a time. Requests keep the snapshot that they began with.
 
 mod doors;
+mod files;
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +22,8 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-pub use self::doors::Opening;
 use self::doors::{Bound, one_each};
+pub use self::{doors::Opening, files::Files};
 use crate::{
     config::{self, Config, Diagnostics, Environment, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
@@ -144,6 +145,8 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// All connections of clients, bounded by the file limit.
     pub crowd: Arc<Crowd>,
+    /// What the system allows of them, and of all others.
+    pub files: Files,
     /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
     /// it is, or is off.
     pub admin: Option<TcpListener>,
@@ -221,9 +224,10 @@ impl Reloader {
     /// Says which cannot be opened, by which key, and why.
     pub fn bind_new(&self, config: &Config, inherited: &mut Inherited) -> Result<Opening, String> {
         let (mut settings, mut bound) = (Vec::new(), Vec::new());
+        self.files.warn_of_pools(config);
         for (index, listener) in config.listeners.iter().enumerate() {
             let open = self.doors.lock().get(&listener.bind).cloned();
-            let wanted = doors::settings(config, listener, open.as_deref(), self.crowd.most())?;
+            let wanted = doors::settings(config, listener, open.as_deref(), self.files)?;
             settings.push((listener.bind, wanted));
             if open.is_some() {
                 continue;

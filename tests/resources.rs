@@ -77,8 +77,11 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
 
 #[test]
 fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_so() {
-    let gateway = Start::new(&listener_for_many("max_connections = 1000")).files(256).go();
-    assert!(gateway.passed().contains("it counts as 64"), "{}", gateway.passed());
+    let pool = "[upstreams.app]\nservers = ['http://127.0.0.1:1']\npool = { max_connections = 1000 }\n";
+    let gateway = Start::new(&listener_for_many(&format!("max_connections = 1000\n{pool}"))).files(256).go();
+    for said in ["it counts as 64", "the limit on open files allows, 192 for all connections"] {
+        assert!(gateway.passed().contains(said), "{}", gateway.passed());
+    }
     let _all: Vec<_> = (0..64).map(|_| dawdling(&gateway)).collect();
     let mut late = gateway.connect();
     gateway.logged("accepting pauses: all connections are taken");

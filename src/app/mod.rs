@@ -28,7 +28,7 @@ pub use self::process::try_build;
 use self::{
     maintain::maintain,
     persist::{Saver, StateDir},
-    process::{keep_memory_private, level, most_connections, process, start_logs},
+    process::{files, keep_memory_private, level, process, start_logs},
     signals::Signals,
     systemd::{notify, reloading},
     takeover::Takeover,
@@ -281,6 +281,7 @@ impl App {
 
 /// What a reload touches, as long as nothing is open.
 fn reloader(source: Source, process: Process, built: Built, watched: Watched) -> Reloader {
+    let files = files();
     Reloader {
         source,
         process,
@@ -289,7 +290,8 @@ fn reloader(source: Source, process: Process, built: Built, watched: Watched) ->
         doors: Doors::default(),
         sockets: BTreeMap::new(),
         workers: Vec::new(),
-        crowd: Crowd::new(most_connections()),
+        crowd: Crowd::new(files.clients),
+        files,
         admin: None,
         watched,
     }

@@ -7,6 +7,7 @@ use crate::{
     config::{Config, model},
     gateway::{Process, build},
     limit::KeyHasher,
+    reload::Files,
     telemetry::{AccessGuard, AccessLog, LogFormat, LogGuard, Metrics, logs},
 };
 
@@ -55,9 +56,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
 
-/// Connections of clients that the file limit allows: all but some for the process itself and for connections to
-/// upstreams.
-pub(super) fn most_connections() -> usize {
+/// Connections that the file limit allows: of clients all but some for the process itself and for connections to upstreams.
+pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // The soft limit is low for the sake of programs that use select(); this one does not.
@@ -65,7 +65,8 @@ pub(super) fn most_connections() -> usize {
     let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     let files = files.unwrap_or(1 << 20);
     let upstream = UPSTREAM_FILES.min(files / 2);
-    usize::try_from(files.saturating_sub(OWN_FILES + upstream)).unwrap_or(usize::MAX).max(1)
+    let but = |some: u64| usize::try_from(files.saturating_sub(some)).unwrap_or(usize::MAX).max(1);
+    Files { clients: but(OWN_FILES + upstream), all: but(OWN_FILES) }
 }
 
 /// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.

@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
 };
 
+use super::Files;
 use crate::{
     config::{Config, model},
     http1::HeadLimits,
@@ -57,17 +58,9 @@ pub(super) fn settings(
     config: &Config,
     listener: &model::Listener,
     open: Option<&Door>,
-    most_connections: usize,
+    files: Files,
 ) -> Result<DoorSettings, String> {
-    let max_connections = listener.max_connections.map_or(most_connections, Into::into);
-    if max_connections > most_connections {
-        tracing::warn!(
-            listener = %listener.bind, max_connections, most_connections,
-            "max_connections is more than the limit on open files allows: it counts as {most_connections}. Raise that limit \
-             (LimitNOFILE= in a unit, ulimit -n in a shell), or lower max_connections"
-        );
-    }
-    let max_connections = max_connections.min(most_connections);
+    let max_connections = files.max_connections(listener);
     let per_client = config.server.max_connections_per_client;
     let earlier = open.and_then(Door::tls);
     let tls = listener.tls.as_ref().map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));

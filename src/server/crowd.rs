@@ -38,11 +38,6 @@ impl Crowd {
         Arc::new(Self { hasher: RandomState::new(), shards, places: Places::default(), most, doors: Mutex::default() })
     }
 
-    /// The most connections there may be.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-
     /// Counts another connection of the client at `address`; `None` when it has `most` already.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Guest> {
         let client = client(address);
