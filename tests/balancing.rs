@@ -7,9 +7,10 @@ mod support;
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use support::{
-    Client, Upstream, ok,
+    Client, PATIENCE, Upstream, ok,
     policies::{Closed, Running, request, upstream_table},
 };
+use tokio::time::Instant;
 
 const ROUTE: &str = "[[routes]]\nname = 'app'\nupstream = 'app'\n";
 
@@ -90,6 +91,40 @@ fn a_retry_leaves_the_server_of_the_key() {
     for path in 0..30 {
         assert_eq!(gateway.get(&format!("/{path}")).text(), "good");
     }
+}
+
+/// Four requests of one user at once to two servers that hold them: how many each has.
+fn held_by_each(bound: &str) -> Vec<usize> {
+    let ((one, told_one, leave_one), (two, told_two, leave_two)) = (Upstream::held(), Upstream::held());
+    let servers = [one, two];
+    let gateway = Running::start(&hashing(&servers, bound));
+    let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + PATIENCE);
+    for sent in 1..=4 {
+        clients.push(gateway.sent("/", &["X-User: 7"]));
+        // One after the other, so that each is seen by the next one's choice.
+        while held[0] + held[1] < sent {
+            held[0] += told_one.try_iter().count();
+            held[1] += told_two.try_iter().count();
+            assert!(Instant::now() < end, "it never arrives");
+            thread::yield_now();
+        }
+    }
+    for _ in 0..4 {
+        leave_one.open();
+        leave_two.open();
+    }
+    for client in &mut clients {
+        assert_eq!(client.response().status(), 200);
+    }
+    held.sort_unstable();
+    held
+}
+
+#[test]
+fn a_busy_server_keeps_its_keys_unless_a_bound_says_otherwise() {
+    assert_eq!(held_by_each(""), [0, 4]);
+    assert_eq!(held_by_each("hash_bound = 'off'"), [0, 4]);
+    assert_eq!(held_by_each("hash_bound = '100%'"), [2, 2]);
 }
 
 #[test]

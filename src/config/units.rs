@@ -155,6 +155,17 @@ pub(super) fn share(text: &str) -> Result<u8, Wrong> {
     }
 }
 
+/// `"125%"`: a bound above a share, in percent; from `"100%"` to `"1000%"`.
+///
+/// # Errors
+/// Anything else.
+pub(super) fn bound(text: &str) -> Result<u16, Wrong> {
+    match percent(text)? {
+        bound if bound >= 1.0 => Ok((bound * 100.0).round() as u16),
+        _ => Err(Wrong::new("it is less than a server's share", "write \"100%\" or more, such as \"125%\"")),
+    }
+}
+
 /// Splits `"10sfoo"` into `"10"`, `"sfoo"` and the rest from the next digit on.
 fn number_and_unit(text: &str) -> (&str, &str, &str) {
     let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
@@ -225,6 +236,12 @@ mod tests {
         for text in ["0/s", "5", "/s", "5/", "5/x", "5/0s", "1.5/s", "4000000000/s", "9999999999/d"] {
             assert!(rate(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_bound_is_a_percentage_of_at_least_a_share() {
+        assert_eq!((bound("100%").unwrap(), bound("125%").unwrap(), bound("1000%").unwrap()), (100, 125, 1000));
+        assert!(bound("99%").is_err() && bound("1001%").is_err() && bound("125").is_err());
     }
 
     #[test]

@@ -171,6 +171,7 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
             model::Balance::PeakEwma => Balance::PeakEwma,
             model::Balance::Hash(_) => Balance::Hash,
         },
+        hash_bound: upstream.hash_bound,
         slow_start: upstream.slow_start,
         cool_down: upstream.cool_down,
         ejection: ejection(&upstream.ejection),

@@ -66,6 +66,9 @@ pub struct UpstreamSettings {
     pub servers: Vec<ServerSettings>,
     /// How one is chosen.
     pub balance: Balance,
+    /// With [`Balance::Hash`]: percent of its part of the requests in flight from which on a server gives keys away; `None`:
+    /// a key stays with its server.
+    pub hash_bound: Option<u16>,
     /// Time over which a server that came back gets its share; zero: at once.
     pub slow_start: Duration,
     /// A 503 with `Retry-After` is heeded.
@@ -107,7 +110,7 @@ impl Upstream {
         let servers: Vec<_> = settings.servers.iter().map(server).collect();
         let health = servers.iter().map(|server| Arc::clone(&server.health)).collect();
         let ejector = Ejector::new(settings.ejection.clone(), settings.slow_start, health);
-        let balancer = Balancer::new(settings.balance, settings.slow_start, servers);
+        let balancer = Balancer::new(settings.balance, settings.hash_bound, settings.slow_start, servers);
         Self { settings, balancer, ejector, checks: Mutex::default(), metrics }
     }
 

@@ -191,6 +191,9 @@ pub struct Upstream {
     pub protocol: Protocol,
     /// How one of them is chosen.
     pub balance: Balance,
+    /// With [`Balance::Hash`]: percent of its part of the requests in flight from which on a server gives keys away, at least
+    /// 100; `None`: it keeps them.
+    pub hash_bound: Option<u16>,
     /// Cap on requests in flight over all routes to it; `None`: none.
     pub concurrency: Option<Concurrency>,
     /// Time over which a server that came back gets its share.

@@ -56,6 +56,7 @@ pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'
         servers,
         protocol,
         balance: balance?,
+        hash_bound: upstream.unless_off("hash_bound", units::bound)?,
         slow_start: upstream.parsed("slow_start", units::duration)?,
         cool_down: upstream.flag("cool_down")?,
         health_check: health_check?,
@@ -73,6 +74,11 @@ fn balance(upstream: Reader<'_>, problems: &mut Problems) -> Option<Balance> {
         "hash" => Balance::Hash(upstream.list("hash_key", key::part)),
         _ => Balance::LeastRequests,
     };
+    if upstream.given("hash_bound").is_some() && !matches!(balance, Balance::Hash(_)) {
+        let message = "`hash_bound` is only looked at with `balance = \"hash\"`";
+        let problem = Problem::new(Code::Conflict, upstream.place("hash_bound"), message);
+        problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_bound` out"));
+    }
     let has_key = upstream.entry("hash_key").is_some();
     match (&balance, has_key) {
         (Balance::Hash(_), false) if !problems.incomplete => {

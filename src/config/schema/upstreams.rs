@@ -5,6 +5,9 @@ use super::{Default, Key, Kind, Section, concurrency::UPSTREAM_CAP, values::*};
 /// Two random choices adapt to slow servers by themselves and need no knowledge of them.
 const BALANCE: &str = "least-requests";
 
+/// Whoever hashes wants a key to stay with its server.
+const HASH_BOUND: &str = "off";
+
 /// Most services are quick from their first request on.
 const SLOW_START: &str = "0s";
 
@@ -35,6 +38,12 @@ pub(in crate::config) static UPSTREAM: Section = Section {
             Kind::OneOrList(&KEY_PART),
             "With balance = \"hash\": requests with this in common go to one server, such as \"header:x-user\" or \"client-ip\"; a list is one composite key.",
         ),
+        Key::new(
+            "hash_bound",
+            Kind::Or("off", &BOUND),
+            "With balance = \"hash\": a server that has more than this of its part of the requests in flight gives keys away. \"off\": a key stays with its server.",
+        )
+        .default(Default::Text(HASH_BOUND)),
         Key::new("slow_start", DURATION, "Time over which a server that came back gets its share; \"0s\": at once.")
             .default(Default::Text(SLOW_START)),
         Key::new(
@@ -131,7 +140,7 @@ const MAX_PERCENT: u64 = 50;
 
 static EJECTION: Section = Section {
     path: "upstreams.ejection",
-    about: "Passive ejection: 5xx answers made by the server, resets, connect failures and timeouts.",
+    about: "Passive ejection: answers with 500, 502, 503 or 504, broken ones, resets, connect failures and timeouts.",
     keys: &[
         Key::new("consecutive_failures", COUNT, "Failures in a row.").default(Default::Whole(CONSECUTIVE_FAILURES)),
         Key::new("base", POSITIVE_DURATION, "Time of the first ejection; doubles with each of the same server.")
@@ -140,7 +149,7 @@ static EJECTION: Section = Section {
         Key::new(
             "max_percent",
             Kind::Whole { least: 0, most: 100 },
-            "Most servers ejected at once; one of two or more may always be, the last one never is. 0: none.",
+            "Most servers ejected or cooling down at once; one of two or more may always be, the last one is never ejected. 0: none.",
         )
         .default(Default::Whole(MAX_PERCENT)),
     ],

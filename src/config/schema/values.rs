@@ -37,6 +37,10 @@ pub(super) const PERCENT: Kind =
 pub(super) const SHARE: Kind =
     Kind::Text(&Syntax { name: "a percentage", example: "5%", check: |text| units::share(text).map(drop) });
 
+/// A bound above a share.
+pub(super) const BOUND: Kind =
+    Kind::Text(&Syntax { name: "a percentage", example: "125%", check: |text| units::bound(text).map(drop) });
+
 pub(super) const RATE: Kind =
     Kind::Text(&Syntax { name: "a rate", example: "100/s", check: |text| units::rate(text).map(drop) });
 

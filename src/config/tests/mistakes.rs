@@ -142,6 +142,8 @@ fn upstreams_are_refused_that_cannot_be_meant() {
     for (keys, line, code) in [
         ("balance = \"hash\"", 3, Code::MissingKey),
         ("hash_key = \"host\"", 3, Code::Conflict),
+        ("hash_bound = \"125%\"", 3, Code::Conflict),
+        ("balance = \"hash\"\nhash_key = \"host\"\nhash_bound = \"99%\"", 5, Code::BadValue),
         ("balance = \"hash\"\nhash_key = \"user\"", 4, Code::BadValue),
         ("balance = \"hash\"\nhash_key = []", 4, Code::BadValue),
         ("balance = \"fastest\"", 3, Code::BadValue),

@@ -1,18 +1,15 @@
-//! Consistent hashing with bounded load: a key goes to the same server as long as that can take it.
+//! Consistent hashing: a key goes to the same server, where wanted only as long as that can take it.
 //!
 //! Weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights after Schindelhauer and Schomaker, 2005): every
 //! server draws a number for the key, and the best number wins. When a server goes, only its keys move, and they spread
-//! over all others; the same for one that comes. No server gets more than 1.25 times its part of the requests in flight
-//! (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018): a key that everybody wants
-//! overflows to its second server. The hashes have no secret and no state: gateways side by side, and one that was
-//! restarted, send a key to the same server.
+//! over all others; the same for one that comes. With a bound, no server gets more than so many times its part of the
+//! requests in flight (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018): a key that
+//! everybody wants overflows to its second server. The hashes have no secret and no state: gateways side by side, and one
+//! that was restarted, send a key to the same server.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
-
-/// How far a server may be above its part of the requests in flight.
-const BOUND: f64 = 1.25;
 
 /// A server as the choice sees it.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +30,16 @@ pub(in crate::upstream) fn identity(url: &str) -> u64 {
     hasher.finish()
 }
 
-/// The place of the server that gets the key with this hash, among at least one.
-pub(super) fn choose(key: u64, candidates: &[Candidate]) -> usize {
-    let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
-    let in_flight: usize = candidates.iter().map(|candidate| candidate.in_flight).sum();
-    let each = BOUND * (in_flight + 1) as f64 / weight;
+/// The place of the server that gets the key with this hash, among at least one. With a `bound`, such as 1.25, a server that
+/// has as many times its part of the requests in flight gets no more while another one can take them.
+pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> usize {
+    let most = bound.map(|bound| {
+        let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
+        let in_flight: usize = candidates.iter().map(|candidate| candidate.in_flight).sum();
+        bound * (in_flight + 1) as f64 / weight
+    });
     let rank = |candidate: &Candidate| {
-        let is_full = candidate.in_flight as f64 >= (each * candidate.weight).ceil();
+        let is_full = most.is_some_and(|each| candidate.in_flight as f64 >= (each * candidate.weight).ceil());
         (candidate.is_tried, is_full, draw(key, candidate))
     };
     let (mut chosen, mut best) = (0, None);
@@ -73,6 +73,8 @@ mod tests {
 
     use super::*;
 
+    const BOUND: Option<f64> = Some(1.25);
+
     fn servers(weights: &[f64]) -> Vec<Candidate> {
         let server = |(index, weight): (usize, &f64)| Candidate {
             identity: identity(&format!("http://10.0.0.{index}:80")),
@@ -90,7 +92,7 @@ mod tests {
     #[test]
     fn keys_are_shared_by_weight() {
         let servers = servers(&[1.0, 2.0, 1.0]);
-        let second = keys().filter(|key| choose(*key, &servers) == 1).count();
+        let second = keys().filter(|key| choose(*key, None, &servers) == 1).count();
         assert!((9_700..10_300).contains(&second), "{second}");
     }
 
@@ -100,7 +102,7 @@ mod tests {
         let left: Vec<_> = all.iter().copied().filter(|server| server.identity != all[2].identity).collect();
         let mut moved = [0; 4];
         for key in keys() {
-            let (before, after) = (choose(key, &all), choose(key, &left));
+            let (before, after) = (choose(key, None, &all), choose(key, None, &left));
             if before == 2 {
                 moved[after] += 1;
             } else {
@@ -114,7 +116,7 @@ mod tests {
     fn one_key_that_everybody_wants_overflows() {
         let mut servers = servers(&[1.0; 4]);
         for _ in 0..100 {
-            let chosen = choose(7, &servers);
+            let chosen = choose(7, BOUND, &servers);
             servers[chosen].in_flight += 1;
         }
         let most = servers.iter().map(|server| server.in_flight).max().unwrap();
@@ -122,11 +124,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_bound_a_key_stays_with_its_server_at_any_load() {
+        let mut servers = servers(&[1.0; 4]);
+        let idle: Vec<_> = keys().map(|key| choose(key, None, &servers)).collect();
+        servers[idle[0]].in_flight = 1_000_000;
+        assert!(keys().zip(idle).all(|(key, before)| choose(key, None, &servers) == before));
+    }
+
+    #[test]
     fn a_retry_goes_to_the_next_server_of_the_key() {
         let mut servers = servers(&[1.0; 3]);
-        let first = choose(7, &servers);
+        let first = choose(7, None, &servers);
         servers[first].is_tried = true;
-        assert_ne!(choose(7, &servers), first);
+        assert_ne!(choose(7, None, &servers), first);
     }
 
     proptest! {
@@ -135,9 +145,9 @@ mod tests {
             let mut servers = servers(&weights.iter().map(|weight| f64::from(*weight)).collect::<Vec<_>>());
             let total: f64 = servers.iter().map(|server| server.weight).sum();
             for (sent, key) in keys.iter().enumerate() {
-                let chosen = choose(*key, &servers);
+                let chosen = choose(*key, BOUND, &servers);
                 servers[chosen].in_flight += 1;
-                let bound = BOUND * (sent + 1) as f64 * servers[chosen].weight / total;
+                let bound = 1.25 * (sent + 1) as f64 * servers[chosen].weight / total;
                 prop_assert!(servers[chosen].in_flight as f64 <= bound.ceil());
             }
         }

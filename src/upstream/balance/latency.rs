@@ -14,6 +14,13 @@ use tokio::time::Instant;
 const DECAY: Duration = Duration::from_secs(10);
 /// A failure counts as slow as this, however quick it came: who refuses at once must not look like the quickest.
 const FAILURE: Duration = Duration::from_secs(1);
+/// Latencies are alike whose usual values differ by less than this factor. Chance makes as much, and shares have to follow
+/// the weights where the servers do not differ.
+const ALIKE: f64 = 2.0;
+/// Peaks differ by more: the busier of two servers has more of them.
+const PEAKS_ALIKE: f64 = 10.0;
+/// Nanoseconds that are added to latencies before they are compared: so much a busy machine adds by itself.
+const NOISE: f64 = 5e6;
 /// The cost of a server that works on its first request: it gets no second one until it is known how quick it is.
 const UNKNOWN: f64 = 1e15;
 
@@ -23,13 +30,15 @@ pub(in crate::upstream) struct Latency {
     epoch: Instant,
     /// Nanoseconds, as the bits of a float; 0 before the first answer.
     average: AtomicU64,
+    /// The same, without the rise at once.
+    usual: AtomicU64,
     /// When it was written, in nanoseconds since `epoch`.
     written: AtomicU64,
 }
 
 impl Latency {
     pub(in crate::upstream) fn new() -> Self {
-        Self { epoch: Instant::now(), average: AtomicU64::new(0), written: AtomicU64::new(0) }
+        Self { epoch: Instant::now(), average: AtomicU64::new(0), usual: AtomicU64::new(0), written: AtomicU64::new(0) }
     }
 
     /// An answer came after `took`.
@@ -37,8 +46,11 @@ impl Latency {
         let took = took.as_nanos() as f64;
         let decayed = self.weight(now);
         let average = self.average();
-        let next = if took > average { took } else { average * decayed + took * (1.0 - decayed) };
+        let mix = |average: f64| average * decayed + took * (1.0 - decayed);
+        let next = if took > average { took } else { mix(average) };
+        let usual = if average == 0.0 { took } else { mix(f64::from_bits(self.usual.load(Relaxed))) };
         self.average.store(next.to_bits(), Relaxed);
+        self.usual.store(usual.to_bits(), Relaxed);
         self.written.store(self.nanos(now), Relaxed);
     }
 
@@ -47,11 +59,25 @@ impl Latency {
         self.answered(took.max(FAILURE), now);
     }
 
-    /// The time that a request would take, behind those `in_flight`.
-    pub(super) fn cost(&self, in_flight: usize, now: Instant) -> f64 {
-        let (average, requests) = (self.average(), in_flight as f64);
+    /// Whether both are known, and differ by no more than chance and the machine explain.
+    pub(super) fn is_like(&self, other: &Self, now: Instant) -> bool {
+        let are_like = |one: f64, other: f64, factor: f64| {
+            let (one, other) = (one + NOISE, other + NOISE);
+            one <= other * factor && other <= one * factor
+        };
+        let usual = |latency: &Self| f64::from_bits(latency.usual.load(Relaxed));
+        let peak = |latency: &Self| latency.average() * latency.weight(now);
+        self.average() > 0.0
+            && other.average() > 0.0
+            && are_like(usual(self), usual(other), ALIKE)
+            && are_like(peak(self), peak(other), PEAKS_ALIKE)
+    }
+
+    /// The time that a request would take, behind those `requests` that are in flight.
+    pub(super) fn cost(&self, requests: f64, now: Instant) -> f64 {
+        let average = self.average();
         if average == 0.0 {
-            return if in_flight == 0 { 0.0 } else { UNKNOWN * requests };
+            return UNKNOWN * requests;
         }
         average * self.weight(now) * (requests + 1.0)
     }
@@ -78,8 +104,8 @@ mod tests {
 
     use super::*;
 
-    fn millis(latency: &Latency, in_flight: usize) -> f64 {
-        latency.cost(in_flight, Instant::now()) / 1e6
+    fn millis(latency: &Latency, in_flight: u32) -> f64 {
+        latency.cost(f64::from(in_flight), Instant::now()) / 1e6
     }
 
     #[tokio::test(start_paused = true)]

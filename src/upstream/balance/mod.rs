@@ -45,6 +45,8 @@ pub enum Balance {
 #[derive(Debug)]
 pub(super) struct Balancer {
     balance: Balance,
+    /// How many times its part of the requests in flight a server takes of the keys that are its own; `None`: all.
+    hash_bound: Option<f64>,
     slow_start: Duration,
     pub(super) servers: Vec<Arc<Server>>,
     /// One entry for each unit of weight, heavy servers spread out, when the turns are not equal.
@@ -61,9 +63,15 @@ struct Asked {
 }
 
 impl Balancer {
-    pub(super) fn new(balance: Balance, slow_start: Duration, servers: Vec<Arc<Server>>) -> Self {
+    pub(super) fn new(
+        balance: Balance,
+        hash_bound: Option<u16>,
+        slow_start: Duration,
+        servers: Vec<Arc<Server>>,
+    ) -> Self {
         let turns = spread(&servers.iter().map(|server| server.weight).collect::<Vec<_>>());
-        Self { balance, slow_start, servers, turns, turn: AtomicU64::new(0) }
+        let hash_bound = hash_bound.map(|percent| f64::from(percent) / 100.0);
+        Self { balance, hash_bound, slow_start, servers, turns, turn: AtomicU64::new(0) }
     }
 
     /// A server, if possible one whose bit in `tried` is not set; none when the checks of all fail.
@@ -75,10 +83,8 @@ impl Balancer {
         let chosen = match (self.balance, key) {
             (Balance::Hash, Some(key)) => return self.of_key(key, asked),
             (Balance::RoundRobin, _) => self.next(asked),
-            (Balance::PeakEwma, _) => self.less(asked, |server| server.latency.cost(server.in_flight(), now)),
-            (Balance::LeastRequests | Balance::Hash, _) => {
-                self.less(asked, |server| server.in_flight() as f64 / f64::from(server.weight))
-            }
+            (Balance::PeakEwma, _) => self.better(asked, |one, other| is_quicker(one, other, now)),
+            (Balance::LeastRequests | Balance::Hash, _) => self.better(asked, is_less_busy),
         };
         chosen.or_else(|| self.best_left(asked))
     }
@@ -107,15 +113,14 @@ impl Balancer {
             .find(|index| self.takes(*index, asked))
     }
 
-    /// Of two random ones that with less `load`; the first one drawn when there is no difference, so that idle servers
-    /// too get requests by their weights.
-    fn less(&self, asked: Asked, load: impl Fn(&Server) -> f64) -> Option<usize> {
+    /// Of two random ones the first drawn, unless the other `is_better`: so servers that are alike get requests by their
+    /// weights, as they are drawn.
+    fn better(&self, asked: Asked, is_better: impl Fn(&Server, &Server) -> bool) -> Option<usize> {
         let first = self.random(asked)?;
         // Two different ones, if there are two: otherwise a busy server would be compared with itself.
         let other = Asked { tried: asked.tried | bit(first), ..asked };
         let Some(second) = self.random(other) else { return Some(first) };
-        let load = |index: usize| load(&self.servers[index]);
-        Some(if load(second) < load(first) { second } else { first })
+        Some(if is_better(&self.servers[second], &self.servers[first]) { second } else { first })
     }
 
     /// A server drawn by weight among those that take requests.
@@ -158,7 +163,7 @@ impl Balancer {
             .filter(|(_, look)| look.standing == best)
             .map(|(index, look)| (index, self.candidate(index, *look, asked)))
             .unzip();
-        places.get(hash::choose(key, &candidates)).copied()
+        places.get(hash::choose(key, self.hash_bound, &candidates)).copied()
     }
 
     fn candidate(&self, index: usize, look: Look, asked: Asked) -> Candidate {
@@ -170,6 +175,28 @@ impl Balancer {
             is_tried: is_tried(asked.tried, index),
         }
     }
+}
+
+/// Whether `one` has less to do for its weight than `other`: by one request where they weigh the same, by one of each
+/// otherwise. Less is chance, which would take a light server that idles for a moment for less busy than any heavy one, and
+/// shares would not follow the weights.
+fn is_less_busy(one: &Server, other: &Server) -> bool {
+    let (one_has, other_has) = (one.in_flight() as u64, other.in_flight() as u64);
+    let (one_weighs, other_weighs) = (u64::from(one.weight), u64::from(other.weight));
+    let chance = if one_weighs == other_weighs { one_weighs } else { one_weighs + other_weighs };
+    other_has * one_weighs >= one_has * other_weighs + chance
+}
+
+/// Whether `one` will probably answer sooner than `other`. Between servers whose latencies are alike it is their load that
+/// decides, by their weights.
+fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
+    if one.latency.is_like(&other.latency, now) {
+        return is_less_busy(one, other);
+    }
+    let lighter = f64::from(one.weight.min(other.weight));
+    let cost =
+        |server: &Server| server.latency.cost(server.in_flight() as f64 * lighter / f64::from(server.weight), now);
+    cost(one) < cost(other)
 }
 
 /// Bits beyond the 64th server do not fit: such servers may be tried twice.

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, advance};
 
 use super::{
@@ -44,7 +45,7 @@ fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer
         };
         Arc::new(Server::new(&"app".into(), &settings, &pool, 1))
     };
-    Balancer::new(balance, slow_start, weights.iter().enumerate().map(server).collect())
+    Balancer::new(balance, None, slow_start, weights.iter().enumerate().map(server).collect())
 }
 
 fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
@@ -124,5 +125,53 @@ async fn idle_servers_get_requests_by_their_weights() {
         }
         let light = (0..4000).filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1)).count();
         assert!((800..1200).contains(&light), "{balance:?}: {light}");
+    }
+}
+
+/// So many requests at once, each of which is answered after a time with noise and sometimes a spike; shares of the servers.
+fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) -> Vec<f64> {
+    let mut rng = StdRng::seed_from_u64(7);
+    let (mut in_flight, mut clock, begun) = (Vec::new(), 0, Instant::now());
+    let mut counts = vec![0.0; balancer.servers.len()];
+    for _ in 0..20_000 {
+        let chosen = balancer.choose(|| 0, None, begun + Duration::from_micros(clock)).unwrap();
+        counts[chosen] += 1.0;
+        let spike = if rng.random_range(0..200) == 0 { 30_000 } else { 0 };
+        let takes = millis(chosen) * rng.random_range(500..1500) + spike;
+        in_flight.push((clock + takes, takes, chosen, balancer.servers[chosen].begin()));
+        if in_flight.len() == at_once {
+            let next = (0..at_once).min_by_key(|index| in_flight[*index].0).unwrap();
+            let (done, took, server, _leaves) = in_flight.swap_remove(next);
+            clock = done;
+            balancer.servers[server]
+                .latency
+                .answered(Duration::from_micros(took), begun + Duration::from_micros(clock));
+        }
+    }
+    counts.iter().map(|count| count / 20_000.0).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_that_are_alike_get_requests_by_their_weights_at_any_load() {
+    for balance in [Balance::LeastRequests, Balance::PeakEwma, Balance::RoundRobin] {
+        for weights in [vec![9, 1], vec![8, 1, 1], vec![1, 1], vec![3, 2, 1]] {
+            for at_once in [1, 2, 8, 64] {
+                let balancer = balancer(balance, Duration::ZERO, &weights);
+                let total = f64::from(weights.iter().sum::<u32>());
+                for (share, weight) in shares(&balancer, at_once, |_| 2).iter().zip(&weights) {
+                    let right = f64::from(*weight) / total;
+                    assert!((share - right).abs() < 0.05, "{balance:?} {weights:?} {at_once}: {share} of {right}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_latency_a_slower_server_gets_less_than_its_weight() {
+    for at_once in [1, 4, 32] {
+        let balancer = balancer(Balance::PeakEwma, Duration::ZERO, &[9, 1]);
+        let shares = shares(&balancer, at_once, |server| if server == 0 { 60 } else { 2 });
+        assert!(shares[0] < 0.35, "{at_once}: {shares:?}");
     }
 }
