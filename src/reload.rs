@@ -359,8 +359,8 @@ fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
 
 /// Looks the names of upstreams up whose time has come, each for a bounded time; the log says what changed.
 pub async fn resolve(state: &State, patience: Duration) {
-    let lookups = state.upstreams().map(|(_, upstream)| timeout(patience, upstream.resolve()));
-    futures_util::future::join_all(lookups).await;
+    let lookups = state.upstreams().flat_map(|(_, upstream)| upstream.resolve());
+    let _ = timeout(patience, futures_util::future::join_all(lookups)).await;
 }
 
 fn is_same(before: &Config, after: &Config) -> bool {

@@ -3,34 +3,30 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{gateway::State, limit::Clock, reload::resolve};
+use crate::{gateway::State, limit::Clock, upstream::Upstream};
 
-/// How often kept connections are looked through for old and closed ones.
+/// How often it is looked for old and closed connections, for what is over, and for names that are due. One timer for all:
+/// a gateway with nothing to do wakes up as rarely as that.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often it is looked whether names have to be looked up again.
-const NAMES: Duration = Duration::from_secs(1);
-/// Longest wait for a name, when nobody waits for it: as long as common resolvers take to give up.
-const LOOKUP: Duration = Duration::from_secs(10);
 
 /// Keeps pools and names fresh.
 pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
-    let sweeping = async {
-        let mut ticks = interval(SWEEP);
-        loop {
-            ticks.tick().await;
-            sweep(&state.load());
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_tick = tokio::select! {
+            _ = ticks.tick() => true,
+            () = Upstream::wants_names() => false,
+        };
+        let state = state.load_full();
+        if is_tick {
+            sweep(&state);
         }
-    };
-    // Beside the sweeps: a name server may be slow.
-    let resolving = async {
-        loop {
-            sleep(NAMES).await;
-            resolve(&state.load_full(), LOOKUP).await;
-        }
-    };
-    let ((), ()) = tokio::join!(sweeping, resolving);
+        // Nobody waits for them here: a name server may be slow.
+        state.upstreams().for_each(|(_, upstream)| drop(upstream.resolve()));
+    }
 }
 
 /// Clears away what is over.

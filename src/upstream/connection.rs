@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    address::Peer,
     answer::Answer,
     pool::{Lease, OpenSlot},
     stream::Stream,
@@ -51,14 +52,25 @@ pub(super) struct Connection {
     pub(super) rested: Instant,
     /// The worker whose runtime its socket belongs to.
     pub(super) home: usize,
+    /// Where it goes.
+    pub(super) peer: Peer,
     /// Its place among the server's `max_connections`.
     pub(super) _slot: OpenSlot,
 }
 
 impl Connection {
     pub(super) fn new(io: Stream, home: usize, slot: OpenSlot) -> Self {
-        let now = Instant::now();
-        Self { io, input: BytesMut::new(), output: Output::default(), opened: now, rested: now, home, _slot: slot }
+        let (now, peer) = (Instant::now(), io.peer());
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: Output::default(),
+            opened: now,
+            rested: now,
+            home,
+            peer,
+            _slot: slot,
+        }
     }
 
     /// Whether a kept connection may be used: the server has neither closed it nor said anything unasked.

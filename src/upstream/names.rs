@@ -2,29 +2,38 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
+use tokio::{
+    task::{JoinHandle, spawn},
+    time::Instant,
+};
 
-use super::{Upstream, address::Found, server::Server, ttl::NameServers};
+use super::{
+    Upstream,
+    address::{self, Found},
+    server::Server,
+    ttl::NameServers,
+};
 
 impl Upstream {
-    /// Looks the names up whose time has come: that of their records, as far as a name server tells it. Says what
-    /// changed. Not to be called on a worker.
-    pub async fn resolve(&self) {
+    /// Begins to look the names up whose time has come: that of their records, as far as a name server tells it, or when none
+    /// of their addresses takes connections. The log says what changed. Each name by itself; look-ups go on when what is
+    /// returned is dropped. To be called on the control thread.
+    pub fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
-        let due: Vec<_> = self.balancer.servers.iter().filter(|server| server.addresses.is_due(now)).collect();
-        if due.is_empty() {
-            return;
-        }
-        let servers = NameServers::of_system();
-        let lookups = due.into_iter().map(|server| async {
-            let found = server.addresses.refresh(&servers).await;
-            self.tell(server, &found);
-        });
-        futures_util::future::join_all(lookups).await;
+        let due = self.balancer.servers.iter().filter(|server| server.addresses.begin(now));
+        due.map(|server| spawn(look_up(Arc::clone(self.name()), Arc::clone(server)))).collect()
     }
 
-    fn tell(&self, server: &Arc<Server>, found: &Found) {
-        let (upstream, server_url) = (&**self.name(), &*server.url);
+    /// Waits until a name of any upstream should be looked up before its time.
+    pub async fn wants_names() {
+        address::wanted().await;
+    }
+}
+
+async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
+    let servers = NameServers::of_system().await;
+    let tell = |found: Found| {
+        let (upstream, server_url) = (&*upstream, &*server.url);
         match found {
             Found::Same => {}
             Found::Changed => {
@@ -35,5 +44,6 @@ impl Upstream {
                 tracing::warn!(upstream, server = server_url, %error, "name not resolved; trying again");
             }
         }
-    }
+    };
+    server.addresses.refresh(&servers, tell).await;
 }

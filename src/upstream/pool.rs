@@ -2,7 +2,8 @@
 //!
 //! Each worker keeps its idle connections in a lane of its own and takes the one used last, so that reuse touches nothing
 //! that another worker touches. What all share is the count of open connections. Only when that is at its bound does a
-//! worker look into the others' lanes, or wait.
+//! worker look into the others' lanes, or wait. Those who wait are served first come, first served: while somebody does,
+//! nobody takes a connection without waiting.
 
 use std::{
     sync::{
@@ -19,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::connection::Connection;
+use super::{address::Addresses, connection::Connection};
 use crate::alarm::within;
 
 /// Bounds on a pool, per server over all workers.
@@ -43,6 +44,8 @@ pub struct PoolSettings {
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) settings: PoolSettings,
+    /// Those of the server: a connection is not used again to one that it no longer has.
+    pub(super) addresses: Arc<Addresses>,
     lanes: Box<[CachePadded<Lane>]>,
     idle: AtomicUsize,
     open: Arc<Open>,
@@ -123,9 +126,9 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(settings: PoolSettings, workers: usize) -> Self {
+    pub(super) fn new(settings: PoolSettings, addresses: Arc<Addresses>, workers: usize) -> Self {
         let lanes = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        Self { settings, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
+        Self { settings, addresses, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
     }
 
     /// Leave to open a connection, if there is any.
@@ -147,9 +150,9 @@ impl Pool {
         }
     }
 
-    /// A kept connection of this worker: the way of most requests.
+    /// A kept connection of this worker: the way of most requests. None while others wait for one.
     pub(super) fn kept(self: &Arc<Self>, worker: usize, fresh: bool, now: Instant) -> Option<Lease> {
-        if fresh { None } else { self.pop(worker, now) }
+        if fresh || self.open.waiting.load(Ordering::Acquire) > 0 { None } else { self.pop(worker, now) }
     }
 
     /// Finds a kept connection or leave to open one, waiting for either at most `wait_timeout`.
@@ -157,7 +160,8 @@ impl Pool {
     /// # Errors
     /// `None` when the wait was in vain.
     pub(super) async fn take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        match self.try_take(worker, fresh) {
+        let is_first = self.open.waiting.load(Ordering::Acquire) == 0;
+        match is_first.then(|| self.try_take(worker, fresh)).flatten() {
             None => self.wait(worker, fresh).await,
             place => place,
         }
@@ -180,22 +184,22 @@ impl Pool {
     }
 
     fn try_take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        self.kept(worker, fresh, Instant::now())
-            .map(Place::Kept)
-            .or_else(|| self.slot().map(Place::Free))
-            .or_else(|| self.steal(worker, fresh))
+        let kept = if fresh { None } else { self.pop(worker, Instant::now()) };
+        kept.map(Place::Kept).or_else(|| self.slot().map(Place::Free)).or_else(|| self.steal(worker, fresh))
     }
 
     async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let _waiting = self.waiting();
+        let waiting = self.waiting();
         let place = async {
+            // Behind others nothing can be missed: whatever is freed while somebody waits is told to one who waits, in the
+            // order of their coming. The first one has to look, after it was counted.
+            let mut may_look = waiting.is_first;
             loop {
-                // Registered before the look, so that what is freed in between is not missed.
-                let freed = self.open.freed.notified();
-                if let Some(place) = self.try_take(worker, fresh) {
+                if may_look && let Some(place) = self.try_take(worker, fresh) {
                     return place;
                 }
-                freed.await;
+                self.open.freed.notified().await;
+                may_look = true;
             }
         };
         within(self.settings.wait_timeout, place).await.ok()
@@ -228,6 +232,7 @@ impl Pool {
     fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
         now.saturating_duration_since(connection.rested) < self.settings.idle_timeout
             && now.saturating_duration_since(connection.opened) < self.settings.max_lifetime
+            && self.addresses.have(&connection.peer)
     }
 
     fn has_room(&self) -> bool {
@@ -237,22 +242,86 @@ impl Pool {
 }
 
 /// One that waits for a connection; leaves the count when dropped, having hurried or given up.
-pub(super) struct Waiting<'a>(&'a Open);
+pub(super) struct Waiting<'a> {
+    open: &'a Open,
+    /// Nobody waited before.
+    is_first: bool,
+}
 
 impl<'a> Waiting<'a> {
     fn new(open: &'a Open) -> Self {
-        open.waiting.fetch_add(1, Ordering::AcqRel);
-        Self(open)
+        let is_first = open.waiting.fetch_add(1, Ordering::AcqRel) == 0;
+        Self { open, is_first }
     }
 
     /// Ready when something was freed since this was called.
     pub(super) fn freed(&self) -> Notified<'a> {
-        self.0.freed.notified()
+        self.open.freed.notified()
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Release);
+        self.open.waiting.fetch_sub(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Poll};
+
+    use futures_util::poll;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pool() -> Arc<Pool> {
+        let settings = PoolSettings {
+            max_connections: 1,
+            max_idle: 1,
+            idle_timeout: SECOND,
+            max_lifetime: SECOND,
+            connect_timeout: SECOND,
+            wait_timeout: SECOND,
+        };
+        Arc::new(Pool::new(settings, Arc::new(Addresses::new("127.0.0.1".into(), 80)), 1))
+    }
+
+    fn is_served(polled: Poll<Option<Place>>) -> bool {
+        matches!(polled, Poll::Ready(Some(_)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_connection_is_served_before_who_comes_later() {
+        let pool = pool();
+        let held = pool.take(0, false).await;
+        let (mut first, mut second) = (pin!(pool.take(0, false)), pin!(pool.take(0, true)));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        drop(held);
+        // The place is free, and the first has not yet been woken.
+        let mut late = pin!(pool.take(0, false));
+        assert!(poll!(&mut late).is_pending());
+        let Poll::Ready(Some(place)) = poll!(&mut first) else { panic!("it is the first one's turn") };
+        assert!(poll!(&mut late).is_pending() && poll!(&mut second).is_pending());
+        drop(place);
+        assert!(poll!(&mut late).is_pending() && is_served(poll!(&mut second)));
+        assert!(is_served(poll!(&mut late)));
+        assert!(pool.take(0, false).await.is_some(), "nobody waits any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_or_leaves_hands_its_turn_on() {
+        let pool = pool();
+        let held = pool.take(0, false).await;
+        let mut first = Box::pin(pool.take(0, false));
+        assert!(poll!(&mut first).is_pending());
+        let mut second = pin!(pool.take(0, false));
+        assert!(poll!(&mut second).is_pending());
+        drop(held);
+        drop(first);
+        assert!(is_served(poll!(&mut second)));
+        let _again = pool.take(0, false).await;
+        assert!(pool.take(0, false).await.is_none(), "after `wait_timeout`");
     }
 }

@@ -95,12 +95,13 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(upstream: &Arc<str>, settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
+        let addresses = Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port));
         Self {
             url: Arc::clone(&settings.url),
             authority: authority(&settings.url).into(),
             weight: settings.weight,
-            addresses: Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port)),
-            pool: Arc::new(Pool::new(pool.clone(), workers)),
+            pool: Arc::new(Pool::new(pool.clone(), Arc::clone(&addresses), workers)),
+            addresses,
             secure: settings.secure.clone(),
             is_refused: Latch::default(),
             health: Arc::new(Health::new(Arc::clone(upstream), Arc::clone(&settings.url))),
@@ -119,7 +120,11 @@ impl Server {
             self.pool.settings == *pool && self.secure == settings.secure && self.protocol == settings.protocol;
         let http2 =
             if keeps_pool { self.http2.clone() } else { settings.shares().then(|| Arc::new(Shared::new(workers))) };
-        let pool = if keeps_pool { Arc::clone(&self.pool) } else { Arc::new(Pool::new(pool.clone(), workers)) };
+        let pool = if keeps_pool {
+            Arc::clone(&self.pool)
+        } else {
+            Arc::new(Pool::new(pool.clone(), Arc::clone(&self.addresses), workers))
+        };
         Self {
             url: Arc::clone(&self.url),
             authority: Arc::clone(&self.authority),

@@ -12,6 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::address::Peer;
 use crate::tls::{self, Secure, speaks_http2};
 
 /// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
@@ -23,6 +24,15 @@ pub(super) enum Stream {
 }
 
 impl Stream {
+    /// Where it goes.
+    pub(super) fn peer(&self) -> Peer {
+        let address = match self {
+            Stream::Plain(io) => io.peer_addr(),
+            Stream::Secure(io) => io.get_ref().0.io().peer_addr(),
+        };
+        Peer::new(address.ok())
+    }
+
     /// Whether the handshake agreed on HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
         matches!(self, Stream::Secure(io) if speaks_http2(io))

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::{net::UdpSocket, task::spawn_blocking, time::timeout};
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,8 +35,9 @@ pub(super) struct NameServers {
 
 impl NameServers {
     /// As the system is set up now.
-    pub(super) fn of_system() -> Self {
-        Self::parse(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+    pub(super) async fn of_system() -> Self {
+        let text = spawn_blocking(|| std::fs::read_to_string("/etc/resolv.conf")).await;
+        Self::parse(&text.ok().and_then(Result::ok).unwrap_or_default())
     }
 
     /// One that is asked about names as they are.

@@ -97,8 +97,8 @@ impl Upstream {
                 Found::Make(turn) => turn,
             };
             if server.http2().is_none() {
-                // Another one has just learned that the server speaks HTTP/1.
-                drop(turn);
+                // Another one has just learned that the server speaks HTTP/1. It does not wait for itself.
+                drop((turn, freed, waiting));
                 return Box::pin(self.reach_http1(server, worker, false, trial)).await;
             }
             let Some(slot) = server.pool.slot() else {
@@ -134,6 +134,9 @@ impl Upstream {
         let made = connect::connect(&server.addresses, server.secure.as_ref(), server.protocol);
         let made = within(server.pool.settings.connect_timeout, made).await;
         let made = made.unwrap_or(Err(ConnectFailure::Timeout));
+        if matches!(made, Err(ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Tls(_))) {
+            server.addresses.are_in_doubt();
+        }
         self.metrics.connected(made.as_ref().map_or_else(|cause| cause.outcome(), |_| "success"));
         match &made {
             Ok(_) if server.secure.is_some() && server.is_refused.clear() => {

@@ -28,6 +28,7 @@ use crate::{
     alarm::within,
     http2::SEND_BUFFER,
     upstream::{
+        address::Peer,
         pool::{OpenSlot, Pool, PoolSettings},
         stream::Stream,
     },
@@ -49,6 +50,7 @@ pub(super) struct Connection {
     requests: client::SendRequest<Bytes>,
     state: Arc<State>,
     opened: Instant,
+    peer: Peer,
     pool: Arc<Pool>,
 }
 
@@ -76,6 +78,7 @@ impl Connection {
         pool: &Arc<Pool>,
         drivers: &TaskTracker,
     ) -> Option<Arc<Self>> {
+        let peer = io.peer();
         let mut builder = client::Builder::new();
         builder
             .enable_push(false)
@@ -97,7 +100,7 @@ impl Connection {
             rested: Mutex::new(now),
         });
         drivers.spawn(drive(h2, Arc::clone(&state), slot));
-        Some(Arc::new(Self { requests, state, opened: now, pool: Arc::clone(pool) }))
+        Some(Arc::new(Self { requests, state, opened: now, peer, pool: Arc::clone(pool) }))
     }
 
     /// Streams that are open.
@@ -110,6 +113,7 @@ impl Connection {
         let is_idle_for = |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
         !self.state.is_over.load(Ordering::Acquire)
             && now.saturating_duration_since(self.opened) < settings.max_lifetime
+            && self.pool.addresses.have(&self.peer)
             && (self.streams() > 0 || !is_idle_for(*self.state.rested.lock()))
     }
 }
