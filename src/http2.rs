@@ -2,9 +2,11 @@
 //! and `upstream`; the protocol itself is h2's.
 
 pub mod frames;
+pub mod windows;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -13,6 +15,7 @@ use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 
+use self::windows::Windows;
 use crate::{body::Body, error::Fault, http1::may_trail};
 
 /// Bytes of one body that wait for the socket.
@@ -129,18 +132,29 @@ pub struct Inflow {
     stream: RecvStream,
     /// Bytes still to come, where the head named a length; h2 holds the other side to it.
     left: Option<u64>,
+    windows: Arc<Windows>,
+    /// Bytes read of the current window.
+    read: usize,
+    /// The reader had to wait within it.
+    has_waited: bool,
 }
 
 impl Inflow {
-    /// On this stream, of this length.
-    pub fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self { stream, left: length }
+    /// On this stream, of this length; the windows are those of its connection.
+    pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
+        Self { stream, left: length, windows, read: 0, has_waited: false }
     }
 
     /// The next frame; none at the end.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
-        if let Some(data) = ready!(self.stream.poll_data(cx)?) {
+        let Poll::Ready(data) = self.stream.poll_data(cx)? else {
+            // Not before the first byte: whoever is slow has waited for that, too.
+            self.has_waited |= self.read > 0;
+            return Poll::Pending;
+        };
+        if let Some(data) = data {
             self.stream.flow_control().release_capacity(data.len())?;
+            self.note_read(data.len());
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(data.len() as u64);
             }
@@ -148,6 +162,17 @@ impl Inflow {
         }
         let trailers = ready!(self.stream.poll_trailers(cx)?);
         Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    /// Wants a larger window where all of this one was read, and more could have been.
+    fn note_read(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= self.windows.stream() as usize {
+            if self.has_waited {
+                self.windows.want();
+            }
+            (self.read, self.has_waited) = (0, false);
+        }
     }
 
     /// Whether the end was read.

@@ -12,3 +12,4 @@ mod protocol;
 mod streams;
 mod translation;
 mod upstreams;
+mod windows;

@@ -5,16 +5,15 @@ use std::time::Duration;
 use h2::server::Builder;
 
 use crate::{
-    http2::{FIELD_OVERHEAD, SEND_BUFFER},
+    http2::{
+        FIELD_OVERHEAD, SEND_BUFFER,
+        windows::{CONNECTION_WINDOW, STREAM_WINDOW},
+    },
     server::ConnectionLimits,
 };
 
 /// Streams at once: what RFC 9113, 6.5.2 asks for at least, with some room; NGINX's default.
 const STREAMS: u32 = 128;
-/// Bytes of one request's body that may wait to be read: 20 Mbit/s at 100 ms.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same over all streams of a connection. Sixteen uploads that nobody reads do not stall the others.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Bytes of a client's table of header fields (HPACK): the protocol's default.
 const HEADER_TABLE: u32 = 4096;
 /// Streams that were reset here, of which late frames are forgiven, and for how long.

@@ -37,6 +37,7 @@ use self::{
 use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
 use crate::{
     alarm::{Alarm, within},
+    http2::windows::{Tuner, Windows},
     message::{Origin, Response},
 };
 
@@ -58,8 +59,8 @@ where
     let alarm = Alarm::default();
     let state = State::Open { idle_since: None };
     let drain = seat.drain.clone();
-    let cancels = Cancels::default();
-    let mut connection = Connection { h2, meter, cancels, streams, service, limits, origin, seat, alarm, state };
+    let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
+    let mut connection = Connection { h2, meter, tuner, cancels, streams, service, limits, origin, seat, alarm, state };
     let mut drained = pin!(drain.cancelled());
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
@@ -67,6 +68,7 @@ where
 struct Connection<IO, S> {
     h2: server::Connection<Metered<IO>, Bytes>,
     meter: Shared,
+    tuner: Tuner,
     /// Requests that the client took back.
     cancels: Cancels,
     /// Tasks of streams. Dropped with the connection, which ends them.
@@ -114,6 +116,9 @@ where
                 Poll::Pending => {}
             }
             self.reap(cx);
+            if self.tune(cx) {
+                continue;
+            }
             // Here, when nothing more can be read: what the client has sent before is still answered.
             if is_told && matches!(self.state, State::Open { .. }) {
                 if self.seat.is_chosen() {
@@ -140,8 +145,9 @@ where
         if self.cancels.are_too_many() {
             return down.send_reset(Reason::REFUSED_STREAM);
         }
-        let origin = Arc::clone(&self.origin);
-        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin));
+        let (origin, windows) = (Arc::clone(&self.origin), Arc::clone(self.tuner.windows()));
+        self.tuner.windows().crowd(self.streams.len() + 1);
+        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin, windows));
         if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {
@@ -167,6 +173,20 @@ where
                 self.seat.rest(*idle_since.insert(Instant::now()));
             }
         }
+    }
+
+    /// Whether the client is to be told of other windows.
+    fn tune(&mut self, cx: &mut Context<'_>) -> bool {
+        let (h2, streams) = (&mut self.h2, self.streams.len());
+        let is_due = self.tuner.windows().poll_due(cx).is_ready();
+        is_due
+            && self.tuner.tune(streams, |sizes| {
+                let is_told = h2.set_initial_window_size(sizes.stream).is_ok();
+                if is_told {
+                    h2.set_target_window_size(sizes.connection);
+                }
+                is_told
+            })
     }
 
     /// Tells the client that no more streams are taken, and goes on with those that are open.

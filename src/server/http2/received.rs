@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -9,14 +10,17 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
 
-use crate::{error::Fault, http2::Inflow};
+use crate::{
+    error::Fault,
+    http2::{Inflow, windows::Windows},
+};
 
 /// A body on a stream.
 pub(super) struct Received(Inflow);
 
 impl Received {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>) -> Self {
-        Self(Inflow::new(stream, length))
+    pub(super) fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
+        Self(Inflow::new(stream, length, windows))
     }
 }
 

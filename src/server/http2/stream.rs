@@ -23,6 +23,7 @@ use crate::{
     body::{Body, Pace},
     error::Fault,
     http1::{self, Fields},
+    http2::windows::Windows,
     message::{Hangup, Interim, InterimSink, Origin, Request, Response},
     server::{Arrival, ConnectionLimits},
 };
@@ -54,13 +55,14 @@ pub(super) async fn exchange<S>(
     mut service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
+    windows: Arc<Windows>,
 ) -> Ended
 where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     let is_head = request.method() == Method::HEAD;
     let down = Arc::new(Way { respond: Mutex::new(down), is_sent_up: AtomicBool::new(false) });
-    let arrival = arrival(request, &down, &limits, origin);
+    let arrival = arrival(request, &down, &limits, origin, windows);
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
     let answered = {
         let mut answer = pin!(service.call(arrival));
@@ -79,7 +81,13 @@ where
     }
 }
 
-fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionLimits, origin: Arc<Origin>) -> Arrival {
+fn arrival(
+    request: http::Request<RecvStream>,
+    down: &Down,
+    limits: &ConnectionLimits,
+    origin: Arc<Origin>,
+    windows: Arc<Windows>,
+) -> Arrival {
     let (mut parts, stream) = request.into_parts();
     let started = Instant::now();
     let (target, names) = match normalise(&mut parts, &limits.head) {
@@ -90,7 +98,7 @@ fn arrival(request: http::Request<RecvStream>, down: &Down, limits: &ConnectionL
         Body::empty()
     } else {
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Body::stream(Received::new(stream, length))
+        Body::stream(Received::new(stream, length, windows))
     };
     Arrival::Request(Request {
         method: parts.method,

@@ -26,7 +26,10 @@ use super::{
 };
 use crate::{
     alarm::within,
-    http2::SEND_BUFFER,
+    http2::{
+        SEND_BUFFER,
+        windows::{CONNECTION_WINDOW, STREAM_WINDOW, Tuner, Windows},
+    },
     upstream::{
         address::Peer,
         pool::{OpenSlot, Pool, PoolSettings},
@@ -34,10 +37,6 @@ use crate::{
     },
 };
 
-/// Bytes of one answer that may wait to be read.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// The same over all streams of a connection: sixteen clients that do not read do not stall the others.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Longest head of an answer, as for HTTP/1.
 const MOST_HEAD: u32 = 64 * 1024;
 
@@ -66,6 +65,8 @@ struct State {
     resets: Resets,
     /// The longest header list that the server takes.
     most_fields: MostFields,
+    /// Bytes of answers that may wait to be read.
+    windows: Arc<Windows>,
     /// When its last stream ended.
     rested: Mutex<Instant>,
 }
@@ -97,6 +98,7 @@ impl Connection {
             is_suspected: Notify::new(),
             resets: Resets::new(now),
             most_fields,
+            windows: Windows::new(),
             rested: Mutex::new(now),
         });
         drivers.spawn(drive(h2, Arc::clone(&state), slot));
@@ -132,9 +134,20 @@ fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Heard>) -> Po
 async fn drive(mut h2: client::Connection<Heard>, state: Arc<State>, _slot: OpenSlot) {
     let mut pings = h2.ping_pong();
     let mut last = Instant::now();
+    let mut tuner = Tuner::new(Arc::clone(&state.windows));
     loop {
         let is_suspected = tokio::select! {
             _ = &mut h2 => break,
+            () = poll_fn(|cx| state.windows.poll_due(cx)) => {
+                tuner.tune(state.streams.load(Ordering::Relaxed), |sizes| {
+                    let is_told = h2.set_initial_window_size(sizes.stream).is_ok();
+                    if is_told {
+                        h2.set_target_window_size(sizes.connection);
+                    }
+                    is_told
+                });
+                continue;
+            }
             () = state.resets.let_one_go() => continue,
             () = state.is_suspected.notified() => true,
             () = sleep_until(last + PING_EVERY) => false,
@@ -184,6 +197,7 @@ impl Borrowed {
         let most = connection.requests.current_max_send_streams();
         let more = |streams| (streams < most).then_some(streams + 1);
         let taken = state.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        state.windows.crowd(taken + 1);
         let is_reused = taken > 0 || *state.rested.lock() > connection.opened;
         Some(Self { connection: Arc::clone(connection), is_reused, is_answered: false, stream: None })
     }
@@ -195,6 +209,11 @@ impl Borrowed {
     /// The longest header list that the server takes; `usize::MAX` when it has not said.
     pub(super) fn most_fields(&self) -> usize {
         self.connection.state.most_fields.get()
+    }
+
+    /// Those of its connection.
+    pub(super) fn windows(&self) -> Arc<Windows> {
+        Arc::clone(&self.connection.state.windows)
     }
 
     /// The stream is open: dropping this before it has [`ended`](Self::ended) resets it.

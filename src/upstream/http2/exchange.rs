@@ -104,7 +104,7 @@ impl Exchange {
         let fields = head::fields(&parts.headers);
         let is_over = body.is_end_stream();
         let length = fields.length.filter(|_| *method != Method::HEAD);
-        self.inflow = (!is_over).then(|| Inflow::new(body, length));
+        self.inflow = (!is_over).then(|| Inflow::new(body, length, self.borrowed.windows()));
         let length = if is_over { Length::Empty } else { length.map_or(Length::UntilClose, Length::Exact) };
         Poll::Ready(Ok(ResponseHead { status: parts.status, reason: None, fields, length, keep_alive: true }))
     }

@@ -1,0 +1,230 @@
+//! Windows that grow while their reader keeps up: how many bytes may be on their way or wait to be read.
+//!
+//! A window is what can be sent in one round trip: 256 KiB are 2.5 MB/s at 100 ms. So a stream whose reader takes a whole
+//! window, and had to wait for more meanwhile, asks for a larger one. The protocol knows one size for all streams of a
+//! connection beside the size for the connection itself (RFC 9113, 6.9.2), so that it is the connection's task that grants:
+//! no more than a share for each stream that is open, and out of a sum that all connections of the process have. Where
+//! nobody reads, nothing grows.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+
+/// Bytes of one body that may wait to be read, to begin with: 20 Mbit/s at 100 ms.
+pub const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same over all streams of a connection. Sixteen bodies that nobody reads do not stall the others.
+pub const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// The largest window of a stream: 320 Mbit/s at 100 ms.
+const MOST: u32 = 4 * 1024 * 1024;
+/// How much larger a window becomes at once: two steps lead to the largest.
+const STEP: u32 = 4;
+/// Windows of streams that a connection's has room for beside [`CONNECTION_WINDOW`], which is there for the others when
+/// nobody reads these.
+const SHARES: u32 = 4;
+/// What all connections of the process may have above [`CONNECTION_WINDOW`].
+const MOST_EXTRA: usize = 256 * 1024 * 1024;
+/// The part of it that is for windows of more than one step: enough for 8 connections, which leaves one step for 32 more.
+const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
+
+static EXTRA: AtomicUsize = AtomicUsize::new(0);
+
+/// What the readers of a connection's streams and its task tell each other.
+#[derive(Debug)]
+pub struct Windows {
+    /// The window of each stream.
+    stream: AtomicU32,
+    /// Some reader could have read more.
+    is_wanted: AtomicBool,
+    /// More streams are open than have room at this size.
+    is_crowded: AtomicBool,
+    task: AtomicWaker,
+}
+
+/// The sizes to be told to the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// The window of each stream.
+    pub stream: u32,
+    /// The window of all together.
+    pub connection: u32,
+}
+
+impl Windows {
+    /// Of a connection that begins.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            stream: AtomicU32::new(STREAM_WINDOW),
+            is_wanted: AtomicBool::new(false),
+            is_crowded: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        })
+    }
+
+    /// The window of each stream.
+    pub(super) fn stream(&self) -> u32 {
+        self.stream.load(Ordering::Relaxed)
+    }
+
+    /// A reader could have read more.
+    pub(super) fn want(&self) {
+        if self.stream() < MOST && !self.is_wanted.swap(true, Ordering::Relaxed) {
+            self.task.wake();
+        }
+    }
+
+    /// So many streams are open now: too many may be for this size.
+    pub fn crowd(&self, streams: usize) {
+        let stream = self.stream();
+        if stream > STREAM_WINDOW && stream as usize * streams > (SHARES * MOST) as usize {
+            self.is_crowded.store(true, Ordering::Relaxed);
+            self.task.wake();
+        }
+    }
+
+    /// Ready when there is something to [`tune`](Tuner::tune).
+    pub fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.task.register(cx.waker());
+        let is_due = self.is_wanted.load(Ordering::Relaxed) || self.is_crowded.load(Ordering::Relaxed);
+        if is_due { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Decides for one connection; gives back what it took of the sum when dropped.
+#[derive(Debug)]
+pub struct Tuner {
+    windows: Arc<Windows>,
+    /// The connection's window.
+    connection: u32,
+}
+
+impl Tuner {
+    /// For a connection that begins.
+    pub fn new(windows: Arc<Windows>) -> Self {
+        Self { windows, connection: CONNECTION_WINDOW }
+    }
+
+    /// What its streams are given.
+    pub fn windows(&self) -> &Arc<Windows> {
+        &self.windows
+    }
+
+    /// Has `tell` tell the other side of other sizes, if there are to be any, while so many streams are open. `tell` says
+    /// whether it could: not before the other side has acknowledged the last ones. Who wants more then will ask again.
+    /// Returns whether something was told.
+    pub fn tune(&mut self, streams: usize, tell: impl FnOnce(Sizes) -> bool) -> bool {
+        let is_wanted = self.windows.is_wanted.swap(false, Ordering::Relaxed);
+        let is_crowded = self.windows.is_crowded.swap(false, Ordering::Relaxed);
+        let now = self.windows.stream();
+        let share = share(streams);
+        let stream = match is_wanted {
+            true if share > now => share.min(now * STEP),
+            _ if is_crowded && share < now => share,
+            _ => return false,
+        };
+        let before = self.connection;
+        let Some(stream) = self.reserve(now, stream) else { return false };
+        if !tell(Sizes { stream, connection: self.connection }) {
+            self.give_back(before);
+            return false;
+        }
+        self.windows.stream.store(stream, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes what the connection needs of the sum for this size, or for the largest below it that the sum has room for.
+    fn reserve(&mut self, now: u32, mut stream: u32) -> Option<u32> {
+        loop {
+            let connection = self.connection.max(CONNECTION_WINDOW + stream * SHARES);
+            let more = (connection - self.connection) as usize;
+            let most = if stream > STREAM_WINDOW * STEP { MOST_FOR_LARGE } else { MOST_EXTRA };
+            let fits = |extra: usize| (extra + more <= most).then_some(extra + more);
+            if more == 0 || EXTRA.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
+                self.connection = connection;
+                return Some(stream);
+            }
+            stream /= 2;
+            if stream <= now {
+                return None;
+            }
+        }
+    }
+
+    fn give_back(&mut self, to: u32) {
+        EXTRA.fetch_sub((self.connection - to) as usize, Ordering::Relaxed);
+        self.connection = to;
+    }
+}
+
+impl Drop for Tuner {
+    fn drop(&mut self) {
+        self.give_back(CONNECTION_WINDOW);
+    }
+}
+
+/// The window of each of so many streams, such that no sum of them is too much.
+fn share(streams: usize) -> u32 {
+    let streams = u32::try_from(streams).unwrap_or(u32::MAX).max(SHARES);
+    let share = SHARES * MOST / streams.checked_next_power_of_two().unwrap_or(u32::MAX);
+    share.clamp(STREAM_WINDOW, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grown(tuner: &mut Tuner, streams: usize) -> Option<Sizes> {
+        let mut told = None;
+        tuner.windows.want();
+        tuner.tune(streams, |sizes| told.replace(sizes).is_none());
+        told
+    }
+
+    #[test]
+    fn windows_grow_when_asked_and_shrink_when_many_streams_share_them() {
+        const MIB: u32 = 1024 * 1024;
+        let mut tuner = Tuner::new(Windows::new());
+        assert!(!tuner.tune(1, |_| true), "nobody asked");
+        assert_eq!(grown(&mut tuner, 1), Some(Sizes { stream: MIB, connection: 8 * MIB }));
+        assert_eq!(grown(&mut tuner, 1), Some(Sizes { stream: 4 * MIB, connection: 20 * MIB }));
+        assert_eq!(grown(&mut tuner, 1), None, "they are as large as can be");
+        let mut told = None;
+        tuner.windows.crowd(4);
+        assert!(!tuner.tune(4, |_| true), "there is room for four");
+        tuner.windows.crowd(9);
+        assert!(tuner.tune(9, |sizes| told.replace(sizes).is_none()));
+        assert_eq!(told, Some(Sizes { stream: MIB, connection: 20 * MIB }));
+        assert_eq!(grown(&mut tuner, 16), None);
+        tuner.windows.crowd(128);
+        assert!(tuner.tune(128, |sizes| sizes.stream == STREAM_WINDOW));
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_asked_for_again() {
+        let mut tuner = Tuner::new(Windows::new());
+        tuner.windows.want();
+        assert!(!tuner.tune(1, |_| false));
+        assert_eq!(tuner.windows.stream(), STREAM_WINDOW);
+        assert!(!tuner.tune(1, |_| true), "the reader has to want it");
+        assert!(grown(&mut tuner, 1).is_some());
+    }
+
+    #[test]
+    fn all_connections_together_have_a_bound() {
+        let mut tuners: Vec<_> = (0..200).map(|_| Tuner::new(Windows::new())).collect();
+        for tuner in &mut tuners {
+            grown(tuner, 1);
+            grown(tuner, 1);
+        }
+        assert!(EXTRA.load(Ordering::Relaxed) <= MOST_EXTRA);
+        let grown = |least: u32| tuners.iter().filter(|tuner| tuner.windows.stream() >= least).count();
+        // Other tests may hold a part of the sum.
+        assert!((5..=8).contains(&grown(MOST)) && (20..=40).contains(&grown(STREAM_WINDOW * STEP)));
+    }
+}
