@@ -302,7 +302,8 @@ fn gateway(rate: &str) -> Gateway {
         AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).expect("a thread to write lines");
     // Lines are written to the end of the process.
     std::mem::forget(guard);
-    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new() };
+    let buffers = Arc::default();
+    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new(), buffers };
     let built = build(config, None, &process).expect("a gateway");
     Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
 }

@@ -26,6 +26,9 @@ use tokio::{
 pub use self::{flow::Flow, trailers::Trailers};
 use crate::error::Fault;
 
+/// Bytes of a whole body that are handed on at once, as who takes them copies them.
+const MOST_AT_ONCE: usize = 64 * 1024;
+
 /// The body of a request or a response.
 ///
 /// Boxed as a whole: calls and answers are moved through many layers, and most requests have no body at all.
@@ -48,6 +51,12 @@ struct Content {
 pub trait Stream: http_body::Body<Data = Bytes, Error = Fault> + Send {}
 
 impl<B: http_body::Body<Data = Bytes, Error = Fault> + Send> Stream for B {}
+
+/// A body that arrives in pieces and can be read before it is asked for.
+pub trait ReadAhead: Stream {
+    /// Reads what is here, as far as there is room for it; wakes the task when there is more.
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>);
+}
 
 /// The far end of a connection that has switched to another protocol: bytes go both ways, and each way ends by itself.
 pub trait Tunnel: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -94,6 +103,7 @@ enum Source {
     Absent,
     Whole(Bytes),
     Stream(Pin<Box<dyn Stream>>),
+    Ahead(Pin<Box<dyn ReadAhead>>),
     Tunnel(Box<dyn Tunnel>),
 }
 
@@ -117,6 +127,11 @@ impl Body {
     /// A body that arrives in pieces.
     pub fn stream(stream: impl Stream + 'static) -> Self {
         Self::from_source(Source::Stream(Box::pin(stream)))
+    }
+
+    /// A body that arrives in pieces and can be read before it is asked for.
+    pub fn ahead(stream: impl ReadAhead + 'static) -> Self {
+        Self::from_source(Source::Ahead(Box::pin(stream)))
     }
 
     /// In place of a body, that of an answer which switches protocols. It is whoever serves the client who moves the bytes.
@@ -145,7 +160,7 @@ impl Body {
 
     /// True when all of it is here already.
     pub fn is_whole(&self) -> bool {
-        !matches!(self.source(), Source::Stream(_) | Source::Tunnel(_))
+        !matches!(self.source(), Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_))
     }
 
     /// True for an answer that switches protocols.
@@ -163,7 +178,7 @@ impl Body {
         match self.source() {
             Source::Empty | Source::Absent => Some(Bytes::new()),
             Source::Whole(bytes) => Some(bytes.clone()),
-            Source::Stream(_) | Source::Tunnel(_) => None,
+            Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_) => None,
         }
     }
 
@@ -201,6 +216,13 @@ impl Body {
         content.passed = passed;
         if let Some(witness) = &content.witness {
             witness.received(received);
+        }
+    }
+
+    /// Has it read before it is asked for, where it can be: to be called while the other side takes nothing.
+    pub fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if let Some(Source::Ahead(stream)) = self.0.as_mut().map(|content| &mut content.source) {
+            stream.as_mut().poll_ahead(cx);
         }
     }
 
@@ -283,9 +305,11 @@ impl http_body::Body for Body {
         let frame = match &mut this.source {
             Source::Empty | Source::Absent => None,
             Source::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.source = Source::Empty;
-                Some(Ok(Frame::data(bytes)))
+                let piece = bytes.split_to(bytes.len().min(MOST_AT_ONCE));
+                if bytes.is_empty() {
+                    this.source = Source::Empty;
+                }
+                Some(Ok(Frame::data(piece)))
             }
             Source::Stream(stream) => {
                 if let Some(flow) = this.flow.as_ref().filter(|flow| !flow.waits) {
@@ -293,6 +317,7 @@ impl http_body::Body for Body {
                 }
                 ready!(this.trailers.poll_passing(stream.as_mut(), cx))
             }
+            Source::Ahead(stream) => ready!(this.trailers.poll_passing(stream.as_mut(), cx)),
             // There are no frames to pull.
             Source::Tunnel(_) => return Poll::Ready(None),
         };
@@ -316,6 +341,7 @@ impl http_body::Body for Body {
             Source::Empty | Source::Absent => true,
             Source::Whole(_) | Source::Tunnel(_) => false,
             Source::Stream(stream) => stream.is_end_stream(),
+            Source::Ahead(stream) => stream.is_end_stream(),
         }
     }
 
@@ -325,6 +351,7 @@ impl http_body::Body for Body {
             Source::Absent | Source::Tunnel(_) => SizeHint::default(),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stream(stream) => stream.size_hint(),
+            Source::Ahead(stream) => stream.size_hint(),
         }
     }
 }
@@ -365,6 +392,7 @@ impl fmt::Debug for Body {
             Source::Absent => "absent",
             Source::Whole(_) => "whole",
             Source::Stream(_) => "stream",
+            Source::Ahead(_) => "ahead",
             Source::Tunnel(_) => "tunnel",
         };
         f.debug_struct("Body").field("source", &kind).finish_non_exhaustive()

@@ -254,6 +254,20 @@ impl Fault {
     }
 }
 
+/// What a request is answered whose own body broke off before any answer began.
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::ClientSilent(after) => Error::SlowBody { after },
+            Fault::ClientMalformed(what) => Error::Malformed(what),
+            Fault::TooLarge(limit) => Error::BodyTooLarge { limit },
+            Fault::Idle(after) => Error::AttemptTimeout { after },
+            Fault::OutOfTime => Error::BodyTimeout,
+            Fault::ClientGone | Fault::UpstreamCut(_) => Error::ClientGone,
+        }
+    }
+}
+
 /// Limit names as a sentence shows them.
 struct Names<'a>(&'a [Arc<str>]);
 

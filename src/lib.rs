@@ -8,6 +8,7 @@
 //! route match on one snapshot    gateway    the request keeps this snapshot to its end, whatever is reloaded
 //! limits                  429    layer      all of the route's limits decide together; shared ones in the store
 //! deadline                504    layer      covers waiting, attempts and back-off
+//! buffers                        layer      where the route has them: slow clients hold no place and no server
 //! concurrency cap         503    layer      a place, or a bounded wait for one; kept to the end of the response's body
 //! split                          layer      a retry stays within the upstream that was drawn
 //! upstream's cap          503    layer      the same over all routes to the upstream

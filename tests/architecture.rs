@@ -65,7 +65,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
-    ("layer", &["alarm", "body", "call", "error", "http1", "limit", "message", "store", "telemetry"]),
+    ("layer", &["alarm", "body", "call", "error", "http1", "io", "limit", "message", "store", "telemetry"]),
     // Where limits are counted that several gateways share.
     ("store", &["limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
@@ -113,7 +113,7 @@ fn modules_import_only_what_the_table_allows() {
 }
 
 /// Files beside the policies that are no policy: what several of them need.
-const SHARED_BY_LAYERS: &[&str] = &["answer_changes", "key"];
+const SHARED_BY_LAYERS: &[&str] = &["answer_changes", "content", "key"];
 
 #[test]
 fn a_layer_knows_no_other_layer() {

@@ -65,6 +65,6 @@ fn process() -> &'static Process {
         let dropped = Arc::new(Dropped::default());
         let (access, guard) = AccessLog::start(LogFormat::Json, std::io::sink(), 1, dropped).expect("a thread");
         std::mem::forget(guard);
-        Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]) }
+        Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]), buffers: Default::default() }
     })
 }

@@ -16,6 +16,7 @@ pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observ
         routes: routes(state, metrics),
         limits: state.limits().map(|(name, of)| limit(name, of.stats(), state.known_in_store(name))).collect(),
         upstreams: upstreams(state),
+        buffered: state.buffered() as u64,
         listeners: doors.lock().iter().map(|(bind, door)| listener(door, *bind, state)).collect(),
     }
 }

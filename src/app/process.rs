@@ -49,7 +49,7 @@ pub(super) fn process(config: &Config, hasher: KeyHasher) -> Result<(Process, Ac
     let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
     let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
         .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
-    Ok((Process { workers, metrics, access, hasher }, guard))
+    Ok((Process { workers, metrics, access, hasher, buffers: Arc::default() }, guard))
 }
 
 fn cores() -> usize {
@@ -77,7 +77,7 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     let metrics = Metrics::new(1);
     let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
         .map_err(|error| format!("cannot start a thread ({error})"))?;
-    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new() };
+    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new(), buffers: Arc::default() };
     if let Some(path) = config.server.state_dir.as_ref().filter(|path| path.exists() && !path.is_dir()) {
         return Err(format!("{} is not a folder (key server.state_dir)", path.display()));
     }

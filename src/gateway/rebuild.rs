@@ -26,7 +26,10 @@ use super::{
 use crate::{
     call::{ForwardedBy, RouteTag, Told},
     config::model::{self, Config},
-    layer::{AnswerChanges, Budget, Canned, Changes, Conditions, Copies, Respond, RetryPolicy, Rewrite, TimeoutsLayer},
+    layer::{
+        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies, Respond, RetryPolicy,
+        Rewrite, TimeoutsLayer,
+    },
     limit::SettingsError,
     tls::ClientTls,
     upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
@@ -67,6 +70,7 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let budgets = budgets(&config, earlier, process);
     let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
+    process.buffers.set_bound(config.server.max_buffered);
     let report = report(&config, earlier);
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits, earlier);
@@ -86,6 +90,7 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
         copies,
         upstreams,
         unknown_proxies,
+        buffers: Arc::clone(&process.buffers),
     };
     let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, &disguises, process)).collect();
     Ok(Built { snapshot: Snapshot { lanes }, state, report })
@@ -254,9 +259,17 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     Layers {
         rate_limit: limits::layer(route, state, process),
         timeouts: TimeoutsLayer { total, idle, tunnel, body },
+        buffer: BufferLayer { policy: buffers(route, process) },
         concurrency: state.caps.of_route(route, &process.hasher),
         target: target(route, state, process),
     }
+}
+
+/// What is buffered of a route's bodies, if anything.
+fn buffers(route: &model::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
+    let (request, response) = (route.request.buffer, route.response.buffer);
+    let policy = BufferPolicy { request, response, memory: Arc::clone(&process.buffers) };
+    (request > 0 || response > 0).then(|| Arc::new(policy))
 }
 
 fn target(route: &model::Route, state: &State, process: &Process) -> Target {

@@ -6,14 +6,14 @@ use tower::{ServiceBuilder, util::Either};
 
 use crate::{
     layer::{
-        AttemptTimeout, AttemptTimeoutLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer, Mirror, MirrorLayer,
-        RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, Timeouts, TimeoutsLayer,
+        AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer,
+        Mirror, MirrorLayer, RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, Timeouts, TimeoutsLayer,
     },
     upstream::SendTo,
 };
 
 /// What a route does with a request, from its limits inwards.
-pub(super) type Stack = RateLimit<Timeouts<Concurrency<Either<Split<ToUpstream>, Respond>>>>;
+pub(super) type Stack = RateLimit<Timeouts<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
 
 /// The part that only requests to an upstream pass.
 pub(super) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
@@ -26,6 +26,7 @@ pub(super) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
 pub(super) struct Layers {
     pub(super) rate_limit: RateLimitLayer,
     pub(super) timeouts: TimeoutsLayer,
+    pub(super) buffer: BufferLayer,
     pub(super) concurrency: ConcurrencyLayer,
     pub(super) target: Target,
 }
@@ -93,6 +94,10 @@ impl Layers {
             .layer(self.rate_limit)
             // Before anything can wait: the line, attempts and back-off share one deadline.
             .layer(self.timeouts)
+            // Outside of both caps, behind all that refuses without them: a client that sends slowly holds no place, and one
+            // that reads slowly gives its places back with the last byte that the server sends. Inside of the timeouts,
+            // which set the pace of what is read here.
+            .layer(self.buffer)
             // The route's cap. Outside of retries: a place is held over all attempts, so that retries add no
             // concurrency.
             .layer(self.concurrency)

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::model::Config,
-    layer::{Budget, Copies, Overrides},
+    layer::{Budget, Copies, Memory, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
@@ -39,6 +39,7 @@ pub struct State {
     pub(super) upstreams: Named<Arc<Upstream>>,
     /// Peers that the log has told of as proxies that nobody named.
     pub(super) unknown_proxies: Arc<UnknownProxies>,
+    pub(super) buffers: Arc<Memory>,
 }
 
 /// What the process gives to every generation.
@@ -52,6 +53,8 @@ pub struct Process {
     pub access: AccessLog,
     /// Makes the keys of buckets; another one would lose them all.
     pub hasher: KeyHasher,
+    /// The memory for bodies that are buffered.
+    pub buffers: Arc<Memory>,
 }
 
 impl State {
@@ -88,6 +91,11 @@ impl State {
             }
         }
         self.upstreams.values().for_each(|upstream| upstream.start_checks());
+    }
+
+    /// Bytes of bodies that are buffered now.
+    pub fn buffered(&self) -> usize {
+        self.buffers.taken()
     }
 
     /// Upstreams by name.

@@ -23,6 +23,7 @@ use super::{
     key::{KeyPart, feed},
 };
 use crate::{
+    body::Body,
     call::{Call, Exchange, MAX_FORWARDS_HEADER, Outgoing, REQUEST_ID_HEADER, grpc, max_forwards},
     error::Error,
     http1::{self, Hops},
@@ -135,7 +136,7 @@ where
         let outgoing = Outgoing {
             trailers,
             trailers_to_http1: self.changes.trailers_to_http1,
-            head: write_head(&exchange, &self.changes, now),
+            head: write_head(&exchange, &self.changes, &body, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
             names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
                 && (exchange.request.headers.contains_key(header::CONTENT_LENGTH)
@@ -178,7 +179,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 }
 
 /// Request line and fields, without framing.
-fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
+fn write_head(exchange: &Exchange, changes: &Changes, body: &Body, now: Instant) -> Vec<u8> {
     let (request, host) = (&exchange.request, host(exchange));
     let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
     out.extend_from_slice(request.method.as_str().as_bytes());
@@ -190,7 +191,8 @@ fn write_head(exchange: &Exchange, changes: &Changes, now: Instant) -> Vec<u8> {
     {
         http1::write_field(&mut out, "host", host);
     }
-    write_received(&mut out, exchange, changes);
+    // A body that is here whole need not be asked for: its client was, if it wanted to be.
+    write_received(&mut out, exchange, changes, !body.is_empty() && body.is_whole());
     forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.decides(&header::VIA) {
         write_via(&mut out, exchange);
@@ -245,7 +247,7 @@ pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
 }
 
 /// The client's own fields, but for those of the hop and those that are written anew.
-fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
+fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes, is_asked_for: bool) {
     let request = &exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
     let hops_left = max_forwards(request);
@@ -257,6 +259,7 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes) {
         let is_told_anew =
             (request.grpc.is_some() && *name == grpc::TIMEOUT) || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
         if is_told_anew
+            || (is_asked_for && *name == header::EXPECT)
             || ends_here(name, &hops, changes)
             || (request.has_underscores && ends_here(&with_hyphens(name), &hops, changes))
         {

@@ -5,7 +5,9 @@
 
 mod answer_changes;
 mod attempt_timeout;
+mod buffer;
 mod concurrency;
+mod content;
 mod forward;
 mod key;
 mod mirror;
@@ -17,6 +19,7 @@ mod timeouts;
 
 pub use answer_changes::AnswerChanges;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
+pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
     Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued,
     Standing, Turn,

@@ -19,6 +19,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
+use super::content::is_silent_by_nature;
 use crate::{
     body::{Flow, Pace},
     call::{Call, Deadline, Uploading},
@@ -60,42 +61,6 @@ impl Silence {
         let idle = if is_silent_by_nature { self.tunnel } else { self.idle };
         Pace { idle, half_closed: self.idle, end }
     }
-}
-
-/// Media types whose bodies are streams of events: the next one comes when there is something to tell.
-const STREAMS: [&[u8]; 9] = [
-    b"text/event-stream",
-    b"application/x-ndjson",
-    b"application/ndjson",
-    b"application/jsonl",
-    b"application/x-jsonlines",
-    b"application/json-seq",
-    b"application/stream+json",
-    b"application/x-json-stream",
-    b"multipart/x-mixed-replace",
-];
-
-/// With what the media types of gRPC and gRPC-Web begin, and how they go on up to their end or a suffix such as `+proto`.
-const GRPC: &[u8] = b"application/grpc";
-const GRPC_KINDS: [&[u8]; 3] = [b"", b"-web", b"-web-text"];
-
-/// The parameter by which Kubernetes and others mark a watch: `application/json;stream=watch`.
-const WATCH: &[u8] = b"stream=watch";
-
-/// Whether answers of this content type pause for as long as there is nothing to tell: streams of events and gRPC calls.
-fn is_silent_by_nature(content_type: &[u8]) -> bool {
-    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
-    let (media_type, parameters) = content_type.split_at(end);
-    let media_type = media_type.trim_ascii_end();
-    STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(media_type))
-        || is_grpc(media_type)
-        || parameters.split(|byte| *byte == b';').any(|parameter| parameter.trim_ascii().eq_ignore_ascii_case(WATCH))
-}
-
-fn is_grpc(media_type: &[u8]) -> bool {
-    let Some((start, kind)) = media_type.split_at_checked(GRPC.len()) else { return false };
-    let kind = kind.split(|byte| *byte == b'+').next().unwrap_or_default();
-    start.eq_ignore_ascii_case(GRPC) && GRPC_KINDS.iter().any(|known| known.eq_ignore_ascii_case(kind))
 }
 
 /// Gives calls a deadline and their bodies a pace.
@@ -176,43 +141,4 @@ fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
     let is_whole = response.body.is_whole();
     let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
     silence.pace(content_type.is_some_and(is_silent_by_nature), end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_of_events_and_calls_may_be_silent_for_long() {
-        for kind in [
-            "text/event-stream",
-            "Text/Event-Stream; charset=utf-8",
-            "application/x-ndjson",
-            "application/json-seq",
-            "application/stream+json;charset=UTF-8",
-            "multipart/x-mixed-replace; boundary=frame",
-            "application/grpc",
-            "application/grpc+proto",
-            "application/grpc-web",
-            "application/grpc-web+proto",
-            "application/grpc-web-text+proto",
-            "application/json;stream=watch",
-            "application/vnd.kubernetes.protobuf; stream=watch",
-        ] {
-            assert!(is_silent_by_nature(kind.as_bytes()), "{kind}");
-        }
-        for kind in [
-            "text/plain",
-            "text/event",
-            "text/event-streams",
-            "application/json",
-            "application/json; charset=utf-8",
-            "application/json-seq+x",
-            "application/grpcx",
-            "multipart/form-data; boundary=x",
-            "",
-        ] {
-            assert!(!is_silent_by_nature(kind.as_bytes()), "{kind}");
-        }
-    }
 }

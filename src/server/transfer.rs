@@ -70,7 +70,13 @@ impl Transfer {
                 Poll::Ready(Ok(())) if pulled => {}
                 // The upstream is awaited: nothing else would notice that the client has left.
                 Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => return Poll::Ready(Err(Fault::ClientGone)),
-                _ => return self.poll_pace(cx, alarm).map(Err),
+                flushed => {
+                    drop(wire);
+                    if flushed.is_pending() {
+                        body.poll_ahead(cx);
+                    }
+                    return self.poll_pace(cx, alarm).map(Err);
+                }
             }
         }
     }

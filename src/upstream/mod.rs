@@ -246,20 +246,8 @@ impl Upstream {
             Failure::Unbegun => Error::Unbegun { upstream, earlier: Earlier::Unseen },
             Failure::HeadTooLarge { limit } => Error::HeadTooLarge { limit },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
-            Failure::Client(fault) => client_error(fault),
+            Failure::Client(fault) => Error::from(fault),
         }
-    }
-}
-
-/// What a request is answered whose own body broke off before any answer began.
-fn client_error(fault: Fault) -> Error {
-    match fault {
-        Fault::ClientSilent(after) => Error::SlowBody { after },
-        Fault::ClientMalformed(what) => Error::Malformed(what),
-        Fault::TooLarge(limit) => Error::BodyTooLarge { limit },
-        Fault::Idle(after) => Error::AttemptTimeout { after },
-        Fault::OutOfTime => Error::BodyTimeout,
-        Fault::ClientGone | Fault::UpstreamCut(_) => Error::ClientGone,
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Server {
     pub max_connections_per_client: Option<NonZeroUsize>,
     /// What outlives the process is kept there.
     pub state_dir: Option<PathBuf>,
+    /// Bytes of bodies that are buffered at once, in all.
+    pub max_buffered: usize,
 }
 
 /// One of `[[listeners]]`.

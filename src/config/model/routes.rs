@@ -246,6 +246,8 @@ pub struct RequestChanges {
     pub max_body: Option<u64>,
     /// The same for gRPC calls: only a bound that the route itself sets, as calls are streams without a length.
     pub max_call_body: Option<u64>,
+    /// Bytes of a body that are read before the request goes on; 0: off.
+    pub buffer: usize,
 }
 
 /// How a path changes on its way up; works on the normal form. `None` forwards the bytes as received.
@@ -273,6 +275,8 @@ pub struct ResponseChanges {
     pub remove_headers: Vec<HeaderName>,
     /// In which fields clients hear of the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,
+    /// Bytes of a body that are read ahead of the client; 0: off.
+    pub buffer: usize,
 }
 
 /// Fields that tell clients of a limit.

@@ -25,7 +25,8 @@ pub(super) fn server(server: Reader<'_>, loading: &Loading<'_>) -> Option<Server
     };
     let state_dir = server.text("state_dir").map(|text| loading.sources.beside(server.place("state_dir"), text));
     let max_connections_per_client = server.at_least_one("max_connections_per_client");
-    Some(Server { workers, max_connections_per_client, state_dir })
+    let max_buffered = usize::try_from(server.parsed("max_buffered", units::size)?).unwrap_or(usize::MAX);
+    Some(Server { workers, max_connections_per_client, state_dir, max_buffered })
 }
 
 pub(super) fn listeners(readers: Vec<Reader<'_>>, loading: &mut Loading<'_>) -> Option<Vec<Listener>> {

@@ -29,6 +29,7 @@ pub(super) fn request(
         preserve_host: reader.flag("preserve_host")?,
         max_body,
         max_call_body: max_body.filter(|_| reader.own("max_body").is_some()),
+        buffer: buffer(reader)?,
     })
 }
 
@@ -41,7 +42,13 @@ pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<Re
         "both" => LimitHeaders { draft: true, x_ratelimit: true },
         _ => LimitHeaders { draft: false, x_ratelimit: false },
     };
-    sound.then_some(ResponseChanges { set_headers, remove_headers, limit_headers })
+    let buffer = buffer(reader)?;
+    sound.then_some(ResponseChanges { set_headers, remove_headers, limit_headers, buffer })
+}
+
+/// Bytes that are buffered of a body; 0: none.
+fn buffer(reader: Reader<'_>) -> Option<usize> {
+    usize::try_from(reader.unless_off("buffer", units::size)?.unwrap_or_default()).ok()
 }
 
 fn rewrite(reader: Reader<'_>, path: Option<&PathPattern>, problems: &mut Problems) -> Option<Rewrite> {

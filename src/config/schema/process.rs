@@ -39,10 +39,15 @@ const MOST_WORKERS: u64 = 1024;
 /// Far more than a process may have open files.
 const MOST_CONNECTIONS: u64 = 10_000_000;
 
+/// Half of what a small container has; a quarter of a thousand uploads of 1 MiB at once.
+const MAX_BUFFERED: &str = "256MiB";
+
 static SERVER: Section = Section {
     path: "server",
     about: "The process itself.",
     keys: &[
+        Key::new("max_buffered", SIZE, "Memory for all bodies that routes buffer; beyond it, bodies stream.")
+            .default(Default::Text(MAX_BUFFERED)),
         Key::new(
             "workers",
             Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),

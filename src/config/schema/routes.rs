@@ -236,6 +236,12 @@ static REQUEST: Section = Section {
         .default(Default::Text(TRAILERS)),
         Key::new("max_body", Kind::Or("off", &SIZE), "Longest request body; then 413.")
             .default(Default::Text(MAX_BODY)),
+        Key::new(
+            "buffer",
+            Kind::Or("off", &BUFFER_SIZE),
+            "Read so much of a body before the request takes a place and a server; longer ones stream then.",
+        )
+        .default(Default::Text("off")),
     ],
 };
 
@@ -255,5 +261,11 @@ static RESPONSE: Section = Section {
             "How clients hear of the limit nearest to exhaustion: RateLimit-Policy and RateLimit, X-RateLimit-*, or both.",
         )
         .default(Default::Text(LIMIT_HEADERS)),
+        Key::new(
+            "buffer",
+            Kind::Or("off", &BUFFER_SIZE),
+            "Read so much of a body ahead of a client that reads slowly, so that the server is free early.",
+        )
+        .default(Default::Text("off")),
     ],
 };

@@ -11,7 +11,10 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::{body::Body, error::Fault};
+use crate::{
+    body::{Body, Pace},
+    error::Fault,
+};
 
 /// Bytes sent again at once.
 const MOST_AT_ONCE: usize = 32 * 1024;
@@ -20,10 +23,15 @@ const FIELD: usize = 64;
 
 /// Makes one body for each attempt out of the client's one.
 #[derive(Debug)]
-pub(super) struct Replay(Arc<Mutex<Kept>>);
+pub(super) enum Replay {
+    /// One that is here already, whatever its size: it was buffered.
+    Whole(Bytes, Option<Pace>),
+    /// One that is kept as it passes.
+    Passing(Arc<Mutex<Kept>>),
+}
 
 #[derive(Debug)]
-struct Kept {
+pub(super) struct Kept {
     /// The rest of the client's body; `None` while an attempt reads it.
     rest: Option<Body>,
     /// What passed of it, copied: a piece as it was read would keep the whole buffer behind it, which a client could
@@ -42,27 +50,27 @@ impl Replay {
     /// Keeps at most `room` bytes. A longer body can be sent again as long as no more of it than that was read: one of any
     /// length can go to another server when the first one refused the connection.
     pub(super) fn new(body: Body, room: usize) -> Self {
+        if let Some(whole) = body.as_whole() {
+            return Self::Whole(whole, body.pace());
+        }
         let is_counted = body.length().is_some();
         let (rest, data) = (Some(body), Vec::new());
-        Self(Arc::new(Mutex::new(Kept { rest, data, trailers: None, room, is_lost: false, is_counted })))
+        let kept = Kept { rest, data, trailers: None, room, is_lost: false, is_counted };
+        Self::Passing(Arc::new(Mutex::new(kept)))
     }
 
     /// Whether another attempt can send the body whole; asked when the attempt before is over.
     pub(super) fn can_replay(&self) -> bool {
-        let kept = self.0.lock();
+        let Self::Passing(kept) = self else { return true };
+        let kept = kept.lock();
         !kept.is_lost && kept.rest.is_some()
     }
 
     /// The body for the next attempt.
     pub(super) fn body(&self) -> Body {
-        let mut kept = self.0.lock();
-        let rest = kept.rest.take().unwrap_or_default();
-        let pace = rest.pace();
-        let mut body = if rest.is_empty() && kept.data.is_empty() && kept.trailers.is_none() {
-            rest
-        } else {
-            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.data.len() as u64);
-            Body::stream(Attempt { kept: Arc::clone(&self.0), rest: Some(rest), sent: 0, has_trailed: false, length })
+        let (mut body, pace) = match self {
+            Self::Whole(whole, pace) => (Body::whole(whole.clone()), *pace),
+            Self::Passing(kept) => Kept::body(kept),
         };
         body.set_pace(pace);
         body
@@ -70,6 +78,20 @@ impl Replay {
 }
 
 impl Kept {
+    /// The body for the next attempt, and its pace.
+    fn body(all: &Arc<Mutex<Self>>) -> (Body, Option<Pace>) {
+        let mut kept = all.lock();
+        let rest = kept.rest.take().unwrap_or_default();
+        let pace = rest.pace();
+        let body = if rest.is_empty() && kept.data.is_empty() && kept.trailers.is_none() {
+            rest
+        } else {
+            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.data.len() as u64);
+            Body::stream(Attempt { kept: Arc::clone(all), rest: Some(rest), sent: 0, has_trailed: false, length })
+        };
+        (body, pace)
+    }
+
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.is_lost {
             return;
@@ -183,6 +205,20 @@ mod tests {
         Body::stream(StreamBody::new(iter(frames)))
     }
 
+    fn counted(text: &'static str) -> Body {
+        Body::stream(http_body_util::Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_here_whole_is_sent_again_whatever_its_size() {
+        let replay = Replay::new(Body::whole("123456"), 5);
+        for _ in 0..3 {
+            assert!(replay.can_replay());
+            assert_eq!(replay.body().length(), Some(6));
+            assert_eq!(text(replay.body()).await, "123456");
+        }
+    }
+
     async fn text(body: Body) -> String {
         String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
@@ -218,7 +254,7 @@ mod tests {
         assert_eq!(text(replay.body()).await, "x".repeat(ROOM));
         assert!(read.is_unique(), "something still holds what was read");
         assert!(replay.can_replay());
-        assert!(replay.0.lock().data.capacity() <= ROOM);
+        assert!(matches!(&replay, Replay::Passing(kept) if kept.lock().data.capacity() <= ROOM));
         assert_eq!(text(replay.body()).await, "x".repeat(ROOM));
     }
 
@@ -243,7 +279,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_longer_than_its_room_can_be_sent_again_until_more_than_that_was_read() {
-        let replay = Replay::new(Body::whole("123456"), 5);
+        let replay = Replay::new(counted("123456"), 5);
         for _ in 0..2 {
             // An attempt that reads nothing: its server refused the connection.
             assert_eq!(replay.body().length(), Some(6));
@@ -264,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_length_stays_known_over_attempts() {
-        let replay = Replay::new(Body::whole("12345"), 5);
+        let replay = Replay::new(counted("12345"), 5);
         let mut first = replay.body();
         first.frame().await;
         drop(first);

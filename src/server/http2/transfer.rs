@@ -40,7 +40,10 @@ impl Transfer {
                 Poll::Ready(Ok(false)) => self.moved = None,
                 Poll::Ready(Err(Stopped::Source(fault))) => return Poll::Ready(Err(fault)),
                 Poll::Ready(Err(Stopped::Stream)) => return Poll::Ready(Err(Fault::ClientGone)),
-                Poll::Pending => break,
+                Poll::Pending => {
+                    body.poll_ahead(cx);
+                    break;
+                }
             }
         }
         if self.flow.stream().poll_reset(cx).is_ready() {

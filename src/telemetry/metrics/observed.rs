@@ -13,6 +13,8 @@ pub struct Observed {
     pub upstreams: Vec<UpstreamGauges>,
     /// Open listeners.
     pub listeners: Vec<ListenerGauges>,
+    /// Bytes of bodies that are buffered.
+    pub buffered: u64,
 }
 
 /// The state of one route.

@@ -26,7 +26,7 @@ pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> Str
     http2(metrics, &mut to);
     tls(metrics, observed, &mut to);
     reloads(metrics, &mut to);
-    itself(metrics, &mut to);
+    itself(metrics, observed, &mut to);
     process::write(&mut to);
     to.finish()
 }
@@ -263,7 +263,9 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
     }
 }
 
-fn itself(metrics: &Metrics, to: &mut Exposition) {
+fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
+    let help = "Memory taken by bodies that are buffered.";
+    to.family(Kind::Gauge, "tidegate_buffered_bytes", help).sample(&[], observed.buffered);
     let mut family = to.family(Kind::Counter, "tidegate_limit_saves", "Writes of buckets that outlive the process.");
     metrics.saves.lock().iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
     let help = "Lines of the log and the access log that were dropped because nobody took them in time.";

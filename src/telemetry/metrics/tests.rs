@@ -200,6 +200,7 @@ fn observed() -> Observed {
             handshaking: Some(3),
             certificates: vec![("a.example".into(), Duration::from_secs(1_900_000_000))],
         }],
+        buffered: 4096,
     }
 }
 

@@ -1,0 +1,122 @@
+//! An answer's body that is read ahead of its client, so that the server and the connection to it are free early.
+//!
+//! Nothing is delayed: what the client takes at once passes as it comes. Only while its socket takes no more is the rest
+//! read into memory, by the same task.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+
+use super::memory::{Memory, Share};
+use crate::{
+    body::{Body, ReadAhead},
+    error::Fault,
+    io::READ_SIZE,
+};
+
+/// Least memory that a block takes: pieces of an answer may be as small as a byte.
+const BLOCK: usize = 8 * 1024;
+
+/// A body with what was read ahead of it.
+pub(super) struct Ahead {
+    /// With all that it holds; `None` once it was read to its end.
+    rest: Option<Body>,
+    blocks: VecDeque<BytesMut>,
+    /// Bytes in the blocks.
+    kept: usize,
+    /// Bytes that are kept at most.
+    room: usize,
+    share: Share,
+    /// How it ended behind what is kept, if not plainly.
+    end: Option<Result<HeaderMap, Fault>>,
+}
+
+impl Ahead {
+    /// Puts itself around `body`.
+    pub(super) fn around(body: &mut Body, room: usize, memory: &Arc<Memory>) {
+        let (rest, share) = (Some(std::mem::take(body)), Share::new(memory));
+        *body = Body::ahead(Self { rest, blocks: VecDeque::new(), kept: 0, room, share, end: None });
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let frame = std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut *rest), cx));
+        let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data()) && !http_body::Body::is_end_stream(rest);
+        if !goes_on {
+            // Lets go of what the exchange holds: its permits, its connection.
+            self.rest = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    /// Copies: a piece as it was read may keep a much larger buffer behind it.
+    fn keep(&mut self, data: &[u8]) {
+        self.kept += data.len();
+        match self.blocks.back_mut() {
+            Some(last) if last.capacity() - last.len() >= data.len() => last.extend_from_slice(data),
+            _ => {
+                let mut block = BytesMut::with_capacity(data.len().max(BLOCK));
+                block.extend_from_slice(data);
+                self.blocks.push_back(block);
+            }
+        }
+    }
+}
+
+impl ReadAhead for Ahead {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let this = self.get_mut();
+        // Where the process has no memory left, the client's pace is that of the server, as without a buffer.
+        while this.rest.is_some() && this.kept < this.room && this.share.resize(this.kept + READ_SIZE) {
+            match this.read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(None) => {}
+                Poll::Ready(Some(Err(fault))) => this.end = Some(Err(fault)),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    // A sign of life may be empty.
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => this.keep(&data),
+                    Err(frame) => this.end = frame.into_trailers().ok().map(Ok),
+                },
+            }
+        }
+        this.share.resize(this.kept);
+    }
+}
+
+impl http_body::Body for Ahead {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        if let Some(block) = this.blocks.pop_front() {
+            this.kept -= block.len();
+            this.share.resize(this.kept);
+            return Poll::Ready(Some(Ok(Frame::data(block.freeze()))));
+        }
+        match this.end.take() {
+            Some(end) => Poll::Ready(Some(end.map(Frame::trailers))),
+            None => this.read(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.blocks.is_empty() && self.end.is_none() && self.rest.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or(Some(0), Body::length);
+        match rest {
+            Some(rest) if self.end.is_none() => SizeHint::with_exact(rest + self.kept as u64),
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A request's body is read before the request goes on: whole, or until the buffer is full.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::memory::{Memory, Share};
+use crate::{
+    alarm::Alarm,
+    body::Body,
+    call::{Call, Head},
+    error::{Error, Fault},
+    message::Fields,
+};
+
+/// First bytes that are kept of a body; more by doubling, so that a client cannot take memory by announcing a length.
+const LEAST: usize = 4 * 1024;
+/// Bytes handed on at once.
+const MOST_AT_ONCE: usize = 32 * 1024;
+
+/// Reads the body of `call` into at most `room` bytes of `memory`. What is longer goes on as a stream that begins with what
+/// was read. The deadline stands still meanwhile: how long a body may take is for its pace to say.
+///
+/// # Errors
+/// The body broke off, is not what its head announced, or came too slowly.
+pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> Result<(), Error> {
+    ask_for(&call.exchange.request);
+    if let Some(uploading) = &call.uploading {
+        call.body.set_flow(Arc::clone(&uploading.flow));
+    }
+    let body = std::mem::take(&mut call.body);
+    let pace = body.pace();
+    let share = Share::new(memory);
+    let mut filling = Filling { body, kept: Vec::new(), share, room, moved: Instant::now(), alarm: Alarm::default() };
+    let end = poll_fn(|cx| filling.poll(cx)).await.map_err(Error::from)?;
+    call.body = filling.filled(end);
+    call.body.set_pace(pace);
+    call.now = Instant::now();
+    call.deadline = call.uploading.as_ref().map_or(call.deadline, |uploading| uploading.deadline());
+    if call.body.is_whole() {
+        call.uploading = None;
+    }
+    Ok(())
+}
+
+/// A client may wait to be asked for its body (RFC 9110, 10.1.1), which the server is not there to do yet.
+fn ask_for(request: &Head) {
+    let expected = request.headers.get(header::EXPECT).map(HeaderValue::as_bytes);
+    if let Some(interim) = &request.interim
+        && expected.is_some_and(|expected| expected.eq_ignore_ascii_case(b"100-continue"))
+    {
+        interim.0.send(StatusCode::CONTINUE, &Fields::default());
+    }
+}
+
+/// A body that is read.
+struct Filling {
+    body: Body,
+    kept: Vec<u8>,
+    share: Share,
+    /// Bytes that are kept at most.
+    room: usize,
+    /// When a byte last came.
+    moved: Instant,
+    alarm: Alarm,
+}
+
+/// How far a body was read.
+enum End {
+    /// To its end.
+    Whole(Option<HeaderMap>),
+    /// Until this piece did not fit any more.
+    Full(Bytes),
+}
+
+impl Filling {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<End, Fault>> {
+        while let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(&mut self.body), cx) {
+            self.moved = Instant::now();
+            let data = match frame.transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(Ok(End::Whole(None))),
+                Some(Err(frame)) => return Poll::Ready(Ok(End::Whole(frame.into_trailers().ok()))),
+                Some(Ok(data)) => data,
+            };
+            if !self.keep(&data) {
+                return Poll::Ready(Ok(End::Full(data)));
+            }
+            if http_body::Body::is_end_stream(&self.body) || self.body.length() == Some(0) {
+                return Poll::Ready(Ok(End::Whole(None)));
+            }
+        }
+        self.poll_pace(cx).map(Err)
+    }
+
+    /// Copies: a piece as it was read would keep the whole buffer behind it, which a client could make many times larger than
+    /// the piece.
+    fn keep(&mut self, data: &[u8]) -> bool {
+        let length = self.kept.len() + data.len();
+        if length > self.room {
+            return false;
+        }
+        if length > self.kept.capacity() {
+            let capacity = length.max(2 * self.kept.len()).max(LEAST).min(self.room);
+            if !self.share.resize(capacity) {
+                return false;
+            }
+            self.kept.reserve_exact(capacity - self.kept.len());
+        }
+        self.kept.extend_from_slice(data);
+        true
+    }
+
+    fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        let Some(pace) = self.body.pace() else { return Poll::Pending };
+        let silent = self.moved + pace.idle;
+        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= silent => Fault::OutOfTime,
+            _ => Fault::ClientSilent(pace.idle),
+        })
+    }
+
+    /// The body as it goes on.
+    fn filled(self, end: End) -> Body {
+        let Self { mut body, kept, share, .. } = self;
+        // It waits, perhaps for a place: the time for its answer goes on.
+        body.leave_unread();
+        let kept = Bytes::from_owner(Kept { bytes: kept, _share: share });
+        let (next, trailers, rest) = match end {
+            End::Whole(None) => return Body::whole(kept),
+            End::Whole(trailers) => (Bytes::new(), trailers, Body::empty()),
+            End::Full(next) => (next, None, body),
+        };
+        let length = rest.length().map(|rest| rest + (kept.len() + next.len()) as u64);
+        Body::stream(Begun { kept, next, rest, trailers, length })
+    }
+}
+
+/// What was read, and its share of the memory for as long as anybody has a piece of it.
+struct Kept {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A body the beginning of which was read already.
+struct Begun {
+    kept: Bytes,
+    next: Bytes,
+    rest: Body,
+    trailers: Option<HeaderMap>,
+    /// Bytes to come, where that is known.
+    length: Option<u64>,
+}
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = self.get_mut();
+        let frame = if !this.kept.is_empty() {
+            Some(Ok(Frame::data(this.kept.split_to(this.kept.len().min(MOST_AT_ONCE)))))
+        } else if !this.next.is_empty() {
+            Some(Ok(Frame::data(std::mem::take(&mut this.next))))
+        } else if let Some(trailers) = this.trailers.take() {
+            Some(Ok(Frame::trailers(trailers)))
+        } else {
+            std::task::ready!(Pin::new(&mut this.rest).poll_frame(cx))
+        };
+        if let (Some(length), Some(Ok(frame))) = (&mut this.length, &frame) {
+            *length = length.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kept.is_empty() && self.next.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}

@@ -1,0 +1,83 @@
+//! The memory that all buffered bodies share: a bound for the process, over all routes and workers.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Bytes that buffered bodies take up, and how many they may. Outlives reloads.
+#[derive(Debug, Default)]
+pub struct Memory {
+    taken: AtomicUsize,
+    bound: AtomicUsize,
+}
+
+impl Memory {
+    /// Changes the bound; what is taken stays.
+    pub fn set_bound(&self, bytes: usize) {
+        self.bound.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that are taken now.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let bound = self.bound.load(Ordering::Relaxed);
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= bound);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+}
+
+/// The part of [`Memory`] that one body has; given back when dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    memory: Arc<Memory>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Of nothing yet.
+    pub(super) fn new(memory: &Arc<Memory>) -> Self {
+        Self { memory: Arc::clone(memory), bytes: 0 }
+    }
+
+    /// Makes it so large. False, and nothing changes, when the process has no more.
+    pub(super) fn resize(&mut self, bytes: usize) -> bool {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) if more > 0 && !self.memory.take(more) => return false,
+            Some(_) => {}
+            None => {
+                self.memory.taken.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            }
+        }
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.resize(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_bodies_take_is_bounded_and_given_back() {
+        let memory = Arc::new(Memory::default());
+        memory.set_bound(10);
+        let (mut one, mut two) = (Share::new(&memory), Share::new(&memory));
+        assert!(one.resize(6) && !two.resize(5) && two.resize(4));
+        assert!(!one.resize(7), "none is left");
+        assert!(one.resize(5) && two.resize(5));
+        drop(one);
+        assert_eq!(memory.taken(), 5);
+        drop(two);
+        assert_eq!(memory.taken(), 0);
+    }
+}

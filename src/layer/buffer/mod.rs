@@ -1,0 +1,142 @@
+//! Buffers: the body of a request is read before the request goes on, and that of an answer is read ahead of its client.
+//!
+//! Neither delays what does not need it: calls, upgrades and event streams pass as they come, and so does an answer that its
+//! client takes as fast as it comes. The memory is bounded for each body and for the process; where it is used up, bodies
+//! stream as they do without a buffer.
+
+mod ahead;
+mod fill;
+mod memory;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::header;
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+pub use self::memory::Memory;
+use self::{ahead::Ahead, fill::fill};
+use super::content::is_silent_by_nature;
+use crate::{call::Call, error::Error, message::Response};
+
+/// What a route buffers.
+#[derive(Debug)]
+pub struct BufferPolicy {
+    /// Bytes of a request's body that are read before the request goes on; 0: none.
+    pub request: usize,
+    /// Bytes of an answer's body that are read ahead of its client; 0: none.
+    pub response: usize,
+    /// What all bodies share.
+    pub memory: Arc<Memory>,
+}
+
+/// Adds [`Buffer`]; without a policy nothing is buffered.
+#[derive(Debug, Clone)]
+pub struct BufferLayer {
+    /// What is buffered.
+    pub policy: Option<Arc<BufferPolicy>>,
+}
+
+impl<S> Layer<S> for BufferLayer {
+    type Service = Buffer<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Buffer { inner, policy: self.policy.clone() }
+    }
+}
+
+/// Buffers bodies.
+#[derive(Debug, Clone)]
+pub struct Buffer<S> {
+    inner: S,
+    policy: Option<Arc<BufferPolicy>>,
+}
+
+impl<S> Service<Call> for Buffer<S>
+where
+    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let request = &call.exchange.request;
+        let is_streamed = || request.grpc.is_some() || request.upgrade.is_some();
+        let Some(policy) = self.policy.as_ref().filter(|_| !is_streamed()) else {
+            return ResponseFuture::Passing { inner: self.inner.call(call), policy: None };
+        };
+        if policy.request == 0 || call.body.is_whole() {
+            return ResponseFuture::Passing { inner: self.inner.call(call), policy: Some(Arc::clone(policy)) };
+        }
+        ResponseFuture::Filling { filling: Box::pin(filled(call, Arc::clone(policy), self.inner.clone())) }
+    }
+}
+
+/// Reads the request's body first.
+async fn filled<S>(mut call: Call, policy: Arc<BufferPolicy>, mut inner: S) -> Result<Response, Error>
+where
+    S: Service<Call, Response = Response, Error = Error>,
+{
+    fill(&mut call, policy.request, &policy.memory).await?;
+    ResponseFuture::Passing { inner: inner.call(call), policy: Some(policy) }.await
+}
+
+pin_project! {
+    /// A call whose body is read, or that goes on.
+    #[project = State]
+    pub enum ResponseFuture<F> {
+        /// Its body is read. Boxed, as only those wait that have one.
+        Filling { filling: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>> },
+        /// It goes on.
+        Passing { #[pin] inner: F, policy: Option<Arc<BufferPolicy>> },
+    }
+}
+
+impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            State::Filling { filling } => filling.as_mut().poll(cx),
+            State::Passing { inner, policy } => {
+                let mut answer = ready!(inner.poll(cx));
+                if let (Ok(response), Some(policy)) = (&mut answer, policy) {
+                    policy.read_ahead(response);
+                }
+                Poll::Ready(answer)
+            }
+        }
+    }
+}
+
+impl<F> std::fmt::Debug for ResponseFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Filling { .. } => "Filling",
+            Self::Passing { .. } => "Passing",
+        })
+    }
+}
+
+impl BufferPolicy {
+    fn read_ahead(&self, response: &mut Response) {
+        let body = &mut response.body;
+        if self.response == 0 || body.is_whole() || body.is_tunnel() {
+            return;
+        }
+        let kind = response.fields.get(&header::CONTENT_TYPE);
+        if !kind.is_some_and(is_silent_by_nature) {
+            Ahead::around(body, self.response, &self.memory);
+        }
+    }
+}
