@@ -57,7 +57,6 @@ fn special(c: &mut Criterion) {
     group.bench_function("a key with numbers of its own", |b| b.iter(|| decide(black_box(START), &exception)));
     group.bench_function("another key beside it", |b| b.iter(|| decide(black_box(START), &own)));
     group.bench_function("a look", |b| b.iter(|| preview(black_box(START), &own)));
-    group.bench_function("an answer that counts", |b| b.iter(|| limiter.owe(black_box(START), key(3), 1, None)));
 }
 
 fn many_keys(c: &mut Criterion) {

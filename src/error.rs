@@ -199,7 +199,12 @@ impl Error {
         )
     }
 
-    /// The same, of a request an earlier attempt of which a server may have served.
+    /// True when the client ended the request by what it did, so that no answer tells what became of it at a server.
+    pub fn is_by_client(&self) -> bool {
+        matches!(self, Error::ClientGone | Error::SlowBody { .. } | Error::BodyTooLarge { .. } | Error::Malformed(_))
+    }
+
+    /// The same error, of a request an earlier attempt of which a server may have served.
     pub fn after_one_was_seen(mut self) -> Self {
         if let Error::PoolTimeout { earlier, .. }
         | Error::NoHealthyServer { earlier, .. }

@@ -1,12 +1,31 @@
 //! What happens to a request, noted as it happens and told at the end.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use super::Holds;
 use crate::{error::Fault, telemetry::worker};
+
+/// Something that happens once, without a lock.
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    /// It has happened.
+    pub fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+}
 
 /// Notes on one exchange.
 #[derive(Debug, Default)]

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 pub use self::{
     deadline::{Deadline, Uploading},
-    facts::{Facts, Nearest},
+    facts::{Facts, Flag, Nearest},
     forwarded::ForwardedBy,
     grpc::Grpc,
     holds::Holds,
@@ -114,6 +114,8 @@ pub struct Exchange {
     pub parameters: Vec<(Arc<str>, Box<str>)>,
     /// What happens to it.
     pub facts: Mutex<Facts>,
+    /// A server is being sent the request, or was: it may act on it.
+    pub is_sent: Flag,
 }
 
 /// What an [`Exchange`] begins with; its fields have the same meanings.
@@ -202,7 +204,8 @@ impl Exchange {
     pub fn begin(known: Known) -> Arc<Self> {
         let Known { request, origin, client, id, started, route, parameters } = known;
         route.metrics.began();
-        Arc::new(Self { request, origin, client, id, started, route, parameters, facts: Mutex::default() })
+        let (facts, is_sent) = (Mutex::default(), Flag::default());
+        Arc::new(Self { request, origin, client, id, started, route, parameters, facts, is_sent })
     }
 
     /// Servers that were tried already, a bit each.

@@ -155,7 +155,14 @@ impl OneLimit<'_> {
     /// The bucket in the store, for who asks under these numbers.
     fn ask(&self, key: &KnownKey, numbers: Numbers) -> Option<Ask> {
         let (_, limit) = self.shared?;
-        Some(Ask { limit: Arc::clone(limit), name: key.name?, key: key.key, cost: 0, quota: quota(numbers).ok() })
+        Some(Ask {
+            limit: Arc::clone(limit),
+            name: key.name?,
+            key: key.key,
+            cost: 0,
+            quota: quota(numbers).ok(),
+            is_lent: false,
+        })
     }
 
     /// Fills its bucket and ends its temporary numbers. False when the bucket is in the store, which does not answer.

@@ -137,14 +137,6 @@ impl Pace {
         self.emission.saturating_mul(cost as u64)
     }
 
-    /// The TAT after `cost` tokens were taken, whether they were there or not.
-    pub(super) fn owed(self, now: Now, tat: u64, cost: u32) -> u64 {
-        let most = self.fill().saturating_mul(1 + MOST_DEBT).min(LONGEST_DEBT);
-        let ahead = tat.saturating_sub(now.as_nanos());
-        let after = ahead.saturating_add(self.weight(cost)).min(most).max(ahead);
-        now.as_nanos().saturating_add(after)
-    }
-
     /// Whole tokens in a bucket with this `tat`.
     pub(super) fn remaining(self, now: Now, tat: u64) -> u32 {
         let ahead = tat.saturating_sub(now.as_nanos());
@@ -198,10 +190,6 @@ pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
     now.as_nanos().saturating_add(u64::try_from(rescaled).unwrap_or(LONGEST_DEBT).min(LONGEST_DEBT))
 }
-
-/// Bursts that a key can owe beyond an empty bucket. Enough for a volley of guesses to be paid for in full, and so little
-/// that nobody is locked out for more than eleven times what an empty bucket takes to fill.
-pub(super) const MOST_DEBT: u64 = 10;
 
 /// Nanoseconds; twice what the slowest quota's bucket takes to fill.
 const LONGEST_DEBT: u64 = 1 << 62;

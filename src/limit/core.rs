@@ -234,46 +234,6 @@ impl Core {
         insert
     }
 
-    /// See [`Limiter::owe`].
-    pub(super) fn owe(&self, now: Now, ask: &Ask<'_>) -> Result<Standing, Halt> {
-        let pace = ask.quota.unwrap_or(&self.quota).pace();
-        if ask.cost == 0 {
-            return Ok(pace.state(now, 0, 0)); // no reason to hold the key
-        }
-        loop {
-            let tat = match self.table.find(ask.key) {
-                Some(slot) => self.owe_known(slot, ask, pace, now)?,
-                None => {
-                    let tat = pace.owed(now, 0, ask.cost);
-                    match self.bring_in(now, ask, tat) {
-                        Insert::Done { .. } => Some(tat),
-                        Insert::Exists => None,
-                        Insert::Full => return self.owe(now, &self.overflow(ask)),
-                        Insert::Closed => return Err(Halt::Moved),
-                    }
-                }
-            };
-            if let Some(tat) = tat {
-                return Ok(pace.state(now, tat, 0));
-            }
-        }
-    }
-
-    fn owe_known(&self, slot: usize, ask: &Ask<'_>, pace: Pace, now: Now) -> Result<Option<u64>, Halt> {
-        match self.table.read(slot, ask.key) {
-            Read::Tat(seen) if self.table.class(slot) == ask.class() => {
-                let tat = pace.owed(now, seen, ask.cost);
-                Ok(self.table.replace(slot, ask.key, seen, tat).then_some(tat))
-            }
-            Read::Tat(seen) => {
-                self.convert(slot, ask, seen, now);
-                Ok(None)
-            }
-            Read::Changed => Ok(None),
-            Read::Moved => Err(Halt::Moved),
-        }
-    }
-
     /// Puts the debt in a slot into the asker's numbers, which changed since the bucket was last used: the share that is
     /// used stays. Whether it came to that or someone else was faster, the asker looks again.
     #[cold]

@@ -152,6 +152,17 @@ impl Admission {
         self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
+    /// Whether nothing was taken, or all of it was taken out.
+    pub fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    /// Takes out the part of each ask, in their order: an admission of its own for each.
+    pub fn take_apart(&mut self) -> impl Iterator<Item = Self> {
+        let now = self.now;
+        std::mem::take(&mut self.taken).into_iter().map(move |taken| Self { now, taken: smallvec![taken] })
+    }
+
     /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
     /// same order.
     ///
@@ -237,13 +248,6 @@ impl Refusal {
             left &= left.wrapping_sub(1);
             (index < u64::BITS).then_some(index as usize)
         })
-    }
-
-    /// The same where other asks stand before these.
-    #[must_use]
-    pub fn shifted(self, by: usize) -> Self {
-        let refused = u32::try_from(by).ok().and_then(|by| self.refused.checked_shl(by)).unwrap_or(0);
-        Self { index: self.index + by, refused, ..self }
     }
 
     /// One more that refuses.

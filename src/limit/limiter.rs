@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::bucket::rescaled;
 use super::core::Core;
-use super::{Ask, Key, Now, Quota, Rate, SettingsError, Standing};
+use super::{Key, Now, Quota, Rate, SettingsError, Standing};
 
 /// The numbers of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +72,6 @@ impl Limiter {
         let pace = quota.unwrap_or(&core.quota).pace();
         let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
         pace.state(now, tat, 0)
-    }
-
-    /// Takes `cost` tokens of `key` whether they are there or not, for what is counted only when it is over: what was
-    /// not there is owed, up to ten bursts, and comes back first. Tells how the bucket stands then.
-    pub fn owe(&self, now: Now, key: Key, cost: u32, quota: Option<&Quota>) -> Standing {
-        let ask = Ask { limiter: self, key, cost, quota };
-        let pace = quota.unwrap_or(self.quota()).pace();
-        self.core.follow(|core| core.owe(now, &ask)).unwrap_or_else(|_never| pace.state(now, 0, 0))
     }
 
     /// Fills the bucket of `key`; says whether there was one.

@@ -6,7 +6,7 @@
 //! * `key`: who is counted; only a keyed hash is kept.
 //! * `bucket`: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
 //! * `table`: where the state lives: bounded memory, atomics only.
-//! * `core`: one bucket of a limit: what can be taken from it, given back, and owed.
+//! * `core`: one bucket of a limit: what can be taken from it, and given back.
 //! * `others`: keys with numbers of their own.
 //! * `limiter`: one limit: a quota over a table.
 //! * `decide`: several limits, all or nothing.

@@ -1,7 +1,7 @@
 -- GCRA over one or several buckets that decide together: all of them take, or none does.
 --
 -- KEYS: the buckets. ARGV, seven for each, in nanoseconds:
---   need   what must be there for the request; -1: it is owed, up to ten bursts
+--   need   what must be there for the request; -1 for what is given back
 --   take   what it then takes; below 0 it is given back
 --   ahead  what is wanted besides, for requests to come
 --   fill   time in which an empty bucket fills
@@ -55,11 +55,7 @@ for i, key in ipairs(KEYS) do
     moved = moved - take
   end
   if admitted == 1 and (take ~= 0 or ahead > 0) then
-    if need < 0 and take > 0 then
-      debt = math.max(debt, math.min(debt + take, 10 * fill))
-    else
-      debt = debt + take
-    end
+    debt = debt + take
     local room = math.min(ahead, fill + math.min(ahead, moment) - debt)
     if room >= token then
       debt = debt + math.floor(room / token) * token

@@ -80,21 +80,11 @@ impl Store {
         self.errands.spawn(async move {
             let lane = store.lane();
             let place = lane.enter().filter(|_| !store.circuit.is_open());
-            let is_told = match place {
-                Some(_place) => {
-                    let wants = [(&ask, want, 0)];
-                    let answers = timeout(store.settings.timeout, store.call(lane, &wants)).await.ok().flatten();
-                    let answer = answers.and_then(|answers| answers.first().copied());
-                    if let Some(Answer { told, trip }) = answer {
-                        let cost = if let Want::Owe(cost) = want { cost } else { 0 };
-                        ask.limit.ledger.learn(ask.name, ask.pace(), cost, told, trip);
-                    }
-                    answer.is_some()
-                }
-                None => false,
-            };
-            if !is_told && matches!(want, Want::Owe(_)) {
-                store.owe_alone(&ask);
+            let Some(_place) = place else { return };
+            let wants = [(&ask, want, 0)];
+            let answers = timeout(store.settings.timeout, store.call(lane, &wants)).await.ok().flatten();
+            if let Some(Answer { told, trip }) = answers.and_then(|answers| answers.first().copied()) {
+                ask.limit.ledger.learn(ask.name, ask.pace(), 0, told, trip);
             }
         });
     }

@@ -14,7 +14,7 @@ use super::{
     settings::OnError,
     share::{Local, Pace, Slot},
 };
-use crate::limit::{self, Clock, Key, Quota, Refusal, Standing, preview};
+use crate::limit::{self, Clock, Key, Quota, Refusal, Standing};
 
 /// What one shared limit is asked.
 #[derive(Debug, Clone)]
@@ -29,6 +29,9 @@ pub struct Ask {
     pub cost: u32,
     /// Under these numbers instead of the limit's own.
     pub quota: Option<Quota>,
+    /// Most of what is taken comes back, as the answer does not count. Nothing is leased then: tokens that are held here
+    /// could not go back to the store.
+    pub is_lent: bool,
 }
 
 /// Limits that decide together.
@@ -102,6 +105,12 @@ impl Ask {
         limit::Ask { limiter: &self.limit.limiter, key: self.key, cost: self.cost, quota: self.quota.as_ref() }
     }
 
+    /// How the bucket stands, as far as this gateway knows.
+    fn standing(&self, now: u64, index: usize) -> Standing {
+        let (remaining, reset) = self.limit.ledger.standing(now, self.name, self.pace());
+        Standing::known(index, self.quota(), remaining, Duration::from_nanos(reset))
+    }
+
     fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let pace = self.pace();
         match self.cost {
@@ -113,8 +122,8 @@ impl Ask {
 }
 
 impl Store {
-    /// Takes the tokens of all `asks`, or none; with `keep` it only looks whether they are there.
-    pub fn decide(self: &Arc<Self>, asks: Asks, keep: bool) -> Decision {
+    /// Takes the tokens of all `asks`, or none.
+    pub fn decide(self: &Arc<Self>, asks: Asks) -> Decision {
         if asks.is_empty() {
             return Decision::Made(Ok(Admission { how: How::Free, states: SmallVec::new() }));
         }
@@ -130,13 +139,13 @@ impl Store {
             if needs.iter().any(Option::is_some) {
                 if self.circuit.is_open() {
                     self.metrics.failed("open");
-                    return Decision::Made(self.alone(asks, keep));
+                    return Decision::Made(self.alone(asks));
                 }
-                return Decision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks, keep)));
+                return Decision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks)));
             }
-            if let Some(slots) = self.take_held(now, &asks, &needs, keep) {
+            if let Some(slots) = self.take_held(now, &asks, &needs) {
                 self.metrics.saved("lease");
-                return Decision::Made(Ok(admitted(now, asks, slots, keep)));
+                return Decision::Made(Ok(admitted(now, asks, slots)));
             }
         }
     }
@@ -158,16 +167,16 @@ impl Store {
     }
 
     fn most_ahead(&self, ask: &Ask) -> u32 {
-        self.settings.most_ahead(ask.pace().burst())
+        if ask.is_lent { 0 } else { self.settings.most_ahead(ask.pace().burst()) }
     }
 
     /// Takes what is held here; nothing at all if others were faster. What the store decides has an empty slot.
-    fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs, keep: bool) -> Option<Slots> {
+    fn take_held(self: &Arc<Self>, now: u64, asks: &Asks, needs: &Needs) -> Option<Slots> {
         let mut slots = Slots::new();
         for (ask, need) in asks.iter().zip(needs) {
             match need {
                 Some(_) => slots.push(Slot::empty(now)),
-                None => match ask.take(now, 0, keep) {
+                None => match ask.take(now, 0, false) {
                     Local::Taken(slot) => slots.push(slot),
                     Local::Refused(_) | Local::Ask { .. } => {
                         self.give_back(now, asks, &slots);
@@ -180,27 +189,27 @@ impl Store {
     }
 
     /// Asks the store, for no longer than its timeout.
-    async fn ask_in_time(self: Arc<Self>, asks: Asks, keep: bool) -> Outcome {
+    async fn ask_in_time(self: Arc<Self>, asks: Asks) -> Outcome {
         let deadline = Instant::now() + self.settings.timeout;
         let lane = self.lane();
         let Some(_place) = lane.enter() else {
             self.metrics.failed("overload");
-            return self.alone(asks, keep);
+            return self.alone(asks);
         };
-        match timeout_at(deadline, self.ask(lane, &asks, keep)).await {
-            Ok(Some(Ok((now, slots)))) => Ok(admitted(now, asks, slots, keep)),
+        match timeout_at(deadline, self.ask(lane, &asks)).await {
+            Ok(Some(Ok((now, slots)))) => Ok(admitted(now, asks, slots)),
             Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),
-            Ok(None) => self.alone(asks, keep),
+            Ok(None) => self.alone(asks),
             Err(_) => {
                 self.metrics.failed("timeout");
                 self.failed(|| format!("no answer within {:?}", self.settings.timeout));
-                self.alone(asks, keep)
+                self.alone(asks)
             }
         }
     }
 
     /// Asks for what is not held here, or waits for those who ask for the same. `None`: the store does not answer.
-    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &Asks, keep: bool) -> Option<Result<(u64, Slots), Refusal>> {
+    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &Asks) -> Option<Result<(u64, Slots), Refusal>> {
         loop {
             let now = Clock.now().as_nanos();
             let mut needs = match self.look(now, asks) {
@@ -210,7 +219,7 @@ impl Store {
             let hot: SmallVec<[(Name, u32); 2]> = asks
                 .iter()
                 .zip(&needs)
-                .filter(|(_, need)| need.is_some_and(|ahead| ahead > 0) && !keep)
+                .filter(|(_, need)| need.is_some_and(|ahead| ahead > 0))
                 .map(|(ask, _)| (ask.name, ask.cost))
                 .collect();
             let asking = match lane.flights.board(&hot) {
@@ -222,11 +231,11 @@ impl Store {
             };
             let hot_needs = needs.iter_mut().filter_map(Option::as_mut).filter(|ahead| **ahead > 0);
             hot_needs.zip(&asking.wanted).for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
-            let Some(slots) = self.take_held(now, asks, &needs, keep) else { continue };
+            let Some(slots) = self.take_held(now, asks, &needs) else { continue };
             if needs.iter().all(Option::is_none) {
                 return Some(Ok((now, slots))); // what it waited for has come
             }
-            return self.ask_now(lane, asks, &needs, slots, keep).await;
+            return self.ask_now(lane, asks, &needs, slots).await;
         }
     }
 
@@ -236,16 +245,12 @@ impl Store {
         asks: &Asks,
         needs: &Needs,
         mut slots: Slots,
-        keep: bool,
     ) -> Option<Result<(u64, Slots), Refusal>> {
         let wants: Vec<_> = asks
             .iter()
             .zip(needs)
             .filter_map(|(ask, need)| Some((ask, (*need)?)))
-            .map(|(ask, ahead)| match keep {
-                true => (ask, Want::Look(ask.cost), 0),
-                false => (ask, Want::Take(ask.cost), ahead),
-            })
+            .map(|(ask, ahead)| (ask, Want::Take(ask.cost), ahead))
             .collect();
         let answers = self.call(lane, &wants).await;
         let now = Clock.now().as_nanos();
@@ -274,16 +279,12 @@ impl Store {
     }
 
     /// What `on_error` says.
-    fn alone(&self, asks: Asks, keep: bool) -> Outcome {
+    fn alone(&self, asks: Asks) -> Outcome {
         match self.settings.on_error {
             OnError::Allow => Ok(Admission { how: How::Free, states: SmallVec::new() }),
             OnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
             OnError::Local => {
                 let alone: SmallVec<[limit::Ask<'_>; 2]> = asks.iter().map(Ask::alone).collect();
-                if keep {
-                    let nearest = preview(Clock.now(), &alone).map_err(Refused::Limits)?;
-                    return Ok(Admission { how: How::Free, states: nearest.into_iter().collect() });
-                }
                 let admission = limit::decide(Clock.now(), &alone).map_err(Refused::Limits)?;
                 let states = admission.states().collect();
                 drop(alone);
@@ -301,36 +302,16 @@ impl Store {
             if self.most_ahead(ask) > 0 {
                 ask.limit.ledger.give_back(now, ask.name, *slot);
             } else if back > 0 && slot.since > 0 {
+                ask.limit.ledger.returned(ask.name, back);
                 self.errand(ask.clone(), Want::GiveBack { back, since: slot.since, reach: slot.reach });
             }
         }
     }
-
-    /// Takes tokens whether they are there or not, for what is counted only when it is over. Nobody waits for it.
-    pub fn owe(self: &Arc<Self>, asks: &Asks) {
-        let now = Clock.now().as_nanos();
-        for ask in asks.iter().filter(|ask| ask.cost > 0) {
-            if !matches!(ask.take(now, 0, false), Local::Taken(_)) {
-                self.errand(ask.clone(), Want::Owe(ask.cost));
-            }
-        }
-    }
-
-    /// What is owed where no store can be told.
-    pub(super) fn owe_alone(&self, ask: &Ask) {
-        if self.settings.on_error == OnError::Local {
-            ask.limit.limiter.owe(Clock.now(), ask.key, ask.cost, ask.quota.as_ref());
-        }
-    }
 }
 
-fn admitted(now: u64, asks: Asks, slots: Slots, keep: bool) -> Admission {
-    let state = |(index, ask): (usize, &Ask)| {
-        let (remaining, reset) = ask.limit.ledger.standing(now, ask.name, ask.pace());
-        Standing::known(index, ask.quota(), remaining, Duration::from_nanos(reset))
-    };
-    let states = asks.iter().enumerate().map(state).collect();
-    Admission { how: if keep { How::Free } else { How::Shared(asks, slots) }, states }
+fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
+    let states = asks.iter().enumerate().map(|(index, ask)| ask.standing(now, index)).collect();
+    Admission { how: How::Shared(asks, slots), states }
 }
 
 impl Admission {
@@ -340,15 +321,41 @@ impl Admission {
         self.states.iter().copied()
     }
 
-    /// Gives back what was taken, for a request that was refused further in; what came back by itself meanwhile is not
-    /// given twice.
-    pub fn refund(self, store: &Arc<Store>) {
-        match self.how {
-            How::Free => {}
-            How::Alone(asks, admission) => {
-                admission.refund(Clock.now(), asks.iter().map(|ask| &ask.limit.limiter));
+    /// The part of each ask, in their order: an admission of its own for each.
+    pub fn take_apart(self) -> impl Iterator<Item = Self> {
+        let one = |ask: Ask| Asks::from_iter([ask]);
+        let parts: SmallVec<[How; 2]> = match self.how {
+            How::Free => self.states.iter().map(|_| How::Free).collect(),
+            How::Alone(asks, mut admission) => asks
+                .into_iter()
+                .map(one)
+                .zip(admission.take_apart())
+                .map(|(ask, taken)| How::Alone(ask, taken))
+                .collect(),
+            How::Shared(asks, slots) => {
+                let slots = slots.into_iter().map(|slot| Slots::from_iter([slot]));
+                asks.into_iter().map(one).zip(slots).map(|(ask, slot)| How::Shared(ask, slot)).collect()
             }
-            How::Shared(asks, slots) => store.give_back(Clock.now().as_nanos(), &asks, &slots),
+        };
+        let part = |(how, state)| Self { how, states: SmallVec::from_iter([Standing { index: 0, ..state }]) };
+        parts.into_iter().zip(self.states).map(part)
+    }
+
+    /// Gives back what was taken, for a request that was refused further in; what came back by itself meanwhile is not
+    /// given twice. Tells how the first bucket stands then, as far as this gateway knows.
+    pub fn refund(self, store: &Arc<Store>) -> Option<Standing> {
+        let now = Clock.now();
+        match self.how {
+            How::Free => None,
+            How::Alone(asks, admission) => {
+                admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
+                let ask = asks.first()?;
+                Some(ask.limit.limiter.standing(now, ask.key, ask.quota.as_ref()))
+            }
+            How::Shared(asks, slots) => {
+                store.give_back(now.as_nanos(), &asks, &slots);
+                Some(asks.first()?.standing(now.as_nanos(), 0))
+            }
         }
     }
 }

@@ -71,6 +71,11 @@ impl Ledger {
         self.with(name, false, |share| share.give_back(now, slot)).flatten()
     }
 
+    /// So much of the line, in nanoseconds, is on its way back to the store.
+    pub(super) fn returned(&self, name: Name, back: u64) {
+        self.with(name, false, |share| share.returned(back));
+    }
+
     /// Whole tokens left and nanoseconds until the bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
         let unknown = Share::default();

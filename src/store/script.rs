@@ -30,8 +30,6 @@ pub(super) enum Want {
     Take(u32),
     /// To know whether they are.
     Look(u32),
-    /// Tokens, there or not.
-    Owe(u32),
     /// Nothing; it gets back what has not begun of a slot.
     GiveBack {
         /// In nanoseconds.
@@ -50,7 +48,6 @@ impl Question {
         let (need, take, [since, reach]) = match self.want {
             Want::Take(cost) => (whole(self.pace.weight(cost)), whole(self.pace.weight(cost)), [0, 0]),
             Want::Look(cost) => (whole(self.pace.weight(cost)), 0, [0, 0]),
-            Want::Owe(cost) => (-1, whole(self.pace.weight(cost)), [0, 0]),
             Want::GiveBack { back, since, reach } => (-1, -whole(back), [whole(since), whole(reach)]),
         };
         [need, take, whole(self.pace.weight(self.ahead)), whole(fill), whole(emission), since, reach]

@@ -235,6 +235,13 @@ impl Share {
         })
     }
 
+    /// So much of what was taken is on its way back to the store, which is asked again before anybody is refused. What comes
+    /// back counts from the sending, the TAT from the answer.
+    pub(super) fn returned(&mut self, back: u64) {
+        self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
+        self.asked = 0;
+    }
+
     /// Whole tokens that this gateway could admit, and nanoseconds until the bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, pace: Pace) -> (u32, u64) {
         let debt = self.tat.saturating_sub(now);

@@ -203,6 +203,7 @@ impl Upstream {
         if let Some(interim) = &call.request.interim {
             interim.0.sent_up();
         }
+        call.is_sent.set();
         trial.sent = Some(Arc::clone(&call));
         let mut asked = Asked::new(Open { exchange, call, in_flight }, linger);
         let head = poll_fn(|cx| asked.poll(cx, &mut trial.is_its_turn)).await;

@@ -4,7 +4,7 @@ use super::{
     TRUST, decisions,
     support::{
         Gate, Upstream,
-        policies::{Closed, Running, request, upstream_table},
+        policies::{Closed, Running, upstream_table},
     },
 };
 
@@ -47,29 +47,124 @@ fn a_class_of_statuses_is_counted() {
     assert_eq!(statuses, [500, 401, 200, 500, 429]);
 }
 
-#[test]
-fn thirty_guesses_at_once_are_all_charged_and_the_key_waits() {
+/// Answers with this status, once its gate is passed; the other gate is passed when a request has come.
+fn slow_door(status: &'static str) -> (Upstream, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
     let door = Upstream::answering(move |_| {
         entering.open();
         leaving.pass();
-        "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned()
+        format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
     });
+    (door, entered, leave)
+}
+
+#[test]
+fn guesses_at_once_are_bounded_by_the_burst() {
+    let (door, entered, leave) = slow_door("401 Unauthorized");
     let gateway = Running::start(&text(&door, FIVE));
-    let mut clients: Vec<_> = (0..30).map(|_| gateway.connect()).collect();
-    for client in &mut clients {
-        client.send(request("GET", "/", &[]));
-        entered.pass();
-    }
+    let mut clients: Vec<_> = (0..30).map(|_| gateway.sent("/", &[])).collect();
+    (0..5).for_each(|_| entered.pass());
     (0..30).for_each(|_| leave.open());
-    assert!(clients.iter_mut().all(|client| client.response().status() == 401), "all were let through, none known yet");
-    let refused = gateway.get("/");
-    let wait: u64 = refused.get("retry-after").unwrap().parse().unwrap();
-    // 25 are owed and one is needed, at 720 s each, less what has passed since.
-    assert_eq!(refused.status(), 429);
-    assert!((26 * 720 - 60..=26 * 720).contains(&wait), "{wait}");
-    assert_eq!(decisions(&gateway, "l", "allowed"), 30.0);
+    let statuses: Vec<_> = clients.iter_mut().map(|client| client.response().status()).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 5, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 25, "{statuses:?}");
+    let wait: u64 = gateway.get("/").get("retry-after").unwrap().parse().unwrap();
+    assert!((720 - 60..=720).contains(&wait), "nothing is owed beyond the bucket: {wait}");
+    assert_eq!((decisions(&gateway, "l", "allowed"), decisions(&gateway, "l", "refused")), (5.0, 26.0));
+}
+
+#[test]
+fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
+    let (door, entered, leave) = slow_door("200 OK");
+    let gateway = Running::start(&text(&door, FIVE));
+    let mut clients: Vec<_> = (0..5).map(|_| gateway.sent("/", &[])).collect();
+    (0..5).for_each(|_| entered.pass());
+    assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
+    (0..25).for_each(|_| leave.open());
+    assert!(clients.iter_mut().all(|client| client.response().status() == 200));
+    assert!((0..20).all(|_| gateway.status("/") == 200));
+}
+
+#[test]
+fn a_client_that_leaves_after_its_request_was_sent_up_has_used_its_token() {
+    let (door, entered, leave) = slow_door("200 OK");
+    let gateway = Running::start(&text(&door, FIVE));
+    for _ in 0..5 {
+        let client = gateway.sent("/", &[]);
+        entered.pass();
+        drop(client);
+    }
+    super::settle(&gateway);
+    assert_eq!(gateway.status("/"), 429);
+    (0..5).for_each(|_| leave.open());
+}
+
+#[test]
+fn a_client_that_leaves_before_its_request_was_sent_up_gets_its_token_back() {
+    let (door, entered, leave) = slow_door("401 Unauthorized");
+    let cap = "[routes.concurrency]\nmax = 1\nqueue = 9\nqueue_timeout = '1m'\n";
+    let gateway = Running::start(&format!("{}{cap}", text(&door, FIVE)));
+    let mut first = gateway.sent("/", &[]);
+    entered.pass();
+    let waiting: Vec<_> = (0..4).map(|_| gateway.sent("/", &[])).collect();
+    gateway.await_metric("tidegate_queued", &[], 4.0);
+    assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
+    drop(waiting);
+    let end = tokio::time::Instant::now() + super::support::PATIENCE;
+    while gateway.metric("tidegate_queued", &[]) > 0.0 {
+        assert!(tokio::time::Instant::now() < end, "who waits for nothing leaves the queue");
+    }
+    (0..5).for_each(|_| leave.open());
+    assert_eq!(first.response().status(), 401);
+    assert_eq!([(); 5].map(|()| gateway.status("/")), [401, 401, 401, 401, 429], "one of five was used before");
+}
+
+#[test]
+fn an_answer_that_never_came_in_time_gives_its_token_back() {
+    let silent = Upstream::start(|mut connection| {
+        let _ = connection.request();
+        let _ = connection.request();
+    });
+    let more = "timeouts = { attempt = '50ms', total = '60ms' }\n";
+    let gateway = Running::start(&format!("{}{more}", text(&silent, "rate = '2/h'\ncount = ['5xx']")));
+    assert_eq!([(); 4].map(|()| gateway.status("/")), [504; 4]);
+}
+
+#[test]
+fn tokens_come_back_to_every_kind_of_limit_that_counts() {
+    let door = door();
+    let limit = "key = 'client-ip'\nrate = '2/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '2/h' }]\n\
+                 overrides = [{ match = '192.0.2.0/24', rate = '1/h' }]\ncandidate = { rate = '1/h' }\n\
+                 [limits.shadow]\nrate = '1/h'\ncount = ['401']\nmode = 'shadow'";
+    let text = text(&door, limit).replace("limits = ['l']", "limits = ['l', 'shadow']");
+    let gateway = Running::start(&text);
+    for client in ["192.0.2.1", "2001:db8::1", "198.51.100.1"] {
+        let ask = |path: &str| gateway.ask("GET", path, &[&format!("X-Forwarded-For: {client}")]).status();
+        assert!((0..6).all(|_| ask("/right") == 200), "{client}");
+    }
+    for decision in ["shadow_refused", "candidate_refused"] {
+        assert_eq!(gateway.metric("tidegate_limit_decisions_total", &[("decision", decision)]), 0.0, "{decision}");
+    }
+    let ask = |path: &str| gateway.ask("GET", path, &["X-Forwarded-For: 192.0.2.1"]).status();
+    assert_eq!([ask("/wrong"), ask("/right"), ask("/wrong")], [401, 429, 429], "an override of one");
+}
+
+#[test]
+fn an_answer_tells_what_is_left_when_its_own_token_is_back() {
+    let door = door();
+    let limits = "rate = '3/h'\ncount = ['401']\n[limits.wide]\nrate = '9/h'";
+    let text = text(&door, limits).replace("limits = ['l']", "limits = ['l', 'wide']");
+    let gateway = Running::start(&text);
+    for (path, left) in [("/right", "r=3"), ("/wrong", "r=2"), ("/right", "r=2")] {
+        let answer = gateway.get(path);
+        let told = answer.get("ratelimit").unwrap();
+        assert!(told.starts_with("\"l\"") && told.contains(left), "{path}: {told}");
+    }
+    // The other limit is nearer to its end once it has fewer left.
+    (0..5).for_each(|_| drop(gateway.get("/right")));
+    let told = gateway.get("/right").get("ratelimit").unwrap().to_owned();
+    assert!(told.starts_with("\"wide\";r=0"), "{told}");
 }
 
 #[test]
@@ -82,7 +177,7 @@ fn what_the_gateway_says_itself_is_not_counted() {
     );
     let gateway = Running::start(&text);
     assert!((0..10).all(|_| gateway.status("/") == 502));
-    assert_eq!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]), 0.0);
+    assert_eq!(decisions(&gateway, "l", "refused"), 0.0);
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub struct Limit {
     pub shadow: bool,
     /// Other numbers to try beside the live ones.
     pub candidate: Option<Candidate>,
-    /// Only answers with these statuses take tokens; `None`: every request does.
+    /// Only answers with these statuses use up tokens; `None`: every request does.
     pub count: Option<Vec<Statuses>>,
     /// Other numbers for some keys; the first that matches wins.
     pub overrides: Vec<Override>,

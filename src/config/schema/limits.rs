@@ -56,7 +56,7 @@ pub(in crate::config) static LIMIT: Section = Section {
         Key::new(
             "count",
             Kind::List(&STATUSES),
-            "Only answers with these statuses take tokens: \"401\", \"5xx\". Absent: every request does.",
+            "Only answers with these statuses use up tokens: \"401\", \"5xx\"; of others they come back. Absent: every request does.",
         ),
         Key::new("overrides", Kind::Tables(&OVERRIDE), "Other numbers for some keys; the first that matches wins."),
         Key::new(

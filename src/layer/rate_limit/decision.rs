@@ -124,6 +124,11 @@ impl Asked {
         Nearest { index, remaining, burst, fill: emission.saturating_mul(burst), next, reset, key }
     }
 
+    /// Whether its tokens come back when the answer does not count.
+    pub(super) fn counts_answers(&self, limits: &[LimitPolicy]) -> bool {
+        limits[usize::from(self.policy)].count.is_some()
+    }
+
     /// Whether it can refuse.
     pub(super) fn is_live(&self, limits: &[LimitPolicy]) -> bool {
         self.which != CANDIDATE && !limits[usize::from(self.policy)].shadow

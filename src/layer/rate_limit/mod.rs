@@ -65,7 +65,7 @@ pub struct LimitPolicy {
     pub shadow: bool,
     /// Buckets of other numbers that are on trial.
     pub candidate: Option<Limiter>,
-    /// Only answers with these statuses take tokens; `None`: every request does.
+    /// Only answers with these statuses use up tokens; `None`: every request does.
     pub count: Option<Statuses>,
     /// Who has other numbers.
     pub overrides: Option<Arc<Overrides>>,
@@ -211,10 +211,9 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             State::Admitted { inner, taken } => {
                 let answer = ready!(inner.poll(cx));
                 match (&answer, taken.take()) {
-                    (Ok(response), Some(Taken { limits, more: Some(more), .. })) => {
-                        more.charge(&limits, response.status);
-                    }
+                    (Ok(response), Some(Taken { more: Some(more), .. })) => more.answered(response.status),
                     (Err(error), Some(taken)) if error.served_nothing() => taken.give_back(Clock.now()),
+                    (Err(error), Some(Taken { more: Some(more), .. })) if !error.is_by_client() => more.not_answered(),
                     _ => {}
                 }
                 Poll::Ready(answer)

@@ -4,14 +4,13 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::{
     LimitPolicy, RateLimitLayer,
+    counting::Counted,
     decision::{self, Asked, OWN, Questions, Taken},
     key,
-    trial::More,
 };
 use crate::{
     call::Exchange,
@@ -39,20 +38,17 @@ pub struct SharedBuckets {
 /// Questions to the store, by what is done with the answers.
 #[derive(Debug, Default)]
 pub(super) struct SharedQuestions {
-    /// Those that can refuse, and take.
-    taking: Questions,
-    /// Those that can refuse, and are charged when the answer is known.
-    looking: Questions,
+    /// Those that can refuse.
+    live: Questions,
     /// Those in shadow mode, each for itself.
     shadow: Questions,
 }
 
-/// What was taken or looked up in the store.
+/// What was taken in the store.
 #[derive(Debug)]
 pub(super) struct SharedTaken {
     store: Arc<Store>,
     taken: SmallVec<[Admission; 1]>,
-    counted: SmallVec<[(Asked, Ask); 1]>,
 }
 
 /// Everything that was taken, or why not.
@@ -66,29 +62,19 @@ pub(super) enum Deciding {
 
 impl SharedQuestions {
     pub(super) fn push(&mut self, limit: &LimitPolicy, asked: Asked) {
-        match limit {
-            _ if limit.shadow => self.shadow.push(asked),
-            _ if limit.count.is_some() => self.looking.push(asked),
-            _ => self.taking.push(asked),
-        }
+        if limit.shadow { self.shadow.push(asked) } else { self.live.push(asked) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.taking.is_empty() && self.looking.is_empty() && self.shadow.is_empty()
+        self.live.is_empty() && self.shadow.is_empty()
     }
 }
 
 impl SharedTaken {
     pub(super) fn give_back(self) {
-        self.taken.into_iter().for_each(|admission| admission.refund(&self.store));
-    }
-
-    /// The answer is known.
-    pub(super) fn charge(&self, limits: &[LimitPolicy], status: StatusCode) {
-        let counts =
-            |asked: &Asked| limits[usize::from(asked.policy)].count.as_ref().is_some_and(|count| count.holds(status));
-        let owed: Asks = self.counted.iter().filter(|(asked, _)| counts(asked)).map(|(_, ask)| ask.clone()).collect();
-        self.store.owe(&owed);
+        for admission in self.taken {
+            let _told_to_nobody = admission.refund(&self.store);
+        }
     }
 }
 
@@ -98,10 +84,10 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>, mut taken:
         return Deciding::Made(Ok(taken));
     };
     let mut asking = Asking { store: Arc::clone(store), exchange: Arc::clone(exchange), questions, taken };
-    // By far the most: one or several that take, and nothing else.
-    if asking.questions.looking.is_empty() && asking.questions.shadow.is_empty() {
-        let asks = asking.asks(&asking.questions.taking);
-        return match store.decide(asks, false) {
+    // By far the most: one or several that can refuse, and nothing else.
+    if asking.questions.shadow.is_empty() {
+        let asks = asking.asks(&asking.questions.live);
+        return match store.decide(asks) {
             Decision::Made(outcome) => {
                 let outcome = asking.took(outcome);
                 Deciding::Made(asking.end(outcome))
@@ -127,15 +113,10 @@ struct Asking {
 }
 
 impl Asking {
-    /// Those that only look first, so that a refusal by them takes nothing; those in shadow mode last.
+    /// Those in shadow mode last.
     async fn all(&mut self) -> Result<(), Error> {
-        let looking = self.asks(&self.questions.looking);
-        let looked = decided(&self.store, looking.clone(), true).await;
-        let _nothing_taken = self.admitted(looked, &self.questions.looking)?;
-        let counted = self.questions.looking.iter().copied().zip(looking);
-        self.taken.shared(&self.store, &self.exchange).counted.extend(counted);
-        let taking = decided(&self.store, self.asks(&self.questions.taking), false).await;
-        self.took(taking)?;
+        let live = decided(&self.store, self.asks(&self.questions.live)).await;
+        self.took(live)?;
         for asked in self.questions.shadow.clone() {
             self.shadow(asked).await;
         }
@@ -164,14 +145,49 @@ impl Asking {
             key: local.key,
             cost: local.cost,
             quota: local.quota.copied(),
+            is_lent: policy.count.is_some(),
         })
     }
 
     fn took(&mut self, outcome: Outcome) -> Result<(), Error> {
-        let questions = std::mem::take(&mut self.questions.taking);
+        let questions = std::mem::take(&mut self.questions.live);
         let admission = self.admitted(outcome, &questions)?;
-        self.taken.shared(&self.store, &self.exchange).taken.push(admission);
+        let limits = Arc::clone(&self.taken.limits);
+        let counts = |asked: &Asked| asked.counts_answers(&limits);
+        if !questions.iter().any(counts) {
+            self.keep(admission);
+            return Ok(());
+        }
+        let others = admission.states().filter(|state| !counts(&questions[state.index]));
+        let others = others.reduce(crate::limit::Standing::nearer);
+        let others = others.map(|state| questions[state.index].told(&limits, state));
+        self.counted().note_other(others);
+        for (asked, admission) in questions.into_iter().zip(admission.take_apart()) {
+            self.keep_one(asked, admission);
+        }
         Ok(())
+    }
+
+    /// What one limit has taken.
+    fn keep_one(&mut self, asked: Asked, admission: Admission) {
+        if asked.counts_answers(&self.taken.limits) {
+            let store = Arc::clone(&self.store);
+            self.counted().add_shared(&store, asked, admission);
+        } else {
+            self.keep(admission);
+        }
+    }
+
+    fn keep(&mut self, admission: Admission) {
+        let more = self.taken.more.get_or_insert_default();
+        let shared =
+            more.shared.get_or_insert_with(|| SharedTaken { store: Arc::clone(&self.store), taken: SmallVec::new() });
+        shared.taken.push(admission);
+    }
+
+    fn counted(&mut self) -> &mut Counted {
+        let more = self.taken.more.get_or_insert_default();
+        more.counted.get_or_insert_with(|| Counted::new(&self.taken.limits, &self.exchange))
     }
 
     /// Notes what live limits said.
@@ -198,19 +214,14 @@ impl Asking {
 
     async fn shadow(&mut self, asked: Asked) {
         let Some(ask) = self.ask(&asked) else { return };
-        let keeps = self.taken.limits[usize::from(asked.policy)].count.is_some();
-        let outcome = decided(&self.store, Asks::from_iter([ask.clone()]), keeps).await;
+        let outcome = decided(&self.store, Asks::from_iter([ask])).await;
         let bit = 1 << asked.name(&self.taken.limits);
         let mut facts = self.exchange.facts.lock();
         match outcome {
             Ok(admission) => {
                 facts.admitted |= bit;
                 drop(facts);
-                let shared = self.taken.shared(&self.store, &self.exchange);
-                if keeps {
-                    shared.counted.push((asked, ask));
-                }
-                shared.taken.push(admission);
+                self.keep_one(asked, admission);
             }
             Err(Refused::Limits(_)) => facts.shadow_refused |= bit,
             // A limit in shadow mode refuses nothing, and what nobody decided is not told.
@@ -230,21 +241,9 @@ impl Asking {
     }
 }
 
-async fn decided(store: &Arc<Store>, asks: Asks, keep: bool) -> Outcome {
-    match store.decide(asks, keep) {
+async fn decided(store: &Arc<Store>, asks: Asks) -> Outcome {
+    match store.decide(asks) {
         Decision::Made(outcome) => outcome,
         Decision::Pending(outcome) => outcome.await,
-    }
-}
-
-impl Taken {
-    /// Where what the store said is kept.
-    fn shared(&mut self, store: &Arc<Store>, exchange: &Arc<Exchange>) -> &mut SharedTaken {
-        let more = self.more.get_or_insert_with(|| Box::new(More::of(exchange)));
-        more.shared.get_or_insert_with(|| SharedTaken {
-            store: Arc::clone(store),
-            taken: SmallVec::new(),
-            counted: SmallVec::new(),
-        })
     }
 }

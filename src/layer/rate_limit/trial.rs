@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{
     LimitPolicy, RateLimitLayer,
-    counting::{self, Counted},
+    counting::Counted,
     decision::{self, Asked, CANDIDATE, OWN, Questions, Taken},
     key::{self, Found},
     shared::{SharedQuestions, SharedTaken},
@@ -21,32 +21,20 @@ use crate::{
 };
 
 /// What a call holds beyond what the limits took together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct More {
-    /// Taken by those on trial, one by one.
+    /// Taken one by one: by those on trial, and by all where some count answers.
     alone: SmallVec<[(Asked, Admission); 1]>,
-    /// Looked up, to be charged when the answer is known.
-    counted: Counted,
+    /// Taken by those that count answers.
+    pub(super) counted: Option<Counted>,
     /// What the store is yet to be asked, and what it has said.
     pub(super) questions: SharedQuestions,
     pub(super) shared: Option<SharedTaken>,
     /// Numbers for a while, of keys that have some.
     pub(super) temporary: Vec<Quota>,
-    pub(super) exchange: Arc<Exchange>,
 }
 
 impl More {
-    pub(super) fn of(exchange: &Arc<Exchange>) -> Self {
-        Self {
-            alone: SmallVec::new(),
-            counted: Counted::new(),
-            questions: SharedQuestions::default(),
-            shared: None,
-            temporary: Vec::new(),
-            exchange: Arc::clone(exchange),
-        }
-    }
-
     pub(super) fn give_back(self, now: Now, limits: &[LimitPolicy]) {
         for (asked, admission) in self.alone {
             admission.refund(now, [asked.ask(limits, &self.temporary).limiter]);
@@ -54,15 +42,22 @@ impl More {
         if let Some(shared) = self.shared {
             shared.give_back();
         }
+        if let Some(mut counted) = self.counted {
+            counted.give_back(now);
+        }
     }
 
     /// The answer is known.
-    pub(super) fn charge(&self, limits: &[LimitPolicy], status: http::StatusCode) {
-        if !self.counted.is_empty() {
-            counting::charge(&self.counted, (limits, &self.temporary), (Clock.now(), status), &self.exchange);
+    pub(super) fn answered(self, status: http::StatusCode) {
+        if let Some(counted) = self.counted {
+            counted.answered(&self.temporary, status);
         }
-        if let Some(shared) = &self.shared {
-            shared.charge(limits, status);
+    }
+
+    /// The gateway answers in a server's stead, which says nothing of the client.
+    pub(super) fn not_answered(self) {
+        if let Some(mut counted) = self.counted {
+            counted.give_back(Clock.now());
         }
     }
 }
@@ -70,10 +65,8 @@ impl More {
 /// The questions that a request is to the limits of its route.
 #[derive(Default)]
 struct Sorted {
-    /// Those that can refuse: first the ones that only look, then the ones that take.
+    /// Those that can refuse.
     live: Questions,
-    /// How many of them only look.
-    looking: usize,
     shadow: Questions,
     /// Those that are in the store.
     shared: SharedQuestions,
@@ -87,46 +80,37 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
     let now = Clock.now();
     let sorted = sort(limits, now, exchange)?;
     let temporary = &*sorted.temporary;
-    let mut trial = Trial { limits, temporary, now, exchange, counted: Counted::new(), alone: SmallVec::new() };
-    let decided = decide_live(limits, now, &sorted);
+    let mut trial = Trial { limits, temporary, now, exchange, counted: None, alone: SmallVec::new() };
+    let decided = decide_all(limits, now, &sorted);
     // Whatever the live ones said: the numbers on trial see the same stream of requests.
     sorted.candidates.iter().for_each(|asked| trial.candidate(*asked));
-    let (admission, nearest) = match decided {
-        Ok(admitted) => admitted,
+    let mut admission = match decided {
+        Ok(admission) => admission,
         Err(refusal) => {
             sorted.shadow.iter().for_each(|asked| trial.shadow_of_refused(*asked));
             return Err(decision::refused(exchange, (limits, temporary), &sorted.live, (now, &refusal)));
         }
     };
     sorted.live.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
-    let nearest = nearest.map(|nearest| (sorted.live[nearest.index], nearest));
+    let nearest = admission.nearest().map(|nearest| (sorted.live[nearest.index], nearest));
     decision::note_admission(exchange, limits, &sorted.live, nearest);
     sorted.shadow.iter().for_each(|asked| trial.shadow(*asked));
-    trial.counted.extend(sorted.live[..sorted.looking].iter().copied());
+    if sorted.live.iter().any(|asked| asked.counts_answers(limits)) {
+        trial.keep_apart(&sorted.live, &mut admission);
+    }
     let Trial { counted, alone, .. } = trial;
-    let asked = sorted.live[sorted.looking..].iter().copied().collect();
+    // What was taken apart is in `alone` and `counted`.
+    let asked = if admission.is_empty() { Questions::new() } else { sorted.live };
     let (questions, temporary) = (sorted.shared, sorted.temporary);
-    let more = (!counted.is_empty() || !alone.is_empty() || !questions.is_empty())
-        .then(|| Box::new(More { alone, counted, questions, temporary, ..More::of(exchange) }));
+    let more = (counted.is_some() || !alone.is_empty() || !questions.is_empty())
+        .then(|| Box::new(More { alone, counted, questions, temporary, shared: None }));
     Ok(Taken { admission, asked, limits: Arc::clone(limits), more })
 }
 
-/// All that can refuse, together; also tells the one nearest to its end.
-fn decide_live(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<(Admission, Option<Standing>), Refusal> {
+/// All that can refuse, together.
+fn decide_all(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<Admission, Refusal> {
     let asks: SmallVec<[Ask<'_>; 4]> = sorted.live.iter().map(|asked| asked.ask(limits, &sorted.temporary)).collect();
-    let (looking, taking) = asks.split_at(sorted.looking);
-    let looked = match preview(now, looking) {
-        Ok(nearest) => nearest,
-        // The others are only looked at, so that all who refuse are named.
-        Err(refusal) => return Err(preview(now, &asks).err().unwrap_or(refusal)),
-    };
-    let admission = decide(now, taking).map_err(|refusal| refusal.shifted(sorted.looking))?;
-    let took = admission.nearest().map(|nearest| Standing { index: nearest.index + sorted.looking, ..nearest });
-    let nearest = match (looked, took) {
-        (Some(looked), Some(took)) => Some(took.nearer(looked)),
-        (one, other) => one.or(other),
-    };
-    Ok((admission, nearest))
+    decide(now, &asks)
 }
 
 /// Finds the keys, and who has to be asked under which.
@@ -187,9 +171,6 @@ impl Sorted {
             self.shared.push(limit, asked);
         } else if limit.shadow {
             self.shadow.push(asked);
-        } else if limit.count.is_some() {
-            self.live.insert(self.looking, asked);
-            self.looking += 1;
         } else {
             self.live.push(asked);
         }
@@ -198,32 +179,47 @@ impl Sorted {
 
 /// Decisions that refuse nothing.
 struct Trial<'a> {
-    limits: &'a [LimitPolicy],
+    limits: &'a Arc<[LimitPolicy]>,
     temporary: &'a [Quota],
     now: Now,
-    exchange: &'a Exchange,
-    counted: Counted,
+    exchange: &'a Arc<Exchange>,
+    counted: Option<Counted>,
     alone: SmallVec<[(Asked, Admission); 1]>,
 }
 
 impl Trial<'_> {
     /// Whether it would have admitted; takes what it would have taken.
     fn decide(&mut self, asked: Asked) -> bool {
-        let ask = [asked.ask(self.limits, self.temporary)];
-        if self.limits[usize::from(asked.policy)].count.is_some() {
-            let admits = preview(self.now, &ask).is_ok();
-            if admits {
-                self.counted.push(asked);
-            }
-            return admits;
+        let taken = decide(self.now, &[asked.ask(self.limits, self.temporary)]);
+        let admits = taken.is_ok();
+        if let Ok(admission) = taken {
+            self.keep(asked, admission);
         }
-        match decide(self.now, &ask) {
-            Ok(admission) => {
-                self.alone.push((asked, admission));
-                true
-            }
-            Err(_) => false,
+        admits
+    }
+
+    /// What one has taken by itself.
+    fn keep(&mut self, asked: Asked, admission: Admission) {
+        if asked.counts_answers(self.limits) {
+            self.counted().add(asked, admission);
+        } else {
+            self.alone.push((asked, admission));
         }
+    }
+
+    /// What the live ones took together, where some of it may come back alone.
+    fn keep_apart(&mut self, live: &[Asked], admission: &mut Admission) {
+        let of_others = |state: &Standing| !live[state.index].counts_answers(self.limits);
+        let others = admission.states().filter(of_others).reduce(Standing::nearer);
+        let others = others.map(|state| live[state.index].told(self.limits, state));
+        self.counted().note_other(others);
+        for (asked, admission) in live.iter().zip(admission.take_apart()) {
+            self.keep(*asked, admission);
+        }
+    }
+
+    fn counted(&mut self) -> &mut Counted {
+        self.counted.get_or_insert_with(|| Counted::new(self.limits, self.exchange))
     }
 
     fn record(&self, asked: Asked, verdict: Verdict) {

@@ -18,6 +18,32 @@ fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
 }
 
 #[test]
+fn a_look_tells_what_is_left_and_takes_nothing() {
+    let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10)];
+    let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
+    let (fill, next, reset) = (3 * SECOND, Duration::ZERO, Duration::ZERO);
+    let full = Standing { index: 1, remaining: 3, burst: 3, fill, next, reset };
+    for _ in 0..5 {
+        assert_eq!(preview(START, &asks), Ok(Some(full)));
+    }
+    drain(&limits[1], START, key(1));
+    assert_eq!(preview(START, &asks).unwrap_err().refused, 0b10);
+    assert_eq!(preview(START, &[]), Ok(None));
+}
+
+#[test]
+fn what_is_taken_apart_comes_back_one_by_one() {
+    let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10), limiter(1, SECOND, 5, 10)];
+    let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 2));
+    let mut admission = decide(START, &asks).unwrap();
+    let [first, second, third] = admission.take_apart().collect::<Vec<_>>().try_into().unwrap();
+    assert!(admission.is_empty());
+    second.refund(START, [&limits[1]]);
+    drop((first, third));
+    assert_eq!(limits.each_ref().map(|limiter| limiter.inspect(START, key(1)).remaining), [7, 3, 3]);
+}
+
+#[test]
 fn idle_keys_make_room_first() {
     for max_keys in [1, 2, 3, 10, 30] {
         let limiter = limiter(1, SECOND, 1, max_keys);

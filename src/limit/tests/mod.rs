@@ -1,7 +1,6 @@
 //! The promises of the limits, each a test. Time is a number here; only `time` runs on tokio's paused clock.
 
 mod bounds;
-mod debt;
 mod interleavings;
 mod keys;
 mod model;

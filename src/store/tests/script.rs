@@ -36,9 +36,6 @@ async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
     assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
     assert_eq!(ask(Want::Take(1), 5).await, (true, 8, 10), "and no more than there is");
     assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
-    assert_eq!(ask(Want::Owe(5), 0).await, (true, 10, 15));
-    assert_eq!(ask(Want::Take(1), 0).await, (false, 15, 15), "what is owed comes back first");
-    assert_eq!(ask(Want::Owe(u32::MAX), 0).await, (true, 15, 100), "ten bursts at most");
 }
 
 /// A store with one bucket, and what was taken of it.
