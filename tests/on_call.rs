@@ -100,6 +100,24 @@ fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
 }
 
 #[test]
+fn a_key_is_found_by_every_spelling_of_its_value() {
+    for (key, line, names) in [
+        ("header:x-user", "X-User: a  b", ["a%20b", "%20a%09b%20"]),
+        ("header:authorization", "Authorization: BEARER t", ["Bearer%20t", "bearer%20%20t"]),
+        ("cookie:sid", "Cookie: sid=a%2Bb", ["a+b", "a%2Bb"]),
+        ("path", "A: 1", ["/%2540", "/@"]),
+    ] {
+        let gateway = Running::start(&one_limit(&format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\nburst = 3\n")));
+        assert_eq!(gateway.ask("GET", "/%40", &[line]).status(), 200);
+        let top = admin(&gateway, "GET", "/limits/l/top", "").1;
+        for name in names {
+            let found = admin(&gateway, "GET", &format!("/limits/l/keys?key={name}"), "").1;
+            assert_eq!((&found["remaining"], &found["key"]), (&json!(2), &top[0]["key"]), "{key} {name}");
+        }
+    }
+}
+
+#[test]
 fn a_key_is_given_a_full_bucket_again() {
     let gateway = Running::start(&one_limit(PER_USER));
     ask_times(&gateway, "a", 4);

@@ -18,7 +18,7 @@ fn pair(part: &[u8]) -> Pair<'_> {
 }
 
 /// Takes percent-escapes back, and `+`, which is a space; a `%` without two hex digits behind it stands for itself.
-fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
+pub fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(raw);
     }
@@ -36,7 +36,8 @@ fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-fn escape(after: &[u8]) -> Option<(u8, &[u8])> {
+/// The byte that two hex digits behind a `%` stand for, and what follows them.
+pub fn escape(after: &[u8]) -> Option<(u8, &[u8])> {
     let (&[high, low], rest) = after.split_first_chunk::<2>()?;
     Some((hex(high)? << 4 | hex(low)?, rest))
 }

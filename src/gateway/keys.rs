@@ -11,6 +11,7 @@ use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
+    layer::{self, named_value},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
@@ -218,8 +219,10 @@ impl OneLimit<'_> {
         if let Some(tier) = self.tier {
             return Some(tier.numbers);
         }
-        let matches =
-            |patterns: &Vec<ValuePattern>| patterns.iter().zip(parts).all(|(pattern, part)| is_match(pattern, part));
+        let matches = |patterns: &Vec<ValuePattern>| {
+            let each = patterns.iter().zip(&self.limit.key).zip(parts);
+            each.into_iter().all(|((pattern, key), part)| is_match(pattern, key, part))
+        };
         let exception = self.limit.overrides.iter().find(|one| one.matches.iter().any(matches));
         exception.map_or(Some(self.limit.numbers()), |one| one.numbers)
     }
@@ -231,6 +234,7 @@ impl OneLimit<'_> {
         part: &KeyPart,
         value: &[u8],
     ) -> Result<KeyBuilder<H>, String> {
+        let value = &*named_value(&limits::key_part(part), value);
         if value.is_empty() {
             return Err(format!("a value is empty; {}", self.how_to_ask()));
         }
@@ -259,7 +263,8 @@ impl OneLimit<'_> {
             KeyPart::Path => {
                 let target = Target::parse(value.to_vec().into()).ok().filter(|_| value.starts_with(b"/"));
                 let target = target.ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
-                (builder.path(target.normal_path()), Cow::Owned(target.normal_path().to_vec()))
+                let path = named_value(&layer::KeyPart::Path, target.normal_path()).into_owned();
+                (builder.path(&path), Cow::Owned(path))
             }
             KeyPart::ClientIp { .. } => (builder, Cow::Borrowed(value)),
         };
@@ -316,10 +321,13 @@ fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError
     Quota::new(limits::rate(rate), burst)
 }
 
-fn is_match(pattern: &ValuePattern, part: &Part) -> bool {
+fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bool {
     match pattern {
         ValuePattern::Any => true,
-        ValuePattern::Text(text) => **text == *part.value && !part.is_fallback,
+        ValuePattern::Text(text) => {
+            let text = named_value(&limits::key_part(key), text.as_bytes());
+            *text == *part.value.as_bytes() && !part.is_fallback
+        }
         ValuePattern::Network(network) => {
             let shown = IpNet::from_str(&part.value).or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
             shown.is_ok_and(|shown| network.contains(&shown)) && !part.is_fallback

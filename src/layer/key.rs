@@ -6,10 +6,13 @@
 //! of them a server behind the gateway takes is its own affair, and whoever could hide one behind another would choose a
 //! bucket at will.
 
+mod spelling;
+
 use std::{borrow::Cow, hash::Hasher};
 
 use http::{HeaderName, header};
 
+pub use self::spelling::named;
 use crate::{
     call::{Exchange, query},
     limit::{KeyBuilder, Label},
@@ -22,13 +25,13 @@ pub enum KeyPart {
     Route,
     /// The client's address, IPv6 cut to so many bits.
     ClientIp(u8),
-    /// A request header.
+    /// A request header, without outer and repeated blanks.
     Header(HeaderName),
-    /// A cookie.
+    /// A cookie, decoded.
     Cookie(Box<str>),
     /// A query parameter, decoded.
     Query(Box<str>),
-    /// A parameter of the route's path, escapes kept.
+    /// A parameter of the route's path; escapes that are needed are kept.
     Param(Box<str>),
     /// The host, lower case, without its port.
     Host,
@@ -42,7 +45,7 @@ pub enum KeyPart {
 
 /// Adds the value that an override names; addresses it names as networks.
 pub(super) fn feed_text(builder: KeyBuilder, part: &KeyPart, text: &str) -> KeyBuilder {
-    let value = text.as_bytes();
+    let value = &*named(part, text.as_bytes());
     match part {
         KeyPart::Route => builder.route(text),
         KeyPart::ClientIp(_) => builder,
@@ -50,7 +53,7 @@ pub(super) fn feed_text(builder: KeyBuilder, part: &KeyPart, text: &str) -> KeyB
         KeyPart::Cookie(name) => builder.cookie(name, value),
         KeyPart::Query(name) => builder.query(name, value),
         KeyPart::Param(name) => builder.param(name, value),
-        KeyPart::Host => builder.host(text),
+        KeyPart::Host => builder.host(text.strip_suffix('.').unwrap_or(text)),
         KeyPart::Path => builder.path(value),
         KeyPart::Method => builder.method(text),
         KeyPart::TlsSubject => builder.tls_subject(value),
@@ -69,11 +72,11 @@ pub(super) fn feed<H: Hasher>(
         KeyPart::Route => builder.route(exchange.route.name.as_deref().unwrap_or_default()),
         KeyPart::ClientIp(prefix) => builder.ip(exchange.client.ip, *prefix),
         KeyPart::Header(name) => match header_value(name, exchange) {
-            Some(value) => builder.header(name.as_str(), value),
+            Some(value) => builder.header(name.as_str(), &value),
             None => return Err(builder),
         },
         KeyPart::Cookie(name) => match cookie(name, exchange) {
-            Some(value) => builder.cookie(name, value),
+            Some(value) => builder.cookie(name, &value),
             None => return Err(builder),
         },
         KeyPart::Query(name) => match query_value(name, exchange) {
@@ -81,12 +84,12 @@ pub(super) fn feed<H: Hasher>(
             None => return Err(builder),
         },
         KeyPart::Param(name) => match parameter(name, exchange) {
-            Some(value) => builder.param(name, value.as_bytes()),
+            Some(value) => builder.param(name, &value),
             None => return Err(builder),
         },
         KeyPart::Host if request.host.is_empty() => return Err(builder),
         KeyPart::Host => builder.host(&request.host),
-        KeyPart::Path => builder.path(request.target.normal_path()),
+        KeyPart::Path => builder.path(&spelling::path(request.target.normal_path())),
         KeyPart::Method => builder.method(request.method.as_str()),
         KeyPart::TlsSubject => match subject(exchange) {
             Some(subject) => builder.tls_subject(subject.as_bytes()),
@@ -104,12 +107,12 @@ pub(super) fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, excha
             label.ip(exchange.client.ip, prefix.unwrap_or(*own));
             return true;
         }
-        KeyPart::Header(name) => header_value(name, exchange).map(Cow::Borrowed),
-        KeyPart::Cookie(name) => cookie(name, exchange).map(Cow::Borrowed),
+        KeyPart::Header(name) => header_value(name, exchange),
+        KeyPart::Cookie(name) => cookie(name, exchange),
         KeyPart::Query(name) => query_value(name, exchange),
-        KeyPart::Param(name) => parameter(name, exchange).map(|value| Cow::Borrowed(value.as_bytes())),
+        KeyPart::Param(name) => parameter(name, exchange),
         KeyPart::Host => Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty()),
-        KeyPart::Path => Some(Cow::Borrowed(request.target.normal_path())),
+        KeyPart::Path => Some(spelling::path(request.target.normal_path())),
         KeyPart::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
         KeyPart::TlsSubject => subject(exchange).map(|subject| Cow::Borrowed(subject.as_bytes())),
     };
@@ -130,19 +133,16 @@ pub(super) fn is_there(part: &KeyPart, exchange: &Exchange) -> bool {
 }
 
 #[inline]
-fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<&'e [u8]> {
-    only(exchange.request.headers.get_all(name).iter().map(|value| value.as_bytes()))
+fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    only(exchange.request.headers.get_all(name).iter().map(|value| spelling::field(name, value.as_bytes())))
 }
 
-/// A cookie's value (RFC 6265, 4.2.1), without quotes around it.
-fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e [u8]> {
+fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let lines = exchange.request.headers.get_all(header::COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     only(pairs.filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let value = pair[equals + 1..].trim_ascii();
-        let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
-        (pair[..equals].trim_ascii() == name.as_bytes()).then_some(unquoted.unwrap_or(value))
+        (pair[..equals].trim_ascii() == name.as_bytes()).then(|| spelling::cookie(&pair[equals + 1..]))
     }))
 }
 
@@ -155,9 +155,9 @@ fn subject(exchange: &Exchange) -> Option<&str> {
     exchange.origin.tls.as_ref()?.subject.as_deref()
 }
 
-fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<&'e str> {
+fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let found = exchange.parameters.iter().find(|(known, _)| **known == *name);
-    found.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+    found.map(|(_, value)| spelling::path(value.as_bytes())).filter(|value| !value.is_empty())
 }
 
 /// The one value among several; none if they differ or it is empty.

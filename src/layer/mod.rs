@@ -25,9 +25,9 @@ pub use concurrency::{
     Standing, Turn,
 };
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite, after_prefix};
-pub use key::KeyPart;
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
+pub use key::{KeyPart, named as named_value};
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use rate_limit::{
     Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,

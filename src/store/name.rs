@@ -17,7 +17,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 /// With what the keys of this format begin. The number is that of the format: of what a key is made of, of what it holds and
 /// of the script that reads it. Gateways of two formats beside each other, during an upgrade, do not meet: each has its
 /// buckets, instead of misreading those of the other. Whoever changes one of the three counts it up.
-pub(super) const PREFIX: &str = "tidegate:1:";
+pub(super) const PREFIX: &str = "tidegate:2:";
 
 /// Names one bucket, whatever the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -100,6 +100,6 @@ mod tests {
     #[test]
     fn gateways_of_one_format_call_a_bucket_the_same() {
         let name = KeyBuilder::over(NameHasher::new(), "l").header("x-user", b"a").into_hasher().name();
-        assert_eq!(name.key("l"), "tidegate:1:{l:6944504f11630f955c559192a6516dcc}");
+        assert_eq!(name.key("l"), "tidegate:2:{l:6944504f11630f955c559192a6516dcc}");
     }
 }

@@ -119,3 +119,18 @@ fn thousands_of_overrides_are_found_as_fast_as_one() {
     let gateway = one_limit(&format!("key = 'header:x-user'\nrate = '1/h'\n{overrides}"), "");
     assert_eq!(["user-0", "user-4999", "user-5000", "last"].map(|user| admitted(4, by(&gateway, user))), [2, 2, 1, 3]);
 }
+
+#[test]
+fn an_override_is_found_whichever_spelling_it_and_the_request_have() {
+    for (key, value, path, line) in [
+        ("header:authorization", "Bearer  t", "/", "Authorization: bearer t"),
+        ("header:authorization", "bearer t", "/", "Authorization: BEARER  t"),
+        ("cookie:sid", "a/b c", "/", "Cookie: sid=a%2Fb+c"),
+        ("path", "/a%40b", "/a@b", "A: 1"),
+        ("host", "Shop.example.", "/", "Host: shop.example:80"),
+    ] {
+        let overrides = format!("overrides = [{{ match = '{value}', rate = '3/h' }}]");
+        let gateway = one_limit(&format!("key = '{key}'\nrate = '1/h'\n{overrides}"), "");
+        assert_eq!(admitted(5, || gateway.ask("GET", path, &[line])), 3, "{key} {value}");
+    }
+}

@@ -198,3 +198,63 @@ fn long_values_are_keys_as_good_as_short_ones() {
     let ask = |end: &str| gateway.ask("GET", "/", &[&format!("X-User: {long}{end}")]).status();
     assert_eq!((ask("a"), ask("b"), ask("a")), (200, 200, 429));
 }
+
+#[test]
+fn every_spelling_of_one_value_is_one_key() {
+    // For each key: spellings of one value by path and header line, and another value.
+    for (key, spellings, other) in [
+        (
+            "header:authorization",
+            &[
+                ("/", "Authorization: Bearer tOk"),
+                ("/", "Authorization: bearer tOk"),
+                ("/", "authorization: BEARER  tOk"),
+                ("/", "Authorization: Bearer\ttOk"),
+                ("/", "Authorization:   Bearer \t tOk \t"),
+                ("/", "Authorization: bearer tOk\r\nAuthorization: Bearer  tOk"),
+            ][..],
+            ("/", "Authorization: Bearer TOK"),
+        ),
+        (
+            "header:proxy-authorization",
+            &[("/", "Proxy-Authorization: Basic QTpi"), ("/", "Proxy-Authorization: basic  QTpi")],
+            ("/", "Proxy-Authorization: Basic qtpi"),
+        ),
+        ("header:x-key", &[("/", "X-Key: A  b"), ("/", "X-Key:\tA\tb "), ("/", "x-key: A \t b")], ("/", "X-Key: a b")),
+        (
+            "cookie:sid",
+            &[
+                ("/", "Cookie: sid=a/b c"),
+                ("/", "Cookie: sid=a%2Fb%20c"),
+                ("/", "Cookie: x=1; sid=\"a%2fb+c\""),
+                ("/", "Cookie: sid = \"a\\057b c\" ; x=1"),
+                ("/", "Cookie: sid=%61/b+c\r\nCookie: sid=a/b%20c"),
+            ],
+            ("/", "Cookie: sid=a/b%20C"),
+        ),
+        ("query:q", &[("/?q=a%20b", "A: 1"), ("/?q=a+b", "A: 1"), ("/?%71=%61+b&q=a%20b", "A: 1")], ("/?q=ab", "A: 1")),
+        (
+            "host",
+            &[("/", "Host: Shop.example"), ("/", "Host: shop.EXAMPLE.:80"), ("/", "Host: shop.example:8080")],
+            ("/", "Host: example"),
+        ),
+        (
+            "path",
+            &[("/o/a@b", "A: 1"), ("/o/a%40b", "A: 1"), ("//o/./%61@b", "A: 1"), ("/o/x/../a%40%62", "A: 1")],
+            ("/o/a%2540b", "A: 1"),
+        ),
+        ("param:id", &[("/o/a@b", "A: 1"), ("/o/a%40b", "A: 1"), ("/o/%61%40b", "A: 1")], ("/o/ab", "A: 1")),
+    ] {
+        let matched = if key == "param:id" { "match = { path = '/o/{id}' }" } else { "" };
+        let route = responding("r", &format!("limits = ['l']\n{matched}"));
+        let limit = format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\nmissing = 'refuse'\nstatus = 403");
+        let gateway = Running::start(&format!("{limit}\n{route}"));
+        let ask = |(path, line): &(&str, &str)| gateway.ask("GET", path, &[*line]).status();
+        let statuses: Vec<_> = spellings.iter().map(ask).collect();
+        assert_eq!(statuses[0], 200, "{key}");
+        assert!(statuses[1..].iter().all(|status| *status == 403), "{key}: {statuses:?}");
+        assert_eq!(ask(&other), 200, "{key}: another value");
+        let refused = gateway.metric("tidegate_refusals_total", &[("reason", "key_missing")]);
+        assert_eq!(refused, 0.0, "{key}: none of them is missing");
+    }
+}

@@ -1,0 +1,180 @@
+//! One spelling for each value of a key: services take several spellings of one credential for the same, and a client that
+//! may choose among them must not have a bucket for each.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, header};
+
+use super::KeyPart;
+use crate::call::query;
+
+/// A value that people name, as requests have it: in an override, or at the admin listener.
+pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
+    match part {
+        KeyPart::Header(name) => field(name, value),
+        KeyPart::Cookie(_) => without_plus(Cow::Borrowed(value)),
+        KeyPart::Path | KeyPart::Param(_) => path(value),
+        KeyPart::Host => Cow::Borrowed(value.strip_suffix(b".").unwrap_or(value)),
+        KeyPart::Route | KeyPart::ClientIp(_) | KeyPart::Query(_) | KeyPart::Method | KeyPart::TlsSubject => {
+            Cow::Borrowed(value)
+        }
+    }
+}
+
+/// A header's value without outer and repeated blanks; of credentials the scheme in lower case (RFC 9110, 11.1).
+#[inline]
+pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
+    let value = value.trim_ascii();
+    match memchr::memchr2(b' ', b'\t', value) {
+        None => Cow::Borrowed(value),
+        Some(blank) => {
+            let has_scheme = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
+            of_words(value, if has_scheme { blank } else { 0 })
+        }
+    }
+}
+
+/// Words with one blank between them, the first `scheme` bytes in lower case.
+fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
+    let is_single = value.windows(2).all(|pair| pair != b"  ") && !value.contains(&b'\t');
+    if is_single && !value[..scheme].iter().any(u8::is_ascii_uppercase) {
+        return Cow::Borrowed(value);
+    }
+    let mut words = Vec::with_capacity(value.len());
+    for word in value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()) {
+        if !words.is_empty() {
+            words.push(b' ');
+        }
+        words.extend_from_slice(word);
+    }
+    // No blank is within the scheme, so it stands where it stood.
+    words[..scheme].make_ascii_lowercase();
+    Cow::Owned(words)
+}
+
+/// A cookie's value (RFC 6265, 4.2.1) without quotes around it, decoded as a query's values are. A plus sign is a space
+/// however it is written: some services take it for one, some do not.
+pub(super) fn cookie(raw: &[u8]) -> Cow<'_, [u8]> {
+    let value = raw.trim_ascii();
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    match quoted {
+        Some(inside) if inside.contains(&b'\\') => Cow::Owned(decoded(&unescaped(inside)).into_owned()),
+        Some(inside) => decoded(inside),
+        None => decoded(value),
+    }
+}
+
+fn decoded(value: &[u8]) -> Cow<'_, [u8]> {
+    without_plus(query::decode(value))
+}
+
+fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+    if !value.contains(&b'+') {
+        return value;
+    }
+    Cow::Owned(value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect())
+}
+
+/// The inside of a quoted string (RFC 2109, 4.3.2), in which some services also take three octal digits for a byte.
+fn unescaped(inside: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(inside.len());
+    let mut rest = inside;
+    while let [byte, after @ ..] = rest {
+        rest = after;
+        match (byte, after) {
+            (b'\\', [high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', beyond @ ..]) => {
+                out.push((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'));
+                rest = beyond;
+            }
+            (b'\\', [escaped, beyond @ ..]) => {
+                out.push(*escaped);
+                rest = beyond;
+            }
+            _ => out.push(*byte),
+        }
+    }
+    out
+}
+
+/// A path or a segment in its normal form, in which characters that need no escape (RFC 3986, 3.3) have none: services
+/// decode them, so both spellings lead to the same place.
+pub(super) fn path(normal: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', normal).is_none() {
+        return Cow::Borrowed(normal);
+    }
+    let mut out = Vec::with_capacity(normal.len());
+    let mut rest = normal;
+    while let [byte, after @ ..] = rest {
+        let escaped = if *byte == b'%' { query::escape(after) } else { None };
+        match escaped.filter(|(value, _)| b"!$&'()*+,;=:@".contains(value)) {
+            Some((value, beyond)) => {
+                out.push(value);
+                rest = beyond;
+            }
+            None => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(value: Cow<'_, [u8]>) -> String {
+        String::from_utf8_lossy(&value).into_owned()
+    }
+
+    #[test]
+    fn a_credential_has_one_spelling() {
+        for value in ["Bearer tOk", "bearer tOk", "BEARER  tOk", "Bearer\ttOk", " Bearer \t tOk "] {
+            assert_eq!(text(field(&header::AUTHORIZATION, value.as_bytes())), "bearer tOk", "{value:?}");
+            assert_eq!(text(field(&header::PROXY_AUTHORIZATION, value.as_bytes())), "bearer tOk", "{value:?}");
+        }
+        assert_eq!(text(field(&header::AUTHORIZATION, b"tOk")), "tOk", "a credential without a scheme");
+        assert_eq!(text(field(&header::AUTHORIZATION, b"Digest a=\"B\",  c=D")), "digest a=\"B\", c=D");
+    }
+
+    #[test]
+    fn of_any_header_outer_and_repeated_blanks_go() {
+        let other = HeaderName::from_static("x-user");
+        for (value, spelling) in [("A", "A"), ("A b", "A b"), (" A \t b  c ", "A b c"), ("\t", ""), ("", "")] {
+            assert_eq!(text(field(&other, value.as_bytes())), spelling, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_decoded_as_a_query_is() {
+        for value in ["a/b c", "a%2Fb%20c", "a%2fb+c", "\"a/b c\"", " \"a%2fb+c\" ", "\"a\\057b\\ c\"", "a/b%2Bc"] {
+            assert_eq!(text(cookie(value.as_bytes())), "a/b c", "{value:?}");
+        }
+        assert_eq!(text(cookie(b"%zz%4")), "%zz%4");
+        assert_eq!(text(cookie(b"\"a")), "\"a");
+    }
+
+    #[test]
+    fn characters_of_a_path_that_need_no_escape_have_none() {
+        assert_eq!(text(path(b"/a%40b/%3A%2F%25%20")), "/a@b/:%2F%25%20");
+        assert_eq!(text(path(b"/a@b/%")), "/a@b/%");
+    }
+
+    proptest! {
+        #[test]
+        fn what_people_name_is_spelled_once(value in "[A-Za \t%0-9+@\"]{0,20}") {
+            for part in [
+                KeyPart::Header(header::AUTHORIZATION),
+                KeyPart::Cookie("c".into()),
+                KeyPart::Path,
+                KeyPart::Param("p".into()),
+            ] {
+                let once = named(&part, value.as_bytes()).into_owned();
+                prop_assert_eq!(&*named(&part, &once), &*once);
+            }
+        }
+    }
+}
