@@ -92,6 +92,11 @@ pub(super) struct Lineage {
 }
 
 impl Lineage {
+    /// One more request of a stranger goes to the shared bucket.
+    pub(super) fn note_stranger(&self) {
+        self.evictions_overflow.fetch_add(1, Relaxed);
+    }
+
     /// Idle keys that made room, and requests sent to the shared bucket.
     pub(super) fn evictions(&self) -> (u64, u64) {
         (self.evictions_idle.load(Relaxed), self.evictions_overflow.load(Relaxed))
@@ -293,7 +298,7 @@ impl Core {
 
     /// What a stranger to a full table asks of the bucket that strangers share.
     fn overflow<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
-        self.lineage.evictions_overflow.fetch_add(1, Relaxed);
+        self.lineage.note_stranger();
         self.of_a_stranger(ask)
     }
 

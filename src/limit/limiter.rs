@@ -65,6 +65,11 @@ impl Limiter {
         Stats { keys: core.table.keys(), max_bytes: core.table.bytes(), evictions_idle, evictions_overflow }
     }
 
+    /// Counts one more stranger that shares a bucket, of a limit whose buckets are kept elsewhere.
+    pub fn note_stranger(&self) {
+        self.core.lineage.note_stranger();
+    }
+
     /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
     /// debt came about may be others, until it is asked. For people: it takes nothing and may be out of date at once.
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {

@@ -111,6 +111,15 @@ impl Ask {
         Standing::known(index, self.quota(), remaining, Duration::from_nanos(reset))
     }
 
+    /// Asks the bucket that strangers share, which has the limit's own numbers; whoever may take more at once takes all of
+    /// it. As in a full table of this gateway.
+    fn become_stranger(&mut self) {
+        let burst = self.limit.limiter.quota().burst().get();
+        (self.name, self.cost) = (Name::STRANGERS, if self.quota.is_some() { self.cost.min(burst) } else { self.cost });
+        self.quota = None;
+        self.limit.limiter.note_stranger();
+    }
+
     fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
         let pace = self.pace();
         match self.cost {
@@ -123,13 +132,13 @@ impl Ask {
 
 impl Store {
     /// Takes the tokens of all `asks`, or none.
-    pub fn decide(self: &Arc<Self>, asks: Asks) -> Decision {
+    pub fn decide(self: &Arc<Self>, mut asks: Asks) -> Decision {
         if asks.is_empty() {
             return Decision::Made(Ok(Admission { how: How::Free, states: SmallVec::new() }));
         }
         loop {
             let now = Clock.now().as_nanos();
-            let needs = match self.look(now, &asks) {
+            let needs = match self.look(now, &mut asks) {
                 Ok(needs) => needs,
                 Err(refusal) => {
                     self.metrics.saved("refusal");
@@ -151,13 +160,20 @@ impl Store {
     }
 
     /// Which asks the store must decide, unless one is known to be refused.
-    fn look(&self, now: u64, asks: &Asks) -> Result<Needs, Refusal> {
+    fn look(&self, now: u64, asks: &mut Asks) -> Result<Needs, Refusal> {
         let mut refusal: Option<Refusal> = None;
         let mut needs = Needs::new();
-        for (index, ask) in asks.iter().enumerate() {
-            match ask.take(now, self.most_ahead(ask), true) {
+        for (index, ask) in asks.iter_mut().enumerate() {
+            let mut local = ask.take(now, self.most_ahead(ask), true);
+            if local == Local::Stranger {
+                ask.become_stranger();
+                local = ask.take(now, self.most_ahead(ask), true);
+            }
+            match local {
                 Local::Taken(_) => needs.push(None),
                 Local::Ask { ahead } => needs.push(Some(ahead)),
+                // The strangers' own bucket always has a place.
+                Local::Stranger => needs.push(Some(0)),
                 Local::Refused(wait) => {
                     refusal = Some(Refusal::after(refusal, index, wait));
                 }
@@ -178,7 +194,7 @@ impl Store {
                 Some(_) => slots.push(Slot::empty(now)),
                 None => match ask.take(now, 0, false) {
                     Local::Taken(slot) => slots.push(slot),
-                    Local::Refused(_) | Local::Ask { .. } => {
+                    Local::Refused(_) | Local::Ask { .. } | Local::Stranger => {
                         self.give_back(now, asks, &slots);
                         return None;
                     }
@@ -189,14 +205,14 @@ impl Store {
     }
 
     /// Asks the store, for no longer than its timeout.
-    async fn ask_in_time(self: Arc<Self>, asks: Asks) -> Outcome {
+    async fn ask_in_time(self: Arc<Self>, mut asks: Asks) -> Outcome {
         let deadline = Instant::now() + self.settings.timeout;
         let lane = self.lane();
         let Some(_place) = lane.enter() else {
             self.metrics.failed("overload");
             return self.alone(asks);
         };
-        match timeout_at(deadline, self.ask(lane, &asks)).await {
+        match timeout_at(deadline, self.ask(lane, &mut asks)).await {
             Ok(Some(Ok((now, slots)))) => Ok(admitted(now, asks, slots)),
             Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),
             Ok(None) => self.alone(asks),
@@ -209,7 +225,7 @@ impl Store {
     }
 
     /// Asks for what is not held here, or waits for those who ask for the same. `None`: the store does not answer.
-    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &Asks) -> Option<Result<(u64, Slots), Refusal>> {
+    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &mut Asks) -> Option<Result<(u64, Slots), Refusal>> {
         loop {
             let now = Clock.now().as_nanos();
             let mut needs = match self.look(now, asks) {

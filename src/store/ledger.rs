@@ -1,43 +1,48 @@
-//! The buckets of one limit as this gateway knows them: bounded, and forgetting any of them is safe.
+//! The buckets of one limit as this gateway knows them: bounded, and none that is in debt is forgotten. So the gateway fills
+//! the store with no more keys than the limit may hold; other strangers share one.
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::{
+    collections::HashMap,
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use foldhash::fast::RandomState;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{
     name::Name,
-    share::{Local, Pace, Share, Slot, Told, Trip},
+    share::{Local, MOMENT, Pace, Share, Slot, Told, Trip},
 };
 
 /// Shares by name. A hot key is asked for by all workers: the lock is held for a look and a few additions.
 #[derive(Debug)]
 pub(super) struct Ledger {
     shards: Box<[Mutex<Shard>]>,
-    /// Of each of a shard's two generations.
-    most: usize,
+    /// Keys of all shards, without that of the strangers; never above `max_keys`.
+    keys: AtomicUsize,
     max_keys: NonZeroUsize,
 }
 
-/// Two generations: what is used moves to the young one; when that is full it becomes the old one, and what was not
-/// used since is forgotten. As bounded as a list of the least recently used, without the list.
 #[derive(Debug, Default)]
 struct Shard {
-    young: Generation,
-    old: Generation,
+    shares: HashMap<u128, Share, RandomState>,
+    /// When it was last swept; 0 for never.
+    swept: u64,
 }
-
-type Generation = HashMap<u128, Share, RandomState>;
 
 /// More than there are workers, so that two seldom meet.
 const SHARDS: usize = 64;
 
+/// Keys that one stranger looks at in the search for one whose debt is over; more by no more than a shard. A few
+/// microseconds, and each shard at most once within a moment.
+const MOST_LOOKED_AT: usize = 4096;
+
 impl Ledger {
-    /// For about `max_keys` keys; each takes some 120 bytes while it is known.
+    /// For at most `max_keys` keys; each takes some 120 bytes while it is known.
     pub(super) fn new(max_keys: NonZeroUsize) -> Self {
         let shards = SHARDS.min(max_keys.get());
-        let most = max_keys.get().div_ceil(2 * shards);
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), most, max_keys }
+        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), keys: AtomicUsize::new(0), max_keys }
     }
 
     /// Whether it was made for so many keys.
@@ -47,69 +52,149 @@ impl Ledger {
 
     /// Keys known.
     pub(super) fn len(&self) -> usize {
-        let len = |shard: &Mutex<Shard>| {
-            let shard = shard.lock();
-            shard.young.len() + shard.old.len()
-        };
-        self.shards.iter().map(len).sum()
+        self.keys.load(Relaxed)
     }
 
-    /// Decides without asking, if that can be done; with `keep` it only looks.
+    /// Decides without asking, if that can be done; with `keep` it only looks. A key that is asked for has its place here
+    /// from then on.
     pub(super) fn take(&self, now: u64, name: Name, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
-        let known = self.with(name, false, |share| share.take(now, pace, cost, most_ahead, keep));
-        known.unwrap_or(Local::Ask { ahead: 0 })
+        match self.with(name, |share| share.take(now, pace, cost, most_ahead, keep)) {
+            Some(local) => local,
+            None if self.enter(now, name, Share::expected(pace, now)) => Local::Ask { ahead: 0 },
+            None => Local::Stranger,
+        }
     }
 
     /// Learns what the store said.
     pub(super) fn learn(&self, name: Name, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
-        let slot = self.with(name, true, |share| share.learn(pace, cost, told, trip));
-        slot.unwrap_or(Slot::empty(trip.sent))
+        self.with(name, |share| share.learn(pace, cost, told, trip)).unwrap_or_else(|| {
+            let mut share = Share::default();
+            let slot = share.learn(pace, cost, told, trip);
+            self.enter(trip.received, name, share);
+            slot
+        })
     }
 
     /// Takes tokens back into what is held here; gives how much of the line, `None` if they are not of what is held.
     pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
-        self.with(name, false, |share| share.give_back(now, slot)).flatten()
+        self.with(name, |share| share.give_back(now, slot)).flatten()
     }
 
     /// So much of the line, in nanoseconds, is on its way back to the store.
     pub(super) fn returned(&self, name: Name, back: u64) {
-        self.with(name, false, |share| share.returned(back));
+        self.with(name, |share| share.returned(back));
     }
 
     /// Whole tokens left and nanoseconds until the bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
         let unknown = Share::default();
-        self.with(name, false, |share| share.standing(now, pace)).unwrap_or_else(|| unknown.standing(now, pace))
+        self.with(name, |share| share.standing(now, pace)).unwrap_or_else(|| unknown.standing(now, pace))
     }
 
     /// Nanoseconds of the bucket's line that are held here and have not begun.
     pub(super) fn held(&self, now: u64, name: Name) -> u64 {
-        self.with(name, false, |share| share.held(now)).unwrap_or(0)
+        self.with(name, |share| share.held(now)).unwrap_or(0)
     }
 
     /// Forgets the bucket; what was held of it counts as used.
     pub(super) fn forget(&self, name: Name) {
-        let mut shard = self.shards[name.spread() % self.shards.len()].lock();
-        shard.young.remove(&name.number());
-        shard.old.remove(&name.number());
+        let is_counted = self.shard(name).shares.remove(&name.number()).is_some() && name != Name::STRANGERS;
+        self.keys.fetch_sub(usize::from(is_counted), Relaxed);
     }
 
-    fn with<T>(&self, name: Name, make: bool, act: impl FnOnce(&mut Share) -> T) -> Option<T> {
-        let mut shard = self.shards[name.spread() % self.shards.len()].lock();
-        let shard = &mut *shard;
-        if let Some(share) = shard.young.get_mut(&name.number()) {
-            return Some(act(share));
+    fn with<T>(&self, name: Name, act: impl FnOnce(&mut Share) -> T) -> Option<T> {
+        self.shard(name).shares.get_mut(&name.number()).map(act)
+    }
+
+    fn shard(&self, name: Name) -> MutexGuard<'_, Shard> {
+        self.shards[name.spread() % self.shards.len()].lock()
+    }
+
+    /// Gives a key that is not known a place, if there is one or a debt is over.
+    fn enter(&self, now: u64, name: Name, share: Share) -> bool {
+        let is_full = self.len() >= self.max_keys.get() && name != Name::STRANGERS;
+        if is_full && !self.sweep(now, name) {
+            return false;
         }
-        let mut share = match shard.old.remove(&name.number()) {
-            Some(share) => share,
-            None if make => Share::default(),
-            None => return None,
-        };
-        let done = act(&mut share);
-        if shard.young.len() >= self.most {
-            shard.old = std::mem::take(&mut shard.young);
+        let mut shard = self.shard(name);
+        // Another worker may have been faster: its share stays.
+        if !shard.shares.contains_key(&name.number()) {
+            let one_more = |keys: usize| (keys < self.max_keys.get()).then_some(keys + 1);
+            if name != Name::STRANGERS && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err() {
+                return false;
+            }
+            shard.shares.insert(name.number(), share);
         }
-        shard.young.insert(name.number(), share);
-        Some(done)
+        true
+    }
+
+    /// Forgets keys whose debt is over, from the shard of `name` on, until there are some; says whether there were.
+    fn sweep(&self, now: u64, name: Name) -> bool {
+        let (first, count) = (name.spread() % self.shards.len(), self.shards.len());
+        let mut looked_at = 0;
+        for at in first..first + count {
+            let mut shard = self.shards[at % count].lock();
+            if shard.swept > 0 && now < shard.swept.saturating_add(MOMENT) {
+                continue;
+            }
+            shard.swept = now;
+            let before = shard.shares.len();
+            shard.shares.retain(|number, share| share.is_in_debt(now) || *number == Name::STRANGERS.number());
+            let freed = before - shard.shares.len();
+            self.keys.fetch_sub(freed, Relaxed);
+            looked_at += before;
+            if freed > 0 || looked_at >= MOST_LOOKED_AT {
+                return freed > 0;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { emission: MOMENT, fill: 3 * MOMENT };
+
+    fn asks(ledger: &Ledger, now: u64, name: u128) -> bool {
+        let local = ledger.take(now, Name::from_raw(name), PACE, 1, 0, true);
+        assert!(matches!(local, Local::Ask { .. } | Local::Stranger));
+        matches!(local, Local::Ask { .. })
+    }
+
+    fn learn(ledger: &Ledger, now: u64, name: u128, after: u64) {
+        let told = Told { admitted: true, before: 0, after, moved: 0, at: 1 };
+        ledger.learn(Name::from_raw(name), PACE, 1, told, Trip { sent: now, received: now });
+    }
+
+    #[test]
+    fn strangers_have_no_place_where_all_keys_are_in_debt() {
+        for max_keys in [1, 3, 100] {
+            let ledger = Ledger::new(NonZeroUsize::new(max_keys).unwrap());
+            let keys = 10..10 + max_keys as u128;
+            for key in keys.clone() {
+                assert!(asks(&ledger, 1, key));
+                learn(&ledger, 1, key, 5 * MOMENT);
+            }
+            assert!((1000..2000).all(|key| !asks(&ledger, 2, key)), "{max_keys}");
+            assert!(asks(&ledger, 2, Name::STRANGERS.number()), "that they share");
+            assert_eq!(ledger.len(), max_keys);
+            // A second before the debts are over nobody has a place, after them all have.
+            assert!(!asks(&ledger, 4 * MOMENT, 1000), "{max_keys}");
+            let later = 6 * MOMENT;
+            assert!((1000..1000 + max_keys as u128).all(|key| asks(&ledger, later, key)), "{max_keys}");
+            assert!(!asks(&ledger, later, 5000), "{max_keys}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_nobody_answered_for_gives_its_place_up() {
+        let ledger = Ledger::new(NonZeroUsize::MIN);
+        assert!(asks(&ledger, 1, 10) && asks(&ledger, 1, 10));
+        assert!(!asks(&ledger, 2, 11));
+        assert!(asks(&ledger, 3 * MOMENT, 11));
+        ledger.forget(Name::from_raw(11));
+        assert_eq!(ledger.len(), 0);
     }
 }

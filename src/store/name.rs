@@ -24,6 +24,9 @@ pub(super) const PREFIX: &str = "tidegate:2:";
 pub struct Name(u128);
 
 impl Name {
+    /// That of the bucket which strangers share, where the gateway holds as many keys as the limit may. No digest is 0.
+    pub(super) const STRANGERS: Self = Self(0);
+
     pub(super) const fn number(self) -> u128 {
         self.0
     }

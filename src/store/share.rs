@@ -119,6 +119,8 @@ pub(super) enum Local {
     Taken(Slot),
     /// It is refused for so long.
     Refused(Duration),
+    /// There is no place for its key: it shares a bucket with other strangers.
+    Stranger,
     /// Only the store knows; so many tokens would be welcome besides.
     Ask {
         /// Tokens.
@@ -152,6 +154,16 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// One that the store is about to be asked for: it counts as in debt until the answer comes, or for a moment.
+    pub(super) fn expected(pace: Pace, now: u64) -> Self {
+        Self { pace, tat: now.saturating_add(MOMENT), ..Self::default() }
+    }
+
+    /// Whether the store holds something of it, as far as is known here.
+    pub(super) fn is_in_debt(&self, now: u64) -> bool {
+        self.tat.max(self.tail) > now
+    }
+
     /// Takes `cost` tokens if they are held here; with `keep` it only looks.
     pub(super) fn take(&mut self, now: u64, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
         if self.pace != pace {

@@ -25,12 +25,7 @@ impl Gateway {
             Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
         let settings =
             Settings { servers: vec![server], is_cluster: false, timeout: Duration::from_secs(60), on_error, lease };
-        let numbers = Numbers {
-            rate: Rate { count: NonZeroU32::new(per_hour).unwrap(), period: Duration::from_secs(3600) },
-            burst: NonZeroU32::new(burst).unwrap(),
-            max_keys: NonZeroUsize::MIN,
-        };
-        let limiter = Limiter::new("l", &numbers).unwrap();
+        let limiter = Limiter::new("l", &numbers((per_hour, burst))).unwrap();
         let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
         Self { store: Store::new(settings, 1, Metrics::new(1).store()), limit: Arc::new(limit) }
     }
@@ -63,6 +58,14 @@ impl Gateway {
         self.store.errands.close();
         self.store.errands.wait().await;
         self.store.errands.reopen();
+    }
+}
+
+fn numbers((per_hour, burst): (u32, u32)) -> Numbers {
+    Numbers {
+        rate: Rate { count: NonZeroU32::new(per_hour).unwrap(), period: Duration::from_secs(3600) },
+        burst: NonZeroU32::new(burst).unwrap(),
+        max_keys: NonZeroUsize::MIN,
     }
 }
 
@@ -145,6 +148,27 @@ async fn what_is_lent_is_bounded_by_the_burst_and_comes_back_whole_also_with_lea
             gateway.borrow(1).await.unwrap().refund(&gateway.store);
             gateway.settle().await;
         }
+    }
+}
+
+#[tokio::test]
+async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
+    let redis = Redis::start();
+    for lease in [0, 20] {
+        redis.run(&["FLUSHALL"]);
+        let mut gateway = Gateway::new(&redis, lease, OnError::Deny, (1, 5));
+        let limiter = Limiter::new("l", &numbers((1, 5))).unwrap();
+        gateway.limit = Arc::new(SharedLimit::new(limiter, NonZeroUsize::new(10).unwrap(), None));
+        let mut passed = 0;
+        for name in 1..=500 {
+            let asks = gateway.asks(1).into_iter().map(|ask| Ask { name: Name::from_raw(name << 64 | name), ..ask });
+            passed += u32::from(gateway.decided(asks.collect()).await.is_ok());
+        }
+        assert_eq!(passed, 10 + 5, "ten of their own, and one burst for all others");
+        assert!(redis.run(&["DBSIZE"]).starts_with(":11\r"), "{}", redis.run(&["DBSIZE"]));
+        assert_eq!(gateway.limit.limiter.stats().evictions_overflow, 490);
+        let known = gateway.asks(4).into_iter().map(|ask| Ask { name: Name::from_raw(3 << 64 | 3), ..ask });
+        assert!(gateway.decided(known.collect()).await.is_ok(), "who had a key of its own keeps it");
     }
 }
 
