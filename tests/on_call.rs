@@ -95,7 +95,8 @@ fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
         assert_eq!((&key["key"], &key["remaining"], &key["admitted"]), (&json!(["a b"]), &json!(2), &json!(1)));
     }
     let never = admin(&gateway, "GET", "/limits/l/keys?key=never", "").1;
-    let expected = json!({ "key": ["never"], "rate": "1/h", "burst": 3, "remaining": 3, "reset_seconds": 0, "admitted": 0, "refused": 0, "until": null });
+    let expected = json!({ "key": ["never"], "hash": never["hash"], "rate": "1/h", "burst": 3, "remaining": 3, "reset_seconds": 0, "admitted": 0, "refused": 0, "until": null });
+    assert_eq!(never["hash"].as_str().map(str::len), Some(16));
     assert_eq!(never, expected);
 }
 
@@ -175,6 +176,69 @@ fn changes_need_the_token_where_one_is_set_and_looking_does_not() {
     let token = "Authorization: Bearer s3cret\r\n";
     assert_eq!(admin_with(&gateway, "PUT", "/limits/l/keys?key=a", put, token).1["burst"], 10);
     assert_eq!(admin(&gateway, "GET", "/limits/l/top", "").0, 200);
+}
+
+#[test]
+fn values_of_keys_are_shown_only_with_the_token_where_one_is_set() {
+    let text = format!("[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}", one_limit(PER_USER));
+    let gateway = Start::new(&text).file("token", "s3cret").go();
+    status_of(&gateway, "alice");
+    let token = "Authorization: Bearer s3cret\r\n";
+    for path in ["/limits/l/top", "/limits/l/keys?key=alice"] {
+        let first = |answer: Value| if answer.is_array() { answer[0].clone() } else { answer };
+        for lines in ["", "Authorization: Bearer wrong\r\n"] {
+            let hidden = first(admin_with(&gateway, "GET", path, "", lines).1);
+            assert_eq!((&hidden["key"], &hidden["remaining"]), (&json!(null), &json!(2)), "{path}");
+            assert!(hidden["hash"].is_string(), "{path}: {hidden}");
+        }
+        let shown = first(admin_with(&gateway, "GET", path, "", token).1);
+        assert_eq!(shown["key"], json!(["alice"]), "{path}");
+    }
+}
+
+#[test]
+fn without_a_token_four_characters_are_shown_of_what_may_be_a_credential() {
+    for (key, path, line, shown) in [
+        (
+            "['header:authorization', 'client-ip']",
+            "/r/1",
+            "Authorization: Bearer s3cret-token",
+            json!(["bear…", "127.0.0.1"]),
+        ),
+        ("'header:x-api-key'", "/r/1", "X-Api-Key: s3cret-token", json!(["s3cr…"])),
+        ("'cookie:SessionID'", "/r/1", "Cookie: SessionID=s3cret-token", json!(["s3cr…"])),
+        ("'query:access_token'", "/r/1?access_token=s3cret-token", "A: 1", json!(["s3cr…"])),
+        ("'param:reset_token'", "/r/s3cret-token", "A: 1", json!(["s3cr…"])),
+        ("'header:x-user'", "/r/1", "X-User: s3cret-token", json!(["s3cret-token"])),
+        ("'header:x-user'\nmissing = 'cookie:session'", "/r/1", "Cookie: session=s3cret-token", json!(["s3cr…"])),
+    ] {
+        let route = responding("r", "limits = ['l']\nmatch = { path = '/r/{reset_token}' }");
+        let gateway = Running::start(&format!("[limits.l]\nkey = {key}\nrate = '1/h'\n{route}"));
+        assert_eq!(gateway.ask("GET", path, &[line]).status(), 200);
+        let top = admin(&gateway, "GET", "/limits/l/top", "").1;
+        assert_eq!(top[0]["key"], shown, "{key}");
+        let hash = top[0]["hash"].as_str().unwrap();
+        let key_of = admin(&gateway, "GET", &format!("/limits/l/keys?hash={hash}"), "").1;
+        assert_eq!(key_of["key"], shown, "{key}");
+    }
+}
+
+#[test]
+fn the_hash_of_an_access_line_leads_to_its_key() {
+    let gateway = Running::start(&one_limit(PER_USER));
+    ask_times(&gateway, "a", 2);
+    let hash = gateway.access_line()["key"].as_str().unwrap().to_owned();
+    assert_eq!(admin(&gateway, "GET", "/limits/l/top", "").1[0]["hash"], *hash);
+    let path = format!("/limits/l/keys?hash={hash}");
+    let found = admin(&gateway, "GET", &path, "").1;
+    assert_eq!((&found["key"], &found["remaining"], &found["hash"]), (&json!(["a"]), &json!(1), &json!(hash)));
+    assert_eq!(found, admin(&gateway, "GET", "/limits/l/keys?key=a", "").1);
+    assert_eq!(admin(&gateway, "PUT", &path, r#"{"rate": "10/h", "ttl": "1h"}"#).1["burst"], 10);
+    assert_eq!(admin(&gateway, "DELETE", &path, "").1["remaining"], 3);
+    for wrong in ["0123456789abcdef", "xyz", "", "+123456789abcdef"] {
+        let (status, why) = detail(&gateway, "GET", &format!("/limits/l/keys?hash={wrong}"), "");
+        assert!(status == 400 && why.contains("hash"), "{wrong}: {why}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use super::{
     Admin,
     answer::{Answer, json, problem, text, with_type},
-    guard::{Refusal, Rules, changes},
+    guard::{Refusal, Rules, Sight, changes},
     limit_keys, observed, reloading, views,
 };
 use crate::telemetry::metrics::Format;
@@ -52,7 +52,12 @@ const ENDPOINTS: [Endpoint; 13] = [
     },
     Endpoint { method: "GET", path: "/limits", call: Call::Limits, about: "limits, and how many keys they hold" },
     Endpoint { method: "GET", path: TOP, call: Call::Top, about: "keys that ask most of a limit; ?n=20" },
-    Endpoint { method: "GET", path: KEYS, call: Call::Keys, about: "one key: what is left; ?key=VALUE for each part" },
+    Endpoint {
+        method: "GET",
+        path: KEYS,
+        call: Call::Keys,
+        about: "one key: what is left; ?key=VALUE for each part, or ?hash=",
+    },
     Endpoint {
         method: "PUT",
         path: KEYS,
@@ -140,16 +145,16 @@ where
     let found = find(path);
     let answer = match check(admin, caller, &request, found.map(|(call, _)| call)) {
         Err(refusal) => refused(&refusal),
-        Ok(()) => match found {
+        Ok(sight) => match found {
             None => missing(path),
             Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
             Some((Call::Keys, name)) => match body.collect().await {
-                Ok(body) => keys(admin, caller, (&request, name), &body.to_bytes()).await,
+                Ok(body) => keys(admin, (caller, sight), (&request, name), &body.to_bytes()).await,
                 Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
             },
             Some((Call::Top, name)) => {
                 let query = request.uri().query().unwrap_or_default();
-                limit_keys::top(&admin.state.load_full(), &limit_keys::name(name), query).await
+                limit_keys::top(&admin.state.load_full(), sight, &limit_keys::name(name), query).await
             }
             Some((call, _)) => call_of(admin, call, &request).await,
         },
@@ -160,13 +165,13 @@ where
     answer
 }
 
-async fn keys(admin: &Admin, caller: Caller, (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
+async fn keys(admin: &Admin, caller: (Caller, Sight), (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
     let (state, name) = (admin.state.load_full(), limit_keys::name(name));
     let query = request.uri().query().unwrap_or_default();
     limit_keys::keys(&state, caller, request.method(), (&name, query), body).await
 }
 
-fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<(), Refusal> {
+fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<Sight, Refusal> {
     let settings = admin.settings.load();
     let Some(settings) = &**settings else { return Err(Refusal::Off) };
     let rules = Rules {
@@ -174,7 +179,8 @@ fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Ca
         hosts: &settings.hosts,
         token: settings.token.as_ref().map(|token| token.0.as_str()),
     };
-    rules.check(request, call.is_some_and(Call::is_for_probes))
+    rules.check(request, call.is_some_and(Call::is_for_probes))?;
+    Ok(rules.sight(request.headers()))
 }
 
 async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {

@@ -20,6 +20,17 @@ pub(super) struct Rules<'a> {
     pub(super) token: Option<&'a str>,
 }
 
+/// What is shown of the values of keys, which may be addresses, names and credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Everything: the caller has presented the token.
+    All,
+    /// No token is set: everything but what may be a credential, of which four characters are shown.
+    NoSecrets,
+    /// A token is set, and the caller has not presented it.
+    Nothing,
+}
+
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
@@ -129,6 +140,15 @@ impl Rules<'_> {
         Authority::read(authority).is_some_and(|Authority { host, port: given }| {
             self.is_ours(Authority { host, port: Some(given.unwrap_or(port)) })
         })
+    }
+
+    /// What of the values of keys the caller may see.
+    pub(super) fn sight(&self, headers: &HeaderMap) -> Sight {
+        match self.token {
+            None => Sight::NoSecrets,
+            Some(_) if self.check_token(headers).is_ok() => Sight::All,
+            Some(_) => Sight::Nothing,
+        }
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {

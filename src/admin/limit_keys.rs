@@ -1,7 +1,8 @@
 //! `/limits/NAME/top` and `/limits/NAME/keys`: who asks most of a limit, and one key of it: looked at, filled, given other
 //! numbers for a while.
 //!
-//! Values of keys are shown to whoever may look, and never logged: the log has the keyed hash, as access lines do.
+//! Values of keys are shown to whoever may see them, see [`Sight`], and never logged: the log has the keyed hash, as access
+//! lines do.
 
 use std::{
     num::NonZeroU32,
@@ -14,11 +15,12 @@ use serde_json::{Map, Value, json};
 use super::{
     answer::{Answer, json, problem},
     endpoints::Caller,
+    guard::Sight,
 };
 use crate::{
     config::{model::Numbers, rate_text, read_duration, read_rate},
     gateway::{KeyState, KnownKey, OneLimit, State},
-    limit::{Clock, TemporaryError},
+    limit::{Clock, Part, TemporaryError},
 };
 
 /// Keys that `top` shows when it is not said how many.
@@ -45,11 +47,11 @@ impl From<String> for Refused {
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
 /// `GET /limits/NAME/top?n=20`.
-pub(super) async fn top(state: &State, name: &str, query: &str) -> Answer {
+pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Answer {
     match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
         Ok((limit, most)) => {
             let keys = limit.heaviest(Clock.now(), most).await;
-            json(StatusCode::OK, &keys.iter().map(shown).collect())
+            json(StatusCode::OK, &keys.iter().map(|state| shown(state, sight)).collect())
         }
         Err(Refused { status, why }) => problem(status, &why),
     }
@@ -58,27 +60,31 @@ pub(super) async fn top(state: &State, name: &str, query: &str) -> Answer {
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
 pub(super) async fn keys(
     state: &State,
-    caller: Caller,
+    (caller, sight): (Caller, Sight),
     method: &Method,
     (name, query): (&str, &str),
     body: &[u8],
 ) -> Answer {
     let done = async {
         let limit = limit(state, name)?;
-        let key = limit.key(query.as_bytes())?;
+        let key = limit.key(Clock.now(), query.as_bytes())?;
         match *method {
             Method::PUT => give(&limit, caller, name, &key, body)?,
             Method::DELETE => fill(&limit, caller, name, &key).await?,
             _ => {}
         }
-        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key).await)))
+        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key).await, sight)))
     };
     done.await.unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
 async fn fill(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey) -> Result<(), Refused> {
     if !limit.reset(Clock.now(), key).await {
-        let why = "the store, which holds this bucket, does not answer: try again".to_owned();
+        let why = match key.is_hash_only {
+            true => "the store holds this bucket, by a name that is not made of the hash: name the key by its values",
+            false => "the store, which holds this bucket, does not answer: try again",
+        };
+        let why = why.to_owned();
         return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, why });
     }
     tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
@@ -153,12 +159,12 @@ fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
     Ok((Numbers { rate, burst }, ttl))
 }
 
-fn shown(state: &KeyState) -> Value {
+fn shown(state: &KeyState, sight: Sight) -> Value {
     let KeyState { key, numbers, bucket, count, ends_in } = state;
-    let parts: Vec<_> = key.parts.iter().map(|part| &part.value).collect();
     let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
     let mut view = json!({
-        "key": parts,
+        "key": values(key, sight),
+        "hash": key.key.to_string(),
         "rate": numbers.map_or_else(|| "unlimited".to_owned(), |numbers| rate_text(numbers.rate)),
         "burst": numbers.map(|numbers| numbers.burst),
         "remaining": numbers.map(|_| bucket.remaining),
@@ -177,6 +183,23 @@ fn shown(state: &KeyState) -> Value {
         }
     }
     view
+}
+
+/// The values of a key's parts as far as they may be seen; nothing where they may not, or are not known.
+fn values(key: &KnownKey, sight: Sight) -> Option<Vec<String>> {
+    let value = |(part, is_secret): (&Part, &bool)| match *is_secret && sight != Sight::All {
+        true => beginning(&part.value),
+        false => part.value.clone(),
+    };
+    let is_shown = sight != Sight::Nothing && !key.is_hash_only;
+    is_shown.then(|| key.parts.iter().zip(&key.secrets).map(value).collect())
+}
+
+/// Four characters of what may be a credential, and never all of it: enough to recognize one's own.
+fn beginning(value: &str) -> String {
+    const SHOWN: usize = 4;
+    let shown = value.chars().count().saturating_sub(1).min(SHOWN);
+    value.chars().take(shown).chain(['…']).collect()
 }
 
 /// Rounded up, as in `Retry-After`.
@@ -215,6 +238,12 @@ mod tests {
         assert!(why(r#"{"rate": "10/s", "ttl": "31d"}"#).contains("at most"));
         assert!(why(r#"{"rate": "10/s", "ttl": "1h", "burst": 0}"#).contains("from 1"));
         assert!(why(r#"{"rate": "10/s", "ttl": "1h", "brust": 5}"#).contains("no field `brust`"));
+    }
+
+    #[test]
+    fn of_a_credential_four_characters_are_shown_and_never_all() {
+        let shown = ["s3cret-token", "abcd", "a", "äöüßäö"].map(beginning);
+        assert_eq!(shown, ["s3cr…", "abc…", "…", "äöüß…"]);
     }
 
     #[test]

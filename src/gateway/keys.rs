@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
+    config::is_secret_name,
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     layer::{self, named_value},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
@@ -37,6 +38,10 @@ pub struct KnownKey {
     pub key: Key,
     /// Its parts, as they are shown.
     pub parts: Vec<Part>,
+    /// Only its hash is known: there are no parts though the limit's key has some.
+    pub is_hash_only: bool,
+    /// For each of them, whether its value may be a credential.
+    pub secrets: Vec<bool>,
     /// What its bucket is called in the store, of a limit that is shared.
     name: Option<Name>,
 }
@@ -77,8 +82,13 @@ impl OneLimit<'_> {
     ///
     /// # Errors
     /// Says what is wrong, and what would be right.
-    pub fn key(&self, raw_query: &[u8]) -> Result<KnownKey, String> {
+    pub fn key(&self, now: Now, raw_query: &[u8]) -> Result<KnownKey, String> {
         let given: Vec<_> = query::pairs(raw_query).collect();
+        if let [(name, hash)] = &*given
+            && **name == *b"hash"
+        {
+            return self.by_hash(now, &String::from_utf8_lossy(hash));
+        }
         if let Some((name, _)) = given.iter().find(|(name, _)| !matches!(&**name, b"key" | b"missing")) {
             let name = String::from_utf8_lossy(name);
             return Err(format!("there is no parameter `{name}`; {}", self.how_to_ask()));
@@ -89,7 +99,52 @@ impl OneLimit<'_> {
         let values: Vec<_> = given.iter().map(|(name, value)| (**name == *b"missing", &**value)).collect();
         let mut label = Label::default();
         let key = self.build(self.state.hasher.key(self.name()), &mut label, &values)?.finish();
-        Ok(KnownKey { key, parts: label.parts(), name: self.stored(&values) })
+        Ok(self.known(key, label.parts(), self.stored(&values)))
+    }
+
+    /// The key that access lines and the log have this hash of.
+    fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
+        let Ok(key) = hash.parse::<Key>() else {
+            return Err(format!("{hash:?} is no hash: it has 16 hexadecimal digits, as `key` of an access line"));
+        };
+        match self.top.label(now, key) {
+            Some(label) => Ok(self.labelled(key, &label)),
+            None if self.limiter.holds(key) => Ok(self.known(key, Vec::new(), None)),
+            None => Err(format!(
+                "no key of this limit has the hash {hash}: hashes are made anew by each process, and differ between a limit and its tiers"
+            )),
+        }
+    }
+
+    fn labelled(&self, key: Key, label: &Label) -> KnownKey {
+        let parts = label.parts();
+        let values: Vec<_> = parts.iter().map(|part| (part.is_fallback, part.value.as_bytes())).collect();
+        let name = self.stored(&values);
+        self.known(key, parts, name)
+    }
+
+    fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
+        let is_hash_only = parts.is_empty() && !self.limit.key.is_empty();
+        let secrets = parts.iter().zip(&self.limit.key).map(|(shown, part)| self.is_secret(shown, part)).collect();
+        KnownKey { key, parts, is_hash_only, secrets, name }
+    }
+
+    /// Whether the value of a part may be a credential, by the name of what it is read from.
+    fn is_secret(&self, shown: &Part, part: &KeyPart) -> bool {
+        let part = match &self.limit.missing {
+            Missing::Use(other) if shown.is_fallback => other,
+            _ => part,
+        };
+        match part {
+            KeyPart::Header(name) => is_secret_name(name.as_str()),
+            KeyPart::Cookie(name) | KeyPart::Query(name) | KeyPart::Param(name) => is_secret_name(name),
+            KeyPart::Route
+            | KeyPart::ClientIp { .. }
+            | KeyPart::Host
+            | KeyPart::Path
+            | KeyPart::Method
+            | KeyPart::TlsSubject => false,
+        }
     }
 
     /// What the bucket of these values is called in the store, if it is there.
@@ -131,12 +186,7 @@ impl OneLimit<'_> {
 
     /// The keys that ask most, the heaviest first.
     pub async fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
-        let state = |Heavy { key, label, count }| {
-            let parts = label.parts();
-            let values: Vec<_> = parts.iter().map(|part| (part.is_fallback, part.value.as_bytes())).collect();
-            let name = self.stored(&values);
-            self.standing(now, KnownKey { key, parts, name }, count)
-        };
+        let state = |Heavy { key, label, count }| self.standing(now, self.labelled(key, &label), count);
         let mut states: Vec<_> = self.top.heaviest(now, most).into_iter().map(state).collect();
         self.look_in_store(&mut states).await;
         states
@@ -166,13 +216,15 @@ impl OneLimit<'_> {
         })
     }
 
-    /// Fills its bucket and ends its temporary numbers. False when the bucket is in the store, which does not answer.
+    /// Fills its bucket and ends its temporary numbers. False when the bucket is in the store, which does not answer, or where
+    /// it cannot be named by a hash alone.
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
         match (self.shared, self.ask(key, self.limit.numbers())) {
             (Some((store, _)), Some(ask)) => store.fill(&ask).await,
-            _ => true,
+            (Some(_), None) => false,
+            (None, _) => true,
         }
     }
 
@@ -218,6 +270,9 @@ impl OneLimit<'_> {
     fn configured(&self, parts: &[Part]) -> Option<Numbers> {
         if let Some(tier) = self.tier {
             return Some(tier.numbers);
+        }
+        if parts.len() < self.limit.key.len() {
+            return Some(self.limit.numbers()); // only its hash is known
         }
         let matches = |patterns: &Vec<ValuePattern>| {
             let each = patterns.iter().zip(&self.limit.key).zip(parts);
@@ -313,7 +368,7 @@ impl OneLimit<'_> {
             _ => String::new(),
         };
         let query: Vec<_> = parts.iter().map(|part| format!("key={}", part.to_uppercase())).collect();
-        format!("the key is {}: ?{}{stand_in}", parts.join(", "), query.join("&"))
+        format!("the key is {}: ?{}{stand_in}; or ?hash=HASH", parts.join(", "), query.join("&"))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 use siphasher::sip::SipHasher13;
 
@@ -26,6 +27,21 @@ impl Key {
         Self(hash)
     }
 }
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    /// The 16 hexadecimal digits that it is shown as.
+    fn from_str(text: &str) -> Result<Self, NotAKey> {
+        let is_it = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = u64::from_str_radix(text, 16).ok().filter(|hash| is_it && *hash >= Self::RESERVED);
+        hash.map(Self).ok_or(NotAKey)
+    }
+}
+
+/// The text is not what a [`Key`] is shown as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAKey;
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -70,6 +70,11 @@ impl Limiter {
         self.core.lineage.note_stranger();
     }
 
+    /// Whether there is a bucket for `key`.
+    pub fn holds(&self, key: Key) -> bool {
+        self.core.newest().held(key).is_some()
+    }
+
     /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
     /// debt came about may be others, until it is asked. For people: it takes nothing and may be out of date at once.
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {

@@ -37,7 +37,7 @@ mod top;
 pub use bucket::{Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
 pub use decide::{Admission, Ask, Refusal, Standing, decide, preview};
-pub use key::{Key, KeyBuilder, KeyHasher};
+pub use key::{Key, KeyBuilder, KeyHasher, NotAKey};
 pub use label::{Label, Part};
 pub use limiter::{Limiter, Settings, Stats};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};

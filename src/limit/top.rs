@@ -110,6 +110,13 @@ impl Top {
         count
     }
 
+    /// What a key is made of, if it is one of those that are told apart.
+    pub fn label(&self, now: Now, key: Key) -> Option<Label> {
+        let mut found = None;
+        self.each(now, |sketch| found = found.take().or_else(|| sketch.label(key).cloned()));
+        found
+    }
+
     fn merged(&self, now: Now) -> Vec<Heavy> {
         let mut all = HashMap::<u64, Heavy, ByItself>::default();
         // What a full sketch may have missed of a key it does not have is missing for all keys but its own.

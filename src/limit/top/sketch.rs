@@ -72,6 +72,11 @@ impl Sketch {
         }
     }
 
+    /// What a key is made of that has a counter.
+    pub(super) fn label(&self, key: Key) -> Option<&Label> {
+        self.places.get(&key.hash()).map(|place| &self.entries[usize::from(*place)].label)
+    }
+
     /// Most requests that a key without a counter can have made.
     pub(super) fn floor(&self) -> u64 {
         if self.entries.len() < CAPACITY { 0 } else { self.group(self.first).count }

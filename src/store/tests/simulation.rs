@@ -123,7 +123,7 @@ impl World {
                                 Event::AtStore { gateway, cost, ahead, sent: local, is_answered, back: delay(gateway) };
                             events.push(Reverse((now + delay(gateway), event)));
                         }
-                        Local::Ask { .. } => {} // lost on the way there
+                        Local::Ask { .. } | Local::Stranger => {} // lost on the way there
                     }
                 }
                 Event::AtStore { gateway, cost, ahead, sent, is_answered, back } => {
