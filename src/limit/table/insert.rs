@@ -83,7 +83,7 @@ impl Table {
         };
         for (distance, index) in self.window(key).enumerate() {
             // The TAT first: with the key first, one that takes over in between would show as the old key in debt.
-            let (tat, found) = (self.slots[index][TAT].load(SeqCst), self.slots[index][KEY].load(SeqCst));
+            let (tat, found) = (self.slots()[index][TAT].load(SeqCst), self.slots()[index][KEY].load(SeqCst));
             let place = Place { distance, index, key: found, tat };
             survey.busy |= tat == LOCKED;
             match found {
@@ -114,7 +114,7 @@ impl Table {
             Choice::Swap { idle, .. } => self.evict(idle),
         };
         if !counted {
-            self.slots[place.index][TAT].store(place.tat, SeqCst);
+            self.slots()[place.index][TAT].store(place.tat, SeqCst);
             return None;
         }
         self.publish(place.index, bucket).then_some(!matches!(choice, Choice::Free(_)))
@@ -137,14 +137,14 @@ impl Table {
 
     /// In a locked and counted slot: puts `key` in unless it is elsewhere already, or the table has closed.
     fn publish(&self, index: usize, Bucket { key, tat, class }: Bucket) -> bool {
-        self.slots[index][KEY].store(key.hash(), SeqCst);
+        self.slots()[index][KEY].store(key.hash(), SeqCst);
         if self.closed.load(SeqCst) || self.has_rival(index, key) {
             self.vacate(index);
             self.keys.fetch_sub(1, SeqCst);
             return false;
         }
         self.set_class(index, class);
-        self.slots[index][TAT].store(tat, SeqCst);
+        self.slots()[index][TAT].store(tat, SeqCst);
         true
     }
 
@@ -152,7 +152,7 @@ impl Table {
     fn has_rival(&self, mine: usize, key: Key) -> bool {
         let mut later = false;
         for index in self.window(key) {
-            let found = self.slots[index][KEY].load(SeqCst);
+            let found = self.slots()[index][KEY].load(SeqCst);
             if index == mine {
                 later = true;
             } else if found == EMPTY {

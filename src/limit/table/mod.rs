@@ -22,25 +22,22 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize};
 
 use crossbeam_utils::{Backoff, CachePadded};
-use zerocopy::FromZeros;
 
 use super::{Key, SettingsError};
 
 mod insert;
+mod pages;
 
 pub(in crate::limit) use insert::Insert;
+use pages::{Pages, Slot};
 
 /// A bounded map from keys to TATs.
 #[derive(Debug)]
 pub(in crate::limit) struct Table {
-    /// A power of two of probed slots, then the overflow bucket.
-    slots: Box<[Slot]>,
-    /// For each slot, in which numbers its debt is measured: 0 for the limit's own, else a class of `others`. It changes
-    /// only while the slot is locked. Never touched before a key comes with other numbers, as long as `has_classes`.
-    classes: Box<[AtomicU16]>,
+    pages: Pages,
     has_classes: AtomicBool,
     max_keys: usize,
     /// Slots that hold a key or are locked to get one; never above `max_keys`. Changed only by the coming and going of
@@ -82,12 +79,10 @@ impl Table {
         let max_keys = max_keys.get();
         let too_many = SettingsError::TooManyKeys { max_keys };
         let probed = max_keys.checked_mul(2).and_then(usize::checked_next_power_of_two).ok_or(too_many)?;
-        let slots = <[Slot]>::new_box_zeroed_with_elems(probed + 1).map_err(|_| too_many)?;
-        let classes = <[AtomicU16]>::new_box_zeroed_with_elems(probed + 1).map_err(|_| too_many)?;
-        slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
+        let pages = probed.checked_add(1).and_then(Pages::zeroed).ok_or(too_many)?;
+        pages.borrow_dependent().slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
         Ok(Self {
-            slots,
-            classes,
+            pages,
             has_classes: AtomicBool::new(false),
             max_keys,
             keys: CachePadded::default(),
@@ -103,7 +98,7 @@ impl Table {
 
     /// Most bytes the slots can come to occupy.
     pub(in crate::limit) fn bytes(&self) -> usize {
-        size_of_val(&*self.slots) + size_of_val(&*self.classes)
+        size_of_val(self.slots()) + size_of_val(self.classes())
     }
 
     /// The slot of `key`.
@@ -113,7 +108,7 @@ impl Table {
             return Some(self.probed());
         }
         for index in self.window(key) {
-            match self.slots[index][KEY].load(Acquire) {
+            match self.slots()[index][KEY].load(Acquire) {
                 EMPTY => return None,
                 found if found == key.hash() => return Some(index),
                 _ => {}
@@ -127,7 +122,7 @@ impl Table {
     pub(in crate::limit) fn read(&self, index: usize, key: Key) -> Read {
         let backoff = Backoff::new();
         loop {
-            let tat = self.slots[index][TAT].load(Acquire);
+            let tat = self.slots()[index][TAT].load(Acquire);
             match tat {
                 _ if !self.holds(index, key) => return Read::Changed,
                 LOCKED => backoff.snooze(),
@@ -140,14 +135,14 @@ impl Table {
     /// Whether `key` still has this slot.
     #[inline]
     pub(in crate::limit) fn holds(&self, index: usize, key: Key) -> bool {
-        self.slots.get(index).is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
+        self.slots().get(index).is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
     }
 
     /// Makes `next` the TAT of `key`, if it is still `seen`.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
         self.holds(index, key)
-            && (seen == next || self.slots[index][TAT].compare_exchange(seen, next, AcqRel, Relaxed).is_ok())
+            && (seen == next || self.slots()[index][TAT].compare_exchange(seen, next, AcqRel, Relaxed).is_ok())
             && self.holds(index, key)
     }
 
@@ -158,12 +153,12 @@ impl Table {
 
     /// Every slot's index, the overflow bucket's last.
     pub(in crate::limit) fn indices(&self) -> std::ops::Range<usize> {
-        0..self.slots.len()
+        0..self.slots().len()
     }
 
     /// The key in a slot and its TAT, unless there is none or it has moved.
     pub(in crate::limit) fn held(&self, index: usize) -> Option<(Key, u64)> {
-        let key = self.slots[index][KEY].load(SeqCst);
+        let key = self.slots()[index][KEY].load(SeqCst);
         if key == EMPTY || key == VACANT {
             return None;
         }
@@ -178,7 +173,7 @@ impl Table {
     /// so whoever replaces the TAT that was read has read the class that goes with it.
     #[inline(always)]
     pub(in crate::limit) fn class(&self, index: usize) -> u16 {
-        if self.has_classes.load(Relaxed) { self.classes[index].load(Acquire) } else { 0 }
+        if self.has_classes.load(Relaxed) { self.classes()[index].load(Acquire) } else { 0 }
     }
 
     /// Gives the debt of `key` as other numbers measure it, if the TAT is still the one that was seen.
@@ -187,7 +182,7 @@ impl Table {
             self.set_class(index, class);
             // Never the same as before, so that who saw the old class cannot replace the TAT. A nanosecond is no token.
             let tat = if tat == seen { seen + 1 } else { tat };
-            self.slots[index][TAT].store(tat, SeqCst);
+            self.slots()[index][TAT].store(tat, SeqCst);
         }
     }
 
@@ -197,7 +192,7 @@ impl Table {
             self.has_classes.store(true, SeqCst);
         }
         if self.has_classes.load(SeqCst) {
-            self.classes[index].store(class, SeqCst);
+            self.classes()[index].store(class, SeqCst);
         }
     }
 
@@ -207,14 +202,27 @@ impl Table {
         while let Some((key, tat)) = self.held(index) {
             if self.lock(Place { distance: 0, index, key: key.hash(), tat }) {
                 carry(Bucket { key, tat, class: self.class(index) });
-                self.slots[index][TAT].store(MOVED, SeqCst);
+                self.slots()[index][TAT].store(MOVED, SeqCst);
                 return;
             }
         }
     }
 
+    /// A power of two of probed slots, then the overflow bucket.
+    #[inline(always)]
+    fn slots(&self) -> &[Slot] {
+        self.pages.borrow_dependent().slots
+    }
+
+    /// For each slot, in which numbers its debt is measured: 0 for the limit's own, else a class of `others`. It changes
+    /// only while the slot is locked. Never touched before a key comes with other numbers, as long as `has_classes`.
+    #[inline(always)]
+    fn classes(&self) -> &[AtomicU16] {
+        self.pages.borrow_dependent().classes
+    }
+
     fn probed(&self) -> usize {
-        self.slots.len() - 1
+        self.slots().len() - 1
     }
 
     /// The slots in which `key` may live, in the order of search. The highest bits choose the first one, so that a
@@ -228,7 +236,7 @@ impl Table {
 
     /// Locks a slot as it was seen.
     fn lock(&self, Place { index, key, tat, .. }: Place) -> bool {
-        let slot = &self.slots[index];
+        let slot = &self.slots()[index];
         if tat >= MOVED || slot[TAT].compare_exchange(tat, LOCKED, SeqCst, Relaxed).is_err() {
             return false;
         }
@@ -242,8 +250,8 @@ impl Table {
 
     /// Unlocks a slot without a key.
     fn vacate(&self, index: usize) {
-        self.slots[index][KEY].store(VACANT, SeqCst);
-        self.slots[index][TAT].store(0, SeqCst);
+        self.slots()[index][KEY].store(VACANT, SeqCst);
+        self.slots()[index][TAT].store(0, SeqCst);
     }
 }
 
@@ -256,8 +264,7 @@ struct Place {
     tat: u64,
 }
 
-/// A key and its TAT. An array, since zeroed memory can be had for it without `unsafe`.
-type Slot = [AtomicU64; 2];
+/// Places in a slot.
 const KEY: usize = 0;
 const TAT: usize = 1;
 
