@@ -21,7 +21,7 @@ const LONGEST_REFILL: u128 = 1 << 61;
 
 pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> Option<Limit> {
     let Numbers { rate, burst } = numbers(limit, problems)?;
-    let cost = cost(limit);
+    let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
     if most > burst.get() {
         let place = limit.table("cost").given("max").map_or(limit.place("cost"), |max| max.span);
@@ -98,15 +98,19 @@ fn refill(rate: Rate, burst: NonZeroU32) -> u128 {
     rate.period.as_nanos().div_ceil(u128::from(rate.count.get())) * u128::from(burst.get())
 }
 
-fn cost(limit: Reader<'_>) -> Option<Cost> {
+fn cost(limit: Reader<'_>, problems: &mut Problems) -> Option<Cost> {
     if limit.given("cost").and_then(|node| node.table()).is_none() {
         return Some(Cost::Fixed(u32::try_from(limit.whole("cost")?).ok()?));
     }
     let cost = limit.table("cost");
     let whole = |key| cost.whole(key).and_then(|number| u32::try_from(number).ok());
-    let max = whole("max")?;
-    // A default above the maximum is cut as a header's number is.
-    Some(Cost::Header { name: cost.parsed("header", header::name)?, default: whole("default")?.min(max), max })
+    let (name, default, max) = (cost.parsed("header", header::name)?, whole("default")?, whole("max")?);
+    if default > max {
+        let message = format!("a default of {default} is above the most that a request can cost, `max = {max}`");
+        let problem = Problem::new(Code::Conflict, cost.place("default"), message);
+        problems.report(problem.help(format!("lower `default` to {max} or less, or raise `max`")));
+    }
+    Some(Cost::Header { name, default, max })
 }
 
 /// `Some(None)` is a limit without a candidate.
