@@ -548,3 +548,22 @@ fn a_probe_that_ends_its_side_after_its_request_is_answered() {
         assert_eq!(client.response().status(), 200);
     }
 }
+
+#[test]
+fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("var/state");
+    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let seed = fs::read_to_string(dir.join("seed")).unwrap();
+    assert_eq!((0..4).filter(|_| status_of(&gateway, "a") == 200).count(), 3);
+    fs::remove_dir_all(folder.path().join("var")).unwrap();
+    stopped(gateway);
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_to_string(dir.join("seed")).unwrap(), seed, "without it the debts are nobody's");
+    let gateway = Running::start(&persisted(&dir, PER_USER));
+    assert_eq!(status_of(&gateway, "a"), 429, "what was taken before is still owed");
+    // The seed alone, too.
+    fs::remove_file(dir.join("seed")).unwrap();
+    stopped(gateway);
+    assert_eq!(fs::read_to_string(dir.join("seed")).unwrap(), seed);
+}

@@ -31,18 +31,19 @@ const READ_ANYWAY: usize = 64 << 20;
 const SEED: &str = "seed";
 
 /// The folder for what outlives the process.
-#[derive(Debug, Clone)]
-pub(super) struct StateDir(PathBuf);
+#[derive(Clone)]
+pub(super) struct StateDir {
+    path: PathBuf,
+    seed: [u64; 2],
+}
 
 impl StateDir {
     /// Makes the folder if it is absent, and reads the seed, or draws one; so it is known whether it can be written to.
     pub(super) fn open(path: &Path) -> Result<(Self, KeyHasher), String> {
         let cannot =
             |what: &str, error: &io::Error| format!("cannot {what} {} (key server.state_dir): {error}", path.display());
-        let is_there = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        is_there.map_err(|error| cannot("make", &error))?;
-        let dir = Self(path.to_owned());
-        let seed = match dir.seed() {
+        make(path).map_err(|error| cannot("make", &error))?;
+        let seed = match seed_in(path) {
             Ok(Some(seed)) => seed,
             Ok(None) => {
                 tracing::warn!(path = %path.join(SEED).display(), "the seed is damaged: a new one is drawn, and saved buckets are lost");
@@ -51,24 +52,30 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => rand::random(),
             Err(error) => return Err(cannot("read the seed in", &error)),
         };
+        let dir = Self { path: path.to_owned(), seed };
         // Written in any case: the folder has to be one that can be written to.
-        dir.replace(SEED, |file| writeln!(file, "{:016x}{:016x}", seed[0], seed[1]))
-            .map_err(|error| cannot("write to", &error))?;
+        dir.write_seed().map_err(|error| cannot("write to", &error))?;
         Ok((dir, KeyHasher::with_seed(seed)))
     }
 
-    /// What was drawn once; nothing if that is no seed.
-    fn seed(&self) -> io::Result<Option<[u64; 2]>> {
-        let text = fs::read_to_string(self.0.join(SEED))?;
-        let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
-        let halves = text.trim_end().split_at_checked(16).filter(|(_, low)| low.len() == 16);
-        Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
+    fn write_seed(&self) -> io::Result<()> {
+        let [high, low] = self.seed;
+        self.replace(SEED, |file| writeln!(file, "{high:016x}{low:016x}"))
+    }
+
+    /// Makes the folder again if somebody has deleted it, with the seed: without that the debts in it would be nobody's.
+    fn mend(&self) -> io::Result<()> {
+        if fs::exists(self.path.join(SEED))? {
+            return Ok(());
+        }
+        make(&self.path)?;
+        self.write_seed()
     }
 
     /// Puts the debts that were saved back, aged by the wall clock.
     pub(super) fn restore(&self, state: &State) {
         for limit in state.persisted() {
-            let path = self.0.join(file_name(&limit));
+            let path = self.path.join(file_name(&limit));
             match read(&path, saved_size(limit.max_keys.get()).max(READ_ANYWAY))
                 .and_then(|bytes| put_back(&limit, &bytes))
             {
@@ -86,6 +93,7 @@ impl StateDir {
     fn save(&self, limit: &Persisted<'_>) -> io::Result<usize> {
         let written = since_1970();
         let mut keys = 0;
+        self.mend()?;
         self.replace(&file_name(limit), |file| {
             let (mut encoder, header) = Encoder::begin(limit.identity, written);
             file.write_all(&header)?;
@@ -100,14 +108,34 @@ impl StateDir {
 
     /// The whole file or none of it, whatever happens meanwhile; readable for its owner alone.
     fn replace(&self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-        let next = self.0.join(format!("{name}.next"));
+        let next = self.path.join(format!("{name}.next"));
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
         let mut file = BufWriter::new(file);
         write(&mut file)?;
         file.into_inner()?.sync_all()?;
-        fs::rename(&next, self.0.join(name))?;
-        File::open(&self.0)?.sync_all() // so that the new name is there after a loss of power
+        fs::rename(&next, self.path.join(name))?;
+        File::open(&self.path)?.sync_all() // so that the new name is there after a loss of power
     }
+}
+
+impl std::fmt::Debug for StateDir {
+    /// Without the seed, which must not reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("StateDir").field(&self.path).finish()
+    }
+}
+
+/// The folder, for its owner alone, with those above it.
+fn make(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// What was drawn once; nothing if that is no seed.
+fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
+    let text = fs::read_to_string(path.join(SEED))?;
+    let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    let halves = text.trim_end().split_at_checked(16).filter(|(_, low)| low.len() == 16);
+    Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
 }
 
 fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
@@ -178,7 +206,7 @@ impl Saver {
             self.metrics.saved(saved.is_ok());
             match (&saved, before) {
                 (Err(error), None | Some(Some(_))) => {
-                    tracing::error!(limit = %limit.name, path = %self.dir.0.display(), %error, "buckets cannot be saved");
+                    tracing::error!(limit = %limit.name, path = %self.dir.path.display(), %error, "buckets cannot be saved");
                 }
                 (Ok(_), Some(None)) => tracing::info!(limit = %limit.name, "buckets are saved again"),
                 _ => {}
