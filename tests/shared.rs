@@ -6,6 +6,7 @@ mod support;
 
 use std::{process::Command, time::Duration};
 
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use support::{
     Client, Gate, Upstream, ok,
     policies::{Running, Start, responding, upstream_table},
@@ -353,4 +354,38 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
     let doubting = Running::start(&text);
     assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
     assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
+}
+
+#[test]
+fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
+    let redis = Redis::start();
+    let gateway = Running::start(&shared(&format!("url = '{}'", redis.url()), "rate = '1/h'\nburst = 3"));
+    assert_eq!(gateway.status("/"), 200);
+    assert_eq!(nodelay(&gateway, redis.port), [true; 2], "a connection for each worker");
+    let node = Redis::with(&["--cluster-enabled", "yes"]);
+    node.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    while !node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+        std::thread::yield_now();
+    }
+    // Two addresses of one node: a list is a cluster.
+    let url = format!("url = ['redis://127.0.0.1:{0}', 'redis://localhost:{0}']", node.port);
+    let gateway = Running::start(&shared(&url, "rate = '1/h'\nburst = 3"));
+    assert_eq!(gateway.status("/"), 200);
+    let all = nodelay(&gateway, node.port);
+    assert!(!all.is_empty() && all.iter().all(|is_set| *is_set), "{all:?}");
+}
+
+/// Whether TCP_NODELAY is set, of each connection of this gateway to a port.
+fn nodelay(gateway: &Running, port: u16) -> Vec<bool> {
+    let process = Pid::from_raw(gateway.pid() as i32).unwrap();
+    let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
+    let numbers = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap();
+    let numbers = numbers.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let copy = |number| pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok();
+    let is_set = |file: std::os::fd::OwnedFd| {
+        let socket = socket2::SockRef::from(&file);
+        let peer = socket.peer_addr().ok()?.as_socket()?;
+        (peer.port() == port).then(|| socket.tcp_nodelay().unwrap())
+    };
+    numbers.filter_map(copy).filter_map(is_set).collect()
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
     RedisResult, aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection,
+    io::tcp::TcpSettings,
 };
 
 use super::{
@@ -40,6 +41,7 @@ impl Connection {
         let mut servers = settings.servers.iter().map(address).collect::<RedisResult<Vec<_>>>()?;
         if settings.is_cluster {
             let cluster = ClusterClientBuilder::new(servers)
+                .tcp_settings(tcp())
                 .retries(REDIRECTIONS)
                 .connection_timeout(CONNECT)
                 .response_timeout(CONNECT)
@@ -103,5 +105,11 @@ fn address(server: &Server) -> RedisResult<ConnectionInfo> {
     if let Some(password) = &server.password {
         login = login.set_password(password);
     }
-    Ok(address.into_connection_info()?.set_redis_settings(login))
+    Ok(address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp()))
+}
+
+/// Calls are small, and many share a connection: without this each would wait for the acknowledgement of the one before
+/// (Nagle's algorithm, RFC 896), which is a round trip.
+fn tcp() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
