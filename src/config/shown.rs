@@ -37,6 +37,9 @@ fn complete(view: Option<&mut Json>, limit: &Limit) {
     if let Some(candidate) = &limit.candidate {
         set(view.get_mut("candidate"), "burst", json!(candidate.numbers.burst));
     }
+    if let Some(numbers) = &limit.stand_ins {
+        set(view.get_mut("missing"), "burst", json!(numbers.burst));
+    }
     for (at, tier) in limit.tiers.iter().enumerate() {
         set(view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)), "burst", json!(tier.numbers.burst));
     }

@@ -274,6 +274,9 @@ impl OneLimit<'_> {
         if parts.len() < self.limit.key.len() {
             return Some(self.limit.numbers()); // only its hash is known
         }
+        if parts.iter().any(|part| part.is_fallback) {
+            return Some(self.limit.stand_ins.unwrap_or(self.limit.numbers()));
+        }
         let matches = |patterns: &Vec<ValuePattern>| {
             let each = patterns.iter().zip(&self.limit.key).zip(parts);
             each.into_iter().all(|((pattern, key), part)| is_match(pattern, key, part))
@@ -381,11 +384,11 @@ fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bool {
         ValuePattern::Any => true,
         ValuePattern::Text(text) => {
             let text = named_value(&limits::key_part(key), text.as_bytes());
-            *text == *part.value.as_bytes() && !part.is_fallback
+            *text == *part.value.as_bytes()
         }
         ValuePattern::Network(network) => {
             let shown = IpNet::from_str(&part.value).or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
-            shown.is_ok_and(|shown| network.contains(&shown)) && !part.is_fallback
+            shown.is_ok_and(|shown| network.contains(&shown))
         }
     }
 }

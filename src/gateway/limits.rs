@@ -19,7 +19,7 @@ pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
 /// Says whether limits can be built from all numbers there are.
 pub(super) fn check(config: &Config) -> Result<(), BuildError> {
     for limit in &config.limits {
-        let others = limit.overrides.iter().filter_map(|one| one.numbers);
+        let others = limit.overrides.iter().filter_map(|one| one.numbers).chain(limit.stand_ins);
         for numbers in others.chain(buckets(limit).map(|(_, numbers)| numbers)) {
             Quota::new(rate(numbers.rate), numbers.burst).map_err(|cause| failed(&limit.name, cause))?;
         }
@@ -42,7 +42,7 @@ pub(super) fn limits(config: &Config, earlier: Option<&State>, hasher: &KeyHashe
                 None => Limiter::new(Arc::clone(name), &settings).map_err(|cause| failed(name, cause))?,
                 Some(before) => before.clone(),
             };
-            if *name == limit.name && !limit.overrides.is_empty() {
+            if *name == limit.name && (!limit.overrides.is_empty() || limit.stand_ins.is_some()) {
                 let built = exceptions(limit, &base, hasher).map_err(|cause| failed(name, cause))?;
                 overrides.insert(Arc::clone(name), Arc::new(built));
             }
@@ -92,10 +92,13 @@ pub(super) fn rate(rate: model::Rate) -> Rate {
 fn exceptions(limit: &model::Limit, limiter: &Limiter, hasher: &KeyHasher) -> Result<Overrides, SettingsError> {
     let (begun, parts) = (hasher.key(&limit.name), key(limit));
     let mut overrides = Overrides::default();
+    let quota = |numbers: model::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
     for one in &limit.overrides {
-        let quota = |numbers: model::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
         let patterns: Vec<Vec<_>> = one.matches.iter().map(|values| values.iter().map(pattern).collect()).collect();
         overrides.push(&begun, &parts, &patterns, one.numbers.map(quota).transpose()?);
+    }
+    if let Some(numbers) = limit.stand_ins {
+        overrides.set_stand_ins(quota(numbers)?);
     }
     Ok(overrides)
 }

@@ -134,3 +134,48 @@ fn an_override_is_found_whichever_spelling_it_and_the_request_have() {
         assert_eq!(admitted(5, || gateway.ask("GET", path, &[line])), 3, "{key} {value}");
     }
 }
+
+#[test]
+fn an_override_for_any_value_does_not_apply_to_who_has_none() {
+    let limit = "key = 'header:x-user'\nrate = '1/h'\noverrides = [{ match = '*', rate = '4/h' }]";
+    let gateway = one_limit(limit, "");
+    assert_eq!(admitted(6, by(&gateway, "a")), 4);
+    assert_eq!(admitted(6, || gateway.get("/")), 1, "by the client's address, under the limit's own numbers");
+    let limit =
+        "key = ['header:x-user', 'path']\nrate = '1/h'\noverrides = [{ match = [['*', '/free']], rate = '4/h' }]";
+    let gateway = one_limit(limit, "");
+    assert_eq!(admitted(6, || gateway.ask("GET", "/free", &["X-User: a"])), 4);
+    assert_eq!(admitted(6, || gateway.get("/free")), 1);
+}
+
+#[test]
+fn who_has_no_key_has_numbers_of_its_own() {
+    let limit = "key = 'header:x-user'\nrate = '5000/h'\nburst = 4\n\
+                 missing = { key = 'client-ip', rate = '60/h', burst = 2 }\ncandidate = { rate = '1/h' }\n\
+                 overrides = [{ match = '*', rate = '9/h', burst = 3 }]";
+    let gateway = one_limit(limit, TRUST);
+    let without = |client: &str| admitted(6, || gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]));
+    assert_eq!((without("192.0.2.1"), without("192.0.2.2")), (2, 2));
+    let refused = gateway.ask("GET", "/", &["X-Forwarded-For: 192.0.2.1"]);
+    assert_eq!(refused.get("retry-after"), Some("60"));
+    assert!(refused.get("ratelimit-policy").unwrap().contains("q=2;w=120"), "{:?}", refused.get("ratelimit-policy"));
+    assert_eq!(admitted(6, by(&gateway, "a")), 3);
+    assert_eq!(decisions(&gateway, "l", "candidate_refused"), 0.0, "who has other numbers is no part of a trial");
+    let key = gateway.call_admin("GET", "/limits/l/keys?missing=192.0.2.1", &[]);
+    let key: serde_json::Value = serde_json::from_slice(&key.body).unwrap();
+    assert_eq!((&key["rate"], &key["burst"], &key["remaining"]), (&"60/h".into(), &2.into(), &0.into()));
+    let shown = gateway.call_admin("GET", "/limits", &[]).text();
+    assert!(shown.contains("\"missing\":{"), "{shown}");
+}
+
+#[test]
+fn a_reload_that_changes_the_numbers_of_those_without_a_key_keeps_the_share_that_is_used() {
+    let text = |missing: &str| one_limit_text(&format!("key = 'header:x-user'\nrate = '9/h'\nmissing = {missing}"), "");
+    let gateway = Running::start(&text("{ key = 'client-ip', rate = '4/h' }"));
+    assert_eq!(admitted(2, || gateway.get("/")), 2);
+    gateway.reload_with(&text("{ key = 'client-ip', rate = '10/h' }"));
+    assert_eq!(admitted(9, || gateway.get("/")), 5, "half of ten is used");
+    gateway.reload_with(&text("'client-ip'"));
+    assert_eq!(admitted(9, || gateway.get("/")), 0);
+    assert_eq!(admitted(12, by(&gateway, "a")), 9);
+}

@@ -18,6 +18,8 @@ pub struct Limit {
     pub key: Vec<KeyPart>,
     /// What to do for an absent or empty part.
     pub missing: Missing,
+    /// Other numbers for those whose key has a stand-in for an absent part.
+    pub stand_ins: Option<Numbers>,
     /// Sustained pace.
     pub rate: Rate,
     /// Bucket size, in tokens.

@@ -32,7 +32,8 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
     if limit.is_broken("key") {
         return None;
     }
-    let (key, missing) = (limit.list("key", key::part), limit.parsed("missing", key::missing)?);
+    let key = limit.list("key", key::part);
+    let (missing, stand_ins) = missing(limit, &key, most, problems)?;
     let tiers = tiers(name, limit, (&key, &missing), most, problems);
     let overrides = overrides::overrides(limit, &key, most, problems);
     let candidate = candidate(name, limit, most, problems);
@@ -49,10 +50,31 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
         tiers: tiers?,
         key,
         missing,
+        stand_ins,
         max_keys: limit.at_least_one("max_keys")?,
         persist: limit.flag("persist")?,
         status: StatusCode::from_u16(u16::try_from(limit.whole("status")?).ok()?).ok()?,
     })
+}
+
+/// What is done for an absent part of the key, and the numbers of those who have none, where they are others.
+fn missing(
+    limit: Reader<'_>,
+    key: &[KeyPart],
+    most: u32,
+    problems: &mut Problems,
+) -> Option<(Missing, Option<Numbers>)> {
+    if limit.given("missing").is_none_or(|given| given.table().is_none()) {
+        return Some((limit.parsed("missing", key::missing)?, None));
+    }
+    let table = limit.table("missing");
+    if key.is_empty() {
+        let message = "without a key there is one bucket for everyone, and nothing that can be absent";
+        let problem = Problem::new(Code::Conflict, limit.place("missing"), message);
+        problems.report(problem.help("add `key`, or leave `missing` out"));
+    }
+    let numbers = numbers_for(table, most, problems)?;
+    Some((Missing::Use(table.parsed("key", key::part)?), Some(numbers)))
 }
 
 /// What outlives the process is written somewhere.

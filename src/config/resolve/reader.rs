@@ -137,7 +137,9 @@ impl<'a> Reader<'a> {
     /// A section below this one; absent, it is all defaults.
     pub(super) fn table(&self, key: &str) -> Reader<'a> {
         let section = match self.section.key(key).map(|key| key.kind) {
-            Some(Kind::Table(section) | Kind::WholeOrTable { table: section, .. }) => section,
+            Some(Kind::Table(section) | Kind::WholeOrTable { table: section, .. } | Kind::TextOrTable(_, section)) => {
+                section
+            }
             _ => self.section,
         };
         match self.entry(key) {

@@ -30,8 +30,8 @@ pub(in crate::config) static LIMIT: Section = Section {
         Key::new("burst", BURST, BURST_HELP),
         Key::new(
             "missing",
-            MISSING,
-            "For a part of the key that is absent or empty: another part, \"skip\" the limit or \"refuse\" with its status.",
+            Kind::TextOrTable(&MISSING, &STAND_INS),
+            "For a part of the key that is absent or empty: another part, \"skip\" the limit or \"refuse\" with its status; or a table: another part, with numbers of its own.",
         )
         .default(Default::Text(MISSING_KEY)),
         Key::new(
@@ -73,6 +73,16 @@ pub(in crate::config) static LIMIT: Section = Section {
         )
         .default(Default::Flag(false)),
         Key::new("status", Kind::Whole { least: 400, most: 599 }, "Status of a refusal.").default(Default::Whole(STATUS)),
+    ],
+};
+
+static STAND_INS: Section = Section {
+    path: "limits.missing",
+    about: "Who has no key is counted by another part, under other numbers.",
+    keys: &[
+        Key::new("key", KEY_PART, "The part that stands in for the one that is absent.").required(),
+        Key::new("rate", RATE, RATE_HELP).required(),
+        Key::new("burst", BURST, BURST_HELP),
     ],
 };
 

@@ -97,11 +97,11 @@ pub(super) const NAME: Syntax =
 pub(super) const KEY_PART: Kind =
     Kind::Text(&Syntax { name: "part of a key", example: "client-ip", check: |text| key::part(text).map(drop) });
 
-pub(super) const MISSING: Kind = Kind::Text(&Syntax {
+pub(super) static MISSING: Syntax = Syntax {
     name: "\"skip\", \"refuse\" or part of a key",
     example: "client-ip",
     check: |text| key::missing(text).map(drop),
-});
+};
 
 pub(super) const STATUSES: Kind = Kind::Text(&Syntax {
     name: "a status or a class of them",

@@ -41,6 +41,10 @@ fn a_cost_is_a_number_or_a_header() {
     assert_eq!(cost, Cost::Header { name, default: 1, max: 5 });
     refused("rate = '5/s'\ncost = 6", Code::Conflict, "a cost of 6 never fits into a burst of 5");
     refused("rate = '5/s'\ncost = { header = 'x', max = 6 }", Code::Conflict, "never fits");
+    let missing = "rate = '99/s'\nmissing = { key = 'client-ip', rate = '5/s' }";
+    refused(missing, Code::Conflict, "without a key there is one bucket for everyone");
+    let missing = "key = 'host'\nrate = '99/s'\ncost = 6\nmissing = { key = 'client-ip', rate = '5/s' }";
+    refused(missing, Code::Conflict, "never fits into a burst of 5");
     let cost = "rate = '99/s'\ncost = { header = 'x', default = 50, max = 10 }";
     refused(cost, Code::Conflict, "a default of 50 is above the most that a request can cost, `max = 10`");
     refused("rate = '5/s'\ncost = { header = 'x' }", Code::MissingKey, "`max` is missing");

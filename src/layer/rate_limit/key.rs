@@ -50,6 +50,11 @@ pub(super) fn fed<H: Hasher>(
     limit.key.iter().try_fold(begun, |builder, part| feed_or_replace(builder, part, limit, exchange))
 }
 
+/// Whether another part stands in for one of the key's that the request does not have.
+pub(super) fn has_stand_in(limit: &LimitPolicy, exchange: &Exchange) -> bool {
+    limit.key.iter().any(|part| !is_there(part, exchange))
+}
+
 /// The key over those parts of the limit's that are `wanted`.
 pub(super) fn find_some(limit: &LimitPolicy, wanted: &[bool], exchange: &Exchange) -> Option<Key> {
     let mut parts = limit.key.iter().zip(wanted).filter(|(_, wanted)| **wanted);

@@ -23,8 +23,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Overrides {
     groups: Vec<Group>,
-    /// By place in the file.
+    /// By place in the file; after them those of `stand_ins`.
     numbers: Vec<Option<Quota>>,
+    /// The place of the numbers for keys in which another part stands in for an absent one.
+    stand_ins: Option<usize>,
 }
 
 /// What a part of the key has to be.
@@ -69,6 +71,12 @@ impl Overrides {
         }
     }
 
+    /// Numbers for keys in which another part stands in for an absent one. To be called after all [`Self::push`]es.
+    pub fn set_stand_ins(&mut self, numbers: Quota) {
+        self.stand_ins = Some(self.numbers.len());
+        self.numbers.push(Some(numbers));
+    }
+
     fn sort_in(&mut self, place: usize, begun: &KeyBuilder, parts: &[KeyPart], pattern: &[Pattern]) {
         let (mut builder, mut within) = (begun.clone(), SmallVec::new());
         let mut fixed = Vec::with_capacity(parts.len());
@@ -103,8 +111,12 @@ impl Overrides {
         &mut self.groups[at]
     }
 
-    /// The exception for a request with this key, by its place; nothing if there is none.
+    /// The exception for a request with this key, by its place; nothing if there is none. Patterns are about values of the
+    /// key: no pattern, not even one for any value, is about a request without one.
     pub(super) fn find(&self, limit: &LimitPolicy, key: Key, exchange: &Exchange) -> Option<usize> {
+        if key::has_stand_in(limit, exchange) {
+            return self.stand_ins;
+        }
         let place = |group: &Group| {
             let is_whole = group.fixed.iter().all(|fixed| *fixed);
             let key = if is_whole { key } else { key::find_some(limit, &group.fixed, exchange)? };
