@@ -84,6 +84,7 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
         told: Default::default(),
         metrics,
         access: None,
+        query: Default::default(),
     })
 }
 

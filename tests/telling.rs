@@ -348,3 +348,27 @@ fn no_value_of_a_key_is_told_anywhere() {
     let (_, said) = gateway.wait();
     assert!(!said.iter().any(|line| line.contains(secret)) && !format!("{lines:?}").contains(secret));
 }
+
+#[test]
+fn values_of_a_query_that_are_keys_or_secrets_are_masked_in_access_lines() {
+    let text = |log: &str| {
+        format!(
+            "{log}\n[limits.l]\nkey = 'query:user'\nrate = '9/h'\n[limits.m]\nkey = 'host'\nmissing = 'query:id'\nrate = '9/h'\n\
+             [[routes]]\nname = 'r'\nmatch = {{ path_prefix = '/r' }}\nrespond = {{}}\nlimits = ['l', 'm']\n{}",
+            responding("other", "")
+        )
+    };
+    let gateway = Running::start(&text(""));
+    let query = |path: &str| {
+        gateway.get(path);
+        gateway.access_line()["query"].clone()
+    };
+    assert_eq!(query("/r?page=2&user=alice&us%65r=bob&id=7"), "page=2&user=***&us%65r=***&id=***");
+    assert_eq!(query("/o?page=2&user=alice"), "page=2&user=alice", "a key of another route");
+    assert_eq!(query("/o?access_token=x&API_KEY=y&page=2&sig=z"), "access_token=***&API_KEY=***&page=2&sig=z");
+    assert_eq!(query("/o"), serde_json::Value::Null);
+    gateway.reload_with(&text("[log]\nquery = 'full'"));
+    assert_eq!(query("/r?user=alice&token=x"), "user=alice&token=x");
+    gateway.reload_with(&text("[log]\nquery = 'off'"));
+    assert_eq!(query("/r?user=alice"), serde_json::Value::Null);
+}

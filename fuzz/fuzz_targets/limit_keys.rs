@@ -186,6 +186,7 @@ fn tag() -> Arc<RouteTag> {
         told: Default::default(),
         metrics: Metrics::new(1).route(ROUTE),
         access: None,
+        query: Default::default(),
     };
     Arc::clone(TAG.get_or_init(|| Arc::new(tag())))
 }

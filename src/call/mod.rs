@@ -187,6 +187,8 @@ pub struct RouteTag {
     pub metrics: Arc<RouteMetrics>,
     /// Where access lines go; `None` when they are switched off.
     pub access: Option<AccessLog>,
+    /// How they tell the query.
+    pub query: query::Logged,
 }
 
 /// In which fields an answer tells of the limit nearest to exhaustion.
@@ -275,6 +277,7 @@ impl Exchange {
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
         let Some(access) = &self.route.access else { return };
         let (head, limit) = (&self.request, facts.limit.as_ref());
+        let query = head.target.query().and_then(|query| self.route.query.of(query));
         access.write(&Line {
             time: SystemTime::now(),
             request_id: self.id.as_bytes(),
@@ -289,7 +292,7 @@ impl Exchange {
             method: Some(head.method.as_str()).filter(|method| *method != UNREADABLE),
             host: Some(head.host.as_bytes()).filter(|host| !host.is_empty()),
             path: Some(head.target.path()).filter(|path| *path != UNREADABLE.as_bytes()),
-            query: head.target.query(),
+            query: query.as_deref(),
             route: self.route.name.as_deref(),
             status,
             reason: facts.reason,

@@ -9,7 +9,7 @@ use super::{
     state::{Process, State},
 };
 use crate::{
-    call::{RouteTag, Told},
+    call::{RouteTag, Told, query::Logged},
     config::model::{self, Action},
     layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
@@ -73,6 +73,7 @@ fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<
         told: Told::default(),
         metrics: process.metrics.unseen_route(),
         access: None,
+        query: Logged::Off,
     };
     Some(Arc::new(CopyPolicy {
         percent: mirror.percent,

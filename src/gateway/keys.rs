@@ -10,8 +10,10 @@ use ipnet::IpNet;
 use super::{host, limits, state::State};
 use crate::{
     call::{Target, query},
-    config::is_secret_name,
-    config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
+    config::{
+        is_secret_name,
+        model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
+    },
     layer::{self, named_value},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
     store::{Ask, Name, NameHasher, SharedLimit, Store},

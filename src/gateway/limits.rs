@@ -120,6 +120,16 @@ pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
     of_route(route, config).flat_map(with_tiers).collect()
 }
 
+/// The query parameters that keys of a route's limits are made of.
+pub(super) fn query_keys(route: &model::Route, config: &Config) -> Arc<[Box<str>]> {
+    let of_limit = |limit: &'_ Arc<model::Limit>| {
+        let stand_in = if let model::Missing::Use(part) = &limit.missing { Some(part.clone()) } else { None };
+        limit.key.iter().cloned().chain(stand_in).collect::<Vec<_>>()
+    };
+    let name = |part| if let model::KeyPart::Query(name) = part { Some(name) } else { None };
+    of_route(route, config).flat_map(of_limit).filter_map(name).collect()
+}
+
 /// How a route applies its limits.
 pub(super) fn layer(route: &model::Route, state: &State, process: &Process) -> RateLimitLayer {
     let mut name = 0;

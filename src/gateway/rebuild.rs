@@ -24,8 +24,14 @@ use super::{
     upstream_tls,
 };
 use crate::{
-    call::{ForwardedBy, RouteTag, Told},
-    config::model::{self, Config},
+    call::{
+        ForwardedBy, RouteTag, Told,
+        query::{Logged, Mask},
+    },
+    config::{
+        is_secret_name,
+        model::{self, Config},
+    },
     layer::{
         AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies, Respond, RetryPolicy,
         Rewrite, TimeoutsLayer,
@@ -205,6 +211,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
             told: told(route.response.limit_headers),
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
+            query: logged(limits::query_keys(route, &state.config), state.config.log.query),
         })
     };
     let route = |route: &Arc<model::Route>| Route {
@@ -234,6 +241,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
             told: Told::default(),
             metrics: process.metrics.unmatched(),
             access: access.clone(),
+            query: logged([].into(), state.config.log.query),
         }),
     }
 }
@@ -248,6 +256,15 @@ pub(super) fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
 
 fn callees(route: &model::Route, state: &State) -> Box<[Arc<Upstream>]> {
     upstream_names(route).iter().filter_map(|name| state.upstreams.get(name).cloned()).collect()
+}
+
+/// How access lines tell the query: where values are masked, those of keys and of what is named as secrets are.
+fn logged(names: Arc<[Box<str>]>, query: model::LogQuery) -> Logged {
+    match query {
+        model::LogQuery::Masked => Logged::Masked(Mask { names, is_secret: is_secret_name }),
+        model::LogQuery::Off => Logged::Off,
+        model::LogQuery::Full => Logged::Full,
+    }
 }
 
 fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told {

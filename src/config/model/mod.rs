@@ -151,6 +151,19 @@ pub struct Log {
     pub format: Option<LogFormat>,
     /// One line a request on stdout.
     pub access: bool,
+    /// How such a line tells the query.
+    pub query: LogQuery,
+}
+
+/// How an access line tells the query of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogQuery {
+    /// Without the values of parameters that are keys of the route's limits, or named as secrets are.
+    Masked,
+    /// Not at all.
+    Off,
+    /// As it was received.
+    Full,
 }
 
 /// Severities of `[log] level`.

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use super::{
     super::{
         include::Loading,
-        model::{Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, Secret, Server, Shutdown},
+        model::{
+            Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret, Server, Shutdown,
+        },
         problem::{Code, Problem},
         source,
         syntax::address,
@@ -118,7 +120,12 @@ pub(super) fn log(log: Reader<'_>) -> Option<Log> {
         _ => LogLevel::Info,
     };
     let format = log.text("format").map(|format| if format == "json" { LogFormat::Json } else { LogFormat::Text });
-    Some(Log { level, format, access: log.flag("access")? })
+    let query = match log.text("query")? {
+        "off" => LogQuery::Off,
+        "full" => LogQuery::Full,
+        _ => LogQuery::Masked,
+    };
+    Some(Log { level, format, access: log.flag("access")?, query })
 }
 
 pub(super) fn shutdown(shutdown: Reader<'_>) -> Option<Shutdown> {

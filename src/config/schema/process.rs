@@ -229,6 +229,12 @@ static LOG: Section = Section {
         ),
         Key::new("access", Kind::Flag, "One line a request on stdout; everything else goes to stderr.")
             .default(Default::Flag(true)),
+        Key::new(
+            "query",
+            Kind::Choice(&["masked", "off", "full"]),
+            "How access lines tell the query: \"masked\" hides the values of parameters that are keys of the route's limits, or whose name is that of a secret; \"off\" leaves it out; \"full\" writes it as received.",
+        )
+        .default(Default::Text("masked")),
     ],
 };
 
