@@ -7,13 +7,15 @@ use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr, sync::Arc, time:
 use http::HeaderValue;
 use ipnet::IpNet;
 
-use super::{host, limits, state::State};
+use super::{
+    host,
+    key_parts::{self, is_match, named},
+    limits,
+    state::State,
+};
 use crate::{
     call::{Target, query},
-    config::{
-        is_secret_name,
-        model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
-    },
+    config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     layer::{self, named_value},
     limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
@@ -131,21 +133,11 @@ impl OneLimit<'_> {
         KnownKey { key, parts, is_hash_only, secrets, name }
     }
 
-    /// Whether the value of a part may be a credential, by the name of what it is read from.
+    /// Whether the value of a part may be a credential.
     fn is_secret(&self, shown: &Part, part: &KeyPart) -> bool {
-        let part = match &self.limit.missing {
-            Missing::Use(other) if shown.is_fallback => other,
-            _ => part,
-        };
-        match part {
-            KeyPart::Header(name) => is_secret_name(name.as_str()),
-            KeyPart::Cookie(name) | KeyPart::Query(name) | KeyPart::Param(name) => is_secret_name(name),
-            KeyPart::Route
-            | KeyPart::ClientIp { .. }
-            | KeyPart::Host
-            | KeyPart::Path
-            | KeyPart::Method
-            | KeyPart::TlsSubject => false,
+        match &self.limit.missing {
+            Missing::Use(other) if shown.is_fallback => key_parts::is_secret(other),
+            _ => key_parts::is_secret(part),
         }
     }
 
@@ -379,36 +371,6 @@ impl OneLimit<'_> {
 
 fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError> {
     Quota::new(limits::rate(rate), burst)
-}
-
-fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bool {
-    match pattern {
-        ValuePattern::Any => true,
-        ValuePattern::Text(text) => {
-            let text = named_value(&limits::key_part(key), text.as_bytes());
-            *text == *part.value.as_bytes()
-        }
-        ValuePattern::Network(network) => {
-            let shown = IpNet::from_str(&part.value).or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
-            shown.is_ok_and(|shown| network.contains(&shown))
-        }
-    }
-}
-
-/// As the configuration calls it.
-pub(super) fn named(part: &KeyPart) -> String {
-    match part {
-        KeyPart::Route => "route".to_owned(),
-        KeyPart::ClientIp { .. } => "client-ip".to_owned(),
-        KeyPart::Header(name) => format!("header:{name}"),
-        KeyPart::Cookie(name) => format!("cookie:{name}"),
-        KeyPart::Query(name) => format!("query:{name}"),
-        KeyPart::Param(name) => format!("param:{name}"),
-        KeyPart::Host => "host".to_owned(),
-        KeyPart::Path => "path".to_owned(),
-        KeyPart::Method => "method".to_owned(),
-        KeyPart::TlsSubject => "tls:subject".to_owned(),
-    }
 }
 
 fn count_of(one: &str, more: &str, count: usize) -> String {

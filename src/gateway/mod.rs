@@ -14,6 +14,7 @@ mod enter;
 pub mod fuzzing;
 mod guard;
 mod host;
+mod key_parts;
 mod keys;
 mod last_hop;
 mod limit_fields;

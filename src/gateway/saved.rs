@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use super::{keys::named, state::State};
+use super::{key_parts::named, state::State};
 use crate::{
     config::model::{KeyPart, Limit, Missing},
     limit::Limiter,
