@@ -13,16 +13,6 @@ use crate::call::escaped;
 /// Times that a path is decoded. Once more than the usual double escape: a proxy may stand before the service.
 const MOST_DECODINGS: usize = 3;
 
-/// Escapes of the two characters that matter, longer than UTF-8 allows (RFC 3629, 3): the result of a careless decoder.
-const OVERLONG: [(&[u8], u8); 6] = [
-    (&[0xc0, 0xae], b'.'),
-    (&[0xc0, 0xaf], b'/'),
-    (&[0xc1, 0x9c], b'\\'),
-    (&[0xe0, 0x80, 0xae], b'.'),
-    (&[0xe0, 0x80, 0xaf], b'/'),
-    (&[0xe0, 0x81, 0x9c], b'\\'),
-];
-
 /// One way to read a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Reading {
@@ -47,7 +37,7 @@ enum Dots {
 
 /// Whether a path, as received, can be read in one way only: true for nearly all.
 pub(super) fn is_plain(path: &[u8]) -> bool {
-    let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0);
+    let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
     let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
     !last_is_odd
         && !path.iter().any(is_odd_byte)
@@ -64,6 +54,7 @@ fn is_odd_escape(rest: &[u8]) -> bool {
             0 | b'/' | b'\\' | b'%' | b';' | b'?' | b'#' | b'.' | 0xc0 | 0xc1 => true,
             // Shorter than three bytes need be, hence overlong.
             0xe0 => unescaped(&rest[length..]).is_some_and(|(next, _)| next < 0xa0),
+            0xf0 => unescaped(&rest[length..]).is_some_and(|(next, _)| next < 0x90),
             byte => is_blank(byte) && rest.len() == length,
         },
     }
@@ -150,12 +141,23 @@ fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(length);
     let mut rest = &whole[..length];
     while let [byte, tail @ ..] = rest {
-        let overlong = OVERLONG.iter().find(|(form, _)| rest.starts_with(form));
-        let meant = overlong.map_or(*byte, |(_, meant)| *meant);
+        let (meant, after) = overlong(rest).unwrap_or((*byte, tail));
         out.push(if meant == b'\\' { b'/' } else { meant });
-        rest = overlong.map_or(tail, |(form, _)| &rest[form.len()..]);
+        rest = after;
     }
     (out != path).then_some(out)
+}
+
+/// The ASCII character that a careless decoder makes of bytes that are longer than UTF-8 allows (RFC 3629, 3), and the
+/// rest behind them.
+fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (high, low, rest) = match bytes {
+        [high @ (0xc0 | 0xc1), low, rest @ ..]
+        | [0xe0, high @ (0x80 | 0x81), low, rest @ ..]
+        | [0xf0, 0x80, high @ (0x80 | 0x81), low, rest @ ..] => (*high, *low, rest),
+        _ => return None,
+    };
+    (0x80..0xc0).contains(&low).then_some(((high & 1) << 6 | (low & 0x3f), rest))
 }
 
 /// Every segment up to its first `;`; `None` where there is none.
@@ -202,7 +204,7 @@ mod tests {
             &b"/a/b-c_d.e"[..],
             b"//a",
             b"/.hidden/c~d@e",
-            b"/caf%C3%A9/%E0%A4%95",
+            b"/caf%C3%A9/%E0%A4%95/%F0%9F%98%80",
             b"/caf\xc3\xa9",
             b"/my%20file.txt",
             b"/100%",
@@ -225,6 +227,9 @@ mod tests {
             b"/x%25252f..%25252fadmin",
             b"/x/%c0%ae%c0%ae/admin",
             b"/x/%e0%80%ae./admin",
+            b"/x/%f0%80%80%ae./admin",
+            b"/%c1%a1dmin",
+            b"/%e0%81%a1dmin",
             b"/x%c0%af..%c0%afadmin",
             b"/x\xc0\xaf..\xc0\xafadmin",
             b"/x/..;/admin",
