@@ -131,6 +131,15 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
 }
 
 #[test]
+fn a_key_by_a_header_that_is_always_dropped_is_told() {
+    let keys = "concurrency = { max = 1, fair_by = \"header:api_key\" }";
+    route(keys, Code::NeverMatches, "sent as `api-key`");
+    let keeping = "[[listeners]]\nbind = \"0.0.0.0:80\"\nunderscores = \"keep\"\n";
+    fine(&format!("{keeping}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"));
+    fine_route("concurrency = { max = 1, fair_by = \"header:x-api-key\" }");
+}
+
+#[test]
 fn an_override_behind_one_for_all_is_told() {
     let limit = |overrides: &str| {
         format!(

@@ -12,11 +12,14 @@ use super::super::{
 
 /// An IPv6 network as wide as this belongs to a provider; whoever writes less thinks of IPv4.
 const WIDEST_V6: u8 = 32;
-/// Headers in which proxies name the client. Whoever connects without a proxy writes them as they like.
+/// Headers in which proxies name the client. They are taken from trusted proxies only, and of these many pass on the words of
+/// the client itself.
 const NAMES_OF_CLIENTS: [&str; 6] =
     ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"];
 
 pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
+    let keeps_underscores = config.listeners.iter().any(|listener| listener.keeps_underscores);
+    let parts = |reader, key, problems: &mut Problems| parts(reader, key, keeps_underscores, problems);
     for ((_, reader), limit) in root.named("limits").into_iter().zip(&config.limits) {
         parts(reader, "key", problems);
         parts(reader, "missing", problems);
@@ -44,14 +47,22 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     }
 }
 
-fn parts(reader: Reader<'_>, key: &str, problems: &mut Problems) {
+fn parts(reader: Reader<'_>, key: &str, keeps_underscores: bool, problems: &mut Problems) {
     for node in reader.items(key) {
         match node.text().map(key::part) {
             Some(Ok(KeyPart::ClientIp { v6_prefix })) => wide(v6_prefix, node, problems),
             Some(Ok(KeyPart::Header(name))) if NAMES_OF_CLIENTS.contains(&name.as_str()) => {
-                let message = format!("every client writes `{name}` as it likes, and is another one each time");
+                let message = format!(
+                    "`{name}` is missing unless a trusted proxy sends it, and many pass on what their client wrote there"
+                );
                 let help = "write \"client-ip\", and name your proxies in `trusted_proxies` of `[client_ip]`";
                 problems.report(Problem::warning(Code::Exposed, node.span, message).help(help));
+            }
+            Some(Ok(KeyPart::Header(name))) if name.as_str().contains('_') && !keeps_underscores => {
+                let message = format!("`{name}` is always missing: header lines whose name holds `_` are dropped");
+                let hyphens = name.as_str().replace('_', "-");
+                let help = format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
+                problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
             }
             _ => {}
         }
