@@ -184,7 +184,7 @@ fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
     );
     let gateways: [_; 2] = gateways(&text);
     assert!((0..10).all(|index| gateways[index % 2].status("/right") == 200));
-    // What does not count is given back without anyone waiting for it.
+    // Tokens that do not count are given back without anyone waiting for it.
     while !redis.run(&["DBSIZE"]).starts_with(":0") {
         std::thread::yield_now();
     }

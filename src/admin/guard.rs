@@ -20,7 +20,7 @@ pub(super) struct Rules<'a> {
     pub(super) token: Option<&'a str>,
 }
 
-/// What is shown of the values of keys, which may be addresses, names and credentials.
+/// How much is shown of the values of keys, which may be addresses, names and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
     /// Everything: the caller has presented the token.
@@ -142,7 +142,7 @@ impl Rules<'_> {
         })
     }
 
-    /// What of the values of keys the caller may see.
+    /// How much of the values of keys the caller may see.
     pub(super) fn sight(&self, headers: &HeaderMap) -> Sight {
         match self.token {
             None => Sight::NoSecrets,

@@ -130,7 +130,7 @@ fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What was drawn once; nothing if that is no seed.
+/// The seed that was drawn once; nothing if the file holds none.
 fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     let text = fs::read_to_string(path.join(SEED))?;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();

@@ -22,7 +22,7 @@ pub enum Logged {
     Masked(Mask),
 }
 
-/// Whose values are not told.
+/// Parameters whose values are not told.
 #[derive(Debug, Clone)]
 pub struct Mask {
     /// Parameters of these names.
@@ -35,7 +35,7 @@ pub struct Mask {
 const HIDDEN: &[u8] = b"***";
 
 impl Logged {
-    /// What is told of a query.
+    /// The query as an access line tells it.
     pub fn of<'q>(&self, raw: &'q [u8]) -> Option<Cow<'q, [u8]>> {
         match self {
             Logged::Full => Some(Cow::Borrowed(raw)),
@@ -74,7 +74,7 @@ impl Mask {
         !value.is_empty() && (self.names.iter().any(|known| known.as_bytes() == &*name) || self.names_secret(&name))
     }
 
-    /// What is not UTF-8 might name anything.
+    /// A text that is not UTF-8 might name anything.
     fn names_secret(&self, name: &[u8]) -> bool {
         str::from_utf8(name).map_or(true, self.is_secret)
     }

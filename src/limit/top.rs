@@ -110,7 +110,7 @@ impl Top {
         count
     }
 
-    /// What a key is made of, if it is one of those that are told apart.
+    /// The parts of a key, if it is one of those that are told apart.
     pub fn label(&self, now: Now, key: Key) -> Option<Label> {
         let mut found = None;
         self.each(now, |sketch| found = found.take().or_else(|| sketch.label(key).cloned()));

@@ -247,8 +247,8 @@ impl Share {
         })
     }
 
-    /// So much of what was taken is on its way back to the store, which is asked again before anybody is refused. What comes
-    /// back counts from the sending, the TAT from the answer.
+    /// So much of what was taken is on its way back to the store, which is asked again before anybody is refused. Tokens
+    /// that come back count from the sending, the TAT from the answer.
     pub(super) fn returned(&mut self, back: u64) {
         self.tat = self.tat.saturating_sub(back.saturating_add(self.late));
         self.asked = 0;

@@ -57,7 +57,7 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
     })
 }
 
-/// What is done for an absent part of the key, and the numbers of those who have none, where they are others.
+/// How an absent part of the key is dealt with, and the numbers of requests without one, where they are others.
 fn missing(
     limit: Reader<'_>,
     key: &[KeyPart],

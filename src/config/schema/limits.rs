@@ -78,7 +78,7 @@ pub(in crate::config) static LIMIT: Section = Section {
 
 static STAND_INS: Section = Section {
     path: "limits.missing",
-    about: "Who has no key is counted by another part, under other numbers.",
+    about: "Requests without the key are counted by another part, under other numbers.",
     keys: &[
         Key::new("key", KEY_PART, "The part that stands in for the one that is absent.").required(),
         Key::new("rate", RATE, RATE_HELP).required(),

@@ -85,7 +85,7 @@ impl Counted {
         let told: SmallVec<[Asked; 2]> = self.local.iter().map(|(asked, _)| *asked).filter(is_live).collect();
         let comes_back = self.local.iter().map(|(asked, _)| asked).chain(self.shared.iter().map(|(asked, _)| asked));
         let changes = comes_back.filter(|asked| is_live(asked)).any(|asked| !counts(asked));
-        // What counts stays taken.
+        // Tokens that count stay taken.
         self.local.retain(|(asked, _)| !counts(asked));
         let now = Clock.now();
         let mut nearest = self.others;

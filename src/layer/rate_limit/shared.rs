@@ -44,7 +44,7 @@ pub(super) struct SharedQuestions {
     shadow: Questions,
 }
 
-/// What was taken in the store.
+/// Tokens that were taken in the store.
 #[derive(Debug)]
 pub(super) struct SharedTaken {
     store: Arc<Store>,
@@ -168,7 +168,7 @@ impl Asking {
         Ok(())
     }
 
-    /// What one limit has taken.
+    /// Keeps the tokens of one limit.
     fn keep_one(&mut self, asked: Asked, admission: Admission) {
         if asked.counts_answers(&self.taken.limits) {
             let store = Arc::clone(&self.store);

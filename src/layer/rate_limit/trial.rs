@@ -99,7 +99,7 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
         trial.keep_apart(&sorted.live, &mut admission);
     }
     let Trial { counted, alone, .. } = trial;
-    // What was taken apart is in `alone` and `counted`.
+    // An admission that was taken apart is in `alone` and `counted`.
     let asked = if admission.is_empty() { Questions::new() } else { sorted.live };
     let (questions, temporary) = (sorted.shared, sorted.temporary);
     let more = (counted.is_some() || !alone.is_empty() || !questions.is_empty())
@@ -198,7 +198,7 @@ impl Trial<'_> {
         admits
     }
 
-    /// What one has taken by itself.
+    /// Keeps the tokens that one limit has taken by itself.
     fn keep(&mut self, asked: Asked, admission: Admission) {
         if asked.counts_answers(self.limits) {
             self.counted().add(asked, admission);
@@ -207,7 +207,7 @@ impl Trial<'_> {
         }
     }
 
-    /// What the live ones took together, where some of it may come back alone.
+    /// Keeps the tokens that the live ones took together, where some may come back alone.
     fn keep_apart(&mut self, live: &[Asked], admission: &mut Admission) {
         let of_others = |state: &Standing| !live[state.index].counts_answers(self.limits);
         let others = admission.states().filter(of_others).reduce(Standing::nearer);

@@ -14,7 +14,7 @@ use zerocopy::FromBytes;
 /// A key and its TAT. An array, since bytes can be seen as one without `unsafe`.
 pub(super) type Slot = [AtomicU64; 2];
 
-/// What the pages hold.
+/// Slots and classes of a table.
 #[derive(Debug)]
 pub(super) struct Content<'m> {
     pub(super) slots: &'m [Slot],

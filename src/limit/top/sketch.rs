@@ -72,7 +72,7 @@ impl Sketch {
         }
     }
 
-    /// What a key is made of that has a counter.
+    /// The parts of a key that has a counter.
     pub(super) fn label(&self, key: Key) -> Option<&Label> {
         self.places.get(&key.hash()).map(|place| &self.entries[usize::from(*place)].label)
     }
