@@ -62,7 +62,13 @@ fn gateway(limits: &[Limit]) -> Gateway {
     let metrics = Metrics::new(1);
     let (access, guard) = AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
     drop(guard);
-    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new() };
+    let process = Process {
+        workers: 1,
+        metrics: Arc::clone(&metrics),
+        access,
+        hasher: KeyHasher::new(),
+        buffers: Arc::default(),
+    };
     let built = build(Arc::new(config), None, &process).unwrap();
     Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
 }
