@@ -527,11 +527,13 @@ fn spellings_that_routes_spell_out_stay_apart() {
         ("user list", "match = { path = '/users/' }\nupstream = 'app'"),
         ("upper", "match = { path_prefix = '/API' }\nupstream = 'app'"),
         ("lower", "match = { path_prefix = '/api' }\nupstream = 'app'\nlimits = ['none']"),
+        ("one", "match = { path = '/Orders/{id}' }\nupstream = 'app'"),
+        ("other", "match = { path = '/orders/{id}' }\nupstream = 'app'\nlimits = ['none']"),
         ("rest", "upstream = 'app'\n[limits.none]\nrate = '1/h'"),
     ]);
     let _ = (gateway.get("/users"), gateway.get("/api"));
     assert_eq!(gateway.get("/docs").get("location"), Some("/docs/"));
-    for path in ["/docs/", "/users/", "/API/x"] {
+    for path in ["/docs/", "/users/", "/API/x", "/Orders/7"] {
         assert_eq!(gateway.get(path).text(), path);
     }
 }

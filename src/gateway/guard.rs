@@ -125,9 +125,15 @@ impl Guard {
         match (&self.route.matches.path, &other.route.matches.path) {
             (PathPattern::Exact(_), _) | (_, PathPattern::Any) => true,
             (PathPattern::Prefix(own), PathPattern::Prefix(others)) => own.len() >= others.len(),
+            (PathPattern::Parameters(own), PathPattern::Parameters(others)) => fixed(own) >= fixed(others),
             _ => false,
         }
     }
+}
+
+/// Segments of a pattern that are no parameters.
+fn fixed(pattern: &str) -> usize {
+    pattern.split('/').filter(|segment| !segment.starts_with('{')).count()
 }
 
 fn is_larger(own: Option<u64>, other: Option<u64>) -> bool {
