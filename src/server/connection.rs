@@ -25,6 +25,7 @@ use super::{
     head::{self, Next, Progress},
     http2,
     idle::Seat,
+    linger::Linger,
     transfer::Transfer,
     tunnel,
     wire::{Received, Shared, Wire},
@@ -39,10 +40,8 @@ use crate::{
 
 /// Rest of a request body that is read and thrown away so that the connection can go on.
 const SHORT_REST: u64 = 64 * 1024;
-/// How long a client's last bytes are taken in after a last answer, so that closing does not destroy that answer.
-const LINGER: Duration = Duration::from_secs(2);
-/// Most that is taken in so.
-const LINGER_BYTES: usize = 256 * 1024;
+/// How long that may take.
+const FINISH: Duration = Duration::from_secs(2);
 
 /// Serves one connection to its end; `ahead` was read of it already. Once it is told to end
 /// it does so with the request in flight, if there is one.
@@ -265,7 +264,7 @@ where
         if self.wire.0.lock().discard_body() {
             return After::Next;
         }
-        self.alarm.set(Instant::now() + LINGER);
+        self.alarm.set(Instant::now() + FINISH);
         poll_fn(|cx| {
             let mut wire = self.wire.0.lock();
             loop {
@@ -289,8 +288,9 @@ where
     /// Says that nothing more will be written, then reads until the client has closed too: an unread byte in our
     /// socket would make the kernel reset the connection and destroy an answer that the client has not read.
     async fn linger(&mut self) {
-        self.alarm.set(Instant::now() + LINGER);
-        let mut left = LINGER_BYTES;
+        let has_more = self.wire.0.lock().has_more();
+        let mut linger = Linger::begin(std::mem::take(&mut self.alarm), has_more);
+        let mut drained = pin!(self.seat.drain.cancelled());
         let mut is_shut = false;
         poll_fn(|cx| {
             let mut wire = self.wire.0.lock();
@@ -300,15 +300,17 @@ where
                     return Poll::Ready(());
                 }
             }
-            while left > 0 {
-                match wire.poll_read(cx) {
-                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(()),
-                    Poll::Ready(Ok(read)) => left = left.saturating_sub(read),
-                    Poll::Pending => return self.alarm.poll(cx),
-                }
-                wire.input.clear();
+            if drained.as_mut().poll(cx).is_ready() {
+                linger.hurry();
             }
-            Poll::Ready(())
+            loop {
+                wire.input.clear();
+                match wire.poll_read(cx) {
+                    Poll::Ready(Ok(read @ 1..)) if linger.took(read) => {}
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => return linger.poll(cx),
+                }
+            }
         })
         .await;
     }

@@ -10,6 +10,7 @@ mod entrance;
 mod head;
 mod http2;
 mod idle;
+mod linger;
 mod listener;
 mod places;
 pub mod proxy_protocol;

@@ -139,6 +139,11 @@ impl<IO: Socket> Wire<IO> {
         true
     }
 
+    /// Whether something of the client was not taken, or is known to come.
+    pub(super) fn has_more(&self) -> bool {
+        !self.body_is_done() || !self.input.is_empty()
+    }
+
     /// Whether all of the body was taken.
     pub(super) fn body_is_done(&self) -> bool {
         self.body.as_ref().is_none_or(Decoder::is_done)

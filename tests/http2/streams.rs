@@ -212,3 +212,26 @@ fn more_streams_than_were_allowed_are_refused_as_never_begun() {
     let reset = client.until(kind::RST_STREAM);
     assert_eq!((reset.stream, &reset.payload[..]), (257, &[0, 0, 0, 7][..]));
 }
+
+/// The reset came with the answer; libcurl 7.88 and git took that for an error of the connection.
+#[test]
+fn an_early_answer_is_no_reset_while_the_client_goes_on_sending() {
+    const LONG: usize = 3 << 20;
+    let upstream = Upstream::answering(|_| ok("good"));
+    let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = '1KiB' }"));
+    let mut client = Http2::connect(gateway.address());
+    let mut asked = client.open("POST", "/", &[("content-length", &LONG.to_string())], false);
+    assert_eq!(client.finish(asked.response).unwrap().status, 413);
+    let mut left = LONG;
+    while left > 0 {
+        asked.body.reserve_capacity(left);
+        let granted = client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)));
+        let granted = granted.expect("the stream is open").expect("it is not reset").min(left);
+        left -= granted;
+        asked.body.send_data(Bytes::from(vec![b'x'; granted]), left == 0).unwrap();
+    }
+    client.settle();
+    // Nothing of it is taken for another request, and the connection goes on.
+    assert_eq!(client.get("/").text(), "good");
+    assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
+}

@@ -1,6 +1,6 @@
 //! Bodies: whole, in their framing, both ways.
 
-use crate::support::{End, Gateway, Message, Upstream, ok, one_route};
+use crate::support::{self, End, Gateway, Message, Upstream, ok, one_route};
 
 /// Answers with what it got: the framing fields, a line end, the body.
 fn mirror() -> Upstream {
@@ -264,4 +264,32 @@ fn a_304_may_tell_the_length_that_it_stands_for() {
 fn a_204_never_has_a_length() {
     let (answer, _) = answered(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
     assert_eq!(answer.get("content-length"), None);
+}
+
+/// Longer than sockets hold, so that the gateway has to take it in: most clients look at an answer once all is sent.
+const LONG: usize = 16 << 20;
+
+#[test]
+fn an_early_answer_reaches_a_client_that_sends_all_of_its_request_first() {
+    let upstream = mirror();
+    let gateway = Gateway::start(&format!(
+        "[limits.none]\nrate = '1/h'\n{}[[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['none']\n\
+         match = {{ path = '/limited' }}\nrequest = {{ max_body = 'off' }}\n",
+        one_route(&upstream, "request = { max_body = '1KiB' }")
+    ));
+    assert_eq!(gateway.status("/limited"), 200);
+    for (path, framing, status) in [
+        ("/", format!("Content-Length: {LONG}"), 413),
+        ("/", "Transfer-Encoding: chunked".to_owned(), 413),
+        ("/limited", format!("Content-Length: {LONG}"), 429),
+    ] {
+        let mut client = gateway.connect();
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
+        let piece =
+            if framing.starts_with('T') { format!("1000\r\n{}\r\n", "x".repeat(4096)) } else { "x".repeat(4096) };
+        assert!(client.flood(piece.as_bytes(), support::PATIENCE, LONG) >= LONG, "{path} {framing}");
+        assert_eq!(client.response().status(), status, "{path} {framing}");
+        client.finish();
+        assert_eq!(client.ended(), End::Closed, "{path} {framing}");
+    }
 }

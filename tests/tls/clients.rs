@@ -107,3 +107,30 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
         assert_eq!(said, format!("ok {version}"), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// Python's ssl said "EOF occurred in violation of protocol" instead of showing the refusal, and curl a framing error.
+#[test]
+fn clients_see_the_early_answer_to_a_long_upload() {
+    let pki = Pki::with_site(&["a.example"]);
+    let gateway = Running::start(&(pki.listener(&["site"], "") + "[defaults.request]\nmax_body = '1KiB'\n" + OK));
+    let port = gateway.address().port();
+    for bytes in [3 << 20, 8 << 20] {
+        let file = pki.shown(&format!("{bytes}.body"));
+        std::fs::write(&file, vec![b'x'; bytes]).unwrap();
+        for version in ["--http1.1", "--http2"] {
+            let said = Command::new("curl")
+                .args(["-sS", "-k", version, "-H", "Expect:", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary"])
+                .args([format!("@{file}"), format!("https://127.0.0.1:{port}/")])
+                .output()
+                .expect("curl is missing: tests/all installs it");
+            let errors = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert_eq!((&*said.stdout, &*errors), (&b"413"[..], ""), "{version} {bytes}");
+        }
+        let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
+        let script = format!(
+            "import httpx\nprint(httpx.post('https://127.0.0.1:{port}/', content=b'x' * {bytes}, verify=False).status_code)"
+        );
+        let said = Command::new(python).args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&said.stdout), "413\n", "{}", String::from_utf8_lossy(&said.stderr));
+    }
+}

@@ -7,20 +7,31 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
 
-use crate::{
-    error::Fault,
-    http2::{Inflow, windows::Windows},
-};
+use crate::{error::Fault, http2::Inflow};
 
-/// A body on a stream.
-pub(super) struct Received(Inflow);
+/// A body on a stream. Dropped early it leaves what is left of it in `rest`: dropping that would reset the stream, or let the
+/// client wait for a window for ever.
+pub(super) struct Received {
+    /// `Some` until this is dropped.
+    flow: Option<Inflow>,
+    rest: Rest,
+}
+
+/// Where the rest of a body is left.
+pub(super) type Rest = Arc<Mutex<Option<Inflow>>>;
 
 impl Received {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
-        Self(Inflow::new(stream, length, windows))
+    pub(super) fn new(flow: Inflow, rest: Rest) -> Self {
+        Self { flow: Some(flow), rest }
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        *self.rest.lock() = self.flow.take().filter(|flow| !flow.is_over());
     }
 }
 
@@ -29,16 +40,17 @@ impl http_body::Body for Received {
     type Error = Fault;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let frame = ready!(self.get_mut().0.poll_next(cx));
+        let Some(flow) = &mut self.get_mut().flow else { return Poll::Ready(None) };
+        let frame = ready!(flow.poll_next(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| fault(&error))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_over()
+        self.flow.as_ref().is_none_or(Inflow::is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.flow.as_ref().map_or_else(SizeHint::default, Inflow::size_hint)
     }
 }
 

@@ -18,14 +18,19 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 use tower::Service;
 
-use super::{received::Received, request::normalise, transfer::Transfer};
+use super::{
+    received::{Received, Rest},
+    request::normalise,
+    transfer::Transfer,
+};
 use crate::{
+    alarm::Alarm,
     body::{Body, Pace},
     error::Fault,
     http1::{self, Fields},
-    http2::windows::Windows,
+    http2::{Inflow, windows::Windows},
     message::{Hangup, Interim, InterimSink, Origin, Request, Response},
-    server::{Arrival, ConnectionLimits},
+    server::{Arrival, ConnectionLimits, linger::Linger},
 };
 
 /// The stream's way down, as the task and the request's interim answers share it. Both run in the same task.
@@ -62,7 +67,8 @@ where
 {
     let is_head = request.method() == Method::HEAD;
     let down = Arc::new(Way { respond: Mutex::new(down), is_sent_up: AtomicBool::new(false) });
-    let arrival = arrival(request, &down, &limits, origin, windows);
+    let rest = (!request.body().is_end_stream()).then(Rest::default);
+    let arrival = arrival(request, &down, rest.as_ref(), &limits, origin, windows);
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
     let answered = {
         let mut answer = pin!(service.call(arrival));
@@ -74,7 +80,13 @@ where
         // Dropping what is left resets the stream.
         Some(response) if response.hangup == Some(Hangup::AtOnce) => Ended::Otherwise,
         Some(response) => match deliver(response, is_head, &down, &limits).await {
-            Ok(()) => Ended::Answered,
+            Ok(()) => {
+                if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
+                    // Boxed, as it is rare.
+                    Box::pin(take_in(rest)).await;
+                }
+                Ended::Answered
+            }
             Err(Fault::ClientGone) => taken_back(),
             Err(_) => Ended::Otherwise,
         },
@@ -84,6 +96,7 @@ where
 fn arrival(
     request: http::Request<RecvStream>,
     down: &Down,
+    rest: Option<&Rest>,
     limits: &ConnectionLimits,
     origin: Arc<Origin>,
     windows: Arc<Windows>,
@@ -94,12 +107,10 @@ fn arrival(
         Ok(read) => read,
         Err(error) => return Arrival::Refused { error, started, version: Version::HTTP_2, origin },
     };
-    let body = if stream.is_end_stream() {
-        Body::empty()
-    } else {
+    let body = rest.map_or_else(Body::empty, |rest| {
         let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Body::stream(Received::new(stream, length, windows))
-    };
+        Body::stream(Received::new(Inflow::new(stream, length, windows), Arc::clone(rest)))
+    });
     Arrival::Request(Request {
         method: parts.method,
         target,
@@ -114,6 +125,22 @@ fn arrival(
         interim: Some(Interim(Arc::clone(down) as _)),
         upgrade: None,
     })
+}
+
+/// Takes in what is left of a request that was answered early. Some clients (libcurl 7.88, git) take RST_STREAM for an error
+/// that comes before they have sent everything, though it says NO_ERROR (RFC 9113, 8.1): it follows when they do not go on.
+async fn take_in(mut rest: Inflow) {
+    let mut linger = Linger::begin(Alarm::default(), true);
+    poll_fn(|cx| {
+        loop {
+            match rest.poll_next(cx) {
+                Poll::Ready(Some(Ok(frame))) if linger.took(frame.data_ref().map_or(0, Bytes::len)) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return linger.poll(cx),
+            }
+        }
+    })
+    .await;
 }
 
 /// Lets the gateway answer; `None` when the client reset the stream first, which is to drop the gateway's work.
