@@ -63,7 +63,7 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
 }
 
 /// Fields that speak of this connection only and are never passed on (RFC 9110, 7.6.1); `Connection` may name more.
-const HOP_BY_HOP: [&[u8]; 10] = [
+pub const HOP_BY_HOP: [&[u8]; 10] = [
     b"connection",
     b"transfer-encoding",
     b"te",
@@ -78,8 +78,16 @@ const HOP_BY_HOP: [&[u8]; 10] = [
 
 /// Whether a field speaks of this connection only.
 pub fn hop_by_hop(name: &[u8]) -> bool {
-    // Their lengths tell them from most fields.
-    matches!(name.len(), 2 | 7 | 10 | 14 | 16..=19 | 25) && HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+    // Lengths and first letters tell them from nearly all others.
+    let may_be = match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
+        (2 | 17, first) => first == b't',
+        (7, first) => first == b'u',
+        (10, first) => matches!(first, b'c' | b'k'),
+        (14, first) => first == b'h',
+        (16 | 18 | 19 | 25, first) => first == b'p',
+        _ => false,
+    };
+    may_be && HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// The fields that a message's own `Connection` names, which makes them hop-by-hop too: read once, then compared.
@@ -99,6 +107,11 @@ impl<'m> Hops<'m> {
         let is_connection = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
         let lines = names_any.then(|| lines.filter(is_connection));
         Self(lines.into_iter().flatten().flat_map(|(_, value)| options(value)).collect())
+    }
+
+    /// Whether there are any.
+    pub fn are_any(&self) -> bool {
+        !self.0.is_empty()
     }
 
     /// Whether this field is one of them.

@@ -175,8 +175,9 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
     // The line of the status and the empty one; the others are looked at as they are copied.
-    let status_line = memchr::memchr(b'\n', head).unwrap_or_default();
-    if !head[..status_line].ends_with(b"\r") || !head[..end].ends_with(b"\r\n") {
+    let first_line = parsed.headers.first().map(|line| line.name.as_ptr().addr() - head.as_ptr().addr());
+    let status_line = head.get(..first_line.unwrap_or(end - 2));
+    if !status_line.is_some_and(|line| line.ends_with(b"\r\n")) || !head[..end].ends_with(b"\r\n") {
         return Err(BARE_LINE_FEED);
     }
     let fields = passed_on(&head[..end], parsed.headers, status, &marks)?;

@@ -56,6 +56,11 @@ impl Changes {
     fn decides(&self, name: &HeaderName) -> bool {
         self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
     }
+
+    /// Whether the route sets or removes any request field.
+    fn decides_any(&self) -> bool {
+        !self.remove.is_empty() || !self.set.is_empty()
+    }
 }
 
 /// What a server is chosen by, where requests with something in common go to one.
@@ -252,7 +257,12 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes, is_
     let hops = Hops::of(&request.headers, request.names_hops);
     let hops_left = max_forwards(request);
     let mut wants_trailers = false;
+    let are_few = !hops.are_any() && !changes.decides_any() && !request.has_underscores;
     for (name, value) in &request.headers {
+        if are_few && !may_be_held_back(name.as_str()) {
+            http1::write_field(out, name.as_str(), value.as_bytes());
+            continue;
+        }
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
@@ -298,6 +308,27 @@ fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
+/// Whether a field could be one that is not passed on as it is, as far as its length and first letter tell: they tell nearly
+/// all others from those that are, for less than the comparisons with each name take.
+fn may_be_held_back(name: &str) -> bool {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    match name.len() {
+        2 | 17 => matches!(first, b't' | b'x'),
+        3 => first == b'v',
+        4 => first == b'h',
+        6 => first == b'e',
+        7 => matches!(first, b't' | b'u'),
+        9 => first == b'f',
+        10 => matches!(first, b'c' | b'k'),
+        12 => matches!(first, b'g' | b'm' | b'x'),
+        14 => matches!(first, b'c' | b'h'),
+        15 => first == b'x',
+        16 => matches!(first, b'p' | b'x'),
+        18 | 19 | 25 => first == b'p',
+        _ => false,
+    }
+}
+
 /// Fields that end here or are written anew.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA)
@@ -335,4 +366,37 @@ fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
         http::Version::HTTP_2 => b"2.0 tidegate\r\n",
         _ => b"1.1 tidegate\r\n",
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_field_that_is_held_back_is_taken_for_another() {
+        let ours = [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::TRAILER,
+            header::VIA,
+            header::FORWARDED,
+            header::EXPECT,
+            header::TE,
+            REQUEST_ID_HEADER,
+            MAX_FORWARDS_HEADER,
+            grpc::TIMEOUT,
+            HeaderName::from_static("x-forwarded-for"),
+            HeaderName::from_static("x-forwarded-proto"),
+            HeaderName::from_static("x-forwarded-host"),
+        ];
+        let hops = http1::HOP_BY_HOP.map(|name| HeaderName::from_bytes(name).unwrap());
+        for name in ours.iter().chain(&hops) {
+            assert!(may_be_held_back(name.as_str()), "{name}");
+        }
+        for name in
+            ["user-agent", "accept", "accept-encoding", "cookie", "authorization", "content-type", "sec-fetch-site"]
+        {
+            assert!(!may_be_held_back(name), "{name}");
+        }
+    }
 }
