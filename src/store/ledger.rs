@@ -2,7 +2,7 @@
 //! the store with no more keys than the limit may hold; other strangers share one.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     num::NonZeroUsize,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
@@ -118,12 +118,12 @@ impl Ledger {
         }
         let mut shard = self.shard(name);
         // Another worker may have been faster: its share stays.
-        if !shard.shares.contains_key(&name.number()) {
+        if let Entry::Vacant(place) = shard.shares.entry(name.number()) {
             let one_more = |keys: usize| (keys < self.max_keys.get()).then_some(keys + 1);
             if name != Name::STRANGERS && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err() {
                 return false;
             }
-            shard.shares.insert(name.number(), share);
+            place.insert(share);
         }
         true
     }
