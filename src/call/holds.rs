@@ -1,4 +1,4 @@
-//! What is held for as long as a server works on a request whose client has left.
+//! Guards that live for as long as a server works on a request whose client has left.
 
 use parking_lot::Mutex;
 

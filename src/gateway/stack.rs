@@ -94,9 +94,9 @@ impl Layers {
             .layer(self.rate_limit)
             // Before anything can wait: the line, attempts and back-off share one deadline.
             .layer(self.timeouts)
-            // Outside of both caps, behind all that refuses without them: a client that sends slowly holds no place, and one
-            // that reads slowly gives its places back with the last byte that the server sends. Inside of the timeouts,
-            // which set the pace of what is read here.
+            // Outside of both caps: a client that sends slowly holds no permit and no worker of a service, and the permits of
+            // one that reads slowly are free with the last byte that the server sends. Inside of the limits, which refuse
+            // without a look at the body, and of the timeouts, which set the pace at which it has to arrive.
             .layer(self.buffer)
             // The route's cap. Outside of retries: a place is held over all attempts, so that retries add no
             // concurrency.

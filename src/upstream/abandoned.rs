@@ -1,6 +1,6 @@
-//! A request whose client leaves before its answer. By HTTP/1 its server is told by the end of our sending side, and the
-//! permits that the request has under caps are held until the server ends its side or answers: a server that finishes
-//! everything that it began is given no more than the caps allow, whatever clients do. By HTTP/2 the stream is reset.
+//! A request whose client leaves before its response. An HTTP/1 server is told by the end of our sending side, and the
+//! permits of the request are held until the server closes its side or responds: a server that finishes everything it has
+//! begun is given no more than the caps allow, whatever clients do. On HTTP/2 the stream is reset.
 
 use std::{
     future::poll_fn,
@@ -27,7 +27,7 @@ pub(super) struct Asked {
     linger: Option<Duration>,
 }
 
-/// What there is of a request while a server works on it.
+/// A request while a server works on it.
 pub(super) struct Open {
     pub(super) exchange: Exchange,
     pub(super) call: Arc<call::Exchange>,

@@ -239,7 +239,7 @@ static REQUEST: Section = Section {
         Key::new(
             "buffer",
             Kind::Or("off", &BUFFER_SIZE),
-            "Read so much of a body before the request takes a place and a server; longer ones stream then.",
+            "Bytes of a body that are read before the request takes a permit and a server; longer bodies stream then.",
         )
         .default(Default::Text("off")),
     ],
@@ -264,7 +264,7 @@ static RESPONSE: Section = Section {
         Key::new(
             "buffer",
             Kind::Or("off", &BUFFER_SIZE),
-            "Read so much of a body ahead of a client that reads slowly, so that the server is free early.",
+            "Bytes of a response that are read ahead of a slow client, so that the server is free early.",
         )
         .default(Default::Text("off")),
     ],

@@ -1,7 +1,7 @@
-//! An answer's body that is read ahead of its client, so that the server and the connection to it are free early.
+//! A response body that is read ahead of its client, so that the server and the connection to it are free early.
 //!
-//! Nothing is delayed: what the client takes at once passes as it comes. Only while its socket takes no more is the rest
-//! read into memory, by the same task.
+//! Nothing is delayed: as long as the client keeps up, every piece passes as it arrives. Only while its socket accepts no more,
+//! the task of the connection reads the rest into memory.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +21,10 @@ use crate::{
     io::READ_SIZE,
 };
 
-/// Least memory that a block takes: pieces of an answer may be as small as a byte.
+/// Least size of a block in bytes: pieces of a response may be as small as one byte.
 const BLOCK: usize = 8 * 1024;
 
-/// A body with what was read ahead of it.
+/// A response body with the part of it that was read ahead.
 pub(super) struct Ahead {
     /// With all that it holds; `None` once it was read to its end.
     rest: Option<Body>,

@@ -26,11 +26,11 @@ const LEAST: usize = 4 * 1024;
 /// Bytes handed on at once.
 const MOST_AT_ONCE: usize = 32 * 1024;
 
-/// Reads the body of `call` into at most `room` bytes of `memory`. What is longer goes on as a stream that begins with what
-/// was read. The deadline stands still meanwhile: how long a body may take is for its pace to say.
+/// Reads the body of `call` into at most `room` bytes of `memory`. A longer body goes on as a stream that begins with the bytes
+/// that were read. The deadline stands still meanwhile: the pace of the body bounds how long that takes.
 ///
 /// # Errors
-/// The body broke off, is not what its head announced, or came too slowly.
+/// The body broke off, differs from what its head announced, or arrived too slowly.
 pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> Result<(), Error> {
     ask_for(&call.exchange.request);
     if let Some(uploading) = &call.uploading {
@@ -51,7 +51,7 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
     Ok(())
 }
 
-/// A client may wait to be asked for its body (RFC 9110, 10.1.1), which the server is not there to do yet.
+/// A client may wait for permission to send its body (RFC 9110, 10.1.1), and no server is there yet to give it.
 fn ask_for(request: &Head) {
     let expected = request.headers.get(header::EXPECT).map(HeaderValue::as_bytes);
     if let Some(interim) = &request.interim
@@ -144,7 +144,7 @@ impl Filling {
     }
 }
 
-/// What was read, and its share of the memory for as long as anybody has a piece of it.
+/// The bytes that were read, with their share of the memory for as long as a piece of them is in use.
 struct Kept {
     bytes: Vec<u8>,
     _share: Share,

@@ -1,8 +1,7 @@
-//! Buffers: the body of a request is read before the request goes on, and that of an answer is read ahead of its client.
+//! Buffers: a request body is read before the request goes on, and a response body is read ahead of a slow client.
 //!
-//! Neither delays what does not need it: calls, upgrades and event streams pass as they come, and so does an answer that its
-//! client takes as fast as it comes. The memory is bounded for each body and for the process; where it is used up, bodies
-//! stream as they do without a buffer.
+//! gRPC calls, upgrades and streams of events pass as they arrive, and so does every response whose client keeps up. The
+//! memory is bounded for each body and for the process; when it is used up, bodies stream as they do without a buffer.
 
 mod ahead;
 mod fill;
@@ -24,21 +23,21 @@ use self::{ahead::Ahead, fill::fill};
 use super::content::is_silent_by_nature;
 use crate::{call::Call, error::Error, message::Response};
 
-/// What a route buffers.
+/// The buffers of a route.
 #[derive(Debug)]
 pub struct BufferPolicy {
-    /// Bytes of a request's body that are read before the request goes on; 0: none.
+    /// Bytes of a request body that are read before the request goes on; 0: none.
     pub request: usize,
-    /// Bytes of an answer's body that are read ahead of its client; 0: none.
+    /// Bytes of a response body that are read ahead of the client; 0: none.
     pub response: usize,
-    /// What all bodies share.
+    /// The memory that all bodies share.
     pub memory: Arc<Memory>,
 }
 
 /// Adds [`Buffer`]; without a policy nothing is buffered.
 #[derive(Debug, Clone)]
 pub struct BufferLayer {
-    /// What is buffered.
+    /// The buffers; absent: none.
     pub policy: Option<Arc<BufferPolicy>>,
 }
 
