@@ -207,12 +207,16 @@ fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_c
 fn a_server_hears_at_once_that_its_client_left_and_frees_the_place_by_its_own_end() {
     let end = Gate::new();
     let gate = end.clone();
+    let begun = Gate::new();
+    let tell_begun = begun.clone();
     let (upstream, arrived, ended) = upstream(move |connection| {
+        tell_begun.open();
         connection.rest(&mut Vec::new());
         gate.pass();
     });
     let gateway = start(&upstream);
     let first = gateway.sent("/first", &[]);
+    begun.pass();
     let mut next = gateway.sent("/next", &[]);
     gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
     drop(first);
@@ -241,14 +245,18 @@ fn a_server_that_never_ends_holds_a_place_for_no_longer_than_an_attempt() {
 fn a_client_that_leaves_in_its_own_body_leaves_its_place_to_what_the_server_has_of_it() {
     let end = Gate::new();
     let gate = end.clone();
+    let begun = Gate::new();
+    let tell_begun = begun.clone();
     let (upstream, arrived, ended) = upstream(move |connection| {
         assert!(connection.bytes(5).is_ok());
+        tell_begun.open();
         connection.rest(&mut Vec::new());
         gate.pass();
     });
     let gateway = start(&upstream);
     let mut first = gateway.connect();
     first.send("POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello");
+    begun.pass();
     let mut next = gateway.sent("/next", &[]);
     gateway.await_metric("tidegate_queued", &[("route", "app")], 1.0);
     drop(first);
