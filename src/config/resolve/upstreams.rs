@@ -74,7 +74,7 @@ fn balance(upstream: Reader<'_>, problems: &mut Problems) -> Option<Balance> {
         "hash" => Balance::Hash(upstream.list("hash_key", key::part)),
         _ => Balance::LeastRequests,
     };
-    if upstream.given("hash_bound").is_some() && !matches!(balance, Balance::Hash(_)) {
+    if upstream.unless_off("hash_bound", units::bound).flatten().is_some() && !matches!(balance, Balance::Hash(_)) {
         let message = "`hash_bound` is only looked at with `balance = \"hash\"`";
         let problem = Problem::new(Code::Conflict, upstream.place("hash_bound"), message);
         problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_bound` out"));
