@@ -34,6 +34,8 @@ impl Bounds {
 pub(super) struct Seen {
     /// Median time to the answer's head, in seconds; `None` when there were only failures.
     pub(super) median: Option<f64>,
+    /// Mean of the same, in seconds, no answer counted as more than [`MOST_MEDIANS`].
+    pub(super) mean: f64,
     /// Answers that it is the median of.
     pub(super) answers: u64,
     /// Failures as a share of all outcomes, 0.0 to 1.0.
@@ -41,6 +43,9 @@ pub(super) struct Seen {
     /// Most requests that were in flight at once.
     pub(super) peak: usize,
 }
+
+/// So many times the median a single answer counts in the mean, which a few very slow ones must not decide.
+pub(super) const MOST_MEDIANS: f64 = 4.0;
 
 /// Latency above the baseline by less than this share is taken for noise. Netflix has 1.5; with the median of a window
 /// less is needed, and the queue at the upstream stays shorter.
@@ -98,8 +103,10 @@ pub(super) struct Gradient {
 struct Descent {
     limit: f64,
     latency: f64,
-    /// The latency of the last windows, averaged.
+    /// The mean latency of the last windows, averaged.
     recent: f64,
+    /// The limits under which that was measured, averaged alike: it lags behind the limit as the latency does.
+    under: f64,
     windows: u32,
 }
 
@@ -136,7 +143,7 @@ impl Gradient {
     pub(super) fn update(&mut self, seen: &Seen) {
         let used = seen.peak as f64 / self.limit.floor();
         let tolerance = TOLERANCE + NOISE / (seen.answers.max(1) as f64).sqrt();
-        let slowdown = seen.median.map_or(1.0, |median| self.learn(median, used, tolerance));
+        let slowdown = seen.median.map_or(1.0, |median| self.learn(median, seen.mean, used, tolerance));
         if used < IN_USE {
             return;
         }
@@ -160,7 +167,7 @@ impl Gradient {
     }
 
     /// Moves the baseline; how many times slower than it answers are.
-    fn learn(&mut self, median: f64, used: f64, tolerance: f64) -> f64 {
+    fn learn(&mut self, median: f64, mean: f64, used: f64, tolerance: f64) -> f64 {
         let is_over = self.baseline.is_some_and(|baseline| median < baseline * FAR_BELOW);
         if self.before.is_some_and(|before| is_over || median <= before * FITS) {
             self.baseline = self.before.take();
@@ -175,7 +182,7 @@ impl Gradient {
         } else if used < IN_USE {
             toward_median(UP)
         } else if is_slow {
-            toward_median(self.judge(median, tolerance)) * (1.0 - SINKS)
+            toward_median(self.judge(mean, tolerance)) * (1.0 - SINKS)
         } else {
             baseline * (1.0 - SINKS)
         };
@@ -190,17 +197,20 @@ impl Gradient {
         if learnt > 0.0 { median / learnt } else { 1.0 }
     }
 
-    /// How fast a baseline rises that answers are slower than: not at all while the limit shrinks and that helps.
-    fn judge(&mut self, median: f64, tolerance: f64) -> f64 {
-        let begin = Descent { limit: self.limit, latency: median, recent: median, windows: 0 };
+    /// How fast a baseline rises that answers are slower than: not at all while the limit shrinks and that helps. By the mean:
+    /// that of a queue of ours follows the limit (Little, 1961), while the median of answers that all take the same time moves
+    /// in steps of that time, and does not for a good deal of a way down.
+    fn judge(&mut self, mean: f64, tolerance: f64) -> f64 {
+        let begin = Descent { limit: self.limit, latency: mean, recent: mean, under: self.limit, windows: 0 };
         let since = self.descent.get_or_insert(begin);
         if self.limit <= self.bounds.clamp(0.0) {
             return UP_AT_MIN;
         }
         since.windows += 1;
-        since.recent += (median - since.recent) * RECENT;
+        since.recent += (mean - since.recent) * RECENT;
+        since.under += (self.limit - since.under) * RECENT;
         // What got slower by itself, or with a higher limit, can only be judged from there on.
-        if self.limit > since.limit || median > since.latency * tolerance {
+        if self.limit > since.limit || mean > since.latency * tolerance {
             *since = begin;
             return 0.0;
         }
@@ -212,7 +222,7 @@ impl Gradient {
             return 0.0;
         }
         // A queue of ours would be shorter by the limit's share, a slow upstream as slow as before: half-way is the line.
-        let expected = since.latency * (self.limit / since.limit).sqrt();
+        let expected = since.latency * (since.under / since.limit).sqrt();
         let is_ours = since.recent <= expected;
         *since = Descent { latency: since.recent, ..begin };
         if is_ours { 0.0 } else { HALF }
@@ -240,7 +250,13 @@ mod tests {
         let window = |n: usize| {
             let in_flight = (gradient.limit() as f64).min(demand);
             let median = slowed(in_flight, service) * noise[n % noise.len()];
-            gradient.update(&Seen { median: Some(median), answers: 10_000, failed: 0.0, peak: in_flight as usize });
+            gradient.update(&Seen {
+                median: Some(median),
+                mean: median,
+                answers: 10_000,
+                failed: 0.0,
+                peak: in_flight as usize,
+            });
             gradient.limit()
         };
         (0..windows).map(window).collect()
@@ -317,7 +333,13 @@ mod tests {
         let mut gradient = settled();
         let before = gradient.limit() as f64;
         for _ in 0..3 {
-            gradient.update(&Seen { median: Some(1.0), answers: 10_000, failed: 0.0, peak: gradient.limit() });
+            gradient.update(&Seen {
+                median: Some(1.0),
+                mean: 1.0,
+                answers: 10_000,
+                failed: 0.0,
+                peak: gradient.limit(),
+            });
         }
         assert!(gradient.limit() as f64 > before / 2.0, "{before} to {}", gradient.limit());
     }
@@ -328,7 +350,13 @@ mod tests {
             let mut gradient = settled();
             let before = gradient.limit();
             for _ in 0..20 {
-                gradient.update(&Seen { median: Some(SERVICE), answers: 10_000, failed, peak: gradient.limit() });
+                gradient.update(&Seen {
+                    median: Some(SERVICE),
+                    mean: SERVICE,
+                    answers: 10_000,
+                    failed,
+                    peak: gradient.limit(),
+                });
             }
             (before, gradient.limit())
         };
@@ -337,7 +365,7 @@ mod tests {
         assert_eq!(with(1.0).1, BOUNDS.min);
         let mut gradient = settled();
         let before = gradient.limit();
-        gradient.update(&Seen { median: None, answers: 0, failed: 1.0, peak: before });
+        gradient.update(&Seen { median: None, mean: 0.0, answers: 0, failed: 1.0, peak: before });
         assert!(gradient.limit() >= before / 2);
     }
 
@@ -361,7 +389,7 @@ mod tests {
             let bounds = Bounds { min, max: min + more };
             let mut gradient = Gradient::new(bounds);
             for (median, failed, peak) in windows {
-                gradient.update(&Seen { median, answers: 100, failed, peak });
+                gradient.update(&Seen { median, mean: median.unwrap_or_default(), answers: 100, failed, peak });
                 prop_assert!((bounds.min..=bounds.max).contains(&gradient.limit()));
             }
         }

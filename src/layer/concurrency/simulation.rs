@@ -23,12 +23,14 @@ use crate::error::CapName;
 struct Upstream {
     free_at: BinaryHeap<Reverse<Duration>>,
     service: Duration,
+    /// Every answer takes as long.
+    is_steady: bool,
     random: u64,
 }
 
 impl Upstream {
     fn new(servers: usize, service: Duration) -> Self {
-        Self { free_at: (0..servers).map(|_| Reverse(Duration::ZERO)).collect(), service, random: 1 }
+        Self { free_at: (0..servers).map(|_| Reverse(Duration::ZERO)).collect(), service, is_steady: false, random: 1 }
     }
 
     /// When an answer is there that is asked for now; service times are exponential, as in most models of queues.
@@ -36,7 +38,8 @@ impl Upstream {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let uniform = ((self.random >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
         let Reverse(free) = self.free_at.pop().expect("a server");
-        let end = free.max(now) + self.service.mul_f64(-uniform.ln());
+        let factor = if self.is_steady { 1.0 } else { -uniform.ln() };
+        let end = free.max(now) + self.service.mul_f64(factor);
         self.free_at.push(Reverse(end));
         end
     }
@@ -120,6 +123,19 @@ async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
         let (mean, most) = (mean(later), later.iter().max().unwrap());
         assert!((servers * 3 / 4..=servers * 2).contains(&mean), "knee {servers}: {mean}");
         assert!(*most <= servers * 4, "knee {servers}: up to {most}");
+    }
+}
+
+/// All servers end and begin together, and medians move in steps of the service time.
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_cap_settles_near_the_knee_where_every_answer_takes_as_long() {
+    for millis in [10, 20, 50] {
+        let mut scene = Scene::new(Bounds { min: 1, max: 1000 }, 16, Duration::from_millis(millis));
+        scene.upstream.is_steady = true;
+        let limits = scene.run(Duration::from_secs(120), MANY);
+        let later = &limits[limits.len() / 4..];
+        assert!(later.iter().all(|limit| (8..=48).contains(limit)), "{millis} ms: {:?}", later.iter().max());
+        assert!((12..=36).contains(&mean(later)), "{millis} ms: {}", mean(later));
     }
 }
 

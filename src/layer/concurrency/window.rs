@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::adaptive::Seen;
+use super::adaptive::{MOST_MEDIANS, Seen};
 
 /// Parts of a doubling: a median is known to a thirty-second.
 const PARTS: u64 = 16;
@@ -59,13 +59,26 @@ impl Window {
         let (answers, failures) = (counts.iter().map(|count| u64::from(*count)).sum(), self.failures.swap(0, Relaxed));
         self.outcomes.store(0, Relaxed);
         let all = answers as f64 + f64::from(failures);
+        let median = median(&counts, answers);
         Seen {
-            median: median(&counts, answers),
+            median,
+            mean: median.map_or(0.0, |median| mean(&counts, answers, median * MOST_MEDIANS)),
             answers,
             failed: if all > 0.0 { f64::from(failures) / all } else { 0.0 },
             peak: self.peak.swap(0, Relaxed),
         }
     }
+}
+
+/// In seconds, no answer counted as more than `most` of them.
+fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
+    let sum = |(at, count): (usize, &u32)| f64::from(*count) * middle(at).min(most);
+    counts.iter().enumerate().filter(|(_, count)| **count > 0).map(sum).sum::<f64>() / total as f64
+}
+
+/// What the answers in a bucket took, in seconds.
+fn middle(bucket: usize) -> f64 {
+    (least(bucket) + least(bucket + 1)) as f64 / 2.0 / 1e6
 }
 
 /// In seconds.
@@ -75,8 +88,7 @@ fn median(counts: &[u32], total: u64) -> Option<f64> {
         before += u64::from(*count);
         before * 2 > total
     })?;
-    let (least, next) = (least(at), least(at + 1));
-    Some((least + next) as f64 / 2.0 / 1e6)
+    Some(middle(at))
 }
 
 /// Where a time is counted: as many buckets in each doubling, so that all have the same relative width.
@@ -118,8 +130,10 @@ mod tests {
         let seen = window.take();
         let median = seen.median.unwrap();
         assert!((0.0096..0.0104).contains(&median), "{median}");
+        // 1, 10, 10, 11, and four medians instead of 500.
+        assert!((0.0137..0.0150).contains(&seen.mean), "{}", seen.mean);
         assert!((seen.failed - 1.0 / 6.0).abs() < 1e-9 && seen.peak == 7);
-        assert_eq!(window.take(), Seen { median: None, answers: 0, failed: 0.0, peak: 0 });
+        assert_eq!(window.take(), Seen { median: None, mean: 0.0, answers: 0, failed: 0.0, peak: 0 });
     }
 
     proptest! {
