@@ -357,6 +357,25 @@ fn a_cool_down_that_is_switched_off_is_not_made() {
     assert_eq!(refused, 10);
 }
 
+#[test]
+fn a_server_that_is_ejected_for_want_of_a_connection_is_back_once_it_takes_one() {
+    let (restarting, good) = (Closed::new(), Upstream::answering(|_| ok("good")));
+    let text = format!(
+        "[upstreams.app]\nservers = ['{}', '{}']\nbalance = 'round-robin'\n\
+         ejection = {{ consecutive_failures = 1, base = '1h', max = '1h' }}\n\
+         [[routes]]\nname = 'app'\nupstream = 'app'\n",
+        restarting.url(),
+        good.url()
+    );
+    let gateway = Running::start(&text);
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/").text(), "good");
+    }
+    gateway.logged("server ejected");
+    restarting.listen();
+    assert_eq!(gateway.logged("server is back")["cause"], "it takes connections again");
+}
+
 /// An upstream that answers the paths below `/broken` so, with 503 and `Retry-After` those below `/busy`, breaks off its
 /// answers to `/cut` in the middle, and is well otherwise.
 fn partly_broken(broken: &'static str) -> Upstream {

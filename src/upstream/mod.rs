@@ -24,7 +24,7 @@ mod way;
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -167,13 +167,17 @@ impl Upstream {
         self.checks.lock().abort_all();
     }
 
-    /// Closes kept connections that are too old or that their server has closed, and ends what has passed of ejections.
+    /// Closes kept connections that are too old or that their server has closed, ends what has passed of ejections, and tries
+    /// servers that are ejected for want of a connection. To be called on the control thread.
     pub fn sweep(&self) {
         let now = Instant::now();
         self.watch_checks();
         for server in &self.balancer.servers {
             server.pool.sweep();
             server.health.settle(now, self.settings.slow_start);
+            if server.health.is_out_of_reach() && !server.health.is_tried.swap(true, Ordering::Relaxed) {
+                tokio::spawn(health::try_to_reach(Arc::clone(server), self.settings.slow_start));
+            }
             if let Some(http2) = server.http2() {
                 http2.sweep(&server.pool.settings);
             }

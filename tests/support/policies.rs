@@ -424,6 +424,11 @@ impl Closed {
         Self(socket)
     }
 
+    /// Listens from now on: the system takes connections.
+    pub fn listen(&self) {
+        self.0.listen(16).unwrap();
+    }
+
     /// As the configuration names it.
     pub fn url(&self) -> String {
         format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())

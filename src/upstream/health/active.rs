@@ -78,6 +78,15 @@ pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthChec
     }
 }
 
+/// Tries whether a server that is ejected for want of a connection takes one again.
+pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: Duration) {
+    let made = connect(&server.addresses, server.secure.as_ref(), server.protocol);
+    if let Ok(Ok(_)) = within(server.pool.settings.connect_timeout, made).await {
+        server.health.was_reached(Instant::now(), slow_start);
+    }
+    server.health.is_tried.store(false, Relaxed);
+}
+
 /// One check, by a connection of its own: it tells, too, whether one can be made.
 async fn check(server: &Server, path: &str) -> Result<(), Unwell> {
     let made = connect(&server.addresses, server.secure.as_ref(), server.protocol).await;

@@ -19,7 +19,7 @@ use super::{
     Failing, Health, HealthState, Standing, Story, counted,
     pages::{Page, Pages},
 };
-use crate::call::Exchange;
+use crate::{call::Exchange, error::ConnectFailure};
 
 /// When a server is ejected, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +64,8 @@ pub(super) struct Memory {
     ended: Option<Instant>,
     /// The row of failures that led to the last ejection.
     row: u32,
+    /// It was for connections that could not be made.
+    is_unreachable: bool,
     /// `level` and `ended` as they were before it.
     before: (u32, Option<Instant>),
 }
@@ -153,7 +155,8 @@ impl Ejector {
             self.bring_back(now);
         } else if self.left_alone(now).count() < self.most() {
             let failures = counted(in_a_row, "failure");
-            server.eject(&self.settings, row, &format!("{failures} in a row, the last: {what}"), now);
+            let is_unreachable = matches!(what, Failing::Connect(cause) if cause != ConnectFailure::NoHttp2);
+            server.eject(&self.settings, row, is_unreachable, &format!("{failures} in a row, the last: {what}"), now);
         }
     }
 
@@ -197,9 +200,10 @@ impl Ejector {
 }
 
 impl Health {
-    fn eject(&self, settings: &EjectionSettings, row: u32, cause: &str, now: Instant) {
+    fn eject(&self, settings: &EjectionSettings, row: u32, is_unreachable: bool, cause: &str, now: Instant) {
         let mut story = self.story.lock();
         let time = story.ejector.next(settings, row, now);
+        story.ejector.is_unreachable = is_unreachable;
         self.ejected_until.store(self.millis(now + time), Relaxed);
         self.slow_since.store(0, Relaxed);
         story.ejections += 1;
@@ -210,6 +214,20 @@ impl Health {
         self.note_trouble();
         let (upstream, server) = (&*self.upstream, &*self.url);
         tracing::warn!(upstream, server, cause, ?time, "server ejected");
+    }
+
+    /// Whether it is ejected as no connection to it could be made: then one that can be made ends that.
+    pub(in crate::upstream) fn is_out_of_reach(&self) -> bool {
+        self.ejected_until.load(Relaxed) != 0 && self.story.lock().ejector.is_unreachable
+    }
+
+    /// A connection to it was made: if it is ejected for want of one, it gives its place among the ejected up.
+    pub(in crate::upstream) fn was_reached(&self, now: Instant, slow_start: Duration) {
+        if self.is_out_of_reach() {
+            let mut story = self.story.lock();
+            self.end_ejection(&mut story, "it takes connections again", now, slow_start);
+            self.note_trouble();
+        }
     }
 
     /// Ends an ejection that says nothing of the server: the next one is as long as if it had not been.

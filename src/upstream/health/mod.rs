@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use self::pages::Blame;
 pub use self::{active::HealthCheckSettings, eject::EjectionSettings};
 pub(super) use self::{
-    active::watch,
+    active::{try_to_reach, watch},
     eject::{Ejector, Provoked},
     pages::Page,
     retry_after::retry_after,
@@ -46,6 +46,8 @@ pub(super) struct Health {
     is_troubled: AtomicBool,
     /// Its checks fail.
     is_down: AtomicBool,
+    /// It is tried whether it takes connections again.
+    pub(super) is_tried: AtomicBool,
     ejected_until: AtomicU64,
     cooling_until: AtomicU64,
     /// When it came back.
@@ -164,6 +166,7 @@ impl Health {
             epoch: Instant::now(),
             is_troubled: AtomicBool::new(false),
             is_down: AtomicBool::new(false),
+            is_tried: AtomicBool::new(false),
             ejected_until: AtomicU64::new(0),
             cooling_until: AtomicU64::new(0),
             slow_since: AtomicU64::new(0),
