@@ -25,7 +25,7 @@ use tokio::{
 use self::doors::{Bound, one_each};
 pub use self::{doors::Opening, files::Files};
 use crate::{
-    config::{self, Config, Diagnostics, Environment, Watched},
+    config::{self, Config, Diagnostics, Watched},
     gateway::{BuildError, Process, Report, Snapshot, State, build},
     inherited::Inherited,
     server::{Crowd, Door, Worker, bind},
@@ -57,7 +57,7 @@ impl Source {
     /// # Errors
     /// All mistakes.
     pub fn load(&self) -> Result<Config, Diagnostics> {
-        let environment: Environment = std::env::vars().collect();
+        let environment = config::process_environment();
         match self {
             Source::File(path) => config::load(path, &environment),
             Source::Text { name, text } => config::parse(name, text, &environment),
@@ -129,8 +129,6 @@ pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
 /// Everything that a reload touches.
 #[derive(Debug)]
 pub struct Reloader {
-    /// Where the configuration comes from.
-    pub source: Source,
     /// What the process gives to every generation.
     pub process: Process,
     /// What outlives reloads.
@@ -155,15 +153,19 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reloads, and tells of it in log and metrics.
-    pub async fn reload(&mut self) -> Outcome {
-        let started = Instant::now();
-        let outcome = match self.source.load() {
-            Err(mistakes) => {
+    /// Reloads by what has been read of its [`Source`] since `started`, and tells of it in log and metrics. `None` when it could
+    /// not be read in time.
+    pub async fn reload(&mut self, read: Option<Result<Config, Diagnostics>>, started: Instant) -> Outcome {
+        let outcome = match read {
+            None => {
+                let why = "the files cannot be read: the file system where they are does not answer";
+                Outcome::Failed(Failure::Impossible(why.to_owned()))
+            }
+            Some(Err(mistakes)) => {
                 self.watched = mistakes.watched.clone();
                 Outcome::Failed(Failure::Mistakes(Arc::new(mistakes)))
             }
-            Ok(config) => {
+            Some(Ok(config)) => {
                 self.watched = config.watched.clone();
                 self.apply(config).await
             }

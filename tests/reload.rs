@@ -13,11 +13,15 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    process::Signal,
+};
 use support::{
-    Client, End, Gate, Upstream, ok, one_route,
+    Client, End, Gate, PATIENCE, Upstream, ok, one_route,
     policies::{Running, Start, completed, replace, request, responding},
 };
+use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -116,6 +120,35 @@ fn a_link_two_folders_up_that_is_swapped_is_noticed() {
     symlink("..second", at("..next")).unwrap();
     fs::rename(at("..next"), at("..data")).unwrap();
     reloaded(&gateway);
+}
+
+#[test]
+fn a_file_that_never_stops_changing_is_read_all_the_same() {
+    let gateway = Running::start(&route("old"));
+    let end = Instant::now() + PATIENCE;
+    for change in 0.. {
+        fs::write(gateway.file(), format!("{}# {change}\n", completed(&route("new")))).unwrap();
+        if gateway.log_so_far().iter().any(|line| line.contains("configuration reloaded")) {
+            break;
+        }
+        assert!(Instant::now() < end, "it is never read");
+        thread::yield_now();
+    }
+    assert_eq!(gateway.get("/").text(), "new");
+}
+
+#[test]
+fn a_pipe_among_the_files_stops_nothing_and_is_told() {
+    let text = format!("include = ['conf.d/*.toml']\n{}", route("old"));
+    let mut gateway = Start::new(&text).file("conf.d/a.toml", "").go();
+    mknodat(CWD, gateway.folder().join("conf.d/pipe.toml"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let told = gateway.logged("configuration not reloaded");
+    assert!(told["message"].as_str().unwrap().contains("not a regular file"), "{told}");
+    assert_eq!(gateway.reload().0, 422);
+    assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
+    assert_eq!(gateway.get("/").text(), "old");
+    gateway.signal(Signal::TERM);
+    assert!(gateway.wait().0.success());
 }
 
 #[test]

@@ -359,3 +359,26 @@ fn as_many_header_lines_are_taken_as_the_listener_allows() {
         assert_eq!(answer.status(), status, "{lines} and a Host");
     }
 }
+
+/// How often its threads have gone to sleep of their own accord.
+fn rests(gateway: &Running) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+    let of_task = |task: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
+    };
+    tasks.filter_map(of_task).sum()
+}
+
+#[test]
+fn with_nothing_to_do_it_wakes_up_at_most_twice_a_second() {
+    let gateway = Running::start(&listener("", 2));
+    assert_eq!(gateway.get("/").status(), 200);
+    // Time has to pass for this. What the start leaves behind ends in the first part of it.
+    thread::park_timeout(Duration::from_secs(2));
+    let (before, begun) = (rests(&gateway), Instant::now());
+    thread::park_timeout(Duration::from_secs(6));
+    let most = 2 * begun.elapsed().as_secs() + 1;
+    let rested = rests(&gateway) - before;
+    assert!(rested <= most, "{rested} times, at most {most}");
+}

@@ -1,4 +1,4 @@
-//! What is done every second on the control thread, whatever comes in: old connections, what is over, names to look up.
+//! What is done every two seconds on the control thread, whatever comes in: old connections, what is over, names to look up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::{gateway::State, limit::Clock, upstream::Upstream};
 
 /// How often it is looked for old and closed connections, for what is over, and for names that are due. One timer for all:
 /// a gateway with nothing to do wakes up as rarely as that.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// Keeps pools and names fresh.
 pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {

@@ -5,23 +5,19 @@ mod drain;
 mod maintain;
 mod persist;
 mod process;
+mod reading;
 mod signals;
 mod systemd;
 mod takeover;
 
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fmt, io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, interval, sleep},
+    time::{Instant, sleep},
 };
 
 pub use self::process::try_build;
@@ -29,6 +25,7 @@ use self::{
     maintain::maintain,
     persist::{Saver, StateDir},
     process::{files, keep_memory_private, level, process, start_logs},
+    reading::{Read, Reader},
     signals::Signals,
     systemd::{notify, reloading},
     takeover::Takeover,
@@ -47,8 +44,6 @@ use crate::{
 
 /// Reloads that may be asked for while one runs; more have to wait to ask.
 const MOST_RELOADS: usize = 8;
-/// How often it is looked whether all workers' threads still run.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the gateway did not come up.
 #[derive(Debug)]
@@ -136,6 +131,7 @@ struct App {
     saver: Option<Arc<Mutex<Saver>>>,
     log_level: logs::LogControl,
     signals: Signals,
+    reader: Reader,
     /// The process that is to take over, while it starts.
     takeover: Option<Takeover>,
     ready: Ready,
@@ -145,14 +141,14 @@ struct App {
 enum Event {
     /// A signal to end.
     Stop,
-    /// Somebody asks for a reload, and perhaps waits for its outcome.
+    /// Somebody asks for a reload, and perhaps waits for its outcome; or the files are not what was read.
     Reload(Option<oneshot::Sender<Outcome>>),
     /// A signal to have a new process take over.
     Upgrade,
     /// What came of it: the new process's id.
     Upgraded(Result<u32, String>),
-    /// The files are not what was read.
-    Changed,
+    /// The configuration was read, or could not be.
+    Read(Box<Read>),
     /// A worker's thread has ended, which none does by itself.
     WorkerDied,
 }
@@ -177,7 +173,8 @@ impl App {
             dir.restore(&built.state);
             Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
         });
-        let mut reloader = reloader(source, process, built, watched);
+        let reader = Reader::new(source);
+        let mut reloader = reloader(process, built, watched);
         let opening = reloader.bind_new(&config, &mut inherited)?;
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
@@ -201,6 +198,7 @@ impl App {
             saver,
             log_level: logs.control(),
             signals,
+            reader,
             takeover: None,
             ready,
         })
@@ -210,6 +208,7 @@ impl App {
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
         let saving = self.saver.clone().map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
+        self.reader.watch(&self.reloader.watched);
         let mut successor = None;
         let is_whole = loop {
             match self.next().await {
@@ -226,12 +225,8 @@ impl App {
                     break true;
                 }
                 Event::Upgraded(Err(why)) => tracing::error!("no new process takes over, this one goes on: {why}"),
-                Event::Reload(reply) => {
-                    let outcome = self.reload().await;
-                    // Whoever asked may have left since.
-                    let _ = reply.map(|reply| reply.send(outcome));
-                }
-                Event::Changed => drop(self.reload().await),
+                Event::Reload(reply) => self.begin_reload(reply),
+                Event::Read(read) => self.reload(*read).await,
                 Event::WorkerDied => {
                     tracing::error!("a worker thread has ended; stopping");
                     break false;
@@ -252,20 +247,31 @@ impl App {
     }
 
     async fn next(&mut self) -> Event {
-        let watched = self.reloader.watched.clone();
-        let is_watching = matches!(self.reloader.source, Source::File(_));
+        let is_reading = self.reader.is_busy();
+        let reader = &mut self.reader;
+        let files = async {
+            if is_reading {
+                return Event::Read(Box::new(reader.read().await));
+            }
+            reader.changed().await;
+            Event::Reload(None)
+        };
         tokio::select! {
             event = self.signals.next() => event,
             outcome = takeover::outcome(&mut self.takeover) => Event::Upgraded(outcome),
-            Some(reply) = self.asked.recv() => Event::Reload(Some(reply)),
-            () = watch::changed(watched), if is_watching => Event::Changed,
+            Some(reply) = self.asked.recv(), if !is_reading => Event::Reload(Some(reply)),
+            event = files => event,
             () = one_ended(&self.reloader.workers) => Event::WorkerDied,
         }
     }
 
-    async fn reload(&mut self) -> Outcome {
+    fn begin_reload(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
         notify(&reloading());
-        let outcome = self.reloader.reload().await;
+        self.reader.begin(reply);
+    }
+
+    async fn reload(&mut self, Read { loaded, since, reply, is_wanted_again }: Read) {
+        let outcome = self.reloader.reload(loaded, since).await;
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
             keep_memory_private(&config);
@@ -275,15 +281,20 @@ impl App {
             admin::reconfigure(&self.admin, config.admin.as_ref(), self.reloader.admin.take());
         }
         notify(&[sd_notify::NotifyState::Ready]);
-        outcome
+        // Whoever asked may have left since.
+        let _ = reply.map(|reply| reply.send(outcome));
+        if is_wanted_again {
+            self.begin_reload(None);
+        } else {
+            self.reader.watch(&self.reloader.watched);
+        }
     }
 }
 
 /// What a reload touches, as long as nothing is open.
-fn reloader(source: Source, process: Process, built: Built, watched: Watched) -> Reloader {
+fn reloader(process: Process, built: Built, watched: Watched) -> Reloader {
     let files = files();
     Reloader {
-        source,
         process,
         state: Arc::new(ArcSwap::from_pointee(built.state)),
         routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
@@ -309,10 +320,8 @@ async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartErro
 
 /// Waits until a worker's thread has ended.
 async fn one_ended(workers: &[Worker]) {
-    let mut ticks = interval(LOOK);
-    while !workers.iter().any(Worker::is_dead) {
-        ticks.tick().await;
-    }
+    let mut all: FuturesUnordered<_> = workers.iter().map(Worker::ended).collect();
+    all.next().await;
 }
 
 fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {

@@ -1,6 +1,16 @@
 //! `${NAME}` in strings: replaced from the environment of the process.
 
+use std::ffi::OsString;
+
 use super::{model::Environment, problem::Wrong};
+
+/// The environment of this process. Variables whose name is no text are left out, as nobody can name them; bytes of a value that
+/// are no text stand in it as U+FFFD, which is refused where the variable is used.
+pub fn of_process() -> Environment {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned()));
+    std::env::vars_os().filter_map(text).collect()
+}
 
 /// Replaces `${NAME}` and `${NAME:-fallback}` (also when the variable is empty, as in a shell); `$${` is a literal `${`.
 /// Other dollar signs are left alone.
@@ -40,6 +50,10 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
         return Err(Wrong::new(format!("`{name}` is not the name of an environment variable"), help));
     }
     match (environment.get(name), fallback) {
+        (Some(value), _) if value.contains(char::REPLACEMENT_CHARACTER) => {
+            let why = format!("the environment variable {name} is not text: it holds bytes that are not UTF-8");
+            Err(Wrong::new(why, format!("set {name} to text in UTF-8")))
+        }
         (Some(value), _) if !value.is_empty() => Ok(value.clone()),
         (_, Some(fallback)) => Ok(fallback.to_owned()),
         (Some(empty), None) => Ok(empty.clone()),

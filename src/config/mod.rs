@@ -4,12 +4,10 @@
 //! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
 //! and builds the types of [`model`]. Mistakes are collected on the way and told together at the end.
 
-mod advice;
 mod certificates;
 mod check;
 mod diagnostic;
 mod environment;
-mod guess;
 mod include;
 mod json_schema;
 pub mod model;
@@ -19,7 +17,6 @@ mod redact;
 mod resolve;
 mod schema;
 mod shown;
-mod slips;
 mod source;
 mod suggest;
 mod syntax;
@@ -34,6 +31,7 @@ use std::{path::Path, sync::Arc};
 
 pub use self::{
     diagnostic::{Diagnostic, Diagnostics, Place},
+    environment::of_process as process_environment,
     json_schema::json_schema,
     model::{Config, Environment},
     problem::{Code, Severity},

@@ -1,7 +1,7 @@
 //! The texts that were read and places in them: every diagnostic points here.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -103,9 +103,6 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err("is UTF-16 and has to be UTF-8: save it anew in that encoding".to_owned());
-    }
     String::from_utf8(bytes)
         .map_err(|error| format!("is not text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
 }
@@ -113,7 +110,7 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
 /// Reads a file of at most `most` bytes, which are overwritten when they are dropped. The error is as that of [`read`].
 pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
     let cannot = |error: io::Error| format!("cannot be read: {}", reason(&error));
-    let file = File::open(path).map_err(cannot)?;
+    let file = open(path).map_err(cannot)?;
     let length = file.metadata().map_err(cannot)?.len().min(most);
     // All the room at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1024));
@@ -127,8 +124,20 @@ pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, 
 fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells "just fits" from "too long" without believing the length in the folder.
-    File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Opens a regular file: to open a pipe that nobody writes to, or to read a terminal, would wait for ever.
+fn open(path: &Path) -> io::Result<File> {
+    let about = fs::metadata(path)?;
+    if about.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !about.is_file() {
+        return Err(io::Error::other("it is not a regular file, but a pipe, a socket or a device"));
+    }
+    File::open(path)
 }
 
 fn reason(error: &io::Error) -> String {

@@ -3,7 +3,7 @@
 //! Taken while loading, not after it: a file that is written while it is read, or right after, is never missed.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -58,10 +58,50 @@ impl Watched {
         now
     }
 
+    /// Folders in which a change may be one of a file that is watched: its own, and those of the links on the way to it. A
+    /// folder that is not there is represented by the nearest above it that is. Blocks.
+    pub fn places(&self) -> BTreeSet<PathBuf> {
+        let mut places = BTreeSet::new();
+        for path in self.looks.keys() {
+            links_on_the_way(path, MOST_LINKS, &mut places);
+            places.extend(path.parent().and_then(nearest));
+        }
+        for (folder, _) in &self.folders {
+            links_on_the_way(folder, MOST_LINKS, &mut places);
+            places.extend(nearest(folder));
+        }
+        places
+    }
+
     /// Files that were read or should have been, the main file first.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
+}
+
+/// Links in a row that are followed, as the kernel has it.
+const MOST_LINKS: usize = 40;
+
+/// The folders that hold the links on the way to `path`, and on the way to where those lead.
+fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
+    let mut so_far = PathBuf::new();
+    for part in path.components() {
+        let folder = so_far.clone();
+        so_far.push(part);
+        let Ok(target) = fs::read_link(&so_far) else { continue };
+        let target = folder.join(target);
+        places.extend(nearest(&folder));
+        if let Some(most) = most.checked_sub(1) {
+            places.extend(target.parent().and_then(nearest));
+            links_on_the_way(&target, most, places);
+        }
+    }
+}
+
+/// This folder, or the nearest above it that is there.
+fn nearest(folder: &Path) -> Option<PathBuf> {
+    let or_here = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    folder.ancestors().map(or_here).find(|folder| folder.is_dir())
 }
 
 /// Follows links.
@@ -105,6 +145,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_folders_of_all_links_on_the_way_to_a_file_are_places_of_change() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        // As Kubernetes lays a volume out, seen through another link.
+        fs::create_dir_all(at("volume/..1")).unwrap();
+        fs::create_dir_all(at("etc")).unwrap();
+        fs::write(at("volume/..1/a.toml"), "").unwrap();
+        std::os::unix::fs::symlink("..1", at("volume/..data")).unwrap();
+        std::os::unix::fs::symlink("..data/a.toml", at("volume/a.toml")).unwrap();
+        std::os::unix::fs::symlink(at("volume"), at("etc/conf")).unwrap();
+        let mut watched = Watched::default();
+        watched.file(&at("etc/conf/a.toml"));
+        watched.file(&at("absent/deep/b.toml"));
+        let places: BTreeSet<_> = watched.places().iter().map(|place| fs::canonicalize(place).unwrap()).collect();
+        let root = fs::canonicalize(root.path()).unwrap();
+        assert!(
+            ["", "etc", "volume", "volume/..1"]
+                .iter()
+                .all(|place| places.contains(&root.join(place).components().collect::<PathBuf>())),
+            "{places:?}"
+        );
+    }
 
     #[test]
     fn a_star_stands_for_any_characters_of_a_name() {

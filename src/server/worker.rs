@@ -3,7 +3,10 @@
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
 use tokio::{runtime, sync::mpsc};
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 use tower::Service;
 
 use super::{Arrival, Door, accept};
@@ -32,6 +35,8 @@ pub struct Worker {
     /// Its connections.
     connections: TaskTracker,
     thread: thread::JoinHandle<()>,
+    /// Cancelled when the thread ends, also by a panic.
+    ended: CancellationToken,
 }
 
 impl Worker {
@@ -47,11 +52,14 @@ impl Worker {
         let (orders, inbox) = mpsc::channel(MOST_ORDERS);
         let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
         let own = (loops.clone(), connections.clone());
+        let ended = CancellationToken::new();
+        let ending = ended.clone().drop_guard();
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _ending = ending;
             worker::set_current(index);
             runtime.block_on(run(inbox, service, own.0, own.1));
         })?;
-        Ok(Self { orders, loops, connections, thread })
+        Ok(Self { orders, loops, connections, thread, ended })
     }
 
     /// Has it serve another socket.
@@ -79,9 +87,9 @@ impl Worker {
         self.connections.len()
     }
 
-    /// True when its thread has ended, which it never does by itself.
-    pub fn is_dead(&self) -> bool {
-        self.thread.is_finished()
+    /// Waits until its thread has ended, which it never does by itself.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Ends it, dropping what is still in flight.

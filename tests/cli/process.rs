@@ -275,3 +275,23 @@ fn demo_shows_limits_queueing_and_retries() {
     tidegate.signal(Signal::INT);
     assert_eq!(tidegate.end().0, Some(0));
 }
+
+#[test]
+fn a_variable_that_is_no_text_matters_only_where_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |greeting: &str| {
+        let file = folder.path().join("tidegate.toml");
+        let text = format!(
+            "[[listeners]]\nbind = \"127.0.0.1:0\"\n[[routes]]\nname = \"r\"\nrespond = {{ status = 200, body = \"{greeting}\" }}\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = tidegate(&["check", file.to_str().unwrap()]);
+        let bytes = |bytes: &'static [u8]| <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes);
+        command.env("BROKEN", bytes(b"a\xffb")).env(bytes(b"\xfe"), "x").output().unwrap()
+    };
+    assert!(check("hello").status.success());
+    let refused = check("${BROKEN:-hello}");
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("the environment variable BROKEN is not text"), "{said}");
+}

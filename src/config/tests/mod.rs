@@ -1,6 +1,5 @@
 //! What the configuration promises, by the family of promises.
 
-mod advice;
 mod examples;
 mod files;
 mod language;

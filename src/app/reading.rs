@@ -1,0 +1,104 @@
+//! Reading the configuration beside everything else: a file system that hangs stops no signal, probe or scrape.
+
+use std::{future::pending, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    task::{JoinHandle, spawn_blocking},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    config::{Config, Diagnostics, Watched},
+    reload::{Outcome, Source},
+    watch,
+};
+
+/// Longest time for reading the files. Local ones take milliseconds.
+const LONGEST: Duration = Duration::from_secs(10);
+
+type Load = JoinHandle<Result<Config, Diagnostics>>;
+
+/// What was read, and for whom.
+pub(super) struct Read {
+    /// `None`: it took too long.
+    pub(super) loaded: Option<Result<Config, Diagnostics>>,
+    pub(super) since: Instant,
+    /// Who waits for the outcome.
+    pub(super) reply: Option<oneshot::Sender<Outcome>>,
+    /// It was asked for once more meanwhile.
+    pub(super) is_wanted_again: bool,
+}
+
+/// Reads the configuration for reloads, one at a time, and watches its files in between.
+pub(super) struct Reader {
+    source: Source,
+    reading: Option<Reading>,
+    /// A load that took too long. It keeps its thread, so the next reading is its end: no more threads are lost to it.
+    stuck: Option<Load>,
+    watcher: Option<JoinHandle<()>>,
+}
+
+struct Reading {
+    load: Load,
+    since: Instant,
+    reply: Option<oneshot::Sender<Outcome>>,
+    is_wanted_again: bool,
+}
+
+impl Reader {
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, reading: None, stuck: None, watcher: None }
+    }
+
+    /// Whether a reading is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// Begins to read, or notes that it is to be done once more.
+    pub(super) fn begin(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
+        if let Some(reading) = &mut self.reading {
+            reading.is_wanted_again = true;
+            return;
+        }
+        let stuck = self.stuck.take().filter(|stuck| !stuck.is_finished());
+        let (is_wanted_again, source) = (stuck.is_some(), self.source.clone());
+        let load = stuck.unwrap_or_else(|| spawn_blocking(move || source.load()));
+        self.reading = Some(Reading { load, since: Instant::now(), reply, is_wanted_again });
+    }
+
+    /// Waits for the end of a reading.
+    pub(super) async fn read(&mut self) -> Read {
+        let Some(reading) = &mut self.reading else { return pending().await };
+        let ended = timeout_at(reading.since + LONGEST, &mut reading.load).await;
+        let Some(reading) = self.reading.take() else { return pending().await };
+        let Reading { load, since, reply, is_wanted_again } = reading;
+        let loaded = match ended {
+            Ok(loaded) => loaded.ok(),
+            Err(_) => {
+                self.stuck = Some(load);
+                None
+            }
+        };
+        let is_wanted_again = is_wanted_again && loaded.is_some();
+        Read { loaded, since, reply, is_wanted_again }
+    }
+
+    /// Watches these files from now on, those of what was read last.
+    pub(super) fn watch(&mut self, watched: &Watched) {
+        if let (Source::File(_), None) = (&self.source, &self.stuck) {
+            let watcher = tokio::spawn(watch::changed(watched.clone()));
+            if let Some(earlier) = self.watcher.replace(watcher) {
+                earlier.abort();
+            }
+        }
+    }
+
+    /// Waits until the files are not what was read.
+    pub(super) async fn changed(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return pending().await };
+        let _ = watcher.await;
+        self.watcher = None;
+    }
+}
