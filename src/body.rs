@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -76,6 +77,8 @@ pub trait Witness: Send + Sync {
     fn broke(&self, fault: &Fault);
     /// Called once for a tunnel, before [`ended`](Witness::ended): so many bytes went the other way.
     fn received(&self, _bytes: u64) {}
+    /// Called once for trailers, as they pass.
+    fn trailed(&self, _trailers: &HeaderMap) {}
 }
 
 /// Bounds on a transfer, enforced by whoever drives it.
@@ -325,7 +328,12 @@ impl http_body::Body for Body {
             this.note_flow(matches!(frame, Some(Ok(_))));
         }
         match &frame {
-            Some(Ok(frame)) => this.passed += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Ok(frame)) => {
+                this.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let (Some(trailers), Some(witness)) = (frame.trailers_ref(), &this.witness) {
+                    witness.trailed(trailers);
+                }
+            }
             Some(Err(fault)) => {
                 if let Some(witness) = &this.witness {
                     witness.broke(fault);

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use super::Grpc;
 use super::Holds;
 use crate::{error::Fault, telemetry::worker};
 
@@ -32,6 +33,8 @@ impl Flag {
 pub struct Facts {
     /// Status of the answer; `None` while there is none.
     pub status: Option<u16>,
+    /// How a gRPC call ended, by its head or its trailers.
+    pub grpc_status: Option<u8>,
     /// Why the gateway answered by itself.
     pub reason: Option<&'static str>,
     /// Why the answer's body broke off.
@@ -99,6 +102,13 @@ const DRAINING: &str = "draining";
 const CLIENT_GONE: u16 = 499;
 
 impl Facts {
+    /// Notes how a gRPC call ended, where its head or its trailers say so.
+    pub fn note_call(&mut self, call: Option<Grpc>, status: Option<&[u8]>) {
+        if let (Some(_), Some(status)) = (call, status) {
+            self.grpc_status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+        }
+    }
+
     /// The status that is told, once nothing more will happen; settles the reason too.
     pub(super) fn ended(&mut self) -> u16 {
         match (self.status, self.broke) {

@@ -11,6 +11,9 @@ pub const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The header or trailer that says how a call ended.
 pub const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
+/// The header that says after how many milliseconds a failed call may be tried again.
+pub const PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+
 const CONTENT_TYPE: &[u8] = b"application/grpc";
 
 /// A gRPC call.

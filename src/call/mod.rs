@@ -295,6 +295,7 @@ impl Exchange {
             query: query.as_deref(),
             route: self.route.name.as_deref(),
             status,
+            grpc_status: facts.grpc_status,
             reason: facts.reason,
             limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
             remaining: limit.map(|limit| u64::from(limit.remaining)),
@@ -326,6 +327,7 @@ impl Drop for Exchange {
         let told = self.facts.lock();
         self.route.metrics.record(|cells| {
             cells.request(&self.request.method, status, duration);
+            cells.call(self.request.grpc.map(|_| told.grpc_status));
             if let Some(reason) = told.reason {
                 cells.refusal(reason);
             }
@@ -376,6 +378,10 @@ impl Witness for Exchange {
 
     fn received(&self, bytes: u64) {
         self.facts.lock().bytes_in += bytes;
+    }
+
+    fn trailed(&self, trailers: &HeaderMap) {
+        self.facts.lock().note_call(self.request.grpc, trailers.get(&grpc::STATUS).map(http::HeaderValue::as_bytes));
     }
 }
 

@@ -54,6 +54,10 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     fields.push(header::CONTENT_TYPE.as_str(), b"application/grpc");
     fields.push_number(grpc::STATUS.as_str(), code.into());
     fields.push("grpc-message", grpc::message(&error.to_string()).as_bytes());
+    if let Some(after) = retry_after {
+        // What clients of gRPC heed in its place (gRFC A6).
+        fields.push_number(grpc::PUSHBACK.as_str(), whole_millis(after));
+    }
     finish(fields, request_id, retry_after);
     response
 }
@@ -114,6 +118,11 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
 /// Rounded up: who comes back then is admitted. At least 1, as 0 would mean "at once".
 fn whole_seconds(after: Duration) -> u64 {
     after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
+}
+
+/// The same in milliseconds.
+fn whole_millis(after: Duration) -> u64 {
+    u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, i32::MAX as u64)
 }
 
 #[cfg(test)]

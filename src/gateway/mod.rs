@@ -58,7 +58,7 @@ pub use self::{
     state::{Process, State},
 };
 use crate::{
-    call::{Call, Exchange},
+    call::{Call, Exchange, grpc},
     error::Error,
     message::{Origin, Request, Response},
     server::Arrival,
@@ -174,6 +174,10 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
         Err(error) if exchange.request.grpc.is_some() => (answer::to_call(&error, exchange.id.as_bytes()), Some(error)),
         Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
     };
+    if exchange.request.grpc.is_some() {
+        // A call that fails at once says so in its head.
+        exchange.facts.lock().note_call(exchange.request.grpc, response.fields.get(&grpc::STATUS));
+    }
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
     if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.told, &error))

@@ -77,6 +77,8 @@ fn refusals_are_grpc_statuses_in_a_head_alone() {
     let limited = client.ask("POST", "/limited", &[CALL]);
     assert_eq!(code(&limited), 8);
     assert!(limited.headers.contains_key("retry-after") && limited.headers.contains_key("ratelimit"));
+    let pushback: u32 = limited.get("grpc-retry-pushback-ms").parse().unwrap();
+    assert!((3_000_000..=3_600_000).contains(&pushback), "{pushback}");
     // Who is no call is told as ever.
     assert_eq!(client.ask("POST", "/limited", &[("content-type", "application/grpc-web")]).status, 429);
 }
@@ -120,6 +122,34 @@ fn a_call_that_fails_otherwise_is_not_tried_again() {
     let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
     assert_eq!((answer.get("grpc-status"), answer.is_head_alone), ("9", true));
     assert_eq!(gateway.access_line()["attempts"], 1);
+}
+
+#[test]
+fn the_status_of_a_call_stands_in_its_line_and_in_a_metric() {
+    let server = Server::start(Builder::new(), |mut stream| async move {
+        let head = Response::builder().header(CALL.0, CALL.1);
+        match stream.request.uri().path() {
+            "/alone" => drop(stream.respond.send_response(head.header("grpc-status", "5").body(()).unwrap(), true)),
+            path => {
+                let trailer = if path == "/odd" { "99" } else { "9" };
+                let mut body = stream.respond.send_response(head.body(()).unwrap(), false).unwrap();
+                body.send_data(bytes::Bytes::from_static(b"message"), false).unwrap();
+                let status = (http::HeaderName::from_static("grpc-status"), trailer.parse().unwrap());
+                body.send_trailers(http::HeaderMap::from_iter([status])).unwrap();
+            }
+        }
+    });
+    let gateway = Gateway::start(&to(&server.url(), ""));
+    let mut client = Http2::connect(gateway.address());
+    for (path, status, label) in [("/alone", 5, "5"), ("/behind", 9, "9"), ("/odd", 99, "other")] {
+        client.ask("POST", path, &[CALL]);
+        assert_eq!(gateway.line_of(path)["grpc_status"], status, "{path}");
+        let labels = [("route", "app"), ("grpc_status", label)];
+        assert_eq!(gateway.metric("tidegate_grpc_calls_total", &labels), 1.0, "{path}");
+    }
+    client.ask("GET", "/other", &[]);
+    assert!(gateway.line_of("/other")["grpc_status"].is_null(), "it is no call");
+    assert_eq!(gateway.metric("tidegate_grpc_calls_total", &[]), 3.0);
 }
 
 /// A server that says how many bytes a request's body has.

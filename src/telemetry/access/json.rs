@@ -36,6 +36,7 @@ fn request(line: &Line<'_>, out: &mut Vec<u8>) {
 fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     plain(br#","route":""#, line.route, out);
     number(br#","status":"#, Some(line.status), out);
+    number(br#","grpc_status":"#, line.grpc_status, out);
     plain(br#","reason":""#, line.reason, out);
     plain(br#","limit":""#, line.limit, out);
     number(br#","remaining":"#, line.remaining, out);

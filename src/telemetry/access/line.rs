@@ -32,6 +32,8 @@ pub struct Line<'a> {
     pub route: Option<&'a str>,
     /// Status of the answer; 499 when the client left before there was one.
     pub status: u16,
+    /// How a gRPC call ended.
+    pub grpc_status: Option<u8>,
     /// Why the gateway itself answered.
     pub reason: Option<&'a str>,
     /// The limit that refused, or is nearest to it.

@@ -28,6 +28,7 @@ fn request(line: &Line<'_>, out: &mut Vec<u8>) {
 
 fn verdict(line: &Line<'_>, out: &mut Vec<u8>) {
     text(" route=", line.route, out);
+    number(" grpc_status=", line.grpc_status, out);
     text(" reason=", line.reason, out);
     text(" limit=", line.limit, out);
     number(" remaining=", line.remaining, out);

@@ -50,6 +50,10 @@ fn requests(routes: &Routes, to: &mut Exposition) {
     for (route, cells) in routes {
         cells.refusals.iter().for_each(|(word, count)| family.count(&[("route", route), ("reason", word)], count));
     }
+    let mut family = to.family(Kind::Counter, "tidegate_grpc_calls", "gRPC calls that ended, by their status.");
+    for (route, cells) in routes {
+        cells.calls.iter().for_each(|(word, count)| family.count(&[("route", route), ("grpc_status", word)], count));
+    }
     let mut family = to.family(Kind::Counter, "tidegate_retries", "Retries made, and those not made, by outcome.");
     for (route, cells) in routes {
         cells.retries.iter().for_each(|(word, count)| family.count(&[("route", route), ("outcome", word)], count));

@@ -86,6 +86,10 @@ impl RouteMetrics {
     }
 }
 
+/// The statuses that gRPC knows.
+const GRPC_STATUSES: [&str; 17] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+
 /// What a limit said of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -113,6 +117,7 @@ pub struct RouteCells {
     last: usize,
     pub(super) durations: Histogram,
     pub(super) refusals: Tally,
+    pub(super) calls: Tally,
     /// One entry a limit of the route; see [`super::Metrics::retain`] for what a reload leaves behind.
     pub(super) decisions: Vec<(Arc<str>, [u64; Decision::LABELS.len()])>,
     pub(super) retries: Tally,
@@ -126,6 +131,13 @@ impl RouteCells {
     pub fn request(&mut self, method: &Method, status: u16, duration: Duration) {
         self.add_requests(RequestKey::new(method, status), 1);
         self.durations.observe(duration);
+    }
+
+    /// A gRPC call ended, if it was one: with this status, or without any.
+    pub fn call(&mut self, call: Option<Option<u8>>) {
+        let Some(status) = call else { return };
+        let word = status.map_or("none", |status| GRPC_STATUSES.get(usize::from(status)).copied().unwrap_or("other"));
+        self.calls.add(word, 1);
     }
 
     /// The gateway itself answered, for `reason`.
@@ -154,6 +166,7 @@ impl RouteCells {
         }
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
+        self.calls.merge(&other.calls);
         self.retries.merge(&other.retries);
         self.mirrored.merge(&other.mirrored);
         self.dropped.merge(&other.dropped);
