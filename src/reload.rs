@@ -72,6 +72,8 @@ pub enum Outcome {
     Done {
         /// What changed.
         report: Report,
+        /// The sections of the file that are another.
+        sections: Vec<&'static str>,
         /// What takes effect only with a restart.
         notes: Vec<String>,
         /// What the configuration says and surely does not mean.
@@ -176,7 +178,8 @@ impl Reloader {
 
     async fn apply(&mut self, config: Config) -> Outcome {
         let before = self.state.load_full();
-        if is_same(&before.config, &config) {
+        let sections = before.config.changed_sections(&config);
+        if sections.is_empty() {
             return Outcome::Unchanged { warnings: config.warnings };
         }
         let config = Arc::new(config);
@@ -200,7 +203,7 @@ impl Reloader {
         self.close_gone(&config);
         self.forget_gone(&config);
         let warnings = Arc::clone(&config.warnings);
-        Outcome::Done { report: built.report, notes: notes(&before.config, &config), warnings }
+        Outcome::Done { report: built.report, sections, notes: notes(&before.config, &config), warnings }
     }
 
     /// Has every worker connect to the store, so that the first requests need not wait for that; for a bounded time.
@@ -300,8 +303,12 @@ impl Reloader {
 
     fn tell(&self, outcome: &Outcome, took: Duration) {
         let told = match outcome {
-            Outcome::Done { report, notes, warnings } => {
-                tracing::info!(took_ms = took.as_millis() as u64, "configuration reloaded: {report}");
+            Outcome::Done { report, sections, notes, warnings } => {
+                let changed = sections.join(", ");
+                tracing::info!(
+                    took_ms = took.as_millis() as u64,
+                    "configuration reloaded: {report}; sections that changed: {changed}"
+                );
                 for note in notes {
                     tracing::warn!("{note}");
                 }
@@ -363,19 +370,6 @@ fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
 pub async fn resolve(state: &State, patience: Duration) {
     let lookups = state.upstreams().flat_map(|(_, upstream)| upstream.resolve());
     let _ = timeout(patience, futures_util::future::join_all(lookups)).await;
-}
-
-fn is_same(before: &Config, after: &Config) -> bool {
-    before.server == after.server
-        && before.listeners == after.listeners
-        && before.client_ip == after.client_ip
-        && before.admin == after.admin
-        && before.store == after.store
-        && before.log == after.log
-        && before.shutdown == after.shutdown
-        && before.upstreams == after.upstreams
-        && before.limits == after.limits
-        && before.routes == after.routes
 }
 
 /// Logs what a configuration says and surely does not mean, a line for each.

@@ -90,6 +90,24 @@ fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
 }
 
 #[test]
+fn a_reload_tells_of_every_section_that_changed_and_a_start_which_file_was_read() {
+    let gateway = Running::start(&route("old"));
+    let read = format!("configuration read from {}", gateway.file().display());
+    assert!(gateway.log_so_far().iter().chain([&gateway.passed()]).any(|line| line.contains(&read)), "{read}");
+    let changed = format!(
+        "[client_ip]\ntrusted_proxies = [\"192.0.2.1\"]\n[shutdown]\ndrain = \"9s\"\n{}[limits.a]\nrate = \"1/s\"\n",
+        route("old")
+    );
+    let outcome = gateway.reload_with(&changed);
+    assert_eq!(outcome["sections"], serde_json::json!(["client_ip", "shutdown", "limits"]));
+    let line = gateway.logged("configuration reloaded");
+    assert!(
+        line["message"].as_str().unwrap().ends_with("sections that changed: client_ip, shutdown, limits"),
+        "{line}"
+    );
+}
+
+#[test]
 fn a_file_replaced_through_a_rename_is_noticed() {
     let gateway = Running::start(&route("old"));
     gateway.rewrite(&route("new"));

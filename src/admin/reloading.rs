@@ -26,8 +26,8 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
 
 fn told(outcome: &Outcome) -> Value {
     match outcome {
-        Outcome::Done { report, notes, warnings } => json!({
-            "outcome": "reloaded", "changes": changes(report), "notes": notes, "warnings": warnings.to_json(),
+        Outcome::Done { report, sections, notes, warnings } => json!({
+            "outcome": "reloaded", "sections": sections, "changes": changes(report), "notes": notes, "warnings": warnings.to_json(),
         }),
         Outcome::Unchanged { warnings } => json!({ "outcome": "unchanged", "warnings": warnings.to_json() }),
         Outcome::Failed(failure) => {
@@ -63,11 +63,13 @@ mod tests {
             upstreams: [("u".into(), Change::Gone)].into(),
             routes: [("r".into(), Change::New)].into(),
         };
-        let told = told(&Outcome::Done { report, notes: vec!["restart".into()], warnings: Arc::default() });
+        let notes = vec!["restart".into()];
+        let told = told(&Outcome::Done { report, sections: vec!["log"], notes, warnings: Arc::default() });
         assert_eq!(
             told,
             json!({
                 "outcome": "reloaded",
+                "sections": ["log"],
                 "changes": {
                     "limits": { "kept": ["a"], "changed": ["b"], "new": [], "gone": [] },
                     "upstreams": { "kept": [], "changed": [], "new": [], "gone": ["u"] },

@@ -103,6 +103,10 @@ pub fn run(source: Source, on_ready: OnReady) -> Result<Ended, StartError> {
     let inherited = Inherited::take()?;
     let config = source.load().map_err(StartError::Mistakes)?;
     let logs = start_logs(&config.log)?;
+    if let Source::File(path) = &source {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        tracing::info!("configuration read from {}", path.display());
+    }
     // Blocking threads take turns: one is kept from look to look at the files, of more each would wait longer and ends.
     // Otherwise all that ever looked names up at once would be kept for good.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -89,6 +89,10 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
 /// A line for each kind of thing, as in the gateway's log.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
+    let sections: Vec<_> = answer["sections"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !sections.is_empty() {
+        text += &format!("  changed: {}\n", sections.join(", "));
+    }
     let kinds = if answer["changes"].is_object() { &["limits", "upstreams", "routes"][..] } else { &[] };
     for kind in kinds {
         let changes: Vec<_> =
@@ -129,6 +133,7 @@ mod tests {
     fn what_changed_is_named_and_what_was_kept_is_counted() {
         let answer = json!({
             "outcome": "reloaded",
+            "sections": ["log", "limits"],
             "changes": {
                 "limits": { "kept": ["a", "b"], "changed": ["c"], "new": [], "gone": ["d"] },
                 "upstreams": { "kept": ["u"], "changed": [], "new": [], "gone": [] },
@@ -139,7 +144,7 @@ mod tests {
         });
         assert_eq!(
             told(&answer),
-            "reloaded\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  upstreams: 1 kept\n  routes: none\n  \
+            "reloaded\n  changed: log, limits\n  limits: 2 kept, 1 changed (c), 1 gone (d)\n  upstreams: 1 kept\n  routes: none\n  \
              note: workers need a restart\n  warning: a.toml:3: no route names `c`; name it\n"
         );
     }

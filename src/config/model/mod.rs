@@ -63,6 +63,41 @@ impl Config {
     }
 }
 
+impl Config {
+    /// The sections that are another in `after`, by their names in the file. Every field is named here, so that the
+    /// compiler asks for a new one.
+    pub fn changed_sections(&self, after: &Self) -> Vec<&'static str> {
+        let Self {
+            server,
+            listeners,
+            client_ip,
+            admin,
+            store,
+            log,
+            shutdown,
+            upstreams,
+            limits,
+            routes,
+            watched: _,
+            warnings: _,
+            tree: _,
+        } = self;
+        let sections = [
+            ("server", *server != after.server),
+            ("listeners", *listeners != after.listeners),
+            ("client_ip", *client_ip != after.client_ip),
+            ("admin", *admin != after.admin),
+            ("store", *store != after.store),
+            ("log", *log != after.log),
+            ("shutdown", *shutdown != after.shutdown),
+            ("upstreams", *upstreams != after.upstreams),
+            ("limits", *limits != after.limits),
+            ("routes", *routes != after.routes),
+        ];
+        sections.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
+    }
+}
+
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
