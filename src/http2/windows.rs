@@ -79,6 +79,11 @@ impl Windows {
         }
     }
 
+    /// Has the connection's task run.
+    pub fn wake(&self) {
+        self.task.wake();
+    }
+
     /// So many streams are open now: too many may be for this size.
     pub fn crowd(&self, streams: usize) {
         let stream = self.stream();

@@ -235,3 +235,70 @@ fn an_early_answer_is_no_reset_while_the_client_goes_on_sending() {
     assert_eq!(client.get("/").text(), "good");
     assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
 }
+
+/// In half of all tries only the reset arrived: it overtook what was handed over before it.
+#[test]
+fn what_came_before_a_cut_comes_before_the_reset() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.expect_request();
+        connection.send("HTTP/1.1 500 Broken\r\ncontent-length: 123\r\n\r\nseventeen bytes..");
+    });
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    let mut client = Http2::connect(gateway.address());
+    for _ in 0..20 {
+        cut_after(&mut client, 500, b"seventeen bytes..");
+    }
+}
+
+/// Asks, and reads an answer that is cut behind this.
+#[track_caller]
+fn cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
+    let asked = client.open("GET", "/", &[], true);
+    let (head, mut body) = client.wait(asked.response).expect("the head").into_parts();
+    assert_eq!(head.status, status);
+    let mut seen = Vec::new();
+    let cut = client.wait(async {
+        loop {
+            match body.data().await.expect("it is cut") {
+                Ok(data) => seen.extend(data),
+                Err(cut) => return cut,
+            }
+        }
+    });
+    assert_eq!((seen.as_slice(), cut.reason()), (bytes, Some(Reason::INTERNAL_ERROR)));
+}
+
+/// A frame as a server writes it.
+fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
+    frame.extend(payload);
+    frame
+}
+
+#[test]
+fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
+    let upstream = Upstream::start(|mut connection| {
+        connection.bytes(24).unwrap();
+        connection.send(frame(kind::SETTINGS, 0, 0, b""));
+        while let Ok(head) = connection.bytes(9) {
+            connection.bytes(usize::from(head[1]) << 8 | usize::from(head[2])).unwrap();
+            if head[3] != kind::HEADERS {
+                continue;
+            }
+            // `:status: 500` and `content-length: 123`, the bytes, and INTERNAL_ERROR.
+            let fields = [&[0x8e, 0x0f, 0x0d, 3][..], b"123"].concat();
+            let stream = head[8];
+            let head = frame(kind::HEADERS, END_HEADERS, stream, &fields);
+            let data = frame(kind::DATA, 0, stream, b"seventeen bytes..");
+            connection.send([head, data, frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 2])].concat());
+        }
+    });
+    let gateway = Gateway::start(&format!(
+        "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\n",
+        upstream.url()
+    ));
+    let mut client = Http2::connect(gateway.address());
+    for _ in 0..20 {
+        cut_after(&mut client, 500, b"seventeen bytes..");
+    }
+}

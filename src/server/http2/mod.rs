@@ -32,7 +32,7 @@ use self::{
     cancels::Cancels,
     meter::{Meter, Overdue},
     metered::{Metered, Shared},
-    stream::Ended,
+    stream::{Carrier, Ended},
 };
 use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
 use crate::{
@@ -60,7 +60,9 @@ where
     let state = State::Open { idle_since: None };
     let drain = seat.drain.clone();
     let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
-    let mut connection = Connection { h2, meter, tuner, cancels, streams, service, limits, origin, seat, alarm, state };
+    let carrier = Carrier::new(Arc::clone(tuner.windows()));
+    let mut connection =
+        Connection { h2, meter, tuner, carrier, cancels, streams, service, limits, origin, seat, alarm, state };
     let mut drained = pin!(drain.cancelled());
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
@@ -69,6 +71,7 @@ struct Connection<IO, S> {
     h2: server::Connection<Metered<IO>, Bytes>,
     meter: Shared,
     tuner: Tuner,
+    carrier: Arc<Carrier>,
     /// Requests that the client took back.
     cancels: Cancels,
     /// Tasks of streams. Dropped with the connection, which ends them.
@@ -136,7 +139,10 @@ where
             match self.poll_time(cx) {
                 Poll::Ready(true) => return Poll::Ready(()),
                 Poll::Ready(false) => {}
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.carrier.passed();
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -145,9 +151,9 @@ where
         if self.cancels.are_too_many() {
             return down.send_reset(Reason::REFUSED_STREAM);
         }
-        let (origin, windows) = (Arc::clone(&self.origin), Arc::clone(self.tuner.windows()));
+        let (origin, carrier) = (Arc::clone(&self.origin), Arc::clone(&self.carrier));
         self.tuner.windows().crowd(self.streams.len() + 1);
-        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin, windows));
+        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin, carrier));
         if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {

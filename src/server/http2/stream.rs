@@ -6,7 +6,7 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
 };
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, server::SendResponse};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tower::Service;
 
 use super::{
@@ -42,6 +42,37 @@ struct Way {
     is_sent_up: AtomicBool,
 }
 
+/// The connection, as its streams know it.
+pub(super) struct Carrier {
+    pub(super) windows: Arc<Windows>,
+    /// How many wait for `pass`.
+    waiting: AtomicUsize,
+    /// The connection's task has written what the client takes now.
+    pass: Notify,
+}
+
+impl Carrier {
+    pub(super) fn new(windows: Arc<Windows>) -> Arc<Self> {
+        Arc::new(Self { windows, waiting: AtomicUsize::new(0), pass: Notify::new() })
+    }
+
+    /// To be called by the connection's task, when it has written what the client takes now.
+    pub(super) fn passed(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.waiting.store(0, Ordering::Relaxed);
+            self.pass.notify_waiters();
+        }
+    }
+
+    /// Waits until what was handed over before is written, as far as the client takes it.
+    async fn written(&self) {
+        let passed = self.pass.notified();
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.windows.wake();
+        passed.await;
+    }
+}
+
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -60,7 +91,7 @@ pub(super) async fn exchange<S>(
     mut service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-    windows: Arc<Windows>,
+    carrier: Arc<Carrier>,
 ) -> Ended
 where
     S: Service<Arrival, Response = Response, Error = Infallible>,
@@ -68,7 +99,7 @@ where
     let is_head = request.method() == Method::HEAD;
     let down = Arc::new(Way { respond: Mutex::new(down), is_sent_up: AtomicBool::new(false) });
     let rest = (!request.body().is_end_stream()).then(Rest::default);
-    let arrival = arrival(request, &down, rest.as_ref(), &limits, origin, windows);
+    let arrival = arrival(request, &down, rest.as_ref(), &limits, origin, Arc::clone(&carrier.windows));
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
     let answered = {
         let mut answer = pin!(service.call(arrival));
@@ -79,7 +110,7 @@ where
         None => taken_back(),
         // Dropping what is left resets the stream.
         Some(response) if response.hangup == Some(Hangup::AtOnce) => Ended::Otherwise,
-        Some(response) => match deliver(response, is_head, &down, &limits).await {
+        Some(response) => match deliver(response, is_head, &down, &limits, &carrier).await {
             Ok(()) => {
                 if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
                     // Boxed, as it is rare.
@@ -155,7 +186,13 @@ where
 }
 
 /// Sends the answer; its body is dropped, and with it all that the exchange held, once its end is handed over.
-async fn deliver(response: Response, is_head: bool, down: &Down, limits: &ConnectionLimits) -> Result<(), Fault> {
+async fn deliver(
+    response: Response,
+    is_head: bool,
+    down: &Down,
+    limits: &ConnectionLimits,
+    carrier: &Carrier,
+) -> Result<(), Fault> {
     let Response { status, fields, mut body, .. } = response;
     let has_body = !is_head && !has_no_body(status);
     let length = body.length();
@@ -172,6 +209,10 @@ async fn deliver(response: Response, is_head: bool, down: &Down, limits: &Connec
         let mut transfer = Transfer::new(stream, pace);
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
+            if matches!(fault, Fault::UpstreamCut(_)) {
+                // What came before the break is the client's: a reset would overtake it.
+                carrier.written().await;
+            }
             transfer.reset(reason(fault));
             return Err(fault);
         }
