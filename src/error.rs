@@ -1,4 +1,4 @@
-//! What can go wrong with a request, each case naming its cause and its culprit. A leaf.
+//! What can go wrong with a request, each case naming its cause and its culprit.
 //!
 //! [`Error`] ends a request before its answer began: `gateway::answer` turns it into a response with one exhaustive
 //! match. [`Fault`] ends a body that is already flowing, when there is no answer left to give.
@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use thiserror::Error as ThisError;
+
+use crate::duration;
 
 /// Why a request got an answer of the gateway's own making.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
@@ -22,10 +24,11 @@ pub enum Error {
     HeadTooLarge { limit: usize },
     #[error("the request head has more than {limit} header lines")]
     TooManyHeaders { limit: usize },
-    #[error("the request head was not complete after {after:?}")]
+    #[error("the request head was not complete after {}", duration::text(*after))]
     SlowHead { after: Duration },
     #[error(
-        "the client sent nothing of the request body for {after:?}, which is what the route's `timeouts.idle` allows"
+        "the client sent nothing of the request body for {}, which is what the route's `timeouts.idle` allows",
+        duration::text(*after)
     )]
     SlowBody { after: Duration },
     #[error("the request body is longer than {limit} bytes")]
@@ -48,19 +51,19 @@ pub enum Error {
     StoreUnavailable { retry_after: Duration },
     #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
     CapReached { cap: CapName, max: usize, queue: usize },
-    #[error("no place under the cap of {cap}, {max} requests, became free within {after:?}")]
+    #[error("no place under the cap of {cap}, {max} requests, became free within {}", duration::text(*after))]
     QueueTimeout { cap: CapName, max: usize, after: Duration },
-    #[error("the request took longer than {after:?}")]
+    #[error("the request took longer than {}", duration::text(*after))]
     TotalTimeout {
         after: Duration,
         /// An attempt had begun.
         is_sent: bool,
     },
-    #[error("the upstream did not answer within {after:?}")]
+    #[error("the upstream did not answer within {}", duration::text(*after))]
     AttemptTimeout { after: Duration },
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
     ConnectFailed { upstream: Arc<str>, cause: ConnectFailure, earlier: Earlier },
-    #[error("all connections to upstream \"{upstream}\" were busy for {after:?}")]
+    #[error("all connections to upstream \"{upstream}\" were busy for {}", duration::text(*after))]
     PoolTimeout { upstream: Arc<str>, after: Duration, earlier: Earlier },
     #[error("no server of upstream \"{upstream}\" is healthy")]
     NoHealthyServer { upstream: Arc<str>, earlier: Earlier },

@@ -45,6 +45,7 @@
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`telemetry`]: logs, access lines, metrics.
 //! * [`error`]: what can go wrong with a request, each case naming cause and culprit.
+//! * [`duration`]: durations in words.
 //! * [`tls`]: certificates, handshakes, and what they show.
 //! * [`io`] and [`alarm`]: few buffers, few system calls, few timers.
 //!
@@ -94,6 +95,7 @@ pub mod body;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod duration;
 pub mod error;
 pub mod gateway;
 pub mod http1;

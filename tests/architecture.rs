@@ -24,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "body",
             "call",
             "config",
+            "duration",
             "error",
             "gateway",
             "http1",
@@ -43,7 +44,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("reload", &["gateway", "config", "inherited", "server", "http1", "telemetry", "tls"]),
-    ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream"]),
+    ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream", "duration"]),
     // Bytes become a request; what a route is, is not known here.
     ("server", &["alarm", "body", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     (
@@ -67,18 +68,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
     ("layer", &["alarm", "body", "call", "error", "http1", "io", "limit", "message", "store", "telemetry"]),
     // Where limits are counted that several gateways share.
-    ("store", &["limit", "telemetry"]),
+    ("store", &["duration", "limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
-    ("upstream", &["alarm", "body", "call", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
-    ("call", &["body", "error", "message", "telemetry"]),
+    (
+        "upstream",
+        &["alarm", "body", "call", "duration", "error", "http1", "http2", "io", "message", "telemetry", "tls"],
+    ),
+    ("call", &["body", "duration", "error", "message", "telemetry"]),
     ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
     ("http1", &["error"]),
     ("http2", &["body", "error", "http1"]),
-    // Leaves.
+    // Leaves. Messages of any module say durations alike.
     ("alarm", &[]),
-    ("config", &[]),
-    ("error", &[]),
+    ("config", &["duration"]),
+    ("duration", &[]),
+    ("error", &["duration"]),
     ("inherited", &[]),
     ("io", &[]),
     ("limit", &[]),

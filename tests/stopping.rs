@@ -62,7 +62,8 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
         entered.pass();
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
         gateway.signal(signal);
-        gateway.logged("draining");
+        let told = gateway.logged("draining");
+        assert_eq!((told["drain"].as_str(), told["delay"].as_str()), (Some("30s"), Some("0s")), "{told}");
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 503);
         assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
         wait_for_closed(gateway.address());

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     config::{model::Numbers, rate_text, read_duration, read_rate},
+    duration,
     gateway::{KeyState, KnownKey, OneLimit, State},
     limit::{Clock, Part, TemporaryError},
 };
@@ -105,7 +106,7 @@ fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: 
         Refused { status, why: error.to_string() }
     })?;
     let (rate, burst) = (rate_text(numbers.rate), numbers.burst);
-    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ?ttl, "a key has other numbers for a while");
+    tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
     Ok(())
 }
 

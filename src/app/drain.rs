@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{App, Ended, systemd::notify};
-use crate::{admin, server::Worker};
+use crate::{admin, duration, server::Worker};
 
 /// Longest wait for those who read the logs, once all is over.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -31,7 +31,8 @@ impl App {
         }
         self.readiness.set_ready(false);
         self.refuse_reloads();
-        tracing::info!(drain = ?shutdown.drain, delay = ?shutdown.delay, "draining");
+        let [drain, delay] = [shutdown.drain, shutdown.delay].map(duration::text);
+        tracing::info!(%drain, %delay, "draining");
         let doors: Vec<_> = self.reloader.doors.lock().values().cloned().collect();
         let workers = std::mem::take(&mut self.reloader.workers);
         let drained = async {

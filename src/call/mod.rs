@@ -36,6 +36,7 @@ pub use self::{
 };
 use crate::{
     body::{Body, Held, Witness},
+    duration,
     error::Fault,
     message::{Interim, Origin},
     telemetry::{AccessLog, Decision, Line, RouteMetrics},
@@ -359,8 +360,9 @@ impl Drop for Exchange {
 fn warn_of_silence(route: &str, after: Duration) {
     tracing::warn!(
         route,
-        "an answer was cut because nothing moved for {after:?}; if its service pauses for longer, raise `timeouts.idle` of the \
-         route (for upgraded connections, gRPC and streams of events: `timeouts.tunnel`)"
+        "an answer was cut because nothing moved for {}; if its service pauses for longer, raise `timeouts.idle` of the \
+         route (for upgraded connections, gRPC and streams of events: `timeouts.tunnel`)",
+        duration::text(after)
     );
 }
 

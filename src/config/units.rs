@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::{model::Rate, problem::Wrong};
+pub(super) use crate::duration::text as duration_text;
 
 /// Longest duration: beyond it a unit was surely mistaken, and sums of times stay far from overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -62,18 +63,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
 
 fn did_you_mean_seconds(number: &str) -> String {
     format!("did you mean \"{number}s\" (seconds) or \"{number}ms\" (milliseconds)?")
-}
-
-/// The shortest way to write a duration: the largest unit that holds it wholly.
-pub(super) fn duration_text(duration: Duration) -> String {
-    let nanoseconds = duration.as_nanos();
-    if nanoseconds == 0 {
-        return "0s".to_owned();
-    }
-    let fits = DURATION_UNITS.iter().filter(|(name, _)| *name != "min" && *name != "µs");
-    let (unit, worth) =
-        fits.into_iter().find(|(_, worth)| nanoseconds.is_multiple_of(*worth)).copied().unwrap_or(("ns", 1));
-    format!("{}{unit}", nanoseconds / worth)
 }
 
 /// `"64KiB"`, `"1MB"`, `"512B"`, `"0B"`: bytes.

@@ -14,7 +14,10 @@ use super::{
     settings::OnError,
     share::{Local, Pace, Slot},
 };
-use crate::limit::{self, Clock, Key, Quota, Refusal, Standing};
+use crate::{
+    duration,
+    limit::{self, Clock, Key, Quota, Refusal, Standing},
+};
 
 /// What one shared limit is asked.
 #[derive(Debug, Clone)]
@@ -218,7 +221,7 @@ impl Store {
             Ok(None) => self.alone(asks),
             Err(_) => {
                 self.metrics.failed("timeout");
-                self.failed(|| format!("no answer within {:?}", self.settings.timeout));
+                self.failed(|| format!("no answer within {}", duration::text(self.settings.timeout)));
                 self.alone(asks)
             }
         }

@@ -19,7 +19,7 @@ use super::{
     Failing, Health, HealthState, Standing, Story, counted,
     pages::{Page, Pages},
 };
-use crate::{call::Exchange, error::ConnectFailure};
+use crate::{call::Exchange, duration, error::ConnectFailure};
 
 /// When a server is ejected, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +213,7 @@ impl Health {
         }
         self.note_trouble();
         let (upstream, server) = (&*self.upstream, &*self.url);
-        tracing::warn!(upstream, server, cause, ?time, "server ejected");
+        tracing::warn!(upstream, server, cause, time = %duration::text(time), "server ejected");
     }
 
     /// Whether it is ejected as no connection to it could be made: then one that can be made ends that.

@@ -30,7 +30,7 @@ pub(super) use self::{
     pages::Page,
     retry_after::retry_after,
 };
-use crate::error::ConnectFailure;
+use crate::{duration, error::ConnectFailure};
 
 /// Share with which a server begins that came back, as Envoy's slow start has it: with less it would hardly be tried.
 const FIRST_SHARE: f32 = 0.1;
@@ -269,7 +269,7 @@ impl Health {
         cause.clone_into(&mut story.cause);
         story.since = SystemTime::now();
         let (upstream, server) = (&*self.upstream, &*self.url);
-        tracing::info!(upstream, server, cause, ?slow_start, "server is back");
+        tracing::info!(upstream, server, cause, slow_start = %duration::text(slow_start), "server is back");
     }
 
     /// A server answered as it should.

@@ -1,0 +1,37 @@
+//! Durations in words, the same everywhere: in the log, in refusals and in messages about the configuration.
+
+use std::time::Duration;
+
+/// Units that the configuration reads, each once, with their nanoseconds; the largest first.
+const UNITS: [(&str, u128); 7] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("ns", 1),
+];
+
+/// The shortest way to write a duration: the largest unit that holds it wholly. The configuration reads it back.
+pub fn text(duration: Duration) -> String {
+    let nanoseconds = duration.as_nanos();
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    let (unit, worth) = UNITS.into_iter().find(|(_, worth)| nanoseconds.is_multiple_of(*worth)).unwrap_or(("ns", 1));
+    format!("{}{unit}", nanoseconds / worth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_said_in_the_largest_unit_that_holds_it() {
+        let said = |millis| text(Duration::from_millis(millis));
+        assert_eq!([0, 20, 1500, 30_000, 90_000, 5_400_000].map(said), ["0s", "20ms", "1500ms", "30s", "90s", "90m"]);
+        assert_eq!([3_600_000, 172_800_000].map(said), ["1h", "2d"]);
+        assert_eq!(text(Duration::from_nanos(1_001)), "1001ns");
+    }
+}
