@@ -59,6 +59,24 @@ fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
 }
 
 #[test]
+fn on_a_terminal_a_request_is_one_short_row_in_color() {
+    let text = format!("[limits.l]\nrate = '1/h'\nburst = 1\n{}", responding("self", "limits = ['l']"));
+    let rows = |no_color: &str| {
+        let gateway = Start::new(&text).env("NO_COLOR", no_color).on_a_terminal().go();
+        ["/a", "/b"].map(|path| {
+            gateway.ask("GET", path, &[]);
+            gateway.access_text()
+        })
+    };
+    let [admitted, refused] = rows("");
+    assert!(admitted.starts_with("\x1b[32m200\x1b[0m GET /a "), "{admitted:?}");
+    assert!(refused.starts_with("\x1b[33m429\x1b[0m GET /b "), "{refused:?}");
+    assert!(refused.ends_with(" rate_limited limit=l 127.0.0.1"), "{refused:?}");
+    let [admitted, refused] = rows("1");
+    assert!(admitted.starts_with("200 GET /a ") && refused.starts_with("429 GET /b "), "{admitted:?} {refused:?}");
+}
+
+#[test]
 fn a_proxied_request_is_told_with_its_way() {
     let upstream = Upstream::answering(|_| ok("hello"));
     let text = format!("[limits.l]\nrate = '10/h'\n{}", one_route(&upstream, "limits = ['l']"));

@@ -1,6 +1,9 @@
 //! What the process sets up once: its logs, what it gives to every generation of routes, its bounds.
 
-use std::{io, sync::Arc};
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+};
 
 use super::StartError;
 use crate::{
@@ -8,7 +11,7 @@ use crate::{
     gateway::{Process, build},
     limit::KeyHasher,
     reload::Files,
-    telemetry::{AccessGuard, AccessLog, LogFormat, LogGuard, Metrics, logs},
+    telemetry::{AccessGuard, AccessLog, Form, LogFormat, LogGuard, Metrics, is_colored, logs},
 };
 
 /// File descriptors that are not connections: sockets, logs, runtimes.
@@ -17,10 +20,9 @@ const OWN_FILES: u64 = 64;
 const UPSTREAM_FILES: u64 = 2048;
 
 pub(super) fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
-    let is_terminal = io::IsTerminal::is_terminal(&io::stderr());
-    let format = log_format(log, is_terminal);
-    let color = is_terminal && std::env::var_os("NO_COLOR").is_none();
-    logs::init(level(log.level), format, color).map_err(|error| StartError::Other(error.to_string()))
+    let format = log_format(log, io::stderr().is_terminal());
+    logs::init(level(log.level), format, is_colored(&io::stderr()))
+        .map_err(|error| StartError::Other(error.to_string()))
 }
 
 fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
@@ -29,6 +31,15 @@ fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
         Some(model::LogFormat::Text) => LogFormat::Text,
         None if is_terminal => LogFormat::Text,
         None => LogFormat::Json,
+    }
+}
+
+/// Text is short on a terminal, where a line of all fields takes several rows.
+fn access_form(log: &model::Log, is_terminal: bool, color: bool) -> Form {
+    match log_format(log, is_terminal) {
+        LogFormat::Json => Form::Json,
+        LogFormat::Text if is_terminal => Form::Short { color },
+        LogFormat::Text => Form::Text,
     }
 }
 
@@ -46,8 +57,8 @@ pub(super) fn level(level: model::LogLevel) -> tracing::Level {
 pub(super) fn process(config: &Config, hasher: KeyHasher) -> Result<(Process, AccessGuard), StartError> {
     let workers = config.server.workers.map_or_else(cores, Into::into);
     let metrics = Metrics::new(workers);
-    let format = log_format(&config.log, io::IsTerminal::is_terminal(&io::stdout()));
-    let (access, guard) = AccessLog::start(format, io::stdout(), workers, metrics.dropped())
+    let form = access_form(&config.log, io::stdout().is_terminal(), is_colored(&io::stdout()));
+    let (access, guard) = AccessLog::start(form, io::stdout(), workers, metrics.dropped())
         .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
     Ok((Process { workers, metrics, access, hasher, buffers: Arc::default() }, guard))
 }
@@ -75,7 +86,7 @@ pub(super) fn files() -> Files {
 /// Says what cannot be built.
 pub fn try_build(config: Config) -> Result<Config, String> {
     let metrics = Metrics::new(1);
-    let (access, _guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, metrics.dropped())
+    let (access, _guard) = AccessLog::start(Form::Text, io::sink(), 1, metrics.dropped())
         .map_err(|error| format!("cannot start a thread ({error})"))?;
     let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new(), buffers: Arc::default() };
     if let Some(path) = config.server.state_dir.as_ref().filter(|path| path.exists() && !path.is_dir()) {
@@ -105,6 +116,18 @@ mod tests {
 
     fn config(text: &str) -> Config {
         crate::config::parse("test.toml", text, &std::collections::BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn text_is_short_on_a_terminal_and_full_elsewhere() {
+        let form = |format: &str, is_terminal| {
+            let text = format!("[log]\n{format}\n[[routes]]\nname = \"a\"\nrespond = {{}}\n");
+            access_form(&config(&text).log, is_terminal, true)
+        };
+        let short = Form::Short { color: true };
+        assert_eq!((form("", true), form("", false)), (short, Form::Json));
+        assert_eq!((form("format = 'text'", true), form("format = 'text'", false)), (short, Form::Text));
+        assert_eq!((form("format = 'json'", true), form("format = 'json'", false)), (Form::Json, Form::Json));
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod schema;
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -25,6 +25,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{Ended, StartError},
     config::Diagnostics,
+    telemetry::is_colored,
     tls,
 };
 
@@ -115,11 +116,6 @@ fn tell(diagnostics: &Diagnostics) {
 /// A line on stderr. That it may be closed is no reason to panic, as `eprintln` does.
 fn complain(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-/// Colours are for people who did not decline them (<https://no-color.org>).
-fn is_colored(stream: &impl IsTerminal) -> bool {
-    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use tidegate::{
     limit::KeyHasher,
     message::{Names, Origin, Request, Response},
     server::Arrival,
-    telemetry::{AccessLog, LogFormat, Metrics},
+    telemetry::{AccessLog, Form, Metrics},
 };
 use tokio::time::{Instant, advance};
 use tower::Service;
@@ -60,7 +60,7 @@ fn gateway(limits: &[Limit]) -> Gateway {
     let _ = write!(text, "[[routes]]\nname = 'r'\nrespond = {{}}\nlimits = {names:?}\n");
     let config = config::parse("test.toml", &text, &config::Environment::new()).unwrap();
     let metrics = Metrics::new(1);
-    let (access, guard) = AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
+    let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
     drop(guard);
     let process = Process {
         workers: 1,

@@ -27,6 +27,7 @@ pub struct Start {
     environment: Vec<(String, String)>,
     files: Option<u32>,
     reads_stdout: bool,
+    is_on_terminal: bool,
     extra: Vec<(&'static str, String)>,
     sockets: Vec<(&'static str, OwnedFd)>,
 }
@@ -40,6 +41,7 @@ impl Start {
             environment: Vec::new(),
             files: None,
             reads_stdout: true,
+            is_on_terminal: false,
             extra: Vec::new(),
             sockets: Vec::new(),
         }
@@ -60,6 +62,12 @@ impl Start {
     /// With a reader of its stdout that never reads.
     pub fn unread(mut self) -> Self {
         self.reads_stdout = false;
+        self
+    }
+
+    /// With a terminal as its stdout.
+    pub fn on_a_terminal(mut self) -> Self {
+        self.is_on_terminal = true;
         self
     }
 
@@ -92,6 +100,11 @@ impl Start {
                 command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tidegate")]);
                 command
             }
+            None if self.is_on_terminal => {
+                let mut command = Command::new("python3");
+                command.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_tidegate")]);
+                command
+            }
             None => Command::new(env!("CARGO_BIN_EXE_tidegate")),
         };
         if !self.sockets.is_empty() {
@@ -112,6 +125,23 @@ impl Start {
         Running::over(child, folder, self.reads_stdout, self.text.matches("[[listeners]]").count())
     }
 }
+
+/// Becomes the given command with a pseudo-terminal as its stdout. A child copies what is written there to the former
+/// stdout, until nobody holds the terminal any more.
+const ON_A_TERMINAL: &str = "
+import os, sys
+ours, theirs = os.openpty()
+if os.fork():
+    os.dup2(theirs, 1)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.close(theirs)
+os.close(2)
+try:
+    while text := os.read(ours, 4096):
+        os.write(1, text)
+except OSError:
+    pass
+";
 
 /// A gateway that serves; ended when dropped.
 pub struct Running {

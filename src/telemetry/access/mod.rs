@@ -16,6 +16,7 @@ mod json;
 mod line;
 mod outlet;
 mod queue;
+mod short;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -40,7 +41,7 @@ use self::{
     queue::{Chunk, Queue},
     value::Calendar,
 };
-use super::{Dropped, LogFormat, worker::Lanes};
+use super::{Dropped, worker::Lanes};
 
 /// How much a lane gathers before it is handed over: large enough that a write costs a hundredth of a line each.
 const CHUNK: usize = 32 * 1024;
@@ -50,6 +51,20 @@ const CAPACITY: usize = CHUNK + 4 * 1024;
 
 /// How often partial buffers are collected; half of what a line may wait.
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Forms of an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON object a line.
+    Json,
+    /// The same fields as `key=value`.
+    Text,
+    /// The most important of them in one row of a terminal.
+    Short {
+        /// The status is coloured.
+        color: bool,
+    },
+}
 
 /// Where requests are told of; cheap to clone.
 #[derive(Debug, Clone)]
@@ -61,24 +76,24 @@ impl AccessLog {
     /// Starts the thread that writes to `sink`. There is a lane for each of `workers` and one for all other threads.
     /// Lines that `sink` does not take are added to `dropped`. Fails when there can be no further thread.
     pub fn start(
-        format: LogFormat,
+        form: Form,
         sink: impl Write + Send + 'static,
         workers: usize,
         dropped: Arc<Dropped>,
     ) -> io::Result<(Self, AccessGuard)> {
-        Self::start_with(INTERVAL, format, sink, workers, dropped)
+        Self::start_with(INTERVAL, form, sink, workers, dropped)
     }
 
     fn start_with(
         interval: Duration,
-        format: LogFormat,
+        form: Form,
         sink: impl Write + Send + 'static,
         workers: usize,
         dropped: Arc<Dropped>,
     ) -> io::Result<(Self, AccessGuard)> {
         let outlet = Outlet::new(sink, Arc::clone(&dropped));
         let shared = Arc::new(Shared {
-            format,
+            form,
             lanes: Lanes::new(workers),
             queue: Queue::default(),
             idle: AtomicBool::new(true),
@@ -99,7 +114,7 @@ impl AccessLog {
             return shared.dropped.add(1);
         }
         let first = lane.text.is_empty();
-        lane.append(line, shared.format);
+        lane.append(line, shared.form);
         if lane.text.len() >= CHUNK {
             shared.hand_over(&mut lane);
         }
@@ -139,7 +154,7 @@ impl Drop for AccessGuard {
 
 /// What the workers and the writer share.
 struct Shared {
-    format: LogFormat,
+    form: Form,
     lanes: Lanes<Lane>,
     queue: Queue,
     /// The writer sleeps until it is woken: it found every lane empty. Set before it looks at the lanes once more, so
@@ -176,7 +191,7 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("format", &self.format).field("lanes", &self.lanes).finish_non_exhaustive()
+        f.debug_struct("Shared").field("form", &self.form).field("lanes", &self.lanes).finish_non_exhaustive()
     }
 }
 
@@ -189,13 +204,14 @@ struct Lane {
 }
 
 impl Lane {
-    fn append(&mut self, line: &Line<'_>, format: LogFormat) {
+    fn append(&mut self, line: &Line<'_>, form: Form) {
         if self.text.capacity() == 0 {
             self.text.reserve_exact(CAPACITY);
         }
-        match format {
-            LogFormat::Json => json::write(line, &mut self.calendar, &mut self.text),
-            LogFormat::Text => text::write(line, &mut self.calendar, &mut self.text),
+        match form {
+            Form::Json => json::write(line, &mut self.calendar, &mut self.text),
+            Form::Text => text::write(line, &mut self.calendar, &mut self.text),
+            Form::Short { color } => short::write(line, color, &mut self.text),
         }
         self.lines += 1;
     }

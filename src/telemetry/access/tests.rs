@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_json_line_has_the_promised_fields_in_order() {
-    let line = written(LogFormat::Json, &full());
+    let line = written(Form::Json, &full());
     assert_eq!(
         line,
         concat!(
@@ -35,7 +35,7 @@ fn a_json_line_has_the_promised_fields_in_order() {
 
 #[test]
 fn a_text_line_says_the_same() {
-    let line = written(LogFormat::Text, &full());
+    let line = written(Form::Text, &full());
     assert_eq!(
         line,
         concat!(
@@ -49,8 +49,36 @@ fn a_text_line_says_the_same() {
 }
 
 #[test]
+fn a_short_line_is_one_row_with_what_people_look_for() {
+    let short = |line: &Line<'_>| written(Form::Short { color: false }, line);
+    assert_eq!(short(&full()), "429 GET /orders/7 13.5ms rate_limited limit=daily 203.0.113.7\n");
+    assert_eq!(short(&least()), "404 GET / 13.5ms 203.0.113.7\n");
+    let unreadable = Line { method: None, path: None, status: 400, reason: Some("malformed"), ..least() };
+    assert_eq!(short(&unreadable), "400 - - 13.5ms malformed 203.0.113.7\n");
+    let time = |micros| short(&Line { duration: Duration::from_micros(micros), ..least() });
+    let times = [(0, "0us"), (999, "999us"), (1_049, "1.0ms"), (999_999, "999.9ms"), (61_059_999, "61.05s")];
+    times.iter().for_each(|&(micros, text)| assert_eq!(time(micros), format!("404 GET / {text} 203.0.113.7\n")));
+}
+
+#[test]
+fn the_color_of_a_short_line_tells_the_class_of_its_status() {
+    for (status, color) in [(101, 36), (200, 32), (308, 36), (429, 33), (499, 33), (500, 31), (504, 31)] {
+        let line = written(Form::Short { color: true }, &Line { status, ..least() });
+        assert_eq!(line, format!("\x1b[{color}m{status}\x1b[0m GET / 13.5ms 203.0.113.7\n"));
+    }
+}
+
+#[test]
+fn a_short_line_neither_grows_nor_obeys_with_its_path() {
+    let short = |path: &[u8]| written(Form::Short { color: false }, &Line { path: Some(path), ..least() });
+    assert_eq!(short(b"/\x1b[2J\r\n"), "404 GET \"/\\u001b[2J\\r\\n\" 13.5ms 203.0.113.7\n");
+    let long = short(&[b'/'; 2000]);
+    assert_eq!(long, format!("404 GET \"{}…\" 13.5ms 203.0.113.7\n", "/".repeat(48)));
+}
+
+#[test]
 fn what_is_absent_is_left_out() {
-    let value: Value = serde_json::from_str(&written(LogFormat::Json, &least())).unwrap();
+    let value: Value = serde_json::from_str(&written(Form::Json, &least())).unwrap();
     let names = [
         "time",
         "request_id",
@@ -68,7 +96,7 @@ fn what_is_absent_is_left_out() {
     let mut found: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
     found.sort_unstable_by_key(|name| names.iter().position(|known| known == name));
     assert_eq!(found, names);
-    assert_eq!(written(LogFormat::Text, &least()).split(' ').count(), names.len());
+    assert_eq!(written(Form::Text, &least()).split(' ').count(), names.len());
 }
 
 #[test]
@@ -83,7 +111,7 @@ fn a_line_is_bounded_whatever_a_client_sends() {
         ..full()
     };
     let line = Line { host: Some(&huge), user_agent: Some(&huge), ..line };
-    for format in [LogFormat::Json, LogFormat::Text] {
+    for format in [Form::Json, Form::Text, Form::Short { color: true }] {
         assert!(written(format, &line).len() < 56 * 1024);
     }
 }
@@ -94,13 +122,13 @@ proptest! {
         path in any::<Vec<u8>>(), agent in any::<Vec<u8>>(), host in any::<Vec<u8>>(), method in ".*",
     ) {
         let line = Line { path: Some(&path), user_agent: Some(&agent), host: Some(&host), method: Some(&method), ..full() };
-        let json = written(LogFormat::Json, &line);
+        let json = written(Form::Json, &line);
         let value: Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(&value["path"], &lossy(&path, LONG));
         prop_assert_eq!(&value["user_agent"], &lossy(&agent, LONG));
         prop_assert_eq!(&value["host"], &lossy(&host, SHORT));
         prop_assert_eq!(value.as_object().unwrap().len(), 28);
-        for text in [json, written(LogFormat::Text, &line)] {
+        for text in [json, written(Form::Text, &line), written(Form::Short { color: false }, &line)] {
             let inside = text.strip_suffix('\n').unwrap();
             let breaks_a_line = inside.contains(|c: char| c.is_control() || c == '\u{2028}');
             prop_assert!(!breaks_a_line, "{}", inside);
@@ -110,7 +138,7 @@ proptest! {
     #[test]
     fn text_can_be_taken_apart_again(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
         let line = Line { path: Some(&path), user_agent: Some(&agent), ..full() };
-        let fields = fields(written(LogFormat::Text, &line).trim_end_matches('\n'));
+        let fields = fields(written(Form::Text, &line).trim_end_matches('\n'));
         prop_assert_eq!(fields.len(), 28);
         prop_assert_eq!(&fields[4], &("path".to_owned(), lossy(&path, LONG)));
         prop_assert_eq!(&fields[27], &("user_agent".to_owned(), lossy(&agent, LONG)));
@@ -174,7 +202,7 @@ fn every_line_of_every_worker_arrives_in_its_order() {
 fn lines_that_nobody_reads_are_dropped_and_counted_and_nobody_waits() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
-    let (log, guard) = AccessLog::start_with(NEVER, LogFormat::Json, sink, 2, Arc::clone(&dropped)).unwrap();
+    let (log, guard) = AccessLog::start_with(NEVER, Form::Json, sink, 2, Arc::clone(&dropped)).unwrap();
     let mut told = 0;
     while dropped.total() == 0 {
         tell(&log, told);
@@ -207,7 +235,7 @@ fn the_end_writes_what_waits() {
 #[test]
 fn a_line_told_after_the_end_is_counted_as_dropped() {
     let dropped = Arc::<Dropped>::default();
-    let (log, guard) = AccessLog::start(LogFormat::Text, io::sink(), 1, Arc::clone(&dropped)).unwrap();
+    let (log, guard) = AccessLog::start(Form::Text, io::sink(), 1, Arc::clone(&dropped)).unwrap();
     assert_eq!(guard.flush(PATIENCE), 0);
     tell(&log, 1);
     assert_eq!(dropped.total(), 1);
@@ -217,7 +245,7 @@ fn a_line_told_after_the_end_is_counted_as_dropped() {
 fn a_sink_that_panics_costs_lines_and_nothing_else() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
-    let (log, guard) = AccessLog::start_with(NEVER, LogFormat::Json, Panics(sink), 1, Arc::clone(&dropped)).unwrap();
+    let (log, guard) = AccessLog::start_with(NEVER, Form::Json, Panics(sink), 1, Arc::clone(&dropped)).unwrap();
     (0..100).for_each(|number| tell(&log, number));
     drop(gate);
     let _ = guard.flush(PATIENCE);
@@ -284,9 +312,9 @@ fn least() -> Line<'static> {
     }
 }
 
-fn written(format: LogFormat, line: &Line<'_>) -> String {
+fn written(form: Form, line: &Line<'_>) -> String {
     let mut lane = Lane::default();
-    lane.append(line, format);
+    lane.append(line, form);
     String::from_utf8(lane.text).unwrap()
 }
 
@@ -315,7 +343,7 @@ fn fields(mut line: &str) -> Vec<(String, String)> {
 }
 
 fn start(interval: Duration, sink: impl Write + Send + 'static) -> (AccessLog, AccessGuard) {
-    AccessLog::start_with(interval, LogFormat::Json, sink, 2, Arc::default()).unwrap()
+    AccessLog::start_with(interval, Form::Json, sink, 2, Arc::default()).unwrap()
 }
 
 /// Tells of a request that is known again by `number`.

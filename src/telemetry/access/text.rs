@@ -65,7 +65,8 @@ fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
     bytes(before, value.map(str::as_bytes), SHORT, out);
 }
 
-fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
+/// Appends a value that there is, in quotes if it would not be plain without.
+pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(before.as_bytes());
     if value.len() <= longest && is_bare(value) {

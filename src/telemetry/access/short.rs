@@ -1,0 +1,62 @@
+//! An access line for a terminal: one row of it, status first, and in colour.
+
+use std::time::Duration;
+
+use super::{line::Line, text, value};
+
+/// Longest path that is written, in bytes as received: with it a usual line still fits into one row.
+const PATH: usize = 48;
+/// Longest method, reason and name of a limit.
+const WORD: usize = 24;
+/// Stands where there is no method or no path, so that columns keep their meaning.
+const NONE: &[u8] = b"-";
+
+/// Appends status, method, path, duration, reason, limit and client, and the end of their line.
+pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
+    status(line.status, color, out);
+    text::bytes(" ", Some(line.method.map_or(NONE, str::as_bytes)), WORD, out);
+    text::bytes(" ", Some(line.path.unwrap_or(NONE)), PATH, out);
+    out.push(b' ');
+    time(line.duration, out);
+    text::bytes(" ", line.reason.map(str::as_bytes), WORD, out);
+    text::bytes(" limit=", line.limit.map(str::as_bytes), WORD, out);
+    out.push(b' ');
+    value::ip(line.client, out);
+    out.push(b'\n');
+}
+
+fn status(status: u16, color: bool, out: &mut Vec<u8>) {
+    if color {
+        out.extend_from_slice(start_of_color(status));
+    }
+    value::integer(status, out);
+    if color {
+        out.extend_from_slice(b"\x1b[0m");
+    }
+}
+
+/// By the class of the status: green, cyan, yellow, red.
+fn start_of_color(status: u16) -> &'static [u8] {
+    match status {
+        200..=299 => b"\x1b[32m",
+        400..=499 => b"\x1b[33m",
+        500.. => b"\x1b[31m",
+        _ => b"\x1b[36m",
+    }
+}
+
+/// To about three digits: `85us`, `13.5ms`, `2.04s`.
+fn time(duration: Duration, out: &mut Vec<u8>) {
+    let micros = duration.as_micros();
+    let (whole, decimals, unit): (_, &[u128], &[u8]) = match micros {
+        0..1_000 => (micros, &[], b"us"),
+        1_000..1_000_000 => (micros / 1_000, &[micros / 100 % 10], b"ms"),
+        _ => (micros / 1_000_000, &[micros / 100_000 % 10, micros / 10_000 % 10], b"s"),
+    };
+    value::integer(whole, out);
+    if !decimals.is_empty() {
+        out.push(b'.');
+    }
+    out.extend(decimals.iter().map(|&digit| b'0' + digit as u8));
+    out.extend_from_slice(unit);
+}
