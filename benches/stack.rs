@@ -34,7 +34,7 @@ use tidegate::{
     limit::{KeyHasher, Limiter, Rate, Settings, Top},
     message::{Names, Origin, Request, Response},
     server::Arrival,
-    telemetry::{AccessLog, LogFormat, Metrics, worker},
+    telemetry::{AccessLog, Form, Metrics, worker},
 };
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -150,6 +150,7 @@ fn layers(c: &mut Criterion) {
         now: Instant::now(),
         patience: None,
         linger: None,
+        uploading: None,
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
@@ -300,7 +301,7 @@ fn gateway(rate: &str) -> Gateway {
     let config = Arc::new(config::parse("bench.toml", &text, &config::Environment::new()).expect("a sound text"));
     let metrics = Metrics::new(1);
     let (access, guard) =
-        AccessLog::start(LogFormat::Json, std::io::sink(), 1, metrics.dropped()).expect("a thread to write lines");
+        AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).expect("a thread to write lines");
     // Lines are written to the end of the process.
     std::mem::forget(guard);
     let buffers = Arc::default();

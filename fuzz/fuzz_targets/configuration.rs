@@ -9,7 +9,7 @@ use tidegate::{
     config::{self, Config, Diagnostics, Environment},
     gateway::{self, Process},
     limit::KeyHasher,
-    telemetry::{AccessLog, Dropped, LogFormat, Metrics},
+    telemetry::{AccessLog, Dropped, Form, Metrics},
 };
 
 /// In no folder that exists, so that what the file names is not there.
@@ -63,7 +63,7 @@ fn process() -> &'static Process {
     static PROCESS: OnceLock<Process> = OnceLock::new();
     PROCESS.get_or_init(|| {
         let dropped = Arc::new(Dropped::default());
-        let (access, guard) = AccessLog::start(LogFormat::Json, std::io::sink(), 1, dropped).expect("a thread");
+        let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, dropped).expect("a thread");
         std::mem::forget(guard);
         Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]), buffers: Default::default() }
     })
