@@ -36,6 +36,23 @@ fn there_is_a_manual_page_for_every_command() {
         let page = printed(&["man", command]);
         assert!(page.contains(&format!(".TH tidegate-{command} 1")), "{page}");
     }
+    let page = printed(&["man"]);
+    assert!(page.contains("\n\\&tidegate run \\-\\-config tidegate.toml "), "examples are one a line\n{page}");
+    for section in ["EXAMPLES", "FILES", "SIGNALS", "EXIT STATUS"] {
+        assert!(page.contains(&format!("\n.SH {section}\n")), "{section}\n{page}");
+    }
+}
+
+#[test]
+fn the_configuration_of_the_demo_is_one_to_begin_with() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tidegate.toml"), printed(&["demo", "--print-config"])).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["check", "--strict"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "./tidegate.toml: ok: 4 routes, 1 limit, 1 upstream\n");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 use crate::{app::StartError, config::Diagnostics};
 
 /// Where the admin listener is by default.
-const ADMIN_PORT: u16 = 9901;
+pub(super) const ADMIN_PORT: u16 = 9901;
 
 /// TOML that knows which argument each of its lines is from.
 #[derive(Debug, Default)]

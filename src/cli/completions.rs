@@ -19,6 +19,7 @@ pub(super) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   tidegate completions bash > /etc/bash_completion.d/tidegate
+  tidegate completions zsh > \"${fpath[1]}/_tidegate\"     # then: autoload -U compinit && compinit
   tidegate completions fish > ~/.config/fish/completions/tidegate.fish";
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {

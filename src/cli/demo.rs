@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    arguments::{admin, free, in_arguments},
+    arguments::{ADMIN_PORT, admin, free, in_arguments},
     end, fail, print, sample,
 };
 use crate::{
@@ -27,16 +27,28 @@ pub(super) struct Arguments {
     /// Metrics and health [default: 127.0.0.1:9901, or a free port]
     #[arg(long, value_name = "ADDR")]
     admin: Option<SocketAddr>,
+    /// Print its configuration, and start nothing
+    #[arg(long)]
+    print_config: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   tidegate demo                           prints commands to try in another terminal; Ctrl-C ends it
-  tidegate demo --listen 127.0.0.1:9000";
+  tidegate demo --listen 127.0.0.1:9000
+  tidegate demo --print-config            a file to begin with";
 
 const PORT: u16 = 8080;
 
+/// Where a printed configuration has its service: at the port that the smallest example has.
+const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
+    if arguments.print_config {
+        let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let (listen, admin) = (arguments.listen.unwrap_or(usual(PORT)), arguments.admin.unwrap_or(usual(ADMIN_PORT)));
+        return print(text(listen, admin, SERVICE).trim_start());
+    }
     let service = match sample::start() {
         Ok(service) => service,
         Err(error) => return fail(format!("cannot start the sample service ({error})")),
@@ -110,14 +122,19 @@ Try in another terminal:
   1. A limit of one request a second, five at once: five pass, three are refused with 429.
      curl -s -o /dev/null -w '%{{http_code}}\n' '{gateway}/limited?[1-8]'
 
-  2. A cap of two in flight, two more may wait: two are refused with 503 at once,
+  2. A refusal as clients see it: which limit, and when to come back.
+     curl -s -o /dev/null '{gateway}/limited?[1-6]'; curl -i '{gateway}/limited'
+
+  3. A cap of two in flight, two more may wait: two are refused with 503 at once,
      two take a second, and two take two.
      curl -Z --parallel-immediate --no-progress-meter -o /dev/null -w '%{{http_code}} after %{{time_total}} s\n' '{gateway}/slow?[1-6]'
 
-  3. Retries: every other answer of the service is a 503, and none of them comes through.
+  4. Retries: every other answer of the service is a 503, and none of them comes through.
      curl -s '{gateway}/flaky?[1-4]'
 
 What it counted: curl -s {admin}/metrics
+Its configuration, to go on from: tidegate demo --print-config > tidegate.toml, then tidegate check and tidegate run.
+Or put it before a service of yours at once: tidegate proxy --to http://localhost:3000 --rate 100/s
 Below comes a line for each request. Ctrl-C ends it.
 
 "

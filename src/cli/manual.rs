@@ -21,6 +21,51 @@ Examples:
   tidegate man run > tidegate-run.1
   tidegate man proxy | man -l -";
 
+/// What every command that reads a configuration has to do with.
+const SYSTEM: &str = r#".SH FILES
+.TP
+\fI./tidegate.toml\fR, \fI/etc/tidegate/tidegate.toml\fR
+The configuration, where none is named; the first that exists.
+.SH SIGNALS
+.TP
+SIGHUP
+Read the configuration again.
+.TP
+SIGUSR2
+Have a new process of the binary take over the sockets; nobody is refused.
+.TP
+SIGTERM, SIGINT
+Finish what is in flight and end; a second one ends at once.
+.SH EXIT STATUS
+.TP
+0
+Fine, also when a drain had to cut requests.
+.TP
+1
+A mistake in the configuration, a failure, or a second signal.
+.TP
+2
+A wrong command line.
+"#;
+
+/// The text behind the options as sections: examples one a line, everything else as it stands.
+fn sections(after: &str) -> String {
+    let mut page = String::new();
+    for paragraph in after.split("\n\n").filter(|paragraph| !paragraph.starts_with("Exit status:")) {
+        let (header, lines) = match paragraph.strip_prefix("Examples:\n") {
+            Some(examples) => ("EXAMPLES", examples),
+            None => ("NOTES", paragraph),
+        };
+        page += &format!(".SH {header}\n.nf\n");
+        for line in lines.lines() {
+            // A line that begins with a dot or a quote would be a command of roff.
+            page += &format!("\\&{}\n", line.trim_start().replace('\\', "\\e").replace('-', "\\-"));
+        }
+        page += ".fi\n";
+    }
+    page
+}
+
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let mut all = Cli::command();
     all.build();
@@ -32,9 +77,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         let name = arguments.command.as_deref().unwrap_or_default();
         return fail(format!("there is no command `{name}`; `tidegate --help` lists all"));
     };
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let runs = matches!(arguments.command.as_deref(), None | Some("run" | "check" | "reload"));
     let mut page = Vec::new();
-    match Man::new(command).render(&mut page) {
-        Ok(()) => print(&String::from_utf8_lossy(&page)),
+    match Man::new(command.after_help(None::<&'static str>)).render(&mut page) {
+        Ok(()) => {
+            print(&format!("{}{}{}", String::from_utf8_lossy(&page), sections(&after), if runs { SYSTEM } else { "" }))
+        }
         Err(error) => fail(format!("cannot make the page ({error})")),
     }
 }

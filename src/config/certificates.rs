@@ -98,8 +98,10 @@ fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String
 
 fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let bytes: Zeroizing<Vec<u8>> = source::read_secret(file, LONGEST_KEY)?;
+    // `BEGIN ENCRYPTED PRIVATE KEY`, or the older `Proc-Type: 4,ENCRYPTED`, whose base64 follows other lines.
+    let is_encrypted = memchr::memmem::find(&bytes, b"ENCRYPTED").is_some();
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
-        pem::Error::NoItemsFound if memchr::memmem::find(&bytes, b"ENCRYPTED PRIVATE KEY").is_some() => {
+        _ if is_encrypted => {
             "holds an encrypted key; write it without a passphrase, readable by this process only".to_owned()
         }
         pem::Error::NoItemsFound => "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)".to_owned(),

@@ -5,9 +5,10 @@
 use std::ops::RangeInclusive;
 
 use super::{
+    advice,
     problem::{Code, Problem, Problems, Wrong},
     redact,
-    schema::{Default, Key, Kind, Section, Syntax, values::STORE_URL_NAME},
+    schema::{Key, Kind, Section, Syntax, values::STORE_URL_NAME},
     source::Span,
     suggest,
     tree::{Node, Table, Text, Value},
@@ -42,7 +43,8 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
 
 fn unknown_key(section: &'static Section, name: &str, at: Span) -> Problem {
     let place = if section.path.is_empty() { "at the top".to_owned() } else { format!("in `{}`", section.path) };
-    let help = suggest::help(name, section.keys.iter().map(|key| key.name), "there are no keys here");
+    let own = || suggest::help(name, section.keys.iter().map(|key| key.name), "there are no keys here");
+    let help = advice::misplaced(section, name).unwrap_or_else(own);
     Problem::new(Code::UnknownKey, at, format!("there is no key `{name}` {place}")).label("unknown key").help(help)
 }
 
@@ -71,6 +73,11 @@ impl Key {
         let written = typed(kind, node).map_err(|wrong| self.bad(&written(node), at, wrong))?;
         let kind = match kind {
             Kind::Or(word, _) if node.text() == Some(word) => return Ok(()),
+            Kind::Or(word, Kind::Text(syntax)) if node.text().is_some() => {
+                let Value::Text(text) = &node.value else { return Ok(()) };
+                let wrong = |wrong| self.bad(text.shown(), at, advice::or_word(word, &text.text, wrong));
+                return (syntax.check)(&text.text).map_err(wrong);
+            }
             Kind::Or(_, other) if is_written_like(*other, node) => *other,
             kind => kind,
         };
@@ -110,6 +117,9 @@ impl Key {
                 self.text(syntax, text, at)
             }
             (Kind::Tables(_) | Kind::TextOrTables(..), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
+            (Kind::TextOrTables(..), Value::List(items)) if items.iter().any(|item| item.text().is_some()) => {
+                Err(self.wrong_type(kind, node))
+            }
             (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
                 items.iter_mut().for_each(|item| self.check(Kind::Table(inner), item, problems));
                 Ok(())
@@ -196,6 +206,16 @@ impl Key {
     }
 
     fn named(&'static self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
+        let is_loose =
+            |name: &str, node: &Node| inner.key(name).is_some() && node.table().is_none() && !node.is_broken();
+        let mut loose = table.entries.iter_mut().filter(|(name, entry)| is_loose(name, &entry.node));
+        if let Some((name, entry)) = loose.next() {
+            let message = format!("`{name}` stands in `[{}]` itself, which has only names", self.name);
+            let problem = Problem::new(Code::WrongType, entry.key, message);
+            problems.report(problem.help(format!("write `[{}.NAME]` above it", self.name)));
+            entry.node.value = Value::Broken;
+            loose.for_each(|(_, entry)| entry.node.value = Value::Broken);
+        }
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = super::syntax::name(name) {
                 problems.report(*self.bad(name, entry.key, wrong));
@@ -206,7 +226,8 @@ impl Key {
 
     fn bad(&'static self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
         let message = format!("`{}` cannot be `{}`: {}", self.name, quoted(&redact::logins(text)), wrong.why);
-        Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help))
+        let help = if message.contains("there is U+") { String::new() } else { suggest::and_stranger(text) };
+        Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help + &help))
     }
 
     fn empty(&'static self, at: Span) -> Box<Problem> {
@@ -215,10 +236,10 @@ impl Key {
     }
 
     fn wrong_type(&'static self, kind: Kind, node: &Node) -> Box<Problem> {
-        let expected = expected(kind);
+        let expected = advice::expected(kind);
         let message = format!("`{}` is {expected}, not {}", self.name, node.type_name());
         let problem = Problem::new(Code::WrongType, node.span, message).label(format!("expected {expected}"));
-        Box::new(problem.help(right_type(self, kind, node).unwrap_or_else(|| self.about.to_owned())))
+        Box::new(problem.help(advice::right_type(self, kind, node).unwrap_or_else(|| self.about.to_owned())))
     }
 }
 
@@ -265,53 +286,7 @@ fn is_written_like(kind: Kind, node: &Node) -> bool {
     matches!((kind, &node.value), (Kind::Text(_), Value::Text(_)) | (Kind::Whole { .. }, Value::Whole(_)))
 }
 
-fn expected(kind: Kind) -> String {
-    match kind {
-        Kind::Flag => "true or false".to_owned(),
-        Kind::Whole { .. } => "a whole number".to_owned(),
-        Kind::Text(syntax) if syntax.name == "a string" => "a string".to_owned(),
-        Kind::Text(syntax) => format!("{} in a string", syntax.name),
-        Kind::Choice(_) => "a string".to_owned(),
-        Kind::Or(word, other) => format!("\"{word}\" or {}", expected(*other)),
-        Kind::List(_) | Kind::Set(_) => "a list".to_owned(),
-        Kind::OneOrList(_) | Kind::OneOrMany(_) => "a string or a list of strings".to_owned(),
-        Kind::WholeOrTable { .. } => "a whole number or a table".to_owned(),
-        Kind::Map(..) | Kind::Table(_) | Kind::Named(_) => "a table".to_owned(),
-        Kind::Tables(_) => "a list of tables".to_owned(),
-        Kind::TextOrTable(..) => "a string or a table".to_owned(),
-        Kind::TextOrTables(..) => "a string or a list of tables".to_owned(),
-    }
-}
-
-/// The same value as it should have been written, where that can be guessed.
-fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
-    let name = key.name;
-    let kind = if let Kind::Or(_, other) = kind { *other } else { kind };
-    match (kind, &node.value) {
-        (Kind::Text(syntax), Value::Whole(number)) => Some(match syntax.name {
-            "a duration" => format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"),
-            "a size" => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
-            "a rate" => format!("a rate has a time: `\"{number}/s\"`"),
-            "a percentage" => format!("write `\"{number}%\"`"),
-            _ => format!("write it in quotes: `\"{number}\"`"),
-        }),
-        (Kind::List(_) | Kind::Set(_), Value::Text(text)) => {
-            Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
-        }
-        (Kind::Tables(_), Value::Table(_)) => Some(format!("each begins with `[[{name}]]`, two brackets")),
-        (Kind::Whole { .. } | Kind::WholeOrTable { .. }, Value::Text(_)) => {
-            Some("write the number without quotes".to_owned())
-        }
-        (Kind::Flag, Value::Text(_)) => Some("write true or false without quotes".to_owned()),
-        (Kind::Text(_) | Kind::Choice(_), _) => match key.default {
-            Default::Text(text) if !text.is_empty() => Some(format!("such as `{name} = \"{text}\"`")),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     match text.char_indices().nth(LONGEST_QUOTE) {
         Some((end, _)) => format!("{}...", text[..end].escape_debug()),
         None => text.escape_debug().to_string().replace("\\\"", "\"").replace("\\\\", "\\"),

@@ -4,10 +4,12 @@
 //! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
 //! and builds the types of [`model`]. Mistakes are collected on the way and told together at the end.
 
+mod advice;
 mod certificates;
 mod check;
 mod diagnostic;
 mod environment;
+mod guess;
 mod include;
 mod json_schema;
 pub mod model;
@@ -17,6 +19,7 @@ mod redact;
 mod resolve;
 mod schema;
 mod shown;
+mod slips;
 mod source;
 mod suggest;
 mod syntax;

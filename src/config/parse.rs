@@ -8,6 +8,7 @@ use super::{
     environment,
     model::Environment,
     problem::{Code, Problem, Problems},
+    slips,
     source::{Source, Span},
     tree::{Entry, Node, Table, Text, Value},
 };
@@ -26,12 +27,41 @@ pub(super) fn parse(file: usize, source: &Source, environment: &Environment, pro
         };
         drop(table);
         problems.incomplete = true;
+        if let Some(language) = slips::other_language(&source.text) {
+            problems.report(foreign(file, source, language));
+            break;
+        }
         problems.unread.push(Span { file, start: mistake.lines.start, end: mistake.lines.end });
-        problems.report(mistake.problem(file));
-        text = blanked(&text, mistake.lines);
+        let slip = mistake.slip(source);
+        text = blanked(&text, mistake.lines.clone());
+        if let Some(sign) = slip.as_ref().and_then(|slip| slip.comment) {
+            text = without_comments(&text, sign);
+        }
+        problems.report(mistake.problem(file, slip));
     }
     problems.unread.push(Span { file, start: 0, end: text.len() });
     Table::default()
+}
+
+/// A file in another language: one mistake, and not one for each line.
+fn foreign(file: usize, source: &Source, language: &str) -> Problem {
+    let start = source.text.len() - source.text.trim_start().len();
+    let line = source.line(source.line_of(start));
+    let end = line.start + source.text.get(line).unwrap_or_default().trim_end().len();
+    let help = "a configuration is TOML, as `tidegate demo --print-config` shows: `[[routes]]`, then `name = \"app\"`";
+    Problem::new(Code::Syntax, Span { file, start, end: end.max(start) }, format!("this is {language}, not TOML"))
+        .help(help)
+}
+
+/// The text with blanks for the lines that begin so: the other lines with the same mistake.
+fn without_comments(text: &str, sign: &str) -> String {
+    let line = |line: &str| {
+        if !line.trim_start().starts_with(sign) {
+            return line.to_owned();
+        }
+        line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
+    };
+    text.split_inclusive('\n').map(line).collect()
 }
 
 /// One mistake of grammar.
@@ -72,8 +102,18 @@ impl Mistake {
         }
     }
 
-    fn problem(&self, file: usize) -> Problem {
+    /// What the line looks like to somebody who knows what people write.
+    fn slip(&self, source: &Source) -> Option<slips::Slip> {
+        let bytes = source.line(source.line_of(self.at.start));
+        let line = source.text.get(bytes.clone())?.trim_end_matches(['\n', '\r']);
+        slips::explain(line, self.at.start - bytes.start)
+    }
+
+    fn problem(&self, file: usize, slip: Option<slips::Slip>) -> Problem {
         let span = Span { file, start: self.at.start, end: self.at.end };
+        if let Some(slip) = slip {
+            return Problem::new(Code::Syntax, span, format!("this is not TOML: {}", slip.why)).help(slip.help);
+        }
         let problem = Problem::new(Code::Syntax, span, format!("this is not TOML: {}", self.message));
         if self.message.contains("must be quoted") {
             problem.help("put the value in quotes, such as \"10s\"")

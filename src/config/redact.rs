@@ -103,9 +103,7 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
 /// The name that ends there, without its quotes and the tables before it.
 fn name_before(text: &str) -> &str {
     let text = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
-    let start = text.rfind(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).map_or(0, |at| at + 1);
-    // More than one byte where a letter of another alphabet stands before it.
-    text.get(start..).unwrap_or_default()
+    text.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).next().unwrap_or_default()
 }
 
 /// Bytes of the value that begins there: up to its closing quote or bracket, or else to the next sign.
@@ -282,6 +280,7 @@ mod tests {
             ("cert = \"a.pem\", key = \"a.key\"", "cert = \"a.pem\", key = \"a.key\""),
             ("query = { key = \"AIza\" }", "query = { key = \"****\" }"),
             ("max_keys = 100", "max_keys = 100"),
+            ("\u{201c}x-token = hunter2", "\u{201c}x-token = *******"),
             ("x\u{e9}-token=\u{e9}", "x\u{e9}-token=**"),
         ] {
             assert_eq!(named(line), shown);

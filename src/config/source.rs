@@ -103,6 +103,9 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err("is UTF-16 and has to be UTF-8: save it anew in that encoding".to_owned());
+    }
     String::from_utf8(bytes)
         .map_err(|error| format!("is not text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
 }

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{model::Rate, problem::Wrong};
+use super::{guess, model::Rate, problem::Wrong};
 pub(super) use crate::duration::text as duration_text;
 
 /// Longest duration: beyond it a unit was surely mistaken, and sums of times stay far from overflow.
@@ -38,6 +38,18 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 /// # Errors
 /// Anything else.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
+    exact_duration(text).map_err(|wrong| instead(wrong, guess::duration(text).map(|right| format!("\"{right}\""))))
+}
+
+/// Help that names the right form, where what is written has one.
+fn instead(wrong: Wrong, right: Option<String>) -> Wrong {
+    match right {
+        Some(right) => Wrong::new(wrong.why, format!("did you mean {right}?")),
+        None => wrong,
+    }
+}
+
+fn exact_duration(text: &str) -> Result<Duration, Wrong> {
     let help = "write a number and a unit (ms, s, m, h, d), such as \"250ms\", \"10s\" or \"1h\"";
     if text.is_empty() {
         return Err(Wrong::new("it is empty", help));
@@ -70,6 +82,10 @@ fn did_you_mean_seconds(number: &str) -> String {
 /// # Errors
 /// Anything else, and more than 64 bits hold.
 pub(super) fn size(text: &str) -> Result<u64, Wrong> {
+    exact_size(text).map_err(|wrong| instead(wrong, guess::size(text)))
+}
+
+fn exact_size(text: &str) -> Result<u64, Wrong> {
     let help = "write a whole number and a unit (B, KiB, MiB, GiB, kB, MB, GB), such as \"64KiB\" or \"10MiB\"";
     let (number, unit, after) = number_and_unit(text);
     let number = whole(number).filter(|_| after.is_empty()).ok_or_else(|| Wrong::new("it is not a size", help))?;
@@ -97,6 +113,10 @@ pub(super) fn size_text(bytes: u64) -> String {
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
 pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
+    exact_rate(text).map_err(|wrong| instead(wrong, guess::rate(text).map(|right| format!("\"{right}\""))))
+}
+
+fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     let help = "write how many in which time: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\"";
     let (count, period) = text.split_once('/').ok_or_else(|| Wrong::new("it is not a rate", help))?;
     let count = whole(count).ok_or_else(|| Wrong::new(format!("`{count}` is not a whole number"), help))?;
@@ -106,7 +126,7 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
     };
     let period =
         if period.starts_with(|c: char| c.is_ascii_digit()) { period.to_owned() } else { format!("1{period}") };
-    let period = duration(&period).map_err(|wrong| Wrong::new(wrong.why, help))?;
+    let period = exact_duration(&period).map_err(|wrong| Wrong::new(wrong.why, help))?;
     if period.as_nanos() < u128::from(count.get()) {
         return Err(Wrong::new("that is more than one in a nanosecond", help));
     }
@@ -126,7 +146,10 @@ pub fn rate_text(rate: Rate) -> String {
 /// Anything else.
 pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     let help = "write a whole number of percent, such as \"20%\"";
-    let number = text.strip_suffix('%').and_then(whole).ok_or_else(|| Wrong::new("it is not a percentage", help))?;
+    let number = text.strip_suffix('%').and_then(whole).ok_or_else(|| {
+        let right = whole(text.trim()).or_else(|| whole(text.trim().strip_suffix('%')?.trim_end()));
+        instead(Wrong::new("it is not a percentage", help), right.map(|number| format!("\"{number}%\"")))
+    })?;
     match u16::try_from(number) {
         Ok(number @ ..=1000) => Ok(f64::from(number) / 100.0),
         _ => Err(Wrong::new("it is more than \"1000%\"", help)),

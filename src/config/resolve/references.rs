@@ -6,10 +6,12 @@ use super::{
     super::{
         model::{KeyPart, Missing, PathPattern},
         problem::{Code, Problem, Problems},
+        redact,
         source::Span,
         suggest,
-        syntax::key,
+        syntax::{address, key},
         tree::Node,
+        units,
     },
     reader::Reader,
 };
@@ -110,11 +112,32 @@ fn check(known: Option<&BTreeSet<&str>>, what: &str, node: &Node, problems: &mut
         return;
     }
     let help = match suggest::nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("define it: `[{what}s.{name}]`"),
+        Some(near) => format!("did you mean `{near}`?{}", suggest::and_stranger(name)),
+        None => definition(what, name),
     };
     let message = format!("there is no {what} `{name}`");
     problems.report(Problem::new(Code::UnknownName, node.span, message).label(format!("no such {what}")).help(help));
+}
+
+/// How to define what has no definition. A server or a rate in the place of a name belongs into it.
+fn definition(what: &str, name: &str) -> String {
+    let quoted = redact::logins(name);
+    if what == "upstream"
+        && address::server_url(name).or_else(|_| address::server_url(&format!("http://{name}"))).is_ok()
+        && name.contains(':')
+    {
+        let url = if name.contains("://") { quoted.into_owned() } else { format!("http://{quoted}") };
+        return format!(
+            "write `upstream = \"app\"` here, and define it: `[upstreams.app]` with `servers = [\"{url}\"]`"
+        );
+    }
+    if what == "limit" && units::rate(name).is_ok() {
+        return format!(
+            "write `limits = [\"per-client\"]` here, and define it: `[limits.per-client]` with `rate = \"{name}\"`"
+        );
+    }
+    let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    if is_bare { format!("define it: `[{what}s.{name}]`") } else { format!("define it: `[{what}s.\"{quoted}\"]`") }
 }
 
 /// No two routes have one name.

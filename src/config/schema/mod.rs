@@ -103,6 +103,45 @@ impl Section {
     }
 }
 
+/// Whether any section has a key of this name and such a kind.
+pub(super) fn any_key(name: &str, is: impl Fn(Kind) -> bool + Copy) -> bool {
+    sections().into_iter().any(|section| section.key(name).is_some_and(|key| is(key.kind)))
+}
+
+/// Every section, the file itself first. For advice only: it walks all tables.
+pub(super) fn sections() -> Vec<&'static Section> {
+    let mut all = vec![&process::FILE_ITSELF];
+    let mut at = 0;
+    while let Some(section) = all.get(at) {
+        let inner = section.keys.iter().filter_map(|key| key.kind.section()).collect::<Vec<_>>();
+        for section in inner {
+            if !all.iter().any(|known| std::ptr::eq(*known, section)) {
+                all.push(section);
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
+impl Kind {
+    /// The section below a key of this kind.
+    pub(super) fn section(self) -> Option<&'static Section> {
+        match self {
+            Self::WholeOrTable { table: section, .. }
+            | Self::Table(section)
+            | Self::Tables(section)
+            | Self::Named(section)
+            | Self::TextOrTable(_, section)
+            | Self::TextOrTables(_, section) => Some(section),
+            Self::List(of) | Self::Set(of) | Self::OneOrList(of) | Self::OneOrMany(of) | Self::Or(_, of) => {
+                of.section()
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Key {
     /// An optional key without a default.
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {

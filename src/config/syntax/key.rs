@@ -17,6 +17,40 @@ const WORDS: [&str; 6] = ["route", "client-ip", "host", "path", "method", "tls:s
 /// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`, `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`,
 /// `"path"`, `"method"`, `"tls:subject"`.
 pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
+    exact_part(text).map_err(|wrong| match meant(text) {
+        Some(help) => Wrong::new(wrong.why, help),
+        None => wrong,
+    })
+}
+
+/// What other forms of a part are meant to be.
+fn meant(text: &str) -> Option<String> {
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    if parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok()) {
+        let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
+        return Some(format!("several parts are a list: [{}]", quoted.join(", ")));
+    }
+    let lower = text.trim().to_ascii_lowercase();
+    let joined: String = lower.chars().filter(|c| !c.is_whitespace()).collect();
+    let with_colon = joined.replacen(['=', '.'], ":", 1);
+    if let Some(right) = [joined, with_colon].into_iter().find(|right| right.contains(':') && exact_part(right).is_ok())
+    {
+        return Some(format!("write \"{right}\""));
+    }
+    match lower.trim_start_matches('$') {
+        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip" | "address" => {
+            Some("write \"client-ip\"".to_owned())
+        }
+        "uri" | "url" | "request_uri" => Some("write \"path\"".to_owned()),
+        "hostname" => Some("write \"host\"".to_owned()),
+        name if suggest::nearest(name, WORDS).is_none() && (name.contains('-') || name == "authorization") => {
+            header::name(name).ok().map(|name| format!("write \"header:{name}\""))
+        }
+        _ => None,
+    }
+}
+
+fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
     match text {
         "route" => return Ok(KeyPart::Route),
         "client-ip" => return Ok(KeyPart::ClientIp { v6_prefix: V6_PREFIX }),
@@ -81,6 +115,22 @@ pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_forms_of_a_part_are_corrected() {
+        for (text, right) in [
+            ("X-API-Key", "\"header:x-api-key\""),
+            ("header: x", "\"header:x\""),
+            ("header=X-User", "\"header:x-user\""),
+            ("header:a, client-ip", "[\"header:a\", \"client-ip\"]"),
+            ("$binary_remote_addr", "\"client-ip\""),
+            ("client_ip", "\"client-ip\""),
+            ("client-ipp", "\"client-ip\""),
+        ] {
+            let help = part(text).unwrap_err().help;
+            assert!(help.contains(right), "{text}: {help}");
+        }
+    }
 
     #[test]
     fn every_part_of_the_language_is_read() {

@@ -12,7 +12,7 @@ pub(super) mod template;
 
 use std::sync::Arc;
 
-use super::problem::Wrong;
+use super::{problem::Wrong, suggest};
 
 /// Longest name of a limit, an upstream or a route; names travel in header values and metric labels.
 const LONGEST_NAME: usize = 128;
@@ -31,7 +31,10 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
         return wrong("a name neither begins nor ends with a space");
     }
     match text.chars().find(|c| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`')) {
-        Some(c) => wrong(&format!("{c:?} cannot be in a name")),
+        Some(c) => match suggest::stranger(text) {
+            Some(stranger) => wrong(&format!("there is {stranger}")),
+            None => wrong(&format!("{c:?} cannot be in a name")),
+        },
         None => Ok(text.into()),
     }
 }

@@ -163,9 +163,23 @@ pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
+/// The path that a regular expression begins with.
+fn before_signs(text: &str) -> String {
+    let text = text.trim_start_matches('^');
+    let literal = text.split(['^', '[', ']', '(', ')', '{', '}', '|', '\\', '.', '*', '+', '?', '$']).next();
+    let path = normal_form(literal.unwrap_or_default());
+    if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path }
+}
+
 fn in_normal_form(text: &str) -> Result<(), Wrong> {
+    if text.contains(['^', '[', ']', '|', '\\']) {
+        let why = "it is compared character by character, and is no regular expression";
+        return Err(Wrong::new(why, format!("write \"{}\", or `path_regex`", before_signs(text))));
+    }
     if !text.starts_with('/') {
-        return Err(Wrong::new("a path begins with `/`", format!("write \"/{text}\"")));
+        let path = text.split_once("://").map_or(text, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+        let right = normal_form(path);
+        return Err(Wrong::new("a path begins with `/`", format!("write \"{right}\"")));
     }
     if text.contains(['?', '#']) {
         return Err(Wrong::new("a path has no query or fragment", "match a query with `match.query`"));
@@ -223,6 +237,10 @@ mod tests {
         assert!(whole("/a//b").unwrap_err().help.contains("\"/a/b\""));
         assert!(whole("/a/%7e").unwrap_err().help.contains("\"/a/~\""));
         assert!(whole("orders").unwrap_err().help.contains("\"/orders\""));
+        assert!(whole("https://a.example/b").unwrap_err().help.contains("\"/b\""));
+        for text in ["^/api/.*", "/api/[0-9]+", "/api/(a|b)", r"/api/\d+"] {
+            assert_eq!(prefix(text).unwrap_err().help, "write \"/api\", or `path_regex`", "{text}");
+        }
     }
 
     #[test]

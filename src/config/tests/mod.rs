@@ -1,5 +1,6 @@
 //! What the configuration promises, by the family of promises.
 
+mod advice;
 mod examples;
 mod files;
 mod language;

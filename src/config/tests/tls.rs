@@ -95,6 +95,11 @@ fn what_is_wrong_with_a_file_is_told_with_its_name() {
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n",
             "encrypted key",
         ),
+        (
+            "a.key",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n",
+            "encrypted key",
+        ),
         ("a.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "holds no key of a kind"),
     ] {
         let kept = fs::read_to_string(folder.path(file)).unwrap();

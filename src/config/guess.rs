@@ -1,0 +1,183 @@
+//! What was meant by a duration, a size or a rate in another form: the right form, for help.
+
+use super::{
+    model::Rate,
+    units::{LONGEST, duration_text, rate_text, size_text},
+};
+
+/// Digits behind the point that are looked at.
+const MOST_PLACES: usize = 9;
+
+const SECOND: u128 = 1_000_000_000;
+/// Periods of rates, as people name them.
+const PERIODS: [(&str, u128); 4] = [("s", SECOND), ("m", 60 * SECOND), ("h", 3600 * SECOND), ("d", 86_400 * SECOND)];
+
+/// `"5sec"` is `"5s"`, `"1.5s"` is `"1500ms"`, `"1w"` is `"7d"`.
+pub(super) fn duration(text: &str) -> Option<String> {
+    nanoseconds(&compact(text)).map(written)
+}
+
+fn written(nanoseconds: u128) -> String {
+    duration_text(std::time::Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+}
+
+/// `"64kb"` is one of two.
+pub(super) fn size(text: &str) -> Option<String> {
+    let text = compact(text);
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+    let (power, is_binary) = match unit.trim_end_matches('s') {
+        "b" | "byte" => (0, true),
+        "k" | "kb" | "kilobyte" => (1, false),
+        "m" | "mb" | "meg" | "megabyte" => (2, false),
+        "g" | "gb" | "gig" | "gigabyte" => (3, false),
+        "t" | "tb" => (4, false),
+        "kib" | "ki" => (1, true),
+        "mib" | "mi" => (2, true),
+        "gib" | "gi" => (3, true),
+        "tib" | "ti" => (4, true),
+        _ => return None,
+    };
+    let bytes = |base: u128| u64::try_from(scaled(number, base.pow(power))?).ok();
+    let binary = format!("\"{}\"", size_text(bytes(1024)?));
+    let decimal = bytes(1000).map(|bytes| format!("\"{}\"", thousands(bytes)));
+    match decimal {
+        Some(decimal) if !is_binary => Some(format!("{binary} (by 1024) or {decimal} (by 1000)")),
+        _ => Some(binary),
+    }
+}
+
+/// The largest unit of a thousand that holds a size wholly.
+fn thousands(bytes: u64) -> String {
+    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
+    match units.into_iter().find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth)) {
+        Some((unit, worth)) => format!("{}{unit}", bytes / worth),
+        None => format!("{bytes}B"),
+    }
+}
+
+/// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and `"100rps"` are `"100/s"`.
+pub(super) fn rate(text: &str) -> Option<String> {
+    let text = compact(text);
+    let (count, period) = text.split_once('/').or_else(|| text.split_once("per")).or_else(|| {
+        let short = text.len().checked_sub(2)?;
+        text.is_char_boundary(short).then(|| text.split_at(short)).filter(|(_, end)| end.starts_with('p'))
+    })?;
+    let period = period.trim_start_matches('p');
+    let count = count.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let period =
+        if period.starts_with(|c: char| c.is_ascii_digit()) { period.to_owned() } else { format!("1{period}") };
+    let period = nanoseconds(&period).filter(|period| *period > 0)?;
+    if let Some(whole) = scaled(count, 1) {
+        let count = u32::try_from(whole).ok().and_then(std::num::NonZeroU32::new)?;
+        let period = std::time::Duration::from_nanos(u64::try_from(period).ok()?);
+        return Some(rate_text(Rate { count, period }));
+    }
+    // A part of one in a short time is a whole number in a longer one.
+    let longer = PERIODS.into_iter().filter(|(_, worth)| *worth > period && worth.is_multiple_of(period));
+    longer.into_iter().find_map(|(unit, worth)| {
+        let count = scaled(count, worth / period).filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
+        Some(format!("{count}/{unit}"))
+    })
+}
+
+fn compact(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && *c != '_').flat_map(char::to_lowercase).collect()
+}
+
+/// Numbers with units, added up.
+fn nanoseconds(text: &str) -> Option<u128> {
+    let mut sum = 0_u128;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let is_number = |c: char| c.is_ascii_digit() || c == '.';
+        let (number, after) = rest.split_at(rest.find(|c| !is_number(c))?);
+        let (unit, after) = after.split_at(after.find(is_number).unwrap_or(after.len()));
+        sum = sum.checked_add(scaled(number, unit_of_time(unit)?)?)?;
+        rest = after;
+    }
+    Some(sum).filter(|sum| !text.is_empty() && *sum <= LONGEST.as_nanos())
+}
+
+fn unit_of_time(word: &str) -> Option<u128> {
+    Some(match word {
+        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
+        "us" | "µs" | "μs" | "usec" | "micros" | "microsecond" | "microseconds" => 1000,
+        "ms" | "msec" | "msecs" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
+        "s" | "sec" | "secs" | "second" | "seconds" => SECOND,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60 * SECOND,
+        "h" | "hr" | "hrs" | "hour" | "hours" => 3600 * SECOND,
+        "d" | "day" | "days" => 86_400 * SECOND,
+        "w" | "wk" | "week" | "weeks" => 7 * 86_400 * SECOND,
+        "mo" | "month" | "months" => 30 * 86_400 * SECOND,
+        "y" | "yr" | "year" | "years" => 365 * 86_400 * SECOND,
+        _ => return None,
+    })
+}
+
+/// A decimal number times a worth, where that is whole.
+fn scaled(number: &str, worth: u128) -> Option<u128> {
+    let (whole, places) = number.split_once('.').unwrap_or((number, ""));
+    let digits = format!("{whole}{places}");
+    if places.len() > MOST_PLACES || whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let below = 10_u128.pow(u32::try_from(places.len()).ok()?);
+    let product = digits.parse::<u128>().ok()?.checked_mul(worth)?;
+    product.is_multiple_of(below).then(|| product / below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units;
+
+    #[test]
+    fn what_is_advised_is_accepted_and_means_the_same() {
+        for (text, right) in [
+            ("5sec", "5s"),
+            ("1.5s", "1500ms"),
+            ("1w", "7d"),
+            ("2 hours", "2h"),
+            ("1H30M", "90m"),
+            ("10 s", "10s"),
+            ("0.5d", "12h"),
+        ] {
+            assert_eq!(duration(text).as_deref(), Some(right), "{text}");
+            assert!(units::duration(text).unwrap_err().help.contains(right), "{text}");
+            assert!(units::duration(right).is_ok());
+        }
+        for (text, right) in [
+            ("100/hour", "100/h"),
+            ("100/minute", "100/m"),
+            ("0.5/s", "30/m"),
+            ("0.1/m", "6/h"),
+            ("100r/s", "100/s"),
+            ("100 req/s", "100/s"),
+            ("100 per minute", "100/m"),
+            ("100rps", "100/s"),
+            ("100 rpm", "100/m"),
+            ("5/10sec", "5/10s"),
+            ("100/week", "100/7d"),
+            ("1_000/s", "1000/s"),
+        ] {
+            assert_eq!(rate(text).as_deref(), Some(right), "{text}");
+            assert!(units::rate(text).unwrap_err().help.contains(right), "{text}");
+            assert!(units::rate(right).is_ok());
+        }
+        for (text, right) in [
+            ("64kb", "\"64KiB\" (by 1024) or \"64kB\" (by 1000)"),
+            ("10m", "\"10MiB\" (by 1024) or \"10MB\" (by 1000)"),
+            ("64kib", "\"64KiB\""),
+            ("1.5MiB", "\"1536KiB\""),
+            ("512 bytes", "\"512B\""),
+        ] {
+            assert_eq!(size(text).as_deref(), Some(right), "{text}");
+            assert!(units::size(text).unwrap_err().help.contains(right), "{text}");
+        }
+        for text in
+            ["", "s", "x", "1x", "1.2.3s", "99999999999999999999999999999999999999999w", "/", "per", "é/s", "1é"]
+        {
+            assert_eq!((duration(text), rate(text), size(text)), (None, None, None), "{text}");
+        }
+    }
+}

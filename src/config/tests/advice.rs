@@ -1,0 +1,141 @@
+//! Mistakes that people make who know another gateway or another language: each is told once, with what works.
+
+use std::fs;
+
+use super::{
+    super::{Diagnostics, Environment, load},
+    APP, config_with, read,
+};
+
+/// The one mistake of a file says this, in message or help.
+fn says(text: &str, expected: &str) {
+    told(text, read(text).expect_err(text), expected);
+}
+
+/// The same of a route to the upstream `app`.
+fn route(keys: &str, expected: &str) {
+    told(keys, config_with("", keys).expect_err(keys), expected);
+}
+
+fn told(text: &str, mistakes: Diagnostics, expected: &str) {
+    assert_eq!(mistakes.list.len(), 1, "{text}\n{mistakes}");
+    let one = &mistakes.list[0];
+    let said = format!("{} | {}", one.message, one.help.as_deref().unwrap_or_default());
+    assert!(said.contains(expected), "{text}\n{said}");
+}
+
+const REST: &str = "[[routes]]\nname = \"a\"\nrespond = {}\n";
+
+#[test]
+fn slips_of_grammar_are_told_with_what_is_right() {
+    for (line, expected) in [
+        ("[[listeners]]\nbind = 0.0.0.0:8080", "write it in quotes: `bind = \"0.0.0.0:8080\"`"),
+        ("[log]\nlevel = info", "write it in quotes: `level = \"info\"`"),
+        ("[log]\nlevel = \u{201c}info\u{201d}", "U+201C is a typographic quote"),
+        ("[log]\nlevel = \u{2018}info\u{2019}", "U+2018 is a typographic quote"),
+        ("[[listeners]]\nbind = \"0.0.0.0:1\"\nhttp2 = yes", "write `true`"),
+        ("[[listeners]]\nbind = \"0.0.0.0:1\"\nhttp2 = False", "write `false`"),
+        ("[[listeners]]\nbind = \"0.0.0.0:1\"\nproxy_protocol = off", "`proxy_protocol = \"off\"`"),
+        ("[log]\nlevel = null", "leave `level` out"),
+        ("[log]\nlevel =", "a value is missing"),
+        ("[log]\nlevel: info", "write `level = ...`"),
+        ("[log]\nlevel == \"info\"", "write `key = value`"),
+        ("[log]\nl\u{435}vel = \"info\"", "U+0435, which looks like `e`"),
+        ("[log]\nlevel\u{a0}= \"info\"", "U+00A0, a no-break space"),
+        ("// ours\n// and more\n[log]", "a comment begins with `#`"),
+        ("[log]\nlevel = \"info\" // ours", "a comment begins with `#`"),
+        ("; ours\n[log]", "a comment begins with `#`"),
+    ] {
+        says(&format!("{line}\n{REST}"), expected);
+    }
+    route("concurrency = { max = 10 queue = 5 }", "a comma is missing before `queue`");
+    route("concurrency = { max = 10, queue = 5 queue_timeout = \"1s\" }", "a comma is missing before `queue_timeout`");
+}
+
+#[test]
+fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+    route(
+        "[routes.match]\npath = \"/a\"\nlimits = [\"l\"]",
+        "is a key of `[[routes]]`: move it above `[routes.match]`",
+    );
+    route("total = \"1s\"", "write `timeouts = { total = ... }`");
+    route("path_prefix = \"/a\"", "write `match = { path_prefix = ... }`");
+    route("rate = \"1/s\"", "`[limits.NAME]`, and write `limits = [\"NAME\"]` here");
+    route("servers = [\"http://a\"]", "`[upstreams.NAME]`, and write `upstream = \"NAME\"` here");
+    route("limits = { rate = \"1/s\" }", "`[limits.NAME]`, and write `limits = [\"NAME\"]` here");
+    route("[routes.limits]\nrate = \"1/s\"", "`[limits.NAME]`, and write `limits = [\"NAME\"]` here");
+    route("[[routes.limits]]\nrate = \"1/s\"", "`[limits.NAME]`, and write `limits = [\"NAME\"]` here");
+    says(&format!("[log]\ninclude = [\"a.toml\"]\n{REST}"), "move it to the top, above all tables");
+    says(&format!("[[limits]]\nname = \"per-client\"\nrate = \"1/s\"\n{REST}"), "write `[limits.per-client]`");
+    says(&format!("[limits]\nkey = \"client-ip\"\nrate = \"1/s\"\n{REST}"), "write `[limits.NAME]` above it");
+    says(
+        &format!("[[upstreams.a.servers]]\nurl = \"http://a\"\nhealth_check = \"/\"\n{REST}"),
+        "`health_check` is a key of `[upstreams.NAME]`",
+    );
+}
+
+#[test]
+fn a_value_in_the_wrong_shape_is_told_in_the_right_one() {
+    route("concurrency = 10", "write `concurrency = { max = 10 }`");
+    route("retry = 3", "write `retry = { attempts = 3 }`");
+    route("match = \"/api\"", "write `match = { path_prefix = \"/api\" }`");
+    route("mirror = \"app\"", "write `mirror = { upstream = \"app\" }`");
+    route("timeouts = \"1s\"", "write `timeouts = { total = \"1s\" }`");
+    says("[[routes]]\nname = \"a\"\nrespond = \"ok\"", "write `respond = { body = \"ok\" }`");
+    says(&format!("log = \"debug\"\n{REST}"), "write `log = { level = \"debug\" }`");
+    let upstream = |keys: &str| format!("{APP}{keys}\n{REST}upstream = \"app\"").replace("respond = {}\n", "");
+    says(&upstream("health_check = \"/healthz\""), "write `health_check = { path = \"/healthz\" }`");
+    let split =
+        |way: &str| format!("{APP}[upstreams.b]\nservers = [\"http://b\"]\n[[routes]]\nname = \"a\"\nupstream = {way}");
+    says(&split("[\"app\", \"b\"]"), "`upstream = [{ name = \"app\", weight = 1 }, { name = \"b\", weight = 1 }]`");
+    says(&split("\"http://127.0.0.1:9001\""), "`[upstreams.app]` with `servers = [\"http://127.0.0.1:9001\"]`");
+    says(&split("\"127.0.0.1:9001\""), "`servers = [\"http://127.0.0.1:9001\"]`");
+    says(&split("\"some app\""), "`[upstreams.\"some app\"]`");
+    let tls = "[[listeners]]\nbind = \"0.0.0.0:1\"\n[listeners.tls]\ncertificates = { cert = \"a\", key = \"b\" }\n";
+    says(&format!("{tls}{REST}"), "`certificates = [{ ... }]`");
+    says(&format!("[[listeners]]\nbind = 8080\n{REST}"), "`\"0.0.0.0:8080\"`");
+    says("[routes]\nname = \"a\"\nrespond = {}", "each begins with `[[routes]]`");
+}
+
+#[test]
+fn values_of_another_gateway_are_told_in_the_right_form() {
+    route("match = { path_prefix = \"^/api/.*\" }", "write \"/api\", or `path_regex`");
+    route("request = { max_body = \"unlimited\" }", "write \"off\"");
+    route("request = { max_body = \"10 megs\" }", "or \"off\"");
+    let limit = |keys: &str| {
+        format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\n{keys}")
+    };
+    for (keys, expected) in [
+        ("rate = \"0.5/s\"", "did you mean \"30/m\"?"),
+        ("rate = \"100r/s\"", "did you mean \"100/s\"?"),
+        ("rate = \"100 per minute\"", "did you mean \"100/m\"?"),
+        ("rate = \"1/s\"\nkey = \"X-API-Key\"", "write \"header:x-api-key\""),
+        ("rate = \"1/s\"\nkey = \"header: x\"", "write \"header:x\""),
+        ("rate = \"1/s\"\nkey = \"header:a, client-ip\"", "[\"header:a\", \"client-ip\"]"),
+        ("rate = \"1/s\"\nkey = \"client-\u{456}p\"", "U+0456, which looks like `i`"),
+    ] {
+        says(&limit(keys), expected);
+    }
+    says(&format!("{APP}[[routes]]\nname = \"\u{430}pp\"\nupstream = \"app\""), "U+0430, which looks like `a`");
+    says(&format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"\u{430}pp\""), "U+0430, which looks like `a`");
+}
+
+#[test]
+fn a_file_in_another_language_is_one_mistake() {
+    for (text, expected) in [
+        ("routes:\n  - name: app\n    upstream: app\nlimits:\n  a:\n    rate: 1/s\n", "this is YAML, not TOML"),
+        (
+            "server {\n  listen 80;\n  location / {\n    proxy_pass http://app;\n  }\n}\n",
+            "this is the language of NGINX",
+        ),
+        ("{\n  \"routes\": [\n    { \"name\": \"a\" }\n  ]\n}\n", "this is JSON, not TOML"),
+        ("example.com {\n  reverse_proxy localhost:9000\n}\n", "this is a Caddyfile"),
+    ] {
+        says(text, expected);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidegate.toml");
+    let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(REST.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    fs::write(&file, utf16).unwrap();
+    told("UTF-16", load(&file, &Environment::new()).unwrap_err(), "is UTF-16 and has to be UTF-8");
+}
