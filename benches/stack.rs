@@ -146,6 +146,7 @@ fn layers(c: &mut Criterion) {
         exchange: exchange(&origin, &route),
         body: Body::empty(),
         deadline: None,
+        uploading: None,
         fresh: false,
         now: Instant::now(),
         patience: None,

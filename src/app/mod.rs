@@ -285,8 +285,10 @@ impl App {
             admin::reconfigure(&self.admin, config.admin.as_ref(), self.reloader.admin.take());
         }
         notify(&[sd_notify::NotifyState::Ready]);
-        // Whoever asked may have left since.
-        let _ = reply.map(|reply| reply.send(outcome));
+        if let Some(reply) = reply {
+            // Whoever asked may have left since.
+            let _ = reply.send(outcome);
+        }
         if is_wanted_again {
             self.begin_reload(None);
         } else {

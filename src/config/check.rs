@@ -86,18 +86,7 @@ impl Key {
             (Kind::Whole { least, most }, Value::Whole(number)) => self.whole(*number, written, least..=most, at),
             (Kind::Text(syntax), Value::Text(text)) => self.text(syntax, text, at),
             (Kind::Choice(words), Value::Text(text)) => self.choice(words, text, at),
-            (Kind::List(_) | Kind::OneOrList(_) | Kind::OneOrMany(_), Value::List(items)) if items.is_empty() => {
-                Err(self.empty(at))
-            }
-            (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of), Value::List(items)) => {
-                self.items(*of, items, problems);
-                Ok(())
-            }
             (Kind::OneOrList(of) | Kind::OneOrMany(of), Value::Text(_)) => self.value(*of, node, problems),
-            (Kind::OneOrMany(of), Value::List(items)) => {
-                items.iter_mut().for_each(|item| self.check(*of, item, problems));
-                Ok(())
-            }
             (Kind::WholeOrTable { least, most, .. }, Value::Whole(number)) => {
                 self.whole(*number, written, least..=most, at)
             }
@@ -116,14 +105,6 @@ impl Key {
             (Kind::TextOrTable(syntax, _) | Kind::TextOrTables(syntax, _), Value::Text(text)) => {
                 self.text(syntax, text, at)
             }
-            (Kind::Tables(_) | Kind::TextOrTables(..), Value::List(items)) if items.is_empty() => Err(self.empty(at)),
-            (Kind::TextOrTables(..), Value::List(items)) if items.iter().any(|item| item.text().is_some()) => {
-                Err(self.wrong_type(kind, node))
-            }
-            (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
-                items.iter_mut().for_each(|item| self.check(Kind::Table(inner), item, problems));
-                Ok(())
-            }
             (Kind::Named(inner), Value::Table(table)) => {
                 self.named(inner, table, problems);
                 Ok(())
@@ -133,8 +114,33 @@ impl Key {
                 problems.covered.push(at);
                 Err(self.wrong_type(kind, node))
             }
+            (_, Value::List(_)) => self.list(kind, node, problems),
             _ => Err(self.wrong_type(kind, node)),
         }
+    }
+
+    /// Checks a list and each of its items.
+    fn list(&'static self, kind: Kind, node: &mut Node, problems: &mut Problems) -> Result<(), Box<Problem>> {
+        let at = node.span;
+        let Value::List(items) = &mut node.value else { return Ok(()) };
+        match kind {
+            Kind::Set(of) => self.items(*of, items, problems),
+            Kind::List(_) | Kind::OneOrList(_) | Kind::OneOrMany(_) | Kind::Tables(_) | Kind::TextOrTables(..)
+                if items.is_empty() =>
+            {
+                return Err(self.empty(at));
+            }
+            Kind::List(of) | Kind::OneOrList(of) => self.items(*of, items, problems),
+            Kind::OneOrMany(of) => items.iter_mut().for_each(|item| self.check(*of, item, problems)),
+            Kind::TextOrTables(..) if items.iter().any(|item| item.text().is_some()) => {
+                return Err(self.wrong_type(kind, node));
+            }
+            Kind::Tables(inner) | Kind::TextOrTables(_, inner) => {
+                items.iter_mut().for_each(|item| self.check(Kind::Table(inner), item, problems));
+            }
+            _ => return Err(self.wrong_type(kind, node)),
+        }
+        Ok(())
     }
 
     /// `written`: what the file has, where the number is from the environment.

@@ -50,9 +50,9 @@ fn to(url: &str, protocol: &str) -> String {
 }
 
 fn await_count(count: &AtomicUsize, least: usize) {
-    let end = std::time::Instant::now() + PATIENCE;
+    let end = tokio::time::Instant::now() + PATIENCE;
     while count.load(Ordering::SeqCst) < least {
-        assert!(std::time::Instant::now() < end, "{} of {least}", count.load(Ordering::SeqCst));
+        assert!(tokio::time::Instant::now() < end, "{} of {least}", count.load(Ordering::SeqCst));
         std::thread::yield_now();
     }
 }
@@ -108,9 +108,9 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
         let asked = open(&mut client, count);
         all += count;
         gateway.await_metric("tidegate_in_flight", &[("route", "app")], count as f64);
-        let end = std::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + PATIENCE;
         while upstream.connections() < all {
-            assert!(std::time::Instant::now() < end, "{} of {all}", upstream.connections());
+            assert!(tokio::time::Instant::now() < end, "{} of {all}", upstream.connections());
             std::thread::yield_now();
         }
         take_back(&gateway, &client, asked, all);

@@ -174,10 +174,9 @@ where
         }
         if self.streams.is_empty()
             && let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
+            && idle_since.is_none()
         {
-            if idle_since.is_none() {
-                self.seat.rest(*idle_since.insert(Instant::now()));
-            }
+            self.seat.rest(*idle_since.insert(Instant::now()));
         }
     }
 
