@@ -6,6 +6,7 @@
 //! dropped, however that comes about.
 
 mod flow;
+mod pace;
 mod trailers;
 
 use std::{
@@ -24,7 +25,7 @@ use tokio::{
     time::Instant,
 };
 
-pub use self::{flow::Flow, trailers::Trailers};
+pub use self::{flow::Flow, pace::Pace, trailers::Trailers};
 use crate::error::Fault;
 
 /// Bytes of a whole body that are handed on at once, as who takes them copies them.
@@ -79,24 +80,6 @@ pub trait Witness: Send + Sync {
     fn received(&self, _bytes: u64) {}
     /// Called once for trailers, as they pass.
     fn trailed(&self, _trailers: &HeaderMap) {}
-}
-
-/// Bounds on a transfer, enforced by whoever drives it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// Longest time without a byte in either direction.
-    pub idle: Duration,
-    /// The same for a tunnel one side of which has ended its half, where that is the shorter one.
-    pub half_closed: Duration,
-    /// When the whole exchange must be over.
-    pub end: Option<Instant>,
-}
-
-impl Pace {
-    /// One that is bound by nothing but silence.
-    pub fn of(idle: Duration) -> Self {
-        Self { idle, half_closed: idle, end: None }
-    }
 }
 
 #[derive(Default)]

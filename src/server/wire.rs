@@ -38,6 +38,8 @@ pub(super) struct Wire<IO> {
     pub(super) output: Output,
     /// What is left of the current request's body; `None` between bodies.
     body: Option<Decoder>,
+    /// That body is malformed: what follows is nothing that could be read.
+    is_malformed: bool,
     /// The client waits for a 100 before it sends its body, and none was sent yet.
     awaits_continue: bool,
     ended: bool,
@@ -47,7 +49,16 @@ pub(super) struct Wire<IO> {
 
 impl<IO: Socket> Wire<IO> {
     pub(super) fn new(io: IO, input: BytesMut) -> Self {
-        Self { io, input, output: Output::default(), body: None, awaits_continue: false, ended: false, looks: None }
+        Self {
+            io,
+            input,
+            output: Output::default(),
+            body: None,
+            is_malformed: false,
+            awaits_continue: false,
+            ended: false,
+            looks: None,
+        }
     }
 
     /// Reads what is there and adds it to `input`; 0 at the end.
@@ -132,16 +143,21 @@ impl<IO: Socket> Wire<IO> {
             match body.next(&mut self.input) {
                 Ok(Piece::Data(_)) => {}
                 Ok(Piece::End | Piece::Trailers(_)) => break,
-                Ok(Piece::More) | Err(_) => return body.is_done(),
+                Ok(Piece::More) => return body.is_done(),
+                Err(_) => {
+                    self.is_malformed = true;
+                    return false;
+                }
             }
         }
         self.body = None;
         true
     }
 
-    /// Whether something of the client was not taken, or is known to come.
+    /// Whether more of a request's body is to come. Behind something malformed nothing is: neither behind a body that breaks the
+    /// rules nor behind a head that does.
     pub(super) fn has_more(&self) -> bool {
-        !self.body_is_done() || !self.input.is_empty()
+        !self.is_malformed && !self.body_is_done()
     }
 
     /// Whether all of the body was taken.
@@ -168,7 +184,10 @@ impl<IO: Socket> Wire<IO> {
                     Ok(0) | Err(_) => return Poll::Ready(Some(Err(Fault::ClientGone))),
                     Ok(_) => {}
                 },
-                Err(what) => return Poll::Ready(Some(Err(Fault::ClientMalformed(what)))),
+                Err(what) => {
+                    self.is_malformed = true;
+                    return Poll::Ready(Some(Err(Fault::ClientMalformed(what))));
+                }
             }
         }
     }

@@ -188,7 +188,10 @@ fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
         assert_eq!(reloaded.status.code(), Some(0));
         text(&reloaded.stdout).starts_with("reloaded").then(|| text(&reloaded.stdout).to_owned())
     });
-    assert_eq!(told.as_deref(), Some("reloaded\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n"));
+    assert_eq!(
+        told.as_deref(),
+        Some("reloaded\n  changed: limits\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n")
+    );
     written(folder.path(), &SMALL.replace("rate", "rat"));
     let failed = reload(&config, admin);
     assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""));
