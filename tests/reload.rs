@@ -145,7 +145,10 @@ fn a_file_that_never_stops_changing_is_read_all_the_same() {
     let gateway = Running::start(&route("old"));
     let end = Instant::now() + PATIENCE;
     for change in 0.. {
-        fs::write(gateway.file(), format!("{}# {change}\n", completed(&route("new")))).unwrap();
+        // Each change is a whole file, as editors write it: one that is cut short would be read as one.
+        let next = gateway.folder().join("next");
+        fs::write(&next, format!("{}# {change}\n", completed(&route("new")))).unwrap();
+        fs::rename(&next, gateway.file()).unwrap();
         if gateway.log_so_far().iter().any(|line| line.contains("configuration reloaded")) {
             break;
         }

@@ -302,7 +302,7 @@ fn stopped(gateway: &Running, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::STOP);
     meanwhile();
     // Only its own clock, which goes on, makes it late.
-    thread::park_timeout(Duration::from_millis(1200));
+    thread::park_timeout(Duration::from_millis(3400));
     gateway.signal(Signal::CONT);
 }
 
@@ -311,7 +311,7 @@ fn stopped(gateway: &Running, meanwhile: impl FnOnce()) {
 fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
     let (upstream, reached, leave) = Upstream::held();
     let ejection = "[upstreams.app.ejection]\nconsecutive_failures = 1\n";
-    let more = "timeouts = { attempt = '600ms' }\nretry = { attempts = 1 }";
+    let more = "timeouts = { attempt = '3s' }\nretry = { attempts = 1 }";
     let gateway = Running::start(&(one_route(&upstream, more) + ejection));
     let mut clients: Vec<_> = (0..16).map(|_| gateway.sent("/", &[])).collect();
     clients.iter().for_each(|_| assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/"));
@@ -324,10 +324,10 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
 
 #[test]
 fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
-    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '600ms' }\n".to_owned();
+    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '3s' }\n".to_owned();
     let gateway = Running::start(&(text + &responding("r", "")));
     let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
-    assert_eq!(gateway.metric("tidegate_connections", &[]), 16.0);
+    gateway.await_metric("tidegate_connections", &[], 16.0);
     stopped(&gateway, || clients.iter_mut().for_each(|client| client.send("Host: a\r\n\r\n")));
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);
