@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use support::{
     Client, Gate, Upstream, ok,
     policies::{Running, Start, responding, upstream_table},
-    redis::{Redis, free_port},
+    redis::{Redis, cluster, free_port},
 };
 use tokio::time::Instant;
 
@@ -300,14 +300,8 @@ fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
 
 #[test]
 fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
-    let nodes: Vec<_> = (0..3).map(|_| Redis::with(&["--cluster-enabled", "yes"])).collect();
-    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-    let made = Command::new("redis-cli").args(["--cluster", "create"]).args(&addresses).arg("--cluster-yes").output();
-    assert!(made.unwrap().status.success());
-    while !nodes.iter().all(|node| node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
-        std::thread::yield_now();
-    }
-    let urls: Vec<_> = addresses.iter().map(|address| format!("'redis://{address}'")).collect();
+    let nodes = cluster(3);
+    let urls: Vec<_> = nodes.iter().map(|node| format!("'{}'", node.url())).collect();
     let text = format!(
         "[store]\nurl = [{}]\ntimeout = '5s'\nlease = '0%'\n[limits.all]\nscope = 'shared'\nrate = '1/h'\nburst = 12\n\
          [limits.each]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
@@ -321,6 +315,39 @@ fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
     }
     let more: Vec<_> = (10..14).map(|index| gateways[index % 2].status(&format!("/{index}"))).collect();
     assert_eq!(more, [200, 200, 429, 429], "a refusal by one took nothing from the other");
+}
+
+#[test]
+fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
+    let mut nodes = cluster(3);
+    let urls: Vec<_> = nodes.iter().map(|node| format!("'{}'", node.url())).collect();
+    let text = format!(
+        "[store]\nurl = [{}]\ntimeout = '500ms'\nlease = '0%'\non_error = 'deny'\n\
+         [limits.each]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 100\n{}",
+        urls.join(", "),
+        responding("r", "limits = ['each']")
+    );
+    let statuses = |gateway: &Running| (0..30).map(|index| gateway.status(&format!("/{index}"))).collect::<Vec<_>>();
+    let gateway = Running::start(&text);
+    assert!(statuses(&gateway).iter().all(|status| *status == 200));
+    nodes[1].kill();
+    let detected = statuses(&gateway);
+    let told = gateway.logged("a node of the store does not answer").to_string();
+    assert!(told.contains(&format!("127.0.0.1:{}", nodes[1].port)), "{told}");
+    let after = statuses(&gateway);
+    assert_eq!(detected, after, "the same keys before it was left alone and after");
+    assert!(after.contains(&200) && after.contains(&503), "{after:?}");
+    let metrics = gateway.call_admin("GET", "/metrics", &[]).text().to_owned();
+    for (node, is_open) in nodes.iter().zip([0, 1, 0]) {
+        let line = format!("tidegate_store_node_circuit_open{{node=\"127.0.0.1:{}\"}} {is_open}", node.port);
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    assert!(metrics.contains("tidegate_store_circuit_open 1"), "{metrics}");
+    let later = Running::start(&text);
+    assert_eq!(statuses(&later), after, "a gateway that starts then is no worse off");
+    nodes[1].restart();
+    gateway.logged("the node of the store answers again");
+    while statuses(&gateway).contains(&503) {}
 }
 
 #[test]

@@ -192,8 +192,8 @@ impl OneLimit<'_> {
             states.iter_mut().filter_map(|state| Some((self.ask(&state.key, state.numbers?)?, state))).collect();
         let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let Some((store, _)) = self.shared.filter(|_| !asks.is_empty()) else { return };
-        for (state, bucket) in states.into_iter().zip(store.standing(&asks).await.unwrap_or_default()) {
-            state.bucket = bucket;
+        for (state, bucket) in states.into_iter().zip(store.standing(&asks).await) {
+            state.bucket = bucket.unwrap_or(state.bucket);
         }
     }
 

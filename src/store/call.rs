@@ -1,20 +1,21 @@
 //! One call of the store: what is asked, whom, and what its failure means.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Store,
     connection::Connection,
     decide::Ask,
     lane::Lane,
+    nodes::Node,
     script::{Question, Want},
     share::{Told, Trip},
 };
-use crate::limit::Clock;
+use crate::{duration, limit::Clock};
 
 /// What the store said, and when.
 #[derive(Debug, Clone, Copy)]
@@ -27,51 +28,99 @@ pub(super) struct Answer {
 /// first may have come to the store, and twice would be too much.
 const TRIES: usize = 2;
 
+/// How long after the deadline of its nodes the call of a cluster ends: the shortest time of the timer.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
 impl Store {
     /// Asks some buckets, all of which take or none; in a cluster each decides by itself, and what was taken in vain is
-    /// given back by the caller. `None`: no answer.
-    pub(super) async fn call(self: &Arc<Self>, lane: &Lane, wants: &[(&Ask, Want, u32)]) -> Option<Vec<Answer>> {
+    /// given back by the caller. Empty for no answer at all; of a cluster, `None` for those whose node does not answer
+    /// before the deadline.
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        lane: &Lane,
+        wants: &[(&Ask, Want, u32)],
+        deadline: Instant,
+    ) -> Vec<Option<Answer>> {
         let question = |(ask, want, ahead): &(&Ask, Want, u32)| Question {
-            key: ask.name.key(ask.limit.limiter.name()),
+            key: ask.store_key(),
             pace: ask.pace(),
             want: *want,
             ahead: *ahead,
         };
         let questions: Vec<_> = wants.iter().map(question).collect();
+        if self.settings.is_cluster {
+            return self.ask_nodes(lane, &questions, deadline).await;
+        }
         let gives_back = wants.iter().any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
         let tries = if gives_back { 1 } else { TRIES };
         for attempt in 1..=tries {
-            let connection = self.connection(lane).await?;
-            let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
-            match self.ask_buckets(connection, &questions).await {
-                Ok(told) => {
-                    self.circuit.succeeded();
-                    self.metrics.answered(begun.elapsed());
-                    let trip = Trip { sent, received: Clock.now().as_nanos() };
-                    return Some(told.into_iter().map(|told| Answer { told, trip }).collect());
-                }
+            let Some(connection) = self.connection(lane).await else { return Vec::new() };
+            match self.ask_at(connection, &questions, &self.whole).await {
+                Ok(answers) => return answers.into_iter().map(Some).collect(),
                 Err(error) if is_broken(&error) && attempt < tries => self.lost(lane),
                 Err(error) => {
                     if is_broken(&error) {
                         self.lost(lane);
                     }
                     self.metrics.failed("error");
-                    self.failed(|| error.to_string());
+                    self.failed(&self.whole, || error.to_string());
                 }
             }
         }
-        None
+        Vec::new()
     }
 
-    async fn ask_buckets(&self, mut connection: Connection, questions: &[Question]) -> RedisResult<Vec<Told>> {
-        if connection.is_single() || questions.len() < 2 {
-            return connection.ask(&self.script, questions).await;
-        }
+    /// Asks each bucket where it lies. The connection finds each node again by itself, and is made anew only when it
+    /// knows none.
+    async fn ask_nodes(
+        self: &Arc<Self>,
+        lane: &Lane,
+        questions: &[Question],
+        deadline: Instant,
+    ) -> Vec<Option<Answer>> {
+        let Some(connection) = self.connection(lane).await else { return Vec::new() };
         let each = questions.chunks(1).map(|question| {
-            let mut connection = connection.clone();
-            async move { connection.ask(&self.script, question).await }
+            let (connection, again) = (connection.clone(), connection.clone());
+            async move {
+                let node = question.first().map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
+                match timeout_at(deadline, self.ask_at(connection, question, &node)).await {
+                    Ok(Ok(answers)) => return answers.into_iter().next(),
+                    Ok(Err(error)) => {
+                        if error.kind() == ErrorKind::ClusterConnectionNotFound {
+                            self.lost(lane);
+                        }
+                        self.metrics.failed("error");
+                        self.failed(&node, || error.to_string());
+                    }
+                    Err(_) => {
+                        self.metrics.failed("timeout");
+                        self.failed(&node, || self.too_slow());
+                    }
+                }
+                self.look_at_nodes(again);
+                None
+            }
         });
-        Ok(try_join_all(each).await?.into_iter().flatten().collect())
+        join_all(each).await
+    }
+
+    async fn ask_at(
+        &self,
+        mut connection: Connection,
+        questions: &[Question],
+        node: &Node,
+    ) -> RedisResult<Vec<Answer>> {
+        let (begun, sent) = (Instant::now(), Clock.now().as_nanos());
+        let told = connection.ask(&self.script, questions).await?;
+        node.circuit.succeeded();
+        self.whole.circuit.succeeded();
+        self.metrics.answered(begun.elapsed());
+        let trip = Trip { sent, received: Clock.now().as_nanos() };
+        Ok(told.into_iter().map(|told| Answer { told, trip }).collect())
+    }
+
+    pub(super) fn too_slow(&self) -> String {
+        format!("no answer within {}", duration::text(self.settings.timeout))
     }
 
     /// A call that nobody waits for: bounded in number and time, and given up when it fails.
@@ -79,11 +128,12 @@ impl Store {
         let store = Arc::clone(self);
         self.errands.spawn(async move {
             let lane = store.lane();
-            let place = lane.enter().filter(|_| !store.circuit.is_open());
+            let place = lane.enter().filter(|_| !store.is_left_alone(&ask));
             let Some(_place) = place else { return };
             let wants = [(&ask, want, 0)];
-            let answers = timeout(store.settings.timeout, store.call(lane, &wants)).await.ok().flatten();
-            if let Some(Answer { told, trip }) = answers.and_then(|answers| answers.first().copied()) {
+            let deadline = Instant::now() + store.settings.timeout;
+            let answers = timeout_at(deadline, store.call(lane, &wants, deadline)).await.unwrap_or_default();
+            if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {
                 ask.limit.ledger.learn(ask.name, ask.pace(), 0, told, trip);
             }
         });

@@ -1,6 +1,6 @@
 //! Whether the store is worth asking: after some failures in a row it is left alone, until a probe is answered.
 //!
-//! One for all workers. Requests only read it; what changes it also says so, once.
+//! One for all workers, and for each node of a cluster. Requests only read it; what changes it also says so, once.
 
 use std::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -45,9 +45,14 @@ impl Circuit {
     pub(super) fn open(&self) -> bool {
         let opened = !self.is_open.swap(true, AcqRel);
         if opened {
-            self.generation.fetch_add(1, AcqRel);
+            self.renew();
         }
         opened
+    }
+
+    /// Connections of before are not used any more.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, AcqRel);
     }
 
     /// A probe was answered.

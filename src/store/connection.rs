@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult, aio::MultiplexedConnection, cluster::ClusterClientBuilder, cluster_async::ClusterConnection,
+    RedisResult, Value,
+    aio::MultiplexedConnection,
+    cluster::ClusterClientBuilder,
+    cluster_async::ClusterConnection,
+    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
     io::tcp::TcpSettings,
 };
 
 use super::{
-    name::PREFIX,
     script::{Question, Script, Want},
     settings::{Server, Settings},
     share::{Pace, Told},
@@ -17,6 +20,8 @@ use super::{
 
 /// Longest time for name, TCP, TLS and password together. Nobody's request waits for it.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Longest time for a connection to one node of a cluster: a node that hangs must not use up the time of all.
+const CONNECT_NODE: Duration = Duration::from_millis(500);
 /// Redirections that a call to a cluster follows.
 const REDIRECTIONS: u32 = 3;
 
@@ -43,7 +48,7 @@ impl Connection {
             let cluster = ClusterClientBuilder::new(servers)
                 .tcp_settings(tcp())
                 .retries(REDIRECTIONS)
-                .connection_timeout(CONNECT)
+                .connection_timeout(CONNECT_NODE)
                 .response_timeout(CONNECT)
                 .build()?;
             return Ok(Self::Cluster(cluster.get_async_connection().await?));
@@ -77,10 +82,22 @@ impl Connection {
         }
     }
 
-    /// Whether the store can do what it is there for: take a token that is back at once.
-    pub(super) async fn probe(&mut self, script: &Script) -> RedisResult<()> {
+    /// Asks a cluster which node holds which slots; any node can tell.
+    pub(super) async fn slots(&mut self) -> RedisResult<Value> {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SLOTS");
+        match self {
+            Self::Single(connection) => command.query_async(connection).await,
+            Self::Cluster(connection) => {
+                connection.route_command(command, RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random)).await
+            }
+        }
+    }
+
+    /// Whether the store can do what it is there for: take a token, of this key, that is back at once.
+    pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
         let pace = Pace { emission: 1, fill: 1 };
-        let question = Question { key: format!("{PREFIX}{{probe}}"), pace, want: Want::Take(1), ahead: 0 };
+        let question = Question { key, pace, want: Want::Take(1), ahead: 0 };
         self.ask(script, &[question]).await.map(drop)
     }
 }

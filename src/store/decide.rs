@@ -7,17 +7,14 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     SharedLimit, Store,
-    call::Answer,
+    call::{Answer, TICK},
     lane::{Boarding, Lane},
     name::Name,
+    parts::Away,
     script::Want,
-    settings::OnError,
     share::{Local, Pace, Slot},
 };
-use crate::{
-    duration,
-    limit::{self, Clock, Key, Quota, Refusal, Standing},
-};
+use crate::limit::{self, Clock, Key, Quota, Refusal, Standing};
 
 /// What one shared limit is asked.
 #[derive(Debug, Clone)]
@@ -82,18 +79,20 @@ enum How {
     Shared(Asks, Slots),
     /// By this gateway alone.
     Alone(Asks, limit::Admission),
+    /// Each limit in its own way, as some are on nodes that are away.
+    Parts(Vec<Admission>),
     /// Nothing was taken.
     Free,
 }
 
+/// Slots taken and when, and the asks that nobody answered: none, or a mark for each ask.
+type Answered = Result<(u64, Slots, Away), Refusal>;
+
 /// What was taken, in the order of the asks.
-type Slots = SmallVec<[Slot; 2]>;
+pub(super) type Slots = SmallVec<[Slot; 2]>;
 
 /// Tokens wanted ahead of each ask that the store must decide; `None` for those that can be decided here.
-type Needs = SmallVec<[Option<u32>; 2]>;
-
-/// When to come back to a gateway whose store is away: it is looked for more often than that.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
 
 impl Ask {
     pub(super) fn quota(&self) -> &Quota {
@@ -104,7 +103,12 @@ impl Ask {
         self.quota().into()
     }
 
-    fn alone(&self) -> limit::Ask<'_> {
+    /// Its key in the store.
+    pub(super) fn store_key(&self) -> String {
+        self.name.key(self.limit.limiter.name())
+    }
+
+    pub(super) fn alone(&self) -> limit::Ask<'_> {
         limit::Ask { limiter: &self.limit.limiter, key: self.key, cost: self.cost, quota: self.quota.as_ref() }
     }
 
@@ -137,7 +141,7 @@ impl Store {
     /// Takes the tokens of all `asks`, or none.
     pub fn decide(self: &Arc<Self>, mut asks: Asks) -> Decision {
         if asks.is_empty() {
-            return Decision::Made(Ok(Admission { how: How::Free, states: SmallVec::new() }));
+            return Decision::Made(Ok(Admission::free()));
         }
         loop {
             let now = Clock.now().as_nanos();
@@ -149,9 +153,12 @@ impl Store {
                 }
             };
             if needs.iter().any(Option::is_some) {
-                if self.circuit.is_open() {
+                if self.whole.circuit.is_open() {
                     self.metrics.failed("open");
                     return Decision::Made(self.alone(asks));
+                }
+                if let Some(away) = self.away(&asks, &needs) {
+                    return self.decide_in_parts(asks, &away);
                 }
                 return Decision::Pending(Box::pin(Arc::clone(self).ask_in_time(asks)));
             }
@@ -215,20 +222,26 @@ impl Store {
             self.metrics.failed("overload");
             return self.alone(asks);
         };
-        match timeout_at(deadline, self.ask(lane, &mut asks)).await {
-            Ok(Some(Ok((now, slots)))) => Ok(admitted(now, asks, slots)),
+        // Of a cluster each node has this deadline by itself; its answers are not lost by that of another.
+        let end = if self.settings.is_cluster { deadline + TICK } else { deadline };
+        match timeout_at(end, self.ask(lane, &mut asks, deadline)).await {
+            Ok(Some(Ok((now, slots, away)))) if away.is_empty() => Ok(admitted(now, asks, slots)),
+            Ok(Some(Ok((now, slots, away)))) => self.complete(now, asks, slots, &away),
             Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),
             Ok(None) => self.alone(asks),
             Err(_) => {
                 self.metrics.failed("timeout");
-                self.failed(|| format!("no answer within {}", duration::text(self.settings.timeout)));
+                // With a connection it is a node that is too slow, and whoever asked it has counted that.
+                if !self.settings.is_cluster || !lane.is_connected() {
+                    self.failed(&self.whole, || self.too_slow());
+                }
                 self.alone(asks)
             }
         }
     }
 
     /// Asks for what is not held here, or waits for those who ask for the same. `None`: the store does not answer.
-    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &mut Asks) -> Option<Result<(u64, Slots), Refusal>> {
+    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &mut Asks, deadline: Instant) -> Option<Answered> {
         loop {
             let now = Clock.now().as_nanos();
             let mut needs = match self.look(now, asks) {
@@ -252,9 +265,9 @@ impl Store {
             hot_needs.zip(&asking.wanted).for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
             let Some(slots) = self.take_held(now, asks, &needs) else { continue };
             if needs.iter().all(Option::is_none) {
-                return Some(Ok((now, slots))); // what it waited for has come
+                return Some(Ok((now, slots, Away::new()))); // what it waited for has come
             }
-            return self.ask_now(lane, asks, &needs, slots).await;
+            return self.ask_now(lane, asks, &needs, (slots, deadline)).await;
         }
     }
 
@@ -263,25 +276,29 @@ impl Store {
         lane: &Lane,
         asks: &Asks,
         needs: &Needs,
-        mut slots: Slots,
-    ) -> Option<Result<(u64, Slots), Refusal>> {
+        (mut slots, deadline): (Slots, Instant),
+    ) -> Option<Answered> {
         let wants: Vec<_> = asks
             .iter()
             .zip(needs)
             .filter_map(|(ask, need)| Some((ask, (*need)?)))
             .map(|(ask, ahead)| (ask, Want::Take(ask.cost), ahead))
             .collect();
-        let answers = self.call(lane, &wants).await;
+        let answers = self.call(lane, &wants, deadline).await;
         let now = Clock.now().as_nanos();
-        let Some(answers) = answers else {
+        if answers.is_empty() {
             self.give_back(now, asks, &slots);
             return None;
-        };
-        let mut refusal: Option<Refusal> = None;
+        }
+        let (mut refusal, mut away): (Option<Refusal>, _) = (None, Away::new());
         let mut answers = answers.into_iter();
         for (index, (ask, slot)) in asks.iter().zip(&mut slots).enumerate() {
-            let answer = needs[index].and_then(|_| answers.next());
-            let Some(Answer { told, trip }) = answer else { continue };
+            let Some(answer) = needs[index].and_then(|_| answers.next()) else { continue };
+            let Some(Answer { told, trip }) = answer else {
+                away.resize(asks.len(), false);
+                away[index] = true;
+                continue;
+            };
             *slot = ask.limit.ledger.learn(ask.name, ask.pace(), ask.cost, told, trip);
             let pace = ask.pace();
             let missing = (told.before + pace.weight(ask.cost)).saturating_sub(pace.fill);
@@ -294,22 +311,7 @@ impl Store {
             self.give_back(now, asks, &slots);
             return Some(Err(refusal));
         }
-        Some(Ok((now, slots)))
-    }
-
-    /// What `on_error` says.
-    fn alone(&self, asks: Asks) -> Outcome {
-        match self.settings.on_error {
-            OnError::Allow => Ok(Admission { how: How::Free, states: SmallVec::new() }),
-            OnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
-            OnError::Local => {
-                let alone: SmallVec<[limit::Ask<'_>; 2]> = asks.iter().map(Ask::alone).collect();
-                let admission = limit::decide(Clock.now(), &alone).map_err(Refused::Limits)?;
-                let states = admission.states().collect();
-                drop(alone);
-                Ok(Admission { how: How::Alone(asks, admission), states })
-            }
-        }
+        Some(Ok((now, slots, away)))
     }
 
     /// Gives tokens back, without waiting: where there are leases to what is held here, else to the store. With leases
@@ -328,12 +330,27 @@ impl Store {
     }
 }
 
-fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
+pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
     let states = asks.iter().enumerate().map(|(index, ask)| ask.standing(now, index)).collect();
     Admission { how: How::Shared(asks, slots), states }
 }
 
 impl Admission {
+    pub(super) fn free() -> Self {
+        Self { how: How::Free, states: SmallVec::new() }
+    }
+
+    pub(super) fn alone(asks: Asks, admission: limit::Admission) -> Self {
+        let states = admission.states().collect();
+        Self { how: How::Alone(asks, admission), states }
+    }
+
+    /// Of one for each ask.
+    pub(super) fn of_parts(parts: Vec<Self>) -> Self {
+        let state = |(index, part): (usize, &Self)| part.states().next().map(|state| Standing { index, ..state });
+        Self { states: parts.iter().enumerate().filter_map(state).collect(), how: How::Parts(parts) }
+    }
+
     /// How each limit stands after this request, in the order of the asks, as far as this gateway knows; nothing where
     /// nobody counted.
     pub fn states(&self) -> impl Iterator<Item = Standing> {
@@ -344,7 +361,8 @@ impl Admission {
     pub fn take_apart(self) -> impl Iterator<Item = Self> {
         let one = |ask: Ask| Asks::from_iter([ask]);
         let parts: SmallVec<[How; 2]> = match self.how {
-            How::Free => self.states.iter().map(|_| How::Free).collect(),
+            How::Parts(parts) => return SmallVec::<[Self; 2]>::from_vec(parts).into_iter(),
+            How::Free => SmallVec::new(), // nobody counted
             How::Alone(asks, mut admission) => asks
                 .into_iter()
                 .map(one)
@@ -357,7 +375,7 @@ impl Admission {
             }
         };
         let part = |(how, state)| Self { how, states: SmallVec::from_iter([Standing { index: 0, ..state }]) };
-        parts.into_iter().zip(self.states).map(part)
+        parts.into_iter().zip(self.states).map(part).collect::<SmallVec<_>>().into_iter()
     }
 
     /// Gives back what was taken, for a request that was refused further in; what came back by itself meanwhile is not
@@ -366,6 +384,7 @@ impl Admission {
         let now = Clock.now();
         match self.how {
             How::Free => None,
+            How::Parts(parts) => parts.into_iter().map(|part| part.refund(store)).fold(None, Option::or),
             How::Alone(asks, admission) => {
                 admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
                 let ask = asks.first()?;

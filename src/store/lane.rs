@@ -30,8 +30,8 @@ pub(super) struct Lane {
 pub(super) enum Link {
     /// There is none, and nobody makes one.
     Down,
-    /// One is being made.
-    Making,
+    /// One is being made; the one that a cluster had before serves meanwhile.
+    Making(Option<Connection>),
     /// Made in this generation of the circuit.
     Up(Connection, u64),
 }
@@ -48,6 +48,11 @@ impl Default for Lane {
 }
 
 impl Lane {
+    /// Whether there is a connection, though another may be in the making.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.link.borrow(), Link::Up(..) | Link::Making(Some(_)))
+    }
+
     /// A place among those who wait, if there is one.
     pub(super) fn enter(&self) -> Option<Place<'_>> {
         let entered = self.in_flight.fetch_add(1, Relaxed) < MOST_IN_FLIGHT;

@@ -5,14 +5,17 @@ use std::{
     time::Duration,
 };
 
-use redis::{RedisError, RedisResult};
+use redis::{RedisError, RedisResult, Value};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Store,
+    Settings, Store,
     connection::Connection,
     lane::{Lane, Link},
+    name::PREFIX,
+    nodes::Node,
+    script::Script,
 };
 use crate::telemetry::worker;
 
@@ -20,6 +23,8 @@ use crate::telemetry::worker;
 const FIRST_PROBE: Duration = Duration::from_millis(100);
 /// Longest wait before the next look: so much later than the store itself is noticed that it is back.
 const LONGEST_PROBE: Duration = Duration::from_secs(2);
+/// Longest wait for a cluster's word on its nodes; one that hangs may be asked. Nobody's request waits for it.
+const TELL_NODES: Duration = Duration::from_millis(500);
 
 impl Store {
     /// This worker's connection; waits for one that is being made. `None` when it cannot be made.
@@ -29,7 +34,7 @@ impl Store {
             return Some(connection);
         }
         self.make_link(lane);
-        while matches!(*link.borrow_and_update(), Link::Making) {
+        while matches!(*link.borrow_and_update(), Link::Making(None)) {
             link.changed().await.ok()?;
         }
         self.usable(&link.borrow())
@@ -37,16 +42,25 @@ impl Store {
 
     fn usable(&self, link: &Link) -> Option<Connection> {
         match link {
-            Link::Up(connection, generation) if *generation == self.circuit.generation() => Some(connection.clone()),
+            Link::Up(connection, generation) if *generation == self.whole.circuit.generation() => {
+                Some(connection.clone())
+            }
+            Link::Making(Some(connection)) => Some(connection.clone()),
             _ => None,
         }
     }
 
     /// Has a connection made, unless someone does already.
     fn make_link(self: &Arc<Self>, lane: &Lane) {
+        let is_cluster = self.settings.is_cluster;
         let begin = |link: &mut Link| {
-            let begins = !matches!(link, Link::Making);
-            *link = Link::Making;
+            let begins = !matches!(link, Link::Making(_));
+            if begins {
+                *link = match std::mem::replace(link, Link::Down) {
+                    Link::Up(connection, _) if is_cluster => Link::Making(Some(connection)),
+                    _ => Link::Making(None),
+                };
+            }
             begins
         };
         if lane.link.send_if_modified(begin) {
@@ -72,43 +86,65 @@ impl Store {
         lane.link.send_if_modified(end);
     }
 
-    /// One call failed; after some in a row the store is left alone.
-    pub(super) fn failed(self: &Arc<Self>, why: impl FnOnce() -> String) {
-        if self.circuit.failed() {
-            self.opened(&why());
+    /// One call failed; after some in a row its node is left alone.
+    pub(super) fn failed(self: &Arc<Self>, node: &Arc<Node>, why: impl FnOnce() -> String) {
+        if node.circuit.failed() {
+            self.opened(node, &why());
         }
     }
 
     /// No connection can be made: there is no point in trying with the next request.
     fn unreachable(self: &Arc<Self>, why: &RedisError) {
-        if self.circuit.open() {
-            self.opened(&why.to_string());
+        if self.whole.circuit.open() {
+            self.opened(&self.whole, &why.to_string());
         }
     }
 
-    /// Says so, once, and looks for the store's return.
-    fn opened(self: &Arc<Self>, cause: &str) {
-        self.metrics.set_open(true);
-        let (store, on_error) = (self.settings.shown(), self.settings.on_error.name());
-        tracing::warn!(store, cause, on_error, "the store does not answer; shared limits go by on_error");
-        let task = tokio::spawn(probe(Arc::downgrade(self), self.settings.clone()));
-        *self.probe.lock() = Some(AbortOnDropHandle::new(task));
+    /// Says so, once, and looks for the return of `node`.
+    fn opened(self: &Arc<Self>, node: &Arc<Node>, cause: &str) {
+        self.tell_circuits();
+        let (store, on_error) = (&*node.name, self.settings.on_error.name());
+        if self.is_whole(node) {
+            tracing::warn!(store, cause, on_error, "the store does not answer; shared limits go by on_error");
+        } else {
+            let what = "a node of the store does not answer; shared limits whose keys it holds go by on_error";
+            tracing::warn!(store, cause, on_error, "{what}");
+        }
+        let task = tokio::spawn(probe(Arc::downgrade(self), Arc::downgrade(node), self.settings.clone()));
+        *node.probe.lock() = Some(AbortOnDropHandle::new(task));
     }
 
-    fn closed(&self, connection: Connection) {
-        self.lane().link.send_replace(Link::Up(connection, self.circuit.generation()));
-        self.circuit.close();
-        self.metrics.set_open(false);
-        tracing::info!(store = self.settings.shown(), "the store answers again");
+    /// A probe was answered.
+    fn closed(&self, node: &Arc<Node>, connection: Connection) {
+        if self.is_whole(node) {
+            self.lane().link.send_replace(Link::Up(connection, self.whole.circuit.generation()));
+        }
+        node.circuit.close();
+        self.tell_circuits();
+        let store = &*node.name;
+        if self.is_whole(node) {
+            tracing::info!(store, "the store answers again");
+        } else {
+            tracing::info!(store, "the node of the store answers again");
+        }
     }
 }
 
-async fn make(store: Weak<Store>, settings: super::Settings, worker: usize) {
-    let made = Connection::open(&settings).await;
+async fn make(store: Weak<Store>, settings: Settings, worker: usize) {
+    let mut made = Connection::open(&settings).await;
+    let nodes = match &mut made {
+        Ok(connection) if settings.is_cluster => told_nodes(connection).await.ok(),
+        _ => None,
+    };
     let Some(store) = store.upgrade() else { return };
     let lane = &store.lanes[worker.min(store.lanes.len() - 1)];
     match made {
-        Ok(connection) => drop(lane.link.send_replace(Link::Up(connection, store.circuit.generation()))),
+        Ok(connection) => {
+            if let Some(nodes) = nodes {
+                store.learn_nodes(&nodes);
+            }
+            lane.link.send_replace(Link::Up(connection, store.whole.circuit.generation()));
+        }
         Err(error) => {
             store.unreachable(&error);
             lane.link.send_replace(Link::Down);
@@ -116,28 +152,48 @@ async fn make(store: Weak<Store>, settings: super::Settings, worker: usize) {
     }
 }
 
-/// Looks for the store at growing distances until it does its work again.
-async fn probe(store: Weak<Store>, settings: super::Settings) {
+/// Looks for a node, or the whole store, at growing distances until it does its work again or holds nothing any more.
+async fn probe(store: Weak<Store>, node: Weak<Node>, settings: Settings) {
     let mut wait = FIRST_PROBE;
     loop {
         // Not all gateways at once.
         sleep(wait.mul_f64(rand::random_range(0.5..1.0))).await;
         wait = (wait * 2).min(LONGEST_PROBE);
-        if store.strong_count() == 0 {
+        if store.strong_count() == 0 || node.strong_count() == 0 {
             return;
         }
-        if let Ok(connection) = try_out(&settings).await
-            && let Some(store) = store.upgrade()
-        {
-            store.closed(connection);
+        let tried = try_out(&store, &node, &settings).await;
+        let (Some(store), Some(node)) = (store.upgrade(), node.upgrade()) else { return };
+        if let Ok(connection) = tried {
+            store.closed(&node, connection);
             return;
         }
     }
 }
 
-async fn try_out(settings: &super::Settings) -> RedisResult<Connection> {
+/// A new connection over which the node has done its work. The whole of a cluster has when it tells its nodes.
+async fn try_out(store: &Weak<Store>, node: &Weak<Node>, settings: &Settings) -> RedisResult<Connection> {
     let mut connection = Connection::open(settings).await?;
-    let timed_out = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
-    tokio::time::timeout(settings.timeout, connection.probe(&super::Script::new())).await.map_err(timed_out)??;
+    let mut key = Some(format!("{PREFIX}{{probe}}"));
+    if settings.is_cluster {
+        let nodes = told_nodes(&mut connection).await?;
+        if let (Some(store), Some(node)) = (store.upgrade(), node.upgrade()) {
+            store.learn_nodes(&nodes);
+            key = store.probe_key(&node);
+        }
+    }
+    if let Some(key) = key {
+        let script = Script::new();
+        tokio::time::timeout(settings.timeout, connection.probe(&script, key)).await.map_err(timed_out)??;
+    }
     Ok(connection)
+}
+
+/// The answer of a cluster that was asked for its nodes.
+pub(super) async fn told_nodes(connection: &mut Connection) -> RedisResult<Value> {
+    tokio::time::timeout(TELL_NODES, connection.slots()).await.map_err(timed_out)?
+}
+
+fn timed_out(_: tokio::time::error::Elapsed) -> std::io::Error {
+    std::io::ErrorKind::TimedOut.into()
 }

@@ -10,17 +10,21 @@
 //! * `bucket.lua` and `script`: the decision at the store.
 //! * `decide` and `call`: many limits, many requests, few calls.
 //! * `lane`, `connection`, `link`: a worker's way to the store, and how it is found again.
-//! * `circuit`: leaving a dead store alone.
+//! * `circuit`: leaving a dead store alone; `nodes` and `cluster`: each node of a cluster by itself; `parts`: requests of which that
+//!   concerns a part.
 //! * `standing`: one bucket, for the person on call.
 
 mod call;
 mod circuit;
+mod cluster;
 mod connection;
 mod decide;
 mod lane;
 mod ledger;
 mod link;
 mod name;
+mod nodes;
+mod parts;
 mod script;
 mod settings;
 mod share;
@@ -30,14 +34,21 @@ mod tests;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use self::{circuit::Circuit, lane::Lane, ledger::Ledger, script::Script};
 pub use self::{
     decide::{Admission, Ask, Asks, Decision, Outcome, Refused},
     name::{Name, NameHasher},
     settings::{OnError, Server, Settings},
+};
+use self::{
+    lane::Lane,
+    ledger::Ledger,
+    nodes::{Node, Nodes},
+    script::Script,
 };
 use crate::{
     limit::Limiter,
@@ -49,12 +60,15 @@ use crate::{
 pub struct Store {
     settings: Settings,
     script: Script,
-    circuit: Circuit,
+    /// A single server; of a cluster all that is not one node's fault.
+    whole: Arc<Node>,
+    /// The nodes of a cluster, once it has told them. Without them the whole has one circuit.
+    nodes: ArcSwapOption<Nodes>,
+    /// Looks which nodes there are; and when that began.
+    look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
     /// One for each worker and one for all other threads.
     lanes: Box<[Lane]>,
     metrics: Arc<StoreMetrics>,
-    /// Looks whether the store is back.
-    probe: Mutex<Option<AbortOnDropHandle<()>>>,
     /// Calls that nobody waits for: what is given back, what is owed.
     errands: TaskTracker,
 }
@@ -62,14 +76,15 @@ pub struct Store {
 impl Store {
     /// A store that nobody has called yet.
     pub fn new(settings: Settings, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
-        metrics.set_open(false);
+        metrics.set_open(false, Vec::new());
         Arc::new(Self {
+            whole: Node::new(settings.shown()),
             settings,
             script: Script::new(),
-            circuit: Circuit::default(),
+            nodes: ArcSwapOption::empty(),
+            look: Mutex::default(),
             lanes: (0..=workers).map(|_| Lane::default()).collect(),
             metrics,
-            probe: Mutex::default(),
             errands: TaskTracker::new(),
         })
     }

@@ -2,40 +2,45 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{Ask, Store, script::Want};
+use super::{Ask, Store, call::TICK, script::Want};
 use crate::limit::{Clock, Standing};
 
 /// Longest wait for an answer: longer than requests wait, as people do, and a list may have a thousand keys.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 impl Store {
-    /// How the bucket of each ask stands by the store's word, with what this gateway holds of it; takes nothing. `None`:
-    /// the store does not answer in time.
-    pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Option<Vec<Standing>> {
-        if self.circuit.is_open() {
-            return None;
+    /// How the bucket of each ask stands by the store's word, with what this gateway holds of it; takes nothing. `None`
+    /// for each that the store, or the node of its cluster that holds it, does not tell in time.
+    pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
+        let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
+        let asked = asks.iter().zip(&is_asked).filter(|(_, is_asked)| **is_asked);
+        let wants: Vec<_> = asked.map(|(ask, _)| (ask, Want::Look(0), 0)).collect();
+        if wants.is_empty() {
+            return vec![None; asks.len()];
         }
-        let wants: Vec<_> = asks.iter().map(|ask| (ask, Want::Look(0), 0)).collect();
-        let answers = timeout(PATIENCE, self.call(self.lane(), &wants)).await.ok()??;
+        let deadline = Instant::now() + PATIENCE;
+        let answers = timeout_at(deadline + TICK, self.call(self.lane(), &wants, deadline)).await.unwrap_or_default();
+        let mut answers = answers.into_iter();
         let now = Clock.now().as_nanos();
-        let stands = |(ask, debt): (&Ask, u64)| {
+        let stands = |(ask, is_asked): (&Ask, &bool)| {
+            let debt = is_asked.then(|| answers.next().flatten())??.told.before;
             let (pace, held) = (ask.pace(), ask.limit.ledger.held(now, ask.name));
-            Standing::known(0, ask.quota(), pace.left(debt.saturating_sub(held)), Duration::from_nanos(debt))
+            Some(Standing::known(0, ask.quota(), pace.left(debt.saturating_sub(held)), Duration::from_nanos(debt)))
         };
-        Some(asks.iter().zip(answers.iter().map(|answer| answer.told.before)).map(stands).collect())
+        asks.iter().zip(&is_asked).map(stands).collect()
     }
 
     /// Fills the bucket of `ask`. What gateways hold of it already, and their knowing of refusals for up to a second, stay
     /// with them; this one forgets. False when the store does not answer in time.
     pub async fn fill(self: &Arc<Self>, ask: &Ask) -> bool {
-        if self.circuit.is_open() {
+        if self.is_left_alone(ask) {
             return false;
         }
         let filled = async {
             let mut connection = self.connection(self.lane()).await?;
-            connection.delete(&ask.name.key(ask.limit.limiter.name())).await.ok()
+            connection.delete(&ask.store_key()).await.ok()
         };
         let is_filled = timeout(PATIENCE, filled).await.ok().flatten().is_some();
         if is_filled {

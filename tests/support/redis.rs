@@ -116,6 +116,24 @@ impl Redis {
     }
 }
 
+/// Starts a cluster of so many nodes, each with an equal part of the slots, of which any is of use without the others.
+#[track_caller]
+pub fn cluster(nodes: usize) -> Vec<Redis> {
+    let start = |_| {
+        let bus = free_port().to_string(); // the usual one is the port and 10000, which may be none
+        let own = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        Redis::with(&[&own[..], &["--cluster-require-full-coverage", "no"]].concat())
+    };
+    let nodes: Vec<_> = (0..nodes).map(start).collect();
+    let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+    let made = Command::new("redis-cli").args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output();
+    assert!(made.unwrap().status.success());
+    while !nodes.iter().all(|node| node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+        thread::yield_now();
+    }
+    nodes
+}
+
 impl Drop for Redis {
     fn drop(&mut self) {
         // It may have ended already.

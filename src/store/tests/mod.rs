@@ -1,5 +1,6 @@
 //! The arithmetic without a server, then the script and the whole on a real one.
 
+mod cluster;
 mod found;
 #[path = "../../../tests/support/redis.rs"]
 mod redis_server;

@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// What one gateway has of the store.
-struct Gateway {
-    store: Arc<Store>,
-    limit: Arc<SharedLimit>,
+pub(super) struct Gateway {
+    pub(super) store: Arc<Store>,
+    pub(super) limit: Arc<SharedLimit>,
 }
 
 impl Gateway {
-    fn new(redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
+    pub(super) fn new(redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
         let server =
             Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
         let settings =
@@ -30,7 +30,7 @@ impl Gateway {
         Self { store: Store::new(settings, 1, Metrics::new(1).store()), limit: Arc::new(limit) }
     }
 
-    fn asks(&self, cost: u32) -> Asks {
+    pub(super) fn asks(&self, cost: u32) -> Asks {
         let key = KeyHasher::with_seed([1, 2]).key("l").finish();
         let (limit, name) = (Arc::clone(&self.limit), Name::from_raw(7));
         Asks::from_iter([Ask { limit, name, key, cost, quota: None, is_lent: false }])
@@ -46,7 +46,7 @@ impl Gateway {
         self.decided(asks).await
     }
 
-    async fn decided(&self, asks: Asks) -> Outcome {
+    pub(super) async fn decided(&self, asks: Asks) -> Outcome {
         match self.store.decide(asks) {
             Decision::Made(outcome) => outcome,
             Decision::Pending(outcome) => outcome.await,
@@ -54,7 +54,7 @@ impl Gateway {
     }
 
     /// Waits until what is given back has come to the store.
-    async fn settle(&self) {
+    pub(super) async fn settle(&self) {
         self.store.errands.close();
         self.store.errands.wait().await;
         self.store.errands.reopen();
@@ -178,7 +178,7 @@ async fn what_was_taken_together_is_taken_apart() {
     for (is_there, on_error) in [(true, OnError::Deny), (false, OnError::Local)] {
         let gateway = Gateway::new(&redis, 0, on_error, (1, 9));
         if !is_there {
-            gateway.store.circuit.open();
+            gateway.store.whole.circuit.open();
         }
         let mut asks = gateway.asks(2);
         asks.push(Ask {
@@ -208,13 +208,13 @@ async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
     assert_eq!(admitted(std::slice::from_ref(allow), 9).await, 9);
     let Err(refused) = deny.decide(1).await else { panic!("it is refused") };
     assert!(matches!(refused, Refused::Unavailable { .. }));
-    assert!(gateways.iter().all(|gateway| gateway.store.circuit.is_open()));
+    assert!(gateways.iter().all(|gateway| gateway.store.whole.circuit.is_open()));
     redis.restart();
     for gateway in &gateways {
-        let probe = gateway.store.probe.lock().take().unwrap();
+        let probe = gateway.store.whole.probe.lock().take().unwrap();
         probe.await.unwrap();
     }
-    assert!(!gateways.iter().any(|gateway| gateway.store.circuit.is_open()), "the probes have ended");
+    assert!(!gateways.iter().any(|gateway| gateway.store.whole.circuit.is_open()), "the probes have ended");
     assert!(deny.decide(1).await.is_ok());
     assert_eq!(admitted(&gateways, 9).await, 3, "one of four is used");
 }

@@ -121,8 +121,11 @@ fn store(metrics: &Metrics, to: &mut Exposition) {
     cells.saved.iter().for_each(|(word, count)| family.count(&[("by", word)], count));
     let help = "Time the shared store took to answer.";
     to.family(Kind::Histogram, "tidegate_store_duration_seconds", help).histogram(&[], &cells.durations);
-    let help = "1 while the shared store is left alone because it did not answer.";
+    let help = "1 while the shared store, or a node of its cluster, is left alone because it did not answer.";
     to.family(Kind::Gauge, "tidegate_store_circuit_open", help).gauge(&[], metrics.store.open());
+    let help = "1 while this node of the shared store's cluster is left alone because it did not answer.";
+    let mut family = to.family(Kind::Gauge, "tidegate_store_node_circuit_open", help);
+    metrics.store.nodes().iter().for_each(|(node, is_open)| family.gauge(&[("node", node)], Some(*is_open)));
 }
 
 fn upstream_caps(observed: &Observed, to: &mut Exposition) {

@@ -1,9 +1,14 @@
 //! What is counted of the store that several gateways share.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
+
+use parking_lot::Mutex;
 
 use super::{histogram::Histogram, tally::Tally};
 use crate::telemetry::worker::Lanes;
@@ -13,6 +18,8 @@ use crate::telemetry::worker::Lanes;
 pub struct StoreMetrics {
     lanes: Lanes<StoreCells>,
     is_open: AtomicBool,
+    /// Of a cluster each node, and whether it is left alone.
+    nodes: Mutex<Vec<(Arc<str>, bool)>>,
     /// Whether there was ever a store: only then is its circuit told.
     is_used: AtomicBool,
 }
@@ -27,7 +34,12 @@ pub(super) struct StoreCells {
 
 impl StoreMetrics {
     pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: Lanes::new(workers), is_open: AtomicBool::new(false), is_used: AtomicBool::new(false) }
+        Self {
+            lanes: Lanes::new(workers),
+            is_open: AtomicBool::new(false),
+            nodes: Mutex::default(),
+            is_used: AtomicBool::new(false),
+        }
     }
 
     /// The store answered a call after `duration` (`success`).
@@ -47,13 +59,19 @@ impl StoreMetrics {
         self.lanes.mine().saved.add(by, 1);
     }
 
-    /// The store is left alone from now on, or asked again.
-    pub fn set_open(&self, is_open: bool) {
+    /// Whether the store, or a part of it, is left alone; of a cluster also which nodes there are and whether each is.
+    pub fn set_open(&self, is_open: bool, nodes: Vec<(Arc<str>, bool)>) {
         self.is_used.store(true, Relaxed);
         self.is_open.store(is_open, Relaxed);
+        *self.nodes.lock() = nodes;
     }
 
-    /// 1 while the store is left alone; nothing where there is none.
+    /// Each node of a cluster, and 1 while it is left alone.
+    pub(super) fn nodes(&self) -> Vec<(Arc<str>, u64)> {
+        self.nodes.lock().iter().map(|(node, is_open)| (Arc::clone(node), u64::from(*is_open))).collect()
+    }
+
+    /// 1 while the store or a node of it is left alone; nothing where there is none.
     pub(super) fn open(&self) -> Option<u64> {
         self.is_used.load(Relaxed).then(|| self.is_open.load(Relaxed).into())
     }

@@ -1,0 +1,85 @@
+//! The nodes of a cluster as the store knows them: learnt with each connection, and again when a node fails.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::Value;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Ask, Store,
+    connection::Connection,
+    link::told_nodes,
+    nodes::{Node, Nodes},
+};
+
+/// Shortest time between two looks at the nodes because calls fail: a cluster in trouble is asked no more than that.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
+impl Store {
+    /// The part of the store that holds a key.
+    pub(super) fn node_of(&self, key: &str) -> Arc<Node> {
+        let nodes = self.nodes.load();
+        Arc::clone(nodes.as_ref().map_or(&self.whole, |nodes| nodes.of(key)))
+    }
+
+    /// Whether the store, or the node that holds the bucket of `ask`, is left alone.
+    pub(super) fn is_left_alone(&self, ask: &Ask) -> bool {
+        let is_open = self.whole.circuit.is_open();
+        is_open || self.settings.is_cluster && self.node_of(&ask.store_key()).circuit.is_open()
+    }
+
+    pub(super) fn is_whole(&self, node: &Arc<Node>) -> bool {
+        Arc::ptr_eq(node, &self.whole)
+    }
+
+    /// A key for a probe of `node`; none for the whole, and for a node that holds nothing any more.
+    pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
+        self.nodes.load().as_ref().filter(|nodes| nodes.has(node))?.probe_key(node)
+    }
+
+    /// Learns from the answer to `CLUSTER SLOTS`. Where slots have moved, connections that may not know it are made
+    /// anew.
+    pub(super) fn learn_nodes(&self, answer: &Value) {
+        let one_at_a_time = self.look.lock();
+        let earlier = self.nodes.load_full();
+        let Some(nodes) = Nodes::read(answer, earlier.as_deref()) else { return };
+        if let Some(earlier) = &earlier
+            && nodes.differs(earlier)
+        {
+            self.whole.circuit.renew();
+            let is_gone = |node: &&Arc<Node>| node.circuit.is_open() && !nodes.has(node);
+            for node in earlier.each().filter(is_gone) {
+                tracing::info!(store = &*node.name, "the node of the store holds no keys any more");
+            }
+        }
+        self.nodes.store(Some(Arc::new(nodes)));
+        drop(one_at_a_time);
+        self.tell_circuits();
+    }
+
+    /// Looks which nodes there are, off the path of requests, as a call has failed.
+    pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
+        let mut look = self.look.lock();
+        if look.as_ref().is_some_and(|(begun, _)| begun.elapsed() < BETWEEN_LOOKS) {
+            return;
+        }
+        let store = Arc::downgrade(self);
+        let task = tokio::spawn(async move {
+            if let (Ok(answer), Some(store)) = (told_nodes(&mut connection).await, store.upgrade()) {
+                store.learn_nodes(&answer);
+            }
+        });
+        *look = Some((Instant::now(), AbortOnDropHandle::new(task)));
+    }
+
+    /// Tells the metrics which circuits are open.
+    pub(super) fn tell_circuits(&self) {
+        let _one_at_a_time = self.look.lock();
+        let nodes = self.nodes.load();
+        let nodes = nodes.iter().flat_map(|nodes| nodes.each());
+        let nodes: Vec<_> = nodes.map(|node| (Arc::clone(&node.name), node.circuit.is_open())).collect();
+        let is_open = self.whole.circuit.is_open() || nodes.iter().any(|(_, is_open)| *is_open);
+        self.metrics.set_open(is_open, nodes);
+    }
+}

@@ -1,0 +1,190 @@
+//! Which node of a cluster holds which keys. Each node has a circuit of its own: one that is away stops no key of the
+//! others.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use parking_lot::Mutex;
+use redis::Value;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{circuit::Circuit, name::PREFIX};
+
+/// Hash slots of a cluster (Redis Cluster Specification, "Key distribution model").
+const SLOTS: usize = 16_384;
+
+/// Nodes that have circuits of their own: the largest cluster that Redis recommends. A larger one has a single circuit.
+const MOST_NODES: usize = 1000;
+
+/// Names that are tried for a key on a given node; a node with a single slot is found within a few times [`SLOTS`].
+const MOST_PROBE_KEYS: u32 = 1 << 18;
+
+/// A part of the store that is left alone by itself: a single server, one node of a cluster, or all of a cluster.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// `host:port`.
+    pub(super) name: Arc<str>,
+    pub(super) circuit: Circuit,
+    /// Looks whether it is back.
+    pub(super) probe: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+impl Node {
+    pub(super) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
+        Arc::new(Self { name: name.into(), circuit: Circuit::default(), probe: Mutex::default() })
+    }
+}
+
+/// The nodes of a cluster by the hash slots that they hold.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    nodes: Vec<Arc<Node>>,
+    /// Place in `nodes`, for each slot.
+    by_slot: Box<[u16]>,
+}
+
+impl Nodes {
+    /// Reads the answer to `CLUSTER SLOTS`; the circuits of nodes in `earlier` are kept. Slots that no node holds have a
+    /// circuit together. `None` for an answer of another shape, and for more than [`MOST_NODES`] nodes.
+    pub(super) fn read(answer: &Value, earlier: Option<&Self>) -> Option<Self> {
+        let Value::Array(ranges) = answer else { return None };
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        let mut by_slot = vec![u16::MAX; SLOTS].into_boxed_slice();
+        for range in ranges {
+            let (first, last, name) = range_of(range)?;
+            let place = place(&mut nodes, &name, earlier)?;
+            by_slot.get_mut(first..=last)?.fill(place);
+        }
+        if by_slot.contains(&u16::MAX) {
+            let nobody = place(&mut nodes, "no node", earlier)?;
+            by_slot.iter_mut().filter(|place| **place == u16::MAX).for_each(|place| *place = nobody);
+        }
+        Some(Self { nodes, by_slot })
+    }
+
+    /// The node that holds a key.
+    pub(super) fn of(&self, key: &str) -> &Arc<Node> {
+        &self.nodes[usize::from(self.by_slot[slot(key)])]
+    }
+
+    pub(super) fn each(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter()
+    }
+
+    pub(super) fn is_any_open(&self) -> bool {
+        self.nodes.iter().any(|node| node.circuit.is_open())
+    }
+
+    /// Whether `node` holds slots.
+    pub(super) fn has(&self, node: &Arc<Node>) -> bool {
+        self.nodes.iter().any(|held| Arc::ptr_eq(held, node))
+    }
+
+    /// Whether a slot has moved to another node.
+    pub(super) fn differs(&self, earlier: &Self) -> bool {
+        let holder = |nodes: &Self, slot: usize| Arc::as_ptr(&nodes.nodes[usize::from(nodes.by_slot[slot])]);
+        (0..SLOTS).any(|slot| holder(self, slot) != holder(earlier, slot))
+    }
+
+    /// A key for probes that `node` holds.
+    pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
+        let mut key = String::new();
+        (0..MOST_PROBE_KEYS).find(|number| {
+            key.clear();
+            // Writing to a string cannot fail.
+            let _ = write!(key, "{PREFIX}{{probe:{number}}}");
+            Arc::ptr_eq(self.of(&key), node)
+        })?;
+        Some(key)
+    }
+}
+
+/// The place of the node with this name, which enters if it is new.
+fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
+    let place = nodes.iter().position(|node| &*node.name == name).unwrap_or_else(|| {
+        let known = earlier.and_then(|earlier| earlier.nodes.iter().find(|node| &*node.name == name));
+        nodes.push(known.map_or_else(|| Node::new(name), Arc::clone));
+        nodes.len() - 1
+    });
+    u16::try_from(place).ok().filter(|_| nodes.len() <= MOST_NODES)
+}
+
+/// First and last slot, and `host:port` of the node that takes writes: it comes first.
+fn range_of(range: &Value) -> Option<(usize, usize, String)> {
+    let Value::Array(range) = range else { return None };
+    let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = &range[..] else { return None };
+    let [host, Value::Int(port), ..] = &node[..] else { return None };
+    let host = match host {
+        Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
+        Value::SimpleString(host) => host.clone(),
+        // The node that answers does not know its own name.
+        _ => String::new(),
+    };
+    Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, format!("{host}:{port}")))
+}
+
+/// The hash slot of a key: CRC-16/XMODEM of its first part in braces, or of all of it (Redis Cluster Specification,
+/// "Hash tags").
+fn slot(key: &str) -> usize {
+    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let bytes = tag.filter(|tag| !tag.is_empty()).unwrap_or(key).bytes();
+    let shifted = |crc: u16, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+    let crc = bytes.fold(0, |crc: u16, byte| (0..8).fold(crc ^ (u16::from(byte) << 8), shifted));
+    usize::from(crc) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::cluster_routing::Slot;
+
+    use super::*;
+
+    fn range(first: i64, last: i64, port: i64) -> Value {
+        let node = |port| Value::Array(vec![Value::BulkString(b"10.0.0.1".to_vec()), Value::Int(port)]);
+        Value::Array(vec![Value::Int(first), Value::Int(last), node(port), node(port + 1000)])
+    }
+
+    fn read(ranges: &[(i64, i64, i64)], earlier: Option<&Nodes>) -> Option<Nodes> {
+        let ranges = ranges.iter().map(|(first, last, port)| range(*first, *last, *port)).collect();
+        Nodes::read(&Value::Array(ranges), earlier)
+    }
+
+    #[test]
+    fn a_key_has_the_slot_that_redis_gives_it() {
+        for key in ["", "a", "tidegate:2:{l:6944}", "{}a", "{", "a{b", "a}b{c}d", "{a}{b}", "{{a}}", "é{ü}"] {
+            let number = u16::try_from(slot(key)).unwrap();
+            assert_eq!(Slot::new(number), Some(Slot::for_key(key)), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_node_keeps_its_circuit_while_its_slots_change() {
+        let before = read(&[(0, 8191, 1), (8192, 16383, 2)], None).unwrap();
+        before.each().for_each(|node| assert!(before.of(&before.probe_key(node).unwrap()).name == node.name));
+        before.nodes[0].circuit.open();
+        let after = read(&[(0, 99, 1), (100, 8191, 3), (8192, 16383, 2)], Some(&before)).unwrap();
+        let open: Vec<_> = after.each().map(|node| (&*node.name, node.circuit.is_open())).collect();
+        assert_eq!(open, [("10.0.0.1:1", true), ("10.0.0.1:3", false), ("10.0.0.1:2", false)]);
+        assert!(after.differs(&before) && after.has(&before.nodes[0]) && !before.has(&after.nodes[1]));
+        let same = read(&[(8192, 16383, 2), (0, 8191, 1)], Some(&before)).unwrap();
+        assert!(!same.differs(&before), "in another order");
+    }
+
+    #[test]
+    fn slots_without_a_node_have_a_circuit_of_their_own() {
+        let nodes = read(&[(5, 16383, 1)], None).unwrap();
+        assert_eq!(nodes.each().map(|node| &*node.name).collect::<Vec<_>>(), ["10.0.0.1:1", "no node"]);
+        let none = nodes.each().last().unwrap();
+        assert!(slot(&nodes.probe_key(none).unwrap()) < 5);
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_gives_no_nodes() {
+        assert!(Nodes::read(&Value::Nil, None).is_none());
+        assert!(Nodes::read(&Value::Array(vec![Value::Int(1)]), None).is_none());
+        for wrong in [(0, 16384, 1), (-1, 5, 1), (9, 3, 1)] {
+            assert!(read(&[wrong], None).is_none(), "{wrong:?}");
+        }
+        let many: Vec<_> = (0..1001).map(|number| (number, number, number)).collect();
+        assert!(read(&many, None).is_none() && read(&many[..999], None).is_some());
+    }
+}

@@ -1,0 +1,166 @@
+//! A real cluster of three nodes, of which one is away.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    redis_server::{Redis, cluster},
+    whole::Gateway,
+};
+use crate::{
+    limit::KeyHasher,
+    store::{Asks, Name, OnError, Refused, Server, nodes::Node},
+};
+
+/// A gateway before a cluster whose first node is about to go.
+struct World {
+    gateway: Gateway,
+    servers: Vec<Redis>,
+}
+
+impl World {
+    /// The connection is there, and all nodes have answered.
+    async fn new(on_error: OnError, burst: u32) -> Self {
+        let servers = cluster(3);
+        let mut gateway = Gateway::new(&servers[0], 0, on_error, (1, burst));
+        let settings = &mut Arc::get_mut(&mut gateway.store).unwrap().settings;
+        settings.is_cluster = true;
+        settings.timeout = Duration::from_millis(500);
+        let server = settings.servers[0].clone();
+        settings.servers = servers.iter().map(|redis| Server { port: redis.port, ..server.clone() }).collect();
+        Arc::clone(&gateway.store).warm_up().await;
+        let world = Self { gateway, servers };
+        for of in 0..3 {
+            while world.gateway.decided(world.asks(of, 1)).await.is_err() {} // a busy machine
+        }
+        world
+    }
+
+    fn node(&self, of: usize) -> Arc<Node> {
+        let nodes = self.gateway.store.nodes.load();
+        let name = format!("127.0.0.1:{}", self.servers[of].port);
+        let mut each = nodes.as_ref().unwrap().each();
+        Arc::clone(each.find(|node| *node.name == *name).unwrap())
+    }
+
+    /// A request for the bucket with this number among those of a node.
+    fn asks(&self, of: usize, number: usize) -> Asks {
+        let node = self.node(of);
+        let mut of_node = (1..).filter_map(|name| {
+            let mut asks = self.gateway.asks(1);
+            let key = KeyHasher::with_seed([name, 2]).key("l").finish();
+            (asks[0].name, asks[0].key) = (Name::from_raw(name.into()), key);
+            Arc::ptr_eq(&self.gateway.store.node_of(&asks[0].store_key()), &node).then_some(asks)
+        });
+        of_node.nth(number).unwrap()
+    }
+
+    fn both(&self, number: usize) -> Asks {
+        self.asks(1, number).into_iter().chain(self.asks(0, number)).collect()
+    }
+
+    /// Asks the first node until it is left alone; each of the others is decided in the store meanwhile.
+    async fn until_first_is_left_alone(&self) {
+        for number in 10..30 {
+            let (asked, one, other) = tokio::join!(
+                self.gateway.decided(self.asks(0, number)),
+                self.gateway.decided(self.asks(1, number)),
+                self.gateway.decided(self.asks(2, number)),
+            );
+            assert!(asked.is_err() && one.is_ok() && other.is_ok(), "{number}: {asked:?} {one:?} {other:?}");
+            if self.node(0).circuit.is_open() {
+                return;
+            }
+        }
+        panic!("a node that is away is left alone");
+    }
+
+    fn open(&self) -> [bool; 4] {
+        let whole = self.gateway.store.whole.circuit.is_open();
+        [whole, self.node(0).circuit.is_open(), self.node(1).circuit.is_open(), self.node(2).circuit.is_open()]
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_died_takes_only_its_own_keys_with_it() {
+    let mut world = World::new(OnError::Deny, 4).await;
+    world.servers[0].kill();
+    world.until_first_is_left_alone().await;
+    assert_eq!(world.open(), [false, true, false, false]);
+    for number in 50..60 {
+        for of in [1, 2] {
+            assert!(world.gateway.decided(world.asks(of, number)).await.is_ok());
+        }
+        let refused = world.gateway.decided(world.asks(0, number)).await.unwrap_err();
+        assert!(matches!(refused, Refused::Unavailable { .. }));
+    }
+    for _ in 0..9 {
+        let refused = world.gateway.decided(world.both(70)).await.unwrap_err();
+        assert!(matches!(refused, Refused::Unavailable { .. }), "one of two limits is on that node");
+    }
+    let left = world.gateway.decided(world.asks(1, 70)).await.unwrap().states().next().unwrap();
+    assert_eq!(left.remaining, 3, "the other one's bucket lost nothing");
+    world.servers[0].restart();
+    let probe = world.node(0).probe.lock().take().unwrap();
+    probe.await.unwrap();
+    assert_eq!(world.open(), [false; 4]);
+    // Its connection is made again in the background.
+    while world.gateway.decided(world.asks(0, 80)).await.is_err() {}
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_takes_only_its_own_keys_with_it() {
+    let world = World::new(OnError::Deny, 4).await;
+    world.servers[0].hang();
+    world.until_first_is_left_alone().await;
+    assert_eq!(world.open(), [false, true, false, false]);
+    let told = world.gateway.store.standing(&[world.asks(0, 1).remove(0), world.asks(1, 1).remove(0)]).await;
+    assert_eq!(told.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    assert!(
+        !world.gateway.store.fill(&world.asks(0, 1)[0]).await && world.gateway.store.fill(&world.asks(1, 1)[0]).await
+    );
+    world.servers[0].go_on();
+    let probe = world.node(0).probe.lock().take().unwrap();
+    probe.await.unwrap();
+    while world.gateway.decided(world.asks(0, 80)).await.is_err() {}
+    assert_eq!(world.open(), [false; 4]);
+}
+
+#[tokio::test]
+async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
+    for on_error in [OnError::Local, OnError::Allow] {
+        let world = World::new(on_error, 3).await;
+        assert!(world.node(0).circuit.open());
+        for left in [2, 1] {
+            let admission = world.gateway.decided(world.both(9)).await.unwrap();
+            let left_of: Vec<_> = admission.states().map(|state| (state.index, state.remaining)).collect();
+            let alone = (on_error == OnError::Local).then_some((1, left));
+            assert_eq!(left_of, [(0, left)].into_iter().chain(alone).collect::<Vec<_>>());
+            assert_eq!(admission.take_apart().count(), 2);
+        }
+        world.gateway.decided(world.both(9)).await.unwrap().refund(&world.gateway.store);
+        world.gateway.settle().await;
+        assert!(world.gateway.decided(world.asks(1, 9)).await.is_ok(), "what came back to the store");
+        let Refused::Limits(refusal) = world.gateway.decided(world.both(9)).await.unwrap_err() else { panic!() };
+        assert_eq!((refusal.index, refusal.refused), (0, 1), "the store's limit is used up");
+        let alone = world.gateway.decided(world.asks(0, 9)).await;
+        assert!(alone.is_ok(), "nothing of the other one is lost by it");
+        if on_error == OnError::Local {
+            let mut asks = world.both(9);
+            asks[0] = world.asks(1, 40).remove(0);
+            let Refused::Limits(refusal) = world.gateway.decided(asks).await.unwrap_err() else { panic!() };
+            assert_eq!((refusal.index, refusal.refused), (1, 2), "the gateway's own is used up");
+            assert_eq!(world.gateway.decided(world.asks(1, 40)).await.unwrap().states().next().unwrap().remaining, 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_node_did_not_answer_goes_by_on_error_and_the_rest_by_the_store() {
+    let world = World::new(OnError::Local, 3).await;
+    world.servers[0].hang();
+    let admission = world.gateway.decided(world.both(9)).await.unwrap();
+    world.servers[0].go_on();
+    assert_eq!(admission.states().map(|state| state.remaining).collect::<Vec<_>>(), [2, 2]);
+    let left = world.gateway.decided(world.asks(1, 9)).await.unwrap().states().next().unwrap();
+    assert_eq!((left.remaining, world.open()), (1, [false; 4]));
+}
