@@ -100,6 +100,7 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             host: "orders.example.com".into(),
             names_hops: false,
             has_underscores: false,
+            has_via: false,
             interim: None,
             upgrade: None,
             grpc: None,
@@ -151,7 +152,6 @@ fn layers(c: &mut Criterion) {
         now: Instant::now(),
         patience: None,
         linger: None,
-        uploading: None,
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");

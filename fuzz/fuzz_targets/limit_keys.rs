@@ -83,6 +83,7 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
             headers: head.headers,
             names_hops: head.names_hops,
             has_underscores: false,
+            has_via: false,
             interim: None,
             upgrade: None,
             grpc: None,

@@ -149,6 +149,8 @@ pub struct Head {
     pub names_hops: bool,
     /// Names of its fields hold `_`, which services that know CGI or WSGI take for `-`.
     pub has_underscores: bool,
+    /// It has a `Via`: it has passed a proxy.
+    pub has_via: bool,
     /// Where interim answers go.
     pub interim: Option<Interim>,
     /// The protocols that the client would switch to, as an `Upgrade` field lists them.

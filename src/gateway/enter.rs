@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
     let Request { method, target, version, mut headers, body, names_hops, names, started, origin, interim, upgrade } =
         request;
-    let (mut target, host, checked) = match check(&method, target, &headers, version) {
+    let (mut target, host, checked) = match check(&method, target, &headers, version, names.via) {
         Ok((target, host)) => {
             let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
             (target, host, if may_serve { Ok(()) } else { Err(Error::Misdirected) })
@@ -56,6 +56,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
             host,
             names_hops,
             has_underscores: names.underscores,
+            has_via: names.via,
             interim,
             upgrade,
         },
@@ -86,6 +87,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin
             host: Box::default(),
             names_hops: false,
             has_underscores: false,
+            has_via: false,
             interim: None,
             upgrade: None,
             grpc: None,
@@ -102,13 +104,16 @@ fn check(
     target: bytes::Bytes,
     headers: &HeaderMap,
     version: Version,
+    has_via: bool,
 ) -> Result<(Target, Box<str>), Error> {
     let mut target = Target::parse(target)?;
     if *method == Method::OPTIONS {
         target = target.of_options();
     }
     check_form(method, &target)?;
-    last_hop::check_rounds(headers)?;
+    if has_via {
+        last_hop::check_rounds(headers)?;
+    }
     let host = host::of(&target, headers, version)?;
     Ok((target, host))
 }

@@ -26,15 +26,21 @@ const NO_HOST: Error = Error::Malformed("its host cannot be read");
 /// The host of an authority, which is never empty (RFC 9110, 4.2.1).
 pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
-    let length = authority.iter().position(|byte| *byte == b':').unwrap_or(authority.len());
-    let (host, port) = authority.split_at(length);
-    let mut before = b'.';
-    let is_plain = host.iter().all(|byte| {
-        let is_empty_label = *byte == b'.' && before == b'.';
+    let (mut length, mut before) = (authority.len(), b'.');
+    for (at, byte) in authority.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
+            b'.' if before != b'.' => {}
+            b':' => {
+                length = at;
+                break;
+            }
+            _ => return unusual_name(authority),
+        }
         before = *byte;
-        matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.') && !is_empty_label
-    });
-    if is_plain && before != b'.' && port.iter().skip(1).all(u8::is_ascii_digit) {
+    }
+    let (host, port) = authority.split_at(length);
+    if before != b'.' && port.iter().skip(1).all(u8::is_ascii_digit) {
         return std::str::from_utf8(host).map(Box::from).map_err(|_| NO_HOST);
     }
     unusual_name(authority)

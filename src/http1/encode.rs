@@ -98,15 +98,19 @@ impl<'m> Hops<'m> {
     /// Those that a message's fields name; `names_any` says whether there are any, so that nearly no message is looked
     /// through.
     pub fn of(headers: &'m HeaderMap, names_any: bool) -> Self {
-        let values = names_any.then(|| headers.get_all(header::CONNECTION).into_iter());
-        Self(values.into_iter().flatten().flat_map(|value| options(value.as_bytes())).collect())
+        if !names_any {
+            return Self(Vec::new());
+        }
+        Self(headers.get_all(header::CONNECTION).iter().flat_map(|value| options(value.as_bytes())).collect())
     }
 
     /// The same for lines as they were read, each a name and a value.
     pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>, names_any: bool) -> Self {
         let is_connection = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
-        let lines = names_any.then(|| lines.filter(is_connection));
-        Self(lines.into_iter().flatten().flat_map(|(_, value)| options(value)).collect())
+        if !names_any {
+            return Self(Vec::new());
+        }
+        Self(lines.filter(is_connection).flat_map(|(_, value)| options(value)).collect())
     }
 
     /// Whether there are any.

@@ -60,9 +60,17 @@ pub struct Names {
     pub underscores: bool,
     /// So many lines were dropped because theirs held it.
     pub dropped: usize,
+    /// There is a `Via`: the request has passed a proxy.
+    pub via: bool,
 }
 
 impl Names {
+    /// Notes a name without `_`.
+    fn note_plain(&mut self, name: &[u8]) {
+        self.claims |= is_claim(name);
+        self.via |= name.len() == 3 && name.eq_ignore_ascii_case(b"via");
+    }
+
     /// Notes a name that may hold `_`. False if its line is to be dropped.
     pub fn note(&mut self, name: &[u8], keeps_underscores: bool) -> bool {
         let has_underscore = memchr::memchr(b'_', name).is_some();
@@ -71,7 +79,7 @@ impl Names {
             return false;
         }
         self.underscores |= has_underscore;
-        self.claims |= is_claim(name);
+        self.note_plain(name);
         true
     }
 }
@@ -213,7 +221,7 @@ fn header_map(
     for line in lines {
         let name = line.name.as_bytes();
         if !holds_underscore {
-            names.claims |= is_claim(name);
+            names.note_plain(name);
         } else if !names.note(name, keeps_underscores) {
             continue;
         }

@@ -357,9 +357,11 @@ fn announced_trailers(exchange: &Exchange, changes: &Changes) -> Box<[HeaderName
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).
 fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(b"via: ");
-    for value in exchange.request.headers.get_all(header::VIA) {
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b", ");
+    if exchange.request.has_via {
+        for value in exchange.request.headers.get_all(header::VIA) {
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b", ");
+        }
     }
     out.extend_from_slice(match exchange.request.version {
         http::Version::HTTP_10 => b"1.0 tidegate\r\n",

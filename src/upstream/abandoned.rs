@@ -67,6 +67,10 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
+        // Mostly it is answered, and nothing is left to be moved.
+        if self.open.is_none() {
+            return;
+        }
         let (Some(after), Some(Open { exchange, call, in_flight })) = (self.linger, self.open.take()) else { return };
         let Exchange::Http1(mut exchange) = exchange else { return };
         // Outside of a runtime nothing is served any more.

@@ -107,9 +107,10 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             State::Filling { filling } => filling.as_mut().poll(cx),
-            State::Passing { inner, policy } => {
+            State::Passing { inner, policy: None } => inner.poll(cx),
+            State::Passing { inner, policy: Some(policy) } => {
                 let mut answer = ready!(inner.poll(cx));
-                if let (Ok(response), Some(policy)) = (&mut answer, policy) {
+                if let Ok(response) = &mut answer {
                     policy.read_ahead(response);
                 }
                 Poll::Ready(answer)
