@@ -65,21 +65,20 @@ pub struct Names {
 }
 
 impl Names {
-    /// Notes a name without `_`.
-    fn note_plain(&mut self, name: &[u8]) {
-        self.claims |= is_claim(name);
-        self.via |= name.len() == 3 && name.eq_ignore_ascii_case(b"via");
-    }
-
     /// Notes a name that may hold `_`. False if its line is to be dropped.
     pub fn note(&mut self, name: &[u8], keeps_underscores: bool) -> bool {
-        let has_underscore = memchr::memchr(b'_', name).is_some();
+        self.note_known(name, memchr::memchr(b'_', name).is_some(), keeps_underscores)
+    }
+
+    /// The same for a name of which it is known whether it holds `_`.
+    fn note_known(&mut self, name: &[u8], has_underscore: bool, keeps_underscores: bool) -> bool {
         if has_underscore && !keeps_underscores {
             self.dropped += 1;
             return false;
         }
         self.underscores |= has_underscore;
-        self.note_plain(name);
+        self.claims |= is_claim(name);
+        self.via |= name.len() == 3 && name.eq_ignore_ascii_case(b"via");
         true
     }
 }
@@ -208,6 +207,35 @@ fn version(minor: Option<u8>) -> Version {
     if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
 }
 
+/// The place of the next `_` of a head, which moves on as its lines pass: values hold some, names hardly ever, so that few
+/// searches do for all names.
+struct NextUnderscore<'h> {
+    head: &'h [u8],
+    at: usize,
+}
+
+impl<'h> NextUnderscore<'h> {
+    fn of(head: &'h [u8]) -> Self {
+        let mut next = Self { head, at: 0 };
+        next.seek(0);
+        next
+    }
+
+    fn seek(&mut self, from: usize) {
+        let rest = self.head.get(from..).unwrap_or_default();
+        self.at = memchr::memchr(b'_', rest).map_or(usize::MAX, |offset| from + offset);
+    }
+
+    /// Whether a name, which is a part of the head, holds one. Names come in their order.
+    fn is_in(&mut self, name: &[u8]) -> bool {
+        let start = name.as_ptr().addr() - self.head.as_ptr().addr();
+        if self.at < start {
+            self.seek(start);
+        }
+        self.at < start + name.len()
+    }
+}
+
 /// The parsed lines as a map whose values share the head's one allocation.
 fn header_map(
     head: &Bytes,
@@ -216,13 +244,10 @@ fn header_map(
 ) -> Result<(HeaderMap, Marks, Names), Error> {
     let mut headers = HeaderMap::with_capacity(lines.len());
     let (mut marks, mut names) = (Marks::default(), Names::default());
-    // One look at the whole head: in most there is none.
-    let holds_underscore = memchr::memchr(b'_', head).is_some();
+    let mut underscore = NextUnderscore::of(head);
     for line in lines {
         let name = line.name.as_bytes();
-        if !holds_underscore {
-            names.note_plain(name);
-        } else if !names.note(name, keeps_underscores) {
+        if !names.note_known(name, underscore.is_in(name), keeps_underscores) {
             continue;
         }
         let name = HeaderName::from_bytes(line.name.as_bytes())
@@ -283,6 +308,16 @@ mod tests {
         let mut buffer = BytesMut::from(text);
         let length = find_end(&buffer, 0).expect("a whole head");
         parse_request(&mut buffer, length, &LIMITS)
+    }
+
+    #[test]
+    fn only_names_that_hold_an_underscore_are_dropped_wherever_others_stand() {
+        let text = "GET /a_b HTTP/1.1\r\nHost: a_b\r\nCookie: _ga=1; x_y=2\r\nX_A: 1\r\nx-b: _\r\nx-c: 2\r\n_: 3\r\nx_: _\r\nx-d: 4\r\n\r\n";
+        let mut buffer = BytesMut::from(text);
+        let head = parse_request(&mut buffer, text.len(), &LIMITS).unwrap();
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["host", "cookie", "x-b", "x-c", "x-d"]);
+        assert_eq!((head.names.dropped, head.names.underscores), (3, false));
     }
 
     #[test]
