@@ -4,6 +4,7 @@
 //! happens to it is noted there too and told once, when the last holder lets go: an access line and its metrics appear
 //! exactly once, however the exchange ended.
 
+mod client;
 mod deadline;
 mod facts;
 pub mod forwarded;
@@ -15,7 +16,6 @@ mod request_id;
 mod target;
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub use self::{
+    client::{Chain, Client},
     deadline::{Deadline, Uploading},
     facts::{Facts, Flag, Nearest},
     forwarded::ForwardedBy,
@@ -157,24 +158,6 @@ pub struct Head {
     pub upgrade: Option<Box<[u8]>>,
     /// Set when it is a gRPC call.
     pub grpc: Option<Grpc>,
-}
-
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Client {
-    /// The address that keys and logs use.
-    pub ip: IpAddr,
-    /// The word of the peer on earlier hops, which is passed on; `None` unless it is a trusted proxy.
-    pub chain: Option<Chain>,
-}
-
-/// The word of a trusted proxy on the hops that a request came through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chain {
-    /// The field that it stands in; the other one is not believed.
-    pub by: ForwardedBy,
-    /// How many hops, counted from the peer, lead to the client; 0 where the peer is the client.
-    pub walked: usize,
 }
 
 /// What logs and metrics call a route.
