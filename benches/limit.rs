@@ -1,4 +1,4 @@
-//! What a decision costs: hot keys, many keys, one, two and four limits, keys with numbers of their own,
+//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with numbers of their own,
 //! two threads, a flood; beside governor's stock stores.
 //!
 //! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.

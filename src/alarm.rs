@@ -82,11 +82,11 @@ impl Alarm {
 #[derive(Debug)]
 pub struct Lent(Option<Alarm>);
 
-/// What took too long.
+/// The work took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLate;
 
-/// What comes of `work`, which may take so long. In place of tokio's `timeout`, which does not know that a loop may be late.
+/// Bounds `work` by a time. In place of tokio's `timeout`, which does not know that a loop may be late.
 ///
 /// # Errors
 /// It took longer, and was dropped.
@@ -149,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    /// What lay in the socket of a process that had been stopped counted as not sent.
+    /// Bytes that lay in the socket of a process that had been stopped counted as not sent.
     #[tokio::test]
     async fn a_deadline_that_a_late_loop_notices_counts_only_after_a_look_at_the_sockets() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

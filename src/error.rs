@@ -1,4 +1,4 @@
-//! What can go wrong with a request, each case naming its cause and its culprit.
+//! Everything that can go wrong with a request, each case naming its cause and its culprit.
 //!
 //! [`Error`] ends a request before its answer began: `gateway::answer` turns it into a response with one exhaustive
 //! match. [`Fault`] ends a body that is already flowing, when there is no answer left to give.
@@ -262,7 +262,7 @@ impl Fault {
     }
 }
 
-/// What a request is answered whose own body broke off before any answer began.
+/// The error for a request whose own body broke off before any response began.
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         match fault {

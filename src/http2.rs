@@ -21,7 +21,7 @@ use crate::{body::Body, error::Fault, http1::may_trail};
 /// Bytes of one body that wait for the socket.
 pub const SEND_BUFFER: usize = 64 * 1024;
 
-/// What the protocol counts for each field of a header list beside its name and value (RFC 9113, 6.5.2).
+/// Bytes that the protocol counts for each field of a header list beside its name and value (RFC 9113, 6.5.2).
 pub const FIELD_OVERHEAD: usize = 32;
 
 /// The size of fields as the protocol counts it.

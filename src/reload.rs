@@ -76,7 +76,7 @@ pub enum Outcome {
         sections: Vec<&'static str>,
         /// What takes effect only with a restart.
         notes: Vec<String>,
-        /// What the configuration says and surely does not mean.
+        /// Settings of the configuration that are surely not meant.
         warnings: Arc<Diagnostics>,
     },
     /// The configuration is the same; so are its warnings, though not their places.
@@ -145,7 +145,7 @@ pub struct Reloader {
     pub workers: Vec<Worker>,
     /// All connections of clients, bounded by the file limit.
     pub crowd: Arc<Crowd>,
-    /// What the system allows of them, and of all others.
+    /// The number of them that the system allows, and of all others.
     pub files: Files,
     /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
     /// it is, or is off.

@@ -134,7 +134,7 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_the_gateway_once() {
     assert_eq!(upstream.connections(), 0);
     client.send("hello");
     assert_eq!(client.response().text(), "[Some(\"5\"), None, None] 5");
-    // Who is refused is not asked.
+    // A client that is refused is not asked for its body.
     let refused = client.exchange(request("PUT", "/", &["Content-Length: 99999999", "Expect: 100-continue"]));
     assert_eq!(refused.status(), 413);
 }

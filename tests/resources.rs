@@ -85,7 +85,7 @@ fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_
     let _all: Vec<_> = (0..64).map(|_| dawdling(&gateway)).collect();
     let mut late = gateway.connect();
     gateway.logged("accepting pauses: all connections are taken");
-    // What is left is for everything else.
+    // The rest is for everything else.
     assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
     late.send(GET);
     drop(_all);

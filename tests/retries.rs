@@ -128,7 +128,7 @@ fn a_post_on_a_kept_connection_that_closes_unanswered_is_not_sent_again() {
     assert_eq!(outcomes(&gateway, "method"), 1.0);
 }
 
-/// Whatever its length says: nothing of it was read, so that it is still whole.
+/// The announced length does not matter: nothing of it was read, so that it is still whole.
 #[test]
 fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
     let upstream = Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));

@@ -1,4 +1,4 @@
-//! What is done every two seconds on the control thread, whatever comes in: old connections, what is over, names to look up.
+//! Tasks of the control thread every two seconds, whatever comes in: old connections, expired entries, names to look up.
 
 use std::{sync::Arc, time::Duration};
 

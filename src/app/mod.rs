@@ -286,7 +286,7 @@ impl App {
         }
         notify(&[sd_notify::NotifyState::Ready]);
         if let Some(reply) = reply {
-            // Whoever asked may have left since.
+            // The caller may have left since.
             let _ = reply.send(outcome);
         }
         if is_wanted_again {

@@ -19,12 +19,12 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 type Load = JoinHandle<Result<Config, Diagnostics>>;
 
-/// What was read, and for whom.
+/// The files as read, and the caller who asked for it.
 pub(super) struct Read {
     /// `None`: it took too long.
     pub(super) loaded: Option<Result<Config, Diagnostics>>,
     pub(super) since: Instant,
-    /// Who waits for the outcome.
+    /// The caller that waits for the outcome.
     pub(super) reply: Option<oneshot::Sender<Outcome>>,
     /// It was asked for once more meanwhile.
     pub(super) is_wanted_again: bool,

@@ -21,12 +21,12 @@ impl Deadline {
         Self { at: started + total, total }
     }
 
-    /// What a request is told that has passed it.
+    /// The error for a request that has passed it.
     pub fn error(&self) -> Error {
         Error::TotalTimeout { after: self.total, is_sent: true }
     }
 
-    /// What it is told where it has waited in a line all the time.
+    /// The error for a request that has waited in a queue all the time.
     pub fn error_in_line(&self) -> Error {
         Error::TotalTimeout { after: self.total, is_sent: false }
     }
@@ -38,9 +38,9 @@ impl Deadline {
 pub struct Uploading {
     /// When the body flows.
     pub flow: Arc<Flow>,
-    /// What the route gives, as if the body took no time.
+    /// The time that the route gives, as if the body took none.
     pub of_route: Deadline,
-    /// What the client itself gives (`grpc-timeout`): it does not stand still.
+    /// The time that the client itself gives (`grpc-timeout`): it does not stand still.
     pub of_client: Option<Deadline>,
 }
 

@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// What is checked, and what to call it.
+/// The text to be checked, and its name.
 ///
 /// # Errors
 /// A sentence that says why there is nothing to check.

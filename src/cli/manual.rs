@@ -21,7 +21,7 @@ Examples:
   tidegate man run > tidegate-run.1
   tidegate man proxy | man -l -";
 
-/// What every command that reads a configuration has to do with.
+/// The files that every command reads which needs a configuration.
 const SYSTEM: &str = r#".SH FILES
 .TP
 \fI./tidegate.toml\fR, \fI/etc/tidegate/tidegate.toml\fR

@@ -1,4 +1,4 @@
-//! What would be right instead of a value of the wrong type, or of a key in the wrong place.
+//! Advice for a value of the wrong type, or a key in the wrong place: the form that is right.
 
 use super::{
     check::quoted,

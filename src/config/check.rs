@@ -110,7 +110,7 @@ impl Key {
                 Ok(())
             }
             (Kind::Map(..), _) => {
-                // What is meant to be names and values may have secrets among them.
+                // Names and values are expected here: there may be secrets among them.
                 problems.covered.push(at);
                 Err(self.wrong_type(kind, node))
             }

@@ -1,4 +1,4 @@
-//! What was meant by a duration, a size or a rate in another form: the right form, for help.
+//! Guesses at a duration, a size or a rate in another form: the right form, for help.
 
 use super::{
     model::Rate,

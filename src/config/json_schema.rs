@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::schema::{Default, Key, Kind, Section, Syntax, process::FILE_ITSELF};
 
-/// What stands for a number or for true and false: one variable of the environment.
+/// A stand-in for a number or for true and false: one variable of the environment.
 const VARIABLE: &str = r"^\$\{[^}]*\}$";
 
 /// The schema (draft 7, which editors of TOML know best) with descriptions and defaults.

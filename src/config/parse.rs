@@ -102,7 +102,7 @@ impl Mistake {
         }
     }
 
-    /// What the line looks like to somebody who knows what people write.
+    /// The line as somebody sees it who knows what people write.
     fn slip(&self, source: &Source) -> Option<slips::Slip> {
         let bytes = source.line(source.line_of(self.at.start));
         let line = source.text.get(bytes.clone())?.trim_end_matches(['\n', '\r']);

@@ -176,7 +176,7 @@ pub(super) struct Problems {
     seen: HashSet<(Code, At, String)>,
     /// Values that are not shown: they may be secrets.
     pub(super) covered: Vec<Span>,
-    /// What could not be read: nobody knows which values in it are secrets.
+    /// Text that could not be read: nobody knows which values in it are secrets.
     pub(super) unread: Vec<Span>,
     /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
     pub(super) incomplete: bool,

@@ -2,7 +2,7 @@
 
 use super::{redact::is_secret_name, schema, suggest};
 
-/// What a slip is, and what would be right.
+/// A slip, and the form that is right.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Slip {
     pub(super) why: String,
@@ -142,7 +142,7 @@ fn outside_of_strings(line: &str) -> String {
     out
 }
 
-/// What a text is that cannot be meant to be TOML, if that is plain.
+/// The language of a text that cannot be meant to be TOML, if that is plain.
 pub(super) fn other_language(text: &str) -> Option<&'static str> {
     let lines: Vec<&str> =
         text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect();

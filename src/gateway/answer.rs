@@ -55,7 +55,7 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     fields.push_number(grpc::STATUS.as_str(), code.into());
     fields.push("grpc-message", grpc::message(&error.to_string()).as_bytes());
     if let Some(after) = retry_after {
-        // What clients of gRPC heed in its place (gRFC A6).
+        // Clients of gRPC heed this in its place (gRFC A6).
         fields.push_number(grpc::PUSHBACK.as_str(), whole_millis(after));
     }
     finish(fields, request_id, retry_after);

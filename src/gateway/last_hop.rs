@@ -11,7 +11,7 @@ use crate::{
     message::Response,
 };
 
-/// What a service behind a route may be asked for.
+/// The methods that a service behind a route may be asked with.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Gateways of this kind that a request may have passed. Nobody chains so many; a request that goes round in a circle

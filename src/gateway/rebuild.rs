@@ -282,7 +282,7 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
     }
 }
 
-/// What is buffered of a route's bodies, if anything.
+/// The part of a route's bodies that is buffered, if any.
 fn buffers(route: &model::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
     let (request, response) = (route.request.buffer, route.response.buffer);
     let policy = BufferPolicy { request, response, memory: Arc::clone(&process.buffers) };

@@ -25,11 +25,11 @@ pub struct Frames {
     keep: (u8, usize),
     /// The current frame is one of those.
     is_kept: bool,
-    /// What is kept and was not taken.
+    /// Bytes that are kept and were not taken.
     kept: Vec<u8>,
 }
 
-/// What a frame's head says.
+/// The content of a frame's head.
 #[derive(Debug, Clone, Copy)]
 pub struct FrameHead {
     /// Bytes behind the head.
@@ -87,7 +87,7 @@ impl Frames {
         !self.kept.is_empty()
     }
 
-    /// What was kept since this was last asked.
+    /// Takes the bytes that were kept since the last call.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.kept)
     }

@@ -28,14 +28,14 @@ const STEP: u32 = 4;
 /// Windows of streams that a connection's has room for beside [`CONNECTION_WINDOW`], which is there for the others when
 /// nobody reads these.
 const SHARES: u32 = 4;
-/// What all connections of the process may have above [`CONNECTION_WINDOW`].
+/// The most that all connections of the process may have above [`CONNECTION_WINDOW`].
 const MOST_EXTRA: usize = 256 * 1024 * 1024;
 /// The part of it that is for windows of more than one step: enough for 8 connections, which leaves one step for 32 more.
 const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
-/// What the readers of a connection's streams and its task tell each other.
+/// State that the readers of a connection's streams and its task share.
 #[derive(Debug)]
 pub struct Windows {
     /// The window of each stream.
@@ -115,7 +115,7 @@ impl Tuner {
         Self { windows, connection: CONNECTION_WINDOW }
     }
 
-    /// What its streams are given.
+    /// The window that its streams are given.
     pub fn windows(&self) -> &Arc<Windows> {
         &self.windows
     }

@@ -1,4 +1,4 @@
-//! What the type of a body says of how it comes.
+//! Types of bodies that say how they come.
 
 /// Media types whose bodies are streams of events: the next one comes when there is something to tell.
 const STREAMS: [&[u8]; 9] = [

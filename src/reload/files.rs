@@ -1,4 +1,4 @@
-//! What the configuration asks of the limit on open files, held against what that allows.
+//! The open files that the configuration asks for, held against the limit of the process.
 
 use crate::config::{Config, model};
 

@@ -59,8 +59,8 @@ where
     /// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
     /// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
     ///
-    /// What remains: who connects in the moment before the close, or is half connected then, is reset, as one who comes a
-    /// moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
+    /// One case remains: a client that connects in the moment before the close, or is half connected then, is reset, as one
+    /// that comes a moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
     async fn finish<L: Listener>(&mut self, mut listener: L) {
         for _ in 0..=BACKLOG {
             // Those who are served already have their turn, too.

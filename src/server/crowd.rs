@@ -88,7 +88,7 @@ impl Drop for Guest {
     }
 }
 
-/// Whom an address stands for: itself, or its network.
+/// The client that an address stands for: itself, or its network.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - V6_PREFIX))).into(),

@@ -82,7 +82,7 @@ impl Rarely {
     }
 }
 
-/// What may change while a listener stays open; holds for connections from then on.
+/// Settings that may change while a listener stays open; they hold for connections from then on.
 #[derive(Debug, Clone)]
 pub struct DoorSettings {
     /// Open connections over all workers, at least 1.
@@ -91,7 +91,7 @@ pub struct DoorSettings {
     pub max_per_client: usize,
     /// Peers that speak for many clients: their connections are not counted by address.
     pub trusted: Arc<[IpNet]>,
-    /// What each may do.
+    /// The connections that each client may have.
     pub limits: ConnectionLimits,
     /// Each begins with a PROXY protocol header, within the time for a head.
     pub proxy_protocol: bool,
@@ -169,7 +169,7 @@ impl Door {
         self.settings.load().tls.clone()
     }
 
-    /// What holds for new connections.
+    /// The settings that hold for new connections.
     pub(super) fn settings(&self) -> Guard<Arc<DoorSettings>> {
         self.settings.load()
     }
@@ -209,7 +209,7 @@ impl Door {
         }
     }
 
-    /// What to do about an `accept` that failed.
+    /// The reaction to an `accept` that failed.
     pub(super) async fn failed(&self, error: &io::Error) {
         // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue; trying at once would spin.
         if !matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) {
@@ -240,7 +240,7 @@ impl Door {
         tracing::debug!(listener = %self.name, %peer, "streams refused: too many requests were taken back");
     }
 
-    /// What served somebody ended in a panic.
+    /// Notes that the task of a connection ended in a panic.
     pub(super) fn panicked(&self, peer: SocketAddr) {
         self.process.panicked();
         tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");

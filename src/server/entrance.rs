@@ -181,7 +181,7 @@ where
     }
     let _counted = door.shakes_hands();
     let mut handshake = pin!(tls.accept(io));
-    // What takes time, keys and the signature, comes with the first look at the message. The turn ends with it, or else
+    // The costly part, keys and the signature, comes with the first look at the message. The turn ends with it, or else
     // who does not answer would keep others waiting; but not before everything else that is ready was looked at.
     let turn = turns.acquire().await;
     let begun = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
@@ -217,7 +217,7 @@ mod tests {
         ServerTls::new(settings, None).unwrap()
     }
 
-    /// What a client says first.
+    /// The first bytes of a client.
     fn hello() -> Vec<u8> {
         let config = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         let name = "a.example".try_into().unwrap();

@@ -125,7 +125,7 @@ impl Rolls {
     pub(super) fn choose(&self) -> bool {
         let mut oldest = self.oldest.lock();
         for has_looked in [false, true] {
-            // Whoever began to idle after a look has idled less than all whom it found.
+            // A connection that began to idle after a look has idled less than all that the look found.
             while let Some((since, seat)) = oldest.pop_front() {
                 if seat.choose(since) {
                     return true;

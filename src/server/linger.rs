@@ -1,4 +1,4 @@
-//! What a client still sends behind its last answer is taken in and thrown away, so that the answer reaches it: an unread
+//! Bytes that a client still sends behind its last answer are taken in and thrown away, so that the answer reaches it: an unread
 //! byte in a socket that is closed makes the kernel reset the connection, and most clients look at an early answer only once
 //! they have sent all of their request.
 //!

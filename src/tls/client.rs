@@ -22,7 +22,7 @@ pub use rustls::pki_types::ServerName;
 /// How servers are believed, plainly described.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientSettings {
-    /// Who may sign the servers' certificates, and certificates that are trusted as they are; `None`: whom the system
+    /// Authorities that may sign the servers' certificates, and certificates that are trusted as they are; `None`: whom the system
     /// trusts.
     pub ca: Option<Vec<CertificateDer<'static>>>,
     /// Whom they are shown; `None`: nobody.

@@ -24,7 +24,7 @@ use x509_cert::{
     ext::pkix::{ExtendedKeyUsage, KeyUsage},
 };
 
-/// What a certificate may be for (RFC 5280, 4.2.1.12).
+/// The uses that a certificate may have (RFC 5280, 4.2.1.12).
 const SERVER: &str = "1.3.6.1.5.5.7.3.1";
 const CLIENT: &str = "1.3.6.1.5.5.7.3.2";
 const ANYTHING: &str = "2.5.29.37.0";

@@ -25,7 +25,7 @@ use super::{
 pub struct ServerSettings {
     /// Certificates, the default first; at least one.
     pub identities: Vec<Identity>,
-    /// Who may sign the certificates that clients must show, and certificates that are trusted as they are; `None`: they
+    /// Authorities that may sign the certificates that clients must show, and certificates that are trusted as they are; `None`: they
     /// show none.
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// The oldest version that is spoken.
@@ -65,7 +65,7 @@ impl Protocol {
 /// Protocols that are offered, the best first.
 const OFFERED: [Protocol; 2] = [Protocol::Http2, Protocol::Http1];
 
-/// What clients offer that speak no later version (RFC 7301, 6): served as HTTP/1.1 is, where each request says its own.
+/// The protocol that clients offer which speak no later version (RFC 7301, 6): served as HTTP/1.1 is, where each request says its own.
 const HTTP_10: &[u8] = b"http/1.0";
 
 /// A connection's bytes inside of TLS.

@@ -90,7 +90,7 @@ impl Drop for Asked {
 /// Waits for the end of what the server does, at most `after`, if any permit is held for it; closes the connection.
 async fn outlive(mut exchange: connection::Exchange, method: &Method, holds: &Holds, after: Duration) {
     if !holds.is_empty() {
-        // What comes late is given up as it would be with a client that waits.
+        // A late response is given up as it would be with a client that waits.
         let _ = timeout(after, poll_fn(|cx| exchange.poll_forsaken(cx, method))).await;
     }
 }

@@ -176,7 +176,7 @@ fn a_call_is_bound_by_the_length_that_its_route_sets_and_by_no_other() {
     assert_eq!(client.post("/", &[CALL], b"1234").text(), "4");
 }
 
-/// Whoever said `application/grpc` was bound by nothing, and heard 200 instead of each refusal.
+/// A client that said `application/grpc` was bound by nothing, and heard 200 instead of each refusal.
 #[test]
 fn a_request_is_no_call_where_the_upstream_cannot_speak_http_2() {
     let upstream = Upstream::answering(|_| support::ok("good"));

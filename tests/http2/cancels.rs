@@ -15,7 +15,7 @@ use crate::support::{
     ok,
 };
 
-/// What a server has seen.
+/// The streams and resets that a server has seen.
 #[derive(Default)]
 struct Seen {
     began: AtomicUsize,

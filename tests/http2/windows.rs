@@ -19,7 +19,7 @@ const ENOUGH: usize = 2 * 1024 * 1024;
 /// Round trips in which that has to be reached.
 const MOST_TRIPS: usize = 16;
 const LENGTH: usize = 1 << 30;
-/// What the other side has to hold itself.
+/// The window that the other side has to hold itself.
 const BUFFER: usize = 64 << 20;
 
 /// 256 KiB a round trip were 2.4 MB/s at 100 ms.

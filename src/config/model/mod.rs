@@ -49,7 +49,7 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// The files that were read and the folders that were searched, to be watched.
     pub watched: Watched,
-    /// What is allowed and yet surely not meant.
+    /// Settings that are allowed and yet surely not meant.
     pub warnings: Arc<Diagnostics>,
     /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
     pub(in crate::config) tree: Arc<super::tree::Table>,

@@ -61,7 +61,7 @@ impl Identity {
         self.names.first().map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
-    /// What is to be said of its end: that it is over, or in less than two weeks.
+    /// A word on its end: that it is over, or in less than two weeks.
     pub(in crate::config) fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {

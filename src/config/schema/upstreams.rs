@@ -5,7 +5,7 @@ use super::{Default, Key, Kind, Section, concurrency::UPSTREAM_CAP, values::*};
 /// Two random choices adapt to slow servers by themselves and need no knowledge of them.
 const BALANCE: &str = "least-requests";
 
-/// Whoever hashes wants a key to stay with its server.
+/// Hashing is chosen so that a key stays with its server.
 const HASH_BOUND: &str = "off";
 
 /// Most services are quick from their first request on.

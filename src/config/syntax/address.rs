@@ -103,7 +103,7 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     Ok(ServerUrl { url, host: host.into(), port: port.unwrap_or(usual), is_tls })
 }
 
-/// What is missing is put before it, if that makes a server of it.
+/// Puts the missing part before it, if that makes a server of it.
 fn not_http(text: &str, help: &str) -> Wrong {
     if text.starts_with("unix:") || text.starts_with('/') {
         let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";

@@ -23,7 +23,7 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     })
 }
 
-/// What other forms of a part are meant to be.
+/// The part that another form is meant to be.
 fn meant(text: &str) -> Option<String> {
     let parts: Vec<_> = text.split(',').map(str::trim).collect();
     if parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok()) {

@@ -128,7 +128,7 @@ fn what_is_shown_is_a_configuration_again() {
     let again = toml::to_string(&first.shown()).unwrap();
     let second = parse("b.toml", &again, &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(first.shown(), second.shown());
-    // What is shown has every default filled in, so that each route sets the bound that holds for calls, too.
+    // The view has every default filled in, so that each route sets the bound that holds for calls, too.
     let without_call_bounds = |config: &Config| -> Vec<_> {
         let mut routes: Vec<_> = config.routes.iter().map(|route| Route::clone(route)).collect();
         routes.iter_mut().for_each(|route| route.request.max_call_body = None);

@@ -1,4 +1,4 @@
-//! What is allowed and surely not meant is told, at its place and with what would be right, and hinders nothing.
+//! Settings that are allowed and surely not meant are told, at their place and with the right form, and hinder nothing.
 
 use super::{
     super::{Code, Severity},

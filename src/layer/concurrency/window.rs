@@ -76,7 +76,7 @@ fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
     counts.iter().enumerate().filter(|(_, count)| **count > 0).map(sum).sum::<f64>() / total as f64
 }
 
-/// What the answers in a bucket took, in seconds.
+/// The time that the answers in a bucket took, in seconds.
 fn middle(bucket: usize) -> f64 {
     (least(bucket) + least(bucket + 1)) as f64 / 2.0 / 1e6
 }

@@ -60,7 +60,7 @@ mod tests {
         assert!(!cancels.note(), "that is told once");
         tokio::time::advance(2 * EVERY).await;
         assert!(!cancels.are_too_many());
-        // Whatever is open at that moment may be taken back too: it is owed, not forgiven.
+        // A request that is open at that moment may be taken back too: it is owed, not forgiven.
         for _ in 0..128 {
             cancels.note();
         }

@@ -210,7 +210,7 @@ async fn deliver(
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
             if matches!(fault, Fault::UpstreamCut(_)) {
-                // What came before the break is the client's: a reset would overtake it.
+                // The bytes before the break are the client's: a reset would overtake them.
                 carrier.written().await;
             }
             transfer.reset(reason(fault));

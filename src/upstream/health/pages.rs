@@ -19,7 +19,7 @@ const GROUPS: usize = 128;
 /// Pages of a group. With 128 groups 512 pages in all, in less than 64 KiB: more broken pages than a service has.
 const PLACES: usize = 4;
 
-/// What a failure is compared by: the route and the path in its normal form, hashed.
+/// The key by which failures are compared: the route and the path in its normal form, hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Page(u64);
 

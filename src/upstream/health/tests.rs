@@ -143,7 +143,7 @@ async fn a_page_that_fails_on_two_servers_is_held_against_neither() {
         assert!(!fail_page(&ejector, turn % 3, 1));
     }
     assert_eq!(states(&servers), [Up, Up, Up]);
-    // What it had counted is not there for another page to complete.
+    // Its counted failures are not there for another page to complete.
     fail_page(&ejector, 0, 2);
     assert_eq!(states(&servers), [Up, Up, Up]);
     fail_page(&ejector, 0, 3);

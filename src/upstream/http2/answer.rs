@@ -33,7 +33,7 @@ impl Answer {
         Self { flow, open: Some(Open { borrowed, upload, rest: Some(rest) }) }
     }
 
-    /// Whoever reads the answer may stop at its last frame, and not ask for the end behind it.
+    /// The reader of the answer may stop at its last frame, and not ask for the end behind it.
     fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
         let Some(rest) = self.open.as_mut().map(|open| &mut open.rest) else { return };
         match frame {

@@ -61,7 +61,7 @@ struct State {
     is_over: AtomicBool,
     /// An answer did not come: is the server still there?
     is_suspected: Notify,
-    /// What was reset of its streams.
+    /// The resets of its streams.
     resets: Resets,
     /// The longest header list that the server takes.
     most_fields: MostFields,

@@ -3,7 +3,7 @@
 //! A server bounds the resets that it takes of a connection, since they are work that brings nothing (CVE-2023-44487), and
 //! beyond its bound ends the connection, with the streams of all others on it; 200 in 30 s is a common bound. A connection
 //! sends 50 at once and then one every 400 ms: 125 in any 30 s. The first that would be more ends its use for new streams.
-//! What has to be reset after that waits for its turn, and whatever the server still sends on it is thrown away.
+//! A reset after that waits for its turn, and everything that the server still sends on the stream is thrown away.
 
 use std::{collections::VecDeque, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is allowed and yet surely not meant. A warning has a place and says what to write instead, as an error does.
+//! Settings that are allowed and yet surely not meant. A warning has a place and says what to write instead, as an error does.
 //!
 //! These are looked for once everything else is sound.
 

@@ -10,7 +10,7 @@ use super::super::{
     reader::Reader,
 };
 
-/// What a URL begins with before its host; as hosts these are what is left of a URL that was cut at its colon.
+/// Beginnings of URLs before the host; as hosts these are the rest of a URL that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
 /// With what variables of NGINX begin. A value may hold other dollar signs.
 const VARIABLES: [&str; 13] = [

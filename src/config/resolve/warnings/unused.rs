@@ -1,4 +1,4 @@
-//! What is defined and used by nobody.
+//! Names that are defined and used by nobody.
 
 use std::collections::BTreeSet;
 
