@@ -49,8 +49,8 @@ impl Limiter {
         &self.core.quota
     }
 
-    /// Other numbers for some of its keys, for [`Ask::quota`]. The same numbers are the same quota, for the limit's life
-    /// and over reloads.
+    /// Other numbers for some of its keys, for [`Ask::quota`](super::Ask::quota). The same numbers are the same
+    /// quota, for the limit's life and over reloads.
     ///
     /// # Errors
     /// Numbers that cannot work, or more than 65,535 different ones.
