@@ -41,7 +41,7 @@ const MOST_UNLUCKY: usize = 12;
 
 /// The places of look-ups.
 static PLACES: Places = Places::new();
-/// Tells the control thread that a name should be looked up before its time.
+/// Tells the control thread to look at names, connections and servers before its time.
 static WANTED: Notify = Notify::const_new();
 
 /// Places for look-ups, whoever's they are: the resolver and its threads are the machine's.
@@ -72,9 +72,14 @@ impl Places {
     }
 }
 
-/// Waits until a name should be looked up before its time.
+/// Waits until the control thread should look at an upstream before its time.
 pub(super) async fn wanted() {
     WANTED.notified().await;
+}
+
+/// Has the control thread look before its time.
+pub(super) fn want_a_look() {
+    WANTED.notify_one();
 }
 
 /// A server's addresses.
@@ -173,10 +178,14 @@ impl Addresses {
             return;
         }
         let mut lookup = self.lookup.lock();
-        let soonest = lookup.begun.map_or_else(Instant::now, |begun| begun + SHORTEST);
-        if lookup.due.is_some_and(|due| due > soonest) {
-            lookup.due = Some(soonest);
-            WANTED.notify_one();
+        let now = Instant::now();
+        let soonest = lookup.begun.map_or(now, |begun| begun + SHORTEST);
+        if let Some(due) = lookup.due.filter(|_| !lookup.is_running) {
+            lookup.due = Some(due.min(soonest));
+            // Told of what is due by now, or of what is due earlier than the control thread knows.
+            if due > soonest || due <= now {
+                want_a_look();
+            }
         }
     }
 
@@ -310,6 +319,13 @@ mod tests {
         looked_up(Some(Instant::now()));
         name.are_in_doubt();
         assert!(!is_due(&name, 999) && is_due(&name, 1_000));
+        let is_told = async || tokio::time::timeout(Duration::ZERO, super::wanted()).await.is_ok();
+        assert!(is_told().await, "so that it looks soon");
+        name.are_in_doubt();
+        assert!(!is_told().await, "nothing is due yet");
+        tokio::time::advance(SHORTEST).await;
+        name.are_in_doubt();
+        assert!(is_told().await, "nobody waits for the next round");
     }
 
     #[tokio::test(start_paused = true)]

@@ -168,20 +168,25 @@ impl Upstream {
     }
 
     /// Closes kept connections that are too old or that their server has closed, ends what has passed of ejections, and tries
-    /// servers that are ejected for want of a connection. To be called on the control thread.
-    pub fn sweep(&self) {
+    /// servers that are ejected for want of a connection. Tells whether all are within reach. To be called on the control thread.
+    pub fn sweep(&self) -> bool {
         let now = Instant::now();
+        let mut is_reached = true;
         self.watch_checks();
         for server in &self.balancer.servers {
             server.pool.sweep();
             server.health.settle(now, self.settings.slow_start);
-            if server.health.is_out_of_reach() && !server.health.is_tried.swap(true, Ordering::Relaxed) {
-                tokio::spawn(health::try_to_reach(Arc::clone(server), self.settings.slow_start));
+            if server.health.is_out_of_reach() {
+                is_reached = false;
+                if !server.health.is_tried.swap(true, Ordering::Relaxed) {
+                    tokio::spawn(health::try_to_reach(Arc::clone(server), self.settings.slow_start));
+                }
             }
             if let Some(http2) = server.http2() {
                 http2.sweep(&server.pool.settings);
             }
         }
+        is_reached
     }
 
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {

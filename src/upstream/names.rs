@@ -24,8 +24,9 @@ impl Upstream {
         due.map(|server| spawn(look_up(Arc::clone(self.name()), Arc::clone(server)))).collect()
     }
 
-    /// Waits until a name of any upstream should be looked up before its time.
-    pub async fn wants_names() {
+    /// Waits until an upstream should be looked at before its time: a name is in doubt or has other addresses, or a server has
+    /// been ejected as no connection to it can be made.
+    pub async fn wants_a_look() {
         address::wanted().await;
     }
 }
@@ -37,6 +38,8 @@ async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
         match found {
             Found::Same => {}
             Found::Changed => {
+                // Connections to addresses that it no longer has are closed then.
+                address::want_a_look();
                 let addresses = server.addresses.in_turn().0;
                 tracing::info!(upstream, server = server_url, ?addresses, "name resolved");
             }

@@ -19,7 +19,7 @@ use super::{
     Failing, Health, HealthState, Standing, Story, counted,
     pages::{Page, Pages},
 };
-use crate::{call::Exchange, duration, error::ConnectFailure};
+use crate::{call::Exchange, duration, error::ConnectFailure, upstream::address::want_a_look};
 
 /// When a server is ejected, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +212,10 @@ impl Health {
             story.since = SystemTime::now();
         }
         self.note_trouble();
+        if is_unreachable {
+            // It is tried whether a connection can be made.
+            want_a_look();
+        }
         let (upstream, server) = (&*self.upstream, &*self.url);
         tracing::warn!(upstream, server, cause, time = %duration::text(time), "server ejected");
     }
