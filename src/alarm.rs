@@ -91,7 +91,15 @@ pub struct TooLate;
 /// # Errors
 /// It took longer, and was dropped.
 pub async fn within<F: Future>(patience: Duration, work: F) -> Result<F::Output, TooLate> {
-    let (mut work, mut alarm) = (pin!(work), Lent::until(Instant::now() + patience));
+    by(Instant::now() + patience, work).await
+}
+
+/// Bounds `work` by a moment. In place of tokio's `timeout_at`.
+///
+/// # Errors
+/// It was not done by then, and was dropped.
+pub async fn by<F: Future>(due: Instant, work: F) -> Result<F::Output, TooLate> {
+    let (mut work, mut alarm) = (pin!(work), Lent::until(due));
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Ok(done)),
         Poll::Pending => alarm.poll(cx).map(|()| Err(TooLate)),

@@ -68,7 +68,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // Plain settings come from `gateway::rebuild`: a policy never sees the configuration.
     ("layer", &["alarm", "body", "call", "error", "http1", "io", "limit", "message", "store", "telemetry"]),
     // Where limits are counted that several gateways share.
-    ("store", &["duration", "limit", "telemetry"]),
+    ("store", &["alarm", "duration", "limit", "telemetry"]),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
     (
         "upstream",

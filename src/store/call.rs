@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     Store,
@@ -15,7 +15,7 @@ use super::{
     script::{Question, Want},
     share::{Told, Trip},
 };
-use crate::{duration, limit::Clock};
+use crate::{alarm::by, duration, limit::Clock};
 
 /// What the store said, and when.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ impl Store {
             let (connection, again) = (connection.clone(), connection.clone());
             async move {
                 let node = question.first().map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
-                match timeout_at(deadline, self.ask_at(connection, question, &node)).await {
+                match by(deadline, self.ask_at(connection, question, &node)).await {
                     Ok(Ok(answers)) => return answers.into_iter().next(),
                     Ok(Err(error)) => {
                         if error.kind() == ErrorKind::ClusterConnectionNotFound {
@@ -132,7 +132,7 @@ impl Store {
             let Some(_place) = place else { return };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
-            let answers = timeout_at(deadline, store.call(lane, &wants, deadline)).await.unwrap_or_default();
+            let answers = by(deadline, store.call(lane, &wants, deadline)).await.unwrap_or_default();
             if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {
                 ask.limit.ledger.learn(ask.name, ask.pace(), 0, told, trip);
             }

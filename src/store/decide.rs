@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     SharedLimit, Store,
@@ -224,7 +224,7 @@ impl Store {
         };
         // Of a cluster each node has this deadline by itself; its answers are not lost by that of another.
         let end = if self.settings.is_cluster { deadline + TICK } else { deadline };
-        match timeout_at(end, self.ask(lane, &mut asks, deadline)).await {
+        match crate::alarm::by(end, self.ask(lane, &mut asks, deadline)).await {
             Ok(Some(Ok((now, slots, away)))) if away.is_empty() => Ok(admitted(now, asks, slots)),
             Ok(Some(Ok((now, slots, away)))) => self.complete(now, asks, slots, &away),
             Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),

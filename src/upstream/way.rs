@@ -18,7 +18,7 @@ use super::{
     trial::{Rest, Trial},
 };
 use crate::{
-    alarm::within,
+    alarm::{by, within},
     body::Trailers,
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
@@ -106,7 +106,7 @@ impl Upstream {
                 if let Some(borrowed) = http2.steal(settings, Instant::now()) {
                     return Ok(Way::Http2(borrowed));
                 }
-                tokio::time::timeout_at(patience, freed).await.map_err(|_| self.no_place(server))?;
+                by(patience, freed).await.map_err(|_| self.no_place(server))?;
                 continue;
             };
             let stream = match self.open(server, trial).await {

@@ -236,11 +236,12 @@ impl Cap {
         }
         let after = Duration::from_millis(self.queue_timeout.load(Ordering::Relaxed));
         let now = Instant::now();
+        let useful_until = deadline.map(|deadline| deadline.at);
         let deadline = deadline.filter(|deadline| deadline.at < now + after);
         let end = deadline.map_or(now + after, |deadline| deadline.at);
         let mut granted = None;
         let join = || {
-            let (waiter, told) = Waiter::new(end);
+            let (waiter, told) = Waiter::new(useful_until);
             granted = Some(told);
             waiter
         };
@@ -293,7 +294,7 @@ impl Cap {
     fn seat(&self, line: &mut Line<Waiter>, now: Instant) -> Seated {
         let mut seated = Seated::default();
         while line.len() > 0 && self.in_flight() < self.max() {
-            let Some(waiter) = line.next(|waiter| waiter.end <= now, &mut seated.late) else { break };
+            let Some(waiter) = line.next(|waiter| waiter.is_late(now), &mut seated.late) else { break };
             self.saw(self.state.fetch_add(ONE, Ordering::AcqRel) / ONE + 1);
             seated.next.push(waiter.granted);
         }

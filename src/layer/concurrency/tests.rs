@@ -111,6 +111,26 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     assert!(next.enter().await.is_ok());
 }
 
+/// After the process had been stopped, all in the line were refused though the answers of those in flight lay in the sockets.
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
+    let cap = cap(1, 2);
+    let held = cap.try_enter(Instant::now());
+    let mut waiting = std::pin::pin!(line_up(&cap).unwrap().enter());
+    let mut next = std::pin::pin!(line_up(&cap).unwrap().enter());
+    assert!(futures_util::poll!(&mut waiting).is_pending() && futures_util::poll!(&mut next).is_pending());
+    tokio::time::advance(5 * SECOND).await;
+    assert!(futures_util::poll!(&mut waiting).is_pending(), "the sockets have not been looked at");
+    drop(held);
+    let _permit = waiting.await.unwrap();
+    let refused = next.await.err();
+    assert_eq!(
+        refused,
+        Some(Error::QueueTimeout { cap: name(), max: 1, after: SECOND }),
+        "it has waited for long enough"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn places_are_given_in_the_order_of_arrival() {
     let cap = cap(1, 2);

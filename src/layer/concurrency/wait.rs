@@ -2,30 +2,32 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     cap::{Cap, Permit},
     queue::Place,
 };
-use crate::{call::Deadline, error::Error};
+use crate::{alarm, call::Deadline, error::Error};
 
 /// Somebody in the line, as the line knows him. Dropped, it tells him that he has lost his place.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    /// From then on a turn is of no use to him.
-    pub(super) end: Instant,
+    /// The request's deadline: from then on a turn is of no use to him. Not the end of the queue's time, which counts when he
+    /// has noticed it himself: a loop that was late has seen by then whether a place is free.
+    pub(super) deadline: Option<Instant>,
     /// Tells him that a place is his.
     pub(super) granted: oneshot::Sender<()>,
 }
 
 impl Waiter {
-    pub(super) fn new(end: Instant) -> (Self, oneshot::Receiver<()>) {
+    pub(super) fn new(deadline: Option<Instant>) -> (Self, oneshot::Receiver<()>) {
         let (granted, told) = oneshot::channel();
-        (Self { end, granted }, told)
+        (Self { deadline, granted }, told)
+    }
+
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
     }
 }
 
@@ -60,7 +62,7 @@ impl Queued {
     /// # Errors
     /// That time is over, or the place in the line had to be given up.
     pub async fn enter(mut self) -> Result<Permit, Error> {
-        match timeout_at(self.end, &mut self.granted).await {
+        match alarm::by(self.end, &mut self.granted).await {
             Ok(Ok(())) => {
                 self.is_settled = true;
                 Ok(Permit::new(Arc::clone(&self.cap), Instant::now()))

@@ -20,11 +20,14 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn new(redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
+    pub(super) fn new(redis: &Redis, lease: u8, on_error: OnError, numbers: (u32, u32)) -> Self {
+        Self::in_time(Duration::from_secs(60), redis, lease, on_error, numbers)
+    }
+
+    fn in_time(timeout: Duration, redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
         let server =
             Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
-        let settings =
-            Settings { servers: vec![server], is_cluster: false, timeout: Duration::from_secs(60), on_error, lease };
+        let settings = Settings { servers: vec![server], is_cluster: false, timeout, on_error, lease };
         let limiter = Limiter::new("l", &numbers((per_hour, burst))).unwrap();
         let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
         Self { store: Store::new(settings, 1, Metrics::new(1).store()), limit: Arc::new(limit) }
@@ -82,6 +85,25 @@ async fn gateways_without_leases_share_a_burst_to_the_token() {
     assert_eq!(admitted(&gateways, 200).await, 50);
     assert_eq!(redis.calls("evalsha"), 200, "each asked");
     assert_eq!(admitted(&gateways, 30).await, 0);
+}
+
+/// After the process had been stopped, each call that was under way counted as not answered.
+#[tokio::test]
+async fn an_answer_that_came_while_the_loop_stood_still_is_in_time() {
+    let redis = Redis::start();
+    let timeout = Duration::from_millis(500);
+    let gateway = Gateway::in_time(timeout, &redis, 0, OnError::Deny, (1, 50));
+    while gateway.decide(1).await.is_err() {}
+    redis.hang();
+    let mut asked = std::pin::pin!(gateway.decide(1));
+    for _ in 0..10 {
+        // The driver of the connection sends the question.
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        tokio::task::yield_now().await;
+    }
+    redis.go_on();
+    std::thread::park_timeout(timeout * 2);
+    assert!(asked.await.is_ok(), "the answer lies in the socket");
 }
 
 #[tokio::test]
