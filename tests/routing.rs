@@ -46,6 +46,18 @@ fn an_exact_host_wins_over_wildcards_the_longest_of_these_and_those_over_any_hos
 }
 
 #[test]
+fn a_route_for_an_ipv6_address_takes_every_spelling_of_it() {
+    let gateway = routes(&[("local", "hosts = ['[0:0::1]']"), ("any", "path = '/x'")]);
+    for (host, route) in
+        [("[::1]", "local"), ("[0:0:0:0:0:0:0:1]:8080", "local"), ("[0::0.0.0.1]", "local"), ("[::2]", "any")]
+    {
+        assert_eq!(taker(&gateway, "GET", "/x", &[&format!("Host: {host}")]), route, "{host}");
+    }
+    let absolute = taker(&gateway, "GET", "http://[::0:1]:80/x", &["Host: [::2]"]);
+    assert_eq!(absolute, "local");
+}
+
+#[test]
 fn an_exact_path_wins_over_parameters_those_over_expressions_and_those_over_prefixes() {
     let gateway = routes(&[
         ("prefix", "path_prefix = '/a'"),
@@ -508,10 +520,19 @@ fn a_route_that_answers_by_itself_answers_other_spellings_too() {
         ("param", "match = { path = '/users/{id}/keys' }\nrespond = { status = 403 }"),
         ("regex", "match = { path_regex = '/internal/[a-z]+' }\nrespond = { status = 403 }"),
         ("prefix", "match = { path_prefix = '/private' }\nrespond = { status = 403 }"),
+        ("slash", "match = { path_regex = '^/hidden/$' }\nrespond = { status = 403 }"),
+        ("below", "match = { path_regex = '/kept/.*' }\nrespond = { status = 403 }"),
         ("rest", "upstream = 'app'"),
     ]);
     for path in ["/admin", "/admin/", "/ADMIN", "/Panel/", "/panel", "/users/7/KEYS/", "/internal/X", "/Private/x"] {
         assert_eq!(gateway.get(path).status(), 403, "{path}");
+    }
+    for path in ["/hidden/", "/hidden", "/HIDDEN/", "/Hidden", "/kept/", "/KEPT/", "/Kept/x", "/kept/X/"] {
+        assert_eq!(gateway.get(path).status(), 403, "{path}");
+    }
+    for path in ["/hidden%2f", "/x/..;/hidden/", "/hidden;/", "/hidden%5c", "/kept%2f", "/kept%2Fx", "/x%2f..%2fkept/"]
+    {
+        assert_eq!(gateway.get(path).status(), 400, "{path}");
     }
     for path in ["/admins/", "/Users/7", "/PRIVATES"] {
         assert_eq!(gateway.get(path).text(), path);

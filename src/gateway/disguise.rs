@@ -43,6 +43,8 @@ pub(super) struct Disguises {
     differ: bool,
     /// A pattern differs from its folded form, so that a request may differ from the pattern though it is folded itself.
     patterns_vary: bool,
+    /// A pattern is a regular expression, whose folded form still may ask for a slash at the end.
+    has_regexes: bool,
 }
 
 impl Disguises {
@@ -59,8 +61,9 @@ impl Disguises {
             .map(|route| Match { path: folded_pattern(&route.matches.path), ..route.matches.clone() })
             .collect();
         let patterns_vary = config.routes.iter().any(|route| varies(&route.matches.path));
+        let has_regexes = patterns.iter().any(|pattern| matches!(pattern.path, PathPattern::Regex(_)));
         let folded = if matters { Some(Table::build(&patterns)?) } else { None };
-        Ok(Self { guards, folded, differ, patterns_vary })
+        Ok(Self { guards, folded, differ, patterns_vary, has_regexes })
     }
 
     /// Refuses a request that a lenient service could read as another one's; `received` is its path as it came.
@@ -89,16 +92,28 @@ impl Disguises {
     fn is_passed_by(&self, table: &Table, index: usize, reading: &Reading, asked: &Asked<'_>) -> bool {
         let Some(own) = self.guards.get(index) else { return false };
         let stays = after_prefix(&reading.path, own.place()).is_some();
-        let Some(found) = table.find_as(asked, &fold(&reading.path)) else {
+        let mut takers = self.foldings(&reading.path).filter_map(|folded| table.find_as(asked, &folded)).peekable();
+        if takers.peek().is_none() {
             // No route opens this path. Within its own place, a route may have paths that its pattern does not spell.
             return !stays && !reading.keeps_dots;
-        };
-        let Some(other) = self.guards.get(found.index).filter(|_| found.index != index) else { return false };
-        let is_around = other.place().len() <= own.place().len();
-        if reading.keeps_dots && is_around {
-            return false;
         }
-        own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around))
+        takers.any(|found| {
+            let Some(other) = self.guards.get(found.index).filter(|_| found.index != index) else { return false };
+            let is_around = other.place().len() <= own.place().len();
+            if reading.keeps_dots && is_around {
+                return false;
+            }
+            own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around))
+        })
+    }
+
+    /// The folded forms of a path: the one without a slash at its end and, where a regular expression may ask for it, the
+    /// one with it.
+    fn foldings<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
+        let folded = fold(path);
+        let with_slash =
+            (self.has_regexes && !folded.ends_with(b"/")).then(|| Cow::Owned([&folded[..], b"/"].concat()));
+        [Some(folded), with_slash].into_iter().flatten()
     }
 
     /// The route that is meant where a path differs from a pattern in letter case or a slash at its end only, and that
@@ -114,8 +129,10 @@ impl Disguises {
         if !own.forwards() {
             return Ok(None);
         }
-        let folded = fold(asked.path);
-        let Some(found) = table.find_as(asked, &folded).filter(|found| found.index != index) else { return Ok(None) };
+        let mut others = self.foldings(asked.path).filter_map(|folded| {
+            table.find_as(asked, &folded).filter(|found| found.index != index).map(|found| (found, folded))
+        });
+        let Some((found, folded)) = others.next() else { return Ok(None) };
         let Some(other) = self.guards.get(found.index) else { return Ok(None) };
         let was_meant = own.is_as_explicit_as(other) || other.redirects_to(asked.path);
         if was_meant || !own.shares_server(other) || !own.gives_more_than(other) {
@@ -159,7 +176,9 @@ fn is_varied(path: &[u8]) -> bool {
 /// Whether a path that is folded itself may differ from what this pattern takes.
 fn varies(pattern: &PathPattern) -> bool {
     match (pattern, folded_pattern(pattern)) {
-        (PathPattern::Regex(pattern), _) => pattern.bytes().any(|byte| byte.is_ascii_uppercase()),
+        (PathPattern::Regex(pattern), _) => {
+            pattern.trim_end_matches(['$', ')']).ends_with('/') || pattern.bytes().any(|byte| byte.is_ascii_uppercase())
+        }
         // Escapes are in upper case in the normal form of requests too.
         (PathPattern::Exact(own) | PathPattern::Prefix(own) | PathPattern::Parameters(own), folded) => match folded {
             PathPattern::Exact(folded) | PathPattern::Prefix(folded) | PathPattern::Parameters(folded) => {

@@ -4,7 +4,7 @@ use http::{HeaderMap, Version, header};
 
 use crate::{call::Target, error::Error};
 
-/// The host, lower case, without port and trailing dot; empty where a request of HTTP/1.0 has no `Host`.
+/// The host, lower case, without port and trailing dot, an IPv6 address as RFC 5952 spells it; empty where a request of HTTP/1.0 has no `Host`.
 pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = hosts.next();
@@ -51,23 +51,23 @@ fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let end = rest.find(']').ok_or(NO_HOST)?;
-            rest[..end].parse::<std::net::Ipv6Addr>().map_err(|_| NO_HOST)?;
-            (&text[..end + 2], &rest[end + 1..])
+            // An address has many spellings, of which one is a host's name.
+            let address: std::net::Ipv6Addr = rest[..end].parse().map_err(|_| NO_HOST)?;
+            (format!("[{address}]"), &rest[end + 1..])
         }
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+            let host = host.strip_suffix('.').unwrap_or(host);
+            if !is_host || host.split('.').any(str::is_empty) {
+                return Err(NO_HOST);
+            }
+            (host.to_ascii_lowercase(), port)
+        }
     };
     let is_port =
         port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    let is_bracketed = host.starts_with('[');
-    let is_host = is_bracketed || host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-    if !is_port || !is_host {
-        return Err(NO_HOST);
-    }
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.split('.').any(str::is_empty) {
-        return Err(NO_HOST);
-    }
-    Ok(host.to_ascii_lowercase().into())
+    if is_port { Ok(host.into()) } else { Err(NO_HOST) }
 }
 
 #[cfg(test)]
@@ -81,6 +81,14 @@ mod tests {
         {
             assert_eq!(&*name(given.as_bytes()).unwrap(), host);
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_is_one_host_however_it_is_spelled() {
+        for given in ["[::1]", "[0:0::1]:80", "[0000:0:0:0:0:0:0:0001]", "[::0.0.0.1]:", "[0::1]"] {
+            assert_eq!(&*name(given.as_bytes()).unwrap(), "[::1]", "{given}");
+        }
+        assert_eq!(&*name(b"[2001:DB8:0:0:0:0:0:A]").unwrap(), "[2001:db8::a]");
     }
 
     #[test]

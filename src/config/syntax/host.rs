@@ -33,7 +33,8 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         let address = inside.parse::<std::net::Ipv6Addr>();
         return match address {
-            Ok(_) => Ok(HostPattern::Exact(text.to_ascii_lowercase())),
+            // As requests have it, in whichever way they spell it.
+            Ok(address) => Ok(HostPattern::Exact(format!("[{address}]"))),
             Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
         };
     }
@@ -81,7 +82,9 @@ mod tests {
         assert_eq!(pattern("API.Example.com").unwrap(), HostPattern::Exact("api.example.com".into()));
         assert_eq!(pattern("*.Example.com").unwrap(), HostPattern::Wildcard("example.com".into()));
         assert_eq!(pattern("a.Example.com.").unwrap(), HostPattern::Exact("a.example.com".into()));
-        assert_eq!(pattern("[::1]").unwrap(), HostPattern::Exact("[::1]".into()));
+        for text in ["[::1]", "[0:0::1]", "[0:0:0:0:0:0:0:1]"] {
+            assert_eq!(pattern(text).unwrap(), HostPattern::Exact("[::1]".into()));
+        }
     }
 
     #[test]
