@@ -151,9 +151,9 @@ impl Diagnostic {
             code: problem.code,
             file,
             place,
-            message: redact::logins(&problem.message).into_owned(),
-            label: redact::logins(&problem.label).into_owned(),
-            help: problem.help.map(|help| redact::logins(&help).into_owned()),
+            message: redact::text(&problem.message),
+            label: redact::text(&problem.label),
+            help: problem.help.map(|help| redact::text(&help)),
             related,
             sources: [source, second_source],
         }
@@ -227,7 +227,7 @@ impl<'a> Lines<'a> {
     fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
         let text = redact::stores(self.source.shown().get(self.bytes.clone()).unwrap_or_default());
         let first = self.source.line_of(self.bytes.start) + 1;
-        Snippet::source(redact::logins(&text).into_owned()).line_start(first).path(self.source.path.to_string_lossy())
+        Snippet::source(redact::text(&text)).line_start(first).path(self.source.path.to_string_lossy())
     }
 
     fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {

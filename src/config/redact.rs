@@ -79,7 +79,7 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
         if sign == ":" && !after.starts_with([' ', '\t']) {
             continue;
         }
-        let value = at + 1 + (after.len() - after.trim_start_matches([' ', '\t']).len());
+        let value = at + 1 + (after.len() - after.trim_start_matches([' ', '\t', '=', ':']).len());
         let text = &line[value..];
         if !is_secret_name(name_before(&line[..at])) {
             continue;
@@ -113,7 +113,7 @@ fn value_length(text: &str) -> usize {
         Some('\'') => ("'", &['\'']),
         Some('[') => ("[", &[']']),
         Some('{') => ("{", &['}']),
-        _ => ("", &[',', '}', ']', '&', '"', '\'', '#', '\n', ' ']),
+        _ => ("", &[',', '}', ']', '&', '"', '\'', '#', '\n']),
     };
     let inside = &text[open.len()..];
     let end = inside.find(close).or_else(|| inside.find('\n')).unwrap_or(inside.len());
@@ -191,6 +191,28 @@ pub(super) fn covered(raw: &str) -> String {
     format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
 }
 
+/// A message, or lines of a file, without what is never shown: logins, and secrets in queries. As long as before.
+pub(super) fn text(text: &str) -> String {
+    queries(&logins(text)).into_owned()
+}
+
+/// The text with `*` for the values of parameters, in queries, whose names are those of secrets. As long as before.
+pub(super) fn queries(text: &str) -> Cow<'_, str> {
+    if !text.contains('?') {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = text.as_bytes().to_vec();
+    for (at, _) in text.match_indices(['?', '&']) {
+        let parameter = &text[at + 1..];
+        let end = parameter.find(['&', '#', '"', '\'', '`', ' ', '\n']).unwrap_or(parameter.len());
+        if let Some((name, value)) = parameter[..end].split_once('=').filter(|(name, _)| is_secret_name(name)) {
+            let value = at + 1 + name.len() + 1..at + 1 + name.len() + 1 + value.len();
+            shown[value].fill(b'*');
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&shown).into_owned())
+}
+
 /// The text with `*` for what may be a user and a password: what stands before an `@`, from the scheme of its URL or,
 /// where that is missing, from the quote, if there is a colon in it. As long as before, so that places in it stay.
 ///
@@ -219,7 +241,7 @@ pub(super) fn logins(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_secret_name, logins, named, store_url};
+    use super::{is_secret_name, logins, named, queries, store_url};
 
     #[test]
     fn a_name_that_contains_a_word_for_a_secret_is_that_of_a_secret() {
@@ -270,6 +292,8 @@ mod tests {
             ),
             ("\"X-API-Key\"='hunter2' x", "\"X-API-Key\"='*******' x"),
             ("api_key = hunter2", "api_key = *******"),
+            ("authorization = Bearer hunter2\"", "authorization = **************\""),
+            ("x-token == \"hunter2\"", "x-token == \"*******\""),
             ("my.password = \"hunter2", "my.password = \"*******"),
             ("secrets = [\"a\", \"b\"]", "secrets = *\"*\"**\"*\"]"),
             ("to = \"/x?token=hunter2&y=1\"", "to = \"/x?token=*******&y=1\""),
@@ -284,6 +308,19 @@ mod tests {
             ("x\u{e9}-token=\u{e9}", "x\u{e9}-token=**"),
         ] {
             assert_eq!(named(line), shown);
+        }
+    }
+
+    #[test]
+    fn in_a_query_the_value_of_a_secret_is_covered_and_nothing_moves() {
+        for (text, shown) in [
+            ("to = \"https://a/?token=hunter2&y=1\"", "to = \"https://a/?token=*******&y=1\""),
+            ("`path` cannot be `/h?x=1&api_key=p\u{e9}t#z`", "`path` cannot be `/h?x=1&api_key=****#z`"),
+            ("/x?token=&token&y=1", "/x?token=&token&y=1"),
+            ("what is token=1?", "what is token=1?"),
+        ] {
+            assert_eq!(queries(text), shown);
+            assert_eq!(queries(text).len(), text.len());
         }
     }
 

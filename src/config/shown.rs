@@ -58,6 +58,7 @@ fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
         (ValuePattern::Any, _) => json!("*"),
         (ValuePattern::Network(network), _) => json!(network),
         (ValuePattern::Text(_), KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_)) => json!(REDACTED),
+        (ValuePattern::Text(_), KeyPart::Param(name)) if redact::is_secret_name(name) => json!(REDACTED),
         (ValuePattern::Text(text), _) => json!(text),
     };
     pattern.iter().zip(key).map(shown).collect()
@@ -113,8 +114,8 @@ fn given(kind: Kind, node: &Node) -> Json {
         }
         (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
         (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL_NAME => json!(without_password(&text.text)),
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(text.shown()),
-        (_, Value::Text(text)) => json!(text.text),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(redact::queries(text.shown())),
+        (_, Value::Text(text)) => json!(redact::queries(&text.text)),
         (_, Value::Whole(number)) => json!(number),
         (_, Value::Flag(flag)) => json!(flag),
         _ => Json::Null,

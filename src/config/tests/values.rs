@@ -258,6 +258,20 @@ fn values_under_names_of_secrets_are_left_out_of_the_view() {
 }
 
 #[test]
+fn secrets_in_queries_of_the_configuration_are_not_shown() {
+    let text = "[upstreams.u]\nservers = [\"http://a\"]\nhealth_check = { path = \"/h?api_key=hunter2\" }\n\
+                [[routes]]\nname = \"a\"\nupstream = \"u\"\n\
+                [[routes]]\nname = \"b\"\nmatch = { path = \"/b\" }\nredirect = { to = \"https://b/?x=1&token=hunter2\" }\n";
+    let none = Environment::default();
+    let shown = parse("a.toml", text, &none).unwrap().shown().to_string();
+    assert!(!shown.contains("hunter2") && shown.contains("/?x=1&token=*******"), "{shown}");
+    for (right, wrong) in [("{ path", "{ intervl = 1, path"), ("{ to", "{ stauts = 1, to")] {
+        let told = parse("a.toml", &text.replace(right, wrong), &none).unwrap_err().render(false);
+        assert!(!told.contains("hunter2") && told.contains("=*******"), "{told}");
+    }
+}
+
+#[test]
 fn the_environment_reaches_every_string_and_its_secrets_stay_out_of_the_view() {
     let environment = Environment::from([("PORT".into(), "81".into()), ("TOKEN".into(), "hunter2".into())]);
     let text = "[[listeners]]\nbind = \"127.0.0.1:${PORT}\"\n[[routes]]\nname = \"a\"\nrespond = { body = \"${TOKEN}\", headers = { x-a = \"${TOKEN}\" } }
