@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
+use hyper::ext::ReasonPhrase;
 use serde_json::{Value, json};
+
+use crate::http1;
 
 /// An answer; all of them are held in memory.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -20,7 +23,7 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Answer {
 
 /// A problem as RFC 9457 spells it.
 pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
-    let title = status.canonical_reason().unwrap_or("Refused");
+    let title = http1::reason(status).unwrap_or("Refused");
     let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
     with_type("application/problem+json", status, pretty(&problem))
 }
@@ -29,6 +32,10 @@ pub(super) fn problem(status: StatusCode, detail: &str) -> Answer {
 pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) -> Answer {
     let mut answer = Response::new(Full::new(body));
     *answer.status_mut() = status;
+    if let Some(words) = http1::reason(status) {
+        // The words of RFC 9110, as on the other listeners; hyper has older ones.
+        answer.extensions_mut().insert(ReasonPhrase::from_static(words.as_bytes()));
+    }
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
