@@ -5,6 +5,8 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::Frame;
 
+use super::head::{Unended, find_end};
+
 /// Longest line with a chunk's size and extensions; nobody uses long ones but to attack.
 const MOST_SIZE_LINE: usize = 256;
 /// Most fields after the last chunk.
@@ -102,21 +104,23 @@ impl ChunkDecoder {
             return Ok(Piece::End);
         }
         // Trailers that come byte by byte are not looked through anew for each of them.
-        let found = memchr::memmem::find(&buffer[self.seen..], b"\r\n\r\n");
-        let Some(end) = found.map(|at| self.seen + at) else {
-            self.seen = buffer.len().saturating_sub(3);
-            return if buffer.len() > self.most_trailer_bytes {
-                Err("its trailers are too long")
-            } else {
-                Ok(Piece::More)
-            };
+        let (length, is_whole) = match find_end(buffer, self.seen) {
+            Ok(end) => (end, true),
+            Err(Unended::More(seen)) => {
+                self.seen = seen;
+                (buffer.len(), false)
+            }
+            Err(Unended::BareLineFeed) => return Err("a trailer does not end in CR LF"),
         };
-        if end + 4 > self.most_trailer_bytes {
+        if length > self.most_trailer_bytes {
             return Err("its trailers are too long");
         }
+        if !is_whole {
+            return Ok(Piece::More);
+        }
         // Taken only if they are sound: a body is never over that was refused.
-        let trailers = read_trailers(&buffer[..end + 4])?;
-        let _ = buffer.split_to(end + 4);
+        let trailers = read_trailers(&buffer[..length])?;
+        let _ = buffer.split_to(length);
         self.state = State::Done;
         Ok(Piece::Trailers(trailers))
     }
@@ -164,11 +168,8 @@ fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
     u64::from_str_radix(text, 16).map_err(|_| "a chunk size cannot be read")
 }
 
+/// Lines that all end in CR LF.
 fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
-    // httparse takes a lone LF for a line end, and two of them for the end of all lines.
-    if memchr::memchr_iter(b'\n', block).any(|at| at == 0 || block[at - 1] != b'\r') {
-        return Err("a trailer does not end in CR LF");
-    }
     let mut lines = [httparse::EMPTY_HEADER; MOST_TRAILERS];
     let httparse::Status::Complete((_, lines)) =
         httparse::parse_headers(block, &mut lines).map_err(|_| "its trailers cannot be read")?

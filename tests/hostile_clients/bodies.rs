@@ -131,6 +131,18 @@ fn trailers_are_fields() {
 }
 
 #[test]
+fn a_lone_lf_in_trailers_is_refused_without_waiting_for_their_end() {
+    let (upstream, seen) = witness();
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    for rest in ["0\r\n\n", "0\r\nx: y\n", "0\r\nx: y\r\n\n"] {
+        let mut client = begun(&gateway, &seen);
+        client.send(rest);
+        assert_eq!(client.response().status(), 400, "{rest:?}");
+        assert_eq!(seen.recv().unwrap(), Seen::Broken, "{rest:?}");
+    }
+}
+
+#[test]
 fn trailers_are_bounded() {
     let many: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
     let large = format!("0\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024));
