@@ -80,12 +80,15 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// `:authority` becomes the `Host`. Where both are there they must agree, but for the scheme's own port (RFC 9113, 8.3.1;
-/// RFC 9110, 4.2.3): others may look at the other one.
+/// `:authority` becomes the `Host`. Where both are there they must agree, but for the scheme's own port, which may be left
+/// empty or out (RFC 9113, 8.3.1; RFC 9110, 4.2.3), and for a final dot: others may look at the other one.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
     let Some(authority) = uri.authority() else { return Ok(()) };
     let port: &[u8] = if uri.scheme() == Some(&Scheme::HTTPS) { b":443" } else { b":80" };
-    let bare = |host: &[u8]| host.strip_suffix(port).unwrap_or(host).to_ascii_lowercase();
+    let bare = |host: &[u8]| {
+        let host = host.strip_suffix(port).or_else(|| host.strip_suffix(b":")).unwrap_or(host);
+        host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
+    };
     let is_other = |host: &HeaderValue| {
         let (host, authority) = (host.as_bytes(), authority.as_str().as_bytes());
         !host.eq_ignore_ascii_case(authority) && bare(host) != bare(authority)
@@ -144,6 +147,10 @@ mod tests {
             ("https://svc.test:443/", "svc.test"),
             ("https://svc.test/", "svc.test:443"),
             ("http://[::1]:80/", "[::1]"),
+            ("http://svc.test/", "svc.test:"),
+            ("http://svc.test:/", "svc.test"),
+            ("http://svc.test./", "svc.test"),
+            ("http://svc.test/", "Svc.test.:80"),
         ] {
             assert!(normalised(uri, &[("host", host)]).is_ok(), "{uri} {host}");
         }
