@@ -21,6 +21,9 @@ pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
     }
 }
 
+/// Schemes of credentials that services also look for in headers of their own, such as `X-Auth`.
+const SCHEMES: [&[u8]; 6] = [b"bearer", b"basic", b"digest", b"token", b"apikey", b"dpop"];
+
 /// A header's value without outer and repeated blanks; of credentials the scheme in lower case (RFC 9110, 11.1).
 #[inline]
 pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
@@ -28,7 +31,9 @@ pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
     match memchr::memchr2(b' ', b'\t', value) {
         None => Cow::Borrowed(value),
         Some(blank) => {
-            let has_scheme = *name == header::AUTHORIZATION || *name == header::PROXY_AUTHORIZATION;
+            let has_scheme = *name == header::AUTHORIZATION
+                || *name == header::PROXY_AUTHORIZATION
+                || SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(&value[..blank]));
             of_words(value, if has_scheme { blank } else { 0 })
         }
     }
@@ -138,6 +143,17 @@ mod tests {
         }
         assert_eq!(text(field(&header::AUTHORIZATION, b"tOk")), "tOk", "a credential without a scheme");
         assert_eq!(text(field(&header::AUTHORIZATION, b"Digest a=\"B\",  c=D")), "digest a=\"B\", c=D");
+    }
+
+    #[test]
+    fn a_scheme_has_one_spelling_in_headers_of_services_too() {
+        for name in ["x-auth", "x-api-key", "x-forwarded-authorization"] {
+            let name = HeaderName::from_static(name);
+            for value in ["Bearer tOk", "bearer tOk", "BEARER  tOk", "Bearer\ttOk"] {
+                assert_eq!(text(field(&name, value.as_bytes())), "bearer tOk", "{name}: {value:?}");
+            }
+            assert_eq!(text(field(&name, b"Bearers tOk")), "Bearers tOk", "a word as any other");
+        }
     }
 
     #[test]
