@@ -6,16 +6,18 @@
 
 /// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`,
 /// `-User`, `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and
-/// `X-HTTP-Method-Override`.
-const PREFIXES: [&[u8]; 3] = [b"x-forwarded", b"x-original-", b"x-http-method"];
+/// `X-HTTP-Method-Override`; `X-SSL-Client-Cert`, `-Verify`, `-S-DN` and others.
+const PREFIXES: [&[u8]; 4] = [b"x-forwarded", b"x-original-", b"x-http-method", b"x-ssl-client"];
 
 /// The other names that begin with `x-`.
-const WITH_X: [&[u8]; 24] = [
+const WITH_X: [&[u8]; 27] = [
     // The client.
     b"x-real-ip",
     b"x-real-port",
     b"x-client-ip",
     b"x-cluster-client-ip",
+    b"x-originating-ip",
+    b"x-true-client-ip",
     b"x-remote-ip",
     b"x-remote-addr",
     b"x-proxyuser-ip",
@@ -28,6 +30,7 @@ const WITH_X: [&[u8]; 24] = [
     b"x-sucuri-clientip",
     b"x-vercel-forwarded-for",
     b"x-arr-clientcert",
+    b"x-client-cert",
     // For what, and how.
     b"x-host",
     b"x-http-host-override",
@@ -39,7 +42,7 @@ const WITH_X: [&[u8]; 24] = [
     b"x-arr-ssl",
 ];
 
-const OTHERS: [&[u8]; 19] = [
+const OTHERS: [&[u8]; 22] = [
     // The client.
     b"true-client-ip",
     b"client-ip",
@@ -53,9 +56,12 @@ const OTHERS: [&[u8]; 19] = [
     b"incap-client-ip",
     b"forwarded",
     b"forwarded-for",
+    b"proxy-client-ip",
+    b"wl-proxy-client-ip",
     // RFC 9440, 4: who ends TLS removes them from what clients send.
     b"client-cert",
     b"client-cert-chain",
+    b"ssl-client-cert",
     // How.
     b"front-end-https",
     b"cf-visitor",
@@ -74,7 +80,7 @@ pub fn is_claim(name: &[u8]) -> bool {
             let begins = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
             PREFIXES.iter().any(begins) || WITH_X.iter().any(|claim| is_same(name, claim))
         }
-        b"cf" | b"cl" | b"do" | b"fa" | b"fl" | b"fo" | b"fr" | b"in" | b"pr" | b"tr" => {
+        b"cf" | b"cl" | b"do" | b"fa" | b"fl" | b"fo" | b"fr" | b"in" | b"pr" | b"ss" | b"tr" | b"wl" => {
             OTHERS.iter().any(|claim| is_same(name, claim))
         }
         _ => false,
@@ -119,6 +125,10 @@ mod tests {
             "x-http-method-override",
             "x-method-override",
             "x-http-method",
+            "X-SSL-Client-Verify",
+            "x_ssl_client_cert",
+            "WL-Proxy-Client-IP",
+            "X-Originating-IP",
             "front-end-https",
             "client-cert",
             "proxy",
