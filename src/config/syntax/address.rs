@@ -77,7 +77,14 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let Some(rest) = rest else {
         return Err(not_http(text, help));
     };
+    if names_socket(text) {
+        return Err(not_http(text, help));
+    }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
+    if let Ok(address) = authority.parse::<Ipv6Addr>() {
+        let scheme = if is_tls { "https" } else { "http" };
+        return Err(Wrong::new("IPv6 addresses stand in brackets", format!("write \"{scheme}://[{address}]\"")));
+    }
     if authority.contains('@') {
         return Err(Wrong::new("user and password cannot be in the URL of a server", help));
     }
@@ -103,9 +110,17 @@ pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
     Ok(ServerUrl { url, host: host.into(), port: port.unwrap_or(usual), is_tls })
 }
 
+/// Whether this is the path of a socket, in one of the ways in which others write it: `/run/app.sock`,
+/// `unix:/run/app.sock`, `http://unix:/run/app.sock`, `http+unix://...`.
+fn names_socket(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let is_path = text.starts_with('/') && !text.starts_with("//");
+    is_path || text.starts_with("unix:") || text.contains("://unix:") || text.contains("+unix:")
+}
+
 /// Puts the missing part before it, if that makes a server of it.
 fn not_http(text: &str, help: &str) -> Wrong {
-    if text.starts_with("unix:") || text.starts_with('/') {
+    if names_socket(text) {
         let help = "have the service listen on a port, and write \"http://127.0.0.1:9001\"";
         return Wrong::new("a server is reached over TCP, and this names a socket in a folder", help);
     }
@@ -221,6 +236,10 @@ mod tests {
             ("unix:/run/app.sock", "listen on a port"),
             ("unix:///run/app.sock", "listen on a port"),
             ("/run/app.sock", "listen on a port"),
+            ("http://unix:/run/app.sock", "listen on a port"),
+            ("http+unix://%2Frun%2Fapp.sock", "listen on a port"),
+            ("http://::1", "\"http://[::1]\""),
+            ("https://2001:db8::1/", "\"https://[2001:db8::1]\""),
             ("app/x", "such as \"http://10.0.0.1:9001\""),
             ("http:/app", "such as \"http://10.0.0.1:9001\""),
         ] {
