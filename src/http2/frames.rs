@@ -1,5 +1,7 @@
 //! Frames in a stream of bytes that comes in any pieces: found by the nine bytes before each, whatever they hold.
 
+use std::ops::Range;
+
 const HEAD_LENGTH: usize = 9;
 
 /// Kinds of frames (RFC 9113, section 6).
@@ -38,6 +40,17 @@ pub struct FrameHead {
     pub kind: u8,
     /// Their meaning depends on the kind.
     pub flags: u8,
+    /// The stream that it is about; 0 for the connection.
+    pub stream: u32,
+}
+
+/// Something that is found in the stream of bytes.
+#[derive(Debug, Clone)]
+pub enum Found {
+    /// A frame whose head is complete.
+    Head(FrameHead),
+    /// Where, of the bytes that pass, those are that stand behind the last head, or are passed over before the first.
+    Payload(Range<usize>),
 }
 
 impl Default for Frames {
@@ -53,13 +66,18 @@ impl Frames {
         Self { head: [0; HEAD_LENGTH], have: 0, left: before, keep: (kind, most), is_kept: false, kept: Vec::new() }
     }
 
-    /// Calls `seen` for each frame whose head is complete.
-    pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(FrameHead)) {
+    /// Calls `seen` for each frame whose head is complete, and for each piece behind one.
+    pub fn pass(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Found)) {
+        let all = bytes.len();
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
             if self.is_kept {
                 let room = self.keep.1.saturating_sub(self.kept.len());
                 self.kept.extend_from_slice(&bytes[..skipped.min(room)]);
+            }
+            if skipped > 0 {
+                let at = all - bytes.len();
+                seen(Found::Payload(at..at + skipped));
             }
             self.left -= skipped;
             bytes = &bytes[skipped..];
@@ -68,11 +86,13 @@ impl Frames {
             self.have += taken;
             bytes = &bytes[taken..];
             if self.have == HEAD_LENGTH {
-                let [a, b, c, kind, flags, ..] = self.head;
+                let [a, b, c, kind, flags, stream @ ..] = self.head;
                 self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
                 self.have = 0;
                 self.is_kept = kind == self.keep.0;
-                seen(FrameHead { length: self.left, kind, flags });
+                // The first bit is reserved (RFC 9113, 4.1).
+                let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+                seen(Found::Head(FrameHead { length: self.left, kind, flags, stream }));
             }
         }
     }
@@ -109,10 +129,15 @@ mod tests {
         #[test]
         fn frames_are_found_however_the_bytes_are_cut(frames in prop::collection::vec((0_u8..12, 0_u8..40), 0..20), cut in 1_usize..30) {
             let bytes: Vec<u8> = frames.iter().flat_map(|(kind, length)| frame(*kind, *length)).collect();
-            let (mut found, mut scanner) = (Vec::new(), Frames::new(0, kind::SETTINGS, usize::MAX));
+            let (mut found, mut payload) = (Vec::new(), 0);
+            let mut scanner = Frames::new(0, kind::SETTINGS, usize::MAX);
             for piece in bytes.chunks(cut) {
-                scanner.pass(piece, |head| found.push((head.kind, head.length as u8)));
+                scanner.pass(piece, |seen| match seen {
+                    Found::Head(head) => found.push((head.kind, head.length as u8)),
+                    Found::Payload(at) => payload += piece[at].len(),
+                });
             }
+            prop_assert_eq!(payload, frames.iter().map(|(_, length)| usize::from(*length)).sum::<usize>());
             let kept: usize = frames.iter().filter(|(kind, _)| *kind == kind::SETTINGS).map(|(_, length)| usize::from(*length)).sum();
             prop_assert_eq!(scanner.take_kept().len(), kept);
             prop_assert_eq!(found, frames);

@@ -160,8 +160,9 @@ fn header_lists() {
     // A client may always be told that a fault of its stream is one of its connection (RFC 9113, 5.4.1).
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
     check(vec![
-        ("8.2 a name in upper case", with("X-A", "b"), protocol),
-        ("8.2.1 a value with a line end", with("a", "b\r\nc: d"), protocol),
+        ("8.2 a name in upper case", with("X-A", "b"), Status(400)),
+        ("8.2.1 a value with a line end", with("a", "b\r\nc: d"), Status(400)),
+        ("8.2.1 a value with NUL", with("a", "b\0c"), Status(400)),
         ("8.2.1 a value with a space before it", with("a", " b"), Status(400)),
         ("8.2.2 connection", with("connection", "close"), reset),
         ("8.2.2 transfer-encoding", with("transfer-encoding", "chunked"), reset),
@@ -184,6 +185,11 @@ fn header_lists() {
             "8.3.1 an empty :path",
             head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "")]),
             reset,
+        ),
+        (
+            "8.3.1 a :path with a fragment",
+            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/a#b")]),
+            Status(400),
         ),
         (
             "8.3.1 a :path that names a host",
@@ -214,6 +220,28 @@ fn header_lists() {
         // The RFC asks for COMPRESSION_ERROR; h2 tells it by its general name.
         ("4.3 an index that is not there", frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]), protocol),
     ]);
+}
+
+/// RFC 9113, 8.1.1: a malformed request is the fault of its stream. Where a proxy in front has many clients on one connection,
+/// one of them must not end what the others asked for.
+#[test]
+fn a_malformed_field_ends_its_own_request_and_no_other() {
+    let upstream = Upstream::answering(|request| ok(request.target()));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
+    for (name, value) in [("X-A", "b"), ("a b", "c"), ("a", "b\0c"), ("a", "b\nc"), ("a", "b\r"), (":path", "/#c")] {
+        let sound = [(":method", "GET"), (":scheme", "http"), (":authority", "a")];
+        let fields: Vec<_> = match name {
+            ":path" => sound.into_iter().chain([(name, value)]).collect(),
+            _ => sound.into_iter().chain([(":path", "/"), (name, value)]).collect(),
+        };
+        let mut client = Frames::connect(gateway.address());
+        client.write(&opened(1));
+        client.write(&frame(kind::HEADERS, BOTH, 3, &block(&fields)));
+        assert_eq!(client.told(), Told::Status(400), "{name}: {value:?}");
+        client.write(&frame(kind::DATA, END_STREAM, 1, b"x"));
+        assert_eq!(client.told(), Told::Status(200), "{name}: {value:?}");
+    }
+    assert!(!upstream.text().contains("a: b"));
 }
 
 /// To an upstream that answers whoever sends it a whole request. The RFC calls pseudo-fields in trailers malformed; h2

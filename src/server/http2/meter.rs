@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::blocks::Blocks;
 use crate::http2::frames::{
-    FrameHead, Frames,
+    Found, FrameHead, Frames,
     kind::{CONTINUATION, DATA, GOAWAY, HEADERS, RST_STREAM},
 };
 
@@ -78,6 +79,8 @@ pub(super) struct Meter {
     sent: Frames,
     resets: Bucket,
     controls: Bucket,
+    /// The blocks of fields among the frames.
+    pub(super) blocks: Blocks,
     /// Since when a head is sent that has not ended.
     head_since: Option<Instant>,
     /// It ends with the current frame.
@@ -97,6 +100,7 @@ impl Meter {
             sent: Frames::new(0, GOAWAY, GOAWAY_KEPT),
             resets: Bucket::new(RESETS, REQUESTS_PER_RESET),
             controls: Bucket::new(CONTROLS, 1),
+            blocks: Blocks::default(),
             head_since: None,
             ends_head: false,
             stuck_since: None,
@@ -105,16 +109,26 @@ impl Meter {
         }
     }
 
-    pub(super) fn received(&mut self, bytes: &[u8]) {
+    /// Looks at bytes that the library is about to read, of which those behind the first `seen` are new, and puts right what
+    /// would end the connection for the fault of a stream. Returns how many the library may have: the others are to stand
+    /// before those of the next call.
+    pub(super) fn received(&mut self, bytes: &mut [u8], seen: usize) -> usize {
         let mut received = std::mem::take(&mut self.received);
-        received.pass(bytes, |head| self.received_frame(head));
+        received.pass(bytes.get(seen..).unwrap_or_default(), |found| match found {
+            Found::Head(head) => {
+                self.blocks.frame(head);
+                self.received_frame(head);
+            }
+            Found::Payload(at) => self.blocks.payload(at.start + seen..at.end + seen),
+        });
         if received.is_between() {
             self.end_head();
         }
         self.received = received;
+        self.blocks.look(bytes)
     }
 
-    fn received_frame(&mut self, FrameHead { length, kind, flags }: FrameHead) {
+    fn received_frame(&mut self, FrameHead { length, kind, flags, .. }: FrameHead) {
         self.end_head();
         match kind {
             DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
@@ -160,8 +174,8 @@ impl Meter {
     pub(super) fn sent(&mut self, bytes: &[u8]) {
         self.stuck_since = None;
         let Self { sent, controls, .. } = self;
-        sent.pass(bytes, |FrameHead { kind, .. }| {
-            if matches!(kind, DATA | HEADERS) {
+        sent.pass(bytes, |found| {
+            if let Found::Head(FrameHead { kind: DATA | HEADERS, .. }) = found {
                 controls.give(CONTROLS_PER_FRAME);
             }
         });
@@ -206,7 +220,7 @@ fn name(kind: u8, flags: u8) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::PREFACE, *};
 
     fn frame(kind: u8, flags: u8, length: u8) -> Vec<u8> {
         let mut frame = vec![0, 0, length, kind, flags, 0, 0, 0, 1];
@@ -214,9 +228,13 @@ mod tests {
         frame
     }
 
+    fn received(meter: &mut Meter, mut bytes: Vec<u8>) {
+        meter.received(&mut bytes, 0);
+    }
+
     fn begun() -> Meter {
         let mut meter = Meter::new();
-        meter.received(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        received(&mut meter, PREFACE.to_vec());
         meter
     }
 
@@ -231,9 +249,9 @@ mod tests {
             (77, 0, 2000, "other_frames"),
         ] {
             let mut meter = begun();
-            meter.received(&frame(kind, 0, length).repeat(most));
+            received(&mut meter, frame(kind, 0, length).repeat(most));
             assert_eq!(meter.flood, None, "{name}");
-            meter.received(&frame(kind, 0, length));
+            received(&mut meter, frame(kind, 0, length));
             assert_eq!(meter.flood, Some(name));
         }
     }
@@ -242,8 +260,8 @@ mod tests {
     async fn a_steady_pace_goes_on_for_ever() {
         let mut meter = begun();
         for _ in 0..1000 {
-            meter.received(&frame(3, 0, 4).repeat(33));
-            meter.received(&frame(6, 0, 8).repeat(100));
+            received(&mut meter, frame(3, 0, 4).repeat(33));
+            received(&mut meter, frame(6, 0, 8).repeat(100));
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(meter.flood, None);
@@ -254,9 +272,9 @@ mod tests {
         let mut meter = begun();
         for _ in 0..10_000 {
             meter.sent(&frame(DATA, 0, 200));
-            meter.received(&frame(8, 0, 4).repeat(2));
-            meter.received(&frame(HEADERS, END_HEADERS, 10).repeat(4));
-            meter.received(&frame(RST_STREAM, 0, 4));
+            received(&mut meter, frame(8, 0, 4).repeat(2));
+            received(&mut meter, frame(HEADERS, END_HEADERS, 10).repeat(4));
+            received(&mut meter, frame(RST_STREAM, 0, 4));
         }
         assert_eq!(meter.flood, None);
     }
@@ -266,14 +284,14 @@ mod tests {
         let mut meter = begun();
         let began = Instant::now();
         let due = |meter: &Meter| meter.due(Duration::from_secs(10), Duration::from_secs(10));
-        meter.received(&frame(HEADERS, 0, 10));
+        received(&mut meter, frame(HEADERS, 0, 10));
         tokio::time::advance(Duration::from_secs(5)).await;
-        meter.received(&frame(CONTINUATION, 0, 1));
+        received(&mut meter, frame(CONTINUATION, 0, 1));
         assert_eq!(due(&meter), Some((began + Duration::from_secs(10), Overdue::Head)));
         let last = frame(CONTINUATION, END_HEADERS, 10);
-        meter.received(&last[..15]);
+        received(&mut meter, last[..15].to_vec());
         assert!(due(&meter).is_some(), "not all of it is here");
-        meter.received(&last[15..]);
+        received(&mut meter, last[15..].to_vec());
         assert_eq!(due(&meter), None);
     }
 }

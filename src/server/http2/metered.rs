@@ -31,6 +31,10 @@ pub(super) type Shared = Arc<Mutex<Meter>>;
 pub(super) struct Metered<IO> {
     io: IO,
     ahead: BytesMut,
+    /// A block of fields that came in pieces.
+    held: BytesMut,
+    /// So much of it may be read.
+    whole: usize,
     meter: Shared,
     /// What may still be read after the end was said.
     linger: usize,
@@ -41,7 +45,16 @@ pub(super) struct Metered<IO> {
 
 impl<IO> Metered<IO> {
     pub(super) fn new(io: IO, ahead: BytesMut, meter: Shared) -> Self {
-        Self { io, ahead, meter, linger: LINGER_BYTES, is_shut: false, alarm: Alarm::default() }
+        Self {
+            io,
+            ahead,
+            held: BytesMut::new(),
+            whole: 0,
+            meter,
+            linger: LINGER_BYTES,
+            is_shut: false,
+            alarm: Alarm::default(),
+        }
     }
 
     fn note(&self, written: &Poll<io::Result<usize>>, bytes: &[IoSlice<'_>]) {
@@ -61,6 +74,18 @@ impl<IO> Metered<IO> {
     }
 }
 
+/// Takes at most so many bytes over. Returns how many.
+fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
+    let count = most.min(buffer.remaining());
+    buffer.put_slice(&from[..count]);
+    from.advance(count);
+    if from.is_empty() {
+        // What was held for one block is not kept for ever.
+        *from = BytesMut::new();
+    }
+    count
+}
+
 impl<IO: Socket> AsyncRead for Metered<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
@@ -68,16 +93,36 @@ impl<IO: Socket> AsyncRead for Metered<IO> {
             // Nothing more is taken of a flood. The task looks for it when nothing more can be read, which is now.
             return Poll::Pending;
         }
-        let before = buffer.filled().len();
-        if this.ahead.is_empty() {
-            ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
-        } else {
-            let taken = this.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&this.ahead[..taken]);
-            this.ahead.advance(taken);
+        loop {
+            if this.whole > 0 {
+                this.whole -= taken(&mut this.held, this.whole, buffer);
+                return Poll::Ready(Ok(()));
+            }
+            let before = buffer.filled().len();
+            if this.ahead.is_empty() {
+                ready!(Pin::new(&mut this.io).poll_read(cx, buffer))?;
+            } else {
+                let length = this.ahead.len();
+                taken(&mut this.ahead, length, buffer);
+            }
+            let received = &mut buffer.filled_mut()[before..];
+            if received.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if this.held.is_empty() {
+                let passing = this.meter.lock().received(received, 0);
+                this.held.extend_from_slice(&received[passing..]);
+                buffer.set_filled(before + passing);
+                if passing > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                let seen = this.held.len();
+                this.held.extend_from_slice(received);
+                buffer.set_filled(before);
+                this.whole = this.meter.lock().received(&mut this.held, seen);
+            }
         }
-        this.meter.lock().received(&buffer.filled()[before..]);
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! The protocol itself is h2's. What is added here is what a gateway needs around it: times, bounds on work (`meter`), an
 //! orderly end, and the same service that HTTP/1 calls.
 
+mod blocks;
 mod bounds;
 mod cancels;
 mod meter;
@@ -61,8 +62,21 @@ where
     let drain = seat.drain.clone();
     let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
     let carrier = Carrier::new(Arc::clone(tuner.windows()));
-    let mut connection =
-        Connection { h2, meter, tuner, carrier, cancels, streams, service, limits, origin, seat, alarm, state };
+    let mut connection = Connection {
+        h2,
+        meter,
+        tuner,
+        carrier,
+        cancels,
+        are_faulty: false,
+        streams,
+        service,
+        limits,
+        origin,
+        seat,
+        alarm,
+        state,
+    };
     let mut drained = pin!(drain.cancelled());
     poll_fn(|cx| connection.poll(cx, drained.as_mut())).await;
 }
@@ -74,6 +88,8 @@ struct Connection<IO, S> {
     carrier: Arc<Carrier>,
     /// Requests that the client took back.
     cancels: Cancels,
+    /// A request that is to be taken is malformed.
+    are_faulty: bool,
     /// Tasks of streams. Dropped with the connection, which ends them.
     streams: JoinSet<Ended>,
     service: S,
@@ -147,9 +163,14 @@ where
         }
     }
 
-    fn begin(&mut self, request: http::Request<h2::RecvStream>, mut down: server::SendResponse<Bytes>) {
+    fn begin(&mut self, mut request: http::Request<h2::RecvStream>, mut down: server::SendResponse<Bytes>) {
         if self.cancels.are_too_many() {
             return down.send_reset(Reason::REFUSED_STREAM);
+        }
+        if self.are_faulty
+            && let Some(fault) = self.meter.lock().blocks.take(down.stream_id().as_u32())
+        {
+            request.extensions_mut().insert(fault);
         }
         let (origin, carrier) = (Arc::clone(&self.origin), Arc::clone(&self.carrier));
         self.tuner.windows().crowd(self.streams.len() + 1);
@@ -224,9 +245,12 @@ where
         self.end(Reason::ENHANCE_YOUR_CALM);
     }
 
-    /// Counts a flood that h2 has just told the client about.
+    /// Counts a flood that h2 has just told the client about, and notes what it does not tell.
     fn note(&mut self) {
-        let told = self.meter.lock().told();
+        let mut meter = self.meter.lock();
+        let told = meter.told();
+        self.are_faulty = meter.blocks.are_any_noted();
+        drop(meter);
         if let Some(kind) = told.filter(|_| !matches!(self.state, State::Ending { .. })) {
             self.seat.door().flooded(kind, self.origin.peer);
         }

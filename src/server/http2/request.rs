@@ -1,11 +1,13 @@
 //! From header list to request: what HTTP/2 spells otherwise than HTTP/1 is brought to one form, strictly (RFC 9113, 8).
 //!
-//! h2 has refused by then what no request may hold: fields of the connection, `te` other than trailers, names in upper
-//! case, pseudo-fields that are missing, repeated or late, and lengths that are none.
+//! h2 has refused by then what no request may hold: fields of the connection, `te` other than trailers, pseudo-fields that
+//! are missing, repeated or late, and lengths that are none. Names in upper case and the like come as a
+//! [`Fault`] among the extensions.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
+use super::blocks::Fault;
 use crate::{
     error::Error,
     http1::{HeadLimits, Names},
@@ -20,6 +22,13 @@ const LINE_OVERHEAD: usize = 4;
 /// # Errors
 /// [`Error::HeadTooLarge`], [`Error::TooManyHeaders`], [`Error::Malformed`].
 pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes, Names), Error> {
+    if let Some(fault) = parts.extensions.get::<Fault>() {
+        return Err(Error::Malformed(match fault {
+            Fault::Fragment => "the target holds a fragment",
+            Fault::Name => "the name of a field holds a character that no name may hold, or one in upper case",
+            Fault::Control => "the value of a field holds a control character",
+        }));
+    }
     name_host(&mut parts.headers, &parts.uri)?;
     bound(parts, limits)?;
     if parts.headers.values().any(|value| is_padded(value.as_bytes())) {
