@@ -66,8 +66,8 @@ impl http_body::Body for Tee {
                 if let Some(data) = frame.data_ref() {
                     this.keep(data);
                 }
-                // Of a body whose length is known nobody asks for more than that.
-                if this.passing.is_end_stream() || this.passing.length() == Some(0) {
+                // Of a body whose length is known nobody asks for more than that, nor of any behind its trailers.
+                if frame.is_trailers() || this.passing.is_end_stream() || this.passing.length() == Some(0) {
                     this.end(true);
                 }
             }
@@ -97,7 +97,11 @@ mod tests {
     type Seen = Arc<Mutex<Vec<Option<Bytes>>>>;
 
     fn teed(frames: &'static [&'static str], room: usize) -> (Body, Seen) {
-        let frames = frames.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+        tee_of(frames.iter().map(|text| Frame::data(Bytes::from_static(text.as_bytes()))).collect(), room)
+    }
+
+    fn tee_of(frames: Vec<Frame<Bytes>>, room: usize) -> (Body, Seen) {
+        let frames = frames.into_iter().map(Ok);
         let mut body = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
         let seen = Seen::default();
         let tell = Arc::clone(&seen);
@@ -110,6 +114,17 @@ mod tests {
         let (body, seen) = teed(&["one ", "two"], 7);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
         assert_eq!(*seen.lock().unwrap(), [Some(Bytes::from_static(b"one two"))]);
+    }
+
+    /// Nobody asks for more behind them, so that the end is not seen.
+    #[tokio::test]
+    async fn a_body_with_trailers_is_whole_with_them() {
+        let data = Frame::data(Bytes::from_static(b"one"));
+        let (mut body, seen) = tee_of(vec![data, Frame::trailers(http::HeaderMap::new())], 7);
+        body.frame().await;
+        body.frame().await;
+        drop(body);
+        assert_eq!(*seen.lock().unwrap(), [Some(Bytes::from_static(b"one"))]);
     }
 
     #[tokio::test]
