@@ -35,16 +35,27 @@ pub(super) fn listeners(readers: Vec<Reader<'_>>, loading: &mut Loading<'_>) -> 
     let mut first: Vec<(SocketAddr, Reader<'_>)> = Vec::new();
     for reader in &readers {
         let Some(bind) = reader.parsed("bind", address::bind) else { continue };
-        let same = first.iter().find(|(other, _)| *other == bind && bind.port() != 0);
-        if let Some((_, other)) = same {
-            let message = format!("two listeners bind {bind}");
+        if let Some((address, other)) = first.iter().find(|(other, _)| overlap(*other, bind)) {
+            let (message, help) = if *address == bind {
+                (format!("two listeners bind {bind}"), "keep one of the two")
+            } else {
+                let help = "keep the one that has all addresses, or give the other one a port of its own";
+                (format!("{bind} and {address} have an address in common"), help)
+            };
             let problem = Problem::new(Code::Duplicate, reader.place("bind"), message);
-            loading.problems.report(problem.also(other.place("bind"), "first here").help("keep one of the two"));
+            loading.problems.report(problem.also(other.place("bind"), "first here").help(help));
         }
         first.push((bind, *reader));
     }
     let listeners: Vec<_> = readers.into_iter().map(|reader| listener(reader, loading)).collect();
     listeners.into_iter().collect()
+}
+
+/// Whether the system refuses the second of two sockets, as both would take connections to one address. `[::]` takes those
+/// of IPv4 only where no listener has an address of that kind.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_one = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
 fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener> {
@@ -85,9 +96,9 @@ pub(super) fn admin(
         None => Some(None),
     };
     let Some(bind) = admin.unless_off("bind", address::bind)? else { return Some(None) };
-    let taken = listeners.unwrap_or_default().iter().any(|listener| listener.bind == bind && bind.port() != 0);
-    if taken {
-        let problem = Problem::new(Code::Duplicate, admin.place("bind"), format!("a listener binds {bind} already"));
+    if let Some(taken) = listeners.unwrap_or_default().iter().find(|listener| overlap(listener.bind, bind)) {
+        let problem =
+            Problem::new(Code::Duplicate, admin.place("bind"), format!("a listener binds {} already", taken.bind));
         loading.problems.report(problem.help("give `[admin] bind` a port of its own"));
     }
     Some(Some(Admin { bind, hosts: admin.list("hosts", address::admin_host), token: token? }))

@@ -217,6 +217,16 @@ fn two_of_one_name_or_address_are_told() {
     assert_eq!(places(read(names)), [(5, Code::Duplicate)]);
     let admin = "admin = { bind = \"0.0.0.0:8080\" }";
     assert_eq!(places(config_with(admin, "")), [(1, Code::Duplicate)]);
+    let one_of_all = "admin = { bind = \"127.0.0.1:8080\" }";
+    assert_eq!(places(config_with(one_of_all, "")), [(1, Code::Duplicate)]);
+    let both =
+        |one, other| config_with(&format!("[[listeners]]\nbind = \"{one}\"\n[[listeners]]\nbind = \"{other}\""), "");
+    for (one, other) in [("0.0.0.0:1", "127.0.0.1:1"), ("10.0.0.1:1", "0.0.0.0:1"), ("[::]:1", "[::1]:1")] {
+        assert_eq!(places(both(one, other)), [(4, Code::Duplicate)], "{one} {other}");
+    }
+    for (one, other) in [("0.0.0.0:1", "[::]:1"), ("10.0.0.1:1", "10.0.0.2:1"), ("0.0.0.0:1", "10.0.0.1:2")] {
+        assert!(both(one, other).is_ok(), "{one} {other}");
+    }
     let servers = "[upstreams.b]\nservers = [\"http://a\", \"http://A:80\"]";
     assert_eq!(places(config_with(servers, "")), [(2, Code::Duplicate)]);
     let ports_of_the_system = "[[listeners]]\nbind = \"[::1]:0\"\n[[listeners]]\nbind = \"[::1]:0\"";
