@@ -56,6 +56,19 @@ impl Folder {
 }
 
 #[test]
+fn a_certificate_that_stands_for_no_name_is_told() {
+    let folder = Folder::new(TLS);
+    folder.certify("a", |params| params.subject_alt_names.clear());
+    let config = folder.load().unwrap();
+    assert_eq!(config.warnings.list.len(), 1, "{}", config.warnings);
+    let warning = &config.warnings.list[0];
+    assert_eq!((warning.severity, warning.code), (Severity::Warning, Code::NeverMatches));
+    assert_eq!(warning.place.as_ref().unwrap().line, 4);
+    assert!(warning.message.contains("a.pem stands for no name"), "{}", warning.message);
+    assert!(warning.help.as_deref().unwrap().contains("-addext subjectAltName=DNS:"), "{:?}", warning.help);
+}
+
+#[test]
 fn a_certificate_is_read_with_its_names_and_its_files_are_watched() {
     let config = Folder::new(TLS).load().unwrap();
     let tls = config.listeners[0].tls.as_ref().unwrap();

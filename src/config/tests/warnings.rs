@@ -125,18 +125,22 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
         assert_eq!(code, Code::Misleading, "{part}");
         assert!(said.contains("IPv4 addresses count whole") && said.contains("\"client-ip/56\""), "{said}");
     }
-    route("concurrency = { max = 1, fair_by = \"client-ip/24\" }", Code::Misleading, "IPv6 bits");
-    route("concurrency = { max = 1, fair_by = \"header:x-forwarded-for\" }", Code::Exposed, "trusted_proxies");
-    fine_route("concurrency = { max = 1, fair_by = \"client-ip/32\" }");
+    route("concurrency = { max = 1, queue = 1, fair_by = \"client-ip/24\" }", Code::Misleading, "IPv6 bits");
+    route(
+        "concurrency = { max = 1, queue = 1, fair_by = \"header:x-forwarded-for\" }",
+        Code::Exposed,
+        "trusted_proxies",
+    );
+    fine_route("concurrency = { max = 1, queue = 1, fair_by = \"client-ip/32\" }");
 }
 
 #[test]
 fn a_key_by_a_header_that_is_always_dropped_is_told() {
-    let keys = "concurrency = { max = 1, fair_by = \"header:api_key\" }";
+    let keys = "concurrency = { max = 1, queue = 1, fair_by = \"header:api_key\" }";
     route(keys, Code::NeverMatches, "sent as `api-key`");
     let keeping = "[[listeners]]\nbind = \"0.0.0.0:80\"\nunderscores = \"keep\"\n";
     fine(&format!("{keeping}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"));
-    fine_route("concurrency = { max = 1, fair_by = \"header:x-api-key\" }");
+    fine_route("concurrency = { max = 1, queue = 1, fair_by = \"header:x-api-key\" }");
 }
 
 #[test]
@@ -153,6 +157,34 @@ fn an_override_behind_one_for_all_is_told() {
     let (line, code, _) = warned(&limit(&format!("{all}{one}")));
     assert_eq!((line, code), (13, Code::NeverMatches));
     fine(&limit(&format!("{one}{all}")));
+}
+
+#[test]
+fn exceptions_that_no_key_gets_are_told() {
+    let limit = |key: &str, overrides: &str| {
+        format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nrate = \"1/s\"\nkey = \"{key}\"\noverrides = [{overrides}]"
+        )
+    };
+    let rate = ", rate = \"9/s\" }";
+    for (key, first, second) in [
+        ("client-ip", "\"10.0.0.0/8\"", "\"10.1.0.0/16\""),
+        ("client-ip", "\"10.0.0.1\"", "\"10.0.0.1\""),
+        ("header:x-user", "[\"a\", \"b\"]", "\"b\""),
+    ] {
+        let both = |one, other| limit(key, &format!("{{ match = {one}{rate}, {{ match = {other}{rate}"));
+        last_line(&both(first, second), Code::NeverMatches, "never looked at");
+        if first != second {
+            fine(&both(second, first));
+        }
+    }
+    last_line(&limit("header:x-user", &format!("{{ match = \"acme-*\"{rate}")), Code::NeverMatches, "no pattern");
+    fine(&limit("header:x-user", &format!("{{ match = \"a*b\"{rate}, {{ match = \"*\"{rate}")));
+}
+
+#[test]
+fn a_key_by_a_certificate_that_nobody_is_asked_for_is_told() {
+    route("concurrency = { max = 1, queue = 1, fair_by = \"tls:subject\" }", Code::NeverMatches, "client_ca");
 }
 
 #[test]
@@ -177,8 +209,11 @@ fn proxies_that_are_everybody_are_told() {
     for networks in ["[\"0.0.0.0/0\"]", "[\"10.0.0.1\", \"::/0\"]", "[\"0.0.0.0/1\", \"128.0.0.0/1\"]"] {
         last_line(&trusted(networks), Code::Exposed, "name the proxies");
     }
+    for networks in ["[\"0.0.0.0/1\"]", "[\"2000::/3\"]", "[\"64.0.0.0/2\"]"] {
+        last_line(&trusted(networks), Code::Exposed, "a good part of the internet");
+    }
     last_line(&trusted("[\"0.0.0.0\"]"), Code::NeverMatches, "no peer's address");
-    fine(&trusted("[\"10.0.0.0/8\", \"fd00::/8\"]"));
+    fine(&trusted("[\"10.0.0.0/8\", \"fd00::/8\", \"fc00::/7\"]"));
 }
 
 #[test]
@@ -199,6 +234,85 @@ fn a_wait_that_the_total_timeout_cuts_is_told() {
     let (line, code, said) = warned(&upstream);
     assert_eq!((line, code), (3, Code::NoEffect));
     assert!(said.contains("the longest `timeouts.total` of its routes is 2s"), "{said}");
+}
+
+#[test]
+fn times_and_numbers_that_contradict_each_other_are_told() {
+    for (keys, says) in [
+        ("timeouts = { body = \"5s\", total = \"10s\" }", "`body`, the bound on the whole exchange, is 5s"),
+        ("timeouts = { body = \"5s\", idle = \"10s\" }", "lower `idle` below 5s"),
+        ("timeouts = { total = \"2s\" }\nretry = { on = [\"timeout\"] }", "less than half of `total`"),
+        ("timeouts = { total = \"2s\" }\nretry = { backoff = \"3s\", max_backoff = \"3s\" }", "lower `backoff`"),
+        ("retry = { attempts = 1, on = [\"503\"] }", "raise `attempts`"),
+        ("concurrency = { max = 1, queue_timeout = \"2s\" }", "add `queue`"),
+        ("concurrency = { max = 1, fair_by = \"host\" }", "add `queue`"),
+    ] {
+        route(keys, Code::NoEffect, says);
+    }
+    for keys in [
+        "timeouts = { body = \"5s\" }",
+        "timeouts = { total = \"2s\", attempt = \"900ms\" }\nretry = { on = [\"timeout\"] }",
+        "retry = { attempts = 1 }",
+        "concurrency = { max = 1, queue = 1, fair_by = \"host\" }",
+    ] {
+        fine_route(keys);
+    }
+    let upstream = |keys: &str| {
+        format!("{APP}{keys}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"4s\" }}")
+    };
+    for (keys, says) in [
+        ("pool = { connect_timeout = \"5s\" }", "`timeouts.attempt` of its routes is 4s"),
+        ("pool = { wait_timeout = \"5s\" }", "`timeouts.attempt` of its routes is 4s"),
+        ("pool = { max_connections = 5, max_idle = 6 }", "`max_connections`, which is 5"),
+        ("pool = { idle_timeout = \"2m\", max_lifetime = \"1m\" }", "`max_lifetime` is 1m"),
+        ("health_check = { path = \"/\", interval = \"1s\", timeout = \"2s\" }", "no more than `interval`"),
+        ("health_check = { path = \"/\", interval = \"500ms\" }", "no more than `interval`"),
+        ("concurrency = { max = 1, queue_timeout = \"1s\" }", "add `queue`"),
+    ] {
+        let (line, code, said) = warned(&upstream(keys));
+        assert_eq!((line, code), (3, Code::NoEffect), "{keys}: {said}");
+        assert!(said.contains(says), "{keys}: {said}");
+    }
+    for keys in
+        ["pool = { max_connections = 5 }", "pool = { max_lifetime = \"10s\" }", "health_check = { path = \"/\" }"]
+    {
+        fine(&upstream(keys));
+    }
+}
+
+#[test]
+fn values_that_nothing_is_equal_to_are_told() {
+    route("match = { methods = [\"*\"] }", Code::NeverMatches, "leave `methods` out");
+    route("match = { headers = { x-a = \"*\" } }", Code::NeverMatches, "write a whole value");
+    route("match = { query = { a = \"^b$\" } }", Code::NeverMatches, "write a whole value");
+    route("match = { hosts = [\"_\"] }", Code::NeverMatches, "leave `hosts` out");
+    route("match = { hosts = [\"10.0.0.300\"] }", Code::NeverMatches, "four numbers");
+    route("match = { path_prefix = \"/$host\" }", Code::NeverMatches, "nothing is filled in");
+    route("match = { path_regex = '~ ^/a' }", Code::NeverMatches, "write '^/a'");
+    route("match = { path_regex = 'https://a/b.*' }", Code::NeverMatches, "write '/b.*'");
+    route("match = { path_regex = '/a b' }", Code::NeverMatches, "write '/a%20b'");
+    fine_route("match = { headers = { accept = \"*/*\" }, query = { q = \"a*b\" } }");
+}
+
+#[test]
+fn places_of_other_templates_are_told() {
+    let redirect = |to: &str, says: &str| {
+        last_line(&format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"), Code::Misleading, says);
+    };
+    redirect("https://a.example/:path", "write `{path}`");
+    redirect("https://a.example/*", "write `{path}`");
+    redirect("https://{host}/{path}", "write `{path}` alone");
+    for value in ["{client_ip}", "%[src]", "%REQ(x-a)%", "{{.Host}}"] {
+        let keys = format!("request = {{ set_headers = {{ x-a = \"{value}\" }} }}");
+        route(&keys, Code::Misleading, "sent as it stands");
+    }
+    fine_route("response = { set_headers = { nel = '{\"group\":\"a\",\"max_age\":1}' } }");
+}
+
+#[test]
+fn a_mirror_to_the_same_upstream_is_told() {
+    route("mirror = { upstream = \"app\" }", Code::Misleading, "gets each request twice");
+    fine_route("mirror = { upstream = \"app\", percent = 0 }");
 }
 
 #[test]

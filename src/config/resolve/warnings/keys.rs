@@ -2,24 +2,42 @@
 
 use super::super::{
     super::{
-        model::{Config, KeyPart, ValuePattern},
+        model::{Config, Cost, KeyPart, Limit},
         problem::{Code, Problem, Problems},
+        source::Span,
         syntax::key,
         tree::Node,
     },
     reader::Reader,
 };
+use super::overrides;
 
 /// An IPv6 network as wide as this belongs to a provider; whoever writes less thinks of IPv4.
 const WIDEST_V6: u8 = 32;
 /// Headers in which proxies name the client. They are taken from trusted proxies only, and of these many pass on the words of
 /// the client itself.
-const NAMES_OF_CLIENTS: [&str; 6] =
-    ["x-forwarded-for", "forwarded", "x-real-ip", "true-client-ip", "cf-connecting-ip", "x-client-ip"];
+const NAMES_OF_CLIENTS: [&str; 13] = [
+    "x-forwarded-for",
+    "x-original-forwarded-for",
+    "forwarded",
+    "forwarded-for",
+    "x-real-ip",
+    "client-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
 
 pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    let keeps_underscores = config.listeners.iter().any(|listener| listener.keeps_underscores);
-    let parts = |reader, key, problems: &mut Problems| parts(reader, key, keeps_underscores, problems);
+    let known = Known {
+        underscores: config.listeners.iter().any(|listener| listener.keeps_underscores),
+        certificates: config.listeners.iter().any(|one| one.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())),
+    };
+    let parts = |reader, key, problems: &mut Problems| parts(reader, key, known, problems);
     for ((_, reader), limit) in root.named("limits").into_iter().zip(&config.limits) {
         parts(reader, "key", problems);
         parts(reader, "missing", problems);
@@ -29,14 +47,8 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
                 wide(prefix, node, problems);
             }
         }
-        let is_for_all = |patterns: &Vec<ValuePattern>| patterns.iter().all(|pattern| *pattern == ValuePattern::Any);
-        let all = limit.overrides.iter().position(|one| one.matches.iter().any(is_for_all));
-        if let Some(hidden) = all.and_then(|all| reader.tables("overrides").into_iter().nth(all + 1)) {
-            let message =
-                "this is never looked at: an override before it is for every key, and the first that matches wins";
-            let problem = Problem::warning(Code::NeverMatches, hidden.at, message);
-            problems.report(problem.help("put the one with \"*\" last"));
-        }
+        overrides::report(reader, limit, problems);
+        cost(reader, limit, known, problems);
     }
     for reader in root.tables("routes") {
         parts(reader.table("concurrency"), "fair_by", problems);
@@ -47,7 +59,31 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     }
 }
 
-fn parts(reader: Reader<'_>, key: &str, keeps_underscores: bool, problems: &mut Problems) {
+/// What requests can have here.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Header lines whose name holds `_`.
+    underscores: bool,
+    /// Certificates of clients.
+    certificates: bool,
+}
+
+/// A cost that a header tells which no request has.
+fn cost(reader: Reader<'_>, limit: &Limit, known: Known, problems: &mut Problems) {
+    let Cost::Header { name, .. } = &limit.cost else { return };
+    if name.as_str().contains('_') && !known.underscores {
+        dropped(name.as_str(), reader.table("cost").place("header"), problems);
+    }
+}
+
+fn dropped(name: &str, at: Span, problems: &mut Problems) {
+    let message = format!("`{name}` is always missing: header lines whose name holds `_` are dropped");
+    let hyphens = name.replace('_', "-");
+    let help = format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
+    problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+}
+
+fn parts(reader: Reader<'_>, key: &str, known: Known, problems: &mut Problems) {
     for node in reader.items(key) {
         match node.text().map(key::part) {
             Some(Ok(KeyPart::ClientIp { v6_prefix })) => wide(v6_prefix, node, problems),
@@ -58,10 +94,12 @@ fn parts(reader: Reader<'_>, key: &str, keeps_underscores: bool, problems: &mut 
                 let help = "write \"client-ip\", and name your proxies in `trusted_proxies` of `[client_ip]`";
                 problems.report(Problem::warning(Code::Exposed, node.span, message).help(help));
             }
-            Some(Ok(KeyPart::Header(name))) if name.as_str().contains('_') && !keeps_underscores => {
-                let message = format!("`{name}` is always missing: header lines whose name holds `_` are dropped");
-                let hyphens = name.as_str().replace('_', "-");
-                let help = format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
+            Some(Ok(KeyPart::Header(name))) if name.as_str().contains('_') && !known.underscores => {
+                dropped(name.as_str(), node.span, problems);
+            }
+            Some(Ok(KeyPart::TlsSubject)) if !known.certificates => {
+                let message = "`tls:subject` is always missing: no listener asks clients for a certificate";
+                let help = "set `client_ca` in `[listeners.tls]`, or choose another key";
                 problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
             }
             _ => {}

@@ -3,18 +3,19 @@
 //! These are looked for once everything else is sound.
 
 mod keys;
+mod overrides;
 mod patterns;
+mod times;
 mod unused;
 
 use std::net::SocketAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     super::{
-        model::{Admin, Config, Route},
+        model::{Action, Admin, Config},
         problem::{Code, Problem, Problems},
-        units,
     },
     reader::Reader,
 };
@@ -24,49 +25,47 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     keys::report(root, config, problems);
     for (reader, route) in root.tables("routes").into_iter().zip(&config.routes) {
         patterns::report(reader, route, problems);
-        waits(reader, route, problems);
+        times::of_route(reader, route, problems);
     }
-    upstream_waits(root, config, problems);
+    times::of_upstreams(root, config, problems);
+    mirrors(root, config, problems);
     trusts_everybody(root.table("client_ip"), config, problems);
     admin(root.table("admin"), config.admin.as_ref(), problems);
     certificates(root, config, problems);
     loops(root, config, problems);
 }
 
-/// A wait in a route's queue that its total timeout cuts short. What is inherited is meant for other routes.
-fn waits(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
-    let Some(cap) = &route.concurrency else { return };
-    let (concurrency, total) = (reader.table("concurrency"), route.timeouts.total);
-    let is_own = concurrency.own("queue_timeout").is_some() || reader.table("timeouts").own("total").is_none();
-    if concurrency.given("queue_timeout").is_some() && is_own && cap.queue_timeout > total {
-        let total = units::duration_text(total);
-        let message = format!("nobody waits so long: `timeouts.total` of the route `{}` is {total}", route.name);
-        let problem = Problem::warning(Code::NoEffect, concurrency.place("queue_timeout"), message);
-        problems.report(problem.help(format!("lower `queue_timeout` below {total}, or raise `total` in `timeouts`")));
-    }
+/// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8, IPv6 to regions by /12).
+const WIDEST_OF_PROXIES_V4: u8 = 8;
+const WIDEST_OF_PROXIES_V6: u8 = 16;
+
+/// `fc00::/7` (RFC 4193): the addresses of private networks, however wide they are written.
+fn is_unique_local(network: &Ipv6Net) -> bool {
+    network.prefix_len() >= 7 && network.addr().segments()[0] & 0xfe00 == 0xfc00
 }
 
-/// The same in the queue of an upstream, for all routes that lead there.
-fn upstream_waits(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    for ((_, reader), upstream) in root.named("upstreams").into_iter().zip(&config.upstreams) {
-        let routes = config.routes.iter().filter(|route| route.leads_to(&upstream.name));
-        let Some(longest) = routes.map(|route| route.timeouts.total).max() else { continue };
-        let concurrency = reader.table("concurrency");
-        let is_long = upstream.concurrency.as_ref().is_some_and(|cap| cap.queue_timeout > longest);
-        if is_long && concurrency.given("queue_timeout").is_some() {
-            let longest = units::duration_text(longest);
-            let message = format!("nobody waits so long: the longest `timeouts.total` of its routes is {longest}");
-            let problem = Problem::warning(Code::NoEffect, concurrency.place("queue_timeout"), message);
-            problems.report(problem.help(format!("lower `queue_timeout` below {longest}, or raise `total`")));
+/// Copies for the very servers that have the request already.
+fn mirrors(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
+    for (reader, route) in root.tables("routes").into_iter().zip(&config.routes) {
+        let Some(mirror) = route.mirror.as_ref().filter(|mirror| mirror.percent > 0) else { continue };
+        if matches!(&route.action, Action::Forward(upstream) if *upstream == mirror.upstream) {
+            let message = format!("`{}` gets each request twice: it is the upstream of this route", mirror.upstream);
+            let problem = Problem::warning(Code::Misleading, reader.table("mirror").place("upstream"), message);
+            problems.report(problem.help("name another upstream, or leave `mirror` out"));
         }
     }
 }
 
-/// Networks that together hold every address of IPv4 or IPv6.
+/// Networks that together hold every address of IPv4 or IPv6, or far more than proxies have.
 fn trusts_everybody(client_ip: Reader<'_>, config: &Config, problems: &mut Problems) {
     let together = IpNet::aggregate(&config.client_ip.trusted_proxies);
-    if let Some(all) = together.iter().find(|network| network.prefix_len() == 0) {
-        let message = format!("`trusted_proxies` holds every address ({all}): each client can name itself as it likes");
+    let is_public = |network: &&IpNet| match network {
+        IpNet::V4(network) => network.prefix_len() < WIDEST_OF_PROXIES_V4,
+        IpNet::V6(network) => network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_unique_local(network),
+    };
+    if let Some(all) = together.iter().find(is_public) {
+        let holds = if all.prefix_len() == 0 { "holds every address" } else { "holds a good part of the internet" };
+        let message = format!("`trusted_proxies` {holds} ({all}): each client can name itself as it likes");
         let problem = Problem::warning(Code::Exposed, client_ip.place("trusted_proxies"), message);
         problems.report(
             problem.help("name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\""),

@@ -1,5 +1,7 @@
 //! Patterns, templates and values of routes in the language of another gateway: here their signs are plain characters.
 
+use std::net::Ipv4Addr;
+
 use super::super::{
     super::{
         model::{PathPattern, Rewrite, Route},
@@ -21,6 +23,10 @@ const VARIABLES: [&str; 13] = [
 pub(super) fn report(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
     let (matches, request) = (reader.table("match"), reader.table("request"));
     hosts(matches, problems);
+    methods(matches, problems);
+    for key in ["headers", "query"] {
+        values(matches, key, problems);
+    }
     for (table, key) in [
         (matches, "path"),
         (matches, "path_prefix"),
@@ -56,6 +62,10 @@ fn hosts(matches: Reader<'_>, problems: &mut Problems) {
             ("is the scheme of a URL", "write the host alone, such as \"shop.example.com\"")
         } else if matches!(lower.as_str(), "0.0.0.0" | "[::]") {
             ("is an address to listen on", "leave `hosts` out to match any host")
+        } else if matches!(lower.as_str(), "_" | "default" | "any" | "all") {
+            ("is no name that the DNS has", "leave `hosts` out to match any host")
+        } else if lower.contains('.') && ends_with_a_number(&lower) && lower.parse::<Ipv4Addr>().is_err() {
+            ("is no IPv4 address", "write four numbers up to 255, such as \"10.0.0.5\"")
         } else if lower.bytes().all(|byte| byte.is_ascii_digit()) {
             ("is a number", "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`")
         } else {
@@ -63,6 +73,32 @@ fn hosts(matches: Reader<'_>, problems: &mut Problems) {
         };
         let message = format!("`{host}` {why}, and no host that requests ask for");
         problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
+    }
+}
+
+fn ends_with_a_number(host: &str) -> bool {
+    host.rsplit('.').next().is_some_and(|label| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Words for every method, which no request has.
+fn methods(matches: Reader<'_>, problems: &mut Problems) {
+    let is_any = |node: &&Node| node.text().is_some_and(|text| matches!(text, "*" | "ALL" | "ANY" | "all" | "any"));
+    if let Some(node) = matches.items("methods").iter().find(is_any) {
+        let message = format!("no request has the method `{}`", node.text().unwrap_or_default());
+        let problem = Problem::warning(Code::NeverMatches, node.span, message);
+        problems.report(problem.help("leave `methods` out to match any method but TRACE"));
+    }
+}
+
+/// Values to be equal to, with signs that stand for something elsewhere.
+fn values(matches: Reader<'_>, key: &str, problems: &mut Problems) {
+    for (name, entry) in matches.given(key).and_then(Node::table).into_iter().flat_map(|table| &table.entries) {
+        let text = entry.node.text().unwrap_or_default();
+        if text == "*" || text.contains(".*") || text.starts_with('^') && text.ends_with('$') {
+            let message = format!("`{name}` has to be equal to this, sign by sign: it stands for nothing else");
+            let problem = Problem::warning(Code::NeverMatches, entry.node.span, message);
+            problems.report(problem.help(format!("write a whole value; `{key}` has no patterns")));
+        }
     }
 }
 
@@ -74,6 +110,8 @@ fn path(key: &str, node: &Node, problems: &mut Problems) {
         ("*", instead_of_star(key, text))
     } else if let Some(colon) = colon {
         (colon, instead_of_colons(key, text))
+    } else if let Some(variable) = VARIABLES.into_iter().find(|sign| text.contains(sign) && key != "rewrite") {
+        (variable, "write the path itself: nothing is filled in there".to_owned())
     } else if text.len() > 1 && text.ends_with('$') {
         ("$", format!("write \"{}\", or `path_regex`", text.trim_end_matches('$')))
     } else {
@@ -122,14 +160,34 @@ fn instead_of_colons(key: &str, text: &str) -> String {
 fn regex(node: &Node, problems: &mut Problems) {
     let Some(text) = node.text().filter(|text| !has_a_path(text)) else { return };
     let slash = format!("/{}", text.trim_start_matches('^'));
-    let help = if has_a_path(&slash) {
-        format!("a path begins with `/`: write \"{slash}\"")
-    } else if text.contains("\\?") {
+    let help = if text.contains("\\?") {
         "a path has no query: match it with `match.query`".to_owned()
+    } else if let Some(right) = meant_regex(text) {
+        format!("write '{right}'")
+    } else if has_a_path(&slash) {
+        format!("a path begins with `/`: write \"{slash}\"")
     } else {
         "it has to match a whole path in normal form, which begins with `/` and has no `//`, `/../`, spaces or lower-case escapes".to_owned()
     };
     problems.report(Problem::warning(Code::NeverMatches, node.span, "no path can match this expression").help(help));
+}
+
+/// The expression as other gateways and languages write it: behind `~`, between slashes, after a host, with a blank.
+fn meant_regex(text: &str) -> Option<String> {
+    let behind_tilde = text.trim_start_matches('~').trim_start_matches('*').trim_start();
+    let between = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/')).map(|(inside, _)| inside);
+    let after_host = text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+    let without_blanks = text.replace(' ', "%20");
+    let once_escaped = text.replace("\\\\", "\\");
+    let between = between.map(|inside| inside.replace("\\/", "/"));
+    let candidates = [
+        Some(behind_tilde.to_owned()),
+        between,
+        after_host.map(str::to_owned),
+        Some(without_blanks),
+        Some(once_escaped),
+    ];
+    candidates.into_iter().flatten().find(|right| right != text && has_a_path(right) && !right.is_empty())
 }
 
 /// `$host` and `$1` in what is filled in for each request.
@@ -146,19 +204,46 @@ fn template(key: &str, node: &Node, problems: &mut Problems) {
             _ => "write a parameter of `match.path`, such as `{id}`",
         };
         problems.report(Problem::warning(Code::Misleading, node.span, message).help(help));
+        return;
     }
+    if key != "to" {
+        return;
+    }
+    let colon = text.split('/').skip(1).find(|segment| is_colon_parameter(segment));
+    let (sign, help) = match colon {
+        Some(":path" | ":uri") => {
+            (colon.unwrap_or_default(), "write `{path}`, which begins with `/` and holds the query".to_owned())
+        }
+        Some(":host") => (":host", "write `{host}`".to_owned()),
+        Some(colon) => (colon, format!("write `{{{}}}`, a parameter of `match.path`", &colon[1..])),
+        None if text.contains('*') => ("*", "write `{path}` for the path of the request".to_owned()),
+        None if text.contains("/{path}") => ("/{path}", "write `{path}` alone, which begins with `/`".to_owned()),
+        None => return,
+    };
+    let message = match sign {
+        "/{path}" => "two slashes stand before the path that is filled in".to_owned(),
+        sign => format!("`{sign}` in `{key}` is sent as it stands: nothing is filled in there"),
+    };
+    problems.report(Problem::warning(Code::Misleading, node.span, message).help(help));
 }
 
 fn headers(table: Reader<'_>, key: &str, problems: &mut Problems) {
     for (name, entry) in table.given(key).and_then(Node::table).into_iter().flat_map(|table| &table.entries) {
         let text = entry.node.text().unwrap_or_default();
-        let sign = VARIABLES.into_iter().find(|sign| text.contains(sign));
-        if sign.is_some() {
+        if VARIABLES.into_iter().any(|sign| text.contains(sign)) || has_a_place(text) {
             let message = format!("the value of `{name}` is sent as it stands: nothing is filled in there");
             let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
             problems.report(Problem::warning(Code::Misleading, entry.node.span, message).help(help));
         }
     }
+}
+
+/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: what templates of other gateways have.
+fn has_a_place(text: &str) -> bool {
+    let is_word =
+        |word: &str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.>-".contains(&c));
+    let in_braces = text.split('{').skip(1).filter_map(|after| after.split_once('}')).any(|(word, _)| is_word(word));
+    in_braces || text.contains("%[") || text.contains("{{") || text.contains("%REQ(") || text.contains("%DOWNSTREAM")
 }
 
 /// A prefix to take off that no path of the route has.
