@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{fail, mistaken, print, run, tell};
 use crate::{
     app,
-    config::{Config, Diagnostics, LONGEST_FILE},
+    config::{Config, Diagnostics, LONGEST_FILE, decoded},
     reload::Source,
 };
 
@@ -89,12 +89,13 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 /// A sentence that says why there is nothing to check.
 fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
     if arguments.file.as_deref() == Some(Path::new(STDIN)) {
-        let mut text = String::new();
-        let read = io::stdin().lock().take(LONGEST_FILE + 1).read_to_string(&mut text);
+        let mut bytes = Vec::new();
+        let read = io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut bytes);
         read.map_err(|error| format!("cannot read stdin ({error})"))?;
-        if text.len() as u64 > LONGEST_FILE {
+        if bytes.len() as u64 > LONGEST_FILE {
             return Err("stdin is longer than a configuration can be (16MiB)".to_owned());
         }
+        let text = decoded(bytes).map_err(|why| format!("stdin {why}"))?;
         return Ok(("stdin".into(), Source::Text { name: "stdin", text }));
     }
     let file = run::file(arguments.file.clone(), "`tidegate check FILE`")?;

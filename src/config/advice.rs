@@ -1,63 +1,108 @@
-//! Advice for a value of the wrong type, or a key in the wrong place: the form that is right.
+//! Advice for a value of the wrong type: the form that is right.
 
 use super::{
     check::quoted,
     problem::Wrong,
     redact,
-    schema::{self, Default, Key, Kind, Section},
+    schema::{Default, Key, Kind, Section, Syntax},
     suggest,
     tree::{Node, Table, Value},
+    units,
 };
 
 /// Words that mean that there is no bound.
-const UNBOUNDED: [&str; 12] =
-    ["unlimited", "none", "no", "never", "infinite", "infinity", "inf", "disabled", "disable", "false", "null", "-1"];
+const UNBOUNDED: [&str; 14] = [
+    "off",
+    "\u{221e}",
+    "unlimited",
+    "none",
+    "no",
+    "never",
+    "infinite",
+    "infinity",
+    "inf",
+    "disabled",
+    "disable",
+    "false",
+    "null",
+    "-1",
+];
 
 /// Help for a value that may also be a word such as "off".
 pub(super) fn or_word(word: &str, text: &str, wrong: Wrong) -> Wrong {
-    let lower = text.to_ascii_lowercase();
-    let is_meant = UNBOUNDED.contains(&lower.as_str()) || suggest::nearest(&lower, [word]).is_some();
-    let help = if is_meant { format!("write \"{word}\"") } else { format!("{}; or \"{word}\"", wrong.help) };
+    let lower = text.trim().to_ascii_lowercase();
+    let is_meant = is_unbounded(text) || suggest::nearest(&lower, [word]).is_some();
+    let help = match wrong.help {
+        _ if is_meant => format!("write \"{word}\""),
+        help if help.ends_with('?') => format!("{help} (or \"{word}\")"),
+        help => format!("{help}; or \"{word}\""),
+    };
     Wrong::new(wrong.why, help)
 }
 
-/// Where a key belongs that is not known here: further out, further in, or to a limit or an upstream.
-pub(super) fn misplaced(section: &Section, name: &str) -> Option<String> {
-    let sections = schema::sections();
-    let mut path = section.path;
-    while !path.is_empty() {
-        path = path.rsplit_once('.').map_or("", |(outer, _)| outer);
-        let outer = sections.iter().find(|outer| outer.path == path);
-        if outer.is_some_and(|outer| outer.key(name).is_some()) {
-            let here = header(section.path);
-            return Some(match path {
-                "" => format!("`{name}` is a key of the file itself: move it to the top, above all tables"),
-                path => format!("`{name}` is a key of `{}`: move it above `{here}`", header(path)),
-            });
-        }
-    }
-    let inner = section.keys.iter().find(|key| matches!(key.kind, Kind::Table(inner) if inner.key(name).is_some()));
-    if let Some(inner) = inner {
-        return Some(format!("`{name}` is a key of `{0}`: write `{0} = {{ {name} = ... }}`", inner.name));
-    }
-    if !matches!(section.path, "routes" | "defaults") {
-        return None;
-    }
-    let has = |path: &str| sections.iter().any(|other| other.path == path && other.key(name).is_some());
-    if has("limits") {
-        return Some("make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here".to_owned());
-    }
-    let of_upstream = "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
-    has("upstreams").then(|| of_upstream.to_owned())
+/// Whether a text says that there is no bound.
+pub(super) fn is_unbounded(text: &str) -> bool {
+    let lower = text.trim().to_lowercase();
+    UNBOUNDED.contains(&lower.as_str())
 }
 
-/// A section as its header is written.
-fn header(path: &str) -> String {
-    match path.split_once('.') {
-        None if matches!(path, "routes" | "listeners") => format!("[[{path}]]"),
-        None if matches!(path, "limits" | "upstreams") => format!("[{path}.NAME]"),
-        Some((named @ ("limits" | "upstreams"), rest)) => format!("[{named}.NAME.{rest}]"),
-        _ => format!("[{path}]"),
+/// For what makes a limit, in a place that only names limits.
+pub(super) const LIMIT_OF_ITS_OWN: &str =
+    "make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here";
+
+/// `match = { ... }`, or with brackets where a list of tables is meant.
+pub(super) fn with_brackets(key: &Key, inside: &str) -> String {
+    match key.kind {
+        Kind::Tables(_) | Kind::TextOrTables(..) => format!("{} = [{{ {inside} }}]", key.name),
+        _ => format!("{} = {{ {inside} }}", key.name),
+    }
+}
+
+/// The keys that a table has to have, each with an example.
+fn required(section: &Section) -> String {
+    let pair = |key: &Key| {
+        let value = match key.kind {
+            Kind::Text(syntax) => format!("\"{}\"", syntax.example),
+            Kind::Whole { least, .. } => least.to_string(),
+            Kind::Tables(inner) => format!("[{{ {} }}]", required(inner)),
+            Kind::List(_) | Kind::Set(_) => "[...]".to_owned(),
+            _ => "...".to_owned(),
+        };
+        format!("{} = {value}", key.name)
+    };
+    section.keys.iter().filter(|key| key.required).map(pair).collect::<Vec<_>>().join(", ")
+}
+
+/// For "yes" and "no" in the place of a table.
+fn switch(name: &str, section: &'static Section, is_on: bool) -> String {
+    let off = match section.path {
+        "routes.retry" => Some("attempts = 1"),
+        "upstreams.ejection" => Some("max_percent = 0"),
+        "admin" => Some("bind = \"off\""),
+        "log" => Some("access = false"),
+        _ => None,
+    };
+    let required = required(section);
+    match off {
+        Some(off) if !is_on => format!("write `{name} = {{ {off} }}`"),
+        _ if is_on && !required.is_empty() => format!("write `{name} = {{ {required} }}`"),
+        _ if is_on => {
+            format!("leave `{name}` out for its defaults, or write the keys that differ: `{name} = {{ ... }}`")
+        }
+        _ => format!("leave `{name}` out"),
+    }
+}
+
+/// A word in the place of a table or list that means that there is none, or that there is one.
+fn as_switch(node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Flag(is_on) => Some(*is_on),
+        Value::Text(text) => match text.text.to_ascii_lowercase().as_str() {
+            "on" | "yes" | "true" | "enabled" | "default" => Some(true),
+            word if is_unbounded(word) => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -67,11 +112,29 @@ fn is_inline(table: &Table, node: &Node) -> bool {
     table.entries.values().all(|entry| within(entry.key))
 }
 
-/// A lone value in the place of a table: the table with the key that the value is for.
-fn in_a_table(name: &str, section: &'static Section, node: &Node) -> Option<String> {
+/// A value that is no table, in the place of one: the table with the key that the value is for.
+pub(super) fn in_a_table(name: &str, section: &'static Section, node: &Node) -> Option<String> {
+    if let Value::List(items) = &node.value
+        && items.iter().all(|item| item.table().is_some())
+    {
+        let header = super::misplaced::header(section.path).replace("[[", "[").replace("]]", "]");
+        let header = if header.ends_with(".NAME]") { header.replace("NAME", name) } else { header };
+        return Some(format!("it is one table: its header has one pair of brackets, `{header}`"));
+    }
     let required: Vec<_> = section.keys.iter().filter(|key| key.required).collect();
-    let fits = |key: &&'static Key| takes(key.kind, node) && required.iter().all(|other| other.name == key.name);
-    let key = section.keys.iter().find(fits)?;
+    let may = |key: &&'static Key| required.iter().all(|other| other.name == key.name);
+    let is_word = |key: &&'static Key| match (key.kind, node.text()) {
+        (Kind::Or(word, _), Some(text)) => word == text,
+        (Kind::Choice(words), Some(text)) => words.contains(&text),
+        _ => false,
+    };
+    let word = section.keys.iter().filter(may).find(is_word);
+    if word.is_none()
+        && let Some(is_on) = as_switch(node)
+    {
+        return Some(switch(name, section, is_on));
+    }
+    let key = word.or_else(|| section.keys.iter().filter(may).find(|key| takes(key.kind, node)))?;
     let value = match &node.value {
         Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(key.name) => {
             if text.written.is_none() { "\"...\"".to_owned() } else { format!("\"{}\"", text.shown()) }
@@ -81,6 +144,8 @@ fn in_a_table(name: &str, section: &'static Section, node: &Node) -> Option<Stri
         Value::List(_) => "[...]".to_owned(),
         _ => return None,
     };
+    let is_list = matches!(key.kind, Kind::List(_) | Kind::Set(_)) && node.text().is_some();
+    let value = if is_list { format!("[{value}]") } else { value };
     Some(format!("write `{name} = {{ {} = {value} }}`", key.name))
 }
 
@@ -94,6 +159,10 @@ fn takes(kind: Kind, node: &Node) -> bool {
         }
         (Kind::Or(_, of) | Kind::OneOrList(of), Value::Text(_) | Value::Whole(_)) => takes(*of, node),
         (Kind::List(of) | Kind::Set(of), Value::List(items)) => items.iter().all(|item| takes(*of, item)),
+        (Kind::List(of) | Kind::Set(of), Value::Text(_)) => takes(*of, node),
+        (Kind::TextOrTable(syntax, _) | Kind::TextOrTables(syntax, _), Value::Text(text)) => {
+            (syntax.check)(&text.text).is_ok()
+        }
         _ => false,
     }
 }
@@ -119,16 +188,15 @@ pub(super) fn expected(kind: Kind) -> String {
 /// The same value as it should have been written, where that can be guessed.
 pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
     let name = key.name;
-    let of_limit = || "make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here".to_owned();
-    if let (Kind::Or(word, Kind::Whole { .. }), Value::Text(_)) = (kind, &node.value) {
-        return Some(format!("write a number without quotes, or \"{word}\""));
+    if let Kind::Or(word, other) = kind {
+        return or_other(name, word, *other, node).or_else(|| right_type(key, *other, node));
     }
-    let kind = if let Kind::Or(_, other) = kind { *other } else { kind };
     match (kind, &node.value) {
-        (Kind::Set(_) | Kind::Text(_), Value::Table(_)) if name == "limits" => Some(of_limit()),
+        (Kind::Set(_) | Kind::Text(_), Value::Table(_)) if name == "limits" => Some(LIMIT_OF_ITS_OWN.to_owned()),
         (Kind::Set(_), Value::List(items)) if name == "limits" && items.iter().any(|item| item.table().is_some()) => {
-            Some(of_limit())
+            Some(LIMIT_OF_ITS_OWN.to_owned())
         }
+        (Kind::Set(_) | Kind::List(_), _) if as_switch(node) == Some(false) => Some(format!("leave `{name}` out")),
         (Kind::Named(_), Value::List(items)) => {
             let named = items.iter().find_map(|item| item.table()?.get("name")?.node.text());
             let table = named.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
@@ -141,30 +209,103 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
                 .collect();
             Some(format!("a split is a list of tables: `{name} = [{}]`", shares.join(", ")))
         }
-        (Kind::Tables(_), Value::Table(table)) if is_inline(table, node) => {
-            Some(format!("it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`"))
+        (Kind::Tables(section), Value::Table(table)) => Some(list_of_tables(name, section, table, node)),
+        (Kind::Tables(section), Value::Text(_) | Value::Flag(_)) => {
+            Some(format!("it is a list of tables: `{name} = [{{ {} }}]`", required(section)))
         }
-        (Kind::Table(section), _) => in_a_table(name, section, node),
-        (Kind::Text(syntax), Value::Whole(number)) => Some(match syntax.name {
-            "a duration" => format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"),
-            "a size" => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
-            "a rate" => format!("a rate has a time: `\"{number}/s\"`"),
-            "a percentage" => format!("write `\"{number}%\"`"),
-            "an address with a port" => format!("write an address and a port: `\"0.0.0.0:{number}\"`"),
-            _ => format!("write it in quotes: `\"{number}\"`"),
+        (Kind::Table(section), _) => in_a_table(name, section, node).or_else(|| {
+            let required = required(section);
+            (!required.is_empty()).then(|| format!("write `{name} = {{ {required} }}`"))
         }),
+        (Kind::Text(syntax), Value::Whole(number)) => with_unit(syntax, *number),
         (Kind::List(_) | Kind::Set(_), Value::Text(text)) => {
             Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
         }
-        (Kind::Tables(_), Value::Table(_)) => Some(format!("each begins with `[[{name}]]`, two brackets")),
-        (Kind::Whole { .. } | Kind::WholeOrTable { .. }, Value::Text(_)) => {
-            Some("write the number without quotes".to_owned())
+        (Kind::Whole { .. } | Kind::WholeOrTable { .. }, value) => Some(match value {
+            Value::Text(text) if text.text.trim().parse::<i64>().is_ok() => {
+                format!("write the number without quotes: `{name} = {}`", text.text.trim())
+            }
+            _ => "write a whole number, without quotes".to_owned(),
+        }),
+        (Kind::Flag, _) => Some(flag(name, node)),
+        (Kind::Choice(words), _) => Some(choice(name, words, node)),
+        (Kind::Text(syntax), _) => {
+            let default = if let Default::Text(text) = key.default { Some(text) } else { None };
+            let example = default.filter(|text| !text.is_empty()).unwrap_or(syntax.example);
+            (!example.is_empty()).then(|| format!("such as `{name} = \"{example}\"`"))
         }
-        (Kind::Flag, Value::Text(_)) => Some("write true or false without quotes".to_owned()),
-        (Kind::Text(_) | Kind::Choice(_), _) => match key.default {
-            Default::Text(text) if !text.is_empty() => Some(format!("such as `{name} = \"{text}\"`")),
-            _ => None,
-        },
         _ => None,
+    }
+}
+
+/// For a value that may be a word such as "off", too.
+fn or_other(name: &str, word: &str, other: Kind, node: &Node) -> Option<String> {
+    match (&node.value, other) {
+        (Value::Whole(number), _) if *number < 0 => Some(format!("write `{name} = \"{word}\"`")),
+        (Value::Flag(false), _) if word == "off" => Some(format!("write `{name} = \"off\"`")),
+        (Value::Text(_), Kind::Whole { .. }) => Some(format!("write a number without quotes, or \"{word}\"")),
+        (Value::Flag(_) | Value::Foreign(_), Kind::Text(syntax)) => {
+            Some(format!("such as `{name} = \"{}\"`, or \"{word}\"", syntax.example))
+        }
+        _ => None,
+    }
+}
+
+/// For a table in the place of a list of tables.
+fn list_of_tables(name: &str, section: &Section, table: &Table, node: &Node) -> String {
+    let named = table.entries.iter().find(|(name, entry)| section.key(name).is_none() && entry.node.table().is_some());
+    match named {
+        Some((inner, _)) if section.key("name").is_some() => {
+            format!("write `[[{name}]]`, and below it `name = \"{}\"`", quoted(inner))
+        }
+        _ if is_inline(table, node) => {
+            format!("it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`")
+        }
+        _ => format!("each begins with `[[{name}]]`, two brackets"),
+    }
+}
+
+/// A number in the place of a text that has a number in it.
+fn with_unit(syntax: &Syntax, number: i64) -> Option<String> {
+    let positive = u64::try_from(number).ok().filter(|number| *number > 0);
+    Some(match (syntax.name, positive) {
+        ("a duration", Some(number)) => format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"),
+        ("a size", Some(number)) if number >= 1024 => format!("a size has a unit: `\"{}\"`", units::size_text(number)),
+        ("a size", _) if number >= 0 => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
+        ("a rate", Some(number)) => format!("a rate has a time: `\"{number}/s\"`"),
+        ("a percentage", _) if number >= 0 => format!("write `\"{number}%\"`"),
+        ("an address with a port", Some(number)) => format!("write an address and a port: `\"0.0.0.0:{number}\"`"),
+        ("a duration" | "a size" | "a rate" | "a percentage" | "an address with a port", _) => {
+            format!("write one such as `\"{}\"`", syntax.example)
+        }
+        _ => format!("write it in quotes: `\"{number}\"`"),
+    })
+}
+
+fn flag(name: &str, node: &Node) -> String {
+    let is_on = match &node.value {
+        Value::Whole(1) => Some(true),
+        Value::Whole(0) => Some(false),
+        _ => as_switch(node),
+    };
+    match is_on {
+        Some(is_on) => format!("write `{name} = {is_on}`, without quotes"),
+        None => "write true or false without quotes".to_owned(),
+    }
+}
+
+/// One of some words, where something else stands.
+fn choice(name: &str, words: &[&str], node: &Node) -> String {
+    let written = match &node.value {
+        Value::Flag(flag) => Some(flag.to_string()),
+        Value::Whole(number) => Some(number.to_string()),
+        _ => None,
+    };
+    match written.and_then(|written| suggest::nearest(&written, words.iter().copied())) {
+        Some(word) => format!("write `{name} = \"{word}\"`"),
+        None => {
+            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("write one of {}", words.join(", "))
+        }
     }
 }

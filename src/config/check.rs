@@ -5,13 +5,13 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    advice,
+    advice, misplaced,
     problem::{Code, Problem, Problems, Wrong},
     redact,
     schema::{Key, Kind, Section, Syntax, values::STORE_URL_NAME},
     source::Span,
     suggest,
-    tree::{Node, Table, Text, Value},
+    tree::{Entry, Node, Table, Text, Value},
 };
 
 /// Longest part of a value that a message repeats.
@@ -22,18 +22,31 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
     if section.path == "limits" {
         redact::of_limit(table, &mut problems.covered);
     }
+    let beside: Vec<_> = table.entries.keys().cloned().collect();
+    let outer = problems.meant.len();
     table.entries.retain(|name, entry| {
         if section.path == "store" {
             redact::of_store(name, &entry.node, &mut problems.covered);
         }
         let Some(key) = section.key(name) else {
             redact::of_free_name(name, &entry.node, &mut problems.covered);
-            problems.report(unknown_key(section, name, entry.key));
+            let stray = misplaced::explain(section, name, &entry.node, &beside);
+            problems.meant.extend(stray.meant);
+            problems.report(unknown_key(section, name, entry.key, stray.help));
             return false;
         };
         key.check(key.kind, &mut entry.node, problems);
         true
     });
+    // A key that stands in another place, or under another name, is not missing as well.
+    for (path, name) in problems.meant.split_off(outer) {
+        if path == section.path {
+            let broken = || Entry { key: at, node: Node { span: at, value: Value::Broken }, inherited: false };
+            table.entries.entry(name.to_owned()).or_insert_with(broken);
+        } else {
+            problems.meant.push((path, name));
+        }
+    }
     for key in section.keys.iter().filter(|key| key.required && !table.entries.contains_key(key.name)) {
         if !problems.incomplete {
             problems.report(missing_key(key, at));
@@ -41,10 +54,8 @@ pub(super) fn section(section: &'static Section, table: &mut Table, at: Span, pr
     }
 }
 
-fn unknown_key(section: &'static Section, name: &str, at: Span) -> Problem {
+fn unknown_key(section: &Section, name: &str, at: Span, help: String) -> Problem {
     let place = if section.path.is_empty() { "at the top".to_owned() } else { format!("in `{}`", section.path) };
-    let own = || suggest::help(name, section.keys.iter().map(|key| key.name), "there are no keys here");
-    let help = advice::misplaced(section, name).unwrap_or_else(own);
     Problem::new(Code::UnknownKey, at, format!("there is no key `{name}` {place}")).label("unknown key").help(help)
 }
 
@@ -226,13 +237,21 @@ impl Key {
             if let Err(wrong) = super::syntax::name(name) {
                 problems.report(*self.bad(name, entry.key, wrong));
             }
+            if entry.node.table().is_none() && !entry.node.is_broken() {
+                let message = format!("`{name}` in `[{}]` is a table, not {}", self.name, entry.node.type_name());
+                let help = advice::in_a_table(name, inner, &entry.node);
+                let help = help.unwrap_or_else(|| format!("write `[{}.{name}]`", self.name));
+                problems.report(Problem::new(Code::WrongType, entry.node.span, message).help(help));
+                entry.node.value = Value::Broken;
+            }
             self.check(Kind::Table(inner), &mut entry.node, problems);
         }
     }
 
     fn bad(&'static self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
         let message = format!("`{}` cannot be `{}`: {}", self.name, quoted(&redact::logins(text)), wrong.why);
-        let help = if message.contains("there is U+") { String::new() } else { suggest::and_stranger(text) };
+        let is_told = message.contains("there is U+") || wrong.help.contains("there is U+");
+        let help = if is_told { String::new() } else { suggest::and_stranger(text) };
         Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help + &help))
     }
 

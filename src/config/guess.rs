@@ -14,7 +14,9 @@ const PERIODS: [(&str, u128); 4] = [("s", SECOND), ("m", 60 * SECOND), ("h", 360
 
 /// `"5sec"` is `"5s"`, `"1.5s"` is `"1500ms"`, `"1w"` is `"7d"`.
 pub(super) fn duration(text: &str) -> Option<String> {
-    nanoseconds(&compact(text)).map(written)
+    let text = compact(text);
+    // As ISO 8601 writes it.
+    nanoseconds(text.strip_prefix("pt").unwrap_or(&text)).map(written)
 }
 
 fn written(nanoseconds: u128) -> String {
@@ -24,6 +26,9 @@ fn written(nanoseconds: u128) -> String {
 /// `"64kb"` is one of two.
 pub(super) fn size(text: &str) -> Option<String> {
     let text = compact(text);
+    if let Ok(bytes @ 1..) = text.parse::<u64>() {
+        return Some(format!("\"{}\"", size_text(bytes)));
+    }
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit() && c != '.')?);
     let (power, is_binary) = match unit.trim_end_matches('s') {
         "b" | "byte" => (0, true),
@@ -55,19 +60,35 @@ fn thousands(bytes: u64) -> String {
     }
 }
 
+/// Things that are counted, as people name them in a rate.
+const COUNTED: [&str; 12] =
+    ["", "r", "req", "reqs", "request", "requests", "hit", "hits", "call", "calls", "time", "times"];
+/// Between the number and the time.
+const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
+
 /// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and `"100rps"` are `"100/s"`.
 pub(super) fn rate(text: &str) -> Option<String> {
-    let text = compact(text);
+    let spaced = EACH.iter().fold(text.to_lowercase(), |text, each| text.replace(each, "/"));
+    let text = compact(&spaced);
     let (count, period) = text.split_once('/').or_else(|| text.split_once("per")).or_else(|| {
         let short = text.len().checked_sub(2)?;
         text.is_char_boundary(short).then(|| text.split_at(short)).filter(|(_, end)| end.starts_with('p'))
     })?;
     let period = period.trim_start_matches('p');
-    let count = count.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let period =
-        if period.starts_with(|c: char| c.is_ascii_digit()) { period.to_owned() } else { format!("1{period}") };
+    let digits = count.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(count.len());
+    let (count, counted) = count.split_at(digits);
+    let times = match counted {
+        "k" => 1000,
+        counted if COUNTED.contains(&counted) => 1,
+        _ => return None,
+    };
+    let period = match period {
+        "" => "1s".to_owned(),
+        period if period.starts_with(|c: char| c.is_ascii_digit()) => period.to_owned(),
+        period => format!("1{period}"),
+    };
     let period = nanoseconds(&period).filter(|period| *period > 0)?;
-    if let Some(whole) = scaled(count, 1) {
+    if let Some(whole) = scaled(count, times) {
         let count = u32::try_from(whole).ok().and_then(std::num::NonZeroU32::new)?;
         let period = std::time::Duration::from_nanos(u64::try_from(period).ok()?);
         return Some(rate_text(Rate { count, period }));
@@ -75,13 +96,43 @@ pub(super) fn rate(text: &str) -> Option<String> {
     // A part of one in a short time is a whole number in a longer one.
     let longer = PERIODS.into_iter().filter(|(_, worth)| *worth > period && worth.is_multiple_of(period));
     longer.into_iter().find_map(|(unit, worth)| {
-        let count = scaled(count, worth / period).filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
+        let count =
+            scaled(count, times * (worth / period)).filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
         Some(format!("{count}/{unit}"))
     })
 }
 
+/// `"20 percent"`, `"0.2"` and `"20"` are `"20%"`.
+pub(super) fn percent(text: &str) -> Option<String> {
+    let text = compact(text);
+    let number = text.strip_suffix('%').or_else(|| text.strip_suffix("percent")).or_else(|| text.strip_suffix("pct"));
+    let number = number.unwrap_or(&text);
+    // A fraction is a share of one.
+    let worth = if number.contains('.') && number.len() == text.len() { 100 } else { 1 };
+    scaled(number, worth).filter(|percent| *percent <= 1000).map(|percent| format!("{percent}%"))
+}
+
+/// In small letters, without blanks and what stands between thousands; wide digits as narrow ones.
 fn compact(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace() && *c != '_').flat_map(char::to_lowercase).collect()
+    let narrow = |c: char| match u32::from(c) {
+        code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(c),
+        _ => c,
+    };
+    let text: String = text.chars().map(narrow).filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
+    let is_thousands = |after: &str| {
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        digits == 3
+    };
+    let mut rest = text.trim_end_matches(';');
+    let mut compact = String::with_capacity(rest.len());
+    while let Some(at) = rest.find(['_', ',']) {
+        compact.push_str(&rest[..at]);
+        if rest[at..].starts_with(',') && !is_thousands(&rest[at + 1..]) {
+            compact.push(',');
+        }
+        rest = &rest[at + 1..];
+    }
+    compact + rest
 }
 
 /// Numbers with units, added up.
@@ -138,6 +189,7 @@ mod tests {
             ("1.5s", "1500ms"),
             ("1w", "7d"),
             ("2 hours", "2h"),
+            ("PT30S", "30s"),
             ("1H30M", "90m"),
             ("10 s", "10s"),
             ("0.5d", "12h"),
@@ -159,6 +211,13 @@ mod tests {
             ("5/10sec", "5/10s"),
             ("100/week", "100/7d"),
             ("1_000/s", "1000/s"),
+            ("1,000/s", "1000/s"),
+            ("1k/s", "1000/s"),
+            ("2.5k/m", "2500/m"),
+            ("100 requests a minute", "100/m"),
+            ("5 every 10 seconds", "5/10s"),
+            ("\u{ff11}\u{ff10}/s", "10/s"),
+            ("100/", "100/s"),
         ] {
             assert_eq!(rate(text).as_deref(), Some(right), "{text}");
             assert!(units::rate(text).unwrap_err().help.contains(right), "{text}");
@@ -170,9 +229,20 @@ mod tests {
             ("64kib", "\"64KiB\""),
             ("1.5MiB", "\"1536KiB\""),
             ("512 bytes", "\"512B\""),
+            ("1048576", "\"1MiB\""),
+            ("8m;", "\"8MiB\" (by 1024) or \"8MB\" (by 1000)"),
         ] {
             assert_eq!(size(text).as_deref(), Some(right), "{text}");
             assert!(units::size(text).unwrap_err().help.contains(right), "{text}");
+        }
+        for (text, right) in
+            [("20", "20%"), ("20 %", "20%"), ("20 percent", "20%"), ("0.2", "20%"), ("1.25", "125%"), ("20pct", "20%")]
+        {
+            assert_eq!(percent(text).as_deref(), Some(right), "{text}");
+            assert!(units::percent(text).unwrap_err().help.contains(right), "{text}");
+        }
+        for text in ["10MB/s", "10x/s", "1,5/s"] {
+            assert_eq!(rate(text), None, "{text}");
         }
         for text in
             ["", "s", "x", "1x", "1.2.3s", "99999999999999999999999999999999999999999w", "/", "per", "é/s", "1é"]

@@ -9,9 +9,11 @@ mod certificates;
 mod check;
 mod diagnostic;
 mod environment;
+mod foreign;
 mod guess;
 mod include;
 mod json_schema;
+mod misplaced;
 pub mod model;
 mod parse;
 mod problem;
@@ -39,7 +41,7 @@ pub use self::{
     model::{Config, Environment},
     problem::{Code, Severity},
     redact::is_secret_name,
-    source::LONGEST_FILE,
+    source::{LONGEST_FILE, decoded},
     syntax::path::{normal_form, whole_path_regex},
     units::rate_text,
     watched::Watched,

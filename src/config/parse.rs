@@ -6,15 +6,18 @@ use toml::de::{DeTable, DeValue, Error};
 
 use super::{
     environment,
+    foreign::{self, Foreign},
     model::Environment,
     problem::{Code, Problem, Problems},
-    slips,
+    slips::{self, Line},
     source::{Source, Span},
     tree::{Entry, Node, Table, Text, Value},
 };
 
 /// Mistakes of grammar reported for one file. Each costs another parse, and nobody reads more at once.
 const MOST_SYNTAX_ERRORS: usize = 50;
+
+const NOT_CLOSED: &str = "the list is not closed, expected `]`";
 
 /// Reads one file. After a mistake of grammar its lines are blanked and the text is parsed again, so that one open
 /// bracket neither hides nor invents mistakes further down.
@@ -27,36 +30,44 @@ pub(super) fn parse(file: usize, source: &Source, environment: &Environment, pro
         };
         drop(table);
         problems.incomplete = true;
-        if let Some(language) = slips::other_language(&source.text) {
-            problems.report(foreign(file, source, language));
+        if let Some(foreign) = foreign::look(&source.text) {
+            problems.report(as_a_whole(file, source, foreign));
             break;
         }
         problems.unread.push(Span { file, start: mistake.lines.start, end: mistake.lines.end });
         let slip = mistake.slip(source);
-        text = blanked(&text, mistake.lines.clone());
+        // Before the line itself is gone, which may open a comment of several.
         if let Some(sign) = slip.as_ref().and_then(|slip| slip.comment) {
             text = without_comments(&text, sign);
         }
+        text = blanked(&text, mistake.lines.clone());
         problems.report(mistake.problem(file, slip));
     }
     problems.unread.push(Span { file, start: 0, end: text.len() });
     Table::default()
 }
 
-/// A file in another language: one mistake, and not one for each line.
-fn foreign(file: usize, source: &Source, language: &str) -> Problem {
-    let start = source.text.len() - source.text.trim_start().len();
-    let line = source.line(source.line_of(start));
-    let end = line.start + source.text.get(line).unwrap_or_default().trim_end().len();
-    let help = "a configuration is TOML, as `tidegate demo --print-config` shows: `[[routes]]`, then `name = \"app\"`";
-    Problem::new(Code::Syntax, Span { file, start, end: end.max(start) }, format!("this is {language}, not TOML"))
-        .help(help)
+/// A file that is meant for something else: one mistake, and not one for each line.
+fn as_a_whole(file: usize, source: &Source, foreign: Foreign) -> Problem {
+    let line = source.line(foreign.line);
+    let text = source.text.get(line.clone()).unwrap_or_default();
+    let start = line.start + (text.len() - text.trim_start().len());
+    let end = line.start + text.trim_end().len();
+    Problem::new(Code::Syntax, Span { file, start, end: end.max(start) }, foreign.why).help(foreign.help)
 }
 
 /// The text with blanks for the lines that begin so: the other lines with the same mistake.
 fn without_comments(text: &str, sign: &str) -> String {
+    let closing = match sign {
+        "/*" => Some("*/"),
+        "<!--" => Some("-->"),
+        _ => None,
+    };
+    let mut is_open = false;
     let line = |line: &str| {
-        if !line.trim_start().starts_with(sign) {
+        let is_comment = is_open || line.trim_start().starts_with(sign);
+        is_open = is_comment && closing.is_some_and(|closing| !line.contains(closing));
+        if !is_comment {
             return line.to_owned();
         }
         line.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
@@ -85,10 +96,13 @@ impl Mistake {
         let inside = |error: &&Error| value.contains(&at(error).start) && error.message().contains("`=` in array");
         match errors.iter().filter(inside).min_by_key(|error| at(error).start) {
             Some(next_key) => {
-                let lines = source.line(source.line_of(value.start)).start
-                    ..source.line(source.line_of(at(next_key).start)).start.max(value.start + 1);
+                let next = source.line_of(at(next_key).start);
+                let first = source.line_of(value.start);
+                // Headers in between were read as lists within the list.
+                let next = (first + 1..next).find(|line| is_header_line(source, *line)).unwrap_or(next);
+                let lines = source.line(first).start..source.line(next).start.max(value.start + 1);
                 let end = source.line(source.line_of(value.start)).end;
-                let message = "the list is not closed, expected `]`".to_owned();
+                let message = NOT_CLOSED.to_owned();
                 Some(Self { at: value.start..end, message, lines: whole_lines(source, lines) })
             }
             None => {
@@ -106,7 +120,10 @@ impl Mistake {
     fn slip(&self, source: &Source) -> Option<slips::Slip> {
         let bytes = source.line(source.line_of(self.at.start));
         let line = source.text.get(bytes.clone())?.trim_end_matches(['\n', '\r']);
-        slips::explain(line, self.at.start - bytes.start)
+        let first = source.text.get(source.line(source.line_of(self.lines.start))).unwrap_or_default();
+        let key = first.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
+        let key = key.filter(|_| self.lines.start < bytes.start);
+        slips::explain(Line { text: line, at: self.at.start - bytes.start, message: &self.message, key })
     }
 
     fn problem(&self, file: usize, slip: Option<slips::Slip>) -> Problem {
@@ -119,6 +136,10 @@ impl Mistake {
             problem.help("put the value in quotes, such as \"10s\"")
         } else if self.message.contains("duplicate key") {
             problem.help("a key or table is given once; keep one of the two")
+        } else if self.message == NOT_CLOSED {
+            problem.help("write `]` behind its last value")
+        } else if self.message.contains("unclosed inline table") {
+            problem.help("write `}` behind its last value")
         } else {
             problem
         }
@@ -147,9 +168,19 @@ fn is_header(item: &toml::Spanned<DeValue<'_>>) -> bool {
     item.get_ref().as_table().is_some_and(|table| !is_inline(table, &item.span()))
 }
 
+/// `[name]` or `[[name]]`, alone on its line.
+fn is_header_line(source: &Source, line: usize) -> bool {
+    let text = source.text.get(source.line(line)).unwrap_or_default().trim();
+    let name = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name = name.map(|name| name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name));
+    name.is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains(['"', '\'', ',']))
+}
+
 /// The line; if it is a header, everything under it, tables below it included: whose keys those are is unknown.
 fn section_or_line(source: &Source, line: usize) -> Range<usize> {
-    let text = |line: usize| source.text.get(source.line(line)).unwrap_or_default().trim();
+    // A sign that nobody sees, before the bracket, is no part of the name.
+    let is_blank = |c: char| c.is_whitespace() || !c.is_ascii();
+    let text = |line: usize| source.text.get(source.line(line)).unwrap_or_default().trim_matches(is_blank);
     let name = |line: usize| text(line).trim_start_matches('[').split([']', '.', ' ']).next().unwrap_or_default();
     let mut lines = source.line(line);
     if !text(line).starts_with('[') {

@@ -178,6 +178,8 @@ pub(super) struct Problems {
     pub(super) covered: Vec<Span>,
     /// Text that could not be read: nobody knows which values in it are secrets.
     pub(super) unread: Vec<Span>,
+    /// Keys, by section and name, that stand in another place or under another name, until their own section is looked at.
+    pub(super) meant: Vec<(&'static str, &'static str)>,
     /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
     pub(super) incomplete: bool,
 }

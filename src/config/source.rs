@@ -103,11 +103,31 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err("is UTF-16 and has to be UTF-8: save it anew in that encoding".to_owned());
+    decoded(bytes)
+}
+
+/// The text that these bytes are, in UTF-8. The error is half a sentence: "is UTF-16 and ...".
+pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
+    let zeros = bytes.iter().filter(|byte| **byte == 0).count();
+    let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || zeros * 3 > bytes.len();
+    if is_wide {
+        let name = if zeros * 3 > bytes.len() * 2 { "UTF-32" } else { "UTF-16" };
+        return Err(format!("is {name} and has to be UTF-8: save it anew in that encoding"));
     }
-    String::from_utf8(bytes)
-        .map_err(|error| format!("is not text: byte {} is not UTF-8", error.utf8_error().valid_up_to()))
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
+        let line = bytes.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+        match bytes.get(at) {
+            Some(byte @ 0xa0..)
+                if zeros == 0 && bytes.first().is_some_and(|first| first.is_ascii() && !first.is_ascii_control()) =>
+            {
+                let letter = char::from(*byte);
+                format!("is not UTF-8: `{letter}` in line {line} is of Latin-1 or the like; save it anew as UTF-8")
+            }
+            _ => format!("is not text: byte {at} is not UTF-8"),
+        }
+    })?;
+    if zeros == 0 { Ok(text) } else { Err("is not text: it holds bytes of 0".to_owned()) }
 }
 
 /// Reads a file of at most `most` bytes, which are overwritten when they are dropped. The error is as that of [`read`].

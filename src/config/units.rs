@@ -74,6 +74,9 @@ fn exact_duration(text: &str) -> Result<Duration, Wrong> {
 }
 
 fn did_you_mean_seconds(number: &str) -> String {
+    if whole(number) == Some(0) {
+        return "did you mean \"0s\"?".to_owned();
+    }
     format!("did you mean \"{number}s\" (seconds) or \"{number}ms\" (milliseconds)?")
 }
 
@@ -118,7 +121,10 @@ pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
 
 fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     let help = "write how many in which time: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\"";
-    let (count, period) = text.split_once('/').ok_or_else(|| Wrong::new("it is not a rate", help))?;
+    let (count, period) = text.split_once('/').ok_or_else(|| no_rate(text, help))?;
+    if count.is_empty() {
+        return Err(Wrong::new("the number is missing", help));
+    }
     let count = whole(count).ok_or_else(|| Wrong::new(format!("`{count}` is not a whole number"), help))?;
     let count = u32::try_from(count).map_err(|_| Wrong::new(format!("at most {} are counted", u32::MAX), help))?;
     let Some(count) = NonZeroU32::new(count) else {
@@ -127,10 +133,29 @@ fn exact_rate(text: &str) -> Result<Rate, Wrong> {
     let period =
         if period.starts_with(|c: char| c.is_ascii_digit()) { period.to_owned() } else { format!("1{period}") };
     let period = exact_duration(&period).map_err(|wrong| Wrong::new(wrong.why, help))?;
+    if period.is_zero() {
+        return Err(Wrong::new("its time is nothing", help));
+    }
     if period.as_nanos() < u128::from(count.get()) {
         return Err(Wrong::new("that is more than one in a nanosecond", help));
     }
     Ok(Rate { count, period })
+}
+
+/// A text without a time, which may be a number or a word.
+fn no_rate(text: &str, help: &str) -> Wrong {
+    let text = text.trim();
+    if !text.is_empty() && whole(text).is_some() {
+        return Wrong::new(
+            "it has no time",
+            format!("did you mean \"{text}/s\" (a second) or \"{text}/m\" (a minute)?"),
+        );
+    }
+    if super::advice::is_unbounded(text) {
+        let help = "a limit has a rate; to limit nobody, take its name out of `limits` of the routes";
+        return Wrong::new("it is not a rate", help);
+    }
+    Wrong::new("it is not a rate", help)
 }
 
 /// The shortest way to write a rate.
@@ -147,8 +172,8 @@ pub fn rate_text(rate: Rate) -> String {
 pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
     let help = "write a whole number of percent, such as \"20%\"";
     let number = text.strip_suffix('%').and_then(whole).ok_or_else(|| {
-        let right = whole(text.trim()).or_else(|| whole(text.trim().strip_suffix('%')?.trim_end()));
-        instead(Wrong::new("it is not a percentage", help), right.map(|number| format!("\"{number}%\"")))
+        let right = guess::percent(text).map(|right| format!("\"{right}\""));
+        instead(Wrong::new("it is not a percentage", help), right)
     })?;
     match u16::try_from(number) {
         Ok(number @ ..=1000) => Ok(f64::from(number) / 100.0),
@@ -230,6 +255,8 @@ mod tests {
     fn a_bare_number_is_asked_for_its_unit() {
         assert!(duration("10").unwrap_err().help.contains("\"10s\""));
         assert_eq!(size("10").unwrap_err().why, "it has no unit");
+        assert!(rate("10").unwrap_err().help.contains("\"10/s\""));
+        assert!(rate("unlimited").unwrap_err().help.contains("out of `limits`"));
     }
 
     #[test]

@@ -108,6 +108,12 @@ pub(super) fn any_key(name: &str, is: impl Fn(Kind) -> bool + Copy) -> bool {
     sections().into_iter().any(|section| section.key(name).is_some_and(|key| is(key.kind)))
 }
 
+/// Whether a key of this name holds a list, and none a lone text.
+pub(super) fn holds_only_lists(name: &str) -> bool {
+    let is_list = |kind| matches!(kind, Kind::List(_) | Kind::Set(_));
+    any_key(name, is_list) && !any_key(name, |kind| !is_list(kind) && kind.section().is_none())
+}
+
 /// Every section, the file itself first. For advice only: it walks all tables.
 pub(super) fn sections() -> Vec<&'static Section> {
     let mut all = vec![&process::FILE_ITSELF];

@@ -162,7 +162,8 @@ pub(super) const FREE_TEXT: Syntax = Syntax { name: "a string", example: "ok", c
 pub(super) const QUERY_NAME: Syntax = Syntax { name: "the name of a parameter", example: "beta", check: not_empty };
 
 fn positive(text: &str) -> Result<(), Wrong> {
-    match units::duration(text)? {
+    let is_zero = text.trim() == "0";
+    match if is_zero { Duration::ZERO } else { units::duration(text)? } {
         Duration::ZERO => Err(Wrong::new("it has to be longer than nothing", "write one such as \"10s\"")),
         _ => Ok(()),
     }

@@ -44,14 +44,43 @@ pub(in crate::config) fn network(text: &str) -> Result<IpNet, Wrong> {
     let help = "write a network such as \"10.0.0.0/8\" or \"fd00::/8\", or one address";
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map(|network| network.trunc()).map_err(|_| {
-        let bare = text.parse::<SocketAddr>().map(|address| address.ip().to_string());
-        let bare = bare.or_else(|_| text.trim_matches(['[', ']']).parse::<Ipv6Addr>().map(|ip| ip.to_string()));
-        match bare {
-            Ok(bare) => Wrong::new("it is not a network", format!("write \"{bare}\"")),
-            Err(_) if text == "localhost" => Wrong::new("a name is not a network", "write \"127.0.0.1\" and \"::1\""),
-            Err(_) => Wrong::new("it is not a network", help),
-        }
+        let right = meant_networks(text).map(|right| format!("write {right}"));
+        Wrong::new("it is not a network", right.unwrap_or_else(|| help.to_owned()))
     })
+}
+
+/// Networks in another form, as the list is to have them.
+fn meant_networks(text: &str) -> Option<String> {
+    let quoted = |text: &str| format!("\"{text}\"");
+    let is_network = |text: &str| text.parse::<IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
+    match text {
+        "localhost" | "loopback" => return Some("\"127.0.0.1\" and \"::1\"".to_owned()),
+        "private" | "private_ranges" | "internal" => {
+            return Some("\"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\" and \"fd00::/8\"".to_owned());
+        }
+        _ => {}
+    }
+    let items: Vec<_> = text.split([',', ';', ' ']).filter(|item| !item.is_empty()).collect();
+    if items.len() > 1 && items.iter().all(|item| is_network(item)) {
+        return Some(items.into_iter().map(quoted).collect::<Vec<_>>().join(", ") + ", each in quotes of its own");
+    }
+    let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let port = bare.parse::<SocketAddr>().map(|address| address.ip().to_string()).ok();
+    let brackets = || bare.trim_matches(['[', ']']).parse::<Ipv6Addr>().map(|ip| ip.to_string()).ok();
+    let mask = || {
+        let (address, mask) = bare.split_once('/')?;
+        IpNet::with_netmask(address.parse().ok()?, mask.parse().ok()?).ok().map(|network| network.to_string())
+    };
+    let star = || {
+        let fixed = bare.split('.').take_while(|part| *part != "*").count();
+        let is_rest = bare.split('.').skip(fixed).all(|part| part == "*") && (1..4).contains(&fixed);
+        let address = bare.replace('*', "0");
+        let zeros = ".0".repeat(3_usize.saturating_sub(address.matches('.').count()));
+        let network = format!("{address}{zeros}/{}", 8 * fixed);
+        (is_rest && bare.contains('*') && is_network(&network)).then_some(network)
+    };
+    let right = port.or_else(brackets).or_else(mask).or_else(star);
+    right.or_else(|| (bare != text && is_network(&bare)).then_some(bare)).as_deref().map(quoted)
 }
 
 /// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
@@ -255,6 +284,21 @@ mod tests {
         assert!(bind("http://0.0.0.0:80/").unwrap_err().help.contains("\"0.0.0.0:80\""));
         assert!(network("10.0.0.1:80").unwrap_err().help.contains("\"10.0.0.1\""));
         assert!(network("[::1]").unwrap_err().help.contains("\"::1\""));
+        for (text, right) in [
+            ("10.0.0.*", "\"10.0.0.0/24\""),
+            ("10.*", "\"10.0.0.0/8\""),
+            ("10.0.0.0/255.0.0.0", "\"10.0.0.0/8\""),
+            ("10.0.0.0 /8", "\"10.0.0.0/8\""),
+            ("10.0.0.0/8, fd00::/8", "\"10.0.0.0/8\", \"fd00::/8\""),
+            ("loopback", "\"127.0.0.1\" and \"::1\""),
+            ("private_ranges", "\"172.16.0.0/12\""),
+        ] {
+            let help = network(text).unwrap_err().help;
+            assert!(help.contains(right), "{text}: {help}");
+        }
+        for text in ["*", "proxy.example.com", "10.0.0.0/33", "10.0.0", "*.*", "1.*.2.*"] {
+            assert!(network(text).unwrap_err().help.contains("such as"), "{text}");
+        }
         assert!(bind(":8080").unwrap_err().help.contains("\"0.0.0.0:8080\""));
         assert!(bind("localhost:80").unwrap_err().help.contains("\"127.0.0.1:80\""));
         assert!(bind("0.0.0.0").is_err() && bind("[::]:0").is_ok());

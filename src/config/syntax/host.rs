@@ -38,6 +38,13 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
             Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
         };
     }
+    if text.parse::<ipnet::IpNet>().is_ok() {
+        let help = "hosts are what requests ask for; limits tell clients apart by `key = \"client-ip\"`";
+        return Err(Wrong::new("a network is no host", help));
+    }
+    if text.contains(['{', '}', '^', '$', '(']) {
+        return Err(Wrong::new("a host has no parameters and is no regular expression", help));
+    }
     if text.contains([':', '/', '@', '?', '#']) {
         return Err(more_than_a_host(text, help));
     }

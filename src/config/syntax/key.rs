@@ -23,28 +23,61 @@ pub(in crate::config) fn part(text: &str) -> Result<KeyPart, Wrong> {
     })
 }
 
+/// Beginnings that other gateways have for a kind of part.
+const KINDS: [(&str, &str); 14] = [
+    ("headers:", "header:"),
+    ("http_", "header:"),
+    ("http:", "header:"),
+    ("req.header:", "header:"),
+    ("cookies:", "cookie:"),
+    ("cookie_", "cookie:"),
+    ("arg:", "query:"),
+    ("args:", "query:"),
+    ("arg_", "query:"),
+    ("params:", "param:"),
+    ("ip/", "client-ip/"),
+    ("client_ip/", "client-ip/"),
+    ("tls:", "tls:subject"),
+    ("tls", "tls:subject"),
+];
+
 /// The part that another form is meant to be.
 fn meant(text: &str) -> Option<String> {
-    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    let parts: Vec<_> = text.split([',', ';', '+', '|']).map(str::trim).collect();
+    let parts = if parts.len() > 1 { parts } else { text.split_whitespace().collect() };
     if parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok()) {
         let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
         return Some(format!("several parts are a list: [{}]", quoted.join(", ")));
     }
-    let lower = text.trim().to_ascii_lowercase();
-    let joined: String = lower.chars().filter(|c| !c.is_whitespace()).collect();
+    let lower = text.trim().trim_start_matches('$').to_ascii_lowercase();
+    let is_meant = |right: &str| right != text && exact_part(right).is_ok();
+    let write = |right: &str| Some(format!("write \"{right}\""));
+    // Blanks beside a sign; names themselves have none.
+    let joined: String =
+        lower.split([':', '/']).map(str::trim).collect::<Vec<_>>().join(if lower.contains('/') { "/" } else { ":" });
     let with_colon = joined.replacen(['=', '.'], ":", 1);
-    if let Some(right) = [joined, with_colon].into_iter().find(|right| right.contains(':') && exact_part(right).is_ok())
-    {
-        return Some(format!("write \"{right}\""));
+    let bare = joined.replace(['{', '}'], "").replace("::", ":");
+    let in_braces = lower.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(|name| format!("param:{name}"));
+    let of_kind = KINDS.iter().find_map(|(begin, kind)| {
+        let name = joined.strip_prefix(begin)?;
+        let name = if *kind == "header:" { name.replace('_', "-") } else { name.to_owned() };
+        let right = if kind.ends_with("subject") { (*kind).to_owned() } else { format!("{kind}{name}") };
+        is_meant(&right).then_some(right)
+    });
+    let word = joined.split_once(':').map(|(word, _)| word.to_owned()).filter(|word| WORDS.contains(&word.as_str()));
+    let candidates = [Some(joined.clone()), of_kind, Some(with_colon), Some(bare), in_braces, word];
+    if let Some(right) = candidates.into_iter().flatten().find(|right| is_meant(right)) {
+        return write(&right);
     }
-    match lower.trim_start_matches('$') {
-        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip" | "address" => {
-            Some("write \"client-ip\"".to_owned())
-        }
-        "uri" | "url" | "request_uri" => Some("write \"path\"".to_owned()),
-        "hostname" => Some("write \"host\"".to_owned()),
-        name if suggest::nearest(name, WORDS).is_none() && (name.contains('-') || name == "authorization") => {
-            header::name(name).ok().map(|name| format!("write \"header:{name}\""))
+    match &*lower {
+        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip" | "source-ip" | "src"
+        | "address" | "client" | "peer" => write("client-ip"),
+        "uri" | "url" | "request_uri" => write("path"),
+        "hostname" => write("host"),
+        "" | "*" | "all" | "global" | "none" | "any" => Some("leave `key` out for one bucket for everyone".to_owned()),
+        "header" | "cookie" | "query" | "param" => Some(format!("name it: \"{lower}:NAME\"")),
+        name if suggest::nearest(name, WORDS).is_none() && (name.contains(['-', '_']) || name == "authorization") => {
+            header::name(&name.replace('_', "-")).ok().map(|name| format!("write \"header:{name}\""))
         }
         _ => None,
     }
@@ -103,11 +136,13 @@ pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
         "skip" => Ok(Missing::Skip),
         "refuse" => Ok(Missing::Refuse),
         _ => part(text).map(Missing::Use).map_err(|wrong| {
+            let why = "it is not what can be done without the key";
+            if let Some(word) = suggest::close(text.trim(), ["skip", "refuse"]) {
+                return Wrong::new(why, format!("did you mean \"{word}\"?"));
+            }
+            let is_of_part = meant(text).is_some_and(|help| help.starts_with("write")) || wrong.help.starts_with("did");
             let help = "write \"skip\", \"refuse\" or another part of a key such as \"client-ip\"";
-            Wrong::new(
-                "it is not what can be done without the key",
-                if wrong.help.starts_with("did") { wrong.help } else { help.into() },
-            )
+            Wrong::new(why, if is_of_part { wrong.help } else { help.into() })
         }),
     }
 }
@@ -126,6 +161,21 @@ mod tests {
             ("$binary_remote_addr", "\"client-ip\""),
             ("client_ip", "\"client-ip\""),
             ("client-ipp", "\"client-ip\""),
+            ("client-ip /56", "\"client-ip/56\""),
+            ("Host", "\"host\""),
+            ("headers:X-User", "\"header:x-user\""),
+            ("$http_x_user", "\"header:x-user\""),
+            ("$arg_user", "\"query:user\""),
+            ("param:{id}", "\"param:id\""),
+            ("{id}", "\"param:id\""),
+            ("ip/56", "\"client-ip/56\""),
+            ("tls:cn", "\"tls:subject\""),
+            ("path:/a", "\"path\""),
+            ("X_API_Key", "\"header:x-api-key\""),
+            ("client-ip + route", "[\"client-ip\", \"route\"]"),
+            ("client-ip route", "[\"client-ip\", \"route\"]"),
+            ("cookie", "\"cookie:NAME\""),
+            ("*", "leave `key` out"),
         ] {
             let help = part(text).unwrap_err().help;
             assert!(help.contains(right), "{text}: {help}");
@@ -148,7 +198,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_nearest_word() {
-        assert_eq!(part("client_ip").unwrap_err().help, "did you mean \"client-ip\"?");
+        assert_eq!(part("clientip2").unwrap_err().help, "did you mean \"client-ip\"?");
+        assert!(missing("deny").unwrap_err().help.contains("\"refuse\""));
         for text in [
             "",
             "header:",

@@ -111,9 +111,51 @@ pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
 
 /// `path`: exact, or with `{name}` segments.
 pub(in crate::config) fn whole(text: &str) -> Result<PathPattern, Wrong> {
+    exact_whole(text).map_err(|wrong| instead(wrong, text, true))
+}
+
+fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
     let names = parameters(text)?;
     in_normal_form(text)?;
     Ok(if names.is_empty() { PathPattern::Exact(text.to_owned()) } else { PathPattern::Parameters(text.to_owned()) })
+}
+
+/// Help for a path in the language of another router, where it has another form here.
+fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
+    let method = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let (before, rest) = text.split_once(' ').unwrap_or(("", text));
+    if matches!(before, "~" | "~*") {
+        return Wrong::new(
+            wrong.why,
+            format!("an expression is for `path_regex`: write `path_regex = '{}'`", rest.trim()),
+        );
+    }
+    let rest = if matches!(before, "=" | "^~") || method(before) { rest.trim() } else { text };
+    let in_braces: Vec<_> = rest.split('/').map(as_parameter).collect();
+    let right = in_braces.join("/");
+    let is_right =
+        |right: &str| if takes_parameters { exact_whole(right).is_ok() } else { exact_literal(right).is_ok() };
+    if right != text && is_right(&right) {
+        let methods = if method(before) { format!(", and `methods = [\"{before}\"]`") } else { String::new() };
+        return Wrong::new(wrong.why, format!("write \"{right}\"{methods}"));
+    }
+    let is_rest = |segment: &str| segment.starts_with("{*") || segment.ends_with("...}") || segment.ends_with("*}");
+    match rest.rsplit_once('/') {
+        Some((prefix, last)) if is_rest(last) && (prefix.is_empty() || exact_literal(prefix).is_ok()) => {
+            let prefix = if prefix.is_empty() { "/" } else { prefix };
+            Wrong::new(wrong.why, format!("everything below a path is `path_prefix = \"{prefix}\"`"))
+        }
+        _ => wrong,
+    }
+}
+
+/// `<id>`, `<int:id>`, `[id]`, `{id:[0-9]+}` as `{id}`; other segments as they are.
+fn as_parameter(segment: &str) -> String {
+    let between = |open, close| segment.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
+    let angle = between('<', '>').map(|inside: &str| inside.rsplit_once(':').map_or(inside, |(_, name)| name));
+    let braces = between('{', '}').and_then(|inside: &str| inside.split_once(':')).map(|(name, _)| name);
+    let name = angle.or(between('[', ']')).or(braces).filter(|name| parameter_name(name).is_ok());
+    name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
 /// `path_prefix`: whole segments; `/` is every path.
@@ -126,6 +168,10 @@ pub(in crate::config) fn prefix(text: &str) -> Result<PathPattern, Wrong> {
 
 /// A path without parameters, and without the slash at its end: what is taken off or put on.
 pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
+    exact_literal(text).map_err(|wrong| instead(wrong, text, false))
+}
+
+fn exact_literal(text: &str) -> Result<String, Wrong> {
     if text.contains(['{', '}']) {
         return Err(Wrong::new("a prefix has no parameters", "`{name}` can stand in `path` only"));
     }
@@ -241,6 +287,25 @@ mod tests {
         for text in ["^/api/.*", "/api/[0-9]+", "/api/(a|b)", r"/api/\d+"] {
             assert_eq!(prefix(text).unwrap_err().help, "write \"/api\", or `path_regex`", "{text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_another_router_is_corrected() {
+        for (text, right) in [
+            ("/a/<id>", "\"/a/{id}\""),
+            ("/a/<int:id>/b", "\"/a/{id}/b\""),
+            ("/a/[id]", "\"/a/{id}\""),
+            ("/a/{id:[0-9]+}", "\"/a/{id}\""),
+            ("= /a", "write \"/a\""),
+            ("GET /a", "write \"/a\", and `methods = [\"GET\"]`"),
+            ("~ ^/a", "`path_regex = '^/a'`"),
+            ("/a/{*rest}", "`path_prefix = \"/a\"`"),
+            ("/{rest...}", "`path_prefix = \"/\"`"),
+        ] {
+            let help = whole(text).unwrap_err().help;
+            assert!(help.contains(right), "{text}: {help}");
+        }
+        assert!(prefix("^~ /a").unwrap_err().help.contains("write \"/a\""));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Mistakes that people make who know another gateway or another language: each is told once, with what works.
 
-use std::fs;
+use std::{fs, ops::Add};
 
 use super::{
     super::{Diagnostics, Environment, load},
@@ -53,6 +53,48 @@ fn slips_of_grammar_are_told_with_what_is_right() {
 }
 
 #[test]
+fn quotes_and_commas_are_told_wherever_they_are_missing() {
+    for (line, expected) in [
+        ("[client_ip]\ntrusted_proxies = [10.0.0.0/8]", "`\"10.0.0.0/8\"`"),
+        ("[client_ip]\ntrusted_proxies = [\n  fd00::/8,\n]", "`\"fd00::/8\"`"),
+        ("[[listeners]]\nbind = [::]:8080", "`bind = \"[::]:8080\"`"),
+        ("include = conf.d/*.toml", "`include = [\"conf.d/*.toml\"]`"),
+        ("[log]\nlevel = \"info", "a quote is missing at the end"),
+        ("[log]\nlevel = info\"", "a quote is missing before"),
+        ("[log]\nlevel = `info`", "a backtick is no quote"),
+        ("[log]\nlevel = \"info\",", "a comma stands behind the value"),
+        ("[log]\nlevel = \"info\";", "a line does not end with `;`"),
+        ("[log]\nlevel = \"info\" access = true", "write `access = ...` on the next line"),
+        ("[log]\nlevel = (\"info\")", "round brackets"),
+        ("[log]\nlevel \"info\"", "`=` is missing behind `level`"),
+        ("[log]\n\"level\": \"info\"", "write `level = ...`"),
+        ("[client_ip]\ntrusted_proxies = { \"10.0.0.1\" }", "write `[ ]` around a list"),
+        ("[client_ip]\ntrusted_proxies = [\"10.0.0.1\" \"10.0.0.2\"]", "a comma is missing"),
+        ("[client_ip]\ntrusted_proxies = [\n\"10.0.0.1\"\n\"10.0.0.2\"\n]", "a comma is missing"),
+        ("[client_ip]\ntrusted_proxies = [\"10.0.0.1\"", "write `]` behind its last value"),
+        ("[log\nlevel = \"info\"", "write `[log]`"),
+        ("[[listeners]\nbind = \"0.0.0.0:1\"", "write `[[listeners]]`"),
+        ("[limits per-client]\nrate = \"1/s\"", "write `[limits.per-client]`"),
+        ("/* ours\nand more */\n[log]", "a comment begins with `#`"),
+        ("[log]\nlevel = \"inf\\o\"", "a backslash between"),
+        ("[log]\nlev\u{fc}l = \"info\"", "`\u{fc}` (U+00FC)"),
+        ("[log]\nl\u{251}vel = \"info\"", "U+0251, which looks like `a`"),
+        ("[log]\nlevel\u{3000}= \"info\"", "U+3000, which looks like a space"),
+        ("\u{feff}\u{feff}[log]\nlevel = \"info\"", "U+FEFF, which nobody sees"),
+    ] {
+        says(&format!("{line}\n{REST}"), expected);
+    }
+    route("timeouts = { total: \"10s\" }", "write `total = ...`");
+    route("timeouts = { total = \"10s\"", "write `}` behind its last value");
+    route("timeouts = {\n total = \"10s\"\n idle = \"5s\"\n}", "a comma is missing");
+    let servers = |list: &str| format!("[upstreams.b]\nservers = {list}\n{REST}");
+    says(&servers("[http://127.0.0.1:9000]"), "`\"http://127.0.0.1:9000\"`");
+    says(&servers("http://127.0.0.1:9000"), "`servers = [\"http://127.0.0.1:9000\"]`");
+    says(&servers("[{ url = \"http://a\" } { url = \"http://b\" }]"), "a comma is missing");
+    says(&servers("[\"http://a\"\n[log]\nlevel = \"info\""), "the list is not closed");
+}
+
+#[test]
 fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
     route(
         "[routes.match]\npath = \"/a\"\nlimits = [\"l\"]",
@@ -68,10 +110,75 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
     says(&format!("[log]\ninclude = [\"a.toml\"]\n{REST}"), "move it to the top, above all tables");
     says(&format!("[[limits]]\nname = \"per-client\"\nrate = \"1/s\"\n{REST}"), "write `[limits.per-client]`");
     says(&format!("[limits]\nkey = \"client-ip\"\nrate = \"1/s\"\n{REST}"), "write `[limits.NAME]` above it");
+    let upstream = |keys: &str| format!("{APP}{keys}\n[[routes]]\nname = \"a\"\nupstream = \"app\"");
+    says(&upstream("connect_timeout = \"1s\""), "write `pool = { connect_timeout = ... }`");
+    says(&upstream("limits = [\"l\"]"), "`limits` is a key of `[defaults]` and of `[[routes]]`");
+    says(&upstream("[upstreams.app.pool]\nmax_idle = 1\nbalance = \"hash\""), "move it above `[upstreams.NAME.pool]`");
+    route("buffer = \"1MiB\"", "a key of `retry` and of `request` and of `response`");
+    route("match = { path = \"/a\" }\nhosts = [\"a.example\"]", "move it into `match`");
+    route("[routes.response]\nworkers = 4", "`workers` is a key of `[server]`");
+    says(&format!("bind = \"0.0.0.0:80\"\n{REST}"), "`[[listeners]]` or `[admin]`");
+    says(&format!("[timeouts]\ntotal = \"1s\"\n{REST}"), "`[routes.timeouts]`");
+    says(&format!("[server]\ntrusted_proxies = [\"10.0.0.1\"]\n{REST}"), "`trusted_proxies` is a key of `[client_ip]`");
+    says(
+        &format!("[[listeners]]\nbind = \"0.0.0.0:1\"\ncert = \"a\"\n{REST}"),
+        "`tls = { certificates = [{ cert = ... }] }`",
+    );
+    says(&format!("[http.routers.a]\nrule = \"x\"\n{REST}"), "a table of Traefik");
     says(
         &format!("[[upstreams.a.servers]]\nurl = \"http://a\"\nhealth_check = \"/\"\n{REST}"),
         "`health_check` is a key of `[upstreams.NAME]`",
     );
+}
+
+#[test]
+fn a_key_under_another_name_is_told_once() {
+    let name = "[[routes]]\nname = \"a\"\n";
+    for key in ["backend = \"app\"", "service = \"app\"", "upstreams = \"app\"", "[routes.match]\nupstream = \"app\""] {
+        says(&format!("{APP}{name}{key}"), "`upstream`");
+    }
+    for key in ["listen = \"0.0.0.0:1\"", "port = 80", "address = \"0.0.0.0:1\""] {
+        says(&format!("[[listeners]]\n{key}\n{REST}"), "did you mean `bind`?");
+    }
+    says("[[route]]\nname = \"a\"\nrespond = {}", "did you mean `routes`?");
+    let app = "[[routes]]\nname = \"a\"\nupstream = \"app\"";
+    for (table, key) in
+        [("upstream", "servers"), ("backends", "servers"), ("upstreams", "server"), ("upstreams", "url")]
+    {
+        says(&format!("[{table}.app]\n{key} = [\"http://a\"]\n{app}"), "did you mean `");
+    }
+    route("limit = [\"l\"]", "did you mean `limits`?");
+    route("rate_limit = \"1/s\"", "did you mean `limits`?");
+    route("match = { prefix = \"/a\" }", "did you mean `path_prefix`?");
+}
+
+#[test]
+fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
+    let upstream = |keys: &str| format!("{APP}{keys}\n[[routes]]\nname = \"a\"\nupstream = \"app\"");
+    for (keys, expected) in [
+        ("balance = \"least_conn\"", "did you mean `least-requests`?"),
+        ("balance = \"ip_hash\"", "did you mean `hash`?"),
+        ("protocol = \"h2c\"", "did you mean `http2`?"),
+        ("ejection = false", "write `ejection = { max_percent = 0 }`"),
+        ("health_check = false", "leave `health_check` out"),
+        ("health_check = true", "write `health_check = { path = \"/healthz\" }`"),
+        ("hash_bound = false", "write `hash_bound = \"off\"`"),
+        ("cool_down = \"no\"", "write `cool_down = false`"),
+        ("cool_down = 1", "write `cool_down = true`"),
+    ] {
+        says(&upstream(keys), expected);
+    }
+    let listener = |keys: &str| format!("[[listeners]]\nbind = \"0.0.0.0:1\"\n{keys}\n{REST}");
+    says(&listener("underscores = true"), "write `underscores = \"keep\"`");
+    says(&listener("underscores = 1"), "write one of \"drop\", \"keep\"");
+    says(&listener("proxy_protocol = \"v2\""), "did you mean `required`?");
+    says(&listener("max_header_bytes = 8192"), "\"8KiB\"");
+    says(&format!("[log]\nlevel = \"warning\"\n{REST}"), "did you mean `warn`?");
+    says(&format!("admin = \"off\"\n{REST}"), "write `admin = { bind = \"off\" }`");
+    route("retry = false", "write `retry = { attempts = 1 }`");
+    route("request = { max_body = -1 }", "write `max_body = \"off\"`");
+    route("timeouts = { total = -1 }", "such as `\"10s\"`");
+    route("timeouts = { total = \"0\" }", "longer than nothing");
 }
 
 #[test]
@@ -95,6 +202,12 @@ fn a_value_in_the_wrong_shape_is_told_in_the_right_one() {
     says(&format!("{tls}{REST}"), "`certificates = [{ ... }]`");
     says(&format!("[[listeners]]\nbind = 8080\n{REST}"), "`\"0.0.0.0:8080\"`");
     says("[routes]\nname = \"a\"\nrespond = {}", "each begins with `[[routes]]`");
+    says("[routes.a]\nrespond = {}", "write `[[routes]]`, and below it `name = \"a\"`");
+    says(&format!("[[log]]\nlevel = \"info\"\n{REST}"), "one pair of brackets, `[log]`");
+    says(&format!("[[limits.l]]\nrate = \"1/s\"\n{REST}"), "one pair of brackets, `[limits.l]`");
+    says(&format!("[limits]\nl = \"1/s\"\n{REST}"), "write `l = { rate = \"1/s\" }`");
+    says(&format!("[upstreams]\nb = \"http://b\"\n{REST}"), "write `b = { servers = [\"http://b\"] }`");
+    says(&tls.replace("{ cert = \"a\", key = \"b\" }", "\"a.pem\"").add(REST), "`certificates = [{ cert = ");
 }
 
 #[test]
@@ -133,8 +246,19 @@ fn a_file_in_another_language_is_one_mistake() {
     ] {
         says(text, expected);
     }
+    says("-----BEGIN CERTIFICATE-----\nMIIB==\n-----END CERTIFICATE-----\n", "this is PEM");
+    says("[server]\nworkers=4\n[log]\nlevel=info\nformat=text\n", "stands in quotes, as in INI");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tidegate.toml");
+    for (bytes, expected) in [
+        (REST.encode_utf16().flat_map(u16::to_be_bytes).collect(), "is UTF-16 and has to be UTF-8"),
+        (REST.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect(), "is UTF-32 and has to be UTF-8"),
+        (b"# caf\xe9\n".to_vec(), "`\u{e9}` in line 1 is of Latin-1"),
+        (b"a\0b".to_vec(), "is not text"),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        told(expected, load(&file, &Environment::new()).unwrap_err(), expected);
+    }
     let utf16: Vec<u8> = [0xff, 0xfe].into_iter().chain(REST.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     fs::write(&file, utf16).unwrap();
     told("UTF-16", load(&file, &Environment::new()).unwrap_err(), "is UTF-16 and has to be UTF-8");

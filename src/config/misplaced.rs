@@ -1,0 +1,173 @@
+//! Keys that a table does not have: where they belong, or which one is meant.
+
+use super::{
+    advice,
+    schema::{self, Kind, Section},
+    suggest,
+    tree::{Node, Table, Value},
+};
+
+/// What to do with a key that its table does not have.
+#[derive(Debug)]
+pub(super) struct Stray {
+    pub(super) help: String,
+    /// The key that is surely meant, and the section that has it.
+    pub(super) meant: Option<(&'static str, &'static str)>,
+}
+
+/// Tables at the top of a file of Traefik, which is TOML too.
+const TRAEFIK: [&str; 6] = ["entryPoints", "http", "tcp", "providers", "certificatesResolvers", "serversTransport"];
+/// Sections that are named when a key has no place near: more would be a riddle.
+const MOST_PLACES: usize = 3;
+
+/// `beside`: the names that stand in the same table.
+pub(super) fn explain(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Stray {
+    let own = section.keys.iter().map(|key| key.name);
+    if let Some(near) = suggest::close(name, own.clone()) {
+        let help = suggest::help(name, [near], "");
+        return Stray { help, meant: Some((section.path, near)) };
+    }
+    if section.path.is_empty() && TRAEFIK.contains(&name) {
+        let help = "this is a table of Traefik: its routers are `[[routes]]` here, its services `[upstreams.NAME]`, its rate limits `[limits.NAME]`";
+        return Stray { help: help.to_owned(), meant: None };
+    }
+    if let Some(stray) = further_out(section, name, node) {
+        return stray;
+    }
+    let elsewhere = further_in(section, name, node, beside)
+        .or_else(|| of_its_own(section, name))
+        .or_else(|| in_another(section, name));
+    let help = elsewhere.unwrap_or_else(|| suggest::help(name, own, "there are no keys here"));
+    Stray { help, meant: None }
+}
+
+/// A key of a table around this one. Below the header of an inner table it is taken for one of that.
+fn further_out(section: &Section, name: &str, node: &Node) -> Option<Stray> {
+    let sections = schema::sections();
+    let mut path = section.path;
+    while let Some((outer, _)) = path.rsplit_once('.').or_else(|| (!path.is_empty()).then_some(("", path))) {
+        path = outer;
+        let found =
+            sections.iter().filter(|other| other.path == path).find_map(|other| Some((other.path, other.key(name)?)));
+        let Some((outer, key)) = found.filter(|(_, key)| has_its_shape(key.kind, node)) else { continue };
+        let here = header(section.path);
+        let help = match outer {
+            "" => format!("`{name}` is a key of the file itself: move it to the top, above all tables"),
+            outer => format!("`{name}` is a key of `{}`: move it above `{here}`", header(outer)),
+        };
+        return Some(Stray { help, meant: Some((outer, key.name)) });
+    }
+    None
+}
+
+/// A key of tables within this one.
+fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Option<String> {
+    // A route's own keys are in no table of the defaults.
+    if section.path == "defaults" && schema::routes::ROUTE.key(name).is_some() {
+        return None;
+    }
+    let within = |outer: &'static Section| {
+        let has = |key: &&'static schema::Key| key.kind.section().is_some_and(|inner| inner.key(name).is_some());
+        outer.keys.iter().filter(has)
+    };
+    let fits = |key: &&schema::Key| {
+        let inner = key.kind.section().and_then(|inner| inner.key(name));
+        inner.is_some_and(|inner| has_its_shape(inner.kind, node))
+    };
+    let mut inner: Vec<_> = within(section).filter(fits).collect();
+    if inner.is_empty() {
+        inner = within(section).collect();
+    }
+    if section.path.is_empty() && !inner.is_empty() {
+        let is_table = node.table().is_some();
+        let place = |key: &&schema::Key| match key.kind.section() {
+            Some(section) if is_table => format!("`{}`", header(&format!("{}.{name}", section.path))),
+            Some(section) => format!("`{}`", header(section.path)),
+            None => String::new(),
+        };
+        let places = inner.iter().map(place).collect::<Vec<_>>().join(" or ");
+        return Some(if is_table {
+            format!("write {places}: it is no table of the file itself")
+        } else {
+            format!("`{name}` is a key of {places}: write it below that header")
+        });
+    }
+    match inner.as_slice() {
+        [] => {
+            let (outer, key) =
+                section.keys.iter().find_map(|outer| Some((outer, within(outer.kind.section()?).next()?)))?;
+            let inside = advice::with_brackets(key, &format!("{name} = ..."));
+            Some(format!("`{name}` is a key of `{}`: write `{} = {{ {inside} }}`", key.name, outer.name))
+        }
+        [key] if beside.iter().any(|other| other == key.name) => {
+            Some(format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name))
+        }
+        [key] => Some(format!(
+            "`{name}` is a key of `{}`: write `{}`",
+            key.name,
+            advice::with_brackets(key, &format!("{name} = ..."))
+        )),
+        several => {
+            let names: Vec<_> = several.iter().map(|key| format!("`{}`", key.name)).collect();
+            let example = several.first().map(|key| advice::with_brackets(key, &format!("{name} = ...")));
+            Some(format!("`{name}` is a key of {}: write one such as `{}`", names.join(" and of "), example?))
+        }
+    }
+}
+
+/// In a route, a key that makes a limit or an upstream.
+fn of_its_own(section: &Section, name: &str) -> Option<String> {
+    if !matches!(section.path, "routes" | "defaults") {
+        return None;
+    }
+    let has = |path: &str| schema::sections().iter().any(|other| other.path == path && other.key(name).is_some());
+    if has("limits") {
+        return Some(advice::LIMIT_OF_ITS_OWN.to_owned());
+    }
+    let of_upstream = "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
+    has("upstreams").then(|| of_upstream.to_owned())
+}
+
+/// A key of sections that have nothing to do with this one.
+fn in_another(section: &Section, name: &str) -> Option<String> {
+    let has = |other: &&&Section| !other.path.is_empty() && other.path != section.path && other.key(name).is_some();
+    let sections = schema::sections();
+    let mut places: Vec<_> = sections.iter().filter(has).map(|other| format!("`{}`", header(other.path))).collect();
+    places.dedup();
+    (1..=MOST_PLACES).contains(&places.len()).then(|| format!("`{name}` is a key of {}", places.join(" and of ")))
+}
+
+/// Whether a key could be given this value, as far as its type tells.
+fn has_its_shape(kind: Kind, node: &Node) -> bool {
+    match (kind, &node.value) {
+        (_, Value::Broken) => true,
+        (Kind::Or(_, of), Value::Text(_)) => !matches!(of, Kind::Table(_)),
+        (Kind::Or(_, of), _) => has_its_shape(*of, node),
+        (Kind::Flag, value) => matches!(value, Value::Flag(_)),
+        (Kind::Whole { .. }, value) => matches!(value, Value::Whole(_)),
+        (Kind::Text(_) | Kind::Choice(_), value) => matches!(value, Value::Text(_) | Value::Foreign(_)),
+        (Kind::List(_) | Kind::Set(_), value) => matches!(value, Value::List(_)),
+        (Kind::OneOrList(_) | Kind::OneOrMany(_), value) => matches!(value, Value::Text(_) | Value::List(_)),
+        (Kind::WholeOrTable { .. }, value) => matches!(value, Value::Whole(_) | Value::Table(_)),
+        (Kind::Map(..) | Kind::Table(_), value) => matches!(value, Value::Table(_)),
+        (Kind::Named(_), Value::Table(table)) => is_of_tables(table),
+        (Kind::Tables(_), value) => matches!(value, Value::List(_)),
+        (Kind::TextOrTable(..), value) => matches!(value, Value::Text(_) | Value::Table(_)),
+        (Kind::TextOrTables(..), value) => matches!(value, Value::Text(_) | Value::List(_)),
+        (Kind::Named(_), _) => false,
+    }
+}
+
+fn is_of_tables(table: &Table) -> bool {
+    table.entries.values().all(|entry| entry.node.table().is_some())
+}
+
+/// A section as its header is written.
+pub(super) fn header(path: &str) -> String {
+    match path.split_once('.') {
+        None if matches!(path, "routes" | "listeners") => format!("[[{path}]]"),
+        None if matches!(path, "limits" | "upstreams") => format!("[{path}.NAME]"),
+        Some((named @ ("limits" | "upstreams"), rest)) => format!("[{named}.NAME.{rest}]"),
+        _ => format!("[{path}]"),
+    }
+}
