@@ -146,7 +146,7 @@ fn an_unused_connection_is_closed_after_idle_timeout() {
     let answered = Instant::now();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
-    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(3));
+    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(6));
 }
 
 #[test]
