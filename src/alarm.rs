@@ -21,7 +21,7 @@ use tokio::{
 };
 
 /// A deadline that is noticed later than this is late: timers tick by the millisecond, and round up.
-const LATE: Duration = Duration::from_millis(2);
+pub const LATE: Duration = Duration::from_millis(2);
 /// Turns of the loop before a deadline that is noticed late counts. In each it hears of 1,024 sockets at most.
 const LOOKS: u8 = 4;
 

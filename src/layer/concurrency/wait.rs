@@ -10,6 +10,10 @@ use super::{
 };
 use crate::{alarm, call::Deadline, error::Error};
 
+/// How long those wait besides who notice late that their time is over: the process was stopped or kept waiting, and the
+/// permit may be held by a worker that has not come yet to the response that frees it.
+const OTHER_WORKERS: Duration = Duration::from_millis(50);
+
 /// Somebody in the line, as the line knows him. Dropped, it tells him that he has lost his place.
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -62,7 +66,11 @@ impl Queued {
     /// # Errors
     /// That time is over, or the place in the line had to be given up.
     pub async fn enter(mut self) -> Result<Permit, Error> {
-        match alarm::by(self.end, &mut self.granted).await {
+        let mut granted = alarm::by(self.end, &mut self.granted).await;
+        if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > alarm::LATE {
+            granted = alarm::within(OTHER_WORKERS, &mut self.granted).await;
+        }
+        match granted {
             Ok(Ok(())) => {
                 self.is_settled = true;
                 Ok(Permit::new(Arc::clone(&self.cap), Instant::now()))
