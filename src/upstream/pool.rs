@@ -2,8 +2,8 @@
 //!
 //! Each worker keeps its idle connections in a lane of its own and takes the one used last, so that reuse touches nothing
 //! that another worker touches. What all share is the count of open connections. Only when that is at its bound does a
-//! worker look into the others' lanes, or wait. Those who wait are served first come, first served: while somebody does,
-//! nobody takes a connection without waiting.
+//! worker look into the others' lanes, or wait. Those who wait stand in line: while somebody does, nobody takes a connection, or
+//! a stream of one, without waiting, and only the first in line looks for what is freed.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use std::{
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, futures::Notified},
+    sync::{Mutex as Line, MutexGuard, Notify, futures::Notified},
     time::Instant,
 };
 
@@ -59,6 +59,9 @@ type Lane = Mutex<Vec<Box<Connection>>>;
 struct Open {
     count: AtomicUsize,
     waiting: AtomicUsize,
+    /// Held by the first of those that wait; hands itself on in the order of their coming.
+    line: Line<()>,
+    /// Tells the first that something was freed since it looked.
     freed: Notify,
 }
 
@@ -69,13 +72,17 @@ pub(super) struct OpenSlot(Arc<Open>);
 impl Drop for OpenSlot {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Ordering::Release);
-        self.0.wake_one();
+        self.0.tell_first();
     }
 }
 
 impl Open {
-    fn wake_one(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+    fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    fn tell_first(&self) {
+        if self.is_waited_for() {
             self.freed.notify_one();
         }
     }
@@ -121,7 +128,7 @@ impl Lease {
         }
         connection.rested = now;
         pool.lanes[connection.home % pool.lanes.len()].lock().push(connection);
-        pool.open.wake_one();
+        pool.open.tell_first();
     }
 }
 
@@ -138,21 +145,25 @@ impl Pool {
         taken.ok().map(|_| OpenSlot(Arc::clone(&self.open)))
     }
 
-    /// Begins to wait for leave to open a connection, or for a stream of one.
-    pub(super) fn waiting(&self) -> Waiting<'_> {
-        Waiting::new(&self.open)
+    /// Whether somebody waits for a connection, or a stream of one: whoever comes now stands behind.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.open.is_waited_for()
     }
 
-    /// Has all look again that wait: a stream is free, of a connection that not all of them may use.
-    pub(super) fn wake_all(&self) {
-        if self.open.waiting.load(Ordering::Acquire) > 0 {
-            self.open.freed.notify_waiters();
-        }
+    /// Stands in line for a connection, or a stream of one. Ready for the first, who looks for itself then.
+    pub(super) async fn line_up(&self) -> First<'_> {
+        let waiting = Waiting::new(&self.open);
+        First { _line: self.open.line.lock().await, waiting }
+    }
+
+    /// Has the first in line look again: there may be a stream that is free.
+    pub(super) fn tell_first(&self) {
+        self.open.tell_first();
     }
 
     /// A kept connection of this worker: the way of most requests. None while others wait for one.
     pub(super) fn kept(self: &Arc<Self>, worker: usize, fresh: bool, now: Instant) -> Option<Lease> {
-        if fresh || self.open.waiting.load(Ordering::Acquire) > 0 { None } else { self.pop(worker, now) }
+        if fresh || self.is_waited_for() { None } else { self.pop(worker, now) }
     }
 
     /// Finds a kept connection or leave to open one, waiting for either at most `wait_timeout`.
@@ -160,8 +171,8 @@ impl Pool {
     /// # Errors
     /// `None` when the wait was in vain.
     pub(super) async fn take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let is_first = self.open.waiting.load(Ordering::Acquire) == 0;
-        match is_first.then(|| self.try_take(worker, fresh)).flatten() {
+        let at_once = if self.is_waited_for() { None } else { self.try_take(worker, fresh) };
+        match at_once {
             None => self.wait(worker, fresh).await,
             place => place,
         }
@@ -189,17 +200,13 @@ impl Pool {
     }
 
     async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let waiting = self.waiting();
         let place = async {
-            // Behind others nothing can be missed: whatever is freed while somebody waits is told to one who waits, in the
-            // order of their coming. The first one has to look, after it was counted.
-            let mut may_look = waiting.is_first;
+            let first = self.line_up().await;
             loop {
-                if may_look && let Some(place) = self.try_take(worker, fresh) {
+                if let Some(place) = self.try_take(worker, fresh) {
                     return place;
                 }
-                self.open.freed.notified().await;
-                may_look = true;
+                first.freed().await;
             }
         };
         within(self.settings.wait_timeout, place).await.ok()
@@ -241,28 +248,32 @@ impl Pool {
     }
 }
 
-/// One that waits for a connection; leaves the count when dropped, having hurried or given up.
-pub(super) struct Waiting<'a> {
-    open: &'a Open,
-    /// Nobody waited before.
-    is_first: bool,
+/// The first in line for a connection; the next one is when this is dropped.
+pub(super) struct First<'a> {
+    _line: MutexGuard<'a, ()>,
+    waiting: Waiting<'a>,
 }
+
+impl First<'_> {
+    /// Ready when something was freed since the last time. Looked for before, as it may have been freed before this one came.
+    pub(super) fn freed(&self) -> Notified<'_> {
+        self.waiting.0.freed.notified()
+    }
+}
+
+/// One that waits for a connection; leaves the count when dropped, having hurried or given up.
+struct Waiting<'a>(&'a Open);
 
 impl<'a> Waiting<'a> {
     fn new(open: &'a Open) -> Self {
-        let is_first = open.waiting.fetch_add(1, Ordering::AcqRel) == 0;
-        Self { open, is_first }
-    }
-
-    /// Ready when something was freed since this was called.
-    pub(super) fn freed(&self) -> Notified<'a> {
-        self.open.freed.notified()
+        open.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(open)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.open.waiting.fetch_sub(1, Ordering::Release);
+        self.0.waiting.fetch_sub(1, Ordering::Release);
     }
 }
 

@@ -11,14 +11,14 @@ use tokio::time::Instant;
 use super::{
     Upstream, connect,
     connection::{self, Connection, Failure},
-    http2::{self, Borrowed, Found},
+    http2::{self, Borrowed, Found, Turn},
     pool::{Lease, OpenSlot, Place},
     server::Server,
     stream::Stream,
     trial::{Rest, Trial},
 };
 use crate::{
-    alarm::{by, within},
+    alarm::within,
     body::Trailers,
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
@@ -37,6 +37,7 @@ impl Server {
     pub(super) fn kept(&self, worker: usize, fresh: bool, now: Instant) -> Option<Way> {
         match self.http2() {
             None => self.pool.kept(worker, fresh, now).map(Way::Http1),
+            Some(_) if self.pool.is_waited_for() => None,
             Some(http2) => http2.kept(worker, &self.pool.settings, now).map(Way::Http2),
         }
     }
@@ -82,50 +83,56 @@ impl Upstream {
         worker: usize,
         trial: &mut Trial<'_>,
     ) -> Result<Way, Error> {
-        let settings = &server.pool.settings;
-        let patience = Instant::now() + settings.wait_timeout;
-        loop {
-            // Registered before the look, so that what is freed in between is not missed.
-            let waiting = server.pool.waiting();
-            let freed = waiting.freed();
-            let turn = match http2.find(worker, settings, Instant::now()) {
-                Found::Stream(borrowed) => return Ok(Way::Http2(borrowed)),
-                Found::Wait(making) => match making.wait().await {
-                    Some(cause) => return Err(self.not_connected(cause)),
-                    None => continue,
-                },
-                Found::Make(turn) => turn,
-            };
-            if server.http2().is_none() {
-                // Another one has just learned that the server speaks HTTP/1. It does not wait for itself.
-                drop((turn, freed, waiting));
-                return Box::pin(self.reach_http1(server, worker, false, trial)).await;
+        let mut found = Found::Full;
+        while !server.pool.is_waited_for() {
+            found = http2.find(worker, &server.pool);
+            let Found::Wait(making) = &found else { break };
+            if let Some(cause) = making.wait().await {
+                return Err(self.not_connected(cause));
             }
-            let Some(slot) = server.pool.slot() else {
-                drop(turn);
-                if let Some(borrowed) = http2.steal(settings, Instant::now()) {
-                    return Ok(Way::Http2(borrowed));
-                }
-                by(patience, freed).await.map_err(|_| self.no_place(server))?;
-                continue;
-            };
-            let stream = match self.open(server, trial).await {
-                Ok(stream) => stream,
-                Err(cause) => {
-                    turn.failed(cause);
-                    return Err(self.not_connected(cause));
-                }
-            };
-            if !server.agreed_on_http2(&stream) {
-                return Ok(http1_by(stream, slot, server, worker));
-            }
-            let begun = Instant::now();
-            let made = turn.made(stream, slot, &server.pool).await;
-            return made.map(Way::Http2).map_err(|cause| {
-                trial.not_connected(cause, begun);
-                self.not_connected(cause)
-            });
         }
+        if matches!(found, Found::Wait(_) | Found::Full) {
+            let wait = stream_in_turn(server, http2, worker);
+            found = within(server.pool.settings.wait_timeout, wait).await.map_err(|_| self.no_place(server))?;
+        }
+        match found {
+            Found::Stream(borrowed) => Ok(Way::Http2(borrowed)),
+            Found::Make(turn, slot) if server.http2().is_some() => {
+                self.make_http2(server, worker, turn, slot, trial).await
+            }
+            // Another one has just learned that the server speaks HTTP/1.
+            found => {
+                drop(found);
+                Box::pin(self.reach_http1(server, worker, false, trial)).await
+            }
+        }
+    }
+
+    /// Makes a connection and takes a stream of it.
+    async fn make_http2(
+        &self,
+        server: &Server,
+        worker: usize,
+        turn: Turn,
+        slot: OpenSlot,
+        trial: &mut Trial<'_>,
+    ) -> Result<Way, Error> {
+        let stream = match self.open(server, trial).await {
+            Ok(stream) => stream,
+            Err(cause) => {
+                turn.failed(cause);
+                return Err(self.not_connected(cause));
+            }
+        };
+        if !server.agreed_on_http2(&stream) {
+            return Ok(http1_by(stream, slot, server, worker));
+        }
+        let begun = Instant::now();
+        let made = turn.made(stream, slot, &server.pool).await;
+        made.map(Way::Http2).map_err(|cause| {
+            trial.not_connected(cause, begun);
+            self.not_connected(cause)
+        })
     }
 
     async fn open(&self, server: &Server, trial: &mut Trial<'_>) -> Result<Stream, ConnectFailure> {
@@ -158,6 +165,29 @@ impl Upstream {
         let after = server.pool.settings.wait_timeout;
         Error::PoolTimeout { upstream: Arc::clone(self.name()), after, earlier: Earlier::Unseen }
     }
+}
+
+/// Waits in line for a stream of any connection, or for leave to make one. Neither once the server is known to speak HTTP/1.
+async fn stream_in_turn(server: &Server, http2: &Arc<http2::Shared>, worker: usize) -> Found {
+    let first = server.pool.line_up().await;
+    while server.http2().is_some() {
+        let making = match http2.find(worker, &server.pool) {
+            Found::Wait(making) => making,
+            Found::Full => {
+                first.freed().await;
+                continue;
+            }
+            found => return found,
+        };
+        if let Some(borrowed) = http2.steal(&server.pool.settings, Instant::now()) {
+            return Found::Stream(borrowed);
+        }
+        tokio::select! {
+            _ = making.wait() => {}
+            () = first.freed() => {}
+        }
+    }
+    Found::Full
 }
 
 fn http1_by(stream: Stream, slot: OpenSlot, server: &Server, worker: usize) -> Way {
@@ -257,4 +287,73 @@ fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
         None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, pin::pin, time::Duration};
+
+    use futures_util::poll;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{super::server::Protocol, *};
+    use crate::upstream::{PoolSettings, ServerSettings};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A server of HTTP/2 that may have one connection of one stream.
+    fn narrow(address: SocketAddr) -> Server {
+        let pool = PoolSettings {
+            max_connections: 1,
+            max_idle: 1,
+            idle_timeout: LONG,
+            max_lifetime: LONG,
+            connect_timeout: LONG,
+            wait_timeout: LONG,
+        };
+        let settings = ServerSettings {
+            url: format!("http://{address}").into(),
+            host: address.ip().to_string().into(),
+            port: address.port(),
+            weight: 1,
+            secure: None,
+            protocol: Protocol::Http2,
+        };
+        Server::new(&"u".into(), &settings, &pool, 2)
+    }
+
+    async fn made(server: &Server, http2: &Arc<http2::Shared>, address: SocketAddr) -> Borrowed {
+        let Found::Make(turn, slot) = http2.find(0, &server.pool) else { panic!("there is a place") };
+        let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
+        turn.made(stream, slot, &server.pool).await.unwrap()
+    }
+
+    /// A request that had just come took it.
+    #[tokio::test]
+    async fn a_stream_that_is_free_goes_to_the_first_in_line_whatever_its_worker() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (io, _) = listener.accept().await.unwrap();
+            let mut h2 =
+                h2::server::Builder::new().max_concurrent_streams(1).handshake::<_, bytes::Bytes>(io).await.unwrap();
+            while h2.accept().await.is_some() {}
+        });
+        let server = narrow(address);
+        let http2 = server.http2().unwrap();
+        let held = made(&server, http2, address).await;
+        let mut first = pin!(stream_in_turn(&server, http2, 1));
+        let mut second = pin!(stream_in_turn(&server, http2, 0));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        drop(held);
+        // The stream is free, and the first has not yet been woken.
+        let kept = || server.kept(0, false, Instant::now());
+        assert!(kept().is_none() && poll!(&mut second).is_pending());
+        let Poll::Ready(Found::Stream(stream)) = poll!(&mut first) else { panic!("it is the first one's turn") };
+        assert!(kept().is_none() && poll!(&mut second).is_pending());
+        drop(stream);
+        let Poll::Ready(Found::Stream(stream)) = poll!(&mut second) else { panic!("it is the second one's turn") };
+        drop(stream);
+        assert!(kept().is_some(), "nobody waits any more");
+    }
 }

@@ -245,6 +245,6 @@ impl Drop for Borrowed {
         }
         *state.rested.lock() = Instant::now();
         state.streams.fetch_sub(1, Ordering::Relaxed);
-        self.connection.pool.wake_all();
+        self.connection.pool.tell_first();
     }
 }

@@ -74,8 +74,10 @@ pub(super) enum Found {
     Stream(Borrowed),
     /// Somebody else makes a connection.
     Wait(Arc<Making>),
-    /// It is its turn to make one.
-    Make(Turn),
+    /// It is its turn to make one, and there is a place for it.
+    Make(Turn, OpenSlot),
+    /// All connections that there may be are in use to their last stream.
+    Full,
 }
 
 /// The turn to make a connection; the next one's when dropped.
@@ -104,6 +106,7 @@ impl Turn {
         let borrowed = connection.and_then(|connection| {
             let borrowed = Borrowed::of(&connection).ok_or(ConnectFailure::Refused)?;
             self.shared.lanes[self.lane].lock().connections.push(connection);
+            pool.tell_first();
             Ok(borrowed)
         });
         if let Err(cause) = &borrowed {
@@ -132,18 +135,22 @@ impl Shared {
     }
 
     /// A stream, or how to come to one.
-    pub(super) fn find(self: &Arc<Self>, worker: usize, settings: &PoolSettings, now: Instant) -> Found {
-        let at = worker % self.lanes.len();
+    pub(super) fn find(self: &Arc<Self>, worker: usize, pool: &Pool) -> Found {
+        let (at, now) = (worker % self.lanes.len(), Instant::now());
         let mut lane = self.lanes[at].lock();
-        if let Some(borrowed) = lane.borrow(settings, now) {
+        if let Some(borrowed) = lane.borrow(&pool.settings, now) {
             return Found::Stream(borrowed);
         }
         if let Some(making) = &lane.making {
             return Found::Wait(Arc::clone(making));
         }
-        let making = Arc::new(Making::default());
-        lane.making = Some(Arc::clone(&making));
-        Found::Make(Turn { shared: Arc::clone(self), lane: at, making })
+        if let Some(slot) = pool.slot() {
+            let making = Arc::new(Making::default());
+            lane.making = Some(Arc::clone(&making));
+            return Found::Make(Turn { shared: Arc::clone(self), lane: at, making }, slot);
+        }
+        drop(lane);
+        self.steal(&pool.settings, now).map_or(Found::Full, Found::Stream)
     }
 
     /// A stream of any worker's connections.
