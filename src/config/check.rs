@@ -212,7 +212,14 @@ impl Key {
             }
             redact::of_free_name(name, &entry.node, &mut problems.covered);
             let Value::Text(text) = &entry.node.value else {
-                self.check(Kind::Text(values), &mut entry.node, problems);
+                if let (false, Err(problem)) =
+                    (entry.node.is_broken(), self.value(Kind::Text(values), &mut entry.node, problems))
+                {
+                    // The help would repeat the value.
+                    let is_secret = redact::is_secret_name(name);
+                    problems.report(if is_secret { problem.help("write it in quotes") } else { *problem });
+                    entry.node.value = Value::Broken;
+                }
                 continue;
             };
             if let Err(wrong) = (values.check)(&text.text) {

@@ -357,6 +357,8 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
         "request.set_headers = { x-token = \"hunter2\" \nretry = 1",
         "request = { set_headers = { x-token = \"hunter2\" y = 1 } }",
         "request = { set_headers = { x-token = hunter2 } }",
+        "request = { set_headers = { authorization = Bearer hunter2 } }",
+        "request = { set_headers = { x = -token = \"hunter2\" } }",
         "request = { set_headers = { x-token = 'hunter2' }, max_body = 1 2 }",
         "[routes.match.query]\nkey = \"hunter2\"\nkey = \"b\"",
         "[routes.retry]\non = [\n\"5xx\"\n]\n[routes.request.set_headers]\nx-secret = \"\"\"hunter2\nhunter2\"\"\"\nconnection = \"x\"",
@@ -366,6 +368,8 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
             assert!(!shown.contains("hunter2"), "{route}\n{shown}");
         }
     }
+    let found = config_with("", "request = { set_headers = { x-token = 1234567 } }").unwrap_err().render(false);
+    assert!(!found.contains("1234567") && found.contains("write it in quotes"), "{found}");
     let limit =
         "[limits.l]\nkey = \"header:x-api-key\"\nrate = \"1/s\"\noverrides = [{ match = \"hunter2\", rate = 1 }]";
     let found = config_with(limit, "").unwrap_err().render(false);
