@@ -140,7 +140,7 @@ impl Blocks {
     /// The fault of this stream's request; forgets it.
     pub(super) fn take(&mut self, stream: u32) -> Option<Fault> {
         let at = self.streams.iter().position(|(known, _)| *known == stream)?;
-        Some(self.streams.swap_remove(at).1)
+        Some(self.streams.remove(at).1)
     }
 
     fn begin(&mut self, FrameHead { kind, flags, length, stream }: FrameHead) {
@@ -160,6 +160,10 @@ impl Blocks {
             let (frames, whole) = (open.frames + 1, open.length + length);
             let ends = flags & END_HEADERS != 0;
             let is_kept = frames <= MOST_FRAMES && whole <= MOST_BYTES;
+            if !is_kept {
+                // Nobody reads what it adds to the table, which places of others depend on.
+                self.entries.clear();
+            }
             is_kept.then_some(Open { frames, length: whole, left: length, ends, ..open })
         });
         if self.open.is_none() {
@@ -193,9 +197,10 @@ impl Blocks {
             }
         };
         self.pieces = pieces;
-        if let Some(fault) = fault
-            && self.streams.len() < MOST_STREAMS
-        {
+        if let Some(fault) = fault {
+            // The oldest never became requests: the library has refused them for something else.
+            let beyond = (self.streams.len() + 1).saturating_sub(MOST_STREAMS);
+            self.streams.drain(..beyond);
             self.streams.push((open.stream, fault));
         }
     }
@@ -204,7 +209,15 @@ impl Blocks {
         let padding = if flags & PADDED != 0 { block.first().copied().map_or(0, usize::from) } else { 0 };
         let begin = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { PRIORITY_LENGTH } else { 0 };
         let end = block.len().saturating_sub(padding);
-        if is_request { self.fields(block.get_mut(begin..end).unwrap_or_default()) } else { None }
+        let fields = block.get_mut(begin..end).unwrap_or_default();
+        if is_request {
+            return self.fields(fields);
+        }
+        if !self.entries.is_empty() {
+            // Read for what is added to the table, and left as it is.
+            self.fields(&mut fields.to_vec());
+        }
+        None
     }
 
     /// Puts right what is faulty of these fields, and says what was.
@@ -501,7 +514,9 @@ mod tests {
         assert_eq!(blocks.look(&mut [0; 8]), 8, "another frame comes");
         blocks.frame(frame(HEADERS, MOST_BYTES + 1, END_HEADERS, 1));
         blocks.payload(0..3);
+        blocks.entries.push((0, Fault::Name));
         assert_eq!(blocks.look(&mut [0; 3]), 3, "it is too long");
+        assert!(blocks.entries.is_empty(), "places are not known any more");
         blocks.frame(frame(HEADERS, 1, 0, 1));
         (0..MOST_FRAMES).for_each(|_| blocks.frame(frame(CONTINUATION, 0, 0, 1)));
         assert_eq!(blocks.look(&mut [0; 1]), 1, "it goes on and on");
@@ -511,11 +526,15 @@ mod tests {
     }
 
     #[test]
-    fn trailers_are_left_as_they_are() {
+    fn trailers_are_left_as_they_are_and_counted() {
         let mut blocks = Blocks::default();
         sent(&mut blocks, 1, b"\x82\x86\x84");
         let trailers = literal("X-A", "b", false);
         assert_eq!(sent(&mut blocks, 1, &trailers), (None, trailers));
+        sent(&mut blocks, 3, &literal("X-B", "c", false));
+        sent(&mut blocks, 3, &literal("x-t", "1", false));
+        assert_eq!(sent(&mut blocks, 5, b"\xbe").0, None, "the field of the trailers");
+        assert_eq!(sent(&mut blocks, 7, b"\xbf").0, Some(Fault::Name), "the one before");
     }
 
     #[test]
@@ -528,5 +547,6 @@ mod tests {
             blocks.look(&mut block);
         }
         assert_eq!((blocks.streams.len(), blocks.entries.len()), (MOST_STREAMS, MOST_ENTRIES));
+        assert_eq!(blocks.take(999), Some(Fault::Fragment), "the newest are known");
     }
 }
