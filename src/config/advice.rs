@@ -62,6 +62,7 @@ pub(super) fn with_brackets(key: &Key, inside: &str) -> String {
 fn required(section: &Section) -> String {
     let pair = |key: &Key| {
         let value = match key.kind {
+            Kind::Text(_) if redact::is_secret_name(key.name) => "\"...\"".to_owned(),
             Kind::Text(syntax) => format!("\"{}\"", syntax.example),
             Kind::Whole { least, .. } => least.to_string(),
             Kind::Tables(inner) => format!("[{{ {} }}]", required(inner)),
@@ -213,6 +214,11 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
         (Kind::Tables(section), Value::Text(_) | Value::Flag(_)) => {
             Some(format!("it is a list of tables: `{name} = [{{ {} }}]`", required(section)))
         }
+        // An item of the list that the key holds.
+        (Kind::Table(section), Value::Text(_)) if matches!(key.kind, Kind::Tables(_)) => {
+            Some(format!("each is a table: `{name} = [{{ {} }}]`", required(section)))
+        }
+        (Kind::OneOrList(of) | Kind::OneOrMany(of), _) => right_type(key, *of, node),
         (Kind::Table(section), _) => in_a_table(name, section, node).or_else(|| {
             let required = required(section);
             (!required.is_empty()).then(|| format!("write `{name} = {{ {required} }}`"))
@@ -242,6 +248,9 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
 fn or_other(name: &str, word: &str, other: Kind, node: &Node) -> Option<String> {
     match (&node.value, other) {
         (Value::Whole(number), _) if *number < 0 => Some(format!("write `{name} = \"{word}\"`")),
+        (Value::Whole(0), Kind::Text(syntax)) if word == "off" && syntax.name == "a size" => {
+            Some(format!("write `{name} = \"off\"` for none, or `\"0B\"`"))
+        }
         (Value::Flag(false), _) if word == "off" => Some(format!("write `{name} = \"off\"`")),
         (Value::Text(_), Kind::Whole { .. }) => Some(format!("write a number without quotes, or \"{word}\"")),
         (Value::Flag(_) | Value::Foreign(_), Kind::Text(syntax)) => {

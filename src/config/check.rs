@@ -116,10 +116,7 @@ impl Key {
             (Kind::TextOrTable(syntax, _) | Kind::TextOrTables(syntax, _), Value::Text(text)) => {
                 self.text(syntax, text, at)
             }
-            (Kind::Named(inner), Value::Table(table)) => {
-                self.named(inner, table, problems);
-                Ok(())
-            }
+            (Kind::Named(inner), Value::Table(table)) => self.named(inner, table, problems),
             (Kind::Map(..), _) => {
                 // Names and values are expected here: there may be secrets among them.
                 problems.covered.push(at);
@@ -229,16 +226,19 @@ impl Key {
         }
     }
 
-    fn named(&'static self, inner: &'static Section, table: &mut Table, problems: &mut Problems) {
+    /// A key of the tables below that stands before them leaves all of them unknown: it may be that of any.
+    fn named(
+        &'static self,
+        inner: &'static Section,
+        table: &mut Table,
+        problems: &mut Problems,
+    ) -> Result<(), Box<Problem>> {
         let is_loose =
             |name: &str, node: &Node| inner.key(name).is_some() && node.table().is_none() && !node.is_broken();
-        let mut loose = table.entries.iter_mut().filter(|(name, entry)| is_loose(name, &entry.node));
-        if let Some((name, entry)) = loose.next() {
-            let message = format!("`{name}` stands in `[{}]` itself, which has only names", self.name);
-            let problem = Problem::new(Code::WrongType, entry.key, message);
-            problems.report(problem.help(format!("write `[{}.NAME]` above it", self.name)));
+        let mut loose = None;
+        for (name, entry) in table.entries.iter_mut().filter(|(name, entry)| is_loose(name, &entry.node)) {
+            loose.get_or_insert((name.clone(), entry.key));
             entry.node.value = Value::Broken;
-            loose.for_each(|(_, entry)| entry.node.value = Value::Broken);
         }
         for (name, entry) in &mut table.entries {
             if let Err(wrong) = super::syntax::name(name) {
@@ -253,6 +253,10 @@ impl Key {
             }
             self.check(Kind::Table(inner), &mut entry.node, problems);
         }
+        let Some((name, at)) = loose else { return Ok(()) };
+        let message = format!("`{name}` stands in `[{}]` itself, which has only names", self.name);
+        let help = format!("write `[{}.NAME]` above it", self.name);
+        Err(Box::new(Problem::new(Code::WrongType, at, message).help(help)))
     }
 
     fn bad(&'static self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {

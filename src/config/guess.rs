@@ -235,6 +235,10 @@ mod tests {
             assert_eq!(size(text).as_deref(), Some(right), "{text}");
             assert!(units::size(text).unwrap_err().help.contains(right), "{text}");
         }
+    }
+
+    #[test]
+    fn percentages_are_advised_in_one_form_and_nonsense_in_none() {
         for (text, right) in
             [("20", "20%"), ("20 %", "20%"), ("20 percent", "20%"), ("0.2", "20%"), ("1.25", "125%"), ("20pct", "20%")]
         {

@@ -5,6 +5,7 @@ use super::{
     schema::{self, Kind, Section},
     suggest,
     tree::{Node, Table, Value},
+    units,
 };
 
 /// What to do with a key that its table does not have.
@@ -24,8 +25,7 @@ const MOST_PLACES: usize = 3;
 pub(super) fn explain(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Stray {
     let own = section.keys.iter().map(|key| key.name);
     if let Some(near) = suggest::close(name, own.clone()) {
-        let help = suggest::help(name, [near], "");
-        return Stray { help, meant: Some((section.path, near)) };
+        return Stray { help: renamed(section, name, near, node), meant: Some((section.path, near)) };
     }
     if section.path.is_empty() && TRAEFIK.contains(&name) {
         let help = "this is a table of Traefik: its routers are `[[routes]]` here, its services `[upstreams.NAME]`, its rate limits `[limits.NAME]`";
@@ -34,11 +34,29 @@ pub(super) fn explain(section: &'static Section, name: &str, node: &Node, beside
     if let Some(stray) = further_out(section, name, node) {
         return stray;
     }
-    let elsewhere = further_in(section, name, node, beside)
-        .or_else(|| of_its_own(section, name))
-        .or_else(|| in_another(section, name));
+    if let Some(stray) = further_in(section, name, node, beside) {
+        return stray;
+    }
+    let elsewhere = of_its_own(section, name)
+        .or_else(|| in_another(section, name, name))
+        // Or one that is known there under another name.
+        .or_else(|| suggest::meanings(name).find_map(|word| in_another(section, name, word)));
     let help = elsewhere.unwrap_or_else(|| suggest::help(name, own, "there are no keys here"));
     Stray { help, meant: None }
+}
+
+/// The key that is surely meant, with its value in the right shape if it has another one.
+fn renamed(section: &'static Section, name: &str, near: &str, node: &Node) -> String {
+    let makes_a_limit = node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
+    if near == "limits" && section.path == "routes" && makes_a_limit {
+        return advice::LIMIT_OF_ITS_OWN.to_owned();
+    }
+    let help = suggest::help(name, [near], "");
+    let key = section.key(near).filter(|key| !has_its_shape(key.kind, node));
+    match key.and_then(|key| advice::right_type(key, key.kind, node)) {
+        Some(right) => format!("{help} Then {right}"),
+        None => help,
+    }
 }
 
 /// A key of a table around this one. Below the header of an inner table it is taken for one of that.
@@ -61,7 +79,9 @@ fn further_out(section: &Section, name: &str, node: &Node) -> Option<Stray> {
 }
 
 /// A key of tables within this one.
-fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Option<String> {
+fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Option<Stray> {
+    let stray =
+        |help: String, meant: Option<&'static str>| Some(Stray { help, meant: meant.map(|key| (section.path, key)) });
     // A route's own keys are in no table of the defaults.
     if section.path == "defaults" && schema::routes::ROUTE.key(name).is_some() {
         return None;
@@ -79,40 +99,55 @@ fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[Stri
         inner = within(section).collect();
     }
     if section.path.is_empty() && !inner.is_empty() {
-        let is_table = node.table().is_some();
-        let place = |key: &&schema::Key| match key.kind.section() {
-            Some(section) if is_table => format!("`{}`", header(&format!("{}.{name}", section.path))),
-            Some(section) => format!("`{}`", header(section.path)),
-            None => String::new(),
-        };
-        let places = inner.iter().map(place).collect::<Vec<_>>().join(" or ");
-        return Some(if is_table {
-            format!("write {places}: it is no table of the file itself")
-        } else {
-            format!("`{name}` is a key of {places}: write it below that header")
-        });
+        inner.sort_by_key(|key| key.name != "routes");
+        return stray(below_headers(&inner, name, node), None);
     }
+    let write = |key| written(key, name);
     match inner.as_slice() {
         [] => {
             let (outer, key) =
                 section.keys.iter().find_map(|outer| Some((outer, within(outer.kind.section()?).next()?)))?;
-            let inside = advice::with_brackets(key, &format!("{name} = ..."));
-            Some(format!("`{name}` is a key of `{}`: write `{} = {{ {inside} }}`", key.name, outer.name))
+            let help =
+                format!("`{name}` is a key of `{}`: write `{}`", key.name, advice::with_brackets(outer, &write(key)));
+            stray(help, Some(outer.name))
         }
         [key] if beside.iter().any(|other| other == key.name) => {
-            Some(format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name))
+            stray(format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name), None)
         }
-        [key] => Some(format!(
-            "`{name}` is a key of `{}`: write `{}`",
-            key.name,
-            advice::with_brackets(key, &format!("{name} = ..."))
-        )),
+        [key] => stray(format!("`{name}` is a key of `{}`: write `{}`", key.name, write(key)), Some(key.name)),
         several => {
             let names: Vec<_> = several.iter().map(|key| format!("`{}`", key.name)).collect();
-            let example = several.first().map(|key| advice::with_brackets(key, &format!("{name} = ...")));
-            Some(format!("`{name}` is a key of {}: write one such as `{}`", names.join(" and of "), example?))
+            let example = several.first().map(|key| write(key))?;
+            stray(format!("`{name}` is a key of {}: write one such as `{example}`", names.join(" and of ")), None)
         }
     }
+}
+
+/// Headers below which a key of the file itself belongs.
+fn below_headers(inner: &[&'static schema::Key], name: &str, node: &Node) -> String {
+    let is_table = node.table().is_some();
+    let place = |key: &&schema::Key| match key.kind.section() {
+        Some(section) if is_table => format!("`{}`", header(&format!("{}.{name}", section.path))),
+        Some(section) => format!("`{}`", header(section.path)),
+        None => String::new(),
+    };
+    let places = inner.iter().map(place).collect::<Vec<_>>().join(" or ");
+    if is_table {
+        format!("write {places}: it is no table of the file itself")
+    } else {
+        format!("`{name}` is a key of {places}: write it below that header")
+    }
+}
+
+/// A table with the key, and with the others that it has to have beside it.
+fn written(key: &'static schema::Key, name: &str) -> String {
+    let required = key.kind.section().into_iter().flat_map(|inner| inner.keys.iter().filter(|key| key.required));
+    let mut names: Vec<_> = required.map(|key| key.name).collect();
+    if !names.contains(&name) {
+        names = vec![name];
+    }
+    let pairs: Vec<_> = names.into_iter().map(|name| format!("{name} = ...")).collect();
+    advice::with_brackets(key, &pairs.join(", "))
 }
 
 /// In a route, a key that makes a limit or an upstream.
@@ -129,12 +164,15 @@ fn of_its_own(section: &Section, name: &str) -> Option<String> {
 }
 
 /// A key of sections that have nothing to do with this one.
-fn in_another(section: &Section, name: &str) -> Option<String> {
-    let has = |other: &&&Section| !other.path.is_empty() && other.path != section.path && other.key(name).is_some();
+fn in_another(section: &Section, name: &str, word: &str) -> Option<String> {
+    let has = |other: &&&Section| !other.path.is_empty() && other.path != section.path && other.key(word).is_some();
     let sections = schema::sections();
     let mut places: Vec<_> = sections.iter().filter(has).map(|other| format!("`{}`", header(other.path))).collect();
     places.dedup();
-    (1..=MOST_PLACES).contains(&places.len()).then(|| format!("`{name}` is a key of {}", places.join(" and of ")))
+    (1..=MOST_PLACES).contains(&places.len()).then(|| match word == name {
+        true => format!("`{name}` is a key of {}", places.join(" and of ")),
+        false => format!("`{word}` of {} may be meant", places.join(" or of ")),
+    })
 }
 
 /// Whether a key could be given this value, as far as its type tells.

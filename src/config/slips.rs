@@ -62,6 +62,9 @@ pub(super) fn explain(line: Line<'_>) -> Option<Slip> {
     if ["==", "=>", ":="].into_iter().any(|sign| outside.contains(sign)) {
         return slip("between a key and its value stands one `=`", "write `key = value`");
     }
+    if outside.split_once('{').is_some_and(|(_, inside)| inside.contains(';')) {
+        return slip("a `;` stands between two keys of a table", "write `,` between them");
+    }
     if let Some(name) = behind_a_missing_comma(&outside) {
         return slip(format!("a comma is missing before `{name}`"), format!("write `, {name} = ...`"));
     }
@@ -204,6 +207,9 @@ impl<'a> Value<'a> {
                 && (text.parse::<i64>().is_ok() || text == "true" || text == "false") =>
             {
                 slip("a comma stands behind the value", "take it out: each key has a line of its own")
+            }
+            _ if schema::holds_only_tables(key) => {
+                slip("a table stands in braces", format!("write `{key} = {{ ... }}`, or leave `{key}` out"))
             }
             _ if is_secret_name(key) && !key.ends_with("_file") || quotable(text).contains(['"', '\'']) => {
                 slip("a text stands in quotes", "write it in quotes")

@@ -71,6 +71,12 @@ pub(super) fn translated<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     known.into_iter().find(means)
 }
 
+/// The words of the language for a word of people.
+pub(super) fn meanings(word: &str) -> impl Iterator<Item = &'static str> {
+    let word = folded(word);
+    WORDS.into_iter().filter(move |(_, words)| words.contains(&word.as_str())).map(|(right, _)| right)
+}
+
 /// The nearest known name, if it is near at all.
 pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
     within(name, known, 1.0 - FURTHEST)

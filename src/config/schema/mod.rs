@@ -114,6 +114,11 @@ pub(super) fn holds_only_lists(name: &str) -> bool {
     any_key(name, is_list) && !any_key(name, |kind| !is_list(kind) && kind.section().is_none())
 }
 
+/// Whether a key of this name holds a table, and none anything else.
+pub(super) fn holds_only_tables(name: &str) -> bool {
+    any_key(name, |_| true) && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(..)))
+}
+
 /// Every section, the file itself first. For advice only: it walks all tables.
 pub(super) fn sections() -> Vec<&'static Section> {
     let mut all = vec![&process::FILE_ITSELF];

@@ -64,7 +64,8 @@ fn meant(text: &str) -> Option<String> {
         let right = if kind.ends_with("subject") { (*kind).to_owned() } else { format!("{kind}{name}") };
         is_meant(&right).then_some(right)
     });
-    let word = joined.split_once(':').map(|(word, _)| word.to_owned()).filter(|word| WORDS.contains(&word.as_str()));
+    let word =
+        lower.split_once(':').map(|(word, _)| word.trim().to_owned()).filter(|word| WORDS.contains(&word.as_str()));
     let candidates = [Some(joined.clone()), of_kind, Some(with_colon), Some(bare), in_braces, word];
     if let Some(right) = candidates.into_iter().flatten().find(|right| is_meant(right)) {
         return write(&right);
@@ -104,7 +105,8 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         };
     }
     if let Some(name) = text.strip_prefix("header:") {
-        return header::name(name).map(KeyPart::Header);
+        let wrong = |wrong: Wrong| Wrong::new(wrong.why, "write letters, digits and `-`, such as \"header:x-user\"");
+        return header::name(name).map(KeyPart::Header).map_err(wrong);
     }
     if let Some(name) = text.strip_prefix("cookie:") {
         let help = "write letters, digits and `-`, such as \"cookie:session\"";
@@ -170,7 +172,7 @@ mod tests {
             ("{id}", "\"param:id\""),
             ("ip/56", "\"client-ip/56\""),
             ("tls:cn", "\"tls:subject\""),
-            ("path:/a", "\"path\""),
+            ("path:/a", "write \"path\""),
             ("X_API_Key", "\"header:x-api-key\""),
             ("client-ip + route", "[\"client-ip\", \"route\"]"),
             ("client-ip route", "[\"client-ip\", \"route\"]"),

@@ -122,7 +122,7 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
     says(&format!("[server]\ntrusted_proxies = [\"10.0.0.1\"]\n{REST}"), "`trusted_proxies` is a key of `[client_ip]`");
     says(
         &format!("[[listeners]]\nbind = \"0.0.0.0:1\"\ncert = \"a\"\n{REST}"),
-        "`tls = { certificates = [{ cert = ... }] }`",
+        "`tls = { certificates = [{ cert = ..., key = ... }] }`",
     );
     says(&format!("[http.routers.a]\nrule = \"x\"\n{REST}"), "a table of Traefik");
     says(
@@ -148,7 +148,8 @@ fn a_key_under_another_name_is_told_once() {
         says(&format!("[{table}.app]\n{key} = [\"http://a\"]\n{app}"), "did you mean `");
     }
     route("limit = [\"l\"]", "did you mean `limits`?");
-    route("rate_limit = \"1/s\"", "did you mean `limits`?");
+    route("rate_limit = \"1/s\"", "`[limits.NAME]`, and write `limits = [\"NAME\"]` here");
+    route("timeout = \"30s\"", "did you mean `timeouts`? Then write `timeouts = { total = \"30s\" }`");
     route("match = { prefix = \"/a\" }", "did you mean `path_prefix`?");
 }
 
@@ -171,6 +172,18 @@ fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
     let listener = |keys: &str| format!("[[listeners]]\nbind = \"0.0.0.0:1\"\n{keys}\n{REST}");
     says(&listener("underscores = true"), "write `underscores = \"keep\"`");
     says(&listener("underscores = 1"), "write one of \"drop\", \"keep\"");
+    says(&listener("tls = { cert = \"a\" }"), "write `certificates = [{ cert = ..., key = ... }]`");
+    says(&listener("listen = 1"), "did you mean `bind`?");
+    says(
+        &format!("[server]\nlisten = \"0.0.0.0:1\"\n{REST}"),
+        "`bind` of `[[listeners]]` or of `[admin]` may be meant",
+    );
+    says(
+        "[upstreams]\nservers = [\"http://a\"]\n[[routes]]\nname = \"a\"\nupstream = \"a\"",
+        "`[upstreams.NAME]` above it",
+    );
+    route("timeouts = { total = \"1s\"; idle = \"1s\" }", "write `,` between them");
+    says(&format!("{APP}health_check = off\n{REST}"), "leave `health_check` out");
     says(&listener("proxy_protocol = \"v2\""), "did you mean `required`?");
     says(&listener("max_header_bytes = 8192"), "\"8KiB\"");
     says(&format!("[log]\nlevel = \"warning\"\n{REST}"), "did you mean `warn`?");
