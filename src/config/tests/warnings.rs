@@ -37,7 +37,7 @@ fn fine_route(keys: &str) {
 
 #[test]
 fn a_limit_that_no_route_names_is_told_with_where_to_name_it() {
-    let limit = "[limits.per-client]\nrate = \"1/s\"\n";
+    let limit = "[limits.per-client]\nkey = \"client-ip\"\nrate = \"1/s\"\n";
     let (line, code, said) = warned(&format!("{limit}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""));
     assert_eq!((line, code), (1, Code::Unused));
     assert!(said.contains("limits = [\"per-client\"]` to a route or to `[defaults]"), "{said}");
@@ -60,6 +60,32 @@ fn an_upstream_that_no_route_leads_to_is_told() {
     {
         fine(&format!("{other}{APP}[[routes]]\nname = \"app\"\n{way}"));
     }
+}
+
+#[test]
+fn a_limit_for_each_of_something_without_a_key_is_told() {
+    let limit = |name: &str, keys: &str| {
+        format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"{name}\"]\n[limits.{name}]\nrate = \"1/s\"\n{keys}"
+        )
+    };
+    let (line, code, said) = warned(&limit("per-client", ""));
+    assert_eq!((line, code), (7, Code::Misleading));
+    assert!(said.contains("one bucket for everyone") && said.contains("key = \"client-ip\""), "{said}");
+    last_line(&limit("all", "missing = \"refuse\""), Code::NoEffect, "add `key`");
+    fine(&limit("per-client", "key = \"client-ip\""));
+    fine(&limit("overall", ""));
+}
+
+#[test]
+fn a_turn_or_a_retry_that_nothing_takes_is_told() {
+    route("priority = \"high\"", Code::NoEffect, "add `concurrency");
+    fine(&format!(
+        "{APP}concurrency = {{ max = 1, queue = 1 }}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\npriority = \"high\""
+    ));
+    let answer = "[[routes]]\nname = \"a\"\nrespond = {}\n";
+    last_line(&format!("{answer}retry = {{ attempts = 3 }}"), Code::NoEffect, "leave `retry` out");
+    fine(&format!("{answer}[defaults]\nretry = {{ attempts = 3 }}"));
 }
 
 #[test]

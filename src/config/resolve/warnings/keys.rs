@@ -39,6 +39,7 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     };
     let parts = |reader, key, problems: &mut Problems| parts(reader, key, known, problems);
     for ((_, reader), limit) in root.named("limits").into_iter().zip(&config.limits) {
+        for_everyone(reader, limit, problems);
         parts(reader, "key", problems);
         parts(reader, "missing", problems);
         for tier in reader.tables("tiers") {
@@ -56,6 +57,24 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     for (_, reader) in root.named("upstreams") {
         parts(reader.table("concurrency"), "fair_by", problems);
         parts(reader, "hash_key", problems);
+    }
+}
+
+/// A limit without a key: one bucket, though its name or its other keys say that there is one for each of something.
+fn for_everyone(reader: Reader<'_>, limit: &Limit, problems: &mut Problems) {
+    if !limit.key.is_empty() {
+        return;
+    }
+    let name = &limit.name;
+    if name.starts_with("per-") || name.starts_with("per_") {
+        let message = format!("`{name}` has no `key`: it is one bucket for everyone together");
+        let help = "add `key = \"client-ip\"` or another part; or call it by another name, such as \"overall\"";
+        problems.report(Problem::warning(Code::Misleading, reader.at, message).help(help));
+    }
+    if reader.given("missing").is_some() {
+        let message = "without a `key` no part of it can be missing";
+        let problem = Problem::warning(Code::NoEffect, reader.place("missing"), message);
+        problems.report(problem.help("add `key`, or leave `missing` out"));
     }
 }
 

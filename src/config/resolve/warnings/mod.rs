@@ -25,7 +25,7 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
     keys::report(root, config, problems);
     for (reader, route) in root.tables("routes").into_iter().zip(&config.routes) {
         patterns::report(reader, route, problems);
-        times::of_route(reader, route, problems);
+        times::of_route(reader, route, config, problems);
     }
     times::of_upstreams(root, config, problems);
     mirrors(root, config, problems);

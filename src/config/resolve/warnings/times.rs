@@ -1,10 +1,10 @@
 //! Times and numbers that contradict each other, so that one of them never counts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::super::{
     super::{
-        model::{Config, Route, Upstream},
+        model::{Action, Config, Route, Upstream},
         problem::{Code, Problem, Problems},
         tree::Node,
         units,
@@ -17,11 +17,24 @@ fn no_effect(table: Reader<'_>, key: &str, message: String, help: String, proble
     problems.report(Problem::warning(Code::NoEffect, table.place(key), message).help(help));
 }
 
-pub(super) fn of_route(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
+pub(super) fn of_route(reader: Reader<'_>, route: &Route, config: &Config, problems: &mut Problems) {
     waits(reader, route, problems);
     whole(reader, route, problems);
     retries(reader, route, problems);
     queue(reader.table("concurrency"), route.concurrency.as_ref().map(|cap| cap.queue), problems);
+    turns(reader, route, config, problems);
+}
+
+/// A turn in a queue that none of the route's upstreams has.
+fn turns(reader: Reader<'_>, route: &Route, config: &Config, problems: &mut Problems) {
+    let has_a_queue = |upstream: &Arc<Upstream>| {
+        route.leads_to(&upstream.name) && upstream.concurrency.as_ref().is_some_and(|cap| cap.queue > 0)
+    };
+    if reader.own("priority").is_some() && !config.upstreams.iter().any(has_a_queue) {
+        let message = "`priority` is about the queue of the upstream's cap, and there is none".to_owned();
+        let help = "add `concurrency = { max = ..., queue = ... }` to the upstream, or leave `priority` out".to_owned();
+        no_effect(reader, "priority", message, help, problems);
+    }
 }
 
 /// A wait in a route's queue that its total timeout cuts short. What is inherited is meant for other routes.
@@ -53,6 +66,13 @@ fn whole(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
 /// Retries that cannot come.
 fn retries(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
     let retry = reader.table("retry");
+    if matches!(route.action, Action::Respond { .. } | Action::Redirect { .. }) {
+        if let Some(entry) = reader.entry("retry").filter(|entry| !entry.inherited) {
+            let message = "a route that answers by itself has nothing to try again";
+            problems.report(Problem::warning(Code::NoEffect, entry.node.span, message).help("leave `retry` out"));
+        }
+        return;
+    }
     if route.retry.attempts.get() == 1 && retry.own("attempts").is_some() {
         let others = ["on", "methods", "backoff", "max_backoff", "budget", "budget_min", "buffer"];
         if let Some(key) = others.into_iter().find(|key| retry.own(key).is_some()) {
