@@ -106,6 +106,24 @@ fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
     assert!((0..30).all(|index| ask(index % 2, &["X-User: free", "X-Cost: 10"]) == 200));
 }
 
+#[test]
+fn those_without_the_key_share_numbers_of_their_own_that_no_override_for_any_key_changes() {
+    let redis = Redis::start();
+    for (lease, overridden) in [("0%", "'unlimited'"), ("5%", "'1/h'\nburst = 5")] {
+        let numbers = "rate = '1/h'\nburst = 1\nmissing = { key = 'client-ip', rate = '1/h', burst = 3 }";
+        let text =
+            shared(&format!("url = '{}'\nlease = '{lease}'", redis.url()), &format!("key = 'header:x-key'\n{numbers}"))
+                + &format!("[[limits.l.overrides]]\nmatch = ['*']\nrate = {overridden}\n");
+        let gateways: [_; 2] = gateways(&text);
+        assert_eq!(admitted(&gateways, 8), 3, "{overridden}");
+        // A key of this round: the store is that of the other one.
+        let key = format!("X-Key: {lease}");
+        let with_key = (0..8).filter(|at| gateways[at % 2].ask("GET", "/", &[&key]).status() == 200).count();
+        assert_eq!(with_key, if overridden.starts_with("'u") { 8 } else { 5 }, "{overridden}");
+        redis.run(&["FLUSHALL"]);
+    }
+}
+
 /// They spoke of this gateway's own buckets, which nobody uses while the store answers: full for a key that was refused.
 #[test]
 fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
