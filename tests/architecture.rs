@@ -44,7 +44,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("reload", &["gateway", "config", "inherited", "server", "http1", "telemetry", "tls"]),
-    ("admin", &["gateway", "reload", "config", "limit", "server", "telemetry", "upstream", "duration", "http1"]),
+    (
+        "admin",
+        &["gateway", "reload", "config", "http2", "limit", "server", "telemetry", "upstream", "duration", "http1"],
+    ),
     // Bytes become a request; what a route is, is not known here.
     ("server", &["alarm", "body", "error", "http1", "http2", "io", "message", "telemetry", "tls"]),
     (

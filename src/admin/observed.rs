@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     gateway::{CapView, State},
+    http2::windows,
     limit::Stats,
     reload::Doors,
     server::Door,
@@ -17,6 +18,7 @@ pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observ
         limits: state.limits().map(|(name, of)| limit(name, of.stats(), state.known_in_store(name))).collect(),
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
+        grown_windows: windows::grown() as u64,
         listeners: doors.lock().iter().map(|(bind, door)| listener(door, *bind, state)).collect(),
     }
 }

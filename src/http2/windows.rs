@@ -35,6 +35,12 @@ const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes by which the windows of all connections of the process have grown beyond [`CONNECTION_WINDOW`], towards clients and
+/// servers: at most 256 MiB.
+pub fn grown() -> usize {
+    EXTRA.load(Ordering::Relaxed)
+}
+
 /// State that the readers of a connection's streams and its task share.
 #[derive(Debug)]
 pub struct Windows {

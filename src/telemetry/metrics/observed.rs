@@ -15,6 +15,8 @@ pub struct Observed {
     pub listeners: Vec<ListenerGauges>,
     /// Bytes of bodies that are buffered.
     pub buffered: u64,
+    /// Bytes by which HTTP/2 windows have grown.
+    pub grown_windows: u64,
 }
 
 /// The state of one route.

@@ -273,6 +273,8 @@ fn reloads(metrics: &Metrics, to: &mut Exposition) {
 fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
     let help = "Memory taken by bodies that are buffered.";
     to.family(Kind::Gauge, "tidegate_buffered_bytes", help).sample(&[], observed.buffered);
+    let help = "Bytes by which the windows of all HTTP/2 connections have grown, to clients and servers together.";
+    to.family(Kind::Gauge, "tidegate_http2_grown_window_bytes", help).sample(&[], observed.grown_windows);
     let mut family = to.family(Kind::Counter, "tidegate_limit_saves", "Writes of buckets that outlive the process.");
     metrics.saves.lock().iter().for_each(|(word, count)| family.count(&[("outcome", word)], count));
     let help = "Lines of the log and the access log that were dropped because nobody took them in time.";

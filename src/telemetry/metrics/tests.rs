@@ -201,6 +201,7 @@ fn observed() -> Observed {
             certificates: vec![("a.example".into(), Duration::from_secs(1_900_000_000))],
         }],
         buffered: 4096,
+        grown_windows: 1 << 22,
     }
 }
 
