@@ -228,7 +228,8 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
             Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
         }
         (Kind::Whole { .. } | Kind::WholeOrTable { .. }, value) => Some(match value {
-            Value::Text(text) if text.text.trim().parse::<i64>().is_ok() => {
+            // What came from the environment is not shown.
+            Value::Text(text) if text.written.is_none() && text.text.trim().parse::<i64>().is_ok() => {
                 format!("write the number without quotes: `{name} = {}`", text.text.trim())
             }
             _ => "write a whole number, without quotes".to_owned(),

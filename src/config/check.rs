@@ -5,7 +5,7 @@
 use std::ops::RangeInclusive;
 
 use super::{
-    advice, misplaced,
+    advice, environment, misplaced,
     problem::{Code, Problem, Problems, Wrong},
     redact,
     schema::{Key, Kind, Section, Syntax, values::STORE_URL_NAME},
@@ -262,7 +262,10 @@ impl Key {
     fn bad(&'static self, text: &str, at: Span, wrong: Wrong) -> Box<Problem> {
         let message = format!("`{}` cannot be `{}`: {}", self.name, quoted(&redact::logins(text)), wrong.why);
         let is_told = message.contains("there is U+") || wrong.help.contains("there is U+");
-        let help = if is_told { String::new() } else { suggest::and_stranger(text) };
+        let help = match is_told {
+            true => String::new(),
+            false => suggest::and_stranger(text) + environment::and_variable(text),
+        };
         Box::new(Problem::new(Code::BadValue, at, message).help(wrong.help + &help))
     }
 

@@ -64,6 +64,17 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
     }
 }
 
+/// A part of help for a text with a variable as others write it: `$NAME`, `$(NAME)`, `%NAME%`, `{{ NAME }}`; else empty.
+pub(super) fn and_variable(text: &str) -> &'static str {
+    let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    let begins = |text: &str, sign: &str| {
+        text.match_indices(sign).any(|(at, _)| text[at + sign.len()..].trim_start().starts_with(is_name))
+    };
+    let is_between = text.split('%').nth(1).is_some_and(|name| !name.is_empty() && name.chars().all(is_name));
+    let is_meant = begins(text, "$") || begins(text, "$(") || text.contains("{{") || is_between && text.ends_with('%');
+    if is_meant { " (an environment variable is written `${NAME}`)" } else { "" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +110,15 @@ mod tests {
     fn what_was_filled_in_is_not_filled_in_again() {
         let environment = Environment::from([("A".into(), "${B}".into())]);
         assert_eq!(fill_in("${A}", &environment).unwrap(), "${B}");
+    }
+
+    #[test]
+    fn a_variable_as_others_write_it_is_noticed() {
+        for text in ["$RATE/s", "$(RATE)", "%RATE%", "{{ RATE }}/s", "{{ .Values.rate }}"] {
+            assert!(!and_variable(text).is_empty(), "{text}");
+        }
+        for text in ["$5", "$host", "20%", "100%25", "%20%", "{RATE}", "", "%"] {
+            assert!(and_variable(text).is_empty(), "{text}");
+        }
     }
 }

@@ -96,6 +96,40 @@ pub(in crate::config) struct ServerUrl {
 
 /// `"http://host:port"`, `"https://host:port"`; the path can only be `/`.
 pub(in crate::config) fn server_url(text: &str) -> Result<ServerUrl, Wrong> {
+    exact_server_url(text).map_err(|wrong| match meant_servers(text) {
+        Some(right) => Wrong::new(wrong.why, format!("write {right}")),
+        None => wrong,
+    })
+}
+
+/// Several servers in one text, one with a weight, or one whose slashes are not right.
+fn meant_servers(text: &str) -> Option<String> {
+    let is_server = |text: &str| exact_server_url(text).is_ok();
+    let with_scheme = |text: &str| if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let words: Vec<_> = text.split([',', ';', ' ']).filter(|word| !word.is_empty()).collect();
+    if let [server, options @ ..] = words.as_slice()
+        && !options.is_empty()
+    {
+        let server = with_scheme(server);
+        let others: Vec<_> = options.iter().map(|word| with_scheme(word)).collect();
+        let weight = options.iter().find_map(|word| word.strip_prefix("weight=")?.parse::<u32>().ok());
+        return match weight {
+            _ if !is_server(&server) => None,
+            Some(weight) => Some(format!("`{{ url = \"{server}\", weight = {weight} }}`")),
+            None if others.iter().all(|other| is_server(other) && !other.contains('=')) => {
+                let list = std::iter::once(&server).chain(&others).map(|one| format!("\"{one}\""));
+                Some(format!("several as items of the list: {}", list.collect::<Vec<_>>().join(", ")))
+            }
+            None => Some(format!("\"{server}\" alone: other settings are keys of the upstream")),
+        };
+    }
+    let rest = text.strip_prefix("http").unwrap_or(text).trim_start_matches(':').trim_start_matches('/');
+    let has_few_slashes = text.starts_with("//") || text.starts_with("http") && !text.contains("://");
+    let right = format!("http://{rest}");
+    (has_few_slashes && is_server(&right)).then(|| format!("\"{right}\""))
+}
+
+fn exact_server_url(text: &str) -> Result<ServerUrl, Wrong> {
     let help = "write a URL such as \"http://10.0.0.1:9001\"";
     let given = text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
     let (is_tls, rest) = match &given {
@@ -158,7 +192,7 @@ fn not_http(text: &str, help: &str) -> Wrong {
     let address = rest.parse::<Ipv6Addr>().map(|ip| format!("http://[{ip}]:9001"));
     let help = match address {
         Ok(url) => format!("write \"{url}\""),
-        Err(_) if !rest.starts_with("http") && server_url(&url).is_ok() => format!("write \"{url}\""),
+        Err(_) if !rest.starts_with("http") && exact_server_url(&url).is_ok() => format!("write \"{url}\""),
         Err(_) => help.to_owned(),
     };
     Wrong::new("it does not begin with http:// or https://", help)
@@ -270,7 +304,13 @@ mod tests {
             ("http://::1", "\"http://[::1]\""),
             ("https://2001:db8::1/", "\"https://[2001:db8::1]\""),
             ("app/x", "such as \"http://10.0.0.1:9001\""),
-            ("http:/app", "such as \"http://10.0.0.1:9001\""),
+            ("http:/app", "\"http://app\""),
+            ("http//app:1", "\"http://app:1\""),
+            ("//app", "\"http://app\""),
+            ("http://a:1,http://b:2", "\"http://a:1\", \"http://b:2\""),
+            ("10.0.0.1:9000 weight=5", "`{ url = \"http://10.0.0.1:9000\", weight = 5 }`"),
+            ("10.0.0.1:9000 max_fails=3", "\"http://10.0.0.1:9000\" alone"),
+            ("a b c=d e", "\"http://a\" alone"),
         ] {
             let help = server_url(text).unwrap_err().help;
             assert!(help.contains(advice), "{text}: {help}");

@@ -38,6 +38,11 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
             Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
         };
     }
+    let several: Vec<_> = text.split([',', ';', ' ']).filter(|part| !part.is_empty()).collect();
+    if several.len() > 1 && several.iter().all(|part| pattern(part).is_ok()) {
+        let quoted: Vec<_> = several.iter().map(|part| format!("\"{part}\"")).collect();
+        return Err(Wrong::new("several hosts are items of a list", format!("write {}", quoted.join(", "))));
+    }
     if text.parse::<ipnet::IpNet>().is_ok() {
         let help = "hosts are what requests ask for; limits tell clients apart by `key = \"client-ip\"`";
         return Err(Wrong::new("a network is no host", help));
@@ -106,10 +111,11 @@ mod tests {
             ("http://[::1]:80", "[::1]"),
             ("[::1]:80", "[::1]"),
             (".example.com", "*.example.com"),
+            ("a.com, *.b.com", "a.com\", \"*.b.com"),
         ] {
             let help = pattern(text).unwrap_err().help;
             assert_eq!(help, format!("write \"{host}\""), "{text}");
-            assert!(pattern(host).is_ok());
+            assert!(host.split("\", \"").all(|host| pattern(host).is_ok()));
         }
         for text in ["http://", "a:b:c", "https://a b", ":", "*:80"] {
             assert!(pattern(text).unwrap_err().help.contains("orders.example.com"), "{text}");

@@ -188,6 +188,8 @@ fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
     says(&listener("max_header_bytes = 8192"), "\"8KiB\"");
     says(&format!("[log]\nlevel = \"warning\"\n{REST}"), "did you mean `warn`?");
     says(&format!("admin = \"off\"\n{REST}"), "write `admin = { bind = \"off\" }`");
+    route("retry = { attempts = \"3\" }", "write the number without quotes: `attempts = 3`");
+    route("retry = { budget = \"$BUDGET\" }", "an environment variable is written `${NAME}`");
     route("retry = false", "write `retry = { attempts = 1 }`");
     route("request = { max_body = -1 }", "write `max_body = \"off\"`");
     route("timeouts = { total = -1 }", "such as `\"10s\"`");
