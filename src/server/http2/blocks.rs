@@ -10,9 +10,11 @@
 //! are faulty trailers, whose request is on its way: the library ends the connection then.
 
 mod huffman;
+mod read;
 
 use std::ops::Range;
 
+use self::read::{Holds, Rest};
 use crate::http2::frames::{
     FrameHead,
     kind::{CONTINUATION, HEADERS},
@@ -40,7 +42,7 @@ const FIRST_DYNAMIC: usize = 62;
 const PATH: &[u8] = b":path";
 const PATH_BY_HUFFMAN: &[u8] = b"\xb9\x58\xd3\x3f";
 
-/// What makes a request malformed.
+/// A reason for which a request is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// Its `:path` has a fragment.
@@ -51,20 +53,23 @@ pub(super) enum Fault {
     Control,
 }
 
-/// Something of a block, in the bytes that were received.
+/// A frame of a block, or a further piece of one, in the bytes that were received.
 #[derive(Debug, Clone)]
-enum Part {
-    Frame(FrameHead),
-    Payload(Range<usize>),
+struct Part {
+    head: FrameHead,
+    /// Where its bytes are.
+    at: Range<usize>,
+    /// It begins here.
+    begins: bool,
 }
 
-/// What is known of the blocks of one connection.
+/// The blocks of one connection, and the faults among them.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     /// Parts that were received and not looked at.
     parts: Vec<Part>,
-    /// The current frame is part of a block.
-    is_inside: bool,
+    /// The current frame, if it is part of a block.
+    current: Option<FrameHead>,
     /// The block that is not whole yet.
     open: Option<Open>,
     /// Where its bytes are.
@@ -95,16 +100,19 @@ struct Open {
 impl Blocks {
     /// A frame begins.
     pub(super) fn frame(&mut self, head: FrameHead) {
-        let was_inside = std::mem::replace(&mut self.is_inside, matches!(head.kind, HEADERS | CONTINUATION));
-        if was_inside || self.is_inside {
-            self.parts.push(Part::Frame(head));
+        let current = matches!(head.kind, HEADERS | CONTINUATION).then_some(head);
+        if current.is_some() || self.current.is_some() {
+            self.parts.push(Part { head, at: 0..0, begins: true });
         }
+        self.current = current;
     }
 
     /// These of the received bytes are behind its head.
     pub(super) fn payload(&mut self, at: Range<usize>) {
-        if self.is_inside {
-            self.parts.push(Part::Payload(at));
+        let Some(head) = self.current else { return };
+        match self.parts.last_mut() {
+            Some(part) if part.at.is_empty() => part.at = at,
+            _ => self.parts.push(Part { head, at, begins: false }),
         }
     }
 
@@ -114,11 +122,23 @@ impl Blocks {
         if self.parts.is_empty() && self.pieces.is_empty() {
             return bytes.len();
         }
-        let mut parts = std::mem::take(&mut self.parts);
-        for part in parts.drain(..) {
-            match part {
-                Part::Frame(head) => self.begin(head),
-                Part::Payload(at) => self.go_on(at),
+        for next in 0..self.parts.len() {
+            let Some(Part { head, at, begins }) = self.parts.get(next).cloned() else { break };
+            let is_one = begins && head.kind == HEADERS && head.flags & END_HEADERS != 0 && at.len() == head.length;
+            if is_one && head.length <= MOST_BYTES {
+                // Nearly all: a block of one frame, all of which is here.
+                self.open = None;
+                self.pieces.clear();
+                let is_request = self.is_request(head.stream);
+                let fault = self.block(head.flags, is_request, bytes.get_mut(at).unwrap_or_default());
+                self.note(head.stream, fault);
+                continue;
+            }
+            if begins {
+                self.begin(head);
+            }
+            if !at.is_empty() {
+                self.go_on(at);
             }
             if let Some(open) = self.open.filter(|open| open.left == 0 && open.ends) {
                 self.whole(open, bytes);
@@ -126,7 +146,7 @@ impl Blocks {
                 self.pieces.clear();
             }
         }
-        self.parts = parts;
+        self.parts.clear();
         let begin = self.pieces.first().map_or(bytes.len(), |piece| piece.start);
         self.pieces.iter_mut().for_each(|piece| *piece = piece.start - begin..piece.end - begin);
         begin
@@ -147,15 +167,14 @@ impl Blocks {
         let before = self.open.take();
         let open = match kind {
             HEADERS => {
-                let is_request = stream > self.newest;
-                self.newest = self.newest.max(stream);
+                let is_request = self.is_request(stream);
                 self.pieces.clear();
                 Some(Open { stream, flags, is_request, frames: 0, length: 0, left: 0, ends: false })
             }
             CONTINUATION => before.filter(|open| open.stream == stream),
             _ => None,
         };
-        // Whatever else comes amid a block is for the library to refuse, as is a block that goes on for too long.
+        // Anything else amid a block is for the library to refuse, as is a block that goes on for too long.
         self.open = open.and_then(|open| {
             let (frames, whole) = (open.frames + 1, open.length + length);
             let ends = flags & END_HEADERS != 0;
@@ -180,15 +199,22 @@ impl Blocks {
         }
     }
 
-    fn whole(&mut self, open: Open, bytes: &mut [u8]) {
+    /// Whether a block on this stream begins a request; it is trailers otherwise.
+    fn is_request(&mut self, stream: u32) -> bool {
+        let is_new = stream > self.newest;
+        self.newest = self.newest.max(stream);
+        is_new
+    }
+
+    fn whole(&mut self, Open { stream, flags, is_request, .. }: Open, bytes: &mut [u8]) {
         let pieces = std::mem::take(&mut self.pieces);
         let fault = match &pieces[..] {
             [] => None,
-            [piece] => self.block(open, bytes.get_mut(piece.clone()).unwrap_or_default()),
+            [piece] => self.block(flags, is_request, bytes.get_mut(piece.clone()).unwrap_or_default()),
             pieces => {
                 let piece = |at: &Range<usize>| bytes.get(at.clone()).unwrap_or_default().to_vec();
                 let mut block = pieces.iter().flat_map(piece).collect::<Vec<_>>();
-                let fault = self.block(open, &mut block);
+                let fault = self.block(flags, is_request, &mut block);
                 let places = pieces.iter().flat_map(|piece| piece.clone());
                 for (at, byte) in places.zip(block) {
                     bytes.get_mut(at).into_iter().for_each(|place| *place = byte);
@@ -197,15 +223,23 @@ impl Blocks {
             }
         };
         self.pieces = pieces;
+        self.note(stream, fault);
+    }
+
+    fn note(&mut self, stream: u32, fault: Option<Fault>) {
         if let Some(fault) = fault {
             // The oldest never became requests: the library has refused them for something else.
             let beyond = (self.streams.len() + 1).saturating_sub(MOST_STREAMS);
             self.streams.drain(..beyond);
-            self.streams.push((open.stream, fault));
+            self.streams.push((stream, fault));
         }
     }
 
-    fn block(&mut self, Open { flags, is_request, .. }: Open, block: &mut [u8]) -> Option<Fault> {
+    fn block(&mut self, flags: u8, is_request: bool, block: &mut [u8]) -> Option<Fault> {
+        // A request that is like others is made of fields from the table alone, as each byte tells.
+        if flags & (PADDED | PRIORITY) == 0 && self.entries.is_empty() && block.iter().all(|byte| *byte >= 0x80) {
+            return None;
+        }
         let padding = if flags & PADDED != 0 { block.first().copied().map_or(0, usize::from) } else { 0 };
         let begin = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { PRIORITY_LENGTH } else { 0 };
         let end = block.len().saturating_sub(padding);
@@ -225,6 +259,11 @@ impl Blocks {
         let mut fault = None;
         let mut rest = Rest { block, at: 0 };
         while let Some(first) = rest.first() {
+            // Fields from the table are nearly all, and sound where nothing in it is faulty.
+            if (0x80..0xff).contains(&first) && self.entries.is_empty() {
+                rest.at += 1;
+                continue;
+            }
             let bits = match first {
                 0x80.. => 7,
                 0x40.. => 6,
@@ -278,94 +317,6 @@ impl Blocks {
         self.entries.iter_mut().for_each(|(entry, _)| *entry += 1);
         self.entries.retain(|(entry, _)| *entry < MOST_ENTRIES);
         self.entries.extend(fault.map(|fault| (0, fault)));
-    }
-}
-
-/// What of a block was not read yet.
-struct Rest<'b> {
-    block: &'b mut [u8],
-    at: usize,
-}
-
-/// A string as it is written (RFC 7541, 5.2).
-struct Text<'b> {
-    bytes: &'b mut [u8],
-    is_huffman: bool,
-}
-
-/// What a value holds that it may not, or not in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Holds {
-    control: bool,
-    fragment: bool,
-}
-
-impl Rest<'_> {
-    fn first(&self) -> Option<u8> {
-        self.block.get(self.at).copied()
-    }
-
-    fn byte(&mut self) -> Option<usize> {
-        let byte = self.first()?;
-        self.at += 1;
-        Some(usize::from(byte))
-    }
-
-    /// An integer whose first byte has so many bits of it (RFC 7541, 5.1).
-    fn integer(&mut self, bits: u32) -> Option<usize> {
-        let most = (1_usize << bits) - 1;
-        let mut value = self.byte()? & most;
-        if value < most {
-            return Some(value);
-        }
-        for shift in [0, 7, 14, 21] {
-            let byte = self.byte()?;
-            value += (byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn text(&mut self) -> Option<Text<'_>> {
-        let is_huffman = self.first()? & 0x80 != 0;
-        let length = self.integer(7)?;
-        let at = self.at;
-        self.at += length;
-        Some(Text { bytes: self.block.get_mut(at..at.checked_add(length)?)?, is_huffman })
-    }
-}
-
-impl Text<'_> {
-    /// Puts another character in place of each that no name may hold. Whether there was any.
-    fn repair_name(self) -> bool {
-        if self.is_huffman {
-            return huffman::repair_name(self.bytes);
-        }
-        // Pseudo-fields begin with a colon.
-        let name = if self.bytes.first() == Some(&b':') { &mut self.bytes[1..] } else { self.bytes };
-        let is_sound =
-            |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte);
-        let mut any = false;
-        for byte in name.iter_mut().filter(|byte| !is_sound(byte)) {
-            (*byte, any) = (b'x', true);
-        }
-        any
-    }
-
-    /// Puts another character in place of each control character, but for tabs.
-    fn repair_value(self) -> Holds {
-        if self.is_huffman {
-            return huffman::repair_value(self.bytes);
-        }
-        // Without an early end, so that the compiler can look at many bytes at once.
-        let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-        let control = self.bytes.iter().fold(false, |any, byte| any | is_control(*byte));
-        if control {
-            self.bytes.iter_mut().filter(|byte| is_control(**byte)).for_each(|byte| *byte = b'!');
-        }
-        Holds { control, fragment: memchr::memchr(b'#', self.bytes).is_some() }
     }
 }
 

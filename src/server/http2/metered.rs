@@ -80,7 +80,7 @@ fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
     buffer.put_slice(&from[..count]);
     from.advance(count);
     if from.is_empty() {
-        // What was held for one block is not kept for ever.
+        // The room for one block is not kept for ever.
         *from = BytesMut::new();
     }
     count

@@ -1,6 +1,6 @@
 //! Texts in the code of Huffman (RFC 7541, appendix B), gone through from code to code and put right in their place.
 
-use super::Holds;
+use super::read::Holds;
 
 /// Lengths of the codes, each with the first bits, of 32, that no code of that length begins with: longer codes are greater.
 const LENGTHS: [(u32, usize); 20] = [
@@ -85,13 +85,22 @@ pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
 
 /// Whether eight ones stand in a row, as in the codes that are looked for, and in few others.
 fn have_eight_ones(bytes: &[u8]) -> bool {
-    // Without an early end, so that the compiler can look at many bytes at once.
-    bytes.iter().zip(bytes.iter().skip(1)).fold(false, |any, (one, next)| {
-        let bits = u16::from(*one) << 8 | u16::from(*next);
-        let two = bits & bits >> 1;
-        let four = two & two >> 2;
-        any | (four & four >> 4 != 0)
-    })
+    let have_row = |bits: u64| {
+        let two = bits & bits << 1;
+        let four = two & two << 2;
+        four & four << 4 != 0
+    };
+    // A row lies within two bytes, and each two that stand together within one of these eight.
+    let mut rest = bytes;
+    while let Some(eight) = rest.first_chunk() {
+        if have_row(u64::from_be_bytes(*eight)) {
+            return true;
+        }
+        rest = &rest[7..];
+    }
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    have_row(u64::from_be_bytes(last))
 }
 
 /// Puts in place of each code, told by its length, what `other` has for it. Whether there was any.
@@ -101,7 +110,7 @@ fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -
         let five = (0..5).fold(0_u64, |bits, next| bits << 8 | u64::from(*bytes.get(at / 8 + next).unwrap_or(&0xff)));
         let bits = (five >> (8 - at % 8)) as u32;
         let length = LENGTHS.iter().find(|(beyond, _)| bits < *beyond).map_or(LONGEST, |(_, length)| *length);
-        // What follows the last code is shorter than one.
+        // The padding behind the last code is shorter than one.
         if at + length > bytes.len() * 8 {
             break;
         }
@@ -191,6 +200,10 @@ pub(super) mod tests {
             let mut bytes = short(text);
             assert_eq!(repair_value(&mut bytes), Holds { control: true, fragment: false }, "{text:?}");
             assert_eq!(bytes, short(right), "{text:?}");
+        }
+        for before in 0..20 {
+            let text = "a".repeat(before) + "#";
+            assert!(repair_value(&mut short(&text)).fragment, "{text}");
         }
         for text in ["", "a", "{{\\~@$?ZZ"] {
             assert_eq!(repair_value(&mut short(text)), Holds { control: false, fragment: false }, "{text}");
