@@ -35,6 +35,9 @@ pub fn is_secret_name(name: &str) -> bool {
 /// Keys of the language whose names have such a word, and whose values are none.
 pub(super) const NO_SECRETS: [&str; 6] = ["client_key", "hash_key", "key", "max_keys", "password_file", "token_file"];
 
+/// In `overrides` of a limit: values of its key, which may be credentials.
+pub(super) const KEY_VALUES: &str = "match";
+
 /// Takes down what under a key that is not known, or in a table of free names, may be a secret.
 pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match &node.value {
@@ -70,7 +73,7 @@ pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
 /// A line of a file with `*` for what stands behind the name of a secret and `=` or `: `. For what could not be read:
 /// only then is nothing known of the tables that the names stand in.
 pub(super) fn named(line: &str) -> Cow<'_, str> {
-    if !is_secret_name(line) {
+    if !is_secret_name(line) && !line.contains(KEY_VALUES) {
         return Cow::Borrowed(line);
     }
     let mut shown = line.as_bytes().to_vec();
@@ -81,7 +84,10 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
         }
         let value = at + 1 + (after.len() - after.trim_start_matches([' ', '\t', '=', ':']).len());
         let text = &line[value..];
-        if !is_secret_name(name_before(&line[..at])) {
+        let name = name_before(&line[..at]);
+        // In a route it is a table of conditions, each with a name of its own.
+        let is_of_limit = name == KEY_VALUES && !text.starts_with('{');
+        if !is_secret_name(name) && !is_of_limit {
             continue;
         }
         let end = value

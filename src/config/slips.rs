@@ -1,6 +1,9 @@
 //! Mistakes of grammar that people make often, told in words that help.
 
-use super::{redact::is_secret_name, schema, suggest};
+use super::{
+    redact::{KEY_VALUES, is_secret_name},
+    schema, suggest,
+};
 
 /// A slip, and the form that is right.
 #[derive(Debug, PartialEq, Eq)]
@@ -211,7 +214,10 @@ impl<'a> Value<'a> {
             _ if schema::holds_only_tables(key) => {
                 slip("a table stands in braces", format!("write `{key} = {{ ... }}`, or leave `{key}` out"))
             }
-            _ if is_secret_name(key) && !key.ends_with("_file") || quotable(text).contains(['"', '\'']) => {
+            _ if key == KEY_VALUES
+                || is_secret_name(key) && !key.ends_with("_file")
+                || quotable(text).contains(['"', '\'']) =>
+            {
                 slip("a text stands in quotes", "write it in quotes")
             }
             _ if self.is_item => {

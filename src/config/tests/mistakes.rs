@@ -374,6 +374,15 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
         "[limits.l]\nkey = \"header:x-api-key\"\nrate = \"1/s\"\noverrides = [{ match = \"hunter2\", rate = 1 }]";
     let found = config_with(limit, "").unwrap_err().render(false);
     assert!(!found.contains("hunter2"), "{found}");
+    for value in ["hunter2", "[hunter2]", "\"hunter2"] {
+        let limit = format!(
+            "[limits.l]\nrate = \"1/s\"\nkey = \"header:x-api-key\"\noverrides = [{{ match = {value}, rate = \"2/s\" }}]"
+        );
+        let found = config_with(&limit, "").unwrap_err();
+        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+            assert!(!shown.contains("hunter2"), "{value}\n{shown}");
+        }
+    }
     let limit = "[limits.l]\nkey = \"header:x-api-key\", rate = \"1/s\"";
     let found = config_with(limit, "").unwrap_err().render(false);
     assert!(found.contains("key = \"header:x-api-key\", rate"), "{found}");
