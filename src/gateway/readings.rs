@@ -116,7 +116,7 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The byte that the escape at the beginning of `rest` stands for, and the escape's length: `%2f`, or `%u002f` as IIS
-/// reads it, full-width forms (U+FF01 to U+FF5E) included.
+/// reads it, full-width forms (U+FF01 to U+FF5E) included, and the slashes and the dot that it has no other character for.
 fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     let number = |digits: &[u8]| {
         let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
@@ -125,7 +125,13 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     match rest {
         [b'%', b'u' | b'U', digits @ ..] => {
             let code = number(digits.get(..4)?)?;
-            let narrow = if (0xff01..=0xff5e).contains(&code) { code - 0xfee0 } else { code };
+            let narrow = match code {
+                0xff01..=0xff5e => code - 0xfee0,
+                0x2044 | 0x2215 => u32::from(b'/'),
+                0x2216 => u32::from(b'\\'),
+                0x2024 => u32::from(b'.'),
+                code => code,
+            };
             Some((u8::try_from(narrow).ok()?, 6))
         }
         [b'%', digits @ ..] => Some((u8::try_from(number(digits.get(..2)?)?).ok()?, 3)),
@@ -245,6 +251,8 @@ mod tests {
             b"/%2561dmin",
             b"/x%u002f..%u002fadmin",
             b"/x%uff0f..%uff0fadmin",
+            b"/x%u2215..%u2215admin",
+            b"/x%u2216%u2024%u2024%u2044admin",
         ] {
             let shown = String::from_utf8_lossy(path);
             assert!(!is_plain(path), "{shown} is not plain");
