@@ -6,7 +6,7 @@ use super::{
     super::{
         model::{KeyPart, Override, ValuePattern},
         problem::{Code, Problem, Problems, Wrong},
-        syntax::{address, path},
+        syntax::{address, host, path},
         tree::Node,
     },
     limits,
@@ -94,7 +94,7 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     let text = match part {
         _ if text == ANY => return Ok(ValuePattern::Any),
         KeyPart::ClientIp { v6_prefix } => return network(text, *v6_prefix).map(ValuePattern::Network),
-        KeyPart::Host => text.to_ascii_lowercase(),
+        KeyPart::Host => host::asked(text),
         KeyPart::Path => path::normal_form(text),
         _ => text.to_owned(),
     };

@@ -30,13 +30,8 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     if text == "*" {
         return Err(Wrong::new("`*` alone is every host", "leave `hosts` out to match any host"));
     }
-    if let Some(inside) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        let address = inside.parse::<std::net::Ipv6Addr>();
-        return match address {
-            // As requests have it, in whichever way they spell it.
-            Ok(address) => Ok(HostPattern::Exact(format!("[{address}]"))),
-            Err(_) => Err(Wrong::new("it is not an IPv6 address", help)),
-        };
+    if text.starts_with('[') && text.ends_with(']') {
+        return ipv6(text).map(HostPattern::Exact).ok_or_else(|| Wrong::new("it is not an IPv6 address", help));
     }
     let several: Vec<_> = text.split([',', ';', ' ']).filter(|part| !part.is_empty()).collect();
     if several.len() > 1 && several.iter().all(|part| pattern(part).is_ok()) {
@@ -63,6 +58,17 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
         return Err(Wrong::new("a host does not begin with a dot", format!("write \"*.{host}\"")));
     }
     Ok(HostPattern::Exact(name(text)?))
+}
+
+/// An IPv6 address in brackets as requests have it, in whichever way they spell it.
+fn ipv6(text: &str) -> Option<String> {
+    let inside = text.strip_prefix('[')?.strip_suffix(']')?;
+    inside.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]"))
+}
+
+/// A host that a key is compared with, as requests have it: in lower case.
+pub(in crate::config) fn asked(text: &str) -> String {
+    ipv6(text).unwrap_or_else(|| text.to_ascii_lowercase())
 }
 
 /// A URL, an address with a port and the like: the host in it is advised, if there is one.
@@ -96,7 +102,9 @@ mod tests {
         assert_eq!(pattern("a.Example.com.").unwrap(), HostPattern::Exact("a.example.com".into()));
         for text in ["[::1]", "[0:0::1]", "[0:0:0:0:0:0:0:1]"] {
             assert_eq!(pattern(text).unwrap(), HostPattern::Exact("[::1]".into()));
+            assert_eq!(asked(text), "[::1]");
         }
+        assert_eq!(asked("Shop.Example"), "shop.example");
     }
 
     #[test]
