@@ -16,7 +16,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Client, PATIENCE, Upstream, ok,
+    Client, PATIENCE, RaisedAtEnd, Upstream, ok,
     policies::{Closed, Running, request, responding, upstream_table},
 };
 use tokio::time::Instant;
@@ -485,10 +485,11 @@ fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String>
                 })
             })
             .collect();
+        let over = RaisedAtEnd(is_over);
         until(500);
         meanwhile();
         until(count.load(Ordering::SeqCst) + 1000);
-        is_over.store(true, Ordering::SeqCst);
+        drop(over);
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
     })
 }

@@ -18,7 +18,7 @@ use rustix::{
     process::Signal,
 };
 use support::{
-    Client, End, Gate, PATIENCE, Upstream, ok, one_route,
+    Client, End, Gate, PATIENCE, RaisedAtEnd, Upstream, ok, one_route,
     policies::{Running, Start, completed, replace, request, responding},
 };
 use tokio::time::Instant;
@@ -436,11 +436,11 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
                 }
             });
         }
+        let _over = RaisedAtEnd(&is_over);
         for round in 1..=20 {
             gateway.reload_with(&text(round));
             assert_eq!(gateway.get("/x").get("x-round"), Some(&*round.to_string()));
         }
-        is_over.store(true, Ordering::Release);
     });
     assert!(served.load(Ordering::Acquire) > 100);
 }

@@ -15,7 +15,10 @@ mod texts;
 mod upstream;
 mod wire;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 pub use self::{
     client::Client,
@@ -27,6 +30,16 @@ pub use self::{
 
 /// Longest wait for something that is bound to come.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Raises a flag when it is dropped: the threads of a scope that look at it end when an assertion in the scope fails, too.
+#[derive(Debug)]
+pub struct RaisedAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for RaisedAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// An answer with a length.
 pub fn ok(body: &str) -> String {
