@@ -342,7 +342,12 @@ fn mistakes_of_a_call_are_told_with_what_would_be_right() {
         ("GET", "/limits/l/keys?name=a", "", "there is no parameter `name`"),
         ("GET", "/limits/l/keys?key=", "", "a value is empty"),
         ("PUT", "/limits/l/keys?key=a", "", "such as {\"rate\": \"100/s\""),
-        ("PUT", "/limits/l/keys?key=a", r#"{"rate": "1", "ttl": "1h"}"#, "`rate` cannot be \"1\": it is not a rate"),
+        (
+            "PUT",
+            "/limits/l/keys?key=a",
+            r#"{"rate": "1", "ttl": "1h"}"#,
+            "`rate` cannot be \"1\": it has no time; did you mean \"1/s\"",
+        ),
         (
             "PUT",
             "/limits/l/keys?key=a",
