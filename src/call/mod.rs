@@ -188,7 +188,8 @@ pub struct Told {
 
 impl Exchange {
     /// A request that begins to be worked on.
-    #[inline]
+    // Everywhere: what is known is large, and would be moved once more.
+    #[inline(always)]
     pub fn begin(known: Known) -> Arc<Self> {
         let Known { request, origin, client, id, started, route, parameters } = known;
         route.metrics.began();
@@ -270,6 +271,7 @@ impl Exchange {
             listener: &self.origin.listener,
             client: self.client.ip,
             peer: self.origin.peer,
+            peer_ip: &self.origin.peer_ip,
             protocol: match head.version {
                 Version::HTTP_10 => "HTTP/1.0",
                 Version::HTTP_2 => "HTTP/2",

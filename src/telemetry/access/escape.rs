@@ -30,11 +30,12 @@ pub(super) fn is_bare(text: &[u8]) -> bool {
 
 /// Whether text is printable ASCII and has none of `unwanted`, looked at eight bytes at a time: nearly all text is.
 fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b'a'; 8];
-    last[..rest.len()].copy_from_slice(rest);
     let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
-    words.iter().fold(strange(&last), |any, word| any | strange(word)) == 0
+    match text.last_chunk() {
+        // The last eight bytes overlap with those before them.
+        Some(last) => text.as_chunks().0.iter().fold(strange(last), |any, word| any | strange(word)) == 0,
+        None => text.iter().all(|byte| matches!(byte, b' '..=b'~') && !unwanted.contains(byte)),
+    }
 }
 
 /// Not 0 if any of the eight bytes is a control character, not ASCII, or unwanted.
@@ -121,13 +122,14 @@ mod tests {
 
     #[test]
     fn every_byte_at_every_place_is_seen() {
-        for place in 0..17 {
+        for (place, length) in (0..17).map(|place| (place, 17)).chain((0..5).map(|place| (place, 5))) {
             for byte in 0..=255_u8 {
                 let mut text = [b'a'; 17];
                 text[place] = byte;
+                let text = &text[..length];
                 let printable = matches!(byte, b' '..=b'~');
-                assert_eq!(is_printable_without(&text, *b"\"\\"), printable && !b"\"\\".contains(&byte), "{byte}");
-                assert_eq!(is_bare(&text), printable && !b"\"\\= ".contains(&byte), "{byte}");
+                assert_eq!(is_printable_without(text, *b"\"\\"), printable && !b"\"\\".contains(&byte), "{byte}");
+                assert_eq!(is_bare(text), printable && !b"\"\\= ".contains(&byte), "{byte}");
             }
         }
     }

@@ -19,15 +19,17 @@ pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>)
 }
 
 fn request(line: &Line<'_>, out: &mut Vec<u8>) {
-    bytes(br#","request_id":""#, Some(line.request_id), SHORT, out);
+    out.extend_from_slice(br#","request_id":""#);
+    out.extend_from_slice(line.request_id);
+    out.push(b'"');
     plain(br#","listener":""#, Some(line.listener), out);
     out.extend_from_slice(br#","client":""#);
-    value::ip(line.client, out);
+    value::client(line, out);
     out.extend_from_slice(br#"","peer":""#);
-    value::socket(line.peer, out);
+    value::peer(line, out);
     out.push(b'"');
     plain(br#","protocol":""#, Some(line.protocol), out);
-    bytes(br#","method":""#, line.method.map(str::as_bytes), SHORT, out);
+    word(br#","method":""#, line.method, out);
     bytes(br#","host":""#, line.host, SHORT, out);
     bytes(br#","path":""#, line.path, LONG, out);
     bytes(br#","query":""#, line.query, LONG, out);
@@ -80,6 +82,17 @@ fn plain(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(before);
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
+}
+
+/// A word that is nearly always a few capital letters.
+#[inline]
+fn word(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
+    match value {
+        Some(value) if value.len() < 8 && value.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            plain(before, Some(value), out);
+        }
+        value => bytes(before, value.map(str::as_bytes), SHORT, out),
+    }
 }
 
 #[inline]

@@ -10,7 +10,7 @@ use std::{
 pub struct Line<'a> {
     /// When its exchange ended.
     pub time: SystemTime,
-    /// Names the request, here and upstream.
+    /// Names the request, here and upstream. Plain by construction: printable ASCII without quotes, at most 128 bytes.
     pub request_id: &'a [u8],
     /// Address of the listener it came through.
     pub listener: &'a str,
@@ -18,6 +18,8 @@ pub struct Line<'a> {
     pub client: IpAddr,
     /// Who holds the other end of the connection.
     pub peer: SocketAddr,
+    /// Its address as text, without the port.
+    pub peer_ip: &'a str,
     /// As in `HTTP/1.1`.
     pub protocol: &'static str,
     /// Its method, invented ones too; none of what was no request.

@@ -21,7 +21,7 @@ pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
     text::bytes(" ", line.reason.map(str::as_bytes), WORD, out);
     text::bytes(" limit=", line.limit.map(str::as_bytes), WORD, out);
     out.push(b' ');
-    value::ip(line.client, out);
+    value::client(line, out);
     out.push(b'\n');
 }
 

@@ -52,9 +52,9 @@ fn connection(line: &Line<'_>, out: &mut Vec<u8>) {
     number(" bytes_in=", Some(line.bytes_in), out);
     number(" bytes_out=", Some(line.bytes_out), out);
     out.extend_from_slice(b" client=");
-    value::ip(line.client, out);
+    value::client(line, out);
     out.extend_from_slice(b" peer=");
-    value::socket(line.peer, out);
+    value::peer(line, out);
     text(" listener=", Some(line.listener), out);
     text(" protocol=", Some(line.protocol), out);
     bytes(" request_id=", Some(line.request_id), SHORT, out);

@@ -2,9 +2,11 @@
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use super::line::Line;
 
 pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -17,36 +19,25 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     three_digits(duration.subsec_micros() % 1000, out);
 }
 
-pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => ipv4(address, out),
+/// The client's address. Mostly the client is the peer, whose address is there as text.
+pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
+    if line.client == line.peer.ip() {
+        out.extend_from_slice(line.peer_ip.as_bytes());
+    } else {
         // Writing to a vector cannot fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+        drop(write!(out, "{}", line.client));
     }
 }
 
-pub(super) fn socket(address: SocketAddr, out: &mut Vec<u8>) {
-    match address {
+/// The peer's address and port.
+pub(super) fn peer(line: &Line<'_>, out: &mut Vec<u8>) {
+    match line.peer {
         SocketAddr::V4(address) => {
-            ipv4(*address.ip(), out);
+            out.extend_from_slice(line.peer_ip.as_bytes());
             out.push(b':');
             integer(address.port(), out);
         }
         SocketAddr::V6(address) => drop(write!(out, "{address}")),
-    }
-}
-
-fn ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
-    let mut before = None;
-    for octet in address.octets() {
-        out.extend(before.replace(b'.'));
-        if octet >= 100 {
-            out.push(b'0' + octet / 100);
-        }
-        if octet >= 10 {
-            out.push(b'0' + octet / 10 % 10);
-        }
-        out.push(b'0' + octet % 10);
     }
 }
 
@@ -110,15 +101,6 @@ mod tests {
         assert_eq!(text(|out| millis(Duration::from_nanos(1_234_567), out)), "1.234");
         assert_eq!(text(|out| millis(Duration::from_micros(5), out)), "0.005");
         assert_eq!(text(|out| millis(Duration::from_secs(61), out)), "61000.000");
-    }
-
-    #[test]
-    fn addresses_are_written_as_the_standard_library_would() {
-        for address in ["0.0.0.0:0", "192.168.200.10:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
-            let parsed: SocketAddr = address.parse().unwrap();
-            assert_eq!(text(|out| socket(parsed, out)), address);
-            assert_eq!(text(|out| ip(parsed.ip(), out)), parsed.ip().to_string());
-        }
     }
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
