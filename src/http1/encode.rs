@@ -77,6 +77,7 @@ pub const HOP_BY_HOP: [&[u8]; 10] = [
 ];
 
 /// Whether a field speaks of this connection only.
+#[inline]
 pub fn hop_by_hop(name: &[u8]) -> bool {
     // Lengths and first letters tell them from nearly all others.
     let may_be = match (name.len(), name.first().map_or(0, u8::to_ascii_lowercase)) {
@@ -87,7 +88,11 @@ pub fn hop_by_hop(name: &[u8]) -> bool {
         (16 | 18 | 19 | 25, first) => first == b'p',
         _ => false,
     };
-    may_be && HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
+    may_be && is_listed(name)
+}
+
+fn is_listed(name: &[u8]) -> bool {
+    HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
 }
 
 /// The fields that a message's own `Connection` names, which makes them hop-by-hop too: read once, then compared.
@@ -105,11 +110,8 @@ impl<'m> Hops<'m> {
     }
 
     /// The same for lines as they were read, each a name and a value.
-    pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>, names_any: bool) -> Self {
+    pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>) -> Self {
         let is_connection = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
-        if !names_any {
-            return Self(Vec::new());
-        }
         Self(lines.filter(is_connection).flat_map(|(_, value)| options(value)).collect())
     }
 

@@ -6,7 +6,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::encode::{write_field, write_number};
+use super::{
+    encode::{write_field, write_number},
+    framing::is,
+};
 
 /// Header lines, each with its end; those of the hop and the length are not among them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,8 +46,8 @@ impl Fields {
     #[inline]
     fn note(&mut self, name: &str) {
         match name.len() {
-            4 => self.has_date |= name.eq_ignore_ascii_case(header::DATE.as_str()),
-            9 | 16 => self.has_limits |= name.as_bytes()[..9].eq_ignore_ascii_case(b"ratelimit"),
+            4 => self.has_date |= is(name.as_bytes(), b"Date"),
+            9 | 16 => self.has_limits |= is(&name.as_bytes()[..9], b"ratelimit"),
             _ => {}
         }
     }
@@ -99,6 +102,9 @@ impl Fields {
     }
 }
 
+/// Room for the lines that tell of a limit: without it, adding them would move all others.
+const ROOM: usize = 192;
+
 /// Copies lines out of a head; those that stand side by side at once.
 pub(super) struct Copying<'a> {
     head: &'a [u8],
@@ -111,13 +117,19 @@ pub(super) struct Copying<'a> {
 
 impl<'a> Copying<'a> {
     pub(super) fn of(head: &'a [u8]) -> Self {
-        Self { head, run: 0..0, copied: Fields::with_capacity(head.len()), are_usual: true }
+        Self { head, run: 0..0, copied: Fields::with_capacity(head.len() + ROOM), are_usual: true }
     }
 
-    /// Adds a line, whose name and value are parts of the head.
-    pub(super) fn push(&mut self, name: &str, value: &[u8]) {
+    /// Takes the next line, whose name and value are parts of the head: adds it, or leaves it out.
+    pub(super) fn pass(&mut self, line: &httparse::Header<'_>, is_left_out: bool) {
+        let httparse::Header { name, value } = *line;
+        let place = self.place(name, value);
+        if is_left_out {
+            self.are_usual &= place.is_some();
+            return;
+        }
         self.copied.note(name);
-        match self.place(name, value) {
+        match place {
             Some(line) if line.start == self.run.end => self.run.end = line.end,
             Some(line) => {
                 self.copy_run();
@@ -131,11 +143,6 @@ impl<'a> Copying<'a> {
         }
     }
 
-    /// Leaves a line out.
-    pub(super) fn skip(&mut self, name: &str, value: &[u8]) {
-        self.are_usual &= self.place(name, value).is_some();
-    }
-
     /// All lines that were added, and whether every line stood there as it would be written.
     pub(super) fn end(mut self) -> (Fields, bool) {
         self.copy_run();
@@ -145,10 +152,9 @@ impl<'a> Copying<'a> {
     /// Where the line is in the head, if it stands there as it would be written.
     fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
         let start = name.as_ptr().addr().checked_sub(self.head.as_ptr().addr())?;
-        let end = start + name.len() + value.len() + 4;
-        let rest = self.head.get(start..end)?.get(name.len()..)?;
-        let is_usual = rest.starts_with(b": ") && rest[2..].as_ptr() == value.as_ptr() && rest.ends_with(b"\r\n");
-        is_usual.then_some(start..end)
+        let (named, end) = (start + name.len(), start + name.len() + value.len() + 4);
+        let [b':', b' ', written @ .., b'\r', b'\n'] = self.head.get(named..end)? else { return None };
+        (written.as_ptr() == value.as_ptr()).then_some(start..end)
     }
 
     fn copy_run(&mut self) {

@@ -41,23 +41,27 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) {
+    /// Notes a line. Tells whether it is one that frames the message or speaks of its connection.
+    #[inline]
+    pub(super) fn note(&mut self, name: &[u8], value: &[u8]) -> bool {
         // Their lengths tell these four from nearly all others.
         match name.len() {
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            14 if is(name, b"Content-Length") => {
                 self.lengths += 1;
                 self.length = Some(content_length(value));
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            17 if is(name, b"Transfer-Encoding") => {
                 self.codings += 1;
                 self.is_chunked = value.eq_ignore_ascii_case(b"chunked");
             }
-            6 if name.eq_ignore_ascii_case(b"expect") => {
+            6 if is(name, b"Expect") => {
                 self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
+                return false;
             }
-            10 if name.eq_ignore_ascii_case(b"connection") => self.note_connection(value),
-            _ => {}
+            10 if is(name, b"Connection") => self.note_connection(value),
+            _ => return false,
         }
+        true
     }
 
     /// The length that is named, if it is one.
@@ -67,7 +71,7 @@ impl Marks {
 
     fn note_connection(&mut self, value: &[u8]) {
         // What most say, if they say anything.
-        if value.eq_ignore_ascii_case(b"keep-alive") {
+        if is(value, b"keep-alive") {
             self.says_keep_alive = true;
             return;
         }
@@ -92,6 +96,12 @@ impl Marks {
     pub(super) fn keeps_alive(&self, version: Version) -> bool {
         !self.says_close && (version == Version::HTTP_11 || self.says_keep_alive)
     }
+}
+
+/// Whether a text is `usual`, in any letter case. Most senders write it just so, which is compared for less.
+#[inline]
+pub(super) fn is(text: &[u8], usual: &[u8]) -> bool {
+    text == usual || text.eq_ignore_ascii_case(usual)
 }
 
 /// Decides how a request's body is delimited.

@@ -1,9 +1,10 @@
 //! Heads: bytes up to the empty line become a method or status and a header map.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, sync::LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use memchr::memmem::Finder;
 
 use super::{
     claims::is_claim,
@@ -62,6 +63,8 @@ pub struct Names {
     pub dropped: usize,
     /// There is a `Via`: the request has passed a proxy.
     pub via: bool,
+    /// There is an `X-Request-Id`.
+    pub request_id: bool,
 }
 
 impl Names {
@@ -78,7 +81,11 @@ impl Names {
         }
         self.underscores |= has_underscore;
         self.claims |= is_claim(name);
-        self.via |= name.len() == 3 && name.eq_ignore_ascii_case(b"via");
+        match name.len() {
+            3 => self.via |= name.eq_ignore_ascii_case(b"via"),
+            12 => self.request_id |= name.eq_ignore_ascii_case(b"x-request-id"),
+            _ => {}
+        }
         true
     }
 }
@@ -107,11 +114,21 @@ pub enum Unended {
     BareLineFeed,
 }
 
+/// The end of the last line of a head, and the empty one behind it.
+static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\r\n\r\n"));
+
 /// Length of the head in `buffer` with its empty line, looking from `seen` on (where an earlier look ended).
 ///
 /// # Errors
 /// [`Unended`].
 pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
+    // Most heads come whole: two passes over all of it cost less than a look for each line.
+    if seen == 0
+        && let Some(end) = EMPTY_LINE.find(buffer)
+    {
+        let length = end + EMPTY_LINE.needle().len();
+        return if has_bare_line_feed(&buffer[..length]) { Err(Unended::BareLineFeed) } else { Ok(length) };
+    }
     let mut from = seen;
     while let Some(at) = memchr::memchr(b'\n', buffer.get(from..).unwrap_or_default()) {
         let next = from + at + 1;
@@ -176,18 +193,15 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     let version = version(parsed.version);
     let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
     let words = parsed.reason.filter(|words| reason(status) != Some(*words)).map(Box::from);
-    let mut marks = Marks::default();
-    parsed.headers.iter().for_each(|line| marks.note(line.name.as_bytes(), line.value));
-    marks.bounded()?;
-    let length = framing::of_response(version, status, &marks, method)?;
-    let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
     // The line of the status and the empty one; the others are looked at as they are copied.
     let first_line = parsed.headers.first().map(|line| line.name.as_ptr().addr() - head.as_ptr().addr());
     let status_line = head.get(..first_line.unwrap_or(end - 2));
     if !status_line.is_some_and(|line| line.ends_with(b"\r\n")) || !head[..end].ends_with(b"\r\n") {
         return Err(BARE_LINE_FEED);
     }
-    let fields = passed_on(&head[..end], parsed.headers, status, &marks)?;
+    let (fields, marks) = passed_on(&head[..end], parsed.headers, status)?;
+    let length = framing::of_response(version, status, &marks, method)?;
+    let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
     Ok(Some((ResponseHead { status, reason: words, fields, length, keep_alive }, end)))
 }
 
@@ -261,25 +275,25 @@ fn header_map(
     Ok((headers, marks, names))
 }
 
-/// What of an answer's lines is passed on: not those of the hop, and no length, which is written anew. Where protocols
-/// are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
-fn passed_on(
-    head: &[u8],
-    lines: &[httparse::Header<'_>],
-    status: StatusCode,
-    marks: &Marks,
-) -> Result<Fields, &'static str> {
+/// Copies the lines of an answer that are passed on, and notes the marks of all: not those of the hop, and no length, which is
+/// written anew. Where protocols are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
+fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) -> Result<(Fields, Marks), &'static str> {
+    let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    let mut marks = Marks::default();
     let mut copying = Copying::of(head);
-    let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)), marks.names_hops);
     for line in lines {
-        let name = line.name.as_bytes();
-        let ends_here = hop_by_hop(name) || name.eq_ignore_ascii_case(b"content-length") || hops.names(line.name);
-        let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
-        let is_switch = switches && name.eq_ignore_ascii_case(b"upgrade");
-        if !ends_here || is_switch {
-            copying.push(line.name, line.value);
-        } else {
-            copying.skip(line.name, line.value);
+        let is_left_out = marks.note(line.name.as_bytes(), line.value) || is_of_hop(line.name.as_bytes(), switches);
+        copying.pass(line, is_left_out);
+    }
+    marks.bounded()?;
+    if marks.names_hops {
+        // Rare: `Connection` may stand behind the fields that it names, so that all are looked at once more.
+        let hops = Hops::among(lines.iter().map(|line| (line.name, line.value)));
+        copying = Copying::of(head);
+        for line in lines {
+            let name = line.name.as_bytes();
+            let is_named = hops.names(line.name) && !is_switch(name, switches);
+            copying.pass(line, Marks::default().note(name, line.value) || is_named || is_of_hop(name, switches));
         }
     }
     let (mut fields, are_usual) = copying.end();
@@ -288,14 +302,26 @@ fn passed_on(
         return Err(BARE_LINE_FEED);
     }
     fields.length = marks.named_length();
-    Ok(fields)
+    Ok((fields, marks))
+}
+
+/// Whether a field of an answer ends here, whatever its `Connection` names.
+#[inline]
+fn is_of_hop(name: &[u8], switches: bool) -> bool {
+    hop_by_hop(name) && !is_switch(name, switches)
+}
+
+fn is_switch(name: &[u8], switches: bool) -> bool {
+    switches && name.eq_ignore_ascii_case(b"upgrade")
 }
 
 /// Said of a message with a line that ends in LF alone.
 pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
 
 fn has_bare_line_feed(head: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', head).any(|at| !head[..at].ends_with(b"\r"))
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    // Without an early end, so that the compiler can look at many bytes at once.
+    pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| any | ((*byte == b'\n') & (*before != b'\r')))
 }
 
 #[cfg(test)]
