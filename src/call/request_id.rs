@@ -21,6 +21,11 @@ enum Form {
 }
 
 impl RequestId {
+    /// A new one.
+    pub fn made() -> Self {
+        Self(Form::Made(next()))
+    }
+
     /// The client's if it sent a presentable one, otherwise a new one.
     pub fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|value| is_presentable(value));

@@ -17,8 +17,8 @@ pub struct Target {
     query: Option<usize>,
     /// The authority within `raw`, for a target in absolute form.
     authority: Option<Range<usize>>,
-    /// Stands for an empty path.
-    rootless: &'static [u8],
+    /// An empty path stands for the server, not for its root.
+    is_of_options: bool,
     /// The normal form, where it differs from the path as received.
     normal: Option<Box<[u8]>>,
 }
@@ -37,28 +37,32 @@ impl Target {
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
         let path = start..mark.unwrap_or(raw.len());
         let normal = normal_form(&raw[path.clone()]);
-        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, rootless: b"/", normal, raw })
+        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, is_of_options: false, normal, raw })
     }
 
     /// Stands for the target of a request that could not be read.
     pub fn unreadable() -> Self {
         let raw = Bytes::from_static(UNREADABLE.as_bytes());
-        Self { raw, path: 0..1, query: None, authority: None, rootless: b"/", normal: None }
+        Self { raw, path: 0..1, query: None, authority: None, is_of_options: false, normal: None }
     }
 
     /// The target of an OPTIONS request: an absolute form without path and query asks about the server, not about its
     /// root (RFC 9112, 3.2.4).
     pub fn of_options(mut self) -> Self {
         if self.query.is_none() {
-            self.rootless = b"*";
+            self.is_of_options = true;
         }
         self
     }
 
     /// What is written to the upstream: path and query as received, without the authority of an absolute form.
     pub fn to_forward(&self) -> (&[u8], &[u8]) {
-        // `http://host?x` has an empty path, which is written as "/".
-        let path = if self.path.is_empty() { self.rootless } else { &self.raw[self.path.clone()] };
+        let path = match &self.raw[self.path.clone()] {
+            [] if self.is_of_options => b"*",
+            // `http://host?x` has an empty path.
+            [] => b"/",
+            path => path,
+        };
         (path, self.query_with_mark())
     }
 

@@ -46,7 +46,7 @@ pub(super) fn enter(lane: &Lane, request: Request) -> (Arc<Exchange>, Result<(&R
     };
     let exchange = Exchange::begin(Known {
         client,
-        id: RequestId::of(&headers),
+        id: if names.request_id { RequestId::of(&headers) } else { RequestId::made() },
         request: Head {
             grpc: Grpc::of(version, &headers).filter(|_| takes_calls()),
             method,
@@ -78,7 +78,7 @@ pub(super) fn unreadable(lane: &Lane, started: Instant, version: Version, origin
     let headers = HeaderMap::new();
     Exchange::begin(Known {
         client: Client { ip: origin.peer.ip().to_canonical(), chain: None },
-        id: RequestId::of(&headers),
+        id: RequestId::made(),
         request: Head {
             method: Method::from_bytes(UNREADABLE.as_bytes()).unwrap_or_default(),
             target: Target::unreadable(),

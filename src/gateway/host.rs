@@ -26,25 +26,49 @@ const NO_HOST: Error = Error::Malformed("its host cannot be read");
 /// The host of an authority, which is never empty (RFC 9110, 4.2.1).
 pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
-    let (mut length, mut before) = (authority.len(), b'.');
+    let (mut length, mut before) = (authority.len(), Kind::Dot);
     for (at, byte) in authority.iter().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' => {}
-            b'.' if before != b'.' => {}
-            b':' => {
+        match (KINDS[usize::from(*byte)], before) {
+            (Kind::Dot, Kind::Dot) => return unusual_name(authority),
+            (kind @ (Kind::Plain | Kind::Dot), _) => before = kind,
+            (Kind::Other, _) => {
                 length = at;
                 break;
             }
-            _ => return unusual_name(authority),
         }
-        before = *byte;
     }
     let (host, port) = authority.split_at(length);
-    if before != b'.' && port.iter().skip(1).all(u8::is_ascii_digit) {
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if is_port && before == Kind::Plain {
         return std::str::from_utf8(host).map(Box::from).map_err(|_| NO_HOST);
     }
     unusual_name(authority)
 }
+
+/// What a byte is in a usual host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A small letter, a digit or a hyphen.
+    Plain,
+    Dot,
+    Other,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let plain = b"abcdefghijklmnopqrstuvwxyz0123456789-";
+    let mut at = 0;
+    while at < plain.len() {
+        kinds[plain[at] as usize] = Kind::Plain;
+        at += 1;
+    }
+    kinds[b'.' as usize] = Kind::Dot;
+    kinds
+};
 
 fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
     let text = std::str::from_utf8(authority).map_err(|_| NO_HOST)?;

@@ -47,6 +47,11 @@ impl<V: Default> Trie<V> {
 }
 
 impl<V> Trie<V> {
+    /// Whether nothing was added yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
     /// Where every walk begins.
     pub(super) fn root(&self) -> Place<'_, V> {
         Place { trie: self, node: 0 }
