@@ -80,7 +80,7 @@ impl Alarm {
 
 /// An alarm for one wait, kept armed in between: the next wait finds a timer that need not be armed again.
 #[derive(Debug)]
-pub struct Lent(Option<Alarm>);
+pub struct Lent(Option<Box<Alarm>>);
 
 /// The work took too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,8 @@ pub async fn by<F: Future>(due: Instant, work: F) -> Result<F::Output, TooLate> 
 const KEPT: usize = 4096;
 
 thread_local! {
-    static IDLE: RefCell<Vec<Alarm>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "what is lent and given back is a box, which a wait carries through its layers")]
+    static IDLE: RefCell<Vec<Box<Alarm>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Lent {

@@ -53,7 +53,12 @@ pub struct Changes {
 
 impl Changes {
     /// Whether the route sets or removes this request field: then its word counts, not the client's or the gateway's.
+    #[inline]
     fn decides(&self, name: &HeaderName) -> bool {
+        self.decides_any() && self.decides_this(name)
+    }
+
+    fn decides_this(&self, name: &HeaderName) -> bool {
         self.remove.contains(name) || self.set.iter().any(|(set, _)| set == name)
     }
 
@@ -217,7 +222,10 @@ fn write_head(exchange: &Exchange, changes: &Changes, body: &Body, now: Instant)
 
 /// The host as the client named it, its port included.
 fn host(exchange: &Exchange) -> Option<&[u8]> {
-    let named = || exchange.request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let headers = &exchange.request.headers;
+    // Mostly it is the first field.
+    let first = headers.iter().next().filter(|(name, _)| *name == header::HOST).map(|(_, value)| value);
+    let named = || first.or_else(|| headers.get(header::HOST)).map(HeaderValue::as_bytes);
     exchange.request.target.authority().or_else(named).filter(|host| !host.is_empty())
 }
 

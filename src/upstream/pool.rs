@@ -123,7 +123,7 @@ impl Lease {
     /// Keeps the connection for the next request, if there is room and it is not too old.
     fn give_back(self, now: Instant) {
         let Self { mut connection, pool, .. } = self;
-        if now - connection.opened >= pool.settings.max_lifetime || !pool.has_room() {
+        if !is_within(connection.opened, pool.settings.max_lifetime, now) || !pool.has_room() {
             return;
         }
         connection.rested = now;
@@ -237,8 +237,8 @@ impl Pool {
     }
 
     fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
-        now.saturating_duration_since(connection.rested) < self.settings.idle_timeout
-            && now.saturating_duration_since(connection.opened) < self.settings.max_lifetime
+        is_within(connection.rested, self.settings.idle_timeout, now)
+            && is_within(connection.opened, self.settings.max_lifetime, now)
             && self.addresses.have(&connection.peer)
     }
 
@@ -246,6 +246,11 @@ impl Pool {
         let max = self.settings.max_idle;
         self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
     }
+}
+
+/// Whether `now` is less than `time` after `since`; an end beyond what the clock can tell never comes.
+fn is_within(since: Instant, time: Duration, now: Instant) -> bool {
+    since.checked_add(time).is_none_or(|end| now < end)
 }
 
 /// The first in line for a connection; the next one is when this is dropped.

@@ -28,7 +28,8 @@ pub(super) struct Upload {
     moved: Option<Instant>,
     /// A byte moved since this was last asked.
     has_moved: bool,
-    alarm: Alarm,
+    /// Boxed, as most requests have no body to wait for.
+    alarm: Option<Box<Alarm>>,
 }
 
 impl Upload {
@@ -42,7 +43,7 @@ impl Upload {
             has_written: false,
             moved: None,
             has_moved: false,
-            alarm: Alarm::default(),
+            alarm: None,
         }
     }
 
@@ -128,8 +129,9 @@ impl Upload {
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else { return Poll::Pending };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
-        self.alarm.poll(cx).map(|()| match pace.end {
+        let alarm = self.alarm.get_or_insert_default();
+        alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        alarm.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ if is_flushed => Fault::ClientSilent(pace.idle),
             _ => Fault::Idle(pace.idle),

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::Changes;
 use crate::{
     call::{
-        Exchange, ForwardedBy,
+        Chain, Exchange, ForwardedBy,
         forwarded::{self, Hop, X_FORWARDED_FOR},
     },
     http1,
@@ -33,7 +33,7 @@ pub(super) fn writes(name: &HeaderName) -> bool {
 
 /// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
 pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
-    let story = Story::of(exchange);
+    let story = exchange.client.chain.map(|chain| Story::of(exchange, chain)).unwrap_or_default();
     let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
     if !changes.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");
@@ -44,13 +44,29 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
     if !changes.decides(&header::FORWARDED) {
         out.extend_from_slice(b"forwarded: ");
         story.write_elements(out);
-        let (mut host, mut scheme) = (host, scheme);
-        if story.client == 0 {
-            // The peer itself is the client, and this is its element.
-            host = story.host.as_deref().unwrap_or(host);
-            scheme = story.proto.as_deref().unwrap_or(scheme);
+        // Where the peer itself is the client, this is its element.
+        let is_clients = story.client == 0;
+        let said_host = story.host.as_deref().filter(|_| is_clients);
+        let said_proto = story.proto.as_deref().filter(|_| is_clients);
+        write_node(out, &exchange.origin.peer_ip);
+        match said_host {
+            Some(said) => {
+                out.extend_from_slice(b";host=");
+                write_quoted(out, said);
+            }
+            // A host that was found sound has nothing that needs an escape.
+            None if !host.is_empty() => {
+                out.extend_from_slice(b";host=\"");
+                out.extend_from_slice(host);
+                out.push(b'"');
+            }
+            None => {}
         }
-        write_element(out, &exchange.origin.peer_ip, host, scheme);
+        out.extend_from_slice(b";proto=");
+        match said_proto {
+            Some(said) => write_value(out, said),
+            None => out.extend_from_slice(scheme),
+        }
         out.extend_from_slice(b"\r\n");
     }
     for (name, said, own) in
@@ -78,8 +94,7 @@ struct Story<'a> {
 }
 
 impl<'a> Story<'a> {
-    fn of(exchange: &'a Exchange) -> Self {
-        let Some(chain) = exchange.client.chain else { return Self::default() };
+    fn of(exchange: &'a Exchange, chain: Chain) -> Self {
         let headers = &exchange.request.headers;
         let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
         let (client, is_forwarded) = (chain.walked, chain.by == ForwardedBy::Forwarded);
@@ -147,18 +162,12 @@ fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Optio
     members.take(client.max(1)).last().map(Cow::Borrowed)
 }
 
-/// This hop as an element of `Forwarded`.
-fn write_element(out: &mut Vec<u8>, peer: &str, host: &[u8], scheme: &[u8]) {
+/// The address of this hop, as an element of `Forwarded` begins.
+fn write_node(out: &mut Vec<u8>, peer: &str) {
     let is_v6 = peer.contains(':');
     out.extend_from_slice(if is_v6 { b"for=\"[" } else { b"for=" });
     out.extend_from_slice(peer.as_bytes());
     out.extend_from_slice(if is_v6 { b"]\"" } else { b"" });
-    if !host.is_empty() {
-        out.extend_from_slice(b";host=");
-        write_quoted(out, host);
-    }
-    out.extend_from_slice(b";proto=");
-    write_value(out, scheme);
 }
 
 /// A value of `Forwarded`: quoted where the grammar of a token does not allow it.
@@ -172,16 +181,11 @@ fn write_value(out: &mut Vec<u8>, value: &[u8]) {
 
 fn write_quoted(out: &mut Vec<u8>, value: &[u8]) {
     out.push(b'"');
-    // Hosts are short: a plain loop costs less than a search that is made for long texts.
-    if !value.iter().any(|byte| matches!(byte, b'"' | b'\\')) {
-        out.extend_from_slice(value);
-    } else {
-        for byte in value {
-            if matches!(byte, b'"' | b'\\') {
-                out.push(b'\\');
-            }
-            out.push(*byte);
+    for byte in value {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
+        out.push(*byte);
     }
     out.push(b'"');
 }

@@ -111,7 +111,7 @@ impl Attempts {
     }
 
     /// Whether, after this outcome, another attempt follows: after what wait, and whether by a new connection.
-    fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Sleep>, bool)> {
+    fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Pin<Box<Sleep>>>, bool)> {
         let is_call = self.exchange.request.grpc.is_some();
         let judged = outcome.as_ref().map(|response| policy::status(response, is_call));
         let verdict = self.policy.judge(&judged);
@@ -142,7 +142,7 @@ impl Attempts {
         self.made += 1;
         self.is_retrying = true;
         self.is_seen |= !outcome.as_ref().is_err_and(Error::served_nothing);
-        Some((wait.map(sleep), is_stale))
+        Some((wait.map(|wait| Box::pin(sleep(wait))), is_stale))
     }
 
     /// Why what failed cannot be tried again, by an attempt that would `begin` then.
@@ -218,7 +218,8 @@ pin_project! {
     #[project = Step]
     enum State<F> {
         Trying { #[pin] attempt: F },
-        Waiting { #[pin] wait: Sleep },
+        /// Boxed, as it is rare and large.
+        Waiting { wait: Pin<Box<Sleep>> },
         Between,
     }
 }
@@ -234,7 +235,7 @@ where
         loop {
             let is_fresh = match this.state.as_mut().project() {
                 Step::Waiting { wait } => {
-                    ready!(wait.poll(cx));
+                    ready!(wait.as_mut().poll(cx));
                     false
                 }
                 Step::Trying { attempt } => {
