@@ -1,6 +1,7 @@
 //! Promises of the access log, with sinks that a test holds the other end of.
 
 use std::{
+    net::{Ipv6Addr, SocketAddr},
     sync::mpsc::{self, Receiver, Sender},
     time::SystemTime,
 };
@@ -74,6 +75,20 @@ fn a_short_line_neither_grows_nor_obeys_with_its_path() {
     assert_eq!(short(b"/\x1b[2J\r\n"), "404 GET \"/\\u001b[2J\\r\\n\" 13.5ms 203.0.113.7\n");
     let long = short(&[b'/'; 2000]);
     assert_eq!(long, format!("404 GET \"{}…\" 13.5ms 203.0.113.7\n", "/".repeat(48)));
+}
+
+#[test]
+fn addresses_are_written_as_the_standard_library_would() {
+    for peer in ["0.0.0.0:0", "192.168.200.10:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let peer_ip = peer.ip().to_canonical().to_string();
+        for client in [peer.ip(), peer.ip().to_canonical(), [203, 0, 113, 7].into(), Ipv6Addr::LOCALHOST.into()] {
+            let line = written(Form::Json, &Line { client, peer, peer_ip: &peer_ip, ..least() });
+            let value: Value = serde_json::from_str(&line).unwrap();
+            let (client, peer) = (client.to_canonical().to_string(), peer.to_string());
+            assert_eq!((&value["client"], &value["peer"]), (&client.into(), &peer.into()));
+        }
+    }
 }
 
 #[test]
