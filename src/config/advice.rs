@@ -87,9 +87,7 @@ fn switch(name: &str, section: &'static Section, is_on: bool) -> String {
     match off {
         Some(off) if !is_on => format!("write `{name} = {{ {off} }}`"),
         _ if is_on && !required.is_empty() => format!("write `{name} = {{ {required} }}`"),
-        _ if is_on => {
-            format!("leave `{name}` out for its defaults, or write the keys that differ: `{name} = {{ ... }}`")
-        }
+        _ if is_on => example(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`")),
         _ => format!("leave `{name}` out"),
     }
 }
@@ -121,6 +119,17 @@ pub(super) fn in_a_table(name: &str, section: &'static Section, node: &Node) -> 
         let header = super::misplaced::header(section.path).replace("[[", "[").replace("]]", "]");
         let header = if header.ends_with(".NAME]") { header.replace("NAME", name) } else { header };
         return Some(format!("it is one table: its header has one pair of brackets, `{header}`"));
+    }
+    let inner = match &node.value {
+        Value::List(items) if items.len() == 1 && items[0].text().is_some() => items.first(),
+        _ => None,
+    };
+    let as_number = value_as_number(&node.value).map(|number| Node { span: node.span, value: Value::Whole(number) });
+    let direct = |node: &Node| section.keys.iter().any(|key| takes(key.kind, node));
+    if !direct(node)
+        && let Some(other) = as_number.as_ref().or(inner).filter(|other| direct(other))
+    {
+        return in_a_table(name, section, other);
     }
     let required: Vec<_> = section.keys.iter().filter(|key| key.required).collect();
     let may = |key: &&'static Key| required.iter().all(|other| other.name == key.name);
@@ -211,26 +220,58 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
             Some(format!("a split is a list of tables: `{name} = [{}]`", shares.join(", ")))
         }
         (Kind::Tables(section), Value::Table(table)) => Some(list_of_tables(name, section, table, node)),
-        (Kind::Tables(section), Value::Text(_) | Value::Flag(_)) => {
-            Some(format!("it is a list of tables: `{name} = [{{ {} }}]`", required(section)))
-        }
+        (Kind::Named(_), _) => Some(format!("write `[{name}.NAME]`, and its keys below it")),
+        (Kind::Map(..), _) => Some(format!("such as `{name} = {{ NAME = \"value\" }}`")),
+        (Kind::Tables(section), _) => Some(format!("it is a list of tables: `{name} = [{{ {} }}]`", required(section))),
         // An item of the list that the key holds.
-        (Kind::Table(section), Value::Text(_)) if matches!(key.kind, Kind::Tables(_)) => {
+        (Kind::Table(section), _) if matches!(key.kind, Kind::Tables(_)) => {
             Some(format!("each is a table: `{name} = [{{ {} }}]`", required(section)))
         }
         (Kind::OneOrList(of) | Kind::OneOrMany(of), _) => right_type(key, *of, node),
         (Kind::Table(section), _) => in_a_table(name, section, node).or_else(|| {
             let required = required(section);
-            (!required.is_empty()).then(|| format!("write `{name} = {{ {required} }}`"))
+            if required.is_empty() {
+                example(name, section)
+            } else {
+                Some(format!("write `{name} = {{ {required} }}`"))
+            }
         }),
+        _ => right_value(key, kind, node),
+    }
+}
+
+/// The same where the key holds no table, or a list of plain values.
+fn right_value(key: &Key, kind: Kind, node: &Node) -> Option<String> {
+    let name = key.name;
+    match (kind, &node.value) {
         (Kind::Text(syntax), Value::Whole(number)) => with_unit(syntax, *number),
+        (Kind::List(Kind::Text(_)) | Kind::Set(Kind::Text(_)), Value::Whole(number)) => {
+            Some(format!("write it as a list of texts: `{name} = [\"{number}\"]`"))
+        }
+        (Kind::List(_) | Kind::Set(_), Value::Table(table)) if is_inline(table, node) => {
+            Some(format!("write it as a list: `{name} = [{{ ... }}]`"))
+        }
+        (Kind::Text(_) | Kind::Choice(_) | Kind::TextOrTable(..), Value::List(items)) if items.len() == 1 => {
+            let only = match items.first().map(|item| &item.value) {
+                Some(Value::Text(text)) if !redact::is_secret_name(name) => quoted(&redact::logins(text.shown())),
+                _ => "...".to_owned(),
+            };
+            Some(format!("it is one value, without brackets: `{name} = \"{only}\"`"))
+        }
+        (Kind::Text(_) | Kind::Choice(_), Value::List(_)) => Some("it is one value, without brackets".to_owned()),
+        (Kind::TextOrTable(syntax, _), _) => Some(format!("such as `\"{}\"`", syntax.example)),
+        (Kind::Text(_), Value::Flag(flag)) if matches!(key.kind, Kind::Map(..)) => {
+            Some(format!("write it in quotes: `\"{flag}\"`"))
+        }
         (Kind::List(_) | Kind::Set(_), Value::Text(text)) => {
             Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
         }
+        (Kind::WholeOrTable { table, .. }, value) if value_as_number(value).is_none() => {
+            Some(format!("write a whole number without quotes, or `{name} = {{ {} }}`", required(table)))
+        }
         (Kind::Whole { .. } | Kind::WholeOrTable { .. }, value) => Some(match value {
-            // What came from the environment is not shown.
-            Value::Text(text) if text.written.is_none() && text.text.trim().parse::<i64>().is_ok() => {
-                format!("write the number without quotes: `{name} = {}`", text.text.trim())
+            value if let Some(number) = value_as_number(value) => {
+                format!("write the number without quotes: `{name} = {number}`")
             }
             _ => "write a whole number, without quotes".to_owned(),
         }),
@@ -243,6 +284,26 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A number in quotes. What came from the environment is not shown.
+fn value_as_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Text(text) if text.written.is_none() => text.text.trim().parse().ok(),
+        _ => None,
+    }
+}
+
+/// A table with the first of its keys that has a plain value.
+fn example(name: &str, section: &Section) -> Option<String> {
+    let pair = |key: &Key| match (key.kind, key.default) {
+        (Kind::Text(_) | Kind::Choice(_), Default::Text(text)) => Some(format!("{} = \"{text}\"", key.name)),
+        (Kind::Whole { .. }, Default::Whole(number)) => Some(format!("{} = {number}", key.name)),
+        (Kind::Whole { .. }, _) => Some(format!("{} = 100", key.name)),
+        (Kind::Text(syntax), _) => Some(format!("{} = \"{}\"", key.name, syntax.example)),
+        _ => None,
+    };
+    section.keys.iter().find_map(pair).map(|pair| format!("such as `{name} = {{ {pair} }}`"))
 }
 
 /// For a value that may be a word such as "off", too.

@@ -52,7 +52,8 @@ fn renamed(section: &'static Section, name: &str, near: &str, node: &Node) -> St
         return advice::LIMIT_OF_ITS_OWN.to_owned();
     }
     let help = suggest::help(name, [near], "");
-    let key = section.key(near).filter(|key| !has_its_shape(key.kind, node));
+    // A route has too many shapes to guess one.
+    let key = section.key(near).filter(|key| key.name != "routes" && !has_its_shape(key.kind, node));
     match key.and_then(|key| advice::right_type(key, key.kind, node)) {
         Some(right) => format!("{help} Then {right}"),
         None => help,

@@ -197,6 +197,26 @@ fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
 }
 
 #[test]
+fn each_shape_is_told_in_the_one_that_the_key_has() {
+    route("concurrency = \"10\"", "write `concurrency = { max = 10 }`");
+    route("mirror = [\"app\"]", "write `mirror = { upstream = \"app\" }`");
+    route("timeouts = 30", "such as `timeouts = { total = \"30s\" }`");
+    route("request = { set_headers = \"x: y\" }", "such as `set_headers = { NAME = \"value\" }`");
+    route("request = { set_headers = { x = true } }", "write it in quotes: `\"true\"`");
+    route("priority = [\"high\"]", "without brackets: `priority = \"high\"`");
+    let limit = |keys: &str| format!("[limits.l]\nrate = \"9/s\"\nkey = \"client-ip\"\n{keys}\n{REST}");
+    says(&limit("count = 401"), "`count = [\"401\"]`");
+    says(&limit("cost = \"x-cost\""), "`cost = { header = ");
+    says(&limit("tiers = 56"), "`tiers = [{ prefix = 1, rate = \"100/s\" }]`");
+    says(&limit("tiers = [56]"), "`tiers = [{ prefix = 1, rate = \"100/s\" }]`");
+    says(&limit("missing = [\"skip\"]"), "without brackets: `missing = \"skip\"`");
+    says(&format!("[upstreams.b]\nservers = {{ url = \"http://a\" }}\n{REST}"), "`servers = [{ ... }]`");
+    says(&format!("[upstreams.b]\nservers = [9000]\n{REST}"), "such as `\"http://10.0.0.1:9001\"`");
+    says(&format!("listeners = 8080\n{REST}"), "`listeners = [{ bind = \"0.0.0.0:8080\" }]`");
+    says(&format!("upstreams = \"http://a\"\n{REST}"), "write `[upstreams.NAME]`");
+}
+
+#[test]
 fn a_value_in_the_wrong_shape_is_told_in_the_right_one() {
     route("concurrency = 10", "write `concurrency = { max = 10 }`");
     route("retry = 3", "write `retry = { attempts = 3 }`");
