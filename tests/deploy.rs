@@ -75,7 +75,7 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
 #[test]
 fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (lineage, copies) = (folder.path().join("live/www.example.com"), folder.path().join("tls"));
+    let (lineage, copies) = (folder.path().join("live/www.example.com"), folder.path().join("etc/tidegate/tls"));
     fs::create_dir_all(&lineage).unwrap();
     for round in ["first", "renewed"] {
         for file in ["fullchain.pem", "privkey.pem"] {
@@ -95,6 +95,8 @@ fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
             assert_eq!(mode(&copy.join(file)), 0o640);
         }
         assert_eq!((mode(&copies), mode(&copy)), (0o750, 0o750));
+        let parent = copies.parent().unwrap();
+        assert_eq!(mode(parent), 0o755, "the service reads its configuration there, also where the hook came first");
         assert_eq!(fs::read_dir(&copy).unwrap().count(), 2, "nothing is left beside them");
     }
 }
