@@ -118,7 +118,8 @@ fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
         Err(why) => why,
     };
     let problem = Problem::new(Code::Unreadable, at, format!("{} {wrong}", file.display()));
-    loading.problems.report(problem.help("put one long random word into it, such as that of `openssl rand -hex 32`"));
+    let help = "the gateway has to be able to read one long random word there, such as that of `openssl rand -hex 32`";
+    loading.problems.report(problem.help(help));
     None
 }
 
