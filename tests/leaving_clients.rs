@@ -365,3 +365,25 @@ fn a_client_that_ends_in_its_own_body_gets_no_status_that_is_for_logs_only() {
     client.ended();
     is_gone(&gateway, "/first");
 }
+
+#[test]
+fn a_client_that_ends_its_side_while_it_waits_has_left() {
+    let (upstream, arrived, ended) = upstream(|_| {});
+    let gateway = start(&upstream);
+    let mut client = gateway.sent("/first", &[]);
+    arrived.pass();
+    client.finish();
+    ended.pass();
+    client.ended();
+    is_gone(&gateway, "/first");
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_a_response_that_is_ready() {
+    let gateway = Gateway::start("[[routes]]\nname = 'own'\nrespond = { status = 200, body = 'own' }\n");
+    let mut client = gateway.connect();
+    client.send(get("/"));
+    client.finish();
+    assert_eq!(client.response().status(), 200);
+    client.ended();
+}
