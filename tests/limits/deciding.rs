@@ -1,6 +1,9 @@
 //! Deciding: bursts, several limits together, full tables, and what a refusal says.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -123,6 +126,41 @@ fn in_a_full_table_no_stranger_has_a_bucket_of_its_own_and_no_debt_is_forgotten(
     }
     assert!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]) <= 17.0);
     assert!(gateway.metric("tidegate_limit_evictions_total", &[("limit", "l"), ("kind", "overflow")]) >= 999.0);
+}
+
+#[test]
+fn known_clients_are_served_while_others_make_up_keys_without_end() {
+    const MADE_UP: usize = 20_000;
+    let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'\nburst = 400\nmax_keys = 256", "");
+    let address = gateway.address();
+    let ask = |client: &mut Client, user: &str| {
+        client.exchange(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n")).status()
+    };
+    let mut known: Vec<_> = (0..4).map(|at| (format!("known-{at}"), Client::connect(address))).collect();
+    for (user, client) in &mut known {
+        assert_eq!(ask(client, user), 200);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (ask, is_over) = (&ask, &is_over);
+        for flood in 0..2 {
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                let mut names = (0..MADE_UP).map(|at| format!("made-up-{flood}-{at}"));
+                while let Some(name) = names.next().filter(|_| !is_over.load(Ordering::Acquire)) {
+                    assert!(matches!(ask(&mut client, &name), 200 | 429));
+                }
+            });
+        }
+        let known = known.into_iter().map(|(user, mut client)| {
+            scope.spawn(move || (1..400).all(|_| ask(&mut client, &user) == 200) && ask(&mut client, &user) == 429)
+        });
+        let known: Vec<_> = known.collect();
+        let all: Vec<_> = known.into_iter().map(|known| known.join().unwrap()).collect();
+        is_over.store(true, Ordering::Release);
+        assert_eq!(all, [true; 4], "each has its own bucket, all of it and no more");
+    });
+    assert!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]) <= 257.0);
 }
 
 #[test]
