@@ -137,6 +137,7 @@ impl Table {
 
     /// In a locked and counted slot: puts `key` in unless it is elsewhere already, or the table has closed.
     fn publish(&self, index: usize, Bucket { key, tat, class }: Bucket) -> bool {
+        self.touch(index);
         self.slots()[index][KEY].store(key.hash(), SeqCst);
         if self.closed.load(SeqCst) || self.has_rival(index, key) {
             self.vacate(index);

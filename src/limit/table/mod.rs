@@ -38,6 +38,8 @@ use pages::{Pages, Slot};
 #[derive(Debug)]
 pub(in crate::limit) struct Table {
     pages: Pages,
+    /// For each part of the slots, whether a key was ever put there: a walk over all keys looks nowhere else.
+    touched: Box<[AtomicBool]>,
     has_classes: AtomicBool,
     max_keys: usize,
     /// Slots that hold a key or are locked to get one; never above `max_keys`. Changed only by the coming and going of
@@ -81,8 +83,10 @@ impl Table {
         let probed = max_keys.checked_mul(2).and_then(usize::checked_next_power_of_two).ok_or(too_many)?;
         let pages = probed.checked_add(1).and_then(Pages::zeroed).ok_or(too_many)?;
         pages.borrow_dependent().slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
+        let part_of_overflow = probed / PART;
         Ok(Self {
             pages,
+            touched: (0..=part_of_overflow).map(|part| AtomicBool::new(part == part_of_overflow)).collect(),
             has_classes: AtomicBool::new(false),
             max_keys,
             keys: CachePadded::default(),
@@ -151,9 +155,20 @@ impl Table {
         self.closed.store(true, SeqCst);
     }
 
-    /// Every slot's index, the overflow bucket's last.
-    pub(in crate::limit) fn indices(&self) -> std::ops::Range<usize> {
-        0..self.slots().len()
+    /// The index of every slot that may hold a key, the overflow bucket's last.
+    pub(in crate::limit) fn indices(&self) -> impl Iterator<Item = usize> {
+        let touched = self.touched.iter().enumerate().filter(|(_, is_touched)| is_touched.load(SeqCst));
+        let slots = self.slots().len();
+        touched.flat_map(move |(part, _)| part * PART..((part + 1) * PART).min(slots))
+    }
+
+    /// Notes that a key comes into a slot, before it does. Whoever closes the table and then finds no note has closed it before
+    /// the key's inserter looks.
+    fn touch(&self, index: usize) {
+        let is_touched = &self.touched[index / PART];
+        if !is_touched.load(SeqCst) {
+            is_touched.store(true, SeqCst);
+        }
     }
 
     /// The key in a slot and its TAT, unless there is none or it has moved.
@@ -263,6 +278,9 @@ struct Place {
     key: u64,
     tat: u64,
 }
+
+/// Slots that are walked over together: four pages of memory.
+const PART: usize = 1024;
 
 /// Places in a slot.
 const KEY: usize = 0;

@@ -1,6 +1,7 @@
 //! Full tables: what stays, what goes, and what it costs.
 
 use super::*;
+use crate::limit::table::{Insert, OVERFLOW, Table};
 
 #[test]
 fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
@@ -15,6 +16,19 @@ fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
     assert_eq!((before.keys, after.keys, after.max_bytes), (1000, 1000, before.max_bytes));
     assert_eq!((admitted, after.evictions_idle, after.evictions_overflow), (5, 0, 1_000_000), "one bucket for all");
     assert!(debtors.clone().all(|n| limiter.inspect(START, key(n)).remaining == 0));
+}
+
+/// A reload, and each save, walks over every table, most of which have far more room than keys.
+#[test]
+fn a_walk_over_a_table_looks_only_where_keys_have_been() {
+    let table = Table::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();
+    let held = || table.indices().filter_map(|slot| table.held(slot)).map(|(key, _)| key).collect::<Vec<_>>();
+    assert_eq!(held(), [OVERFLOW]);
+    let keys: Vec<_> = (0..5).map(key).collect();
+    keys.iter().for_each(|key| assert!(matches!(table.insert(*key, START, 1, 0), Insert::Done { .. })));
+    let found = held();
+    assert!(keys.iter().all(|key| found.contains(key)) && found.len() == 6, "{found:?}");
+    assert!(table.indices().count() <= 6 * 1024, "of two million");
 }
 
 #[test]
