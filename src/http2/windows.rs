@@ -12,6 +12,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
@@ -32,6 +33,10 @@ const SHARES: u32 = 4;
 const MOST_EXTRA: usize = 256 * 1024 * 1024;
 /// The part of it that is for windows of more than one step: enough for 8 connections, which leaves one step for 32 more.
 const MOST_FOR_LARGE: usize = MOST_EXTRA / 2;
+/// With more of it taken, clients that ask for nothing give theirs back: there is room for 4 more large ones then.
+const AMPLE: usize = MOST_EXTRA / 4;
+/// How long such a client may ask for nothing. It has to connect again, so that it is longer than a pause between requests.
+const REST: Duration = Duration::from_secs(5);
 
 static EXTRA: AtomicUsize = AtomicUsize::new(0);
 
@@ -113,12 +118,14 @@ pub struct Tuner {
     windows: Arc<Windows>,
     /// The connection's window.
     connection: u32,
+    /// How often it was asked whether the connection has rested since it had streams.
+    looks: u32,
 }
 
 impl Tuner {
     /// For a connection that begins.
     pub fn new(windows: Arc<Windows>) -> Self {
-        Self { windows, connection: CONNECTION_WINDOW }
+        Self { windows, connection: CONNECTION_WINDOW, looks: 0 }
     }
 
     /// The window that its streams are given.
@@ -147,6 +154,26 @@ impl Tuner {
         }
         self.windows.stream.store(stream, Ordering::Relaxed);
         true
+    }
+
+    /// The connection has no streams from now on.
+    pub fn begin_rest(&mut self) {
+        self.looks = 0;
+    }
+
+    /// How long after that to ask whether it [`has_rested`](Self::has_rested): a grown one now and then, as the others may
+    /// lack room later.
+    pub fn next_look(&self, keep_alive: Duration) -> Duration {
+        let is_grown = self.connection > CONNECTION_WINDOW;
+        if is_grown { (REST * (self.looks + 1)).min(keep_alive) } else { keep_alive }
+    }
+
+    /// Whether the connection is to end that has had no streams for `idle`: after `keep_alive`, or earlier where others lack
+    /// what it has grown by. The other side was told of its windows, so that they can only be taken back with it.
+    pub fn has_rested(&mut self, idle: Duration, keep_alive: Duration) -> bool {
+        self.looks += 1;
+        let is_scarce = self.connection > CONNECTION_WINDOW && grown() > AMPLE;
+        idle >= if is_scarce { REST.min(keep_alive) } else { keep_alive }
     }
 
     /// Takes what the connection needs of the sum for this size, or for the largest below it that the sum has room for.
@@ -227,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn all_connections_together_have_a_bound() {
+    fn all_connections_together_have_a_bound_and_near_it_those_that_rest_give_way() {
         let mut tuners: Vec<_> = (0..200).map(|_| Tuner::new(Windows::new())).collect();
         for tuner in &mut tuners {
             grown(tuner, 1);
@@ -237,5 +264,15 @@ mod tests {
         let grown = |least: u32| tuners.iter().filter(|tuner| tuner.windows.stream() >= least).count();
         // Other tests may hold a part of the sum.
         assert!((5..=8).contains(&grown(MOST)) && (20..=40).contains(&grown(STREAM_WINDOW * STEP)));
+
+        const KEEP_ALIVE: Duration = Duration::from_secs(12);
+        let (mut small, large) = (Tuner::new(Windows::new()), &mut tuners[0]);
+        large.begin_rest();
+        assert_eq!((small.next_look(KEEP_ALIVE), large.next_look(KEEP_ALIVE)), (KEEP_ALIVE, REST));
+        assert!(!small.has_rested(REST, KEEP_ALIVE) && small.has_rested(KEEP_ALIVE, KEEP_ALIVE));
+        assert!(large.has_rested(REST, KEEP_ALIVE));
+        assert_eq!(large.next_look(KEEP_ALIVE), 2 * REST);
+        assert!(large.has_rested(KEEP_ALIVE, KEEP_ALIVE));
+        assert_eq!(large.next_look(KEEP_ALIVE), KEEP_ALIVE);
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc as async_mpsc;
 use crate::support::{
     Gateway, Upstream,
     http2::{Http2, Server},
-    one_route,
+    ok, one_route,
 };
 
 /// Enough for 20 MB/s at 100 ms.
@@ -19,6 +19,10 @@ const ENOUGH: usize = 2 * 1024 * 1024;
 /// Round trips in which that has to be reached.
 const MOST_TRIPS: usize = 16;
 const LENGTH: usize = 1 << 30;
+/// A body that is long enough for two steps.
+const WHOLE: usize = 16 << 20;
+/// Bytes that windows may have grown by before those that rest give theirs back.
+const AMPLE: f64 = (64 << 20) as f64;
 /// The window that the other side has to hold itself.
 const BUFFER: usize = 64 << 20;
 
@@ -102,4 +106,32 @@ fn the_window_of_an_answer_grows_while_its_reader_keeps_up() {
         done.send(()).unwrap();
     }
     drop((client, done));
+}
+
+/// Sixty clients that had uploaded something would leave no room for the next ones for as long as `keep_alive`.
+#[test]
+fn clients_that_ask_for_nothing_give_their_grown_windows_back() {
+    let upstream = Upstream::start(|mut connection| {
+        while connection.head().is_ok() {
+            connection.bytes(WHOLE).unwrap();
+            connection.send(ok("done"));
+        }
+    });
+    let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = 'off' }"));
+    let mut clients: Vec<_> = (0..6).map(|_| Http2::connect(gateway.address())).collect();
+    for client in &mut clients {
+        let mut asked = client.open("POST", "/", &[("content-length", &WHOLE.to_string())], false);
+        let mut left = WHOLE;
+        while left > 0 {
+            asked.body.reserve_capacity(left);
+            client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx))).unwrap().unwrap();
+            let burst = asked.body.capacity().min(left);
+            left -= burst;
+            asked.body.send_data(Bytes::from(vec![b'x'; burst]), left == 0).unwrap();
+        }
+        assert_eq!(client.finish(asked.response).unwrap().status, 200);
+    }
+    assert!(gateway.metric("tidegate_http2_grown_window_bytes", &[]) > AMPLE, "there is room enough");
+    // Long before the 75 s of `keep_alive`.
+    clients[0].closed().unwrap();
 }

@@ -198,6 +198,7 @@ where
             && idle_since.is_none()
         {
             self.seat.rest(*idle_since.insert(Instant::now()));
+            self.tuner.begin_rest();
         }
     }
 
@@ -260,7 +261,7 @@ where
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let overdue = self.meter.lock().due(self.limits.headers_timeout, self.limits.keep_alive);
         let own = match self.state {
-            State::Open { idle_since } => idle_since.map(|since| since + self.limits.keep_alive),
+            State::Open { idle_since } => idle_since.map(|since| since + self.tuner.next_look(self.limits.keep_alive)),
             State::Leaving { idle_since } => idle_since.map(|since| since + FAREWELL),
             State::Ending { until } => Some(until),
         };
@@ -277,8 +278,11 @@ where
                 self.calm("slow_head");
                 false
             }
-            (State::Open { .. }, _) => {
-                self.leave();
+            (State::Open { idle_since }, _) => {
+                let keep_alive = self.limits.keep_alive;
+                if idle_since.is_some_and(|since| self.tuner.has_rested(since.elapsed(), keep_alive)) {
+                    self.leave();
+                }
                 false
             }
             (State::Leaving { .. }, _) => {
