@@ -114,6 +114,7 @@ def tidegate(setup, port, admin=None, more=""):
     return f"""
 [server]
 workers = {setup.workers}
+max_connections_per_client = 20000
 [[listeners]]
 bind = "127.0.0.1:{port}"
 timeouts = {{ keep_alive = "600s" }}
