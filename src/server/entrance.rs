@@ -70,8 +70,9 @@ pub(super) async fn enter<IO, S>(
     let Some(tls) = &settings.tls else {
         return serve(io, ahead, Terms { service, limits, origin: Arc::new(origin), seat }).await;
     };
-    let handshake = within(settings.tls_handshake, secure(ReadAhead::new(io, ahead), tls, &door, &turns));
-    let secured = match handshake.await.unwrap_or(Err(Unsecured::Slow)) {
+    // Boxed: a connection need not be as large as its handshake.
+    let handshake = Box::pin(secure(ReadAhead::new(io, ahead), tls, &door, &turns));
+    let secured = match within(settings.tls_handshake, handshake).await.unwrap_or(Err(Unsecured::Slow)) {
         Ok(secured) => secured,
         Err(unsecured) => {
             door.metrics.handshake(unsecured.outcome());
@@ -90,7 +91,8 @@ pub(super) async fn enter<IO, S>(
     let terms = Terms { service, limits, origin: Arc::new(origin), seat };
     match secured.protocol {
         Protocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
-        Protocol::Http2 => http2::serve(secured.io, BytesMut::new(), terms).await,
+        // Boxed: a connection of HTTP/1 need not be as large.
+        Protocol::Http2 => Box::pin(http2::serve(secured.io, BytesMut::new(), terms)).await,
     }
 }
 
