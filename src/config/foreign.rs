@@ -18,7 +18,7 @@ const MERGE: [&str; 3] = ["<<<<<<< ", "=======", ">>>>>>> "];
 /// Tables of Apache's configuration, which look like those of XML.
 const APACHE: [&str; 6] = ["<VirtualHost", "<Location", "<Proxy", "<IfModule", "<Directory", "<Files"];
 
-/// What a text with a mistake of grammar is, if that is plain.
+/// The language of a text with a mistake of grammar, if that is plain.
 pub(super) fn look(text: &str) -> Option<Foreign> {
     let numbered = |is: &dyn Fn(&str) -> bool| text.lines().position(is);
     let of = |line: usize, why: &str, help| Some(Foreign { line, why: why.to_owned(), help });

@@ -8,7 +8,7 @@ use super::{
     units,
 };
 
-/// What to do with a key that its table does not have.
+/// The advice for a key that its table does not have.
 #[derive(Debug)]
 pub(super) struct Stray {
     pub(super) help: String,

@@ -20,7 +20,7 @@ pub(super) struct Line<'a> {
     pub(super) text: &'a str,
     /// Where the parser stopped, in bytes.
     pub(super) at: usize,
-    /// What the parser says.
+    /// The words of the parser.
     pub(super) message: &'a str,
     /// The key whose value began on a line before this one.
     pub(super) key: Option<&'a str>,

@@ -49,7 +49,7 @@ pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     unusual_name(authority)
 }
 
-/// What a byte is in a usual host.
+/// The kinds of bytes in a usual host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// A small letter, a digit or a hyphen.

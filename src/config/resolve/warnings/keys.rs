@@ -78,7 +78,7 @@ fn for_everyone(reader: Reader<'_>, limit: &Limit, problems: &mut Problems) {
     }
 }
 
-/// What requests can have here.
+/// The parts that a request can have here.
 #[derive(Clone, Copy)]
 struct Known {
     /// Header lines whose name holds `_`.
