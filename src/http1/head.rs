@@ -10,7 +10,7 @@ use super::{
     claims::is_claim,
     encode::{Hops, hop_by_hop, reason},
     fields::{Copying, Fields},
-    framing::{self, Length, Marks},
+    framing::{self, Length, Marks, is},
 };
 use crate::error::Error;
 
@@ -282,8 +282,9 @@ fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) ->
     let mut marks = Marks::default();
     let mut copying = Copying::of(head);
     for line in lines {
-        let is_left_out = marks.note(line.name.as_bytes(), line.value) || is_of_hop(line.name.as_bytes(), switches);
-        copying.pass(line, is_left_out);
+        let name = line.name.as_bytes();
+        let is_noted = marks.note(name, line.value);
+        copying.pass(line, is_noted || (hop_by_hop(name) && !is_switch(name, switches)));
     }
     marks.bounded()?;
     if marks.names_hops {
@@ -292,8 +293,8 @@ fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) ->
         copying = Copying::of(head);
         for line in lines {
             let name = line.name.as_bytes();
-            let is_named = hops.names(line.name) && !is_switch(name, switches);
-            copying.pass(line, Marks::default().note(name, line.value) || is_named || is_of_hop(name, switches));
+            let ends_here = hops.names(line.name) || hop_by_hop(name);
+            copying.pass(line, is(name, b"Content-Length") || (ends_here && !is_switch(name, switches)));
         }
     }
     let (mut fields, are_usual) = copying.end();
@@ -305,12 +306,7 @@ fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) ->
     Ok((fields, marks))
 }
 
-/// Whether a field of an answer ends here, whatever its `Connection` names.
-#[inline]
-fn is_of_hop(name: &[u8], switches: bool) -> bool {
-    hop_by_hop(name) && !is_switch(name, switches)
-}
-
+/// Whether a field says to which protocol is switched, of an answer that has to say so.
 fn is_switch(name: &[u8], switches: bool) -> bool {
     switches && name.eq_ignore_ascii_case(b"upgrade")
 }
