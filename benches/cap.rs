@@ -1,6 +1,9 @@
 //! What a cap costs: with room, beside tokio's semaphore; adaptive; full with ten thousand waiting; its line alone.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -23,12 +26,19 @@ const QUEUE: usize = 10_000;
 const BOUNDS: Bounds = Bounds { min: 64, max: 64 };
 
 fn cap(bound: Bound) -> Arc<Cap> {
-    let settings = CapSettings { bound, queue: QUEUE, queue_timeout: Duration::from_secs(3600) };
+    let settings = CapSettings {
+        bound,
+        queue: QUEUE,
+        queue_timeout: Duration::from_secs(3600),
+    };
     Arc::new(Cap::new(CapName::Route("bench".into()), settings))
 }
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_time().build().expect("a runtime")
+    Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
 }
 
 /// A place and its return, as every request has one. The clock is read by whoever serves, not here.
@@ -42,7 +52,9 @@ fn with_room(c: &mut Criterion) {
         b.iter(|| black_box(Arc::clone(&semaphore).try_acquire_owned()).is_ok());
     });
     let fixed = cap(Bound::Fixed(64));
-    group.bench_function("fixed", |b| b.iter(|| black_box(fixed.try_enter(now)).is_some()));
+    group.bench_function("fixed", |b| {
+        b.iter(|| black_box(fixed.try_enter(now)).is_some())
+    });
     let adaptive = cap(Bound::Adaptive(BOUNDS));
     let answer = Ok(Response::default());
     group.bench_function("adaptive, measured", |b| {
@@ -62,9 +74,13 @@ fn full(c: &mut Criterion) {
     for (name, keys) in [("one key", 1), ("a thousand keys", 1000)] {
         let cap = cap(Bound::Fixed(1));
         let mut held = cap.try_enter(Instant::now());
-        let turn = |n: u64| Turn { priority: Priority::Normal, key: n % keys };
-        let mut line: std::collections::VecDeque<_> =
-            (1..QUEUE as u64).map(|n| cap.line_up(turn(n), None).expect("room")).collect();
+        let turn = |n: u64| Turn {
+            priority: Priority::Normal,
+            key: n % keys,
+        };
+        let mut line: std::collections::VecDeque<_> = (1..QUEUE as u64)
+            .map(|n| cap.line_up(turn(n), None).expect("room"))
+            .collect();
         let mut next = 0;
         group.bench_function(format!("join and serve, {name}"), |b| {
             b.iter(|| {
@@ -77,7 +93,9 @@ fn full(c: &mut Criterion) {
             });
         });
         let last = cap.line_up(turn(next + 1), None);
-        group.bench_function(format!("refuse, {name}"), |b| b.iter(|| cap.line_up(turn(0), None).is_err()));
+        group.bench_function(format!("refuse, {name}"), |b| {
+            b.iter(|| cap.line_up(turn(0), None).is_err())
+        });
         drop(last);
     }
     group.finish();

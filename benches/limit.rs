@@ -13,9 +13,20 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview};
+use tidegate::limit::{
+    Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview,
+};
 
-criterion_group!(benches, hot, special, many_keys, two_threads, flood, keys, heaviest);
+criterion_group!(
+    benches,
+    hot,
+    special,
+    many_keys,
+    two_threads,
+    flood,
+    keys,
+    heaviest
+);
 criterion_main!(benches);
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
@@ -28,34 +39,57 @@ fn hot(c: &mut Criterion) {
     let direct = RateLimiter::direct_with_clock(quota, FakeRelativeClock::default());
     group.bench_function("governor, no key", |b| b.iter(|| direct.check()));
     let stock = RateLimiter::hashmap_with_clock(quota, FakeRelativeClock::default());
-    group.bench_function("governor, one limit", |b| b.iter(|| stock.check_key(black_box(&7_u64))));
+    group.bench_function("governor, one limit", |b| {
+        b.iter(|| stock.check_key(black_box(&7_u64)))
+    });
     let (one, two) = (limiter(BURST, 1000), limiter(BURST, 1000));
     let alone = [Ask::new(&one, key(1), 1)];
     group.bench_function("one limit", |b| b.iter(|| decide(black_box(START), &alone)));
     let both = [Ask::new(&one, key(1), 1), Ask::new(&two, key(2), 1)];
     group.bench_function("two limits", |b| b.iter(|| decide(black_box(START), &both)));
-    let more = [limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000), limiter(BURST, 1000)];
+    let more = [
+        limiter(BURST, 1000),
+        limiter(BURST, 1000),
+        limiter(BURST, 1000),
+        limiter(BURST, 1000),
+    ];
     let four = more.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
-    group.bench_function("four limits", |b| b.iter(|| decide(black_box(START), &four)));
+    group.bench_function("four limits", |b| {
+        b.iter(|| decide(black_box(START), &four))
+    });
     group.bench_function("two limits, refunded", |b| {
         b.iter(|| decide(START, &both).map(|admission| admission.refund(START, [&one, &two])));
     });
     let spent = limiter(NonZeroU32::MIN, 1000);
     let refused = [Ask::new(&one, key(1), 1), Ask::new(&spent, key(2), 1)];
     let _first = decide(START, &refused);
-    group.bench_function("two limits, one refuses", |b| b.iter(|| decide(black_box(START), &refused)));
+    group.bench_function("two limits, one refuses", |b| {
+        b.iter(|| decide(black_box(START), &refused))
+    });
 }
 
 /// What only some limits need.
 fn special(c: &mut Criterion) {
     let mut group = c.benchmark_group("special");
     let limiter = limiter(BURST, 1000);
-    let rate = Rate { count: NonZeroU32::new(1_000_000).unwrap(), period: Duration::from_secs(1) };
-    let other = limiter.other_quota(rate, NonZeroU32::new(1_000_000_000).unwrap()).unwrap();
+    let rate = Rate {
+        count: NonZeroU32::new(1_000_000).unwrap(),
+        period: Duration::from_secs(1),
+    };
+    let other = limiter
+        .other_quota(rate, NonZeroU32::new(1_000_000_000).unwrap())
+        .unwrap();
     let own = [Ask::new(&limiter, key(1), 1)];
-    let exception = [Ask { quota: Some(&other), ..Ask::new(&limiter, key(2), 1) }];
-    group.bench_function("a key with numbers of its own", |b| b.iter(|| decide(black_box(START), &exception)));
-    group.bench_function("another key beside it", |b| b.iter(|| decide(black_box(START), &own)));
+    let exception = [Ask {
+        quota: Some(&other),
+        ..Ask::new(&limiter, key(2), 1)
+    }];
+    group.bench_function("a key with numbers of its own", |b| {
+        b.iter(|| decide(black_box(START), &exception))
+    });
+    group.bench_function("another key beside it", |b| {
+        b.iter(|| decide(black_box(START), &own))
+    });
     group.bench_function("a look", |b| b.iter(|| preview(black_box(START), &own)));
 }
 
@@ -70,7 +104,9 @@ fn many_keys(c: &mut Criterion) {
         });
         let mut random = Random(1);
         let mut next = || key(random.below(held as u64));
-        group.bench_function(format!("{held} keys"), |b| b.iter(|| decide(START, &[Ask::new(&limiter, next(), 1)])));
+        group.bench_function(format!("{held} keys"), |b| {
+            b.iter(|| decide(START, &[Ask::new(&limiter, next(), 1)]))
+        });
     }
 }
 
@@ -102,7 +138,9 @@ fn flood(c: &mut Criterion) {
     let debtors = limiter(burst, held);
     (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&debtors, key(n), 1)])));
     let mut random = Random(1);
-    group.bench_function("all in debt", |b| b.iter(|| decide(START, &[Ask::new(&debtors, key(random.next()), 1)])));
+    group.bench_function("all in debt", |b| {
+        b.iter(|| decide(START, &[Ask::new(&debtors, key(random.next()), 1)]))
+    });
     let idle = limiter(burst, held);
     let mut now = START;
     group.bench_function("all idle", |b| {
@@ -117,7 +155,9 @@ fn keys(c: &mut Criterion) {
     let hasher = KeyHasher::new();
     let address = black_box([192, 0, 2, 1].into());
     let begun = hasher.key("per-client");
-    c.bench_function("a key of an address", |b| b.iter(|| begun.clone().ip(address, 64).finish()));
+    c.bench_function("a key of an address", |b| {
+        b.iter(|| begun.clone().ip(address, 64).finish())
+    });
 }
 
 /// What it adds to a decision to keep count of the heaviest keys.
@@ -127,12 +167,18 @@ fn heaviest(c: &mut Criterion) {
     let keys: Vec<_> = (0..1 << 16).map(key).collect();
     let mut random = Random(1);
     let mut ask = |name: &str, top: &Top, next: &mut dyn FnMut() -> Key| {
-        let mut once = || top.record(0, START, next(), Verdict::Admitted, |label| label.ip(address, 64));
+        let mut once = || {
+            top.record(0, START, next(), Verdict::Admitted, |label| {
+                label.ip(address, 64)
+            })
+        };
         (0..100_000).for_each(|_| once());
         group.bench_function(name, |b| b.iter(&mut once));
     };
     ask("one key", &Top::new(1), &mut || black_box(keys[0]));
-    ask("300 keys", &Top::new(1), &mut || keys[random.below(300) as usize]);
+    ask("300 keys", &Top::new(1), &mut || {
+        keys[random.below(300) as usize]
+    });
     let mut next = 0;
     ask("a flood of new keys", &Top::new(1), &mut || {
         next = (next + 1) % keys.len();
@@ -140,18 +186,36 @@ fn heaviest(c: &mut Criterion) {
     });
     ask("a flood among heavy keys", &Top::new(1), &mut || {
         next = (next + 1) % keys.len();
-        if next % 2 == 0 { keys[next] } else { keys[next % 500] }
+        if next % 2 == 0 {
+            keys[next]
+        } else {
+            keys[next % 500]
+        }
     });
 }
 
 fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {
-    let rate = Rate { count: NonZeroU32::new(1_000_000).unwrap(), period: Duration::from_secs(1) };
-    Limiter::new("bench", &Settings { rate, burst, max_keys: NonZeroUsize::new(max_keys).unwrap() }).unwrap()
+    let rate = Rate {
+        count: NonZeroU32::new(1_000_000).unwrap(),
+        period: Duration::from_secs(1),
+    };
+    Limiter::new(
+        "bench",
+        &Settings {
+            rate,
+            burst,
+            max_keys: NonZeroUsize::new(max_keys).unwrap(),
+        },
+    )
+    .unwrap()
 }
 
 /// The key of client `n`; it costs what `a key of an address` does.
 fn key(n: u64) -> Key {
-    KeyHasher::with_seed([1, 2]).key("").path(&n.to_be_bytes()).finish()
+    KeyHasher::with_seed([1, 2])
+        .key("")
+        .path(&n.to_be_bytes())
+        .finish()
 }
 
 /// SplitMix64: random enough, and next to free.

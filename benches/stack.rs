@@ -1,7 +1,10 @@
 //! What a request costs in our own code, without sockets: each layer over a service that does nothing, heads in and out,
 //! and a whole route from arrival to answer.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
 
 use std::{
     convert::Infallible,
@@ -27,9 +30,9 @@ use tidegate::{
     gateway::{Gateway, Process, build},
     http1::{self, HeadLimits},
     layer::{
-        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer, Conditions, Cost,
-        FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority, RateLimitLayer, RetryLayer, RetryPolicy,
-        Standing, TimeoutsLayer,
+        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer,
+        Conditions, Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority,
+        RateLimitLayer, RetryLayer, RetryPolicy, Standing, TimeoutsLayer,
     },
     limit::{KeyHasher, Limiter, Rate, Settings, Top},
     message::{Names, Origin, Request, Response},
@@ -39,11 +42,17 @@ use tidegate::{
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-const REQUEST: &[u8] = b"GET /orders/7?full=1 HTTP/1.1\r\nHost: orders.example.com\r\nUser-Agent: bench\r\n\
+const REQUEST: &[u8] =
+    b"GET /orders/7?full=1 HTTP/1.1\r\nHost: orders.example.com\r\nUser-Agent: bench\r\n\
     Accept: */*\r\nAccept-Encoding: gzip\r\nX-Api-Key: 0123456789abcdef\r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
+const RESPONSE: &[u8] =
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sat, 21 Nov 2026 00:00:00 GMT\r\n\
     Content-Type: text/plain\r\nContent-Length: 130\r\nConnection: keep-alive\r\n\r\n";
-const LIMITS: HeadLimits = HeadLimits { bytes: 32 * 1024, headers: 100, keeps_underscores: false };
+const LIMITS: HeadLimits = HeadLimits {
+    bytes: 32 * 1024,
+    headers: 100,
+    keeps_underscores: false,
+};
 
 /// Answers at once.
 #[derive(Debug, Clone)]
@@ -106,7 +115,10 @@ fn exchange(origin: &Arc<Origin>, route: &Arc<RouteTag>) -> Arc<Exchange> {
             grpc: None,
         },
         origin: Arc::clone(origin),
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), chain: None },
+        client: Client {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            chain: None,
+        },
         started: Instant::now(),
         route: Arc::clone(route),
         parameters: Vec::new(),
@@ -139,7 +151,10 @@ fn heads(c: &mut Criterion) {
 
 /// One layer over nothing; subtract "none" for the layer alone.
 fn layers(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let _inside = runtime.enter();
     let metrics = Metrics::new(1);
     let (origin, route) = (origin(), tag(&metrics));
@@ -155,21 +170,44 @@ fn layers(c: &mut Criterion) {
     };
     let second = Duration::from_secs(1);
     let mut group = c.benchmark_group("layer");
-    group.bench_function("none", |b| b.iter(|| drive(Nothing.call(black_box(call())))));
+    group.bench_function("none", |b| {
+        b.iter(|| drive(Nothing.call(black_box(call()))))
+    });
     let mut limited = two_limits().layer(Nothing);
-    group.bench_function("rate limit, two limits", |b| b.iter(|| drive(limited.call(call()))));
-    let mut timeouts =
-        TimeoutsLayer { total: 30 * second, idle: 60 * second, tunnel: 3600 * second, body: None }.layer(Nothing);
+    group.bench_function("rate limit, two limits", |b| {
+        b.iter(|| drive(limited.call(call())))
+    });
+    let mut timeouts = TimeoutsLayer {
+        total: 30 * second,
+        idle: 60 * second,
+        tunnel: 3600 * second,
+        body: None,
+    }
+    .layer(Nothing);
     group.bench_function("timeouts", |b| b.iter(|| drive(timeouts.call(call()))));
     let mut cap = capped().layer(Nothing);
     group.bench_function("concurrency", |b| b.iter(|| drive(cap.call(call()))));
     let mut retry = retry().layer(Nothing);
     group.bench_function("retry", |b| b.iter(|| drive(retry.call(call()))));
-    let mut attempt = AttemptTimeoutLayer { attempt: 10 * second }.layer(Nothing);
-    group.bench_function("attempt timeout", |b| b.iter(|| drive(attempt.call(call()))));
-    let changes = Changes { preserve_host: true, ..Changes::default() };
-    let mut forward = ForwardLayer { changes: Arc::new(changes), key: None }.layer(Nothing);
-    group.bench_function("forward", |b| b.iter(|| drive(Service::<Call>::call(&mut forward, call()))));
+    let mut attempt = AttemptTimeoutLayer {
+        attempt: 10 * second,
+    }
+    .layer(Nothing);
+    group.bench_function("attempt timeout", |b| {
+        b.iter(|| drive(attempt.call(call())))
+    });
+    let changes = Changes {
+        preserve_host: true,
+        ..Changes::default()
+    };
+    let mut forward = ForwardLayer {
+        changes: Arc::new(changes),
+        key: None,
+    }
+    .layer(Nothing);
+    group.bench_function("forward", |b| {
+        b.iter(|| drive(Service::<Call>::call(&mut forward, call())))
+    });
     group.finish();
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
 }
@@ -178,7 +216,10 @@ fn layers(c: &mut Criterion) {
 fn two_limits() -> RateLimitLayer {
     let hasher = KeyHasher::new();
     let settings = Settings {
-        rate: Rate { count: NonZeroU32::MAX, period: Duration::from_secs(5) },
+        rate: Rate {
+            count: NonZeroU32::MAX,
+            period: Duration::from_secs(5),
+        },
         burst: NonZeroU32::MAX,
         max_keys: NonZeroUsize::MIN,
     };
@@ -198,25 +239,46 @@ fn two_limits() -> RateLimitLayer {
         tiers: Vec::new(),
         shared: None,
     };
-    let limits = [limit(0, "per-client", vec![KeyPart::ClientIp(64)]), limit(1, "everyone", Vec::new())];
+    let limits = [
+        limit(0, "per-client", vec![KeyPart::ClientIp(64)]),
+        limit(1, "everyone", Vec::new()),
+    ];
     RateLimitLayer::new(limits, None)
 }
 
 fn capped() -> ConcurrencyLayer {
-    let settings = CapSettings { bound: Bound::Fixed(64), queue: 64, queue_timeout: Duration::from_secs(1) };
+    let settings = CapSettings {
+        bound: Bound::Fixed(64),
+        queue: 64,
+        queue_timeout: Duration::from_secs(1),
+    };
     let cap = Arc::new(Cap::new(CapName::Route("bench".into()), settings));
-    let fair_by = FairBy { begun: KeyHasher::new().key("bench"), parts: Vec::new() };
+    let fair_by = FairBy {
+        begun: KeyHasher::new().key("bench"),
+        parts: Vec::new(),
+    };
     ConcurrencyLayer {
         policy: Some(Arc::new(CapPolicy {
             cap,
             linger: Some(Duration::from_secs(30)),
-            line: Some(Standing { priority: Priority::Normal, fair_by }),
+            line: Some(Standing {
+                priority: Priority::Normal,
+                fair_by,
+            }),
         })),
     }
 }
 
 fn outgoing(call: Call) -> Outgoing {
-    let Call { exchange, body, fresh, now, patience, linger, .. } = call;
+    let Call {
+        exchange,
+        body,
+        fresh,
+        now,
+        patience,
+        linger,
+        ..
+    } = call;
     let head = Vec::new();
     Outgoing {
         call: exchange,
@@ -237,18 +299,29 @@ fn outgoing(call: Call) -> Outgoing {
 fn retry() -> RetryLayer {
     let policy = RetryPolicy {
         attempts: 2,
-        on: Conditions { connect: true, reset: true, timeout: false, statuses: vec![StatusCode::BAD_GATEWAY] },
+        on: Conditions {
+            connect: true,
+            reset: true,
+            timeout: false,
+            statuses: vec![StatusCode::BAD_GATEWAY],
+        },
         methods: vec![Method::GET],
         backoff: Duration::from_millis(25),
         max_backoff: Duration::from_secs(1),
         buffer: 65536,
     };
-    RetryLayer { policy: Arc::new(policy), budget: Arc::new(Budget::new(0.2, 10, 1)) }
+    RetryLayer {
+        policy: Arc::new(policy),
+        budget: Arc::new(Budget::new(0.2, 10, 1)),
+    }
 }
 
 /// From arrival to answer, with everything on but the upstream: match, limits, cap, metrics, access line.
 fn whole_stack(c: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let _inside = runtime.enter();
     worker::set_current(0);
     let mut group = c.benchmark_group("whole stack");
@@ -257,7 +330,8 @@ fn whole_stack(c: &mut Criterion) {
         let origin = origin();
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| {
-                let answer: Result<Response, Infallible> = drive(gateway.call(Arrival::Request(request(&origin))));
+                let answer: Result<Response, Infallible> =
+                    drive(gateway.call(Arrival::Request(request(&origin))));
                 let Ok(mut answer) = answer;
                 answer.body.take_whole();
                 answer.body.delivered();
@@ -299,14 +373,22 @@ fn gateway(rate: &str) -> Gateway {
         concurrency = {{ max = 100, queue = 100 }}
         "#
     );
-    let config = Arc::new(config::parse("bench.toml", &text, &config::Environment::new()).expect("a sound text"));
+    let config = Arc::new(
+        config::parse("bench.toml", &text, &config::Environment::new()).expect("a sound text"),
+    );
     let metrics = Metrics::new(1);
-    let (access, guard) =
-        AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).expect("a thread to write lines");
+    let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped())
+        .expect("a thread to write lines");
     // Lines are written to the end of the process.
     std::mem::forget(guard);
     let buffers = Arc::default();
-    let process = Process { workers: 1, metrics: Arc::clone(&metrics), access, hasher: KeyHasher::new(), buffers };
+    let process = Process {
+        workers: 1,
+        metrics: Arc::clone(&metrics),
+        access,
+        hasher: KeyHasher::new(),
+        buffers,
+    };
     let built = build(config, None, &process).expect("a gateway");
     Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
 }

@@ -2,7 +2,10 @@
 //!
 //! Each case asks for eight requests in turn, spread over the routes, so that no single branch is learnt by heart.
 
-#![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
 
 use std::hint::black_box;
 
@@ -27,7 +30,12 @@ const HOST: &str = "api.example.com";
 const CASES: [Case; 7] = [
     Case {
         name: "exact",
-        route: |at| under(HOST, PathPattern::Exact(format!("/v1/service-{at:05}/items"))),
+        route: |at| {
+            under(
+                HOST,
+                PathPattern::Exact(format!("/v1/service-{at:05}/items")),
+            )
+        },
         request: |at| (HOST.into(), format!("/v1/service-{at:05}/items")),
     },
     Case {
@@ -37,12 +45,22 @@ const CASES: [Case; 7] = [
     },
     Case {
         name: "parameter",
-        route: |at| under(HOST, PathPattern::Parameters(format!("/v1/service-{at:05}/{{id}}"))),
+        route: |at| {
+            under(
+                HOST,
+                PathPattern::Parameters(format!("/v1/service-{at:05}/{{id}}")),
+            )
+        },
         request: |at| (HOST.into(), format!("/v1/service-{at:05}/7")),
     },
     Case {
         name: "exact_host",
-        route: |at| under(&format!("tenant-{at:05}.example.com"), PathPattern::Prefix("/orders".into())),
+        route: |at| {
+            under(
+                &format!("tenant-{at:05}.example.com"),
+                PathPattern::Prefix("/orders".into()),
+            )
+        },
         request: |at| (format!("tenant-{at:05}.example.com"), "/orders/7".into()),
     },
     Case {
@@ -68,7 +86,9 @@ fn bench(criterion: &mut Criterion) {
         for size in SIZES {
             let routes: Vec<Match> = (0..size).map(case.route).collect();
             let table = Table::build(&routes).expect("no regular expressions here");
-            let requests: Vec<_> = (0..REQUESTS).map(|nth| (case.request)(nth * size / REQUESTS)).collect();
+            let requests: Vec<_> = (0..REQUESTS)
+                .map(|nth| (case.request)(nth * size / REQUESTS))
+                .collect();
             let mut turns = requests.iter().cycle();
             group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
                 bencher.iter(|| turns.next().map(|(host, path)| find(&table, host, path)));
@@ -79,18 +99,33 @@ fn bench(criterion: &mut Criterion) {
 
 fn find(table: &Table, host: &str, path: &str) -> Option<usize> {
     static HEADERS: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-    let asked = Asked { host, path: path.as_bytes(), method: &Method::GET, headers: &HEADERS, query: None };
+    let asked = Asked {
+        host,
+        path: path.as_bytes(),
+        method: &Method::GET,
+        headers: &HEADERS,
+        query: None,
+    };
     black_box(table.find(black_box(&asked))).map(|found| found.index)
 }
 
 fn under(host: &str, path: PathPattern) -> Match {
     let hosts = vec![HostPattern::Exact(host.into())];
-    Match { hosts, path, methods: Vec::new(), headers: Vec::new(), query: Vec::new() }
+    Match {
+        hosts,
+        path,
+        methods: Vec::new(),
+        headers: Vec::new(),
+        query: Vec::new(),
+    }
 }
 
 fn wildcard(at: usize) -> Match {
     let hosts = vec![HostPattern::Wildcard(format!("tenant-{at:05}.example.com"))];
-    Match { hosts, ..under("", PathPattern::Any) }
+    Match {
+        hosts,
+        ..under("", PathPattern::Any)
+    }
 }
 
 criterion_group!(benches, bench);

@@ -14,9 +14,11 @@ use tokio::{
 };
 
 /// RFC 6455, section 1.3: a key and what answers it, so that nothing has to be computed.
-const ASK: &[u8] = b"GET /ws HTTP/1.1\r\nhost: echo\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+const ASK: &[u8] =
+    b"GET /ws HTTP/1.1\r\nhost: echo\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-const AGREE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+const AGREE: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 /// Bytes of a message's payload.
 const PAYLOAD: u8 = 64;
@@ -26,13 +28,27 @@ const GRACE: Duration = Duration::from_secs(5);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let usage =
-        || io::Error::new(io::ErrorKind::InvalidInput, "usage: echo serve ADDRESS | ask ADDRESS CONNECTIONS SECONDS");
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    let usage = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "usage: echo serve ADDRESS | ask ADDRESS CONNECTIONS SECONDS",
+        )
+    };
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["serve", address] => serve(address).await,
         ["ask", address, connections, seconds] => {
             let connections = connections.parse().map_err(|_| usage())?;
-            ask_all(address, connections, Duration::from_secs(seconds.parse().map_err(|_| usage())?)).await
+            ask_all(
+                address,
+                connections,
+                Duration::from_secs(seconds.parse().map_err(|_| usage())?),
+            )
+            .await
         }
         _ => Err(usage()),
     }
@@ -72,7 +88,9 @@ async fn head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 async fn ask_all(address: &str, connections: usize, lasting: Duration) -> io::Result<()> {
     let end = Instant::now() + lasting;
-    let asking: Vec<_> = (0..connections).map(|_| tokio::spawn(ask(address.to_owned(), end))).collect();
+    let asking: Vec<_> = (0..connections)
+        .map(|_| tokio::spawn(ask(address.to_owned(), end)))
+        .collect();
     let (mut latencies, mut failed) = (Vec::new(), 0);
     for asked in asking {
         match asked.await.map_err(io::Error::other)? {
@@ -83,7 +101,9 @@ async fn ask_all(address: &str, connections: usize, lasting: Duration) -> io::Re
     latencies.sort_unstable();
     let percentile = |percent: usize| {
         let at = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
-        latencies.get(at).map_or(0.0, |found: &Duration| found.as_secs_f64() * 1e3)
+        latencies
+            .get(at)
+            .map_or(0.0, |found: &Duration| found.as_secs_f64() * 1e3)
     };
     let (answers, p50, p99) = (latencies.len(), percentile(50), percentile(99));
     println!(r#"{{"answers": {answers}, "failed": {failed}, "p50": {p50:.4}, "p99": {p99:.4}}}"#);

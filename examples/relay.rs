@@ -16,7 +16,10 @@ const BUFFER: usize = 16 * 1024;
 async fn main() -> io::Result<()> {
     let mut arguments = env::args().skip(1);
     let (Some(listen), Some(upstream)) = (arguments.next(), arguments.next()) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: relay LISTEN UPSTREAM"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "usage: relay LISTEN UPSTREAM",
+        ));
     };
     let listener = TcpListener::bind(listen).await?;
     loop {

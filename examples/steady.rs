@@ -6,7 +6,10 @@
 //! Arrivals are random (Poisson), with a share of the rate on each connection. A latency begins when the request was due, so
 //! that a slow answer also counts for those that had to wait behind it (Gil Tene's "coordinated omission"). Where the
 //! connection was free and only this client woke late, it begins when it woke; `late_p99` says how much that was.
-#![allow(clippy::disallowed_methods, reason = "a load lives in real time; a thread a connection may sleep")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a load lives in real time; a thread a connection may sleep"
+)]
 
 use std::{
     env,
@@ -37,9 +40,16 @@ struct Load {
 }
 
 fn main() -> io::Result<()> {
-    let usage = || io::Error::new(io::ErrorKind::InvalidInput, "usage: steady ADDRESS PATH RATE CONNECTIONS SECONDS");
+    let usage = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "usage: steady ADDRESS PATH RATE CONNECTIONS SECONDS",
+        )
+    };
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [address, path, rate, connections, seconds] = arguments.as_slice() else { return Err(usage()) };
+    let [address, path, rate, connections, seconds] = arguments.as_slice() else {
+        return Err(usage());
+    };
     let rate: f64 = rate.parse().map_err(|_| usage())?;
     let connections: u32 = connections.parse().map_err(|_| usage())?;
     let seconds: f64 = seconds.parse().map_err(|_| usage())?;
@@ -58,7 +68,9 @@ fn main() -> io::Result<()> {
         .collect();
     let mut all = Seen::default();
     for thread in threads {
-        let seen = thread.join().map_err(|_| io::Error::other("a connection's thread ended early"))?;
+        let seen = thread
+            .join()
+            .map_err(|_| io::Error::other("a connection's thread ended early"))?;
         all.latencies.extend(seen.latencies);
         all.late.extend(seen.late);
         all.failed += seen.failed;
@@ -115,7 +127,11 @@ impl Load {
             }
             if let Some(length) = whole(&answer[..filled]) {
                 let is_good = answer.starts_with(b"HTTP/1.1 200") && filled == length;
-                return if is_good { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) };
+                return if is_good {
+                    Ok(())
+                } else {
+                    Err(io::ErrorKind::InvalidData.into())
+                };
             }
         }
     }
@@ -125,8 +141,13 @@ impl Load {
 fn whole(answer: &[u8]) -> Option<usize> {
     let head = answer.windows(4).position(|at| at == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&answer[..head]).to_ascii_lowercase();
-    let field = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length = head + field.and_then(|value| value.trim().parse::<usize>().ok()).unwrap_or(0);
+    let field = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = head
+        + field
+            .and_then(|value| value.trim().parse::<usize>().ok())
+            .unwrap_or(0);
     (answer.len() >= length).then_some(length)
 }
 
@@ -138,7 +159,8 @@ impl Random {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        let bits = u32::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).unwrap_or(u32::MAX);
+        let bits =
+            u32::try_from(self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).unwrap_or(u32::MAX);
         let uniform = (f64::from(bits) + 1.0) / (f64::from(u32::MAX) + 2.0);
         Duration::from_secs_f64(-uniform.ln() * mean)
     }

@@ -47,8 +47,12 @@ impl Alarm {
 
     /// Ready once the deadline has passed; wakes the task for it. To be polled after whatever it bounds.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.due else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        let Some(due) = self.due else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
         }
@@ -132,13 +136,17 @@ impl Lent {
 
     /// Ready once the deadline has passed.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.as_mut().map_or(Poll::Pending, |alarm| alarm.poll(cx))
+        self.0
+            .as_mut()
+            .map_or(Poll::Pending, |alarm| alarm.poll(cx))
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(mut alarm) = self.0.take() else { return };
+        let Some(mut alarm) = self.0.take() else {
+            return;
+        };
         alarm.clear();
         // At the end of a thread there is no one left to lend to.
         let _ = IDLE.try_with(|idle| {
@@ -162,11 +170,17 @@ mod tests {
     #[tokio::test]
     async fn a_deadline_that_a_late_loop_notices_counts_only_after_a_look_at_the_sockets() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (mut far, _) = listener.accept().unwrap();
         let mut byte = [0];
         let mut read = Box::pin(within(Duration::from_millis(20), near.read(&mut byte)));
-        assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await.is_pending());
+        assert!(
+            poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)))
+                .await
+                .is_pending()
+        );
         std::io::Write::write_all(&mut far, b"x").unwrap();
         // The loop stands still, and its timer is polled before its sockets.
         thread::park_timeout(Duration::from_millis(100));

@@ -103,7 +103,11 @@ impl Body {
     /// A body that is here already.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
-        if bytes.is_empty() { Self::empty() } else { Self::from_source(Source::Whole(bytes)) }
+        if bytes.is_empty() {
+            Self::empty()
+        } else {
+            Self::from_source(Source::Whole(bytes))
+        }
     }
 
     /// A body that arrives in pieces.
@@ -132,7 +136,9 @@ impl Body {
     }
 
     fn source(&self) -> &Source {
-        self.0.as_ref().map_or(&Source::Empty, |content| &content.source)
+        self.0
+            .as_ref()
+            .map_or(&Source::Empty, |content| &content.source)
     }
 
     /// True when nothing is left to come; a stream may turn out to be empty later.
@@ -142,7 +148,10 @@ impl Body {
 
     /// True when all of it is here already.
     pub fn is_whole(&self) -> bool {
-        !matches!(self.source(), Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_))
+        !matches!(
+            self.source(),
+            Source::Stream(_) | Source::Ahead(_) | Source::Tunnel(_)
+        )
     }
 
     /// True for an answer that switches protocols.
@@ -166,7 +175,9 @@ impl Body {
 
     /// The whole of a body that is here already, leaving none; `None` for a stream.
     pub fn take_whole(&mut self) -> Option<Bytes> {
-        let Some(content) = &mut self.0 else { return Some(Bytes::new()) };
+        let Some(content) = &mut self.0 else {
+            return Some(Bytes::new());
+        };
         match std::mem::take(&mut content.source) {
             Source::Empty | Source::Absent => Some(Bytes::new()),
             Source::Whole(bytes) => {
@@ -282,8 +293,13 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(this) = self.0.as_mut() else { return Poll::Ready(None) };
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(this) = self.0.as_mut() else {
+            return Poll::Ready(None);
+        };
         let frame = match &mut this.source {
             Source::Empty | Source::Absent => None,
             Source::Whole(bytes) => {
@@ -382,6 +398,8 @@ impl fmt::Debug for Body {
             Source::Ahead(_) => "ahead",
             Source::Tunnel(_) => "tunnel",
         };
-        f.debug_struct("Body").field("source", &kind).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("source", &kind)
+            .finish_non_exhaustive()
     }
 }

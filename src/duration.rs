@@ -19,7 +19,10 @@ pub fn text(duration: Duration) -> String {
     if nanoseconds == 0 {
         return "0s".to_owned();
     }
-    let (unit, worth) = UNITS.into_iter().find(|(_, worth)| nanoseconds.is_multiple_of(*worth)).unwrap_or(("ns", 1));
+    let (unit, worth) = UNITS
+        .into_iter()
+        .find(|(_, worth)| nanoseconds.is_multiple_of(*worth))
+        .unwrap_or(("ns", 1));
     format!("{}{unit}", nanoseconds / worth)
 }
 
@@ -30,7 +33,10 @@ mod tests {
     #[test]
     fn a_duration_is_said_in_the_largest_unit_that_holds_it() {
         let said = |millis| text(Duration::from_millis(millis));
-        assert_eq!([0, 20, 1500, 30_000, 90_000, 5_400_000].map(said), ["0s", "20ms", "1500ms", "30s", "90s", "90m"]);
+        assert_eq!(
+            [0, 20, 1500, 30_000, 90_000, 5_400_000].map(said),
+            ["0s", "20ms", "1500ms", "30s", "90s", "90m"]
+        );
         assert_eq!([3_600_000, 172_800_000].map(said), ["1h", "2d"]);
         assert_eq!(text(Duration::from_nanos(1_001)), "1001ns");
     }

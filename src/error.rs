@@ -44,15 +44,27 @@ pub enum Error {
     )]
     Loop { rounds: usize },
     #[error("limit {} is exhausted", Names(limits))]
-    RateLimited { limits: Vec<Arc<str>>, retry_after: Duration, status: StatusCode },
+    RateLimited {
+        limits: Vec<Arc<str>>,
+        retry_after: Duration,
+        status: StatusCode,
+    },
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
     KeyMissing { limit: Arc<str>, status: StatusCode },
     #[error("shared limits cannot be decided: their store does not answer")]
     StoreUnavailable { retry_after: Duration },
     #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
-    CapReached { cap: CapName, max: usize, queue: usize },
+    CapReached {
+        cap: CapName,
+        max: usize,
+        queue: usize,
+    },
     #[error("no place under the cap of {cap}, {max} requests, became free within {}", duration::text(*after))]
-    QueueTimeout { cap: CapName, max: usize, after: Duration },
+    QueueTimeout {
+        cap: CapName,
+        max: usize,
+        after: Duration,
+    },
     #[error("the request took longer than {}", duration::text(*after))]
     TotalTimeout {
         after: Duration,
@@ -62,13 +74,28 @@ pub enum Error {
     #[error("the upstream did not answer within {}", duration::text(*after))]
     AttemptTimeout { after: Duration },
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
-    ConnectFailed { upstream: Arc<str>, cause: ConnectFailure, earlier: Earlier },
+    ConnectFailed {
+        upstream: Arc<str>,
+        cause: ConnectFailure,
+        earlier: Earlier,
+    },
     #[error("all connections to upstream \"{upstream}\" were busy for {}", duration::text(*after))]
-    PoolTimeout { upstream: Arc<str>, after: Duration, earlier: Earlier },
+    PoolTimeout {
+        upstream: Arc<str>,
+        after: Duration,
+        earlier: Earlier,
+    },
     #[error("no server of upstream \"{upstream}\" is healthy")]
-    NoHealthyServer { upstream: Arc<str>, earlier: Earlier },
+    NoHealthyServer {
+        upstream: Arc<str>,
+        earlier: Earlier,
+    },
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
-    Stale { upstream: Arc<str>, written: bool, earlier: Earlier },
+    Stale {
+        upstream: Arc<str>,
+        written: bool,
+        earlier: Earlier,
+    },
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset {
         upstream: Arc<str>,
@@ -76,9 +103,15 @@ pub enum Error {
         is_begun: bool,
     },
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
-    Unbegun { upstream: Arc<str>, earlier: Earlier },
+    Unbegun {
+        upstream: Arc<str>,
+        earlier: Earlier,
+    },
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
-    BadAnswer { upstream: Arc<str>, what: &'static str },
+    BadAnswer {
+        upstream: Arc<str>,
+        what: &'static str,
+    },
     #[error("the exchange took longer than the route allows")]
     BodyTimeout,
     #[error("the client went away")]
@@ -193,18 +226,40 @@ impl Error {
             self,
             Error::CapReached { .. }
                 | Error::QueueTimeout { .. }
-                | Error::PoolTimeout { earlier: UNSEEN, .. }
-                | Error::NoHealthyServer { earlier: UNSEEN, .. }
-                | Error::ConnectFailed { earlier: UNSEEN, .. }
+                | Error::PoolTimeout {
+                    earlier: UNSEEN,
+                    ..
+                }
+                | Error::NoHealthyServer {
+                    earlier: UNSEEN,
+                    ..
+                }
+                | Error::ConnectFailed {
+                    earlier: UNSEEN,
+                    ..
+                }
                 | Error::TotalTimeout { is_sent: false, .. }
-                | Error::Stale { written: false, earlier: UNSEEN, .. }
-                | Error::Unbegun { earlier: UNSEEN, .. }
+                | Error::Stale {
+                    written: false,
+                    earlier: UNSEEN,
+                    ..
+                }
+                | Error::Unbegun {
+                    earlier: UNSEEN,
+                    ..
+                }
         )
     }
 
     /// True when the client ended the request by what it did, so that no answer tells what became of it at a server.
     pub fn is_by_client(&self) -> bool {
-        matches!(self, Error::ClientGone | Error::SlowBody { .. } | Error::BodyTooLarge { .. } | Error::Malformed(_))
+        matches!(
+            self,
+            Error::ClientGone
+                | Error::SlowBody { .. }
+                | Error::BodyTooLarge { .. }
+                | Error::Malformed(_)
+        )
     }
 
     /// The same error, of a request an earlier attempt of which a server may have served.

@@ -26,7 +26,10 @@ pub const FIELD_OVERHEAD: usize = 32;
 
 /// The size of fields as the protocol counts it.
 pub fn list_size(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD).sum()
+    fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
+        .sum()
 }
 
 /// A body on its way out.
@@ -51,13 +54,20 @@ pub enum Stopped {
 impl Outflow {
     /// On this stream.
     pub fn new(stream: SendStream<Bytes>) -> Self {
-        Self { stream, most_trailers: usize::MAX, rest: Bytes::new() }
+        Self {
+            stream,
+            most_trailers: usize::MAX,
+            rest: Bytes::new(),
+        }
     }
 
     /// The same, to somebody who takes no longer list of trailers than this.
     #[must_use]
     pub fn with_trailers_up_to(self, most_trailers: usize) -> Self {
-        Self { most_trailers, ..self }
+        Self {
+            most_trailers,
+            ..self
+        }
     }
 
     /// The stream itself.
@@ -74,12 +84,22 @@ impl Outflow {
     ///
     /// # Errors
     /// Which side broke.
-    pub fn poll_move(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<bool, Stopped>> {
-        if self.rest.is_empty() { self.pull(cx, body) } else { self.push(cx, body) }
+    pub fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+    ) -> Poll<Result<bool, Stopped>> {
+        if self.rest.is_empty() {
+            self.pull(cx, body)
+        } else {
+            self.push(cx, body)
+        }
     }
 
     fn pull(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<bool, Stopped>> {
-        let frame = ready!(Pin::new(body).poll_frame(cx)).transpose().map_err(Stopped::Source)?;
+        let frame = ready!(Pin::new(body).poll_frame(cx))
+            .transpose()
+            .map_err(Stopped::Source)?;
         let sent = match frame.map(Frame::into_data) {
             None => self.stream.send_data(Bytes::new(), true),
             Some(Ok(data)) => {
@@ -99,7 +119,8 @@ impl Outflow {
     }
 
     fn push(&mut self, cx: &mut Context<'_>, body: &Body) -> Poll<Result<bool, Stopped>> {
-        self.stream.reserve_capacity(self.rest.len().min(SEND_BUFFER));
+        self.stream
+            .reserve_capacity(self.rest.len().min(SEND_BUFFER));
         let mut granted = self.stream.capacity();
         if granted == 0 {
             match ready!(self.stream.poll_capacity(cx)) {
@@ -142,11 +163,20 @@ pub struct Inflow {
 impl Inflow {
     /// On this stream, of this length; the windows are those of its connection.
     pub fn new(stream: RecvStream, length: Option<u64>, windows: Arc<Windows>) -> Self {
-        Self { stream, left: length, windows, read: 0, has_waited: false }
+        Self {
+            stream,
+            left: length,
+            windows,
+            read: 0,
+            has_waited: false,
+        }
     }
 
     /// The next frame; none at the end.
-    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
         let Poll::Ready(data) = self.stream.poll_data(cx)? else {
             // Not before the first byte: whoever is slow has waited for that, too.
             self.has_waited |= self.read > 0;
@@ -182,6 +212,7 @@ impl Inflow {
 
     /// What is known of the length.
     pub fn size_hint(&self) -> SizeHint {
-        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

@@ -64,7 +64,11 @@ impl Inherited {
             // Those of systemd block.
             listener.set_nonblocking(true).map_err(wrong)?;
             let local = listener.local_addr().map_err(wrong)?;
-            self.sockets.push(Socket { name: name.to_owned(), local, listener });
+            self.sockets.push(Socket {
+                name: name.to_owned(),
+                local,
+                listener,
+            });
         }
         Ok(())
     }
@@ -76,16 +80,23 @@ impl Inherited {
 
     /// Claims the sockets of a listener. One on port 0 has the port that the system chose for the process before.
     pub fn listener(&mut self, bind: SocketAddr) -> Vec<TcpListener> {
-        self.claim(|socket| socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER))
+        self.claim(|socket| {
+            socket.local == bind || (is_any_port(bind, socket) && socket.name == LISTENER)
+        })
     }
 
     /// Claims the admin listener's socket.
     pub fn admin(&mut self, bind: SocketAddr) -> Option<TcpListener> {
-        self.claim(|socket| socket.local == bind || (is_any_port(bind, socket) && socket.name == ADMIN)).pop()
+        self.claim(|socket| {
+            socket.local == bind || (is_any_port(bind, socket) && socket.name == ADMIN)
+        })
+        .pop()
     }
 
     fn claim(&mut self, wanted: impl Fn(&Socket) -> bool) -> Vec<TcpListener> {
-        let (claimed, left) = std::mem::take(&mut self.sockets).into_iter().partition(wanted);
+        let (claimed, left) = std::mem::take(&mut self.sockets)
+            .into_iter()
+            .partition(wanted);
         self.sockets = left;
         let claimed: Vec<Socket> = claimed;
         claimed.into_iter().map(|socket| socket.listener).collect()
@@ -113,7 +124,9 @@ impl Inherited {
     /// # Errors
     /// Those of the system: there is none any more.
     pub fn tell_ready(&mut self) -> std::io::Result<()> {
-        self.before.take().map_or(Ok(()), |before| before.send(READY.as_bytes()).map(drop))
+        self.before
+            .take()
+            .map_or(Ok(()), |before| before.send(READY.as_bytes()).map(drop))
     }
 }
 
@@ -127,26 +140,43 @@ mod tests {
 
     fn socket(name: &str) -> Socket {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Socket { name: name.to_owned(), local: listener.local_addr().unwrap(), listener }
+        Socket {
+            name: name.to_owned(),
+            local: listener.local_addr().unwrap(),
+            listener,
+        }
     }
 
     #[test]
     fn a_socket_is_claimed_by_its_address_and_only_once() {
         let (one, other) = (socket(""), socket("whatever"));
         let (first, second) = (one.local, other.local);
-        let mut inherited = Inherited { sockets: vec![one, other], before: None };
+        let mut inherited = Inherited {
+            sockets: vec![one, other],
+            before: None,
+        };
         assert_eq!(inherited.listener(first).len(), 1);
         assert!(inherited.listener(first).is_empty());
-        assert!(inherited.finish().is_err_and(|why| why.contains(&second.to_string())));
+        assert!(
+            inherited
+                .finish()
+                .is_err_and(|why| why.contains(&second.to_string()))
+        );
     }
 
     #[test]
     fn on_port_0_the_port_before_is_kept_for_its_purpose() {
         let any = "127.0.0.1:0".parse().unwrap();
-        let mut inherited = Inherited { sockets: vec![socket(LISTENER), socket(ADMIN), socket("web")], before: None };
+        let mut inherited = Inherited {
+            sockets: vec![socket(LISTENER), socket(ADMIN), socket("web")],
+            before: None,
+        };
         let admin = inherited.sockets[1].local;
         assert_eq!(inherited.listener(any).len(), 1);
         assert_eq!(inherited.admin(any).unwrap().local_addr().unwrap(), admin);
-        assert!(inherited.finish().is_err(), "a name of the unit's own is no listener's");
+        assert!(
+            inherited.finish().is_err(),
+            "a name of the unit's own is no listener's"
+        );
     }
 }

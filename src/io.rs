@@ -98,9 +98,17 @@ mod tests {
     struct Slow(bool);
 
     impl AsyncWrite for Slow {
-        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             self.0 = !self.0;
-            if self.0 { Poll::Ready(Ok(bytes.len().min(1000))) } else { Poll::Pending }
+            if self.0 {
+                Poll::Ready(Ok(bytes.len().min(1000)))
+            } else {
+                Poll::Pending
+            }
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,9 +127,17 @@ mod tests {
         output.buffer().extend_from_slice(&[b'x'; 2000]);
         for _ in 0..1000 {
             output.buffer().extend_from_slice(&[b'x'; 1000]);
-            assert!(output.poll_flush(&mut io, &mut Context::from_waker(&waker)).is_pending());
+            assert!(
+                output
+                    .poll_flush(&mut io, &mut Context::from_waker(&waker))
+                    .is_pending()
+            );
             assert_eq!(output.pending(), 2000);
         }
-        assert!(output.bytes.capacity() <= 4 * MOST_SENT, "{}", output.bytes.capacity());
+        assert!(
+            output.bytes.capacity() <= 4 * MOST_SENT,
+            "{}",
+            output.bytes.capacity()
+        );
     }
 }

@@ -27,7 +27,11 @@ pub struct Response {
 impl Response {
     /// An answer without fields.
     pub fn new(status: StatusCode, body: Body) -> Self {
-        Self { status, body, ..Self::default() }
+        Self {
+            status,
+            body,
+            ..Self::default()
+        }
     }
 }
 
@@ -86,7 +90,13 @@ pub struct Origin {
 impl Origin {
     /// A plain connection from `peer` to `local`, by the listener of this name.
     pub fn new(listener: Arc<str>, peer: SocketAddr, local: SocketAddr) -> Self {
-        Self { listener, peer, peer_ip: peer.ip().to_canonical().to_string().into(), local, tls: None }
+        Self {
+            listener,
+            peer,
+            peer_ip: peer.ip().to_canonical().to_string().into(),
+            local,
+            tls: None,
+        }
     }
 }
 

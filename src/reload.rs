@@ -157,10 +157,15 @@ pub struct Reloader {
 impl Reloader {
     /// Reloads by what has been read of its [`Source`] since `started`, and tells of it in log and metrics. `None` when it could
     /// not be read in time.
-    pub async fn reload(&mut self, read: Option<Result<Config, Diagnostics>>, started: Instant) -> Outcome {
+    pub async fn reload(
+        &mut self,
+        read: Option<Result<Config, Diagnostics>>,
+        started: Instant,
+    ) -> Outcome {
         let outcome = match read {
             None => {
-                let why = "the files cannot be read: the file system where they are does not answer";
+                let why =
+                    "the files cannot be read: the file system where they are does not answer";
                 Outcome::Failed(Failure::Impossible(why.to_owned()))
             }
             Some(Err(mistakes)) => {
@@ -180,7 +185,9 @@ impl Reloader {
         let before = self.state.load_full();
         let sections = before.config.changed_sections(&config);
         if sections.is_empty() {
-            return Outcome::Unchanged { warnings: config.warnings };
+            return Outcome::Unchanged {
+                warnings: config.warnings,
+            };
         }
         let config = Arc::new(config);
         // What can fail: sockets first, as other processes have a say in them.
@@ -203,7 +210,12 @@ impl Reloader {
         self.close_gone(&config);
         self.forget_gone(&config);
         let warnings = Arc::clone(&config.warnings);
-        Outcome::Done { report: built.report, sections, notes: notes(&before.config, &config), warnings }
+        Outcome::Done {
+            report: built.report,
+            sections,
+            notes: notes(&before.config, &config),
+            warnings,
+        }
     }
 
     /// Has every worker connect to the store, so that the first requests need not wait for that; for a bounded time.
@@ -237,16 +249,29 @@ impl Reloader {
             if open.is_some() {
                 continue;
             }
-            let failed = |error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error);
+            let failed =
+                |error| cannot_listen(&format!("listeners[{index}].bind"), listener.bind, &error);
             let (address, claimed) = (listener.bind, inherited.listener(listener.bind));
             let (local, sockets) = match claimed.first() {
                 Some(first) => {
                     let local = first.local_addr().map_err(failed)?;
-                    (local, one_each(claimed, self.process.workers).map_err(failed)?)
+                    (
+                        local,
+                        one_each(claimed, self.process.workers).map_err(failed)?,
+                    )
                 }
-                None => bind(address, self.process.workers, has_v4_beside(config, address)).map_err(failed)?,
+                None => bind(
+                    address,
+                    self.process.workers,
+                    has_v4_beside(config, address),
+                )
+                .map_err(failed)?,
             };
-            bound.push(Bound { address, local, sockets });
+            bound.push(Bound {
+                address,
+                local,
+                sockets,
+            });
         }
         Ok(Opening { settings, bound })
     }
@@ -259,14 +284,24 @@ impl Reloader {
                 door.reconfigure(settings.clone());
             }
         }
-        for Bound { address, local, sockets } in bound {
-            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else { continue };
+        for Bound {
+            address,
+            local,
+            sockets,
+        } in bound
+        {
+            let Some((_, settings)) = settings.iter().find(|(of, _)| *of == address) else {
+                continue;
+            };
             let metrics = Arc::clone(&self.process.metrics);
             let crowd = Arc::clone(&self.crowd);
             let door = Door::new(local.to_string().into(), settings.clone(), crowd, metrics);
             self.doors.lock().insert(address, Arc::clone(&door));
             tracing::info!(address = %local, "listening");
-            let again = sockets.iter().map(std::net::TcpListener::try_clone).collect::<io::Result<_>>();
+            let again = sockets
+                .iter()
+                .map(std::net::TcpListener::try_clone)
+                .collect::<io::Result<_>>();
             // Without, the next process binds the address by itself, or cannot and says so.
             self.sockets.insert(address, again.unwrap_or_default());
             // More sockets than workers were handed over by a process that had more: each has a queue to be served.
@@ -278,9 +313,17 @@ impl Reloader {
 
     fn close_gone(&mut self, config: &Config) {
         // First: a socket that is open somewhere still takes connections, which nobody would serve.
-        self.sockets.retain(|address, _| config.listeners.iter().any(|listener| listener.bind == *address));
+        self.sockets.retain(|address, _| {
+            config
+                .listeners
+                .iter()
+                .any(|listener| listener.bind == *address)
+        });
         self.doors.lock().retain(|address, door| {
-            let stays = config.listeners.iter().any(|listener| listener.bind == *address);
+            let stays = config
+                .listeners
+                .iter()
+                .any(|listener| listener.bind == *address);
             if !stays {
                 tracing::info!(address = %door.name, "listener closes; its connections drain");
                 door.drain.cancel();
@@ -291,11 +334,24 @@ impl Reloader {
 
     /// Drops the series of what is gone.
     fn forget_gone(&self, config: &Config) {
-        let listeners: Vec<_> = self.doors.lock().values().map(|door| Arc::clone(&door.name)).collect();
+        let listeners: Vec<_> = self
+            .doors
+            .lock()
+            .values()
+            .map(|door| Arc::clone(&door.name))
+            .collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),
-            limits: config.limits.iter().flat_map(|limit| limit.deciding()).collect(),
-            upstreams: config.upstreams.iter().map(|upstream| &*upstream.name).collect(),
+            limits: config
+                .limits
+                .iter()
+                .flat_map(|limit| limit.deciding())
+                .collect(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|upstream| &*upstream.name)
+                .collect(),
             listeners: listeners.iter().map(|name| &**name).collect(),
         };
         self.process.metrics.retain(&kept);
@@ -303,7 +359,12 @@ impl Reloader {
 
     fn tell(&self, outcome: &Outcome, took: Duration) {
         let told = match outcome {
-            Outcome::Done { report, sections, notes, warnings } => {
+            Outcome::Done {
+                report,
+                sections,
+                notes,
+                warnings,
+            } => {
                 let changed = sections.join(", ");
                 tracing::info!(
                     took_ms = took.as_millis() as u64,
@@ -320,7 +381,9 @@ impl Reloader {
                 Told::Unchanged
             }
             Outcome::Failed(failure) => {
-                tracing::error!("configuration not reloaded, the one before still serves:\n{failure}");
+                tracing::error!(
+                    "configuration not reloaded, the one before still serves:\n{failure}"
+                );
                 Told::Failure
             }
         };
@@ -332,8 +395,14 @@ impl Reloader {
 /// also the IPv4 connections to its port, unless it is told not to.
 fn has_v4_beside(config: &Config, address: SocketAddr) -> bool {
     let admin = config.admin.as_ref().map(|admin| admin.bind);
-    let mut others = config.listeners.iter().map(|listener| listener.bind).chain(admin);
-    address.is_ipv6() && address.port() != 0 && others.any(|other| other.is_ipv4() && other.port() == address.port())
+    let mut others = config
+        .listeners
+        .iter()
+        .map(|listener| listener.bind)
+        .chain(admin);
+    address.is_ipv6()
+        && address.port() != 0
+        && others.any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
 /// Binds the admin listener where its address has changed.
@@ -351,8 +420,15 @@ fn bind_new_admin(before: &Config, after: &Config) -> Result<Option<TcpListener>
 /// Says that it cannot be bound, by which key, and why.
 pub fn bind_admin(config: &Config, address: SocketAddr) -> Result<TcpListener, String> {
     let bound = bind(address, 1, has_v4_beside(config, address));
-    let listening = bound.and_then(|(_, sockets)| sockets.into_iter().next().ok_or(io::ErrorKind::NotFound.into()));
-    listening.and_then(TcpListener::from_std).map_err(|error| cannot_listen("admin.bind", address, &error))
+    let listening = bound.and_then(|(_, sockets)| {
+        sockets
+            .into_iter()
+            .next()
+            .ok_or(io::ErrorKind::NotFound.into())
+    });
+    listening
+        .and_then(TcpListener::from_std)
+        .map_err(|error| cannot_listen("admin.bind", address, &error))
 }
 
 /// Why an address cannot be listened on.
@@ -368,13 +444,17 @@ fn cannot_listen(key: &str, address: SocketAddr, error: &io::Error) -> String {
 
 /// Looks the names of upstreams up whose time has come, each for a bounded time; the log says what changed.
 pub async fn resolve(state: &State, patience: Duration) {
-    let lookups = state.upstreams().flat_map(|(_, upstream)| upstream.resolve());
+    let lookups = state
+        .upstreams()
+        .flat_map(|(_, upstream)| upstream.resolve());
     let _ = timeout(patience, futures_util::future::join_all(lookups)).await;
 }
 
 /// Logs what a configuration says and surely does not mean, a line for each.
 pub fn log_warnings(warnings: &Diagnostics) {
-    warnings.lines().for_each(|warning| tracing::warn!("{warning}"));
+    warnings
+        .lines()
+        .for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// What a reload cannot change.

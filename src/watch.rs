@@ -46,7 +46,9 @@ async fn has_settled(read: &Watched, first: Watched) -> bool {
     loop {
         sleep(LOOK).await;
         let looked = last.clone();
-        let Ok(now) = spawn_blocking(move || looked.look_again()).await else { continue };
+        let Ok(now) = spawn_blocking(move || looked.look_again()).await else {
+            continue;
+        };
         if now == last || since.elapsed() >= LONGEST {
             return now != *read;
         }

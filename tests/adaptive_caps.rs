@@ -23,8 +23,12 @@ fn fill_until(gateway: &Running, clients: &mut [Client], least: f64) {
     while limit(gateway) < least {
         assert!(Instant::now() < end, "the cap stays at {}", limit(gateway));
         for _ in 0..50 {
-            clients.iter_mut().for_each(|client| client.send(request("GET", "/", &[])));
-            clients.iter_mut().for_each(|client| drop(client.response()));
+            clients
+                .iter_mut()
+                .for_each(|client| client.send(request("GET", "/", &[])));
+            clients
+                .iter_mut()
+                .for_each(|client| drop(client.response()));
         }
     }
 }
@@ -32,25 +36,47 @@ fn fill_until(gateway: &Running, clients: &mut [Client], least: f64) {
 #[test]
 fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { adaptive = { min = 2, max = 8 } }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "concurrency = { adaptive = { min = 2, max = 8 } }",
+    ));
     let mut inside = [gateway.connect(), gateway.connect()];
-    inside.iter_mut().for_each(|client| client.send(request("GET", "/", &[])));
+    inside
+        .iter_mut()
+        .for_each(|client| client.send(request("GET", "/", &[])));
     (0..2).for_each(|_| drop(reached.recv_timeout(PATIENCE).unwrap()));
     let refused = gateway.get("/");
     let detail = "the cap of route \"app\" is reached: 2 requests are in flight and 0 may wait";
-    assert_eq!((refused.status(), &refused.problem()["detail"]), (503, &detail.into()));
-    let view: serde_json::Value = serde_json::from_slice(&gateway.call_admin("GET", "/routes", &[]).body).unwrap();
+    assert_eq!(
+        (refused.status(), &refused.problem()["detail"]),
+        (503, &detail.into())
+    );
+    let view: serde_json::Value =
+        serde_json::from_slice(&gateway.call_admin("GET", "/routes", &[]).body).unwrap();
     let shown = &view[0]["concurrency"];
-    assert_eq!((&shown["limit"], &shown["adaptive"]["max"], &shown["in_flight"]), (&2.into(), &8.into(), &2.into()));
+    assert_eq!(
+        (
+            &shown["limit"],
+            &shown["adaptive"]["max"],
+            &shown["in_flight"]
+        ),
+        (&2.into(), &8.into(), &2.into())
+    );
     (0..2).for_each(|_| leave.open());
-    assert_eq!(inside.each_mut().map(|client| client.response().status()), [200, 200]);
+    assert_eq!(
+        inside.each_mut().map(|client| client.response().status()),
+        [200, 200]
+    );
 }
 
 #[test]
 fn an_adaptive_cap_that_is_used_grows_and_a_reload_keeps_what_it_learnt() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = |max: u8, queue: u8| {
-        one_route(&upstream, &format!("concurrency = {{ adaptive = {{ min = 2, max = {max} }}, queue = {queue} }}"))
+        one_route(
+            &upstream,
+            &format!("concurrency = {{ adaptive = {{ min = 2, max = {max} }}, queue = {queue} }}"),
+        )
     };
     let gateway = Running::start(&text(16, 100));
     // More than the cap ever admits, so that it is always reached.

@@ -16,12 +16,18 @@ const ROUTE: &str = "[[routes]]\nname = 'app'\nupstream = 'app'\n";
 
 /// Servers that answer with their number.
 fn numbered(count: usize) -> Vec<Upstream> {
-    (0..count).map(|number| Upstream::answering(move |_| ok(&number.to_string()))).collect()
+    (0..count)
+        .map(|number| Upstream::answering(move |_| ok(&number.to_string())))
+        .collect()
 }
 
 fn hashing(servers: &[Upstream], more: &str) -> String {
     let servers: Vec<_> = servers.iter().collect();
-    upstream_table("app", &servers, &format!("balance = 'hash'\nhash_key = 'header:x-user'\n{more}")) + ROUTE
+    upstream_table(
+        "app",
+        &servers,
+        &format!("balance = 'hash'\nhash_key = 'header:x-user'\n{more}"),
+    ) + ROUTE
 }
 
 /// Which server answers this user.
@@ -48,7 +54,10 @@ fn requests_with_one_key_go_to_one_server_and_keys_are_spread() {
 #[test]
 fn gateways_side_by_side_choose_alike() {
     let servers = numbered(3);
-    let (one, two) = (Running::start(&hashing(&servers, "")), Running::start(&hashing(&servers, "")));
+    let (one, two) = (
+        Running::start(&hashing(&servers, "")),
+        Running::start(&hashing(&servers, "")),
+    );
     let (mut one, mut two) = (one.connect(), two.connect());
     for user in 0..50 {
         assert_eq!(server_of(&mut one, user), server_of(&mut two, user));
@@ -60,19 +69,33 @@ fn the_keys_of_a_server_that_is_ejected_move_and_the_others_stay() {
     let mut servers = numbered(2);
     let failing = Upstream::answering(|request| {
         let is_bad = request.get("x-bad").is_some();
-        if is_bad { "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n".to_owned() } else { ok("failing") }
+        if is_bad {
+            "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n".to_owned()
+        } else {
+            ok("failing")
+        }
     });
     servers.push(failing);
     let more = "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }";
     let gateway = Running::start(&hashing(&servers, more));
     let mut client = gateway.connect();
     let before: Vec<_> = (0..60).map(|user| server_of(&mut client, user)).collect();
-    let theirs = before.iter().position(|server| server == "failing").unwrap();
-    client.exchange(request("GET", "/", &[&format!("X-User: {theirs}"), "X-Bad: 1"]));
+    let theirs = before
+        .iter()
+        .position(|server| server == "failing")
+        .unwrap();
+    client.exchange(request(
+        "GET",
+        "/",
+        &[&format!("X-User: {theirs}"), "X-Bad: 1"],
+    ));
     gateway.logged("server ejected");
     for (user, server) in before.iter().enumerate() {
         let now = server_of(&mut client, user);
-        assert!(now == *server || server == "failing", "{user}: {server}, then {now}");
+        assert!(
+            now == *server || server == "failing",
+            "{user}: {server}, then {now}"
+        );
         assert_ne!(now, "failing");
     }
 }
@@ -95,7 +118,8 @@ fn a_retry_leaves_the_server_of_the_key() {
 
 /// Four requests of one user at once to two servers that hold them: how many each has.
 fn held_by_each(bound: &str) -> Vec<usize> {
-    let ((one, told_one, leave_one), (two, told_two, leave_two)) = (Upstream::held(), Upstream::held());
+    let ((one, told_one, leave_one), (two, told_two, leave_two)) =
+        (Upstream::held(), Upstream::held());
     let servers = [one, two];
     let gateway = Running::start(&hashing(&servers, bound));
     let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + PATIENCE);
@@ -132,7 +156,9 @@ fn requests_without_the_key_are_spread() {
     let servers = numbered(2);
     let gateway = Running::start(&hashing(&servers, ""));
     let mut client = gateway.connect();
-    let seen: BTreeSet<_> = (0..100).map(|_| client.exchange(request("GET", "/", &[])).text()).collect();
+    let seen: BTreeSet<_> = (0..100)
+        .map(|_| client.exchange(request("GET", "/", &[])).text())
+        .collect();
     assert_eq!(seen.len(), 2);
 }
 
@@ -143,9 +169,12 @@ fn by_latency_a_slow_server_gets_few_requests() {
         ok("slow")
     });
     let quick = Upstream::answering(|_| ok("quick"));
-    let gateway = Running::start(&(upstream_table("app", &[&slow, &quick], "balance = 'peak-ewma'") + ROUTE));
+    let gateway =
+        Running::start(&(upstream_table("app", &[&slow, &quick], "balance = 'peak-ewma'") + ROUTE));
     let mut client = gateway.connect();
-    let slow = (0..200).filter(|_| client.exchange(request("GET", "/", &[])).text() == "slow").count();
+    let slow = (0..200)
+        .filter(|_| client.exchange(request("GET", "/", &[])).text() == "slow")
+        .count();
     assert!((1..20).contains(&slow), "{slow}");
 }
 
@@ -160,23 +189,36 @@ fn split(a: &str, b: &str, weights: (u32, u32), more: &str) -> String {
 
 #[test]
 fn a_split_sends_each_upstream_its_share_and_says_which_it_was() {
-    let (a, b) = (Upstream::answering(|_| ok("a")), Upstream::answering(|_| ok("b")));
+    let (a, b) = (
+        Upstream::answering(|_| ok("a")),
+        Upstream::answering(|_| ok("b")),
+    );
     let gateway = Running::start(&split(&a.url(), &b.url(), (3, 1), ""));
     let mut client = gateway.connect();
-    let answers: Vec<_> = (0..600).map(|_| client.exchange(request("GET", "/", &[])).text()).collect();
+    let answers: Vec<_> = (0..600)
+        .map(|_| client.exchange(request("GET", "/", &[])).text())
+        .collect();
     let of_b = answers.iter().filter(|answer| *answer == "b").count();
     // Within five standard deviations.
     assert!((97..=203).contains(&of_b), "{of_b}");
     for answer in &answers[..50] {
         assert_eq!(gateway.access_line()["upstream"], **answer);
     }
-    let count = |upstream| gateway.metric("tidegate_upstream_duration_seconds_count", &[("upstream", upstream)]);
+    let count = |upstream| {
+        gateway.metric(
+            "tidegate_upstream_duration_seconds_count",
+            &[("upstream", upstream)],
+        )
+    };
     assert_eq!((count("a") + count("b"), count("b")), (600.0, of_b as f64));
 }
 
 #[test]
 fn a_reload_changes_the_weights_of_a_split_and_keeps_its_connections() {
-    let (a, b) = (Upstream::answering(|_| ok("a")), Upstream::answering(|_| ok("b")));
+    let (a, b) = (
+        Upstream::answering(|_| ok("a")),
+        Upstream::answering(|_| ok("b")),
+    );
     let one_worker = "[server]\nworkers = 1";
     let gateway = Running::start(&split(&a.url(), &b.url(), (1, 1), one_worker));
     let mut client = gateway.connect();
@@ -196,13 +238,26 @@ fn a_reload_changes_the_weights_of_a_split_and_keeps_its_connections() {
 fn retries_stay_within_the_upstream_that_was_drawn() {
     let nobody = Closed::new();
     let b = Upstream::answering(|_| ok("b"));
-    let gateway = Running::start(&split(&nobody.url(), &b.url(), (1, 1), "retry = { attempts = 3, backoff = '0s' }"));
+    let gateway = Running::start(&split(
+        &nobody.url(),
+        &b.url(),
+        (1, 1),
+        "retry = { attempts = 3, backoff = '0s' }",
+    ));
     let mut client = gateway.connect();
-    let statuses: Vec<_> = (0..40).map(|_| client.exchange(request("GET", "/", &[])).status()).collect();
+    let statuses: Vec<_> = (0..40)
+        .map(|_| client.exchange(request("GET", "/", &[])).status())
+        .collect();
     for status in &statuses {
         let line = gateway.access_line();
         let expected = if *status == 502 { ("a", 3) } else { ("b", 1) };
-        assert_eq!((line["upstream"].as_str().unwrap(), line["attempts"].as_u64().unwrap()), expected);
+        assert_eq!(
+            (
+                line["upstream"].as_str().unwrap(),
+                line["attempts"].as_u64().unwrap()
+            ),
+            expected
+        );
     }
     let failed = statuses.iter().filter(|status| **status == 502).count();
     assert!((1..40).contains(&failed), "{failed}");

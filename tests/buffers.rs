@@ -25,7 +25,11 @@ fn buffered(upstream: &Upstream, size: &str, more: &str) -> String {
 /// Answers with what it was sent: its framing and its size, or its body where that is short.
 fn told() -> Upstream {
     Upstream::answering(|request| {
-        let framing = [request.get("content-length"), request.get("transfer-encoding"), request.get("expect")];
+        let framing = [
+            request.get("content-length"),
+            request.get("transfer-encoding"),
+            request.get("expect"),
+        ];
         ok(&format!("{framing:?} {}", request.body.len()))
     })
 }
@@ -51,7 +55,10 @@ fn a_chunked_upload_is_sent_with_its_length() {
         }
         client.send("0\r\n\r\n");
         let length = pieces * size;
-        assert_eq!(client.response().text(), format!("[Some(\"{length}\"), None, None] {length}"));
+        assert_eq!(
+            client.response().text(),
+            format!("[Some(\"{length}\"), None, None] {length}")
+        );
     }
     // One without a byte has a length, too.
     let mut client = gateway.connect();
@@ -78,7 +85,11 @@ fn a_slow_upload_holds_neither_a_place_nor_a_server() {
             assert_eq!(gateway.status("/other"), 200, "the one place is free");
         }
         assert_eq!(slow_ones(), before, "nothing of it was sent");
-        slow.send(if announced { "world" } else { "5\r\nworld\r\n0\r\n\r\n" });
+        slow.send(if announced {
+            "world"
+        } else {
+            "5\r\nworld\r\n0\r\n\r\n"
+        });
         assert_eq!(slow.response().text(), "[Some(\"10\"), None, None] 10");
         nothing_is_left(&gateway);
     }
@@ -108,7 +119,10 @@ fn a_longer_upload_streams_once_the_buffer_is_full() {
     for is_chunked in [false, true] {
         let mut client = gateway.connect();
         if is_chunked {
-            client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{:x}\r\n", 100_000));
+            client.send(
+                request("POST", "/", &["Transfer-Encoding: chunked"])
+                    + &format!("{:x}\r\n", 100_000),
+            );
         } else {
             client.send(request("POST", "/", &["Content-Length: 100000"]));
         }
@@ -129,28 +143,42 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_the_gateway_once() {
     let upstream = told();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     let mut client = gateway.connect();
-    client.send(request("PUT", "/", &["Content-Length: 5", "Expect: 100-continue"]));
+    client.send(request(
+        "PUT",
+        "/",
+        &["Content-Length: 5", "Expect: 100-continue"],
+    ));
     assert_eq!(client.response().status(), 100);
     assert_eq!(upstream.connections(), 0);
     client.send("hello");
     assert_eq!(client.response().text(), "[Some(\"5\"), None, None] 5");
     // A client that is refused is not asked for its body.
-    let refused = client.exchange(request("PUT", "/", &["Content-Length: 99999999", "Expect: 100-continue"]));
+    let refused = client.exchange(request(
+        "PUT",
+        "/",
+        &["Content-Length: 99999999", "Expect: 100-continue"],
+    ));
     assert_eq!(refused.status(), 413);
 }
 
 #[test]
 fn an_upload_that_is_too_long_too_slow_or_malformed_reaches_no_server() {
     let upstream = told();
-    let text =
-        buffered(&upstream, "1MiB", "timeouts = { idle = '100ms' }").replace("buffer", "max_body = '1KiB'\nbuffer");
-    let gateway = Gateway::start(&text.replace("[routes.response]\nmax_body = '1KiB'\n", "[routes.response]\n"));
+    let text = buffered(&upstream, "1MiB", "timeouts = { idle = '100ms' }")
+        .replace("buffer", "max_body = '1KiB'\nbuffer");
+    let gateway = Gateway::start(&text.replace(
+        "[routes.response]\nmax_body = '1KiB'\n",
+        "[routes.response]\n",
+    ));
     let chunked = |rest: &str| {
         let mut client = gateway.connect();
         client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + rest);
         client.response().status()
     };
-    assert_eq!(chunked(&format!("800\r\n{}\r\n0\r\n\r\n", "x".repeat(2048))), 413);
+    assert_eq!(
+        chunked(&format!("800\r\n{}\r\n0\r\n\r\n", "x".repeat(2048))),
+        413
+    );
     assert_eq!(chunked("5\r\nhel"), 408);
     assert_eq!(chunked("hello\r\n"), 400);
     assert_eq!(upstream.connections(), 0);
@@ -179,7 +207,9 @@ fn the_time_that_a_body_takes_is_not_that_of_its_answer() {
 #[test]
 fn a_buffered_upload_is_sent_again_whatever_retries_keep_of_others() {
     let upstream = Upstream::start(|mut connection| {
-        let Some(request) = connection.request() else { return };
+        let Some(request) = connection.request() else {
+            return;
+        };
         if connection.index == 0 {
             return Connection::break_off(connection);
         }
@@ -197,12 +227,19 @@ fn a_buffered_upload_is_sent_again_whatever_retries_keep_of_others() {
 #[test]
 fn a_buffered_upload_goes_to_another_server_when_one_refuses_the_connection() {
     let (upstream, nobody) = (told(), Closed::new());
-    let servers = format!("servers = [\"{}\", \"{}\"]\nbalance = 'round-robin'", nobody.url(), upstream.url());
-    let text = buffered(&upstream, "1MiB", "").replace(&format!("servers = [\"{}\"]", upstream.url()), &servers);
+    let servers = format!(
+        "servers = [\"{}\", \"{}\"]\nbalance = 'round-robin'",
+        nobody.url(),
+        upstream.url()
+    );
+    let text = buffered(&upstream, "1MiB", "")
+        .replace(&format!("servers = [\"{}\"]", upstream.url()), &servers);
     let gateway = Gateway::start(&text);
     for _ in 0..4 {
         let mut client = gateway.connect();
-        client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + "5\r\nhello\r\n0\r\n\r\n");
+        client.send(
+            request("POST", "/", &["Transfer-Encoding: chunked"]) + "5\r\nhello\r\n0\r\n\r\n",
+        );
         assert_eq!(client.response().text(), "[Some(\"5\"), None, None] 5");
     }
 }
@@ -216,7 +253,10 @@ fn a_client_that_leaves_in_its_upload_leaves_nothing_behind() {
     gateway.await_metric("tidegate_buffered_bytes", &[], 5.0);
     drop(client);
     let line = gateway.line_of("/left");
-    assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&499.into(), &"client_gone".into())
+    );
     nothing_is_left(&gateway);
     assert_eq!(upstream.connections(), 0);
 }
@@ -225,22 +265,35 @@ fn a_client_that_leaves_in_its_upload_leaves_nothing_behind() {
 fn where_the_process_has_no_memory_left_bodies_stream() {
     let upstream = told();
     let gateway = Gateway::start(
-        &("[server]\nmax_buffered = '64KiB'\nworkers = 2\n".to_owned() + &buffered(&upstream, "1MiB", "")),
+        &("[server]\nmax_buffered = '64KiB'\nworkers = 2\n".to_owned()
+            + &buffered(&upstream, "1MiB", "")),
     );
     let mut client = gateway.connect();
-    client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{:x}\r\n", 200_000));
+    client.send(
+        request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{:x}\r\n", 200_000),
+    );
     client.send(vec![b'x'; 200_000]);
     client.send("\r\n0\r\n\r\n");
-    assert_eq!(client.response().text(), "[None, Some(\"chunked\"), None] 200000");
+    assert_eq!(
+        client.response().text(),
+        "[None, Some(\"chunked\"), None] 200000"
+    );
     nothing_is_left(&gateway);
     // A reload changes the bound.
-    gateway
-        .reload_with(&("[server]\nmax_buffered = '1MiB'\nworkers = 2\n".to_owned() + &buffered(&upstream, "1MiB", "")));
+    gateway.reload_with(
+        &("[server]\nmax_buffered = '1MiB'\nworkers = 2\n".to_owned()
+            + &buffered(&upstream, "1MiB", "")),
+    );
     let mut client = gateway.connect();
-    client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{:x}\r\n", 200_000));
+    client.send(
+        request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{:x}\r\n", 200_000),
+    );
     client.send(vec![b'x'; 200_000]);
     client.send("\r\n0\r\n\r\n");
-    assert_eq!(client.response().text(), "[Some(\"200000\"), None, None] 200000");
+    assert_eq!(
+        client.response().text(),
+        "[Some(\"200000\"), None, None] 200000"
+    );
 }
 
 /// More than all sockets on the way take.
@@ -265,11 +318,18 @@ fn large(framed: fn(Vec<u8>) -> Vec<u8>) -> (Upstream, Gate) {
 }
 
 fn counted(body: Vec<u8>) -> Vec<u8> {
-    [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes(), body].concat()
+    [
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes(),
+        body,
+    ]
+    .concat()
 }
 
 fn chunked(body: Vec<u8>) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
+        body.len()
+    );
     [head.into_bytes(), body, b"\r\n0\r\n\r\n".to_vec()].concat()
 }
 
@@ -290,7 +350,13 @@ fn a_client_that_reads_slowly_holds_neither_a_place_nor_a_server() {
         gateway.await_metric("tidegate_buffered_bytes", &[], 1.0);
         let answer = slow.response();
         assert!(answer.is_whole && answer.body.len() == LARGE);
-        assert!(answer.body.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
+        assert!(
+            answer
+                .body
+                .iter()
+                .enumerate()
+                .all(|(at, byte)| *byte == (at % 251) as u8)
+        );
         nothing_is_left(&gateway);
     }
 }
@@ -309,7 +375,13 @@ fn a_client_of_http2_that_reads_slowly_holds_neither_a_place_nor_a_server() {
     gateway.await_metric("tidegate_buffered_bytes", &[], 1.0);
     let answer = slow.finish(asked.response).unwrap();
     assert_eq!(answer.body.len(), LARGE);
-    assert!(answer.body.iter().enumerate().all(|(at, byte)| *byte == (at % 251) as u8));
+    assert!(
+        answer
+            .body
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| *byte == (at % 251) as u8)
+    );
     nothing_is_left(&gateway);
 }
 
@@ -336,7 +408,9 @@ fn what_a_client_takes_at_once_passes_as_it_comes() {
         let (wait, tell) = (go.clone(), told.clone());
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
-            connection.send(format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"));
+            connection.send(format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n"
+            ));
             for _ in 0..3 {
                 connection.send("5\r\nhello\r\n");
                 wait.pass();
@@ -388,7 +462,11 @@ fn answers_without_a_body_and_tunnels_are_as_they_were() {
     client.send(request("HEAD", "/", &[]));
     assert_eq!(client.response_to_head().get("content-length"), Some("5"));
     assert_eq!(client.exchange(request("GET", "/empty", &[])).status(), 204);
-    client.send(request("GET", "/tunnel", &["Connection: upgrade", "Upgrade: echo"]));
+    client.send(request(
+        "GET",
+        "/tunnel",
+        &["Connection: upgrade", "Upgrade: echo"],
+    ));
     assert_eq!(client.head().unwrap().status(), 101);
     client.send("ping");
     assert_eq!(client.bytes(4).unwrap(), b"ping");
@@ -399,13 +477,23 @@ fn bodies_of_http2_are_buffered_too() {
     let upstream = told();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     let mut client = http2::Http2::connect(gateway.address());
-    assert_eq!(client.post("/", &[], b"hello").text(), "[Some(\"5\"), None, None] 5");
+    assert_eq!(
+        client.post("/", &[], b"hello").text(),
+        "[Some(\"5\"), None, None] 5"
+    );
     let mut slow = client.open("POST", "/slow", &[], false);
-    slow.body.send_data(bytes::Bytes::from_static(b"hello"), false).unwrap();
+    slow.body
+        .send_data(bytes::Bytes::from_static(b"hello"), false)
+        .unwrap();
     client.settle();
     gateway.await_metric("tidegate_buffered_bytes", &[], 5.0);
     assert_eq!(gateway.status("/other"), 200);
-    slow.body.send_data(bytes::Bytes::from_static(b"world"), true).unwrap();
-    assert_eq!(client.finish(slow.response).unwrap().text(), "[Some(\"10\"), None, None] 10");
+    slow.body
+        .send_data(bytes::Bytes::from_static(b"world"), true)
+        .unwrap();
+    assert_eq!(
+        client.finish(slow.response).unwrap().text(),
+        "[Some(\"10\"), None, None] 10"
+    );
     nothing_is_left(&gateway);
 }

@@ -23,8 +23,13 @@ fn wait_for_queued(gateway: &Running, queued: f64) {
 #[test]
 fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
     let upstream = Upstream::answering(|_| ok("hello"));
-    let text = one_route(&upstream, "match = { path = '/app' }\nconcurrency = { max = 1 }")
-        + &responding("own", "match = { path = '/own' }\nconcurrency = { max = 1 }");
+    let text = one_route(
+        &upstream,
+        "match = { path = '/app' }\nconcurrency = { max = 1 }",
+    ) + &responding(
+        "own",
+        "match = { path = '/own' }\nconcurrency = { max = 1 }",
+    );
     let gateway = Running::start(&text);
     let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
     for path in ["/app", "/own"] {
@@ -51,11 +56,26 @@ fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
     assert_eq!(refused.problem()["route"], "app");
     assert_eq!(gateway.line_of("/")["reason"], "cap");
     let gauge = |name| gateway.metric(name, &[("route", "app")]);
-    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_concurrency_limit")), (2.0, 2.0));
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("route", "app"), ("reason", "cap")]), 1.0);
+    assert_eq!(
+        (
+            gauge("tidegate_in_flight"),
+            gauge("tidegate_concurrency_limit")
+        ),
+        (2.0, 2.0)
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_refusals_total",
+            &[("route", "app"), ("reason", "cap")]
+        ),
+        1.0
+    );
     leave.open();
     leave.open();
-    assert_eq!(inside.each_mut().map(|client| client.response().status()), [200, 200]);
+    assert_eq!(
+        inside.each_mut().map(|client| client.response().status()),
+        [200, 200]
+    );
     leave.open();
     assert_eq!(gateway.status("/"), 200, "a place that was left is free");
 }
@@ -75,7 +95,11 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
     let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     assert_eq!(first.bytes(1).unwrap(), b"a");
-    assert_eq!(gateway.status("/second"), 503, "its head is answered, its body is not");
+    assert_eq!(
+        gateway.status("/second"),
+        503,
+        "its head is answered, its body is not"
+    );
     end.open();
     assert_eq!(first.bytes(1).unwrap(), b"b");
     gateway.line_of("/first");
@@ -86,19 +110,36 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
 #[test]
 fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with_its_request() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
+    ));
     let first = gateway.sent("/first", &[]);
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/first");
     let mut second = gateway.sent("/second", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(first);
-    assert_eq!(gateway.line_of("/first")["status"], 499, "the line is written when the client leaves");
+    assert_eq!(
+        gateway.line_of("/first")["status"],
+        499,
+        "the line is written when the client leaves"
+    );
     let gauge = |name| gateway.metric(name, &[("route", "app")]);
-    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_abandoned"), gauge("tidegate_queued")), (0.0, 1.0, 1.0));
+    assert_eq!(
+        (
+            gauge("tidegate_in_flight"),
+            gauge("tidegate_abandoned"),
+            gauge("tidegate_queued")
+        ),
+        (0.0, 1.0, 1.0)
+    );
     assert!(reached.try_recv().is_err(), "the server works on the first");
     leave.open();
     assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
-    assert_eq!((gauge("tidegate_in_flight"), gauge("tidegate_abandoned")), (1.0, 0.0));
+    assert_eq!(
+        (gauge("tidegate_in_flight"), gauge("tidegate_abandoned")),
+        (1.0, 0.0)
+    );
     leave.open();
     assert_eq!(second.response().status(), 200);
 }
@@ -106,7 +147,10 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
 #[test]
 fn a_client_that_leaves_the_line_frees_its_place_in_it() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
+    ));
     let mut first = gateway.sent("/first", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let left = gateway.sent("/left", &[]);
@@ -116,15 +160,25 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
     let mut third = gateway.sent("/third", &[]);
     wait_for_queued(&gateway, 1.0);
     leave.open();
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/third", "who left is never sent");
+    assert_eq!(
+        reached.recv_timeout(PATIENCE).unwrap(),
+        "/third",
+        "who left is never sent"
+    );
     leave.open();
-    assert_eq!((first.response().status(), third.response().status()), (200, 200));
+    assert_eq!(
+        (first.response().status(), third.response().status()),
+        (200, 200)
+    );
 }
 
 #[test]
 fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }",
+    ));
     let mut first = gateway.sent("/1", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let mut waiting = [gateway.sent("/2", &[]), gateway.sent("/3", &[])];
@@ -132,13 +186,19 @@ fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
     let asked = Instant::now();
     let refused = gateway.get("/4");
     assert!(asked.elapsed() < Duration::from_millis(500));
-    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after").is_some()),
+        (503, true)
+    );
     assert_eq!(gateway.line_of("/4")["reason"], "cap");
     for _ in 0..3 {
         leave.open();
     }
     assert_eq!(first.response().status(), 200);
-    assert_eq!(waiting.each_mut().map(|client| client.response().status()), [200, 200]);
+    assert_eq!(
+        waiting.each_mut().map(|client| client.response().status()),
+        [200, 200]
+    );
 }
 
 #[test]
@@ -151,12 +211,21 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
     let asked = Instant::now();
     let refused = gateway.get("/second");
     let took = asked.elapsed();
-    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
-    assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(
+        (refused.status(), refused.get("retry-after").is_some()),
+        (503, true)
+    );
+    assert!(
+        took >= Duration::from_millis(100) && took < Duration::from_secs(1),
+        "{took:?}"
+    );
     let line = gateway.line_of("/second");
     assert_eq!(line["reason"], "queue_timeout");
     assert!(line["queue_ms"].as_f64().unwrap() >= 100.0, "{line}");
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "queue_timeout")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_refusals_total", &[("reason", "queue_timeout")]),
+        1.0
+    );
     assert_eq!(gateway.metric("tidegate_queued", &[("route", "app")]), 0.0);
     leave.open();
     assert_eq!(first.response().status(), 200);
@@ -165,7 +234,10 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
 #[test]
 fn who_came_first_is_served_first() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }",
+    ));
     let mut clients = vec![gateway.sent("/0", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     for place in 1..=6 {
@@ -201,9 +273,15 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
     let refused = gateway.get("/second");
     let took = asked.elapsed();
     assert_eq!(refused.status(), 504);
-    assert!(took >= Duration::from_millis(195) && took < Duration::from_secs(1), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(195) && took < Duration::from_secs(1),
+        "{took:?}"
+    );
     let line = gateway.line_of("/second");
-    assert_eq!((&line["reason"], line.get("attempts")), (&"total_timeout".into(), None));
+    assert_eq!(
+        (&line["reason"], line.get("attempts")),
+        (&"total_timeout".into(), None)
+    );
     end.open();
     assert_eq!(first.bytes(1).unwrap(), b"x");
 }
@@ -212,7 +290,10 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
 fn every_route_has_a_cap_of_its_own() {
     let (upstream, reached, leave) = Upstream::held();
     let text = one_route(&upstream, "concurrency = { max = 1 }")
-        + &responding("free", "match = { path = '/free' }\nconcurrency = { max = 1 }");
+        + &responding(
+            "free",
+            "match = { path = '/free' }\nconcurrency = { max = 1 }",
+        );
     let gateway = Running::start(&text);
     let mut first = gateway.sent("/", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
@@ -235,5 +316,8 @@ fn without_a_cap_a_hundred_calls_run_side_by_side() {
         assert_eq!(client.response().status(), 200);
     }
     let took = asked.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(1), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(200) && took < Duration::from_secs(1),
+        "{took:?}"
+    );
 }

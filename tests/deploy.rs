@@ -24,9 +24,24 @@ const UNIT: &str = "deploy/systemd/tidegate.service";
 #[test]
 fn the_configuration_for_kubernetes_is_sound() {
     let config = kubernetes_config();
-    assert_eq!(config.admin.expect("an admin listener for the probes").bind.to_string(), "0.0.0.0:9901");
+    assert_eq!(
+        config
+            .admin
+            .expect("an admin listener for the probes")
+            .bind
+            .to_string(),
+        "0.0.0.0:9901"
+    );
     // The probes come from the node, and a token would be a secret to make first.
-    assert_eq!(config.warnings.list.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::Exposed]);
+    assert_eq!(
+        config
+            .warnings
+            .list
+            .iter()
+            .map(|one| one.code)
+            .collect::<Vec<_>>(),
+        [Code::Exposed]
+    );
 }
 
 /// Every pod is in the network of the pods: each of them could name any client.
@@ -38,14 +53,23 @@ fn the_configuration_for_kubernetes_trusts_no_network_of_pods() {
 #[test]
 fn a_pod_has_more_time_to_end_than_its_drain_takes() {
     let shutdown = kubernetes_config().shutdown;
-    let grace = number("deploy/kubernetes/deployment.yaml", r"terminationGracePeriodSeconds: (\d+)");
-    assert!(grace > shutdown.delay + shutdown.drain, "{grace:?} for {shutdown:?}");
+    let grace = number(
+        "deploy/kubernetes/deployment.yaml",
+        r"terminationGracePeriodSeconds: (\d+)",
+    );
+    assert!(
+        grace > shutdown.delay + shutdown.drain,
+        "{grace:?} for {shutdown:?}"
+    );
 }
 
 #[test]
 fn a_change_of_the_config_map_reaches_the_pod() {
     let deployment = read("deploy/kubernetes/deployment.yaml");
-    assert!(!deployment.contains("subPath:"), "a subPath mount never changes");
+    assert!(
+        !deployment.contains("subPath:"),
+        "a subPath mount never changes"
+    );
     assert!(deployment.contains("mountPath: /etc/tidegate\n"));
 }
 
@@ -54,20 +78,31 @@ fn the_unit_waits_longer_than_a_drain_takes_by_default() {
     let text = "[upstreams.app]\nservers = [\"http://127.0.0.1:1\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n";
     let shutdown = sound("defaults", text).shutdown;
     let stop = number(UNIT, r"(?m)^TimeoutStopSec=(\d+)s$");
-    assert!(stop > shutdown.delay + shutdown.drain, "{stop:?} for {shutdown:?}");
+    assert!(
+        stop > shutdown.delay + shutdown.drain,
+        "{stop:?} for {shutdown:?}"
+    );
 }
 
 #[test]
 fn the_unit_uses_no_service_type_that_debian_12_does_not_know() {
     let unit = read(UNIT);
-    let lines: Vec<_> = unit.lines().filter(|line| line.starts_with("Type=")).collect();
+    let lines: Vec<_> = unit
+        .lines()
+        .filter(|line| line.starts_with("Type="))
+        .collect();
     assert_eq!(lines, ["Type=notify"]);
 }
 
 #[test]
 fn the_socket_unit_listens_where_the_gateway_does_by_default() {
     let unit = read("deploy/systemd/tidegate.socket");
-    let bind = sound("defaults", "[[routes]]\nname = 'own'\nrespond = { status = 200 }\n").listeners[0].bind;
+    let bind = sound(
+        "defaults",
+        "[[routes]]\nname = 'own'\nrespond = { status = 200 }\n",
+    )
+    .listeners[0]
+        .bind;
     assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
 }
 
@@ -75,7 +110,10 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
 #[test]
 fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
     let folder = tempfile::tempdir().unwrap();
-    let (lineage, copies) = (folder.path().join("live/www.example.com"), folder.path().join("etc/tidegate/tls"));
+    let (lineage, copies) = (
+        folder.path().join("live/www.example.com"),
+        folder.path().join("etc/tidegate/tls"),
+    );
     fs::create_dir_all(&lineage).unwrap();
     for round in ["first", "renewed"] {
         for file in ["fullchain.pem", "privkey.pem"] {
@@ -85,19 +123,33 @@ fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
             .arg(path("deploy/systemd/certbot-deploy-hook"))
             .env("RENEWED_LINEAGE", &lineage)
             .env("TIDEGATE_TLS", &copies)
-            .env("TIDEGATE_GROUP", rustix::process::getgid().as_raw().to_string())
+            .env(
+                "TIDEGATE_GROUP",
+                rustix::process::getgid().as_raw().to_string(),
+            )
             .status();
         assert!(hook.unwrap().success());
         let copy = copies.join("www.example.com");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         for file in ["fullchain.pem", "privkey.pem"] {
-            assert_eq!(fs::read_to_string(copy.join(file)).unwrap(), format!("{round} {file}"));
+            assert_eq!(
+                fs::read_to_string(copy.join(file)).unwrap(),
+                format!("{round} {file}")
+            );
             assert_eq!(mode(&copy.join(file)), 0o640);
         }
         assert_eq!((mode(&copies), mode(&copy)), (0o750, 0o750));
         let parent = copies.parent().unwrap();
-        assert_eq!(mode(parent), 0o755, "the service reads its configuration there, also where the hook came first");
-        assert_eq!(fs::read_dir(&copy).unwrap().count(), 2, "nothing is left beside them");
+        assert_eq!(
+            mode(parent),
+            0o755,
+            "the service reads its configuration there, also where the hook came first"
+        );
+        assert_eq!(
+            fs::read_dir(&copy).unwrap().count(),
+            2,
+            "nothing is left beside them"
+        );
     }
 }
 
@@ -122,8 +174,14 @@ fn the_reference_names_every_key() {
     keys_of(&json_schema(), &mut keys);
     assert!(keys.len() > 50, "found only {keys:?}");
     let text = read(REFERENCE);
-    let missing: Vec<_> = keys.iter().filter(|key| !text.contains(&format!("`{key}`"))).collect();
-    assert!(missing.is_empty(), "{REFERENCE} says nothing of {missing:?}");
+    let missing: Vec<_> = keys
+        .iter()
+        .filter(|key| !text.contains(&format!("`{key}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{REFERENCE} says nothing of {missing:?}"
+    );
 }
 
 #[test]
@@ -132,13 +190,20 @@ fn the_reference_names_every_metric_and_every_reason() {
     let reasons = find(&read("src/error.rs"), r#"=> "([a-z_]+)","#);
     assert!(reasons.len() > 20, "found only {reasons:?}");
     let names = families().into_iter().map(|(_, name)| name).chain(reasons);
-    let missing: Vec<_> = names.filter(|name| !text.contains(&format!("`{name}"))).collect();
-    assert!(missing.is_empty(), "{REFERENCE} says nothing of {missing:?}");
+    let missing: Vec<_> = names
+        .filter(|name| !text.contains(&format!("`{name}")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "{REFERENCE} says nothing of {missing:?}"
+    );
 }
 
 #[test]
 fn the_documents_name_no_metric_that_is_not_there() {
-    documents().iter().for_each(|(file, text)| only_ours(file, text));
+    documents()
+        .iter()
+        .for_each(|(file, text)| only_ours(file, text));
     only_ours(UNIT, &read(UNIT));
 }
 
@@ -156,11 +221,18 @@ fn the_dashboard_names_only_metrics_that_are_there() {
 fn prometheus_understands_every_expression_of_the_dashboard() {
     let rule = |(at, expression): (usize, String)| {
         let expression = expression.replace("$__rate_interval", "5m");
-        format!("      - record: panel_{at}\n        expr: {}\n", Value::from(expression))
+        format!(
+            "      - record: panel_{at}\n        expr: {}\n",
+            Value::from(expression)
+        )
     };
     let rules: String = expressions().into_iter().enumerate().map(rule).collect();
     let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
-    fs::write(file.path(), format!("groups:\n  - name: dashboard\n    rules:\n{rules}")).unwrap();
+    fs::write(
+        file.path(),
+        format!("groups:\n  - name: dashboard\n    rules:\n{rules}"),
+    )
+    .unwrap();
     promtool(&["check", "rules", file.path().to_str().unwrap()]);
 }
 
@@ -182,11 +254,20 @@ fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let (mut names, mut cells) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().expect("panels") {
-        assert!(names.insert(panel["id"].as_u64().expect("a number")), "two panels are {}", panel["id"]);
+        assert!(
+            names.insert(panel["id"].as_u64().expect("a number")),
+            "two panels are {}",
+            panel["id"]
+        );
         let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
-        let of_panel = (at("y")..at("y") + at("h")).flat_map(|y| (at("x")..at("x") + at("w")).map(move |x| (x, y)));
+        let of_panel = (at("y")..at("y") + at("h"))
+            .flat_map(|y| (at("x")..at("x") + at("w")).map(move |x| (x, y)));
         for cell in of_panel {
-            assert!(cell.0 < 24 && cells.insert(cell), "{} lies over another panel", panel["title"]);
+            assert!(
+                cell.0 < 24 && cells.insert(cell),
+                "{} lies over another panel",
+                panel["title"]
+            );
         }
     }
 }
@@ -194,8 +275,13 @@ fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
 #[test]
 fn the_dashboard_lets_its_reader_choose_what_is_shown() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
-    let variables = dashboard["templating"]["list"].as_array().expect("variables");
-    let names: Vec<_> = variables.iter().filter_map(|variable| variable["name"].as_str()).collect();
+    let variables = dashboard["templating"]["list"]
+        .as_array()
+        .expect("variables");
+    let names: Vec<_> = variables
+        .iter()
+        .filter_map(|variable| variable["name"].as_str())
+        .collect();
     assert_eq!(names, ["datasource", "job", "instance", "route"]);
 }
 
@@ -209,12 +295,22 @@ fn the_dashboard_has_an_identity_of_its_own() {
 
 #[test]
 fn every_alert_has_a_test_and_a_page_in_the_runbook() {
-    let (alerts, tests, runbook) = (read(ALERTS), read("deploy/prometheus/alerts_test.yml"), read("docs/runbook.md"));
+    let (alerts, tests, runbook) = (
+        read(ALERTS),
+        read("deploy/prometheus/alerts_test.yml"),
+        read("docs/runbook.md"),
+    );
     let names = find(&alerts, r"- alert: (\w+)");
     assert!(names.len() > 6, "found only {names:?}");
     for name in names {
-        assert!(tests.contains(&format!("alertname: {name}\n")), "no test of {name}");
-        assert!(runbook.contains(&format!("\n## {name}\n")), "docs/runbook.md has no heading {name}");
+        assert!(
+            tests.contains(&format!("alertname: {name}\n")),
+            "no test of {name}"
+        );
+        assert!(
+            runbook.contains(&format!("\n## {name}\n")),
+            "docs/runbook.md has no heading {name}"
+        );
         let anchor = format!("runbook_url: docs/runbook.md#{}\n", name.to_lowercase());
         assert!(alerts.contains(&anchor), "{ALERTS} has no {anchor}");
     }
@@ -227,12 +323,23 @@ fn promtool_accepts_the_alerts_and_their_tests() {
 }
 
 fn promtool(arguments: &[&str]) {
-    let run = Command::new("promtool").args(arguments).current_dir(path("deploy/prometheus")).output();
+    let run = Command::new("promtool")
+        .args(arguments)
+        .current_dir(path("deploy/prometheus"))
+        .output();
     let output = run.unwrap_or_else(|error| {
         panic!("promtool cannot be run ({error}); `apt-get install prometheus` brings it, and so does tests/all")
     });
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "promtool {}:\n{told}", arguments.join(" "));
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success(),
+        "promtool {}:\n{told}",
+        arguments.join(" ")
+    );
 }
 
 fn path(name: &str) -> PathBuf {
@@ -245,15 +352,20 @@ fn read(name: &str) -> String {
 
 /// Everything that is written for users, by name.
 fn documents() -> Vec<(String, String)> {
-    let folder =
-        fs::read_dir(path("docs")).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let folder = fs::read_dir(path("docs"))
+        .unwrap()
+        .map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
     let names = folder.chain(["README.md", "CHANGELOG.md"].map(str::to_owned));
     names.map(|name| (name.clone(), read(&name))).collect()
 }
 
 /// What the first group of `pattern` holds, each time it matches.
 fn find(text: &str, pattern: &str) -> Vec<String> {
-    Regex::new(pattern).unwrap().captures_iter(text).map(|found| found[1].to_owned()).collect()
+    Regex::new(pattern)
+        .unwrap()
+        .captures_iter(text)
+        .map(|found| found[1].to_owned())
+        .collect()
 }
 
 fn number(file: &str, pattern: &str) -> Duration {
@@ -263,14 +375,20 @@ fn number(file: &str, pattern: &str) -> Duration {
 }
 
 fn sound(name: &str, text: &str) -> Config {
-    parse(name, text, &Environment::new()).unwrap_or_else(|mistakes| panic!("{name}:\n{}", mistakes.render(false)))
+    parse(name, text, &Environment::new())
+        .unwrap_or_else(|mistakes| panic!("{name}:\n{}", mistakes.render(false)))
 }
 
 /// The file inside of the ConfigMap: the lines under its key, without their indentation.
 fn kubernetes_config() -> Config {
     let manifest = read("deploy/kubernetes/configmap.yaml");
-    let (_, block) = manifest.split_once("  tidegate.toml: |\n").expect("a tidegate.toml");
-    let text: Vec<_> = block.lines().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect();
+    let (_, block) = manifest
+        .split_once("  tidegate.toml: |\n")
+        .expect("a tidegate.toml");
+    let text: Vec<_> = block
+        .lines()
+        .map(|line| line.strip_prefix("    ").unwrap_or(line))
+        .collect();
     sound("configmap.yaml", &text.join("\n"))
 }
 
@@ -289,7 +407,9 @@ fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
 /// Kind and name of every family that the product writes, counters as they are scraped.
 fn families() -> Vec<(String, String)> {
     let family = Regex::new(r#"Kind::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
-    let source = ["render", "process"].map(|file| read(&format!("src/telemetry/metrics/{file}.rs"))).join("\n");
+    let source = ["render", "process"]
+        .map(|file| read(&format!("src/telemetry/metrics/{file}.rs")))
+        .join("\n");
     let told = |found: regex::Captures<'_>| {
         let suffix = if &found[1] == "Counter" { "_total" } else { "" };
         (found[1].to_owned(), format!("{}{suffix}", &found[2]))
@@ -303,11 +423,21 @@ fn only_ours(file: &str, text: &str) {
     let known: BTreeSet<_> = families()
         .into_iter()
         .flat_map(|(kind, name)| {
-            let suffixes: &[&str] = if kind == "Histogram" { &["", "_bucket", "_sum", "_count"] } else { &[""] };
-            suffixes.iter().map(move |suffix| format!("{name}{suffix}")).collect::<Vec<_>>()
+            let suffixes: &[&str] = if kind == "Histogram" {
+                &["", "_bucket", "_sum", "_count"]
+            } else {
+                &[""]
+            };
+            suffixes
+                .iter()
+                .map(move |suffix| format!("{name}{suffix}"))
+                .collect::<Vec<_>>()
         })
         .collect();
     let named = find(text, r"\b((?:tidegate|process)_[a-z_]*[a-z])\b");
     let unknown: BTreeSet<_> = named.iter().filter(|name| !known.contains(*name)).collect();
-    assert!(unknown.is_empty(), "{file} names {unknown:?}, which the gateway does not write");
+    assert!(
+        unknown.is_empty(),
+        "{file} names {unknown:?}, which the gateway does not write"
+    );
 }

@@ -33,14 +33,22 @@ fn turns(servers: &[&Upstream], more: &str) -> String {
 fn moody() -> (Upstream, Arc<AtomicBool>) {
     let is_well = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&is_well);
-    let upstream =
-        Upstream::answering(move |_| if flag.load(Ordering::SeqCst) { ok("well") } else { FAILED.to_owned() });
+    let upstream = Upstream::answering(move |_| {
+        if flag.load(Ordering::SeqCst) {
+            ok("well")
+        } else {
+            FAILED.to_owned()
+        }
+    });
     (upstream, is_well)
 }
 
 /// How often this was asked for at an upstream.
 fn times(upstream: &Upstream, path: &str) -> usize {
-    upstream.text().matches(&format!("GET {path} HTTP/1.1")).count()
+    upstream
+        .text()
+        .matches(&format!("GET {path} HTTP/1.1"))
+        .count()
 }
 
 /// Waits until this was asked for so often.
@@ -48,7 +56,10 @@ fn times(upstream: &Upstream, path: &str) -> usize {
 fn await_times(upstream: &Upstream, path: &str, least: usize) {
     let end = Instant::now() + PATIENCE;
     while times(upstream, path) < least {
-        assert!(Instant::now() < end, "{path} is not asked for {least} times");
+        assert!(
+            Instant::now() < end,
+            "{path} is not asked for {least} times"
+        );
         thread::yield_now();
     }
 }
@@ -56,9 +67,14 @@ fn await_times(upstream: &Upstream, path: &str, least: usize) {
 /// What `/upstreams` says of a server.
 #[track_caller]
 fn view(gateway: &Running, server: &Upstream) -> Value {
-    let upstreams: Value = serde_json::from_str(&gateway.call_admin("GET", "/upstreams", &[]).text()).unwrap();
+    let upstreams: Value =
+        serde_json::from_str(&gateway.call_admin("GET", "/upstreams", &[]).text()).unwrap();
     let servers = upstreams[0]["servers"].as_array().unwrap();
-    servers.iter().find(|view| view["url"] == server.url()).unwrap().clone()
+    servers
+        .iter()
+        .find(|view| view["url"] == server.url())
+        .unwrap()
+        .clone()
 }
 
 /// Looks at a server until it is in this state: it is bound to come.
@@ -91,16 +107,31 @@ fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_get
     let told = gateway.logged("server ejected");
     assert_eq!(
         (&told["server"], &told["cause"]),
-        (&bad.url().into(), &"3 failures in a row, the last: status 500".into())
+        (
+            &bad.url().into(),
+            &"3 failures in a row, the last: status 500".into()
+        )
     );
     let seen = view(&gateway, &bad);
-    assert_eq!((&seen["state"], &seen["up"], &seen["ejections"]), (&"ejected".into(), &false.into(), &1.into()));
+    assert_eq!(
+        (&seen["state"], &seen["up"], &seen["ejections"]),
+        (&"ejected".into(), &false.into(), &1.into())
+    );
     assert_eq!(seen["cause"], told["cause"]);
     assert_eq!((up(&gateway, &bad), up(&gateway, &good)), (0.0, 1.0));
-    assert_eq!(gateway.metric("tidegate_upstream_ejections_total", &[("server", &bad.url())]), 1.0);
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_ejections_total",
+            &[("server", &bad.url())]
+        ),
+        1.0
+    );
 
     is_well.store(true, Ordering::SeqCst);
-    assert_eq!(gateway.logged("server is back")["cause"], "its ejection is over");
+    assert_eq!(
+        gateway.logged("server is back")["cause"],
+        "its ejection is over"
+    );
     for _ in 0..20 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -122,7 +153,11 @@ fn a_server_that_came_back_begins_with_few_requests() {
         assert_eq!(client.exchange(request("GET", "/slow", &[])).status(), 200);
     }
     // A tenth of a half, and not a half.
-    assert!((1..60).contains(&times(&bad, "/slow")), "{}", times(&bad, "/slow"));
+    assert!(
+        (1..60).contains(&times(&bad, "/slow")),
+        "{}",
+        times(&bad, "/slow")
+    );
     assert_eq!(up(&gateway, &bad), 1.0);
 }
 
@@ -139,13 +174,22 @@ fn the_only_server_is_never_ejected() {
 
 #[test]
 fn of_two_servers_that_both_fail_one_is_always_tried() {
-    let (one, two) = (Upstream::answering(|_| FAILED.to_owned()), Upstream::answering(|_| FAILED.to_owned()));
-    let gateway = Running::start(&turns(&[&one, &two], "ejection = { consecutive_failures = 1 }"));
+    let (one, two) = (
+        Upstream::answering(|_| FAILED.to_owned()),
+        Upstream::answering(|_| FAILED.to_owned()),
+    );
+    let gateway = Running::start(&turns(
+        &[&one, &two],
+        "ejection = { consecutive_failures = 1 }",
+    ));
     for _ in 0..20 {
         assert_eq!(gateway.status("/"), 500, "from a server");
     }
     let states = [&one, &two].map(|server| view(&gateway, server)["state"].clone());
-    assert!(states.iter().filter(|state| **state == "ejected").count() <= 1, "{states:?}");
+    assert!(
+        states.iter().filter(|state| **state == "ejected").count() <= 1,
+        "{states:?}"
+    );
     gateway.logged("server ejected");
 }
 
@@ -162,14 +206,20 @@ fn refused_connections_resets_and_silence_count_as_failures() {
     let gateway = Running::start(&text);
     let refused = (0..20).filter(|_| gateway.status("/") == 502).count();
     assert_eq!(refused, 2);
-    assert_eq!(gateway.logged("server ejected")["cause"], "2 failures in a row, the last: connection refused");
+    assert_eq!(
+        gateway.logged("server ejected")["cause"],
+        "2 failures in a row, the last: connection refused"
+    );
 
     let breaking = Upstream::start(|mut connection| {
         if connection.request().is_some() {
             connection.break_off();
         }
     });
-    let gateway = Running::start(&turns(&[&breaking, &good], "ejection = { consecutive_failures = 2 }"));
+    let gateway = Running::start(&turns(
+        &[&breaking, &good],
+        "ejection = { consecutive_failures = 2 }",
+    ));
     let reset = (0..20).filter(|_| gateway.status("/") == 502).count();
     assert_eq!(reset, 2);
 
@@ -177,12 +227,18 @@ fn refused_connections_resets_and_silence_count_as_failures() {
         connection.request();
         connection.ended();
     });
-    for timeouts in ["timeouts = { attempt = '100ms' }", "timeouts = { total = '100ms' }"] {
+    for timeouts in [
+        "timeouts = { attempt = '100ms' }",
+        "timeouts = { total = '100ms' }",
+    ] {
         let text = turns(&[&silent, &good], "ejection = { consecutive_failures = 2 }") + timeouts;
         let gateway = Running::start(&text);
         let late = (0..20).filter(|_| gateway.status("/") == 504).count();
         assert_eq!(late, 2, "{timeouts}");
-        assert_eq!(gateway.logged("server ejected")["cause"], "2 failures in a row, the last: timed out");
+        assert_eq!(
+            gateway.logged("server ejected")["cause"],
+            "2 failures in a row, the last: timed out"
+        );
     }
 }
 
@@ -200,7 +256,8 @@ fn what_clients_do_is_not_held_against_a_server() {
         })
     };
     let (one, two) = (holding(), holding());
-    let text = turns(&[&one, &two], "ejection = { consecutive_failures = 1 }") + "timeouts = { idle = '100ms' }";
+    let text = turns(&[&one, &two], "ejection = { consecutive_failures = 1 }")
+        + "timeouts = { idle = '100ms' }";
     let gateway = Running::start(&text);
     for _ in 0..4 {
         let mut client = gateway.connect();
@@ -228,14 +285,20 @@ fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
     let gateway = Running::start(&turns(&[&bad, &good], CHECK));
     await_times(&bad, "/up?deep=1", 2);
     is_well.store(false, Ordering::SeqCst);
-    assert_eq!(gateway.logged("server is down")["cause"], "3 checks failed, the last: status 500");
+    assert_eq!(
+        gateway.logged("server is down")["cause"],
+        "3 checks failed, the last: status 500"
+    );
     let before = times(&bad, "/");
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 200);
     }
     assert_eq!(times(&bad, "/"), before);
     let seen = view(&gateway, &bad);
-    assert_eq!((&seen["state"], &seen["up"]), (&"down".into(), &false.into()));
+    assert_eq!(
+        (&seen["state"], &seen["up"]),
+        (&"down".into(), &false.into())
+    );
     assert_eq!(up(&gateway, &bad), 0.0);
 
     is_well.store(true, Ordering::SeqCst);
@@ -269,11 +332,28 @@ fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
     await_state(&gateway, &one, "down");
     await_state(&gateway, &two, "down");
     let refused = gateway.get("/");
-    assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
-    assert!(refused.problem()["detail"].as_str().unwrap().contains("no server of upstream \"app\" is healthy"));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after")),
+        (503, Some("1"))
+    );
+    assert!(
+        refused.problem()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("no server of upstream \"app\" is healthy")
+    );
     let line = gateway.line_of("/");
-    assert_eq!((&line["reason"], &line["upstream"]), (&"no_healthy_server".into(), &"app".into()));
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "no_healthy_server")]), 1.0);
+    assert_eq!(
+        (&line["reason"], &line["upstream"]),
+        (&"no_healthy_server".into(), &"app".into())
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_refusals_total",
+            &[("reason", "no_healthy_server")]
+        ),
+        1.0
+    );
     assert_eq!(times(&one, "/") + times(&two, "/"), 0);
     is_one_well.store(true, Ordering::SeqCst);
     await_state(&gateway, &one, "up");
@@ -303,9 +383,16 @@ fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
     await_times(&bad, "/other", 6);
     assert_eq!(times(&bad, "/up?deep=1"), old, "the old checks have ended");
     gateway.reload_with(&turns(&[&bad, &good], ""));
-    assert_eq!(view(&gateway, &bad)["state"], "up", "who is not checked is up");
+    assert_eq!(
+        view(&gateway, &bad)["state"],
+        "up",
+        "who is not checked is up"
+    );
 
-    gateway.reload_with(&turns(&[&bad, &good], "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }"));
+    gateway.reload_with(&turns(
+        &[&bad, &good],
+        "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }",
+    ));
     for _ in 0..4 {
         gateway.status("/");
     }
@@ -326,9 +413,15 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     let gateway = Running::start(&turns(&[&busy, &good], ""));
     let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
     assert_eq!((refused, calls.load(Ordering::SeqCst)), (1, 1));
-    assert_eq!(gateway.logged("server cools down")["cause"], "it answered 503 with Retry-After for 2 s");
+    assert_eq!(
+        gateway.logged("server cools down")["cause"],
+        "it answered 503 with Retry-After for 2 s"
+    );
     assert_eq!(view(&gateway, &busy)["state"], "cooling_down");
-    assert_eq!(gateway.logged("server is back")["cause"], "its cool-down is over");
+    assert_eq!(
+        gateway.logged("server is back")["cause"],
+        "its cool-down is over"
+    );
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -337,8 +430,11 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
 
 #[test]
 fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
-    let busy =
-        || Upstream::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let busy = || {
+        Upstream::answering(|_| {
+            "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned()
+        })
+    };
     let (one, two) = (busy(), busy());
     let gateway = Running::start(&turns(&[&one, &two], ""));
     for _ in 0..10 {
@@ -349,7 +445,9 @@ fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
 
 #[test]
 fn a_cool_down_that_is_switched_off_is_not_made() {
-    let busy = Upstream::answering(|_| "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let busy = Upstream::answering(|_| {
+        "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned()
+    });
     let good = Upstream::answering(|_| ok(""));
     let more = "cool_down = false\nejection = { max_percent = 0 }";
     let gateway = Running::start(&turns(&[&busy, &good], more));
@@ -373,7 +471,10 @@ fn a_server_that_is_ejected_for_want_of_a_connection_is_back_once_it_takes_one()
     }
     gateway.logged("server ejected");
     restarting.listen();
-    assert_eq!(gateway.logged("server is back")["cause"], "it takes connections again");
+    assert_eq!(
+        gateway.logged("server is back")["cause"],
+        "it takes connections again"
+    );
 }
 
 /// An upstream that answers the paths below `/broken` so, with 503 and `Retry-After` those below `/busy`, breaks off its
@@ -400,16 +501,28 @@ const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\
 /// How many of these are left alone.
 #[track_caller]
 fn left_alone(gateway: &Running, servers: &[&Upstream]) -> usize {
-    servers.iter().filter(|server| view(gateway, server)["state"] != "up").count()
+    servers
+        .iter()
+        .filter(|server| view(gateway, server)["state"] != "up")
+        .count()
 }
 
 #[test]
 fn a_page_that_is_broken_on_all_servers_ejects_none() {
-    let servers = [partly_broken(FAILED), partly_broken(FAILED), partly_broken(FAILED), partly_broken(FAILED)];
+    let servers = [
+        partly_broken(FAILED),
+        partly_broken(FAILED),
+        partly_broken(FAILED),
+        partly_broken(FAILED),
+    ];
     let servers: Vec<_> = servers.iter().collect();
     for balance in ["round-robin", "least-requests", "peak-ewma"] {
         let gateway = Running::start(&turns(&servers, "").replace("round-robin", balance));
-        for path in ["/broken/a?x=1", "/broken/a?x=2", "/x/../broken/%61"].iter().cycle().take(60) {
+        for path in ["/broken/a?x=1", "/broken/a?x=2", "/x/../broken/%61"]
+            .iter()
+            .cycle()
+            .take(60)
+        {
             assert_eq!(gateway.status(path), 500);
         }
         assert_eq!(left_alone(&gateway, &servers), 0, "{balance}");
@@ -419,7 +532,8 @@ fn a_page_that_is_broken_on_all_servers_ejects_none() {
 #[test]
 fn answers_that_a_client_decides_by_its_request_eject_no_server() {
     for status in [501, 505, 506, 508, 510, 511, 429, 404] {
-        let answer: &'static str = format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
+        let answer: &'static str =
+            format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
         let servers = [partly_broken(answer), partly_broken(answer)];
         let servers: Vec<_> = servers.iter().collect();
         let gateway = Running::start(&turns(&servers, "ejection = { consecutive_failures = 2 }"));
@@ -432,9 +546,19 @@ fn answers_that_a_client_decides_by_its_request_eject_no_server() {
 
 #[test]
 fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
-    let servers = [partly_broken(BUSY), partly_broken(BUSY), partly_broken(BUSY), partly_broken(BUSY)];
+    let servers = [
+        partly_broken(BUSY),
+        partly_broken(BUSY),
+        partly_broken(BUSY),
+        partly_broken(BUSY),
+    ];
     let servers: Vec<_> = servers.iter().collect();
-    for paths in [vec!["/busy"], vec!["/busy/1", "/busy/2", "/busy/3", "/busy/4", "/busy/5", "/busy/6", "/busy/7"]] {
+    for paths in [
+        vec!["/busy"],
+        vec![
+            "/busy/1", "/busy/2", "/busy/3", "/busy/4", "/busy/5", "/busy/6", "/busy/7",
+        ],
+    ] {
         let gateway = Running::start(&turns(&servers, ""));
         for path in paths.iter().cycle().take(21) {
             gateway.status(path);
@@ -447,7 +571,10 @@ fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
 #[test]
 fn a_server_that_breaks_its_answers_off_is_ejected() {
     let (cutting, good) = (partly_broken(FAILED), Upstream::answering(|_| ok("good")));
-    let gateway = Running::start(&turns(&[&cutting, &good], "ejection = { consecutive_failures = 3 }"));
+    let gateway = Running::start(&turns(
+        &[&cutting, &good],
+        "ejection = { consecutive_failures = 3 }",
+    ));
     for _ in 0..12 {
         let mut client = gateway.connect();
         client.send(request("GET", "/cut", &["Connection: close"]));
@@ -455,12 +582,19 @@ fn a_server_that_breaks_its_answers_off_is_ejected() {
         client.rest(&mut answer);
     }
     assert_eq!(times(&cutting, "/cut"), 3);
-    assert_eq!(gateway.logged("server ejected")["cause"], "3 failures in a row, the last: an answer that broke off");
+    assert_eq!(
+        gateway.logged("server ejected")["cause"],
+        "3 failures in a row, the last: an answer that broke off"
+    );
 }
 
 /// GETs by keep-alive clients while `meanwhile` runs, and for a while after; statuses other than 200.
 fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String> {
-    let (address, is_over, count) = (gateway.address(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (address, is_over, count) = (
+        gateway.address(),
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+    );
     let (is_over, count) = (&is_over, &count);
     let until = |least: usize| {
         let end = Instant::now() + PATIENCE;
@@ -490,14 +624,20 @@ fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String>
         meanwhile();
         until(count.load(Ordering::SeqCst) + 1000);
         drop(over);
-        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
     })
 }
 
 /// One of two servers is killed under load, with this `[routes.retry]`.
 #[track_caller]
 fn kill_one_of_two(retry: &str) {
-    let (mut one, two) = (Running::start(&responding("one", "")), Running::start(&responding("two", "")));
+    let (mut one, two) = (
+        Running::start(&responding("one", "")),
+        Running::start(&responding("two", "")),
+    );
     let text = format!(
         "[upstreams.app]\nservers = ['http://{}', 'http://{}']\n[[routes]]\nname = 'app'\nupstream = 'app'\n{retry}\n",
         one.address(),
@@ -507,7 +647,10 @@ fn kill_one_of_two(retry: &str) {
     let errors = errors_under_load(&gateway, || one.signal(Signal::KILL));
     assert_eq!(errors, Vec::<String>::new());
     one.wait();
-    assert_eq!(gateway.logged("server ejected")["server"], format!("http://{}", one.address()));
+    assert_eq!(
+        gateway.logged("server ejected")["server"],
+        format!("http://{}", one.address())
+    );
 }
 
 #[test]

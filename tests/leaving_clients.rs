@@ -15,7 +15,10 @@ const READ_AHEAD: usize = 64 * 1024;
 
 /// One worker: requests are taken in the order in which they were sent.
 fn start(upstream: &Upstream) -> Gateway {
-    Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(upstream, ONE_AT_A_TIME)))
+    Gateway::start(&format!(
+        "[server]\nworkers = 1\n{}",
+        one_route(upstream, ONE_AT_A_TIME)
+    ))
 }
 
 fn get(path: &str) -> String {
@@ -32,12 +35,18 @@ fn is_gone(gateway: &Gateway, path: &str) {
 #[track_caller]
 fn is_gone_after(gateway: &Gateway, path: &str, status: u16) {
     let line = gateway.line_of(path);
-    assert_eq!((&line["status"], &line["reason"]), (&status.into(), &"client_gone".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&status.into(), &"client_gone".into()),
+        "{line}"
+    );
 }
 
 /// An upstream that serves `/next` and tells, through the gates, when anything else has arrived and when its
 /// connection has ended; what it does about it in between is up to `first`.
-fn upstream(first: impl Fn(&mut support::Connection) + Send + Sync + 'static) -> (Upstream, Gate, Gate) {
+fn upstream(
+    first: impl Fn(&mut support::Connection) + Send + Sync + 'static,
+) -> (Upstream, Gate, Gate) {
     let (arrived, ended) = (Gate::new(), Gate::new());
     let (tell_arrived, tell_ended) = (arrived.clone(), ended.clone());
     let upstream = Upstream::start(move |mut connection| {
@@ -67,15 +76,26 @@ fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
     let gateway = start(&upstream);
     let mut first = gateway.sent("/first", &[]);
     let second = gateway.sent("/second", &[]);
-    assert_eq!(gateway.sent("/third", &[]).response().status(), 503, "the line is full");
+    assert_eq!(
+        gateway.sent("/third", &[]).response().status(),
+        503,
+        "the line is full"
+    );
     drop(second);
     is_gone(&gateway, "/second");
     let mut fourth = gateway.sent("/fourth", &[]);
-    assert_eq!(gateway.sent("/fifth", &[]).response().status(), 503, "the line is full again");
+    assert_eq!(
+        gateway.sent("/fifth", &[]).response().status(),
+        503,
+        "the line is full again"
+    );
     gate.open();
     assert_eq!(first.response().text(), "/first");
     assert_eq!(fourth.response().text(), "/fourth");
-    assert!(!upstream.text().contains("/second"), "who had left was served");
+    assert!(
+        !upstream.text().contains("/second"),
+        "who had left was served"
+    );
 }
 
 /// Whoever leaves in this way while its request is being served makes room for the next.
@@ -112,7 +132,9 @@ fn a_client_that_leaves_after_pipelining_frees_its_place() {
 /// What it sent filled the buffer, after which nothing was read and its end was never seen.
 #[test]
 fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_place() {
-    frees_its_place(|mut first| first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len())));
+    frees_its_place(|mut first| {
+        first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len()))
+    });
 }
 
 #[test]
@@ -122,9 +144,16 @@ fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_pla
     let first = gateway.sent("/first", &[]);
     arrived.pass();
     let mut second = gateway.connect();
-    second.send(format!("POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 2 * READ_AHEAD));
+    second.send(format!(
+        "POST /second HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        2 * READ_AHEAD
+    ));
     second.send(vec![b'x'; READ_AHEAD * 3 / 2]);
-    assert_eq!(gateway.sent("/third", &[]).response().status(), 503, "the line is full");
+    assert_eq!(
+        gateway.sent("/third", &[]).response().status(),
+        503,
+        "the line is full"
+    );
     drop(second);
     is_gone(&gateway, "/second");
     let mut next = gateway.sent("/next", &[]);
@@ -139,7 +168,8 @@ fn a_client_that_leaves_in_its_answers_body_frees_its_place() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "HTTP/1.1 200 OK\r\n\r\nhello",
     ] {
-        let (_upstream, arrived, ended) = upstream(move |connection| connection.send(start_of_answer));
+        let (_upstream, arrived, ended) =
+            upstream(move |connection| connection.send(start_of_answer));
         let gateway = start(&_upstream);
         let mut first = gateway.sent("/first", &[]);
         arrived.pass();
@@ -178,7 +208,10 @@ fn abandoned(gateway: &Gateway, least: f64) {
 /// Each client took its place with it when it left, and 96 requests were at the service at once under a cap of 2.
 #[test]
 fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_clients_leave() {
-    for (whose, queued) in [("routes", "tidegate_queued"), ("upstreams.app", "tidegate_upstream_queued")] {
+    for (whose, queued) in [
+        ("routes", "tidegate_queued"),
+        ("upstreams.app", "tidegate_upstream_queued"),
+    ] {
         let (upstream, reached, leave) = Upstream::held();
         let cap = format!("[{whose}.concurrency]\nmax = 2\nqueue = 1\nqueue_timeout = '10s'");
         let gateway = Gateway::start(&one_route(&upstream, &cap));
@@ -286,7 +319,10 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let server = http2::Server::start(h2::server::Builder::new(), move |stream: http2::Stream| {
-        tell.lock().unwrap().send(stream.request.uri().path().to_owned()).unwrap();
+        tell.lock()
+            .unwrap()
+            .send(stream.request.uri().path().to_owned())
+            .unwrap();
         async move {
             if stream.request.uri().path() == "/next" {
                 return stream.answer(200, "next");
@@ -295,8 +331,13 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
             std::future::pending().await
         }
     });
-    let text = format!("[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n", server.url());
-    let gateway = Gateway::start(&format!("{text}[[routes]]\nname = 'app'\nupstream = 'app'\n{ONE_AT_A_TIME}\n"));
+    let text = format!(
+        "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n",
+        server.url()
+    );
+    let gateway = Gateway::start(&format!(
+        "{text}[[routes]]\nname = 'app'\nupstream = 'app'\n{ONE_AT_A_TIME}\n"
+    ));
     let first = gateway.sent("/first", &[]);
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "/first");
     let mut next = gateway.sent("/next", &[]);
@@ -306,7 +347,10 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
 
 #[test]
 fn a_client_that_leaves_in_its_own_body_breaks_the_upload_off() {
-    for body in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+    for body in [
+        "Content-Length: 10\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ] {
         let (_upstream, arrived, ended) = upstream(|connection| {
             assert!(connection.bytes(5).is_ok());
         });
@@ -328,10 +372,14 @@ fn an_upload_that_breaks_off_is_never_a_whole_request() {
     let upstream = Upstream::start(move |mut connection| {
         let head = connection.head().unwrap();
         tell.send(None).unwrap();
-        tell.send(Some(connection.message(head, false, false).is_whole)).unwrap();
+        tell.send(Some(connection.message(head, false, false).is_whole))
+            .unwrap();
     });
     let gateway = start(&upstream);
-    for body in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+    for body in [
+        "Content-Length: 10\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    ] {
         let mut client = gateway.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
         assert_eq!(told.recv().unwrap(), None);
@@ -380,7 +428,8 @@ fn a_client_that_ends_its_side_while_it_waits_has_left() {
 
 #[test]
 fn a_client_that_ends_its_side_gets_a_response_that_is_ready() {
-    let gateway = Gateway::start("[[routes]]\nname = 'own'\nrespond = { status = 200, body = 'own' }\n");
+    let gateway =
+        Gateway::start("[[routes]]\nname = 'own'\nrespond = { status = 200, body = 'own' }\n");
     let mut client = gateway.connect();
     client.send(get("/"));
     client.finish();

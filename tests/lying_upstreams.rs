@@ -14,7 +14,10 @@ const A_LOT: usize = 32 * 1024 * 1024;
 
 /// One worker: what one client leaves behind, the next one meets.
 fn alone(upstream: &Upstream, more: &str) -> Gateway {
-    Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(upstream, more)))
+    Gateway::start(&format!(
+        "[server]\nworkers = 1\n{}",
+        one_route(upstream, more)
+    ))
 }
 
 /// Each of these instead of an answer is a 502, after which the client's connection goes on.
@@ -24,18 +27,29 @@ fn all_are_bad(answers: &'static [&'static str]) {
         connection.expect_request();
         let answer = answers[connection.index];
         connection.send(answer);
-        assert!(connection.request().is_none(), "a connection was used again after {answer:?}");
+        assert!(
+            connection.request().is_none(),
+            "a connection was used again after {answer:?}"
+        );
     });
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
     for answer in answers {
         let got = client.exchange(GET);
-        assert_eq!((got.status(), got.get("connection")), (502, None), "{answer:?}");
+        assert_eq!(
+            (got.status(), got.get("connection")),
+            (502, None),
+            "{answer:?}"
+        );
         got.problem();
     }
     for answer in answers {
         let line = gateway.access_line();
-        assert_eq!((&line["status"], &line["reason"]), (&502.into(), &"bad_answer".into()), "{answer:?}: {line}");
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&502.into(), &"bad_answer".into()),
+            "{answer:?}: {line}"
+        );
     }
 }
 
@@ -54,10 +68,18 @@ fn ends_cut(request: &str, answer: &'static str, body: &str, end: End) {
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
     let got = client.exchange(request);
-    assert_eq!((got.status(), got.text().as_str(), got.is_whole), (200, body, false), "{answer:?}");
+    assert_eq!(
+        (got.status(), got.text().as_str(), got.is_whole),
+        (200, body, false),
+        "{answer:?}"
+    );
     assert!(end == End::Reset || client.ended() == end, "{answer:?}");
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"upstream_cut".into()), "{answer:?}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"upstream_cut".into()),
+        "{answer:?}"
+    );
 }
 
 #[test]
@@ -103,7 +125,9 @@ fn a_line_feed_alone_ends_no_line_of_an_answer() {
 #[test]
 fn an_answer_whose_connection_field_is_a_long_list_is_a_bad_answer() {
     let lists = [",".repeat(10_000), "x, ".repeat(32) + "y"];
-    for list in lists.map(|list| format!("HTTP/1.1 200 OK\r\nconnection: {list}\r\ncontent-length: 0\r\n\r\n")) {
+    for list in lists
+        .map(|list| format!("HTTP/1.1 200 OK\r\nconnection: {list}\r\ncontent-length: 0\r\n\r\n"))
+    {
         let upstream = Upstream::answering(move |_| list.clone());
         let answer = alone(&upstream, "").get("/");
         assert_eq!(answer.status(), 502, "{}", answer.text());
@@ -125,7 +149,9 @@ fn an_answer_whose_end_is_uncertain_is_a_bad_answer() {
 
 #[test]
 fn switching_protocols_unasked_is_a_bad_answer() {
-    all_are_bad(&["HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"]);
+    all_are_bad(&[
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
+    ]);
 }
 
 #[test]
@@ -169,32 +195,59 @@ fn endless_interim_answers_are_cut_off() {
 
 #[test]
 fn a_body_shorter_than_announced_is_seen_to_be_cut() {
-    is_cut("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello", "hello");
+    is_cut(
+        "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
+        "hello",
+    );
 }
 
 #[test]
 fn chunks_without_an_end_are_seen_to_be_cut() {
-    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "hello");
+    is_cut(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "hello",
+    );
 }
 
 #[test]
 fn a_bad_chunk_is_seen_to_be_cut() {
-    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n", "hello");
-    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1 1\r\na\r\n0\r\n\r\n", "hello");
-    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n", "hello");
-    is_cut("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n", "hello");
+    is_cut(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n",
+        "hello",
+    );
+    is_cut(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1 1\r\na\r\n0\r\n\r\n",
+        "hello",
+    );
+    is_cut(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n",
+        "hello",
+    );
+    is_cut(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+        "hello",
+    );
 }
 
 /// Only the end of the connection tells such a client that the answer is over, so that a cut one looked whole.
 #[test]
 fn a_cut_body_that_the_connections_end_would_delimit_ends_in_a_reset() {
     let get = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
-    ends_cut(get, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "hello", End::Reset);
+    ends_cut(
+        get,
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "hello",
+        End::Reset,
+    );
 }
 
 #[test]
 fn a_body_that_ends_in_a_reset_is_seen_to_be_cut() {
-    for head in ["content-length: 10\r\n\r\nhello", "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", "\r\nhello"] {
+    for head in [
+        "content-length: 10\r\n\r\nhello",
+        "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        "\r\nhello",
+    ] {
         let gate = Gate::new();
         let read = gate.clone();
         let upstream = Upstream::start(move |mut connection| {
@@ -208,7 +261,15 @@ fn a_body_that_ends_in_a_reset_is_seen_to_be_cut() {
         client.send(GET);
         let head = client.head().unwrap();
         let is_chunked = head.get("transfer-encoding").is_some();
-        assert_eq!(if is_chunked { client.chunk() } else { client.bytes(5) }.unwrap(), b"hello");
+        assert_eq!(
+            if is_chunked {
+                client.chunk()
+            } else {
+                client.bytes(5)
+            }
+            .unwrap(),
+            b"hello"
+        );
         gate.open();
         assert_eq!(client.bytes(1), Err(Cut(Vec::new())));
     }
@@ -225,7 +286,10 @@ fn an_upstream_that_falls_silent_in_its_answer_is_cut_off_and_named() {
     let got = gateway.connect().exchange(GET);
     assert_eq!((got.text().as_str(), got.is_whole), ("hello", false));
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"idle_timeout".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"idle_timeout".into())
+    );
 }
 
 #[test]
@@ -233,11 +297,20 @@ fn what_comes_after_an_answer_is_nobodys() {
     let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL";
     for (request, first) in [
         (GET, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"),
-        (GET, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n"),
+        (
+            GET,
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n0\r\n\r\n",
+        ),
         (GET, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
         (GET, "HTTP/1.1 204 No Content\r\n\r\n"),
-        (GET, "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
-        ("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n"),
+        (
+            GET,
+            "HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n",
+        ),
+        (
+            "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n",
+        ),
     ] {
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
@@ -286,7 +359,12 @@ fn what_comes_between_two_requests_is_nobodys() {
 
 #[test]
 fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
-    for (part, is_reset) in [("", false), ("", true), ("HTTP/1.1 200 OK\r\nx: ", false), ("HTTP/1.1 20", true)] {
+    for (part, is_reset) in [
+        ("", false),
+        ("", true),
+        ("HTTP/1.1 200 OK\r\nx: ", false),
+        ("HTTP/1.1 20", true),
+    ] {
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
             connection.send(part);
@@ -300,7 +378,11 @@ fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
         answer.problem();
         assert_eq!(gateway.access_line()["reason"], "reset", "{part:?}");
         let tries = if part.is_empty() { 2 } else { 1 };
-        assert_eq!(upstream.connections(), tries, "{part:?}: only what broke before any byte is tried again");
+        assert_eq!(
+            upstream.connections(),
+            tries,
+            "{part:?}: only what broke before any byte is tried again"
+        );
     }
 }
 
@@ -315,7 +397,10 @@ fn an_http_1_0_answer_is_passed_on_and_its_connection_is_not_used_again() {
     let mut client = gateway.connect();
     for _ in 0..2 {
         let answer = client.exchange(GET);
-        assert_eq!((answer.head.line.as_str(), answer.text().as_str()), ("HTTP/1.1 200 OK", "ok"));
+        assert_eq!(
+            (answer.head.line.as_str(), answer.text().as_str()),
+            ("HTTP/1.1 200 OK", "ok")
+        );
     }
     assert_eq!(upstream.connections(), 2);
 }
@@ -338,7 +423,10 @@ fn an_answer_before_the_request_is_complete_reaches_the_client_and_ends_both_con
 
 #[test]
 fn a_kept_connection_that_its_server_closed_is_replaced_unnoticed() {
-    for request in [GET, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"] {
+    for request in [
+        GET,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
         let gate = Gate::new();
         let closed = gate.clone();
         let upstream = Upstream::start(move |mut connection| {
@@ -396,17 +484,25 @@ fn answers_never_mix_between_clients() {
     let upstream = Upstream::answering(|request| {
         let target = request.target();
         let size = target.len() * 37 % 3000;
-        let body = format!("{target} {} {}", request.text(), target.repeat(size / target.len()));
+        let body = format!(
+            "{target} {} {}",
+            request.text(),
+            target.repeat(size / target.len())
+        );
         if size % 2 == 0 {
             return ok(&body);
         }
-        let chunks: String =
-            body.as_bytes().chunks(100).map(|chunk| chunk_of(&String::from_utf8_lossy(chunk))).collect();
+        let chunks: String = body
+            .as_bytes()
+            .chunks(100)
+            .map(|chunk| chunk_of(&String::from_utf8_lossy(chunk)))
+            .collect();
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n")
     });
     let text = one_route(&upstream, "");
-    let gateway =
-        Gateway::start(&format!("{text}\n[upstreams.app.pool]\nmax_connections = 3\nwait_timeout = \"10s\"\n"));
+    let gateway = Gateway::start(&format!(
+        "{text}\n[upstreams.app.pool]\nmax_connections = 3\nwait_timeout = \"10s\"\n"
+    ));
     let address = gateway.address();
     thread::scope(|scope| {
         for client in 0..16 {

@@ -32,12 +32,19 @@ fn telling() -> (Upstream, mpsc::Receiver<Message>) {
 }
 
 fn copies(gateway: &Running, outcome: &str) -> f64 {
-    gateway.metric("tidegate_mirrored_total", &[("route", "app"), ("outcome", outcome)])
+    gateway.metric(
+        "tidegate_mirrored_total",
+        &[("route", "app"), ("outcome", outcome)],
+    )
 }
 
 #[track_caller]
 fn await_copies(gateway: &Running, outcome: &str, least: f64) {
-    gateway.await_metric("tidegate_mirrored_total", &[("route", "app"), ("outcome", outcome)], least);
+    gateway.await_metric(
+        "tidegate_mirrored_total",
+        &[("route", "app"), ("outcome", outcome)],
+        least,
+    );
 }
 
 #[test]
@@ -50,7 +57,11 @@ fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
     let copy = copied.recv_timeout(PATIENCE).unwrap();
     assert_eq!((copy.get("expect"), copy.text().as_str()), (None, "body"));
     let mut client = gateway.connect();
-    client.send(request("GET", "/", &["Connection: upgrade", "Upgrade: websocket"]));
+    client.send(request(
+        "GET",
+        "/",
+        &["Connection: upgrade", "Upgrade: websocket"],
+    ));
     let copy = copied.recv_timeout(PATIENCE).unwrap();
     assert_eq!((copy.get("upgrade"), copy.get("connection")), (None, None));
 }
@@ -66,20 +77,42 @@ fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
         (app, told)
     };
     let (other, copied) = telling();
-    let more =
-        "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";
+    let more = "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";
     let gateway = Running::start(&mirrored(&app, &other.url(), more));
     let mut client = gateway.connect();
-    client.send(request("POST", "/shop/cart?x=1", &["Content-Length: 4", "X-User: u"]) + "body");
+    client.send(
+        request(
+            "POST",
+            "/shop/cart?x=1",
+            &["Content-Length: 4", "X-User: u"],
+        ) + "body",
+    );
     assert_eq!(client.response().text(), "original");
-    let (original, copy) = (asked.recv_timeout(PATIENCE).unwrap(), copied.recv_timeout(PATIENCE).unwrap());
+    let (original, copy) = (
+        asked.recv_timeout(PATIENCE).unwrap(),
+        copied.recv_timeout(PATIENCE).unwrap(),
+    );
     assert_eq!(copy.head.line, "POST /cart?x=1 HTTP/1.1");
-    assert_eq!((copy.head.raw, copy.body), (original.head.raw, original.body));
+    assert_eq!(
+        (copy.head.raw, copy.body),
+        (original.head.raw, original.body)
+    );
     await_copies(&gateway, "success", 1.0);
-    assert_eq!(client.exchange(request("GET", "/shop/next", &[])).status(), 200);
+    assert_eq!(
+        client.exchange(request("GET", "/shop/next", &[])).status(),
+        200
+    );
     let lines: Vec<_> = (0..2).map(|_| gateway.access_line()).collect();
-    assert_eq!((&lines[0]["path"], &lines[1]["path"]), (&"/shop/cart".into(), &"/shop/next".into()));
-    assert!(lines.iter().all(|line| line["upstream"] == "app" && line["attempts"] == 1), "{lines:?}");
+    assert_eq!(
+        (&lines[0]["path"], &lines[1]["path"]),
+        (&"/shop/cart".into(), &"/shop/next".into())
+    );
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["upstream"] == "app" && line["attempts"] == 1),
+        "{lines:?}"
+    );
     assert_eq!(gateway.metric("tidegate_requests_total", &[]), 2.0);
 }
 
@@ -149,7 +182,11 @@ fn a_copy_that_takes_too_long_is_given_up() {
         connection.request();
         connection.ended();
     });
-    let gateway = Running::start(&mirrored(&app, &silent.url(), "timeouts = { attempt = '100ms' }"));
+    let gateway = Running::start(&mirrored(
+        &app,
+        &silent.url(),
+        "timeouts = { attempt = '100ms' }",
+    ));
     assert_eq!(gateway.status("/"), 200);
     await_copies(&gateway, "failure", 1.0);
 }
@@ -174,7 +211,13 @@ fn a_request_that_is_tried_again_is_copied_once() {
     let gateway = Running::start(&mirrored(&app, &other.url(), retry));
     assert_eq!(gateway.status("/"), 503);
     await_copies(&gateway, "success", 1.0);
-    assert_eq!((app.text().matches("GET /").count(), copied.try_iter().count()), (3, 1));
+    assert_eq!(
+        (
+            app.text().matches("GET /").count(),
+            copied.try_iter().count()
+        ),
+        (3, 1)
+    );
 }
 
 #[test]
@@ -194,14 +237,22 @@ fn a_percentage_of_requests_is_copied() {
 
 /// As [`mirrored`], with this table as the cap of upstream `app` or of `other`.
 fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
-    format!("{}\n[upstreams.{of}.concurrency]\n{cap}\n", mirrored(app, &other.url(), ""))
+    format!(
+        "{}\n[upstreams.{of}.concurrency]\n{cap}\n",
+        mirrored(app, &other.url(), "")
+    )
 }
 
 #[test]
 fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, reached, leave) = Upstream::held();
-    let gateway = Running::start(&capped("other", "max = 1\nqueue = 8\nqueue_timeout = '10s'", &app, &other));
+    let gateway = Running::start(&capped(
+        "other",
+        "max = 1\nqueue = 8\nqueue_timeout = '10s'",
+        &app,
+        &other,
+    ));
     assert_eq!(gateway.status("/"), 200);
     reached.recv_timeout(PATIENCE).unwrap();
     let gauge = |name| gateway.metric(name, &[("upstream", "other")]);
@@ -213,7 +264,11 @@ fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() 
     await_copies(&gateway, "success", 1.0);
     assert_eq!(gauge("tidegate_upstream_in_flight"), 0.0);
     leave.open();
-    assert_eq!(gateway.status("/"), 200, "the place is free for another copy");
+    assert_eq!(
+        gateway.status("/"),
+        200,
+        "the place is free for another copy"
+    );
     await_copies(&gateway, "success", 2.0);
 }
 
@@ -229,5 +284,11 @@ fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
     leave.open();
     assert_eq!(first.response().status(), 200);
     await_copies(&gateway, "success", 1.0);
-    assert_eq!(copied.try_iter().map(|copy| copy.target().to_owned()).collect::<Vec<_>>(), ["/first"]);
+    assert_eq!(
+        copied
+            .try_iter()
+            .map(|copy| copy.target().to_owned())
+            .collect::<Vec<_>>(),
+        ["/first"]
+    );
 }

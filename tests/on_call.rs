@@ -31,11 +31,24 @@ fn admin(gateway: &Running, method: &str, path: &str, body: &str) -> (u16, Value
 }
 
 #[track_caller]
-fn admin_with(gateway: &Running, method: &str, path: &str, body: &str, lines: &str) -> (u16, Value) {
+fn admin_with(
+    gateway: &Running,
+    method: &str,
+    path: &str,
+    body: &str,
+    lines: &str,
+) -> (u16, Value) {
     let mut client = Client::connect(gateway.admin());
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}");
-    let answer = client.exchange(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()));
-    (answer.status(), serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text())))
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}");
+    let answer = client.exchange(format!(
+        "{head}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    (
+        answer.status(),
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text())),
+    )
 }
 
 /// What is wrong with a call.
@@ -48,7 +61,9 @@ fn detail(gateway: &Running, method: &str, path: &str, body: &str) -> (u16, Stri
 
 #[track_caller]
 fn status_of(gateway: &Running, user: &str) -> u16 {
-    gateway.ask("GET", "/", &[&format!("X-User: {user}")]).status()
+    gateway
+        .ask("GET", "/", &[&format!("X-User: {user}")])
+        .status()
 }
 
 fn ask_times(gateway: &Running, user: &str, times: usize) {
@@ -69,12 +84,39 @@ fn the_keys_that_ask_most_are_told_with_what_became_of_it() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| json!([row["key"], row["admitted"], row["refused"], row["remaining"]]))
+        .map(|row| {
+            json!([
+                row["key"],
+                row["admitted"],
+                row["refused"],
+                row["remaining"]
+            ])
+        })
         .collect();
-    assert_eq!(rows, [json!([["a"], 3, 2, 0]), json!([["b"], 2, 0, 1]), json!([["c"], 1, 0, 2])]);
-    assert_eq!((&top[0]["rate"], &top[0]["burst"], &top[0]["until"]), (&json!("1/h"), &json!(3), &json!(null)));
-    assert!((10_700..=10_800).contains(&top[0]["reset_seconds"].as_u64().unwrap()), "{top}");
-    assert_eq!(admin(&gateway, "GET", "/limits/l/top?n=1", "").1.as_array().unwrap().len(), 1);
+    assert_eq!(
+        rows,
+        [
+            json!([["a"], 3, 2, 0]),
+            json!([["b"], 2, 0, 1]),
+            json!([["c"], 1, 0, 2])
+        ]
+    );
+    assert_eq!(
+        (&top[0]["rate"], &top[0]["burst"], &top[0]["until"]),
+        (&json!("1/h"), &json!(3), &json!(null))
+    );
+    assert!(
+        (10_700..=10_800).contains(&top[0]["reset_seconds"].as_u64().unwrap()),
+        "{top}"
+    );
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/top?n=1", "")
+            .1
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -83,7 +125,10 @@ fn what_is_known_of_heavy_keys_outlives_a_reload_of_the_numbers() {
     status_of(&gateway, "a");
     gateway.reload_with(&one_limit(&PER_USER.replace("burst = 3", "burst = 30")));
     let top = admin(&gateway, "GET", "/limits/l/top", "").1;
-    assert_eq!((&top[0]["key"], &top[0]["admitted"], &top[0]["burst"]), (&json!(["a"]), &json!(1), &json!(30)));
+    assert_eq!(
+        (&top[0]["key"], &top[0]["admitted"], &top[0]["burst"]),
+        (&json!(["a"]), &json!(1), &json!(30))
+    );
 }
 
 #[test]
@@ -92,7 +137,10 @@ fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
     status_of(&gateway, "a b");
     for _ in 0..5 {
         let key = admin(&gateway, "GET", "/limits/l/keys?key=a%20b", "").1;
-        assert_eq!((&key["key"], &key["remaining"], &key["admitted"]), (&json!(["a b"]), &json!(2), &json!(1)));
+        assert_eq!(
+            (&key["key"], &key["remaining"], &key["admitted"]),
+            (&json!(["a b"]), &json!(2), &json!(1))
+        );
     }
     let never = admin(&gateway, "GET", "/limits/l/keys?key=never", "").1;
     let expected = json!({ "key": ["never"], "hash": never["hash"], "rate": "1/h", "burst": 3, "remaining": 3, "reset_seconds": 0, "admitted": 0, "refused": 0, "until": null });
@@ -104,16 +152,26 @@ fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
 fn a_key_is_found_by_every_spelling_of_its_value() {
     for (key, line, names) in [
         ("header:x-user", "X-User: a  b", ["a%20b", "%20a%09b%20"]),
-        ("header:authorization", "Authorization: BEARER t", ["Bearer%20t", "bearer%20%20t"]),
+        (
+            "header:authorization",
+            "Authorization: BEARER t",
+            ["Bearer%20t", "bearer%20%20t"],
+        ),
         ("cookie:sid", "Cookie: sid=a%2Bb", ["a+b", "a%2Bb"]),
         ("path", "A: 1", ["/%2540", "/@"]),
     ] {
-        let gateway = Running::start(&one_limit(&format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\nburst = 3\n")));
+        let gateway = Running::start(&one_limit(&format!(
+            "[limits.l]\nkey = '{key}'\nrate = '1/h'\nburst = 3\n"
+        )));
         assert_eq!(gateway.ask("GET", "/%40", &[line]).status(), 200);
         let top = admin(&gateway, "GET", "/limits/l/top", "").1;
         for name in names {
             let found = admin(&gateway, "GET", &format!("/limits/l/keys?key={name}"), "").1;
-            assert_eq!((&found["remaining"], &found["key"]), (&json!(2), &top[0]["key"]), "{key} {name}");
+            assert_eq!(
+                (&found["remaining"], &found["key"]),
+                (&json!(2), &top[0]["key"]),
+                "{key} {name}"
+            );
         }
     }
 }
@@ -138,57 +196,102 @@ fn a_key_has_other_numbers_for_a_while_over_a_reload_until_they_are_ended() {
     assert_eq!(status_of(&gateway, "b"), 200);
     let given = r#"{"rate": "10/h", "burst": 9, "ttl": "1h"}"#;
     let (status, key) = admin(&gateway, "PUT", "/limits/l/keys?key=a", given);
-    assert_eq!((status, &key["rate"], &key["burst"], &key["remaining"]), (200, &json!("10/h"), &json!(9), &json!(9)));
+    assert_eq!(
+        (status, &key["rate"], &key["burst"], &key["remaining"]),
+        (200, &json!("10/h"), &json!(9), &json!(9))
+    );
     let until = humantime::parse_rfc3339(key["until"].as_str().unwrap()).unwrap();
     let left = until.duration_since(SystemTime::now()).unwrap();
     assert!(left <= Duration::from_secs(3600) && left > Duration::from_secs(3500));
-    assert_eq!((0..12).filter(|_| status_of(&gateway, "a") == 200).count(), 9);
+    assert_eq!(
+        (0..12).filter(|_| status_of(&gateway, "a") == 200).count(),
+        9
+    );
     let line = gateway.logged("a key has other numbers for a while");
-    assert_eq!((&line["limit"], &line["rate"]), (&json!("l"), &json!("10/h")));
+    assert_eq!(
+        (&line["limit"], &line["rate"]),
+        (&json!("l"), &json!("10/h"))
+    );
     assert_eq!(admin(&gateway, "GET", "/limits", "").1[0]["temporary"], 1);
 
     gateway.reload_with(&one_limit(&PER_USER.replace("burst = 3", "burst = 4")));
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["burst"], 9);
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["burst"],
+        9
+    );
     assert_eq!(status_of(&gateway, "a"), 429);
     admin(&gateway, "DELETE", "/limits/l/keys?key=a", "");
-    assert_eq!((0..9).filter(|_| status_of(&gateway, "a") == 200).count(), 4);
+    assert_eq!(
+        (0..9).filter(|_| status_of(&gateway, "a") == 200).count(),
+        4
+    );
     assert_eq!(admin(&gateway, "GET", "/limits", "").1[0]["temporary"], 0);
 }
 
 #[test]
 fn other_numbers_end_by_themselves_without_any_request() {
     let gateway = Running::start(&one_limit(PER_USER));
-    admin(&gateway, "PUT", "/limits/l/keys?key=a", r#"{"rate": "10/h", "ttl": "10ms"}"#);
+    admin(
+        &gateway,
+        "PUT",
+        "/limits/l/keys?key=a",
+        r#"{"rate": "10/h", "ttl": "10ms"}"#,
+    );
     gateway.logged("the time of other numbers for keys is over");
     let key = admin(&gateway, "GET", "/limits/l/keys?key=a", "").1;
     assert_eq!((&key["burst"], &key["until"]), (&json!(3), &json!(null)));
-    assert_eq!((0..9).filter(|_| status_of(&gateway, "a") == 200).count(), 3);
+    assert_eq!(
+        (0..9).filter(|_| status_of(&gateway, "a") == 200).count(),
+        3
+    );
 }
 
 #[test]
 fn changes_need_the_token_where_one_is_set_and_looking_does_not() {
-    let text = format!("[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}", one_limit(PER_USER));
+    let text = format!(
+        "[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}",
+        one_limit(PER_USER)
+    );
     let gateway = Start::new(&text).file("token", "s3cret").go();
     let put = r#"{"rate": "10/h", "ttl": "1h"}"#;
     assert_eq!(admin(&gateway, "PUT", "/limits/l/keys?key=a", put).0, 401);
     assert_eq!(admin(&gateway, "DELETE", "/limits/l/keys?key=a", "").0, 401);
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["burst"], 3);
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["burst"],
+        3
+    );
     let token = "Authorization: Bearer s3cret\r\n";
-    assert_eq!(admin_with(&gateway, "PUT", "/limits/l/keys?key=a", put, token).1["burst"], 10);
+    assert_eq!(
+        admin_with(&gateway, "PUT", "/limits/l/keys?key=a", put, token).1["burst"],
+        10
+    );
     assert_eq!(admin(&gateway, "GET", "/limits/l/top", "").0, 200);
 }
 
 #[test]
 fn values_of_keys_are_shown_only_with_the_token_where_one_is_set() {
-    let text = format!("[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}", one_limit(PER_USER));
+    let text = format!(
+        "[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}",
+        one_limit(PER_USER)
+    );
     let gateway = Start::new(&text).file("token", "s3cret").go();
     status_of(&gateway, "alice");
     let token = "Authorization: Bearer s3cret\r\n";
     for path in ["/limits/l/top", "/limits/l/keys?key=alice"] {
-        let first = |answer: Value| if answer.is_array() { answer[0].clone() } else { answer };
+        let first = |answer: Value| {
+            if answer.is_array() {
+                answer[0].clone()
+            } else {
+                answer
+            }
+        };
         for lines in ["", "Authorization: Bearer wrong\r\n"] {
             let hidden = first(admin_with(&gateway, "GET", path, "", lines).1);
-            assert_eq!((&hidden["key"], &hidden["remaining"]), (&json!(null), &json!(2)), "{path}");
+            assert_eq!(
+                (&hidden["key"], &hidden["remaining"]),
+                (&json!(null), &json!(2)),
+                "{path}"
+            );
             assert!(hidden["hash"].is_string(), "{path}: {hidden}");
         }
         let shown = first(admin_with(&gateway, "GET", path, "", token).1);
@@ -205,12 +308,42 @@ fn without_a_token_four_characters_are_shown_of_what_may_be_a_credential() {
             "Authorization: Bearer s3cret-token",
             json!(["bear…", "127.0.0.1"]),
         ),
-        ("'header:x-api-key'", "/r/1", "X-Api-Key: s3cret-token", json!(["s3cr…"])),
-        ("'cookie:SessionID'", "/r/1", "Cookie: SessionID=s3cret-token", json!(["s3cr…"])),
-        ("'query:access_token'", "/r/1?access_token=s3cret-token", "A: 1", json!(["s3cr…"])),
-        ("'param:reset_token'", "/r/s3cret-token", "A: 1", json!(["s3cr…"])),
-        ("'header:x-user'", "/r/1", "X-User: s3cret-token", json!(["s3cret-token"])),
-        ("'header:x-user'\nmissing = 'cookie:session'", "/r/1", "Cookie: session=s3cret-token", json!(["s3cr…"])),
+        (
+            "'header:x-api-key'",
+            "/r/1",
+            "X-Api-Key: s3cret-token",
+            json!(["s3cr…"]),
+        ),
+        (
+            "'cookie:SessionID'",
+            "/r/1",
+            "Cookie: SessionID=s3cret-token",
+            json!(["s3cr…"]),
+        ),
+        (
+            "'query:access_token'",
+            "/r/1?access_token=s3cret-token",
+            "A: 1",
+            json!(["s3cr…"]),
+        ),
+        (
+            "'param:reset_token'",
+            "/r/s3cret-token",
+            "A: 1",
+            json!(["s3cr…"]),
+        ),
+        (
+            "'header:x-user'",
+            "/r/1",
+            "X-User: s3cret-token",
+            json!(["s3cret-token"]),
+        ),
+        (
+            "'header:x-user'\nmissing = 'cookie:session'",
+            "/r/1",
+            "Cookie: session=s3cret-token",
+            json!(["s3cr…"]),
+        ),
     ] {
         let route = responding("r", "limits = ['l']\nmatch = { path = '/r/{reset_token}' }");
         let gateway = Running::start(&format!("[limits.l]\nkey = {key}\nrate = '1/h'\n{route}"));
@@ -228,12 +361,21 @@ fn the_hash_of_an_access_line_leads_to_its_key() {
     let gateway = Running::start(&one_limit(PER_USER));
     ask_times(&gateway, "a", 2);
     let hash = gateway.access_line()["key"].as_str().unwrap().to_owned();
-    assert_eq!(admin(&gateway, "GET", "/limits/l/top", "").1[0]["hash"], *hash);
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/top", "").1[0]["hash"],
+        *hash
+    );
     let path = format!("/limits/l/keys?hash={hash}");
     let found = admin(&gateway, "GET", &path, "").1;
-    assert_eq!((&found["key"], &found["remaining"], &found["hash"]), (&json!(["a"]), &json!(1), &json!(hash)));
+    assert_eq!(
+        (&found["key"], &found["remaining"], &found["hash"]),
+        (&json!(["a"]), &json!(1), &json!(hash))
+    );
     assert_eq!(found, admin(&gateway, "GET", "/limits/l/keys?key=a", "").1);
-    assert_eq!(admin(&gateway, "PUT", &path, r#"{"rate": "10/h", "ttl": "1h"}"#).1["burst"], 10);
+    assert_eq!(
+        admin(&gateway, "PUT", &path, r#"{"rate": "10/h", "ttl": "1h"}"#).1["burst"],
+        10
+    );
     assert_eq!(admin(&gateway, "DELETE", &path, "").1["remaining"], 3);
     for wrong in ["0123456789abcdef", "xyz", "", "+123456789abcdef"] {
         let (status, why) = detail(&gateway, "GET", &format!("/limits/l/keys?hash={wrong}"), "");
@@ -251,7 +393,9 @@ fn the_client_is_named_by_its_address_or_its_network() {
     for client in ["192.0.2.7", "2001:db8:1:2::9"] {
         gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]);
     }
-    let left = |key: &str| admin(&gateway, "GET", &format!("/limits/l/keys?key={key}"), "").1["remaining"].clone();
+    let left = |key: &str| {
+        admin(&gateway, "GET", &format!("/limits/l/keys?key={key}"), "").1["remaining"].clone()
+    };
     for key in [
         "192.0.2.7",
         "::ffff:192.0.2.7",
@@ -264,28 +408,69 @@ fn the_client_is_named_by_its_address_or_its_network() {
     }
     assert_eq!(left("192.0.2.8"), 2);
     let top = admin(&gateway, "GET", "/limits/l/top", "").1;
-    let shown: Vec<_> = top.as_array().unwrap().iter().map(|row| row["key"][0].as_str().unwrap()).collect();
-    assert!(shown.contains(&"192.0.2.7") && shown.contains(&"2001:db8:1:2::/64"), "{shown:?}");
+    let shown: Vec<_> = top
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["key"][0].as_str().unwrap())
+        .collect();
+    assert!(
+        shown.contains(&"192.0.2.7") && shown.contains(&"2001:db8:1:2::/64"),
+        "{shown:?}"
+    );
     let refused = |key: &str| detail(&gateway, "GET", &format!("/limits/l/keys?key={key}"), "");
-    assert!(refused("fred").1.contains("\"fred\" is no address; write one such as 192.0.2.1"));
-    assert!(refused("2001:db8::/32").1.contains("each /64 has a bucket of its own"));
-    assert!(refused("192.0.2.0/24").1.contains("each IPv4 address has a bucket of its own"));
+    assert!(
+        refused("fred")
+            .1
+            .contains("\"fred\" is no address; write one such as 192.0.2.1")
+    );
+    assert!(
+        refused("2001:db8::/32")
+            .1
+            .contains("each /64 has a bucket of its own")
+    );
+    assert!(
+        refused("192.0.2.0/24")
+            .1
+            .contains("each IPv4 address has a bucket of its own")
+    );
 }
 
 #[test]
 fn parts_are_named_in_their_order_and_found_as_requests_have_them() {
     let limit = "[limits.l]\nkey = ['route', 'header:x-a', 'host', 'path', 'method', 'query:q']\nrate = '2/h'";
     let gateway = Running::start(&one_limit(limit));
-    gateway.ask("GET", "/x/../p%70?q=1%202", &["X-A: v", "Host: EXAMPLE.com:81"]);
+    gateway.ask(
+        "GET",
+        "/x/../p%70?q=1%202",
+        &["X-A: v", "Host: EXAMPLE.com:81"],
+    );
     let path = "/limits/l/keys?key=r&key=v&key=Example.COM&key=/pp&key=GET&key=1+2";
     let key = admin(&gateway, "GET", path, "").1;
-    assert_eq!((&key["remaining"], &key["key"]), (&json!(1), &json!(["r", "v", "example.com", "/pp", "GET", "1 2"])));
-    assert_eq!(admin(&gateway, "GET", "/limits/l/top", "").1[0]["key"], key["key"]);
+    assert_eq!(
+        (&key["remaining"], &key["key"]),
+        (
+            &json!(1),
+            &json!(["r", "v", "example.com", "/pp", "GET", "1 2"])
+        )
+    );
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/top", "").1[0]["key"],
+        key["key"]
+    );
     let (status, told) = detail(&gateway, "GET", "/limits/l/keys?key=r&key=v", "");
     assert_eq!(status, 400);
-    assert!(told.contains("2 parts are given; the key is route, header:x-a, host, path, method, query:q"), "{told}");
+    assert!(
+        told.contains(
+            "2 parts are given; the key is route, header:x-a, host, path, method, query:q"
+        ),
+        "{told}"
+    );
     let wrong = detail(&gateway, "GET", &path.replace("key=r&", "key=z&"), "").1;
-    assert!(wrong.contains("no route `z` names this limit; those that do: `r`"), "{wrong}");
+    assert!(
+        wrong.contains("no route `z` names this limit; those that do: `r`"),
+        "{wrong}"
+    );
 }
 
 #[test]
@@ -295,38 +480,104 @@ fn what_stands_in_for_a_missing_part_is_told_and_named_apart() {
     status_of(&gateway, "127.0.0.1");
     status_of(&gateway, "127.0.0.1");
     let top = admin(&gateway, "GET", "/limits/l/top", "").1;
-    let rows: Vec<_> =
-        top.as_array().unwrap().iter().map(|row| json!([row["key"], row["missing"], row["remaining"]])).collect();
-    assert_eq!(rows, [json!([["127.0.0.1"], null, 1]), json!([["127.0.0.1"], [0], 2])]);
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?missing=127.0.0.1", "").1["remaining"], 2);
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?key=127.0.0.1", "").1["remaining"], 1);
+    let rows: Vec<_> = top
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| json!([row["key"], row["missing"], row["remaining"]]))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            json!([["127.0.0.1"], null, 1]),
+            json!([["127.0.0.1"], [0], 2])
+        ]
+    );
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?missing=127.0.0.1", "").1["remaining"],
+        2
+    );
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?key=127.0.0.1", "").1["remaining"],
+        1
+    );
 }
 
 #[test]
 fn exceptions_and_tiers_are_told_as_they_are_applied() {
     let limit = "[limits.l]\nkey = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '4/h' }]\n\
                  overrides = [{ match = ['192.0.2.0/24'], rate = '7/h' }, { match = ['198.51.100.1'], rate = 'unlimited' }]";
-    let gateway = Running::start(&format!("[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}", one_limit(limit)));
-    for client in ["192.0.2.7", "198.51.100.1", "2001:db8:0:1::1", "2001:db8:0:2::1"] {
+    let gateway = Running::start(&format!(
+        "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}",
+        one_limit(limit)
+    ));
+    for client in [
+        "192.0.2.7",
+        "198.51.100.1",
+        "2001:db8:0:1::1",
+        "2001:db8:0:2::1",
+    ] {
         gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]);
     }
-    let key = |name: &str, key: &str| admin(&gateway, "GET", &format!("/limits/{name}/keys?key={key}"), "").1;
-    assert_eq!((&key("l", "192.0.2.7")["burst"], &key("l", "192.0.2.7")["remaining"]), (&json!(7), &json!(6)));
+    let key = |name: &str, key: &str| {
+        admin(
+            &gateway,
+            "GET",
+            &format!("/limits/{name}/keys?key={key}"),
+            "",
+        )
+        .1
+    };
     assert_eq!(
-        (&key("l", "198.51.100.1")["rate"], &key("l", "198.51.100.1")["remaining"]),
+        (
+            &key("l", "192.0.2.7")["burst"],
+            &key("l", "192.0.2.7")["remaining"]
+        ),
+        (&json!(7), &json!(6))
+    );
+    assert_eq!(
+        (
+            &key("l", "198.51.100.1")["rate"],
+            &key("l", "198.51.100.1")["remaining"]
+        ),
         (&json!("unlimited"), &json!(null))
     );
     assert_eq!(
-        (&key("l/56", "2001:db8::/56")["burst"], &key("l/56", "2001:db8::/56")["remaining"]),
+        (
+            &key("l/56", "2001:db8::/56")["burst"],
+            &key("l/56", "2001:db8::/56")["remaining"]
+        ),
         (&json!(4), &json!(2))
     );
     let tier = admin(&gateway, "GET", "/limits/l%2F56/top", "").1;
-    assert_eq!((&tier[0]["key"], &tier[0]["admitted"]), (&json!(["2001:db8::/56"]), &json!(2)));
-    assert_eq!(detail(&gateway, "PUT", "/limits/l/56/keys?key=2001:db8::/56", r#"{"rate":"9/h","ttl":"1h"}"#).0, 409);
+    assert_eq!(
+        (&tier[0]["key"], &tier[0]["admitted"]),
+        (&json!(["2001:db8::/56"]), &json!(2))
+    );
+    assert_eq!(
+        detail(
+            &gateway,
+            "PUT",
+            "/limits/l/56/keys?key=2001:db8::/56",
+            r#"{"rate":"9/h","ttl":"1h"}"#
+        )
+        .0,
+        409
+    );
     // Numbers for a while go before those of the configuration.
-    admin(&gateway, "PUT", "/limits/l/keys?key=198.51.100.1", r#"{"rate": "1/h", "ttl": "1h"}"#);
-    let statuses: Vec<_> =
-        (0..2).map(|_| gateway.ask("GET", "/", &["X-Forwarded-For: 198.51.100.1"]).status()).collect();
+    admin(
+        &gateway,
+        "PUT",
+        "/limits/l/keys?key=198.51.100.1",
+        r#"{"rate": "1/h", "ttl": "1h"}"#,
+    );
+    let statuses: Vec<_> = (0..2)
+        .map(|_| {
+            gateway
+                .ask("GET", "/", &["X-Forwarded-For: 198.51.100.1"])
+                .status()
+        })
+        .collect();
     assert_eq!(statuses, [200, 429]);
 }
 
@@ -334,14 +585,32 @@ fn exceptions_and_tiers_are_told_as_they_are_applied() {
 fn mistakes_of_a_call_are_told_with_what_would_be_right() {
     let gateway = Running::start(&one_limit(PER_USER));
     let (status, told) = detail(&gateway, "GET", "/limits/x/top", "");
-    assert_eq!((status, told.as_str()), (404, "there is no limit `x`; there are `l`"));
+    assert_eq!(
+        (status, told.as_str()),
+        (404, "there is no limit `x`; there are `l`")
+    );
     for (method, path, body, expected) in [
         ("GET", "/limits/l/top?n=0", "", "from 1 to 1000"),
         ("GET", "/limits/l/top?m=1", "", "?n="),
-        ("GET", "/limits/l/keys", "", "0 parts are given; the key is header:x-user: ?key=HEADER:X-USER"),
-        ("GET", "/limits/l/keys?name=a", "", "there is no parameter `name`"),
+        (
+            "GET",
+            "/limits/l/keys",
+            "",
+            "0 parts are given; the key is header:x-user: ?key=HEADER:X-USER",
+        ),
+        (
+            "GET",
+            "/limits/l/keys?name=a",
+            "",
+            "there is no parameter `name`",
+        ),
         ("GET", "/limits/l/keys?key=", "", "a value is empty"),
-        ("PUT", "/limits/l/keys?key=a", "", "such as {\"rate\": \"100/s\""),
+        (
+            "PUT",
+            "/limits/l/keys?key=a",
+            "",
+            "such as {\"rate\": \"100/s\"",
+        ),
         (
             "PUT",
             "/limits/l/keys?key=a",
@@ -367,9 +636,12 @@ fn mistakes_of_a_call_are_told_with_what_would_be_right() {
 fn the_list_of_what_there_is_has_the_calls_about_keys() {
     let gateway = Running::start(&one_limit(PER_USER));
     let list = gateway.call_admin("GET", "/", &[]).text();
-    for line in
-        ["GET    /limits/NAME/top", "GET    /limits/NAME/keys", "PUT    /limits/NAME/keys", "DELETE /limits/NAME/keys"]
-    {
+    for line in [
+        "GET    /limits/NAME/top",
+        "GET    /limits/NAME/keys",
+        "PUT    /limits/NAME/keys",
+        "DELETE /limits/NAME/keys",
+    ] {
         assert!(list.contains(line), "{list}");
     }
 }
@@ -400,7 +672,10 @@ fn who_is_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
     // As if it had been down for half an hour.
     age(&dir.join("l.buckets"), Duration::from_secs(1800));
     let gateway = Running::start(&persisted(&dir, PER_USER));
-    assert_eq!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_limit_keys", &[("limit", "l")]),
+        1.0
+    );
     let refused = gateway.ask("GET", "/", &["X-User: a"]);
     assert_eq!(refused.status(), 429);
     let wait: u64 = refused.get("retry-after").unwrap().parse().unwrap();
@@ -414,7 +689,10 @@ fn age(file: &Path, by: Duration) {
     use std::hash::Hasher as _;
     let mut bytes = fs::read(file).unwrap();
     let written = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos() as u64;
     assert!(written <= now && written + 60_000_000_000 > now);
     bytes[24..32].copy_from_slice(&(written - by.as_nanos() as u64).to_le_bytes());
     let end = bytes.len() - 8;
@@ -430,8 +708,14 @@ fn other_numbers_after_a_restart_keep_the_share_that_is_used() {
     let gateway = Running::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
     stopped(gateway);
-    let gateway = Running::start(&persisted(folder.path(), &PER_USER.replace("burst = 3", "burst = 300")));
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["remaining"], 0);
+    let gateway = Running::start(&persisted(
+        folder.path(),
+        &PER_USER.replace("burst = 3", "burst = 300"),
+    ));
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["remaining"],
+        0
+    );
 }
 
 #[test]
@@ -442,12 +726,22 @@ fn files_are_for_their_owner_alone_and_written_while_it_serves() {
     status_of(&gateway, "a");
     gateway.await_metric("tidegate_limit_saves_total", &[("outcome", "success")], 1.0);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!([mode(&dir), mode(&dir.join("seed")), mode(&dir.join("l.buckets"))], [0o700, 0o600, 0o600]);
+    assert_eq!(
+        [
+            mode(&dir),
+            mode(&dir.join("seed")),
+            mode(&dir.join("l.buckets"))
+        ],
+        [0o700, 0o600, 0o600]
+    );
     // Nothing is drained by this: what was written while it served is all there is.
     gateway.signal(Signal::KILL);
     drop(gateway);
     let gateway = Running::start(&persisted(&dir, PER_USER));
-    assert_eq!(admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["remaining"], 2);
+    assert_eq!(
+        admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["remaining"],
+        2
+    );
 }
 
 #[test]
@@ -472,7 +766,10 @@ fn a_file_that_cannot_be_used_is_a_warning_and_all_begin_full() {
         let gateway = Running::start(&persisted(folder.path(), PER_USER));
         assert_eq!(status_of(&gateway, "a"), 200);
         let said = gateway.passed();
-        assert!(said.contains("saved buckets are not used; all begin full") && said.contains(expected), "{said}");
+        assert!(
+            said.contains("saved buckets are not used; all begin full") && said.contains(expected),
+            "{said}"
+        );
     }
 }
 
@@ -484,7 +781,10 @@ fn a_key_of_another_kind_does_not_take_over_buckets() {
     stopped(gateway);
     let other = PER_USER.replace("header:x-user", "header:x-other");
     let gateway = Running::start(&persisted(folder.path(), &other));
-    assert_eq!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_limit_keys", &[("limit", "l")]),
+        0.0
+    );
 }
 
 #[test]
@@ -497,12 +797,20 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start_with_its_key() {
         fs::write(&config, persisted(&path, PER_USER)).unwrap();
         let mut tidegate = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         let output = match command {
-            "run" => tidegate.arg("run").arg("--config").arg(&config).output().unwrap(),
+            "run" => tidegate
+                .arg("run")
+                .arg("--config")
+                .arg(&config)
+                .output()
+                .unwrap(),
             _ => tidegate.arg("check").arg(&config).output().unwrap(),
         };
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains("(key server.state_dir)") && said.contains(path.to_str().unwrap()), "{said}");
+        assert!(
+            said.contains("(key server.state_dir)") && said.contains(path.to_str().unwrap()),
+            "{said}"
+        );
     }
 }
 
@@ -535,7 +843,9 @@ fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
     let calling: Vec<_> = (0..100)
         .map(|_| {
             let mut client = Client::connect(gateway.admin());
-            client.send("PUT /limits/l/keys?key=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
+            client.send(
+                "PUT /limits/l/keys?key=a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n",
+            );
             client
         })
         .collect();
@@ -560,13 +870,27 @@ fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner
     let dir = folder.path().join("var/state");
     let gateway = Running::start(&persisted(&dir, PER_USER));
     let seed = fs::read_to_string(dir.join("seed")).unwrap();
-    assert_eq!((0..4).filter(|_| status_of(&gateway, "a") == 200).count(), 3);
+    assert_eq!(
+        (0..4).filter(|_| status_of(&gateway, "a") == 200).count(),
+        3
+    );
     fs::remove_dir_all(folder.path().join("var")).unwrap();
     stopped(gateway);
-    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
-    assert_eq!(fs::read_to_string(dir.join("seed")).unwrap(), seed, "without it the debts are nobody's");
+    assert_eq!(
+        fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    assert_eq!(
+        fs::read_to_string(dir.join("seed")).unwrap(),
+        seed,
+        "without it the debts are nobody's"
+    );
     let gateway = Running::start(&persisted(&dir, PER_USER));
-    assert_eq!(status_of(&gateway, "a"), 429, "what was taken before is still owed");
+    assert_eq!(
+        status_of(&gateway, "a"),
+        429,
+        "what was taken before is still owed"
+    );
     // The seed alone, too.
     fs::remove_file(dir.join("seed")).unwrap();
     stopped(gateway);

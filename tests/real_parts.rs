@@ -20,7 +20,9 @@ use support::{Gate, Gateway, Upstream, one_route};
 
 /// A megabyte that no two places of look alike.
 fn content() -> Vec<u8> {
-    (0..1_000_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+    (0..1_000_000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
 }
 
 /// A server that ends with the test.
@@ -46,7 +48,11 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// NGINX that serves a folder. It is asked until it answers: it tells nobody when it is ready.
@@ -62,17 +68,33 @@ fn nginx() -> Service {
     );
     let file = folder.path().join("nginx.conf");
     fs::write(&file, text).unwrap();
-    let program = if Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+    let program = if Path::new("/usr/sbin/nginx").exists() {
+        "/usr/sbin/nginx"
+    } else {
+        "nginx"
+    };
     let process = Command::new(program)
-        .args(["-c".as_ref(), file.as_os_str(), "-p".as_ref(), folder.path().as_os_str()])
+        .args([
+            "-c".as_ref(),
+            file.as_os_str(),
+            "-p".as_ref(),
+            folder.path().as_os_str(),
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("nginx is missing: tests/all installs it");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut service = Service { process, address, _folder: folder };
+    let mut service = Service {
+        process,
+        address,
+        _folder: folder,
+    };
     while std::net::TcpStream::connect(address).is_err() {
-        assert!(service.process.try_wait().unwrap().is_none(), "nginx has ended: {address} may be taken");
+        assert!(
+            service.process.try_wait().unwrap().is_none(),
+            "nginx has ended: {address} may be taken"
+        );
         std::thread::yield_now();
     }
     service
@@ -82,16 +104,38 @@ fn nginx() -> Service {
 fn python_server() -> Service {
     let folder = folder();
     let mut process = Command::new("python3")
-        .args(["-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1", "--directory"])
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            "0",
+            "--bind",
+            "127.0.0.1",
+            "--protocol",
+            "HTTP/1.1",
+            "--directory",
+        ])
         .arg(folder.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .expect("python3 is missing: tests/all installs it");
     let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
-    Service { process, address: SocketAddr::from(([127, 0, 0, 1], port)), _folder: folder }
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let port = line
+        .split("port ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap()
+        .parse()
+        .unwrap();
+    Service {
+        process,
+        address: SocketAddr::from(([127, 0, 0, 1], port)),
+        _folder: folder,
+    }
 }
 
 fn gateway(service: &Service) -> Gateway {
@@ -110,7 +154,11 @@ fn haproxy(address: SocketAddr, send: &str) -> Service {
     );
     let file = folder.path().join("haproxy.cfg");
     fs::write(&file, text).unwrap();
-    let program = if Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" };
+    let program = if Path::new("/usr/sbin/haproxy").exists() {
+        "/usr/sbin/haproxy"
+    } else {
+        "haproxy"
+    };
     let process = Command::new(program)
         .args(["-db".as_ref(), "-f".as_ref(), file.as_os_str()])
         .stdout(Stdio::null())
@@ -118,9 +166,16 @@ fn haproxy(address: SocketAddr, send: &str) -> Service {
         .spawn()
         .expect("haproxy is missing: tests/all installs it");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    let mut service = Service { process, address, _folder: folder };
+    let mut service = Service {
+        process,
+        address,
+        _folder: folder,
+    };
     while std::net::TcpStream::connect(address).is_err() {
-        assert!(service.process.try_wait().unwrap().is_none(), "haproxy has ended: {address} may be taken");
+        assert!(
+            service.process.try_wait().unwrap().is_none(),
+            "haproxy has ended: {address} may be taken"
+        );
         std::thread::yield_now();
     }
     service
@@ -129,19 +184,31 @@ fn haproxy(address: SocketAddr, send: &str) -> Service {
 /// The Python that has httpx, aiohttp and websockets.
 fn python() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
-    let python = std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from);
-    assert!(python.exists(), "Python with httpx, aiohttp and websockets is missing: tests/all makes it");
+    let python =
+        std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| PathBuf::from(own), PathBuf::from);
+    assert!(
+        python.exists(),
+        "Python with httpx, aiohttp and websockets is missing: tests/all makes it"
+    );
     python
 }
 
 fn run(script: &str, gateway: &Gateway) -> String {
     let url = format!("http://{}/file", gateway.address());
-    let output = Command::new(python()).args(["-c", script, &url]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(python())
+        .args(["-c", script, &url])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-const EXPECTED: &str = "expected = bytes(((at * 2654435761) % 2**32) >> 24 for at in range(1_000_000))\n";
+const EXPECTED: &str =
+    "expected = bytes(((at * 2654435761) % 2**32) >> 24 for at in range(1_000_000))\n";
 
 /// One connection, kept; then many requests at once.
 const HTTPX: &str = "
@@ -177,13 +244,19 @@ fn files_of_nginx_reach_httpx_byte_for_byte() {
 #[test]
 fn files_of_nginx_reach_aiohttp_byte_for_byte_fifty_at_once() {
     let nginx = nginx();
-    assert_eq!(run(&format!("{EXPECTED}{AIOHTTP}"), &gateway(&nginx)), "fine");
+    assert_eq!(
+        run(&format!("{EXPECTED}{AIOHTTP}"), &gateway(&nginx)),
+        "fine"
+    );
 }
 
 #[test]
 fn files_of_a_python_service_reach_httpx_byte_for_byte() {
     let service = python_server();
-    assert_eq!(run(&format!("{EXPECTED}{HTTPX}"), &gateway(&service)), "fine");
+    assert_eq!(
+        run(&format!("{EXPECTED}{HTTPX}"), &gateway(&service)),
+        "fine"
+    );
 }
 
 #[test]
@@ -197,7 +270,10 @@ fn a_second_of_wrk_meets_no_error() {
         .expect("wrk is missing: tests/all installs it");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("requests in"), "{said}");
-    assert!(!said.contains("Non-2xx") && !said.contains("Socket errors"), "{said}");
+    assert!(
+        !said.contains("Non-2xx") && !said.contains("Socket errors"),
+        "{said}"
+    );
 }
 
 /// By HTTP/1.1, over one connection; the whole file, in both versions of TLS.
@@ -247,7 +323,10 @@ fn files_of_nginx_reach_httpx_by_tls() {
     let nginx = nginx();
     let certificates = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let certificate = rcgen::CertificateParams::new(["localhost".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
     let [cert, private] = ["site.pem", "site.key"].map(|name| certificates.path().join(name));
     fs::write(&cert, certificate.pem()).unwrap();
     fs::write(&private, key.serialize_pem()).unwrap();
@@ -260,13 +339,26 @@ fn files_of_nginx_reach_httpx_by_tls() {
     ));
     let url = format!("https://localhost:{}/file", gateway.address().port());
     let script = format!("{EXPECTED}{HTTPX_TLS}");
-    let output = Command::new(python()).args(["-c", &script, &url]).arg(&cert).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "fine", "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(python())
+        .args(["-c", &script, &url])
+        .arg(&cert)
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "fine",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn haproxy_in_front_names_the_client_in_both_versions() {
-    for send in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options unique-id"] {
+    for send in [
+        "send-proxy",
+        "send-proxy-v2",
+        "send-proxy-v2 proxy-v2-options unique-id",
+    ] {
         let gateway = Gateway::start(
             "[[listeners]]\nbind = \"127.0.0.1:0\"\nproxy_protocol = 'required'\n\
              [[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n",
@@ -274,7 +366,12 @@ fn haproxy_in_front_names_the_client_in_both_versions() {
         let haproxy = haproxy(gateway.address(), send);
         let mut client = support::Client::connect(haproxy.address);
         let own = client.local();
-        assert_eq!(client.exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
+        assert_eq!(
+            client
+                .exchange("GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+                .status(),
+            200
+        );
         drop(client);
         assert_eq!(gateway.line_of("/x")["peer"], own.to_string());
     }
@@ -283,18 +380,35 @@ fn haproxy_in_front_names_the_client_in_both_versions() {
 #[test]
 fn messages_of_websockets_pass_both_ways_fifty_connections_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut process = Command::new(python()).args(["-c", WEBSOCKET_SERVER]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut process = Command::new(python())
+        .args(["-c", WEBSOCKET_SERVER])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut line = String::new();
-    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(process.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let address = SocketAddr::from(([127, 0, 0, 1], line.trim().parse().unwrap()));
-    let service = Service { process, address, _folder: folder };
+    let service = Service {
+        process,
+        address,
+        _folder: folder,
+    };
     let gateway = gateway(&service);
     assert_eq!(run(WEBSOCKET_CLIENT, &gateway), "fine");
     for _ in 0..50 {
         let line = gateway.access_line();
-        assert_eq!((&line["status"], &line["reason"]), (&101.into(), &serde_json::Value::Null), "{line}");
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&101.into(), &serde_json::Value::Null),
+            "{line}"
+        );
     }
-    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "files")]), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_in_flight", &[("route", "files")]),
+        0.0
+    );
 }
 
 #[test]
@@ -303,7 +417,9 @@ fn curl_sees_an_event_while_its_stream_is_open() {
     let gate = next.clone();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        connection.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n");
+        connection.send(
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n",
+        );
         for number in 0..3 {
             gate.pass();
             connection.send(format!("data: {number}\n"));

@@ -43,18 +43,29 @@ fn sighup_reads_the_file_again() {
     gateway.rewrite(&route("new"));
     gateway.signal(Signal::HUP);
     reloaded(&gateway);
-    assert_eq!(gateway.metric("tidegate_config_reloads_total", &[("outcome", "success")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_config_reloads_total", &[("outcome", "success")]),
+        1.0
+    );
 }
 
 /// A service that is the gateway itself: each request goes round a few times and no more.
 #[test]
 fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
     let gateway = Running::start(&route("old"));
-    let upstream = format!("[upstreams.self]\nservers = ['http://{}']\n", gateway.address());
-    gateway.reload_with(&format!("{upstream}[[routes]]\nname = 'new'\nupstream = 'self'\n"));
+    let upstream = format!(
+        "[upstreams.self]\nservers = ['http://{}']\n",
+        gateway.address()
+    );
+    gateway.reload_with(&format!(
+        "{upstream}[[routes]]\nname = 'new'\nupstream = 'self'\n"
+    ));
     assert_eq!(gateway.get("/").status(), 508);
     gateway.await_metric("tidegate_requests_total", &[("status", "508")], 6.0);
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "loop")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_refusals_total", &[("reason", "loop")]),
+        1.0
+    );
 }
 
 #[test]
@@ -77,32 +88,66 @@ fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
     let warned = |limit: &str| {
         let line = gateway.logged(&format!("{}:", gateway.file().display()));
         assert_eq!(line["level"], "WARN");
-        assert!(line["message"].as_str().unwrap().contains(&format!("no route names the limit `{limit}`")), "{line}");
+        assert!(
+            line["message"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("no route names the limit `{limit}`")),
+            "{line}"
+        );
     };
     warned("a");
     let outcome = gateway.reload_with(&unused("b"));
-    assert_eq!((&outcome["outcome"], &outcome["warnings"][0]["code"]), (&"reloaded".into(), &"unused".into()));
-    assert!(outcome["warnings"][0]["message"].as_str().unwrap().contains("`b`"), "{outcome}");
+    assert_eq!(
+        (&outcome["outcome"], &outcome["warnings"][0]["code"]),
+        (&"reloaded".into(), &"unused".into())
+    );
+    assert!(
+        outcome["warnings"][0]["message"]
+            .as_str()
+            .unwrap()
+            .contains("`b`"),
+        "{outcome}"
+    );
     warned("b");
     let (_, again) = gateway.reload();
-    assert_eq!((&again["outcome"], &again["warnings"]), (&"unchanged".into(), &outcome["warnings"]));
-    assert_eq!(gateway.reload_with(&route("old"))["warnings"], serde_json::json!([]));
+    assert_eq!(
+        (&again["outcome"], &again["warnings"]),
+        (&"unchanged".into(), &outcome["warnings"])
+    );
+    assert_eq!(
+        gateway.reload_with(&route("old"))["warnings"],
+        serde_json::json!([])
+    );
 }
 
 #[test]
 fn a_reload_tells_of_every_section_that_changed_and_a_start_which_file_was_read() {
     let gateway = Running::start(&route("old"));
     let read = format!("configuration read from {}", gateway.file().display());
-    assert!(gateway.log_so_far().iter().chain([&gateway.passed()]).any(|line| line.contains(&read)), "{read}");
+    assert!(
+        gateway
+            .log_so_far()
+            .iter()
+            .chain([&gateway.passed()])
+            .any(|line| line.contains(&read)),
+        "{read}"
+    );
     let changed = format!(
         "[client_ip]\ntrusted_proxies = [\"192.0.2.1\"]\n[shutdown]\ndrain = \"9s\"\n{}[limits.a]\nrate = \"1/s\"\n",
         route("old")
     );
     let outcome = gateway.reload_with(&changed);
-    assert_eq!(outcome["sections"], serde_json::json!(["client_ip", "shutdown", "limits"]));
+    assert_eq!(
+        outcome["sections"],
+        serde_json::json!(["client_ip", "shutdown", "limits"])
+    );
     let line = gateway.logged("configuration reloaded");
     assert!(
-        line["message"].as_str().unwrap().ends_with("sections that changed: client_ip, shutdown, limits"),
+        line["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("sections that changed: client_ip, shutdown, limits"),
         "{line}"
     );
 }
@@ -149,7 +194,11 @@ fn a_file_that_never_stops_changing_is_read_all_the_same() {
         let next = gateway.folder().join("next");
         fs::write(&next, format!("{}# {change}\n", completed(&route("new")))).unwrap();
         fs::rename(&next, gateway.file()).unwrap();
-        if gateway.log_so_far().iter().any(|line| line.contains("configuration reloaded")) {
+        if gateway
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains("configuration reloaded"))
+        {
             break;
         }
         assert!(Instant::now() < end, "it is never read");
@@ -162,9 +211,22 @@ fn a_file_that_never_stops_changing_is_read_all_the_same() {
 fn a_pipe_among_the_files_stops_nothing_and_is_told() {
     let text = format!("include = ['conf.d/*.toml']\n{}", route("old"));
     let mut gateway = Start::new(&text).file("conf.d/a.toml", "").go();
-    mknodat(CWD, gateway.folder().join("conf.d/pipe.toml"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    mknodat(
+        CWD,
+        gateway.folder().join("conf.d/pipe.toml"),
+        FileType::Fifo,
+        Mode::RUSR | Mode::WUSR,
+        0,
+    )
+    .unwrap();
     let told = gateway.logged("configuration not reloaded");
-    assert!(told["message"].as_str().unwrap().contains("not a regular file"), "{told}");
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .contains("not a regular file"),
+        "{told}"
+    );
     assert_eq!(gateway.reload().0, 422);
     assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
     assert_eq!(gateway.get("/").text(), "old");
@@ -174,14 +236,20 @@ fn a_pipe_among_the_files_stops_nothing_and_is_told() {
 
 #[test]
 fn included_files_are_watched_and_so_are_those_that_come_to_match() {
-    let gateway =
-        Start::new(&format!("include = ['conf.d/*.toml']\n{}", responding("main", "match = { path = '/x' }")))
-            .file("conf.d/one.toml", route("old"))
-            .go();
+    let gateway = Start::new(&format!(
+        "include = ['conf.d/*.toml']\n{}",
+        responding("main", "match = { path = '/x' }")
+    ))
+    .file("conf.d/one.toml", route("old"))
+    .go();
     assert_eq!(gateway.get("/").text(), "old");
     replace(&gateway.folder().join("conf.d/one.toml"), &route("new"));
     reloaded(&gateway);
-    fs::write(gateway.folder().join("conf.d/two.toml"), responding("two", "match = { path = '/two' }")).unwrap();
+    fs::write(
+        gateway.folder().join("conf.d/two.toml"),
+        responding("two", "match = { path = '/two' }"),
+    )
+    .unwrap();
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.get("/two").text(), "two");
     fs::remove_file(gateway.folder().join("conf.d/two.toml")).unwrap();
@@ -196,7 +264,10 @@ fn a_connection_is_used_before_and_after() {
     assert_eq!(client.exchange(GET).text(), "old");
     gateway.reload_with(&route("new"));
     let answer = client.exchange(GET);
-    assert_eq!((answer.text().as_str(), answer.get("connection")), ("new", None));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("connection")),
+        ("new", None)
+    );
 }
 
 #[test]
@@ -208,7 +279,10 @@ fn a_request_in_flight_ends_as_it_began() {
         leaving.pass();
         ok("from before")
     });
-    let gateway = Running::start(&one_route(&upstream, "response = { set_headers = { x-by = 'old' } }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "response = { set_headers = { x-by = 'old' } }",
+    ));
     let mut client = gateway.connect();
     client.send(GET);
     entered.pass();
@@ -216,18 +290,33 @@ fn a_request_in_flight_ends_as_it_began() {
     assert_eq!(gateway.get("/").text(), "new");
     leave.open();
     let answer = client.response();
-    assert_eq!((answer.text().as_str(), answer.get("x-by")), ("from before", Some("old")));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("x-by")),
+        ("from before", Some("old"))
+    );
     assert_eq!(client.exchange(GET).text(), "new");
 }
 
 #[test]
 fn what_stays_changed_came_and_went_is_told() {
-    let limits = |rate: &str| format!("[limits.kept]\nrate = '1/h'\n[limits.other]\nrate = '{rate}'\n");
-    let gateway = Running::start(&(limits("1/h") + &responding("gone", "limits = ['kept', 'other']")));
-    let outcome = gateway.reload_with(&(limits("2/h") + &responding("new", "limits = ['kept', 'other']")));
+    let limits =
+        |rate: &str| format!("[limits.kept]\nrate = '1/h'\n[limits.other]\nrate = '{rate}'\n");
+    let gateway =
+        Running::start(&(limits("1/h") + &responding("gone", "limits = ['kept', 'other']")));
+    let outcome =
+        gateway.reload_with(&(limits("2/h") + &responding("new", "limits = ['kept', 'other']")));
     let changes = &outcome["changes"];
-    assert_eq!((&changes["limits"]["kept"][0], &changes["limits"]["changed"][0]), (&"kept".into(), &"other".into()));
-    assert_eq!((&changes["routes"]["new"][0], &changes["routes"]["gone"][0]), (&"new".into(), &"gone".into()));
+    assert_eq!(
+        (
+            &changes["limits"]["kept"][0],
+            &changes["limits"]["changed"][0]
+        ),
+        (&"kept".into(), &"other".into())
+    );
+    assert_eq!(
+        (&changes["routes"]["new"][0], &changes["routes"]["gone"][0]),
+        (&"new".into(), &"gone".into())
+    );
 }
 
 #[test]
@@ -236,7 +325,10 @@ fn a_file_that_says_the_same_is_unchanged() {
     gateway.rewrite(&format!("# a comment\n\n{}", route("old")));
     let (status, outcome) = gateway.reload();
     assert_eq!((status, &outcome["outcome"]), (200, &"unchanged".into()));
-    assert_eq!(gateway.metric("tidegate_config_reloads_total", &[("outcome", "unchanged")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_config_reloads_total", &[("outcome", "unchanged")]),
+        1.0
+    );
 }
 
 #[test]
@@ -246,12 +338,21 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
     fs::write(gateway.file(), &text).unwrap();
     let (status, outcome) = gateway.reload();
     assert_eq!((status, &outcome["outcome"]), (422, &"failed".into()));
-    let message = gateway.logged("configuration not reloaded")["message"].as_str().unwrap().to_owned();
+    let message = gateway.logged("configuration not reloaded")["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(message.contains("tidegate.toml:3:1"), "{message}");
     assert!(message.contains("respond"), "{message}");
     assert_eq!(gateway.get("/").text(), "old");
     let is_good = || gateway.metric("tidegate_config_last_reload_successful", &[]);
-    assert_eq!((is_good(), gateway.metric("tidegate_config_reloads_total", &[("outcome", "failure")])), (0.0, 1.0));
+    assert_eq!(
+        (
+            is_good(),
+            gateway.metric("tidegate_config_reloads_total", &[("outcome", "failure")])
+        ),
+        (0.0, 1.0)
+    );
     gateway.rewrite(&route("new"));
     reloaded(&gateway);
     assert_eq!(is_good(), 1.0);
@@ -263,22 +364,36 @@ fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
     let good = fs::read(gateway.file()).unwrap();
     fs::write(gateway.file(), "nonsense").unwrap();
     gateway.logged("configuration not reloaded");
-    assert_eq!(gateway.metric("tidegate_config_last_reload_successful", &[]), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_config_last_reload_successful", &[]),
+        0.0
+    );
     fs::write(gateway.file(), good).unwrap();
     gateway.logged("configuration unchanged");
-    assert_eq!(gateway.metric("tidegate_config_last_reload_successful", &[]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_config_last_reload_successful", &[]),
+        1.0
+    );
 }
 
 #[test]
 fn an_address_that_is_taken_changes_nothing() {
     let gateway = Running::start(&route("old"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listeners =
-        format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '{}'\n", taken.local_addr().unwrap());
+    let listeners = format!(
+        "[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '{}'\n",
+        taken.local_addr().unwrap()
+    );
     gateway.rewrite(&(listeners + &route("new")));
     let (status, outcome) = gateway.reload();
     assert_eq!(status, 422);
-    assert!(outcome["error"].as_str().unwrap().contains("listeners[1].bind"), "{outcome}");
+    assert!(
+        outcome["error"]
+            .as_str()
+            .unwrap()
+            .contains("listeners[1].bind"),
+        "{outcome}"
+    );
     assert_eq!(gateway.get("/").text(), "old");
 }
 
@@ -290,8 +405,15 @@ fn an_admin_address_that_is_taken_changes_nothing() {
     let admin = |address: SocketAddr| format!("[admin]\nbind = '{address}'\n{}", route("new"));
     gateway.rewrite(&admin(taken.local_addr().unwrap()));
     let (status, outcome) = gateway.reload();
-    assert_eq!((status, &outcome["outcome"]), (422, &"failed".into()), "{outcome}");
-    assert!(outcome["error"].as_str().unwrap().contains("admin.bind"), "{outcome}");
+    assert_eq!(
+        (status, &outcome["outcome"]),
+        (422, &"failed".into()),
+        "{outcome}"
+    );
+    assert!(
+        outcome["error"].as_str().unwrap().contains("admin.bind"),
+        "{outcome}"
+    );
     assert_eq!(gateway.get("/").text(), "old");
     // Once it can be bound, the same file is loaded.
     drop(taken);
@@ -309,7 +431,8 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
         ok("finished")
     });
     let one = one_route(&upstream, "") + &responding("own", "match = { path = '/own' }");
-    let two = format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.2:0'\n{one}");
+    let two =
+        format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.2:0'\n{one}");
     let gateway = Running::start(&one);
     gateway.reload_with(&two);
     let second = gateway.next_listener();
@@ -317,24 +440,46 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
     assert_eq!(idle.exchange(request("GET", "/own", &[])).status(), 200);
     busy.send(GET);
     entered.pass();
-    let connections = |at: SocketAddr| gateway.metric("tidegate_connections", &[("listener", &at.to_string())]);
-    assert_eq!(connections(second), 2.0, "a listener is called by the port that the system chose");
+    let connections =
+        |at: SocketAddr| gateway.metric("tidegate_connections", &[("listener", &at.to_string())]);
+    assert_eq!(
+        connections(second),
+        2.0,
+        "a listener is called by the port that the system chose"
+    );
     gateway.reload_with(&one);
     let _kept = gateway.connect();
-    gateway.await_metric("tidegate_connections", &[("listener", &gateway.address().to_string())], 1.0);
+    gateway.await_metric(
+        "tidegate_connections",
+        &[("listener", &gateway.address().to_string())],
+        1.0,
+    );
     assert_eq!(idle.ended(), End::Closed);
-    assert_eq!(gateway.get("/own").text(), "own", "the other listener is not concerned");
+    assert_eq!(
+        gateway.get("/own").text(),
+        "own",
+        "the other listener is not concerned"
+    );
     leave.open();
     let answer = busy.response();
-    assert_eq!((answer.text().as_str(), answer.get("connection")), ("finished", Some("close")));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("connection")),
+        ("finished", Some("close"))
+    );
     assert_eq!(busy.ended(), End::Closed);
-    assert!(TcpStream::connect_timeout(&second, Duration::from_secs(1)).is_err(), "nobody listens there");
+    assert!(
+        TcpStream::connect_timeout(&second, Duration::from_secs(1)).is_err(),
+        "nobody listens there"
+    );
 }
 
 #[test]
 fn buckets_stay_with_their_limit() {
     let text = |name: &str, rate: &str, burst: u32| {
-        format!("[limits.l]\nrate = '{rate}'\nburst = {burst}\n{}", responding(name, "limits = ['l']"))
+        format!(
+            "[limits.l]\nrate = '{rate}'\nburst = {burst}\n{}",
+            responding(name, "limits = ['l']")
+        )
     };
     let gateway = Running::start(&text("old", "10/h", 10));
     for _ in 0..10 {
@@ -342,7 +487,12 @@ fn buckets_stay_with_their_limit() {
     }
     assert_eq!(gateway.status("/"), 429);
     // Neither another route, nor a lower pace, nor a larger bucket makes an exhausted key fresh.
-    for (name, rate, burst) in [("new", "10/h", 10), ("new", "1/h", 10), ("new", "1/d", 1), ("new", "10/h", 1000)] {
+    for (name, rate, burst) in [
+        ("new", "10/h", 10),
+        ("new", "1/h", 10),
+        ("new", "1/d", 1),
+        ("new", "10/h", 1000),
+    ] {
         gateway.reload_with(&text(name, rate, burst));
         assert_eq!(gateway.status("/"), 429, "{rate} {burst}");
     }
@@ -350,7 +500,12 @@ fn buckets_stay_with_their_limit() {
 
 #[test]
 fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
-    let text = |burst: u32| format!("[limits.l]\nrate = '1/h'\nburst = {burst}\n{}", responding("r", "limits = ['l']"));
+    let text = |burst: u32| {
+        format!(
+            "[limits.l]\nrate = '1/h'\nburst = {burst}\n{}",
+            responding("r", "limits = ['l']")
+        )
+    };
     let gateway = Running::start(&text(10));
     for _ in 0..5 {
         assert_eq!(gateway.status("/"), 200);
@@ -362,7 +517,12 @@ fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
 
 #[test]
 fn a_limit_whose_key_changed_begins_anew() {
-    let text = |key: &str| format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\n{}", responding("r", "limits = ['l']"));
+    let text = |key: &str| {
+        format!(
+            "[limits.l]\nkey = '{key}'\nrate = '1/h'\n{}",
+            responding("r", "limits = ['l']")
+        )
+    };
     let gateway = Running::start(&text("client-ip"));
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
     gateway.reload_with(&text("host"));
@@ -406,7 +566,10 @@ fn connections_to_servers_stay_with_their_upstream() {
     assert_eq!(gateway.status("/"), 200);
     gateway.reload_with(&text("timeouts = { total = '3s' }"));
     assert_eq!(gateway.status("/"), 200);
-    gateway.reload_with(&text("").replace("[upstreams.app]", "[upstreams.app]\nbalance = 'round-robin'"));
+    gateway.reload_with(&text("").replace(
+        "[upstreams.app]",
+        "[upstreams.app]\nbalance = 'round-robin'",
+    ));
     assert_eq!(gateway.status("/"), 200);
     assert_eq!(upstream.connections(), 1);
 }
@@ -415,12 +578,23 @@ fn connections_to_servers_stay_with_their_upstream() {
 fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let text = |round: usize| {
-        one_route(&upstream, &format!("limits = ['l']\nresponse = {{ set_headers = {{ x-round = '{round}' }} }}"))
-            + &format!("[limits.l]\nrate = '{}/s'\nburst = 1000000\n", 1_000_000 + round)
-            + &responding(&format!("extra-{round}"), &format!("match = {{ path = '/extra/{round}' }}"))
+        one_route(
+            &upstream,
+            &format!("limits = ['l']\nresponse = {{ set_headers = {{ x-round = '{round}' }} }}"),
+        ) + &format!(
+            "[limits.l]\nrate = '{}/s'\nburst = 1000000\n",
+            1_000_000 + round
+        ) + &responding(
+            &format!("extra-{round}"),
+            &format!("match = {{ path = '/extra/{round}' }}"),
+        )
     };
     let gateway = Running::start(&text(0));
-    let (address, is_over, served) = (gateway.address(), AtomicBool::new(false), AtomicUsize::new(0));
+    let (address, is_over, served) = (
+        gateway.address(),
+        AtomicBool::new(false),
+        AtomicUsize::new(0),
+    );
     thread::scope(|scope| {
         for reuses in [true, true, true, false] {
             let (is_over, served) = (&is_over, &served);
@@ -449,17 +623,28 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
 fn what_takes_effect_only_with_a_restart_is_said() {
     let gateway = Running::start(&route("old"));
     let outcome = gateway.reload_with(&(route("old") + "[server]\nworkers = 1\n"));
-    assert!(outcome["notes"][0].as_str().unwrap().contains("workers"), "{outcome}");
+    assert!(
+        outcome["notes"][0].as_str().unwrap().contains("workers"),
+        "{outcome}"
+    );
 }
 
 /// A table for a million keys would be 38 MB if all of it were touched, or 2 MiB for each key if the system gave huge pages.
 #[test]
 fn ten_reloads_that_change_numbers_leave_memory_as_it_was() {
     let limits = |rate: u32| -> String {
-        (0..20).map(|limit| format!("[limits.l{limit}]\nrate = '{rate}/h'\nburst = 1000\n")).collect()
+        (0..20)
+            .map(|limit| format!("[limits.l{limit}]\nrate = '{rate}/h'\nburst = 1000\n"))
+            .collect()
     };
     let names: Vec<_> = (0..20).map(|limit| format!("l{limit}")).collect();
-    let text = |rate: u32| format!("{}{}", limits(rate), responding("r", &format!("limits = {names:?}")));
+    let text = |rate: u32| {
+        format!(
+            "{}{}",
+            limits(rate),
+            responding("r", &format!("limits = {names:?}"))
+        )
+    };
     let gateway = Running::start(&text(100));
     let ask = || assert_eq!(gateway.status("/"), 200);
     ask();
@@ -469,5 +654,8 @@ fn ten_reloads_that_change_numbers_leave_memory_as_it_was() {
         ask();
     }
     let after = gateway.resident();
-    assert!(after * 10 <= before * 11, "{before} KiB before, {after} KiB after");
+    assert!(
+        after * 10 <= before * 11,
+        "{before} KiB before, {after} KiB after"
+    );
 }

@@ -17,17 +17,26 @@ use tokio::time::Instant;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 fn listener(more: &str, workers: usize) -> String {
-    format!("[server]\nworkers = {workers}\n[[listeners]]\nbind = '127.0.0.1:0'\n{more}\n{}", responding("r", ""))
+    format!(
+        "[server]\nworkers = {workers}\n[[listeners]]\nbind = '127.0.0.1:0'\n{more}\n{}",
+        responding("r", "")
+    )
 }
 
 /// One whose clients are all at one address.
 fn listener_for_many(more: &str) -> String {
-    listener(more, 1).replacen("[server]\n", "[server]\nmax_connections_per_client = 1000\n", 1)
+    listener(more, 1).replacen(
+        "[server]\n",
+        "[server]\nmax_connections_per_client = 1000\n",
+        1,
+    )
 }
 
 /// Lines that say that accepting pauses.
 fn pauses(said: &[String]) -> usize {
-    said.iter().filter(|line| line.contains("accepting pauses")).count()
+    said.iter()
+        .filter(|line| line.contains("accepting pauses"))
+        .count()
 }
 
 /// A client in the middle of a head: it neither idles nor asks for anything.
@@ -54,7 +63,10 @@ fn is_served(client: &mut Client) -> bool {
 fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
     let mut gateway = Running::start(&listener("max_connections = 1000", 1));
     let mut dawdling = dawdling(&gateway);
-    let few = Rlimit { current: Some(64), maximum: Some(64) };
+    let few = Rlimit {
+        current: Some(64),
+        maximum: Some(64),
+    };
     prlimit(Pid::from_raw(gateway.pid() as i32), Resource::Nofile, few).unwrap();
     let others: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
     gateway.logged("accepting pauses");
@@ -64,8 +76,15 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
     let used = gateway.cpu_time() - before;
     let said = gateway.log_so_far();
     assert_eq!(pauses(&said), 0, "it said so already: {said:?}");
-    assert!(used < Duration::from_millis(300), "{used:?} of processor time in a second of waiting");
-    assert_eq!(dawdling.exchange("Host: a\r\n\r\n").status(), 200, "who is in is served");
+    assert!(
+        used < Duration::from_millis(300),
+        "{used:?} of processor time in a second of waiting"
+    );
+    assert_eq!(
+        dawdling.exchange("Host: a\r\n\r\n").status(),
+        200,
+        "who is in is served"
+    );
     drop(others);
     let mut late = gateway.connect();
     assert_eq!(late.exchange(GET).status(), 200);
@@ -77,9 +96,17 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
 
 #[test]
 fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_so() {
-    let pool = "[upstreams.app]\nservers = ['http://127.0.0.1:1']\npool = { max_connections = 1000 }\n";
-    let gateway = Start::new(&listener_for_many(&format!("max_connections = 1000\n{pool}"))).files(256).go();
-    for said in ["it counts as 64", "the limit on open files allows, 192 for all connections"] {
+    let pool =
+        "[upstreams.app]\nservers = ['http://127.0.0.1:1']\npool = { max_connections = 1000 }\n";
+    let gateway = Start::new(&listener_for_many(&format!(
+        "max_connections = 1000\n{pool}"
+    )))
+    .files(256)
+    .go();
+    for said in [
+        "it counts as 64",
+        "the limit on open files allows, 192 for all connections",
+    ] {
         assert!(gateway.passed().contains(said), "{}", gateway.passed());
     }
     let _all: Vec<_> = (0..64).map(|_| dawdling(&gateway)).collect();
@@ -95,12 +122,20 @@ fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_
 #[test]
 fn all_listeners_together_take_no_more_than_the_file_limit_allows() {
     let second = "[[listeners]]\nbind = '127.0.0.2:0'\n";
-    let gateway = Start::new(&listener_for_many(&format!("\n{second}"))).files(256).go();
-    let [first, second] = gateway.addresses() else { panic!("two listeners") };
+    let gateway = Start::new(&listener_for_many(&format!("\n{second}")))
+        .files(256)
+        .go();
+    let [first, second] = gateway.addresses() else {
+        panic!("two listeners")
+    };
     let _all: Vec<_> = (0..63).map(|_| dawdling(&gateway)).collect();
     let mut idle = idle(*second);
     let mut late = Client::connect(*first);
-    assert_eq!(late.exchange(GET).status(), 200, "the idle one of the other listener makes room");
+    assert_eq!(
+        late.exchange(GET).status(),
+        200,
+        "the idle one of the other listener makes room"
+    );
     assert!(!is_served(&mut idle));
 }
 
@@ -131,7 +166,10 @@ fn a_new_connection_closes_the_one_that_has_idled_longest() {
     let mut fifth = idle(gateway.address());
     assert!(!is_served(&mut third));
     assert!(is_served(&mut first) && is_served(&mut fourth) && is_served(&mut fifth));
-    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]), 2.0);
+    assert_eq!(
+        gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]),
+        2.0
+    );
 }
 
 #[test]
@@ -144,8 +182,17 @@ fn idle_connections_of_all_workers_keep_nobody_out() {
     let mut clients: Vec<_> = (0..16).map(|_| idle(gateway.address())).collect();
     // Each is served while all places are taken by clients that asked once and stay.
     clients.extend((0..89).map(|_| idle(gateway.address())));
-    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]), 89.0);
-    assert_eq!(clients.iter_mut().filter_map(|client| is_served(client).then_some(())).count(), 16);
+    assert_eq!(
+        gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]),
+        89.0
+    );
+    assert_eq!(
+        clients
+            .iter_mut()
+            .filter_map(|client| is_served(client).then_some(()))
+            .count(),
+        16
+    );
 }
 
 /// A connection from this address of the loopback network.
@@ -170,19 +217,34 @@ fn two_listeners(more: &str) -> Running {
 #[test]
 fn the_connections_of_one_client_are_bounded_over_all_listeners() {
     let gateway = two_listeners("");
-    let [first, second] = gateway.addresses() else { panic!("two listeners") };
+    let [first, second] = gateway.addresses() else {
+        panic!("two listeners")
+    };
     let (one, other) = ([127, 0, 0, 2], [127, 0, 0, 3]);
-    let mut inside: Vec<_> = [first, first, second].into_iter().map(|to| served_from(one, *to).unwrap()).collect();
+    let mut inside: Vec<_> = [first, first, second]
+        .into_iter()
+        .map(|to| served_from(one, *to).unwrap())
+        .collect();
     for to in [first, second] {
         assert!(served_from(one, *to).is_none());
     }
     gateway.logged("connections closed: the client has as many open as one may have");
     let _other = served_from(other, *second).unwrap();
-    assert_eq!(gateway.metric("tidegate_connections_closed_total", &[("reason", "per_client")]), 2.0);
+    assert_eq!(
+        gateway.metric(
+            "tidegate_connections_closed_total",
+            &[("reason", "per_client")]
+        ),
+        2.0
+    );
     assert_eq!(gateway.metric("tidegate_connections", &[]), 4.0);
     // A connection that is left is free for the same client.
     drop(inside.pop());
-    gateway.await_metric("tidegate_connections", &[("listener", &second.to_string())], 1.0);
+    gateway.await_metric(
+        "tidegate_connections",
+        &[("listener", &second.to_string())],
+        1.0,
+    );
     let end = Instant::now() + PATIENCE;
     while served_from(one, *second).is_none() {
         assert!(Instant::now() < end, "never free again");
@@ -192,9 +254,13 @@ fn the_connections_of_one_client_are_bounded_over_all_listeners() {
 #[test]
 fn a_trusted_proxy_is_not_one_client() {
     let gateway = two_listeners("[client_ip]\ntrusted_proxies = ['127.0.0.2']\n");
-    let all: Vec<_> = (0..6).map_while(|_| served_from([127, 0, 0, 2], gateway.address())).collect();
+    let all: Vec<_> = (0..6)
+        .map_while(|_| served_from([127, 0, 0, 2], gateway.address()))
+        .collect();
     assert_eq!(all.len(), 6);
-    let all: Vec<_> = (0..6).map_while(|_| served_from([127, 0, 0, 3], gateway.address())).collect();
+    let all: Vec<_> = (0..6)
+        .map_while(|_| served_from([127, 0, 0, 3], gateway.address()))
+        .collect();
     assert_eq!(all.len(), 3);
 }
 
@@ -202,7 +268,8 @@ fn a_trusted_proxy_is_not_one_client() {
 fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
     let server = "[server]\nworkers = 1\nmax_connections_per_client = 2\n";
     let gateway = Running::start(
-        &(server.to_owned() + &listener("proxy_protocol = 'required'", 1)["[server]\nworkers = 1\n".len()..]),
+        &(server.to_owned()
+            + &listener("proxy_protocol = 'required'", 1)["[server]\nworkers = 1\n".len()..]),
     );
     let named = |address: &str| {
         let mut client = gateway.connect();
@@ -215,10 +282,15 @@ fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
         assert_eq!(inside.len(), 2);
         inside
     });
-    let _v6: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
-        .into_iter()
-        .filter_map(|client| named(&format!("TCP6 {client} 2001:db8:ffff::1 4711 443")))
-        .collect();
+    let _v6: Vec<_> = [
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8::3",
+        "2001:db8:0:1::1",
+    ]
+    .into_iter()
+    .filter_map(|client| named(&format!("TCP6 {client} 2001:db8:ffff::1 4711 443")))
+    .collect();
     assert_eq!(_v6.len(), 3, "the third of one network is one too many");
     assert_eq!(of("UNKNOWN").len(), 4, "the balancer speaks for itself");
 }
@@ -226,7 +298,9 @@ fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
 #[test]
 fn a_tenth_of_all_connections_is_one_clients_share() {
     let gateway = Running::start(&listener("max_connections = 200", 1));
-    let inside: Vec<_> = (0..30).filter_map(|_| served_from([127, 0, 0, 2], gateway.address())).collect();
+    let inside: Vec<_> = (0..30)
+        .filter_map(|_| served_from([127, 0, 0, 2], gateway.address()))
+        .collect();
     assert_eq!(inside.len(), 20);
     assert!(served_from([127, 0, 0, 3], gateway.address()).is_some());
 }
@@ -253,7 +327,13 @@ fn a_listener_may_let_more_in_after_a_reload() {
     second.send(GET);
     gateway.logged("accepting pauses");
     gateway.reload_with(&listener("max_connections = 2", 1));
-    assert_eq!((second.response().status(), first.exchange("Host: a\r\n\r\n").status()), (200, 200));
+    assert_eq!(
+        (
+            second.response().status(),
+            first.exchange("Host: a\r\n\r\n").status()
+        ),
+        (200, 200)
+    );
 }
 
 #[test]
@@ -284,14 +364,23 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
 fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
     let gateway = Start::new(&listener("", 1)).go();
     let before = gateway.threads();
-    let upstream = |at: u16| format!("[upstreams.u{at}]\nservers = ['http://localhost:{}']\n", 9000 + at);
+    let upstream = |at: u16| {
+        format!(
+            "[upstreams.u{at}]\nservers = ['http://localhost:{}']\n",
+            9000 + at
+        )
+    };
     let named: String = (0..16).map(upstream).collect();
     gateway.reload_with(&listener(&named, 1));
     gateway.reload_with(&listener("", 1));
     let end = Instant::now() + Duration::from_secs(25);
     // The one that looks may have come since.
     while gateway.threads() > before + 1 {
-        assert!(Instant::now() < end, "{} threads, {before} before", gateway.threads());
+        assert!(
+            Instant::now() < end,
+            "{} threads, {before} before",
+            gateway.threads()
+        );
         // The process is looked at from outside and not too often: asking it would keep it busy.
         thread::park_timeout(Duration::from_millis(20));
     }
@@ -314,12 +403,17 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
     let more = "timeouts = { attempt = '3s' }\nretry = { attempts = 1 }";
     let gateway = Running::start(&(one_route(&upstream, more) + ejection));
     let mut clients: Vec<_> = (0..16).map(|_| gateway.sent("/", &[])).collect();
-    clients.iter().for_each(|_| assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/"));
+    clients
+        .iter()
+        .for_each(|_| assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/"));
     stopped(&gateway, || clients.iter().for_each(|_| leave.open()));
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);
     }
-    assert_eq!(gateway.metric("tidegate_upstream_ejections_total", &[]), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_ejections_total", &[]),
+        0.0
+    );
 }
 
 #[test]
@@ -328,7 +422,11 @@ fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
     let gateway = Running::start(&(text + &responding("r", "")));
     let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
     gateway.await_metric("tidegate_connections", &[], 16.0);
-    stopped(&gateway, || clients.iter_mut().for_each(|client| client.send("Host: a\r\n\r\n")));
+    stopped(&gateway, || {
+        clients
+            .iter_mut()
+            .for_each(|client| client.send("Host: a\r\n\r\n"))
+    });
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);
     }
@@ -336,15 +434,29 @@ fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
 
 #[test]
 fn a_port_is_listened_on_for_both_families() {
-    let port = std::net::TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap().port();
-    let both = format!("[[listeners]]\nbind = '0.0.0.0:{port}'\n[[listeners]]\nbind = '[::]:{port}'\n");
+    let port = std::net::TcpListener::bind("[::1]:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let both =
+        format!("[[listeners]]\nbind = '0.0.0.0:{port}'\n[[listeners]]\nbind = '[::]:{port}'\n");
     let gateway = Running::start(&(both + &responding("r", "")));
     for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
-        assert_eq!(Client::connect(address.parse().unwrap()).exchange(GET).status(), 200, "{address}");
+        assert_eq!(
+            Client::connect(address.parse().unwrap())
+                .exchange(GET)
+                .status(),
+            200,
+            "{address}"
+        );
     }
     drop(gateway);
     // Alone, one for IPv6 takes both, as the system has it.
-    let gateway = Running::start(&format!("[[listeners]]\nbind = '[::]:{port}'\n{}", responding("r", "")));
+    let gateway = Running::start(&format!(
+        "[[listeners]]\nbind = '[::]:{port}'\n{}",
+        responding("r", "")
+    ));
     let address = format!("127.0.0.1:{port}").parse().unwrap();
     assert_eq!(Client::connect(address).exchange(GET).status(), 200);
     drop(gateway);
@@ -355,7 +467,9 @@ fn as_many_header_lines_are_taken_as_the_listener_allows() {
     let gateway = Running::start(&listener("max_headers = 1000", 1));
     for (lines, status) in [(257, 200), (999, 200), (1000, 431)] {
         let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
-        let answer = gateway.connect().exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let answer = gateway
+            .connect()
+            .exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
         assert_eq!(answer.status(), status, "{lines} and a Host");
     }
 }
@@ -365,7 +479,12 @@ fn rests(gateway: &Running) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
     let of_task = |task: std::io::Result<std::fs::DirEntry>| {
         let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse::<u64>().ok()
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?
+            .trim()
+            .parse::<u64>()
+            .ok()
     };
     tasks.filter_map(of_task).sum()
 }

@@ -53,7 +53,10 @@ fn times(upstream: &Upstream, line: &str) -> usize {
 
 #[track_caller]
 fn outcomes(gateway: &Running, outcome: &str) -> f64 {
-    gateway.metric("tidegate_retries_total", &[("route", "app"), ("outcome", outcome)])
+    gateway.metric(
+        "tidegate_retries_total",
+        &[("route", "app"), ("outcome", outcome)],
+    )
 }
 
 #[track_caller]
@@ -73,8 +76,14 @@ fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
     }
     assert_eq!(times(&upstream, "POST /"), 4, "none is sent twice");
     let attempts: Vec<_> = (0..4).map(|_| gateway.access_line()).collect();
-    assert!(attempts.iter().any(|line| line["attempts"] == 2), "{attempts:?}");
-    assert!(attempts.iter().all(|line| line["server"] == upstream.url()), "{attempts:?}");
+    assert!(
+        attempts.iter().any(|line| line["attempts"] == 2),
+        "{attempts:?}"
+    );
+    assert!(
+        attempts.iter().all(|line| line["server"] == upstream.url()),
+        "{attempts:?}"
+    );
     assert!(outcomes(&gateway, "success") >= 1.0);
 }
 
@@ -83,7 +92,8 @@ fn a_server_that_was_not_tried_is_preferred() {
     let upstream = Upstream::answering(|_| ok(""));
     let (one, two) = (Closed::new(), Closed::new());
     for balance in ["round-robin", "least-requests"] {
-        let text = turns(&[one.url(), two.url(), upstream.url()], "attempts = 3").replace("round-robin", balance);
+        let text = turns(&[one.url(), two.url(), upstream.url()], "attempts = 3")
+            .replace("round-robin", balance);
         let gateway = Running::start(&text);
         for _ in 0..10 {
             assert_eq!(gateway.status("/"), 200, "{balance}");
@@ -104,7 +114,11 @@ fn by_default_a_kept_connection_that_turned_out_to_be_closed_is_replaced() {
     for path in ["/1", "/2", "/3"] {
         assert_eq!(gateway.status(path), 200);
     }
-    assert!((2..=3).contains(&upstream.connections()), "{}", upstream.connections());
+    assert!(
+        (2..=3).contains(&upstream.connections()),
+        "{}",
+        upstream.connections()
+    );
     for path in ["/1", "/2", "/3"] {
         assert!(gateway.line_of(path)["attempts"].as_u64().unwrap() <= 2);
     }
@@ -124,29 +138,48 @@ fn a_post_on_a_kept_connection_that_closes_unanswered_is_not_sent_again() {
     assert_eq!(times(&upstream, "POST /"), 1);
     let lines = [gateway.access_line(), gateway.access_line()];
     let line = lines.iter().find(|line| line["method"] == "POST").unwrap();
-    assert_eq!((&line["not_retried"], &line["reason"]), (&"method".into(), &"reset".into()), "{line}");
+    assert_eq!(
+        (&line["not_retried"], &line["reason"]),
+        (&"method".into(), &"reset".into()),
+        "{line}"
+    );
     assert_eq!(outcomes(&gateway, "method"), 1.0);
 }
 
 /// The announced length does not matter: nothing of it was read, so that it is still whole.
 #[test]
 fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
-    let upstream = Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));
+    let upstream =
+        Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));
     let nobody = Closed::new();
     let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
     let size = 1 << 20;
-    for (method, length) in [("POST", 65_536), ("POST", 65_537), ("PUT", 65_537), ("PUT", size), ("PATCH", size)] {
+    for (method, length) in [
+        ("POST", 65_536),
+        ("POST", 65_537),
+        ("PUT", 65_537),
+        ("PUT", size),
+        ("PATCH", size),
+    ] {
         // Both servers have a turn.
         for _ in 0..2 {
             let mut client = gateway.connect();
-            client.send(request(method, "/", &[&format!("Content-Length: {length}")]));
+            client.send(request(
+                method,
+                "/",
+                &[&format!("Content-Length: {length}")],
+            ));
             client.send(vec![b'x'; length]);
-            assert_eq!(client.response().text(), format!("{method} / HTTP/1.1 {length}"));
+            assert_eq!(
+                client.response().text(),
+                format!("{method} / HTTP/1.1 {length}")
+            );
         }
     }
     for _ in 0..2 {
         let mut client = gateway.connect();
-        client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{size:x}\r\n"));
+        client
+            .send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("{size:x}\r\n"));
         client.send(vec![b'x'; size]);
         client.send("\r\n0\r\n\r\n");
         assert_eq!(client.response().text(), format!("POST / HTTP/1.1 {size}"));
@@ -167,7 +200,11 @@ fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_
     let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
     for _ in 0..2 {
         let mut client = gateway.connect();
-        client.send(request("PUT", "/", &["Content-Length: 65537", "Expect: 100-continue"]));
+        client.send(request(
+            "PUT",
+            "/",
+            &["Content-Length: 65537", "Expect: 100-continue"],
+        ));
         assert_eq!(client.response().status(), 100);
         client.send(vec![b'x'; 65537]);
         assert_eq!(client.response().text(), "65537");
@@ -181,13 +218,17 @@ fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
         let (body, _) = stream.body().await;
         stream.answer(200, body.len().to_string());
     });
-    let text = turns(&[nobody.url(), server.url()], "").replace("balance =", "protocol = 'http2'\nbalance =");
+    let text = turns(&[nobody.url(), server.url()], "")
+        .replace("balance =", "protocol = 'http2'\nbalance =");
     let gateway = Running::start(&text);
     static BODY: [u8; 65_537] = [b'x'; 65_537];
     for _ in 0..2 {
         let mut client = http2::Http2::connect(gateway.address());
         let answer = client.post("/", &[("content-length", "65537")], &BODY);
-        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "65537"));
+        assert_eq!(
+            (answer.status.as_u16(), answer.text().as_str()),
+            (200, "65537")
+        );
         let mut client = gateway.connect();
         client.send(request("PUT", "/", &["Content-Length: 65537"]));
         client.send(BODY);
@@ -200,13 +241,22 @@ fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
     let upstream = Upstream::answering(|_| ok(""));
     let nobody = Closed::new();
     let slow = "backoff = '20s'\nmax_backoff = '20s'";
-    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], "").replace("backoff = '1ms'", slow));
+    let gateway = Running::start(
+        &turns(&[nobody.url(), upstream.url()], "").replace("backoff = '1ms'", slow),
+    );
     let asked = Instant::now();
     for _ in 0..8 {
         assert_eq!(gateway.status("/"), 200);
     }
-    assert!(outcomes(&gateway, "success") >= 4.0, "a turn is the dead one's, every other time");
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(
+        outcomes(&gateway, "success") >= 4.0,
+        "a turn is the dead one's, every other time"
+    );
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[test]
@@ -222,14 +272,19 @@ fn every_retry_is_counted_by_its_own_outcome() {
     let upstream = failing(3, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 9"));
     assert_eq!(gateway.status("/"), 200);
-    assert_eq!((outcomes(&gateway, "failure"), outcomes(&gateway, "success")), (2.0, 1.0));
+    assert_eq!(
+        (outcomes(&gateway, "failure"), outcomes(&gateway, "success")),
+        (2.0, 1.0)
+    );
 }
 
 #[test]
 fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
     let (tell, told) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
-        let Some(request) = connection.request() else { return };
+        let Some(request) = connection.request() else {
+            return;
+        };
         let is_first = request.target() == "/" && connection.index == 0;
         if is_first {
             return connection.send(UNAVAILABLE);
@@ -241,7 +296,11 @@ fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
     let client = gateway.sent("/", &[]);
     told.recv().unwrap();
     drop(client);
-    gateway.await_metric("tidegate_retries_total", &[("route", "app"), ("outcome", "client_gone")], 1.0);
+    gateway.await_metric(
+        "tidegate_retries_total",
+        &[("route", "app"), ("outcome", "client_gone")],
+        1.0,
+    );
 }
 
 /// A server that restarts ends connections without a word: NGINX and HAProxy show no client of it either.
@@ -257,7 +316,10 @@ fn by_default_a_reset_before_any_byte_of_the_answer_is_tried_again_once() {
         assert_eq!(gateway.status("/"), 502);
         assert_eq!(times(&upstream, "GET /"), 2);
         let line = gateway.line_of("/");
-        assert_eq!((&line["reason"], &line["attempts"]), (&"reset".into(), &2.into()));
+        assert_eq!(
+            (&line["reason"], &line["attempts"]),
+            (&"reset".into(), &2.into())
+        );
     }
 }
 
@@ -272,7 +334,11 @@ fn by_default_a_post_that_was_written_is_not_sent_again() {
 
 #[test]
 fn a_reset_within_the_answers_head_is_not_tried_again() {
-    for begun in ["HTTP/1.1 200 OK\r\ncontent-le", "H", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"] {
+    for begun in [
+        "HTTP/1.1 200 OK\r\ncontent-le",
+        "H",
+        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
+    ] {
         let upstream = failing(1, move |mut connection| {
             connection.send(begun);
             connection.finish();
@@ -281,7 +347,11 @@ fn a_reset_within_the_answers_head_is_not_tried_again() {
         let gateway = Running::start(&one_route(&upstream, ""));
         let mut client = gateway.sent("/", &[]);
         let first = client.response();
-        let answer = if first.status() == 103 { client.response() } else { first };
+        let answer = if first.status() == 103 {
+            client.response()
+        } else {
+            first
+        };
         assert_eq!(answer.status(), 502, "{begun:?}");
         assert_eq!(times(&upstream, "GET /"), 1);
     }
@@ -300,11 +370,21 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
     let upstream = failing(1, Connection::break_off);
     let gateway = Running::start(&retrying(&upstream, "on = ['reset']"));
     assert_eq!(gateway.status("/"), 200);
-    assert_eq!((times(&upstream, "GET /"), gateway.line_of("/")["attempts"].as_u64()), (2, Some(2)));
+    assert_eq!(
+        (
+            times(&upstream, "GET /"),
+            gateway.line_of("/")["attempts"].as_u64()
+        ),
+        (2, Some(2))
+    );
     assert_eq!(outcomes(&gateway, "success"), 1.0);
     let upstream = failing(1, Connection::break_off);
     let gateway = Running::start(&retrying(&upstream, "on = ['reset']"));
-    assert_eq!(post(&gateway, "x").status(), 502, "a POST only where it is listed");
+    assert_eq!(
+        post(&gateway, "x").status(),
+        502,
+        "a POST only where it is listed"
+    );
     assert_eq!(times(&upstream, "POST /"), 1);
     assert_eq!(gateway.line_of("/")["not_retried"], "method");
     let upstream = failing(1, Connection::break_off);
@@ -319,26 +399,45 @@ fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given(
     let gateway = Running::start(&retrying(&upstream, "on = ['503']"));
     assert_eq!(gateway.status("/"), 200);
     let upstream = failing(9, |mut connection| {
-        connection.send("HTTP/1.1 503 Busy\r\nconnection: close\r\nx-mine: 1\r\ncontent-length: 4\r\n\r\nbusy");
+        connection.send(
+            "HTTP/1.1 503 Busy\r\nconnection: close\r\nx-mine: 1\r\ncontent-length: 4\r\n\r\nbusy",
+        );
     });
     let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
     let answer = gateway.get("/");
-    assert_eq!((answer.status(), answer.text().as_str(), answer.get("x-mine")), (503, "busy", Some("1")));
+    assert_eq!(
+        (
+            answer.status(),
+            answer.text().as_str(),
+            answer.get("x-mine")
+        ),
+        (503, "busy", Some("1"))
+    );
     assert_eq!(times(&upstream, "GET /"), 3);
     let line = gateway.line_of("/");
-    assert_eq!((&line["attempts"], &line["not_retried"]), (&3.into(), &"attempts".into()), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["not_retried"]),
+        (&3.into(), &"attempts".into()),
+        "{line}"
+    );
     assert_eq!(outcomes(&gateway, "failure"), 2.0, "both retries");
 }
 
 #[test]
 fn an_attempt_that_ran_out_of_time_is_tried_again_where_the_route_says_so() {
-    let upstream = failing(1, |mut connection| assert_eq!(connection.ended(), End::Closed));
-    let text = retrying(&upstream, "on = ['timeout']")
-        .replace("[routes.retry]", "[routes.timeouts]\nattempt = '100ms'\n[routes.retry]");
+    let upstream = failing(1, |mut connection| {
+        assert_eq!(connection.ended(), End::Closed)
+    });
+    let text = retrying(&upstream, "on = ['timeout']").replace(
+        "[routes.retry]",
+        "[routes.timeouts]\nattempt = '100ms'\n[routes.retry]",
+    );
     let gateway = Running::start(&text);
     let asked = Instant::now();
     assert_eq!(gateway.status("/"), 200);
-    assert!(asked.elapsed() >= Duration::from_millis(100) && asked.elapsed() < Duration::from_secs(2));
+    assert!(
+        asked.elapsed() >= Duration::from_millis(100) && asked.elapsed() < Duration::from_secs(2)
+    );
     assert_eq!(gateway.line_of("/")["attempts"], 2);
 }
 
@@ -348,13 +447,19 @@ fn one_attempt_is_no_retry() {
     let gateway = Running::start(&turns(&[nobody.url()], "attempts = 1"));
     assert_eq!(gateway.status("/"), 502);
     let line = gateway.line_of("/");
-    assert_eq!((&line["attempts"], line.get("not_retried")), (&1.into(), None));
+    assert_eq!(
+        (&line["attempts"], line.get("not_retried")),
+        (&1.into(), None)
+    );
 }
 
 #[test]
 fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
     let upstream = failing(9, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nbudget = '0%'\nbudget_min = 0"));
+    let gateway = Running::start(&retrying(
+        &upstream,
+        "on = ['503']\nbudget = '0%'\nbudget_min = 0",
+    ));
     assert_eq!(gateway.status("/"), 503);
     assert_eq!(times(&upstream, "GET /"), 1);
     assert_eq!(gateway.line_of("/")["not_retried"], "budget");
@@ -364,19 +469,28 @@ fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
 #[test]
 fn a_budget_bounds_what_failures_cost() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nbudget = '20%'\nbudget_min = 0\nattempts = 5"));
+    let gateway = Running::start(&retrying(
+        &upstream,
+        "on = ['503']\nbudget = '20%'\nbudget_min = 0\nattempts = 5",
+    ));
     for _ in 0..50 {
         assert_eq!(gateway.status("/"), 503);
     }
     let sent = times(&upstream, "GET /");
-    assert!((55..=60).contains(&sent), "50 requests, 20 % more, and {sent} were sent");
+    assert!(
+        (55..=60).contains(&sent),
+        "50 requests, 20 % more, and {sent} were sent"
+    );
 }
 
 #[test]
 fn connections_that_could_not_be_made_cost_no_budget() {
     let upstream = Upstream::answering(|_| ok(""));
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], "budget = '0%'\nbudget_min = 0"));
+    let gateway = Running::start(&turns(
+        &[nobody.url(), upstream.url()],
+        "budget = '0%'\nbudget_min = 0",
+    ));
     for _ in 0..6 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -384,7 +498,9 @@ fn connections_that_could_not_be_made_cost_no_budget() {
 
 #[test]
 fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
-    let body: String = (0..40_000).map(|at| char::from(b'a' + (at % 23) as u8)).collect();
+    let body: String = (0..40_000)
+        .map(|at| char::from(b'a' + (at % 23) as u8))
+        .collect();
     let upstream = failing(1, Connection::break_off);
     let gateway = Running::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
     assert!(post(&gateway, &body).text() == body);
@@ -393,7 +509,11 @@ fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
     let passing = "on = ['reset']\nmethods = ['POST']\n[routes.request]\ntrailers = 'pass'";
     let gateway = Running::start(&retrying(&upstream, passing));
     let mut client = gateway.connect();
-    client.send(request("POST", "/", &["Transfer-Encoding: chunked", "Trailer: x-sum"]));
+    client.send(request(
+        "POST",
+        "/",
+        &["Transfer-Encoding: chunked", "Trailer: x-sum"],
+    ));
     for piece in body.as_bytes().chunks(777) {
         client.send(format!("{:x}\r\n", piece.len()));
         client.send(piece);
@@ -401,8 +521,18 @@ fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
     }
     client.send("0\r\nX-Sum: 7\r\n\r\n");
     assert!(client.response().text() == body);
-    assert_eq!(upstream.text().matches("transfer-encoding: chunked").count(), 2);
-    assert_eq!(upstream.text().matches("x-sum: 7").count(), 2, "trailers, too");
+    assert_eq!(
+        upstream
+            .text()
+            .matches("transfer-encoding: chunked")
+            .count(),
+        2
+    );
+    assert_eq!(
+        upstream.text().matches("x-sum: 7").count(),
+        2,
+        "trailers, too"
+    );
 }
 
 #[test]
@@ -410,11 +540,17 @@ fn a_body_larger_than_the_buffer_is_not_sent_again_and_the_line_says_so() {
     let swallow = |connection: Connection| connection.break_off();
     for chunked in [false, true] {
         let upstream = failing(1, swallow);
-        let gateway = Running::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']\nbuffer = '1KiB'"));
+        let gateway = Running::start(&retrying(
+            &upstream,
+            "on = ['reset']\nmethods = ['POST']\nbuffer = '1KiB'",
+        ));
         let body = "x".repeat(1025);
         let mut client = gateway.connect();
         if chunked {
-            client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + &format!("401\r\n{body}\r\n0\r\n\r\n"));
+            client.send(
+                request("POST", "/", &["Transfer-Encoding: chunked"])
+                    + &format!("401\r\n{body}\r\n0\r\n\r\n"),
+            );
         } else {
             client.send(request("POST", "/", &["Content-Length: 1025"]) + &body);
         }
@@ -433,10 +569,17 @@ fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
     // is longer than a busy machine needs for one attempt.
     let text = retrying(&upstream, "on = ['503']")
         .replace("backoff = '1ms'", "backoff = '1d'\nmax_backoff = '1d'")
-        .replace("[routes.retry]", "[routes.timeouts]\ntotal = '5s'\n[routes.retry]");
+        .replace(
+            "[routes.retry]",
+            "[routes.timeouts]\ntotal = '5s'\n[routes.retry]",
+        );
     let gateway = Running::start(&text);
     let asked = Instant::now();
-    assert_eq!(gateway.status("/"), 503, "the last answer, not a timeout: the wait would have been in vain");
+    assert_eq!(
+        gateway.status("/"),
+        503,
+        "the last answer, not a timeout: the wait would have been in vain"
+    );
     assert!(asked.elapsed() < Duration::from_secs(5));
     assert_eq!(gateway.line_of("/")["not_retried"], "deadline");
     assert_eq!(outcomes(&gateway, "deadline"), 1.0);
@@ -453,10 +596,17 @@ fn an_answer_that_has_begun_is_never_tried_again() {
             connection.break_off();
         }
     });
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset', 'connect', 'timeout', '502']"));
+    let gateway = Running::start(&retrying(
+        &upstream,
+        "on = ['reset', 'connect', 'timeout', '502']",
+    ));
     let answer = gateway.get("/");
     assert!(!answer.is_whole, "{answer:?}");
     assert_eq!(seen.load(Ordering::SeqCst), 1);
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"upstream_cut".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"upstream_cut".into()),
+        "{line}"
+    );
 }

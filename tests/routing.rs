@@ -12,8 +12,10 @@ use support::{
 /// A gateway whose routes answer with their names; each is a name and the inside of its `match`.
 #[track_caller]
 fn routes(routes: &[(&str, &str)]) -> Running {
-    let text: String =
-        routes.iter().map(|(name, matches)| responding(name, &format!("match = {{ {matches} }}"))).collect();
+    let text: String = routes
+        .iter()
+        .map(|(name, matches)| responding(name, &format!("match = {{ {matches} }}")))
+        .collect();
     Running::start(&text)
 }
 
@@ -21,7 +23,11 @@ fn routes(routes: &[(&str, &str)]) -> Running {
 #[track_caller]
 fn taker(gateway: &Running, method: &str, path: &str, lines: &[&str]) -> String {
     let answer = gateway.ask(method, path, lines);
-    if answer.status() == 404 { "-".to_owned() } else { answer.text() }
+    if answer.status() == 404 {
+        "-".to_owned()
+    } else {
+        answer.text()
+    }
 }
 
 #[test]
@@ -41,17 +47,28 @@ fn an_exact_host_wins_over_wildcards_the_longest_of_these_and_those_over_any_hos
         ("example.com", "any"),
         ("elsewhere", "any"),
     ] {
-        assert_eq!(taker(&gateway, "GET", "/exact", &[&format!("Host: {host}")]), route, "{host}");
+        assert_eq!(
+            taker(&gateway, "GET", "/exact", &[&format!("Host: {host}")]),
+            route,
+            "{host}"
+        );
     }
 }
 
 #[test]
 fn a_route_for_an_ipv6_address_takes_every_spelling_of_it() {
     let gateway = routes(&[("local", "hosts = ['[0:0::1]']"), ("any", "path = '/x'")]);
-    for (host, route) in
-        [("[::1]", "local"), ("[0:0:0:0:0:0:0:1]:8080", "local"), ("[0::0.0.0.1]", "local"), ("[::2]", "any")]
-    {
-        assert_eq!(taker(&gateway, "GET", "/x", &[&format!("Host: {host}")]), route, "{host}");
+    for (host, route) in [
+        ("[::1]", "local"),
+        ("[0:0:0:0:0:0:0:1]:8080", "local"),
+        ("[0::0.0.0.1]", "local"),
+        ("[::2]", "any"),
+    ] {
+        assert_eq!(
+            taker(&gateway, "GET", "/x", &[&format!("Host: {host}")]),
+            route,
+            "{host}"
+        );
     }
     let absolute = taker(&gateway, "GET", "http://[::0:1]:80/x", &["Host: [::2]"]);
     assert_eq!(absolute, "local");
@@ -77,7 +94,10 @@ fn an_exact_path_wins_over_parameters_those_over_expressions_and_those_over_pref
     ] {
         assert_eq!(taker(&gateway, "GET", path, &[]), route, "{path}");
     }
-    let gateway = routes(&[("prefix", "path_prefix = '/a'"), ("regex", "path_regex = '^/a/[a-z]+$'")]);
+    let gateway = routes(&[
+        ("prefix", "path_prefix = '/a'"),
+        ("regex", "path_regex = '^/a/[a-z]+$'"),
+    ]);
     assert_eq!(taker(&gateway, "GET", "/a/me", &[]), "regex");
     assert_eq!(taker(&gateway, "GET", "/a/7", &[]), "prefix");
 }
@@ -88,7 +108,10 @@ fn of_one_path_a_method_wins_then_more_headers_then_more_query_then_the_order_of
         ("plain", "path = '/x'"),
         ("query", "path = '/x', query = { beta = '1' }"),
         ("header", "path = '/x', headers = { x-version = '2' }"),
-        ("headers", "path = '/x', headers = { x-version = '2', x-tenant = 'a' }"),
+        (
+            "headers",
+            "path = '/x', headers = { x-version = '2', x-tenant = 'a' }",
+        ),
         ("method", "path = '/x', methods = ['POST']"),
         ("first", "path_prefix = '/y', headers = { x-a = '1' }"),
         ("second", "path_prefix = '/y', headers = { x-b = '1' }"),
@@ -108,7 +131,11 @@ fn of_one_path_a_method_wins_then_more_headers_then_more_query_then_the_order_of
         ("GET", "/y", &["X-B: 1"], "second"),
         ("GET", "/y", &[], "-"),
     ] {
-        assert_eq!(taker(&gateway, method, path, lines), route, "{method} {path} {lines:?}");
+        assert_eq!(
+            taker(&gateway, method, path, lines),
+            route,
+            "{method} {path} {lines:?}"
+        );
     }
 }
 
@@ -127,7 +154,11 @@ fn what_a_more_specific_route_does_not_take_falls_through_to_the_next() {
         ("GET", "/only", &["Host: h"], "host"),
         ("GET", "/a/x", &["Host: h"], "prefix"),
     ] {
-        assert_eq!(taker(&gateway, method, path, lines), route, "{method} {path} {lines:?}");
+        assert_eq!(
+            taker(&gateway, method, path, lines),
+            route,
+            "{method} {path} {lines:?}"
+        );
     }
 }
 
@@ -157,14 +188,26 @@ fn no_route_is_a_404_whose_problem_names_none() {
     assert!(!answer.text().contains("secret"), "{problem}");
     assert_eq!(problem["request_id"], answer.get("x-request-id").unwrap());
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&404.into(), &"no_route".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&404.into(), &"no_route".into())
+    );
     assert!(line.get("route").is_none(), "{line}");
-    assert!(gateway.metric("tidegate_requests_total", &[("route", "-"), ("status", "404")]) == 1.0);
+    assert!(
+        gateway.metric(
+            "tidegate_requests_total",
+            &[("route", "-"), ("status", "404")]
+        ) == 1.0
+    );
 }
 
 #[test]
 fn every_spelling_of_a_path_meets_the_route_that_guards_it() {
-    let gateway = routes(&[("any", ""), ("admin", "path_prefix = '/admin'"), ("exact", "path = '/one/two'")]);
+    let gateway = routes(&[
+        ("any", ""),
+        ("admin", "path_prefix = '/admin'"),
+        ("exact", "path = '/one/two'"),
+    ]);
     for path in [
         "/admin",
         "/a/../admin",
@@ -186,14 +229,24 @@ fn every_spelling_of_a_path_meets_the_route_that_guards_it() {
     ] {
         assert_eq!(taker(&gateway, "GET", path, &[]), "admin", "{path}");
     }
-    for path in ["/one/two", "/one//two", "/one/./two", "/one/x/../two", "/%6Fne/tw%6f"] {
+    for path in [
+        "/one/two",
+        "/one//two",
+        "/one/./two",
+        "/one/x/../two",
+        "/%6Fne/tw%6f",
+    ] {
         assert_eq!(taker(&gateway, "GET", path, &[]), "exact", "{path}");
     }
 }
 
 #[test]
 fn an_escaped_slash_stays_a_character_of_its_segment() {
-    let gateway = routes(&[("any", ""), ("admin", "path_prefix = '/admin'"), ("item", "path = '/items/{id}'")]);
+    let gateway = routes(&[
+        ("any", ""),
+        ("admin", "path_prefix = '/admin'"),
+        ("item", "path = '/items/{id}'"),
+    ]);
     for (path, route) in [
         ("/admin%2Fx", "any"),
         ("/x%2f..%2fadmin", "any"),
@@ -213,8 +266,13 @@ fn leniently(path: &str, times: usize) -> String {
     for _ in 0..times {
         let (mut out, mut at) = (Vec::new(), 0);
         while at < bytes.len() {
-            let digits = bytes.get(at + 1..at + 3).and_then(|digits| std::str::from_utf8(digits).ok());
-            match digits.filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            let digits = bytes
+                .get(at + 1..at + 3)
+                .and_then(|digits| std::str::from_utf8(digits).ok());
+            match digits
+                .filter(|_| bytes[at] == b'%')
+                .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+            {
                 Some(byte) => (out.push(byte), at += 3),
                 None => (out.push(bytes[at]), at += 1),
             };
@@ -222,10 +280,19 @@ fn leniently(path: &str, times: usize) -> String {
         bytes = out;
     }
     let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
-    let text = text.replace("\u{c0}\u{ae}", ".").replace("\u{e0}\u{80}\u{ae}", ".").replace("\u{c0}\u{af}", "/");
+    let text = text
+        .replace("\u{c0}\u{ae}", ".")
+        .replace("\u{e0}\u{80}\u{ae}", ".")
+        .replace("\u{c0}\u{af}", "/");
     let text = text.replace("\u{e0}\u{80}\u{af}", "/").replace('\\', "/");
     let mut segments = Vec::new();
-    for segment in text.split('\0').next().unwrap().split('/').map(|segment| segment.split(';').next().unwrap()) {
+    for segment in text
+        .split('\0')
+        .next()
+        .unwrap()
+        .split('/')
+        .map(|segment| segment.split(';').next().unwrap())
+    {
         match segment {
             "" | "." => {}
             ".." => drop(segments.pop()),
@@ -248,13 +315,53 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     let text = support::policies::upstream_table("app", &[&upstream], "")
         + "[limits.admin]\nrate = '1000000/s'\n"
         + &route("any", "")
-        + &route("admin", "match = { path_prefix = '/admin' }\nlimits = ['admin']");
+        + &route(
+            "admin",
+            "match = { path_prefix = '/admin' }\nlimits = ['admin']",
+        );
     let gateway = Running::start(&text);
-    let ups =
-        ["..", "%2e%2e", "%2E.", ".%2e", "%252e%252e", "%c0%ae%c0%ae", "%e0%80%ae.", "..;", "..;a=b", "..%3b", "..%00"];
-    let slashes = ["/", "//", "%2f", "%2F", "%5c", "\\", "%252f", "%c0%af", "%e0%80%af", "/./", "/;/", "%2f%2f"];
-    let mut spellings = vec!["/admin%00.png".to_owned(), "/admin%00/x".to_owned(), "/x?y=/../admin".to_owned()];
-    for admin in ["admin", "%61dmin", "%2561dmin", "admin;x=y", "admin%3bx", ";/admin", "admin/./x", "x/../admin"] {
+    let ups = [
+        "..",
+        "%2e%2e",
+        "%2E.",
+        ".%2e",
+        "%252e%252e",
+        "%c0%ae%c0%ae",
+        "%e0%80%ae.",
+        "..;",
+        "..;a=b",
+        "..%3b",
+        "..%00",
+    ];
+    let slashes = [
+        "/",
+        "//",
+        "%2f",
+        "%2F",
+        "%5c",
+        "\\",
+        "%252f",
+        "%c0%af",
+        "%e0%80%af",
+        "/./",
+        "/;/",
+        "%2f%2f",
+    ];
+    let mut spellings = vec![
+        "/admin%00.png".to_owned(),
+        "/admin%00/x".to_owned(),
+        "/x?y=/../admin".to_owned(),
+    ];
+    for admin in [
+        "admin",
+        "%61dmin",
+        "%2561dmin",
+        "admin;x=y",
+        "admin%3bx",
+        ";/admin",
+        "admin/./x",
+        "x/../admin",
+    ] {
         for slash in slashes {
             spellings.push(format!("/{slash}{admin}"));
             spellings.push(format!("/{admin}{slash}x"));
@@ -269,9 +376,16 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
         let answer = client.response();
         let (is_admin, outcome) = (answer.text() == "admin", answer.status());
         assert!(matches!(outcome, 200 | 400), "{path}: {outcome}");
-        seen[if outcome == 400 { 0 } else { 1 + usize::from(is_admin) }] += 1;
+        seen[if outcome == 400 {
+            0
+        } else {
+            1 + usize::from(is_admin)
+        }] += 1;
         let may_be_admin = (0..3).any(|times| leniently(path, times).starts_with("/admin"));
-        assert!(is_admin || outcome == 400 || !may_be_admin, "{path} reached the service around the limit");
+        assert!(
+            is_admin || outcome == 400 || !may_be_admin,
+            "{path} reached the service around the limit"
+        );
         if outcome == 400 {
             client = gateway.connect();
         }
@@ -283,10 +397,13 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
 #[test]
 fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let tables = ["app", "next", "other"].map(|name| support::policies::upstream_table(name, &[&upstream], ""));
+    let tables = ["app", "next", "other"]
+        .map(|name| support::policies::upstream_table(name, &[&upstream], ""));
     let split = "[{ name = 'app', weight = 1 }, { name = 'next', weight = 1 }]";
     let route = |name: &str, upstream: &str, more: &str| {
-        format!("[[routes]]\nname = '{name}'\nupstream = {upstream}\n{more}\nmatch = {{ path_prefix = '/{name}' }}\n")
+        format!(
+            "[[routes]]\nname = '{name}'\nupstream = {upstream}\n{more}\nmatch = {{ path_prefix = '/{name}' }}\n"
+        )
     };
     let limited = "limits = ['tight']";
     let text = tables.concat()
@@ -314,13 +431,17 @@ fn service(routes: &[(&str, &str)]) -> (Upstream, Running) {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let route = |(name, rest): &(&str, &str)| format!("[[routes]]\nname = '{name}'\n{rest}\n");
     let routes: String = routes.iter().map(route).collect();
-    let gateway = Running::start(&(support::policies::upstream_table("app", &[&upstream], "") + &routes));
+    let gateway =
+        Running::start(&(support::policies::upstream_table("app", &[&upstream], "") + &routes));
     (upstream, gateway)
 }
 
 /// Its own routes for `/admin`, and for `/pub` as `/public`, beside one for everything.
 const GUARDED: [(&str, &str); 3] = [
-    ("admin", "match = { path_prefix = '/admin' }\nrespond = { status = 403 }"),
+    (
+        "admin",
+        "match = { path_prefix = '/admin' }\nrespond = { status = 403 }",
+    ),
     (
         "pub",
         "match = { path_prefix = '/pub' }\nupstream = 'app'\nrequest = { strip_prefix = '/pub', add_prefix = '/public' }",
@@ -354,7 +475,13 @@ fn a_disguised_path_gets_nothing_that_its_own_route_would_not_give() {
     }
     assert!(gateway.metric("tidegate_refusals_total", &[("reason", "ambiguous_path")]) > 0.0);
     let problem = gateway.get("/%2fadmin").problem();
-    assert!(problem["detail"].as_str().unwrap().contains("another route"), "{problem}");
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("another route"),
+        "{problem}"
+    );
 }
 
 #[test]
@@ -380,18 +507,34 @@ fn an_ordinary_path_passes_though_it_has_escapes() {
     let long = format!("/{}", "%C3%A9".repeat(1000));
     assert_eq!(gateway.get(&long).text(), long);
     let disguised = format!("/a%2f{}", "a".repeat(5000));
-    assert_eq!(gateway.get(&disguised).status(), 400, "too long to be read in several ways");
+    assert_eq!(
+        gateway.get(&disguised).status(),
+        400,
+        "too long to be read in several ways"
+    );
 }
 
 #[test]
 fn a_rewritten_path_stays_behind_the_prefix_that_is_added() {
     let (_upstream, gateway) = service(&[
-        ("tenant", "match = { hosts = ['tenant'] }\nupstream = 'app'\nrequest = { add_prefix = '/tenant' }"),
-        ("item", "match = { path = '/{id}' }\nupstream = 'app'\nrequest = { rewrite = '/v2/{id}/x' }"),
+        (
+            "tenant",
+            "match = { hosts = ['tenant'] }\nupstream = 'app'\nrequest = { add_prefix = '/tenant' }",
+        ),
+        (
+            "item",
+            "match = { path = '/{id}' }\nupstream = 'app'\nrequest = { rewrite = '/v2/{id}/x' }",
+        ),
     ]);
     let tenant = |path: &str| gateway.ask("GET", path, &["Host: tenant"]);
-    for path in ["/..%2fother", "/a%2f..%2f..%2fother", "/..;/other", "/..%5cother", "/%252e%252e/other", "/..\\other"]
-    {
+    for path in [
+        "/..%2fother",
+        "/a%2f..%2f..%2fother",
+        "/..;/other",
+        "/..%5cother",
+        "/%252e%252e/other",
+        "/..\\other",
+    ] {
         assert_eq!(tenant(path).status(), 400, "{path}");
         assert_eq!(gateway.access_line()["reason"], "ambiguous_path", "{path}");
     }
@@ -399,7 +542,13 @@ fn a_rewritten_path_stays_behind_the_prefix_that_is_added() {
         assert_eq!(tenant(path).text(), format!("/tenant{path}"));
     }
     assert_eq!(tenant("/../x").text(), "/tenant/x");
-    for path in ["/..%2fother", "/a%2f..%2f..", "/..;", "/..%5cother", "/%252e%252e%252fother"] {
+    for path in [
+        "/..%2fother",
+        "/a%2f..%2f..",
+        "/..;",
+        "/..%5cother",
+        "/%252e%252e%252fother",
+    ] {
         assert_eq!(gateway.get(path).status(), 400, "{path}");
     }
     assert_eq!(gateway.get("/a%2Fb").text(), "/v2/a%2Fb/x");
@@ -407,9 +556,15 @@ fn a_rewritten_path_stays_behind_the_prefix_that_is_added() {
 
 #[test]
 fn a_disguise_does_not_leave_the_place_that_a_route_opens() {
-    let (_upstream, gateway) = service(&[("items", "match = { path = '/shop/items/{id}' }\nupstream = 'app'")]);
-    for path in ["/shop/items/..%2f..%2fprivate", "/shop/items/..%2fprivate", "/shop/items/x%5c..%5c..%5c..%5cprivate"]
-    {
+    let (_upstream, gateway) = service(&[(
+        "items",
+        "match = { path = '/shop/items/{id}' }\nupstream = 'app'",
+    )]);
+    for path in [
+        "/shop/items/..%2f..%2fprivate",
+        "/shop/items/..%2fprivate",
+        "/shop/items/x%5c..%5c..%5c..%5cprivate",
+    ] {
         assert_eq!(gateway.get(path).status(), 400, "{path}");
     }
     for path in ["/shop/items/a%2Fb", "/shop/items/a;b", "/shop/items/100%25"] {
@@ -437,13 +592,20 @@ fn no_policy_of_a_route_is_passed_by_under_a_disguise() {
         "response = { remove_headers = ['x-secret'] }",
     ] {
         let guarded = format!("match = {{ path_prefix = '/guarded' }}\nupstream = 'app'\n{policy}");
-        let (_upstream, gateway) =
-            service(&[("guarded", &guarded), ("rest", "upstream = 'app'\n[limits.one]\nrate = '1000/s'")]);
+        let (_upstream, gateway) = service(&[
+            ("guarded", &guarded),
+            ("rest", "upstream = 'app'\n[limits.one]\nrate = '1000/s'"),
+        ]);
         assert_eq!(gateway.get("/x%2f..%2fguarded").status(), 400, "{policy}");
-        assert_eq!(gateway.get("/x%2Fguarded").text(), "/x%2Fguarded", "{policy}");
+        assert_eq!(
+            gateway.get("/x%2Fguarded").text(),
+            "/x%2Fguarded",
+            "{policy}"
+        );
         assert_eq!(gateway.get("/guarded").status(), 200, "{policy}");
     }
-    let redirect = "match = { path_prefix = '/guarded' }\nredirect = { to = 'https://login.example/' }";
+    let redirect =
+        "match = { path_prefix = '/guarded' }\nredirect = { to = 'https://login.example/' }";
     let (_upstream, gateway) = service(&[("guarded", redirect), ("rest", "upstream = 'app'")]);
     assert_eq!(gateway.get("/x%2f..%2fguarded").status(), 400);
 }
@@ -473,16 +635,23 @@ fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_aro
            [[routes]]\nname = 'hooks'\nupstream = 'web'\nmatch = { path_prefix = '/api/projects/hooks' }\n\
            [[routes]]\nname = 'rest'\nupstream = 'web'\n";
     let gateway = Running::start(&text);
-    assert_eq!(gateway.get("/api/projects/group%2Fname").text(), "/api/projects/group%2Fname");
+    assert_eq!(
+        gateway.get("/api/projects/group%2Fname").text(),
+        "/api/projects/group%2Fname"
+    );
     assert_eq!(gateway.get("/api/projects/hooks%2Fname").status(), 400);
     assert_eq!(gateway.get("/api/projects/..%2fx").status(), 400);
 }
 
 /// A guarded login beside a route for everything.
 fn login(guard: &str) -> (Upstream, Running) {
-    let login = format!("upstream = 'app'\nmatch = {{ path = '/login', methods = ['POST'] }}\n{guard}");
+    let login =
+        format!("upstream = 'app'\nmatch = {{ path = '/login', methods = ['POST'] }}\n{guard}");
     let tight = "[limits.tight]\nrate = '1/h'\nburst = 1\n[limits.by-path]\nkey = 'path'\nrate = '1/h'\nburst = 1";
-    service(&[("login", &login), ("rest", &format!("upstream = 'app'\n{tight}"))])
+    service(&[
+        ("login", &login),
+        ("rest", &format!("upstream = 'app'\n{tight}")),
+    ])
 }
 
 #[test]
@@ -492,7 +661,11 @@ fn another_case_or_a_slash_at_the_end_is_no_way_around_the_policies_of_a_route()
             let (_upstream, gateway) = login(&format!("limits = ['{limit}']"));
             let post = |path: &str| gateway.ask("POST", path, &["Content-Length: 0"]);
             let first = post(path);
-            assert_eq!((first.status(), first.text().as_str()), (200, path), "is sent as it came");
+            assert_eq!(
+                (first.status(), first.text().as_str()),
+                (200, path),
+                "is sent as it came"
+            );
             assert_eq!(gateway.access_line()["route"], "login");
             assert_eq!(post("/login").status(), 429, "{limit} {path}");
             assert_eq!(post(path).status(), 429, "{limit} {path}");
@@ -505,33 +678,86 @@ fn another_case_or_a_slash_at_the_end_is_no_way_around_the_policies_of_a_route()
 fn a_spelling_that_two_routes_with_other_policies_could_take_is_refused() {
     let (_upstream, gateway) = login("request = { set_headers = { x-login = '1' } }");
     for path in ["/login/", "/LOGIN"] {
-        assert_eq!(gateway.ask("POST", path, &["Content-Length: 0"]).status(), 400, "{path}");
+        assert_eq!(
+            gateway.ask("POST", path, &["Content-Length: 0"]).status(),
+            400,
+            "{path}"
+        );
         assert_eq!(gateway.access_line()["reason"], "ambiguous_path", "{path}");
     }
-    assert_eq!(gateway.ask("POST", "/login", &["Content-Length: 0"]).status(), 200);
-    assert_eq!(gateway.ask("POST", "/Logins/", &["Content-Length: 0"]).text(), "/Logins/");
+    assert_eq!(
+        gateway
+            .ask("POST", "/login", &["Content-Length: 0"])
+            .status(),
+        200
+    );
+    assert_eq!(
+        gateway
+            .ask("POST", "/Logins/", &["Content-Length: 0"])
+            .text(),
+        "/Logins/"
+    );
 }
 
 #[test]
 fn a_route_that_answers_by_itself_answers_other_spellings_too() {
     let (_upstream, gateway) = service(&[
-        ("admin", "match = { path = '/admin' }\nrespond = { status = 403 }"),
-        ("Exact", "match = { path = '/Panel/' }\nrespond = { status = 403 }"),
-        ("param", "match = { path = '/users/{id}/keys' }\nrespond = { status = 403 }"),
-        ("regex", "match = { path_regex = '/internal/[a-z]+' }\nrespond = { status = 403 }"),
-        ("prefix", "match = { path_prefix = '/private' }\nrespond = { status = 403 }"),
-        ("slash", "match = { path_regex = '^/hidden/$' }\nrespond = { status = 403 }"),
-        ("below", "match = { path_regex = '/kept/.*' }\nrespond = { status = 403 }"),
+        (
+            "admin",
+            "match = { path = '/admin' }\nrespond = { status = 403 }",
+        ),
+        (
+            "Exact",
+            "match = { path = '/Panel/' }\nrespond = { status = 403 }",
+        ),
+        (
+            "param",
+            "match = { path = '/users/{id}/keys' }\nrespond = { status = 403 }",
+        ),
+        (
+            "regex",
+            "match = { path_regex = '/internal/[a-z]+' }\nrespond = { status = 403 }",
+        ),
+        (
+            "prefix",
+            "match = { path_prefix = '/private' }\nrespond = { status = 403 }",
+        ),
+        (
+            "slash",
+            "match = { path_regex = '^/hidden/$' }\nrespond = { status = 403 }",
+        ),
+        (
+            "below",
+            "match = { path_regex = '/kept/.*' }\nrespond = { status = 403 }",
+        ),
         ("rest", "upstream = 'app'"),
     ]);
-    for path in ["/admin", "/admin/", "/ADMIN", "/Panel/", "/panel", "/users/7/KEYS/", "/internal/X", "/Private/x"] {
+    for path in [
+        "/admin",
+        "/admin/",
+        "/ADMIN",
+        "/Panel/",
+        "/panel",
+        "/users/7/KEYS/",
+        "/internal/X",
+        "/Private/x",
+    ] {
         assert_eq!(gateway.get(path).status(), 403, "{path}");
     }
-    for path in ["/hidden/", "/hidden", "/HIDDEN/", "/Hidden", "/kept/", "/KEPT/", "/Kept/x", "/kept/X/"] {
+    for path in [
+        "/hidden/", "/hidden", "/HIDDEN/", "/Hidden", "/kept/", "/KEPT/", "/Kept/x", "/kept/X/",
+    ] {
         assert_eq!(gateway.get(path).status(), 403, "{path}");
     }
-    for path in ["/hidden%2f", "/x/..;/hidden/", "/hidden;/", "/hidden%5c", "/kept%2f", "/kept%2Fx", "/x%2f..%2fkept/"]
-    {
+    for path in [
+        "/hidden%2f",
+        "/x/..;/hidden/",
+        "/hidden;/",
+        "/hidden%5c",
+        "/kept%2f",
+        "/kept%2Fx",
+        "/x%2f..%2fkept/",
+    ] {
         assert_eq!(gateway.get(path).status(), 400, "{path}");
     }
     for path in ["/admins/", "/Users/7", "/PRIVATES"] {
@@ -543,13 +769,31 @@ fn a_route_that_answers_by_itself_answers_other_spellings_too() {
 #[test]
 fn spellings_that_routes_spell_out_stay_apart() {
     let (_upstream, gateway) = service(&[
-        ("docs", "match = { path = '/docs' }\nredirect = { to = '/docs/' }"),
-        ("users", "match = { path = '/users' }\nupstream = 'app'\nlimits = ['none']"),
-        ("user list", "match = { path = '/users/' }\nupstream = 'app'"),
-        ("upper", "match = { path_prefix = '/API' }\nupstream = 'app'"),
-        ("lower", "match = { path_prefix = '/api' }\nupstream = 'app'\nlimits = ['none']"),
+        (
+            "docs",
+            "match = { path = '/docs' }\nredirect = { to = '/docs/' }",
+        ),
+        (
+            "users",
+            "match = { path = '/users' }\nupstream = 'app'\nlimits = ['none']",
+        ),
+        (
+            "user list",
+            "match = { path = '/users/' }\nupstream = 'app'",
+        ),
+        (
+            "upper",
+            "match = { path_prefix = '/API' }\nupstream = 'app'",
+        ),
+        (
+            "lower",
+            "match = { path_prefix = '/api' }\nupstream = 'app'\nlimits = ['none']",
+        ),
         ("one", "match = { path = '/Orders/{id}' }\nupstream = 'app'"),
-        ("other", "match = { path = '/orders/{id}' }\nupstream = 'app'\nlimits = ['none']"),
+        (
+            "other",
+            "match = { path = '/orders/{id}' }\nupstream = 'app'\nlimits = ['none']",
+        ),
         ("rest", "upstream = 'app'\n[limits.none]\nrate = '1/h'"),
     ]);
     let _ = (gateway.get("/users"), gateway.get("/api"));
@@ -563,10 +807,19 @@ fn spellings_that_routes_spell_out_stay_apart() {
 #[test]
 fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let text = one_route(&upstream, "limits = ['all']\nmatch = { path = '/items/{id}' }")
-        + "[limits.all]\nrate = '1000000/s'\n[[routes]]\nname = 'rest'\nupstream = 'app'\nlimits = ['all']\n";
+    let text = one_route(
+        &upstream,
+        "limits = ['all']\nmatch = { path = '/items/{id}' }",
+    ) + "[limits.all]\nrate = '1000000/s'\n[[routes]]\nname = 'rest'\nupstream = 'app'\nlimits = ['all']\n";
     let gateway = Running::start(&text);
-    for path in ["/items/a%2Fb", "/x%2f..%2fitems/a", "/a;b=c/d", "/100%25", "/caf%c3%a9", "/a\\b"] {
+    for path in [
+        "/items/a%2Fb",
+        "/x%2f..%2fitems/a",
+        "/a;b=c/d",
+        "/100%25",
+        "/caf%c3%a9",
+        "/a\\b",
+    ] {
         assert_eq!(gateway.get(path).text(), path);
     }
 }
@@ -575,7 +828,15 @@ fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {
 fn a_path_is_forwarded_as_it_was_received() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Running::start(&one_route(&upstream, ""));
-    for path in ["/a/../b", "/%61", "//x//y", "/a%2Fb", "/?", "/a?b=%20&c", "/a/."] {
+    for path in [
+        "/a/../b",
+        "/%61",
+        "//x//y",
+        "/a%2Fb",
+        "/?",
+        "/a?b=%20&c",
+        "/a/.",
+    ] {
         assert_eq!(gateway.get(path).text(), path);
     }
 }
@@ -603,16 +864,24 @@ fn a_route_that_rewrites_works_on_the_normal_form() {
 #[test]
 fn parameters_keep_their_escapes_in_rewrites_and_redirects() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let text = one_route(&upstream, "match = { path = '/orders/{id}' }\nrequest = { rewrite = '/v2/{id}/x' }")
-        + "[[routes]]\nname = 'old'\nmatch = { path = '/old/{id}' }\nredirect = { to = 'https://{host}/new/{id}' }\n\
+    let text = one_route(
+        &upstream,
+        "match = { path = '/orders/{id}' }\nrequest = { rewrite = '/v2/{id}/x' }",
+    ) + "[[routes]]\nname = 'old'\nmatch = { path = '/old/{id}' }\nredirect = { to = 'https://{host}/new/{id}' }\n\
            [[routes]]\nname = 'tls'\nmatch = { path_prefix = '/tls' }\nredirect = { to = 'https://{host}{path}', status = 301 }\n";
     let gateway = Running::start(&text);
     assert_eq!(gateway.get("/orders/a%2Fb?q=1").text(), "/v2/a%2Fb/x?q=1");
     let answer = gateway.get("/old/a%2fb%20c");
     assert_eq!(answer.status(), 308);
-    assert!(matches!(answer.get("location"), Some("https://a/new/a%2Fb%20c" | "https://a/new/a%2fb%20c")));
+    assert!(matches!(
+        answer.get("location"),
+        Some("https://a/new/a%2Fb%20c" | "https://a/new/a%2fb%20c")
+    ));
     let answer = gateway.get("/tls/x?y=1");
-    assert_eq!((answer.status(), answer.get("location")), (301, Some("https://a/tls/x?y=1")));
+    assert_eq!(
+        (answer.status(), answer.get("location")),
+        (301, Some("https://a/tls/x?y=1"))
+    );
 }
 
 #[test]
@@ -625,7 +894,14 @@ fn defaults_hold_for_routes_that_do_not_say_otherwise_key_by_key() {
     assert_eq!(gateway.get("/").text(), "defaults");
     let post = |path, body: &str| {
         let mut client = gateway.connect();
-        client.send(request("POST", path, &["Connection: close", &format!("Content-Length: {}", body.len())]));
+        client.send(request(
+            "POST",
+            path,
+            &[
+                "Connection: close",
+                &format!("Content-Length: {}", body.len()),
+            ],
+        ));
         client.send(body);
         client.response().status()
     };
@@ -635,11 +911,17 @@ fn defaults_hold_for_routes_that_do_not_say_otherwise_key_by_key() {
 
 #[test]
 fn included_files_are_read_as_if_written_in_the_one_that_names_them() {
-    let gateway = Start::new(&format!("include = ['conf.d/*.toml']\n{}", responding("main", "")))
-        .file("conf.d/20.toml", responding("twenty", "match = { path = '/20' }\nlimits = ['one']"))
-        .file("conf.d/10.toml", "[limits.one]\nrate = '1/h'\n")
-        .file("conf.d/ignored.txt", "not a configuration")
-        .go();
+    let gateway = Start::new(&format!(
+        "include = ['conf.d/*.toml']\n{}",
+        responding("main", "")
+    ))
+    .file(
+        "conf.d/20.toml",
+        responding("twenty", "match = { path = '/20' }\nlimits = ['one']"),
+    )
+    .file("conf.d/10.toml", "[limits.one]\nrate = '1/h'\n")
+    .file("conf.d/ignored.txt", "not a configuration")
+    .go();
     assert_eq!(gateway.get("/").text(), "main");
     assert_eq!(gateway.get("/20").text(), "twenty");
     assert_eq!(gateway.status("/20"), 429);

@@ -17,7 +17,11 @@ use tokio::time::Instant;
 /// The one shared limit `l` on the route `r`, which answers by itself.
 fn shared(store: &str, limit: &str) -> String {
     // Far more than a store on the same machine needs: what is tested is not how busy the machine is.
-    let timeout = if store.contains("timeout") { "" } else { "timeout = '5s'\n" };
+    let timeout = if store.contains("timeout") {
+        ""
+    } else {
+        "timeout = '5s'\n"
+    };
     let route = responding("r", "limits = ['l']");
     format!("[store]\n{store}\n{timeout}[limits.l]\nscope = 'shared'\n{limit}\n{route}")
 }
@@ -28,17 +32,25 @@ fn gateways<const N: usize>(text: &str) -> [Running; N] {
 
 /// How many of `tries` requests are admitted, each by the next gateway.
 fn admitted(gateways: &[Running], tries: usize) -> usize {
-    (0..tries).filter(|index| gateways[index % gateways.len()].status("/") == 200).count()
+    (0..tries)
+        .filter(|index| gateways[index % gateways.len()].status("/") == 200)
+        .count()
 }
 
 #[test]
 fn two_gateways_without_leases_share_one_limit_to_the_request() {
     let redis = Redis::start();
-    let text = shared(&format!("url = '{}'\nlease = '0%'", redis.url()), "rate = '1/h'\nburst = 10");
+    let text = shared(
+        &format!("url = '{}'\nlease = '0%'", redis.url()),
+        "rate = '1/h'\nburst = 10",
+    );
     let gateways: [_; 2] = gateways(&text);
     assert_eq!(admitted(&gateways, 30), 10);
     let refused = gateways[0].get("/");
-    assert_eq!(refused.problem()["violated-policies"], serde_json::json!(["l"]));
+    assert_eq!(
+        refused.problem()["violated-policies"],
+        serde_json::json!(["l"])
+    );
     assert_eq!(refused.get("retry-after"), Some("3600"));
     let by_others = redis.run(&["DBSIZE"]);
     assert!(by_others.starts_with(":1"), "one bucket: {by_others}");
@@ -47,25 +59,38 @@ fn two_gateways_without_leases_share_one_limit_to_the_request() {
 #[test]
 fn with_leases_gateways_never_pass_the_burst_and_ask_seldom() {
     let redis = Redis::start();
-    let text = shared(&format!("url = '{}'\nlease = '5%'", redis.url()), "rate = '1/h'\nburst = 1000");
+    let text = shared(
+        &format!("url = '{}'\nlease = '5%'", redis.url()),
+        "rate = '1/h'\nburst = 1000",
+    );
     let gateways: [_; 2] = gateways(&text);
     let passed = std::thread::scope(|scope| {
         let ask = |address| {
             let mut client = Client::connect(address);
-            let mut status = || client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status();
+            let mut status = || {
+                client
+                    .exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                    .status()
+            };
             (0..700).filter(|_| status() == 200).count()
         };
         let asking = gateways.each_ref().map(|gateway| {
             let address = gateway.address();
             scope.spawn(move || ask(address))
         });
-        asking.into_iter().map(|asking| asking.join().unwrap()).sum::<usize>()
+        asking
+            .into_iter()
+            .map(|asking| asking.join().unwrap())
+            .sum::<usize>()
     });
     assert!((900..=1000).contains(&passed), "{passed} of 1000");
     let calls = redis.calls("evalsha");
     assert!(calls <= 140, "{calls} calls for 1400 requests");
     let saved = |by| -> f64 {
-        gateways.iter().map(|gateway| gateway.metric("tidegate_store_calls_saved_total", &[("by", by)])).sum()
+        gateways
+            .iter()
+            .map(|gateway| gateway.metric("tidegate_store_calls_saved_total", &[("by", by)]))
+            .sum()
     };
     assert!(saved("lease") > 800.0);
     assert!(saved("refusal") > 300.0, "known refusals cost no call");
@@ -83,10 +108,20 @@ fn a_shared_and_a_local_limit_decide_together() {
     let gateway = Running::start(&text);
     assert_eq!(gateway.status("/a"), 200);
     for _ in 0..10 {
-        assert_eq!(gateway.get("/a").problem()["violated-policies"], serde_json::json!(["narrow"]));
+        assert_eq!(
+            gateway.get("/a").problem()["violated-policies"],
+            serde_json::json!(["narrow"])
+        );
     }
-    let statuses: Vec<_> = ["/b", "/c", "/d", "/e"].iter().map(|path| gateway.status(path)).collect();
-    assert_eq!(statuses, [200, 200, 200, 429], "a refusal by the shared one takes nothing from the local one");
+    let statuses: Vec<_> = ["/b", "/c", "/d", "/e"]
+        .iter()
+        .map(|path| gateway.status(path))
+        .collect();
+    assert_eq!(
+        statuses,
+        [200, 200, 200, 429],
+        "a refusal by the shared one takes nothing from the local one"
+    );
     let narrow = gateway.get("/e").problem();
     assert_eq!(narrow["violated-policies"], serde_json::json!(["wide"]));
 }
@@ -100,8 +135,20 @@ fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
     let gateways: [_; 2] = gateways(&shared(&store, limit));
     let ask = |index: usize, lines: &[&str]| gateways[index].ask("GET", "/", lines).status();
     assert_eq!(ask(0, &["X-User: a", "X-Cost: 6"]), 200);
-    assert_eq!((ask(1, &["X-User: a", "X-Cost: 5"]), ask(1, &["X-User: a", "X-Cost: 4"])), (429, 200));
-    assert_eq!((ask(0, &["X-User: big", "X-Cost: 10"]), ask(1, &["X-User: big", "X-Cost: 10"])), (200, 200));
+    assert_eq!(
+        (
+            ask(1, &["X-User: a", "X-Cost: 5"]),
+            ask(1, &["X-User: a", "X-Cost: 4"])
+        ),
+        (429, 200)
+    );
+    assert_eq!(
+        (
+            ask(0, &["X-User: big", "X-Cost: 10"]),
+            ask(1, &["X-User: big", "X-Cost: 10"])
+        ),
+        (200, 200)
+    );
     assert_eq!(ask(0, &["X-User: big"]), 429);
     assert!((0..30).all(|index| ask(index % 2, &["X-User: free", "X-Cost: 10"]) == 200));
 }
@@ -110,16 +157,24 @@ fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
 fn those_without_the_key_share_numbers_of_their_own_that_no_override_for_any_key_changes() {
     let redis = Redis::start();
     for (lease, overridden) in [("0%", "'unlimited'"), ("5%", "'1/h'\nburst = 5")] {
-        let numbers = "rate = '1/h'\nburst = 1\nmissing = { key = 'client-ip', rate = '1/h', burst = 3 }";
-        let text =
-            shared(&format!("url = '{}'\nlease = '{lease}'", redis.url()), &format!("key = 'header:x-key'\n{numbers}"))
-                + &format!("[[limits.l.overrides]]\nmatch = ['*']\nrate = {overridden}\n");
+        let numbers =
+            "rate = '1/h'\nburst = 1\nmissing = { key = 'client-ip', rate = '1/h', burst = 3 }";
+        let text = shared(
+            &format!("url = '{}'\nlease = '{lease}'", redis.url()),
+            &format!("key = 'header:x-key'\n{numbers}"),
+        ) + &format!("[[limits.l.overrides]]\nmatch = ['*']\nrate = {overridden}\n");
         let gateways: [_; 2] = gateways(&text);
         assert_eq!(admitted(&gateways, 8), 3, "{overridden}");
         // A key of this round: the store is that of the other one.
         let key = format!("X-Key: {lease}");
-        let with_key = (0..8).filter(|at| gateways[at % 2].ask("GET", "/", &[&key]).status() == 200).count();
-        assert_eq!(with_key, if overridden.starts_with("'u") { 8 } else { 5 }, "{overridden}");
+        let with_key = (0..8)
+            .filter(|at| gateways[at % 2].ask("GET", "/", &[&key]).status() == 200)
+            .count();
+        assert_eq!(
+            with_key,
+            if overridden.starts_with("'u") { 8 } else { 5 },
+            "{overridden}"
+        );
         redis.run(&["FLUSHALL"]);
     }
 }
@@ -130,21 +185,38 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
     let redis = Redis::start();
     for lease in ["0%", "20%"] {
         let store = format!("url = '{}'\nlease = '{lease}'", redis.url());
-        let gateways: [_; 2] = gateways(&shared(&store, "key = ['header:x-user', 'host']\nrate = '1/h'\nburst = 10"));
+        let gateways: [_; 2] = gateways(&shared(
+            &store,
+            "key = ['header:x-user', 'host']\nrate = '1/h'\nburst = 10",
+        ));
         let user = format!("a {lease}");
-        let key = format!("/limits/l/keys?key={}&key=a", user.replace(' ', "+").replace('%', "%25"));
-        let asked = |index: usize| gateways[index].ask("GET", "/", &[&format!("X-User: {user}")]).status();
+        let key = format!(
+            "/limits/l/keys?key={}&key=a",
+            user.replace(' ', "+").replace('%', "%25")
+        );
+        let asked = |index: usize| {
+            gateways[index]
+                .ask("GET", "/", &[&format!("X-User: {user}")])
+                .status()
+        };
         let call = |index: usize, method: &str, path: &str| -> serde_json::Value {
             serde_json::from_slice(&gateways[index].call_admin(method, path, &[]).body).unwrap()
         };
         assert_eq!(asked(0), 200);
-        assert_eq!(call(1, "GET", &key)["remaining"], 9, "the other one sees it");
+        assert_eq!(
+            call(1, "GET", &key)["remaining"],
+            9,
+            "the other one sees it"
+        );
         assert_eq!(call(0, "GET", "/limits/l/top")[0]["remaining"], 9);
         assert_eq!(call(0, "GET", "/limits")[0]["scope"], "shared");
         assert!((0..20).any(|index| asked(index % 2) == 429));
         assert_eq!(call(0, "GET", &key)["reset_seconds"], 36_000);
         let filled = call(1, "DELETE", &key);
-        assert_eq!((&filled["remaining"], &filled["reset_seconds"]), (&10.into(), &0.into()));
+        assert_eq!(
+            (&filled["remaining"], &filled["reset_seconds"]),
+            (&10.into(), &0.into())
+        );
         assert_eq!(asked(1), 200);
     }
 }
@@ -157,7 +229,10 @@ fn keys_of_shared_limits_are_counted_where_they_are_known() {
     for path in ["/a", "/b", "/a"] {
         assert_eq!(gateway.status(path), 200);
     }
-    assert_eq!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]), 2.0);
+    assert_eq!(
+        gateway.metric("tidegate_limit_keys", &[("limit", "l")]),
+        2.0
+    );
 }
 
 /// What was known under the old burst refused it for a second.
@@ -165,7 +240,10 @@ fn keys_of_shared_limits_are_counted_where_they_are_known() {
 fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     let redis = Redis::start();
     let limit = "key = 'header:x-user'\nrate = '1/h'\nburst = 20";
-    let gateway = Running::start(&shared(&format!("url = '{}'\nlease = '0%'", redis.url()), limit));
+    let gateway = Running::start(&shared(
+        &format!("url = '{}'\nlease = '0%'", redis.url()),
+        limit,
+    ));
     let asked = || gateway.ask("GET", "/", &["X-User: a"]).status();
     assert_eq!([(); 5].map(|()| asked()), [200; 5]);
     let put = r#"{"rate": "1/h", "burst": 4, "ttl": "1h"}"#;
@@ -173,18 +251,32 @@ fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     let head = "PUT /limits/l/keys?key=a HTTP/1.1\r\nHost: localhost\r\n";
     let given = client.exchange(format!("{head}Content-Length: {}\r\n\r\n{put}", put.len()));
     let given: serde_json::Value = serde_json::from_slice(&given.body).unwrap();
-    assert_eq!((&given["burst"], &given["remaining"]), (&4.into(), &3.into()), "a quarter is used");
+    assert_eq!(
+        (&given["burst"], &given["remaining"]),
+        (&4.into(), &3.into()),
+        "a quarter is used"
+    );
     assert_eq!([(); 4].map(|()| asked()), [200, 200, 200, 429]);
 }
 
 #[test]
 fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
     let mut redis = Redis::start();
-    let gateway = Running::start(&shared(&format!("url = '{}'", redis.url()), "rate = '1/h'\nburst = 10"));
+    let gateway = Running::start(&shared(
+        &format!("url = '{}'", redis.url()),
+        "rate = '1/h'\nburst = 10",
+    ));
     assert_eq!(gateway.status("/"), 200);
     redis.kill();
-    assert_eq!(gateway.call_admin("DELETE", "/limits/l/keys", &[]).status(), 503);
-    assert_eq!(gateway.call_admin("GET", "/limits/l/keys", &[]).status(), 200, "what it counts alone");
+    assert_eq!(
+        gateway.call_admin("DELETE", "/limits/l/keys", &[]).status(),
+        503
+    );
+    assert_eq!(
+        gateway.call_admin("GET", "/limits/l/keys", &[]).status(),
+        200,
+        "what it counts alone"
+    );
 }
 
 #[test]
@@ -192,7 +284,11 @@ fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
     let redis = Redis::start();
     let upstream = Upstream::answering(|request| {
         let is_wrong = request.target() == "/wrong";
-        if is_wrong { "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n".to_owned() } else { ok("") }
+        if is_wrong {
+            "HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n".to_owned()
+        } else {
+            ok("")
+        }
     });
     let text = format!(
         "[store]\nurl = '{}'\ntimeout = '5s'\nlease = '0%'\n[limits.l]\nscope = 'shared'\nrate = '1/h'\nburst = 3\n\
@@ -207,7 +303,10 @@ fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
         std::thread::yield_now();
     }
     assert!((0..3).all(|index| gateways[index % 2].status("/wrong") == 401));
-    assert_eq!((gateways[0].status("/right"), gateways[1].status("/right")), (429, 429));
+    assert_eq!(
+        (gateways[0].status("/right"), gateways[1].status("/right")),
+        (429, 429)
+    );
 }
 
 #[test]
@@ -227,36 +326,60 @@ fn guesses_at_once_at_several_gateways_are_bounded_by_one_burst() {
         upstream_table("app", &[&upstream], ""),
     );
     let gateways: [_; 2] = gateways(&text);
-    let mut clients: Vec<_> = (0..20).map(|index| gateways[index % 2].sent("/", &[])).collect();
+    let mut clients: Vec<_> = (0..20)
+        .map(|index| gateways[index % 2].sent("/", &[]))
+        .collect();
     (0..4).for_each(|_| entered.pass());
     (0..20).for_each(|_| leave.open());
-    let statuses: Vec<_> = clients.iter_mut().map(|client| client.response().status()).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 4, "{statuses:?}");
+    let statuses: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.response().status())
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 401).count(),
+        4,
+        "{statuses:?}"
+    );
 }
 
 #[test]
 fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
     for (on_error, expected) in [("local", 3), ("allow", 9), ("deny", 0)] {
         let mut redis = Redis::start();
-        let store = format!("url = '{}'\nlease = '0%'\non_error = '{on_error}'", redis.url());
+        let store = format!(
+            "url = '{}'\nlease = '0%'\non_error = '{on_error}'",
+            redis.url()
+        );
         let gateway = [Running::start(&shared(&store, "rate = '1/h'\nburst = 3"))];
         assert_eq!(admitted(&gateway, 1), 1);
         redis.kill();
         assert_eq!(admitted(&gateway, 9), expected, "{on_error}");
         let told = gateway[0].logged("the store does not answer");
         assert_eq!(told["on_error"], on_error);
-        assert!(told["cause"].as_str().is_some_and(|cause| !cause.is_empty()), "{told}");
+        assert!(
+            told["cause"]
+                .as_str()
+                .is_some_and(|cause| !cause.is_empty()),
+            "{told}"
+        );
         assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 1.0);
         assert!(gateway[0].metric("tidegate_store_requests_total", &[("outcome", "open")]) >= 4.0);
         if on_error == "deny" {
             let refused = gateway[0].get("/");
-            assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("1")));
+            assert_eq!(
+                (refused.status(), refused.get("retry-after")),
+                (503, Some("1"))
+            );
             let refusals = [("route", "r"), ("reason", "store_unavailable")];
             gateway[0].await_metric("tidegate_refusals_total", &refusals, 10.0);
         }
         redis.restart();
         gateway[0].logged("the store answers again");
-        assert_eq!(admitted(&gateway, 9), 3, "{on_error}: a store that forgot everything begins anew");
+        assert_eq!(
+            admitted(&gateway, 9),
+            3,
+            "{on_error}: a store that forgot everything begins anew"
+        );
         assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 0.0);
     }
 }
@@ -271,7 +394,14 @@ fn a_flushed_store_gives_full_buckets_and_flushed_scripts_nothing() {
     redis.run(&["SCRIPT", "FLUSH"]);
     assert_eq!((gateway.status("/a"), gateway.status("/a")), (200, 429));
     redis.run(&["FLUSHALL"]);
-    assert_eq!((gateway.status("/b"), gateway.status("/b"), gateway.status("/b")), (200, 200, 429));
+    assert_eq!(
+        (
+            gateway.status("/b"),
+            gateway.status("/b"),
+            gateway.status("/b")
+        ),
+        (200, 200, 429)
+    );
     // What the gateway knew of a bucket it believes for a second at most.
     let begun = Instant::now();
     while gateway.status("/a") != 200 {
@@ -282,7 +412,10 @@ fn a_flushed_store_gives_full_buckets_and_flushed_scripts_nothing() {
 #[test]
 fn a_store_that_hangs_costs_no_request_more_than_its_timeout() {
     let redis = Redis::start();
-    let store = format!("url = '{}'\nlease = '0%'\non_error = 'allow'\ntimeout = '200ms'", redis.url());
+    let store = format!(
+        "url = '{}'\nlease = '0%'\non_error = 'allow'\ntimeout = '200ms'",
+        redis.url()
+    );
     let gateway = Running::start(&shared(&store, "rate = '1/h'\nburst = 1000"));
     gateway.status("/");
     redis.hang();
@@ -293,22 +426,36 @@ fn a_store_that_hangs_costs_no_request_more_than_its_timeout() {
     let took = begun.elapsed();
     gateway.logged("the store does not answer");
     redis.go_on();
-    assert!(took < Duration::from_secs(4), "five timeouts and no more: {took:?}");
+    assert!(
+        took < Duration::from_secs(4),
+        "five timeouts and no more: {took:?}"
+    );
     gateway.logged("the store answers again");
 }
 
 #[test]
 fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
     let redis = Redis::with(&["--requirepass", "hunter2"]);
-    let store = format!("url = '{}'\npassword_file = 'redis.password'\nlease = '0%'\non_error = 'deny'", redis.url());
+    let store = format!(
+        "url = '{}'\npassword_file = 'redis.password'\nlease = '0%'\non_error = 'deny'",
+        redis.url()
+    );
     let text = shared(&store, "rate = '1/h'\nburst = 3");
     let gateway = Start::new(&text).file("redis.password", "hunter2\n").go();
     assert_eq!(gateway.status("/"), 200);
     std::fs::write(gateway.folder().join("redis.password"), "swordfish\n").unwrap();
     let told = gateway.logged("the store does not answer").to_string();
-    assert!(told.contains("WRONGPASS") || told.contains("assword"), "{told}");
+    assert!(
+        told.contains("WRONGPASS") || told.contains("assword"),
+        "{told}"
+    );
     assert!(!told.contains("swordfish"), "{told}");
-    assert!(!gateway.call_admin("GET", "/config", &[]).text().contains("swordfish"));
+    assert!(
+        !gateway
+            .call_admin("GET", "/config", &[])
+            .text()
+            .contains("swordfish")
+    );
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.status("/"), 503);
     std::fs::write(gateway.folder().join("redis.password"), "hunter2\n").unwrap();
@@ -319,7 +466,10 @@ fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
 #[test]
 fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
     let nodes = cluster(3);
-    let urls: Vec<_> = nodes.iter().map(|node| format!("'{}'", node.url())).collect();
+    let urls: Vec<_> = nodes
+        .iter()
+        .map(|node| format!("'{}'", node.url()))
+        .collect();
     let text = format!(
         "[store]\nurl = [{}]\ntimeout = '5s'\nlease = '0%'\n[limits.all]\nscope = 'shared'\nrate = '1/h'\nburst = 12\n\
          [limits.each]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
@@ -329,40 +479,77 @@ fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
     let gateways: [_; 2] = gateways(&text);
     for index in 0..10 {
         let path = format!("/{index}");
-        assert_eq!((gateways[index % 2].status(&path), gateways[(index + 1) % 2].status(&path)), (200, 429));
+        assert_eq!(
+            (
+                gateways[index % 2].status(&path),
+                gateways[(index + 1) % 2].status(&path)
+            ),
+            (200, 429)
+        );
     }
-    let more: Vec<_> = (10..14).map(|index| gateways[index % 2].status(&format!("/{index}"))).collect();
-    assert_eq!(more, [200, 200, 429, 429], "a refusal by one took nothing from the other");
+    let more: Vec<_> = (10..14)
+        .map(|index| gateways[index % 2].status(&format!("/{index}")))
+        .collect();
+    assert_eq!(
+        more,
+        [200, 200, 429, 429],
+        "a refusal by one took nothing from the other"
+    );
 }
 
 #[test]
 fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
     let mut nodes = cluster(3);
-    let urls: Vec<_> = nodes.iter().map(|node| format!("'{}'", node.url())).collect();
+    let urls: Vec<_> = nodes
+        .iter()
+        .map(|node| format!("'{}'", node.url()))
+        .collect();
     let text = format!(
         "[store]\nurl = [{}]\ntimeout = '500ms'\nlease = '0%'\non_error = 'deny'\n\
          [limits.each]\nscope = 'shared'\nkey = 'path'\nrate = '1/h'\nburst = 100\n{}",
         urls.join(", "),
         responding("r", "limits = ['each']")
     );
-    let statuses = |gateway: &Running| (0..30).map(|index| gateway.status(&format!("/{index}"))).collect::<Vec<_>>();
+    let statuses = |gateway: &Running| {
+        (0..30)
+            .map(|index| gateway.status(&format!("/{index}")))
+            .collect::<Vec<_>>()
+    };
     let gateway = Running::start(&text);
     assert!(statuses(&gateway).iter().all(|status| *status == 200));
     nodes[1].kill();
     let detected = statuses(&gateway);
-    let told = gateway.logged("a node of the store does not answer").to_string();
-    assert!(told.contains(&format!("127.0.0.1:{}", nodes[1].port)), "{told}");
+    let told = gateway
+        .logged("a node of the store does not answer")
+        .to_string();
+    assert!(
+        told.contains(&format!("127.0.0.1:{}", nodes[1].port)),
+        "{told}"
+    );
     let after = statuses(&gateway);
-    assert_eq!(detected, after, "the same keys before it was left alone and after");
+    assert_eq!(
+        detected, after,
+        "the same keys before it was left alone and after"
+    );
     assert!(after.contains(&200) && after.contains(&503), "{after:?}");
     let metrics = gateway.call_admin("GET", "/metrics", &[]).text().to_owned();
     for (node, is_open) in nodes.iter().zip([0, 1, 0]) {
-        let line = format!("tidegate_store_node_circuit_open{{node=\"127.0.0.1:{}\"}} {is_open}", node.port);
+        let line = format!(
+            "tidegate_store_node_circuit_open{{node=\"127.0.0.1:{}\"}} {is_open}",
+            node.port
+        );
         assert!(metrics.contains(&line), "{line}: {metrics}");
     }
-    assert!(metrics.contains("tidegate_store_circuit_open 1"), "{metrics}");
+    assert!(
+        metrics.contains("tidegate_store_circuit_open 1"),
+        "{metrics}"
+    );
     let later = Running::start(&text);
-    assert_eq!(statuses(&later), after, "a gateway that starts then is no worse off");
+    assert_eq!(
+        statuses(&later),
+        after,
+        "a gateway that starts then is no worse off"
+    );
     nodes[1].restart();
     gateway.logged("the node of the store answers again");
     while statuses(&gateway).contains(&503) {}
@@ -374,9 +561,31 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (key, cert) = (path("key.pem"), path("cert.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", &key, "-out", &cert])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ])
+        .args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            &key,
+            "-out",
+            &cert,
+        ])
         .output();
     assert!(made.unwrap().status.success());
     let port = free_port();
@@ -395,7 +604,14 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
         "rate = '1/h'\nburst = 2",
     );
     let trusting = Start::new(&text).env("SSL_CERT_FILE", &cert).go();
-    assert_eq!((trusting.status("/"), trusting.status("/"), trusting.status("/")), (200, 200, 429));
+    assert_eq!(
+        (
+            trusting.status("/"),
+            trusting.status("/"),
+            trusting.status("/")
+        ),
+        (200, 200, 429)
+    );
     let doubting = Running::start(&text);
     assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
     assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
@@ -404,20 +620,33 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
 #[test]
 fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
     let redis = Redis::start();
-    let gateway = Running::start(&shared(&format!("url = '{}'", redis.url()), "rate = '1/h'\nburst = 3"));
+    let gateway = Running::start(&shared(
+        &format!("url = '{}'", redis.url()),
+        "rate = '1/h'\nburst = 3",
+    ));
     assert_eq!(gateway.status("/"), 200);
-    assert_eq!(nodelay(&gateway, redis.port), [true; 2], "a connection for each worker");
+    assert_eq!(
+        nodelay(&gateway, redis.port),
+        [true; 2],
+        "a connection for each worker"
+    );
     let node = Redis::with(&["--cluster-enabled", "yes"]);
     node.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     while !node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
         std::thread::yield_now();
     }
     // Two addresses of one node: a list is a cluster.
-    let url = format!("url = ['redis://127.0.0.1:{0}', 'redis://localhost:{0}']", node.port);
+    let url = format!(
+        "url = ['redis://127.0.0.1:{0}', 'redis://localhost:{0}']",
+        node.port
+    );
     let gateway = Running::start(&shared(&url, "rate = '1/h'\nburst = 3"));
     assert_eq!(gateway.status("/"), 200);
     let all = nodelay(&gateway, node.port);
-    assert!(!all.is_empty() && all.iter().all(|is_set| *is_set), "{all:?}");
+    assert!(
+        !all.is_empty() && all.iter().all(|is_set| *is_set),
+        "{all:?}"
+    );
 }
 
 /// Whether TCP_NODELAY is set, of each connection of this gateway to a port.

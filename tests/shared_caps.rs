@@ -13,7 +13,8 @@ use support::{
 fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
     let mut text = upstream_table("app", &[upstream], &format!("concurrency = {{ {cap} }}"));
     for (name, more) in routes {
-        let route = format!("name = '{name}'\nupstream = 'app'\nmatch = {{ path_prefix = '/{name}' }}");
+        let route =
+            format!("name = '{name}'\nupstream = 'app'\nmatch = {{ path_prefix = '/{name}' }}");
         text += &format!("[[routes]]\n{route}\n{more}\n");
     }
     text
@@ -33,18 +34,35 @@ fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
         reached.recv_timeout(PATIENCE).unwrap();
     }
     let refused = gateway.get("/b/more");
-    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after").is_some()),
+        (503, true)
+    );
     let detail = "the cap of upstream \"app\" is reached: 2 requests are in flight and 0 may wait";
     assert_eq!(refused.problem()["detail"], detail);
     assert_eq!(gateway.line_of("/b/more")["reason"], "cap");
     let gauge = |name| gateway.metric(name, &[("upstream", "app")]);
-    assert_eq!((gauge("tidegate_upstream_in_flight"), gauge("tidegate_upstream_concurrency_limit")), (2.0, 2.0));
-    let view: serde_json::Value = serde_json::from_slice(&gateway.call_admin("GET", "/upstreams", &[]).body).unwrap();
+    assert_eq!(
+        (
+            gauge("tidegate_upstream_in_flight"),
+            gauge("tidegate_upstream_concurrency_limit")
+        ),
+        (2.0, 2.0)
+    );
+    let view: serde_json::Value =
+        serde_json::from_slice(&gateway.call_admin("GET", "/upstreams", &[]).body).unwrap();
     let cap = &view[0]["concurrency"];
-    assert_eq!((&cap["max"], &cap["limit"], &cap["in_flight"]), (&2.into(), &2.into(), &2.into()), "{view:#}");
+    assert_eq!(
+        (&cap["max"], &cap["limit"], &cap["in_flight"]),
+        (&2.into(), &2.into(), &2.into()),
+        "{view:#}"
+    );
     leave.open();
     leave.open();
-    assert_eq!(inside.each_mut().map(|client| client.response().status()), [200, 200]);
+    assert_eq!(
+        inside.each_mut().map(|client| client.response().status()),
+        [200, 200]
+    );
     leave.open();
     assert_eq!(gateway.status("/a"), 200, "a place that was left is free");
 }
@@ -53,7 +71,11 @@ fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
 fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_queue_lets_them() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s'";
-    let of = [("low", "priority = 'low'"), ("normal", ""), ("high", "priority = 'high'")];
+    let of = [
+        ("low", "priority = 'low'"),
+        ("normal", ""),
+        ("high", "priority = 'high'"),
+    ];
     let gateway = Running::start(&routes(&upstream, cap, &of));
     let mut clients = vec![gateway.sent("/low", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
@@ -66,25 +88,36 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
         assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
     }
     leave.open();
-    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.response().status(), 200));
 }
 
 #[test]
 fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 1, queue_timeout = '10s'";
-    let gateway =
-        Running::start(&routes(&upstream, cap, &[("low", "priority = 'low'"), ("high", "priority = 'high'")]));
+    let gateway = Running::start(&routes(
+        &upstream,
+        cap,
+        &[("low", "priority = 'low'"), ("high", "priority = 'high'")],
+    ));
     let mut first = gateway.sent("/low", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let mut low = gateway.sent("/low/1", &[]);
     wait_for_queued(&gateway, 1.0);
     let mut high = gateway.sent("/high/1", &[]);
     let refused = low.response();
-    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after").is_some()),
+        (503, true)
+    );
     leave.open();
     leave.open();
-    assert_eq!((first.response().status(), high.response().status()), (200, 200));
+    assert_eq!(
+        (first.response().status(), high.response().status()),
+        (200, 200)
+    );
 }
 
 #[test]
@@ -94,7 +127,13 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
     let gateway = Running::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
     let mut clients = vec![gateway.sent("/a", &["X-Tenant: loud"])];
     reached.recv_timeout(PATIENCE).unwrap();
-    let asked = [("/a/1", "loud"), ("/b/2", "loud"), ("/a/3", "loud"), ("/a/quiet", "quiet"), ("/b/none", "")];
+    let asked = [
+        ("/a/1", "loud"),
+        ("/b/2", "loud"),
+        ("/a/3", "loud"),
+        ("/a/quiet", "quiet"),
+        ("/b/none", ""),
+    ];
     for (queued, (path, tenant)) in (1_u8..).zip(asked) {
         clients.push(gateway.sent(path, &[&format!("X-Tenant: {tenant}")]));
         wait_for_queued(&gateway, f64::from(queued));
@@ -104,7 +143,9 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
         assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
     }
     leave.open();
-    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.response().status(), 200));
 }
 
 #[test]
@@ -122,32 +163,53 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
         loud.push(gateway.sent(&format!("/{queued}"), &["X-Tenant: loud"]));
         gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
     }
-    assert_eq!(gateway.ask("GET", "/3", &["X-Tenant: loud"]).status(), 503, "the line is full of its own");
+    assert_eq!(
+        gateway.ask("GET", "/3", &["X-Tenant: loud"]).status(),
+        503,
+        "the line is full of its own"
+    );
     let mut quiet = gateway.sent("/quiet", &["X-Tenant: quiet"]);
     assert_eq!(loud[1].response().status(), 503);
     let line = gateway.line_of("/2");
-    assert_eq!((&line["reason"], line["queue_ms"].is_number()), (&"cap".into(), true), "{line}");
+    assert_eq!(
+        (&line["reason"], line["queue_ms"].is_number()),
+        (&"cap".into(), true),
+        "{line}"
+    );
     for expected in ["/1", "/quiet"] {
         leave.open();
         assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
     }
     leave.open();
-    assert_eq!([&mut first, &mut loud[0], &mut quiet].map(|client| client.response().status()), [200; 3]);
+    assert_eq!(
+        [&mut first, &mut loud[0], &mut quiet].map(|client| client.response().status()),
+        [200; 3]
+    );
 }
 
 #[test]
 fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
     let (upstream, reached, leave) = Upstream::held();
     let narrow = "concurrency = { max = 1, queue = 4, queue_timeout = '10s' }";
-    let gateway = Running::start(&routes(&upstream, "max = 2", &[("narrow", narrow), ("wide", "")]));
+    let gateway = Running::start(&routes(
+        &upstream,
+        "max = 2",
+        &[("narrow", narrow), ("wide", "")],
+    ));
     let mut clients = vec![gateway.sent("/narrow/1", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     clients.push(gateway.sent("/narrow/2", &[]));
     gateway.await_metric("tidegate_queued", &[("route", "narrow")], 1.0);
     clients.push(gateway.sent("/wide", &[]));
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/wide", "the upstream's second place was free");
+    assert_eq!(
+        reached.recv_timeout(PATIENCE).unwrap(),
+        "/wide",
+        "the upstream's second place was free"
+    );
     (0..3).for_each(|_| leave.open());
-    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.response().status(), 200));
 }
 
 #[test]
@@ -155,7 +217,11 @@ fn a_retry_keeps_its_one_place_and_takes_no_second() {
     let answers = std::sync::atomic::AtomicUsize::new(0);
     let upstream = Upstream::answering(move |_| {
         let first = answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-        if first { "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into() } else { ok("") }
+        if first {
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into()
+        } else {
+            ok("")
+        }
     });
     let retry = "retry = { on = ['503'], attempts = 2 }";
     let gateway = Running::start(&routes(&upstream, "max = 1", &[("a", retry)]));
@@ -167,26 +233,46 @@ fn a_retry_keeps_its_one_place_and_takes_no_second() {
 #[test]
 fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
     let (upstream, reached, leave) = Upstream::held();
-    let text = |max: u8| routes(&upstream, &format!("max = {max}, queue = 4, queue_timeout = '10s'"), &[("a", "")]);
+    let text = |max: u8| {
+        routes(
+            &upstream,
+            &format!("max = {max}, queue = 4, queue_timeout = '10s'"),
+            &[("a", "")],
+        )
+    };
     let gateway = Running::start(&text(1));
     let mut clients = vec![gateway.sent("/a/1", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     clients.push(gateway.sent("/a/2", &[]));
     wait_for_queued(&gateway, 1.0);
     gateway.reload_with(&text(2));
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/a/2", "a higher cap has a place for who waits");
-    assert_eq!(gateway.metric("tidegate_upstream_in_flight", &[("upstream", "app")]), 2.0);
+    assert_eq!(
+        reached.recv_timeout(PATIENCE).unwrap(),
+        "/a/2",
+        "a higher cap has a place for who waits"
+    );
+    assert_eq!(
+        gateway.metric("tidegate_upstream_in_flight", &[("upstream", "app")]),
+        2.0
+    );
     leave.open();
     leave.open();
-    clients.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.response().status(), 200));
 }
 
 #[test]
 fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was_drawn() {
     let (full, reached, leave) = Upstream::held();
     let free = Upstream::answering(|_| ok("free"));
-    let table =
-        |name, upstream, max: u8| upstream_table(name, &[upstream], &format!("concurrency = {{ max = {max} }}"));
+    let table = |name, upstream, max: u8| {
+        upstream_table(
+            name,
+            &[upstream],
+            &format!("concurrency = {{ max = {max} }}"),
+        )
+    };
     let split = "upstream = [{ name = 'full', weight = 1 }, { name = 'free', weight = 1 }]";
     let gateway = Running::start(&format!(
         "{}{}[[routes]]\nname = 'full'\nupstream = 'full'\nmatch = {{ path = '/full' }}\n\
@@ -197,12 +283,23 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
     let mut inside = gateway.sent("/full", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
-    let (refused, served): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status() == 503);
-    assert!(!refused.is_empty() && !served.is_empty(), "one in 2^63 draws always the same");
+    let (refused, served): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status() == 503);
+    assert!(
+        !refused.is_empty() && !served.is_empty(),
+        "one in 2^63 draws always the same"
+    );
     let detail = "the cap of upstream \"full\" is reached: 1 requests are in flight and 0 may wait";
-    assert!(refused.iter().all(|answer| answer.problem()["detail"] == detail));
+    assert!(
+        refused
+            .iter()
+            .all(|answer| answer.problem()["detail"] == detail)
+    );
     assert!(served.iter().all(|answer| answer.text() == "free"));
-    assert_eq!(gateway.metric("tidegate_upstream_in_flight", &[("upstream", "full")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_in_flight", &[("upstream", "full")]),
+        1.0
+    );
     assert_eq!(reached.try_iter().count(), 0);
     leave.open();
     assert_eq!(inside.response().status(), 200);

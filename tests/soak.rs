@@ -9,8 +9,18 @@ use std::{path::Path, process::Command};
 fn nothing_is_left_of_clients_that_leave_services_that_die_and_reloads_at_once() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/soak.py");
     let mut command = Command::new("python3");
-    command.arg(script).args(["--minutes", "0.1", "--binary", env!("CARGO_BIN_EXE_tidegate")]);
+    command.arg(script).args([
+        "--minutes",
+        "0.1",
+        "--binary",
+        env!("CARGO_BIN_EXE_tidegate"),
+    ]);
     let output = command.output().expect("python3, which tests/all installs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
 }

@@ -63,13 +63,20 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
         gateway.signal(signal);
         let told = gateway.logged("draining");
-        assert_eq!((told["drain"].as_str(), told["delay"].as_str()), (Some("30s"), Some("0s")), "{told}");
+        assert_eq!(
+            (told["drain"].as_str(), told["delay"].as_str()),
+            (Some("30s"), Some("0s")),
+            "{told}"
+        );
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 503);
         assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
         wait_for_closed(gateway.address());
         leave.open();
         let answer = client.response();
-        assert_eq!((answer.text().as_str(), answer.get("connection")), ("finished", Some("close")));
+        assert_eq!(
+            (answer.text().as_str(), answer.get("connection")),
+            ("finished", Some("close"))
+        );
         assert_eq!(client.ended(), End::Closed);
         let (status, said) = gateway.wait();
         assert_eq!(status.code(), Some(0));
@@ -113,7 +120,11 @@ fn idle_connections_close_soon() {
         assert_eq!(client.ended(), End::Closed);
     }
     assert_eq!(gateway.wait().0.code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        asked.elapsed()
+    );
 }
 
 #[test]
@@ -137,7 +148,9 @@ fn who_was_connected_is_served_though_others_flood_new_connections() {
     let flooding = thread::spawn(move || {
         let mut kept = Vec::new();
         while !stop.load(Ordering::Acquire) && kept.len() < 300 {
-            let Ok(connection) = TcpStream::connect(address) else { break };
+            let Ok(connection) = TcpStream::connect(address) else {
+                break;
+            };
             kept.push(connection);
             begun.open();
         }
@@ -149,7 +162,10 @@ fn who_was_connected_is_served_though_others_flood_new_connections() {
         client.send(GET);
     }
     for client in &mut clients {
-        assert_eq!((client.response().status(), client.ended()), (200, End::Closed));
+        assert_eq!(
+            (client.response().status(), client.ended()),
+            (200, End::Closed)
+        );
     }
     is_over.store(true, Ordering::Release);
     flooding.join().unwrap();
@@ -171,17 +187,29 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
     }
     let (status, said) = gateway.wait();
     let took = asked.elapsed();
-    assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(3), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(200) && took < Duration::from_secs(3),
+        "{took:?}"
+    );
     assert_eq!(status.code(), Some(0));
-    let warning = said.iter().find(|line| line.contains("are cut")).expect("a warning");
-    assert!(warning.contains("WARN") && warning.contains("\"cut\":2"), "{warning}");
+    let warning = said
+        .iter()
+        .find(|line| line.contains("are cut"))
+        .expect("a warning");
+    assert!(
+        warning.contains("WARN") && warning.contains("\"cut\":2"),
+        "{warning}"
+    );
     let lines = gateway.rest_of_access();
     assert_eq!(lines.len(), 2, "what was cut is told, too: {lines:?}");
     let told = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["status"] == 503 && line["reason"] == "draining"
     };
-    assert!(lines.iter().all(|line| told(line)), "it was not the client who left: {lines:?}");
+    assert!(
+        lines.iter().all(|line| told(line)),
+        "it was not the client who left: {lines:?}"
+    );
     (0..2).for_each(|_| leave.open());
 }
 
@@ -194,7 +222,10 @@ fn an_answer_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
         leaving.pass();
     });
-    let mut gateway = Running::start(&format!("[shutdown]\ndrain = '100ms'\n{}", support::one_route(&upstream, "")));
+    let mut gateway = Running::start(&format!(
+        "[shutdown]\ndrain = '100ms'\n{}",
+        support::one_route(&upstream, "")
+    ));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     client.head().unwrap();
@@ -214,10 +245,15 @@ fn during_the_delay_new_connections_are_served() {
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 503);
     let mut client = gateway.connect();
     let answer = client.exchange(request("GET", "/own", &[]));
-    assert_eq!((answer.text().as_str(), answer.get("connection")), ("own", None));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("connection")),
+        ("own", None)
+    );
     assert_eq!(client.ended(), End::Closed);
     assert_eq!(gateway.wait().0.code(), Some(0));
-    assert!(asked.elapsed() >= Duration::from_millis(500) && asked.elapsed() < Duration::from_secs(3));
+    assert!(
+        asked.elapsed() >= Duration::from_millis(500) && asked.elapsed() < Duration::from_secs(3)
+    );
 }
 
 #[test]
@@ -234,9 +270,19 @@ fn a_second_signal_stops_at_once_with_status_1() {
         assert_eq!(client.head().map(|head| head.line), Err(Cut(Vec::new())));
         let (status, said) = gateway.wait();
         assert_eq!(status.code(), Some(1));
-        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-        let warning = said.iter().find(|line| line.contains("second signal")).expect("a warning");
-        assert!(warning.contains("\"cut\":1"), "one connection was cut: {warning}");
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            asked.elapsed()
+        );
+        let warning = said
+            .iter()
+            .find(|line| line.contains("second signal"))
+            .expect("a warning");
+        assert!(
+            warning.contains("\"cut\":1"),
+            "one connection was cut: {warning}"
+        );
         leave.open();
     }
 }
@@ -267,12 +313,17 @@ fn systemd_hears_of_readiness_reloads_and_the_end() {
         let length = socket.recv(&mut buffer).expect("a notification");
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
-    let mut gateway = Start::new(&responding("r", "")).env("NOTIFY_SOCKET", path.to_str().unwrap()).go();
+    let mut gateway = Start::new(&responding("r", ""))
+        .env("NOTIFY_SOCKET", path.to_str().unwrap())
+        .go();
     assert_eq!(hear(), "READY=1");
     assert_eq!(gateway.status("/"), 200);
     gateway.signal(Signal::HUP);
     let reloading = hear();
-    assert!(reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    assert!(
+        reloading.contains("RELOADING=1") && reloading.contains("MONOTONIC_USEC="),
+        "{reloading}"
+    );
     assert_eq!(hear(), "READY=1");
     gateway.signal(Signal::TERM);
     assert_eq!(hear(), "STOPPING=1");

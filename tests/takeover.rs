@@ -32,7 +32,9 @@ impl Successor {
     /// Waits until a new process has taken over.
     #[track_caller]
     fn of(gateway: &Running) -> Self {
-        let process = gateway.logged("a new process has taken over")["process"].as_i64().unwrap();
+        let process = gateway.logged("a new process has taken over")["process"]
+            .as_i64()
+            .unwrap();
         Self(Pid::from_raw(process as i32).unwrap())
     }
 }
@@ -50,20 +52,34 @@ fn ask(address: SocketAddr) -> Result<(), String> {
     let sent = stream.write_all(request("GET", "/", &["Connection: close"]).as_bytes());
     sent.map_err(|error| format!("send: {error}"))?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(|error| format!("read: {error} after {answer:?}"))?;
-    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine") { Ok(()) } else { Err(format!("{answer:?}")) }
+    stream
+        .read_to_string(&mut answer)
+        .map_err(|error| format!("read: {error} after {answer:?}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine") {
+        Ok(())
+    } else {
+        Err(format!("{answer:?}"))
+    }
 }
 
 /// Asks by a connection that is kept until the gateway says that it ends.
 fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> {
     let client = kept.get_or_insert_with(|| Client::connect(address));
-    client.try_send(request("GET", "/", &[])).map_err(|error| format!("send by a kept connection: {error}"))?;
-    let head = client.head().map_err(|cut| format!("read by a kept connection: {cut:?}"))?;
+    client
+        .try_send(request("GET", "/", &[]))
+        .map_err(|error| format!("send by a kept connection: {error}"))?;
+    let head = client
+        .head()
+        .map_err(|cut| format!("read by a kept connection: {cut:?}"))?;
     let answer = client.message(head, false, false);
     if answer.get("connection") == Some("close") {
         *kept = None;
     }
-    if answer.text() == "fine" { Ok(()) } else { Err(format!("{answer:?}")) }
+    if answer.text() == "fine" {
+        Ok(())
+    } else {
+        Err(format!("{answer:?}"))
+    }
 }
 
 /// Clients that ask over and over, half of them each time by a new connection.
@@ -81,20 +97,31 @@ impl Load {
             thread::spawn(move || {
                 let (mut wrong, mut kept) = (Vec::new(), None);
                 while !is_over.load(Ordering::Relaxed) {
-                    let asked_now = if index % 2 == 0 { ask(address) } else { ask_on(&mut kept, address) };
+                    let asked_now = if index % 2 == 0 {
+                        ask(address)
+                    } else {
+                        ask_on(&mut kept, address)
+                    };
                     wrong.extend(asked_now.err());
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
                 wrong
             })
         };
-        Self { clients: (0..4).map(client).collect(), is_over, asked }
+        Self {
+            clients: (0..4).map(client).collect(),
+            is_over,
+            asked,
+        }
     }
 
     /// Waits until so many more were served.
     #[track_caller]
     fn pass(&self, more: usize) {
-        let (until, end) = (self.asked.load(Ordering::Relaxed) + more, Instant::now() + PATIENCE);
+        let (until, end) = (
+            self.asked.load(Ordering::Relaxed) + more,
+            Instant::now() + PATIENCE,
+        );
         while self.asked.load(Ordering::Relaxed) < until {
             assert!(Instant::now() < end, "the load stands still");
             thread::yield_now();
@@ -104,8 +131,17 @@ impl Load {
     #[track_caller]
     fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let wrong: Vec<_> = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-        assert!(wrong.is_empty(), "{} went wrong: {:?}", wrong.len(), &wrong[..wrong.len().min(5)]);
+        let wrong: Vec<_> = self
+            .clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{} went wrong: {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(5)]
+        );
     }
 }
 
@@ -131,7 +167,10 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
     load.pass(100);
     leave.open();
     let answer = held.response();
-    assert_eq!((answer.text().as_str(), answer.get("connection")), ("fine", Some("close")));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("connection")),
+        ("fine", Some("close"))
+    );
     assert_eq!(gateway.wait_alone().code(), Some(0));
     // Only the new process is left to answer, on both listeners, and it can be followed by another one.
     load.pass(100);
@@ -147,7 +186,10 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
 fn the_new_process_reads_what_the_file_says_by_then() {
     let mut gateway = Running::start(&responding("old", "[server]\nworkers = 2"));
     for workers in [3, 1] {
-        gateway.rewrite(&responding("new", &format!("[server]\nworkers = {workers}")));
+        gateway.rewrite(&responding(
+            "new",
+            &format!("[server]\nworkers = {workers}"),
+        ));
         gateway.logged("configuration reloaded");
     }
     gateway.signal(Signal::USR2);
@@ -168,7 +210,10 @@ fn a_new_process_that_does_not_come_up_changes_nothing() {
     fs::write(gateway.file(), "nonsense = 1\n").unwrap();
     gateway.signal(Signal::USR2);
     let said = gateway.logged("no new process takes over, this one goes on");
-    assert!(said["message"].as_str().unwrap().contains("it has ended"), "{said}");
+    assert!(
+        said["message"].as_str().unwrap().contains("it has ended"),
+        "{said}"
+    );
     load.pass(100);
     gateway.rewrite(&text);
     gateway.signal(Signal::USR2);
@@ -188,11 +233,16 @@ fn systemd_hears_which_process_is_the_main_one_and_of_no_stop() {
         let length = socket.recv(&mut text).unwrap();
         String::from_utf8(text[..length].to_vec()).unwrap()
     };
-    let mut gateway = Start::new(&responding("own", "")).env("NOTIFY_SOCKET", path.to_str().unwrap()).go();
+    let mut gateway = Start::new(&responding("own", ""))
+        .env("NOTIFY_SOCKET", path.to_str().unwrap())
+        .go();
     assert!(hear().contains("READY=1"));
     gateway.signal(Signal::USR2);
     let successor = Successor::of(&gateway);
-    assert_eq!(hear().trim(), format!("MAINPID={}", successor.0.as_raw_nonzero()));
+    assert_eq!(
+        hear().trim(),
+        format!("MAINPID={}", successor.0.as_raw_nonzero())
+    );
     assert_eq!(gateway.wait_alone().code(), Some(0));
     kill_process(successor.0, Signal::TERM).unwrap();
     assert!(hear().contains("STOPPING=1"));
@@ -210,9 +260,17 @@ fn who_connects_before_the_gateway_runs_is_served_by_the_socket_that_systemd_han
     let mut early = Client::connect(address);
     early.send(request("GET", "/", &[]));
     let text = responding("own", "")
-        + &format!("[[listeners]]\nbind = '{address}'\n[admin]\nbind = '{admin_address}'\n[server]\nworkers = 3\n");
-    let gateway = Start::new(&text).socket("web.socket", web).socket("web.socket", admin).go();
-    assert_eq!((gateway.address(), gateway.admin()), (address, admin_address));
+        + &format!(
+            "[[listeners]]\nbind = '{address}'\n[admin]\nbind = '{admin_address}'\n[server]\nworkers = 3\n"
+        );
+    let gateway = Start::new(&text)
+        .socket("web.socket", web)
+        .socket("web.socket", admin)
+        .go();
+    assert_eq!(
+        (gateway.address(), gateway.admin()),
+        (address, admin_address)
+    );
     assert_eq!(early.response().text(), "own");
     for _ in 0..20 {
         assert_eq!(gateway.get("/").text(), "own");
@@ -227,8 +285,16 @@ fn refused(socket: impl Into<OwnedFd>) -> String {
     let file = folder.path().join("tidegate.toml");
     fs::write(&file, support::policies::completed(&responding("own", ""))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["run".as_ref(), "--config".as_ref(), file.as_os_str()]).env("LISTEN_FDS", "1").stdin(Stdio::null());
-    command.fd_mappings(vec![FdMapping { parent_fd: socket.into(), child_fd: 3 }]).unwrap();
+    command
+        .args(["run".as_ref(), "--config".as_ref(), file.as_os_str()])
+        .env("LISTEN_FDS", "1")
+        .stdin(Stdio::null());
+    command
+        .fd_mappings(vec![FdMapping {
+            parent_fd: socket.into(),
+            child_fd: 3,
+        }])
+        .unwrap();
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     String::from_utf8(output.stderr).unwrap()
@@ -238,7 +304,10 @@ fn refused(socket: impl Into<OwnedFd>) -> String {
 fn a_socket_that_nobody_serves_is_a_mistake_that_says_what_to_write() {
     let (web, address) = bound();
     let said = refused(web);
-    assert!(said.contains(&format!("bind = \"{address}\"")) && said.contains("ListenStream"), "{said}");
+    assert!(
+        said.contains(&format!("bind = \"{address}\"")) && said.contains("ListenStream"),
+        "{said}"
+    );
     let folder = tempfile::tempdir().unwrap();
     let unix = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
     let said = refused(unix);

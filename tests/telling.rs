@@ -33,7 +33,11 @@ const ALWAYS: [&str; 13] = [
 #[track_caller]
 fn has(line: &Value, fields: &[(&str, Value)]) {
     for (name, value) in fields {
-        assert_eq!(line.get(name).unwrap_or(&Value::Null), value, "{name} in {line:#}");
+        assert_eq!(
+            line.get(name).unwrap_or(&Value::Null),
+            value,
+            "{name} in {line:#}"
+        );
     }
 }
 
@@ -47,50 +51,98 @@ fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
         gateway.ask("GET", "/", &["Forwarded: for=1.2.3.4"]);
     }
     let told = gateway.logged("requests from 127.0.0.1 carry X-Forwarded-For");
-    assert!(told["message"].as_str().unwrap().contains("trusted_proxies = [\"127.0.0.1\"]"), "{told}");
+    assert!(
+        told["message"]
+            .as_str()
+            .unwrap()
+            .contains("trusted_proxies = [\"127.0.0.1\"]"),
+        "{told}"
+    );
     assert_eq!(told["level"].as_str().unwrap().to_ascii_lowercase(), "warn");
     // Not again after a reload either; and the advice is sound.
-    gateway.rewrite(&format!("{routes}{}", responding("more", "match = { path = '/more' }")));
+    gateway.rewrite(&format!(
+        "{routes}{}",
+        responding("more", "match = { path = '/more' }")
+    ));
     gateway.logged("configuration reloaded");
     gateway.ask("GET", "/", &["X-Forwarded-For: 1.2.3.4"]);
-    gateway.rewrite(&format!("[client_ip]\ntrusted_proxies = [\"127.0.0.1\"]\n{routes}"));
+    gateway.rewrite(&format!(
+        "[client_ip]\ntrusted_proxies = [\"127.0.0.1\"]\n{routes}"
+    ));
     gateway.logged("configuration reloaded");
-    assert!(!gateway.passed().contains(" carry "), "{}", gateway.passed());
+    assert!(
+        !gateway.passed().contains(" carry "),
+        "{}",
+        gateway.passed()
+    );
 }
 
 #[test]
 fn on_a_terminal_a_request_is_one_short_row_in_color() {
-    let text = format!("[limits.l]\nrate = '1/h'\nburst = 1\n{}", responding("self", "limits = ['l']"));
+    let text = format!(
+        "[limits.l]\nrate = '1/h'\nburst = 1\n{}",
+        responding("self", "limits = ['l']")
+    );
     let rows = |no_color: &str| {
-        let gateway = Start::new(&text).env("NO_COLOR", no_color).on_a_terminal().go();
+        let gateway = Start::new(&text)
+            .env("NO_COLOR", no_color)
+            .on_a_terminal()
+            .go();
         ["/a", "/b"].map(|path| {
             gateway.ask("GET", path, &[]);
             gateway.access_text()
         })
     };
     let [admitted, refused] = rows("");
-    assert!(admitted.starts_with("\x1b[32m200\x1b[0m GET /a "), "{admitted:?}");
-    assert!(refused.starts_with("\x1b[33m429\x1b[0m GET /b "), "{refused:?}");
-    assert!(refused.ends_with(" rate_limited limit=l 127.0.0.1"), "{refused:?}");
+    assert!(
+        admitted.starts_with("\x1b[32m200\x1b[0m GET /a "),
+        "{admitted:?}"
+    );
+    assert!(
+        refused.starts_with("\x1b[33m429\x1b[0m GET /b "),
+        "{refused:?}"
+    );
+    assert!(
+        refused.ends_with(" rate_limited limit=l 127.0.0.1"),
+        "{refused:?}"
+    );
     let [admitted, refused] = rows("1");
-    assert!(admitted.starts_with("200 GET /a ") && refused.starts_with("429 GET /b "), "{admitted:?} {refused:?}");
+    assert!(
+        admitted.starts_with("200 GET /a ") && refused.starts_with("429 GET /b "),
+        "{admitted:?} {refused:?}"
+    );
 }
 
 #[test]
 fn a_proxied_request_is_told_with_its_way() {
     let upstream = Upstream::answering(|_| ok("hello"));
-    let text = format!("[limits.l]\nrate = '10/h'\n{}", one_route(&upstream, "limits = ['l']"));
+    let text = format!(
+        "[limits.l]\nrate = '10/h'\n{}",
+        one_route(&upstream, "limits = ['l']")
+    );
     let gateway = Running::start(&text);
     let mut client = gateway.connect();
-    let lines = ["Content-Length: 3", "User-Agent: test/1", "X-Request-Id: mine"];
+    let lines = [
+        "Content-Length: 3",
+        "User-Agent: test/1",
+        "X-Request-Id: mine",
+    ];
     client.send(request("POST", "/a/b?q=1", &lines) + "abc");
     let answer = client.response();
     let line = gateway.access_line();
-    assert!(ALWAYS.iter().all(|name| line.get(name).is_some()), "{line:#}");
+    assert!(
+        ALWAYS.iter().all(|name| line.get(name).is_some()),
+        "{line:#}"
+    );
     has(
         &line,
         &[
-            ("request_id", answer.get("x-request-id").map_or(line["request_id"].clone(), Into::into)),
+            (
+                "request_id",
+                answer
+                    .get("x-request-id")
+                    .map_or(line["request_id"].clone(), Into::into),
+            ),
             ("listener", gateway.address().to_string().into()),
             ("client", "127.0.0.1".into()),
             ("peer", client.local().to_string().into()),
@@ -114,7 +166,10 @@ fn a_proxied_request_is_told_with_its_way() {
             ("not_retried", Value::Null),
         ],
     );
-    let (upstream_ms, duration) = (line["upstream_ms"].as_f64().unwrap(), line["duration_ms"].as_f64().unwrap());
+    let (upstream_ms, duration) = (
+        line["upstream_ms"].as_f64().unwrap(),
+        line["duration_ms"].as_f64().unwrap(),
+    );
     assert!(upstream_ms > 0.0 && upstream_ms <= duration, "{line:#}");
 }
 
@@ -123,8 +178,25 @@ fn a_request_that_went_nowhere_is_told_without_a_way() {
     let gateway = Running::start(&responding("r", "match = { path = '/only' }"));
     gateway.get("/else");
     let line = gateway.access_line();
-    has(&line, &[("status", 404.into()), ("reason", "no_route".into()), ("path", "/else".into())]);
-    for absent in ["route", "limit", "key", "upstream", "server", "attempts", "upstream_ms", "user_agent", "query"] {
+    has(
+        &line,
+        &[
+            ("status", 404.into()),
+            ("reason", "no_route".into()),
+            ("path", "/else".into()),
+        ],
+    );
+    for absent in [
+        "route",
+        "limit",
+        "key",
+        "upstream",
+        "server",
+        "attempts",
+        "upstream_ms",
+        "user_agent",
+        "query",
+    ] {
         assert!(line.get(absent).is_none(), "{absent} in {line:#}");
     }
 }
@@ -135,9 +207,19 @@ fn what_is_no_request_is_told_too() {
     let mut client = gateway.connect();
     client.send("no request at all\r\n\r\n");
     let answer = client.response();
-    assert_eq!((answer.status(), answer.problem()["status"].as_u64()), (400, Some(400)));
+    assert_eq!(
+        (answer.status(), answer.problem()["status"].as_u64()),
+        (400, Some(400))
+    );
     let line = gateway.access_line();
-    has(&line, &[("status", 400.into()), ("reason", "malformed".into()), ("client", "127.0.0.1".into())]);
+    has(
+        &line,
+        &[
+            ("status", 400.into()),
+            ("reason", "malformed".into()),
+            ("client", "127.0.0.1".into()),
+        ],
+    );
     for absent in ["route", "method", "host", "path"] {
         assert!(line.get(absent).is_none(), "{absent} in {line:#}");
     }
@@ -151,7 +233,9 @@ fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
     for framing in ["transfer-encoding: chunked", "content-length: 1000000"] {
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
-            connection.send(format!("HTTP/1.1 206 Partial Content\r\n{framing}\r\n\r\n5\r\nhello\r\n"));
+            connection.send(format!(
+                "HTTP/1.1 206 Partial Content\r\n{framing}\r\n\r\n5\r\nhello\r\n"
+            ));
             connection.ended();
         });
         let gateway = Running::start(&one_route(&upstream, ""));
@@ -159,9 +243,18 @@ fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
         client.send(request("GET", "/", &[]));
         assert_eq!(client.head().unwrap().status(), 206);
         drop(client);
-        has(&gateway.access_line(), &[("status", 206.into()), ("reason", "client_gone".into())]);
-        assert_eq!(gateway.metric("tidegate_requests_total", &[("status", "206")]), 1.0);
-        assert_eq!(gateway.metric("tidegate_requests_total", &[("status", "499")]), 0.0);
+        has(
+            &gateway.access_line(),
+            &[("status", 206.into()), ("reason", "client_gone".into())],
+        );
+        assert_eq!(
+            gateway.metric("tidegate_requests_total", &[("status", "206")]),
+            1.0
+        );
+        assert_eq!(
+            gateway.metric("tidegate_requests_total", &[("status", "499")]),
+            0.0
+        );
     }
 }
 
@@ -178,8 +271,21 @@ fn a_client_that_left_is_told_with_499() {
     client.send(request("GET", "/", &[]));
     told.recv().unwrap();
     drop(client);
-    has(&gateway.access_line(), &[("status", 499.into()), ("reason", "client_gone".into()), ("route", "app".into())]);
-    assert_eq!(gateway.metric("tidegate_requests_total", &[("route", "app"), ("status", "499")]), 1.0);
+    has(
+        &gateway.access_line(),
+        &[
+            ("status", 499.into()),
+            ("reason", "client_gone".into()),
+            ("route", "app".into()),
+        ],
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_requests_total",
+            &[("route", "app"), ("status", "499")]
+        ),
+        1.0
+    );
 }
 
 #[test]
@@ -187,10 +293,20 @@ fn a_text_line_holds_the_same() {
     let gateway = Running::start(&format!("[log]\nformat = 'text'\n{}", responding("r", "")));
     gateway.ask("GET", "/a%20b", &["User-Agent: two words"]);
     let line = gateway.access_text();
-    for part in ["status=200", "method=GET", "path=/a%20b", "route=r", "client=127.0.0.1", "user_agent=\"two words\""] {
+    for part in [
+        "status=200",
+        "method=GET",
+        "path=/a%20b",
+        "route=r",
+        "client=127.0.0.1",
+        "user_agent=\"two words\"",
+    ] {
         assert!(line.contains(part), "{part} in {line}");
     }
-    assert!(ALWAYS.iter().all(|name| line.contains(&format!("{name}="))), "{line}");
+    assert!(
+        ALWAYS.iter().all(|name| line.contains(&format!("{name}="))),
+        "{line}"
+    );
 }
 
 #[test]
@@ -220,13 +336,22 @@ fn every_line_that_was_told_is_written_before_the_end() {
 #[test]
 fn no_client_can_forge_a_line() {
     for format in ["json", "text"] {
-        let mut gateway = Running::start(&format!("[log]\nformat = '{format}'\n{}", responding("r", "")));
+        let mut gateway = Running::start(&format!(
+            "[log]\nformat = '{format}'\n{}",
+            responding("r", "")
+        ));
         let forged = "\",\"status\":999,\"x\":\"\\\" status=999 \\u000a\u{85}\u{2028}\u{7f}";
         for (path, agent) in [
             ("/%0astatus=999%22".to_owned(), "x\tstatus=999".to_owned()),
             ("/?q=%0d%0a{\"status\":999}".to_owned(), forged.to_owned()),
-            (format!("/{}", "\"".repeat(50)), "\" status=999 \"".to_owned()),
-            ("/x%20status=999".to_owned(), "\u{1b}[31m status=999".to_owned()),
+            (
+                format!("/{}", "\"".repeat(50)),
+                "\" status=999 \"".to_owned(),
+            ),
+            (
+                "/x%20status=999".to_owned(),
+                "\u{1b}[31m status=999".to_owned(),
+            ),
         ] {
             gateway.ask("GET", &path, &[&format!("User-Agent: {agent}")]);
         }
@@ -235,14 +360,24 @@ fn no_client_can_forge_a_line() {
         let lines = gateway.rest_of_access();
         assert_eq!(lines.len(), 4, "{lines:#?}");
         for line in lines {
-            assert!(line.chars().all(|c| !c.is_control() && c != '\u{2028}'), "{line:?}");
+            assert!(
+                line.chars().all(|c| !c.is_control() && c != '\u{2028}'),
+                "{line:?}"
+            );
             if format == "json" {
                 let line: Value = serde_json::from_str(&line).unwrap();
                 assert!(line["status"] == 200 || line["status"] == 400, "{line}");
             } else {
                 // Whatever a client says stays inside the quotes of its field.
                 let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect();
-                assert_eq!(outside.split(' ').filter(|pair| pair.starts_with("status=")).count(), 1, "{line}");
+                assert_eq!(
+                    outside
+                        .split(' ')
+                        .filter(|pair| pair.starts_with("status="))
+                        .count(),
+                    1,
+                    "{line}"
+                );
             }
         }
     }
@@ -258,14 +393,29 @@ fn while_nobody_reads_stdout_the_gateway_serves_and_counts_what_it_drops() {
             scope.spawn(|| {
                 let mut client = Client::connect(address);
                 for _ in 0..750 {
-                    assert_eq!(client.exchange(request("GET", &format!("/?{long}"), &[])).status(), 200);
+                    assert_eq!(
+                        client
+                            .exchange(request("GET", &format!("/?{long}"), &[]))
+                            .status(),
+                        200
+                    );
                 }
             });
         }
     });
     gateway.await_metric("tidegate_log_lines_dropped_total", &[], 1.0);
-    assert_eq!(gateway.metric("tidegate_requests_total", &[("route", "r"), ("status", "200")]), 3000.0);
-    assert!(gateway.resident() < 150 * 1024, "{} KiB", gateway.resident());
+    assert_eq!(
+        gateway.metric(
+            "tidegate_requests_total",
+            &[("route", "r"), ("status", "200")]
+        ),
+        3000.0
+    );
+    assert!(
+        gateway.resident() < 150 * 1024,
+        "{} KiB",
+        gateway.resident()
+    );
 }
 
 #[test]
@@ -273,11 +423,16 @@ fn each_request_is_counted_once_whatever_became_of_it() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = format!(
         "[limits.l]\nrate = '5/h'\n{}",
-        one_route(&upstream, "match = { path_prefix = '/app' }\nlimits = ['l']")
+        one_route(
+            &upstream,
+            "match = { path_prefix = '/app' }\nlimits = ['l']"
+        )
     );
     let gateway = Running::start(&text);
     let mut client = gateway.connect();
-    for path in ["/app/1", "/app/2", "/app/3", "/app/4", "/app/5", "/app/6", "/app/7", "/none", "/none"] {
+    for path in [
+        "/app/1", "/app/2", "/app/3", "/app/4", "/app/5", "/app/6", "/app/7", "/none", "/none",
+    ] {
         client.exchange(request("GET", path, &[]));
     }
     client.exchange(request("BREW", "/none", &[]));
@@ -286,20 +441,40 @@ fn each_request_is_counted_once_whatever_became_of_it() {
     let lines: Vec<_> = (0..11).map(|_| gateway.access_line()).collect();
     let count = |labels: &[(&str, &str)]| gateway.metric("tidegate_requests_total", labels);
     assert_eq!(count(&[]), lines.len() as f64);
-    assert_eq!(count(&[("route", "app"), ("method", "GET"), ("status", "200")]), 5.0);
+    assert_eq!(
+        count(&[("route", "app"), ("method", "GET"), ("status", "200")]),
+        5.0
+    );
     assert_eq!(count(&[("route", "app"), ("status", "429")]), 2.0);
     assert_eq!(count(&[("route", "-"), ("status", "404")]), 3.0);
-    assert_eq!(count(&[("route", "-"), ("method", "other"), ("status", "404")]), 1.0);
+    assert_eq!(
+        count(&[("route", "-"), ("method", "other"), ("status", "404")]),
+        1.0
+    );
     assert_eq!(count(&[("route", "-"), ("status", "400")]), 1.0);
-    assert_eq!(gateway.metric("tidegate_request_duration_seconds_count", &[("route", "app")]), 7.0);
-    assert_eq!(gateway.metric("tidegate_upstream_duration_seconds_count", &[("upstream", "app")]), 5.0);
+    assert_eq!(
+        gateway.metric(
+            "tidegate_request_duration_seconds_count",
+            &[("route", "app")]
+        ),
+        7.0
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_duration_seconds_count",
+            &[("upstream", "app")]
+        ),
+        5.0
+    );
 }
 
 #[test]
 fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
     let upstream = Upstream::answering(|_| ok(""));
-    let text =
-        format!("[limits.l]\nrate = '1/h'\n{}", one_route(&upstream, "limits = ['l']\nconcurrency = { max = 5 }"));
+    let text = format!(
+        "[limits.l]\nrate = '1/h'\n{}",
+        one_route(&upstream, "limits = ['l']\nconcurrency = { max = 5 }")
+    );
     let gateway = Running::start(&text);
     gateway.get("/");
     gateway.get("/");
@@ -307,14 +482,29 @@ fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
     gateway.access_line();
     gateway.access_line();
     for (accept, media, counter) in [
-        ("text/plain", "text/plain", "counter tidegate_requests_total"),
-        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text", "tidegate_requests counter"),
+        (
+            "text/plain",
+            "text/plain",
+            "counter tidegate_requests_total",
+        ),
+        (
+            "application/openmetrics-text; version=1.0.0",
+            "application/openmetrics-text",
+            "tidegate_requests counter",
+        ),
     ] {
         let answer = gateway.call_admin("GET", "/metrics", &[&format!("Accept: {accept}")]);
         let text = answer.text();
-        assert!(answer.get("content-type").unwrap().starts_with(media), "{:?}", answer.head);
+        assert!(
+            answer.get("content-type").unwrap().starts_with(media),
+            "{:?}",
+            answer.head
+        );
         assert_eq!(text.ends_with("# EOF\n"), media.contains("openmetrics"));
-        assert!(text.contains(counter) || text.contains("# TYPE tidegate_requests_total counter"), "{text}");
+        assert!(
+            text.contains(counter) || text.contains("# TYPE tidegate_requests_total counter"),
+            "{text}"
+        );
         for metric in [
             "tidegate_requests_total{",
             "tidegate_request_duration_seconds_bucket{",
@@ -341,7 +531,10 @@ fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
             "process_max_fds ",
             "process_start_time_seconds ",
         ] {
-            assert!(text.lines().any(|line| line.starts_with(metric)), "{metric} in\n{text}");
+            assert!(
+                text.lines().any(|line| line.starts_with(metric)),
+                "{metric} in\n{text}"
+            );
         }
     }
 }
@@ -354,17 +547,31 @@ fn no_value_of_a_key_is_told_anywhere() {
     );
     let mut gateway = Running::start(&text);
     let secret = "5ecr3t-value";
-    let statuses = [0; 2].map(|_| gateway.ask("GET", "/", &[&format!("X-Api-Key: {secret}")]).status());
+    let statuses = [0; 2].map(|_| {
+        gateway
+            .ask("GET", "/", &[&format!("X-Api-Key: {secret}")])
+            .status()
+    });
     assert_eq!(statuses, [200, 429]);
     let lines = [gateway.access_line(), gateway.access_line()];
-    assert!(lines.iter().all(|line| line["key"].as_str().is_some_and(|key| !key.is_empty())), "{lines:?}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["key"].as_str().is_some_and(|key| !key.is_empty())),
+        "{lines:?}"
+    );
     assert_eq!(lines[0]["key"], lines[1]["key"]);
     for path in ["/metrics", "/limits", "/config", "/routes"] {
-        assert!(!gateway.call_admin("GET", path, &[]).text().contains(secret), "{path}");
+        assert!(
+            !gateway.call_admin("GET", path, &[]).text().contains(secret),
+            "{path}"
+        );
     }
     gateway.signal(Signal::TERM);
     let (_, said) = gateway.wait();
-    assert!(!said.iter().any(|line| line.contains(secret)) && !format!("{lines:?}").contains(secret));
+    assert!(
+        !said.iter().any(|line| line.contains(secret)) && !format!("{lines:?}").contains(secret)
+    );
 }
 
 #[test]
@@ -381,9 +588,19 @@ fn values_of_a_query_that_are_keys_or_secrets_are_masked_in_access_lines() {
         gateway.get(path);
         gateway.access_line()["query"].clone()
     };
-    assert_eq!(query("/r?page=2&user=alice&us%65r=bob&id=7"), "page=2&user=***&us%65r=***&id=***");
-    assert_eq!(query("/o?page=2&user=alice"), "page=2&user=alice", "a key of another route");
-    assert_eq!(query("/o?access_token=x&API_KEY=y&page=2&sig=z"), "access_token=***&API_KEY=***&page=2&sig=z");
+    assert_eq!(
+        query("/r?page=2&user=alice&us%65r=bob&id=7"),
+        "page=2&user=***&us%65r=***&id=***"
+    );
+    assert_eq!(
+        query("/o?page=2&user=alice"),
+        "page=2&user=alice",
+        "a key of another route"
+    );
+    assert_eq!(
+        query("/o?access_token=x&API_KEY=y&page=2&sig=z"),
+        "access_token=***&API_KEY=***&page=2&sig=z"
+    );
     assert_eq!(query("/o"), serde_json::Value::Null);
     gateway.reload_with(&text("[log]\nquery = 'full'"));
     assert_eq!(query("/r?user=alice&token=x"), "user=alice&token=x");

@@ -35,7 +35,10 @@ fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     let asked = Instant::now();
     let answer = ask();
     let took = asked.elapsed();
-    assert!(took >= Duration::from_millis(millis.start) && took < Duration::from_millis(millis.end), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(millis.start) && took < Duration::from_millis(millis.end),
+        "{took:?}"
+    );
     answer
 }
 
@@ -43,18 +46,27 @@ fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
 #[track_caller]
 fn told(gateway: &Running, status: u16, reason: &str) {
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&status.into(), &reason.into()),
+        "{line}"
+    );
     let labels = [("route", "app"), ("status", &*status.to_string())];
     assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
 }
 
 #[track_caller]
 fn refusals(gateway: &Running, reason: &str) -> f64 {
-    gateway.metric("tidegate_refusals_total", &[("route", "app"), ("reason", reason)])
+    gateway.metric(
+        "tidegate_refusals_total",
+        &[("route", "app"), ("reason", reason)],
+    )
 }
 
 fn to(url: &str, upstream: &str, route: &str) -> String {
-    format!("[upstreams.app]\nservers = ['{url}']\n{upstream}\n[[routes]]\nname = 'app'\nupstream = 'app'\n{route}\n")
+    format!(
+        "[upstreams.app]\nservers = ['{url}']\n{upstream}\n[[routes]]\nname = 'app'\nupstream = 'app'\n{route}\n"
+    )
 }
 
 #[test]
@@ -62,21 +74,31 @@ fn a_server_that_refuses_connections_is_a_502() {
     let nobody = Closed::new();
     let gateway = Running::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
     let answer = timed(0..1000, || gateway.get("/"));
-    assert_eq!((answer.status(), &answer.problem()["route"]), (502, &"app".into()));
+    assert_eq!(
+        (answer.status(), &answer.problem()["route"]),
+        (502, &"app".into())
+    );
     told(&gateway, 502, "connect_failed");
     assert_eq!(refusals(&gateway, "connect_failed"), 1.0);
     let labels = [("upstream", "app"), ("outcome", "refused")];
-    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_connects_total", &labels),
+        1.0
+    );
 }
 
 /// A listener whose queue is full, so that nobody can connect, and what fills it.
 fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
-    let waiting = std::iter::repeat_with(connect).map_while(|stream| stream).collect();
+    let waiting = std::iter::repeat_with(connect)
+        .map_while(|stream| stream)
+        .collect();
     (socket, address, waiting)
 }
 
@@ -84,11 +106,18 @@ fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
 fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
     let (_socket, address, _waiting) = full();
     let pool = "[upstreams.app.pool]\nconnect_timeout = '100ms'";
-    let gateway = Running::start(&to(&format!("http://{address}"), pool, "retry = { attempts = 1 }"));
+    let gateway = Running::start(&to(
+        &format!("http://{address}"),
+        pool,
+        "retry = { attempts = 1 }",
+    ));
     assert_eq!(timed(100..1000, || gateway.get("/")).status(), 502);
     told(&gateway, 502, "connect_failed");
     let labels = [("upstream", "app"), ("outcome", "timeout")];
-    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_connects_total", &labels),
+        1.0
+    );
 }
 
 #[test]
@@ -96,7 +125,10 @@ fn an_attempt_ends_after_its_timeout() {
     let upstream = silent();
     let gateway = Running::start(&one_route(&upstream, "timeouts = { attempt = '100ms' }"));
     let answer = timed(100..1000, || gateway.get("/"));
-    assert_eq!((answer.status(), &answer.problem()["route"]), (504, &"app".into()));
+    assert_eq!(
+        (answer.status(), &answer.problem()["route"]),
+        (504, &"app".into())
+    );
     told(&gateway, 504, "attempt_timeout");
     assert_eq!(refusals(&gateway, "attempt_timeout"), 1.0);
 }
@@ -133,7 +165,10 @@ fn dribble(client: &mut support::Client) {
 fn an_upload_may_take_longer_than_its_answer() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     for more in ["total = '300ms'", "attempt = '300ms'"] {
-        for head in ["Content-Length: 10", "Content-Length: 10\r\nExpect: 100-continue"] {
+        for head in [
+            "Content-Length: 10",
+            "Content-Length: 10\r\nExpect: 100-continue",
+        ] {
             // Kept for a retry, and not.
             for attempts in [1, 3] {
                 let route = format!("timeouts = {{ {more} }}\nretry = {{ attempts = {attempts} }}");
@@ -141,7 +176,11 @@ fn an_upload_may_take_longer_than_its_answer() {
                 let mut client = gateway.connect();
                 client.send(request("POST", "/", &[head]));
                 dribble(&mut client);
-                assert_eq!(client.response().text(), "abcdefghij", "{more} {head} {attempts}");
+                assert_eq!(
+                    client.response().text(),
+                    "abcdefghij",
+                    "{more} {head} {attempts}"
+                );
             }
         }
     }
@@ -150,7 +189,10 @@ fn an_upload_may_take_longer_than_its_answer() {
 #[test]
 fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
     let upstream = silent();
-    for (more, reason) in [("total = '300ms'", "total_timeout"), ("attempt = '300ms'", "attempt_timeout")] {
+    for (more, reason) in [
+        ("total = '300ms'", "total_timeout"),
+        ("attempt = '300ms'", "attempt_timeout"),
+    ] {
         let gateway = Running::start(&one_route(&upstream, &format!("timeouts = {{ {more} }}")));
         let mut client = gateway.connect();
         client.send(request("POST", "/", &["Content-Length: 10"]));
@@ -196,7 +238,10 @@ fn the_total_ends_with_the_answers_head() {
 
 #[test]
 fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
-    for head in ["content-length: 9\r\n\r\nabc", "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
+    for head in [
+        "content-length: 9\r\n\r\nabc",
+        "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ] {
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
             connection.send(format!("HTTP/1.1 200 OK\r\n{head}"));
@@ -209,7 +254,13 @@ fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
         told(&gateway, 200, "idle_timeout");
         let warned = gateway.logged("an answer was cut because nothing moved for 150ms");
         assert_eq!(warned["route"], "app", "{warned}");
-        assert!(warned["message"].as_str().unwrap().contains("raise `timeouts.idle`"), "{warned}");
+        assert!(
+            warned["message"]
+                .as_str()
+                .unwrap()
+                .contains("raise `timeouts.idle`"),
+            "{warned}"
+        );
         gateway.get("/");
         gateway.access_line();
         assert!(gateway.log_so_far().is_empty(), "once is enough");
@@ -230,7 +281,10 @@ fn a_client_that_reads_nothing_is_cut_after_idle() {
     client.send(request("GET", "/", &[]));
     was_cut.recv_timeout(FOREVER).unwrap();
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"idle_timeout".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"idle_timeout".into())
+    );
 }
 
 /// Reads a head and then whatever comes, to the end.
@@ -246,7 +300,10 @@ fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 10"]) + "abc");
     let answer = timed(140..1500, || client.response());
-    assert_eq!((answer.status(), answer.get("connection")), (408, Some("close")));
+    assert_eq!(
+        (answer.status(), answer.get("connection")),
+        (408, Some("close"))
+    );
     told(&gateway, 408, "slow_body");
 }
 
@@ -333,13 +390,17 @@ fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
 
 #[test]
 fn an_idle_connection_is_closed_after_keep_alive() {
-    let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '100ms' }\n".to_owned();
+    let text =
+        "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '100ms' }\n".to_owned();
     let gateway = Running::start(&(text + &responding("app", "")));
     let mut client = gateway.connect();
     assert_eq!(client.exchange(request("GET", "/", &[])).status(), 200);
     let answered = Instant::now();
     assert_eq!(client.ended(), End::Closed);
-    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(2));
+    assert!(
+        answered.elapsed() >= Duration::from_millis(95)
+            && answered.elapsed() < Duration::from_secs(2)
+    );
 }
 
 #[test]
@@ -349,7 +410,10 @@ fn a_head_that_does_not_come_to_its_end_is_a_408() {
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
     let answer = timed(100..1500, || client.response());
-    assert_eq!((answer.status(), answer.get("connection")), (408, Some("close")));
+    assert_eq!(
+        (answer.status(), answer.get("connection")),
+        (408, Some("close"))
+    );
     assert_eq!(gateway.access_line()["reason"], "slow_head");
     // A connection that never says anything is closed, too.
     assert_eq!(gateway.connect().ended(), End::Closed);

@@ -13,8 +13,12 @@ use support::{
     policies::{Running, request},
 };
 
-const ASK: [&str; 4] =
-    ["Connection: keep-alive, Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: abc", "Sec-WebSocket-Version: 13"];
+const ASK: [&str; 4] = [
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Key: abc",
+    "Sec-WebSocket-Version: 13",
+];
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                       Sec-WebSocket-Accept: xyz\r\n\r\n";
 
@@ -64,19 +68,33 @@ fn the_offer_and_the_switch_are_passed_on_and_then_bytes_both_ways() {
     let gateway = Running::start(&one_route(&upstream, ""));
     let (mut client, head) = ask(&gateway);
     assert_eq!(head.status(), 101);
-    assert_eq!((head.get("connection"), head.get("upgrade")), (Some("upgrade"), Some("websocket")));
+    assert_eq!(
+        (head.get("connection"), head.get("upgrade")),
+        (Some("upgrade"), Some("websocket"))
+    );
     assert_eq!(head.get("sec-websocket-accept"), Some("xyz"));
-    assert_eq!((head.get("content-length"), head.get("transfer-encoding")), (None, None));
+    assert_eq!(
+        (head.get("content-length"), head.get("transfer-encoding")),
+        (None, None)
+    );
     client.send("ping");
     assert_eq!(client.bytes(4).unwrap(), b"pong");
     client.finish();
     assert_eq!(client.ended(), End::Closed);
     let sent = upstream.text().to_ascii_lowercase();
-    for line in ["upgrade: websocket\r\n", "connection: upgrade\r\n", "sec-websocket-key: abc\r\n"] {
+    for line in [
+        "upgrade: websocket\r\n",
+        "connection: upgrade\r\n",
+        "sec-websocket-key: abc\r\n",
+    ] {
         assert_eq!(sent.matches(line).count(), 1, "{line:?} in {sent}");
     }
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["bytes_in"], &line["bytes_out"]), (&101.into(), &4.into(), &4.into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["bytes_in"], &line["bytes_out"]),
+        (&101.into(), &4.into(), &4.into()),
+        "{line}"
+    );
     assert!(line["reason"].is_null(), "{line}");
 }
 
@@ -96,7 +114,11 @@ fn bytes_that_come_early_on_either_side_are_not_lost() {
     assert_eq!(client.ended(), End::Closed);
     drop(client);
     let line = gateway.line_of("/");
-    assert_eq!((&line["bytes_in"], &line["bytes_out"]), (&5.into(), &9.into()), "{line}");
+    assert_eq!(
+        (&line["bytes_in"], &line["bytes_out"]),
+        (&5.into(), &9.into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -140,13 +162,19 @@ fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
     broken.open();
     assert_eq!(client.ended(), End::Reset);
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"upstream_cut".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&101.into(), &"upstream_cut".into()),
+        "{line}"
+    );
 }
 
 #[test]
 fn much_passes_both_ways_at_once_and_whole() {
     const SIZE: usize = 4 * 1024 * 1024;
-    let content: Vec<u8> = (0..SIZE).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let content: Vec<u8> = (0..SIZE)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     let sent = content.clone();
     let upstream = switching(move |mut connection| {
         let (mut writer, expected) = (connection.twin(), sent.clone());
@@ -185,14 +213,26 @@ fn a_reader_that_stops_stops_the_writer() {
 
 #[test]
 fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
-    let upstream =
-        Upstream::answering(|request| if request.target() == "/" { ok("no thanks") } else { ok(request.target()) });
+    let upstream = Upstream::answering(|request| {
+        if request.target() == "/" {
+            ok("no thanks")
+        } else {
+            ok(request.target())
+        }
+    });
     let gateway = Running::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     // What follows is then the next request, not the first bytes of a tunnel.
     client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
     let answer = client.response();
-    assert_eq!((answer.status(), answer.text().as_str(), answer.get("upgrade")), (200, "no thanks", None));
+    assert_eq!(
+        (
+            answer.status(),
+            answer.text().as_str(),
+            answer.get("upgrade")
+        ),
+        (200, "no thanks", None)
+    );
     assert_eq!(client.response().text(), "/next");
 }
 
@@ -203,10 +243,16 @@ fn an_upstream_that_wants_an_upgrade_is_heard() {
     let upstream = Upstream::answering(|_| WANT.to_owned());
     let gateway = Running::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    for (lines, connection) in [(&[][..], "upgrade"), (&["Connection: close"], "close, upgrade")] {
+    for (lines, connection) in [
+        (&[][..], "upgrade"),
+        (&["Connection: close"], "close, upgrade"),
+    ] {
         let answer = client.exchange(request("GET", "/", lines));
         assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
-        assert_eq!((answer.get("upgrade"), answer.get("connection")), (Some("websocket"), Some(connection)));
+        assert_eq!(
+            (answer.get("upgrade"), answer.get("connection")),
+            (Some("websocket"), Some(connection))
+        );
         assert_eq!(answer.get("x-hop"), None);
     }
 }
@@ -219,7 +265,14 @@ fn only_what_was_offered_is_switched_to() {
         (&["Connection: upgrade"], "websocket"),
         (&["Connection: upgrade", "Upgrade: websocket"], "h2c"),
         (&["Connection: upgrade", "Upgrade: websocket"], ""),
-        (&["Connection: upgrade, http2-settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"], "h2c"),
+        (
+            &[
+                "Connection: upgrade, http2-settings",
+                "Upgrade: h2c",
+                "HTTP2-Settings: AAMAAABk",
+            ],
+            "h2c",
+        ),
     ] {
         let upstream = Upstream::start(move |mut connection| {
             connection.request();
@@ -240,12 +293,19 @@ fn only_what_was_offered_is_switched_to() {
 #[test]
 fn an_offer_that_may_not_pass_is_not_passed_on() {
     let upstream = Upstream::answering(|request| {
-        assert_eq!((request.get("upgrade"), request.get("http2-settings")), (None, None));
+        assert_eq!(
+            (request.get("upgrade"), request.get("http2-settings")),
+            (None, None)
+        );
         ok("plain")
     });
     let gateway = Running::start(&one_route(&upstream, ""));
     for lines in [
-        &["Connection: upgrade, http2-settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"][..],
+        &[
+            "Connection: upgrade, http2-settings",
+            "Upgrade: h2c",
+            "HTTP2-Settings: AAMAAABk",
+        ][..],
         &["Connection: upgrade", "Upgrade: HTTP/2.0"],
         &["Connection: upgrade", "Upgrade: TLS/1.0"],
         &["Upgrade: websocket"],
@@ -258,21 +318,31 @@ fn an_offer_that_may_not_pass_is_not_passed_on() {
     assert_eq!(client.response().text(), "plain");
 }
 
-const ATTACH: [&str; 3] = ["Connection: Upgrade", "Upgrade: tcp", "Content-Type: application/json"];
+const ATTACH: [&str; 3] = [
+    "Connection: Upgrade",
+    "Upgrade: tcp",
+    "Content-Type: application/json",
+];
 
 /// As programs attach to a container's process: a POST with its parameters, then a stream of bytes.
 #[test]
 fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
     let upstream = Upstream::start(|mut connection| {
         let request = connection.expect_request();
-        assert_eq!((request.get("upgrade"), request.text().as_str()), (Some("tcp"), "{}"));
+        assert_eq!(
+            (request.get("upgrade"), request.text().as_str()),
+            (Some("tcp"), "{}")
+        );
         connection.send("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
         while let Ok(byte) = connection.bytes(1) {
             connection.send(byte);
         }
     });
     let gateway = Running::start(&one_route(&upstream, ""));
-    for (framing, body) in [("Content-Length: 2", "{}"), ("Transfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n")] {
+    for (framing, body) in [
+        ("Content-Length: 2", "{}"),
+        ("Transfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"),
+    ] {
         let mut client = gateway.connect();
         client.send(request("POST", "/", &[&ATTACH[..], &[framing]].concat()) + body + "ping");
         let head = client.head().unwrap();
@@ -281,7 +351,11 @@ fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
         client.finish();
         assert_eq!(client.ended(), End::Closed);
         let line = gateway.line_of("/");
-        assert_eq!((&line["status"], &line["bytes_in"]), (&101.into(), &6.into()), "{line}");
+        assert_eq!(
+            (&line["status"], &line["bytes_in"]),
+            (&101.into(), &6.into()),
+            "{line}"
+        );
     }
 }
 
@@ -289,7 +363,9 @@ fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
 fn a_server_that_switches_early_gets_the_rest_of_the_body_first() {
     let upstream = Upstream::start(|mut connection| {
         let head = connection.head().unwrap();
-        connection.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhello");
+        connection.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nhello",
+        );
         assert_eq!(connection.message(head, false, false).text(), "{}");
         assert_eq!(connection.bytes(4).unwrap(), b"ping");
     });
@@ -309,28 +385,50 @@ fn a_request_with_a_body_that_is_not_switched_is_answered_and_the_connection_goe
     let mut client = gateway.connect();
     let asked = request("POST", "/", &[&ATTACH[..], &["Content-Length: 2"]].concat()) + "{}";
     client.send(asked.clone() + &asked);
-    assert_eq!((client.response().text().as_str(), client.response().text().as_str()), ("{}", "{}"));
+    assert_eq!(
+        (
+            client.response().text().as_str(),
+            client.response().text().as_str()
+        ),
+        ("{}", "{}")
+    );
 }
 
 #[test]
 fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
     let upstream = echo();
-    let text = one_route(&upstream, "limits = ['two']\nconcurrency = { max = 1 }") + "[limits.two]\nrate = '2/h'\n";
+    let text = one_route(&upstream, "limits = ['two']\nconcurrency = { max = 1 }")
+        + "[limits.two]\nrate = '2/h'\n";
     let gateway = Running::start(&text);
     let mut client = dig(&gateway);
     for _ in 0..10 {
         client.send("x");
         assert_eq!(client.bytes(1).unwrap(), b"x");
     }
-    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "app")]), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_in_flight", &[("route", "app")]),
+        1.0
+    );
     let labels = [("upstream", "app"), ("state", "active")];
-    assert_eq!(gateway.metric("tidegate_upstream_connections", &labels), 1.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_connections", &labels),
+        1.0
+    );
     let answer = gateway.get("/");
-    assert_eq!((answer.status(), gateway.line_of("/")["reason"].as_str()), (503, Some("cap")));
+    assert_eq!(
+        (answer.status(), gateway.line_of("/")["reason"].as_str()),
+        (503, Some("cap"))
+    );
     drop(client);
     assert_eq!(gateway.line_of("/")["status"], 101);
-    assert_eq!(gateway.metric("tidegate_in_flight", &[("route", "app")]), 0.0);
-    assert_eq!(gateway.metric("tidegate_upstream_connections", &labels), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_in_flight", &[("route", "app")]),
+        0.0
+    );
+    assert_eq!(
+        gateway.metric("tidegate_upstream_connections", &labels),
+        0.0
+    );
     drop(dig(&gateway));
     assert_eq!(ask(&gateway).1.status(), 429);
 }
@@ -353,7 +451,11 @@ fn silence_in_both_directions_ends_a_tunnel() {
     let mut client = dig(&gateway);
     assert_eq!(client.ended(), End::Closed);
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["reason"]), (&101.into(), &"idle_timeout".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&101.into(), &"idle_timeout".into()),
+        "{line}"
+    );
     assert!(line["duration_ms"].as_f64().unwrap() >= 200.0, "{line}");
 }
 
@@ -389,7 +491,10 @@ fn what_still_flows_when_one_side_has_closed_is_not_cut() {
             connection.send("x");
         }
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '400ms', tunnel = '1h' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "timeouts = { idle = '400ms', tunnel = '1h' }",
+    ));
     let mut client = dig(&gateway);
     // It is measured from the end on.
     thread::park_timeout(Duration::from_millis(600));
@@ -428,7 +533,11 @@ fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
     client.finish();
     assert_eq!(client.ended(), End::Closed);
     let line = gateway.line_of("/");
-    assert_eq!((&line["status"], &line["route"]), (&101.into(), &"app".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["route"]),
+        (&101.into(), &"app".into()),
+        "{line}"
+    );
 }
 
 #[test]
@@ -443,9 +552,15 @@ fn a_drain_lets_tunnels_be_until_its_end_and_counts_those_it_cuts() {
     assert_eq!(client.ended(), End::Closed);
     let (status, said) = gateway.wait();
     assert_eq!(status.code(), Some(0));
-    assert!(said.iter().any(|line| line.contains("\"cut\":1")), "{said:?}");
+    assert!(
+        said.iter().any(|line| line.contains("\"cut\":1")),
+        "{said:?}"
+    );
     let lines = gateway.rest_of_access();
-    assert!(lines.iter().any(|line| line.contains("\"status\":101")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("\"status\":101")),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -454,10 +569,17 @@ fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
         connection.expect_request();
         connection.break_off();
     });
-    let gateway = Running::start(&one_route(&upstream, "retry = { attempts = 3, on = ['connect', 'reset'] }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "retry = { attempts = 3, on = ['connect', 'reset'] }",
+    ));
     assert_eq!(ask(&gateway).1.status(), 502);
     let line = gateway.line_of("/");
-    assert_eq!((&line["attempts"], &line["not_retried"]), (&1.into(), &"upgrade".into()), "{line}");
+    assert_eq!(
+        (&line["attempts"], &line["not_retried"]),
+        (&1.into(), &"upgrade".into()),
+        "{line}"
+    );
     assert_eq!(upstream.connections(), 1);
 }
 
@@ -466,7 +588,11 @@ fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
 fn an_offer_goes_by_a_connection_of_its_own() {
     let upstream = Upstream::start(|mut connection| {
         while let Some(request) = connection.request() {
-            let answer = if request.get("upgrade").is_some() { SWITCH.to_owned() } else { ok("") };
+            let answer = if request.get("upgrade").is_some() {
+                SWITCH.to_owned()
+            } else {
+                ok("")
+            };
             connection.send(answer);
         }
     });
@@ -482,8 +608,9 @@ fn teller(content_type: &'static str) -> (Upstream, Gate) {
     let gate = tell.clone();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        connection
-            .send(format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"));
+        connection.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        ));
         for _ in 0..2 {
             gate.pass();
             // The gateway may have given up.
@@ -519,7 +646,10 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
         ("text/plain", true),
     ] {
         let (upstream, tell) = teller(content_type);
-        let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms', tunnel = '1m' }"));
+        let gateway = Running::start(&one_route(
+            &upstream,
+            "timeouts = { idle = '150ms', tunnel = '1m' }",
+        ));
         let mut client = gateway.connect();
         client.send(request("GET", "/", &[]));
         client.head().unwrap();
@@ -534,7 +664,10 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
 #[test]
 fn a_silent_event_stream_ends_after_the_time_for_tunnels() {
     let (upstream, tell) = teller("text/event-stream");
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '1m', tunnel = '150ms' }"));
+    let gateway = Running::start(&one_route(
+        &upstream,
+        "timeouts = { idle = '1m', tunnel = '150ms' }",
+    ));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &[]));
     client.head().unwrap();

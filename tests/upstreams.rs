@@ -59,15 +59,31 @@ fn requests_one_after_the_other_use_one_connection() {
     }
     assert_eq!(upstream.connections(), 1);
     let labels = [("upstream", "app"), ("outcome", "success")];
-    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &labels), 1.0);
-    assert_eq!(gateway.metric("tidegate_upstream_connections", &[("upstream", "app"), ("state", "idle")]), 1.0);
-    assert_eq!(gateway.metric("tidegate_upstream_connections", &[("upstream", "app"), ("state", "active")]), 0.0);
+    assert_eq!(
+        gateway.metric("tidegate_upstream_connects_total", &labels),
+        1.0
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_connections",
+            &[("upstream", "app"), ("state", "idle")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_connections",
+            &[("upstream", "app"), ("state", "active")]
+        ),
+        0.0
+    );
 }
 
 #[test]
 fn a_connection_that_its_server_wants_closed_is_not_kept() {
-    let upstream =
-        Upstream::answering(|_| "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let upstream = Upstream::answering(|_| {
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
+    });
     let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..3 {
         assert_eq!(gateway.status("/"), 200);
@@ -87,14 +103,23 @@ fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
 #[test]
 fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '150ms'"));
+    let gateway = Running::start(&pooled(
+        &upstream,
+        "max_connections = 1\nwait_timeout = '150ms'",
+    ));
     let mut first = gateway.sent("/first", &[]);
     told.recv_timeout(PATIENCE).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
     let took = asked.elapsed();
-    assert_eq!((refused.status(), refused.get("retry-after").is_some()), (503, true));
-    assert!(took >= Duration::from_millis(150) && took < Duration::from_secs(1), "{took:?}");
+    assert_eq!(
+        (refused.status(), refused.get("retry-after").is_some()),
+        (503, true)
+    );
+    assert!(
+        took >= Duration::from_millis(150) && took < Duration::from_secs(1),
+        "{took:?}"
+    );
     assert_eq!(gateway.line_of("/second")["reason"], "pool_timeout");
     leave.open();
     assert_eq!(first.response().status(), 200);
@@ -104,8 +129,13 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
 #[test]
 fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(&upstream, "max_connections = 1\nwait_timeout = '10s'"));
-    let mut clients: Vec<_> = (0..8).map(|index| gateway.sent(&format!("/{index}"), &[])).collect();
+    let gateway = Running::start(&pooled(
+        &upstream,
+        "max_connections = 1\nwait_timeout = '10s'",
+    ));
+    let mut clients: Vec<_> = (0..8)
+        .map(|index| gateway.sent(&format!("/{index}"), &[]))
+        .collect();
     for _ in 0..8 {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
         assert!(told.try_recv().is_err(), "one at a time");
@@ -146,7 +176,10 @@ fn an_unused_connection_is_closed_after_idle_timeout() {
     let answered = Instant::now();
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
-    assert!(answered.elapsed() >= Duration::from_millis(95) && answered.elapsed() < Duration::from_secs(6));
+    assert!(
+        answered.elapsed() >= Duration::from_millis(95)
+            && answered.elapsed() < Duration::from_secs(6)
+    );
 }
 
 #[test]
@@ -158,7 +191,11 @@ fn a_connection_is_replaced_after_max_lifetime_however_busy_it_is() {
     while begun.elapsed() < Duration::from_millis(500) {
         assert_eq!(client.exchange(request("GET", "/", &[])).status(), 200);
     }
-    assert!((3..=4).contains(&upstream.connections()), "{}", upstream.connections());
+    assert!(
+        (3..=4).contains(&upstream.connections()),
+        "{}",
+        upstream.connections()
+    );
 }
 
 #[test]
@@ -213,7 +250,8 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
     let share = share(&busy) - before;
     assert_eq!(share, 0, "of 200 that went to the busy one");
     held.iter().for_each(|_| hold.open());
-    held.iter_mut().for_each(|client| assert_eq!(client.response().status(), 200));
+    held.iter_mut()
+        .for_each(|client| assert_eq!(client.response().status(), 200));
 }
 
 #[test]
@@ -235,10 +273,17 @@ fn an_upstream_that_hangs_stalls_no_other() {
     }
     let asked = Instant::now();
     for _ in 0..50 {
-        assert_eq!((gateway.status("/gone"), gateway.get("/").text().as_str()), (502, "quick"));
+        assert_eq!(
+            (gateway.status("/gone"), gateway.get("/").text().as_str()),
+            (502, "quick")
+        );
         assert_eq!(gateway.get("/own").text(), "own");
     }
-    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        asked.elapsed()
+    );
     (0..50).for_each(|_| leave.open());
     for client in &mut waiting {
         assert_eq!(client.response().status(), 200);
@@ -248,10 +293,14 @@ fn an_upstream_that_hangs_stalls_no_other() {
 #[test]
 fn the_name_of_a_server_is_looked_up() {
     let upstream = Upstream::answering(|request| ok(request.get("host").unwrap()));
-    let text = one_route(&upstream, "request = { preserve_host = false }").replace("127.0.0.1", "localhost");
+    let text = one_route(&upstream, "request = { preserve_host = false }")
+        .replace("127.0.0.1", "localhost");
     let gateway = Running::start(&text);
     let answer = gateway.get("/");
-    assert_eq!((answer.status(), answer.text()), (200, format!("localhost:{}", upstream.address().port())));
+    assert_eq!(
+        (answer.status(), answer.text()),
+        (200, format!("localhost:{}", upstream.address().port()))
+    );
 }
 
 #[test]
@@ -287,7 +336,10 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
 #[test]
 fn parallel_requests_never_get_each_others_answers() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let gateway = Running::start(&pooled(&upstream, "max_connections = 4\nmax_idle = 2\nwait_timeout = '10s'"));
+    let gateway = Running::start(&pooled(
+        &upstream,
+        "max_connections = 4\nmax_idle = 2\nwait_timeout = '10s'",
+    ));
     let (address, number) = (gateway.address(), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..8 {

@@ -34,13 +34,18 @@ pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) ->
     *answer.status_mut() = status;
     if let Some(words) = http1::reason(status) {
         // The words of RFC 9110, as on the other listeners; hyper has older ones.
-        answer.extensions_mut().insert(ReasonPhrase::from_static(words.as_bytes()));
+        answer
+            .extensions_mut()
+            .insert(ReasonPhrase::from_static(words.as_bytes()));
     }
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Browsers must not take a view for a script.
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     answer
 }
 

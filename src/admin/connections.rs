@@ -63,7 +63,10 @@ struct Seat {
 
 impl Seat {
     fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new((false, Instant::now())), leave: CancellationToken::new() })
+        Arc::new(Self {
+            state: Mutex::new((false, Instant::now())),
+            leave: CancellationToken::new(),
+        })
     }
 
     fn set(&self, is_calling: bool) {
@@ -100,7 +103,13 @@ pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: Cance
                 make_room(&mut seats);
                 let seat = Seat::new();
                 seats.push(Arc::downgrade(&seat));
-                admin.tasks.spawn(serve(stream, caller, seat, Arc::clone(&admin), stop.clone()));
+                admin.tasks.spawn(serve(
+                    stream,
+                    caller,
+                    seat,
+                    Arc::clone(&admin),
+                    stop.clone(),
+                ));
             }
             Err(error) => {
                 tracing::debug!(%error, "an admin connection was not accepted");
@@ -128,17 +137,32 @@ fn make_room(seats: &mut Vec<Weak<Seat>>) {
 
 async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
     let (stream, peer) = listener.accept().await?;
-    let caller = Caller { peer, local: stream.local_addr()? };
+    let caller = Caller {
+        peer,
+        local: stream.local_addr()?,
+    };
     Ok((stream, caller))
 }
 
-async fn serve(stream: TcpStream, caller: Caller, seat: Arc<Seat>, admin: Arc<Admin>, stop: CancellationToken) {
+async fn serve(
+    stream: TcpStream,
+    caller: Caller,
+    seat: Arc<Seat>,
+    admin: Arc<Admin>,
+    stop: CancellationToken,
+) {
     let of_calls = Arc::clone(&seat);
-    let panics = Panics { peer: caller.peer, metrics: Arc::clone(&admin.metrics) };
+    let panics = Panics {
+        peer: caller.peer,
+        metrics: Arc::clone(&admin.metrics),
+    };
     let calls = ServiceBuilder::new()
         // Outermost: whatever panics below is this call's problem alone.
         .layer(CatchPanicLayer::custom(panics))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, ANSWER))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            ANSWER,
+        ))
         .layer(RequestBodyLimitLayer::new(BODY))
         .service(service_fn(move |request: Request<_>| {
             let (admin, calling) = (Arc::clone(&admin), Calling::on(&of_calls));
@@ -177,9 +201,15 @@ impl ResponseForPanic for Panics {
     type ResponseBody = Full<Bytes>;
 
     fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> Answer {
-        let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or(panic.downcast_ref::<String>().map(String::as_str));
         self.metrics.panicked();
         tracing::error!(peer = %self.peer, panic = text, "an admin call ended in a panic");
-        problem(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed while it handled the call; its log says more")
+        problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the gateway failed while it handled the call; its log says more",
+        )
     }
 }

@@ -23,9 +23,24 @@ pub(super) struct Caller {
 
 /// Everything there is, in the order in which `GET /` lists it.
 const ENDPOINTS: [Endpoint; 13] = [
-    Endpoint { method: "GET", path: "/", call: Call::Index, about: "this list" },
-    Endpoint { method: "GET", path: "/metrics", call: Call::Metrics, about: "metrics, for Prometheus" },
-    Endpoint { method: "GET", path: "/livez", call: Call::Livez, about: "200 while the process runs" },
+    Endpoint {
+        method: "GET",
+        path: "/",
+        call: Call::Index,
+        about: "this list",
+    },
+    Endpoint {
+        method: "GET",
+        path: "/metrics",
+        call: Call::Metrics,
+        about: "metrics, for Prometheus",
+    },
+    Endpoint {
+        method: "GET",
+        path: "/livez",
+        call: Call::Livez,
+        about: "200 while the process runs",
+    },
     Endpoint {
         method: "GET",
         path: "/readyz",
@@ -50,8 +65,18 @@ const ENDPOINTS: [Endpoint; 13] = [
         call: Call::Upstreams,
         about: "upstreams, their servers and connections",
     },
-    Endpoint { method: "GET", path: "/limits", call: Call::Limits, about: "limits, and how many keys they hold" },
-    Endpoint { method: "GET", path: TOP, call: Call::Top, about: "keys that ask most of a limit; ?n=20" },
+    Endpoint {
+        method: "GET",
+        path: "/limits",
+        call: Call::Limits,
+        about: "limits, and how many keys they hold",
+    },
+    Endpoint {
+        method: "GET",
+        path: TOP,
+        call: Call::Top,
+        about: "keys that ask most of a limit; ?n=20",
+    },
     Endpoint {
         method: "GET",
         path: KEYS,
@@ -64,7 +89,12 @@ const ENDPOINTS: [Endpoint; 13] = [
         call: Call::Keys,
         about: "other numbers for a while: {\"rate\", \"burst\", \"ttl\"}",
     },
-    Endpoint { method: "DELETE", path: KEYS, call: Call::Keys, about: "a full bucket again; ends other numbers" },
+    Endpoint {
+        method: "DELETE",
+        path: KEYS,
+        call: Call::Keys,
+        about: "a full bucket again; ends other numbers",
+    },
     Endpoint {
         method: "POST",
         path: "/reload",
@@ -126,11 +156,17 @@ impl Call {
 
 /// The call that a path is, and the name of a limit in it.
 fn find(path: &str) -> Option<(Call, &str)> {
-    let of_limit = |end| path.strip_prefix("/limits/").and_then(|path| path.strip_suffix(end));
+    let of_limit = |end| {
+        path.strip_prefix("/limits/")
+            .and_then(|path| path.strip_suffix(end))
+    };
     match (of_limit("/top"), of_limit("/keys")) {
         (Some(name), _) => Some((Call::Top, name)),
         (_, Some(name)) => Some((Call::Keys, name)),
-        _ => ENDPOINTS.iter().find(|endpoint| endpoint.path == path).map(|endpoint| (endpoint.call, "")),
+        _ => ENDPOINTS
+            .iter()
+            .find(|endpoint| endpoint.path == path)
+            .map(|endpoint| (endpoint.call, "")),
     }
 }
 
@@ -150,11 +186,20 @@ where
             Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
             Some((Call::Keys, name)) => match body.collect().await {
                 Ok(body) => keys(admin, (caller, sight), (&request, name), &body.to_bytes()).await,
-                Err(error) => problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
+                Err(error) => problem(
+                    StatusCode::BAD_REQUEST,
+                    &format!("the body cannot be read: {error}"),
+                ),
             },
             Some((Call::Top, name)) => {
                 let query = request.uri().query().unwrap_or_default();
-                limit_keys::top(&admin.state.load_full(), sight, &limit_keys::name(name), query).await
+                limit_keys::top(
+                    &admin.state.load_full(),
+                    sight,
+                    &limit_keys::name(name),
+                    query,
+                )
+                .await
             }
             Some((call, _)) => call_of(admin, call, &request).await,
         },
@@ -165,15 +210,27 @@ where
     answer
 }
 
-async fn keys(admin: &Admin, caller: (Caller, Sight), (request, name): (&Request<()>, &str), body: &[u8]) -> Answer {
+async fn keys(
+    admin: &Admin,
+    caller: (Caller, Sight),
+    (request, name): (&Request<()>, &str),
+    body: &[u8],
+) -> Answer {
     let (state, name) = (admin.state.load_full(), limit_keys::name(name));
     let query = request.uri().query().unwrap_or_default();
     limit_keys::keys(&state, caller, request.method(), (&name, query), body).await
 }
 
-fn check<B>(admin: &Admin, caller: Caller, request: &Request<B>, call: Option<Call>) -> Result<Sight, Refusal> {
+fn check<B>(
+    admin: &Admin,
+    caller: Caller,
+    request: &Request<B>,
+    call: Option<Call>,
+) -> Result<Sight, Refusal> {
     let settings = admin.settings.load();
-    let Some(settings) = &**settings else { return Err(Refusal::Off) };
+    let Some(settings) = &**settings else {
+        return Err(Refusal::Off);
+    };
     let rules = Rules {
         local: caller.local,
         hosts: &settings.hosts,
@@ -189,7 +246,10 @@ async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
         Call::Metrics => metrics(admin, request),
         Call::Livez => well(),
         Call::Readyz if admin.readiness.is_ready() => well(),
-        Call::Readyz => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting or draining"),
+        Call::Readyz => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the gateway is starting or draining",
+        ),
         Call::Config => json(StatusCode::OK, &admin.state.load().config.shown()),
         Call::Routes => json(StatusCode::OK, &views::routes(&admin.state.load())),
         Call::Upstreams => json(StatusCode::OK, &views::upstreams(&admin.state.load())),
@@ -205,40 +265,65 @@ fn well() -> Answer {
 }
 
 fn index() -> String {
-    let line = |Endpoint { method, path, about, .. }: &Endpoint| format!("{method:6} {path:17}  {about}\n");
+    let line = |Endpoint {
+                    method,
+                    path,
+                    about,
+                    ..
+                }: &Endpoint| format!("{method:6} {path:17}  {about}\n");
     ENDPOINTS.iter().map(line).collect()
 }
 
 fn metrics<B>(admin: &Admin, request: &Request<B>) -> Answer {
-    let accept: Vec<_> =
-        request.headers().get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).collect();
+    let accept: Vec<_> = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|accept| accept.to_str().ok())
+        .collect();
     let format = Format::negotiate(Some(&accept.join(",")));
-    let text = admin.metrics.render(format, &observed::observe(&admin.state.load(), &admin.doors, &admin.metrics));
+    let text = admin.metrics.render(
+        format,
+        &observed::observe(&admin.state.load(), &admin.doors, &admin.metrics),
+    );
     with_type(format.content_type(), StatusCode::OK, text.into())
 }
 
 fn refused(refusal: &Refusal) -> Answer {
     let mut answer = problem(refusal.status(), &refusal.detail());
     if let Some(challenge) = refusal.challenge() {
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        answer.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        );
     }
     answer
 }
 
 fn missing(path: &str) -> Answer {
-    problem(StatusCode::NOT_FOUND, &format!("there is no {path} here; GET / lists what there is"))
+    problem(
+        StatusCode::NOT_FOUND,
+        &format!("there is no {path} here; GET / lists what there is"),
+    )
 }
 
 fn not_allowed(call: Call) -> Answer {
     let detail = format!("this is called with {}", call.methods());
     let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
-    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(call.methods()));
+    answer
+        .headers_mut()
+        .insert(header::ALLOW, HeaderValue::from_static(call.methods()));
     answer
 }
 
 /// Who changed something, or tried to, is in the log.
 fn tell<B>(caller: Caller, request: &Request<B>, status: StatusCode) {
-    let (peer, method, path, status) = (caller.peer, request.method(), request.uri().path(), status.as_u16());
+    let (peer, method, path, status) = (
+        caller.peer,
+        request.method(),
+        request.uri().path(),
+        status.as_u16(),
+    );
     if matches!(status, 401 | 403 | 421) {
         tracing::warn!(%peer, %method, path, status, "admin call refused");
     } else {
@@ -253,24 +338,43 @@ mod tests {
     #[test]
     fn the_list_names_every_endpoint_once() {
         let list = index();
-        for Endpoint { method, path, call, .. } in &ENDPOINTS {
+        for Endpoint {
+            method, path, call, ..
+        } in &ENDPOINTS
+        {
             let is_it = |line: &&str| line.split_whitespace().take(2).eq([*method, *path]);
             assert_eq!(list.lines().filter(is_it).count(), 1, "{list}");
-            assert_eq!(find(&path.replace("NAME", "a b/56")).map(|(call, _)| call), Some(*call));
+            assert_eq!(
+                find(&path.replace("NAME", "a b/56")).map(|(call, _)| call),
+                Some(*call)
+            );
             assert!(call.takes(&method.parse().unwrap()) && call.methods().contains(method));
         }
     }
 
     #[test]
     fn what_changes_something_is_never_open_to_any_host() {
-        let open: Vec<_> = ENDPOINTS.iter().filter(|endpoint| endpoint.call.is_for_probes()).collect();
-        assert!(open.iter().all(|endpoint| endpoint.call.takes(&Method::GET) && !endpoint.call.takes(&Method::POST)));
-        assert_eq!(open.iter().map(|endpoint| endpoint.path).collect::<Vec<_>>(), ["/metrics", "/livez", "/readyz"]);
+        let open: Vec<_> = ENDPOINTS
+            .iter()
+            .filter(|endpoint| endpoint.call.is_for_probes())
+            .collect();
+        assert!(open.iter().all(
+            |endpoint| endpoint.call.takes(&Method::GET) && !endpoint.call.takes(&Method::POST)
+        ));
+        assert_eq!(
+            open.iter()
+                .map(|endpoint| endpoint.path)
+                .collect::<Vec<_>>(),
+            ["/metrics", "/livez", "/readyz"]
+        );
     }
 
     #[test]
     fn a_method_that_is_not_taken_is_told_which_are() {
         let answer = not_allowed(Call::Reload);
-        assert_eq!((answer.status().as_u16(), &answer.headers()[header::ALLOW]), (405, &"POST".parse().unwrap()));
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()[header::ALLOW]),
+            (405, &"POST".parse().unwrap())
+        );
     }
 }

@@ -63,10 +63,14 @@ impl Refusal {
         match self {
             Refusal::Off => "the admin listener was switched off".to_owned(),
             Refusal::BadHost => "a call names its host once, in a Host field".to_owned(),
-            Refusal::ForeignHost(host) => format!("this is not \"{host}\"; names are added with `hosts` of `[admin]`"),
+            Refusal::ForeignHost(host) => {
+                format!("this is not \"{host}\"; names are added with `hosts` of `[admin]`")
+            }
             Refusal::ForeignOrigin => "pages of other sites may not call this".to_owned(),
             Refusal::NoToken => "this call needs the token: Authorization: Bearer TOKEN".to_owned(),
-            Refusal::WrongToken => "the token is not the one in `token_file` of `[admin]`".to_owned(),
+            Refusal::WrongToken => {
+                "the token is not the one in `token_file` of `[admin]`".to_owned()
+            }
         }
     }
 
@@ -82,7 +86,10 @@ impl Refusal {
 
 /// Whether calls with this method may change something.
 pub(super) fn changes(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    )
 }
 
 impl Rules<'_> {
@@ -96,17 +103,31 @@ impl Rules<'_> {
             (None, _) if any_host && request.version() == Version::HTTP_10 => None,
             _ => return Err(Refusal::BadHost),
         };
-        let called = [host, request.uri().authority().map(|authority| authority.as_str())];
+        let called = [
+            host,
+            request
+                .uri()
+                .authority()
+                .map(|authority| authority.as_str()),
+        ];
         for name in called.into_iter().flatten() {
             let authority = Authority::read(name).ok_or(Refusal::BadHost)?;
             if !any_host && !self.is_ours(authority) {
                 return Err(Refusal::ForeignHost(name.to_owned()));
             }
         }
-        if !headers.get_all(header::ORIGIN).iter().all(|origin| self.is_our_origin(origin.as_bytes())) {
+        if !headers
+            .get_all(header::ORIGIN)
+            .iter()
+            .all(|origin| self.is_our_origin(origin.as_bytes()))
+        {
             return Err(Refusal::ForeignOrigin);
         }
-        if changes(request.method()) { self.check_token(headers) } else { Ok(()) }
+        if changes(request.method()) {
+            self.check_token(headers)
+        } else {
+            Ok(())
+        }
     }
 
     fn is_ours(&self, called: Authority<'_>) -> bool {
@@ -114,7 +135,9 @@ impl Rules<'_> {
         let is_listed = |name: &String| {
             Authority::read(name).is_some_and(|listed| {
                 listed.host.eq_ignore_ascii_case(called.host)
-                    && listed.port.is_none_or(|port| port == called.port.unwrap_or(HTTP))
+                    && listed
+                        .port
+                        .is_none_or(|port| port == called.port.unwrap_or(HTTP))
             })
         };
         (is_own_port && self.is_own_host(called.host)) || self.hosts.iter().any(is_listed)
@@ -122,8 +145,14 @@ impl Rules<'_> {
 
     /// Addresses cannot be rebound to another machine, as names can. `localhost` is resolved by browsers themselves.
     fn is_own_host(&self, host: &str) -> bool {
-        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        let address = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        match address
+            .parse::<IpAddr>()
+            .map(|address| address.to_canonical())
+        {
             Ok(address) => address.is_loopback() || address == self.local.ip().to_canonical(),
             Err(_) => host.eq_ignore_ascii_case("localhost"),
         }
@@ -131,14 +160,19 @@ impl Rules<'_> {
 
     /// The port counts: another service of this machine is another site.
     fn is_our_origin(&self, origin: &[u8]) -> bool {
-        let Ok(origin) = str::from_utf8(origin) else { return false };
+        let Ok(origin) = str::from_utf8(origin) else {
+            return false;
+        };
         let (authority, port) = match origin.split_once("://") {
             Some(("http", authority)) => (authority, HTTP),
             Some(("https", authority)) => (authority, HTTPS),
             _ => return false,
         };
         Authority::read(authority).is_some_and(|Authority { host, port: given }| {
-            self.is_ours(Authority { host, port: Some(given.unwrap_or(port)) })
+            self.is_ours(Authority {
+                host,
+                port: Some(given.unwrap_or(port)),
+            })
         })
     }
 
@@ -152,12 +186,20 @@ impl Rules<'_> {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(token) = self.token else { return Ok(()) };
+        let Some(token) = self.token else {
+            return Ok(());
+        };
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(given), None) = (given.next(), given.next()) else { return Err(Refusal::NoToken) };
+        let (Some(given), None) = (given.next(), given.next()) else {
+            return Err(Refusal::NoToken);
+        };
         match given.as_bytes().split_at_checked(b"bearer ".len()) {
             Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
-                if is_same(given.trim_ascii(), token.as_bytes()) { Ok(()) } else { Err(Refusal::WrongToken) }
+                if is_same(given.trim_ascii(), token.as_bytes()) {
+                    Ok(())
+                } else {
+                    Err(Refusal::WrongToken)
+                }
             }
             _ => Err(Refusal::NoToken),
         }
@@ -167,7 +209,10 @@ impl Rules<'_> {
 /// Compares in a time that depends on the length of `given` alone, so that it does not tell how much was right.
 fn is_same(given: &[u8], token: &[u8]) -> bool {
     let expected = token.iter().cycle();
-    let differs = given.iter().zip(expected).fold(0, |differs, (a, b)| differs | (a ^ b));
+    let differs = given
+        .iter()
+        .zip(expected)
+        .fold(0, |differs, (a, b)| differs | (a ^ b));
     std::hint::black_box(differs) == 0 && given.len() == token.len() && !token.is_empty()
 }
 
@@ -187,7 +232,9 @@ impl<'a> Authority<'a> {
         let (host, port) = text.split_at(end);
         let port = match port.strip_prefix(':') {
             None => port.is_empty().then_some(None)?,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
             Some(_) => return None,
         };
         (!host.is_empty()).then_some(Self { host, port })
@@ -208,14 +255,26 @@ mod tests {
         any: bool,
     ) -> Result<(), Refusal> {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let rules = Rules { local: LOCAL.parse().unwrap(), hosts: &hosts, token };
+        let rules = Rules {
+            local: LOCAL.parse().unwrap(),
+            hosts: &hosts,
+            token,
+        };
         let request = Request::builder().method(method).uri("/config");
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
         rules.check(&request.body(()).unwrap(), any)
     }
 
     fn called(host: &str) -> Result<(), Refusal> {
-        checked(&["tidegate.internal:9000", "Gate.example"], None, "GET", &[("host", host)], false)
+        checked(
+            &["tidegate.internal:9000", "Gate.example"],
+            None,
+            "GET",
+            &[("host", host)],
+            false,
+        )
     }
 
     #[test]
@@ -254,13 +313,25 @@ mod tests {
             "xgate.example",
             "0.0.0.0:9901",
         ] {
-            assert_eq!(called(host), Err(Refusal::ForeignHost(host.into())), "{host}");
+            assert_eq!(
+                called(host),
+                Err(Refusal::ForeignHost(host.into())),
+                "{host}"
+            );
         }
     }
 
     #[test]
     fn a_host_that_is_missing_doubled_or_unreadable_is_malformed() {
-        for hosts in [&[][..], &["localhost", "localhost"], &["localhost:"], &["a:b"], &["[::1"], &[""], &[":9901"]] {
+        for hosts in [
+            &[][..],
+            &["localhost", "localhost"],
+            &["localhost:"],
+            &["a:b"],
+            &["[::1"],
+            &[""],
+            &[":9901"],
+        ] {
             let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let is_bad = checked(&[], None, "GET", &headers, true);
             assert_eq!(is_bad, Err(Refusal::BadHost), "{hosts:?}");
@@ -269,17 +340,37 @@ mod tests {
 
     #[test]
     fn probes_may_call_by_any_name_but_not_from_a_page() {
-        assert_eq!(checked(&[], None, "GET", &[("host", "pod-7.example")], true), Ok(()));
-        let rebound = [("host", "evil.example:9901"), ("origin", "http://evil.example:9901")];
-        assert_eq!(checked(&[], None, "GET", &rebound, true), Err(Refusal::ForeignOrigin));
+        assert_eq!(
+            checked(&[], None, "GET", &[("host", "pod-7.example")], true),
+            Ok(())
+        );
+        let rebound = [
+            ("host", "evil.example:9901"),
+            ("origin", "http://evil.example:9901"),
+        ];
+        assert_eq!(
+            checked(&[], None, "GET", &rebound, true),
+            Err(Refusal::ForeignOrigin)
+        );
     }
 
     /// HAProxy's `option httpchk GET /readyz` was refused.
     #[test]
     fn a_probe_of_old_may_name_no_host() {
-        let rules = Rules { local: LOCAL.parse().unwrap(), hosts: &[], token: None };
+        let rules = Rules {
+            local: LOCAL.parse().unwrap(),
+            hosts: &[],
+            token: None,
+        };
         let checked = |version, any_host| {
-            rules.check(&Request::builder().version(version).uri("/readyz").body(()).unwrap(), any_host)
+            rules.check(
+                &Request::builder()
+                    .version(version)
+                    .uri("/readyz")
+                    .body(())
+                    .unwrap(),
+                any_host,
+            )
         };
         assert_eq!(checked(Version::HTTP_10, true), Ok(()));
         assert_eq!(checked(Version::HTTP_10, false), Err(Refusal::BadHost));
@@ -292,7 +383,12 @@ mod tests {
             let headers = [("host", "localhost:9901"), ("origin", origin)];
             checked(&["gate.example:443"], None, "POST", &headers, false)
         };
-        for origin in ["http://localhost:9901", "http://127.0.0.1:9901", "http://[::1]:9901", "https://gate.example"] {
+        for origin in [
+            "http://localhost:9901",
+            "http://127.0.0.1:9901",
+            "http://[::1]:9901",
+            "https://gate.example",
+        ] {
             assert_eq!(from(origin), Ok(()), "{origin}");
         }
         for origin in [
@@ -315,7 +411,10 @@ mod tests {
     fn changing_calls_need_the_token_and_looking_does_not() {
         let with = |method, authorization: Option<&str>| {
             let authorization = authorization.map(|value| ("authorization", value));
-            let headers: Vec<_> = [("host", "localhost")].into_iter().chain(authorization).collect();
+            let headers: Vec<_> = [("host", "localhost")]
+                .into_iter()
+                .chain(authorization)
+                .collect();
             checked(&[], Some("s3cret"), method, &headers, false)
         };
         for (method, authorization, expected) in [
@@ -326,18 +425,29 @@ mod tests {
             ("DELETE", Some("Bearer"), Err(Refusal::NoToken)),
             ("POST", Some("Bearer "), Err(Refusal::WrongToken)),
             ("POST", Some("Bearer s3cre"), Err(Refusal::WrongToken)),
-            ("POST", Some("Bearer s3crets3cret"), Err(Refusal::WrongToken)),
+            (
+                "POST",
+                Some("Bearer s3crets3cret"),
+                Err(Refusal::WrongToken),
+            ),
             ("POST", Some("Bearer s3creT"), Err(Refusal::WrongToken)),
             ("POST", Some("Bearer s3cret"), Ok(())),
             ("DELETE", Some("bearer  s3cret"), Ok(())),
             ("PATCH", None, Err(Refusal::NoToken)),
         ] {
-            assert_eq!(with(method, authorization), expected, "{method} {authorization:?}");
+            assert_eq!(
+                with(method, authorization),
+                expected,
+                "{method} {authorization:?}"
+            );
         }
     }
 
     #[test]
     fn without_a_token_file_changing_calls_need_none() {
-        assert_eq!(checked(&[], None, "POST", &[("host", "localhost")], false), Ok(()));
+        assert_eq!(
+            checked(&[], None, "POST", &[("host", "localhost")], false),
+            Ok(())
+        );
     }
 }

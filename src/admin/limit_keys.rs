@@ -40,7 +40,10 @@ struct Refused {
 impl From<String> for Refused {
     /// Of what the caller wrote.
     fn from(why: String) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, why }
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            why,
+        }
     }
 }
 
@@ -52,7 +55,10 @@ pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) ->
     match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
         Ok((limit, most)) => {
             let keys = limit.heaviest(Clock.now(), most).await;
-            json(StatusCode::OK, &keys.iter().map(|state| shown(state, sight)).collect())
+            json(
+                StatusCode::OK,
+                &keys.iter().map(|state| shown(state, sight)).collect(),
+            )
         }
         Err(Refused { status, why }) => problem(status, &why),
     }
@@ -74,37 +80,65 @@ pub(super) async fn keys(
             Method::DELETE => fill(&limit, caller, name, &key).await?,
             _ => {}
         }
-        Ok(json(StatusCode::OK, &shown(&limit.look(Clock.now(), key).await, sight)))
+        Ok(json(
+            StatusCode::OK,
+            &shown(&limit.look(Clock.now(), key).await, sight),
+        ))
     };
-    done.await.unwrap_or_else(|Refused { status, why }| problem(status, &why))
+    done.await
+        .unwrap_or_else(|Refused { status, why }| problem(status, &why))
 }
 
-async fn fill(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey) -> Result<(), Refused> {
+async fn fill(
+    limit: &OneLimit<'_>,
+    caller: Caller,
+    name: &str,
+    key: &KnownKey,
+) -> Result<(), Refused> {
     if !limit.reset(Clock.now(), key).await {
         let why = match key.is_hash_only {
-            true => "the store holds this bucket, by a name that is not made of the hash: name the key by its values",
+            true => {
+                "the store holds this bucket, by a name that is not made of the hash: name the key by its values"
+            }
             false => "the store, which holds this bucket, does not answer: try again",
         };
         let why = why.to_owned();
-        return Err(Refused { status: StatusCode::SERVICE_UNAVAILABLE, why });
+        return Err(Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            why,
+        });
     }
     tracing::info!(peer = %caller.peer, limit = name, key = %key.key, "a key's bucket is filled");
     Ok(())
 }
 
-fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: &[u8]) -> Result<(), Refused> {
+fn give(
+    limit: &OneLimit<'_>,
+    caller: Caller,
+    name: &str,
+    key: &KnownKey,
+    body: &[u8],
+) -> Result<(), Refused> {
     if !limit.gives() {
         let why = "this is a tier: its networks cannot have numbers of their own".to_owned();
-        return Err(Refused { status: StatusCode::CONFLICT, why });
+        return Err(Refused {
+            status: StatusCode::CONFLICT,
+            why,
+        });
     }
     let (numbers, ttl) = wanted(body)?;
-    limit.give(Clock.now(), key.key, numbers, ttl).map_err(|error| {
-        let status = match error {
-            TemporaryError::Numbers(_) => StatusCode::BAD_REQUEST,
-            TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
-        };
-        Refused { status, why: error.to_string() }
-    })?;
+    limit
+        .give(Clock.now(), key.key, numbers, ttl)
+        .map_err(|error| {
+            let status = match error {
+                TemporaryError::Numbers(_) => StatusCode::BAD_REQUEST,
+                TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            Refused {
+                status,
+                why: error.to_string(),
+            }
+        })?;
     let (rate, burst) = (rate_text(numbers.rate), numbers.burst);
     tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
     Ok(())
@@ -112,32 +146,51 @@ fn give(limit: &OneLimit<'_>, caller: Caller, name: &str, key: &KnownKey, body: 
 
 fn limit<'s>(state: &'s State, name: &str) -> Result<OneLimit<'s>, Refused> {
     state.limit(name).ok_or_else(|| {
-        let names: Vec<_> = state.config.limits.iter().flat_map(|limit| limit.deciding()).collect();
-        let known =
-            if names.is_empty() { "there are none".to_owned() } else { format!("there are {}", quoted(&names)) };
-        Refused { status: StatusCode::NOT_FOUND, why: format!("there is no limit `{name}`; {known}") }
+        let names: Vec<_> = state
+            .config
+            .limits
+            .iter()
+            .flat_map(|limit| limit.deciding())
+            .collect();
+        let known = if names.is_empty() {
+            "there are none".to_owned()
+        } else {
+            format!("there are {}", quoted(&names))
+        };
+        Refused {
+            status: StatusCode::NOT_FOUND,
+            why: format!("there is no limit `{name}`; {known}"),
+        }
     })
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn how_many(query: &str) -> Result<usize, String> {
     if query.is_empty() {
         return Ok(SHOWN);
     }
-    let number = query.strip_prefix("n=").and_then(|number| number.parse().ok());
+    let number = query
+        .strip_prefix("n=")
+        .and_then(|number| number.parse().ok());
     number
         .filter(|number| (1..=MOST_SHOWN).contains(number))
-        .ok_or_else(|| format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}"))
+        .ok_or_else(|| {
+            format!("`{query}`: how many are shown is said by ?n=, from 1 to {MOST_SHOWN}")
+        })
 }
 
 /// The numbers of a `PUT`, and for how long.
 fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
     const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
-    let body: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
+    let body: Map<String, Value> = serde_json::from_slice(body)
+        .map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
     if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err(format!("there is no field `{name}`; the body is {EXAMPLE}"));
     }
@@ -148,12 +201,18 @@ fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
     let rate = read_rate(text("rate")?).map_err(|why| format!("`rate` cannot be {why}"))?;
     let ttl = read_duration(text("ttl")?).map_err(|why| format!("`ttl` cannot be {why}"))?;
     if ttl.is_zero() || ttl > LONGEST {
-        return Err("`ttl` is how long the numbers count: more than nothing, and at most \"30d\"".to_owned());
+        return Err(
+            "`ttl` is how long the numbers count: more than nothing, and at most \"30d\""
+                .to_owned(),
+        );
     }
     let burst = match body.get("burst") {
         None => rate.count,
         Some(burst) => {
-            let burst = burst.as_u64().and_then(|burst| u32::try_from(burst).ok()).and_then(NonZeroU32::new);
+            let burst = burst
+                .as_u64()
+                .and_then(|burst| u32::try_from(burst).ok())
+                .and_then(NonZeroU32::new);
             burst.ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?
         }
     };
@@ -161,7 +220,13 @@ fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
 }
 
 fn shown(state: &KeyState, sight: Sight) -> Value {
-    let KeyState { key, numbers, bucket, count, ends_in } = state;
+    let KeyState {
+        key,
+        numbers,
+        bucket,
+        count,
+        ends_in,
+    } = state;
     let until = ends_in.and_then(|left| SystemTime::now().checked_add(left));
     let mut view = json!({
         "key": values(key, sight),
@@ -174,7 +239,9 @@ fn shown(state: &KeyState, sight: Sight) -> Value {
         "refused": count.refused,
         "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
     });
-    let stand_ins: Vec<_> = (0..key.parts.len()).filter(|place| key.parts[*place].is_fallback).collect();
+    let stand_ins: Vec<_> = (0..key.parts.len())
+        .filter(|place| key.parts[*place].is_fallback)
+        .collect();
     if let Some(view) = view.as_object_mut() {
         if !stand_ins.is_empty() {
             view.insert("missing".to_owned(), json!(stand_ins));
@@ -213,8 +280,11 @@ pub(super) fn name(raw: &str) -> String {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, after @ ..] = rest {
-        let escaped = (*first == b'%').then(|| after.split_first_chunk::<2>()).flatten();
-        let byte = escaped.and_then(|(digits, _)| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        let escaped = (*first == b'%')
+            .then(|| after.split_first_chunk::<2>())
+            .flatten();
+        let byte = escaped
+            .and_then(|(digits, _)| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
         bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &after[2..] } else { after };
     }
@@ -228,7 +298,10 @@ mod tests {
     #[test]
     fn what_a_put_may_hold_is_told() {
         let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
-        assert!(wanted(br#"{"rate": "10/s", "ttl": "1h"}"#).is_ok_and(|(numbers, _)| numbers.burst.get() == 10));
+        assert!(
+            wanted(br#"{"rate": "10/s", "ttl": "1h"}"#)
+                .is_ok_and(|(numbers, _)| numbers.burst.get() == 10)
+        );
         assert!(why("").contains("JSON object such as"));
         assert!(why("[]").contains("JSON object such as"));
         assert!(why(r#"{"rate": "10/s"}"#).contains("`ttl` is needed"));
@@ -249,6 +322,9 @@ mod tests {
 
     #[test]
     fn a_name_in_a_path_may_be_escaped() {
-        assert_eq!(["a", "a%20b", "a/56", "%", "%zz", "%4"].map(name), ["a", "a b", "a/56", "%", "%zz", "%4"]);
+        assert_eq!(
+            ["a", "a%20b", "a/56", "%", "%zz", "%4"].map(name),
+            ["a", "a b", "a/56", "%", "%zz", "%4"]
+        );
     }
 }

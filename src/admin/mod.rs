@@ -104,11 +104,15 @@ impl Admin {
 ///
 /// # Errors
 /// Says which address cannot be listened on.
-pub fn start(admin: &Arc<Admin>, inherited: Option<std::net::TcpListener>) -> Result<Option<SocketAddr>, String> {
+pub fn start(
+    admin: &Arc<Admin>,
+    inherited: Option<std::net::TcpListener>,
+) -> Result<Option<SocketAddr>, String> {
     let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
     let Some(bind) = bind else { return Ok(None) };
     let listener = match inherited {
-        Some(socket) => TcpListener::from_std(socket).map_err(|error| format!("cannot listen on {bind} ({error})"))?,
+        Some(socket) => TcpListener::from_std(socket)
+            .map_err(|error| format!("cannot listen on {bind} ({error})"))?,
         None => bind_admin(&admin.state.load().config, bind)?,
     };
     Ok(Some(open(admin, bind, listener)))
@@ -116,7 +120,11 @@ pub fn start(admin: &Arc<Admin>, inherited: Option<std::net::TcpListener>) -> Re
 
 /// The listener's socket for a process that takes over.
 pub fn socket(admin: &Admin) -> Option<OwnedFd> {
-    admin.listening.lock().as_ref().and_then(|listening| listening.socket.as_ref()?.try_clone().ok())
+    admin
+        .listening
+        .lock()
+        .as_ref()
+        .and_then(|listening| listening.socket.as_ref()?.try_clone().ok())
 }
 
 /// Closes the listener: another process answers there.
@@ -126,7 +134,11 @@ pub fn stop(admin: &Admin) {
 
 /// Applies other settings: hosts and token at once. Another address comes as the listener that is `bound` to it, which
 /// opens before the old one closes.
-pub fn reconfigure(admin: &Arc<Admin>, settings: Option<&model::Admin>, bound: Option<TcpListener>) {
+pub fn reconfigure(
+    admin: &Arc<Admin>,
+    settings: Option<&model::Admin>,
+    bound: Option<TcpListener>,
+) {
     admin.settings.store(Arc::new(settings.cloned()));
     match (settings, bound) {
         (None, _) => close(admin.listening.lock().take()),
@@ -141,9 +153,17 @@ fn open(admin: &Arc<Admin>, bind: SocketAddr, listener: TcpListener) -> SocketAd
     let local = listener.local_addr().unwrap_or(bind);
     let stop = CancellationToken::new();
     let socket = listener.as_fd().try_clone_to_owned().ok();
-    admin.tasks.spawn(connections::accept(listener, Arc::clone(admin), stop.clone()));
+    admin.tasks.spawn(connections::accept(
+        listener,
+        Arc::clone(admin),
+        stop.clone(),
+    ));
     tracing::info!(address = %local, "admin listening");
-    close(admin.listening.lock().replace(Listening { local, stop, socket }));
+    close(admin.listening.lock().replace(Listening {
+        local,
+        stop,
+        socket,
+    }));
     local
 }
 

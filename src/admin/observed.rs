@@ -8,18 +8,27 @@ use crate::{
     limit::Stats,
     reload::Doors,
     server::Door,
-    telemetry::metrics::{CapGauges, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges},
+    telemetry::metrics::{
+        CapGauges, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges,
+    },
     upstream::Upstream,
 };
 
 pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observed {
     Observed {
         routes: routes(state, metrics),
-        limits: state.limits().map(|(name, of)| limit(name, of.stats(), state.known_in_store(name))).collect(),
+        limits: state
+            .limits()
+            .map(|(name, of)| limit(name, of.stats(), state.known_in_store(name)))
+            .collect(),
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
         grown_windows: windows::grown() as u64,
-        listeners: doors.lock().iter().map(|(bind, door)| listener(door, *bind, state)).collect(),
+        listeners: doors
+            .lock()
+            .iter()
+            .map(|(bind, door)| listener(door, *bind, state))
+            .collect(),
     }
 }
 
@@ -30,22 +39,43 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
         let cap = caps.get(name);
         RouteGauges {
             route: Arc::clone(name),
-            in_flight: Some(cap.map_or_else(|| metrics.route(name).in_flight(), |cap| cap.in_flight as u64)),
+            in_flight: Some(cap.map_or_else(
+                || metrics.route(name).in_flight(),
+                |cap| cap.in_flight as u64,
+            )),
             abandoned: cap.map(|cap| cap.abandoned as u64),
             queued: cap.map(|cap| cap.queued as u64),
             concurrency_limit: cap.map(|cap| cap.limit as u64),
         }
     };
-    state.config.routes.iter().map(|of| route(&of.name)).collect()
+    state
+        .config
+        .routes
+        .iter()
+        .map(|of| route(&of.name))
+        .collect()
 }
 
 fn listener(door: &Door, bind: SocketAddr, state: &State) -> ListenerGauges {
-    let configured = state.config.listeners.iter().find(|listener| listener.bind == bind);
+    let configured = state
+        .config
+        .listeners
+        .iter()
+        .find(|listener| listener.bind == bind);
     // Several certificates may have one name (RSA and ECDSA): the first that ends is the one to hear of.
     let mut certificates = BTreeMap::new();
-    for identity in configured.and_then(|listener| listener.tls.as_ref()).iter().flat_map(|tls| &tls.certificates) {
-        let expires = identity.expires.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let first = certificates.entry(identity.name().into()).or_insert(expires);
+    for identity in configured
+        .and_then(|listener| listener.tls.as_ref())
+        .iter()
+        .flat_map(|tls| &tls.certificates)
+    {
+        let expires = identity
+            .expires
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let first = certificates
+            .entry(identity.name().into())
+            .or_insert(expires);
         *first = expires.min(*first);
     }
     ListenerGauges {
@@ -67,22 +97,46 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
 
 fn upstreams(state: &State) -> Vec<UpstreamGauges> {
     let caps: BTreeMap<_, _> = state.upstream_caps().collect();
-    state.upstreams().map(|(name, of)| upstream(name, of, caps.get(name).map(gauges))).collect()
+    state
+        .upstreams()
+        .map(|(name, of)| upstream(name, of, caps.get(name).map(gauges)))
+        .collect()
 }
 
 fn gauges(cap: &CapView) -> CapGauges {
-    let CapView { limit, in_flight, abandoned, queued } = *cap;
-    CapGauges { in_flight: in_flight as u64, abandoned: abandoned as u64, queued: queued as u64, limit: limit as u64 }
+    let CapView {
+        limit,
+        in_flight,
+        abandoned,
+        queued,
+    } = *cap;
+    CapGauges {
+        in_flight: in_flight as u64,
+        abandoned: abandoned as u64,
+        queued: queued as u64,
+        limit: limit as u64,
+    }
 }
 
 fn upstream(name: &Arc<str>, upstream: &Upstream, cap: Option<CapGauges>) -> UpstreamGauges {
     let servers = upstream.servers();
-    let (open, idle) = servers.iter().fold((0, 0), |(open, idle), of| (open + of.open, idle + of.idle));
+    let (open, idle) = servers
+        .iter()
+        .fold((0, 0), |(open, idle), of| (open + of.open, idle + of.idle));
     UpstreamGauges {
         upstream: Arc::clone(name),
         cap,
-        connections: vec![("idle", idle as u64), ("active", open.saturating_sub(idle) as u64)],
-        ejections: servers.iter().map(|server| (Arc::clone(&server.url), server.health.ejections)).collect(),
-        servers: servers.into_iter().map(|server| (server.url, server.up)).collect(),
+        connections: vec![
+            ("idle", idle as u64),
+            ("active", open.saturating_sub(idle) as u64),
+        ],
+        ejections: servers
+            .iter()
+            .map(|server| (Arc::clone(&server.url), server.health.ejections))
+            .collect(),
+        servers: servers
+            .into_iter()
+            .map(|server| (server.url, server.up))
+            .collect(),
     }
 }

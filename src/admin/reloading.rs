@@ -20,16 +20,26 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
             };
             json(status, &told(&outcome))
         }
-        None => problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending and reads nothing any more"),
+        None => problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the gateway is ending and reads nothing any more",
+        ),
     }
 }
 
 fn told(outcome: &Outcome) -> Value {
     match outcome {
-        Outcome::Done { report, sections, notes, warnings } => json!({
+        Outcome::Done {
+            report,
+            sections,
+            notes,
+            warnings,
+        } => json!({
             "outcome": "reloaded", "sections": sections, "changes": changes(report), "notes": notes, "warnings": warnings.to_json(),
         }),
-        Outcome::Unchanged { warnings } => json!({ "outcome": "unchanged", "warnings": warnings.to_json() }),
+        Outcome::Unchanged { warnings } => {
+            json!({ "outcome": "unchanged", "warnings": warnings.to_json() })
+        }
         Outcome::Failed(failure) => {
             let diagnostics = match failure {
                 Failure::Mistakes(diagnostics) => diagnostics.to_json(),
@@ -41,15 +51,29 @@ fn told(outcome: &Outcome) -> Value {
 }
 
 fn changes(report: &Report) -> Value {
-    let kinds = report.kinds().into_iter().map(|(kind, changes)| (kind.to_owned(), by_change(changes)));
+    let kinds = report
+        .kinds()
+        .into_iter()
+        .map(|(kind, changes)| (kind.to_owned(), by_change(changes)));
     Value::Object(kinds.collect())
 }
 
 /// Every word is there, so that nobody has to ask whether it is.
 fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
-    let names = |change| changes.iter().filter(|(_, is)| **is == change).map(|(name, _)| json!(&**name)).collect();
+    let names = |change| {
+        changes
+            .iter()
+            .filter(|(_, is)| **is == change)
+            .map(|(name, _)| json!(&**name))
+            .collect()
+    };
     let words = [Change::Kept, Change::Changed, Change::New, Change::Gone];
-    Value::Object(words.into_iter().map(|change| (change.word().to_owned(), names(change))).collect::<Map<_, _>>())
+    Value::Object(
+        words
+            .into_iter()
+            .map(|change| (change.word().to_owned(), names(change)))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 #[cfg(test)]
@@ -64,7 +88,12 @@ mod tests {
             routes: [("r".into(), Change::New)].into(),
         };
         let notes = vec!["restart".into()];
-        let told = told(&Outcome::Done { report, sections: vec!["log"], notes, warnings: Arc::default() });
+        let told = told(&Outcome::Done {
+            report,
+            sections: vec!["log"],
+            notes,
+            warnings: Arc::default(),
+        });
         assert_eq!(
             told,
             json!({
@@ -83,7 +112,12 @@ mod tests {
 
     #[test]
     fn a_failure_gives_the_reason_even_where_no_line_of_a_file_is_to_blame() {
-        let told = told(&Outcome::Failed(Failure::Impossible("no such address".into())));
-        assert_eq!(told, json!({ "outcome": "failed", "error": "no such address", "diagnostics": [] }));
+        let told = told(&Outcome::Failed(Failure::Impossible(
+            "no such address".into(),
+        )));
+        assert_eq!(
+            told,
+            json!({ "outcome": "failed", "error": "no such address", "diagnostics": [] })
+        );
     }
 }

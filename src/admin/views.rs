@@ -11,8 +11,17 @@ use crate::{
 };
 
 /// Keys of a route that say which requests it takes and what it does with them.
-const OF_A_ROUTE: [&str; 9] =
-    ["name", "match", "limits", "priority", "upstream", "mirror", "respond", "redirect", "concurrency"];
+const OF_A_ROUTE: [&str; 9] = [
+    "name",
+    "match",
+    "limits",
+    "priority",
+    "upstream",
+    "mirror",
+    "respond",
+    "redirect",
+    "concurrency",
+];
 /// Keys of a limit that say how much it allows to whom.
 const OF_A_LIMIT: [&str; 14] = [
     "key",
@@ -39,7 +48,10 @@ pub(super) fn routes(state: &State) -> Value {
     let routes = shown.get("routes").and_then(Value::as_array);
     let view = |route: &Value| {
         let mut view = only(&OF_A_ROUTE, route);
-        let cap = route.get("name").and_then(Value::as_str).and_then(|name| caps.get(name));
+        let cap = route
+            .get("name")
+            .and_then(Value::as_str)
+            .and_then(|name| caps.get(name));
         if let (Some(cap), Some(shown)) = (cap, view.get_mut("concurrency")) {
             add_to(shown, cap);
         }
@@ -66,15 +78,27 @@ pub(super) fn limits(state: &State) -> Value {
         let mut view = Map::from_iter([("name".to_owned(), json!(name))]);
         view.extend(match shown.and_then(|limits| limits.get(name)) {
             Some(limit) => only(&OF_A_LIMIT, limit),
-            None => beside(shown, name).map(|beside| only(&BESIDE_A_LIMIT, beside)).unwrap_or_default(),
+            None => beside(shown, name)
+                .map(|beside| only(&BESIDE_A_LIMIT, beside))
+                .unwrap_or_default(),
         });
-        view.insert("keys".to_owned(), json!(stats.keys + state.known_in_store(name)));
-        let evictions = json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
+        view.insert(
+            "keys".to_owned(),
+            json!(stats.keys + state.known_in_store(name)),
+        );
+        let evictions =
+            json!({ "idle": stats.evictions_idle, "overflow": stats.evictions_overflow });
         view.insert("evictions".to_owned(), evictions);
-        view.insert("temporary".to_owned(), json!(limiter.temporaries(Clock.now())));
+        view.insert(
+            "temporary".to_owned(),
+            json!(limiter.temporaries(Clock.now())),
+        );
         Value::Object(view)
     };
-    state.limits().map(|(name, limiter)| view((name, limiter))).collect()
+    state
+        .limits()
+        .map(|(name, limiter)| view((name, limiter)))
+        .collect()
 }
 
 /// The tier or candidate that is called like this: `LIMIT/56`, `LIMIT/candidate`.
@@ -86,13 +110,18 @@ fn beside<'a>(limits: Option<&'a Value>, name: &str) -> Option<&'a Value> {
     }
     let tiers = limit.get("tiers").and_then(Value::as_array)?;
     let prefix: u64 = which.parse().ok()?;
-    tiers.iter().find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
+    tiers
+        .iter()
+        .find(|tier| tier.get("prefix").and_then(Value::as_u64) == Some(prefix))
 }
 
 pub(super) fn upstreams(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("upstreams");
-    let caps: BTreeMap<_, _> = state.upstream_caps().map(|(name, cap)| (&**name, cap)).collect();
+    let caps: BTreeMap<_, _> = state
+        .upstream_caps()
+        .map(|(name, cap)| (&**name, cap))
+        .collect();
     let view = |(name, upstream): (&str, &Upstream)| {
         let shown = shown.and_then(|upstreams| upstreams.get(name));
         let servers: Vec<_> = upstream.servers().iter().map(server).collect();
@@ -105,7 +134,10 @@ pub(super) fn upstreams(state: &State) -> Value {
         }
         view
     };
-    state.upstreams().map(|(name, upstream)| view((name, upstream))).collect()
+    state
+        .upstreams()
+        .map(|(name, upstream)| view((name, upstream)))
+        .collect()
 }
 
 fn server(server: &ServerView) -> Value {

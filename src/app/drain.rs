@@ -53,16 +53,26 @@ impl App {
         match is_done {
             Some(true) => tracing::info!("drained"),
             Some(false) => {
-                tracing::warn!(cut, "the drain took too long: {cut} connections with requests in flight are cut")
+                tracing::warn!(
+                    cut,
+                    "the drain took too long: {cut} connections with requests in flight are cut"
+                )
             }
-            None => tracing::warn!(cut, "stopped at once by a second signal: {cut} connections are cut"),
+            None => tracing::warn!(
+                cut,
+                "stopped at once by a second signal: {cut} connections are cut"
+            ),
         }
         for worker in workers {
             let _ = timeout(LAST_LINES, worker.cut()).await;
         }
         self.save().await;
         self.end_logs().await;
-        if is_done.is_some() { Ended::Drained { cut } } else { Ended::AtOnce }
+        if is_done.is_some() {
+            Ended::Drained { cut }
+        } else {
+            Ended::AtOnce
+        }
     }
 
     /// Who waits for a reload is told that there is none any more.
@@ -75,7 +85,9 @@ impl App {
 
     async fn end_logs(self) {
         let access = self.access;
-        let left = tokio::task::spawn_blocking(move || access.flush(LAST_LINES)).await.unwrap_or_default();
+        let left = tokio::task::spawn_blocking(move || access.flush(LAST_LINES))
+            .await
+            .unwrap_or_default();
         if left > 0 {
             tracing::warn!(left, "access lines were not read in time and are lost");
         }

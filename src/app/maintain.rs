@@ -31,13 +31,18 @@ pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
             next = next.min(now + SOON);
         }
         // Nobody waits for them here: a name server may be slow.
-        state.upstreams().for_each(|(_, upstream)| drop(upstream.resolve()));
+        state
+            .upstreams()
+            .for_each(|(_, upstream)| drop(upstream.resolve()));
     }
 }
 
 /// Clears away what is over. Tells whether all servers are within reach.
 fn sweep(state: &State) -> bool {
-    let out_of_reach = state.upstreams().filter(|(_, upstream)| !upstream.sweep()).count();
+    let out_of_reach = state
+        .upstreams()
+        .filter(|(_, upstream)| !upstream.sweep())
+        .count();
     for (name, limiter) in state.limits() {
         let ended = limiter.sweep(Clock.now());
         if ended > 0 {

@@ -36,7 +36,9 @@ use crate::{
     gateway::{Built, Gateway, Process, State, build},
     inherited::Inherited,
     limit::KeyHasher,
-    reload::{self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, log_warnings, resolve},
+    reload::{
+        self, Doors, Opening, Outcome, ReloadHandle, Reloader, Source, log_warnings, resolve,
+    },
     server::{Crowd, Worker},
     telemetry::{AccessGuard, LogGuard, logs},
     watch,
@@ -165,14 +167,24 @@ impl App {
         logs: &LogGuard,
     ) -> Result<Self, StartError> {
         let started = Instant::now();
-        let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
-        let kept = config.server.state_dir.as_deref().map(StateDir::open).transpose()?;
-        let (state_dir, hasher) = kept.map_or_else(|| (None, KeyHasher::new()), |(dir, hasher)| (Some(dir), hasher));
+        let signals =
+            Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
+        let kept = config
+            .server
+            .state_dir
+            .as_deref()
+            .map(StateDir::open)
+            .transpose()?;
+        let (state_dir, hasher) = kept.map_or_else(
+            || (None, KeyHasher::new()),
+            |(dir, hasher)| (Some(dir), hasher),
+        );
         let (process, access) = process(&config, hasher)?;
         logs.control().count_dropped(&process.metrics.dropped());
         let watched = config.watched.clone();
         let config = Arc::new(config);
-        let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
+        let built =
+            build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
         let saver = state_dir.map(|dir| {
             dir.restore(&built.state);
             Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&process.metrics))))
@@ -183,16 +195,25 @@ impl App {
         let listeners = opening.addresses();
         let (ask, asked) = mpsc::channel(MOST_RELOADS);
         let admin = Arc::new(admin(&reloader, &config, ReloadHandle(ask)));
-        let admin_socket = config.admin.as_ref().and_then(|admin| inherited.admin(admin.bind));
+        let admin_socket = config
+            .admin
+            .as_ref()
+            .and_then(|admin| inherited.admin(admin.bind));
         inherited.finish()?;
         let admin_address = admin::start(&admin, admin_socket)?;
         open(&mut reloader, opening).await?;
         log_warnings(&config.warnings);
         keep_memory_private(&config);
-        reloader.process.metrics.loaded(SystemTime::now(), started.elapsed());
+        reloader
+            .process
+            .metrics
+            .loaded(SystemTime::now(), started.elapsed());
         admin.readiness.set_ready(true);
         takeover::tell_ready(&mut inherited);
-        let ready = Ready { listeners, admin: admin_address };
+        let ready = Ready {
+            listeners,
+            admin: admin_address,
+        };
         Ok(Self {
             reloader,
             readiness: Arc::clone(&admin.readiness),
@@ -211,7 +232,10 @@ impl App {
     /// Serves until the end.
     async fn serve(mut self) -> Ended {
         let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
-        let saving = self.saver.clone().map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
+        let saving = self
+            .saver
+            .clone()
+            .map(|saver| tokio::spawn(save_often(saver, Arc::clone(&self.reloader.state))));
         self.reader.watch(&self.reloader.watched);
         let mut successor = None;
         let is_whole = loop {
@@ -228,7 +252,9 @@ impl App {
                     self.saver = None;
                     break true;
                 }
-                Event::Upgraded(Err(why)) => tracing::error!("no new process takes over, this one goes on: {why}"),
+                Event::Upgraded(Err(why)) => {
+                    tracing::error!("no new process takes over, this one goes on: {why}")
+                }
                 Event::Reload(reply) => self.begin_reload(reply),
                 Event::Read(read) => self.reload(*read).await,
                 Event::WorkerDied => {
@@ -274,7 +300,15 @@ impl App {
         self.reader.begin(reply);
     }
 
-    async fn reload(&mut self, Read { loaded, since, reply, is_wanted_again }: Read) {
+    async fn reload(
+        &mut self,
+        Read {
+            loaded,
+            since,
+            reply,
+            is_wanted_again,
+        }: Read,
+    ) {
         let outcome = self.reloader.reload(loaded, since).await;
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
@@ -282,7 +316,11 @@ impl App {
             if let Err(error) = self.log_level.set_level(level(config.log.level)) {
                 tracing::warn!(%error, "the log level stays as it was");
             }
-            admin::reconfigure(&self.admin, config.admin.as_ref(), self.reloader.admin.take());
+            admin::reconfigure(
+                &self.admin,
+                config.admin.as_ref(),
+                self.reloader.admin.take(),
+            );
         }
         notify(&[sd_notify::NotifyState::Ready]);
         if let Some(reply) = reply {
@@ -333,9 +371,14 @@ async fn one_ended(workers: &[Worker]) {
 fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
     let start = |index| {
         let metrics = Arc::clone(&reloader.process.metrics);
-        Worker::start(index, Gateway::new(Arc::clone(&reloader.routes), index, metrics))
+        Worker::start(
+            index,
+            Gateway::new(Arc::clone(&reloader.routes), index, metrics),
+        )
     };
-    let workers = (0..reloader.process.workers).map(start).collect::<io::Result<_>>();
+    let workers = (0..reloader.process.workers)
+        .map(start)
+        .collect::<io::Result<_>>();
     workers.map_err(|error| StartError::Other(format!("cannot start the workers ({error})")))
 }
 
@@ -360,5 +403,8 @@ async fn save_often(saver: Arc<Mutex<Saver>>, state: Arc<ArcSwap<State>>) {
 
 /// The configuration files that are looked for, in this order, when none is named.
 pub fn default_files() -> [PathBuf; 2] {
-    ["./tidegate.toml".into(), "/etc/tidegate/tidegate.toml".into()]
+    [
+        "./tidegate.toml".into(),
+        "/etc/tidegate/tidegate.toml".into(),
+    ]
 }

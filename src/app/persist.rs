@@ -40,8 +40,12 @@ pub(super) struct StateDir {
 impl StateDir {
     /// Makes the folder if it is absent, and reads the seed, or draws one; so it is known whether it can be written to.
     pub(super) fn open(path: &Path) -> Result<(Self, KeyHasher), String> {
-        let cannot =
-            |what: &str, error: &io::Error| format!("cannot {what} {} (key server.state_dir): {error}", path.display());
+        let cannot = |what: &str, error: &io::Error| {
+            format!(
+                "cannot {what} {} (key server.state_dir): {error}",
+                path.display()
+            )
+        };
         make(path).map_err(|error| cannot("make", &error))?;
         let seed = match seed_in(path) {
             Ok(Some(seed)) => seed,
@@ -52,9 +56,13 @@ impl StateDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => rand::random(),
             Err(error) => return Err(cannot("read the seed in", &error)),
         };
-        let dir = Self { path: path.to_owned(), seed };
+        let dir = Self {
+            path: path.to_owned(),
+            seed,
+        };
         // Written in any case: the folder has to be one that can be written to.
-        dir.write_seed().map_err(|error| cannot("write to", &error))?;
+        dir.write_seed()
+            .map_err(|error| cannot("write to", &error))?;
         Ok((dir, KeyHasher::with_seed(seed)))
     }
 
@@ -107,9 +115,18 @@ impl StateDir {
     }
 
     /// The whole file or none of it, whatever happens meanwhile; readable for its owner alone.
-    fn replace(&self, name: &str, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    fn replace(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let next = self.path.join(format!("{name}.next"));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&next)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&next)?;
         let mut file = BufWriter::new(file);
         write(&mut file)?;
         file.into_inner()?.sync_all()?;
@@ -134,13 +151,16 @@ fn make(path: &Path) -> io::Result<()> {
 fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     let text = fs::read_to_string(path.join(SEED))?;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
-    let halves = text.trim_end().split_at_checked(16).filter(|(_, low)| low.len() == 16);
+    let halves = text
+        .trim_end()
+        .split_at_checked(16)
+        .filter(|(_, low)| low.len() == 16);
     Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
 }
 
 fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let saved =
-        Saved::decode(bytes, limit.identity).map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
+    let saved = Saved::decode(bytes, limit.identity)
+        .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
     // A clock that went back says nothing about how much time has passed.
     let age = since_1970().saturating_sub(saved.written);
     Ok(limit.limiter.restore(Clock.now(), age, saved.debts()))
@@ -149,9 +169,14 @@ fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
 fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX);
-    File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    File::open(path)?
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is larger than `max_keys` keys can be"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is larger than `max_keys` keys can be",
+        ));
     }
     Ok(bytes)
 }
@@ -173,11 +198,15 @@ fn file_name(limit: &Persisted<'_>) -> String {
 
 /// FNV-1a: the same in every process.
 fn fingerprint(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// Writes debts again and again.
@@ -191,7 +220,11 @@ pub(super) struct Saver {
 
 impl Saver {
     pub(super) fn new(dir: StateDir, metrics: Arc<Metrics>) -> Self {
-        Self { dir, metrics, last: BTreeMap::new() }
+        Self {
+            dir,
+            metrics,
+            last: BTreeMap::new(),
+        }
     }
 
     /// Writes the debts of every limit with `persist`. A failure is told once, and so is its end.
@@ -208,12 +241,15 @@ impl Saver {
                 (Err(error), None | Some(Some(_))) => {
                     tracing::error!(limit = %limit.name, path = %self.dir.path.display(), %error, "buckets cannot be saved");
                 }
-                (Ok(_), Some(None)) => tracing::info!(limit = %limit.name, "buckets are saved again"),
+                (Ok(_), Some(None)) => {
+                    tracing::info!(limit = %limit.name, "buckets are saved again")
+                }
                 _ => {}
             }
             self.last.insert(Arc::clone(limit.name), saved.ok());
         }
-        self.last.retain(|name, _| state.persisted().any(|limit| limit.name == name));
+        self.last
+            .retain(|name, _| state.persisted().any(|limit| limit.name == name));
     }
 }
 

@@ -54,13 +54,29 @@ pub(super) fn level(level: model::LogLevel) -> tracing::Level {
 }
 
 /// What the process gives to every generation.
-pub(super) fn process(config: &Config, hasher: KeyHasher) -> Result<(Process, AccessGuard), StartError> {
+pub(super) fn process(
+    config: &Config,
+    hasher: KeyHasher,
+) -> Result<(Process, AccessGuard), StartError> {
     let workers = config.server.workers.map_or_else(cores, Into::into);
     let metrics = Metrics::new(workers);
-    let form = access_form(&config.log, io::stdout().is_terminal(), is_colored(&io::stdout()));
+    let form = access_form(
+        &config.log,
+        io::stdout().is_terminal(),
+        is_colored(&io::stdout()),
+    );
     let (access, guard) = AccessLog::start(form, io::stdout(), workers, metrics.dropped())
         .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
-    Ok((Process { workers, metrics, access, hasher, buffers: Arc::default() }, guard))
+    Ok((
+        Process {
+            workers,
+            metrics,
+            access,
+            hasher,
+            buffers: Arc::default(),
+        },
+        guard,
+    ))
 }
 
 fn cores() -> usize {
@@ -72,12 +88,26 @@ pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // The soft limit is low for the sake of programs that use select(); this one does not.
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
     let files = files.unwrap_or(1 << 20);
     let upstream = UPSTREAM_FILES.min(files / 2);
-    let but = |some: u64| usize::try_from(files.saturating_sub(some)).unwrap_or(usize::MAX).max(1);
-    Files { clients: but(OWN_FILES + upstream), all: but(OWN_FILES) }
+    let but = |some: u64| {
+        usize::try_from(files.saturating_sub(some))
+            .unwrap_or(usize::MAX)
+            .max(1)
+    };
+    Files {
+        clients: but(OWN_FILES + upstream),
+        all: but(OWN_FILES),
+    }
 }
 
 /// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.
@@ -88,9 +118,23 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     let metrics = Metrics::new(1);
     let (access, _guard) = AccessLog::start(Form::Text, io::sink(), 1, metrics.dropped())
         .map_err(|error| format!("cannot start a thread ({error})"))?;
-    let process = Process { workers: 1, metrics, access, hasher: KeyHasher::new(), buffers: Arc::default() };
-    if let Some(path) = config.server.state_dir.as_ref().filter(|path| path.exists() && !path.is_dir()) {
-        return Err(format!("{} is not a folder (key server.state_dir)", path.display()));
+    let process = Process {
+        workers: 1,
+        metrics,
+        access,
+        hasher: KeyHasher::new(),
+        buffers: Arc::default(),
+    };
+    if let Some(path) = config
+        .server
+        .state_dir
+        .as_ref()
+        .filter(|path| path.exists() && !path.is_dir())
+    {
+        return Err(format!(
+            "{} is not a folder (key server.state_dir)",
+            path.display()
+        ));
     }
     let config = Arc::new(config);
     build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
@@ -101,8 +145,14 @@ pub fn try_build(config: Config) -> Result<Config, String> {
 /// stays so when the last key goes, as nobody knows where copies of it lie.
 pub(super) fn keep_memory_private(config: &Config) {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-    let has_key = config.listeners.iter().any(|listener| listener.tls.is_some())
-        || config.upstreams.iter().any(|upstream| upstream.tls.identity.is_some());
+    let has_key = config
+        .listeners
+        .iter()
+        .any(|listener| listener.tls.is_some())
+        || config
+            .upstreams
+            .iter()
+            .any(|upstream| upstream.tls.identity.is_some());
     if has_key && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "core files of this process would hold private keys");
     }
@@ -126,8 +176,20 @@ mod tests {
         };
         let short = Form::Short { color: true };
         assert_eq!((form("", true), form("", false)), (short, Form::Json));
-        assert_eq!((form("format = 'text'", true), form("format = 'text'", false)), (short, Form::Text));
-        assert_eq!((form("format = 'json'", true), form("format = 'json'", false)), (Form::Json, Form::Json));
+        assert_eq!(
+            (
+                form("format = 'text'", true),
+                form("format = 'text'", false)
+            ),
+            (short, Form::Text)
+        );
+        assert_eq!(
+            (
+                form("format = 'json'", true),
+                form("format = 'json'", false)
+            ),
+            (Form::Json, Form::Json)
+        );
     }
 
     #[test]
@@ -138,11 +200,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let [cert, private] = ["a.pem", "a.key"].map(|name| folder.path().join(name));
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(["a".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = rcgen::CertificateParams::new(["a".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         std::fs::write(&cert, certificate.pem()).unwrap();
         std::fs::write(&private, key.serialize_pem()).unwrap();
-        let files = format!("[{{ cert = '{}', key = '{}' }}]", cert.display(), private.display());
-        let listener = format!("[[listeners]]\nbind = \"127.0.0.1:0\"\ntls = {{ certificates = {files} }}\n{route}");
+        let files = format!(
+            "[{{ cert = '{}', key = '{}' }}]",
+            cert.display(),
+            private.display()
+        );
+        let listener = format!(
+            "[[listeners]]\nbind = \"127.0.0.1:0\"\ntls = {{ certificates = {files} }}\n{route}"
+        );
         keep_memory_private(&config(&listener));
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }

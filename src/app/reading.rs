@@ -48,7 +48,12 @@ struct Reading {
 
 impl Reader {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, reading: None, stuck: None, watcher: None }
+        Self {
+            source,
+            reading: None,
+            stuck: None,
+            watcher: None,
+        }
     }
 
     /// Whether a reading is under way.
@@ -65,15 +70,29 @@ impl Reader {
         let stuck = self.stuck.take().filter(|stuck| !stuck.is_finished());
         let (is_wanted_again, source) = (stuck.is_some(), self.source.clone());
         let load = stuck.unwrap_or_else(|| spawn_blocking(move || source.load()));
-        self.reading = Some(Reading { load, since: Instant::now(), reply, is_wanted_again });
+        self.reading = Some(Reading {
+            load,
+            since: Instant::now(),
+            reply,
+            is_wanted_again,
+        });
     }
 
     /// Waits for the end of a reading.
     pub(super) async fn read(&mut self) -> Read {
-        let Some(reading) = &mut self.reading else { return pending().await };
+        let Some(reading) = &mut self.reading else {
+            return pending().await;
+        };
         let ended = timeout_at(reading.since + LONGEST, &mut reading.load).await;
-        let Some(reading) = self.reading.take() else { return pending().await };
-        let Reading { load, since, reply, is_wanted_again } = reading;
+        let Some(reading) = self.reading.take() else {
+            return pending().await;
+        };
+        let Reading {
+            load,
+            since,
+            reply,
+            is_wanted_again,
+        } = reading;
         let loaded = match ended {
             Ok(loaded) => loaded.ok(),
             Err(_) => {
@@ -82,7 +101,12 @@ impl Reader {
             }
         };
         let is_wanted_again = is_wanted_again && loaded.is_some();
-        Read { loaded, since, reply, is_wanted_again }
+        Read {
+            loaded,
+            since,
+            reply,
+            is_wanted_again,
+        }
     }
 
     /// Watches these files from now on, those of what was read last.
@@ -97,7 +121,9 @@ impl Reader {
 
     /// Waits until the files are not what was read.
     pub(super) async fn changed(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return pending().await };
+        let Some(watcher) = &mut self.watcher else {
+            return pending().await;
+        };
         let _ = watcher.await;
         self.watcher = None;
     }

@@ -61,7 +61,10 @@ impl App {
 }
 
 impl Takeover {
-    fn start<'a>(listeners: impl Iterator<Item = &'a TcpListener>, admin: Option<OwnedFd>) -> Result<Self, String> {
+    fn start<'a>(
+        listeners: impl Iterator<Item = &'a TcpListener>,
+        admin: Option<OwnedFd>,
+    ) -> Result<Self, String> {
         if std::process::id() == 1 {
             return Err("this is process 1, whose end ends all others (in a container, replace the container)".into());
         }
@@ -69,14 +72,21 @@ impl Takeover {
         let (ours, theirs) = Pair::pair().map_err(failed)?;
         let mut handed: Vec<(&str, OwnedFd)> = Vec::new();
         for listener in listeners {
-            handed.push((LISTENER, listener.as_fd().try_clone_to_owned().map_err(failed)?));
+            handed.push((
+                LISTENER,
+                listener.as_fd().try_clone_to_owned().map_err(failed)?,
+            ));
         }
         handed.extend(admin.map(|socket| (ADMIN, socket)));
         handed.push((READY, theirs.into()));
         let process = command(handed)?.spawn().map_err(failed)?;
         ours.set_nonblocking(true).map_err(failed)?;
         let ready = UnixDatagram::from_std(ours).map_err(failed)?;
-        Ok(Self { process: Some(process), ready, end: Instant::now() + PATIENCE })
+        Ok(Self {
+            process: Some(process),
+            ready,
+            end: Instant::now() + PATIENCE,
+        })
     }
 
     fn id(&self) -> u32 {
@@ -128,14 +138,24 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
         // The id of a process that is not there yet: without, the variables are for whoever reads them.
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDS_FIRST_FD");
-    let mapped = handed.into_iter().zip(FIRST..).map(|((_, parent_fd), child_fd)| FdMapping { parent_fd, child_fd });
-    command.fd_mappings(mapped.collect()).map_err(|error| error.to_string())?;
+    let mapped = handed
+        .into_iter()
+        .zip(FIRST..)
+        .map(|((_, parent_fd), child_fd)| FdMapping {
+            parent_fd,
+            child_fd,
+        });
+    command
+        .fd_mappings(mapped.collect())
+        .map_err(|error| error.to_string())?;
     Ok(command)
 }
 
 /// Waits for what comes of a takeover, if one is under way; it is over then.
 pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
-    let Some(running) = takeover else { return std::future::pending().await };
+    let Some(running) = takeover else {
+        return std::future::pending().await;
+    };
     let outcome = running.outcome().await;
     if outcome.is_ok() {
         // It stays.

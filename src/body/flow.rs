@@ -22,7 +22,10 @@ struct Flowing {
 impl Flow {
     /// Of a body that does not flow yet; `waits`: its client waits for leave to send it (`Expect: 100-continue`).
     pub fn new(waits: bool) -> Self {
-        Self { state: Mutex::default(), waits }
+        Self {
+            state: Mutex::default(),
+            waits,
+        }
     }
 
     /// How long it has flowed; `None` while it does.

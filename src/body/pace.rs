@@ -18,6 +18,10 @@ pub struct Pace {
 impl Pace {
     /// One that is bound by nothing but silence.
     pub fn of(idle: Duration) -> Self {
-        Self { idle, half_closed: idle, end: None }
+        Self {
+            idle,
+            half_closed: idle,
+            end: None,
+        }
     }
 }

@@ -55,7 +55,11 @@ impl Trailers {
     /// The part of a body's last frame that passes; nothing if no field does.
     fn of(&self, frame: Frame<Bytes>) -> Option<Frame<Bytes>> {
         let mut fields = frame.into_trailers().unwrap_or_default();
-        let dropped: Vec<_> = fields.keys().filter(|name| !self.pass(name)).cloned().collect();
+        let dropped: Vec<_> = fields
+            .keys()
+            .filter(|name| !self.pass(name))
+            .cloned()
+            .collect();
         for name in dropped {
             fields.remove(name);
         }

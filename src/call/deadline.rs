@@ -18,17 +18,26 @@ pub struct Deadline {
 impl Deadline {
     /// The deadline so long after the request's begin.
     pub fn after(started: Instant, total: Duration) -> Self {
-        Self { at: started + total, total }
+        Self {
+            at: started + total,
+            total,
+        }
     }
 
     /// The error for a request that has passed it.
     pub fn error(&self) -> Error {
-        Error::TotalTimeout { after: self.total, is_sent: true }
+        Error::TotalTimeout {
+            after: self.total,
+            is_sent: true,
+        }
     }
 
     /// The error for a request that has waited in a queue all the time.
     pub fn error_in_line(&self) -> Error {
-        Error::TotalTimeout { after: self.total, is_sent: false }
+        Error::TotalTimeout {
+            after: self.total,
+            is_sent: false,
+        }
     }
 }
 
@@ -48,7 +57,13 @@ impl Uploading {
     /// The deadline that comes first, as of now; `None` while only the pace of the body bounds it.
     pub fn deadline(&self) -> Option<Deadline> {
         let Deadline { at, total } = self.of_route;
-        let of_route = self.flow.passed().map(|flowed| Deadline { at: at + flowed, total });
-        of_route.into_iter().chain(self.of_client).min_by_key(|deadline| deadline.at)
+        let of_route = self.flow.passed().map(|flowed| Deadline {
+            at: at + flowed,
+            total,
+        });
+        of_route
+            .into_iter()
+            .chain(self.of_client)
+            .min_by_key(|deadline| deadline.at)
     }
 }

@@ -105,7 +105,9 @@ impl Facts {
     /// Notes how a gRPC call ended, where its head or its trailers say so.
     pub fn note_call(&mut self, call: Option<Grpc>, status: Option<&[u8]>) {
         if let (Some(_), Some(status)) = (call, status) {
-            self.grpc_status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
+            self.grpc_status = std::str::from_utf8(status)
+                .ok()
+                .and_then(|status| status.parse().ok());
         }
     }
 

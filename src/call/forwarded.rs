@@ -39,7 +39,12 @@ pub struct Hop<'a> {
 }
 
 impl Hop<'_> {
-    const UNREADABLE: Self = Self { text: None, address: None, proto: None, host: None };
+    const UNREADABLE: Self = Self {
+        text: None,
+        address: None,
+        proto: None,
+        host: None,
+    };
 }
 
 /// The hops of a request, the nearest first, over all lines of the field; at most 64. Empty elements are skipped
@@ -50,12 +55,16 @@ pub fn hops(headers: &HeaderMap, by: ForwardedBy) -> impl Iterator<Item = Hop<'_
         ForwardedBy::Forwarded => header::FORWARDED,
     };
     let lines = headers.get_all(name).iter().rev();
-    lines.flat_map(move |line| Line::of(by, line.as_bytes())).take(MOST_HOPS)
+    lines
+        .flat_map(move |line| Line::of(by, line.as_bytes()))
+        .take(MOST_HOPS)
 }
 
 /// The members of a list without quoted strings, the last first; empty ones are skipped.
 pub fn members_from_right(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.rsplit(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+    list.rsplit(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
 /// The hops that one line of the field names, the last first.
@@ -87,7 +96,11 @@ impl<'a> Iterator for Line<'a> {
                 let text = line[comma.map_or(0, |comma| comma + 1)..].trim_ascii();
                 if !text.is_empty() {
                     let address = address(text);
-                    return Some(Hop { text: address.map(|_| text), address, ..Hop::UNREADABLE });
+                    return Some(Hop {
+                        text: address.map(|_| text),
+                        address,
+                        ..Hop::UNREADABLE
+                    });
                 }
             },
             Line::Elements(elements) => elements.next_back(),
@@ -106,14 +119,21 @@ fn elements(line: &[u8]) -> VecDeque<Hop<'_>> {
         if element.is_none() {
             let end = memchr::memchr(b',', start).unwrap_or(start.len());
             let (malformed, after) = start.split_at(end);
-            rest = if malformed.contains(&b'"') { &[] } else { after };
+            rest = if malformed.contains(&b'"') {
+                &[]
+            } else {
+                after
+            };
         }
         let text = start[..start.len() - rest.len()].trim_ascii();
         if !text.is_empty() {
             if found.len() == MOST_HOPS {
                 found.pop_front();
             }
-            found.push_back(element.map_or(Hop::UNREADABLE, |hop| Hop { text: Some(text), ..hop }));
+            found.push_back(element.map_or(Hop::UNREADABLE, |hop| Hop {
+                text: Some(text),
+                ..hop
+            }));
         }
         match rest.split_first() {
             // An element is followed by a comma.
@@ -133,7 +153,11 @@ fn element<'a>(rest: &mut &'a [u8]) -> Option<Hop<'a>> {
         if !matches!(rest, [] | [b',' | b';', ..]) {
             let name = token(rest)?;
             *rest = rest.strip_prefix(b"=")?;
-            let value = if rest.starts_with(b"\"") { quoted(rest)? } else { Cow::Borrowed(token(rest)?) };
+            let value = if rest.starts_with(b"\"") {
+                quoted(rest)?
+            } else {
+                Cow::Borrowed(token(rest)?)
+            };
             let place = match name.to_ascii_lowercase().as_slice() {
                 b"for" => Some(&mut node),
                 b"by" => Some(&mut by),
@@ -158,7 +182,10 @@ fn element<'a>(rest: &mut &'a [u8]) -> Option<Hop<'a>> {
 }
 
 fn token<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let end = rest.iter().position(|byte| !is_token(*byte)).unwrap_or(rest.len());
+    let end = rest
+        .iter()
+        .position(|byte| !is_token(*byte))
+        .unwrap_or(rest.len());
     let (token, after) = rest.split_at(end);
     *rest = after;
     (!token.is_empty()).then_some(token)
@@ -181,7 +208,9 @@ fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
                 return Some(unescaped.map_or(Cow::Borrowed(&inside[..at]), Cow::Owned));
             }
             [b'\\', escaped, ..] => {
-                unescaped.get_or_insert_with(|| inside[..at].to_vec()).push(*escaped);
+                unescaped
+                    .get_or_insert_with(|| inside[..at].to_vec())
+                    .push(*escaped);
                 at += 2;
             }
             [b'\\'] | [] => return None,
@@ -199,12 +228,15 @@ fn quoted<'a>(rest: &mut &'a [u8]) -> Option<Cow<'a, [u8]>> {
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     // The number alone would be allowed a sign.
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_port =
+        |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     let address: IpAddr = if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let is_sound = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
         IpAddr::V6(address.parse().ok().filter(|_| is_sound)?)
-    } else if let Some((address, port)) = text.split_once(':').filter(|(_, port)| !port.contains(':')) {
+    } else if let Some((address, port)) =
+        text.split_once(':').filter(|(_, port)| !port.contains(':'))
+    {
         IpAddr::V4(address.parse().ok().filter(|_| is_port(port))?)
     } else {
         text.parse().ok()?
@@ -220,13 +252,22 @@ mod tests {
 
     /// The elements of a line of `Forwarded`, from left to right: address, protocol and host of each.
     fn read(line: &str) -> Vec<(Option<String>, Option<String>, Option<String>)> {
-        let text = |value: Option<Cow<'_, [u8]>>| value.map(|value| String::from_utf8(value.into_owned()).unwrap());
-        let hop = |hop: Hop<'_>| (hop.address.map(|address| address.to_string()), text(hop.proto), text(hop.host));
+        let text = |value: Option<Cow<'_, [u8]>>| {
+            value.map(|value| String::from_utf8(value.into_owned()).unwrap())
+        };
+        let hop = |hop: Hop<'_>| {
+            (
+                hop.address.map(|address| address.to_string()),
+                text(hop.proto),
+                text(hop.host),
+            )
+        };
         elements(line.as_bytes()).into_iter().map(hop).collect()
     }
 
     fn addresses(line: &str) -> Vec<String> {
-        let address = |(address, ..): (Option<String>, _, _)| address.unwrap_or_else(|| "-".to_owned());
+        let address =
+            |(address, ..): (Option<String>, _, _)| address.unwrap_or_else(|| "-".to_owned());
         read(line).into_iter().map(address).collect()
     }
 
@@ -235,8 +276,14 @@ mod tests {
         for (line, hops) in [
             (r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#, &["1.2.3.4"][..]),
             (r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#, &["1.2.3.4"]),
-            (r#"for=1.2.3.4;host="a,b", for=5.6.7.8"#, &["1.2.3.4", "5.6.7.8"]),
-            (r#"for=1.2.3.4;x="\\", for=5.6.7.8;y="\"""#, &["1.2.3.4", "5.6.7.8"]),
+            (
+                r#"for=1.2.3.4;host="a,b", for=5.6.7.8"#,
+                &["1.2.3.4", "5.6.7.8"],
+            ),
+            (
+                r#"for=1.2.3.4;x="\\", for=5.6.7.8;y="\"""#,
+                &["1.2.3.4", "5.6.7.8"],
+            ),
             (r#"for="1.2.\3.4""#, &["1.2.3.4"]),
             (r#"for="[2001:db8::1]:4711";by="[::1]""#, &["2001:db8::1"]),
         ] {
@@ -249,7 +296,10 @@ mod tests {
         let all = |line: &str| read(line).remove(0);
         let some = |text: &str| Some(text.to_owned());
         let expected = (some("192.0.2.60"), some("http"), some("a\"b\\c"));
-        assert_eq!(all(r#"FOR=192.0.2.60; Proto=http; by=203.0.113.43;HOST="a\"b\\c""#), expected);
+        assert_eq!(
+            all(r#"FOR=192.0.2.60; Proto=http; by=203.0.113.43;HOST="a\"b\\c""#),
+            expected
+        );
         assert_eq!(all("for=_hidden;secret=x"), (None, None, None));
     }
 
@@ -267,7 +317,10 @@ mod tests {
             (r#"for="6.6.6.6\", for=1.2.3.4"#, &["-"]),
             (r#"for=1.2.3.4;host="x"y, for=6.6.6.6;z="w""#, &["-"]),
             (r#"for=1.2.3.4;host=x"y, for=6.6.6.6;z="w""#, &["-"]),
-            (r#"for=6.6.6.6;x=", for=1.2.3.4;host="shop";proto=http"#, &["-"]),
+            (
+                r#"for=6.6.6.6;x=", for=1.2.3.4;host="shop";proto=http"#,
+                &["-"],
+            ),
         ] {
             assert_eq!(addresses(line), hops, "{line}");
         }
@@ -276,11 +329,16 @@ mod tests {
     #[test]
     fn empty_elements_are_skipped() {
         let mut headers = HeaderMap::new();
-        for (name, line) in [(X_FORWARDED_FOR, ",1.2.3.4, ,"), (header::FORWARDED, " ,, for=1.2.3.4, ,")] {
+        for (name, line) in [
+            (X_FORWARDED_FOR, ",1.2.3.4, ,"),
+            (header::FORWARDED, " ,, for=1.2.3.4, ,"),
+        ] {
             headers.append(name, HeaderValue::from_static(line));
         }
         for by in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
-            let found: Vec<_> = hops(&headers, by).map(|hop| hop.address.unwrap().to_string()).collect();
+            let found: Vec<_> = hops(&headers, by)
+                .map(|hop| hop.address.unwrap().to_string())
+                .collect();
             assert_eq!(found, ["1.2.3.4"]);
         }
     }

@@ -31,8 +31,15 @@ impl Grpc {
         }
         let kind = headers.get(header::CONTENT_TYPE)?.as_bytes();
         // Not gRPC-Web, which is another protocol with a name that begins so.
-        let is_grpc = matches!(kind.strip_prefix(CONTENT_TYPE)?, [] | [b'+' | b';' | b' ', ..]);
-        is_grpc.then(|| Self { timeout: headers.get(TIMEOUT).and_then(|text| parse_timeout(text.as_bytes())) })
+        let is_grpc = matches!(
+            kind.strip_prefix(CONTENT_TYPE)?,
+            [] | [b'+' | b';' | b' ', ..]
+        );
+        is_grpc.then(|| Self {
+            timeout: headers
+                .get(TIMEOUT)
+                .and_then(|text| parse_timeout(text.as_bytes())),
+        })
     }
 
     /// What is left of the client's time after `spent`, as the next hop is told it.
@@ -47,7 +54,9 @@ fn parse_timeout(text: &[u8]) -> Option<Duration> {
     if !(1..=8).contains(&digits.len()) || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let count = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    let count = digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
     Some(match unit {
         b'H' => Duration::from_secs(count * 3600),
         b'M' => Duration::from_secs(count * 60),
@@ -71,7 +80,10 @@ fn write_timeout(time: Duration) -> String {
         (seconds / 60, 'M'),
         (seconds / 3600, 'H'),
     ];
-    let (count, unit) = units.into_iter().find(|(count, _)| *count <= MOST).unwrap_or((MOST, 'H'));
+    let (count, unit) = units
+        .into_iter()
+        .find(|(count, _)| *count <= MOST)
+        .unwrap_or((MOST, 'H'));
     format!("{count}{unit}")
 }
 
@@ -168,13 +180,20 @@ mod tests {
             ("-1S", None),
             ("1s", None),
         ] {
-            assert_eq!(grpc("application/grpc", text).unwrap().timeout, time, "{text}");
+            assert_eq!(
+                grpc("application/grpc", text).unwrap().timeout,
+                time,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_message_is_printable() {
-        assert_eq!(message("a b\"c\" 100% \u{e9}\n"), "a b\"c\" 100%25 %C3%A9%0A");
+        assert_eq!(
+            message("a b\"c\" 100% \u{e9}\n"),
+            "a b\"c\" 100%25 %C3%A9%0A"
+        );
     }
 
     proptest! {

@@ -14,8 +14,16 @@ pub fn max_forwards(request: &Head) -> Option<u64> {
         return None;
     }
     let mut values = request.headers.get_all(HEADER).iter();
-    let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
+    let value = values
+        .next()
+        .filter(|_| values.next().is_none())?
+        .as_bytes();
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     // More than any number of hops is as good as the largest number.
-    is_number.then(|| std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX))
+    is_number.then(|| {
+        std::str::from_utf8(value)
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .unwrap_or(u64::MAX)
+    })
 }

@@ -191,10 +191,28 @@ impl Exchange {
     // Everywhere: what is known is large, and would be moved once more.
     #[inline(always)]
     pub fn begin(known: Known) -> Arc<Self> {
-        let Known { request, origin, client, id, started, route, parameters } = known;
+        let Known {
+            request,
+            origin,
+            client,
+            id,
+            started,
+            route,
+            parameters,
+        } = known;
         route.metrics.began();
         let (facts, is_sent) = (Mutex::default(), Flag::default());
-        Arc::new(Self { request, origin, client, id, started, route, parameters, facts, is_sent })
+        Arc::new(Self {
+            request,
+            origin,
+            client,
+            id,
+            started,
+            route,
+            parameters,
+            facts,
+            is_sent,
+        })
     }
 
     /// Servers that were tried already, a bit each.
@@ -262,9 +280,14 @@ impl Exchange {
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
-        let Some(access) = &self.route.access else { return };
+        let Some(access) = &self.route.access else {
+            return;
+        };
         let (head, limit) = (&self.request, facts.limit.as_ref());
-        let query = head.target.query().and_then(|query| self.route.query.of(query));
+        let query = head
+            .target
+            .query()
+            .and_then(|query| self.route.query.of(query));
         access.write(&Line {
             time: SystemTime::now(),
             request_id: self.id.as_bytes(),
@@ -285,10 +308,16 @@ impl Exchange {
             status,
             grpc_status: facts.grpc_status,
             reason: facts.reason,
-            limit: limit.and_then(|limit| self.route.limits.get(limit.index)).map(|name| &**name),
+            limit: limit
+                .and_then(|limit| self.route.limits.get(limit.index))
+                .map(|name| &**name),
             remaining: limit.map(|limit| u64::from(limit.remaining)),
             key: limit.map(|limit| limit.key),
-            shadow: self.route.limits.get(facts.shadow_refused.trailing_zeros() as usize).map(|name| &**name),
+            shadow: self
+                .route
+                .limits
+                .get(facts.shadow_refused.trailing_zeros() as usize)
+                .map(|name| &**name),
             upstream: facts
                 .server
                 .as_ref()
@@ -303,7 +332,10 @@ impl Exchange {
             duration,
             bytes_in: facts.bytes_in,
             bytes_out: facts.bytes_out,
-            user_agent: head.headers.get(http::header::USER_AGENT).map(|value| value.as_bytes()),
+            user_agent: head
+                .headers
+                .get(http::header::USER_AGENT)
+                .map(|value| value.as_bytes()),
         });
     }
 }
@@ -370,7 +402,10 @@ impl Witness for Exchange {
     }
 
     fn trailed(&self, trailers: &HeaderMap) {
-        self.facts.lock().note_call(self.request.grpc, trailers.get(&grpc::STATUS).map(http::HeaderValue::as_bytes));
+        self.facts.lock().note_call(
+            self.request.grpc,
+            trailers.get(&grpc::STATUS).map(http::HeaderValue::as_bytes),
+        );
     }
 }
 

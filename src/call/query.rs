@@ -7,7 +7,9 @@ pub type Pair<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
 
 /// Every parameter of a query as received, without its `?`, in order; one without `=` is empty.
 pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
-    raw.split(|&byte| byte == b'&').filter(|part| !part.is_empty()).map(pair)
+    raw.split(|&byte| byte == b'&')
+        .filter(|part| !part.is_empty())
+        .map(pair)
 }
 
 /// How the query of a request stands in its access line.
@@ -48,7 +50,8 @@ impl Logged {
 impl Mask {
     fn applied<'q>(&self, raw: &'q [u8]) -> Cow<'q, [u8]> {
         // Nearly no query names a secret, and one look at all of it tells. An escape may hide a name.
-        let may_hold = !self.names.is_empty() || memchr::memchr(b'%', raw).is_some() || self.names_secret(raw);
+        let may_hold =
+            !self.names.is_empty() || memchr::memchr(b'%', raw).is_some() || self.names_secret(raw);
         if !may_hold || !raw.split(|byte| *byte == b'&').any(|part| self.hides(part)) {
             return Cow::Borrowed(raw);
         }
@@ -71,7 +74,9 @@ impl Mask {
     /// Whether a parameter has a value that is not told.
     fn hides(&self, part: &[u8]) -> bool {
         let (name, value) = pair(part);
-        !value.is_empty() && (self.names.iter().any(|known| known.as_bytes() == &*name) || self.names_secret(&name))
+        !value.is_empty()
+            && (self.names.iter().any(|known| known.as_bytes() == &*name)
+                || self.names_secret(&name))
     }
 
     /// A text that is not UTF-8 might name anything.
@@ -126,7 +131,10 @@ mod tests {
         let is_secret = |name: &str| name.contains("token");
         let names: Arc<[Box<str>]> = [Box::from("user")].into();
         let told = |names: &Arc<[Box<str>]>, raw: &str| {
-            let logged = Logged::Masked(Mask { names: Arc::clone(names), is_secret });
+            let logged = Logged::Masked(Mask {
+                names: Arc::clone(names),
+                is_secret,
+            });
             String::from_utf8_lossy(&logged.of(raw.as_bytes()).unwrap()).into_owned()
         };
         for (raw, shown) in [
@@ -141,7 +149,10 @@ mod tests {
             assert_eq!(told(&names, raw), shown, "{raw}");
         }
         assert_eq!(told(&[].into(), "user=a&token=b"), "user=a&token=***");
-        assert_eq!(Logged::Full.of(b"token=1").as_deref(), Some(&b"token=1"[..]));
+        assert_eq!(
+            Logged::Full.of(b"token=1").as_deref(),
+            Some(&b"token=1"[..])
+        );
         assert_eq!(Logged::Off.of(b"token=1"), None);
     }
 
@@ -149,15 +160,30 @@ mod tests {
     fn a_query_is_read_as_forms_are_written() {
         let read = |raw: &str| {
             let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
-            pairs(raw.as_bytes()).map(|(name, value)| (text(name), text(value))).collect::<Vec<_>>()
+            pairs(raw.as_bytes())
+                .map(|(name, value)| (text(name), text(value)))
+                .collect::<Vec<_>>()
         };
-        let expected =
-            |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+        let expected = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             read("a=1&b=x+y%20z&&c&d=%zz%4&=e"),
-            expected(&[("a", "1"), ("b", "x y z"), ("c", ""), ("d", "%zz%4"), ("", "e")])
+            expected(&[
+                ("a", "1"),
+                ("b", "x y z"),
+                ("c", ""),
+                ("d", "%zz%4"),
+                ("", "e")
+            ])
         );
-        assert_eq!(read("%61=%26%3D&a=b=c"), expected(&[("a", "&="), ("a", "b=c")]));
+        assert_eq!(
+            read("%61=%26%3D&a=b=c"),
+            expected(&[("a", "&="), ("a", "b=c")])
+        );
         assert_eq!(read(""), expected(&[]));
     }
 }

@@ -28,7 +28,10 @@ impl RequestId {
 
     /// The client's if it sent a presentable one, otherwise a new one.
     pub fn of(headers: &HeaderMap) -> Self {
-        let given = headers.get(HEADER).and_then(|value| value.to_str().ok()).filter(|value| is_presentable(value));
+        let given = headers
+            .get(HEADER)
+            .and_then(|value| value.to_str().ok())
+            .filter(|value| is_presentable(value));
         Self(match given {
             Some(value) => Form::Given(value.into()),
             None => Form::Made(next()),
@@ -46,7 +49,9 @@ impl RequestId {
 
 fn is_presentable(value: &str) -> bool {
     (1..=LONGEST).contains(&value.len())
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte))
 }
 
 /// 64 random bits of the thread and a count, in hexadecimal digits: unique without a look at the random numbers for each

@@ -29,21 +29,40 @@ impl Target {
     /// # Errors
     /// [`Error::Malformed`] for anything else: authority form, a fragment, control characters or spaces.
     pub fn parse(raw: Bytes) -> Result<Self, Error> {
-        if raw.iter().any(|byte| *byte <= b' ' || matches!(*byte, b'#' | 0x7f)) {
-            return Err(Error::Malformed("the target holds a character that no target may hold"));
+        if raw
+            .iter()
+            .any(|byte| *byte <= b' ' || matches!(*byte, b'#' | 0x7f))
+        {
+            return Err(Error::Malformed(
+                "the target holds a character that no target may hold",
+            ));
         }
         let authority = authority(&raw)?;
         let start = authority.as_ref().map_or(0, |authority| authority.end);
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
         let path = start..mark.unwrap_or(raw.len());
         let normal = normal_form(&raw[path.clone()]);
-        Ok(Self { path, query: mark.map(|mark| mark + 1), authority, is_of_options: false, normal, raw })
+        Ok(Self {
+            path,
+            query: mark.map(|mark| mark + 1),
+            authority,
+            is_of_options: false,
+            normal,
+            raw,
+        })
     }
 
     /// Stands for the target of a request that could not be read.
     pub fn unreadable() -> Self {
         let raw = Bytes::from_static(UNREADABLE.as_bytes());
-        Self { raw, path: 0..1, query: None, authority: None, is_of_options: false, normal: None }
+        Self {
+            raw,
+            path: 0..1,
+            query: None,
+            authority: None,
+            is_of_options: false,
+            normal: None,
+        }
     }
 
     /// The target of an OPTIONS request: an absolute form without path and query asks about the server, not about its
@@ -110,9 +129,14 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
     }
     let scheme = raw.get(..7).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case(b"http://") {
-        return Err(Error::Malformed("the target is neither a path nor an http URL"));
+        return Err(Error::Malformed(
+            "the target is neither a path nor an http URL",
+        ));
     }
-    let end = raw[7..].iter().position(|byte| matches!(byte, b'/' | b'?')).map_or(raw.len(), |at| 7 + at);
+    let end = raw[7..]
+        .iter()
+        .position(|byte| matches!(byte, b'/' | b'?'))
+        .map_or(raw.len(), |at| 7 + at);
     if end == 7 {
         return Err(Error::Malformed("the target's URL has no host"));
     }
@@ -151,7 +175,11 @@ pub fn escaped(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(path.len() + 16);
     let mut rest = path;
     while let [byte, tail @ ..] = rest {
-        let escaped = if *byte == b'%' { tail.get(..2).and_then(hex_pair) } else { None };
+        let escaped = if *byte == b'%' {
+            tail.get(..2).and_then(hex_pair)
+        } else {
+            None
+        };
         match escaped {
             Some(value) if is_unreserved(value) => out.push(value),
             Some(value) => push_escape(&mut out, value),
@@ -234,7 +262,11 @@ mod tests {
             ("/a//../b", "/b"),
             ("/%252e%252e/b", "/%252e%252e/b"),
         ] {
-            assert_eq!(target(received).unwrap().normal_path(), normal.as_bytes(), "{received}");
+            assert_eq!(
+                target(received).unwrap().normal_path(),
+                normal.as_bytes(),
+                "{received}"
+            );
         }
     }
 
@@ -256,17 +288,33 @@ mod tests {
 
     #[test]
     fn a_url_without_a_path_is_about_the_server_in_options_alone() {
-        for (text, path) in
-            [("http://a", "*"), ("http://a:80", "*"), ("http://a/", "/"), ("http://a?x", "/"), ("*", "*")]
-        {
-            assert_eq!(target(text).unwrap().of_options().path(), path.as_bytes(), "{text}");
+        for (text, path) in [
+            ("http://a", "*"),
+            ("http://a:80", "*"),
+            ("http://a/", "/"),
+            ("http://a?x", "/"),
+            ("*", "*"),
+        ] {
+            assert_eq!(
+                target(text).unwrap().of_options().path(),
+                path.as_bytes(),
+                "{text}"
+            );
         }
         assert_eq!(target("http://a").unwrap().path(), b"/");
     }
 
     #[test]
     fn what_is_no_target_is_refused() {
-        for text in ["a", "", "example.com:443", "https://a/", "/a#b", "/a\u{7f}", "http:///a"] {
+        for text in [
+            "a",
+            "",
+            "example.com:443",
+            "https://a/",
+            "/a#b",
+            "/a\u{7f}",
+            "http:///a",
+        ] {
             assert!(target(text).is_err(), "{text:?}");
         }
     }

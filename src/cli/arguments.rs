@@ -32,7 +32,8 @@ impl Text {
 
     /// A line with the value of an argument.
     pub(super) fn argument(&mut self, argument: &'static str, value: &str, line: &str) {
-        self.arguments.insert(self.lines + 1, (argument, value.to_owned()));
+        self.arguments
+            .insert(self.lines + 1, (argument, value.to_owned()));
         self.lines(line);
     }
 
@@ -44,10 +45,19 @@ impl Text {
     /// What is wrong with which argument; a paragraph for each mistake.
     pub(super) fn explain(&self, mistakes: &Diagnostics) -> String {
         let explained = mistakes.list.iter().map(|mistake| {
-            let argument = mistake.place.as_ref().and_then(|place| self.arguments.get(&place.line));
-            let subject = argument.map(|(name, value)| format!("invalid value '{value}' for '{name}': "));
+            let argument = mistake
+                .place
+                .as_ref()
+                .and_then(|place| self.arguments.get(&place.line));
+            let subject =
+                argument.map(|(name, value)| format!("invalid value '{value}' for '{name}': "));
             let help = mistake.help.as_deref().map(|help| format!("\n  {help}"));
-            format!("{}{}{}", subject.unwrap_or_default(), reason(&mistake.message), help.unwrap_or_default())
+            format!(
+                "{}{}{}",
+                subject.unwrap_or_default(),
+                reason(&mistake.message),
+                help.unwrap_or_default()
+            )
         });
         explained.collect::<Vec<_>>().join("\n")
     }
@@ -65,7 +75,9 @@ fn reason(message: &str) -> &str {
 pub(super) fn quoted(value: &str) -> String {
     let literal = value.replace("${", "$${");
     // Strings of JSON are strings of TOML, but for DEL, which JSON leaves as it is.
-    serde_json::Value::from(literal).to_string().replace('\u{7f}', "\\u007f")
+    serde_json::Value::from(literal)
+        .to_string()
+        .replace('\u{7f}', "\\u007f")
 }
 
 /// Where the admin listener goes when no argument says it: to its usual port, so that what is written about it holds,
@@ -73,15 +85,25 @@ pub(super) fn quoted(value: &str) -> String {
 pub(super) fn admin(listen: Option<SocketAddr>) -> SocketAddr {
     let ip = Ipv4Addr::LOCALHOST.into();
     let is_wanted = listen.is_some_and(|listen| listen.port() == ADMIN_PORT);
-    if is_wanted { SocketAddr::new(ip, 0) } else { free(ip, ADMIN_PORT) }
+    if is_wanted {
+        SocketAddr::new(ip, 0)
+    } else {
+        free(ip, ADMIN_PORT)
+    }
 }
 
 /// The failure of a gateway that has no file, in words of the command line.
 pub(super) fn in_arguments(error: StartError) -> StartError {
     match error {
         StartError::Other(why) => {
-            let keys = [("key listeners[0].bind", "--listen"), ("key admin.bind", "--admin")];
-            StartError::Other(keys.iter().fold(why, |why, (key, argument)| why.replace(key, argument)))
+            let keys = [
+                ("key listeners[0].bind", "--listen"),
+                ("key admin.bind", "--admin"),
+            ];
+            StartError::Other(
+                keys.iter()
+                    .fold(why, |why, (key, argument)| why.replace(key, argument)),
+            )
         }
         mistakes @ StartError::Mistakes(_) => mistakes,
     }
@@ -101,13 +123,25 @@ mod tests {
 
     #[test]
     fn a_value_reads_back_as_it_was_given() {
-        for value in ["a", "${HOME}", "$${x}", "$$$", "a\"b\\c", "line\nbreak\ttab\u{7f}\u{1}", "é ${", "${:-}"] {
+        for value in [
+            "a",
+            "${HOME}",
+            "$${x}",
+            "$$$",
+            "a\"b\\c",
+            "line\nbreak\ttab\u{7f}\u{1}",
+            "é ${",
+            "${:-}",
+        ] {
             let toml = format!(
                 "[[routes]]\nname = \"r\"\nrespond = {{ status = 200, body = {} }}\n[admin]\nbind = \"off\"",
                 quoted(value)
             );
             let config = crate::config::parse("test", &toml, &Environment::new()).unwrap();
-            let crate::config::model::Action::Respond { body, .. } = &config.routes[0].action else { panic!() };
+            let crate::config::model::Action::Respond { body, .. } = &config.routes[0].action
+            else {
+                panic!()
+            };
             assert_eq!(body, value);
         }
     }

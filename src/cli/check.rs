@@ -70,7 +70,11 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     match arguments.format {
         Format::Json => {
             let printed = print(&format!("{:#}\n", list(&checked, &name)));
-            if checked.is_ok() { printed } else { ExitCode::FAILURE }
+            if checked.is_ok() {
+                printed
+            } else {
+                ExitCode::FAILURE
+            }
         }
         Format::Human => match checked {
             Ok(config) => {
@@ -90,13 +94,22 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 fn source(arguments: &Arguments) -> Result<(PathBuf, Source), String> {
     if arguments.file.as_deref() == Some(Path::new(STDIN)) {
         let mut bytes = Vec::new();
-        let read = io::stdin().lock().take(LONGEST_FILE + 1).read_to_end(&mut bytes);
+        let read = io::stdin()
+            .lock()
+            .take(LONGEST_FILE + 1)
+            .read_to_end(&mut bytes);
         read.map_err(|error| format!("cannot read stdin ({error})"))?;
         if bytes.len() as u64 > LONGEST_FILE {
             return Err("stdin is longer than a configuration can be (16MiB)".to_owned());
         }
         let text = decoded(bytes).map_err(|why| format!("stdin {why}"))?;
-        return Ok(("stdin".into(), Source::Text { name: "stdin", text }));
+        return Ok((
+            "stdin".into(),
+            Source::Text {
+                name: "stdin",
+                text,
+            },
+        ));
     }
     let file = run::file(arguments.file.clone(), "`tidegate check FILE`")?;
     Ok((file.clone(), Source::File(file)))
@@ -106,7 +119,9 @@ fn check(source: &Source, strict: bool) -> Result<Config, Wrong> {
     let config = source.load().map_err(Wrong::Mistakes)?;
     let config = app::try_build(config).map_err(Wrong::Impossible)?;
     if strict && !config.warnings.list.is_empty() {
-        return Err(Wrong::Mistakes(Arc::unwrap_or_clone(config.warnings).strict()));
+        return Err(Wrong::Mistakes(
+            Arc::unwrap_or_clone(config.warnings).strict(),
+        ));
     }
     Ok(config)
 }
@@ -123,7 +138,12 @@ fn list(checked: &Result<Config, Wrong>, name: &Path) -> Value {
 }
 
 fn summary(config: &Config) -> String {
-    let counted =
-        [(config.routes.len(), "route"), (config.limits.len(), "limit"), (config.upstreams.len(), "upstream")];
-    counted.map(|(count, thing)| format!("{count} {thing}{}", if count == 1 { "" } else { "s" })).join(", ")
+    let counted = [
+        (config.routes.len(), "route"),
+        (config.limits.len(), "limit"),
+        (config.upstreams.len(), "upstream"),
+    ];
+    counted
+        .map(|(count, thing)| format!("{count} {thing}{}", if count == 1 { "" } else { "s" }))
+        .join(", ")
 }

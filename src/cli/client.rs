@@ -33,7 +33,10 @@ impl Address {
         if scheme != "http" {
             return Err(format!("the admin listener speaks plain HTTP; {expected}"));
         }
-        let uri: Uri = authority.trim_end_matches('/').parse().map_err(|_| expected.to_owned())?;
+        let uri: Uri = authority
+            .trim_end_matches('/')
+            .parse()
+            .map_err(|_| expected.to_owned())?;
         let is_plain = uri.path().is_empty() || uri.path() == "/";
         let address = uri.authority().filter(|_| is_plain).and_then(host_and_port);
         address.map(Self).ok_or_else(|| expected.to_owned())
@@ -42,8 +45,12 @@ impl Address {
     /// Where to connect for a listener that is bound to this; one that is bound to every address is at loopback too.
     pub(super) fn of(bind: SocketAddr) -> Self {
         let ip = match bind {
-            SocketAddr::V4(bind) if bind.ip().is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(bind) if bind.ip().is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(bind) if bind.ip().is_unspecified() => {
+                std::net::Ipv4Addr::LOCALHOST.into()
+            }
+            SocketAddr::V6(bind) if bind.ip().is_unspecified() => {
+                std::net::Ipv6Addr::LOCALHOST.into()
+            }
             bind => bind.ip(),
         };
         Self(SocketAddr::new(ip, bind.port()).to_string())
@@ -76,16 +83,33 @@ pub(super) enum Unanswered {
 }
 
 /// `POST path`, and the JSON that comes back.
-pub(super) fn post(to: &Address, path: &str, token: Option<&str>) -> Result<(StatusCode, Value), Unanswered> {
+pub(super) fn post(
+    to: &Address,
+    path: &str,
+    token: Option<&str>,
+) -> Result<(StatusCode, Value), Unanswered> {
     let broken = |error: &dyn fmt::Display| Unanswered::Broken(error.to_string());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| broken(&error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| broken(&error))?;
     let answer = runtime.block_on(async {
         let unreachable = |why: String| Unanswered::Unreachable(why);
         let stream = timeout(CONNECT, TcpStream::connect(&to.0)).await;
-        let stream = stream.map_err(|_| unreachable(format!("no connection within {CONNECT:?}")))?;
+        let stream =
+            stream.map_err(|_| unreachable(format!("no connection within {CONNECT:?}")))?;
         let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-        let answer = timeout(ANSWER, exchange(stream, request(to, path, token).map_err(|error| broken(&error))?)).await;
-        answer.map_err(|_| broken(&format!("no answer within {ANSWER:?}")))?.map_err(|error| broken(&error))
+        let answer = timeout(
+            ANSWER,
+            exchange(
+                stream,
+                request(to, path, token).map_err(|error| broken(&error))?,
+            ),
+        )
+        .await;
+        answer
+            .map_err(|_| broken(&format!("no answer within {ANSWER:?}")))?
+            .map_err(|error| broken(&error))
     });
     // A lookup that hangs must not keep the command from ending.
     runtime.shutdown_background();
@@ -109,7 +133,10 @@ async fn exchange(
     let answer = async {
         let answer = sender.send_request(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await?.to_bytes();
+        let body = Limited::new(answer.into_body(), LONGEST)
+            .collect()
+            .await?
+            .to_bytes();
         Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     };
     // The connection has to be driven while the answer is waited for, and ends with it.
@@ -135,7 +162,14 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Ok(expected));
         }
-        for text in ["https://localhost:9901", "", "http://", "http://a/b", "http://a:x", "http://u@a"] {
+        for text in [
+            "https://localhost:9901",
+            "",
+            "http://",
+            "http://a/b",
+            "http://a:x",
+            "http://u@a",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

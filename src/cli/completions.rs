@@ -24,6 +24,11 @@ Examples:
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "tidegate", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut Cli::command(),
+        "tidegate",
+        &mut script,
+    );
     print(&String::from_utf8_lossy(&script))
 }

@@ -46,16 +46,24 @@ const SERVICE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCAL
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     if arguments.print_config {
         let usual = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (listen, admin) = (arguments.listen.unwrap_or(usual(PORT)), arguments.admin.unwrap_or(usual(ADMIN_PORT)));
+        let (listen, admin) = (
+            arguments.listen.unwrap_or(usual(PORT)),
+            arguments.admin.unwrap_or(usual(ADMIN_PORT)),
+        );
         return print(text(listen, admin, SERVICE).trim_start());
     }
     let service = match sample::start() {
         Ok(service) => service,
         Err(error) => return fail(format!("cannot start the sample service ({error})")),
     };
-    let listen = arguments.listen.unwrap_or_else(|| free(Ipv4Addr::LOCALHOST.into(), PORT));
+    let listen = arguments
+        .listen
+        .unwrap_or_else(|| free(Ipv4Addr::LOCALHOST.into(), PORT));
     let admin = arguments.admin.unwrap_or_else(|| admin(Some(listen)));
-    let source = Source::Text { name: "demo", text: text(listen, admin, service) };
+    let source = Source::Text {
+        name: "demo",
+        text: text(listen, admin, service),
+    };
     let say = move |ready: &Ready| {
         print(&banner(ready, service));
     };
@@ -108,7 +116,11 @@ retry = {{ attempts = 3, on = ["connect", "503"] }}
 
 /// The brackets in the URLs make curl ask several times: that works in every shell.
 fn banner(ready: &Ready, service: SocketAddr) -> String {
-    let shown = |address: Option<SocketAddr>| address.map(|address| format!("http://{address}")).unwrap_or_default();
+    let shown = |address: Option<SocketAddr>| {
+        address
+            .map(|address| format!("http://{address}"))
+            .unwrap_or_default()
+    };
     let (gateway, admin) = (shown(ready.listeners.first().copied()), shown(ready.admin));
     format!(
         r"A gateway to play with.
@@ -149,7 +161,11 @@ mod tests {
     #[test]
     fn what_the_demo_runs_is_a_sound_configuration() {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = parse("demo", &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))), &Environment::new());
+        let config = parse(
+            "demo",
+            &text(any, any, SocketAddr::from((Ipv4Addr::LOCALHOST, 1))),
+            &Environment::new(),
+        );
         assert_eq!(config.unwrap().routes.len(), 4);
     }
 }

@@ -51,7 +51,10 @@ A wrong command line.
 /// The text behind the options as sections: examples one a line, everything else as it stands.
 fn sections(after: &str) -> String {
     let mut page = String::new();
-    for paragraph in after.split("\n\n").filter(|paragraph| !paragraph.starts_with("Exit status:")) {
+    for paragraph in after
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.starts_with("Exit status:"))
+    {
         let (header, lines) = match paragraph.strip_prefix("Examples:\n") {
             Some(examples) => ("EXAMPLES", examples),
             None => ("NOTES", paragraph),
@@ -59,7 +62,10 @@ fn sections(after: &str) -> String {
         page += &format!(".SH {header}\n.nf\n");
         for line in lines.lines() {
             // A line that begins with a dot or a quote would be a command of roff.
-            page += &format!("\\&{}\n", line.trim_start().replace('\\', "\\e").replace('-', "\\-"));
+            page += &format!(
+                "\\&{}\n",
+                line.trim_start().replace('\\', "\\e").replace('-', "\\-")
+            );
         }
         page += ".fi\n";
     }
@@ -75,15 +81,26 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
     };
     let Some(command) = command else {
         let name = arguments.command.as_deref().unwrap_or_default();
-        return fail(format!("there is no command `{name}`; `tidegate --help` lists all"));
+        return fail(format!(
+            "there is no command `{name}`; `tidegate --help` lists all"
+        ));
     };
-    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    let runs = matches!(arguments.command.as_deref(), None | Some("run" | "check" | "reload"));
+    let after = command
+        .get_after_help()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let runs = matches!(
+        arguments.command.as_deref(),
+        None | Some("run" | "check" | "reload")
+    );
     let mut page = Vec::new();
     match Man::new(command.after_help(None::<&'static str>)).render(&mut page) {
-        Ok(()) => {
-            print(&format!("{}{}{}", String::from_utf8_lossy(&page), sections(&after), if runs { SYSTEM } else { "" }))
-        }
+        Ok(()) => print(&format!(
+            "{}{}{}",
+            String::from_utf8_lossy(&page),
+            sections(&after),
+            if runs { SYSTEM } else { "" }
+        )),
         Err(error) => fail(format!("cannot make the page ({error})")),
     }
 }

@@ -50,12 +50,18 @@ fn at_least_one() -> RangedU64ValueParser {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let text = text(arguments);
-    let source = Source::Text { name: "command line", text: text.toml().to_owned() };
+    let source = Source::Text {
+        name: "command line",
+        text: text.toml().to_owned(),
+    };
     if let Err(mistakes) = source.load() {
         refuse(&text.explain(&mistakes));
     }
     let shown = arguments.to.join(", ");
-    let result = app::run(source, Box::new(move |ready| complain(banner(&shown, ready))));
+    let result = app::run(
+        source,
+        Box::new(move |ready| complain(banner(&shown, ready))),
+    );
     end(result.map_err(in_arguments))
 }
 
@@ -72,10 +78,21 @@ fn refuse(why: &str) -> ! {
 fn text(arguments: &Arguments) -> Text {
     let mut text = Text::default();
     text.lines("[[listeners]]");
-    text.argument("--listen <ADDR>", &arguments.listen, &format!("bind = {}", quoted(&arguments.listen)));
-    let admin = arguments.admin.clone().unwrap_or_else(|| admin(arguments.listen.parse().ok()).to_string());
+    text.argument(
+        "--listen <ADDR>",
+        &arguments.listen,
+        &format!("bind = {}", quoted(&arguments.listen)),
+    );
+    let admin = arguments
+        .admin
+        .clone()
+        .unwrap_or_else(|| admin(arguments.listen.parse().ok()).to_string());
     text.lines("[admin]");
-    text.argument("--admin <ADDR>", &admin, &format!("bind = {}", quoted(&admin)));
+    text.argument(
+        "--admin <ADDR>",
+        &admin,
+        &format!("bind = {}", quoted(&admin)),
+    );
     text.lines("[upstreams.to]\nservers = [");
     for url in &arguments.to {
         text.argument("--to <URL>", url, &format!("{},", quoted(url)));
@@ -85,7 +102,11 @@ fn text(arguments: &Arguments) -> Text {
         text.lines("[limits.per-client]\nkey = \"client-ip\"");
         text.argument("--rate <RATE>", rate, &format!("rate = {}", quoted(rate)));
         if let Some(burst) = arguments.burst {
-            text.argument("--burst <N>", &burst.to_string(), &format!("burst = {burst}"));
+            text.argument(
+                "--burst <N>",
+                &burst.to_string(),
+                &format!("burst = {burst}"),
+            );
         }
     }
     text.lines("[[routes]]\nname = \"proxy\"\nupstream = \"to\"");
@@ -93,13 +114,24 @@ fn text(arguments: &Arguments) -> Text {
         text.lines("limits = [\"per-client\"]");
     }
     if let Some(max) = arguments.max_in_flight {
-        text.argument("--max-in-flight <N>", &max.to_string(), &format!("concurrency.max = {max}"));
+        text.argument(
+            "--max-in-flight <N>",
+            &max.to_string(),
+            &format!("concurrency.max = {max}"),
+        );
     }
     text
 }
 
 fn banner(to: &str, ready: &Ready) -> String {
-    let listeners: Vec<_> = ready.listeners.iter().map(|address| format!("http://{address}")).collect();
-    let admin = ready.admin.map(|address| format!("\nadmin: http://{address}")).unwrap_or_default();
+    let listeners: Vec<_> = ready
+        .listeners
+        .iter()
+        .map(|address| format!("http://{address}"))
+        .collect();
+    let admin = ready
+        .admin
+        .map(|address| format!("\nadmin: http://{address}"))
+        .unwrap_or_default();
     format!("forwarding {} to {to}{admin}", listeners.join(", "))
 }

@@ -48,16 +48,22 @@ pub(super) fn run(arguments: Arguments) -> ExitCode {
     match client::post(&target.address, "/reload", target.token.as_deref()) {
         Ok((StatusCode::OK, answer)) => print(&told(&answer)),
         Ok((StatusCode::UNPROCESSABLE_ENTITY, answer)) => {
-            complain(answer["error"].as_str().unwrap_or("the gateway gave no reason").trim_end());
+            complain(
+                answer["error"]
+                    .as_str()
+                    .unwrap_or("the gateway gave no reason")
+                    .trim_end(),
+            );
             fail("not reloaded; the gateway serves by the configuration before")
         }
         Ok((status, answer)) => {
             let detail = answer["detail"].as_str().unwrap_or("no reason given");
             fail(format!("{} answered {status}: {detail}", target.address))
         }
-        Err(Unanswered::Unreachable(why)) => {
-            fail(format!("no gateway answers at {} ({why}); --admin URL names another place", target.address))
-        }
+        Err(Unanswered::Unreachable(why)) => fail(format!(
+            "no gateway answers at {} ({why}); --admin URL names another place",
+            target.address
+        )),
         Err(Unanswered::Broken(why)) => fail(format!("{}: {why}", target.address)),
     }
 }
@@ -75,31 +81,62 @@ fn target(arguments: Arguments) -> Result<Target, Missing> {
     if let Some(address) = arguments.admin {
         // The file is of use only for its token then: the gateway will say what is wrong with it.
         let token = config.ok().and_then(|config| config.admin?.token);
-        return Ok(Target { address, token: token.map(|token| token.0) });
+        return Ok(Target {
+            address,
+            token: token.map(|token| token.0),
+        });
     }
     let off = "the configuration has `bind = \"off\"` in `[admin]`; SIGHUP reloads too";
-    let admin = config?.admin.ok_or_else(|| Missing::Other(off.to_owned()))?;
+    let admin = config?
+        .admin
+        .ok_or_else(|| Missing::Other(off.to_owned()))?;
     if admin.bind.port() == 0 {
         let unknown = "the admin listener's port is chosen by the system; name it with --admin URL";
         return Err(Missing::Other(unknown.to_owned()));
     }
-    Ok(Target { address: Address::of(admin.bind), token: admin.token.map(|token| token.0) })
+    Ok(Target {
+        address: Address::of(admin.bind),
+        token: admin.token.map(|token| token.0),
+    })
 }
 
 /// A line for each kind of thing, as in the gateway's log.
 fn told(answer: &Value) -> String {
     let mut text = format!("{}\n", answer["outcome"].as_str().unwrap_or("reloaded"));
-    let sections: Vec<_> = answer["sections"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let sections: Vec<_> = answer["sections"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if !sections.is_empty() {
         text += &format!("  changed: {}\n", sections.join(", "));
     }
-    let kinds = if answer["changes"].is_object() { &["limits", "upstreams", "routes"][..] } else { &[] };
+    let kinds = if answer["changes"].is_object() {
+        &["limits", "upstreams", "routes"][..]
+    } else {
+        &[]
+    };
     for kind in kinds {
-        let changes: Vec<_> =
-            ["kept", "changed", "new", "gone"].iter().filter_map(|word| change(answer, kind, word)).collect();
-        text += &format!("  {kind}: {}\n", if changes.is_empty() { "none".to_owned() } else { changes.join(", ") });
+        let changes: Vec<_> = ["kept", "changed", "new", "gone"]
+            .iter()
+            .filter_map(|word| change(answer, kind, word))
+            .collect();
+        text += &format!(
+            "  {kind}: {}\n",
+            if changes.is_empty() {
+                "none".to_owned()
+            } else {
+                changes.join(", ")
+            }
+        );
     }
-    for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for note in answer["notes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         text += &format!("  note: {note}\n");
     }
     for warning in answer["warnings"].as_array().into_iter().flatten() {
@@ -110,12 +147,24 @@ fn told(answer: &Value) -> String {
 
 fn one_line(warning: &Value) -> String {
     let word = |key: &str| warning[key].as_str().unwrap_or_default();
-    let line = warning["line"].as_u64().map(|line| format!(":{line}")).unwrap_or_default();
-    format!("{}{line}: {}; {}", word("file"), word("message"), word("help"))
+    let line = warning["line"]
+        .as_u64()
+        .map(|line| format!(":{line}"))
+        .unwrap_or_default();
+    format!(
+        "{}{line}: {}; {}",
+        word("file"),
+        word("message"),
+        word("help")
+    )
 }
 
 fn change(answer: &Value, kind: &str, word: &str) -> Option<String> {
-    let names: Vec<_> = answer["changes"][kind][word].as_array()?.iter().filter_map(Value::as_str).collect();
+    let names: Vec<_> = answer["changes"][kind][word]
+        .as_array()?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     match names.len() {
         0 => None,
         count if word == "kept" => Some(format!("{count} kept")),

@@ -45,5 +45,7 @@ pub(super) fn file(named: Option<PathBuf>, by: &str) -> Result<PathBuf, String> 
     );
     // A file that may not even be looked at is there, and reading it will say what is wrong.
     let is_there = |path: &PathBuf| path.try_exists().unwrap_or(true);
-    named.or_else(|| [here, system].into_iter().find(is_there)).ok_or(none)
+    named
+        .or_else(|| [here, system].into_iter().find(is_there))
+        .ok_or(none)
 }

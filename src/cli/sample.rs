@@ -30,8 +30,12 @@ pub(super) fn start() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    thread::Builder::new().name("sample".into()).spawn(move || runtime.block_on(serve(listener)))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name("sample".into())
+        .spawn(move || runtime.block_on(serve(listener)))?;
     Ok(address)
 }
 
@@ -47,21 +51,36 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-async fn answer<B>(request: Request<B>, flaky: Arc<AtomicU64>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer<B>(
+    request: Request<B>,
+    flaky: Arc<AtomicU64>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, text) = match request.uri().path() {
         "/slow" => {
             sleep(SLOW).await;
             (StatusCode::OK, format!("this took {SLOW:?}\n"))
         }
         "/flaky" => match flaky.fetch_add(1, Ordering::Relaxed) + 1 {
-            odd if odd % 2 == 1 => (StatusCode::SERVICE_UNAVAILABLE, format!("answer {odd} of the service: 503\n")),
-            even => (StatusCode::OK, format!("answer {even} of the service: ok\n")),
+            odd if odd % 2 == 1 => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("answer {odd} of the service: 503\n"),
+            ),
+            even => (
+                StatusCode::OK,
+                format!("answer {even} of the service: ok\n"),
+            ),
         },
-        "/" => (StatusCode::OK, "there are /fast, /limited, /slow and /flaky\n".to_owned()),
+        "/" => (
+            StatusCode::OK,
+            "there are /fast, /limited, /slow and /flaky\n".to_owned(),
+        ),
         path => (StatusCode::OK, format!("this is {path}\n")),
     };
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     Ok(response)
 }

@@ -71,7 +71,13 @@ fn required(section: &Section) -> String {
         };
         format!("{} = {value}", key.name)
     };
-    section.keys.iter().filter(|key| key.required).map(pair).collect::<Vec<_>>().join(", ")
+    section
+        .keys
+        .iter()
+        .filter(|key| key.required)
+        .map(pair)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// For "yes" and "no" in the place of a table.
@@ -87,7 +93,9 @@ fn switch(name: &str, section: &'static Section, is_on: bool) -> String {
     match off {
         Some(off) if !is_on => format!("write `{name} = {{ {off} }}`"),
         _ if is_on && !required.is_empty() => format!("write `{name} = {{ {required} }}`"),
-        _ if is_on => example(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`")),
+        _ if is_on => {
+            example(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`"))
+        }
         _ => format!("leave `{name}` out"),
     }
 }
@@ -116,15 +124,26 @@ pub(super) fn in_a_table(name: &str, section: &'static Section, node: &Node) -> 
     if let Value::List(items) = &node.value
         && items.iter().all(|item| item.table().is_some())
     {
-        let header = super::misplaced::header(section.path).replace("[[", "[").replace("]]", "]");
-        let header = if header.ends_with(".NAME]") { header.replace("NAME", name) } else { header };
-        return Some(format!("it is one table: its header has one pair of brackets, `{header}`"));
+        let header = super::misplaced::header(section.path)
+            .replace("[[", "[")
+            .replace("]]", "]");
+        let header = if header.ends_with(".NAME]") {
+            header.replace("NAME", name)
+        } else {
+            header
+        };
+        return Some(format!(
+            "it is one table: its header has one pair of brackets, `{header}`"
+        ));
     }
     let inner = match &node.value {
         Value::List(items) if items.len() == 1 && items[0].text().is_some() => items.first(),
         _ => None,
     };
-    let as_number = value_as_number(&node.value).map(|number| Node { span: node.span, value: Value::Whole(number) });
+    let as_number = value_as_number(&node.value).map(|number| Node {
+        span: node.span,
+        value: Value::Whole(number),
+    });
     let direct = |node: &Node| section.keys.iter().any(|key| takes(key.kind, node));
     if !direct(node)
         && let Some(other) = as_number.as_ref().or(inner).filter(|other| direct(other))
@@ -144,12 +163,25 @@ pub(super) fn in_a_table(name: &str, section: &'static Section, node: &Node) -> 
     {
         return Some(switch(name, section, is_on));
     }
-    let key = word.or_else(|| section.keys.iter().filter(may).find(|key| takes(key.kind, node)))?;
+    let key = word.or_else(|| {
+        section
+            .keys
+            .iter()
+            .filter(may)
+            .find(|key| takes(key.kind, node))
+    })?;
     let value = match &node.value {
         Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(key.name) => {
-            if text.written.is_none() { "\"...\"".to_owned() } else { format!("\"{}\"", text.shown()) }
+            if text.written.is_none() {
+                "\"...\"".to_owned()
+            } else {
+                format!("\"{}\"", text.shown())
+            }
         }
-        Value::Text(text) => format!("\"{}\"", redact::stores(&quoted(&redact::logins(text.shown())))),
+        Value::Text(text) => format!(
+            "\"{}\"",
+            redact::stores(&quoted(&redact::logins(text.shown())))
+        ),
         Value::Whole(number) => number.to_string(),
         Value::List(_) => "[...]".to_owned(),
         _ => return None,
@@ -167,8 +199,12 @@ fn takes(kind: Kind, node: &Node) -> bool {
         (Kind::Whole { least, most }, Value::Whole(number)) => {
             u64::try_from(*number).is_ok_and(|number| (least..=most).contains(&number))
         }
-        (Kind::Or(_, of) | Kind::OneOrList(of), Value::Text(_) | Value::Whole(_)) => takes(*of, node),
-        (Kind::List(of) | Kind::Set(of), Value::List(items)) => items.iter().all(|item| takes(*of, item)),
+        (Kind::Or(_, of) | Kind::OneOrList(of), Value::Text(_) | Value::Whole(_)) => {
+            takes(*of, node)
+        }
+        (Kind::List(of) | Kind::Set(of), Value::List(items)) => {
+            items.iter().all(|item| takes(*of, item))
+        }
         (Kind::List(of) | Kind::Set(of), Value::Text(_)) => takes(*of, node),
         (Kind::TextOrTable(syntax, _) | Kind::TextOrTables(syntax, _), Value::Text(text)) => {
             (syntax.check)(&text.text).is_ok()
@@ -202,31 +238,59 @@ pub(super) fn right_type(key: &Key, kind: Kind, node: &Node) -> Option<String> {
         return or_other(name, word, *other, node).or_else(|| right_type(key, *other, node));
     }
     match (kind, &node.value) {
-        (Kind::Set(_) | Kind::Text(_), Value::Table(_)) if name == "limits" => Some(LIMIT_OF_ITS_OWN.to_owned()),
-        (Kind::Set(_), Value::List(items)) if name == "limits" && items.iter().any(|item| item.table().is_some()) => {
+        (Kind::Set(_) | Kind::Text(_), Value::Table(_)) if name == "limits" => {
             Some(LIMIT_OF_ITS_OWN.to_owned())
         }
-        (Kind::Set(_) | Kind::List(_), _) if as_switch(node) == Some(false) => Some(format!("leave `{name}` out")),
+        (Kind::Set(_), Value::List(items))
+            if name == "limits" && items.iter().any(|item| item.table().is_some()) =>
+        {
+            Some(LIMIT_OF_ITS_OWN.to_owned())
+        }
+        (Kind::Set(_) | Kind::List(_), _) if as_switch(node) == Some(false) => {
+            Some(format!("leave `{name}` out"))
+        }
         (Kind::Named(_), Value::List(items)) => {
-            let named = items.iter().find_map(|item| item.table()?.get("name")?.node.text());
-            let table = named.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
-            Some(format!("write `[{name}.{}]`: the name stands in the header", table.unwrap_or("NAME")))
+            let named = items
+                .iter()
+                .find_map(|item| item.table()?.get("name")?.node.text());
+            let table = named.filter(|name| {
+                name.bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            });
+            Some(format!(
+                "write `[{name}.{}]`: the name stands in the header",
+                table.unwrap_or("NAME")
+            ))
         }
         (Kind::TextOrTables(..), Value::List(items)) => {
             let shares: Vec<_> = items
                 .iter()
-                .filter_map(|item| Some(format!("{{ name = \"{}\", weight = 1 }}", quoted(item.text()?))))
+                .filter_map(|item| {
+                    Some(format!(
+                        "{{ name = \"{}\", weight = 1 }}",
+                        quoted(item.text()?)
+                    ))
+                })
                 .collect();
-            Some(format!("a split is a list of tables: `{name} = [{}]`", shares.join(", ")))
+            Some(format!(
+                "a split is a list of tables: `{name} = [{}]`",
+                shares.join(", ")
+            ))
         }
-        (Kind::Tables(section), Value::Table(table)) => Some(list_of_tables(name, section, table, node)),
+        (Kind::Tables(section), Value::Table(table)) => {
+            Some(list_of_tables(name, section, table, node))
+        }
         (Kind::Named(_), _) => Some(format!("write `[{name}.NAME]`, and its keys below it")),
         (Kind::Map(..), _) => Some(format!("such as `{name} = {{ NAME = \"value\" }}`")),
-        (Kind::Tables(section), _) => Some(format!("it is a list of tables: `{name} = [{{ {} }}]`", required(section))),
+        (Kind::Tables(section), _) => Some(format!(
+            "it is a list of tables: `{name} = [{{ {} }}]`",
+            required(section)
+        )),
         // An item of the list that the key holds.
-        (Kind::Table(section), _) if matches!(key.kind, Kind::Tables(_)) => {
-            Some(format!("each is a table: `{name} = [{{ {} }}]`", required(section)))
-        }
+        (Kind::Table(section), _) if matches!(key.kind, Kind::Tables(_)) => Some(format!(
+            "each is a table: `{name} = [{{ {} }}]`",
+            required(section)
+        )),
         (Kind::OneOrList(of) | Kind::OneOrMany(of), _) => right_type(key, *of, node),
         (Kind::Table(section), _) => in_a_table(name, section, node).or_else(|| {
             let required = required(section);
@@ -245,29 +309,41 @@ fn right_value(key: &Key, kind: Kind, node: &Node) -> Option<String> {
     let name = key.name;
     match (kind, &node.value) {
         (Kind::Text(syntax), Value::Whole(number)) => with_unit(syntax, *number),
-        (Kind::List(Kind::Text(_)) | Kind::Set(Kind::Text(_)), Value::Whole(number)) => {
-            Some(format!("write it as a list of texts: `{name} = [\"{number}\"]`"))
-        }
+        (Kind::List(Kind::Text(_)) | Kind::Set(Kind::Text(_)), Value::Whole(number)) => Some(
+            format!("write it as a list of texts: `{name} = [\"{number}\"]`"),
+        ),
         (Kind::List(_) | Kind::Set(_), Value::Table(table)) if is_inline(table, node) => {
             Some(format!("write it as a list: `{name} = [{{ ... }}]`"))
         }
-        (Kind::Text(_) | Kind::Choice(_) | Kind::TextOrTable(..), Value::List(items)) if items.len() == 1 => {
+        (Kind::Text(_) | Kind::Choice(_) | Kind::TextOrTable(..), Value::List(items))
+            if items.len() == 1 =>
+        {
             let only = match items.first().map(|item| &item.value) {
-                Some(Value::Text(text)) if !redact::is_secret_name(name) => quoted(&redact::logins(text.shown())),
+                Some(Value::Text(text)) if !redact::is_secret_name(name) => {
+                    quoted(&redact::logins(text.shown()))
+                }
                 _ => "...".to_owned(),
             };
-            Some(format!("it is one value, without brackets: `{name} = \"{only}\"`"))
+            Some(format!(
+                "it is one value, without brackets: `{name} = \"{only}\"`"
+            ))
         }
-        (Kind::Text(_) | Kind::Choice(_), Value::List(_)) => Some("it is one value, without brackets".to_owned()),
+        (Kind::Text(_) | Kind::Choice(_), Value::List(_)) => {
+            Some("it is one value, without brackets".to_owned())
+        }
         (Kind::TextOrTable(syntax, _), _) => Some(format!("such as `\"{}\"`", syntax.example)),
         (Kind::Text(_), Value::Flag(flag)) if matches!(key.kind, Kind::Map(..)) => {
             Some(format!("write it in quotes: `\"{flag}\"`"))
         }
-        (Kind::List(_) | Kind::Set(_), Value::Text(text)) => {
-            Some(format!("write it as a list: `{name} = [\"{}\"]`", quoted(text.shown())))
-        }
+        (Kind::List(_) | Kind::Set(_), Value::Text(text)) => Some(format!(
+            "write it as a list: `{name} = [\"{}\"]`",
+            quoted(text.shown())
+        )),
         (Kind::WholeOrTable { table, .. }, value) if value_as_number(value).is_none() => {
-            Some(format!("write a whole number without quotes, or `{name} = {{ {} }}`", required(table)))
+            Some(format!(
+                "write a whole number without quotes, or `{name} = {{ {} }}`",
+                required(table)
+            ))
         }
         (Kind::Whole { .. } | Kind::WholeOrTable { .. }, value) => Some(match value {
             value if let Some(number) = value_as_number(value) => {
@@ -278,8 +354,14 @@ fn right_value(key: &Key, kind: Kind, node: &Node) -> Option<String> {
         (Kind::Flag, _) => Some(flag(name, node)),
         (Kind::Choice(words), _) => Some(choice(name, words, node)),
         (Kind::Text(syntax), _) => {
-            let default = if let Default::Text(text) = key.default { Some(text) } else { None };
-            let example = default.filter(|text| !text.is_empty()).unwrap_or(syntax.example);
+            let default = if let Default::Text(text) = key.default {
+                Some(text)
+            } else {
+                None
+            };
+            let example = default
+                .filter(|text| !text.is_empty())
+                .unwrap_or(syntax.example);
             (!example.is_empty()).then(|| format!("such as `{name} = \"{example}\"`"))
         }
         _ => None,
@@ -297,13 +379,19 @@ fn value_as_number(value: &Value) -> Option<i64> {
 /// A table with the first of its keys that has a plain value.
 fn example(name: &str, section: &Section) -> Option<String> {
     let pair = |key: &Key| match (key.kind, key.default) {
-        (Kind::Text(_) | Kind::Choice(_), Default::Text(text)) => Some(format!("{} = \"{text}\"", key.name)),
+        (Kind::Text(_) | Kind::Choice(_), Default::Text(text)) => {
+            Some(format!("{} = \"{text}\"", key.name))
+        }
         (Kind::Whole { .. }, Default::Whole(number)) => Some(format!("{} = {number}", key.name)),
         (Kind::Whole { .. }, _) => Some(format!("{} = 100", key.name)),
         (Kind::Text(syntax), _) => Some(format!("{} = \"{}\"", key.name, syntax.example)),
         _ => None,
     };
-    section.keys.iter().find_map(pair).map(|pair| format!("such as `{name} = {{ {pair} }}`"))
+    section
+        .keys
+        .iter()
+        .find_map(pair)
+        .map(|pair| format!("such as `{name} = {{ {pair} }}`"))
 }
 
 /// For a value that may be a word such as "off", too.
@@ -314,23 +402,34 @@ fn or_other(name: &str, word: &str, other: Kind, node: &Node) -> Option<String> 
             Some(format!("write `{name} = \"off\"` for none, or `\"0B\"`"))
         }
         (Value::Flag(false), _) if word == "off" => Some(format!("write `{name} = \"off\"`")),
-        (Value::Text(_), Kind::Whole { .. }) => Some(format!("write a number without quotes, or \"{word}\"")),
-        (Value::Flag(_) | Value::Foreign(_), Kind::Text(syntax)) => {
-            Some(format!("such as `{name} = \"{}\"`, or \"{word}\"", syntax.example))
+        (Value::Text(_), Kind::Whole { .. }) => {
+            Some(format!("write a number without quotes, or \"{word}\""))
         }
+        (Value::Flag(_) | Value::Foreign(_), Kind::Text(syntax)) => Some(format!(
+            "such as `{name} = \"{}\"`, or \"{word}\"",
+            syntax.example
+        )),
         _ => None,
     }
 }
 
 /// For a table in the place of a list of tables.
 fn list_of_tables(name: &str, section: &Section, table: &Table, node: &Node) -> String {
-    let named = table.entries.iter().find(|(name, entry)| section.key(name).is_none() && entry.node.table().is_some());
+    let named = table
+        .entries
+        .iter()
+        .find(|(name, entry)| section.key(name).is_none() && entry.node.table().is_some());
     match named {
         Some((inner, _)) if section.key("name").is_some() => {
-            format!("write `[[{name}]]`, and below it `name = \"{}\"`", quoted(inner))
+            format!(
+                "write `[[{name}]]`, and below it `name = \"{}\"`",
+                quoted(inner)
+            )
         }
         _ if is_inline(table, node) => {
-            format!("it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`")
+            format!(
+                "it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`"
+            )
         }
         _ => format!("each begins with `[[{name}]]`, two brackets"),
     }
@@ -340,12 +439,20 @@ fn list_of_tables(name: &str, section: &Section, table: &Table, node: &Node) -> 
 fn with_unit(syntax: &Syntax, number: i64) -> Option<String> {
     let positive = u64::try_from(number).ok().filter(|number| *number > 0);
     Some(match (syntax.name, positive) {
-        ("a duration", Some(number)) => format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"),
-        ("a size", Some(number)) if number >= 1024 => format!("a size has a unit: `\"{}\"`", units::size_text(number)),
-        ("a size", _) if number >= 0 => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
+        ("a duration", Some(number)) => {
+            format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`")
+        }
+        ("a size", Some(number)) if number >= 1024 => {
+            format!("a size has a unit: `\"{}\"`", units::size_text(number))
+        }
+        ("a size", _) if number >= 0 => {
+            format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`")
+        }
         ("a rate", Some(number)) => format!("a rate has a time: `\"{number}/s\"`"),
         ("a percentage", _) if number >= 0 => format!("write `\"{number}%\"`"),
-        ("an address with a port", Some(number)) => format!("write an address and a port: `\"0.0.0.0:{number}\"`"),
+        ("an address with a port", Some(number)) => {
+            format!("write an address and a port: `\"0.0.0.0:{number}\"`")
+        }
         ("a duration" | "a size" | "a rate" | "a percentage" | "an address with a port", _) => {
             format!("write one such as `\"{}\"`", syntax.example)
         }

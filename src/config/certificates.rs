@@ -38,7 +38,8 @@ pub(super) enum Wrong {
 pub(super) fn identity(certificates: &Path, key: &Path) -> Result<Identity, Wrong> {
     let chain = read_certificates(certificates).map_err(Wrong::Certificates)?;
     let mut key = read_key(key).map_err(Wrong::Key)?;
-    let about = about(chain.first()).ok_or_else(|| Wrong::Certificates("holds no sound certificate".to_owned()))?;
+    let about = about(chain.first())
+        .ok_or_else(|| Wrong::Certificates("holds no sound certificate".to_owned()))?;
     let certified = CertifiedKey::from_der(chain, key.clone_key(), &aws_lc_rs::default_provider());
     key.zeroize();
     let certified = certified.map_err(|error| mismatch(&error))?;
@@ -55,7 +56,9 @@ pub(super) fn authorities(file: &Path) -> Result<Authorities, String> {
     let certificates = read_certificates(file)?;
     let mut roots = RootCertStore::empty();
     for certificate in &certificates {
-        roots.add(certificate.clone()).map_err(|_| "holds no sound certificate of an authority".to_owned())?;
+        roots
+            .add(certificate.clone())
+            .map_err(|_| "holds no sound certificate of an authority".to_owned())?;
     }
     Ok(Authorities { certificates })
 }
@@ -67,7 +70,9 @@ pub(super) fn useless(trusted: &Authorities, by_name: bool, now: SystemTime) -> 
         let about = about(Some(certificate)).filter(|about| !about.is_authority)?;
         match about {
             About { expires, .. } if expires < now => Some("has expired"),
-            About { names, .. } if by_name && names.is_empty() => Some("stands for no name (it has no subjectAltName)"),
+            About { names, .. } if by_name && names.is_empty() => {
+                Some("stands for no name (it has no subjectAltName)")
+            }
             _ => None,
         }
     };
@@ -83,13 +88,18 @@ fn mismatch(error: &TlsError) -> Wrong {
             Wrong::Certificates("holds no sound certificate".to_owned())
         }
         // Others are about the key. They say nothing of what is in it.
-        _ => Wrong::Key("holds no key of a kind that can be used (RSA from 2048 bits, ECDSA, Ed25519)".to_owned()),
+        _ => Wrong::Key(
+            "holds no key of a kind that can be used (RSA from 2048 bits, ECDSA, Ed25519)"
+                .to_owned(),
+        ),
     }
 }
 
 fn read_certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = source::read_secret(file, LONGEST_CERTIFICATES)?;
-    let certificates = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>().map_err(not_pem)?;
+    let certificates = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(not_pem)?;
     if certificates.is_empty() {
         return Err("holds no certificate (PEM, -----BEGIN CERTIFICATE-----)".to_owned());
     }
@@ -102,9 +112,12 @@ fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let is_encrypted = memchr::memmem::find(&bytes, b"ENCRYPTED").is_some();
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         _ if is_encrypted => {
-            "holds an encrypted key; write it without a passphrase, readable by this process only".to_owned()
+            "holds an encrypted key; write it without a passphrase, readable by this process only"
+                .to_owned()
         }
-        pem::Error::NoItemsFound => "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)".to_owned(),
+        pem::Error::NoItemsFound => {
+            "holds no private key (PEM, -----BEGIN PRIVATE KEY-----)".to_owned()
+        }
         error => not_pem(error),
     })
 }
@@ -112,7 +125,9 @@ fn read_key(file: &Path) -> Result<PrivateKeyDer<'static>, String> {
 /// Never repeats what the file holds.
 fn not_pem(error: pem::Error) -> String {
     match error {
-        pem::Error::MissingSectionEnd { .. } => "is not PEM: it breaks off before an -----END line".to_owned(),
+        pem::Error::MissingSectionEnd { .. } => {
+            "is not PEM: it breaks off before an -----END line".to_owned()
+        }
         pem::Error::Base64Decode(_) => "is not PEM: its base64 is damaged".to_owned(),
         _ => "is not PEM".to_owned(),
     }
@@ -131,11 +146,18 @@ fn about(certificate: Option<&CertificateDer<'_>>) -> Option<About> {
     // Raw: a serial number that breaks the rules has never kept anybody from using a certificate.
     let certificate = CertificateInner::<Raw>::from_der(certificate?).ok()?;
     let certificate = certificate.tbs_certificate();
-    let names = certificate.get_extension::<SubjectAltName>().ok()?.map(|(_, names)| names.0).unwrap_or_default();
+    let names = certificate
+        .get_extension::<SubjectAltName>()
+        .ok()?
+        .map(|(_, names)| names.0)
+        .unwrap_or_default();
     let constraints = certificate.get_extension::<BasicConstraints>().ok()?;
     Some(About {
         // Those of version 1 cannot say.
-        is_authority: constraints.map_or(certificate.version() == Version::V1, |(_, constraints)| constraints.ca),
+        is_authority: constraints
+            .map_or(certificate.version() == Version::V1, |(_, constraints)| {
+                constraints.ca
+            }),
         names: names.iter().filter_map(name).collect(),
         expires: SystemTime::UNIX_EPOCH + certificate.validity().not_after.to_unix_duration(),
     })
@@ -147,7 +169,9 @@ fn name(name: &GeneralName) -> Option<Box<str>> {
         GeneralName::IpAddress(bytes) => {
             let bytes = bytes.as_bytes();
             let v4 = <[u8; 4]>::try_from(bytes).map(std::net::IpAddr::from);
-            let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from)).ok()?;
+            let address = v4
+                .or_else(|_| <[u8; 16]>::try_from(bytes).map(std::net::IpAddr::from))
+                .ok()?;
             Some(address.to_string().into())
         }
         _ => None,

@@ -62,26 +62,44 @@ pub struct Place {
 
 impl Diagnostics {
     pub(super) fn new(problems: Problems, mut sources: Sources) -> Self {
-        problems.covered.iter().for_each(|at| sources.cover(*at, redact::covered));
-        problems.unread.iter().for_each(|at| sources.cover(*at, |text| redact::named(text).into_owned()));
+        problems
+            .covered
+            .iter()
+            .for_each(|at| sources.cover(*at, redact::covered));
+        problems
+            .unread
+            .iter()
+            .for_each(|at| sources.cover(*at, |text| redact::named(text).into_owned()));
         let mut problems = problems.into_list();
         problems.sort_by_key(|problem| match problem.at {
             At::Place(span) => (span.file, span.start),
             At::File(_) => (usize::MAX, 0),
         });
-        let list = problems.into_iter().map(|problem| Diagnostic::new(problem, &sources)).collect();
-        Self { list, watched: sources.watched }
+        let list = problems
+            .into_iter()
+            .map(|problem| Diagnostic::new(problem, &sources))
+            .collect();
+        Self {
+            list,
+            watched: sources.watched,
+        }
     }
 
     /// Warnings as errors.
     pub fn strict(mut self) -> Self {
-        self.list.iter_mut().for_each(|one| one.severity = Severity::Error);
+        self.list
+            .iter_mut()
+            .for_each(|one| one.severity = Severity::Error);
         self
     }
 
     /// For a terminal: source lines, carets and help of the first 50, then how many there are. Ends with a line break.
     pub fn render(&self, color: bool) -> String {
-        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let renderer = if color {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        };
         let mut out = String::new();
         for diagnostic in self.list.iter().take(MOST_SHOWN) {
             out.push_str(&renderer.render(&diagnostic.report()));
@@ -91,18 +109,33 @@ impl Diagnostics {
             out.push_str(&format!("{more}\n\n"));
         }
         let plural = if self.list.len() == 1 { "" } else { "s" };
-        let kind = self.list.first().map_or(Severity::Error, |one| one.severity).as_str();
-        out.push_str(&format!("{} {kind}{plural} in the configuration\n", self.list.len()));
+        let kind = self
+            .list
+            .first()
+            .map_or(Severity::Error, |one| one.severity)
+            .as_str();
+        out.push_str(&format!(
+            "{} {kind}{plural} in the configuration\n",
+            self.list.len()
+        ));
         out
     }
 
     /// Each of the first 50 in one line, for a log, and how many there are more.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.list.iter().take(MOST_SHOWN).map(ToString::to_string).chain(self.more())
+        self.list
+            .iter()
+            .take(MOST_SHOWN)
+            .map(ToString::to_string)
+            .chain(self.more())
     }
 
     fn more(&self) -> Option<String> {
-        self.list.len().checked_sub(MOST_SHOWN).filter(|more| *more > 0).map(|more| format!("and {more} more"))
+        self.list
+            .len()
+            .checked_sub(MOST_SHOWN)
+            .filter(|more| *more > 0)
+            .map(|more| format!("and {more} more"))
     }
 
     /// A JSON array with an object for each: `severity`, `code`, `file`, `line`, `column`, `start`, `end`, `message`,
@@ -141,7 +174,9 @@ impl Diagnostic {
             At::File(file) => (file, None, None),
             At::Place(span) => located(span, sources),
         };
-        let second = problem.related.map(|(span, label)| (located(span, sources), label));
+        let second = problem
+            .related
+            .map(|(span, label)| (located(span, sources), label));
         let (related, second_source) = match second {
             Some(((file, Some(place), source), label)) => (Some((file, place, label)), source),
             _ => (None, None),
@@ -164,10 +199,16 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
+        let title = level
+            .primary_title(self.message.as_str())
+            .id(self.code.as_str());
         let mut group = match &self.place {
-            Some(_) => self.snippets().into_iter().fold(Group::with_title(title), Group::element),
-            None => Group::with_title(title).element(annotate_snippets::Origin::path(self.file.to_string_lossy())),
+            Some(_) => self
+                .snippets()
+                .into_iter()
+                .fold(Group::with_title(title), Group::element),
+            None => Group::with_title(title)
+                .element(annotate_snippets::Origin::path(self.file.to_string_lossy())),
         };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
@@ -178,7 +219,9 @@ impl Diagnostic {
     /// The place, and the second one: in one picture when they are near each other.
     fn snippets(&self) -> Vec<Snippet<'_, Annotation<'_>>> {
         let [first, second] = &self.sources;
-        let (Some(source), Some(place)) = (first, &self.place) else { return Vec::new() };
+        let (Some(source), Some(place)) = (first, &self.place) else {
+            return Vec::new();
+        };
         let primary = |lines: &Lines<'_>| lines.mark(place, AnnotationKind::Primary, &self.label);
         let (Some(other), Some((_, related, label))) = (second, &self.related) else {
             let lines = Lines::of(source, place, place);
@@ -187,10 +230,21 @@ impl Diagnostic {
         let context = |lines: &Lines<'_>| lines.mark(related, AnnotationKind::Context, label);
         if Arc::ptr_eq(source, other) && place.line.abs_diff(related.line) <= NEAR {
             let lines = Lines::of(source, place, related);
-            return vec![lines.snippet().annotation(primary(&lines)).annotation(context(&lines))];
+            return vec![
+                lines
+                    .snippet()
+                    .annotation(primary(&lines))
+                    .annotation(context(&lines)),
+            ];
         }
-        let (here, there) = (Lines::of(source, place, place), Lines::of(other, related, related));
-        vec![here.snippet().annotation(primary(&here)), there.snippet().annotation(context(&there))]
+        let (here, there) = (
+            Lines::of(source, place, place),
+            Lines::of(other, related, related),
+        );
+        vec![
+            here.snippet().annotation(primary(&here)),
+            there.snippet().annotation(context(&there)),
+        ]
     }
 
     fn to_json(&self) -> Value {
@@ -221,28 +275,52 @@ impl<'a> Lines<'a> {
     /// From the line of one place to that of the other, in any order.
     fn of(source: &'a Source, one: &Place, other: &Place) -> Self {
         let (first, last) = (one.line.min(other.line), one.line.max(other.line));
-        Self { source, bytes: source.line(first - 1).start..source.line(last - 1).end }
+        Self {
+            source,
+            bytes: source.line(first - 1).start..source.line(last - 1).end,
+        }
     }
 
     fn snippet(&self) -> Snippet<'a, Annotation<'a>> {
-        let text = redact::stores(self.source.shown().get(self.bytes.clone()).unwrap_or_default());
+        let text = redact::stores(
+            self.source
+                .shown()
+                .get(self.bytes.clone())
+                .unwrap_or_default(),
+        );
         let first = self.source.line_of(self.bytes.start) + 1;
-        Snippet::source(redact::text(&text)).line_start(first).path(self.source.path.to_string_lossy())
+        Snippet::source(redact::text(&text))
+            .line_start(first)
+            .path(self.source.path.to_string_lossy())
     }
 
     fn mark<'l>(&self, place: &Place, kind: AnnotationKind, label: &'l str) -> Annotation<'l> {
         // A value over many lines is pointed at by its first: the picture stays small and the place is the same.
         let line = self.source.line(place.line - 1);
         let text = self.source.text.get(line.clone()).unwrap_or_default();
-        let end = place.span.end.min(line.start + text.trim_end().len()).max(place.span.start);
+        let end = place
+            .span
+            .end
+            .min(line.start + text.trim_end().len())
+            .max(place.span.start);
         let annotation = kind.span(place.span.start - self.bytes.start..end - self.bytes.start);
-        if label.is_empty() { annotation } else { annotation.label(label) }
+        if label.is_empty() {
+            annotation
+        } else {
+            annotation.label(label)
+        }
     }
 }
 
 fn located(span: Span, sources: &Sources) -> (PathBuf, Option<Place>, Option<Arc<Source>>) {
-    let Some(source) = sources.get(span.file) else { return (PathBuf::new(), None, None) };
+    let Some(source) = sources.get(span.file) else {
+        return (PathBuf::new(), None, None);
+    };
     let (line, column) = source.line_and_column(span.start);
-    let place = Place { span: span.start..span.end, line, column };
+    let place = Place {
+        span: span.start..span.end,
+        line,
+        column,
+    };
     (source.path.clone(), Some(place), Some(Arc::clone(source)))
 }

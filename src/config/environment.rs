@@ -7,8 +7,12 @@ use super::{model::Environment, problem::Wrong};
 /// The environment of this process. Variables whose name is no text are left out, as nobody can name them; bytes of a value that
 /// are no text stand in it as U+FFFD, which is refused where the variable is used.
 pub fn of_process() -> Environment {
-    let text =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned()));
+    let text = |(name, value): (OsString, OsString)| {
+        Some((
+            name.into_string().ok()?,
+            value.to_string_lossy().into_owned(),
+        ))
+    };
     std::env::vars_os().filter_map(text).collect()
 }
 
@@ -30,7 +34,10 @@ pub(super) fn fill_in(text: &str, environment: &Environment) -> Result<String, W
         }
         out.push_str(before);
         let Some(end) = after.find('}') else {
-            return Err(Wrong::new("`${` is not closed", "write `${NAME}`, or `$${` for a literal `${`"));
+            return Err(Wrong::new(
+                "`${` is not closed",
+                "write `${NAME}`, or `$${` for a literal `${`",
+            ));
         };
         out.push_str(&look_up(&after[..end], environment)?);
         rest = &after[end + 1..];
@@ -45,13 +52,21 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
         None => (inside, None),
     };
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if name.is_empty()
+        || !name.chars().all(letter)
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         let help = "names are letters, digits and `_`; write `$${` for a literal `${`";
-        return Err(Wrong::new(format!("`{name}` is not the name of an environment variable"), help));
+        return Err(Wrong::new(
+            format!("`{name}` is not the name of an environment variable"),
+            help,
+        ));
     }
     match (environment.get(name), fallback) {
         (Some(value), _) if value.contains(char::REPLACEMENT_CHARACTER) => {
-            let why = format!("the environment variable {name} is not text: it holds bytes that are not UTF-8");
+            let why = format!(
+                "the environment variable {name} is not text: it holds bytes that are not UTF-8"
+            );
             Err(Wrong::new(why, format!("set {name} to text in UTF-8")))
         }
         (Some(value), _) if !value.is_empty() => Ok(value.clone()),
@@ -68,11 +83,22 @@ fn look_up(inside: &str, environment: &Environment) -> Result<String, Wrong> {
 pub(super) fn and_variable(text: &str) -> &'static str {
     let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
     let begins = |text: &str, sign: &str| {
-        text.match_indices(sign).any(|(at, _)| text[at + sign.len()..].trim_start().starts_with(is_name))
+        text.match_indices(sign)
+            .any(|(at, _)| text[at + sign.len()..].trim_start().starts_with(is_name))
     };
-    let is_between = text.split('%').nth(1).is_some_and(|name| !name.is_empty() && name.chars().all(is_name));
-    let is_meant = begins(text, "$") || begins(text, "$(") || text.contains("{{") || is_between && text.ends_with('%');
-    if is_meant { " (an environment variable is written `${NAME}`)" } else { "" }
+    let is_between = text
+        .split('%')
+        .nth(1)
+        .is_some_and(|name| !name.is_empty() && name.chars().all(is_name));
+    let is_meant = begins(text, "$")
+        || begins(text, "$(")
+        || text.contains("{{")
+        || is_between && text.ends_with('%');
+    if is_meant {
+        " (an environment variable is written `${NAME}`)"
+    } else {
+        ""
+    }
 }
 
 #[cfg(test)]
@@ -80,7 +106,10 @@ mod tests {
     use super::*;
 
     fn filled(text: &str) -> Result<String, Wrong> {
-        let environment = Environment::from([("PORT".into(), "80".into()), ("EMPTY".into(), String::new())]);
+        let environment = Environment::from([
+            ("PORT".into(), "80".into()),
+            ("EMPTY".into(), String::new()),
+        ]);
         fill_in(text, &environment)
     }
 
@@ -114,7 +143,13 @@ mod tests {
 
     #[test]
     fn a_variable_as_others_write_it_is_noticed() {
-        for text in ["$RATE/s", "$(RATE)", "%RATE%", "{{ RATE }}/s", "{{ .Values.rate }}"] {
+        for text in [
+            "$RATE/s",
+            "$(RATE)",
+            "%RATE%",
+            "{{ RATE }}/s",
+            "{{ .Values.rate }}",
+        ] {
             assert!(!and_variable(text).is_empty(), "{text}");
         }
         for text in ["$5", "$host", "20%", "100%25", "%20%", "{RATE}", "", "%"] {

@@ -10,7 +10,12 @@ const MOST_PLACES: usize = 9;
 
 const SECOND: u128 = 1_000_000_000;
 /// Periods of rates, as people name them.
-const PERIODS: [(&str, u128); 4] = [("s", SECOND), ("m", 60 * SECOND), ("h", 3600 * SECOND), ("d", 86_400 * SECOND)];
+const PERIODS: [(&str, u128); 4] = [
+    ("s", SECOND),
+    ("m", 60 * SECOND),
+    ("h", 3600 * SECOND),
+    ("d", 86_400 * SECOND),
+];
 
 /// `"5sec"` is `"5s"`, `"1.5s"` is `"1500ms"`, `"1w"` is `"7d"`.
 pub(super) fn duration(text: &str) -> Option<String> {
@@ -20,7 +25,9 @@ pub(super) fn duration(text: &str) -> Option<String> {
 }
 
 fn written(nanoseconds: u128) -> String {
-    duration_text(std::time::Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+    duration_text(std::time::Duration::from_nanos(
+        u64::try_from(nanoseconds).unwrap_or(u64::MAX),
+    ))
 }
 
 /// `"64kb"` is one of two.
@@ -53,29 +60,47 @@ pub(super) fn size(text: &str) -> Option<String> {
 
 /// The largest unit of a thousand that holds a size wholly.
 fn thousands(bytes: u64) -> String {
-    let units = [("TB", 1_000_000_000_000), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1000)];
-    match units.into_iter().find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth)) {
+    let units = [
+        ("TB", 1_000_000_000_000),
+        ("GB", 1_000_000_000),
+        ("MB", 1_000_000),
+        ("kB", 1000),
+    ];
+    match units
+        .into_iter()
+        .find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth))
+    {
         Some((unit, worth)) => format!("{}{unit}", bytes / worth),
         None => format!("{bytes}B"),
     }
 }
 
 /// Things that are counted, as people name them in a rate.
-const COUNTED: [&str; 12] =
-    ["", "r", "req", "reqs", "request", "requests", "hit", "hits", "call", "calls", "time", "times"];
+const COUNTED: [&str; 12] = [
+    "", "r", "req", "reqs", "request", "requests", "hit", "hits", "call", "calls", "time", "times",
+];
 /// Between the number and the time.
 const EACH: [&str; 5] = [" per ", " a ", " an ", " each ", " every "];
 
 /// `"100 per minute"` is `"100/m"`, `"0.5/s"` is `"30/m"`, `"100r/s"` and `"100rps"` are `"100/s"`.
 pub(super) fn rate(text: &str) -> Option<String> {
-    let spaced = EACH.iter().fold(text.to_lowercase(), |text, each| text.replace(each, "/"));
+    let spaced = EACH
+        .iter()
+        .fold(text.to_lowercase(), |text, each| text.replace(each, "/"));
     let text = compact(&spaced);
-    let (count, period) = text.split_once('/').or_else(|| text.split_once("per")).or_else(|| {
-        let short = text.len().checked_sub(2)?;
-        text.is_char_boundary(short).then(|| text.split_at(short)).filter(|(_, end)| end.starts_with('p'))
-    })?;
+    let (count, period) = text
+        .split_once('/')
+        .or_else(|| text.split_once("per"))
+        .or_else(|| {
+            let short = text.len().checked_sub(2)?;
+            text.is_char_boundary(short)
+                .then(|| text.split_at(short))
+                .filter(|(_, end)| end.starts_with('p'))
+        })?;
     let period = period.trim_start_matches('p');
-    let digits = count.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(count.len());
+    let digits = count
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(count.len());
     let (count, counted) = count.split_at(digits);
     let times = match counted {
         "k" => 1000,
@@ -89,15 +114,19 @@ pub(super) fn rate(text: &str) -> Option<String> {
     };
     let period = nanoseconds(&period).filter(|period| *period > 0)?;
     if let Some(whole) = scaled(count, times) {
-        let count = u32::try_from(whole).ok().and_then(std::num::NonZeroU32::new)?;
+        let count = u32::try_from(whole)
+            .ok()
+            .and_then(std::num::NonZeroU32::new)?;
         let period = std::time::Duration::from_nanos(u64::try_from(period).ok()?);
         return Some(rate_text(Rate { count, period }));
     }
     // A part of one in a short time is a whole number in a longer one.
-    let longer = PERIODS.into_iter().filter(|(_, worth)| *worth > period && worth.is_multiple_of(period));
+    let longer = PERIODS
+        .into_iter()
+        .filter(|(_, worth)| *worth > period && worth.is_multiple_of(period));
     longer.into_iter().find_map(|(unit, worth)| {
-        let count =
-            scaled(count, times * (worth / period)).filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
+        let count = scaled(count, times * (worth / period))
+            .filter(|count| (1..=u128::from(u32::MAX)).contains(count))?;
         Some(format!("{count}/{unit}"))
     })
 }
@@ -105,11 +134,20 @@ pub(super) fn rate(text: &str) -> Option<String> {
 /// `"20 percent"`, `"0.2"` and `"20"` are `"20%"`.
 pub(super) fn percent(text: &str) -> Option<String> {
     let text = compact(text);
-    let number = text.strip_suffix('%').or_else(|| text.strip_suffix("percent")).or_else(|| text.strip_suffix("pct"));
+    let number = text
+        .strip_suffix('%')
+        .or_else(|| text.strip_suffix("percent"))
+        .or_else(|| text.strip_suffix("pct"));
     let number = number.unwrap_or(&text);
     // A fraction is a share of one.
-    let worth = if number.contains('.') && number.len() == text.len() { 100 } else { 1 };
-    scaled(number, worth).filter(|percent| *percent <= 1000).map(|percent| format!("{percent}%"))
+    let worth = if number.contains('.') && number.len() == text.len() {
+        100
+    } else {
+        1
+    };
+    scaled(number, worth)
+        .filter(|percent| *percent <= 1000)
+        .map(|percent| format!("{percent}%"))
 }
 
 /// In small letters, without blanks and what stands between thousands; wide digits as narrow ones.
@@ -118,7 +156,12 @@ fn compact(text: &str) -> String {
         code @ 0xff01..=0xff5e => char::from_u32(code - 0xfee0).unwrap_or(c),
         _ => c,
     };
-    let text: String = text.chars().map(narrow).filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
+    let text: String = text
+        .chars()
+        .map(narrow)
+        .filter(|c| !c.is_whitespace())
+        .flat_map(char::to_lowercase)
+        .collect();
     let is_thousands = |after: &str| {
         let digits = after.bytes().take_while(u8::is_ascii_digit).count();
         digits == 3
@@ -169,7 +212,10 @@ fn unit_of_time(word: &str) -> Option<u128> {
 fn scaled(number: &str, worth: u128) -> Option<u128> {
     let (whole, places) = number.split_once('.').unwrap_or((number, ""));
     let digits = format!("{whole}{places}");
-    if places.len() > MOST_PLACES || whole.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if places.len() > MOST_PLACES
+        || whole.is_empty()
+        || !digits.bytes().all(|byte| byte.is_ascii_digit())
+    {
         return None;
     }
     let below = 10_u128.pow(u32::try_from(places.len()).ok()?);
@@ -195,7 +241,10 @@ mod tests {
             ("0.5d", "12h"),
         ] {
             assert_eq!(duration(text).as_deref(), Some(right), "{text}");
-            assert!(units::duration(text).unwrap_err().help.contains(right), "{text}");
+            assert!(
+                units::duration(text).unwrap_err().help.contains(right),
+                "{text}"
+            );
             assert!(units::duration(right).is_ok());
         }
         for (text, right) in [
@@ -220,7 +269,10 @@ mod tests {
             ("100/", "100/s"),
         ] {
             assert_eq!(rate(text).as_deref(), Some(right), "{text}");
-            assert!(units::rate(text).unwrap_err().help.contains(right), "{text}");
+            assert!(
+                units::rate(text).unwrap_err().help.contains(right),
+                "{text}"
+            );
             assert!(units::rate(right).is_ok());
         }
         for (text, right) in [
@@ -233,25 +285,49 @@ mod tests {
             ("8m;", "\"8MiB\" (by 1024) or \"8MB\" (by 1000)"),
         ] {
             assert_eq!(size(text).as_deref(), Some(right), "{text}");
-            assert!(units::size(text).unwrap_err().help.contains(right), "{text}");
+            assert!(
+                units::size(text).unwrap_err().help.contains(right),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn percentages_are_advised_in_one_form_and_nonsense_in_none() {
-        for (text, right) in
-            [("20", "20%"), ("20 %", "20%"), ("20 percent", "20%"), ("0.2", "20%"), ("1.25", "125%"), ("20pct", "20%")]
-        {
+        for (text, right) in [
+            ("20", "20%"),
+            ("20 %", "20%"),
+            ("20 percent", "20%"),
+            ("0.2", "20%"),
+            ("1.25", "125%"),
+            ("20pct", "20%"),
+        ] {
             assert_eq!(percent(text).as_deref(), Some(right), "{text}");
-            assert!(units::percent(text).unwrap_err().help.contains(right), "{text}");
+            assert!(
+                units::percent(text).unwrap_err().help.contains(right),
+                "{text}"
+            );
         }
         for text in ["10MB/s", "10x/s", "1,5/s"] {
             assert_eq!(rate(text), None, "{text}");
         }
-        for text in
-            ["", "s", "x", "1x", "1.2.3s", "99999999999999999999999999999999999999999w", "/", "per", "é/s", "1é"]
-        {
-            assert_eq!((duration(text), rate(text), size(text)), (None, None, None), "{text}");
+        for text in [
+            "",
+            "s",
+            "x",
+            "1x",
+            "1.2.3s",
+            "99999999999999999999999999999999999999999w",
+            "/",
+            "per",
+            "é/s",
+            "1é",
+        ] {
+            assert_eq!(
+                (duration(text), rate(text), size(text)),
+                (None, None, None),
+                "{text}"
+            );
         }
     }
 }

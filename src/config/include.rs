@@ -28,7 +28,12 @@ pub(super) struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     pub(super) fn new(environment: &'a Environment) -> Self {
-        Self { environment, sources: Sources::default(), problems: Problems::default(), seen: HashSet::new() }
+        Self {
+            environment,
+            sources: Sources::default(),
+            problems: Problems::default(),
+            seen: HashSet::new(),
+        }
     }
 
     /// Reads a file and what it includes. `named_at` is where another file names it.
@@ -50,9 +55,15 @@ impl<'a> Loading<'a> {
     /// Checks a text and reads what it includes. Relative names start at the folder of `path`.
     pub(super) fn text(&mut self, path: &Path, text: String) -> Table {
         let file = self.sources.add(path.to_path_buf(), text);
-        let Some(source) = self.sources.get(file).cloned() else { return Table::default() };
+        let Some(source) = self.sources.get(file).cloned() else {
+            return Table::default();
+        };
         let mut own = parse::parse(file, &source, self.environment, &mut self.problems);
-        let whole = Span { file, start: 0, end: 0 };
+        let whole = Span {
+            file,
+            start: 0,
+            end: 0,
+        };
         check::section(&FILE_ITSELF, &mut own, whole, &mut self.problems);
         let mut together = Table::default();
         let names = own.entries.remove("include");
@@ -68,21 +79,33 @@ impl<'a> Loading<'a> {
 
     /// The files that one entry of `include` stands for, in name order.
     fn included(&mut self, name: &Node) -> Vec<PathBuf> {
-        let Some(text) = name.text() else { return Vec::new() };
+        let Some(text) = name.text() else {
+            return Vec::new();
+        };
         let path = self.sources.beside(name.span, text);
         if !text.contains('*') {
             return vec![path];
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let pattern = path.file_name().unwrap_or_default().to_string_lossy();
         if folder.to_string_lossy().contains('*') {
-            let problem =
-                Problem::new(Code::BadValue, name.span, "`*` can stand in the name of a file, not of a folder");
-            self.problems.report(problem.help("name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`"));
+            let problem = Problem::new(
+                Code::BadValue,
+                name.span,
+                "`*` can stand in the name of a file, not of a folder",
+            );
+            self.problems
+                .report(problem.help("name each folder: `include = [\"a/*.toml\", \"b/*.toml\"]`"));
             return Vec::new();
         }
         match self.sources.watched.names(folder, &pattern) {
-            Ok(names) => names.into_iter().map(|name| path.with_file_name(name)).collect(),
+            Ok(names) => names
+                .into_iter()
+                .map(|name| path.with_file_name(name))
+                .collect(),
             // A folder that is not there has no files; it may come.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
@@ -120,7 +143,9 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
             for (key, entry) in more.entries {
                 match table.entries.get(&key) {
                     None => drop(table.entries.insert(key, entry)),
-                    Some(first) => problems.report(twice(&format!("{name}.{key}"), first.key, entry.key)),
+                    Some(first) => {
+                        problems.report(twice(&format!("{name}.{key}"), first.key, entry.key))
+                    }
                 }
             }
         }
@@ -130,7 +155,11 @@ fn merge_entry(name: &str, there: &mut Entry, entry: Entry, problems: &mut Probl
 }
 
 fn twice(name: &str, first: Span, second: Span) -> Problem {
-    Problem::new(Code::Duplicate, second, format!("`{name}` is given in two files"))
-        .also(first, "first here")
-        .help("included files count as one with this; keep one of the two")
+    Problem::new(
+        Code::Duplicate,
+        second,
+        format!("`{name}` is given in two files"),
+    )
+    .also(first, "first here")
+    .help("included files count as one with this; keep one of the two")
 }

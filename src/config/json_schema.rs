@@ -10,7 +10,10 @@ const VARIABLE: &str = r"^\$\{[^}]*\}$";
 /// The schema (draft 7, which editors of TOML know best) with descriptions and defaults.
 pub fn json_schema() -> Value {
     let mut schema = section(&FILE_ITSELF, true);
-    schema.insert("$schema".to_owned(), json!("http://json-schema.org/draft-07/schema#"));
+    schema.insert(
+        "$schema".to_owned(),
+        json!("http://json-schema.org/draft-07/schema#"),
+    );
     schema.insert("title".to_owned(), json!("tidegate.toml"));
     Value::Object(schema)
 }
@@ -18,9 +21,17 @@ pub fn json_schema() -> Value {
 /// `required`: whether required keys have to be there. In `[defaults]` they may come from the route.
 fn section(section: &'static Section, required: bool) -> Map<String, Value> {
     let required = required && section.path != "defaults";
-    let properties: Map<_, _> =
-        section.keys.iter().map(|key| (key.name.to_owned(), Value::Object(property(key, required)))).collect();
-    let missing: Vec<_> = section.keys.iter().filter(|key| required && key.required).map(|key| key.name).collect();
+    let properties: Map<_, _> = section
+        .keys
+        .iter()
+        .map(|key| (key.name.to_owned(), Value::Object(property(key, required))))
+        .collect();
+    let missing: Vec<_> = section
+        .keys
+        .iter()
+        .filter(|key| required && key.required)
+        .map(|key| key.name)
+        .collect();
     let mut schema = object(json!({
         "type": "object",
         "description": section.about,
@@ -55,21 +66,31 @@ fn kind(of: Kind, required: bool) -> Map<String, Value> {
         Kind::Text(syntax) => return text(syntax),
         Kind::Choice(words) => json!({ "enum": words }),
         Kind::Or(word, other) => json!({ "anyOf": [{ "const": word }, inner(other)] }),
-        Kind::List(of) => json!({ "type": "array", "items": inner(of), "minItems": 1, "uniqueItems": true }),
+        Kind::List(of) => {
+            json!({ "type": "array", "items": inner(of), "minItems": 1, "uniqueItems": true })
+        }
         Kind::Set(of) => json!({ "type": "array", "items": inner(of), "uniqueItems": true }),
         Kind::OneOrList(of) => json!({ "anyOf": [inner(of), kind(Kind::List(of), required)] }),
-        Kind::OneOrMany(of) => json!({ "anyOf": [inner(of), { "type": "array", "items": inner(of), "minItems": 1 }] }),
+        Kind::OneOrMany(of) => {
+            json!({ "anyOf": [inner(of), { "type": "array", "items": inner(of), "minItems": 1 }] })
+        }
         Kind::WholeOrTable { least, most, table } => json!({
             "anyOf": [whole(least, most), section(table, required)],
         }),
         Kind::Map(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
         Kind::Table(inner) => return section(inner, required),
-        Kind::Tables(inner) => json!({ "type": "array", "items": section(inner, required), "minItems": 1 }),
-        Kind::Named(inner) => json!({ "type": "object", "additionalProperties": section(inner, required) }),
+        Kind::Tables(inner) => {
+            json!({ "type": "array", "items": section(inner, required), "minItems": 1 })
+        }
+        Kind::Named(inner) => {
+            json!({ "type": "object", "additionalProperties": section(inner, required) })
+        }
         Kind::TextOrTables(syntax, inner) => {
             json!({ "anyOf": [text(syntax), kind(Kind::Tables(inner), required)] })
         }
-        Kind::TextOrTable(syntax, inner) => json!({ "anyOf": [text(syntax), section(inner, required)] }),
+        Kind::TextOrTable(syntax, inner) => {
+            json!({ "anyOf": [text(syntax), section(inner, required)] })
+        }
     })
 }
 

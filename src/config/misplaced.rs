@@ -17,19 +17,37 @@ pub(super) struct Stray {
 }
 
 /// Tables at the top of a file of Traefik, which is TOML too.
-const TRAEFIK: [&str; 6] = ["entryPoints", "http", "tcp", "providers", "certificatesResolvers", "serversTransport"];
+const TRAEFIK: [&str; 6] = [
+    "entryPoints",
+    "http",
+    "tcp",
+    "providers",
+    "certificatesResolvers",
+    "serversTransport",
+];
 /// Sections that are named when a key has no place near: more would be a riddle.
 const MOST_PLACES: usize = 3;
 
 /// `beside`: the names that stand in the same table.
-pub(super) fn explain(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Stray {
+pub(super) fn explain(
+    section: &'static Section,
+    name: &str,
+    node: &Node,
+    beside: &[String],
+) -> Stray {
     let own = section.keys.iter().map(|key| key.name);
     if let Some(near) = suggest::close(name, own.clone()) {
-        return Stray { help: renamed(section, name, near, node), meant: Some((section.path, near)) };
+        return Stray {
+            help: renamed(section, name, near, node),
+            meant: Some((section.path, near)),
+        };
     }
     if section.path.is_empty() && TRAEFIK.contains(&name) {
         let help = "this is a table of Traefik: its routers are `[[routes]]` here, its services `[upstreams.NAME]`, its rate limits `[limits.NAME]`";
-        return Stray { help: help.to_owned(), meant: None };
+        return Stray {
+            help: help.to_owned(),
+            meant: None,
+        };
     }
     if let Some(stray) = further_out(section, name, node) {
         return stray;
@@ -47,13 +65,16 @@ pub(super) fn explain(section: &'static Section, name: &str, node: &Node, beside
 
 /// The key that is surely meant, with its value in the right shape if it has another one.
 fn renamed(section: &'static Section, name: &str, near: &str, node: &Node) -> String {
-    let makes_a_limit = node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
+    let makes_a_limit =
+        node.table().is_some() || node.text().is_some_and(|text| units::rate(text).is_ok());
     if near == "limits" && section.path == "routes" && makes_a_limit {
         return advice::LIMIT_OF_ITS_OWN.to_owned();
     }
     let help = suggest::help(name, [near], "");
     // A route has too many shapes to guess one.
-    let key = section.key(near).filter(|key| key.name != "routes" && !has_its_shape(key.kind, node));
+    let key = section
+        .key(near)
+        .filter(|key| key.name != "routes" && !has_its_shape(key.kind, node));
     match key.and_then(|key| advice::right_type(key, key.kind, node)) {
         Some(right) => format!("{help} Then {right}"),
         None => help,
@@ -64,31 +85,59 @@ fn renamed(section: &'static Section, name: &str, near: &str, node: &Node) -> St
 fn further_out(section: &Section, name: &str, node: &Node) -> Option<Stray> {
     let sections = schema::sections();
     let mut path = section.path;
-    while let Some((outer, _)) = path.rsplit_once('.').or_else(|| (!path.is_empty()).then_some(("", path))) {
+    while let Some((outer, _)) = path
+        .rsplit_once('.')
+        .or_else(|| (!path.is_empty()).then_some(("", path)))
+    {
         path = outer;
-        let found =
-            sections.iter().filter(|other| other.path == path).find_map(|other| Some((other.path, other.key(name)?)));
-        let Some((outer, key)) = found.filter(|(_, key)| has_its_shape(key.kind, node)) else { continue };
+        let found = sections
+            .iter()
+            .filter(|other| other.path == path)
+            .find_map(|other| Some((other.path, other.key(name)?)));
+        let Some((outer, key)) = found.filter(|(_, key)| has_its_shape(key.kind, node)) else {
+            continue;
+        };
         let here = header(section.path);
         let help = match outer {
-            "" => format!("`{name}` is a key of the file itself: move it to the top, above all tables"),
-            outer => format!("`{name}` is a key of `{}`: move it above `{here}`", header(outer)),
+            "" => format!(
+                "`{name}` is a key of the file itself: move it to the top, above all tables"
+            ),
+            outer => format!(
+                "`{name}` is a key of `{}`: move it above `{here}`",
+                header(outer)
+            ),
         };
-        return Some(Stray { help, meant: Some((outer, key.name)) });
+        return Some(Stray {
+            help,
+            meant: Some((outer, key.name)),
+        });
     }
     None
 }
 
 /// A key of tables within this one.
-fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[String]) -> Option<Stray> {
-    let stray =
-        |help: String, meant: Option<&'static str>| Some(Stray { help, meant: meant.map(|key| (section.path, key)) });
+fn further_in(
+    section: &'static Section,
+    name: &str,
+    node: &Node,
+    beside: &[String],
+) -> Option<Stray> {
+    let stray = |help: String, meant: Option<&'static str>| {
+        Some(Stray {
+            help,
+            meant: meant.map(|key| (section.path, key)),
+        })
+    };
     // A route's own keys are in no table of the defaults.
     if section.path == "defaults" && schema::routes::ROUTE.key(name).is_some() {
         return None;
     }
     let within = |outer: &'static Section| {
-        let has = |key: &&'static schema::Key| key.kind.section().is_some_and(|inner| inner.key(name).is_some());
+        let has = |key: &&'static schema::Key| {
+            key.kind
+                .section()
+                .is_some_and(|inner| inner.key(name).is_some())
+        };
         outer.keys.iter().filter(has)
     };
     let fits = |key: &&schema::Key| {
@@ -106,20 +155,42 @@ fn further_in(section: &'static Section, name: &str, node: &Node, beside: &[Stri
     let write = |key| written(key, name);
     match inner.as_slice() {
         [] => {
-            let (outer, key) =
-                section.keys.iter().find_map(|outer| Some((outer, within(outer.kind.section()?).next()?)))?;
-            let help =
-                format!("`{name}` is a key of `{}`: write `{}`", key.name, advice::with_brackets(outer, &write(key)));
+            let (outer, key) = section
+                .keys
+                .iter()
+                .find_map(|outer| Some((outer, within(outer.kind.section()?).next()?)))?;
+            let help = format!(
+                "`{name}` is a key of `{}`: write `{}`",
+                key.name,
+                advice::with_brackets(outer, &write(key))
+            );
             stray(help, Some(outer.name))
         }
-        [key] if beside.iter().any(|other| other == key.name) => {
-            stray(format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name), None)
-        }
-        [key] => stray(format!("`{name}` is a key of `{}`: write `{}`", key.name, write(key)), Some(key.name)),
+        [key] if beside.iter().any(|other| other == key.name) => stray(
+            format!("`{name}` is a key of `{0}`: move it into `{0}`", key.name),
+            None,
+        ),
+        [key] => stray(
+            format!(
+                "`{name}` is a key of `{}`: write `{}`",
+                key.name,
+                write(key)
+            ),
+            Some(key.name),
+        ),
         several => {
-            let names: Vec<_> = several.iter().map(|key| format!("`{}`", key.name)).collect();
+            let names: Vec<_> = several
+                .iter()
+                .map(|key| format!("`{}`", key.name))
+                .collect();
             let example = several.first().map(|key| write(key))?;
-            stray(format!("`{name}` is a key of {}: write one such as `{example}`", names.join(" and of ")), None)
+            stray(
+                format!(
+                    "`{name}` is a key of {}: write one such as `{example}`",
+                    names.join(" and of ")
+                ),
+                None,
+            )
         }
     }
 }
@@ -142,12 +213,19 @@ fn below_headers(inner: &[&'static schema::Key], name: &str, node: &Node) -> Str
 
 /// A table with the key, and with the others that it has to have beside it.
 fn written(key: &'static schema::Key, name: &str) -> String {
-    let required = key.kind.section().into_iter().flat_map(|inner| inner.keys.iter().filter(|key| key.required));
+    let required = key
+        .kind
+        .section()
+        .into_iter()
+        .flat_map(|inner| inner.keys.iter().filter(|key| key.required));
     let mut names: Vec<_> = required.map(|key| key.name).collect();
     if !names.contains(&name) {
         names = vec![name];
     }
-    let pairs: Vec<_> = names.into_iter().map(|name| format!("{name} = ...")).collect();
+    let pairs: Vec<_> = names
+        .into_iter()
+        .map(|name| format!("{name} = ..."))
+        .collect();
     advice::with_brackets(key, &pairs.join(", "))
 }
 
@@ -156,24 +234,37 @@ fn of_its_own(section: &Section, name: &str) -> Option<String> {
     if !matches!(section.path, "routes" | "defaults") {
         return None;
     }
-    let has = |path: &str| schema::sections().iter().any(|other| other.path == path && other.key(name).is_some());
+    let has = |path: &str| {
+        schema::sections()
+            .iter()
+            .any(|other| other.path == path && other.key(name).is_some())
+    };
     if has("limits") {
         return Some(advice::LIMIT_OF_ITS_OWN.to_owned());
     }
-    let of_upstream = "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
+    let of_upstream =
+        "make it an upstream, `[upstreams.NAME]`, and write `upstream = \"NAME\"` here";
     has("upstreams").then(|| of_upstream.to_owned())
 }
 
 /// A key of sections that have nothing to do with this one.
 fn in_another(section: &Section, name: &str, word: &str) -> Option<String> {
-    let has = |other: &&&Section| !other.path.is_empty() && other.path != section.path && other.key(word).is_some();
+    let has = |other: &&&Section| {
+        !other.path.is_empty() && other.path != section.path && other.key(word).is_some()
+    };
     let sections = schema::sections();
-    let mut places: Vec<_> = sections.iter().filter(has).map(|other| format!("`{}`", header(other.path))).collect();
+    let mut places: Vec<_> = sections
+        .iter()
+        .filter(has)
+        .map(|other| format!("`{}`", header(other.path)))
+        .collect();
     places.dedup();
-    (1..=MOST_PLACES).contains(&places.len()).then(|| match word == name {
-        true => format!("`{name}` is a key of {}", places.join(" and of ")),
-        false => format!("`{word}` of {} may be meant", places.join(" or of ")),
-    })
+    (1..=MOST_PLACES)
+        .contains(&places.len())
+        .then(|| match word == name {
+            true => format!("`{name}` is a key of {}", places.join(" and of ")),
+            false => format!("`{word}` of {} may be meant", places.join(" or of ")),
+        })
 }
 
 /// Whether a key could be given this value, as far as its type tells.
@@ -184,9 +275,13 @@ fn has_its_shape(kind: Kind, node: &Node) -> bool {
         (Kind::Or(_, of), _) => has_its_shape(*of, node),
         (Kind::Flag, value) => matches!(value, Value::Flag(_)),
         (Kind::Whole { .. }, value) => matches!(value, Value::Whole(_)),
-        (Kind::Text(_) | Kind::Choice(_), value) => matches!(value, Value::Text(_) | Value::Foreign(_)),
+        (Kind::Text(_) | Kind::Choice(_), value) => {
+            matches!(value, Value::Text(_) | Value::Foreign(_))
+        }
         (Kind::List(_) | Kind::Set(_), value) => matches!(value, Value::List(_)),
-        (Kind::OneOrList(_) | Kind::OneOrMany(_), value) => matches!(value, Value::Text(_) | Value::List(_)),
+        (Kind::OneOrList(_) | Kind::OneOrMany(_), value) => {
+            matches!(value, Value::Text(_) | Value::List(_))
+        }
         (Kind::WholeOrTable { .. }, value) => matches!(value, Value::Whole(_) | Value::Table(_)),
         (Kind::Map(..) | Kind::Table(_), value) => matches!(value, Value::Table(_)),
         (Kind::Named(_), Value::Table(table)) => is_of_tables(table),
@@ -198,7 +293,10 @@ fn has_its_shape(kind: Kind, node: &Node) -> bool {
 }
 
 fn is_of_tables(table: &Table) -> bool {
-    table.entries.values().all(|entry| entry.node.table().is_some())
+    table
+        .entries
+        .values()
+        .all(|entry| entry.node.table().is_some())
 }
 
 /// A section as its header is written.

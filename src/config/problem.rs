@@ -128,11 +128,22 @@ impl Problem {
     /// A mistake with which the configuration can be used all the same. Warnings are told only while there is no error:
     /// what is misspelt in one place seems unused in another.
     pub(super) fn warning(code: Code, at: Span, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::new(code, at, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::new(code, at, message)
+        }
     }
 
     fn anywhere(code: Code, at: At, message: String) -> Self {
-        Self { severity: Severity::Error, code, at, message, label: String::new(), help: None, related: None }
+        Self {
+            severity: Severity::Error,
+            code,
+            at,
+            message,
+            label: String::new(),
+            help: None,
+            related: None,
+        }
     }
 
     /// A few words beside the caret.
@@ -164,7 +175,10 @@ pub(super) struct Wrong {
 
 impl Wrong {
     pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { why: why.into(), help: help.into() }
+        Self {
+            why: why.into(),
+            help: help.into(),
+        }
     }
 }
 
@@ -186,18 +200,30 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn report(&mut self, problem: Problem) {
-        if self.seen.insert((problem.code, problem.at.clone(), problem.message.clone())) {
+        if self
+            .seen
+            .insert((problem.code, problem.at.clone(), problem.message.clone()))
+        {
             self.list.push(problem);
         }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.list.iter().any(|problem| problem.severity == Severity::Error)
+        self.list
+            .iter()
+            .any(|problem| problem.severity == Severity::Error)
     }
 
     /// The errors, or where there is none the warnings.
     pub(super) fn into_list(self) -> Vec<Problem> {
-        let told = if self.has_errors() { Severity::Error } else { Severity::Warning };
-        self.list.into_iter().filter(|problem| problem.severity == told).collect()
+        let told = if self.has_errors() {
+            Severity::Error
+        } else {
+            Severity::Warning
+        };
+        self.list
+            .into_iter()
+            .filter(|problem| problem.severity == told)
+            .collect()
     }
 }

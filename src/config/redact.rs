@@ -16,7 +16,8 @@ use super::{
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.as_bytes();
     let begins = |at: usize, word: &&str| {
-        name.get(at..at + word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        name.get(at..at + word.len())
+            .is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };
     (0..name.len()).any(|at| {
         let words: &[&str] = match name[at].to_ascii_lowercase() {
@@ -33,7 +34,14 @@ pub fn is_secret_name(name: &str) -> bool {
 }
 
 /// Keys of the language whose names have such a word, and whose values are none.
-pub(super) const NO_SECRETS: [&str; 6] = ["client_key", "hash_key", "key", "max_keys", "password_file", "token_file"];
+pub(super) const NO_SECRETS: [&str; 6] = [
+    "client_key",
+    "hash_key",
+    "key",
+    "max_keys",
+    "password_file",
+    "token_file",
+];
 
 /// In `overrides` of a limit: values of its key, which may be credentials.
 pub(super) const KEY_VALUES: &str = "match";
@@ -43,8 +51,13 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match &node.value {
         Value::Text(text) if is_one_variable(text) => {}
         _ if is_secret_name(name) => covered.push(node.span),
-        Value::Table(table) => table.entries.iter().for_each(|(name, entry)| of_free_name(name, &entry.node, covered)),
-        Value::List(items) => items.iter().for_each(|item| of_free_name(name, item, covered)),
+        Value::Table(table) => table
+            .entries
+            .iter()
+            .for_each(|(name, entry)| of_free_name(name, &entry.node, covered)),
+        Value::List(items) => items
+            .iter()
+            .for_each(|item| of_free_name(name, item, covered)),
         _ => {}
     }
 }
@@ -56,8 +69,14 @@ pub(super) fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
     if !parts.iter().filter_map(Node::text).any(is_secret_name) {
         return;
     }
-    let overrides = limit.get("overrides").map_or(&[][..], |entry| entry.node.items());
-    covered.extend(overrides.iter().filter_map(|one| Some(one.table()?.get("match")?.node.span)));
+    let overrides = limit
+        .get("overrides")
+        .map_or(&[][..], |entry| entry.node.items());
+    covered.extend(
+        overrides
+            .iter()
+            .filter_map(|one| Some(one.table()?.get("match")?.node.span)),
+    );
 }
 
 /// `${NAME}` and nothing else says where a secret comes from, not what it is.
@@ -67,7 +86,11 @@ fn is_one_variable(text: &Text) -> bool {
 
 /// The value under a name as a message may repeat it.
 pub(super) fn value<'a>(name: &str, text: &'a Text) -> Cow<'a, str> {
-    if is_secret_name(name) && !is_one_variable(text) { "***".into() } else { text.shown().into() }
+    if is_secret_name(name) && !is_one_variable(text) {
+        "***".into()
+    } else {
+        text.shown().into()
+    }
 }
 
 /// A line of a file with `*` for what stands behind the name of a secret and `=` or `: `. For what could not be read:
@@ -92,7 +115,9 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
         }
         let end = value
             + if sign == ":" {
-                text.find(['"', '\'', '\n']).filter(|end| *end > 0).unwrap_or_else(|| value_length(text))
+                text.find(['"', '\'', '\n'])
+                    .filter(|end| *end > 0)
+                    .unwrap_or_else(|| value_length(text))
             } else {
                 value_length(text)
             };
@@ -108,8 +133,12 @@ pub(super) fn named(line: &str) -> Cow<'_, str> {
 
 /// The name that ends there, without its quotes and the tables before it.
 fn name_before(text: &str) -> &str {
-    let text = text.trim_end_matches([' ', '\t']).trim_end_matches(['"', '\'']);
-    text.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_')).next().unwrap_or_default()
+    let text = text
+        .trim_end_matches([' ', '\t'])
+        .trim_end_matches(['"', '\'']);
+    text.rsplit(|c: char| !c.is_alphanumeric() && !matches!(c, '-' | '_'))
+        .next()
+        .unwrap_or_default()
 }
 
 /// Bytes of the value that begins there: up to its closing quote or bracket, or else to the next sign.
@@ -122,7 +151,10 @@ fn value_length(text: &str) -> usize {
         _ => ("", &[',', '}', ']', '&', '"', '\'', '#', '\n']),
     };
     let inside = &text[open.len()..];
-    let end = inside.find(close).or_else(|| inside.find('\n')).unwrap_or(inside.len());
+    let end = inside
+        .find(close)
+        .or_else(|| inside.find('\n'))
+        .unwrap_or(inside.len());
     open.len() + end
 }
 
@@ -144,34 +176,55 @@ const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 /// The part of what is meant to be the URL of a store that may be a secret. Who forgets the host, or how a login is
 /// written, has a password where the host belongs: that is only what says a port, is an IP address, or follows a login.
 pub(super) fn secret_of_store(text: &str) -> Range<usize> {
-    let Some(scheme) = STORES.into_iter().find(|scheme| text.starts_with(scheme)).map(str::len) else {
+    let Some(scheme) = STORES
+        .into_iter()
+        .find(|scheme| text.starts_with(scheme))
+        .map(str::len)
+    else {
         return 0..text.len();
     };
     let login_end = text.rfind('@');
     let rest = &text[login_end.map_or(scheme, |at| at + 1)..];
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let is_address = address::host_and_port(authority, "").is_ok_and(|(host, port)| {
-        login_end.is_some() || port.is_some() || host == "localhost" || host.parse::<IpAddr>().is_ok()
+        login_end.is_some()
+            || port.is_some()
+            || host == "localhost"
+            || host.parse::<IpAddr>().is_ok()
     });
     let is_shown = is_address && database.bytes().all(|byte| byte.is_ascii_digit());
-    scheme..if is_shown { login_end.unwrap_or(scheme) } else { text.len() }
+    scheme..if is_shown {
+        login_end.unwrap_or(scheme)
+    } else {
+        text.len()
+    }
 }
 
 /// The text with `*` for that part. As long as before.
 pub(super) fn store_url(text: &str) -> String {
     let secret = secret_of_store(text);
-    format!("{}{}{}", &text[..secret.start], "*".repeat(secret.len()), &text[secret.end..])
+    format!(
+        "{}{}{}",
+        &text[..secret.start],
+        "*".repeat(secret.len()),
+        &text[secret.end..]
+    )
 }
 
 /// A line of a file with `*` for what may be a secret in what looks like the URL of a store. For what could not be read.
 pub(super) fn stores(line: &str) -> Cow<'_, str> {
     let mut shown = Cow::Borrowed(line);
-    for (at, scheme) in STORES.into_iter().flat_map(|scheme| line.match_indices(scheme)) {
+    for (at, scheme) in STORES
+        .into_iter()
+        .flat_map(|scheme| line.match_indices(scheme))
+    {
         let rest = &line[at..];
         let end = rest.find(['"', '\'', '\n']).unwrap_or(rest.len());
         // A login may hold quotes: `logins` sees to it.
         if scheme.len() < end && !rest[..end].contains('@') {
-            shown.to_mut().replace_range(at..at + end, &store_url(&rest[..end]));
+            shown
+                .to_mut()
+                .replace_range(at..at + end, &store_url(&rest[..end]));
         }
     }
     shown
@@ -191,9 +244,17 @@ pub(super) fn of_store(name: &str, node: &Node, covered: &mut Vec<super::source:
 /// The bytes of a value as they stand in the file, covered.
 pub(super) fn covered(raw: &str) -> String {
     let inside = raw.trim_matches(['"', '\'']);
-    let star = |text: &str| text.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }).collect::<String>();
+    let star = |text: &str| {
+        text.bytes()
+            .map(|byte| if byte == b'\n' { '\n' } else { '*' })
+            .collect::<String>()
+    };
     let at = raw.len() - raw.trim_start_matches(['"', '\'']).len();
-    let shown = if STORES.iter().any(|scheme| inside.starts_with(scheme)) { store_url(inside) } else { star(inside) };
+    let shown = if STORES.iter().any(|scheme| inside.starts_with(scheme)) {
+        store_url(inside)
+    } else {
+        star(inside)
+    };
     format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
 }
 
@@ -210,8 +271,13 @@ pub(super) fn queries(text: &str) -> Cow<'_, str> {
     let mut shown = text.as_bytes().to_vec();
     for (at, _) in text.match_indices(['?', '&']) {
         let parameter = &text[at + 1..];
-        let end = parameter.find(['&', '#', '"', '\'', '`', ' ', '\n']).unwrap_or(parameter.len());
-        if let Some((name, value)) = parameter[..end].split_once('=').filter(|(name, _)| is_secret_name(name)) {
+        let end = parameter
+            .find(['&', '#', '"', '\'', '`', ' ', '\n'])
+            .unwrap_or(parameter.len());
+        if let Some((name, value)) = parameter[..end]
+            .split_once('=')
+            .filter(|(name, _)| is_secret_name(name))
+        {
             let value = at + 1 + name.len() + 1..at + 1 + name.len() + 1 + value.len();
             shown[value].fill(b'*');
         }
@@ -298,16 +364,31 @@ mod tests {
             ),
             ("\"X-API-Key\"='hunter2' x", "\"X-API-Key\"='*******' x"),
             ("api_key = hunter2", "api_key = *******"),
-            ("authorization = Bearer hunter2\"", "authorization = **************\""),
+            (
+                "authorization = Bearer hunter2\"",
+                "authorization = **************\"",
+            ),
             ("x-token == \"hunter2\"", "x-token == \"*******\""),
             ("my.password = \"hunter2", "my.password = \"*******"),
             ("secrets = [\"a\", \"b\"]", "secrets = *\"*\"**\"*\"]"),
-            ("to = \"/x?token=hunter2&y=1\"", "to = \"/x?token=*******&y=1\""),
-            ("- \"Authorization: Bearer x\"", "- \"Authorization: ********\""),
+            (
+                "to = \"/x?token=hunter2&y=1\"",
+                "to = \"/x?token=*******&y=1\"",
+            ),
+            (
+                "- \"Authorization: Bearer x\"",
+                "- \"Authorization: ********\"",
+            ),
             ("x-token = \"${TOKEN}\"", "x-token = \"${TOKEN}\""),
             ("key = \"header:x-api-key\"", "key = \"header:x-api-key\""),
-            ("key = [\"cookie:session\", \"client-ip\"]", "key = [\"cookie:session\", \"client-ip\"]"),
-            ("cert = \"a.pem\", key = \"a.key\"", "cert = \"a.pem\", key = \"a.key\""),
+            (
+                "key = [\"cookie:session\", \"client-ip\"]",
+                "key = [\"cookie:session\", \"client-ip\"]",
+            ),
+            (
+                "cert = \"a.pem\", key = \"a.key\"",
+                "cert = \"a.pem\", key = \"a.key\"",
+            ),
             ("query = { key = \"AIza\" }", "query = { key = \"****\" }"),
             ("max_keys = 100", "max_keys = 100"),
             ("\u{201c}x-token = hunter2", "\u{201c}x-token = *******"),
@@ -320,8 +401,14 @@ mod tests {
     #[test]
     fn in_a_query_the_value_of_a_secret_is_covered_and_nothing_moves() {
         for (text, shown) in [
-            ("to = \"https://a/?token=hunter2&y=1\"", "to = \"https://a/?token=*******&y=1\""),
-            ("`path` cannot be `/h?x=1&api_key=p\u{e9}t#z`", "`path` cannot be `/h?x=1&api_key=****#z`"),
+            (
+                "to = \"https://a/?token=hunter2&y=1\"",
+                "to = \"https://a/?token=*******&y=1\"",
+            ),
+            (
+                "`path` cannot be `/h?x=1&api_key=p\u{e9}t#z`",
+                "`path` cannot be `/h?x=1&api_key=****#z`",
+            ),
             ("/x?token=&token&y=1", "/x?token=&token&y=1"),
             ("what is token=1?", "what is token=1?"),
         ] {
@@ -333,11 +420,26 @@ mod tests {
     #[test]
     fn a_login_is_covered_and_nothing_moves() {
         for (text, shown) in [
-            ("url = \"redis://gate:p\u{e9}t@store\"", "url = \"redis://*********@store\""),
-            ("url = \"redis://gate:p@ss@store:1\" # ours", "url = \"redis://******@**@store:1\" # ours"),
-            ("url = \"redis:gate:pet@store\"", "url = \"**************@store\""),
-            ("url = 'redis://a:\"b\"@store'\nmail = \"a@b\"", "url = 'redis://*****@store'\nmail = \"a@b\""),
-            ("`url` cannot be `:pet@store`", "`url` cannot be `****@store`"),
+            (
+                "url = \"redis://gate:p\u{e9}t@store\"",
+                "url = \"redis://*********@store\"",
+            ),
+            (
+                "url = \"redis://gate:p@ss@store:1\" # ours",
+                "url = \"redis://******@**@store:1\" # ours",
+            ),
+            (
+                "url = \"redis:gate:pet@store\"",
+                "url = \"**************@store\"",
+            ),
+            (
+                "url = 'redis://a:\"b\"@store'\nmail = \"a@b\"",
+                "url = 'redis://*****@store'\nmail = \"a@b\"",
+            ),
+            (
+                "`url` cannot be `:pet@store`",
+                "`url` cannot be `****@store`",
+            ),
             ("url = \"redis://store\"", "url = \"redis://store\""),
         ] {
             assert_eq!(logins(text), shown);

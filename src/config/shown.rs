@@ -11,8 +11,17 @@ use super::{
 };
 
 /// Tables whose absence means something: they are shown only when given.
-const ONLY_WHEN_GIVEN: [&str; 9] =
-    ["respond", "redirect", "concurrency", "adaptive", "candidate", "store", "mirror", "health_check", "tls"];
+const ONLY_WHEN_GIVEN: [&str; 9] = [
+    "respond",
+    "redirect",
+    "concurrency",
+    "adaptive",
+    "candidate",
+    "store",
+    "mirror",
+    "health_check",
+    "tls",
+];
 
 const REDACTED: &str = "[redacted]";
 
@@ -21,11 +30,20 @@ pub(super) fn view(root: &Table, config: &Config) -> Json {
     let mut shown = section(&FILE_ITSELF, Some(root));
     shown.remove("defaults");
     for limit in &config.limits {
-        complete(shown.get_mut("limits").and_then(|limits| limits.get_mut(&*limit.name)), limit);
+        complete(
+            shown
+                .get_mut("limits")
+                .and_then(|limits| limits.get_mut(&*limit.name)),
+            limit,
+        );
     }
     let routes = shown.get_mut("routes").and_then(Json::as_array_mut);
     for (view, route) in routes.into_iter().flatten().zip(&config.routes) {
-        set(view.get_mut("timeouts"), "attempt", json!(units::duration_text(route.timeouts.attempt)));
+        set(
+            view.get_mut("timeouts"),
+            "attempt",
+            json!(units::duration_text(route.timeouts.attempt)),
+        );
     }
     Json::Object(shown)
 }
@@ -35,20 +53,33 @@ fn complete(view: Option<&mut Json>, limit: &Limit) {
     let Some(view) = view else { return };
     set(Some(&mut *view), "burst", json!(limit.burst));
     if let Some(candidate) = &limit.candidate {
-        set(view.get_mut("candidate"), "burst", json!(candidate.numbers.burst));
+        set(
+            view.get_mut("candidate"),
+            "burst",
+            json!(candidate.numbers.burst),
+        );
     }
     if let Some(numbers) = &limit.stand_ins {
         set(view.get_mut("missing"), "burst", json!(numbers.burst));
     }
     for (at, tier) in limit.tiers.iter().enumerate() {
-        set(view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)), "burst", json!(tier.numbers.burst));
+        set(
+            view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)),
+            "burst",
+            json!(tier.numbers.burst),
+        );
     }
     for (at, one) in limit.overrides.iter().enumerate() {
-        let mut shown = view.get_mut("overrides").and_then(|overrides| overrides.get_mut(at));
+        let mut shown = view
+            .get_mut("overrides")
+            .and_then(|overrides| overrides.get_mut(at));
         if let Some(numbers) = &one.numbers {
             set(shown.as_deref_mut(), "burst", json!(numbers.burst));
         }
-        let patterns = one.matches.iter().map(|pattern| shown_pattern(pattern, &limit.key));
+        let patterns = one
+            .matches
+            .iter()
+            .map(|pattern| shown_pattern(pattern, &limit.key));
         set(shown, "match", patterns.collect());
     }
 }
@@ -57,8 +88,12 @@ fn shown_pattern(pattern: &[ValuePattern], key: &[KeyPart]) -> Json {
     let shown = |(pattern, part): (&ValuePattern, &KeyPart)| match (pattern, part) {
         (ValuePattern::Any, _) => json!("*"),
         (ValuePattern::Network(network), _) => json!(network),
-        (ValuePattern::Text(_), KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_)) => json!(REDACTED),
-        (ValuePattern::Text(_), KeyPart::Param(name)) if redact::is_secret_name(name) => json!(REDACTED),
+        (ValuePattern::Text(_), KeyPart::Header(_) | KeyPart::Cookie(_) | KeyPart::Query(_)) => {
+            json!(REDACTED)
+        }
+        (ValuePattern::Text(_), KeyPart::Param(name)) if redact::is_secret_name(name) => {
+            json!(REDACTED)
+        }
         (ValuePattern::Text(text), _) => json!(text),
     };
     pattern.iter().zip(key).map(shown).collect()
@@ -94,27 +129,38 @@ fn value(key: &'static Key, table: Option<&Table>) -> Option<Json> {
 fn given(kind: Kind, node: &Node) -> Json {
     match (kind, &node.value) {
         (
-            Kind::Table(inner) | Kind::TextOrTable(_, inner) | Kind::WholeOrTable { table: inner, .. },
+            Kind::Table(inner)
+            | Kind::TextOrTable(_, inner)
+            | Kind::WholeOrTable { table: inner, .. },
             Value::Table(table),
         ) => Json::Object(section(inner, Some(table))),
         (Kind::Named(inner), Value::Table(table)) => {
-            let named =
-                |(name, entry): (&String, &super::tree::Entry)| (name.clone(), given(Kind::Table(inner), &entry.node));
+            let named = |(name, entry): (&String, &super::tree::Entry)| {
+                (name.clone(), given(Kind::Table(inner), &entry.node))
+            };
             Json::Object(table.entries.iter().map(named).collect())
         }
         (Kind::Map(..), Value::Table(table)) => {
-            let pair = |(name, entry): (&String, &super::tree::Entry)| (name.clone(), free_text(name, &entry.node));
+            let pair = |(name, entry): (&String, &super::tree::Entry)| {
+                (name.clone(), free_text(name, &entry.node))
+            };
             Json::Object(table.entries.iter().map(pair).collect())
         }
-        (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => {
-            items.iter().map(|item| given(Kind::Table(inner), item)).collect()
-        }
-        (Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of), Value::List(items)) => {
-            items.iter().map(|item| given(*of, item)).collect()
-        }
+        (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => items
+            .iter()
+            .map(|item| given(Kind::Table(inner), item))
+            .collect(),
+        (
+            Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of),
+            Value::List(items),
+        ) => items.iter().map(|item| given(*of, item)).collect(),
         (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL_NAME => json!(without_password(&text.text)),
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => json!(redact::queries(text.shown())),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL_NAME => {
+            json!(without_password(&text.text))
+        }
+        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => {
+            json!(redact::queries(text.shown()))
+        }
         (_, Value::Text(text)) => json!(redact::queries(&text.text)),
         (_, Value::Whole(number)) => json!(number),
         (_, Value::Flag(flag)) => json!(flag),

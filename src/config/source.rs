@@ -35,8 +35,15 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(path: PathBuf, text: String) -> Self {
-        let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Self { path, text, covered: None, line_starts }
+        let line_starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self {
+            path,
+            text,
+            covered: None,
+            line_starts,
+        }
     }
 
     /// The text as it may be shown; all places are where they are.
@@ -46,14 +53,19 @@ impl Source {
 
     /// The line, from 0, that holds this byte.
     pub(super) fn line_of(&self, at: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= at).saturating_sub(1)
+        self.line_starts
+            .partition_point(|start| *start <= at)
+            .saturating_sub(1)
     }
 
     /// Line and column, from 1; columns count characters, as editors do.
     pub(super) fn line_and_column(&self, at: usize) -> (usize, usize) {
         let line = self.line_of(at);
         let start = self.line_starts.get(line).copied().unwrap_or(0);
-        let column = self.text.get(start..at).map_or(0, |before| before.chars().count());
+        let column = self
+            .text
+            .get(start..at)
+            .map_or(0, |before| before.chars().count());
         (line + 1, column + 1)
     }
 
@@ -81,9 +93,16 @@ impl Sources {
 
     /// Has what stands at this place shown only as `shown` makes it, which is as long.
     pub(super) fn cover(&mut self, at: Span, shown: impl Fn(&str) -> String) {
-        let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else { return };
-        let Some(shown) = source.shown().get(at.start..at.end).map(shown) else { return };
-        source.covered.get_or_insert_with(|| source.text.clone()).replace_range(at.start..at.end, &shown);
+        let Some(source) = self.list.get_mut(at.file).and_then(Arc::get_mut) else {
+            return;
+        };
+        let Some(shown) = source.shown().get(at.start..at.end).map(shown) else {
+            return;
+        };
+        source
+            .covered
+            .get_or_insert_with(|| source.text.clone())
+            .replace_range(at.start..at.end, &shown);
     }
 
     pub(super) fn get(&self, file: usize) -> Option<&Arc<Source>> {
@@ -99,7 +118,8 @@ impl Sources {
 
 /// Reads a text file of at most `most` bytes. The error is half a sentence for the user: "cannot be read: ...".
 pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
-    let bytes = read_bytes(path, most).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
+    let bytes =
+        read_bytes(path, most).map_err(|error| format!("cannot be read: {}", reason(&error)))?;
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
@@ -109,10 +129,17 @@ pub(super) fn read(path: &Path, most: u64) -> Result<String, String> {
 /// The text that these bytes are, in UTF-8. The error is half a sentence: "is UTF-16 and ...".
 pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
     let zeros = bytes.iter().filter(|byte| **byte == 0).count();
-    let is_wide = bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || zeros * 3 > bytes.len();
+    let is_wide =
+        bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || zeros * 3 > bytes.len();
     if is_wide {
-        let name = if zeros * 3 > bytes.len() * 2 { "UTF-32" } else { "UTF-16" };
-        return Err(format!("is {name} and has to be UTF-8: save it anew in that encoding"));
+        let name = if zeros * 3 > bytes.len() * 2 {
+            "UTF-32"
+        } else {
+            "UTF-16"
+        };
+        return Err(format!(
+            "is {name} and has to be UTF-8: save it anew in that encoding"
+        ));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let (bytes, at) = (error.as_bytes(), error.utf8_error().valid_up_to());
@@ -127,7 +154,11 @@ pub fn decoded(bytes: Vec<u8>) -> Result<String, String> {
             _ => format!("is not text: byte {at} is not UTF-8"),
         }
     })?;
-    if zeros == 0 { Ok(text) } else { Err("is not text: it holds bytes of 0".to_owned()) }
+    if zeros == 0 {
+        Ok(text)
+    } else {
+        Err("is not text: it holds bytes of 0".to_owned())
+    }
 }
 
 /// Reads a file of at most `most` bytes, which are overwritten when they are dropped. The error is as that of [`read`].
@@ -136,8 +167,12 @@ pub(super) fn read_secret(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, 
     let file = open(path).map_err(cannot)?;
     let length = file.metadata().map_err(cannot)?.len().min(most);
     // All the room at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1024));
-    file.take(most + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(length).unwrap_or_default() + 1024,
+    ));
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(cannot)?;
     if bytes.len() as u64 > most {
         return Err(format!("is longer than {}", super::units::size_text(most)));
     }
@@ -158,7 +193,9 @@ fn open(path: &Path) -> io::Result<File> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     if !about.is_file() {
-        return Err(io::Error::other("it is not a regular file, but a pipe, a socket or a device"));
+        return Err(io::Error::other(
+            "it is not a regular file, but a pipe, a socket or a device",
+        ));
     }
     File::open(path)
 }

@@ -8,32 +8,100 @@ const CLOSE: f64 = 0.8;
 
 /// Words that other gateways and people have for keys and choices of the language, each behind the one that it is here.
 const WORDS: [(&str, &[&str]); 49] = [
-    ("upstream", &["backend", "service", "target", "proxy_pass", "cluster", "destination", "forward_to"]),
+    (
+        "upstream",
+        &[
+            "backend",
+            "service",
+            "target",
+            "proxy_pass",
+            "cluster",
+            "destination",
+            "forward_to",
+        ],
+    ),
     ("upstreams", &["backends", "services", "clusters"]),
-    ("servers", &["url", "urls", "backends", "address", "addresses", "targets", "endpoints", "nodes"]),
+    (
+        "servers",
+        &[
+            "url",
+            "urls",
+            "backends",
+            "address",
+            "addresses",
+            "targets",
+            "endpoints",
+            "nodes",
+        ],
+    ),
     ("bind", &["listen", "port", "address", "addr", "host"]),
     ("listeners", &["listen", "port", "frontend", "frontends"]),
-    ("routes", &["location", "locations", "rules", "paths", "routers"]),
-    ("limits", &["rate_limit", "rate_limits", "ratelimit", "ratelimits", "throttle", "limit_req", "limiters"]),
-    ("rate", &["rps", "average", "requests_per_second", "requests"]),
+    (
+        "routes",
+        &["location", "locations", "rules", "paths", "routers"],
+    ),
+    (
+        "limits",
+        &[
+            "rate_limit",
+            "rate_limits",
+            "ratelimit",
+            "ratelimits",
+            "throttle",
+            "limit_req",
+            "limiters",
+        ],
+    ),
+    (
+        "rate",
+        &["rps", "average", "requests_per_second", "requests"],
+    ),
     ("burst", &["capacity", "bucket"]),
     ("path_prefix", &["prefix", "location", "starts_with"]),
     ("path_regex", &["regex", "pattern"]),
     ("timeouts", &["request_timeout", "proxy_timeout"]),
-    ("concurrency", &["max_concurrency", "max_concurrent", "max_in_flight"]),
+    (
+        "concurrency",
+        &["max_concurrency", "max_concurrent", "max_in_flight"],
+    ),
     ("strip_prefix", &["strip", "strip_path"]),
     ("set_headers", &["headers", "add_headers", "add_header"]),
     ("log", &["logging", "logs", "log_level", "access_log"]),
     ("store", &["redis", "valkey"]),
     ("admin", &["metrics", "prometheus", "api"]),
     ("client_ip", &["trusted_proxy", "real_ip", "proxies"]),
-    ("least-requests", &["least_conn", "leastconn", "least_connections", "random", "p2c", "random_two"]),
+    (
+        "least-requests",
+        &[
+            "least_conn",
+            "leastconn",
+            "least_connections",
+            "random",
+            "p2c",
+            "random_two",
+        ],
+    ),
     ("round-robin", &["rr", "static_rr"]),
     ("peak-ewma", &["ewma", "fastest", "least_time"]),
-    ("hash", &["ip_hash", "source", "consistent", "consistent_hash", "ring_hash", "maglev"]),
+    (
+        "hash",
+        &[
+            "ip_hash",
+            "source",
+            "consistent",
+            "consistent_hash",
+            "ring_hash",
+            "maglev",
+        ],
+    ),
     ("http2", &["h2", "h2c", "http/2.0", "grpc"]),
     ("http1", &["h1", "http/1.1", "http1.1", "http", "http/1"]),
-    ("shadow", &["dry_run", "dryrun", "log", "report", "observe", "monitor", "audit", "test"]),
+    (
+        "shadow",
+        &[
+            "dry_run", "dryrun", "log", "report", "observe", "monitor", "audit", "test",
+        ],
+    ),
     ("enforce", &["on", "block", "live", "active"]),
     ("shared", &["global", "redis", "cluster", "distributed"]),
     ("local", &["memory", "process"]),
@@ -41,7 +109,10 @@ const WORDS: [(&str, &[&str]); 49] = [
     ("drop", &["off", "remove", "deny", "ignore", "false", "no"]),
     ("pass", &["keep", "forward", "on", "true", "yes"]),
     ("required", &["on", "true", "v1", "v2", "yes", "enabled"]),
-    ("off", &["false", "no", "none", "disabled", "never", "hide", "drop"]),
+    (
+        "off",
+        &["false", "no", "none", "disabled", "never", "hide", "drop"],
+    ),
     ("text", &["plain", "console", "pretty", "human", "logfmt"]),
     ("json", &["jsonl", "ndjson", "structured"]),
     ("warn", &["warning"]),
@@ -65,37 +136,65 @@ fn folded(name: &str) -> String {
 }
 
 /// The known name that another word is meant for.
-pub(super) fn translated<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn translated<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let word = folded(word);
-    let means = |known: &&str| WORDS.iter().any(|(right, words)| right == known && words.contains(&word.as_str()));
+    let means = |known: &&str| {
+        WORDS
+            .iter()
+            .any(|(right, words)| right == known && words.contains(&word.as_str()))
+    };
     known.into_iter().find(means)
 }
 
 /// The words of the language for a word of people.
 pub(super) fn meanings(word: &str) -> impl Iterator<Item = &'static str> {
     let word = folded(word);
-    WORDS.into_iter().filter(move |(_, words)| words.contains(&word.as_str())).map(|(right, _)| right)
+    WORDS
+        .into_iter()
+        .filter(move |(_, words)| words.contains(&word.as_str()))
+        .map(|(right, _)| right)
 }
 
 /// The nearest known name, if it is near at all.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(super) fn nearest<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
     within(name, known, 1.0 - FURTHEST)
 }
 
 /// The known name that is surely meant: it has nearly these letters, or the word means the same.
-pub(super) fn close<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<&'a str> {
+pub(super) fn close<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
     within(name, known, CLOSE)
 }
 
-fn within<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone, least: f64) -> Option<&'a str> {
+fn within<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+    least: f64,
+) -> Option<&'a str> {
     // Names from outside may be of any length; the distance takes quadratic time.
     if name.len() > 128 {
         return None;
     }
     let translated = translated(name, known.clone());
     let name = folded(name);
-    let near = |known: &'a str| (strsim::normalized_damerau_levenshtein(&name, &folded(known)), known);
-    let all = known.into_iter().map(near).filter(|(likeness, _)| *likeness >= least);
+    let near = |known: &'a str| {
+        (
+            strsim::normalized_damerau_levenshtein(&name, &folded(known)),
+            known,
+        )
+    };
+    let all = known
+        .into_iter()
+        .map(near)
+        .filter(|(likeness, _)| *likeness >= least);
     let nearest = all.max_by(|(one, _), (other, _)| one.total_cmp(other));
     // A word that means something here is no slip of the finger, unless it is nearly the other one.
     nearest
@@ -106,18 +205,29 @@ fn within<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone, leas
 }
 
 /// "did you mean `x`?", or else the list of what there is.
-pub(super) fn help<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone, none: &str) -> String {
+pub(super) fn help<'a>(
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+    none: &str,
+) -> String {
     if let Some(nearest) = nearest(name, known.clone()) {
         return format!("did you mean `{nearest}`?{}", and_stranger(name));
     }
-    let known: Vec<_> = known.into_iter().map(|known| format!("`{known}`")).collect();
-    if known.is_empty() { none.to_owned() } else { format!("one of {}", known.join(", ")) }
+    let known: Vec<_> = known
+        .into_iter()
+        .map(|known| format!("`{known}`"))
+        .collect();
+    if known.is_empty() {
+        none.to_owned()
+    } else {
+        format!("one of {}", known.join(", "))
+    }
 }
 
 /// Quotes of print, and what is taken for one.
 pub(super) const QUOTES: [char; 16] = [
-    '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}', '\u{ab}', '\u{bb}',
-    '\u{2039}', '\u{203a}', '\u{2032}', '\u{2033}', '\u{b4}', '`',
+    '\u{201c}', '\u{201d}', '\u{201e}', '\u{201f}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{201b}',
+    '\u{ab}', '\u{bb}', '\u{2039}', '\u{203a}', '\u{2032}', '\u{2033}', '\u{b4}', '`',
 ];
 
 /// Letters and signs that look like another one.
@@ -175,21 +285,38 @@ const LOOK_ALIKES: [(&str, char); 47] = [
 /// `a`".
 pub(super) fn stranger(text: &str) -> Option<String> {
     text.chars().find_map(|c| {
-        let like = LOOK_ALIKES.iter().find(|(letters, _)| letters.contains(c)).map(|(_, like)| *like);
-        let wide =
-            matches!(c, '\u{ff01}'..='\u{ff5e}').then(|| u8::try_from(u32::from(c) - 0xfee0).ok().map(char::from));
+        let like = LOOK_ALIKES
+            .iter()
+            .find(|(letters, _)| letters.contains(c))
+            .map(|(_, like)| *like);
+        let wide = matches!(c, '\u{ff01}'..='\u{ff5e}')
+            .then(|| u8::try_from(u32::from(c) - 0xfee0).ok().map(char::from));
         let code = u32::from(c);
         match (like.or(wide.flatten()), c) {
             (Some(like), _) => Some(format!("U+{code:04X}, which looks like `{like}`")),
-            (_, c) if !c.is_ascii() && QUOTES.contains(&c) => Some(format!("U+{code:04X}, a typographic quote")),
-            (_, '\u{a0}' | '\u{2007}' | '\u{202f}') => Some(format!("U+{code:04X}, a no-break space")),
+            (_, c) if !c.is_ascii() && QUOTES.contains(&c) => {
+                Some(format!("U+{code:04X}, a typographic quote"))
+            }
+            (_, '\u{a0}' | '\u{2007}' | '\u{202f}') => {
+                Some(format!("U+{code:04X}, a no-break space"))
+            }
             (
                 _,
-                '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{ad}',
+                '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{ad}',
             ) => Some(format!("U+{code:04X}, which nobody sees")),
-            (_, '\u{2010}'..='\u{2015}' | '\u{2212}') => Some(format!("U+{code:04X}, which looks like `-`")),
-            (_, '\u{2028}' | '\u{2029}' | '\u{85}') => Some(format!("U+{code:04X}, which ends no line in TOML")),
-            (_, c) if !c.is_ascii() && c.is_whitespace() => Some(format!("U+{code:04X}, which looks like a space")),
+            (_, '\u{2010}'..='\u{2015}' | '\u{2212}') => {
+                Some(format!("U+{code:04X}, which looks like `-`"))
+            }
+            (_, '\u{2028}' | '\u{2029}' | '\u{85}') => {
+                Some(format!("U+{code:04X}, which ends no line in TOML"))
+            }
+            (_, c) if !c.is_ascii() && c.is_whitespace() => {
+                Some(format!("U+{code:04X}, which looks like a space"))
+            }
             (_, c) if c.is_control() && !matches!(c, '\t' | '\n' | '\r') => {
                 Some(format!("U+{code:04X}, a control character"))
             }
@@ -201,12 +328,17 @@ pub(super) fn stranger(text: &str) -> Option<String> {
 /// The first character that is not ASCII, where only ASCII can be.
 pub(super) fn not_ascii(text: &str) -> Option<String> {
     let c = text.chars().find(|c| !c.is_ascii())?;
-    Some(format!("`{c}` (U+{:04X}), and keys have ASCII letters only", u32::from(c)))
+    Some(format!(
+        "`{c}` (U+{:04X}), and keys have ASCII letters only",
+        u32::from(c)
+    ))
 }
 
 /// The same as a part of help; empty where there is none.
 pub(super) fn and_stranger(text: &str) -> String {
-    stranger(text).map(|stranger| format!(" (there is {stranger})")).unwrap_or_default()
+    stranger(text)
+        .map(|stranger| format!(" (there is {stranger})"))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -215,14 +347,23 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_finger_is_recognised() {
-        assert_eq!(nearest("timout", ["total", "timeouts", "retry"]), Some("timeouts"));
-        assert_eq!(nearest("pathprefix", ["path", "path_prefix"]), Some("path_prefix"));
+        assert_eq!(
+            nearest("timout", ["total", "timeouts", "retry"]),
+            Some("timeouts")
+        );
+        assert_eq!(
+            nearest("pathprefix", ["path", "path_prefix"]),
+            Some("path_prefix")
+        );
     }
 
     #[test]
     fn a_word_of_another_gateway_is_translated() {
         assert_eq!(nearest("global", ["local", "shared"]), Some("shared"));
-        assert_eq!(nearest("least_conn", ["round-robin", "least-requests", "hash"]), Some("least-requests"));
+        assert_eq!(
+            nearest("least_conn", ["round-robin", "least-requests", "hash"]),
+            Some("least-requests")
+        );
         assert_eq!(close("Backend", ["name", "upstream"]), Some("upstream"));
         assert_eq!(close("server", ["servers"]), Some("servers"));
         assert_eq!(close("timout", ["total", "timeouts"]), None);

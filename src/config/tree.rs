@@ -93,7 +93,11 @@ impl Node {
 impl Text {
     /// Between the braces, where the whole string is one `${...}`.
     pub(super) fn variable(&self) -> Option<&str> {
-        let inside = self.written.as_deref()?.strip_prefix("${")?.strip_suffix('}')?;
+        let inside = self
+            .written
+            .as_deref()?
+            .strip_prefix("${")?
+            .strip_suffix('}')?;
         Some(inside).filter(|inside| !inside.contains('}'))
     }
 

@@ -38,7 +38,12 @@ const SIZE_UNITS: [(&str, u64); 10] = [
 /// # Errors
 /// Anything else.
 pub(super) fn duration(text: &str) -> Result<Duration, Wrong> {
-    exact_duration(text).map_err(|wrong| instead(wrong, guess::duration(text).map(|right| format!("\"{right}\""))))
+    exact_duration(text).map_err(|wrong| {
+        instead(
+            wrong,
+            guess::duration(text).map(|right| format!("\"{right}\"")),
+        )
+    })
 }
 
 /// Help that names the right form, where what is written has one.
@@ -60,8 +65,16 @@ fn exact_duration(text: &str) -> Result<Duration, Wrong> {
         let (number, unit, after) = number_and_unit(rest);
         let number = whole(number).ok_or_else(|| Wrong::new("it is not a duration", help))?;
         let Some((_, worth)) = DURATION_UNITS.iter().find(|(name, _)| *name == unit) else {
-            let why = if unit.is_empty() { "it has no unit".into() } else { format!("`{unit}` is not a unit of time") };
-            let help = if unit.is_empty() && rest == text { did_you_mean_seconds(text) } else { help.to_owned() };
+            let why = if unit.is_empty() {
+                "it has no unit".into()
+            } else {
+                format!("`{unit}` is not a unit of time")
+            };
+            let help = if unit.is_empty() && rest == text {
+                did_you_mean_seconds(text)
+            } else {
+                help.to_owned()
+            };
             return Err(Wrong::new(why, help));
         };
         nanoseconds = nanoseconds.saturating_add(u128::from(number).saturating_mul(*worth));
@@ -70,7 +83,9 @@ fn exact_duration(text: &str) -> Result<Duration, Wrong> {
     if nanoseconds > LONGEST.as_nanos() {
         return Err(Wrong::new("it is longer than a year", help));
     }
-    Ok(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+    Ok(Duration::from_nanos(
+        u64::try_from(nanoseconds).unwrap_or(u64::MAX),
+    ))
 }
 
 fn did_you_mean_seconds(number: &str) -> String {
@@ -91,21 +106,32 @@ pub(super) fn size(text: &str) -> Result<u64, Wrong> {
 fn exact_size(text: &str) -> Result<u64, Wrong> {
     let help = "write a whole number and a unit (B, KiB, MiB, GiB, kB, MB, GB), such as \"64KiB\" or \"10MiB\"";
     let (number, unit, after) = number_and_unit(text);
-    let number = whole(number).filter(|_| after.is_empty()).ok_or_else(|| Wrong::new("it is not a size", help))?;
+    let number = whole(number)
+        .filter(|_| after.is_empty())
+        .ok_or_else(|| Wrong::new("it is not a size", help))?;
     if unit.is_empty() && number == 0 {
         return Ok(0);
     }
     let Some((_, worth)) = SIZE_UNITS.iter().find(|(name, _)| *name == unit) else {
-        let why = if unit.is_empty() { "it has no unit".into() } else { format!("`{unit}` is not a unit of size") };
+        let why = if unit.is_empty() {
+            "it has no unit".into()
+        } else {
+            format!("`{unit}` is not a unit of size")
+        };
         return Err(Wrong::new(why, help));
     };
-    number.checked_mul(*worth).ok_or_else(|| Wrong::new("it is more than can be counted", help))
+    number
+        .checked_mul(*worth)
+        .ok_or_else(|| Wrong::new("it is more than can be counted", help))
 }
 
 /// The shortest way to write a size: the largest unit that holds it wholly.
 pub(super) fn size_text(bytes: u64) -> String {
     let powers = SIZE_UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
-    match powers.into_iter().find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth)) {
+    match powers
+        .into_iter()
+        .find(|(_, worth)| bytes != 0 && bytes.is_multiple_of(*worth))
+    {
         Some((unit, worth)) => format!("{}{unit}", bytes / worth),
         None => format!("{bytes}B"),
     }
@@ -116,22 +142,32 @@ pub(super) fn size_text(bytes: u64) -> String {
 /// # Errors
 /// Anything else, 0, and more than one a nanosecond.
 pub(super) fn rate(text: &str) -> Result<Rate, Wrong> {
-    exact_rate(text).map_err(|wrong| instead(wrong, guess::rate(text).map(|right| format!("\"{right}\""))))
+    exact_rate(text)
+        .map_err(|wrong| instead(wrong, guess::rate(text).map(|right| format!("\"{right}\""))))
 }
 
 fn exact_rate(text: &str) -> Result<Rate, Wrong> {
-    let help = "write how many in which time: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\"";
+    let help =
+        "write how many in which time: \"100/s\", \"30/m\", \"1000/h\", \"10000/d\" or \"5/10s\"";
     let (count, period) = text.split_once('/').ok_or_else(|| no_rate(text, help))?;
     if count.is_empty() {
         return Err(Wrong::new("the number is missing", help));
     }
-    let count = whole(count).ok_or_else(|| Wrong::new(format!("`{count}` is not a whole number"), help))?;
-    let count = u32::try_from(count).map_err(|_| Wrong::new(format!("at most {} are counted", u32::MAX), help))?;
+    let count =
+        whole(count).ok_or_else(|| Wrong::new(format!("`{count}` is not a whole number"), help))?;
+    let count = u32::try_from(count)
+        .map_err(|_| Wrong::new(format!("at most {} are counted", u32::MAX), help))?;
     let Some(count) = NonZeroU32::new(count) else {
-        return Err(Wrong::new("it would never let anything through", "the least is 1, such as \"1/d\""));
+        return Err(Wrong::new(
+            "it would never let anything through",
+            "the least is 1, such as \"1/d\"",
+        ));
     };
-    let period =
-        if period.starts_with(|c: char| c.is_ascii_digit()) { period.to_owned() } else { format!("1{period}") };
+    let period = if period.starts_with(|c: char| c.is_ascii_digit()) {
+        period.to_owned()
+    } else {
+        format!("1{period}")
+    };
     let period = exact_duration(&period).map_err(|wrong| Wrong::new(wrong.why, help))?;
     if period.is_zero() {
         return Err(Wrong::new("its time is nothing", help));
@@ -152,7 +188,8 @@ fn no_rate(text: &str, help: &str) -> Wrong {
         );
     }
     if super::advice::is_unbounded(text) {
-        let help = "a limit has a rate; to limit nobody, take its name out of `limits` of the routes";
+        let help =
+            "a limit has a rate; to limit nobody, take its name out of `limits` of the routes";
         return Wrong::new("it is not a rate", help);
     }
     Wrong::new("it is not a rate", help)
@@ -161,7 +198,9 @@ fn no_rate(text: &str, help: &str) -> Wrong {
 /// The shortest way to write a rate.
 pub fn rate_text(rate: Rate) -> String {
     let period = duration_text(rate.period);
-    let one = period.strip_prefix('1').filter(|unit| unit.bytes().all(|byte| byte.is_ascii_lowercase()));
+    let one = period
+        .strip_prefix('1')
+        .filter(|unit| unit.bytes().all(|byte| byte.is_ascii_lowercase()));
     format!("{}/{}", rate.count, one.unwrap_or(&period))
 }
 
@@ -188,7 +227,10 @@ pub(super) fn percent(text: &str) -> Result<f64, Wrong> {
 pub(super) fn share(text: &str) -> Result<u8, Wrong> {
     match percent(text)? {
         share if share <= 1.0 => Ok((share * 100.0).round() as u8),
-        _ => Err(Wrong::new("it is more than the whole", "write a percentage from \"0%\" to \"100%\"")),
+        _ => Err(Wrong::new(
+            "it is more than the whole",
+            "write a percentage from \"0%\" to \"100%\"",
+        )),
     }
 }
 
@@ -199,20 +241,33 @@ pub(super) fn share(text: &str) -> Result<u8, Wrong> {
 pub(super) fn bound(text: &str) -> Result<u16, Wrong> {
     match percent(text)? {
         bound if bound >= 1.0 => Ok((bound * 100.0).round() as u16),
-        _ => Err(Wrong::new("it is less than a server's share", "write \"100%\" or more, such as \"125%\"")),
+        _ => Err(Wrong::new(
+            "it is less than a server's share",
+            "write \"100%\" or more, such as \"125%\"",
+        )),
     }
 }
 
 /// Splits `"10sfoo"` into `"10"`, `"sfoo"` and the rest from the next digit on.
 fn number_and_unit(text: &str) -> (&str, &str, &str) {
-    let (number, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let (unit, rest) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
+    let (number, rest) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let (unit, rest) = rest.split_at(
+        rest.find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len()),
+    );
     (number, unit, rest)
 }
 
 /// Digits and nothing else; `str::parse` alone would take a sign too.
 fn whole(digits: &str) -> Option<u64> {
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        digits.parse().ok()
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -256,30 +311,66 @@ mod tests {
         assert!(duration("10").unwrap_err().help.contains("\"10s\""));
         assert_eq!(size("10").unwrap_err().why, "it has no unit");
         assert!(rate("10").unwrap_err().help.contains("\"10/s\""));
-        assert!(rate("unlimited").unwrap_err().help.contains("out of `limits`"));
+        assert!(
+            rate("unlimited")
+                .unwrap_err()
+                .help
+                .contains("out of `limits`")
+        );
     }
 
     #[test]
     fn signs_fractions_spaces_and_years_of_waiting_are_refused() {
-        for text in ["-1s", "+1s", "1.5s", "1 s", "s", "", "366d", "1y", "99999999999999999999s"] {
+        for text in [
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1 s",
+            "s",
+            "",
+            "366d",
+            "1y",
+            "99999999999999999999s",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_rate_has_a_count_and_a_period() {
-        let read = |text| rate(text).map(|rate| (rate.count.get(), rate.period.as_secs())).unwrap();
+        let read = |text| {
+            rate(text)
+                .map(|rate| (rate.count.get(), rate.period.as_secs()))
+                .unwrap()
+        };
         assert_eq!(read("100/s"), (100, 1));
         assert_eq!(read("10000/d"), (10_000, 86_400));
         assert_eq!(read("5/10s"), (5, 10));
-        for text in ["0/s", "5", "/s", "5/", "5/x", "5/0s", "1.5/s", "4000000000/s", "9999999999/d"] {
+        for text in [
+            "0/s",
+            "5",
+            "/s",
+            "5/",
+            "5/x",
+            "5/0s",
+            "1.5/s",
+            "4000000000/s",
+            "9999999999/d",
+        ] {
             assert!(rate(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_bound_is_a_percentage_of_at_least_a_share() {
-        assert_eq!((bound("100%").unwrap(), bound("125%").unwrap(), bound("1000%").unwrap()), (100, 125, 1000));
+        assert_eq!(
+            (
+                bound("100%").unwrap(),
+                bound("125%").unwrap(),
+                bound("1000%").unwrap()
+            ),
+            (100, 125, 1000)
+        );
         assert!(bound("99%").is_err() && bound("1001%").is_err() && bound("125").is_err());
     }
 

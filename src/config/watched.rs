@@ -37,7 +37,10 @@ impl Watched {
         let search = (folder.to_path_buf(), pattern.to_owned());
         if !self.folders.contains(&search) {
             self.folders.push(search);
-            names.iter().flatten().for_each(|name| self.look(folder.join(name)));
+            names
+                .iter()
+                .flatten()
+                .for_each(|name| self.look(folder.join(name)));
         }
         names
     }
@@ -88,7 +91,9 @@ fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
     for part in path.components() {
         let folder = so_far.clone();
         so_far.push(part);
-        let Ok(target) = fs::read_link(&so_far) else { continue };
+        let Ok(target) = fs::read_link(&so_far) else {
+            continue;
+        };
         let target = folder.join(target);
         places.extend(nearest(&folder));
         if let Some(most) = most.checked_sub(1) {
@@ -100,14 +105,29 @@ fn links_on_the_way(path: &Path, most: usize, places: &mut BTreeSet<PathBuf>) {
 
 /// This folder, or the nearest above it that is there.
 fn nearest(folder: &Path) -> Option<PathBuf> {
-    let or_here = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
-    folder.ancestors().map(or_here).find(|folder| folder.is_dir())
+    let or_here = |folder: &Path| {
+        if folder.as_os_str().is_empty() {
+            PathBuf::from(".")
+        } else {
+            folder.to_owned()
+        }
+    };
+    folder
+        .ancestors()
+        .map(or_here)
+        .find(|folder| folder.is_dir())
 }
 
 /// Follows links.
 fn look(path: &Path) -> Look {
     let about = fs::metadata(path).ok()?;
-    Some((about.dev(), about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+    Some((
+        about.dev(),
+        about.ino(),
+        about.len(),
+        about.mtime(),
+        about.mtime_nsec(),
+    ))
 }
 
 /// Names in a folder that a pattern matches, sorted. Hidden ones only when the pattern says so, as in a shell:
@@ -128,9 +148,15 @@ fn matching(folder: &Path, pattern: &str) -> io::Result<Vec<String>> {
 
 /// Whether a name fits a pattern in which `*` stands for any characters.
 fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut name) = name.strip_prefix(start) else { return false };
-    let (middle, end) = rest.rsplit_once('*').map_or((None, rest), |(middle, end)| (Some(middle), end));
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(start) else {
+        return false;
+    };
+    let (middle, end) = rest
+        .rsplit_once('*')
+        .map_or((None, rest), |(middle, end)| (Some(middle), end));
     for part in middle.iter().flat_map(|middle| middle.split('*')) {
         match name.split_once(part) {
             Some((_, after)) => name = after,
@@ -160,7 +186,11 @@ mod tests {
         let mut watched = Watched::default();
         watched.file(&at("etc/conf/a.toml"));
         watched.file(&at("absent/deep/b.toml"));
-        let places: BTreeSet<_> = watched.places().iter().map(|place| fs::canonicalize(place).unwrap()).collect();
+        let places: BTreeSet<_> = watched
+            .places()
+            .iter()
+            .map(|place| fs::canonicalize(place).unwrap())
+            .collect();
         let root = fs::canonicalize(root.path()).unwrap();
         assert!(
             ["", "etc", "volume", "volume/..1"]
@@ -172,7 +202,12 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_any_characters_of_a_name() {
-        assert!(matches("*.toml", "a.toml") && matches("*", "x") && matches("a*b*c", "aXbYc") && matches("a*", "a"));
+        assert!(
+            matches("*.toml", "a.toml")
+                && matches("*", "x")
+                && matches("a*b*c", "aXbYc")
+                && matches("a*", "a")
+        );
         assert!(!matches("*.toml", "a.toml~") && !matches("a*a", "a") && !matches("a*b*b", "ab"));
     }
 

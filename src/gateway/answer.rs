@@ -14,7 +14,8 @@ use http::{StatusCode, header};
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
-const REDUCED_CAPACITY: &str = "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
+const REDUCED_CAPACITY: &str =
+    "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
 /// For problems that their status describes well enough (RFC 9457, 4.2.1).
 const BLANK: &str = "about:blank";
 
@@ -31,7 +32,15 @@ const SOON: Duration = Duration::from_secs(1);
 pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = http1::reason(status).unwrap_or("Refused");
-    let body = Problem { kind, title, status: status.as_u16(), error, route, request_id }.to_json();
+    let body = Problem {
+        kind,
+        title,
+        status: status.as_u16(),
+        error,
+        route,
+        request_id,
+    }
+    .to_json();
     let mut response = begin(error, status, Body::whole(body));
     let fields = &mut response.fields;
     fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
@@ -48,7 +57,11 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> R
 pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     let (status, _, retry_after) = shape(error);
     // Whatever status a limit gives to others: to a call it says that there is no more.
-    let code = if matches!(error, Error::RateLimited { .. }) { RESOURCE_EXHAUSTED } else { grpc::code_of(status) };
+    let code = if matches!(error, Error::RateLimited { .. }) {
+        RESOURCE_EXHAUSTED
+    } else {
+        grpc::code_of(status)
+    };
     let mut response = begin(error, StatusCode::OK, Body::absent());
     let fields = &mut response.fields;
     fields.push(header::CONTENT_TYPE.as_str(), b"application/grpc");
@@ -68,7 +81,13 @@ fn begin(error: &Error, status: StatusCode, body: Body) -> Response {
         Error::ClientGone => Some(Hangup::AtOnce),
         _ => None,
     };
-    Response { status, reason: None, fields: Fields::with_capacity(ROOM), body, hangup }
+    Response {
+        status,
+        reason: None,
+        fields: Fields::with_capacity(ROOM),
+        body,
+        hangup,
+    }
 }
 
 fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>) {
@@ -86,20 +105,30 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         Error::NoRoute => (StatusCode::NOT_FOUND, BLANK, None),
         Error::TraceNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, BLANK, None),
         Error::Loop { .. } => (StatusCode::LOOP_DETECTED, BLANK, None),
-        Error::SlowHead { .. } | Error::SlowBody { .. } => (StatusCode::REQUEST_TIMEOUT, BLANK, None),
+        Error::SlowHead { .. } | Error::SlowBody { .. } => {
+            (StatusCode::REQUEST_TIMEOUT, BLANK, None)
+        }
         Error::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, BLANK, None),
         Error::TargetTooLong { .. } => (StatusCode::URI_TOO_LONG, BLANK, None),
         Error::HeadTooLarge { .. } | Error::TooManyHeaders { .. } => {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, BLANK, None)
         }
-        Error::RateLimited { status, retry_after, .. } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
+        Error::RateLimited {
+            status,
+            retry_after,
+            ..
+        } => (*status, QUOTA_EXCEEDED, Some(*retry_after)),
         Error::KeyMissing { status, .. } => (*status, BLANK, None),
-        Error::StoreUnavailable { retry_after } => {
-            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(*retry_after))
-        }
-        Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => {
-            (StatusCode::SERVICE_UNAVAILABLE, REDUCED_CAPACITY, Some(SOON))
-        }
+        Error::StoreUnavailable { retry_after } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            REDUCED_CAPACITY,
+            Some(*retry_after),
+        ),
+        Error::CapReached { .. } | Error::QueueTimeout { .. } | Error::PoolTimeout { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            REDUCED_CAPACITY,
+            Some(SOON),
+        ),
         Error::NoHealthyServer { .. } => (StatusCode::SERVICE_UNAVAILABLE, BLANK, Some(SOON)),
         Error::TotalTimeout { .. } | Error::AttemptTimeout { .. } | Error::BodyTimeout => {
             (StatusCode::GATEWAY_TIMEOUT, BLANK, None)
@@ -110,19 +139,28 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         | Error::Unbegun { .. }
         | Error::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
         // Nobody is left to read it; the status is that of logs.
-        Error::ClientGone => (StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST), BLANK, None),
+        Error::ClientGone => (
+            StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            BLANK,
+            None,
+        ),
         Error::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, BLANK, None),
     }
 }
 
 /// Rounded up: who comes back then is admitted. At least 1, as 0 would mean "at once".
 fn whole_seconds(after: Duration) -> u64 {
-    after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0)).max(1)
+    after
+        .as_secs()
+        .saturating_add(u64::from(after.subsec_nanos() > 0))
+        .max(1)
 }
 
 /// The same in milliseconds.
 fn whole_millis(after: Duration) -> u64 {
-    u64::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).clamp(1, i32::MAX as u64)
+    u64::try_from(after.as_nanos().div_ceil(1_000_000))
+        .unwrap_or(u64::MAX)
+        .clamp(1, i32::MAX as u64)
 }
 
 #[cfg(test)]
@@ -148,8 +186,14 @@ mod tests {
         assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =
             serde_json::from_slice(&response.body.take_whole().unwrap()).expect("a JSON body");
-        assert_eq!(body["violated-policies"], serde_json::json!(["per-client", "daily"]));
-        assert_eq!(body["detail"], "limit \"per-client\", \"daily\" is exhausted");
+        assert_eq!(
+            body["violated-policies"],
+            serde_json::json!(["per-client", "daily"])
+        );
+        assert_eq!(
+            body["detail"],
+            "limit \"per-client\", \"daily\" is exhausted"
+        );
         assert_eq!(
             (&body["route"], &body["request_id"], &body["status"]),
             (&"orders".into(), &"id-1".into(), &429.into())

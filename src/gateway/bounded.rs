@@ -20,7 +20,11 @@ pub(super) fn bound(body: &mut Body, limit: Option<u64>) -> Result<(), Error> {
         Some(length) if length > limit => Err(Error::BodyTooLarge { limit }),
         Some(_) => Ok(()),
         None => {
-            *body = Body::stream(Bounded { inner: std::mem::take(body), limit, left: limit });
+            *body = Body::stream(Bounded {
+                inner: std::mem::take(body),
+                limit,
+                left: limit,
+            });
             Ok(())
         }
     }
@@ -36,7 +40,10 @@ impl http_body::Body for Bounded {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
         let size = match &frame {

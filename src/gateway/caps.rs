@@ -6,7 +6,9 @@ use super::{limits::key_part, state::Named};
 use crate::{
     config::model::{self, Config},
     error::CapName,
-    layer::{Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority, Standing},
+    layer::{
+        Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority, Standing,
+    },
     limit::KeyHasher,
 };
 
@@ -26,7 +28,12 @@ pub struct CapView {
 impl CapView {
     pub(super) fn of(cap: &Cap) -> Self {
         let abandoned = cap.abandoned();
-        Self { limit: cap.max(), in_flight: cap.in_flight().saturating_sub(abandoned), abandoned, queued: cap.queued() }
+        Self {
+            limit: cap.max(),
+            in_flight: cap.in_flight().saturating_sub(abandoned),
+            abandoned,
+            queued: cap.queued(),
+        }
     }
 }
 
@@ -40,18 +47,35 @@ pub(super) struct Caps {
 impl Caps {
     /// Those of `config`. Caps that were there before take their new numbers at once.
     pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
-        let routes = config.routes.iter().map(|route| (&route.name, route.concurrency.as_ref()));
-        let upstreams = config.upstreams.iter().map(|upstream| (&upstream.name, upstream.concurrency.as_ref()));
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| (&route.name, route.concurrency.as_ref()));
+        let upstreams = config
+            .upstreams
+            .iter()
+            .map(|upstream| (&upstream.name, upstream.concurrency.as_ref()));
         Self {
             routes: carried_over(routes, before.map(|caps| &caps.routes), CapName::Route),
-            upstreams: carried_over(upstreams, before.map(|caps| &caps.upstreams), CapName::Upstream),
+            upstreams: carried_over(
+                upstreams,
+                before.map(|caps| &caps.upstreams),
+                CapName::Upstream,
+            ),
         }
     }
 
     /// What a route passes of its own.
     pub(super) fn of_route(&self, route: &model::Route, hasher: &KeyHasher) -> ConcurrencyLayer {
         // All that wait under a route's cap are of one priority.
-        layer(self.routes.get(&route.name), route.concurrency.as_ref(), route, &route.name, Priority::Normal, hasher)
+        layer(
+            self.routes.get(&route.name),
+            route.concurrency.as_ref(),
+            route,
+            &route.name,
+            Priority::Normal,
+            hasher,
+        )
     }
 
     /// What a route passes together with the other routes to an upstream.
@@ -67,13 +91,28 @@ impl Caps {
             model::Priority::Low => Priority::Low,
         };
         let bounds = upstream.concurrency.as_ref();
-        layer(self.upstreams.get(&upstream.name), bounds, route, &upstream.name, priority, hasher)
+        layer(
+            self.upstreams.get(&upstream.name),
+            bounds,
+            route,
+            &upstream.name,
+            priority,
+            hasher,
+        )
     }
 
     /// What copies for an upstream pass: its cap, if a place is free at once.
     pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
-        let policy = |cap: &Arc<Cap>| Arc::new(CapPolicy { cap: Arc::clone(cap), linger: None, line: None });
-        ConcurrencyLayer { policy: self.upstreams.get(upstream).map(policy) }
+        let policy = |cap: &Arc<Cap>| {
+            Arc::new(CapPolicy {
+                cap: Arc::clone(cap),
+                linger: None,
+                line: None,
+            })
+        };
+        ConcurrencyLayer {
+            policy: self.upstreams.get(upstream).map(policy),
+        }
     }
 }
 
@@ -99,9 +138,16 @@ fn carried_over<'a>(
 fn settings(bounds: &model::Concurrency) -> CapSettings {
     let bound = match bounds.bound {
         model::Bound::Fixed(max) => Bound::Fixed(max.get()),
-        model::Bound::Adaptive { min, max } => Bound::Adaptive(Bounds { min: min.get(), max: max.get() }),
+        model::Bound::Adaptive { min, max } => Bound::Adaptive(Bounds {
+            min: min.get(),
+            max: max.get(),
+        }),
     };
-    CapSettings { bound, queue: bounds.queue, queue_timeout: bounds.queue_timeout }
+    CapSettings {
+        bound,
+        queue: bounds.queue,
+        queue_timeout: bounds.queue_timeout,
+    }
 }
 
 /// The keys of all routes under one cap begin alike: a tenant is one tenant, by whatever route he comes.
@@ -114,10 +160,19 @@ fn layer(
     hasher: &KeyHasher,
 ) -> ConcurrencyLayer {
     let policy = |(cap, bounds): (&Arc<Cap>, &model::Concurrency)| {
-        let fair_by = FairBy { begun: hasher.key(name), parts: bounds.fair_by.iter().map(key_part).collect() };
+        let fair_by = FairBy {
+            begun: hasher.key(name),
+            parts: bounds.fair_by.iter().map(key_part).collect(),
+        };
         // No longer than a client that waits has it tried.
         let linger = Some(route.timeouts.attempt);
-        Arc::new(CapPolicy { cap: Arc::clone(cap), linger, line: Some(Standing { priority, fair_by }) })
+        Arc::new(CapPolicy {
+            cap: Arc::clone(cap),
+            linger,
+            line: Some(Standing { priority, fair_by }),
+        })
     };
-    ConcurrencyLayer { policy: cap.zip(bounds).map(policy) }
+    ConcurrencyLayer {
+        policy: cap.zip(bounds).map(policy),
+    }
 }

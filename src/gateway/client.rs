@@ -26,7 +26,10 @@ pub(super) struct Trust {
 impl Trust {
     /// Trusts these networks to name the client in this header.
     pub(super) fn new(networks: &[IpNet], header: ForwardedBy, told: Arc<UnknownProxies>) -> Self {
-        let mut ranges: Vec<_> = networks.iter().map(|net| (number(net.network()), number(net.broadcast()))).collect();
+        let mut ranges: Vec<_> = networks
+            .iter()
+            .map(|net| (number(net.network()), number(net.broadcast())))
+            .collect();
         ranges.sort_unstable();
         ranges.dedup_by(|next, kept| {
             let overlaps = next.0 <= kept.1;
@@ -35,7 +38,12 @@ impl Trust {
             }
             overlaps
         });
-        Self { ranges, header, seen: UnknownProxies::default(), told }
+        Self {
+            ranges,
+            header,
+            seen: UnknownProxies::default(),
+            told,
+        }
     }
 
     /// The client of a request that came from `peer`: from hop to hop while each is trusted. An element without an address
@@ -43,7 +51,10 @@ impl Trust {
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
-            return Client { ip: peer, chain: None };
+            return Client {
+                ip: peer,
+                chain: None,
+            };
         }
         let (mut ip, mut walked) = (peer, 0);
         for hop in forwarded::hops(headers, self.header) {
@@ -53,7 +64,13 @@ impl Trust {
                 break;
             }
         }
-        Client { ip, chain: Some(Chain { by: self.header, walked }) }
+        Client {
+            ip,
+            chain: Some(Chain {
+                by: self.header,
+                walked,
+            }),
+        }
     }
 
     /// Says once of each peer that it may be a proxy, where no proxy is trusted and the request looks as if it came by one.
@@ -93,18 +110,32 @@ mod tests {
 
     fn client(header: ForwardedBy, trusted: &[&str], lines: &[&str]) -> String {
         let networks: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let name = if header == ForwardedBy::Forwarded { "forwarded" } else { "x-forwarded-for" };
+        let name = if header == ForwardedBy::Forwarded {
+            "forwarded"
+        } else {
+            "x-forwarded-for"
+        };
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(name, HeaderValue::from_str(line).unwrap());
         }
-        Trust::new(&networks, header, Arc::default()).client(PEER.parse().unwrap(), &headers).ip.to_string()
+        Trust::new(&networks, header, Arc::default())
+            .client(PEER.parse().unwrap(), &headers)
+            .ip
+            .to_string()
     }
 
     #[test]
     fn without_trust_the_peer_is_the_client_whatever_it_says() {
         assert_eq!(client(ForwardedBy::XForwardedFor, &[], &["1.2.3.4"]), PEER);
-        assert_eq!(client(ForwardedBy::XForwardedFor, &["192.168.0.0/16"], &["1.2.3.4"]), PEER);
+        assert_eq!(
+            client(
+                ForwardedBy::XForwardedFor,
+                &["192.168.0.0/16"],
+                &["1.2.3.4"]
+            ),
+            PEER
+        );
     }
 
     #[test]
@@ -127,7 +158,11 @@ mod tests {
             (&[""], PEER),
             (&[], PEER),
         ] {
-            assert_eq!(client(ForwardedBy::XForwardedFor, &trusted, lines), expected, "{lines:?}");
+            assert_eq!(
+                client(ForwardedBy::XForwardedFor, &trusted, lines),
+                expected,
+                "{lines:?}"
+            );
         }
     }
 
@@ -146,23 +181,32 @@ mod tests {
             (r#"for=6.6.6.6, for="1.2.3.4"#, PEER),
             ("for=1.2.3.4, ", "1.2.3.4"),
         ] {
-            assert_eq!(client(ForwardedBy::Forwarded, &trusted, &[line]), expected, "{line}");
+            assert_eq!(
+                client(ForwardedBy::Forwarded, &trusted, &[line]),
+                expected,
+                "{line}"
+            );
         }
     }
 
     #[test]
     fn overlapping_networks_count_as_one() {
         assert_eq!(
-            client(ForwardedBy::XForwardedFor, &["10.0.0.0/8", "10.0.0.0/24"], &["1.2.3.4, 10.9.9.9"]),
+            client(
+                ForwardedBy::XForwardedFor,
+                &["10.0.0.0/8", "10.0.0.0/24"],
+                &["1.2.3.4, 10.9.9.9"]
+            ),
             "1.2.3.4"
         );
     }
 
     /// A hop as proxies write it, and who it is; `None` for what nobody can be.
     fn hops() -> impl Strategy<Value = (String, Option<IpAddr>)> {
-        let v4 =
-            any::<[u8; 4]>().prop_map(|octets| IpAddr::from([10 + octets[0] % 2, octets[1], octets[2], octets[3]]));
-        let v6 = any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)).to_canonical());
+        let v4 = any::<[u8; 4]>()
+            .prop_map(|octets| IpAddr::from([10 + octets[0] % 2, octets[1], octets[2], octets[3]]));
+        let v6 =
+            any::<u128>().prop_map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)).to_canonical());
         let spelled = (prop_oneof![2 => v4, 1 => v6], 0..4_u8, any::<u16>());
         let spelled = spelled.prop_map(|(address, style, port)| {
             let text = match (address, style) {
@@ -193,7 +237,8 @@ mod tests {
 
     /// The rightmost hop that is not trusted, or the last one before garbage: what the walk has to find.
     fn expected(hops: &[(String, Option<IpAddr>)]) -> IpAddr {
-        let is_trusted = |address: &IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
+        let is_trusted =
+            |address: &IpAddr| matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 10);
         let mut client: IpAddr = PEER.parse().unwrap();
         for (_, hop) in hops.iter().rev() {
             match hop {

@@ -17,12 +17,23 @@ use crate::{
 };
 
 /// The ways of a route with their weights; none if it answers by itself.
-pub(super) fn ways(route: &model::Route, state: &State, process: &Process) -> Vec<(NonZeroU32, Way)> {
-    let mirror = MirrorLayer { policy: copies(route, state, process) };
-    let one = |(name, weight): (&Arc<str>, NonZeroU32)| Some((weight, way(route, name, &mirror, state, process)?));
+pub(super) fn ways(
+    route: &model::Route,
+    state: &State,
+    process: &Process,
+) -> Vec<(NonZeroU32, Way)> {
+    let mirror = MirrorLayer {
+        policy: copies(route, state, process),
+    };
+    let one = |(name, weight): (&Arc<str>, NonZeroU32)| {
+        Some((weight, way(route, name, &mirror, state, process)?))
+    };
     match &route.action {
         Action::Forward(name) => one((name, NonZeroU32::MIN)).into_iter().collect(),
-        Action::Split(shares) => shares.iter().filter_map(|share| one((&share.name, share.weight))).collect(),
+        Action::Split(shares) => shares
+            .iter()
+            .filter_map(|share| one((&share.name, share.weight)))
+            .collect(),
         Action::Respond { .. } | Action::Redirect { .. } => Vec::new(),
     }
 }
@@ -36,10 +47,17 @@ fn way(
 ) -> Option<Way> {
     let (upstream, budget) = (state.upstreams.get(name)?, state.budgets.get(&route.name)?);
     Some(Way {
-        concurrency: state.caps.of_upstream(described(name, state)?, route, &process.hasher),
+        concurrency: state
+            .caps
+            .of_upstream(described(name, state)?, route, &process.hasher),
         mirror: mirror.clone(),
-        retry: RetryLayer { policy: Arc::new(retry_policy(&route.retry)), budget: Arc::clone(budget) },
-        attempt_timeout: AttemptTimeoutLayer { attempt: route.timeouts.attempt },
+        retry: RetryLayer {
+            policy: Arc::new(retry_policy(&route.retry)),
+            budget: Arc::clone(budget),
+        },
+        attempt_timeout: AttemptTimeoutLayer {
+            attempt: route.timeouts.attempt,
+        },
         forward: forward(route, name, state),
         send_to: SendTo(Arc::clone(upstream)),
     })
@@ -48,23 +66,37 @@ fn way(
 /// An upstream as the configuration has it, which keeps them in the order of their names.
 fn described<'s>(name: &str, state: &'s State) -> Option<&'s model::Upstream> {
     let upstreams = &state.config.upstreams;
-    let place = upstreams.binary_search_by(|upstream| (*upstream.name).cmp(name)).ok()?;
+    let place = upstreams
+        .binary_search_by(|upstream| (*upstream.name).cmp(name))
+        .ok()?;
     upstreams.get(place).map(|upstream| &**upstream)
 }
 
 fn forward(route: &model::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
-    ForwardLayer { changes: Arc::new(changes(route)), key: hash_key(upstream, state) }
+    ForwardLayer {
+        changes: Arc::new(changes(route)),
+        key: hash_key(upstream, state),
+    }
 }
 
 /// By what the servers of an upstream are chosen. Without a secret: gateways side by side choose alike.
 fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
-    let model::Balance::Hash(parts) = &described(upstream, state)?.balance else { return None };
+    let model::Balance::Hash(parts) = &described(upstream, state)?.balance else {
+        return None;
+    };
     let begun = KeyHasher::with_seed([0, 0]).key("");
-    Some(Arc::new(HashKey { begun, parts: parts.iter().map(key_part).collect() }))
+    Some(Arc::new(HashKey {
+        begun,
+        parts: parts.iter().map(key_part).collect(),
+    }))
 }
 
 /// What is copied of a route's requests, if anything.
-fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<CopyPolicy<ToMirror>>> {
+fn copies(
+    route: &model::Route,
+    state: &State,
+    process: &Process,
+) -> Option<Arc<CopyPolicy<ToMirror>>> {
     let mirror = route.mirror.as_ref()?;
     let upstream: &Arc<Upstream> = state.upstreams.get(&mirror.upstream)?;
     let tag = RouteTag {
@@ -84,7 +116,9 @@ fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<
         copies: Arc::clone(state.copies.get(&route.name)?),
         send: to_mirror(
             state.caps.of_copies(&mirror.upstream),
-            AttemptTimeoutLayer { attempt: route.timeouts.attempt },
+            AttemptTimeoutLayer {
+                attempt: route.timeouts.attempt,
+            },
             forward(route, &mirror.upstream, state),
             SendTo(Arc::clone(upstream)),
         ),
@@ -92,11 +126,33 @@ fn copies(route: &model::Route, state: &State, process: &Process) -> Option<Arc<
 }
 
 pub(super) fn ejection(ejection: &model::Ejection) -> EjectionSettings {
-    let model::Ejection { consecutive_failures, base, max, max_percent } = *ejection;
-    EjectionSettings { consecutive_failures, base, max, max_percent }
+    let model::Ejection {
+        consecutive_failures,
+        base,
+        max,
+        max_percent,
+    } = *ejection;
+    EjectionSettings {
+        consecutive_failures,
+        base,
+        max,
+        max_percent,
+    }
 }
 
 pub(super) fn health_check(check: &model::HealthCheck) -> HealthCheckSettings {
-    let model::HealthCheck { path, interval, timeout, healthy_after, unhealthy_after } = check.clone();
-    HealthCheckSettings { path, interval, timeout, healthy_after, unhealthy_after }
+    let model::HealthCheck {
+        path,
+        interval,
+        timeout,
+        healthy_after,
+        unhealthy_after,
+    } = check.clone();
+    HealthCheckSettings {
+        path,
+        interval,
+        timeout,
+        healthy_after,
+        unhealthy_after,
+    }
 }

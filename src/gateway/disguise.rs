@@ -52,28 +52,68 @@ impl Disguises {
     /// When regular expressions do not compile together.
     pub(super) fn build(config: &Config) -> Result<Self, regex::Error> {
         let guards = Guard::all(config);
-        let more = |one: &Guard, other: &Guard| one.gives_more_than(other) || other.gives_more_than(one);
-        let differ = guards.iter().skip(1).any(|guard| guards.first().is_some_and(|first| more(first, guard)));
-        let matters = differ || guards.iter().any(|guard| guard.forwards() && !guard.place().is_empty());
+        let more =
+            |one: &Guard, other: &Guard| one.gives_more_than(other) || other.gives_more_than(one);
+        let differ = guards
+            .iter()
+            .skip(1)
+            .any(|guard| guards.first().is_some_and(|first| more(first, guard)));
+        let matters = differ
+            || guards
+                .iter()
+                .any(|guard| guard.forwards() && !guard.place().is_empty());
         let patterns: Vec<Match> = config
             .routes
             .iter()
-            .map(|route| Match { path: folded_pattern(&route.matches.path), ..route.matches.clone() })
+            .map(|route| Match {
+                path: folded_pattern(&route.matches.path),
+                ..route.matches.clone()
+            })
             .collect();
-        let patterns_vary = config.routes.iter().any(|route| varies(&route.matches.path));
-        let has_regexes = patterns.iter().any(|pattern| matches!(pattern.path, PathPattern::Regex(_)));
-        let folded = if matters { Some(Table::build(&patterns)?) } else { None };
-        Ok(Self { guards, folded, differ, patterns_vary, has_regexes })
+        let patterns_vary = config
+            .routes
+            .iter()
+            .any(|route| varies(&route.matches.path));
+        let has_regexes = patterns
+            .iter()
+            .any(|pattern| matches!(pattern.path, PathPattern::Regex(_)));
+        let folded = if matters {
+            Some(Table::build(&patterns)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            guards,
+            folded,
+            differ,
+            patterns_vary,
+            has_regexes,
+        })
     }
 
     /// Refuses a request that a lenient service could read as another one's; `received` is its path as it came.
     ///
     /// # Errors
     /// [`Error::AmbiguousPath`].
-    pub(super) fn check(&self, found: &Found, asked: &Asked<'_>, received: &[u8]) -> Result<(), Error> {
-        let Some(own) = self.guards.get(found.index).filter(|guard| guard.forwards()) else { return Ok(()) };
+    pub(super) fn check(
+        &self,
+        found: &Found,
+        asked: &Asked<'_>,
+        received: &[u8],
+    ) -> Result<(), Error> {
+        let Some(own) = self
+            .guards
+            .get(found.index)
+            .filter(|guard| guard.forwards())
+        else {
+            return Ok(());
+        };
         // A route that rewrites works on the normal form; others send what they have received.
-        let sent = if *own.rewrite() == Rewrite::None { received } else { asked.path };
+        let sent = if *own.rewrite() == Rewrite::None {
+            received
+        } else {
+            asked.path
+        };
         if readings::is_plain(sent) {
             return Ok(());
         }
@@ -82,23 +122,42 @@ impl Disguises {
         } else {
             leaves_rewrite(own.rewrite(), found, sent)
                 || self.folded.as_ref().is_some_and(|table| {
-                    readings::any(sent, |reading| self.is_passed_by(table, found.index, reading, asked))
+                    readings::any(sent, |reading| {
+                        self.is_passed_by(table, found.index, reading, asked)
+                    })
                 })
         };
         if is_refused { Err(DISGUISED) } else { Ok(()) }
     }
 
     /// Whether the route of this reading, if it is another one, is passed by.
-    fn is_passed_by(&self, table: &Table, index: usize, reading: &Reading, asked: &Asked<'_>) -> bool {
-        let Some(own) = self.guards.get(index) else { return false };
+    fn is_passed_by(
+        &self,
+        table: &Table,
+        index: usize,
+        reading: &Reading,
+        asked: &Asked<'_>,
+    ) -> bool {
+        let Some(own) = self.guards.get(index) else {
+            return false;
+        };
         let stays = after_prefix(&reading.path, own.place()).is_some();
-        let mut takers = self.foldings(&reading.path).filter_map(|folded| table.find_as(asked, &folded)).peekable();
+        let mut takers = self
+            .foldings(&reading.path)
+            .filter_map(|folded| table.find_as(asked, &folded))
+            .peekable();
         if takers.peek().is_none() {
             // No route opens this path. Within its own place, a route may have paths that its pattern does not spell.
             return !stays && !reading.keeps_dots;
         }
         takers.any(|found| {
-            let Some(other) = self.guards.get(found.index).filter(|_| found.index != index) else { return false };
+            let Some(other) = self
+                .guards
+                .get(found.index)
+                .filter(|_| found.index != index)
+            else {
+                return false;
+            };
             let is_around = other.place().len() <= own.place().len();
             if reading.keeps_dots && is_around {
                 return false;
@@ -111,8 +170,8 @@ impl Disguises {
     /// one with it.
     fn foldings<'p>(&self, path: &'p [u8]) -> impl Iterator<Item = Cow<'p, [u8]>> + use<'p> {
         let folded = fold(path);
-        let with_slash =
-            (self.has_regexes && !folded.ends_with(b"/")).then(|| Cow::Owned([&folded[..], b"/"].concat()));
+        let with_slash = (self.has_regexes && !folded.ends_with(b"/"))
+            .then(|| Cow::Owned([&folded[..], b"/"].concat()));
         [Some(folded), with_slash].into_iter().flatten()
     }
 
@@ -121,25 +180,41 @@ impl Disguises {
     ///
     /// # Errors
     /// [`Error::AmbiguousPath`] when neither of the two is the stricter one.
-    pub(super) fn spelling(&self, index: usize, asked: &Asked<'_>) -> Result<Option<(Found, Vec<u8>)>, Error> {
+    pub(super) fn spelling(
+        &self,
+        index: usize,
+        asked: &Asked<'_>,
+    ) -> Result<Option<(Found, Vec<u8>)>, Error> {
         if !self.differ || !(self.patterns_vary || is_varied(asked.path)) {
             return Ok(None);
         }
-        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else { return Ok(None) };
+        let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
+            return Ok(None);
+        };
         if !own.forwards() {
             return Ok(None);
         }
         let mut others = self.foldings(asked.path).filter_map(|folded| {
-            table.find_as(asked, &folded).filter(|found| found.index != index).map(|found| (found, folded))
+            table
+                .find_as(asked, &folded)
+                .filter(|found| found.index != index)
+                .map(|found| (found, folded))
         });
-        let Some((found, folded)) = others.next() else { return Ok(None) };
-        let Some(other) = self.guards.get(found.index) else { return Ok(None) };
+        let Some((found, folded)) = others.next() else {
+            return Ok(None);
+        };
+        let Some(other) = self.guards.get(found.index) else {
+            return Ok(None);
+        };
         let was_meant = own.is_as_explicit_as(other) || other.redirects_to(asked.path);
         if was_meant || !own.shares_server(other) || !own.gives_more_than(other) {
             return Ok(None);
         }
         // A rewrite would send the folded path.
-        let rewrites = other.forwards() && [own, other].iter().any(|guard| *guard.rewrite() != Rewrite::None);
+        let rewrites = other.forwards()
+            && [own, other]
+                .iter()
+                .any(|guard| *guard.rewrite() != Rewrite::None);
         if rewrites || other.gives_more_than(own) {
             return Err(SPELLED);
         }
@@ -153,7 +228,10 @@ fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
     match rewrite {
         Rewrite::None => false,
         Rewrite::Prefix { strip, .. } => climbs(after_prefix(sent, strip).unwrap_or(sent)),
-        Rewrite::Template(_) => found.parameters.iter().any(|(_, value)| climbs(value.as_bytes())),
+        Rewrite::Template(_) => found
+            .parameters
+            .iter()
+            .any(|(_, value)| climbs(value.as_bytes())),
     }
 }
 
@@ -162,14 +240,20 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
     if !is_varied(path) {
         return Cow::Borrowed(path);
     }
-    let path = if path.len() > 1 { path.strip_suffix(b"/").unwrap_or(path) } else { path };
+    let path = if path.len() > 1 {
+        path.strip_suffix(b"/").unwrap_or(path)
+    } else {
+        path
+    };
     Cow::Owned(path.to_ascii_lowercase())
 }
 
 /// Whether a path may differ from its folded form.
 fn is_varied(path: &[u8]) -> bool {
     // Without an early end, so that the compiler can look at many bytes at once.
-    let has_capital = path.iter().fold(false, |any, byte| any | byte.is_ascii_uppercase());
+    let has_capital = path
+        .iter()
+        .fold(false, |any, byte| any | byte.is_ascii_uppercase());
     has_capital || (path.len() > 1 && path.ends_with(b"/"))
 }
 
@@ -177,13 +261,17 @@ fn is_varied(path: &[u8]) -> bool {
 fn varies(pattern: &PathPattern) -> bool {
     match (pattern, folded_pattern(pattern)) {
         (PathPattern::Regex(pattern), _) => {
-            pattern.trim_end_matches(['$', ')']).ends_with('/') || pattern.bytes().any(|byte| byte.is_ascii_uppercase())
+            pattern.trim_end_matches(['$', ')']).ends_with('/')
+                || pattern.bytes().any(|byte| byte.is_ascii_uppercase())
         }
         // Escapes are in upper case in the normal form of requests too.
-        (PathPattern::Exact(own) | PathPattern::Prefix(own) | PathPattern::Parameters(own), folded) => match folded {
-            PathPattern::Exact(folded) | PathPattern::Prefix(folded) | PathPattern::Parameters(folded) => {
-                upper_escapes(&folded) != *own
-            }
+        (
+            PathPattern::Exact(own) | PathPattern::Prefix(own) | PathPattern::Parameters(own),
+            folded,
+        ) => match folded {
+            PathPattern::Exact(folded)
+            | PathPattern::Prefix(folded)
+            | PathPattern::Parameters(folded) => upper_escapes(&folded) != *own,
             PathPattern::Any | PathPattern::Regex(_) => false,
         },
         (PathPattern::Any, _) => false,
@@ -205,9 +293,18 @@ fn upper_escapes(path: &str) -> String {
 /// A pattern that takes the folded form of whatever `pattern` takes.
 fn folded_pattern(pattern: &PathPattern) -> PathPattern {
     let folded = |path: &str| {
-        let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
-        let segment =
-            |segment: &str| if segment.starts_with('{') { segment.to_owned() } else { segment.to_ascii_lowercase() };
+        let path = if path.len() > 1 {
+            path.strip_suffix('/').unwrap_or(path)
+        } else {
+            path
+        };
+        let segment = |segment: &str| {
+            if segment.starts_with('{') {
+                segment.to_owned()
+            } else {
+                segment.to_ascii_lowercase()
+            }
+        };
         path.split('/').map(segment).collect::<Vec<_>>().join("/")
     };
     match pattern {

@@ -15,8 +15,17 @@ use crate::{
 };
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
-pub fn client(trusted: &[IpNet], reads_forwarded: bool, peer: IpAddr, headers: &HeaderMap) -> Client {
-    let header = if reads_forwarded { ForwardedBy::Forwarded } else { ForwardedBy::XForwardedFor };
+pub fn client(
+    trusted: &[IpNet],
+    reads_forwarded: bool,
+    peer: IpAddr,
+    headers: &HeaderMap,
+) -> Client {
+    let header = if reads_forwarded {
+        ForwardedBy::Forwarded
+    } else {
+        ForwardedBy::XForwardedFor
+    };
     Trust::new(trusted, header, Arc::default()).client(peer, headers)
 }
 

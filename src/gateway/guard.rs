@@ -3,7 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::rebuild::upstream_names;
-use crate::config::model::{Action, Config, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
+use crate::config::model::{
+    Action, Config, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream,
+};
 
 /// Host and port of a server: two upstreams with one in common lead to the same service.
 type Server = (Arc<str>, u16);
@@ -26,17 +28,30 @@ impl Guard {
     /// The guards of all routes, in their order.
     pub(super) fn all(config: &Config) -> Vec<Self> {
         let known = |upstream: &Upstream| {
-            let servers = upstream.servers.iter().map(|server| (Arc::clone(&server.host), server.port));
+            let servers = upstream
+                .servers
+                .iter()
+                .map(|server| (Arc::clone(&server.host), server.port));
             (servers.collect(), upstream.concurrency.is_some())
         };
-        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> =
-            config.upstreams.iter().map(|upstream| (&*upstream.name, known(upstream))).collect();
-        config.routes.iter().map(|route| Self::of(route, &upstreams)).collect()
+        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> = config
+            .upstreams
+            .iter()
+            .map(|upstream| (&*upstream.name, known(upstream)))
+            .collect();
+        config
+            .routes
+            .iter()
+            .map(|route| Self::of(route, &upstreams))
+            .collect()
     }
 
     fn of(route: &Arc<Route>, upstreams: &HashMap<&str, (Arc<[Server]>, bool)>) -> Self {
         let names = upstream_names(route);
-        let known: Vec<_> = names.iter().filter_map(|name| Some((name, upstreams.get(&**name)?))).collect();
+        let known: Vec<_> = names
+            .iter()
+            .filter_map(|name| Some((name, upstreams.get(&**name)?)))
+            .collect();
         Self {
             route: Arc::clone(route),
             changes: RequestChanges {
@@ -47,9 +62,16 @@ impl Guard {
             },
             servers: match &known[..] {
                 [(_, (servers, _))] => Arc::clone(servers),
-                several => several.iter().flat_map(|(_, (servers, _))| servers.iter().cloned()).collect(),
+                several => several
+                    .iter()
+                    .flat_map(|(_, (servers, _))| servers.iter().cloned())
+                    .collect(),
             },
-            capped: known.iter().filter(|(_, (_, capped))| *capped).map(|(name, _)| Arc::clone(name)).collect(),
+            capped: known
+                .iter()
+                .filter(|(_, (_, capped))| *capped)
+                .map(|(name, _)| Arc::clone(name))
+                .collect(),
             leads_to: match &route.action {
                 Action::Redirect { to, .. } => literal_path(to).map(Box::from),
                 _ => None,
@@ -87,7 +109,11 @@ impl Guard {
 
     /// Whether requests of the other can meet what this route sends to a server.
     pub(super) fn shares_server(&self, other: &Self) -> bool {
-        other.servers.is_empty() || self.servers.iter().any(|server| other.servers.contains(server))
+        other.servers.is_empty()
+            || self
+                .servers
+                .iter()
+                .any(|server| other.servers.contains(server))
     }
 
     /// Whether requests go to a service.
@@ -97,7 +123,9 @@ impl Guard {
 
     /// Whether it redirects exactly to this path, so that it must not take it.
     pub(super) fn redirects_to(&self, path: &[u8]) -> bool {
-        self.leads_to.as_ref().is_some_and(|to| to.as_bytes() == path)
+        self.leads_to
+            .as_ref()
+            .is_some_and(|to| to.as_bytes() == path)
     }
 
     /// How the path changes on its way.
@@ -115,7 +143,9 @@ impl Guard {
         };
         let fixed = &pattern[..free];
         // A segment that can be read in two ways fixes nothing.
-        let odd = fixed.find(['%', ';']).and_then(|odd| fixed[..odd].rfind('/'));
+        let odd = fixed
+            .find(['%', ';'])
+            .and_then(|odd| fixed[..odd].rfind('/'));
         &fixed[..odd.unwrap_or(free)]
     }
 
@@ -125,7 +155,9 @@ impl Guard {
         match (&self.route.matches.path, &other.route.matches.path) {
             (PathPattern::Exact(_), _) | (_, PathPattern::Any) => true,
             (PathPattern::Prefix(own), PathPattern::Prefix(others)) => own.len() >= others.len(),
-            (PathPattern::Parameters(own), PathPattern::Parameters(others)) => fixed(own) >= fixed(others),
+            (PathPattern::Parameters(own), PathPattern::Parameters(others)) => {
+                fixed(own) >= fixed(others)
+            }
             _ => false,
         }
     }
@@ -133,7 +165,10 @@ impl Guard {
 
 /// Segments of a pattern that are no parameters.
 fn fixed(pattern: &str) -> usize {
-    pattern.split('/').filter(|segment| !segment.starts_with('{')).count()
+    pattern
+        .split('/')
+        .filter(|segment| !segment.starts_with('{'))
+        .count()
 }
 
 fn is_larger(own: Option<u64>, other: Option<u64>) -> bool {
@@ -151,8 +186,12 @@ fn is_longer(own: &Timeouts, other: &Timeouts) -> bool {
 
 /// The path of a redirect's target, where nothing in it depends on the request.
 fn literal_path(to: &str) -> Option<&str> {
-    let after = to.split_once("://").map_or(to, |(_, rest)| rest.find(['/', '{']).map_or("/", |at| &rest[at..]));
-    let after = after.strip_prefix("{host}").map_or(after, |rest| if rest.is_empty() { "/" } else { rest });
+    let after = to.split_once("://").map_or(to, |(_, rest)| {
+        rest.find(['/', '{']).map_or("/", |at| &rest[at..])
+    });
+    let after = after
+        .strip_prefix("{host}")
+        .map_or(after, |rest| if rest.is_empty() { "/" } else { rest });
     let path = after.split(['?', '#']).next().unwrap_or_default();
     (!path.contains('{')).then_some(path)
 }

@@ -5,7 +5,11 @@ use http::{HeaderMap, Version, header};
 use crate::{call::Target, error::Error};
 
 /// The host, lower case, without port and trailing dot, an IPv6 address as RFC 5952 spells it; empty where a request of HTTP/1.0 has no `Host`.
-pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Result<Box<str>, Error> {
+pub(super) fn of(
+    target: &Target,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<Box<str>, Error> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let named = hosts.next();
     if hosts.next().is_some() {
@@ -13,7 +17,9 @@ pub(super) fn of(target: &Target, headers: &HeaderMap, version: Version) -> Resu
     }
     let named = match named {
         Some(value) => value.as_bytes(),
-        None if version == Version::HTTP_10 => return target.authority().map_or(Ok(Box::default()), name),
+        None if version == Version::HTTP_10 => {
+            return target.authority().map_or(Ok(Box::default()), name);
+        }
         None => return Err(Error::Malformed("it has no Host field")),
     };
     // The header must be sound even where the target overrides it: others may look at it.
@@ -44,7 +50,9 @@ pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
         _ => false,
     };
     if is_port && before == Kind::Plain {
-        return std::str::from_utf8(host).map(Box::from).map_err(|_| NO_HOST);
+        return std::str::from_utf8(host)
+            .map(Box::from)
+            .map_err(|_| NO_HOST);
     }
     unusual_name(authority)
 }
@@ -81,7 +89,9 @@ fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
         }
         None => {
             let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+            let is_host = host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
             let host = host.strip_suffix('.').unwrap_or(host);
             if !is_host || host.split('.').any(str::is_empty) {
                 return Err(NO_HOST);
@@ -89,9 +99,15 @@ fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
             (host.to_ascii_lowercase(), port)
         }
     };
-    let is_port =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
-    if is_port { Ok(host.into()) } else { Err(NO_HOST) }
+    let is_port = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    if is_port {
+        Ok(host.into())
+    } else {
+        Err(NO_HOST)
+    }
 }
 
 #[cfg(test)]
@@ -100,16 +116,26 @@ mod tests {
 
     #[test]
     fn a_host_loses_its_port_its_case_and_its_trailing_dot() {
-        for (given, host) in
-            [("Example.COM:8080", "example.com"), ("a.", "a"), ("[::1]:80", "[::1]"), ("a:", "a"), ("A.b.:1", "a.b")]
-        {
+        for (given, host) in [
+            ("Example.COM:8080", "example.com"),
+            ("a.", "a"),
+            ("[::1]:80", "[::1]"),
+            ("a:", "a"),
+            ("A.b.:1", "a.b"),
+        ] {
             assert_eq!(&*name(given.as_bytes()).unwrap(), host);
         }
     }
 
     #[test]
     fn an_ipv6_address_is_one_host_however_it_is_spelled() {
-        for given in ["[::1]", "[0:0::1]:80", "[0000:0:0:0:0:0:0:0001]", "[::0.0.0.1]:", "[0::1]"] {
+        for given in [
+            "[::1]",
+            "[0:0::1]:80",
+            "[0000:0:0:0:0:0:0:0001]",
+            "[::0.0.0.1]:",
+            "[0::1]",
+        ] {
             assert_eq!(&*name(given.as_bytes()).unwrap(), "[::1]", "{given}");
         }
         assert_eq!(&*name(b"[2001:DB8:0:0:0:0:0:A]").unwrap(), "[2001:db8::a]");
@@ -118,8 +144,8 @@ mod tests {
     #[test]
     fn what_is_no_host_is_refused() {
         for given in [
-            "a b", "a/b", "user@a", "a,b", "a:80:90", "a:x", "[::1", "[x]", "a\u{e9}", "", ":80", ".", "..", ".:80",
-            "a..", "a..b", ".a", "A..", "[::1].",
+            "a b", "a/b", "user@a", "a,b", "a:80:90", "a:x", "[::1", "[x]", "a\u{e9}", "", ":80",
+            ".", "..", ".:80", "a..", "a..b", ".a", "A..", "[::1].",
         ] {
             assert!(name(given.as_bytes()).is_err(), "{given}");
         }

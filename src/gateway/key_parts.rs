@@ -37,7 +37,8 @@ pub(super) fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bo
             *text == *part.value.as_bytes()
         }
         ValuePattern::Network(network) => {
-            let shown = IpNet::from_str(&part.value).or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
+            let shown = IpNet::from_str(&part.value)
+                .or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
             shown.is_ok_and(|shown| network.contains(&shown))
         }
     }

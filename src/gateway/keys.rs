@@ -17,7 +17,10 @@ use crate::{
     call::{Target, query},
     config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     layer::{self, named_value},
-    limit::{self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing, TemporaryError, Top},
+    limit::{
+        self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing,
+        TemporaryError, Top,
+    },
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 
@@ -69,14 +72,25 @@ impl State {
     /// The limit, or tier of one, that has this name.
     pub fn limit(&self, name: &str) -> Option<OneLimit<'_>> {
         let tiers = |limit: &'_ Arc<Limit>| limit.tiers.iter().position(|tier| *tier.name == *name);
-        let found = self.config.limits.iter().find_map(|limit| match tiers(limit) {
-            _ if *limit.name == *name => Some((limit, None)),
-            Some(place) => Some((limit, limit.tiers.get(place))),
-            None => None,
-        });
+        let found = self
+            .config
+            .limits
+            .iter()
+            .find_map(|limit| match tiers(limit) {
+                _ if *limit.name == *name => Some((limit, None)),
+                Some(place) => Some((limit, limit.tiers.get(place))),
+                None => None,
+            });
         let (limit, tier) = found?;
         let shared = self.store.as_ref().zip(self.shared.get(name));
-        Some(OneLimit { state: self, limit, tier, limiter: self.limits.get(name)?, top: self.tops.get(name)?, shared })
+        Some(OneLimit {
+            state: self,
+            limit,
+            tier,
+            limiter: self.limits.get(name)?,
+            top: self.tops.get(name)?,
+            shared,
+        })
     }
 }
 
@@ -93,23 +107,40 @@ impl OneLimit<'_> {
         {
             return self.by_hash(now, &String::from_utf8_lossy(hash));
         }
-        if let Some((name, _)) = given.iter().find(|(name, _)| !matches!(&**name, b"key" | b"missing")) {
+        if let Some((name, _)) = given
+            .iter()
+            .find(|(name, _)| !matches!(&**name, b"key" | b"missing"))
+        {
             let name = String::from_utf8_lossy(name);
-            return Err(format!("there is no parameter `{name}`; {}", self.how_to_ask()));
+            return Err(format!(
+                "there is no parameter `{name}`; {}",
+                self.how_to_ask()
+            ));
         }
         if given.len() != self.limit.key.len() {
-            return Err(format!("{} given; {}", count_of("part is", "parts are", given.len()), self.how_to_ask()));
+            return Err(format!(
+                "{} given; {}",
+                count_of("part is", "parts are", given.len()),
+                self.how_to_ask()
+            ));
         }
-        let values: Vec<_> = given.iter().map(|(name, value)| (**name == *b"missing", &**value)).collect();
+        let values: Vec<_> = given
+            .iter()
+            .map(|(name, value)| (**name == *b"missing", &**value))
+            .collect();
         let mut label = Label::default();
-        let key = self.build(self.state.hasher.key(self.name()), &mut label, &values)?.finish();
+        let key = self
+            .build(self.state.hasher.key(self.name()), &mut label, &values)?
+            .finish();
         Ok(self.known(key, label.parts(), self.stored(&values)))
     }
 
     /// The key that access lines and the log have this hash of.
     fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
         let Ok(key) = hash.parse::<Key>() else {
-            return Err(format!("{hash:?} is no hash: it has 16 hexadecimal digits, as `key` of an access line"));
+            return Err(format!(
+                "{hash:?} is no hash: it has 16 hexadecimal digits, as `key` of an access line"
+            ));
         };
         match self.top.label(now, key) {
             Some(label) => Ok(self.labelled(key, &label)),
@@ -122,15 +153,28 @@ impl OneLimit<'_> {
 
     fn labelled(&self, key: Key, label: &Label) -> KnownKey {
         let parts = label.parts();
-        let values: Vec<_> = parts.iter().map(|part| (part.is_fallback, part.value.as_bytes())).collect();
+        let values: Vec<_> = parts
+            .iter()
+            .map(|part| (part.is_fallback, part.value.as_bytes()))
+            .collect();
         let name = self.stored(&values);
         self.known(key, parts, name)
     }
 
     fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
         let is_hash_only = parts.is_empty() && !self.limit.key.is_empty();
-        let secrets = parts.iter().zip(&self.limit.key).map(|(shown, part)| self.is_secret(shown, part)).collect();
-        KnownKey { key, parts, is_hash_only, secrets, name }
+        let secrets = parts
+            .iter()
+            .zip(&self.limit.key)
+            .map(|(shown, part)| self.is_secret(shown, part))
+            .collect();
+        KnownKey {
+            key,
+            parts,
+            is_hash_only,
+            secrets,
+            name,
+        }
     }
 
     /// Whether the value of a part may be a credential.
@@ -145,7 +189,12 @@ impl OneLimit<'_> {
     fn stored(&self, values: &[(bool, &[u8])]) -> Option<Name> {
         self.shared?;
         let begun = KeyBuilder::over(NameHasher::new(), self.name());
-        Some(self.build(begun, &mut Label::default(), values).ok()?.into_hasher().name())
+        Some(
+            self.build(begun, &mut Label::default(), values)
+                .ok()?
+                .into_hasher()
+                .name(),
+        )
     }
 
     /// A key of these values, each of which may stand in for a missing part.
@@ -159,7 +208,11 @@ impl OneLimit<'_> {
             let from = label.len();
             builder = match (stands_in, &self.limit.missing) {
                 (true, Missing::Use(other)) => self.feed((builder, &mut *label), other, value)?,
-                (true, _) => return Err("nothing stands in for a missing part of this limit's key".to_owned()),
+                (true, _) => {
+                    return Err(
+                        "nothing stands in for a missing part of this limit's key".to_owned()
+                    );
+                }
                 (false, _) => self.feed((builder, &mut *label), part, value)?,
             };
             if *stands_in {
@@ -180,18 +233,28 @@ impl OneLimit<'_> {
 
     /// The keys that ask most, the heaviest first.
     pub async fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
-        let state = |Heavy { key, label, count }| self.standing(now, self.labelled(key, &label), count);
-        let mut states: Vec<_> = self.top.heaviest(now, most).into_iter().map(state).collect();
+        let state =
+            |Heavy { key, label, count }| self.standing(now, self.labelled(key, &label), count);
+        let mut states: Vec<_> = self
+            .top
+            .heaviest(now, most)
+            .into_iter()
+            .map(state)
+            .collect();
         self.look_in_store(&mut states).await;
         states
     }
 
     /// Of a shared limit the store's word counts; while it does not answer, what this gateway has counted alone.
     async fn look_in_store(&self, states: &mut [KeyState]) {
-        let asked: Vec<_> =
-            states.iter_mut().filter_map(|state| Some((self.ask(&state.key, state.numbers?)?, state))).collect();
+        let asked: Vec<_> = states
+            .iter_mut()
+            .filter_map(|state| Some((self.ask(&state.key, state.numbers?)?, state)))
+            .collect();
         let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let Some((store, _)) = self.shared.filter(|_| !asks.is_empty()) else { return };
+        let Some((store, _)) = self.shared.filter(|_| !asks.is_empty()) else {
+            return;
+        };
         for (state, bucket) in states.into_iter().zip(store.standing(&asks).await) {
             state.bucket = bucket.unwrap_or(state.bucket);
         }
@@ -233,7 +296,9 @@ impl OneLimit<'_> {
         Numbers { rate, burst }: Numbers,
         ttl: Duration,
     ) -> Result<(), TemporaryError> {
-        self.limiter.set_temporary(now, key, limits::rate(rate), burst, now.after(ttl)).map(drop)
+        self.limiter
+            .set_temporary(now, key, limits::rate(rate), burst, now.after(ttl))
+            .map(drop)
     }
 
     /// Whether single keys can have other numbers: those of a tier cannot.
@@ -246,18 +311,32 @@ impl OneLimit<'_> {
     }
 
     fn standing(&self, now: Now, key: KnownKey, count: Count) -> KeyState {
-        let given = self.limiter.temporary(now, key.key).filter(|_| self.gives());
+        let given = self
+            .limiter
+            .temporary(now, key.key)
+            .filter(|_| self.gives());
         let numbers = match given {
             Some(given) => Some(Numbers {
-                rate: Rate { count: given.rate.count, period: given.rate.period },
+                rate: Rate {
+                    count: given.rate.count,
+                    period: given.rate.period,
+                },
                 burst: given.quota.burst(),
             }),
             None => self.configured(&key.parts),
         };
         let quota = numbers.and_then(|numbers| quota(numbers).ok());
         let bucket = self.limiter.standing(now, key.key, quota.as_ref());
-        let ends_in = given.map(|given| Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos())));
-        KeyState { key, numbers, bucket, count, ends_in }
+        let ends_in = given.map(|given| {
+            Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos()))
+        });
+        KeyState {
+            key,
+            numbers,
+            bucket,
+            count,
+            ends_in,
+        }
     }
 
     /// The numbers that the configuration has for this key.
@@ -273,9 +352,14 @@ impl OneLimit<'_> {
         }
         let matches = |patterns: &Vec<ValuePattern>| {
             let each = patterns.iter().zip(&self.limit.key).zip(parts);
-            each.into_iter().all(|((pattern, key), part)| is_match(pattern, key, part))
+            each.into_iter()
+                .all(|((pattern, key), part)| is_match(pattern, key, part))
         };
-        let exception = self.limit.overrides.iter().find(|one| one.matches.iter().any(matches));
+        let exception = self
+            .limit
+            .overrides
+            .iter()
+            .find(|one| one.matches.iter().any(matches));
         exception.map_or(Some(self.limit.numbers()), |one| one.numbers)
     }
 
@@ -299,7 +383,8 @@ impl OneLimit<'_> {
         let text = String::from_utf8_lossy(value);
         let (builder, shown) = match part {
             KeyPart::Header(name) => {
-                HeaderValue::from_bytes(value).map_err(|_| format!("{text:?} cannot be the value of a header"))?;
+                HeaderValue::from_bytes(value)
+                    .map_err(|_| format!("{text:?} cannot be the value of a header"))?;
                 (builder.header(name.as_str(), value), Cow::Borrowed(value))
             }
             KeyPart::Cookie(name) => (builder.cookie(name, value), Cow::Borrowed(value)),
@@ -310,11 +395,17 @@ impl OneLimit<'_> {
             KeyPart::Route => (builder.route(self.route(&text)?), Cow::Borrowed(value)),
             KeyPart::Host => {
                 let host = host::name(value).map_err(|_| format!("{text:?} is not a host"))?;
-                (builder.host(&host), Cow::Owned(host.into_string().into_bytes()))
+                (
+                    builder.host(&host),
+                    Cow::Owned(host.into_string().into_bytes()),
+                )
             }
             KeyPart::Path => {
-                let target = Target::parse(value.to_vec().into()).ok().filter(|_| value.starts_with(b"/"));
-                let target = target.ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
+                let target = Target::parse(value.to_vec().into())
+                    .ok()
+                    .filter(|_| value.starts_with(b"/"));
+                let target = target
+                    .ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
                 let path = named_value(&layer::KeyPart::Path, target.normal_path()).into_owned();
                 (builder.path(&path), Cow::Owned(path))
             }
@@ -333,24 +424,34 @@ impl OneLimit<'_> {
         };
         let (address, bits) = (network.network().to_canonical(), network.prefix_len());
         match address {
-            IpAddr::V4(_) if self.tier.is_some() => Err("a tier is about IPv6 networks alone".to_owned()),
-            IpAddr::V4(_) if bits < network.max_prefix_len() => {
-                Err(format!("{text} is many addresses, and each IPv4 address has a bucket of its own"))
+            IpAddr::V4(_) if self.tier.is_some() => {
+                Err("a tier is about IPv6 networks alone".to_owned())
             }
-            IpAddr::V6(_) if bits < prefix => {
-                Err(format!("{text} is many networks: each /{prefix} has a bucket of its own"))
-            }
+            IpAddr::V4(_) if bits < network.max_prefix_len() => Err(format!(
+                "{text} is many addresses, and each IPv4 address has a bucket of its own"
+            )),
+            IpAddr::V6(_) if bits < prefix => Err(format!(
+                "{text} is many networks: each /{prefix} has a bucket of its own"
+            )),
             _ => Ok(address),
         }
     }
 
     fn route<'t>(&self, name: &'t str) -> Result<&'t str, String> {
-        let of_limit = self.state.config.routes.iter().filter(|route| route.limits.contains(&self.limit.name));
+        let of_limit = self
+            .state
+            .config
+            .routes
+            .iter()
+            .filter(|route| route.limits.contains(&self.limit.name));
         let names: Vec<_> = of_limit.map(|route| format!("`{}`", route.name)).collect();
         if names.contains(&format!("`{name}`")) {
             return Ok(name);
         }
-        Err(format!("no route `{name}` names this limit; those that do: {}", names.join(", ")))
+        Err(format!(
+            "no route `{name}` names this limit; those that do: {}",
+            names.join(", ")
+        ))
     }
 
     fn how_to_ask(&self) -> String {
@@ -360,12 +461,22 @@ impl OneLimit<'_> {
         let parts: Vec<_> = self.limit.key.iter().map(named).collect();
         let stand_in = match &self.limit.missing {
             Missing::Use(other) => {
-                format!(" (missing={} for a part that requests do not have)", named(other).to_uppercase())
+                format!(
+                    " (missing={} for a part that requests do not have)",
+                    named(other).to_uppercase()
+                )
             }
             _ => String::new(),
         };
-        let query: Vec<_> = parts.iter().map(|part| format!("key={}", part.to_uppercase())).collect();
-        format!("the key is {}: ?{}{stand_in}; or ?hash=HASH", parts.join(", "), query.join("&"))
+        let query: Vec<_> = parts
+            .iter()
+            .map(|part| format!("key={}", part.to_uppercase()))
+            .collect();
+        format!(
+            "the key is {}: ?{}{stand_in}; or ?hash=HASH",
+            parts.join(", "),
+            query.join("&")
+        )
     }
 }
 
@@ -374,5 +485,9 @@ fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError
 }
 
 fn count_of(one: &str, more: &str, count: usize) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {more}") }
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {more}")
+    }
 }

@@ -27,14 +27,23 @@ const PSEUDONYM: &[u8] = b"tidegate";
 /// # Errors
 /// [`Error::Loop`].
 pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
-    let members = headers.get_all(header::VIA).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    let members = headers
+        .get_all(header::VIA)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let rounds = members.filter(|member| is_of_our_kind(member)).count();
-    if rounds >= MOST_ROUNDS { Err(Error::Loop { rounds }) } else { Ok(()) }
+    if rounds >= MOST_ROUNDS {
+        Err(Error::Loop { rounds })
+    } else {
+        Ok(())
+    }
 }
 
 /// `1.1 tidegate`: the protocol, then who received it.
 fn is_of_our_kind(member: &[u8]) -> bool {
-    let mut words = member.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    let mut words = member
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
     words.nth(1) == Some(PSEUDONYM)
 }
 
@@ -44,12 +53,20 @@ pub(super) fn answer(exchange: &Exchange) -> Option<Response> {
         return None;
     }
     let is_trace = exchange.request.method == Method::TRACE;
-    let body = if is_trace { Body::whole(reflection(exchange)) } else { Body::empty() };
+    let body = if is_trace {
+        Body::whole(reflection(exchange))
+    } else {
+        Body::empty()
+    };
     let mut response = Response::new(StatusCode::OK, body);
     if is_trace {
-        response.fields.push(header::CONTENT_TYPE.as_str(), b"message/http");
+        response
+            .fields
+            .push(header::CONTENT_TYPE.as_str(), b"message/http");
     } else {
-        response.fields.push(header::ALLOW.as_str(), METHODS.as_bytes());
+        response
+            .fields
+            .push(header::ALLOW.as_str(), METHODS.as_bytes());
     }
     Some(response)
 }
@@ -58,7 +75,14 @@ pub(super) fn answer(exchange: &Exchange) -> Option<Response> {
 fn reflection(exchange: &Exchange) -> Vec<u8> {
     let request = &exchange.request;
     let (path, query) = request.target.to_forward();
-    let mut out = [request.method.as_str().as_bytes(), b" ", path, query, b" HTTP/1.1\r\n"].concat();
+    let mut out = [
+        request.method.as_str().as_bytes(),
+        b" ",
+        path,
+        query,
+        b" HTTP/1.1\r\n",
+    ]
+    .concat();
     let shown = |(name, _): &(&header::HeaderName, &HeaderValue)| !is_secret_name(name.as_str());
     for (name, value) in request.headers.iter().filter(shown) {
         crate::http1::write_field(&mut out, name.as_str(), value.as_bytes());
@@ -87,6 +111,9 @@ mod tests {
             "1.1 tidegate, 1.1 far, 2.0  tidegate (edge),1.1 tidegate, HTTP/1.1 tidegate,1.1\ttidegate"
         ]));
         assert!(is_sound(&[&vec!["1.1 near"; 100].join(", ")]));
-        assert!(is_sound(&[&vec!["tidegate, 1.1 tidegate.example"; 20].join(", ")]), "other hosts");
+        assert!(
+            is_sound(&[&vec!["tidegate, 1.1 tidegate.example"; 20].join(", ")]),
+            "other hosts"
+        );
     }
 }

@@ -24,7 +24,14 @@ static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 /// Says how the limit called `name` stands.
 pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest) {
     if told.draft {
-        let name = (if is_told(fields, name) { "gateway:" } else { "" }, name);
+        let name = (
+            if is_told(fields, name) {
+                "gateway:"
+            } else {
+                ""
+            },
+            name,
+        );
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, name);
             write_parameter(out, b";q=", state.burst.into());
@@ -41,8 +48,11 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
     }
     if told.x_ratelimit && !is_tighter(fields, state.remaining) {
         let reset = seconds(state.reset);
-        for (name, value) in [(&X_LIMIT, state.burst.into()), (&X_REMAINING, state.remaining.into()), (&X_RESET, reset)]
-        {
+        for (name, value) in [
+            (&X_LIMIT, state.burst.into()),
+            (&X_REMAINING, state.remaining.into()),
+            (&X_RESET, reset),
+        ] {
             fields.remove(name);
             fields.push_number(name.as_str(), value);
         }
@@ -51,7 +61,9 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
 
 /// Says which cap on requests in flight turned a request away, if that is what happened.
 pub(super) fn tell_cap(fields: &mut Fields, told: Told, error: &Error) -> bool {
-    let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else { return false };
+    let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else {
+        return false;
+    };
     if told.draft {
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, ("", cap.name()));
@@ -89,7 +101,9 @@ fn is_told(fields: &Fields, name: &str) -> bool {
 /// Whether a backend has said already that no more than `remaining` are left, or something that is no number.
 fn is_tighter(fields: &Fields, remaining: u32) -> bool {
     fields.get(&X_REMAINING).is_some_and(|said| {
-        let said = std::str::from_utf8(said).ok().and_then(|said| said.trim().parse::<u64>().ok());
+        let said = std::str::from_utf8(said)
+            .ok()
+            .and_then(|said| said.trim().parse::<u64>().ok());
         said.is_none_or(|said| said <= remaining.into())
     })
 }
@@ -97,12 +111,19 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
 /// Whole seconds in which an empty bucket fills. What was rounded up to whole nanoseconds of each token is taken off again:
 /// 3 tokens at 3 a second are one second, not a few nanoseconds more.
 fn window(state: &Nearest) -> u64 {
-    seconds(state.fill.saturating_sub(Duration::from_nanos(state.burst.into()))).max(1)
+    seconds(
+        state
+            .fill
+            .saturating_sub(Duration::from_nanos(state.burst.into())),
+    )
+    .max(1)
 }
 
 /// Rounded up: who waits so long does not come too early.
 fn seconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0))
+    duration
+        .as_secs()
+        .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
 #[cfg(test)]
@@ -110,21 +131,37 @@ mod tests {
     use super::*;
     use crate::error::CapName;
 
-    const BOTH: Told = Told { draft: true, x_ratelimit: true };
+    const BOTH: Told = Told {
+        draft: true,
+        x_ratelimit: true,
+    };
 
     fn state(remaining: u32) -> Nearest {
         let ms = Duration::from_millis;
         let (fill, next, reset) = (ms(5000), ms(1), ms(1500));
-        Nearest { index: 0, remaining, burst: 10, fill, next, reset, key: 7 }
+        Nearest {
+            index: 0,
+            remaining,
+            burst: 10,
+            fill,
+            next,
+            reset,
+            key: 7,
+        }
     }
 
     fn said<'a>(fields: &'a Fields, name: &HeaderName) -> Vec<&'a str> {
-        fields.all(name).map(|value| std::str::from_utf8(value).unwrap()).collect()
+        fields
+            .all(name)
+            .map(|value| std::str::from_utf8(value).unwrap())
+            .collect()
     }
 
     fn fields(lines: &[(&HeaderName, &str)]) -> Fields {
         let mut fields = Fields::default();
-        lines.iter().for_each(|(name, value)| fields.push(name.as_str(), value.as_bytes()));
+        lines
+            .iter()
+            .for_each(|(name, value)| fields.push(name.as_str(), value.as_bytes()));
         fields
     }
 
@@ -134,28 +171,59 @@ mod tests {
         tell(&mut answer, BOTH, "per-client", &state(6));
         assert_eq!(said(&answer, &POLICY), ["\"per-client\";q=10;w=5"]);
         assert_eq!(said(&answer, &LIMIT), ["\"per-client\";r=6;t=1"]);
-        assert_eq!([&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&answer, name)), [["10"], ["6"], ["2"]]);
+        assert_eq!(
+            [&X_LIMIT, &X_REMAINING, &X_RESET].map(|name| said(&answer, name)),
+            [["10"], ["6"], ["2"]]
+        );
     }
 
     #[test]
     fn a_window_is_that_of_the_rate_though_tokens_take_whole_nanoseconds() {
         // 3/10s and 7/s: 3 * 3_333_333_334 ns, 70 * 142_857_143 ns.
-        for (burst, nanos, window) in [(3, 10_000_000_002, 10), (70, 10_000_000_010, 10), (10, 5_000_000_000, 5)] {
+        for (burst, nanos, window) in [
+            (3, 10_000_000_002, 10),
+            (70, 10_000_000_010, 10),
+            (10, 5_000_000_000, 5),
+        ] {
             let mut answer = Fields::default();
-            tell(&mut answer, BOTH, "l", &Nearest { burst, fill: Duration::from_nanos(nanos), ..state(1) });
-            assert_eq!(said(&answer, &POLICY), [format!("\"l\";q={burst};w={window}")]);
+            tell(
+                &mut answer,
+                BOTH,
+                "l",
+                &Nearest {
+                    burst,
+                    fill: Duration::from_nanos(nanos),
+                    ..state(1)
+                },
+            );
+            assert_eq!(
+                said(&answer, &POLICY),
+                [format!("\"l\";q={burst};w={window}")]
+            );
         }
     }
 
     #[test]
     fn what_a_backend_says_stays_beside_it() {
-        let mut answer = fields(&[(&POLICY, "\"daily\";q=9;w=86400"), (&LIMIT, "\"daily\";r=2;t=60")]);
+        let mut answer = fields(&[
+            (&POLICY, "\"daily\";q=9;w=86400"),
+            (&LIMIT, "\"daily\";r=2;t=60"),
+        ]);
         tell(&mut answer, BOTH, "per-client", &state(6));
-        assert_eq!(said(&answer, &POLICY), ["\"daily\";q=9;w=86400", "\"per-client\";q=10;w=5"]);
-        assert_eq!(said(&answer, &LIMIT), ["\"daily\";r=2;t=60", "\"per-client\";r=6;t=1"]);
+        assert_eq!(
+            said(&answer, &POLICY),
+            ["\"daily\";q=9;w=86400", "\"per-client\";q=10;w=5"]
+        );
+        assert_eq!(
+            said(&answer, &LIMIT),
+            ["\"daily\";r=2;t=60", "\"per-client\";r=6;t=1"]
+        );
         let mut answer = fields(&[(&LIMIT, "\"daily\";r=2")]);
         tell(&mut answer, BOTH, "daily", &state(6));
-        assert_eq!(said(&answer, &LIMIT), ["\"daily\";r=2", "\"gateway:daily\";r=6;t=1"]);
+        assert_eq!(
+            said(&answer, &LIMIT),
+            ["\"daily\";r=2", "\"gateway:daily\";r=6;t=1"]
+        );
     }
 
     #[test]
@@ -173,9 +241,16 @@ mod tests {
         assert!(tell_cap(
             &mut answer,
             BOTH,
-            &Error::CapReached { cap: CapName::Route("orders".into()), max: 64, queue: 0 }
+            &Error::CapReached {
+                cap: CapName::Route("orders".into()),
+                max: 64,
+                queue: 0
+            }
         ));
-        assert_eq!(said(&answer, &POLICY), ["\"orders\";q=64;qu=\"concurrent-requests\""]);
+        assert_eq!(
+            said(&answer, &POLICY),
+            ["\"orders\";q=64;qu=\"concurrent-requests\""]
+        );
         assert_eq!(said(&answer, &LIMIT), ["\"orders\";r=0"]);
     }
 }

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     config::model::{self, Config},
-    layer::{Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier},
+    layer::{
+        Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier,
+    },
     limit::{Clock, KeyHasher, Limiter, Quota, Rate, Settings, SettingsError, Top},
 };
 
@@ -19,31 +21,46 @@ pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
 /// Says whether limits can be built from all numbers there are.
 pub(super) fn check(config: &Config) -> Result<(), BuildError> {
     for limit in &config.limits {
-        let others = limit.overrides.iter().filter_map(|one| one.numbers).chain(limit.stand_ins);
+        let others = limit
+            .overrides
+            .iter()
+            .filter_map(|one| one.numbers)
+            .chain(limit.stand_ins);
         for numbers in others.chain(buckets(limit).map(|(_, numbers)| numbers)) {
-            Quota::new(rate(numbers.rate), numbers.burst).map_err(|cause| failed(&limit.name, cause))?;
+            Quota::new(rate(numbers.rate), numbers.burst)
+                .map_err(|cause| failed(&limit.name, cause))?;
         }
     }
     Ok(())
 }
 
 /// The limits of `config`, with the buckets of those before it. Other numbers take effect at once, when all else is done.
-pub(super) fn limits(config: &Config, earlier: Option<&State>, hasher: &KeyHasher) -> Result<Limits, BuildError> {
+pub(super) fn limits(
+    config: &Config,
+    earlier: Option<&State>,
+    hasher: &KeyHasher,
+) -> Result<Limits, BuildError> {
     let (mut bases, mut overrides) = (Vec::new(), Named::new());
     for limit in &config.limits {
         // Buckets of another kind of key are other buckets: nothing of theirs can be carried over.
         let same_key = |earlier: &&State| {
-            earlier.config.limits.iter().any(|before| before.name == limit.name && before.key == limit.key)
+            earlier
+                .config
+                .limits
+                .iter()
+                .any(|before| before.name == limit.name && before.key == limit.key)
         };
         let earlier = earlier.filter(same_key);
         for (name, numbers) in buckets(limit) {
             let settings = settings(limit, numbers);
             let base = match earlier.and_then(|earlier| earlier.limits.get(name)) {
-                None => Limiter::new(Arc::clone(name), &settings).map_err(|cause| failed(name, cause))?,
+                None => Limiter::new(Arc::clone(name), &settings)
+                    .map_err(|cause| failed(name, cause))?,
                 Some(before) => before.clone(),
             };
             if *name == limit.name && (!limit.overrides.is_empty() || limit.stand_ins.is_some()) {
-                let built = exceptions(limit, &base, hasher).map_err(|cause| failed(name, cause))?;
+                let built =
+                    exceptions(limit, &base, hasher).map_err(|cause| failed(name, cause))?;
                 overrides.insert(Arc::clone(name), Arc::new(built));
             }
             bases.push((name, base, settings));
@@ -51,51 +68,100 @@ pub(super) fn limits(config: &Config, earlier: Option<&State>, hasher: &KeyHashe
     }
     let now = Clock.now();
     let live = |(name, base, settings): (&Arc<str>, Limiter, Settings)| {
-        let limiter = base.reconfigured(&settings, now).map_err(|cause| failed(name, cause))?;
+        let limiter = base
+            .reconfigured(&settings, now)
+            .map_err(|cause| failed(name, cause))?;
         Ok((Arc::clone(name), limiter))
     };
-    Ok((bases.into_iter().map(live).collect::<Result<_, BuildError>>()?, overrides))
+    Ok((
+        bases
+            .into_iter()
+            .map(live)
+            .collect::<Result<_, BuildError>>()?,
+        overrides,
+    ))
 }
 
 /// Who asks most of each limit and tier. What is known stays as long as the buckets do.
-pub(super) fn tops(limits: &Named<Limiter>, earlier: Option<&State>, workers: usize) -> Named<Arc<Top>> {
+pub(super) fn tops(
+    limits: &Named<Limiter>,
+    earlier: Option<&State>,
+    workers: usize,
+) -> Named<Arc<Top>> {
     let top = |(name, limiter): (&Arc<str>, &Limiter)| {
-        let same = |earlier: &&State| earlier.limits.get(name).is_some_and(|before| before.is_same(limiter));
-        let before = earlier.filter(same).and_then(|earlier| earlier.tops.get(name)).cloned();
+        let same = |earlier: &&State| {
+            earlier
+                .limits
+                .get(name)
+                .is_some_and(|before| before.is_same(limiter))
+        };
+        let before = earlier
+            .filter(same)
+            .and_then(|earlier| earlier.tops.get(name))
+            .cloned();
         // A lane for each worker, and one for whoever else may ask.
-        (Arc::clone(name), before.unwrap_or_else(|| Arc::new(Top::new(workers + 1))))
+        (
+            Arc::clone(name),
+            before.unwrap_or_else(|| Arc::new(Top::new(workers + 1))),
+        )
     };
     limits.iter().map(top).collect()
 }
 
 fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
-    BuildError::Limit { name: Arc::clone(name), cause }
+    BuildError::Limit {
+        name: Arc::clone(name),
+        cause,
+    }
 }
 
 /// Everything about a limit that has buckets: itself, its tiers, its candidate.
 fn buckets(limit: &model::Limit) -> impl Iterator<Item = (&Arc<str>, model::Numbers)> {
     let own = (&limit.name, limit.numbers());
     let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.numbers));
-    std::iter::once(own)
-        .chain(tiers)
-        .chain(limit.candidate.as_ref().map(|candidate| (&candidate.name, candidate.numbers)))
+    std::iter::once(own).chain(tiers).chain(
+        limit
+            .candidate
+            .as_ref()
+            .map(|candidate| (&candidate.name, candidate.numbers)),
+    )
 }
 
 fn settings(limit: &model::Limit, numbers: model::Numbers) -> Settings {
-    Settings { rate: rate(numbers.rate), burst: numbers.burst, max_keys: limit.max_keys }
+    Settings {
+        rate: rate(numbers.rate),
+        burst: numbers.burst,
+        max_keys: limit.max_keys,
+    }
 }
 
 pub(super) fn rate(rate: model::Rate) -> Rate {
-    Rate { count: rate.count, period: rate.period }
+    Rate {
+        count: rate.count,
+        period: rate.period,
+    }
 }
 
-fn exceptions(limit: &model::Limit, limiter: &Limiter, hasher: &KeyHasher) -> Result<Overrides, SettingsError> {
+fn exceptions(
+    limit: &model::Limit,
+    limiter: &Limiter,
+    hasher: &KeyHasher,
+) -> Result<Overrides, SettingsError> {
     let (begun, parts) = (hasher.key(&limit.name), key(limit));
     let mut overrides = Overrides::default();
     let quota = |numbers: model::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
     for one in &limit.overrides {
-        let patterns: Vec<Vec<_>> = one.matches.iter().map(|values| values.iter().map(pattern).collect()).collect();
-        overrides.push(&begun, &parts, &patterns, one.numbers.map(quota).transpose()?);
+        let patterns: Vec<Vec<_>> = one
+            .matches
+            .iter()
+            .map(|values| values.iter().map(pattern).collect())
+            .collect();
+        overrides.push(
+            &begun,
+            &parts,
+            &patterns,
+            one.numbers.map(quota).transpose()?,
+        );
     }
     if let Some(numbers) = limit.stand_ins {
         overrides.set_stand_ins(quota(numbers)?);
@@ -115,7 +181,9 @@ fn pattern(pattern: &model::ValuePattern) -> Pattern {
 pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
     let with_tiers = |limit: &Arc<model::Limit>| {
         let tiers = limit.tiers.iter().map(|tier| Arc::clone(&tier.name));
-        std::iter::once(Arc::clone(&limit.name)).chain(tiers).collect::<Vec<_>>()
+        std::iter::once(Arc::clone(&limit.name))
+            .chain(tiers)
+            .collect::<Vec<_>>()
     };
     of_route(route, config).flat_map(with_tiers).collect()
 }
@@ -123,11 +191,29 @@ pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
 /// The query parameters that keys of a route's limits are made of.
 pub(super) fn query_keys(route: &model::Route, config: &Config) -> Arc<[Box<str>]> {
     let of_limit = |limit: &'_ Arc<model::Limit>| {
-        let stand_in = if let model::Missing::Use(part) = &limit.missing { Some(part.clone()) } else { None };
-        limit.key.iter().cloned().chain(stand_in).collect::<Vec<_>>()
+        let stand_in = if let model::Missing::Use(part) = &limit.missing {
+            Some(part.clone())
+        } else {
+            None
+        };
+        limit
+            .key
+            .iter()
+            .cloned()
+            .chain(stand_in)
+            .collect::<Vec<_>>()
     };
-    let name = |part| if let model::KeyPart::Query(name) = part { Some(name) } else { None };
-    of_route(route, config).flat_map(of_limit).filter_map(name).collect()
+    let name = |part| {
+        if let model::KeyPart::Query(name) = part {
+            Some(name)
+        } else {
+            None
+        }
+    };
+    of_route(route, config)
+        .flat_map(of_limit)
+        .filter_map(name)
+        .collect()
 }
 
 /// How a route applies its limits.
@@ -141,17 +227,38 @@ pub(super) fn layer(route: &model::Route, state: &State, process: &Process) -> R
     RateLimitLayer::new(policies, state.store.clone())
 }
 
-fn of_route<'c>(route: &'c model::Route, config: &'c Config) -> impl Iterator<Item = &'c Arc<model::Limit>> {
+fn of_route<'c>(
+    route: &'c model::Route,
+    config: &'c Config,
+) -> impl Iterator<Item = &'c Arc<model::Limit>> {
     // In name order, as the model has them.
-    let find = |name: &Arc<str>| config.limits.binary_search_by(|limit| limit.name.cmp(name)).ok();
-    route.limits.iter().filter_map(move |name| config.limits.get(find(name)?))
+    let find = |name: &Arc<str>| {
+        config
+            .limits
+            .binary_search_by(|limit| limit.name.cmp(name))
+            .ok()
+    };
+    route
+        .limits
+        .iter()
+        .filter_map(move |name| config.limits.get(find(name)?))
 }
 
-fn policy(limit: &model::Limit, name: usize, state: &State, process: &Process) -> Option<LimitPolicy> {
+fn policy(
+    limit: &model::Limit,
+    name: usize,
+    state: &State,
+    process: &Process,
+) -> Option<LimitPolicy> {
     let tier = |tier: &model::Tier| {
         let limiter = state.limits.get(&tier.name)?.clone();
         let top = state.tops.get(&tier.name)?.clone();
-        Some(Tier { limiter, top, begun: process.hasher.key(&tier.name), prefix: tier.prefix })
+        Some(Tier {
+            limiter,
+            top,
+            begun: process.hasher.key(&tier.name),
+            prefix: tier.prefix,
+        })
     };
     Some(LimitPolicy {
         limiter: state.limits.get(&limit.name)?.clone(),
@@ -167,13 +274,22 @@ fn policy(limit: &model::Limit, name: usize, state: &State, process: &Process) -
         status: limit.status,
         cost: match &limit.cost {
             model::Cost::Fixed(cost) => Cost::Fixed(*cost),
-            model::Cost::Header { name, default, max } => {
-                Cost::Header { name: name.clone(), default: *default, max: *max }
-            }
+            model::Cost::Header { name, default, max } => Cost::Header {
+                name: name.clone(),
+                default: *default,
+                max: *max,
+            },
         },
         shadow: limit.shadow,
-        candidate: limit.candidate.as_ref().and_then(|candidate| state.limits.get(&candidate.name)).cloned(),
-        count: limit.count.as_ref().map(|count| Statuses::new(count.iter().map(|range| (range.first, range.last)))),
+        candidate: limit
+            .candidate
+            .as_ref()
+            .and_then(|candidate| state.limits.get(&candidate.name))
+            .cloned(),
+        count: limit
+            .count
+            .as_ref()
+            .map(|count| Statuses::new(count.iter().map(|range| (range.first, range.last)))),
         overrides: state.overrides.get(&limit.name).cloned(),
         tiers: limit.tiers.iter().map(tier).collect::<Option<_>>()?,
         shared: store::policy(limit, state),

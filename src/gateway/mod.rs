@@ -76,7 +76,11 @@ pub struct Gateway {
 impl Gateway {
     /// For one worker; `routes` is replaced by a reload.
     pub fn new(routes: Arc<ArcSwap<Snapshot>>, worker: usize, metrics: Arc<Metrics>) -> Self {
-        Self { routes, worker, metrics }
+        Self {
+            routes,
+            worker,
+            metrics,
+        }
     }
 
     fn begin(&self, request: Request) -> Answering {
@@ -84,8 +88,14 @@ impl Gateway {
         let (exchange, entered) = enter::enter(snapshot.lane(self.worker), request);
         match entered {
             Ok((route, body)) => {
-                if let Some(response) = route.forwards.then(|| last_hop::answer(&exchange)).flatten() {
-                    return Answering::Done { response: Some(give(Ok(response), exchange)) };
+                if let Some(response) = route
+                    .forwards
+                    .then(|| last_hop::answer(&exchange))
+                    .flatten()
+                {
+                    return Answering::Done {
+                        response: Some(give(Ok(response), exchange)),
+                    };
                 }
                 let now = exchange.started;
                 let call = Call {
@@ -99,16 +109,30 @@ impl Gateway {
                     linger: None,
                 };
                 let inner = route.stack.lock().call(call);
-                Answering::Working { inner, exchange: Some(exchange), metrics: Arc::clone(&self.metrics) }
+                Answering::Working {
+                    inner,
+                    exchange: Some(exchange),
+                    metrics: Arc::clone(&self.metrics),
+                }
             }
-            Err(error) => Answering::Done { response: Some(give(Err(error), exchange)) },
+            Err(error) => Answering::Done {
+                response: Some(give(Err(error), exchange)),
+            },
         }
     }
 
-    fn refuse(&self, error: Error, started: Instant, version: Version, origin: Arc<Origin>) -> Answering {
+    fn refuse(
+        &self,
+        error: Error,
+        started: Instant,
+        version: Version,
+        origin: Arc<Origin>,
+    ) -> Answering {
         let snapshot = self.routes.load();
         let exchange = enter::unreadable(snapshot.lane(self.worker), started, version, origin);
-        Answering::Done { response: Some(give(Err(error), exchange)) }
+        Answering::Done {
+            response: Some(give(Err(error), exchange)),
+        }
     }
 }
 
@@ -124,7 +148,12 @@ impl Service<Arrival> for Gateway {
     fn call(&mut self, arrival: Arrival) -> Answering {
         match arrival {
             Arrival::Request(request) => self.begin(request),
-            Arrival::Refused { error, started, version, origin } => self.refuse(error, started, version, origin),
+            Arrival::Refused {
+                error,
+                started,
+                version,
+                origin,
+            } => self.refuse(error, started, version, origin),
         }
     }
 }
@@ -152,15 +181,24 @@ impl Future for Answering {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             Step::Done { response } => Poll::Ready(Ok(response.take().unwrap_or_default())),
-            Step::Working { inner, exchange, metrics } => {
+            Step::Working {
+                inner,
+                exchange,
+                metrics,
+            } => {
                 // There should be no panic. If there is one, it costs this request, not the worker.
-                let polled = catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
-                    metrics.panicked();
-                    Poll::Ready(Err(Error::Panicked))
-                });
-                let Poll::Ready(answer) = polled else { return Poll::Pending };
+                let polled =
+                    catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
+                        metrics.panicked();
+                        Poll::Ready(Err(Error::Panicked))
+                    });
+                let Poll::Ready(answer) = polled else {
+                    return Poll::Pending;
+                };
                 let exchange = exchange.take();
-                Poll::Ready(Ok(exchange.map(|exchange| give(answer, exchange)).unwrap_or_default()))
+                Poll::Ready(Ok(exchange
+                    .map(|exchange| give(answer, exchange))
+                    .unwrap_or_default()))
             }
         }
     }
@@ -171,17 +209,26 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
     let (mut response, error) = match answer {
         Ok(response) => (response, None),
-        Err(error) if exchange.request.grpc.is_some() => (answer::to_call(&error, exchange.id.as_bytes()), Some(error)),
-        Err(error) => (answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()), Some(error)),
+        Err(error) if exchange.request.grpc.is_some() => {
+            (answer::to_call(&error, exchange.id.as_bytes()), Some(error))
+        }
+        Err(error) => (
+            answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()),
+            Some(error),
+        ),
     };
     if exchange.request.grpc.is_some() {
         // A call that fails at once says so in its head.
-        exchange.facts.lock().note_call(exchange.request.grpc, response.fields.get(&grpc::STATUS));
+        exchange
+            .facts
+            .lock()
+            .note_call(exchange.request.grpc, response.fields.get(&grpc::STATUS));
     }
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
     if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.told, &error))
-        && let Some((state, name)) = nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
+        && let Some((state, name)) =
+            nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
     {
         limit_fields::tell(fields, route.told, name, &state);
     }

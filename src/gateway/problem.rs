@@ -52,11 +52,20 @@ impl Json {
         let limits: &[Arc<str>] = match error {
             Error::RateLimited { limits, .. } => limits,
             Error::KeyMissing { limit, .. } => std::slice::from_ref(limit),
-            Error::CapReached { cap, .. } | Error::QueueTimeout { cap, .. } => std::slice::from_ref(cap.name()),
+            Error::CapReached { cap, .. } | Error::QueueTimeout { cap, .. } => {
+                std::slice::from_ref(cap.name())
+            }
             _ => return,
         };
         for (index, limit) in limits.iter().enumerate() {
-            self.member(if index == 0 { ",\"violated-policies\":[\"" } else { ",\"" }, limit.as_bytes());
+            self.member(
+                if index == 0 {
+                    ",\"violated-policies\":[\""
+                } else {
+                    ",\""
+                },
+                limit.as_bytes(),
+            );
         }
         self.0.push(b']');
     }
@@ -64,7 +73,10 @@ impl Json {
 
 impl fmt::Write for Json {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if !text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..b' ')) {
+        if !text
+            .bytes()
+            .any(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))
+        {
             self.0.extend_from_slice(text.as_bytes());
             return Ok(());
         }
@@ -104,7 +116,10 @@ mod tests {
             };
             let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).expect("JSON");
             assert_eq!(json["detail"], error.to_string());
-            assert_eq!((&json["status"], &json["route"]), (&400.into(), &"r".into()));
+            assert_eq!(
+                (&json["status"], &json["route"]),
+                (&400.into(), &"r".into())
+            );
         }
     }
 }

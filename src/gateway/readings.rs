@@ -69,8 +69,11 @@ fn is_blank(byte: u8) -> bool {
 pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&Reading) -> bool) -> bool {
     let mut seen: Vec<Reading> = Vec::with_capacity(16);
     let mut look = |text: &[u8]| {
-        let dotted: &[Dots] =
-            if has_dots(text) { &[Dots::Merged, Dots::Unmerged, Dots::Kept] } else { &[Dots::Merged] };
+        let dotted: &[Dots] = if has_dots(text) {
+            &[Dots::Merged, Dots::Unmerged, Dots::Kept]
+        } else {
+            &[Dots::Merged]
+        };
         dotted.iter().any(|dots| {
             let reading = resolved(text, *dots);
             let is_new = !seen.contains(&reading);
@@ -83,23 +86,29 @@ pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&Reading) -> bool) -> bo
     };
     // Some drop parameters before they decode, others afterwards.
     let early = without_parameters(path);
-    [Some(Cow::Borrowed(path)), early].into_iter().flatten().any(|mut text| {
-        for _ in 0..=MOST_DECODINGS {
-            let mut is_taken = |text: &[u8]| look(text) || without_parameters(text).is_some_and(|text| look(&text));
-            if is_taken(&text) || without_oddities(&text).is_some_and(|text| is_taken(&text)) {
-                return true;
+    [Some(Cow::Borrowed(path)), early]
+        .into_iter()
+        .flatten()
+        .any(|mut text| {
+            for _ in 0..=MOST_DECODINGS {
+                let mut is_taken = |text: &[u8]| {
+                    look(text) || without_parameters(text).is_some_and(|text| look(&text))
+                };
+                if is_taken(&text) || without_oddities(&text).is_some_and(|text| is_taken(&text)) {
+                    return true;
+                }
+                match decoded(&text) {
+                    Some(next) => text = Cow::Owned(next),
+                    None => break,
+                }
             }
-            match decoded(&text) {
-                Some(next) => text = Cow::Owned(next),
-                None => break,
-            }
-        }
-        false
-    })
+            false
+        })
 }
 
 fn has_dots(path: &[u8]) -> bool {
-    path.split(|byte| *byte == b'/').any(|segment| segment == b"..")
+    path.split(|byte| *byte == b'/')
+        .any(|segment| segment == b"..")
 }
 
 /// All escapes taken back once; `None` where there is none.
@@ -142,8 +151,14 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
 /// Backslashes as slashes, overlong forms in their proper form, nothing from the first NUL, `?` or `#` on, and no blanks
 /// at the end; `None` where that changes nothing.
 fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
-    let whole = path.split(|byte| matches!(byte, 0 | b'?' | b'#')).next().unwrap_or_default();
-    let length = whole.iter().rposition(|byte| !is_blank(*byte)).map_or(0, |last| last + 1);
+    let whole = path
+        .split(|byte| matches!(byte, 0 | b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
+    let length = whole
+        .iter()
+        .rposition(|byte| !is_blank(*byte))
+        .map_or(0, |last| last + 1);
     let mut out = Vec::with_capacity(length);
     let mut rest = &whole[..length];
     while let [byte, tail @ ..] = rest {
@@ -163,7 +178,9 @@ fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
         | [0xf0, 0x80, high @ (0x80 | 0x81), low, rest @ ..] => (*high, *low, rest),
         _ => return None,
     };
-    (0x80..0xc0).contains(&low).then_some(((high & 1) << 6 | (low & 0x3f), rest))
+    (0x80..0xc0)
+        .contains(&low)
+        .then_some(((high & 1) << 6 | (low & 0x3f), rest))
 }
 
 /// Every segment up to its first `;`; `None` where there is none.
@@ -193,7 +210,11 @@ fn resolved(path: &[u8], dots: Dots) -> Reading {
     }
     let mut path = vec![b'/'];
     path.extend_from_slice(&segments.join(&b'/'));
-    Reading { path: escaped(&path), keeps_dots: dots == Dots::Kept, climbs }
+    Reading {
+        path: escaped(&path),
+        keeps_dots: dots == Dots::Kept,
+        climbs,
+    }
 }
 
 #[cfg(test)]
@@ -264,13 +285,23 @@ mod tests {
     fn dot_segments_are_read_in_each_way_that_is_in_use() {
         assert!(reads(b"/admin/../x", b"/admin/../x") && reads(b"/admin/../x", b"/x"));
         assert!(reads(b"/admin//../x", b"/admin/x") && reads(b"/admin//../x", b"/x"));
-        assert!(!reads(b"/admin//x", b"/admin//x"), "repeated slashes alone mean nothing else");
+        assert!(
+            !reads(b"/admin//x", b"/admin//x"),
+            "repeated slashes alone mean nothing else"
+        );
     }
 
     #[test]
     fn a_path_that_leads_above_its_beginning_climbs() {
         let climbs = |path: &[u8]| any(path, |reading| reading.climbs);
-        for path in [&b"/..%2fx"[..], b"/a%2f..%2f..", b"..%5cx", b"/..;/x", b"/%252e%252e/x", b"/a/..%2f..%2fb"] {
+        for path in [
+            &b"/..%2fx"[..],
+            b"/a%2f..%2f..",
+            b"..%5cx",
+            b"/..;/x",
+            b"/%252e%252e/x",
+            b"/a/..%2f..%2fb",
+        ] {
             assert!(climbs(path), "{}", String::from_utf8_lossy(path));
         }
         for path in [&b"/a%2fb"[..], b"/a/..%2fb", b"a%2f..%2fb", b"/...%2f", b""] {

@@ -33,8 +33,8 @@ use crate::{
         model::{self, Config},
     },
     layer::{
-        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies, Respond, RetryPolicy,
-        Rewrite, TimeoutsLayer,
+        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies,
+        Respond, RetryPolicy, Rewrite, TimeoutsLayer,
     },
     limit::SettingsError,
     tls::ClientTls,
@@ -59,7 +59,10 @@ pub enum BuildError {
     #[error("the routes' paths: {0}")]
     Table(#[from] regex::Error),
     #[error("limit \"{name}\": {cause}")]
-    Limit { name: Arc<str>, cause: SettingsError },
+    Limit {
+        name: Arc<str>,
+        cause: SettingsError,
+    },
     #[error("upstream \"{name}\": {why}")]
     Tls { name: Arc<str>, why: String },
 }
@@ -68,8 +71,14 @@ pub enum BuildError {
 ///
 /// # Errors
 /// Nothing has changed then.
-pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) -> Result<Built, BuildError> {
-    let table = Arc::new(Table::build(config.routes.iter().map(|route| &route.matches))?);
+pub fn build(
+    config: Arc<Config>,
+    earlier: Option<&State>,
+    process: &Process,
+) -> Result<Built, BuildError> {
+    let table = Arc::new(Table::build(
+        config.routes.iter().map(|route| &route.matches),
+    )?);
     let disguises = Arc::new(Disguises::build(&config)?);
     limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process)?;
@@ -80,9 +89,14 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
     let report = report(&config, earlier);
     let store = store::store(&config, earlier, process);
     let shared = store::limits(&config, &limits, earlier);
-    let (tops, hasher) = (limits::tops(&limits, earlier, process.workers), process.hasher);
+    let (tops, hasher) = (
+        limits::tops(&limits, earlier, process.workers),
+        process.hasher,
+    );
     let copies = copies_of(&config, earlier);
-    let unknown_proxies = earlier.map(|earlier| Arc::clone(&earlier.unknown_proxies)).unwrap_or_default();
+    let unknown_proxies = earlier
+        .map(|earlier| Arc::clone(&earlier.unknown_proxies))
+        .unwrap_or_default();
     let state = State {
         config,
         limits,
@@ -98,23 +112,41 @@ pub fn build(config: Arc<Config>, earlier: Option<&State>, process: &Process) ->
         unknown_proxies,
         buffers: Arc::clone(&process.buffers),
     };
-    let lanes = (0..process.workers.max(1)).map(|_| lane(&state, &table, &disguises, process)).collect();
-    Ok(Built { snapshot: Snapshot { lanes }, state, report })
+    let lanes = (0..process.workers.max(1))
+        .map(|_| lane(&state, &table, &disguises, process))
+        .collect();
+    Ok(Built {
+        snapshot: Snapshot { lanes },
+        state,
+        report,
+    })
 }
 
 fn report(config: &Config, earlier: Option<&State>) -> Report {
     let before = earlier.map(|earlier| &*earlier.config);
     Report {
         limits: Report::compare(
-            before.into_iter().flat_map(|config| config.limits.iter().map(|limit| (&limit.name, &**limit))),
+            before
+                .into_iter()
+                .flat_map(|config| config.limits.iter().map(|limit| (&limit.name, &**limit))),
             config.limits.iter().map(|limit| (&limit.name, &**limit)),
         ),
         upstreams: Report::compare(
-            before.into_iter().flat_map(|config| config.upstreams.iter().map(|upstream| (&upstream.name, &**upstream))),
-            config.upstreams.iter().map(|upstream| (&upstream.name, &**upstream)),
+            before.into_iter().flat_map(|config| {
+                config
+                    .upstreams
+                    .iter()
+                    .map(|upstream| (&upstream.name, &**upstream))
+            }),
+            config
+                .upstreams
+                .iter()
+                .map(|upstream| (&upstream.name, &**upstream)),
         ),
         routes: Report::compare(
-            before.into_iter().flat_map(|config| config.routes.iter().map(|route| (&route.name, &**route))),
+            before
+                .into_iter()
+                .flat_map(|config| config.routes.iter().map(|route| (&route.name, &**route))),
             config.routes.iter().map(|route| (&route.name, &**route)),
         ),
     }
@@ -137,21 +169,46 @@ fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named
 
 fn copies_of(config: &Config, earlier: Option<&State>) -> Named<Arc<Copies>> {
     let mirrored = config.routes.iter().filter(|route| route.mirror.is_some());
-    let known = |name| earlier.and_then(|earlier| earlier.copies.get(name)).cloned();
-    mirrored.map(|route| (Arc::clone(&route.name), known(&route.name).unwrap_or_default())).collect()
+    let known = |name| {
+        earlier
+            .and_then(|earlier| earlier.copies.get(name))
+            .cloned()
+    };
+    mirrored
+        .map(|route| {
+            (
+                Arc::clone(&route.name),
+                known(&route.name).unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
-fn upstreams(config: &Config, earlier: Option<&State>, process: &Process) -> Result<Named<Arc<Upstream>>, BuildError> {
+fn upstreams(
+    config: &Config,
+    earlier: Option<&State>,
+    process: &Process,
+) -> Result<Named<Arc<Upstream>>, BuildError> {
     let upstream = |upstream: &Arc<model::Upstream>| {
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
-        let tls = upstream_tls::client(upstream, before.map(|before| &**before))
-            .map_err(|why| BuildError::Tls { name: Arc::clone(&upstream.name), why })?;
+        let tls =
+            upstream_tls::client(upstream, before.map(|before| &**before)).map_err(|why| {
+                BuildError::Tls {
+                    name: Arc::clone(&upstream.name),
+                    why,
+                }
+            })?;
         let settings = upstream_settings(upstream, tls.as_ref());
         let built = match before {
             Some(before) if *before.settings() == settings => Arc::clone(before),
             _ => {
                 let metrics = process.metrics.upstream(&upstream.name);
-                Arc::new(Upstream::new(settings, before.map(|before| &**before), process.workers, metrics))
+                Arc::new(Upstream::new(
+                    settings,
+                    before.map(|before| &**before),
+                    process.workers,
+                    metrics,
+                ))
             }
         };
         Ok((Arc::clone(&upstream.name), built))
@@ -211,7 +268,10 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
             told: told(route.response.limit_headers),
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
-            query: logged(limits::query_keys(route, &state.config), state.config.log.query),
+            query: logged(
+                limits::query_keys(route, &state.config),
+                state.config.log.query,
+            ),
         })
     };
     let route = |route: &Arc<model::Route>| Route {
@@ -219,9 +279,16 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
-        callees: if route.grpc { callees(route, state) } else { [].into() },
+        callees: if route.grpc {
+            callees(route, state)
+        } else {
+            [].into()
+        },
         kept: route.request.keep_headers.clone().into(),
-        forwards: matches!(route.action, model::Action::Forward(_) | model::Action::Split(_)),
+        forwards: matches!(
+            route.action,
+            model::Action::Forward(_) | model::Action::Split(_)
+        ),
         takes_trace: route.matches.methods.contains(&Method::TRACE),
     };
     let routes: Vec<_> = state.config.routes.iter().map(route).collect();
@@ -249,19 +316,27 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
 pub(super) fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
     match &route.action {
         model::Action::Forward(name) => [Arc::clone(name)].into(),
-        model::Action::Split(shares) => shares.iter().map(|share| Arc::clone(&share.name)).collect(),
+        model::Action::Split(shares) => {
+            shares.iter().map(|share| Arc::clone(&share.name)).collect()
+        }
         model::Action::Respond { .. } | model::Action::Redirect { .. } => [].into(),
     }
 }
 
 fn callees(route: &model::Route, state: &State) -> Box<[Arc<Upstream>]> {
-    upstream_names(route).iter().filter_map(|name| state.upstreams.get(name).cloned()).collect()
+    upstream_names(route)
+        .iter()
+        .filter_map(|name| state.upstreams.get(name).cloned())
+        .collect()
 }
 
 /// How access lines tell the query: where values are masked, those of keys and of what is named as secrets are.
 fn logged(names: Arc<[Box<str>]>, query: model::LogQuery) -> Logged {
     match query {
-        model::LogQuery::Masked => Logged::Masked(Mask { names, is_secret: is_secret_name }),
+        model::LogQuery::Masked => Logged::Masked(Mask {
+            names,
+            is_secret: is_secret_name,
+        }),
         model::LogQuery::Off => Logged::Off,
         model::LogQuery::Full => Logged::Full,
     }
@@ -272,11 +347,24 @@ fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told
 }
 
 fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts { total, idle, tunnel, body, .. } = route.timeouts;
+    let model::Timeouts {
+        total,
+        idle,
+        tunnel,
+        body,
+        ..
+    } = route.timeouts;
     Layers {
         rate_limit: limits::layer(route, state, process),
-        timeouts: TimeoutsLayer { total, idle, tunnel, body },
-        buffer: BufferLayer { policy: buffers(route, process) },
+        timeouts: TimeoutsLayer {
+            total,
+            idle,
+            tunnel,
+            body,
+        },
+        buffer: BufferLayer {
+            policy: buffers(route, process),
+        },
         concurrency: state.caps.of_route(route, &process.hasher),
         target: target(route, state, process),
     }
@@ -285,37 +373,70 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
 /// The part of a route's bodies that is buffered, if any.
 fn buffers(route: &model::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
     let (request, response) = (route.request.buffer, route.response.buffer);
-    let policy = BufferPolicy { request, response, memory: Arc::clone(&process.buffers) };
+    let policy = BufferPolicy {
+        request,
+        response,
+        memory: Arc::clone(&process.buffers),
+    };
     (request > 0 || response > 0).then(|| Arc::new(policy))
 }
 
 fn target(route: &model::Route, state: &State, process: &Process) -> Target {
     let canned = |canned: Canned| {
-        Target::Respond(Respond { canned: Arc::new(canned), changes: Arc::new(answer_changes(route)) })
+        Target::Respond(Respond {
+            canned: Arc::new(canned),
+            changes: Arc::new(answer_changes(route)),
+        })
     };
     match &route.action {
-        model::Action::Respond { status, body, headers } => {
-            canned(Canned::Fixed { status: *status, body: body.clone().into(), headers: headers.clone() })
-        }
-        model::Action::Redirect { to, status } => canned(Canned::Redirect { to: to.clone(), status: *status }),
+        model::Action::Respond {
+            status,
+            body,
+            headers,
+        } => canned(Canned::Fixed {
+            status: *status,
+            body: body.clone().into(),
+            headers: headers.clone(),
+        }),
+        model::Action::Redirect { to, status } => canned(Canned::Redirect {
+            to: to.clone(),
+            status: *status,
+        }),
         model::Action::Forward(_) | model::Action::Split(_) => {
             let mut ways = ways(route, state, process);
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
             if ways.is_empty() {
                 let (status, body) = (http::StatusCode::SERVICE_UNAVAILABLE, bytes::Bytes::new());
-                return canned(Canned::Fixed { status, body, headers: Vec::new() });
+                return canned(Canned::Fixed {
+                    status,
+                    body,
+                    headers: Vec::new(),
+                });
             }
             let first = ways.remove(0);
-            Target::Upstreams { first, others: ways }
+            Target::Upstreams {
+                first,
+                others: ways,
+            }
         }
     }
 }
 
 pub(super) fn retry_policy(retry: &model::Retry) -> RetryPolicy {
-    let model::RetryOn { connect, reset, timeout, statuses } = retry.on.clone();
+    let model::RetryOn {
+        connect,
+        reset,
+        timeout,
+        statuses,
+    } = retry.on.clone();
     RetryPolicy {
         attempts: retry.attempts.get(),
-        on: Conditions { connect, reset, timeout, statuses },
+        on: Conditions {
+            connect,
+            reset,
+            timeout,
+            statuses,
+        },
         methods: retry.methods.clone(),
         backoff: retry.backoff,
         max_backoff: retry.max_backoff,
@@ -327,7 +448,10 @@ pub(super) fn changes(route: &model::Route) -> Changes {
     Changes {
         rewrite: match &route.request.rewrite {
             model::Rewrite::None => Rewrite::None,
-            model::Rewrite::Prefix { strip, add } => Rewrite::Prefix { strip: strip.clone(), add: add.clone() },
+            model::Rewrite::Prefix { strip, add } => Rewrite::Prefix {
+                strip: strip.clone(),
+                add: add.clone(),
+            },
             model::Rewrite::Template(template) => Rewrite::Template(template.clone()),
         },
         set: route.request.set_headers.clone(),
@@ -339,5 +463,8 @@ pub(super) fn changes(route: &model::Route) -> Changes {
 }
 
 fn answer_changes(route: &model::Route) -> AnswerChanges {
-    AnswerChanges::new(route.response.set_headers.clone(), route.response.remove_headers.clone())
+    AnswerChanges::new(
+        route.response.set_headers.clone(),
+        route.response.remove_headers.clone(),
+    )
 }

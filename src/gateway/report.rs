@@ -45,7 +45,10 @@ impl Report {
         after: impl Iterator<Item = (&'a Arc<str>, &'a T)>,
     ) -> BTreeMap<Arc<str>, Change> {
         let before: BTreeMap<_, _> = before.collect();
-        let mut changes: BTreeMap<_, _> = before.keys().map(|name| (Arc::clone(name), Change::Gone)).collect();
+        let mut changes: BTreeMap<_, _> = before
+            .keys()
+            .map(|name| (Arc::clone(name), Change::Gone))
+            .collect();
         for (name, thing) in after {
             let change = match before.get(name) {
                 None => Change::New,
@@ -59,7 +62,11 @@ impl Report {
 
     /// The three kinds with their names.
     pub fn kinds(&self) -> [(&'static str, &BTreeMap<Arc<str>, Change>); 3] {
-        [("limits", &self.limits), ("upstreams", &self.upstreams), ("routes", &self.routes)]
+        [
+            ("limits", &self.limits),
+            ("upstreams", &self.upstreams),
+            ("routes", &self.routes),
+        ]
     }
 }
 
@@ -72,14 +79,26 @@ impl fmt::Display for Report {
             write!(f, "{}{kind}:", if index == 0 { "" } else { "; " })?;
             let mut separator = " ";
             for change in [Change::Kept, Change::Changed, Change::New, Change::Gone] {
-                let names: Vec<_> = changes.iter().filter(|(_, is)| **is == change).map(|(name, _)| &**name).collect();
+                let names: Vec<_> = changes
+                    .iter()
+                    .filter(|(_, is)| **is == change)
+                    .map(|(name, _)| &**name)
+                    .collect();
                 if names.is_empty() {
                     continue;
                 }
                 write!(f, "{separator}{} {}", names.len(), change.word())?;
                 if change != Change::Kept {
-                    let more = if names.len() > MOST_NAMES { ", …" } else { "" };
-                    write!(f, " ({}{more})", names[..names.len().min(MOST_NAMES)].join(", "))?;
+                    let more = if names.len() > MOST_NAMES {
+                        ", …"
+                    } else {
+                        ""
+                    };
+                    write!(
+                        f,
+                        " ({}{more})",
+                        names[..names.len().min(MOST_NAMES)].join(", ")
+                    )?;
                 }
                 separator = ", ";
             }

@@ -26,16 +26,34 @@ impl State {
     pub fn persisted(&self) -> impl Iterator<Item = Persisted<'_>> {
         let limits = self.config.limits.iter().filter(|limit| limit.persist);
         limits.flat_map(move |limit| {
-            let tiers = limit.tiers.iter().map(|tier| (&tier.name, Some(tier.prefix)));
+            let tiers = limit
+                .tiers
+                .iter()
+                .map(|tier| (&tier.name, Some(tier.prefix)));
             let all = std::iter::once((&limit.name, None)).chain(tiers);
             all.filter_map(move |(name, prefix)| self.persisted_as(name, limit, prefix))
         })
     }
 
-    fn persisted_as<'s>(&'s self, name: &'s Arc<str>, limit: &Limit, prefix: Option<u8>) -> Option<Persisted<'s>> {
+    fn persisted_as<'s>(
+        &'s self,
+        name: &'s Arc<str>,
+        limit: &Limit,
+        prefix: Option<u8>,
+    ) -> Option<Persisted<'s>> {
         // Made by the hasher itself, so that another seed is another identity.
-        let identity = self.hasher.key(name).path(made_of(limit, prefix).as_bytes()).finish().hash();
-        Some(Persisted { name, identity, limiter: self.limits.get(name)?, max_keys: limit.max_keys })
+        let identity = self
+            .hasher
+            .key(name)
+            .path(made_of(limit, prefix).as_bytes())
+            .finish()
+            .hash();
+        Some(Persisted {
+            name,
+            identity,
+            limiter: self.limits.get(name)?,
+            max_keys: limit.max_keys,
+        })
     }
 }
 

@@ -66,7 +66,11 @@ pub(super) struct Route {
 impl Route {
     /// Whether requests can be gRPC calls: each upstream that one may be sent to can speak HTTP/2.
     pub(super) fn takes_calls(&self) -> bool {
-        !self.callees.is_empty() && self.callees.iter().all(|upstream| upstream.can_speak_http2())
+        !self.callees.is_empty()
+            && self
+                .callees
+                .iter()
+                .all(|upstream| upstream.can_speak_http2())
     }
 }
 
@@ -95,7 +99,13 @@ impl Lane {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Taken<'_>, Error> {
-        let asked = Asked { host, path: target.normal_path(), method, headers, query: target.query() };
+        let asked = Asked {
+            host,
+            path: target.normal_path(),
+            method,
+            headers,
+            query: target.query(),
+        };
         let mut found = self.table.find(&asked).ok_or(Error::NoRoute)?;
         if target.may_be_disguised() {
             self.disguises.check(&found, &asked, target.path())?;
@@ -109,7 +119,11 @@ impl Lane {
         if *method == Method::TRACE && !route.takes_trace {
             return Err(Error::TraceNotAllowed);
         }
-        Ok(Taken { route, parameters: found.parameters, spelled })
+        Ok(Taken {
+            route,
+            parameters: found.parameters,
+            spelled,
+        })
     }
 }
 

@@ -6,14 +6,16 @@ use tower::{ServiceBuilder, util::Either};
 
 use crate::{
     layer::{
-        AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer, Forward, ForwardLayer,
-        Mirror, MirrorLayer, RateLimit, RateLimitLayer, Respond, Retry, RetryLayer, Split, Timeouts, TimeoutsLayer,
+        AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer,
+        Forward, ForwardLayer, Mirror, MirrorLayer, RateLimit, RateLimitLayer, Respond, Retry,
+        RetryLayer, Split, Timeouts, TimeoutsLayer,
     },
     upstream::SendTo,
 };
 
 /// What a route does with a request, from its limits inwards.
-pub(super) type Stack = RateLimit<Timeouts<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
+pub(super) type Stack =
+    RateLimit<Timeouts<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
 
 /// The part that only requests to an upstream pass.
 pub(super) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
@@ -34,7 +36,10 @@ pub(super) struct Layers {
 /// What is innermost.
 #[derive(Debug)]
 pub(super) enum Target {
-    Upstreams { first: (NonZeroU32, Way), others: Vec<(NonZeroU32, Way)> },
+    Upstreams {
+        first: (NonZeroU32, Way),
+        others: Vec<(NonZeroU32, Way)>,
+    },
     Respond(Respond),
 }
 
@@ -76,7 +81,11 @@ pub(super) fn to_mirror(
     forward: ForwardLayer,
     send_to: SendTo,
 ) -> ToMirror {
-    ServiceBuilder::new().layer(concurrency).layer(attempt_timeout).layer(forward).service(send_to)
+    ServiceBuilder::new()
+        .layer(concurrency)
+        .layer(attempt_timeout)
+        .layer(forward)
+        .service(send_to)
 }
 
 impl Layers {

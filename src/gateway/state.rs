@@ -75,22 +75,34 @@ impl State {
 
     /// Caps by the name of their route.
     pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
-        self.caps.routes.iter().map(|(name, cap)| (name, CapView::of(cap)))
+        self.caps
+            .routes
+            .iter()
+            .map(|(name, cap)| (name, CapView::of(cap)))
     }
 
     /// Caps by the name of their upstream.
     pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
-        self.caps.upstreams.iter().map(|(name, cap)| (name, CapView::of(cap)))
+        self.caps
+            .upstreams
+            .iter()
+            .map(|(name, cap)| (name, CapView::of(cap)))
     }
 
     /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.
     pub fn take_over_checks(&self, before: Option<&Self>) {
         for (name, upstream) in before.into_iter().flat_map(|before| &before.upstreams) {
-            if !self.upstreams.get(name).is_some_and(|kept| Arc::ptr_eq(kept, upstream)) {
+            if !self
+                .upstreams
+                .get(name)
+                .is_some_and(|kept| Arc::ptr_eq(kept, upstream))
+            {
                 upstream.stop_checks();
             }
         }
-        self.upstreams.values().for_each(|upstream| upstream.start_checks());
+        self.upstreams
+            .values()
+            .for_each(|upstream| upstream.start_checks());
     }
 
     /// Bytes of bodies that are buffered now.

@@ -11,7 +11,11 @@ use crate::{
 };
 
 /// The store, with the connections of the one before it if nothing about it has changed.
-pub(super) fn store(config: &Config, earlier: Option<&State>, process: &Process) -> Option<Arc<Store>> {
+pub(super) fn store(
+    config: &Config,
+    earlier: Option<&State>,
+    process: &Process,
+) -> Option<Arc<Store>> {
     let settings = settings(config.store.as_ref()?);
     let before = earlier.and_then(|earlier| earlier.store.as_ref());
     Some(match before {
@@ -27,7 +31,10 @@ fn settings(store: &model::Store) -> Settings {
         tls: server.tls,
         database: server.database,
         user: server.user.clone(),
-        password: server.password.as_ref().map(|password| password.0.as_str().into()),
+        password: server
+            .password
+            .as_ref()
+            .map(|password| password.0.as_str().into()),
     };
     Settings {
         servers: store.servers.iter().map(server).collect(),
@@ -43,13 +50,23 @@ fn settings(store: &model::Store) -> Settings {
 }
 
 /// The shared ones among the limits and their tiers, with what is known of their buckets.
-pub(super) fn limits(config: &Config, limiters: &Named<Limiter>, earlier: Option<&State>) -> Named<Arc<SharedLimit>> {
+pub(super) fn limits(
+    config: &Config,
+    limiters: &Named<Limiter>,
+    earlier: Option<&State>,
+) -> Named<Arc<SharedLimit>> {
     let mut limits = Named::new();
     for limit in config.limits.iter().filter(|limit| limit.shared) {
         for name in names(limit) {
-            let Some(limiter) = limiters.get(name) else { continue };
+            let Some(limiter) = limiters.get(name) else {
+                continue;
+            };
             let before = earlier.and_then(|earlier| earlier.shared.get(name));
-            let shared = SharedLimit::new(limiter.clone(), limit.max_keys, before.map(|before| &**before));
+            let shared = SharedLimit::new(
+                limiter.clone(),
+                limit.max_keys,
+                before.map(|before| &**before),
+            );
             limits.insert(Arc::clone(name), Arc::new(shared));
         }
     }
@@ -60,7 +77,10 @@ pub(super) fn limits(config: &Config, limiters: &Named<Limiter>, earlier: Option
 pub(super) fn policy(limit: &model::Limit, state: &State) -> Option<SharedPolicy> {
     let buckets = |name: &Arc<str>| {
         let limit = Arc::clone(state.shared.get(name)?);
-        Some(SharedBuckets { limit, begun: KeyBuilder::over(NameHasher::new(), name) })
+        Some(SharedBuckets {
+            limit,
+            begun: KeyBuilder::over(NameHasher::new(), name),
+        })
     };
     let is_shared = limit.shared && state.store.is_some();
     is_shared

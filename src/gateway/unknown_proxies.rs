@@ -44,7 +44,11 @@ pub(super) fn field(headers: &HeaderMap) -> Option<&'static str> {
 
 /// Says that a proxy may have been forgotten.
 pub(super) fn warn(peer: IpAddr, field: &str) {
-    let header = if field == OTHER { " and `header = \"forwarded\"`" } else { "" };
+    let header = if field == OTHER {
+        " and `header = \"forwarded\"`"
+    } else {
+        ""
+    };
     tracing::warn!(
         %peer,
         "requests from {peer} carry {field}, and no proxy is trusted: all clients behind {peer} count as one client. \
@@ -63,8 +67,14 @@ mod tests {
         let known = UnknownProxies::default();
         let peer = |number: u32| IpAddr::V4(Ipv4Addr::from_bits(number));
         assert!(known.is_new(peer(1), OTHER) && !known.is_new(peer(1), OTHER));
-        assert!(known.is_new(peer(1), USUAL) && !known.is_new(peer(1), USUAL) && !known.is_new(peer(1), OTHER));
-        let told = (2..1000).filter(|number| known.is_new(peer(*number), USUAL)).count();
+        assert!(
+            known.is_new(peer(1), USUAL)
+                && !known.is_new(peer(1), USUAL)
+                && !known.is_new(peer(1), OTHER)
+        );
+        let told = (2..1000)
+            .filter(|number| known.is_new(peer(*number), USUAL))
+            .count();
         assert_eq!((told, known.0.lock().len()), (MOST - 2, MOST));
     }
 }

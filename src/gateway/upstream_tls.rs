@@ -13,29 +13,49 @@ use crate::{
 ///
 /// # Errors
 /// There is nobody to trust.
-pub(super) fn client(upstream: &model::Upstream, earlier: Option<&Upstream>) -> Result<Option<Arc<ClientTls>>, String> {
-    if upstream.servers.iter().all(|server| server.secure_as.is_none()) {
+pub(super) fn client(
+    upstream: &model::Upstream,
+    earlier: Option<&Upstream>,
+) -> Result<Option<Arc<ClientTls>>, String> {
+    if upstream
+        .servers
+        .iter()
+        .all(|server| server.secure_as.is_none())
+    {
         return Ok(None);
     }
     let model::UpstreamTls { ca, identity, .. } = &upstream.tls;
     let settings = ClientSettings {
         ca: ca.as_ref().map(|ca| ca.certificates.clone()),
-        identity: identity.as_ref().map(|model::Identity { certified, names, .. }| Identity {
-            key: Arc::clone(certified),
-            names: Names(Arc::clone(names)),
-        }),
+        identity: identity.as_ref().map(
+            |model::Identity {
+                 certified, names, ..
+             }| Identity {
+                key: Arc::clone(certified),
+                names: Names(Arc::clone(names)),
+            },
+        ),
         offered: match upstream.protocol {
             model::Protocol::Http1 => vec![Protocol::Http1],
             model::Protocol::Http2 => vec![Protocol::Http2],
             model::Protocol::Auto => vec![Protocol::Http2, Protocol::Http1],
         },
     };
-    match earlier.and_then(Upstream::tls).filter(|tls| *tls.settings() == settings) {
+    match earlier
+        .and_then(Upstream::tls)
+        .filter(|tls| *tls.settings() == settings)
+    {
         Some(kept) => Ok(Some(Arc::clone(kept))),
         None => ClientTls::new(settings).map(|tls| Some(Arc::new(tls))),
     }
 }
 
-pub(super) fn security(server: &model::UpstreamServer, tls: Option<&Arc<ClientTls>>) -> Option<Security> {
-    Some(Security { tls: Arc::clone(tls?), name: server.secure_as.clone()? })
+pub(super) fn security(
+    server: &model::UpstreamServer,
+    tls: Option<&Arc<ClientTls>>,
+) -> Option<Security> {
+    Some(Security {
+        tls: Arc::clone(tls?),
+        name: server.secure_as.clone()?,
+    })
 }

@@ -48,12 +48,20 @@ enum State {
 impl ChunkDecoder {
     /// A decoder at the start of a request's body.
     pub fn of_request(most_trailer_bytes: usize) -> Self {
-        Self { state: State::Size, most_trailer_bytes, takes_padding: false, seen: 0 }
+        Self {
+            state: State::Size,
+            most_trailer_bytes,
+            takes_padding: false,
+            seen: 0,
+        }
     }
 
     /// A decoder at the start of an answer's body.
     pub fn of_answer(most_trailer_bytes: usize) -> Self {
-        Self { takes_padding: true, ..Self::of_request(most_trailer_bytes) }
+        Self {
+            takes_padding: true,
+            ..Self::of_request(most_trailer_bytes)
+        }
     }
 
     /// True once the last chunk and its trailers have been taken.
@@ -75,9 +83,15 @@ impl ChunkDecoder {
                 },
                 State::Data(_) if buffer.is_empty() => return Ok(Piece::More),
                 State::Data(left) => {
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    let take = usize::try_from(left)
+                        .unwrap_or(usize::MAX)
+                        .min(buffer.len());
                     let left = left - take as u64;
-                    self.state = if left == 0 { State::DataEnd } else { State::Data(left) };
+                    self.state = if left == 0 {
+                        State::DataEnd
+                    } else {
+                        State::Data(left)
+                    };
                     return Ok(Piece::Data(buffer.split_to(take).freeze()));
                 }
                 State::DataEnd => match buffer.get(..2) {
@@ -131,15 +145,21 @@ fn take_size(buffer: &mut BytesMut, takes_padding: bool) -> Result<Option<u64>, 
     let window = buffer.get(..MOST_SIZE_LINE).unwrap_or(buffer);
     let Some(end) = memchr::memchr(b'\n', window) else {
         // A lone CR or anything else that cannot begin a size is refused without waiting for the line's end.
-        let digits = window.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        let may_follow = |byte: &u8| matches!(byte, b';' | b'\r') || (takes_padding && is_blank(*byte));
+        let digits = window
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit())
+            .count();
+        let may_follow =
+            |byte: &u8| matches!(byte, b';' | b'\r') || (takes_padding && is_blank(*byte));
         let odd = window.get(digits).is_some_and(|byte| !may_follow(byte)) || digits > 16;
         if odd || (digits == 0 && !window.is_empty()) || window.len() == MOST_SIZE_LINE {
             return Err("a chunk size cannot be read");
         }
         return Ok(None);
     };
-    let line = window[..end].strip_suffix(b"\r").ok_or("a chunk size does not end in CR LF")?;
+    let line = window[..end]
+        .strip_suffix(b"\r")
+        .ok_or("a chunk size does not end in CR LF")?;
     let size = read_size(line, takes_padding)?;
     let _ = buffer.split_to(end + 1);
     Ok(Some(size))
@@ -150,7 +170,10 @@ fn is_blank(byte: u8) -> bool {
 }
 
 fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
-    let digits = line.iter().position(|byte| *byte == b';').unwrap_or(line.len());
+    let digits = line
+        .iter()
+        .position(|byte| *byte == b';')
+        .unwrap_or(line.len());
     let (mut size, extensions) = line.split_at(digits);
     while let [digits @ .., blank] = size
         && takes_padding
@@ -161,7 +184,10 @@ fn read_size(line: &[u8], takes_padding: bool) -> Result<u64, &'static str> {
     if size.is_empty() || size.len() > 15 || !size.iter().all(u8::is_ascii_hexdigit) {
         return Err("a chunk size cannot be read");
     }
-    if extensions.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+    if extensions
+        .iter()
+        .any(|byte| byte.is_ascii_control() && *byte != b'\t')
+    {
         return Err("a chunk extension holds a control character");
     }
     let text = std::str::from_utf8(size).map_err(|_| "a chunk size cannot be read")?;
@@ -178,8 +204,10 @@ fn read_trailers(block: &[u8]) -> Result<HeaderMap, &'static str> {
     };
     let mut trailers = HeaderMap::with_capacity(lines.len());
     for line in lines {
-        let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| "its trailers cannot be read")?;
-        let value = HeaderValue::from_bytes(line.value).map_err(|_| "its trailers cannot be read")?;
+        let name = HeaderName::from_bytes(line.name.as_bytes())
+            .map_err(|_| "its trailers cannot be read")?;
+        let value =
+            HeaderValue::from_bytes(line.value).map_err(|_| "its trailers cannot be read")?;
         if may_trail(&name) {
             trailers.append(name, value);
         }

@@ -7,7 +7,12 @@
 /// The beginnings of many such names: `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `-Prefix`, `-Server`, `-Ssl`, `-Scheme`,
 /// `-User`, `-Client-Cert` and others; `X-Original-URL`, `-URI`, `-Host`, `-Method`; `X-HTTP-Method` and
 /// `X-HTTP-Method-Override`; `X-SSL-Client-Cert`, `-Verify`, `-S-DN` and others.
-const PREFIXES: [&[u8]; 4] = [b"x-forwarded", b"x-original-", b"x-http-method", b"x-ssl-client"];
+const PREFIXES: [&[u8]; 4] = [
+    b"x-forwarded",
+    b"x-original-",
+    b"x-http-method",
+    b"x-ssl-client",
+];
 
 /// The other names that begin with `x-`.
 const WITH_X: [&[u8]; 27] = [
@@ -73,23 +78,33 @@ const OTHERS: [&[u8]; 22] = [
 
 /// Whether a request's field, its name in any case, is a claim that only a trusted proxy may make.
 pub fn is_claim(name: &[u8]) -> bool {
-    let [first, second, ..] = name else { return false };
+    let [first, second, ..] = name else {
+        return false;
+    };
     // Two letters tell most fields of most requests from them. The bit makes letters small, and `_` what is in no name.
     match &[first | 0x20, second | 0x20] {
         b"x-" | b"x\x7f" => {
-            let begins = |prefix: &&[u8]| name.get(..prefix.len()).is_some_and(|start| is_same(start, prefix));
+            let begins = |prefix: &&[u8]| {
+                name.get(..prefix.len())
+                    .is_some_and(|start| is_same(start, prefix))
+            };
             PREFIXES.iter().any(begins) || WITH_X.iter().any(|claim| is_same(name, claim))
         }
-        b"cf" | b"cl" | b"do" | b"fa" | b"fl" | b"fo" | b"fr" | b"in" | b"pr" | b"ss" | b"tr" | b"wl" => {
-            OTHERS.iter().any(|claim| is_same(name, claim))
-        }
+        b"cf" | b"cl" | b"do" | b"fa" | b"fl" | b"fo" | b"fr" | b"in" | b"pr" | b"ss" | b"tr"
+        | b"wl" => OTHERS.iter().any(|claim| is_same(name, claim)),
         _ => false,
     }
 }
 
 /// Whether two names of fields are the same one to a service: in any case and, as CGI and WSGI have it, with `_` for `-`.
 pub fn is_same(name: &[u8], other: &[u8]) -> bool {
-    let fold = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let fold = |byte: &u8| {
+        if *byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
     name.len() == other.len() && name.iter().map(fold).eq(other.iter().map(fold))
 }
 
@@ -100,8 +115,15 @@ mod tests {
     #[test]
     fn every_claim_of_the_lists_is_found() {
         for claim in PREFIXES.iter().chain(&WITH_X).chain(&OTHERS) {
-            assert!(is_claim(claim) && is_claim(&claim.to_ascii_uppercase()), "{}", String::from_utf8_lossy(claim));
-            let folded: Vec<u8> = claim.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect();
+            assert!(
+                is_claim(claim) && is_claim(&claim.to_ascii_uppercase()),
+                "{}",
+                String::from_utf8_lossy(claim)
+            );
+            let folded: Vec<u8> = claim
+                .iter()
+                .map(|byte| if *byte == b'-' { b'_' } else { *byte })
+                .collect();
             assert!(is_claim(&folded), "{}", String::from_utf8_lossy(&folded));
         }
     }

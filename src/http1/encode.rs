@@ -18,7 +18,12 @@ pub fn write_status_line(out: &mut Vec<u8>, status: StatusCode, words: Option<&s
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(words.or_else(|| reason(status)).unwrap_or_default().as_bytes());
+    out.extend_from_slice(
+        words
+            .or_else(|| reason(status))
+            .unwrap_or_default()
+            .as_bytes(),
+    );
     out.extend_from_slice(b"\r\n");
 }
 
@@ -52,7 +57,9 @@ fn with_date<T>(of: impl FnOnce(&str) -> T) -> T {
         static TODAY: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
     let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let second = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     TODAY.with_borrow_mut(|(at, text)| {
         if *at != second || text.is_empty() {
             *at = second;
@@ -106,13 +113,25 @@ impl<'m> Hops<'m> {
         if !names_any {
             return Self(Vec::new());
         }
-        Self(headers.get_all(header::CONNECTION).iter().flat_map(|value| options(value.as_bytes())).collect())
+        Self(
+            headers
+                .get_all(header::CONNECTION)
+                .iter()
+                .flat_map(|value| options(value.as_bytes()))
+                .collect(),
+        )
     }
 
     /// The same for lines as they were read, each a name and a value.
     pub(super) fn among<'l: 'm>(lines: impl Iterator<Item = (&'l str, &'l [u8])>) -> Self {
-        let is_connection = |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
-        Self(lines.filter(is_connection).flat_map(|(_, value)| options(value)).collect())
+        let is_connection =
+            |(name, _): &(&str, &[u8])| name.eq_ignore_ascii_case(header::CONNECTION.as_str());
+        Self(
+            lines
+                .filter(is_connection)
+                .flat_map(|(_, value)| options(value))
+                .collect(),
+        )
     }
 
     /// Whether there are any.
@@ -122,7 +141,9 @@ impl<'m> Hops<'m> {
 
     /// Whether this field is one of them.
     pub fn names(&self, field: &str) -> bool {
-        self.0.iter().any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
+        self.0
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(field.as_bytes()))
     }
 }
 
@@ -138,7 +159,11 @@ mod tests {
     #[test]
     fn every_field_of_the_hop_is_known_in_any_case() {
         for name in HOP_BY_HOP {
-            assert!(hop_by_hop(name) && hop_by_hop(&name.to_ascii_uppercase()), "{}", String::from_utf8_lossy(name));
+            assert!(
+                hop_by_hop(name) && hop_by_hop(&name.to_ascii_uppercase()),
+                "{}",
+                String::from_utf8_lossy(name)
+            );
         }
         assert!(!hop_by_hop(b"user-agent") && !hop_by_hop(b"te2") && !hop_by_hop(b""));
     }

@@ -24,7 +24,10 @@ pub struct Fields {
 impl Fields {
     /// No fields, and room for this many bytes of them.
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { lines: Vec::with_capacity(bytes), ..Self::default() }
+        Self {
+            lines: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
     }
 
     /// Adds a line; `name` is a token and `value` holds no line end.
@@ -117,7 +120,12 @@ pub(super) struct Copying<'a> {
 
 impl<'a> Copying<'a> {
     pub(super) fn of(head: &'a [u8]) -> Self {
-        Self { head, run: 0..0, copied: Fields::with_capacity(head.len() + ROOM), are_usual: true }
+        Self {
+            head,
+            run: 0..0,
+            copied: Fields::with_capacity(head.len() + ROOM),
+            are_usual: true,
+        }
     }
 
     /// Takes the next line, whose name and value are parts of the head: adds it, or leaves it out.
@@ -151,9 +159,14 @@ impl<'a> Copying<'a> {
 
     /// Where the line is in the head, if it stands there as it would be written.
     fn place(&self, name: &str, value: &[u8]) -> Option<Range<usize>> {
-        let start = name.as_ptr().addr().checked_sub(self.head.as_ptr().addr())?;
+        let start = name
+            .as_ptr()
+            .addr()
+            .checked_sub(self.head.as_ptr().addr())?;
         let (named, end) = (start + name.len(), start + name.len() + value.len() + 4);
-        let [b':', b' ', written @ .., b'\r', b'\n'] = self.head.get(named..end)? else { return None };
+        let [b':', b' ', written @ .., b'\r', b'\n'] = self.head.get(named..end)? else {
+            return None;
+        };
         (written.as_ptr() == value.as_ptr()).then_some(start..end)
     }
 
@@ -167,12 +180,15 @@ impl<'a> Copying<'a> {
 pub fn to_map(lines: &Bytes) -> HeaderMap {
     let mut map = HeaderMap::with_capacity(16);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
-        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let Some(colon) = memchr::memchr(b':', line) else {
+            continue;
+        };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         // Whoever wrote them has checked them.
-        if let (Ok(name), Ok(value)) =
-            (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(lines.slice_ref(value)))
-        {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name),
+            HeaderValue::from_maybe_shared(lines.slice_ref(value)),
+        ) {
             map.append(name, value);
         }
     }
@@ -183,7 +199,9 @@ pub fn to_map(lines: &Bytes) -> HeaderMap {
 fn value<'a>(line: &'a [u8], name: &HeaderName) -> Option<&'a [u8]> {
     let (named, rest) = line.split_at_checked(name.as_str().len())?;
     let value = rest.strip_prefix(b": ")?.strip_suffix(b"\r\n")?;
-    named.eq_ignore_ascii_case(name.as_str().as_bytes()).then_some(value)
+    named
+        .eq_ignore_ascii_case(name.as_str().as_bytes())
+        .then_some(value)
 }
 
 #[cfg(test)]
@@ -192,15 +210,26 @@ mod tests {
 
     fn fields(lines: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::default();
-        lines.iter().for_each(|(name, value)| fields.push(name, value.as_bytes()));
+        lines
+            .iter()
+            .for_each(|(name, value)| fields.push(name, value.as_bytes()));
         fields
     }
 
     #[test]
     fn every_line_of_a_name_is_removed_however_it_is_spelled_and_no_other() {
-        let mut changed = fields(&[("X-A", "1"), ("x-ab", "2"), ("b", "x-a: 3"), ("x-a", ""), ("c", "")]);
+        let mut changed = fields(&[
+            ("X-A", "1"),
+            ("x-ab", "2"),
+            ("b", "x-a: 3"),
+            ("x-a", ""),
+            ("c", ""),
+        ]);
         changed.remove(&HeaderName::from_static("x-a"));
-        assert_eq!(changed, fields(&[("x-ab", "2"), ("b", "x-a: 3"), ("c", "")]));
+        assert_eq!(
+            changed,
+            fields(&[("x-ab", "2"), ("b", "x-a: 3"), ("c", "")])
+        );
     }
 
     #[test]
@@ -213,7 +242,10 @@ mod tests {
     #[test]
     fn a_map_has_the_same_fields_in_lower_case() {
         let map = fields(&[("X-A", "1: 2"), ("b", ""), ("x-a", "3")]).into_map();
-        let all: Vec<_> = map.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        let all: Vec<_> = map
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+            .collect();
         assert_eq!(all, [("x-a", "1: 2"), ("x-a", "3"), ("b", "")]);
     }
 

@@ -89,7 +89,11 @@ impl Marks {
 
     /// Every field of a message is compared with each option that `Connection` names.
     pub(super) fn bounded(&self) -> Result<(), &'static str> {
-        if self.options > MOST_OPTIONS { Err("its Connection fields name more than 32 options") } else { Ok(()) }
+        if self.options > MOST_OPTIONS {
+            Err("its Connection fields name more than 32 options")
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether the connection outlives this message (RFC 9112, 9.3).
@@ -124,7 +128,9 @@ pub(super) fn of_response(
     if status.is_informational() && chunked {
         return Err("an interim answer announces chunks");
     }
-    let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304) || *method == Method::HEAD;
+    let bodiless = status.is_informational()
+        || matches!(status.as_u16(), 204 | 304)
+        || *method == Method::HEAD;
     Ok(match length {
         _ if bodiless => Length::Empty,
         _ if chunked => Length::Chunked,
@@ -152,7 +158,9 @@ fn sound(version: Version, marks: &Marks) -> Result<(bool, Option<u64>), &'stati
 }
 
 fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
-    let Some(length) = marks.length else { return Ok(None) };
+    let Some(length) = marks.length else {
+        return Ok(None);
+    };
     if marks.lengths > 1 {
         return Err("it has two lengths");
     }
@@ -162,7 +170,11 @@ fn only_length(marks: &Marks) -> Result<Option<u64>, &'static str> {
 fn content_length(digits: &[u8]) -> Option<u64> {
     // 18 digits stay below 2^63, so that sums of lengths cannot overflow.
     let is_length = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    is_length.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+    is_length.then(|| {
+        digits
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+    })
 }
 
 /// Takes a body out of a stream of bytes.
@@ -215,7 +227,9 @@ impl Decoder {
             Decoder::Chunked(chunks) => chunks.next(buffer),
             _ if buffer.is_empty() => Ok(Piece::More),
             Decoder::Exact(left) => {
-                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
                 *left -= take as u64;
                 Ok(Piece::Data(buffer.split_to(take).freeze()))
             }

@@ -70,7 +70,11 @@ pub struct Names {
 impl Names {
     /// Notes a name that may hold `_`. False if its line is to be dropped.
     pub fn note(&mut self, name: &[u8], keeps_underscores: bool) -> bool {
-        self.note_known(name, memchr::memchr(b'_', name).is_some(), keeps_underscores)
+        self.note_known(
+            name,
+            memchr::memchr(b'_', name).is_some(),
+            keeps_underscores,
+        )
     }
 
     /// The same for a name of which it is known whether it holds `_`.
@@ -127,7 +131,11 @@ pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
         && let Some(end) = EMPTY_LINE.find(buffer)
     {
         let length = end + EMPTY_LINE.needle().len();
-        return if has_bare_line_feed(&buffer[..length]) { Err(Unended::BareLineFeed) } else { Ok(length) };
+        return if has_bare_line_feed(&buffer[..length]) {
+            Err(Unended::BareLineFeed)
+        } else {
+            Ok(length)
+        };
     }
     let mut from = seen;
     while let Some(at) = memchr::memchr(b'\n', buffer.get(from..).unwrap_or_default()) {
@@ -148,7 +156,11 @@ pub fn find_end(buffer: &[u8], seen: usize) -> Result<usize, Unended> {
 ///
 /// # Errors
 /// Everything that is malformed or could be read in two ways: [`Error::Malformed`], [`Error::TooManyHeaders`].
-pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) -> Result<RequestHead, Error> {
+pub fn parse_request(
+    buffer: &mut BytesMut,
+    length: usize,
+    limits: &HeadLimits,
+) -> Result<RequestHead, Error> {
     let head = buffer.split_to(length).freeze();
     let mut on_stack = [const { MaybeUninit::uninit() }; ON_STACK];
     let mut on_heap = Vec::new();
@@ -156,21 +168,42 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
         &mut on_stack[..limits.headers]
     } else {
         // Only where the listener allows so many, and no more room than the head has lines.
-        on_heap.resize(limits.headers.min(memchr::memchr_iter(b'\n', &head).count()), MaybeUninit::uninit());
+        on_heap.resize(
+            limits
+                .headers
+                .min(memchr::memchr_iter(b'\n', &head).count()),
+            MaybeUninit::uninit(),
+        );
         &mut on_heap[..]
     };
     let mut parsed = httparse::Request::new(&mut []);
-    parsed.parse_with_uninit_headers(&head, lines).map_err(|error| malformed(error, limits))?;
+    parsed
+        .parse_with_uninit_headers(&head, lines)
+        .map_err(|error| malformed(error, limits))?;
     let version = version(parsed.version);
     let (headers, marks, names) = header_map(&head, parsed.headers, limits.keeps_underscores)?;
     let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
         .map_err(|_| Error::Malformed("the method is not a token"))?;
     let length = framing::of_request(version, &marks)?;
     let keep_alive = marks.keeps_alive(version);
-    let Marks { names_hops, expects_continue, .. } = marks;
+    let Marks {
+        names_hops,
+        expects_continue,
+        ..
+    } = marks;
     let expects_continue = expects_continue && version == Version::HTTP_11;
     let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-    Ok(RequestHead { method, target, version, headers, length, keep_alive, names_hops, names, expects_continue })
+    Ok(RequestHead {
+        method,
+        target,
+        version,
+        headers,
+        length,
+        keep_alive,
+        names_hops,
+        names,
+        expects_continue,
+    })
 }
 
 /// Reads a response's head at the beginning of `head`, which may go on with the body; `method` is that of the request.
@@ -178,7 +211,10 @@ pub fn parse_request(buffer: &mut BytesMut, length: usize, limits: &HeadLimits) 
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHead, usize)>, &'static str> {
+pub fn parse_response(
+    head: &[u8],
+    method: &Method,
+) -> Result<Option<(ResponseHead, usize)>, &'static str> {
     if let [b'\r' | b'\n', ..] = head {
         return Err("it begins with an empty line");
     }
@@ -189,12 +225,21 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
         .allow_spaces_after_header_name_in_responses(true)
         .parse_response_with_uninit_headers(&mut parsed, head, &mut lines)
         .map_err(|_| "its head cannot be read")?;
-    let httparse::Status::Complete(end) = end else { return Ok(None) };
+    let httparse::Status::Complete(end) = end else {
+        return Ok(None);
+    };
     let version = version(parsed.version);
-    let status = StatusCode::from_u16(parsed.code.unwrap_or_default()).map_err(|_| "its status is not one")?;
-    let words = parsed.reason.filter(|words| reason(status) != Some(*words)).map(Box::from);
+    let status = StatusCode::from_u16(parsed.code.unwrap_or_default())
+        .map_err(|_| "its status is not one")?;
+    let words = parsed
+        .reason
+        .filter(|words| reason(status) != Some(*words))
+        .map(Box::from);
     // The line of the status and the empty one; the others are looked at as they are copied.
-    let first_line = parsed.headers.first().map(|line| line.name.as_ptr().addr() - head.as_ptr().addr());
+    let first_line = parsed
+        .headers
+        .first()
+        .map(|line| line.name.as_ptr().addr() - head.as_ptr().addr());
     let status_line = head.get(..first_line.unwrap_or(end - 2));
     if !status_line.is_some_and(|line| line.ends_with(b"\r\n")) || !head[..end].ends_with(b"\r\n") {
         return Err(BARE_LINE_FEED);
@@ -202,23 +247,44 @@ pub fn parse_response(head: &[u8], method: &Method) -> Result<Option<(ResponseHe
     let (fields, marks) = passed_on(&head[..end], parsed.headers, status)?;
     let length = framing::of_response(version, status, &marks, method)?;
     let keep_alive = marks.keeps_alive(version) && length != Length::UntilClose;
-    Ok(Some((ResponseHead { status, reason: words, fields, length, keep_alive }, end)))
+    Ok(Some((
+        ResponseHead {
+            status,
+            reason: words,
+            fields,
+            length,
+            keep_alive,
+        },
+        end,
+    )))
 }
 
 fn malformed(error: httparse::Error, limits: &HeadLimits) -> Error {
     match error {
         httparse::Error::HeaderName => Error::Malformed("a header name is not a token"),
-        httparse::Error::HeaderValue => Error::Malformed("a header value holds a control character"),
+        httparse::Error::HeaderValue => {
+            Error::Malformed("a header value holds a control character")
+        }
         httparse::Error::NewLine => Error::Malformed(BARE_LINE_FEED),
-        httparse::Error::Token => Error::Malformed("the request line is not METHOD TARGET HTTP/1.1"),
-        httparse::Error::TooManyHeaders => Error::TooManyHeaders { limit: limits.headers },
-        httparse::Error::Version => Error::Malformed("the version is neither HTTP/1.0 nor HTTP/1.1"),
+        httparse::Error::Token => {
+            Error::Malformed("the request line is not METHOD TARGET HTTP/1.1")
+        }
+        httparse::Error::TooManyHeaders => Error::TooManyHeaders {
+            limit: limits.headers,
+        },
+        httparse::Error::Version => {
+            Error::Malformed("the version is neither HTTP/1.0 nor HTTP/1.1")
+        }
         httparse::Error::Status => Error::Malformed("the head cannot be read"),
     }
 }
 
 fn version(minor: Option<u8>) -> Version {
-    if minor == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 }
+    if minor == Some(0) {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    }
 }
 
 /// The place of the next `_` of a head, which moves on as its lines pass: values hold some, names hardly ever, so that few
@@ -277,14 +343,24 @@ fn header_map(
 
 /// Copies the lines of an answer that are passed on, and notes the marks of all: not those of the hop, and no length, which is
 /// written anew. Where protocols are switched, or have to be (RFC 9110, 15.5.22), the client has to hear to which.
-fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) -> Result<(Fields, Marks), &'static str> {
-    let switches = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+fn passed_on(
+    head: &[u8],
+    lines: &[httparse::Header<'_>],
+    status: StatusCode,
+) -> Result<(Fields, Marks), &'static str> {
+    let switches = matches!(
+        status,
+        StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED
+    );
     let mut marks = Marks::default();
     let mut copying = Copying::of(head);
     for line in lines {
         let name = line.name.as_bytes();
         let is_noted = marks.note(name, line.value);
-        copying.pass(line, is_noted || (hop_by_hop(name) && !is_switch(name, switches)));
+        copying.pass(
+            line,
+            is_noted || (hop_by_hop(name) && !is_switch(name, switches)),
+        );
     }
     marks.bounded()?;
     if marks.names_hops {
@@ -294,7 +370,10 @@ fn passed_on(head: &[u8], lines: &[httparse::Header<'_>], status: StatusCode) ->
         for line in lines {
             let name = line.name.as_bytes();
             let ends_here = hops.names(line.name) || hop_by_hop(name);
-            copying.pass(line, is(name, b"Content-Length") || (ends_here && !is_switch(name, switches)));
+            copying.pass(
+                line,
+                is(name, b"Content-Length") || (ends_here && !is_switch(name, switches)),
+            );
         }
     }
     let (mut fields, are_usual) = copying.end();
@@ -317,14 +396,20 @@ pub const BARE_LINE_FEED: &str = "a line does not end in CR LF";
 fn has_bare_line_feed(head: &[u8]) -> bool {
     let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
     // Without an early end, so that the compiler can look at many bytes at once.
-    pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| any | ((*byte == b'\n') & (*before != b'\r')))
+    pairs.fold(head.first() == Some(&b'\n'), |any, (before, byte)| {
+        any | ((*byte == b'\n') & (*before != b'\r'))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 32768, headers: 100, keeps_underscores: false };
+    const LIMITS: HeadLimits = HeadLimits {
+        bytes: 32768,
+        headers: 100,
+        keeps_underscores: false,
+    };
 
     fn request(text: &str) -> Result<RequestHead, Error> {
         let mut buffer = BytesMut::from(text);
@@ -344,18 +429,30 @@ mod tests {
 
     #[test]
     fn as_many_lines_are_taken_as_the_listener_allows() {
-        for (allowed, lines, is_taken) in
-            [(100, 100, true), (100, 101, false), (1000, 257, true), (1000, 1000, true), (1000, 1001, false)]
-        {
+        for (allowed, lines, is_taken) in [
+            (100, 100, true),
+            (100, 101, false),
+            (1000, 257, true),
+            (1000, 1000, true),
+            (1000, 1001, false),
+        ] {
             let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
             let mut buffer = BytesMut::from(&*format!("GET / HTTP/1.1\r\n{fields}\r\n"));
             let length = buffer.len();
             let parsed = parse_request(
                 &mut buffer,
                 length,
-                &HeadLimits { bytes: 1 << 20, headers: allowed, keeps_underscores: false },
+                &HeadLimits {
+                    bytes: 1 << 20,
+                    headers: allowed,
+                    keeps_underscores: false,
+                },
             );
-            assert_eq!(parsed.is_ok_and(|head| head.headers.len() == lines), is_taken, "{lines} of {allowed}");
+            assert_eq!(
+                parsed.is_ok_and(|head| head.headers.len() == lines),
+                is_taken,
+                "{lines} of {allowed}"
+            );
         }
     }
 
@@ -378,11 +475,20 @@ mod tests {
 
     #[test]
     fn a_line_feed_alone_ends_no_line_however_it_is_cut() {
-        for text in ["GET / HTTP/1.1\nhost: a\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\n\r\n", "a\r\n\n", "\n"] {
+        for text in [
+            "GET / HTTP/1.1\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: a\n\r\n",
+            "a\r\n\n",
+            "\n",
+        ] {
             let lone = text.replace("\r\n", "  ").find('\n').unwrap();
             for cut in 0..=text.len() {
                 let found = find_end(&text.as_bytes()[..cut], 0);
-                assert_eq!(found == Err(Unended::BareLineFeed), cut > lone, "{text:?} cut at {cut}: {found:?}");
+                assert_eq!(
+                    found == Err(Unended::BareLineFeed),
+                    cut > lone,
+                    "{text:?} cut at {cut}: {found:?}"
+                );
             }
         }
         for text in [
@@ -409,8 +515,14 @@ mod tests {
             (format!("{}\r\n{}", named(16), named(17)), false),
             (format!("Connection: {}", ",".repeat(31_000)), false),
         ] {
-            assert_eq!(request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")).is_ok(), is_sound);
-            assert_eq!(response(&format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n")).is_ok(), is_sound);
+            assert_eq!(
+                request(&format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")).is_ok(),
+                is_sound
+            );
+            assert_eq!(
+                response(&format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n")).is_ok(),
+                is_sound
+            );
         }
     }
 
@@ -466,7 +578,10 @@ mod tests {
         let text = "HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nx-hop: 1\r\nX-Kept: 2\r\nKeep-Alive: 5\r\n\
             Content-Length: 7\r\nTE: trailers\r\n\r\n";
         let (head, length) = response(&format!("{text}body")).unwrap().unwrap();
-        assert_eq!((length, head.fields.as_bytes(), head.fields.length), (text.len(), &b"X-Kept: 2\r\n"[..], Some(7)));
+        assert_eq!(
+            (length, head.fields.as_bytes(), head.fields.length),
+            (text.len(), &b"X-Kept: 2\r\n"[..], Some(7))
+        );
     }
 
     #[test]
@@ -482,7 +597,10 @@ mod tests {
     fn a_blank_before_the_colon_of_an_answers_field_is_taken_off() {
         let text = "HTTP/1.1 200 OK\r\nX-A : one\r\nx-b\t :two\r\nContent-Length : 3\r\nKeep-Alive : 5\r\n\r\n";
         let (head, _) = response(text).unwrap().unwrap();
-        assert_eq!((head.fields.as_bytes(), head.fields.length), (&b"X-A: one\r\nx-b: two\r\n"[..], Some(3)));
+        assert_eq!(
+            (head.fields.as_bytes(), head.fields.length),
+            (&b"X-A: one\r\nx-b: two\r\n"[..], Some(3))
+        );
         assert!(response("HTTP/1.1 200 OK\r\n : y\r\n\r\n").is_err());
     }
 

@@ -16,11 +16,13 @@ mod upgrade;
 pub use chunked::{ChunkDecoder, Piece, may_trail, write_frame};
 pub use claims::{is_claim, is_same};
 pub use encode::{
-    HOP_BY_HOP, Hops, date, hop_by_hop, reason, write_date, write_field, write_number, write_status_line,
+    HOP_BY_HOP, Hops, date, hop_by_hop, reason, write_date, write_field, write_number,
+    write_status_line,
 };
 pub use fields::{Fields, to_map};
 pub use framing::{Decoder, Length};
 pub use head::{
-    BARE_LINE_FEED, HeadLimits, Names, RequestHead, ResponseHead, Unended, find_end, parse_request, parse_response,
+    BARE_LINE_FEED, HeadLimits, Names, RequestHead, ResponseHead, Unended, find_end, parse_request,
+    parse_response,
 };
 pub use upgrade::{is_offered, offered};

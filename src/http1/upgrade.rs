@@ -10,7 +10,11 @@ const CARRY_REQUESTS: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
 /// The protocols that a request offers to switch to and that may pass, as an `Upgrade` field lists them.
 pub fn offered(head: &RequestHead) -> Option<Box<[u8]>> {
     let may_switch = head.names_hops && head.version == Version::HTTP_11;
-    if may_switch { passing(&head.headers) } else { None }
+    if may_switch {
+        passing(&head.headers)
+    } else {
+        None
+    }
 }
 
 fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
@@ -18,7 +22,10 @@ fn passing(headers: &HeaderMap) -> Option<Box<[u8]>> {
         return None;
     }
     let lines = headers.get_all(header::UPGRADE).iter();
-    let passing: Vec<&[u8]> = lines.flat_map(|line| members(line.as_bytes())).filter(|name| may_pass(name)).collect();
+    let passing: Vec<&[u8]> = lines
+        .flat_map(|line| members(line.as_bytes()))
+        .filter(|name| may_pass(name))
+        .collect();
     (!passing.is_empty()).then(|| passing.join(&b", "[..]).into())
 }
 
@@ -28,13 +35,21 @@ pub fn is_offered(offered: &[u8], named: &[u8]) -> bool {
 }
 
 fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
-    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+    list.split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
 }
 
 fn may_pass(protocol: &[u8]) -> bool {
-    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let name = protocol
+        .split(|byte| *byte == b'/')
+        .next()
+        .unwrap_or_default();
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(byte);
-    protocol.iter().all(is_token) && !CARRY_REQUESTS.iter().any(|carrier| name.eq_ignore_ascii_case(carrier))
+    protocol.iter().all(is_token)
+        && !CARRY_REQUESTS
+            .iter()
+            .any(|carrier| name.eq_ignore_ascii_case(carrier))
 }
 
 #[cfg(test)]
@@ -45,7 +60,10 @@ mod tests {
 
     fn offer(lines: &[(&str, &str)]) -> Option<String> {
         let line = |(name, value): &(&str, &str)| {
-            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+            (
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )
         };
         let mut headers = HeaderMap::new();
         for (name, value) in lines.iter().map(line) {
@@ -57,9 +75,15 @@ mod tests {
     #[test]
     fn an_upgrade_is_asked_for_by_two_fields() {
         let connection = ("connection", "keep-alive, Upgrade");
-        assert_eq!(offer(&[connection, ("upgrade", "websocket")]).as_deref(), Some("websocket"));
+        assert_eq!(
+            offer(&[connection, ("upgrade", "websocket")]).as_deref(),
+            Some("websocket")
+        );
         assert_eq!(offer(&[("upgrade", "websocket")]), None);
-        assert_eq!(offer(&[("connection", "close"), ("upgrade", "websocket")]), None);
+        assert_eq!(
+            offer(&[("connection", "close"), ("upgrade", "websocket")]),
+            None
+        );
         assert_eq!(offer(&[connection]), None);
         assert_eq!(offer(&[connection, ("upgrade", " , ")]), None);
     }
@@ -67,8 +91,18 @@ mod tests {
     #[test]
     fn what_would_carry_requests_is_not_offered() {
         let asked = |list| offer(&[("connection", "upgrade, http2-settings"), ("upgrade", list)]);
-        for list in ["h2c", "H2C", "h2", "HTTP/2.0", "http/1.1", "TLS/1.0", "h2c, tls", "h2c/1", "web socket", "\"a\""]
-        {
+        for list in [
+            "h2c",
+            "H2C",
+            "h2",
+            "HTTP/2.0",
+            "http/1.1",
+            "TLS/1.0",
+            "h2c, tls",
+            "h2c/1",
+            "web socket",
+            "\"a\"",
+        ] {
             assert_eq!(asked(list), None, "{list}");
         }
         assert_eq!(asked("h2c, websocket,h2").as_deref(), Some("websocket"));

@@ -63,7 +63,14 @@ impl Default for Frames {
 impl Frames {
     /// Passes over the first `before` bytes, which are no frame; keeps `most` bytes of frames of this kind.
     pub fn new(before: usize, kind: u8, most: usize) -> Self {
-        Self { head: [0; HEAD_LENGTH], have: 0, left: before, keep: (kind, most), is_kept: false, kept: Vec::new() }
+        Self {
+            head: [0; HEAD_LENGTH],
+            have: 0,
+            left: before,
+            keep: (kind, most),
+            is_kept: false,
+            kept: Vec::new(),
+        }
     }
 
     /// Calls `seen` for each frame whose head is complete, and for each piece behind one.
@@ -92,7 +99,12 @@ impl Frames {
                 self.is_kept = kind == self.keep.0;
                 // The first bit is reserved (RFC 9113, 4.1).
                 let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-                seen(Found::Head(FrameHead { length: self.left, kind, flags, stream }));
+                seen(Found::Head(FrameHead {
+                    length: self.left,
+                    kind,
+                    flags,
+                    stream,
+                }));
             }
         }
     }

@@ -107,8 +107,13 @@ impl Windows {
     /// Ready when there is something to [`tune`](Tuner::tune).
     pub fn poll_due(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.task.register(cx.waker());
-        let is_due = self.is_wanted.load(Ordering::Relaxed) || self.is_crowded.load(Ordering::Relaxed);
-        if is_due { Poll::Ready(()) } else { Poll::Pending }
+        let is_due =
+            self.is_wanted.load(Ordering::Relaxed) || self.is_crowded.load(Ordering::Relaxed);
+        if is_due {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 }
 
@@ -125,7 +130,11 @@ pub struct Tuner {
 impl Tuner {
     /// For a connection that begins.
     pub fn new(windows: Arc<Windows>) -> Self {
-        Self { windows, connection: CONNECTION_WINDOW, looks: 0 }
+        Self {
+            windows,
+            connection: CONNECTION_WINDOW,
+            looks: 0,
+        }
     }
 
     /// The window that its streams are given.
@@ -147,8 +156,13 @@ impl Tuner {
             _ => return false,
         };
         let before = self.connection;
-        let Some(stream) = self.reserve(now, stream) else { return false };
-        if !tell(Sizes { stream, connection: self.connection }) {
+        let Some(stream) = self.reserve(now, stream) else {
+            return false;
+        };
+        if !tell(Sizes {
+            stream,
+            connection: self.connection,
+        }) {
             self.give_back(before);
             return false;
         }
@@ -165,7 +179,11 @@ impl Tuner {
     /// lack room later.
     pub fn next_look(&self, keep_alive: Duration) -> Duration {
         let is_grown = self.connection > CONNECTION_WINDOW;
-        if is_grown { (REST * (self.looks + 1)).min(keep_alive) } else { keep_alive }
+        if is_grown {
+            (REST * (self.looks + 1)).min(keep_alive)
+        } else {
+            keep_alive
+        }
     }
 
     /// Whether the connection is to end that has had no streams for `idle`: after `keep_alive`, or earlier where others lack
@@ -173,7 +191,11 @@ impl Tuner {
     pub fn has_rested(&mut self, idle: Duration, keep_alive: Duration) -> bool {
         self.looks += 1;
         let is_scarce = self.connection > CONNECTION_WINDOW && grown() > AMPLE;
-        idle >= if is_scarce { REST.min(keep_alive) } else { keep_alive }
+        idle >= if is_scarce {
+            REST.min(keep_alive)
+        } else {
+            keep_alive
+        }
     }
 
     /// Takes what the connection needs of the sum for this size, or for the largest below it that the sum has room for.
@@ -181,9 +203,17 @@ impl Tuner {
         loop {
             let connection = self.connection.max(CONNECTION_WINDOW + stream * SHARES);
             let more = (connection - self.connection) as usize;
-            let most = if stream > STREAM_WINDOW * STEP { MOST_FOR_LARGE } else { MOST_EXTRA };
+            let most = if stream > STREAM_WINDOW * STEP {
+                MOST_FOR_LARGE
+            } else {
+                MOST_EXTRA
+            };
             let fits = |extra: usize| (extra + more <= most).then_some(extra + more);
-            if more == 0 || EXTRA.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok() {
+            if more == 0
+                || EXTRA
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+                    .is_ok()
+            {
                 self.connection = connection;
                 return Some(stream);
             }
@@ -229,15 +259,33 @@ mod tests {
         const MIB: u32 = 1024 * 1024;
         let mut tuner = Tuner::new(Windows::new());
         assert!(!tuner.tune(1, |_| true), "nobody asked");
-        assert_eq!(grown(&mut tuner, 1), Some(Sizes { stream: MIB, connection: 8 * MIB }));
-        assert_eq!(grown(&mut tuner, 1), Some(Sizes { stream: 4 * MIB, connection: 20 * MIB }));
+        assert_eq!(
+            grown(&mut tuner, 1),
+            Some(Sizes {
+                stream: MIB,
+                connection: 8 * MIB
+            })
+        );
+        assert_eq!(
+            grown(&mut tuner, 1),
+            Some(Sizes {
+                stream: 4 * MIB,
+                connection: 20 * MIB
+            })
+        );
         assert_eq!(grown(&mut tuner, 1), None, "they are as large as can be");
         let mut told = None;
         tuner.windows.crowd(4);
         assert!(!tuner.tune(4, |_| true), "there is room for four");
         tuner.windows.crowd(9);
         assert!(tuner.tune(9, |sizes| told.replace(sizes).is_none()));
-        assert_eq!(told, Some(Sizes { stream: MIB, connection: 20 * MIB }));
+        assert_eq!(
+            told,
+            Some(Sizes {
+                stream: MIB,
+                connection: 20 * MIB
+            })
+        );
         assert_eq!(grown(&mut tuner, 16), None);
         tuner.windows.crowd(128);
         assert!(tuner.tune(128, |sizes| sizes.stream == STREAM_WINDOW));
@@ -261,14 +309,22 @@ mod tests {
             grown(tuner, 1);
         }
         assert!(EXTRA.load(Ordering::Relaxed) <= MOST_EXTRA);
-        let grown = |least: u32| tuners.iter().filter(|tuner| tuner.windows.stream() >= least).count();
+        let grown = |least: u32| {
+            tuners
+                .iter()
+                .filter(|tuner| tuner.windows.stream() >= least)
+                .count()
+        };
         // Other tests may hold a part of the sum.
         assert!((5..=8).contains(&grown(MOST)) && (20..=40).contains(&grown(STREAM_WINDOW * STEP)));
 
         const KEEP_ALIVE: Duration = Duration::from_secs(12);
         let (mut small, large) = (Tuner::new(Windows::new()), &mut tuners[0]);
         large.begin_rest();
-        assert_eq!((small.next_look(KEEP_ALIVE), large.next_look(KEEP_ALIVE)), (KEEP_ALIVE, REST));
+        assert_eq!(
+            (small.next_look(KEEP_ALIVE), large.next_look(KEEP_ALIVE)),
+            (KEEP_ALIVE, REST)
+        );
         assert!(!small.has_rested(REST, KEEP_ALIVE) && small.has_rested(KEEP_ALIVE, KEEP_ALIVE));
         assert!(large.has_rested(REST, KEEP_ALIVE));
         assert_eq!(large.next_look(KEEP_ALIVE), 2 * REST);

@@ -20,15 +20,26 @@ pub struct AnswerChanges {
 impl AnswerChanges {
     /// Sets these fields, in place of what the answer has, and removes those.
     pub fn new(set: Vec<(HeaderName, HeaderValue)>, remove: Vec<HeaderName>) -> Self {
-        let decided: Vec<_> = set.iter().map(|(name, _)| name).chain(&remove).cloned().collect();
+        let decided: Vec<_> = set
+            .iter()
+            .map(|(name, _)| name)
+            .chain(&remove)
+            .cloned()
+            .collect();
         let decided = (!decided.is_empty()).then(|| decided.into());
-        Self { set, remove, decided }
+        Self {
+            set,
+            remove,
+            decided,
+        }
     }
 
     /// Makes them. Nor may the answer's trailers say what its head does not.
     pub(super) fn make_in(&self, answer: &mut Response) {
         if let Some(names) = self.decided.as_ref().filter(|_| !answer.body.is_whole()) {
-            answer.body.set_trailers(Trailers::Without(Arc::clone(names)));
+            answer
+                .body
+                .set_trailers(Trailers::Without(Arc::clone(names)));
         }
         for name in &self.remove {
             answer.fields.remove(name);

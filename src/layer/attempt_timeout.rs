@@ -31,7 +31,10 @@ impl<S> Layer<S> for AttemptTimeoutLayer {
     type Service = AttemptTimeout<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AttemptTimeout { inner, attempt: self.attempt }
+        AttemptTimeout {
+            inner,
+            attempt: self.attempt,
+        }
     }
 }
 
@@ -60,7 +63,13 @@ where
         if let Some(uploading) = uploading.as_ref().filter(|_| !call.body.is_whole()) {
             call.body.set_flow(Arc::clone(&uploading.flow));
         }
-        let uploading = uploading.map(|of| Box::new(Upload { flowed: of.flow.passed().unwrap_or_default(), end, of }));
+        let uploading = uploading.map(|of| {
+            Box::new(Upload {
+                flowed: of.flow.passed().unwrap_or_default(),
+                end,
+                of,
+            })
+        });
         let deadline = match &uploading {
             Some(uploading) => uploading.of.deadline(),
             None => call.deadline,
@@ -70,7 +79,13 @@ where
         let alarm = Lent::until(end);
         // A request that queued, or was tried before, may have too little time left for any server.
         call.patience = (end >= call.now + self.attempt / 2).then_some(end);
-        ResponseFuture { inner: self.inner.call(call), alarm, attempt: self.attempt, deadline, uploading }
+        ResponseFuture {
+            inner: self.inner.call(call),
+            alarm,
+            attempt: self.attempt,
+            deadline,
+            uploading,
+        }
     }
 }
 
@@ -103,8 +118,15 @@ impl Upload {
     /// Sets the alarm to the end of the attempt as of now. Gives the deadline, where that is the one; `None` when nothing
     /// but the pace of the body bounds the attempt.
     fn set(&self, alarm: &mut Lent) -> Option<Option<Deadline>> {
-        let end = self.of.flow.passed().map(|flowed| self.end + flowed.saturating_sub(self.flowed));
-        let deadline = self.of.deadline().filter(|deadline| end.is_none_or(|end| deadline.at <= end));
+        let end = self
+            .of
+            .flow
+            .passed()
+            .map(|flowed| self.end + flowed.saturating_sub(self.flowed));
+        let deadline = self
+            .of
+            .deadline()
+            .filter(|deadline| end.is_none_or(|end| deadline.at <= end));
         alarm.set(deadline.map(|deadline| deadline.at).or(end)?);
         Some(deadline)
     }
@@ -119,13 +141,17 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             return Poll::Ready(answer);
         }
         if let Some(uploading) = this.uploading {
-            let Some(deadline) = uploading.set(this.alarm) else { return Poll::Pending };
+            let Some(deadline) = uploading.set(this.alarm) else {
+                return Poll::Pending;
+            };
             *this.deadline = deadline;
         }
         this.alarm.poll(cx).map(|()| {
             Err(match this.deadline {
                 Some(deadline) => deadline.error(),
-                None => Error::AttemptTimeout { after: *this.attempt },
+                None => Error::AttemptTimeout {
+                    after: *this.attempt,
+                },
             })
         })
     }
@@ -157,7 +183,10 @@ mod tests {
         type Data = Bytes;
         type Error = Fault;
 
-        fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
             std::task::ready!(self.next.as_mut().poll(cx));
             self.next.set(sleep(STEP));
             self.left -= 1;
@@ -170,13 +199,19 @@ mod tests {
     }
 
     fn slow(flow: &Arc<Flow>) -> Body {
-        let mut body = Body::stream(Slow { left: 4, next: Box::pin(sleep(STEP)) });
+        let mut body = Body::stream(Slow {
+            left: 4,
+            next: Box::pin(sleep(STEP)),
+        });
         body.set_flow(Arc::clone(flow));
         body
     }
 
     async fn piece(body: &mut Body) {
-        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await.unwrap().unwrap();
+        poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     fn attempt(waits: bool, total: u64, of_client: Option<u64>) -> (Upload, Lent) {
@@ -186,7 +221,14 @@ mod tests {
             of_route: Deadline::after(now, Duration::from_secs(total)),
             of_client: of_client.map(|seconds| Deadline::after(now, Duration::from_secs(seconds))),
         });
-        (Upload { of, end: now + Duration::from_secs(20), flowed: Duration::ZERO }, Lent::until(now))
+        (
+            Upload {
+                of,
+                end: now + Duration::from_secs(20),
+                flowed: Duration::ZERO,
+            },
+            Lent::until(now),
+        )
     }
 
     /// Uploads that took longer than 30 s ended in 504 for every service.
@@ -196,7 +238,11 @@ mod tests {
         let (upload, mut alarm) = attempt(false, 30, None);
         let mut body = slow(&upload.of.flow);
         advance(Duration::from_secs(5)).await;
-        assert_eq!(upload.set(&mut alarm), Some(None), "nobody reads it: the attempt has its bound");
+        assert_eq!(
+            upload.set(&mut alarm),
+            Some(None),
+            "nobody reads it: the attempt has its bound"
+        );
         for _ in 0..3 {
             piece(&mut body).await;
             assert_eq!(upload.set(&mut alarm), None, "only its pace bounds it");
@@ -217,7 +263,10 @@ mod tests {
         piece(&mut body).await;
         piece(&mut body).await;
         drop(body);
-        let deadline = upload.set(&mut alarm).flatten().expect("before the end of the attempt");
+        let deadline = upload
+            .set(&mut alarm)
+            .flatten()
+            .expect("before the end of the attempt");
         assert_eq!(deadline.at, began + Duration::from_secs(15 + 20));
         assert_eq!(upload.of.deadline(), Some(deadline));
     }
@@ -228,16 +277,30 @@ mod tests {
         let began = Instant::now();
         let mut body = slow(&upload.of.flow);
         piece(&mut body).await;
-        let deadline = upload.set(&mut alarm).flatten().expect("a bound while the body flows");
-        assert_eq!((deadline.at, deadline.total), (began + Duration::from_secs(15), Duration::from_secs(15)));
+        let deadline = upload
+            .set(&mut alarm)
+            .flatten()
+            .expect("a bound while the body flows");
+        assert_eq!(
+            (deadline.at, deadline.total),
+            (began + Duration::from_secs(15), Duration::from_secs(15))
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_waits_for_leave_sends_nothing_and_the_time_runs() {
         let (upload, mut alarm) = attempt(true, 30, None);
         let mut body = slow(&upload.of.flow);
-        assert!(poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await.is_pending());
-        assert_eq!(upload.set(&mut alarm), Some(None), "the server has not let it send");
+        assert!(
+            poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx)))
+                .await
+                .is_pending()
+        );
+        assert_eq!(
+            upload.set(&mut alarm),
+            Some(None),
+            "the server has not let it send"
+        );
         piece(&mut body).await;
         assert_eq!(upload.set(&mut alarm), None);
     }

@@ -25,15 +25,24 @@ pub(super) fn is_silent_by_nature(content_type: &[u8]) -> bool {
     let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
     let (media_type, parameters) = content_type.split_at(end);
     let media_type = media_type.trim_ascii_end();
-    STREAMS.iter().any(|stream| stream.eq_ignore_ascii_case(media_type))
+    STREAMS
+        .iter()
+        .any(|stream| stream.eq_ignore_ascii_case(media_type))
         || is_grpc(media_type)
-        || parameters.split(|byte| *byte == b';').any(|parameter| parameter.trim_ascii().eq_ignore_ascii_case(WATCH))
+        || parameters
+            .split(|byte| *byte == b';')
+            .any(|parameter| parameter.trim_ascii().eq_ignore_ascii_case(WATCH))
 }
 
 fn is_grpc(media_type: &[u8]) -> bool {
-    let Some((start, kind)) = media_type.split_at_checked(GRPC.len()) else { return false };
+    let Some((start, kind)) = media_type.split_at_checked(GRPC.len()) else {
+        return false;
+    };
     let kind = kind.split(|byte| *byte == b'+').next().unwrap_or_default();
-    start.eq_ignore_ascii_case(GRPC) && GRPC_KINDS.iter().any(|known| known.eq_ignore_ascii_case(kind))
+    start.eq_ignore_ascii_case(GRPC)
+        && GRPC_KINDS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(kind))
 }
 
 #[cfg(test)]

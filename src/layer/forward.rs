@@ -80,7 +80,10 @@ pub struct HashKey {
 impl HashKey {
     /// The hash of the request's key; nothing when a part of it is absent or empty.
     fn of(&self, exchange: &Exchange) -> Option<u64> {
-        let fed = self.parts.iter().try_fold(self.begun.clone(), |key, part| feed(key, part, exchange));
+        let fed = self
+            .parts
+            .iter()
+            .try_fold(self.begun.clone(), |key, part| feed(key, part, exchange));
         fed.ok().map(|key| key.finish().hash())
     }
 }
@@ -115,7 +118,11 @@ impl<S> Layer<S> for ForwardLayer {
     type Service = Forward<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Forward { inner, changes: Arc::clone(&self.changes), key: self.key.clone() }
+        Forward {
+            inner,
+            changes: Arc::clone(&self.changes),
+            key: self.key.clone(),
+        }
     }
 }
 
@@ -140,17 +147,37 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let Call { exchange, body, fresh, now, patience, linger, .. } = call;
+        let Call {
+            exchange,
+            body,
+            fresh,
+            now,
+            patience,
+            linger,
+            ..
+        } = call;
         // A body that is here whole has no trailers.
-        let trailers = if body.is_whole() { Box::default() } else { announced_trailers(&exchange, &self.changes) };
+        let trailers = if body.is_whole() {
+            Box::default()
+        } else {
+            announced_trailers(&exchange, &self.changes)
+        };
         let outgoing = Outgoing {
             trailers,
             trailers_to_http1: self.changes.trailers_to_http1,
             head: write_head(&exchange, &self.changes, &body, now),
             has_host: self.changes.preserve_host && !exchange.request.host.is_empty(),
-            names_length: !matches!(exchange.request.method, Method::GET | Method::HEAD | Method::OPTIONS)
-                && (exchange.request.headers.contains_key(header::CONTENT_LENGTH)
-                    || matches!(exchange.request.method, Method::POST | Method::PUT | Method::PATCH)),
+            names_length: !matches!(
+                exchange.request.method,
+                Method::GET | Method::HEAD | Method::OPTIONS
+            ) && (exchange
+                .request
+                .headers
+                .contains_key(header::CONTENT_LENGTH)
+                || matches!(
+                    exchange.request.method,
+                    Method::POST | Method::PUT | Method::PATCH
+                )),
             // A connection that switches protocols is not given back: it may as well be a new one, which its server has
             // not closed unnoticed. Such a request is not tried again once it may have been seen.
             fresh: fresh || exchange.request.upgrade.is_some(),
@@ -161,7 +188,10 @@ where
             patience,
             linger,
         };
-        ResponseFuture { inner: self.inner.call(outgoing), changes: Arc::clone(&self.changes) }
+        ResponseFuture {
+            inner: self.inner.call(outgoing),
+            changes: Arc::clone(&self.changes),
+        }
     }
 }
 
@@ -202,7 +232,12 @@ fn write_head(exchange: &Exchange, changes: &Changes, body: &Body, now: Instant)
         http1::write_field(&mut out, "host", host);
     }
     // A body that is here whole need not be asked for: its client was, if it wanted to be.
-    write_received(&mut out, exchange, changes, !body.is_empty() && body.is_whole());
+    write_received(
+        &mut out,
+        exchange,
+        changes,
+        !body.is_empty() && body.is_whole(),
+    );
     forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
     if !changes.decides(&header::VIA) {
         write_via(&mut out, exchange);
@@ -211,7 +246,10 @@ fn write_head(exchange: &Exchange, changes: &Changes, body: &Body, now: Instant)
         http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
     }
     // What is left of a call's time: it has waited here, perhaps been tried.
-    if let Some(left) = request.grpc.and_then(|grpc| grpc.left(now - exchange.started)) {
+    if let Some(left) = request
+        .grpc
+        .and_then(|grpc| grpc.left(now - exchange.started))
+    {
         http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
     }
     for (name, value) in &changes.set {
@@ -224,9 +262,22 @@ fn write_head(exchange: &Exchange, changes: &Changes, body: &Body, now: Instant)
 fn host(exchange: &Exchange) -> Option<&[u8]> {
     let headers = &exchange.request.headers;
     // Mostly it is the first field.
-    let first = headers.iter().next().filter(|(name, _)| *name == header::HOST).map(|(_, value)| value);
-    let named = || first.or_else(|| headers.get(header::HOST)).map(HeaderValue::as_bytes);
-    exchange.request.target.authority().or_else(named).filter(|host| !host.is_empty())
+    let first = headers
+        .iter()
+        .next()
+        .filter(|(name, _)| *name == header::HOST)
+        .map(|(_, value)| value);
+    let named = || {
+        first
+            .or_else(|| headers.get(header::HOST))
+            .map(HeaderValue::as_bytes)
+    };
+    exchange
+        .request
+        .target
+        .authority()
+        .or_else(named)
+        .filter(|host| !host.is_empty())
 }
 
 fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
@@ -249,14 +300,17 @@ fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
             }
             out.extend_from_slice(rest);
         }
-        Rewrite::Template(template) => out.extend_from_slice(super::fill(template, exchange).as_bytes()),
+        Rewrite::Template(template) => {
+            out.extend_from_slice(super::fill(template, exchange).as_bytes())
+        }
     }
     out.extend_from_slice(target.query_with_mark());
 }
 
 /// The path behind a prefix of whole segments, as routes match them: `/ord` is no prefix of `/orders`.
 pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
-    path.strip_prefix(prefix.as_bytes()).filter(|rest| matches!(rest, [] | [b'/', ..]))
+    path.strip_prefix(prefix.as_bytes())
+        .filter(|rest| matches!(rest, [] | [b'/', ..]))
 }
 
 /// The client's own fields, but for those of the hop and those that are written anew.
@@ -274,8 +328,8 @@ fn write_received(out: &mut Vec<u8>, exchange: &Exchange, changes: &Changes, is_
         if *name == header::TE {
             wants_trailers |= names(value, b"trailers");
         }
-        let is_told_anew =
-            (request.grpc.is_some() && *name == grpc::TIMEOUT) || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
+        let is_told_anew = (request.grpc.is_some() && *name == grpc::TIMEOUT)
+            || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
         if is_told_anew
             || (is_asked_for && *name == header::EXPECT)
             || ends_here(name, &hops, changes)
@@ -313,7 +367,10 @@ fn with_hyphens(name: &HeaderName) -> HeaderName {
 }
 
 fn names(value: &HeaderValue, wanted: &[u8]) -> bool {
-    value.as_bytes().split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
 }
 
 /// Whether a field could be one that is not passed on as it is, as far as its length and first letter tell: they tell nearly
@@ -339,8 +396,10 @@ fn may_be_held_back(name: &str) -> bool {
 
 /// Fields that end here or are written anew.
 fn is_ours(name: &HeaderName) -> bool {
-    matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA)
-        || http1::hop_by_hop(name.as_str().as_bytes())
+    matches!(
+        *name,
+        header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA
+    ) || http1::hop_by_hop(name.as_str().as_bytes())
         || forwarded::writes(name)
         || *name == REQUEST_ID_HEADER
 }
@@ -351,15 +410,22 @@ fn announced_trailers(exchange: &Exchange, changes: &Changes) -> Box<[HeaderName
     let request = &exchange.request;
     let hops = Hops::of(&request.headers, request.names_hops);
     let lines = request.headers.get_all(header::TRAILER).iter();
-    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let members = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
     // Bounded before each is looked at: what a client announces without end costs no more than that.
-    let members = members.filter(|member| !member.is_empty()).take(MOST_TRAILERS);
+    let members = members
+        .filter(|member| !member.is_empty())
+        .take(MOST_TRAILERS);
     let may_pass = |name: &HeaderName| {
         let text = name.as_str().as_bytes();
         let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
         !is_own && http1::may_trail(name) && !ends_here(name, &hops, changes)
     };
-    members.filter_map(|name| HeaderName::from_bytes(name).ok()).filter(may_pass).collect()
+    members
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(may_pass)
+        .collect()
 }
 
 /// Appends this hop to `Via` (RFC 9110, 7.6.3).
@@ -403,9 +469,15 @@ mod tests {
         for name in ours.iter().chain(&hops) {
             assert!(may_be_held_back(name.as_str()), "{name}");
         }
-        for name in
-            ["user-agent", "accept", "accept-encoding", "cookie", "authorization", "content-type", "sec-fetch-site"]
-        {
+        for name in [
+            "user-agent",
+            "accept",
+            "accept-encoding",
+            "cookie",
+            "authorization",
+            "content-type",
+            "sec-fetch-site",
+        ] {
             assert!(!may_be_held_back(name), "{name}");
         }
     }

@@ -99,10 +99,19 @@ pub(super) fn feed<H: Hasher>(
 }
 
 /// Writes a part's value; says whether the request has one.
-pub(super) fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, exchange: &Exchange) -> bool {
+pub(super) fn write(
+    label: &mut Label,
+    part: &KeyPart,
+    prefix: Option<u8>,
+    exchange: &Exchange,
+) -> bool {
     let request = &exchange.request;
     let value = match part {
-        KeyPart::Route => exchange.route.name.as_deref().map(|name| Cow::Borrowed(name.as_bytes())),
+        KeyPart::Route => exchange
+            .route
+            .name
+            .as_deref()
+            .map(|name| Cow::Borrowed(name.as_bytes())),
         KeyPart::ClientIp(own) => {
             label.ip(exchange.client.ip, prefix.unwrap_or(*own));
             return true;
@@ -111,7 +120,9 @@ pub(super) fn write(label: &mut Label, part: &KeyPart, prefix: Option<u8>, excha
         KeyPart::Cookie(name) => cookie(name, exchange),
         KeyPart::Query(name) => query_value(name, exchange),
         KeyPart::Param(name) => parameter(name, exchange),
-        KeyPart::Host => Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty()),
+        KeyPart::Host => {
+            Some(Cow::Borrowed(request.host.as_bytes())).filter(|host| !host.is_empty())
+        }
         KeyPart::Path => Some(spelling::path(request.target.normal_path())),
         KeyPart::Method => Some(Cow::Borrowed(request.method.as_str().as_bytes())),
         KeyPart::TlsSubject => subject(exchange).map(|subject| Cow::Borrowed(subject.as_bytes())),
@@ -134,7 +145,14 @@ pub(super) fn is_there(part: &KeyPart, exchange: &Exchange) -> bool {
 
 #[inline]
 fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    only(exchange.request.headers.get_all(name).iter().map(|value| spelling::field(name, value.as_bytes())))
+    only(
+        exchange
+            .request
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| spelling::field(name, value.as_bytes())),
+    )
 }
 
 fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
@@ -142,13 +160,18 @@ fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
     only(pairs.filter_map(|pair| {
         let equals = pair.iter().position(|byte| *byte == b'=')?;
-        (pair[..equals].trim_ascii() == name.as_bytes()).then(|| spelling::cookie(&pair[equals + 1..]))
+        (pair[..equals].trim_ascii() == name.as_bytes())
+            .then(|| spelling::cookie(&pair[equals + 1..]))
     }))
 }
 
 fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
     let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
-    only(pairs.filter(|(known, _)| **known == *name.as_bytes()).map(|(_, value)| value))
+    only(
+        pairs
+            .filter(|(known, _)| **known == *name.as_bytes())
+            .map(|(_, value)| value),
+    )
 }
 
 fn subject(exchange: &Exchange) -> Option<&str> {
@@ -156,8 +179,13 @@ fn subject(exchange: &Exchange) -> Option<&str> {
 }
 
 fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
-    let found = exchange.parameters.iter().find(|(known, _)| **known == *name);
-    found.map(|(_, value)| spelling::path(value.as_bytes())).filter(|value| !value.is_empty())
+    let found = exchange
+        .parameters
+        .iter()
+        .find(|(known, _)| **known == *name);
+    found
+        .map(|(_, value)| spelling::path(value.as_bytes()))
+        .filter(|value| !value.is_empty())
 }
 
 /// The one value among several; none if they differ or it is empty.
@@ -173,7 +201,10 @@ fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Opti
 pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
     let begun = KeyBuilder::over(Written::default(), "");
     let prefix = begun.clone().into_hasher().0.len();
-    let fed = parts.iter().try_fold(begun, |builder, part| feed(builder, part, exchange)).ok()?;
+    let fed = parts
+        .iter()
+        .try_fold(begun, |builder, part| feed(builder, part, exchange))
+        .ok()?;
     Some(fed.into_hasher().0.split_off(prefix))
 }
 

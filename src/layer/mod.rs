@@ -21,8 +21,8 @@ pub use answer_changes::AnswerChanges;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
-    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit, Priority, Queued,
-    Standing, Turn,
+    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit,
+    Priority, Queued, Standing, Turn,
 };
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, Rewrite, after_prefix};
 #[cfg(any(test, fuzzing))]
@@ -30,8 +30,8 @@ pub use key::hashed;
 pub use key::{KeyPart, named as named_value};
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
 pub use rate_limit::{
-    Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets, SharedPolicy, Statuses,
-    Tier,
+    Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets,
+    SharedPolicy, Statuses, Tier,
 };
 pub use respond::{Canned, Respond};
 pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
@@ -57,7 +57,11 @@ fn fill(template: &str, exchange: &Exchange) -> String {
 
 fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
     let target = &exchange.request.target;
-    if let Some((_, value)) = exchange.parameters.iter().find(|(known, _)| **known == *name) {
+    if let Some((_, value)) = exchange
+        .parameters
+        .iter()
+        .find(|(known, _)| **known == *name)
+    {
         out.push_str(value);
     } else if name == "host" {
         out.push_str(&exchange.request.host);

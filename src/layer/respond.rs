@@ -59,9 +59,17 @@ impl Service<Call> for Respond {
 
     fn call(&mut self, call: Call) -> Self::Future {
         let mut answer = match &*self.canned {
-            Canned::Fixed { status, body, headers } => fixed(*status, body, headers),
-            Canned::Redirect { to, .. } if call.exchange.request.host.is_empty() && to.contains("{host}") => {
-                return ready(Err(Error::Malformed("it names no host, which the redirect of its route needs")));
+            Canned::Fixed {
+                status,
+                body,
+                headers,
+            } => fixed(*status, body, headers),
+            Canned::Redirect { to, .. }
+                if call.exchange.request.host.is_empty() && to.contains("{host}") =>
+            {
+                return ready(Err(Error::Malformed(
+                    "it names no host, which the redirect of its route needs",
+                )));
             }
             Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
         };
@@ -76,7 +84,9 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
         response.fields.push(name.as_str(), value.as_bytes());
     }
     if !body.is_empty() && response.fields.get(&header::CONTENT_TYPE).is_none() {
-        response.fields.push(header::CONTENT_TYPE.as_str(), b"text/plain; charset=utf-8");
+        response
+            .fields
+            .push(header::CONTENT_TYPE.as_str(), b"text/plain; charset=utf-8");
     }
     response
 }
@@ -84,7 +94,9 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
     if let Ok(location) = HeaderValue::try_from(super::fill(to, exchange)) {
-        response.fields.push(header::LOCATION.as_str(), location.as_bytes());
+        response
+            .fields
+            .push(header::LOCATION.as_str(), location.as_bytes());
     }
     response
 }

@@ -29,11 +29,23 @@ struct Drawn<S> {
 
 impl<S> Split<S> {
     /// The way `first`, with its weight, and others.
-    pub fn new((weight, first): (NonZeroU32, S), others: impl IntoIterator<Item = (NonZeroU32, S)>) -> Self {
-        let others: Vec<_> = others.into_iter().map(|(weight, way)| (u64::from(weight.get()), way)).collect();
+    pub fn new(
+        (weight, first): (NonZeroU32, S),
+        others: impl IntoIterator<Item = (NonZeroU32, S)>,
+    ) -> Self {
+        let others: Vec<_> = others
+            .into_iter()
+            .map(|(weight, way)| (u64::from(weight.get()), way))
+            .collect();
         let weight = u64::from(weight.get());
         let total = weight + others.iter().map(|(weight, _)| weight).sum::<u64>();
-        let drawn = (!others.is_empty()).then(|| Arc::new(Drawn { total, first: weight, others }));
+        let drawn = (!others.is_empty()).then(|| {
+            Arc::new(Drawn {
+                total,
+                first: weight,
+                others,
+            })
+        });
         Self { first, drawn }
     }
 }
@@ -86,7 +98,9 @@ mod tests {
         let weight = |weight| NonZeroU32::new(weight).unwrap();
         let split = Split::new((weight(95), "a"), [(weight(1), "b"), (weight(4), "c")]);
         let drawn = split.drawn.unwrap();
-        let tickets: Vec<_> = (0..drawn.total).map(|number| drawn.at(number).unwrap_or(&"a")).collect();
+        let tickets: Vec<_> = (0..drawn.total)
+            .map(|number| drawn.at(number).unwrap_or(&"a"))
+            .collect();
         let of = |way: &str| tickets.iter().filter(|ticket| **ticket == &way).count();
         assert_eq!((of("a"), of("b"), of("c")), (95, 1, 4));
     }

@@ -44,7 +44,10 @@ impl<S> Layer<S> for TimeoutsLayer {
     type Service = Timeouts<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Timeouts { inner, bounds: *self }
+        Timeouts {
+            inner,
+            bounds: *self,
+        }
     }
 }
 
@@ -58,8 +61,16 @@ struct Silence {
 impl Silence {
     /// That of a body that is silent by nature, or not.
     fn pace(&self, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
-        let idle = if is_silent_by_nature { self.tunnel } else { self.idle };
-        Pace { idle, half_closed: self.idle, end }
+        let idle = if is_silent_by_nature {
+            self.tunnel
+        } else {
+            self.idle
+        };
+        Pace {
+            idle,
+            half_closed: self.idle,
+            end,
+        }
     }
 }
 
@@ -83,12 +94,20 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        let TimeoutsLayer { total, idle, tunnel, body } = self.bounds;
+        let TimeoutsLayer {
+            total,
+            idle,
+            tunnel,
+            body,
+        } = self.bounds;
         let silence = Silence { idle, tunnel };
         let started = call.exchange.started;
         // A call's own bound, where it is the shorter one.
         let asked = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
-        call.deadline = Some(Deadline::after(started, asked.map_or(total, |asked| asked.min(total))));
+        call.deadline = Some(Deadline::after(
+            started,
+            asked.map_or(total, |asked| asked.min(total)),
+        ));
         if !call.body.is_whole() {
             let waits = call.exchange.request.headers.contains_key(header::EXPECT);
             call.uploading = Some(Arc::new(Uploading {
@@ -103,7 +122,11 @@ where
             let is_call = call.exchange.request.grpc.is_some();
             call.body.set_pace(Some(silence.pace(is_call, end)));
         }
-        ResponseFuture { inner: self.inner.call(call), silence, end }
+        ResponseFuture {
+            inner: self.inner.call(call),
+            silence,
+            end,
+        }
     }
 }
 
@@ -135,10 +158,18 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
 /// How the body of an answer is paced. A tunnel is no exchange, so that the bound on exchanges says nothing of it.
 fn pace(response: &Response, silence: Silence, end: Option<Instant>) -> Pace {
     if response.body.is_tunnel() {
-        return Pace { idle: silence.tunnel, half_closed: silence.idle, end: None };
+        return Pace {
+            idle: silence.tunnel,
+            half_closed: silence.idle,
+            end: None,
+        };
     }
     // What is here whole never pauses: its fields need not be looked through.
     let is_whole = response.body.is_whole();
-    let content_type = if is_whole { None } else { response.fields.get(&header::CONTENT_TYPE) };
+    let content_type = if is_whole {
+        None
+    } else {
+        response.fields.get(&header::CONTENT_TYPE)
+    };
     silence.pace(content_type.is_some_and(is_silent_by_nature), end)
 }

@@ -44,7 +44,9 @@ pub enum SettingsError {
         burst: NonZeroU32,
     },
     /// The limit has seen too many different numbers for single keys.
-    #[error("single keys have had more than 65535 different rates and bursts; a restart forgets them")]
+    #[error(
+        "single keys have had more than 65535 different rates and bursts; a restart forgets them"
+    )]
     TooManyNumbers,
     /// There is no memory for so many keys.
     #[error("no memory for {max_keys} keys")]
@@ -67,14 +69,22 @@ impl Quota {
     /// A bucket of `burst` tokens that fills at `rate`; the time for one token is rounded up to a whole nanosecond, so
     /// that no more than `burst + rate * time` is ever admitted.
     pub fn new(rate: Rate, burst: NonZeroU32) -> Result<Self, SettingsError> {
-        let nanos = rate.period.as_nanos().div_ceil(u128::from(rate.count.get()));
+        let nanos = rate
+            .period
+            .as_nanos()
+            .div_ceil(u128::from(rate.count.get()));
         let too_slow = SettingsError::TooSlow { burst };
         if nanos.saturating_mul(u128::from(burst.get())) > u128::from(LONGEST_FILL) {
             return Err(too_slow);
         }
         let emission = u64::try_from(nanos).map_err(|_| too_slow)?;
-        let paced = governor::Quota::with_period(Duration::from_nanos(emission)).ok_or(SettingsError::ZeroPeriod)?;
-        Ok(Self { inner: paced.allow_burst(burst), pace: Pace { emission, burst }, class: 0 })
+        let paced = governor::Quota::with_period(Duration::from_nanos(emission))
+            .ok_or(SettingsError::ZeroPeriod)?;
+        Ok(Self {
+            inner: paced.allow_burst(burst),
+            pace: Pace { emission, burst },
+            class: 0,
+        })
     }
 
     /// Tokens in a full bucket.
@@ -104,11 +114,17 @@ impl Quota {
     /// No cost always conforms; one above the burst never does ([`Duration::MAX`]).
     #[inline]
     pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
-        let Some(cells) = NonZeroU32::new(cost) else { return Ok(tat) };
+        let Some(cells) = NonZeroU32::new(cost) else {
+            return Ok(tat);
+        };
         if cells > self.burst() {
             return Err(Duration::MAX); // before governor multiplies: a huge cost could overflow
         }
-        let view = View { now: now.as_nanos(), tat, next: Cell::new(tat) };
+        let view = View {
+            now: now.as_nanos(),
+            tat,
+            next: Cell::new(tat),
+        };
         let gcra = RateLimiter::<_, _, _, NoOpMiddleware<Nanos>>::new(self.inner, view, now);
         match gcra.check_n(cells) {
             Ok(Ok(())) => Ok(gcra.into_state_store().next.get()),
@@ -157,8 +173,12 @@ impl Pace {
 
     /// Nanoseconds until a bucket with this `tat` has one whole token more; 0 when it is full.
     fn until_next(self, now: Now, tat: u64) -> u64 {
-        let more = self.remaining(now, tat).saturating_add(1).min(self.burst.get());
-        tat.saturating_sub(now.as_nanos()).saturating_sub(self.fill() - self.weight(more))
+        let more = self
+            .remaining(now, tat)
+            .saturating_add(1)
+            .min(self.burst.get());
+        tat.saturating_sub(now.as_nanos())
+            .saturating_sub(self.fill() - self.weight(more))
     }
 }
 
@@ -188,7 +208,11 @@ impl StateStore for View {
 pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
     let debt = u128::from(tat.saturating_sub(now.as_nanos()));
     let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
-    now.as_nanos().saturating_add(u64::try_from(rescaled).unwrap_or(LONGEST_DEBT).min(LONGEST_DEBT))
+    now.as_nanos().saturating_add(
+        u64::try_from(rescaled)
+            .unwrap_or(LONGEST_DEBT)
+            .min(LONGEST_DEBT),
+    )
 }
 
 /// Nanoseconds; twice what the slowest quota's bucket takes to fill.

@@ -29,7 +29,10 @@ impl Now {
     /// This moment plus `by`; more than 584 years saturates.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -52,7 +55,9 @@ impl Clock {
         // A paused runtime may stand before the process's start; the offset leaves room for it below.
         match now.checked_duration_since(start) {
             Some(since) => Now::from_nanos(OFFSET).after(since),
-            None => Now::from_nanos(OFFSET.saturating_sub(nanos(start.saturating_duration_since(now)))),
+            None => {
+                Now::from_nanos(OFFSET.saturating_sub(nanos(start.saturating_duration_since(now))))
+            }
         }
     }
 }

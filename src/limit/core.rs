@@ -29,7 +29,10 @@ pub(super) struct Taken {
 impl Taken {
     /// Of the quota under which they were taken.
     pub(super) fn pace(&self) -> Pace {
-        Pace { emission: self.emission, burst: self.burst }
+        Pace {
+            emission: self.emission,
+            burst: self.burst,
+        }
     }
 }
 
@@ -50,7 +53,11 @@ impl Offer {
     /// How the bucket stands before anything is taken.
     pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Standing {
         let own = ask.limiter.quota().pace();
-        let pace = if self.key == ask.key { ask.quota.map_or(own, Quota::pace) } else { own };
+        let pace = if self.key == ask.key {
+            ask.quota.map_or(own, Quota::pace)
+        } else {
+            own
+        };
         pace.state(now, self.seen, index)
     }
 }
@@ -99,7 +106,10 @@ impl Lineage {
 
     /// Idle keys that made room, and requests sent to the shared bucket.
     pub(super) fn evictions(&self) -> (u64, u64) {
-        (self.evictions_idle.load(Relaxed), self.evictions_overflow.load(Relaxed))
+        (
+            self.evictions_idle.load(Relaxed),
+            self.evictions_overflow.load(Relaxed),
+        )
     }
 }
 
@@ -107,7 +117,13 @@ impl Core {
     pub(super) fn new(settings: &Settings, lineage: Arc<Lineage>) -> Result<Self, SettingsError> {
         let quota = Quota::new(settings.rate, settings.burst)?;
         let table = Table::new(settings.max_keys)?;
-        Ok(Self { settings: *settings, quota, table, next: OnceLock::new(), lineage })
+        Ok(Self {
+            settings: *settings,
+            quota,
+            table,
+            next: OnceLock::new(),
+            lineage,
+        })
     }
 
     /// The core that serves now.
@@ -121,7 +137,10 @@ impl Core {
 
     /// Does `attempt` on the core where the bucket lives.
     #[inline(always)]
-    pub(super) fn follow<T>(&self, attempt: impl Fn(&Core) -> Result<T, Halt>) -> Result<T, Duration> {
+    pub(super) fn follow<T>(
+        &self,
+        attempt: impl Fn(&Core) -> Result<T, Halt>,
+    ) -> Result<T, Duration> {
         let mut core = self;
         loop {
             match attempt(core) {
@@ -161,7 +180,9 @@ impl Core {
     pub(super) fn take(&self, now: Now, ask: &Ask<'_>) -> Result<Taken, Halt> {
         loop {
             let taken = match self.table.find(ask.key) {
-                Some(slot) => self.offer(slot, ask, now)?.and_then(|offer| self.charge(offer, ask)),
+                Some(slot) => self
+                    .offer(slot, ask, now)?
+                    .and_then(|offer| self.charge(offer, ask)),
                 None => self.enter(now, ask)?,
             };
             if let Some(taken) = taken {
@@ -175,7 +196,9 @@ impl Core {
     #[inline(always)]
     fn offer(&self, slot: usize, ask: &Ask<'_>, now: Now) -> Result<Option<Offer>, Halt> {
         match self.table.read(slot, ask.key) {
-            Read::Tat(seen) if self.table.class(slot) == ask.class() => self.priced(slot, ask, seen, now).map(Some),
+            Read::Tat(seen) if self.table.class(slot) == ask.class() => {
+                self.priced(slot, ask, seen, now).map(Some)
+            }
             Read::Tat(seen) => {
                 self.convert(slot, ask, seen, now);
                 Ok(None)
@@ -187,22 +210,48 @@ impl Core {
 
     #[inline(always)]
     fn priced(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) -> Result<Offer, Halt> {
-        let tat = ask.quota.unwrap_or(&self.quota).conform(now, seen, ask.cost).map_err(Halt::Refused)?;
-        Ok(Offer { key: ask.key, slot, seen, tat })
+        let tat = ask
+            .quota
+            .unwrap_or(&self.quota)
+            .conform(now, seen, ask.cost)
+            .map_err(Halt::Refused)?;
+        Ok(Offer {
+            key: ask.key,
+            slot,
+            seen,
+            tat,
+        })
     }
 
     #[inline]
     fn charge(&self, offer: Offer, ask: &Ask<'_>) -> Option<Taken> {
-        let Offer { key, slot, seen, tat } = offer;
-        self.table.replace(slot, key, seen, tat).then(|| self.taken(key, tat, ask))
+        let Offer {
+            key,
+            slot,
+            seen,
+            tat,
+        } = offer;
+        self.table
+            .replace(slot, key, seen, tat)
+            .then(|| self.taken(key, tat, ask))
     }
 
     /// What was taken from the bucket of `key`, which is the asker's or the shared one.
     #[inline]
     fn taken(&self, key: Key, tat: u64, ask: &Ask<'_>) -> Taken {
-        let Ask { quota, cost, .. } = if key == ask.key { *ask } else { self.of_a_stranger(ask) };
+        let Ask { quota, cost, .. } = if key == ask.key {
+            *ask
+        } else {
+            self.of_a_stranger(ask)
+        };
         let Pace { emission, burst } = quota.unwrap_or(&self.quota).pace();
-        Taken { tat, key, emission, burst, cost }
+        Taken {
+            tat,
+            key,
+            emission,
+            burst,
+            cost,
+        }
     }
 
     /// What a key that the table does not know would have; nothing if it knows it by now.
@@ -234,7 +283,9 @@ impl Core {
     fn bring_in(&self, now: Now, ask: &Ask<'_>, tat: u64) -> Insert {
         let insert = self.table.insert(ask.key, now, tat, ask.class());
         if let Insert::Done { evicted } = insert {
-            self.lineage.evictions_idle.fetch_add(u64::from(evicted), Relaxed);
+            self.lineage
+                .evictions_idle
+                .fetch_add(u64::from(evicted), Relaxed);
         }
         insert
     }
@@ -243,7 +294,10 @@ impl Core {
     /// used stays. Whether it came to that or someone else was faster, the asker looks again.
     #[cold]
     fn convert(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) {
-        let (old, new) = (self.numbers(self.table.class(slot)), ask.quota.unwrap_or(&self.quota).pace());
+        let (old, new) = (
+            self.numbers(self.table.class(slot)),
+            ask.quota.unwrap_or(&self.quota).pace(),
+        );
         let tat = rescaled(seen, now, old.fill(), new.fill());
         self.table.convert(slot, ask.key, (seen, tat), ask.class());
     }
@@ -259,14 +313,20 @@ impl Core {
 
     /// The numbers in which the debt of a slot of this class is measured.
     pub(super) fn numbers(&self, class: u16) -> Pace {
-        self.lineage.others.numbers(class).unwrap_or(self.quota.pace())
+        self.lineage
+            .others
+            .numbers(class)
+            .unwrap_or(self.quota.pace())
     }
 
     /// Gives back what was taken, as far as the bucket is not full again without it: once the time in which those
     /// tokens came back has passed, the bucket would be no fuller had they never been taken, and giving them back
     /// would add to what rate and burst allow. Nothing goes back after the key's numbers have changed.
     pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
-        let back = taken.pace().weight(taken.cost).min(taken.tat.saturating_sub(now.as_nanos()));
+        let back = taken
+            .pace()
+            .weight(taken.cost)
+            .min(taken.tat.saturating_sub(now.as_nanos()));
         if back == 0 {
             return Ok(());
         }
@@ -281,14 +341,20 @@ impl Core {
     /// not there.
     ///
     /// Should the slot go to another key meanwhile, that key was full and stays full: see the table's protocol.
-    pub(super) fn shift(&self, key: Key, change: impl Fn(u16, u64) -> Option<u64>) -> Result<Option<u64>, Halt> {
+    pub(super) fn shift(
+        &self,
+        key: Key,
+        change: impl Fn(u16, u64) -> Option<u64>,
+    ) -> Result<Option<u64>, Halt> {
         while let Some(slot) = self.table.find(key) {
             let seen = match self.table.read(slot, key) {
                 Read::Tat(tat) => tat,
                 Read::Changed => continue,
                 Read::Moved => return Err(Halt::Moved),
             };
-            let Some(next) = change(self.table.class(slot), seen) else { break };
+            let Some(next) = change(self.table.class(slot), seen) else {
+                break;
+            };
             if self.table.replace(slot, key, seen, next) {
                 return Ok(Some(next));
             }
@@ -304,7 +370,16 @@ impl Core {
 
     /// The shared bucket has the limit's own numbers; whoever may take more at once takes all of it.
     fn of_a_stranger<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
-        let most = if ask.quota.is_some() { self.quota.burst().get() } else { u32::MAX };
-        Ask { key: OVERFLOW, quota: None, cost: ask.cost.min(most), ..*ask }
+        let most = if ask.quota.is_some() {
+            self.quota.burst().get()
+        } else {
+            u32::MAX
+        };
+        Ask {
+            key: OVERFLOW,
+            quota: None,
+            cost: ask.cost.min(most),
+            ..*ask
+        }
     }
 }

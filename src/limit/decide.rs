@@ -26,7 +26,12 @@ pub struct Ask<'a> {
 impl<'a> Ask<'a> {
     /// Under the limit's own numbers.
     pub const fn new(limiter: &'a Limiter, key: Key, cost: u32) -> Self {
-        Self { limiter, key, cost, quota: None }
+        Self {
+            limiter,
+            key,
+            cost,
+            quota: None,
+        }
     }
 
     pub(super) fn class(&self) -> u16 {
@@ -41,7 +46,10 @@ impl<'a> Ask<'a> {
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {
         [ask] => match take(now, ask) {
-            Ok(taken) => Ok(Admission { now, taken: smallvec![taken] }),
+            Ok(taken) => Ok(Admission {
+                now,
+                taken: smallvec![taken],
+            }),
             Err(wait) => Err(Refusal::by(0, wait)),
         },
         [first, second] => decide_two(now, first, second),
@@ -60,8 +68,15 @@ fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, 
     };
     let one = accept(now, first, one).map_err(|wait| Refusal::by(0, wait))?;
     match accept(now, second, two) {
-        Ok(two) => Ok(Admission { now, taken: SmallVec::from_buf([one, two]) }),
-        Err(wait) => Err(Admission { now, taken: smallvec![one] }.lost_race(&[*first], wait)),
+        Ok(two) => Ok(Admission {
+            now,
+            taken: SmallVec::from_buf([one, two]),
+        }),
+        Err(wait) => Err(Admission {
+            now,
+            taken: smallvec![one],
+        }
+        .lost_race(&[*first], wait)),
     }
 }
 
@@ -77,7 +92,10 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     if let Some(refusal) = refusal {
         return Err(refusal);
     }
-    let mut admission = Admission { now, taken: SmallVec::with_capacity(asks.len()) };
+    let mut admission = Admission {
+        now,
+        taken: SmallVec::with_capacity(asks.len()),
+    };
     for (ask, offer) in asks.iter().zip(&offers) {
         match accept(now, ask, *offer) {
             Ok(taken) => admission.taken.push(taken),
@@ -149,7 +167,10 @@ impl Admission {
 
     /// How each limit stands after this request, in the order of the asks.
     pub fn states(&self) -> impl Iterator<Item = Standing> {
-        self.taken.iter().enumerate().map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
+        self.taken
+            .iter()
+            .enumerate()
+            .map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
     }
 
     /// Whether nothing was taken, or all of it was taken out.
@@ -160,7 +181,12 @@ impl Admission {
     /// Takes out the part of each ask, in their order: an admission of its own for each.
     pub fn take_apart(&mut self) -> impl Iterator<Item = Self> {
         let now = self.now;
-        std::mem::take(&mut self.taken).into_iter().map(move |taken| Self { now, taken: smallvec![taken] })
+        std::mem::take(&mut self.taken)
+            .into_iter()
+            .map(move |taken| Self {
+                now,
+                taken: smallvec![taken],
+            })
     }
 
     /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
@@ -205,14 +231,25 @@ impl Standing {
     pub fn known(index: usize, quota: &Quota, remaining: u32, reset: Duration) -> Self {
         let (burst, emission) = (quota.burst().get(), quota.emission());
         let after_next = emission * burst.saturating_sub(remaining.saturating_add(1));
-        Self { index, remaining, burst, fill: emission * burst, next: reset.saturating_sub(after_next), reset }
+        Self {
+            index,
+            remaining,
+            burst,
+            fill: emission * burst,
+            next: reset.saturating_sub(after_next),
+            reset,
+        }
     }
 
     /// The one of two with the fewest tokens left; of equals the one that takes longest to fill, then the first.
     #[must_use]
     pub fn nearer(self, other: Self) -> Self {
         let rank = |of: &Self| (of.remaining, std::cmp::Reverse(of.reset));
-        if rank(&other) < rank(&self) { other } else { self }
+        if rank(&other) < rank(&self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -231,13 +268,19 @@ pub struct Refusal {
 impl Refusal {
     /// Refused by the limit in this place alone.
     pub fn by(index: usize, retry_after: Duration) -> Self {
-        Self { index, retry_after, refused: bit(index) }
+        Self {
+            index,
+            retry_after,
+            refused: bit(index),
+        }
     }
 
     /// Refused by the limit in this place, after those that refused before it.
     #[must_use]
     pub fn after(earlier: Option<Self>, index: usize, retry_after: Duration) -> Self {
-        earlier.map_or(Self::by(index, retry_after), |earlier| earlier.and(index, retry_after))
+        earlier.map_or(Self::by(index, retry_after), |earlier| {
+            earlier.and(index, retry_after)
+        })
     }
 
     /// Places of the limits that refused.
@@ -253,13 +296,23 @@ impl Refusal {
     /// One more that refuses.
     #[must_use]
     pub fn and(self, index: usize, wait: Duration) -> Self {
-        let worst = if wait > self.retry_after { Self::by(index, wait) } else { self };
-        Self { refused: self.refused | bit(index), ..worst }
+        let worst = if wait > self.retry_after {
+            Self::by(index, wait)
+        } else {
+            self
+        };
+        Self {
+            refused: self.refused | bit(index),
+            ..worst
+        }
     }
 }
 
 fn bit(index: usize) -> u64 {
-    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
+    u32::try_from(index)
+        .ok()
+        .and_then(|index| 1_u64.checked_shl(index))
+        .unwrap_or(0)
 }
 
 /// Limits that are decided without an allocation. More would make every admission larger to move, which costs more than

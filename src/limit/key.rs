@@ -34,7 +34,9 @@ impl FromStr for Key {
     /// The 16 hexadecimal digits that it is shown as.
     fn from_str(text: &str) -> Result<Self, NotAKey> {
         let is_it = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let hash = u64::from_str_radix(text, 16).ok().filter(|hash| is_it && *hash >= Self::RESERVED);
+        let hash = u64::from_str_radix(text, 16)
+            .ok()
+            .filter(|hash| is_it && *hash >= Self::RESERVED);
         hash.map(Self).ok_or(NotAKey)
     }
 }
@@ -57,9 +59,14 @@ pub struct KeyHasher {
 
 impl KeyHasher {
     /// With a random seed.
-    #[allow(clippy::new_without_default, reason = "two defaults would not be equal")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "two defaults would not be equal"
+    )]
     pub fn new() -> Self {
-        Self { seed: rand::random() }
+        Self {
+            seed: rand::random(),
+        }
     }
 
     /// With a known seed, for tests.
@@ -167,7 +174,11 @@ impl KeyBuilder {
     /// The key.
     pub fn finish(self) -> Key {
         let hash = self.hasher.finish();
-        Key(if hash < Key::RESERVED { hash + Key::RESERVED } else { hash })
+        Key(if hash < Key::RESERVED {
+            hash + Key::RESERVED
+        } else {
+            hash
+        })
     }
 }
 

@@ -66,8 +66,13 @@ impl Label {
     pub fn parts(&self) -> Vec<Part> {
         let (mut parts, mut rest) = (Vec::new(), &*self.bytes);
         while let [kind, length, after @ ..] = rest {
-            let Some((value, next)) = after.split_at_checked(usize::from(*length)) else { break };
-            parts.push(Part { value: shown(kind & !FALLBACK, value), is_fallback: kind & FALLBACK != 0 });
+            let Some((value, next)) = after.split_at_checked(usize::from(*length)) else {
+                break;
+            };
+            parts.push(Part {
+                value: shown(kind & !FALLBACK, value),
+                is_fallback: kind & FALLBACK != 0,
+            });
             rest = next;
         }
         parts
@@ -79,7 +84,8 @@ impl Label {
 
     fn part(&mut self, kind: u8, value: &[u8]) {
         self.bytes.reserve(2 + value.len());
-        self.bytes.extend([kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
+        self.bytes
+            .extend([kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
         self.bytes.extend_from_slice(value);
     }
 }
@@ -95,7 +101,10 @@ fn shown(kind: u8, value: &[u8]) -> String {
         (ADDRESS, value) => address(value).unwrap_or_default(),
         // A character that the cut went through is left out.
         (CUT, value) => {
-            let whole = value.len() - (0..value.len().min(3)).find(|back| is_boundary(value, *back)).unwrap_or(0);
+            let whole = value.len()
+                - (0..value.len().min(3))
+                    .find(|back| is_boundary(value, *back))
+                    .unwrap_or(0);
             format!("{}…", String::from_utf8_lossy(&value[..whole]))
         }
         _ => String::from_utf8_lossy(value).into_owned(),
@@ -104,7 +113,8 @@ fn shown(kind: u8, value: &[u8]) -> String {
 
 /// Whether no character of UTF-8 is begun and not ended by all but the last `back` bytes.
 fn is_boundary(value: &[u8], back: usize) -> bool {
-    str::from_utf8(&value[..value.len() - back]).map_or_else(|error| error.error_len().is_some(), |_| true)
+    str::from_utf8(&value[..value.len() - back])
+        .map_or_else(|error| error.error_len().is_some(), |_| true)
 }
 
 fn address(value: &[u8]) -> Option<String> {
@@ -113,5 +123,9 @@ fn address(value: &[u8]) -> Option<String> {
     }
     let (v6, prefix) = (<[u8; 16]>::try_from(value.get(..16)?).ok()?, value.get(16)?);
     let v6 = Ipv6Addr::from(v6);
-    Some(if *prefix == 128 { v6.to_string() } else { format!("{v6}/{prefix}") })
+    Some(if *prefix == 128 {
+        v6.to_string()
+    } else {
+        format!("{v6}/{prefix}")
+    })
 }

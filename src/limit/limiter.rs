@@ -31,7 +31,10 @@ pub struct Limiter {
 impl Limiter {
     /// A limit all of whose buckets are full.
     pub fn new(name: impl Into<Arc<str>>, settings: &Settings) -> Result<Self, SettingsError> {
-        Ok(Self { name: name.into(), core: Arc::new(Core::new(settings, Arc::default())?) })
+        Ok(Self {
+            name: name.into(),
+            core: Arc::new(Core::new(settings, Arc::default())?),
+        })
     }
 
     /// Its identity over reloads.
@@ -62,7 +65,12 @@ impl Limiter {
     pub fn stats(&self) -> Stats {
         let core = self.core.newest();
         let (evictions_idle, evictions_overflow) = core.lineage.evictions();
-        Stats { keys: core.table.keys(), max_bytes: core.table.bytes(), evictions_idle, evictions_overflow }
+        Stats {
+            keys: core.table.keys(),
+            max_bytes: core.table.bytes(),
+            evictions_idle,
+            evictions_overflow,
+        }
     }
 
     /// Counts one more stranger that shares a bucket, of a limit whose buckets are kept elsewhere.
@@ -80,13 +88,17 @@ impl Limiter {
     pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {
         let core = self.core.newest();
         let pace = quota.unwrap_or(&core.quota).pace();
-        let tat = core.held(key).map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
+        let tat = core
+            .held(key)
+            .map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
         pace.state(now, tat, 0)
     }
 
     /// Fills the bucket of `key`; says whether there was one.
     pub fn forget(&self, key: Key) -> bool {
-        self.core.follow(|core| core.shift(key, |_, _| Some(0))).is_ok_and(|filled| filled.is_some())
+        self.core
+            .follow(|core| core.shift(key, |_, _| Some(0)))
+            .is_ok_and(|filled| filled.is_some())
     }
 }
 

@@ -30,7 +30,9 @@ impl Others {
                 known.len() - 1
             }
         };
-        u16::try_from(place + 1).map(|class| quota.of_class(class)).map_err(|_| SettingsError::TooManyNumbers)
+        u16::try_from(place + 1)
+            .map(|class| quota.of_class(class))
+            .map_err(|_| SettingsError::TooManyNumbers)
     }
 
     /// What a class stands for; nothing for the limit's own numbers.
@@ -44,7 +46,10 @@ impl Others {
 impl Others {
     /// With as many numbers as there can be.
     pub(super) fn full() -> Self {
-        let pace = |emission| Pace { emission, burst: std::num::NonZeroU32::MIN };
+        let pace = |emission| Pace {
+            emission,
+            burst: std::num::NonZeroU32::MIN,
+        };
         Self(Mutex::new((1..=MOST_NUMBERS as u64).map(pace).collect()))
     }
 }

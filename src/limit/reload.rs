@@ -29,12 +29,18 @@ impl Limiter {
             old = next;
         }
         if old.settings == *settings {
-            return Ok(Self { name: self.name.clone(), core: Arc::clone(old) });
+            return Ok(Self {
+                name: self.name.clone(),
+                core: Arc::clone(old),
+            });
         }
         let new = Arc::new(Core::new(settings, Arc::clone(&old.lineage))?);
         let new = Arc::clone(old.next.get_or_init(|| new));
         move_all(old, &new, now);
-        Ok(Self { name: self.name.clone(), core: new })
+        Ok(Self {
+            name: self.name.clone(),
+            core: new,
+        })
     }
 }
 
@@ -42,15 +48,20 @@ impl Limiter {
 fn move_all(old: &Core, new: &Core, now: Now) {
     old.table.close();
     if old.table.keys() > new.settings.max_keys.get() {
-        let mut debtors: Vec<_> =
-            old.table.indices().filter_map(|slot| Some((Reverse(old.table.held(slot)?.1), slot))).collect();
+        let mut debtors: Vec<_> = old
+            .table
+            .indices()
+            .filter_map(|slot| Some((Reverse(old.table.held(slot)?.1), slot)))
+            .collect();
         debtors.sort_unstable();
         for (_, slot) in debtors {
-            old.table.hand_over(slot, |bucket| carry(old, new, now, bucket));
+            old.table
+                .hand_over(slot, |bucket| carry(old, new, now, bucket));
         }
     }
     for slot in old.table.indices() {
-        old.table.hand_over(slot, |bucket| carry(old, new, now, bucket));
+        old.table
+            .hand_over(slot, |bucket| carry(old, new, now, bucket));
     }
 }
 
@@ -58,7 +69,11 @@ fn move_all(old: &Core, new: &Core, now: Now) {
 ///
 /// Numbers of its own that a key has are not those of the limit, which change here: see `others`.
 fn carry(old: &Core, new: &Core, now: Now, Bucket { key, tat, class }: Bucket) {
-    let tat = if class == 0 { rescaled(tat, now, old.quota.pace().fill(), new.quota.pace().fill()) } else { tat };
+    let tat = if class == 0 {
+        rescaled(tat, now, old.quota.pace().fill(), new.quota.pace().fill())
+    } else {
+        tat
+    };
     if tat <= now.as_nanos() {
         return; // full: as good as unknown
     }
@@ -71,7 +86,12 @@ fn carry(old: &Core, new: &Core, now: Now, Bucket { key, tat, class }: Bucket) {
 fn add_debt(new: &Core, key: Key, now: Now, debt: u64) {
     while let Some(slot) = new.table.find(key) {
         if let Read::Tat(seen) = new.table.read(slot, key)
-            && new.table.replace(slot, key, seen, seen.max(now.as_nanos()).saturating_add(debt))
+            && new.table.replace(
+                slot,
+                key,
+                seen,
+                seen.max(now.as_nanos()).saturating_add(debt),
+            )
         {
             return;
         }

@@ -88,7 +88,10 @@ impl Encoder {
     pub fn begin(identity: u64, written: Duration) -> (Self, [u8; HEADER]) {
         let written = u64::try_from(written.as_nanos()).unwrap_or(u64::MAX);
         let header = words([u64::from_le_bytes(MAGIC), VERSION, identity, written]);
-        let mut encoder = Self { checksum: SipHasher13::new(), count: 0 };
+        let mut encoder = Self {
+            checksum: SipHasher13::new(),
+            count: 0,
+        };
         encoder.checksum.write(&header);
         (encoder, header)
     }
@@ -140,14 +143,24 @@ impl<'a> Saved<'a> {
         if word(header, 2) != identity {
             return Err(Damage::Identity);
         }
-        Ok(Self { written: Duration::from_nanos(word(header, 3)), records })
+        Ok(Self {
+            written: Duration::from_nanos(word(header, 3)),
+            records,
+        })
     }
 
     /// The keys in debt, as of [`Self::written`]. Those that make no sense are left out.
     pub fn debts(&self) -> impl Iterator<Item = Debt> + use<'a> {
-        let debt = |record| Debt { key: Key::from_raw(word(record, 0)), nanos: word(record, 1), fill: word(record, 2) };
+        let debt = |record| Debt {
+            key: Key::from_raw(word(record, 0)),
+            nanos: word(record, 1),
+            fill: word(record, 2),
+        };
         let makes_sense = |debt: &Debt| debt.key.hash() >= OVERFLOW.hash() && debt.fill > 0;
-        self.records.chunks_exact(RECORD).map(debt).filter(makes_sense)
+        self.records
+            .chunks_exact(RECORD)
+            .map(debt)
+            .filter(makes_sense)
     }
 }
 
@@ -167,12 +180,30 @@ impl Limiter {
     /// how many keys are in debt by them. For a limit that has just come up: a key that is there already is left alone,
     /// and one for which there is no room owes in the bucket that strangers share.
     pub fn restore(&self, now: Now, age: Duration, debts: impl Iterator<Item = Debt>) -> usize {
-        let (core, age) = (self.core.newest(), u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
-        let left = |debt: Debt| Some((debt.key, debt.nanos.checked_sub(age).filter(|left| *left > 0)?, debt.fill));
+        let (core, age) = (
+            self.core.newest(),
+            u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
+        );
+        let left = |debt: Debt| {
+            Some((
+                debt.key,
+                debt.nanos.checked_sub(age).filter(|left| *left > 0)?,
+                debt.fill,
+            ))
+        };
         let mut restored = 0;
         for (key, left, fill) in debts.filter_map(left) {
-            let tat = rescaled(now.after(Duration::from_nanos(left)).as_nanos(), now, fill, core.quota.pace().fill());
-            let insert = if key == OVERFLOW { Insert::Full } else { core.table.insert(key, now, tat, 0) };
+            let tat = rescaled(
+                now.after(Duration::from_nanos(left)).as_nanos(),
+                now,
+                fill,
+                core.quota.pace().fill(),
+            );
+            let insert = if key == OVERFLOW {
+                Insert::Full
+            } else {
+                core.table.insert(key, now, tat, 0)
+            };
             match insert {
                 Insert::Done { .. } => restored += 1,
                 Insert::Full => strangers_owe(core, now, tat),
@@ -187,7 +218,13 @@ impl Limiter {
 fn strangers_owe(core: &super::core::Core, now: Now, tat: u64) {
     while let Some(slot) = core.table.find(OVERFLOW) {
         match core.table.read(slot, OVERFLOW) {
-            Read::Tat(seen) if core.table.replace(slot, OVERFLOW, seen, seen.max(tat).max(now.as_nanos())) => return,
+            Read::Tat(seen)
+                if core
+                    .table
+                    .replace(slot, OVERFLOW, seen, seen.max(tat).max(now.as_nanos())) =>
+            {
+                return;
+            }
             Read::Tat(_) | Read::Changed => {}
             Read::Moved => return,
         }
@@ -197,7 +234,10 @@ fn strangers_owe(core: &super::core::Core, now: Now, tat: u64) {
 /// Little-endian, one after the other.
 fn words<const N: usize, const M: usize>(words: [u64; N]) -> [u8; M] {
     let mut bytes = [0; M];
-    bytes.chunks_exact_mut(8).zip(words).for_each(|(chunk, word)| chunk.copy_from_slice(&word.to_le_bytes()));
+    bytes
+        .chunks_exact_mut(8)
+        .zip(words)
+        .for_each(|(chunk, word)| chunk.copy_from_slice(&word.to_le_bytes()));
     bytes
 }
 

@@ -33,7 +33,9 @@ pub enum TemporaryError {
     #[error(transparent)]
     Numbers(#[from] SettingsError),
     /// Too many keys have some.
-    #[error("{MOST_TEMPORARY} keys of this limit have numbers of their own for a while; end some, or wait")]
+    #[error(
+        "{MOST_TEMPORARY} keys of this limit have numbers of their own for a while; end some, or wait"
+    )]
     Full,
 }
 
@@ -52,12 +54,20 @@ impl Temporaries {
     #[inline]
     fn get(&self, now: Now, key: Key) -> Option<Temporary> {
         // Relaxed: a request that is on its way while numbers are given may still go by the old ones.
-        if self.any.load(Ordering::Relaxed) { self.find(now, key) } else { None }
+        if self.any.load(Ordering::Relaxed) {
+            self.find(now, key)
+        } else {
+            None
+        }
     }
 
     #[cold]
     fn find(&self, now: Now, key: Key) -> Option<Temporary> {
-        self.map.load().get(&key).copied().filter(|given| now < given.until)
+        self.map
+            .load()
+            .get(&key)
+            .copied()
+            .filter(|given| now < given.until)
     }
 
     /// Replaces the map by what `change` makes of those that still count; keeps it on an error.
@@ -67,7 +77,12 @@ impl Temporaries {
         change: impl FnOnce(&mut HashMap<Key, Temporary>) -> Result<T, E>,
     ) -> Result<T, E> {
         let _one_at_a_time = self.change.lock();
-        let mut map: HashMap<_, _> = self.map.load().iter().map(|(key, given)| (*key, *given)).collect();
+        let mut map: HashMap<_, _> = self
+            .map
+            .load()
+            .iter()
+            .map(|(key, given)| (*key, *given))
+            .collect();
         map.retain(|_, given| now < given.until);
         let done = change(&mut map)?;
         self.any.store(!map.is_empty(), Ordering::Relaxed);
@@ -94,7 +109,11 @@ impl Limiter {
             if map.len() >= MOST_TEMPORARY && !map.contains_key(&key) {
                 return Err(TemporaryError::Full);
             }
-            let given = Temporary { rate, quota: self.other_quota(rate, burst)?, until };
+            let given = Temporary {
+                rate,
+                quota: self.other_quota(rate, burst)?,
+                until,
+            };
             map.insert(key, given);
             Ok(given)
         })
@@ -114,13 +133,24 @@ impl Limiter {
 
     /// Ends the numbers that `key` has for a while; says whether it had any.
     pub fn end_temporary(&self, now: Now, key: Key) -> bool {
-        let ended = self.core.lineage.temporaries.change(now, |map| Ok::<_, Never>(map.remove(&key).is_some()));
+        let ended = self
+            .core
+            .lineage
+            .temporaries
+            .change(now, |map| Ok::<_, Never>(map.remove(&key).is_some()));
         ended.unwrap_or_default()
     }
 
     /// Keys that have numbers for a while at `now`.
     pub fn temporaries(&self, now: Now) -> usize {
-        self.core.lineage.temporaries.map.load().values().filter(|given| now < given.until).count()
+        self.core
+            .lineage
+            .temporaries
+            .map
+            .load()
+            .values()
+            .filter(|given| now < given.until)
+            .count()
     }
 
     /// Clears away what has expired, if anything has; tells how much that was. For about once a second.
@@ -142,15 +172,24 @@ enum Never {}
 impl Temporaries {
     /// With so many keys, all of them until then; one by one would take a while.
     pub(super) fn fill(&self, many: usize, limiter: &Limiter, until: Now) {
-        let rate = Rate { count: std::num::NonZeroU32::MIN, period: std::time::Duration::from_secs(1) };
-        let quota = limiter.other_quota(rate, std::num::NonZeroU32::MIN).unwrap();
+        let rate = Rate {
+            count: std::num::NonZeroU32::MIN,
+            period: std::time::Duration::from_secs(1),
+        };
+        let quota = limiter
+            .other_quota(rate, std::num::NonZeroU32::MIN)
+            .unwrap();
         let one = |n: usize| {
             (
-                super::KeyHasher::with_seed([1, 2]).key("test").path(&n.to_be_bytes()).finish(),
+                super::KeyHasher::with_seed([1, 2])
+                    .key("test")
+                    .path(&n.to_be_bytes())
+                    .finish(),
                 Temporary { rate, quota, until },
             )
         };
-        self.map.store((0..many).map(one).collect::<HashMap<_, _>>().into());
+        self.map
+            .store((0..many).map(one).collect::<HashMap<_, _>>().into());
         self.any.store(true, Ordering::Relaxed);
     }
 }

@@ -80,13 +80,22 @@ struct Lane {
 impl Top {
     /// With `lanes` lanes.
     pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes.max(1)).map(|_| CachePadded::default()).collect() }
+        Self {
+            lanes: (0..lanes.max(1)).map(|_| CachePadded::default()).collect(),
+        }
     }
 
     /// Notes a request of `key`. `lane` is the caller's own, or any: one that does not exist is the last. `label` writes what
     /// the key is made of; it is only called for a key that has no counter.
     #[inline]
-    pub fn record(&self, lane: usize, now: Now, key: Key, verdict: Verdict, label: impl FnOnce(&mut Label)) {
+    pub fn record(
+        &self,
+        lane: usize,
+        now: Now,
+        key: Key,
+        verdict: Verdict,
+        label: impl FnOnce(&mut Label),
+    ) {
         let mut lane = self.lanes[lane.min(self.lanes.len() - 1)].lock();
         if now.as_nanos() >= lane.ends {
             lane.turn(now);
@@ -113,7 +122,9 @@ impl Top {
     /// The parts of a key, if it is one of those that are told apart.
     pub fn label(&self, now: Now, key: Key) -> Option<Label> {
         let mut found = None;
-        self.each(now, |sketch| found = found.take().or_else(|| sketch.label(key).cloned()));
+        self.each(now, |sketch| {
+            found = found.take().or_else(|| sketch.label(key).cloned())
+        });
         found
     }
 
@@ -125,8 +136,15 @@ impl Top {
             let floor = sketch.floor();
             for Heavy { key, label, count } in sketch.entries() {
                 let heavy = all.entry(key.hash()).or_insert_with(|| {
-                    let count = Count { missed: floors, ..Count::default() };
-                    Heavy { key, label: label.clone(), count }
+                    let count = Count {
+                        missed: floors,
+                        ..Count::default()
+                    };
+                    Heavy {
+                        key,
+                        label: label.clone(),
+                        count,
+                    }
                 });
                 heavy.count.admitted += count.admitted;
                 heavy.count.refused += count.refused;
@@ -156,7 +174,9 @@ impl Top {
 
 impl std::fmt::Debug for Top {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Top").field("lanes", &self.lanes.len()).finish_non_exhaustive()
+        f.debug_struct("Top")
+            .field("lanes", &self.lanes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -201,7 +221,9 @@ impl Hasher for Itself {
 
     fn write(&mut self, bytes: &[u8]) {
         // Not called for the one type that is hashed here.
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+        self.0 = bytes
+            .iter()
+            .fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
     }
 
     fn write_u64(&mut self, hash: u64) {

@@ -43,7 +43,10 @@ pub(super) struct Bound {
 }
 
 /// At least one socket for each worker: where fewer were handed over, workers share them.
-pub(super) fn one_each(mut sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<TcpListener>> {
+pub(super) fn one_each(
+    mut sockets: Vec<TcpListener>,
+    workers: usize,
+) -> io::Result<Vec<TcpListener>> {
     for index in 0..workers.saturating_sub(sockets.len()) {
         sockets.push(sockets[index].try_clone()?);
     }
@@ -63,7 +66,10 @@ pub(super) fn settings(
     let max_connections = files.max_connections(listener);
     let per_client = config.server.max_connections_per_client;
     let earlier = open.and_then(Door::tls);
-    let tls = listener.tls.as_ref().map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));
+    let tls = listener
+        .tls
+        .as_ref()
+        .map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));
     Ok(DoorSettings {
         max_connections,
         max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
@@ -79,7 +85,9 @@ pub(super) fn settings(
             http2: listener.http2,
         },
         proxy_protocol: listener.proxy_protocol,
-        tls: tls.transpose().map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
+        tls: tls
+            .transpose()
+            .map_err(|why| format!("cannot speak TLS on {}: {why}", listener.bind))?,
         tls_handshake: listener.tls_handshake,
     })
 }
@@ -101,6 +109,13 @@ fn server_settings(tls: &model::ListenerTls, http2: bool) -> ServerSettings {
     }
 }
 
-fn identity(model::Identity { certified, names, .. }: &model::Identity) -> Identity {
-    Identity { key: certified.clone(), names: Names(names.clone()) }
+fn identity(
+    model::Identity {
+        certified, names, ..
+    }: &model::Identity,
+) -> Identity {
+    Identity {
+        key: certified.clone(),
+        names: Names(names.clone()),
+    }
 }

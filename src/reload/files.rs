@@ -16,7 +16,11 @@ impl Files {
     /// it asks for more.
     pub(super) fn max_connections(&self, listener: &model::Listener) -> usize {
         let most = self.clients;
-        let Some(asked) = listener.max_connections.map(usize::from).filter(|asked| *asked > most) else {
+        let Some(asked) = listener
+            .max_connections
+            .map(usize::from)
+            .filter(|asked| *asked > most)
+        else {
             return listener.max_connections.map_or(most, Into::into);
         };
         tracing::warn!(
@@ -44,4 +48,5 @@ impl Files {
 }
 
 /// The two ways out.
-const HELP: &str = "Raise the limit (LimitNOFILE= in a unit, ulimit -n in a shell), or lower max_connections";
+const HELP: &str =
+    "Raise the limit (LimitNOFILE= in a unit, ulimit -n in a shell), or lower max_connections";

@@ -34,10 +34,19 @@ struct Side<S> {
 pub async fn accept<L, S>(mut listener: L, door: Arc<Door>, service: S, connections: TaskTracker)
 where
     L: Listener,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     let (roll, turns) = (door.roll(), Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE)));
-    let mut side = Side { door, service, connections, roll, turns };
+    let mut side = Side {
+        door,
+        service,
+        connections,
+        roll,
+        turns,
+    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -54,7 +63,10 @@ where
 
 impl<S> Side<S>
 where
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     /// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
     /// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
@@ -79,7 +91,11 @@ where
         let guest = {
             let settings = self.door.settings();
             // A balancer's address says nothing of the client: the header that it sends does.
-            if settings.proxy_protocol { Ok(None) } else { self.door.admit(accepted.peer, &settings) }
+            if settings.proxy_protocol {
+                Ok(None)
+            } else {
+                self.door.admit(accepted.peer, &settings)
+            }
         };
         let Ok(guest) = guest else { return };
         let visit = self.door.enter(&self.roll, guest).await;
@@ -87,13 +103,25 @@ where
     }
 
     fn begin<IO: Socket>(&self, accepted: Accepted<IO>, visit: Visit) {
-        let Self { door, service, connections, turns, .. } = self;
+        let Self {
+            door,
+            service,
+            connections,
+            turns,
+            ..
+        } = self;
         door.accepted();
         let settings = door.settings();
         let (peer, service, seat) = (accepted.peer, service.clone(), Arc::clone(&visit.seat));
         if settings.proxy_protocol || settings.tls.is_some() {
             // Boxed: the others need not be as large as one that goes through all of this.
-            let entering = entrance::enter(accepted, Arc::clone(&settings), service, seat, Arc::clone(turns));
+            let entering = entrance::enter(
+                accepted,
+                Arc::clone(&settings),
+                service,
+                seat,
+                Arc::clone(turns),
+            );
             let entering = AssertUnwindSafe(Box::pin(entering)).catch_unwind();
             connections.spawn(async move { visit.ended(peer, entering.await.is_err()) });
             return;
@@ -101,7 +129,16 @@ where
         let limits = settings.limits;
         let Accepted { io, local, .. } = accepted;
         let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-        let served = serve(io, BytesMut::new(), Terms { service, limits, origin, seat });
+        let served = serve(
+            io,
+            BytesMut::new(),
+            Terms {
+                service,
+                limits,
+                origin,
+                seat,
+            },
+        );
         connections.spawn(async move {
             let served = AssertUnwindSafe(served).catch_unwind().await;
             visit.ended(peer, served.is_err());
@@ -139,7 +176,11 @@ pub(super) mod tests {
 
     pub(in crate::server) fn door(max_connections: usize) -> Arc<Door> {
         let limits = ConnectionLimits {
-            head: HeadLimits { bytes: 32 * 1024, headers: 100, keeps_underscores: false },
+            head: HeadLimits {
+                bytes: 32 * 1024,
+                headers: 100,
+                keeps_underscores: false,
+            },
             headers_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
             http2: true,
@@ -175,7 +216,11 @@ pub(super) mod tests {
         async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
             self.0.wait().await;
             match self.1.take() {
-                Some(io) => Ok(Accepted { io, peer: ANY, local: ANY }),
+                Some(io) => Ok(Accepted {
+                    io,
+                    peer: ANY,
+                    local: ANY,
+                }),
                 None => pending().await,
             }
         }
@@ -197,7 +242,12 @@ pub(super) mod tests {
             clients.push(client);
             let burst = Burst(Arc::clone(&together), Some(io));
             let service = service_fn(|_| async { Ok(Response::default()) });
-            tokio::spawn(accept(burst, Arc::clone(&door), service, connections.clone()));
+            tokio::spawn(accept(
+                burst,
+                Arc::clone(&door),
+                service,
+                connections.clone(),
+            ));
         }
         // The clock is paused: it moves on when all others have nothing left to do.
         sleep(PAUSE).await;
@@ -223,7 +273,10 @@ pub(super) mod tests {
     }
 
     async fn ask(client: &mut DuplexStream) -> String {
-        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
         let mut answer = vec![0; 1024];
         let length = client.read(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer[..length]).into_owned()
@@ -262,7 +315,9 @@ pub(super) mod tests {
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;
         let (address, sockets) = bind("127.0.0.1:0".parse().unwrap(), 1, false).unwrap();
-        let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
         let (door, connections) = (door(CLIENTS), TaskTracker::new());
         door.drain.cancel();
         for socket in sockets {

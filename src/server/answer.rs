@@ -32,7 +32,13 @@ pub(super) enum Framing {
 
 /// Writes the head; returns how the body is to be written and whether the connection stays open.
 pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) -> (Framing, bool) {
-    let Response { status, reason, fields, body, .. } = answer;
+    let Response {
+        status,
+        reason,
+        fields,
+        body,
+        ..
+    } = answer;
     let framing = framing(answer, asked);
     let keep_alive = asked.keep_alive && framing != Framing::UntilClose;
     out.reserve(256 + fields.as_bytes().len());
@@ -58,10 +64,13 @@ pub(super) fn write_head(out: &mut Vec<u8>, answer: &Response, asked: &Asked) ->
     if framing == Framing::Chunked {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
-    let names_protocol = *status == StatusCode::UPGRADE_REQUIRED && fields.get(&header::UPGRADE).is_some();
+    let names_protocol =
+        *status == StatusCode::UPGRADE_REQUIRED && fields.get(&header::UPGRADE).is_some();
     match (keep_alive, asked.version) {
         (false, _) if names_protocol => out.extend_from_slice(b"connection: close, upgrade\r\n"),
-        _ if framing == Framing::Tunnel || names_protocol => out.extend_from_slice(b"connection: upgrade\r\n"),
+        _ if framing == Framing::Tunnel || names_protocol => {
+            out.extend_from_slice(b"connection: upgrade\r\n")
+        }
         (false, _) => out.extend_from_slice(b"connection: close\r\n"),
         (true, Version::HTTP_10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
         (true, _) => {}

@@ -48,19 +48,52 @@ const FINISH: Duration = Duration::from_secs(2);
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
-    let Terms { service, limits, origin, seat } = terms;
+    let Terms {
+        service,
+        limits,
+        origin,
+        seat,
+    } = terms;
     let wire = Shared(Arc::new(parking_lot::Mutex::new(Wire::new(io, ahead))));
-    let mut connection = Connection { wire, service, limits, origin, alarm: Alarm::default(), seat: &seat };
+    let mut connection = Connection {
+        wire,
+        service,
+        limits,
+        origin,
+        alarm: Alarm::default(),
+        seat: &seat,
+    };
     match connection.run().await {
         After::Linger => connection.linger().await,
         After::Http2 => {
-            let Connection { wire, service, limits, origin, .. } = connection;
+            let Connection {
+                wire,
+                service,
+                limits,
+                origin,
+                ..
+            } = connection;
             // Nothing was asked yet: nobody else holds the bytes.
-            let Some((io, ahead)) = wire.into_parts() else { return };
+            let Some((io, ahead)) = wire.into_parts() else {
+                return;
+            };
             // Boxed: most connections need not be as large as this.
-            Box::pin(http2::serve(io, ahead, Terms { service, limits, origin, seat })).await;
+            Box::pin(http2::serve(
+                io,
+                ahead,
+                Terms {
+                    service,
+                    limits,
+                    origin,
+                    seat,
+                },
+            ))
+            .await;
         }
         After::Leave => connection.wire.0.lock().say_goodbye(),
         After::Next | After::Close => {}
@@ -100,12 +133,13 @@ where
         let mut accepted = Some(Instant::now());
         loop {
             let mut progress = Progress::new(accepted.take());
-            let after = match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
-                Next::Close => After::Leave,
-                Next::Http2 => After::Http2,
-                Next::Refused(error, started) => self.refuse(error, started).await,
-                Next::Head(head, started) => self.exchange(head, started).await,
-            };
+            let after =
+                match poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await {
+                    Next::Close => After::Leave,
+                    Next::Http2 => After::Http2,
+                    Next::Refused(error, started) => self.refuse(error, started).await,
+                    Next::Head(head, started) => self.exchange(head, started).await,
+                };
             if after != After::Next {
                 return after;
             }
@@ -150,7 +184,12 @@ where
         self.alarm.set(due);
         ready!(self.alarm.poll(cx));
         Poll::Ready(match progress.started {
-            Some(started) => Next::Refused(Error::SlowHead { after: self.limits.headers_timeout }, started),
+            Some(started) => Next::Refused(
+                Error::SlowHead {
+                    after: self.limits.headers_timeout,
+                },
+                started,
+            ),
             None => Next::Close,
         })
     }
@@ -159,9 +198,18 @@ where
     async fn refuse(&mut self, error: Error, started: Instant) -> After {
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         let (version, origin) = (Version::HTTP_11, Arc::clone(&self.origin));
-        let arrival = Arrival::Refused { error, started, version, origin };
+        let arrival = Arrival::Refused {
+            error,
+            started,
+            version,
+            origin,
+        };
         let Ok(response) = self.service.call(arrival).await;
-        let asked = Asked { is_head: false, version: Version::HTTP_11, keep_alive: false };
+        let asked = Asked {
+            is_head: false,
+            version: Version::HTTP_11,
+            keep_alive: false,
+        };
         match self.deliver(response, asked).await {
             After::Close => After::Close,
             _ => After::Linger,
@@ -169,8 +217,11 @@ where
     }
 
     async fn exchange(&mut self, head: RequestHead, started: Instant) -> After {
-        let mut asked =
-            Asked { is_head: head.method == http::Method::HEAD, version: head.version, keep_alive: head.keep_alive };
+        let mut asked = Asked {
+            is_head: head.method == http::Method::HEAD,
+            version: head.version,
+            keep_alive: head.keep_alive,
+        };
         let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
         // Called here and not further down: what is large is moved as little as can be.
         let arrival = Arrival::Request(self.request(head, started));
@@ -178,7 +229,9 @@ where
             let mut answer = pin!(self.service.call(arrival));
             poll_fn(|cx| poll_answer(cx, answer.as_mut(), &self.wire)).await
         };
-        let Some(response) = answered else { return After::Close };
+        let Some(response) = answered else {
+            return After::Close;
+        };
         let hangup = response.hangup;
         if hangup == Some(Hangup::AtOnce) {
             return After::Close;
@@ -188,7 +241,10 @@ where
     }
 
     fn request(&self, head: RequestHead, started: Instant) -> Request {
-        self.wire.0.lock().begin_body(head.length, head.expects_continue, self.limits.head.bytes);
+        self.wire
+            .0
+            .lock()
+            .begin_body(head.length, head.expects_continue, self.limits.head.bytes);
         let body = match head.length {
             Length::Empty => Body::empty(),
             length => Body::stream(Received::new(self.wire.clone(), length)),
@@ -218,7 +274,14 @@ where
         let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
         if let Some(far_end) = body.take_tunnel() {
             // Boxed, as it is rare and large: other connections need not carry its state.
-            return Box::pin(tunnel::run(&self.wire, body, far_end, pace, &mut self.alarm)).await;
+            return Box::pin(tunnel::run(
+                &self.wire,
+                body,
+                far_end,
+                pace,
+                &mut self.alarm,
+            ))
+            .await;
         }
         let ends_with_connection = framing == Framing::UntilClose;
         if ends_with_connection {
@@ -235,7 +298,11 @@ where
         if ends_with_connection {
             self.wire.0.lock().close_cuts(false);
         }
-        if !keep_alive { After::Linger } else { self.finish_request_body().await }
+        if !keep_alive {
+            After::Linger
+        } else {
+            self.finish_request_body().await
+        }
     }
 
     /// Puts the head into the output, and with it a body that is here already. Returns how the body is written and
@@ -244,8 +311,9 @@ where
         let mut wire = self.wire.0.lock();
         // Whether the request's body is read, or nearly so. An answer that streams may go on reading it: nothing is taken
         // away from it, and as nobody knows how far it will come, the answer is told to be the last.
-        let is_over =
-            (response.body.is_whole() && wire.discard_body()) || wire.body_is_done() || wire.rest_is_short(SHORT_REST);
+        let is_over = (response.body.is_whole() && wire.discard_body())
+            || wire.body_is_done()
+            || wire.rest_is_short(SHORT_REST);
         // Who was too slow with a body is told so and that no more is read (RFC 9110, 15.5.9): what still comes of that
         // body must not be waited for, and never be taken for the next request.
         asked.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && is_over;
@@ -317,7 +385,11 @@ where
 }
 
 /// Lets the gateway answer; `None` when the client left first, which is to drop the gateway's work.
-fn poll_answer<IO, F>(cx: &mut Context<'_>, answer: Pin<&mut F>, wire: &Shared<IO>) -> Poll<Option<Response>>
+fn poll_answer<IO, F>(
+    cx: &mut Context<'_>,
+    answer: Pin<&mut F>,
+    wire: &Shared<IO>,
+) -> Poll<Option<Response>>
 where
     IO: Socket,
     F: Future<Output = Result<Response, Infallible>>,

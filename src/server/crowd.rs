@@ -35,7 +35,13 @@ impl Crowd {
     /// Nobody yet, and at most `most` connections.
     pub fn new(most: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Arc::new(Self { hasher: RandomState::new(), shards, places: Places::default(), most, doors: Mutex::default() })
+        Arc::new(Self {
+            hasher: RandomState::new(),
+            shards,
+            places: Places::default(),
+            most,
+            doors: Mutex::default(),
+        })
     }
 
     /// Counts another connection of the client at `address`; `None` when it has `most` already.
@@ -48,7 +54,10 @@ impl Crowd {
             return None;
         }
         *open += 1;
-        Some(Guest { crowd: Arc::clone(self), client })
+        Some(Guest {
+            crowd: Arc::clone(self),
+            client,
+        })
     }
 
     fn shard(&self, client: IpAddr) -> &Shard {
@@ -91,7 +100,9 @@ impl Drop for Guest {
 /// The client that an address stands for: itself, or its network.
 fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - V6_PREFIX))).into(),
+        IpAddr::V6(v6) => {
+            Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << (128 - V6_PREFIX))).into()
+        }
         v4 => v4,
     }
 }
@@ -123,7 +134,9 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_clients_that_left() {
         let crowd = Crowd::new(100);
-        let guests: Vec<_> = (0..1000_u32).filter_map(|at| crowd.admit(IpAddr::V4(at.into()), 1)).collect();
+        let guests: Vec<_> = (0..1000_u32)
+            .filter_map(|at| crowd.admit(IpAddr::V4(at.into()), 1))
+            .collect();
         assert_eq!(guests.len(), 1000);
         drop(guests);
         assert!(crowd.shards.iter().all(|shard| shard.lock().is_empty()));

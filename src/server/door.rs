@@ -103,7 +103,12 @@ pub struct DoorSettings {
 
 impl Door {
     /// A listener that is about to open.
-    pub fn new(name: Arc<str>, settings: DoorSettings, crowd: Arc<Crowd>, process: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        name: Arc<str>,
+        settings: DoorSettings,
+        crowd: Arc<Crowd>,
+        process: Arc<Metrics>,
+    ) -> Arc<Self> {
         let door = Arc::new(Self {
             metrics: process.listener(&name),
             name,
@@ -135,7 +140,8 @@ impl Door {
     /// half of `patience`, after which they will be cut.
     pub fn begin_drain(&self, patience: Duration) {
         let grace = GRACE.min(patience / 2);
-        self.grace.store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.grace
+            .store(grace.as_millis() as u64, Ordering::Relaxed);
         self.drain.cancel();
     }
 
@@ -184,9 +190,17 @@ impl Door {
     ///
     /// # Errors
     /// The client has as many as it may have: the connection is to be closed.
-    pub(super) fn admit(&self, peer: SocketAddr, settings: &DoorSettings) -> Result<Option<Guest>, TooMany> {
+    pub(super) fn admit(
+        &self,
+        peer: SocketAddr,
+        settings: &DoorSettings,
+    ) -> Result<Option<Guest>, TooMany> {
         let address = peer.ip().to_canonical();
-        if settings.trusted.iter().any(|network| network.contains(&address)) {
+        if settings
+            .trusted
+            .iter()
+            .any(|network| network.contains(&address))
+        {
             return Ok(None);
         }
         if let Some(guest) = self.crowd.admit(address, settings.max_per_client) {
@@ -263,7 +277,11 @@ impl Door {
             }
             // Either this listener is full, or all of them together are.
             let is_own = self.open() >= self.settings.load().max_connections;
-            let full = if is_own { &self.places } else { &self.crowd.places };
+            let full = if is_own {
+                &self.places
+            } else {
+                &self.crowd.places
+            };
             let (left, _waits) = (full.changed(), full.wait());
             // A place that was left before is not heard of any more.
             if self.take() {
@@ -276,7 +294,11 @@ impl Door {
         }
         let seat = Seat::new(Arc::clone(self));
         roll.enter(&seat);
-        Visit { seat, roll: Arc::clone(roll), _guest: guest }
+        Visit {
+            seat,
+            roll: Arc::clone(roll),
+            _guest: guest,
+        }
     }
 
     fn take(&self) -> bool {

@@ -19,7 +19,10 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{Accepted, Arrival, Door, DoorSettings, Socket, arrival::Terms, http2, idle::Seat, proxy_protocol, serve};
+use super::{
+    Accepted, Arrival, Door, DoorSettings, Socket, arrival::Terms, http2, idle::Seat,
+    proxy_protocol, serve,
+};
 use crate::{
     alarm::within,
     message::{Origin, Response},
@@ -31,7 +34,8 @@ use crate::{
 pub(super) const HANDSHAKES_AT_ONCE: usize = 8;
 
 /// What a client is told that speaks plain HTTP where TLS is spoken.
-const NOT_PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
+const NOT_PLAIN: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
     connection: close\r\n\r\nThis port speaks TLS: the URL begins https://.\r\n";
 
 /// Takes a connection through what its listener asks for, then serves it.
@@ -43,20 +47,32 @@ pub(super) async fn enter<IO, S>(
     turns: Arc<Semaphore>,
 ) where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     let (door, limits) = (Arc::clone(seat.door()), settings.limits);
     let listener = Arc::clone(&door.name);
-    let Accepted { mut io, mut peer, mut local } = accepted;
+    let Accepted {
+        mut io,
+        mut peer,
+        mut local,
+    } = accepted;
     let mut ahead = BytesMut::new();
     // Counts for the client that the header names; nobody counts where the balancer speaks for itself.
     let mut _guest = None;
     if settings.proxy_protocol {
-        match within(limits.headers_timeout, named_ends(&mut io, &mut ahead)).await.unwrap_or(Err(NotNamed::TIMEOUT)) {
+        match within(limits.headers_timeout, named_ends(&mut io, &mut ahead))
+            .await
+            .unwrap_or(Err(NotNamed::TIMEOUT))
+        {
             Ok(None) => {}
             Ok(Some(ends)) => {
                 (peer, local) = ends;
-                let Ok(admitted) = door.admit(peer, &settings) else { return };
+                let Ok(admitted) = door.admit(peer, &settings) else {
+                    return;
+                };
                 _guest = admitted;
             }
             Err(NotNamed { reason, why }) => {
@@ -68,11 +84,24 @@ pub(super) async fn enter<IO, S>(
     }
     let mut origin = Origin::new(Arc::clone(&listener), peer, local);
     let Some(tls) = &settings.tls else {
-        return serve(io, ahead, Terms { service, limits, origin: Arc::new(origin), seat }).await;
+        return serve(
+            io,
+            ahead,
+            Terms {
+                service,
+                limits,
+                origin: Arc::new(origin),
+                seat,
+            },
+        )
+        .await;
     };
     // Boxed: a connection need not be as large as its handshake.
     let handshake = Box::pin(secure(ReadAhead::new(io, ahead), tls, &door, &turns));
-    let secured = match within(settings.tls_handshake, handshake).await.unwrap_or(Err(Unsecured::Slow)) {
+    let secured = match within(settings.tls_handshake, handshake)
+        .await
+        .unwrap_or(Err(Unsecured::Slow))
+    {
         Ok(secured) => secured,
         Err(unsecured) => {
             door.metrics.handshake(unsecured.outcome());
@@ -88,7 +117,12 @@ pub(super) async fn enter<IO, S>(
         door.metrics.resumed();
     }
     origin.tls = Some(secured.facts);
-    let terms = Terms { service, limits, origin: Arc::new(origin), seat };
+    let terms = Terms {
+        service,
+        limits,
+        origin: Arc::new(origin),
+        seat,
+    };
     match secured.protocol {
         Protocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
         // Boxed: a connection of HTTP/1 need not be as large.
@@ -103,8 +137,14 @@ struct NotNamed {
 }
 
 impl NotNamed {
-    const TIMEOUT: Self = Self { reason: "timeout", why: "its header did not come in time" };
-    const CLOSED: Self = Self { reason: "closed", why: "it left before its header was complete" };
+    const TIMEOUT: Self = Self {
+        reason: "timeout",
+        why: "its header did not come in time",
+    };
+    const CLOSED: Self = Self {
+        reason: "closed",
+        why: "it left before its header was complete",
+    };
 }
 
 type Ends = (std::net::SocketAddr, std::net::SocketAddr);
@@ -121,9 +161,17 @@ where
                 return Ok(header.ends);
             }
             Ok(None) => {}
-            Err(why) => return Err(NotNamed { reason: "malformed", why }),
+            Err(why) => {
+                return Err(NotNamed {
+                    reason: "malformed",
+                    why,
+                });
+            }
         }
-        if !matches!(poll_fn(|cx| crate::io::poll_read(io, cx, ahead)).await, Ok(1..)) {
+        if !matches!(
+            poll_fn(|cx| crate::io::poll_read(io, cx, ahead)).await,
+            Ok(1..)
+        ) {
             return Err(NotNamed::CLOSED);
         }
     }
@@ -221,9 +269,11 @@ mod tests {
 
     /// The first bytes of a client.
     fn hello() -> Vec<u8> {
-        let config = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
+        let config =
+            rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty());
         let name = "a.example".try_into().unwrap();
-        let mut client = rustls::ClientConnection::new(config.with_no_client_auth().into(), name).unwrap();
+        let mut client =
+            rustls::ClientConnection::new(config.with_no_client_auth().into(), name).unwrap();
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
         hello
@@ -233,8 +283,13 @@ mod tests {
     async fn a_handshake_waits_for_its_turn_and_who_has_not_said_all_takes_none() {
         let (tls, door, turns) = (tls(), door(1), Semaphore::new(1));
         let secured = |io| secure(ReadAhead::new(io, BytesMut::new()), &tls, &door, &turns);
-        let [(_quiet, silent), (mut slow, first), (mut ready, second)] = [(); 3].map(|()| duplex(4096));
-        let (mut silent, mut first, mut second) = (pin!(secured(silent)), pin!(secured(first)), pin!(secured(second)));
+        let [(_quiet, silent), (mut slow, first), (mut ready, second)] =
+            [(); 3].map(|()| duplex(4096));
+        let (mut silent, mut first, mut second) = (
+            pin!(secured(silent)),
+            pin!(secured(first)),
+            pin!(secured(second)),
+        );
         assert!(silent.as_mut().now_or_never().is_none());
         let hello = hello();
         slow.write_all(&hello[..hello.len() - 1]).await.unwrap();
@@ -242,15 +297,29 @@ mod tests {
         assert_eq!(turns.available_permits(), 1, "one byte is missing");
         ready.write_all(&hello).await.unwrap();
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(turns.available_permits(), 0, "everybody else has a turn before the next one");
+        assert_eq!(
+            turns.available_permits(),
+            0,
+            "everybody else has a turn before the next one"
+        );
         slow.write_all(&hello[hello.len() - 1..]).await.unwrap();
         assert!(first.as_mut().now_or_never().is_none());
-        assert!(second.as_mut().now_or_never().is_none(), "the client has to answer");
+        assert!(
+            second.as_mut().now_or_never().is_none(),
+            "the client has to answer"
+        );
         assert!(first.as_mut().now_or_never().is_none());
         assert!(first.as_mut().now_or_never().is_none());
-        assert_eq!((turns.available_permits(), door.shaking()), (1, 2), "both wait for their clients");
+        assert_eq!(
+            (turns.available_permits(), door.shaking()),
+            (1, 2),
+            "both wait for their clients"
+        );
         drop(slow);
-        assert!(matches!(first.await, Err(Unsecured::Refused(Refusal::Closed(_)))));
+        assert!(matches!(
+            first.await,
+            Err(Unsecured::Refused(Refusal::Closed(_)))
+        ));
     }
 
     #[tokio::test]
@@ -259,7 +328,10 @@ mod tests {
         let (mut wrong, io) = duplex(4096);
         wrong.write_all(&[22, 9, 9, 0, 1, 1]).await.unwrap();
         let secured = secure(ReadAhead::new(io, BytesMut::new()), &tls, &door, &turns).await;
-        assert!(matches!(secured, Err(Unsecured::Refused(Refusal::Failed(_)))));
+        assert!(matches!(
+            secured,
+            Err(Unsecured::Refused(Refusal::Failed(_)))
+        ));
         assert_eq!((turns.available_permits(), door.shaking()), (1, 0));
     }
 
@@ -267,6 +339,10 @@ mod tests {
     fn the_answer_to_plain_http_has_the_length_that_it_says() {
         let text = std::str::from_utf8(NOT_PLAIN).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())), "{}", body.len());
+        assert!(
+            head.contains(&format!("content-length: {}\r\n", body.len())),
+            "{}",
+            body.len()
+        );
     }
 }

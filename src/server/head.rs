@@ -40,7 +40,10 @@ pub(super) struct Progress {
 impl Progress {
     /// Nothing of it is there yet.
     pub(super) fn new(accepted: Option<Instant>) -> Self {
-        Self { accepted, ..Self::default() }
+        Self {
+            accepted,
+            ..Self::default()
+        }
     }
 
     /// The moment from which the connection idles, told once: when it has answered a request and no other has begun.
@@ -55,7 +58,9 @@ impl Progress {
     /// Until when another request is waited for though the door drains: for `grace` from the first call on, or from the
     /// accept. A client that did not know of the drain may have sent it already.
     pub(super) fn last_wait(&mut self, grace: Duration) -> Instant {
-        *self.last.get_or_insert_with(|| self.accepted.unwrap_or_else(Instant::now) + grace)
+        *self
+            .last
+            .get_or_insert_with(|| self.accepted.unwrap_or_else(Instant::now) + grace)
     }
 
     /// Whether it idled and a request has begun, told once.
@@ -65,7 +70,11 @@ impl Progress {
 }
 
 /// Looks for a whole head in what was read.
-pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress: &mut Progress) -> Option<Next> {
+pub(super) fn read<IO>(
+    wire: &mut Wire<IO>,
+    limits: &ConnectionLimits,
+    progress: &mut Progress,
+) -> Option<Next> {
     let (limits, http2) = (&limits.head, limits.http2);
     if progress.started.is_none() {
         // An empty line before a request is forgiven (RFC 9112, 2.2).
@@ -80,7 +89,9 @@ pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress:
     let started = *progress.started.get_or_insert_with(Instant::now);
     let refuse = |error| Some(Next::Refused(error, started));
     if first == TLS_HANDSHAKE {
-        return refuse(Error::Malformed("this is a TLS handshake, and the listener speaks plain HTTP"));
+        return refuse(Error::Malformed(
+            "this is a TLS handshake, and the listener speaks plain HTTP",
+        ));
     }
     if !first.is_ascii_graphic() {
         return refuse(Error::Malformed("the method is not a token"));
@@ -94,19 +105,25 @@ pub(super) fn read<IO>(wire: &mut Wire<IO>, limits: &ConnectionLimits, progress:
         }
     }
     match http1::find_end(&wire.input, progress.seen) {
-        Ok(length) if length <= limits.bytes => Some(match http1::parse_request(&mut wire.input, length, limits) {
-            Ok(head) => Next::Head(head, started),
-            Err(error) => Next::Refused(error, started),
-        }),
+        Ok(length) if length <= limits.bytes => Some(
+            match http1::parse_request(&mut wire.input, length, limits) {
+                Ok(head) => Next::Head(head, started),
+                Err(error) => Next::Refused(error, started),
+            },
+        ),
         Err(Unended::BareLineFeed) => refuse(Error::Malformed(http1::BARE_LINE_FEED)),
         Err(Unended::More(seen)) if wire.input.len() <= limits.bytes => {
             progress.seen = seen;
             None
         }
         _ if memchr::memchr(b'\n', &wire.input[..limits.bytes]).is_none() => {
-            refuse(Error::TargetTooLong { limit: limits.bytes })
+            refuse(Error::TargetTooLong {
+                limit: limits.bytes,
+            })
         }
-        _ => refuse(Error::HeadTooLarge { limit: limits.bytes }),
+        _ => refuse(Error::HeadTooLarge {
+            limit: limits.bytes,
+        }),
     }
 }
 

@@ -44,7 +44,12 @@ impl Seat {
     /// A connection that works; its token is its own, so that looking at it touches nothing that another one touches.
     pub(super) fn new(door: Arc<Door>) -> Arc<Self> {
         let drain = door.drain.child_token();
-        Arc::new(Self { since: AtomicU64::new(BUSY), at: AtomicUsize::new(0), drain, door })
+        Arc::new(Self {
+            since: AtomicU64::new(BUSY),
+            at: AtomicUsize::new(0),
+            drain,
+            door,
+        })
     }
 
     /// Its door.
@@ -75,7 +80,10 @@ impl Seat {
 
     /// Chooses it to make room, if it has idled since then all the time.
     fn choose(&self, since: u64) -> bool {
-        let is_chosen = self.since.compare_exchange(since, CHOSEN, SeqCst, Relaxed).is_ok();
+        let is_chosen = self
+            .since
+            .compare_exchange(since, CHOSEN, SeqCst, Relaxed)
+            .is_ok();
         if is_chosen {
             self.drain.cancel();
         }
@@ -142,7 +150,10 @@ impl Rolls {
         let mut idle = Vec::new();
         for roll in self.rolls.lock().iter() {
             let seats = roll.0.lock();
-            let since = seats.iter().map(|seat| (seat.since.load(SeqCst), seat)).filter(|(since, _)| *since < CHOSEN);
+            let since = seats
+                .iter()
+                .map(|seat| (seat.since.load(SeqCst), seat))
+                .filter(|(since, _)| *since < CHOSEN);
             idle.extend(since.map(|(since, seat)| (since, Arc::clone(seat))));
         }
         if idle.len() > NOTED {

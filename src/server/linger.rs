@@ -32,7 +32,10 @@ struct Place;
 impl Place {
     fn take() -> Option<Self> {
         let more = |count: usize| (count < MOST).then_some(count + 1);
-        LINGERING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Self)
+        LINGERING
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|_| Self)
     }
 }
 
@@ -59,8 +62,19 @@ impl Linger {
     /// Begins, for long where more is known to come.
     pub(super) fn begin(alarm: Alarm, has_more: bool) -> Self {
         let place = if has_more { Place::take() } else { None };
-        let (total, left) = if place.is_some() { (LONG, usize::MAX) } else { (SHORT, SHORT_BYTES) };
-        Self { end: Instant::now() + total, silence: SILENCE, left, heard: None, alarm, place }
+        let (total, left) = if place.is_some() {
+            (LONG, usize::MAX)
+        } else {
+            (SHORT, SHORT_BYTES)
+        };
+        Self {
+            end: Instant::now() + total,
+            silence: SILENCE,
+            left,
+            heard: None,
+            alarm,
+            place,
+        }
     }
 
     /// The process is about to end: no longer than where nothing is known to come.
@@ -93,7 +107,10 @@ mod tests {
 
     async fn lasts(linger: &mut Linger, pause: Duration) -> Duration {
         let begun = Instant::now();
-        while tokio::time::timeout(pause, poll_fn(|cx| linger.poll(cx))).await.is_err() {
+        while tokio::time::timeout(pause, poll_fn(|cx| linger.poll(cx)))
+            .await
+            .is_err()
+        {
             if !linger.took(1 << 20) {
                 break;
             }
@@ -104,11 +121,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rest_is_taken_in_for_as_long_as_it_comes_and_no_longer_than_thirty_seconds() {
         let second = Duration::from_secs(1);
-        let long = |pause| async move { lasts(&mut Linger::begin(Alarm::default(), true), pause).await };
+        let long =
+            |pause| async move { lasts(&mut Linger::begin(Alarm::default(), true), pause).await };
         assert_eq!(long(second * 9).await, SILENCE);
         assert_eq!(long(second * 4).await, LONG);
-        let short = |pause| async move { lasts(&mut Linger::begin(Alarm::default(), false), pause).await };
-        assert_eq!((short(second * 9).await, short(second).await), (SHORT, second));
+        let short =
+            |pause| async move { lasts(&mut Linger::begin(Alarm::default(), false), pause).await };
+        assert_eq!(
+            (short(second * 9).await, short(second).await),
+            (SHORT, second)
+        );
         let mut hurried = Linger::begin(Alarm::default(), true);
         hurried.hurry();
         assert_eq!(lasts(&mut hurried, second).await, SHORT);
@@ -116,7 +138,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_linger_for_long() {
-        let all: Vec<_> = (0..MOST + 10).map(|_| Linger::begin(Alarm::default(), true)).collect();
+        let all: Vec<_> = (0..MOST + 10)
+            .map(|_| Linger::begin(Alarm::default(), true))
+            .collect();
         // Other tests may hold a few places.
         let long = all.iter().filter(|linger| linger.place.is_some()).count();
         assert!(long <= MOST && long > MOST - 10, "{long}");

@@ -73,7 +73,11 @@ fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> 
 /// # Errors
 /// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
 /// silence, each process getting a part of the connections.
-pub fn bind(address: SocketAddr, count: usize, only_v6: bool) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
+pub fn bind(
+    address: SocketAddr,
+    count: usize,
+    only_v6: bool,
+) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
     drop(socket(address, false, only_v6)?);
     let first = socket(address, true, only_v6)?;
     let address = first.local_addr()?;
@@ -84,8 +88,16 @@ pub fn bind(address: SocketAddr, count: usize, only_v6: bool) -> io::Result<(Soc
     Ok((address, sockets))
 }
 
-fn socket(address: SocketAddr, is_shared: bool, only_v6: bool) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn socket(
+    address: SocketAddr,
+    is_shared: bool,
+    only_v6: bool,
+) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() && only_v6 {
         socket.set_only_v6(true)?;
     }

@@ -44,7 +44,11 @@ fn begins(bytes: &[u8], expected: &[u8]) -> bool {
 fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     const BAD: &str = "its PROXY protocol header (version 1) is malformed";
     let Some(end) = memchr::memmem::find(&bytes[..bytes.len().min(LONGEST_V1)], b"\r\n") else {
-        return if bytes.len() < LONGEST_V1 { Ok(None) } else { Err(BAD) };
+        return if bytes.len() < LONGEST_V1 {
+            Ok(None)
+        } else {
+            Err(BAD)
+        };
     };
     let line = std::str::from_utf8(&bytes[..end]).map_err(|_| BAD)?;
     let length = end + 2;
@@ -62,14 +66,22 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     };
     let mut port = || {
         let text = words.next()?;
-        text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u16>().ok())?
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse::<u16>().ok())?
     };
     let ports = (port().ok_or(BAD)?, port().ok_or(BAD)?);
     if !is_of_family(source) || !is_of_family(destination) || words.next().is_some() {
         return Err(BAD);
     }
-    let ends = (SocketAddr::new(source, ports.0), SocketAddr::new(destination, ports.1));
-    Ok(Some(Header { length, ends: Some(ends) }))
+    let ends = (
+        SocketAddr::new(source, ports.0),
+        SocketAddr::new(destination, ports.1),
+    );
+    Ok(Some(Header {
+        length,
+        ends: Some(ends),
+    }))
 }
 
 fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
@@ -86,7 +98,9 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
         0x21 => false,
         _ => return Err("its PROXY protocol header is of an unknown version or command"),
     };
-    let Some(body) = bytes.get(16..length) else { return Ok(None) };
+    let Some(body) = bytes.get(16..length) else {
+        return Ok(None);
+    };
     // AF_UNIX and AF_UNSPEC have no address that could be a client's.
     let ends = match (is_local, family) {
         (false, 0x11) => Some(ends::<4, Ipv4Addr>(body)?),
@@ -106,7 +120,8 @@ where
     let (source, rest) = body.split_first_chunk::<N>().ok_or(SHORT)?;
     let (destination, rest) = rest.split_first_chunk::<N>().ok_or(SHORT)?;
     let (&[a, b, c, d], _) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
-    let end = |address: [u8; N], port| SocketAddr::new(A::from(address).into(), u16::from_be_bytes(port));
+    let end =
+        |address: [u8; N], port| SocketAddr::new(A::from(address).into(), u16::from_be_bytes(port));
     Ok((end(*source, [a, b]), end(*destination, [c, d])))
 }
 
@@ -129,12 +144,27 @@ mod tests {
     fn both_versions_name_both_ends() {
         let line = b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\nGET /";
         let expected = ends("192.0.2.1:4711", "198.51.100.1:443");
-        assert_eq!(parse(line).unwrap().unwrap(), Header { length: line.len() - 5, ends: expected });
+        assert_eq!(
+            parse(line).unwrap().unwrap(),
+            Header {
+                length: line.len() - 5,
+                ends: expected
+            }
+        );
         let line = b"PROXY TCP6 2001:db8::1 ::1 1 65535\r\n";
-        assert_eq!(parse(line).unwrap().unwrap().ends, ends("[2001:db8::1]:1", "[::1]:65535"));
+        assert_eq!(
+            parse(line).unwrap().unwrap().ends,
+            ends("[2001:db8::1]:1", "[::1]:65535")
+        );
         let body = [192, 0, 2, 1, 198, 51, 100, 1, 0x12, 0x67, 1, 0xbb, 9, 9, 9];
         let header = v2(0x21, 0x11, &body);
-        assert_eq!(parse(&header).unwrap().unwrap(), Header { length: 31, ends: expected });
+        assert_eq!(
+            parse(&header).unwrap().unwrap(),
+            Header {
+                length: 31,
+                ends: expected
+            }
+        );
     }
 
     #[test]
@@ -147,7 +177,13 @@ mod tests {
             v2(0x21, 0x00, &[]),
             v2(0x21, 0x31, &[0; 216]),
         ] {
-            assert_eq!(parse(&bytes), Ok(Some(Header { length: bytes.len(), ends: None })));
+            assert_eq!(
+                parse(&bytes),
+                Ok(Some(Header {
+                    length: bytes.len(),
+                    ends: None
+                }))
+            );
         }
     }
 

@@ -33,7 +33,12 @@ impl Transfer {
     /// Of a body so framed, which may be written (`is_written`) already.
     pub(super) fn new(framing: Framing, is_written: bool, pace: Pace) -> Self {
         let is_ended = framing == Framing::Bodiless || (framing == Framing::Counted && is_written);
-        Self { framing, pace, is_ended, moved: None }
+        Self {
+            framing,
+            pace,
+            is_ended,
+            moved: None,
+        }
     }
 
     /// Moves what can be moved. Ready when all is written, or when the transfer broke off.
@@ -69,7 +74,9 @@ impl Transfer {
                 Poll::Ready(Ok(())) if self.is_ended => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) if pulled => {}
                 // The upstream is awaited: nothing else would notice that the client has left.
-                Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => return Poll::Ready(Err(Fault::ClientGone)),
+                Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => {
+                    return Poll::Ready(Err(Fault::ClientGone));
+                }
                 flushed => {
                     drop(wire);
                     if flushed.is_pending() {
@@ -82,7 +89,12 @@ impl Transfer {
     }
 
     /// Takes frames until the buffer is full, the body ends (both `true`) or none is there.
-    fn pull<IO>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, body: &mut Body) -> Result<bool, Fault> {
+    fn pull<IO>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &Shared<IO>,
+        body: &mut Body,
+    ) -> Result<bool, Fault> {
         while !self.is_ended && wire.0.lock().output.pending() < MOST_AHEAD {
             match Pin::new(&mut *body).poll_frame(cx) {
                 Poll::Pending => return Ok(false),
@@ -91,7 +103,8 @@ impl Transfer {
                     self.moved = None;
                     let is_chunked = self.framing == Framing::Chunked;
                     let frame = frame.and_then(Result::ok);
-                    self.is_ended = http1::write_frame(wire.0.lock().output.buffer(), frame, is_chunked);
+                    self.is_ended =
+                        http1::write_frame(wire.0.lock().output.buffer(), frame, is_chunked);
                 }
             }
         }

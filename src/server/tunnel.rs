@@ -39,11 +39,25 @@ pub(super) async fn run<IO: Socket>(
     alarm: &mut Alarm,
 ) -> After {
     // Some of what the client sends may have been read before the switch.
-    let up = Way { passed: wire.0.lock().input.len() as u64, ..Way::default() };
-    let mut tunnel = Tunnel { body, far_end, up, down: Way::default(), pace, moved: None };
+    let up = Way {
+        passed: wire.0.lock().input.len() as u64,
+        ..Way::default()
+    };
+    let mut tunnel = Tunnel {
+        body,
+        far_end,
+        up,
+        down: Way::default(),
+        pace,
+        moved: None,
+    };
     poll_fn(|cx| tunnel.poll(cx, wire, alarm)).await;
     // Whatever a client that has not ended still sends must not destroy what it has not read yet.
-    if tunnel.up.is_ended { After::Close } else { After::Linger }
+    if tunnel.up.is_ended {
+        After::Close
+    } else {
+        After::Linger
+    }
 }
 
 /// A client's connection joined to a server's.
@@ -73,7 +87,9 @@ struct Way {
 impl Way {
     /// Notes what came of a read at its beginning; whether anything did.
     fn note(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
-        let Poll::Ready(read) = read else { return Ok(false) };
+        let Poll::Ready(read) = read else {
+            return Ok(false);
+        };
         let read = read?;
         self.passed += read as u64;
         self.is_ended = read == 0;
@@ -83,7 +99,12 @@ impl Way {
 
 impl Tunnel {
     /// Moves what can be moved. Ready once both ways have ended, or the tunnel has broken.
-    fn poll<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &Shared<IO>, alarm: &mut Alarm) -> Poll<()> {
+    fn poll<IO: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &Shared<IO>,
+        alarm: &mut Alarm,
+    ) -> Poll<()> {
         let mut wire = wire.0.lock();
         match self.poll_ways(cx, &mut wire, alarm) {
             Poll::Pending => {
@@ -130,16 +151,29 @@ impl Tunnel {
     }
 
     fn longest_silence(&self) -> Duration {
-        let Pace { idle, half_closed, .. } = self.pace;
+        let Pace {
+            idle, half_closed, ..
+        } = self.pace;
         let is_half_closed = self.up.is_ended || self.up.is_shut || self.down.is_ended;
-        if is_half_closed { half_closed.min(idle) } else { idle }
+        if is_half_closed {
+            half_closed.min(idle)
+        } else {
+            idle
+        }
     }
 
     /// From the client to the server; whether anything moved.
-    fn go_up<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
+    fn go_up<IO: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire<IO>,
+    ) -> Result<bool, Fault> {
         let mut has_moved = false;
         if !self.up.is_ended && wire.input.len() < FULL {
-            has_moved = self.up.note(wire.poll_read(cx)).map_err(|_| Fault::ClientGone)?;
+            has_moved = self
+                .up
+                .note(wire.poll_read(cx))
+                .map_err(|_| Fault::ClientGone)?;
         }
         while !wire.input.is_empty() && !self.up.is_shut {
             match Pin::new(&mut self.far_end).poll_write(cx, &wire.input) {
@@ -161,11 +195,18 @@ impl Tunnel {
     }
 
     /// From the server to the client, behind the head of the answer; whether anything moved.
-    fn go_down<IO: Socket>(&mut self, cx: &mut Context<'_>, wire: &mut Wire<IO>) -> Result<bool, Fault> {
+    fn go_down<IO: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire<IO>,
+    ) -> Result<bool, Fault> {
         let mut has_moved = false;
         if !self.down.is_ended && wire.output.pending() < FULL {
             let read = io::poll_read(&mut self.far_end, cx, wire.output.buffer());
-            has_moved = self.down.note(read).map_err(|_| Fault::UpstreamCut("the connection broke"))?;
+            has_moved = self
+                .down
+                .note(read)
+                .map_err(|_| Fault::UpstreamCut("the connection broke"))?;
         }
         let waiting = wire.output.pending();
         let flushed = wire.poll_flush(cx);

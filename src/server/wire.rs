@@ -131,14 +131,22 @@ impl<IO: Socket> Wire<IO> {
         self.output.shrink(KEPT_OUTPUT);
     }
 
-    pub(super) fn begin_body(&mut self, length: Length, awaits_continue: bool, most_trailer_bytes: usize) {
-        self.body = (length != Length::Empty).then(|| Decoder::of_request(length, most_trailer_bytes));
+    pub(super) fn begin_body(
+        &mut self,
+        length: Length,
+        awaits_continue: bool,
+        most_trailer_bytes: usize,
+    ) {
+        self.body =
+            (length != Length::Empty).then(|| Decoder::of_request(length, most_trailer_bytes));
         self.awaits_continue = awaits_continue && self.body.is_some();
     }
 
     /// Takes what is here of a body that nobody will read any more. True when that was all of it.
     pub(super) fn discard_body(&mut self) -> bool {
-        let Some(body) = &mut self.body else { return true };
+        let Some(body) = &mut self.body else {
+            return true;
+        };
         loop {
             match body.next(&mut self.input) {
                 Ok(Piece::Data(_)) => {}
@@ -172,7 +180,9 @@ impl<IO: Socket> Wire<IO> {
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         loop {
-            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
             match body.next(&mut self.input) {
                 Ok(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Ok(Piece::Trailers(trailers)) => {
@@ -238,7 +248,10 @@ impl<IO: Socket> http_body::Body for Received<IO> {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = ready!(this.wire.0.lock().poll_body(cx));
         if let (Length::Exact(left), Some(Ok(frame))) = (&mut this.length, &frame) {

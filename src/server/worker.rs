@@ -46,26 +46,42 @@ impl Worker {
     /// When the system has no thread or no file descriptor left for it.
     pub fn start<S>(index: usize, service: S) -> io::Result<Self>
     where
-        S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+        S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + 'static,
     {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let (orders, inbox) = mpsc::channel(MOST_ORDERS);
         let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
         let own = (loops.clone(), connections.clone());
         let ended = CancellationToken::new();
         let ending = ended.clone().drop_guard();
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let _ending = ending;
-            worker::set_current(index);
-            runtime.block_on(run(inbox, service, own.0, own.1));
-        })?;
-        Ok(Self { orders, loops, connections, thread, ended })
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                let _ending = ending;
+                worker::set_current(index);
+                runtime.block_on(run(inbox, service, own.0, own.1));
+            })?;
+        Ok(Self {
+            orders,
+            loops,
+            connections,
+            thread,
+            ended,
+        })
     }
 
     /// Has it serve another socket.
     pub async fn listen(&self, socket: TcpListener, door: Arc<Door>) {
         // It refuses only when the worker has ended, which the process does not survive anyway.
-        let _ = self.orders.send(Order::Listen(socket, door, self.loops.token())).await;
+        let _ = self
+            .orders
+            .send(Order::Listen(socket, door, self.loops.token()))
+            .await;
     }
 
     /// Has it do something on its own runtime; it is dropped when the worker is cut.
@@ -99,9 +115,16 @@ impl Worker {
     }
 }
 
-async fn run<S>(mut inbox: mpsc::Receiver<Order>, service: S, loops: TaskTracker, connections: TaskTracker)
-where
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+async fn run<S>(
+    mut inbox: mpsc::Receiver<Order>,
+    service: S,
+    loops: TaskTracker,
+    connections: TaskTracker,
+) where
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     loop {
         let (socket, door, _token) = match inbox.recv().await {

@@ -51,10 +51,14 @@ impl Store {
         if self.settings.is_cluster {
             return self.ask_nodes(lane, &questions, deadline).await;
         }
-        let gives_back = wants.iter().any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
+        let gives_back = wants
+            .iter()
+            .any(|(_, want, _)| matches!(want, Want::GiveBack { .. }));
         let tries = if gives_back { 1 } else { TRIES };
         for attempt in 1..=tries {
-            let Some(connection) = self.connection(lane).await else { return Vec::new() };
+            let Some(connection) = self.connection(lane).await else {
+                return Vec::new();
+            };
             match self.ask_at(connection, &questions, &self.whole).await {
                 Ok(answers) => return answers.into_iter().map(Some).collect(),
                 Err(error) if is_broken(&error) && attempt < tries => self.lost(lane),
@@ -78,11 +82,15 @@ impl Store {
         questions: &[Question],
         deadline: Instant,
     ) -> Vec<Option<Answer>> {
-        let Some(connection) = self.connection(lane).await else { return Vec::new() };
+        let Some(connection) = self.connection(lane).await else {
+            return Vec::new();
+        };
         let each = questions.chunks(1).map(|question| {
             let (connection, again) = (connection.clone(), connection.clone());
             async move {
-                let node = question.first().map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
+                let node = question
+                    .first()
+                    .map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
                 match by(deadline, self.ask_at(connection, question, &node)).await {
                     Ok(Ok(answers)) => return answers.into_iter().next(),
                     Ok(Err(error)) => {
@@ -115,7 +123,10 @@ impl Store {
         node.circuit.succeeded();
         self.whole.circuit.succeeded();
         self.metrics.answered(begun.elapsed());
-        let trip = Trip { sent, received: Clock.now().as_nanos() };
+        let trip = Trip {
+            sent,
+            received: Clock.now().as_nanos(),
+        };
         Ok(told.into_iter().map(|told| Answer { told, trip }).collect())
     }
 
@@ -132,7 +143,9 @@ impl Store {
             let Some(_place) = place else { return };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
-            let answers = by(deadline, store.call(lane, &wants, deadline)).await.unwrap_or_default();
+            let answers = by(deadline, store.call(lane, &wants, deadline))
+                .await
+                .unwrap_or_default();
             if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {
                 ask.limit.ledger.learn(ask.name, ask.pace(), 0, told, trip);
             }
@@ -142,5 +155,8 @@ impl Store {
 
 /// Whether the connection is to blame rather than what was asked.
 fn is_broken(error: &RedisError) -> bool {
-    !matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType)
+    !matches!(
+        error.kind(),
+        ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::UnexpectedReturnType
+    )
 }

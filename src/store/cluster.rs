@@ -35,7 +35,11 @@ impl Store {
 
     /// A key for a probe of `node`; none for the whole, and for a node that holds nothing any more.
     pub(super) fn probe_key(&self, node: &Arc<Node>) -> Option<String> {
-        self.nodes.load().as_ref().filter(|nodes| nodes.has(node))?.probe_key(node)
+        self.nodes
+            .load()
+            .as_ref()
+            .filter(|nodes| nodes.has(node))?
+            .probe_key(node)
     }
 
     /// Learns from the answer to `CLUSTER SLOTS`. Where slots have moved, connections that may not know it are made
@@ -43,14 +47,19 @@ impl Store {
     pub(super) fn learn_nodes(&self, answer: &Value) {
         let one_at_a_time = self.look.lock();
         let earlier = self.nodes.load_full();
-        let Some(nodes) = Nodes::read(answer, earlier.as_deref()) else { return };
+        let Some(nodes) = Nodes::read(answer, earlier.as_deref()) else {
+            return;
+        };
         if let Some(earlier) = &earlier
             && nodes.differs(earlier)
         {
             self.whole.circuit.renew();
             let is_gone = |node: &&Arc<Node>| node.circuit.is_open() && !nodes.has(node);
             for node in earlier.each().filter(is_gone) {
-                tracing::info!(store = &*node.name, "the node of the store holds no keys any more");
+                tracing::info!(
+                    store = &*node.name,
+                    "the node of the store holds no keys any more"
+                );
             }
         }
         self.nodes.store(Some(Arc::new(nodes)));
@@ -61,12 +70,16 @@ impl Store {
     /// Looks which nodes there are, off the path of requests, as a call has failed.
     pub(super) fn look_at_nodes(self: &Arc<Self>, mut connection: Connection) {
         let mut look = self.look.lock();
-        if look.as_ref().is_some_and(|(begun, _)| begun.elapsed() < BETWEEN_LOOKS) {
+        if look
+            .as_ref()
+            .is_some_and(|(begun, _)| begun.elapsed() < BETWEEN_LOOKS)
+        {
             return;
         }
         let store = Arc::downgrade(self);
         let task = tokio::spawn(async move {
-            if let (Ok(answer), Some(store)) = (told_nodes(&mut connection).await, store.upgrade()) {
+            if let (Ok(answer), Some(store)) = (told_nodes(&mut connection).await, store.upgrade())
+            {
                 store.learn_nodes(&answer);
             }
         });
@@ -78,7 +91,9 @@ impl Store {
         let _one_at_a_time = self.look.lock();
         let nodes = self.nodes.load();
         let nodes = nodes.iter().flat_map(|nodes| nodes.each());
-        let nodes: Vec<_> = nodes.map(|node| (Arc::clone(&node.name), node.circuit.is_open())).collect();
+        let nodes: Vec<_> = nodes
+            .map(|node| (Arc::clone(&node.name), node.circuit.is_open()))
+            .collect();
         let is_open = self.whole.circuit.is_open() || nodes.iter().any(|(_, is_open)| *is_open);
         self.metrics.set_open(is_open, nodes);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    RedisConnectionInfo, RedisResult, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
@@ -38,12 +38,19 @@ impl Connection {
     /// # Errors
     /// No server, no TLS, a wrong password.
     pub(super) async fn open(settings: &Settings) -> RedisResult<Self> {
-        let timed_out = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "connecting took too long");
-        tokio::time::timeout(CONNECT, Self::connect(settings)).await.map_err(timed_out)?
+        let timed_out =
+            |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "connecting took too long");
+        tokio::time::timeout(CONNECT, Self::connect(settings))
+            .await
+            .map_err(timed_out)?
     }
 
     async fn connect(settings: &Settings) -> RedisResult<Self> {
-        let mut servers = settings.servers.iter().map(address).collect::<RedisResult<Vec<_>>>()?;
+        let mut servers = settings
+            .servers
+            .iter()
+            .map(address)
+            .collect::<RedisResult<Vec<_>>>()?;
         if settings.is_cluster {
             let cluster = ClusterClientBuilder::new(servers)
                 .tcp_settings(tcp())
@@ -54,9 +61,15 @@ impl Connection {
             return Ok(Self::Cluster(cluster.get_async_connection().await?));
         }
         // Each request has a deadline of its own; a second one in here would only be another timer.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(None);
         let client = Client::open(servers.swap_remove(0))?;
-        Ok(Self::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+        Ok(Self::Single(
+            client
+                .get_multiplexed_async_connection_with_config(&config)
+                .await?,
+        ))
     }
 
     /// Whether buckets can decide together in one call.
@@ -65,7 +78,11 @@ impl Connection {
     }
 
     /// Asks buckets that decide together; of a cluster only one.
-    pub(super) async fn ask(&mut self, script: &Script, questions: &[Question]) -> RedisResult<Vec<Told>> {
+    pub(super) async fn ask(
+        &mut self,
+        script: &Script,
+        questions: &[Question],
+    ) -> RedisResult<Vec<Told>> {
         match self {
             Self::Single(connection) => script.ask(connection, questions).await,
             Self::Cluster(connection) => script.ask(connection, questions).await,
@@ -89,29 +106,51 @@ impl Connection {
         match self {
             Self::Single(connection) => command.query_async(connection).await,
             Self::Cluster(connection) => {
-                connection.route_command(command, RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random)).await
+                connection
+                    .route_command(
+                        command,
+                        RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random),
+                    )
+                    .await
             }
         }
     }
 
     /// Whether the store can do what it is there for: take a token, of this key, that is back at once.
     pub(super) async fn probe(&mut self, script: &Script, key: String) -> RedisResult<()> {
-        let pace = Pace { emission: 1, fill: 1 };
-        let question = Question { key, pace, want: Want::Take(1), ahead: 0 };
+        let pace = Pace {
+            emission: 1,
+            fill: 1,
+        };
+        let question = Question {
+            key,
+            pace,
+            want: Want::Take(1),
+            ahead: 0,
+        };
         self.ask(script, &[question]).await.map(drop)
     }
 }
 
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_single() { "Single" } else { "Cluster" })
+        f.write_str(if self.is_single() {
+            "Single"
+        } else {
+            "Cluster"
+        })
     }
 }
 
 fn address(server: &Server) -> RedisResult<ConnectionInfo> {
     let (host, port) = (server.host.to_string(), server.port);
     let address = if server.tls {
-        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+        ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        }
     } else {
         ConnectionAddr::Tcp(host, port)
     };
@@ -122,7 +161,10 @@ fn address(server: &Server) -> RedisResult<ConnectionInfo> {
     if let Some(password) = &server.password {
         login = login.set_password(password);
     }
-    Ok(address.into_connection_info()?.set_redis_settings(login).set_tcp_settings(tcp()))
+    Ok(address
+        .into_connection_info()?
+        .set_redis_settings(login)
+        .set_tcp_settings(tcp()))
 }
 
 /// Calls are small, and many share a connection: without this each would wait for the acknowledgement of the one before

@@ -109,7 +109,12 @@ impl Ask {
     }
 
     pub(super) fn alone(&self) -> limit::Ask<'_> {
-        limit::Ask { limiter: &self.limit.limiter, key: self.key, cost: self.cost, quota: self.quota.as_ref() }
+        limit::Ask {
+            limiter: &self.limit.limiter,
+            key: self.key,
+            cost: self.cost,
+            quota: self.quota.as_ref(),
+        }
     }
 
     /// How the bucket stands, as far as this gateway knows.
@@ -122,7 +127,14 @@ impl Ask {
     /// it. As in a full table of this gateway.
     fn become_stranger(&mut self) {
         let burst = self.limit.limiter.quota().burst().get();
-        (self.name, self.cost) = (Name::STRANGERS, if self.quota.is_some() { self.cost.min(burst) } else { self.cost });
+        (self.name, self.cost) = (
+            Name::STRANGERS,
+            if self.quota.is_some() {
+                self.cost.min(burst)
+            } else {
+                self.cost
+            },
+        );
         self.quota = None;
         self.limit.limiter.note_stranger();
     }
@@ -132,7 +144,10 @@ impl Ask {
         match self.cost {
             0 => Local::Taken(Slot::empty(now)),
             cost if pace.weight(cost) > pace.fill => Local::Refused(Duration::MAX),
-            cost => self.limit.ledger.take(now, self.name, pace, cost, most_ahead, keep),
+            cost => self
+                .limit
+                .ledger
+                .take(now, self.name, pace, cost, most_ahead, keep),
         }
     }
 }
@@ -193,7 +208,11 @@ impl Store {
     }
 
     fn most_ahead(&self, ask: &Ask) -> u32 {
-        if ask.is_lent { 0 } else { self.settings.most_ahead(ask.pace().burst()) }
+        if ask.is_lent {
+            0
+        } else {
+            self.settings.most_ahead(ask.pace().burst())
+        }
     }
 
     /// Takes what is held here; nothing at all if others were faster. What the store decides has an empty slot.
@@ -223,7 +242,11 @@ impl Store {
             return self.alone(asks);
         };
         // Of a cluster each node has this deadline by itself; its answers are not lost by that of another.
-        let end = if self.settings.is_cluster { deadline + TICK } else { deadline };
+        let end = if self.settings.is_cluster {
+            deadline + TICK
+        } else {
+            deadline
+        };
         match crate::alarm::by(end, self.ask(lane, &mut asks, deadline)).await {
             Ok(Some(Ok((now, slots, away)))) if away.is_empty() => Ok(admitted(now, asks, slots)),
             Ok(Some(Ok((now, slots, away)))) => self.complete(now, asks, slots, &away),
@@ -241,7 +264,12 @@ impl Store {
     }
 
     /// Asks for what is not held here, or waits for those who ask for the same. `None`: the store does not answer.
-    async fn ask(self: &Arc<Self>, lane: &Lane, asks: &mut Asks, deadline: Instant) -> Option<Answered> {
+    async fn ask(
+        self: &Arc<Self>,
+        lane: &Lane,
+        asks: &mut Asks,
+        deadline: Instant,
+    ) -> Option<Answered> {
         loop {
             let now = Clock.now().as_nanos();
             let mut needs = match self.look(now, asks) {
@@ -261,9 +289,16 @@ impl Store {
                 }
                 Boarding::Ask(asking) => asking,
             };
-            let hot_needs = needs.iter_mut().filter_map(Option::as_mut).filter(|ahead| **ahead > 0);
-            hot_needs.zip(&asking.wanted).for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
-            let Some(slots) = self.take_held(now, asks, &needs) else { continue };
+            let hot_needs = needs
+                .iter_mut()
+                .filter_map(Option::as_mut)
+                .filter(|ahead| **ahead > 0);
+            hot_needs
+                .zip(&asking.wanted)
+                .for_each(|(ahead, wanted)| *ahead = ahead.saturating_add(*wanted));
+            let Some(slots) = self.take_held(now, asks, &needs) else {
+                continue;
+            };
             if needs.iter().all(Option::is_none) {
                 return Some(Ok((now, slots, Away::new()))); // what it waited for has come
             }
@@ -293,13 +328,18 @@ impl Store {
         let (mut refusal, mut away): (Option<Refusal>, _) = (None, Away::new());
         let mut answers = answers.into_iter();
         for (index, (ask, slot)) in asks.iter().zip(&mut slots).enumerate() {
-            let Some(answer) = needs[index].and_then(|_| answers.next()) else { continue };
+            let Some(answer) = needs[index].and_then(|_| answers.next()) else {
+                continue;
+            };
             let Some(Answer { told, trip }) = answer else {
                 away.resize(asks.len(), false);
                 away[index] = true;
                 continue;
             };
-            *slot = ask.limit.ledger.learn(ask.name, ask.pace(), ask.cost, told, trip);
+            *slot = ask
+                .limit
+                .ledger
+                .learn(ask.name, ask.pace(), ask.cost, told, trip);
             let pace = ask.pace();
             let missing = (told.before + pace.weight(ask.cost)).saturating_sub(pace.fill);
             if !told.admitted && missing > 0 {
@@ -324,31 +364,58 @@ impl Store {
                 ask.limit.ledger.give_back(now, ask.name, *slot);
             } else if back > 0 && slot.since > 0 {
                 ask.limit.ledger.returned(ask.name, back);
-                self.errand(ask.clone(), Want::GiveBack { back, since: slot.since, reach: slot.reach });
+                self.errand(
+                    ask.clone(),
+                    Want::GiveBack {
+                        back,
+                        since: slot.since,
+                        reach: slot.reach,
+                    },
+                );
             }
         }
     }
 }
 
 pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
-    let states = asks.iter().enumerate().map(|(index, ask)| ask.standing(now, index)).collect();
-    Admission { how: How::Shared(asks, slots), states }
+    let states = asks
+        .iter()
+        .enumerate()
+        .map(|(index, ask)| ask.standing(now, index))
+        .collect();
+    Admission {
+        how: How::Shared(asks, slots),
+        states,
+    }
 }
 
 impl Admission {
     pub(super) fn free() -> Self {
-        Self { how: How::Free, states: SmallVec::new() }
+        Self {
+            how: How::Free,
+            states: SmallVec::new(),
+        }
     }
 
     pub(super) fn alone(asks: Asks, admission: limit::Admission) -> Self {
         let states = admission.states().collect();
-        Self { how: How::Alone(asks, admission), states }
+        Self {
+            how: How::Alone(asks, admission),
+            states,
+        }
     }
 
     /// Of one for each ask.
     pub(super) fn of_parts(parts: Vec<Self>) -> Self {
-        let state = |(index, part): (usize, &Self)| part.states().next().map(|state| Standing { index, ..state });
-        Self { states: parts.iter().enumerate().filter_map(state).collect(), how: How::Parts(parts) }
+        let state = |(index, part): (usize, &Self)| {
+            part.states()
+                .next()
+                .map(|state| Standing { index, ..state })
+        };
+        Self {
+            states: parts.iter().enumerate().filter_map(state).collect(),
+            how: How::Parts(parts),
+        }
     }
 
     /// How each limit stands after this request, in the order of the asks, as far as this gateway knows; nothing where
@@ -371,11 +438,23 @@ impl Admission {
                 .collect(),
             How::Shared(asks, slots) => {
                 let slots = slots.into_iter().map(|slot| Slots::from_iter([slot]));
-                asks.into_iter().map(one).zip(slots).map(|(ask, slot)| How::Shared(ask, slot)).collect()
+                asks.into_iter()
+                    .map(one)
+                    .zip(slots)
+                    .map(|(ask, slot)| How::Shared(ask, slot))
+                    .collect()
             }
         };
-        let part = |(how, state)| Self { how, states: SmallVec::from_iter([Standing { index: 0, ..state }]) };
-        parts.into_iter().zip(self.states).map(part).collect::<SmallVec<_>>().into_iter()
+        let part = |(how, state)| Self {
+            how,
+            states: SmallVec::from_iter([Standing { index: 0, ..state }]),
+        };
+        parts
+            .into_iter()
+            .zip(self.states)
+            .map(part)
+            .collect::<SmallVec<_>>()
+            .into_iter()
     }
 
     /// Gives back what was taken, for a request that was refused further in; what came back by itself meanwhile is not
@@ -384,7 +463,10 @@ impl Admission {
         let now = Clock.now();
         match self.how {
             How::Free => None,
-            How::Parts(parts) => parts.into_iter().map(|part| part.refund(store)).fold(None, Option::or),
+            How::Parts(parts) => parts
+                .into_iter()
+                .map(|part| part.refund(store))
+                .fold(None, Option::or),
             How::Alone(asks, admission) => {
                 admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
                 let ask = asks.first()?;

@@ -121,7 +121,12 @@ impl Flights {
                 && let Some(landing) = flight.landing.clone()
             {
                 flight.wanted = flight.wanted.saturating_add(*cost);
-                return Boarding::Wait(Waiting { flights: self, name: *name, cost: *cost, landing });
+                return Boarding::Wait(Waiting {
+                    flights: self,
+                    name: *name,
+                    cost: *cost,
+                    landing,
+                });
             }
         }
         let (sender, landing) = watch::channel(());
@@ -132,7 +137,12 @@ impl Flights {
         };
         let wanted = names.iter().map(depart).collect();
         let names = names.iter().map(|(name, _)| *name).collect();
-        Boarding::Ask(Asking { flights: self, names, wanted, _landing: sender })
+        Boarding::Ask(Asking {
+            flights: self,
+            names,
+            wanted,
+            _landing: sender,
+        })
     }
 
     fn change(&self, name: Name, change: impl FnOnce(&mut Flight)) {
@@ -155,12 +165,16 @@ impl Waiting<'_> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.flights.change(self.name, |flight| flight.wanted = flight.wanted.saturating_sub(self.cost));
+        self.flights.change(self.name, |flight| {
+            flight.wanted = flight.wanted.saturating_sub(self.cost)
+        });
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.names.iter().for_each(|name| self.flights.change(*name, |flight| flight.landing = None));
+        self.names
+            .iter()
+            .for_each(|name| self.flights.change(*name, |flight| flight.landing = None));
     }
 }

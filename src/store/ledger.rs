@@ -42,7 +42,11 @@ impl Ledger {
     /// For at most `max_keys` keys; each takes some 120 bytes while it is known.
     pub(super) fn new(max_keys: NonZeroUsize) -> Self {
         let shards = SHARDS.min(max_keys.get());
-        Self { shards: (0..shards).map(|_| Mutex::default()).collect(), keys: AtomicUsize::new(0), max_keys }
+        Self {
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            keys: AtomicUsize::new(0),
+            max_keys,
+        }
     }
 
     /// Whether it was made for so many keys.
@@ -57,7 +61,15 @@ impl Ledger {
 
     /// Decides without asking, if that can be done; with `keep` it only looks. A key that is asked for has its place here
     /// from then on.
-    pub(super) fn take(&self, now: u64, name: Name, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
+    pub(super) fn take(
+        &self,
+        now: u64,
+        name: Name,
+        pace: Pace,
+        cost: u32,
+        most_ahead: u32,
+        keep: bool,
+    ) -> Local {
         match self.with(name, |share| share.take(now, pace, cost, most_ahead, keep)) {
             Some(local) => local,
             None if self.enter(now, name, Share::expected(pace, now)) => Local::Ask { ahead: 0 },
@@ -67,17 +79,19 @@ impl Ledger {
 
     /// Learns what the store said.
     pub(super) fn learn(&self, name: Name, pace: Pace, cost: u32, told: Told, trip: Trip) -> Slot {
-        self.with(name, |share| share.learn(pace, cost, told, trip)).unwrap_or_else(|| {
-            let mut share = Share::default();
-            let slot = share.learn(pace, cost, told, trip);
-            self.enter(trip.received, name, share);
-            slot
-        })
+        self.with(name, |share| share.learn(pace, cost, told, trip))
+            .unwrap_or_else(|| {
+                let mut share = Share::default();
+                let slot = share.learn(pace, cost, told, trip);
+                self.enter(trip.received, name, share);
+                slot
+            })
     }
 
     /// Takes tokens back into what is held here; gives how much of the line, `None` if they are not of what is held.
     pub(super) fn give_back(&self, now: u64, name: Name, slot: Slot) -> Option<u64> {
-        self.with(name, |share| share.give_back(now, slot)).flatten()
+        self.with(name, |share| share.give_back(now, slot))
+            .flatten()
     }
 
     /// So much of the line, in nanoseconds, is on its way back to the store.
@@ -88,7 +102,8 @@ impl Ledger {
     /// Whole tokens left and nanoseconds until the bucket is full, as far as is known here.
     pub(super) fn standing(&self, now: u64, name: Name, pace: Pace) -> (u32, u64) {
         let unknown = Share::default();
-        self.with(name, |share| share.standing(now, pace)).unwrap_or_else(|| unknown.standing(now, pace))
+        self.with(name, |share| share.standing(now, pace))
+            .unwrap_or_else(|| unknown.standing(now, pace))
     }
 
     /// Nanoseconds of the bucket's line that are held here and have not begun.
@@ -98,7 +113,8 @@ impl Ledger {
 
     /// Forgets the bucket; what was held of it counts as used.
     pub(super) fn forget(&self, name: Name) {
-        let is_counted = self.shard(name).shares.remove(&name.number()).is_some() && name != Name::STRANGERS;
+        let is_counted =
+            self.shard(name).shares.remove(&name.number()).is_some() && name != Name::STRANGERS;
         self.keys.fetch_sub(usize::from(is_counted), Relaxed);
     }
 
@@ -120,7 +136,9 @@ impl Ledger {
         // Another worker may have been faster: its share stays.
         if let Entry::Vacant(place) = shard.shares.entry(name.number()) {
             let one_more = |keys: usize| (keys < self.max_keys.get()).then_some(keys + 1);
-            if name != Name::STRANGERS && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err() {
+            if name != Name::STRANGERS
+                && self.keys.fetch_update(Relaxed, Relaxed, one_more).is_err()
+            {
                 return false;
             }
             place.insert(share);
@@ -139,7 +157,9 @@ impl Ledger {
             }
             shard.swept = now;
             let before = shard.shares.len();
-            shard.shares.retain(|number, share| share.is_in_debt(now) || *number == Name::STRANGERS.number());
+            shard.shares.retain(|number, share| {
+                share.is_in_debt(now) || *number == Name::STRANGERS.number()
+            });
             let freed = before - shard.shares.len();
             self.keys.fetch_sub(freed, Relaxed);
             looked_at += before;
@@ -155,7 +175,10 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { emission: MOMENT, fill: 3 * MOMENT };
+    const PACE: Pace = Pace {
+        emission: MOMENT,
+        fill: 3 * MOMENT,
+    };
 
     fn asks(ledger: &Ledger, now: u64, name: u128) -> bool {
         let local = ledger.take(now, Name::from_raw(name), PACE, 1, 0, true);
@@ -164,8 +187,23 @@ mod tests {
     }
 
     fn learn(ledger: &Ledger, now: u64, name: u128, after: u64) {
-        let told = Told { admitted: true, before: 0, after, moved: 0, at: 1 };
-        ledger.learn(Name::from_raw(name), PACE, 1, told, Trip { sent: now, received: now });
+        let told = Told {
+            admitted: true,
+            before: 0,
+            after,
+            moved: 0,
+            at: 1,
+        };
+        ledger.learn(
+            Name::from_raw(name),
+            PACE,
+            1,
+            told,
+            Trip {
+                sent: now,
+                received: now,
+            },
+        );
     }
 
     #[test]
@@ -178,12 +216,18 @@ mod tests {
                 learn(&ledger, 1, key, 5 * MOMENT);
             }
             assert!((1000..2000).all(|key| !asks(&ledger, 2, key)), "{max_keys}");
-            assert!(asks(&ledger, 2, Name::STRANGERS.number()), "that they share");
+            assert!(
+                asks(&ledger, 2, Name::STRANGERS.number()),
+                "that they share"
+            );
             assert_eq!(ledger.len(), max_keys);
             // A second before the debts are over nobody has a place, after them all have.
             assert!(!asks(&ledger, 4 * MOMENT, 1000), "{max_keys}");
             let later = 6 * MOMENT;
-            assert!((1000..1000 + max_keys as u128).all(|key| asks(&ledger, later, key)), "{max_keys}");
+            assert!(
+                (1000..1000 + max_keys as u128).all(|key| asks(&ledger, later, key)),
+                "{max_keys}"
+            );
             assert!(!asks(&ledger, later, 5000), "{max_keys}");
         }
     }

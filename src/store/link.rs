@@ -64,7 +64,11 @@ impl Store {
             begins
         };
         if lane.link.send_if_modified(begin) {
-            let task = tokio::spawn(make(Arc::downgrade(self), self.settings.clone(), worker::current()));
+            let task = tokio::spawn(make(
+                Arc::downgrade(self),
+                self.settings.clone(),
+                worker::current(),
+            ));
             *lane.task.lock() = Some(AbortOnDropHandle::new(task));
         }
     }
@@ -105,19 +109,30 @@ impl Store {
         self.tell_circuits();
         let (store, on_error) = (&*node.name, self.settings.on_error.name());
         if self.is_whole(node) {
-            tracing::warn!(store, cause, on_error, "the store does not answer; shared limits go by on_error");
+            tracing::warn!(
+                store,
+                cause,
+                on_error,
+                "the store does not answer; shared limits go by on_error"
+            );
         } else {
             let what = "a node of the store does not answer; shared limits whose keys it holds go by on_error";
             tracing::warn!(store, cause, on_error, "{what}");
         }
-        let task = tokio::spawn(probe(Arc::downgrade(self), Arc::downgrade(node), self.settings.clone()));
+        let task = tokio::spawn(probe(
+            Arc::downgrade(self),
+            Arc::downgrade(node),
+            self.settings.clone(),
+        ));
         *node.probe.lock() = Some(AbortOnDropHandle::new(task));
     }
 
     /// A probe was answered.
     fn closed(&self, node: &Arc<Node>, connection: Connection) {
         if self.is_whole(node) {
-            self.lane().link.send_replace(Link::Up(connection, self.whole.circuit.generation()));
+            self.lane()
+                .link
+                .send_replace(Link::Up(connection, self.whole.circuit.generation()));
         }
         node.circuit.close();
         self.tell_circuits();
@@ -143,7 +158,8 @@ async fn make(store: Weak<Store>, settings: Settings, worker: usize) {
             if let Some(nodes) = nodes {
                 store.learn_nodes(&nodes);
             }
-            lane.link.send_replace(Link::Up(connection, store.whole.circuit.generation()));
+            lane.link
+                .send_replace(Link::Up(connection, store.whole.circuit.generation()));
         }
         Err(error) => {
             store.unreachable(&error);
@@ -163,7 +179,9 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: Settings) {
             return;
         }
         let tried = try_out(&store, &node, &settings).await;
-        let (Some(store), Some(node)) = (store.upgrade(), node.upgrade()) else { return };
+        let (Some(store), Some(node)) = (store.upgrade(), node.upgrade()) else {
+            return;
+        };
         if let Ok(connection) = tried {
             store.closed(&node, connection);
             return;
@@ -172,7 +190,11 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: Settings) {
 }
 
 /// A new connection over which the node has done its work. The whole of a cluster has when it tells its nodes.
-async fn try_out(store: &Weak<Store>, node: &Weak<Node>, settings: &Settings) -> RedisResult<Connection> {
+async fn try_out(
+    store: &Weak<Store>,
+    node: &Weak<Node>,
+    settings: &Settings,
+) -> RedisResult<Connection> {
     let mut connection = Connection::open(settings).await?;
     let mut key = Some(format!("{PREFIX}{{probe}}"));
     if settings.is_cluster {
@@ -184,14 +206,18 @@ async fn try_out(store: &Weak<Store>, node: &Weak<Node>, settings: &Settings) ->
     }
     if let Some(key) = key {
         let script = Script::new();
-        tokio::time::timeout(settings.timeout, connection.probe(&script, key)).await.map_err(timed_out)??;
+        tokio::time::timeout(settings.timeout, connection.probe(&script, key))
+            .await
+            .map_err(timed_out)??;
     }
     Ok(connection)
 }
 
 /// The answer of a cluster that was asked for its nodes.
 pub(super) async fn told_nodes(connection: &mut Connection) -> RedisResult<Value> {
-    tokio::time::timeout(TELL_NODES, connection.slots()).await.map_err(timed_out)?
+    tokio::time::timeout(TELL_NODES, connection.slots())
+        .await
+        .map_err(timed_out)?
 }
 
 fn timed_out(_: tokio::time::error::Elapsed) -> std::io::Error {

@@ -112,7 +112,10 @@ impl SharedLimit {
     /// For about `max_keys` keys; `earlier` is the same limit before a reload.
     pub fn new(limiter: Limiter, max_keys: std::num::NonZeroUsize, earlier: Option<&Self>) -> Self {
         let kept = earlier.filter(|earlier| earlier.ledger.is_for(max_keys));
-        let ledger = kept.map_or_else(|| Arc::new(Ledger::new(max_keys)), |earlier| Arc::clone(&earlier.ledger));
+        let ledger = kept.map_or_else(
+            || Arc::new(Ledger::new(max_keys)),
+            |earlier| Arc::clone(&earlier.ledger),
+        );
         Self { limiter, ledger }
     }
 

@@ -59,7 +59,10 @@ pub struct NameHasher(Context);
 
 impl NameHasher {
     /// Nothing written yet.
-    #[allow(clippy::new_without_default, reason = "a hasher is begun, not defaulted")]
+    #[allow(
+        clippy::new_without_default,
+        reason = "a hasher is begun, not defaulted"
+    )]
     pub fn new() -> Self {
         Self(Context::new(&SHA256))
     }
@@ -68,7 +71,10 @@ impl NameHasher {
     pub fn name(self) -> Name {
         let digest = self.0.finish();
         let mut number = [0; 16];
-        number.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        number
+            .iter_mut()
+            .zip(digest.as_ref())
+            .for_each(|(to, from)| *to = *from);
         Name(u128::from_be_bytes(number))
     }
 }
@@ -102,7 +108,13 @@ mod tests {
     /// Another name here is another format: [`PREFIX`] has to change with it.
     #[test]
     fn gateways_of_one_format_call_a_bucket_the_same() {
-        let name = KeyBuilder::over(NameHasher::new(), "l").header("x-user", b"a").into_hasher().name();
-        assert_eq!(name.key("l"), "tidegate:2:{l:6944504f11630f955c559192a6516dcc}");
+        let name = KeyBuilder::over(NameHasher::new(), "l")
+            .header("x-user", b"a")
+            .into_hasher()
+            .name();
+        assert_eq!(
+            name.key("l"),
+            "tidegate:2:{l:6944504f11630f955c559192a6516dcc}"
+        );
     }
 }

@@ -30,7 +30,11 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), circuit: Circuit::default(), probe: Mutex::default() })
+        Arc::new(Self {
+            name: name.into(),
+            circuit: Circuit::default(),
+            probe: Mutex::default(),
+        })
     }
 }
 
@@ -46,7 +50,9 @@ impl Nodes {
     /// Reads the answer to `CLUSTER SLOTS`; the circuits of nodes in `earlier` are kept. Slots that no node holds have a
     /// circuit together. `None` for an answer of another shape, and for more than [`MOST_NODES`] nodes.
     pub(super) fn read(answer: &Value, earlier: Option<&Self>) -> Option<Self> {
-        let Value::Array(ranges) = answer else { return None };
+        let Value::Array(ranges) = answer else {
+            return None;
+        };
         let mut nodes: Vec<Arc<Node>> = Vec::new();
         let mut by_slot = vec![u16::MAX; SLOTS].into_boxed_slice();
         for range in ranges {
@@ -56,7 +62,10 @@ impl Nodes {
         }
         if by_slot.contains(&u16::MAX) {
             let nobody = place(&mut nodes, "no node", earlier)?;
-            by_slot.iter_mut().filter(|place| **place == u16::MAX).for_each(|place| *place = nobody);
+            by_slot
+                .iter_mut()
+                .filter(|place| **place == u16::MAX)
+                .for_each(|place| *place = nobody);
         }
         Some(Self { nodes, by_slot })
     }
@@ -81,7 +90,8 @@ impl Nodes {
 
     /// Whether a slot has moved to another node.
     pub(super) fn differs(&self, earlier: &Self) -> bool {
-        let holder = |nodes: &Self, slot: usize| Arc::as_ptr(&nodes.nodes[usize::from(nodes.by_slot[slot])]);
+        let holder =
+            |nodes: &Self, slot: usize| Arc::as_ptr(&nodes.nodes[usize::from(nodes.by_slot[slot])]);
         (0..SLOTS).any(|slot| holder(self, slot) != holder(earlier, slot))
     }
 
@@ -100,35 +110,62 @@ impl Nodes {
 
 /// The place of the node with this name, which enters if it is new.
 fn place(nodes: &mut Vec<Arc<Node>>, name: &str, earlier: Option<&Nodes>) -> Option<u16> {
-    let place = nodes.iter().position(|node| &*node.name == name).unwrap_or_else(|| {
-        let known = earlier.and_then(|earlier| earlier.nodes.iter().find(|node| &*node.name == name));
-        nodes.push(known.map_or_else(|| Node::new(name), Arc::clone));
-        nodes.len() - 1
-    });
-    u16::try_from(place).ok().filter(|_| nodes.len() <= MOST_NODES)
+    let place = nodes
+        .iter()
+        .position(|node| &*node.name == name)
+        .unwrap_or_else(|| {
+            let known =
+                earlier.and_then(|earlier| earlier.nodes.iter().find(|node| &*node.name == name));
+            nodes.push(known.map_or_else(|| Node::new(name), Arc::clone));
+            nodes.len() - 1
+        });
+    u16::try_from(place)
+        .ok()
+        .filter(|_| nodes.len() <= MOST_NODES)
 }
 
 /// First and last slot, and `host:port` of the node that takes writes: it comes first.
 fn range_of(range: &Value) -> Option<(usize, usize, String)> {
-    let Value::Array(range) = range else { return None };
-    let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = &range[..] else { return None };
-    let [host, Value::Int(port), ..] = &node[..] else { return None };
+    let Value::Array(range) = range else {
+        return None;
+    };
+    let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = &range[..] else {
+        return None;
+    };
+    let [host, Value::Int(port), ..] = &node[..] else {
+        return None;
+    };
     let host = match host {
         Value::BulkString(host) => String::from_utf8_lossy(host).into_owned(),
         Value::SimpleString(host) => host.clone(),
         // The node that answers does not know its own name.
         _ => String::new(),
     };
-    Some((usize::try_from(*first).ok()?, usize::try_from(*last).ok()?, format!("{host}:{port}")))
+    Some((
+        usize::try_from(*first).ok()?,
+        usize::try_from(*last).ok()?,
+        format!("{host}:{port}"),
+    ))
 }
 
 /// The hash slot of a key: CRC-16/XMODEM of its first part in braces, or of all of it (Redis Cluster Specification,
 /// "Hash tags").
 fn slot(key: &str) -> usize {
-    let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
+    let tag = key
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .map(|(tag, _)| tag);
     let bytes = tag.filter(|tag| !tag.is_empty()).unwrap_or(key).bytes();
-    let shifted = |crc: u16, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
-    let crc = bytes.fold(0, |crc: u16, byte| (0..8).fold(crc ^ (u16::from(byte) << 8), shifted));
+    let shifted = |crc: u16, _| {
+        if crc & 0x8000 == 0 {
+            crc << 1
+        } else {
+            (crc << 1) ^ 0x1021
+        }
+    };
+    let crc = bytes.fold(0, |crc: u16, byte| {
+        (0..8).fold(crc ^ (u16::from(byte) << 8), shifted)
+    });
     usize::from(crc) % SLOTS
 }
 
@@ -139,18 +176,42 @@ mod tests {
     use super::*;
 
     fn range(first: i64, last: i64, port: i64) -> Value {
-        let node = |port| Value::Array(vec![Value::BulkString(b"10.0.0.1".to_vec()), Value::Int(port)]);
-        Value::Array(vec![Value::Int(first), Value::Int(last), node(port), node(port + 1000)])
+        let node = |port| {
+            Value::Array(vec![
+                Value::BulkString(b"10.0.0.1".to_vec()),
+                Value::Int(port),
+            ])
+        };
+        Value::Array(vec![
+            Value::Int(first),
+            Value::Int(last),
+            node(port),
+            node(port + 1000),
+        ])
     }
 
     fn read(ranges: &[(i64, i64, i64)], earlier: Option<&Nodes>) -> Option<Nodes> {
-        let ranges = ranges.iter().map(|(first, last, port)| range(*first, *last, *port)).collect();
+        let ranges = ranges
+            .iter()
+            .map(|(first, last, port)| range(*first, *last, *port))
+            .collect();
         Nodes::read(&Value::Array(ranges), earlier)
     }
 
     #[test]
     fn a_key_has_the_slot_that_redis_gives_it() {
-        for key in ["", "a", "tidegate:2:{l:6944}", "{}a", "{", "a{b", "a}b{c}d", "{a}{b}", "{{a}}", "é{ü}"] {
+        for key in [
+            "",
+            "a",
+            "tidegate:2:{l:6944}",
+            "{}a",
+            "{",
+            "a{b",
+            "a}b{c}d",
+            "{a}{b}",
+            "{{a}}",
+            "é{ü}",
+        ] {
             let number = u16::try_from(slot(key)).unwrap();
             assert_eq!(Slot::new(number), Some(Slot::for_key(key)), "{key}");
         }
@@ -159,12 +220,30 @@ mod tests {
     #[test]
     fn a_node_keeps_its_circuit_while_its_slots_change() {
         let before = read(&[(0, 8191, 1), (8192, 16383, 2)], None).unwrap();
-        before.each().for_each(|node| assert!(before.of(&before.probe_key(node).unwrap()).name == node.name));
+        before.each().for_each(|node| {
+            assert!(before.of(&before.probe_key(node).unwrap()).name == node.name)
+        });
         before.nodes[0].circuit.open();
-        let after = read(&[(0, 99, 1), (100, 8191, 3), (8192, 16383, 2)], Some(&before)).unwrap();
-        let open: Vec<_> = after.each().map(|node| (&*node.name, node.circuit.is_open())).collect();
-        assert_eq!(open, [("10.0.0.1:1", true), ("10.0.0.1:3", false), ("10.0.0.1:2", false)]);
-        assert!(after.differs(&before) && after.has(&before.nodes[0]) && !before.has(&after.nodes[1]));
+        let after = read(
+            &[(0, 99, 1), (100, 8191, 3), (8192, 16383, 2)],
+            Some(&before),
+        )
+        .unwrap();
+        let open: Vec<_> = after
+            .each()
+            .map(|node| (&*node.name, node.circuit.is_open()))
+            .collect();
+        assert_eq!(
+            open,
+            [
+                ("10.0.0.1:1", true),
+                ("10.0.0.1:3", false),
+                ("10.0.0.1:2", false)
+            ]
+        );
+        assert!(
+            after.differs(&before) && after.has(&before.nodes[0]) && !before.has(&after.nodes[1])
+        );
         let same = read(&[(8192, 16383, 2), (0, 8191, 1)], Some(&before)).unwrap();
         assert!(!same.differs(&before), "in another order");
     }
@@ -172,7 +251,10 @@ mod tests {
     #[test]
     fn slots_without_a_node_have_a_circuit_of_their_own() {
         let nodes = read(&[(5, 16383, 1)], None).unwrap();
-        assert_eq!(nodes.each().map(|node| &*node.name).collect::<Vec<_>>(), ["10.0.0.1:1", "no node"]);
+        assert_eq!(
+            nodes.each().map(|node| &*node.name).collect::<Vec<_>>(),
+            ["10.0.0.1:1", "no node"]
+        );
         let none = nodes.each().last().unwrap();
         assert!(slot(&nodes.probe_key(none).unwrap()) < 5);
     }

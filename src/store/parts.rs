@@ -34,9 +34,20 @@ impl Store {
     }
 
     /// Decides by `on_error` about those that nobody answered for, after the store has admitted the others.
-    pub(super) fn complete(self: &Arc<Self>, now: u64, asks: Asks, slots: Slots, away: &Away) -> Outcome {
+    pub(super) fn complete(
+        self: &Arc<Self>,
+        now: u64,
+        asks: Asks,
+        slots: Slots,
+        away: &Away,
+    ) -> Outcome {
         let (theirs, ours) = split(asks, away);
-        let ours_slots = slots.into_iter().zip(away).filter(|(_, is_away)| !**is_away).map(|(slot, _)| slot).collect();
+        let ours_slots = slots
+            .into_iter()
+            .zip(away)
+            .filter(|(_, is_away)| !**is_away)
+            .map(|(slot, _)| slot)
+            .collect();
         let alone = self.alone(theirs);
         let by_store = admitted(now, ours, ours_slots);
         match alone {
@@ -56,7 +67,11 @@ impl Store {
         let nodes = self.nodes.load();
         let nodes = nodes.as_ref().filter(|nodes| nodes.is_any_open())?;
         let is_away = |ask: &Ask| nodes.of(&ask.store_key()).circuit.is_open();
-        let away: Away = asks.iter().zip(needs).map(|(ask, need)| need.is_some() && is_away(ask)).collect();
+        let away: Away = asks
+            .iter()
+            .zip(needs)
+            .map(|(ask, need)| need.is_some() && is_away(ask))
+            .collect();
         away.contains(&true).then_some(away)
     }
 
@@ -106,25 +121,51 @@ fn pending(
 /// The asks that are away, and the others.
 fn split(asks: Asks, away: &Away) -> (Asks, Asks) {
     let (mut theirs, mut ours) = (Asks::new(), Asks::new());
-    asks.into_iter().zip(away).for_each(|(ask, is_away)| if *is_away { theirs.push(ask) } else { ours.push(ask) });
+    asks.into_iter().zip(away).for_each(|(ask, is_away)| {
+        if *is_away {
+            theirs.push(ask)
+        } else {
+            ours.push(ask)
+        }
+    });
     (theirs, ours)
 }
 
 /// An admission of all asks, in their order.
 fn joined(alone: Admission, by_store: Admission, away: &Away) -> Admission {
     let (mut alone, mut by_store) = (alone.take_apart(), by_store.take_apart());
-    let mut part = |is_away: &bool| if *is_away { alone.next() } else { by_store.next() };
+    let mut part = |is_away: &bool| {
+        if *is_away {
+            alone.next()
+        } else {
+            by_store.next()
+        }
+    };
     // Where nobody counts there are no parts.
-    Admission::of_parts(away.iter().map(|is_away| part(is_away).unwrap_or_else(Admission::free)).collect())
+    Admission::of_parts(
+        away.iter()
+            .map(|is_away| part(is_away).unwrap_or_else(Admission::free))
+            .collect(),
+    )
 }
 
 /// A refusal by a part, with the places of all.
 fn placed(refused: Refused, away: &Away, is_away: bool) -> Refused {
-    let Refused::Limits(refusal) = refused else { return refused };
-    let places: SmallVec<[usize; 2]> = (0..away.len()).filter(|place| away[*place] == is_away).collect();
+    let Refused::Limits(refusal) = refused else {
+        return refused;
+    };
+    let places: SmallVec<[usize; 2]> = (0..away.len())
+        .filter(|place| away[*place] == is_away)
+        .collect();
     let place = |index: usize| places.get(index).copied().unwrap_or(index);
     // Places count here alone: which one waits longest is known already.
-    let refused = refusal.indices().map(|index| Refusal::by(place(index), refusal.retry_after).refused);
+    let refused = refusal
+        .indices()
+        .map(|index| Refusal::by(place(index), refusal.retry_after).refused);
     let refused = refused.fold(0, |all, one| all | one);
-    Refused::Limits(Refusal { index: place(refusal.index), refused, ..refusal })
+    Refused::Limits(Refusal {
+        index: place(refusal.index),
+        refused,
+        ..refusal
+    })
 }

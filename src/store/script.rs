@@ -46,11 +46,25 @@ impl Question {
     fn numbers(&self) -> [i64; 7] {
         let Pace { emission, fill } = self.pace;
         let (need, take, [since, reach]) = match self.want {
-            Want::Take(cost) => (whole(self.pace.weight(cost)), whole(self.pace.weight(cost)), [0, 0]),
+            Want::Take(cost) => (
+                whole(self.pace.weight(cost)),
+                whole(self.pace.weight(cost)),
+                [0, 0],
+            ),
             Want::Look(cost) => (whole(self.pace.weight(cost)), 0, [0, 0]),
-            Want::GiveBack { back, since, reach } => (-1, -whole(back), [whole(since), whole(reach)]),
+            Want::GiveBack { back, since, reach } => {
+                (-1, -whole(back), [whole(since), whole(reach)])
+            }
         };
-        [need, take, whole(self.pace.weight(self.ahead)), whole(fill), whole(emission), since, reach]
+        [
+            need,
+            take,
+            whole(self.pace.weight(self.ahead)),
+            whole(fill),
+            whole(emission),
+            since,
+            reach,
+        ]
     }
 }
 
@@ -60,7 +74,9 @@ fn whole(number: u64) -> i64 {
 
 impl Script {
     pub(super) fn new() -> Self {
-        Self { hash: redis::Script::new(CODE).get_hash().to_owned() }
+        Self {
+            hash: redis::Script::new(CODE).get_hash().to_owned(),
+        }
     }
 
     /// Asks all of the buckets in one call; none takes anything unless all admit.
@@ -69,11 +85,15 @@ impl Script {
         connection: &mut (impl ConnectionLike + Send),
         questions: &[Question],
     ) -> RedisResult<Vec<Told>> {
-        let answer: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions).query_async(connection).await;
+        let answer: RedisResult<Vec<i64>> = call("EVALSHA", &self.hash, questions)
+            .query_async(connection)
+            .await;
         let numbers = match answer {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 // The store has forgotten it, or never knew: this call also makes it known.
-                call("EVAL", CODE, questions).query_async(connection).await?
+                call("EVAL", CODE, questions)
+                    .query_async(connection)
+                    .await?
             }
             answer => answer?,
         };
@@ -95,10 +115,18 @@ fn call(command: &str, script: &str, questions: &[Question]) -> Cmd {
 }
 
 fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
-    let [admitted, at, debts @ ..] = numbers else { return Err(strange()) };
+    let [admitted, at, debts @ ..] = numbers else {
+        return Err(strange());
+    };
     let (admitted, at) = (*admitted == 1, u64::try_from(*at).unwrap_or(0));
     let debt = |number: i64| u64::try_from(number).unwrap_or(0);
-    let told = |of: &[i64]| Told { admitted, before: debt(of[0]), after: debt(of[1]), moved: debt(of[2]), at };
+    let told = |of: &[i64]| Told {
+        admitted,
+        before: debt(of[0]),
+        after: debt(of[1]),
+        moved: debt(of[2]),
+        at,
+    };
     if debts.len() != 3 * questions {
         return Err(strange());
     }
@@ -106,5 +134,8 @@ fn told(numbers: &[i64], questions: usize) -> RedisResult<Vec<Told>> {
 }
 
 fn strange() -> RedisError {
-    RedisError::from((ErrorKind::UnexpectedReturnType, "the script's answer has another shape"))
+    RedisError::from((
+        ErrorKind::UnexpectedReturnType,
+        "the script's answer has another shape",
+    ))
 }

@@ -63,7 +63,11 @@ impl Settings {
 
     /// The servers for a log: no user, no password.
     pub(super) fn shown(&self) -> String {
-        self.servers.iter().map(|server| format!("{server:?}")).collect::<Vec<_>>().join(", ")
+        self.servers
+            .iter()
+            .map(|server| format!("{server:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -76,6 +80,8 @@ impl fmt::Debug for Server {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("servers", &self.servers).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
     }
 }

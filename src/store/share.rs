@@ -57,8 +57,13 @@ impl Pace {
 
 impl From<&Quota> for Pace {
     fn from(quota: &Quota) -> Self {
-        let emission = u64::try_from(quota.emission().as_nanos()).unwrap_or(u64::MAX).max(1);
-        Self { emission, fill: emission.saturating_mul(quota.burst().get().into()) }
+        let emission = u64::try_from(quota.emission().as_nanos())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        Self {
+            emission,
+            fill: emission.saturating_mul(quota.burst().get().into()),
+        }
     }
 }
 
@@ -103,12 +108,21 @@ pub(super) struct Slot {
 impl Slot {
     /// Nothing at all.
     pub(super) const fn empty(now: u64) -> Self {
-        Self { from: now, until: now, lease: 0, moved: 0, since: 0, reach: 0 }
+        Self {
+            from: now,
+            until: now,
+            lease: 0,
+            moved: 0,
+            since: 0,
+            reach: 0,
+        }
     }
 
     /// What of it has not begun, if it moved up no further than so much.
     pub(super) fn rest(self, now: u64, moved: u64) -> u64 {
-        self.until.saturating_sub(moved).saturating_sub(self.from.saturating_sub(moved).max(now))
+        self.until
+            .saturating_sub(moved)
+            .saturating_sub(self.from.saturating_sub(moved).max(now))
     }
 }
 
@@ -156,7 +170,11 @@ pub(super) struct Share {
 impl Share {
     /// One that the store is about to be asked for: it counts as in debt until the answer comes, or for a moment.
     pub(super) fn expected(pace: Pace, now: u64) -> Self {
-        Self { pace, tat: now.saturating_add(MOMENT), ..Self::default() }
+        Self {
+            pace,
+            tat: now.saturating_add(MOMENT),
+            ..Self::default()
+        }
     }
 
     /// Whether the store holds something of it, as far as is known here.
@@ -165,7 +183,14 @@ impl Share {
     }
 
     /// Takes `cost` tokens if they are held here; with `keep` it only looks.
-    pub(super) fn take(&mut self, now: u64, pace: Pace, cost: u32, most_ahead: u32, keep: bool) -> Local {
+    pub(super) fn take(
+        &mut self,
+        now: u64,
+        pace: Pace,
+        cost: u32,
+        most_ahead: u32,
+        keep: bool,
+    ) -> Local {
         if self.pace != pace {
             self.forget(pace);
         }
@@ -173,31 +198,52 @@ impl Share {
         let until = from.saturating_add(pace.weight(cost));
         let is_held = until <= self.tail;
         // What is not held here comes after everything that the store has given away.
-        let end = if is_held { until.saturating_add(self.late) } else { self.tat.max(now) + pace.weight(cost) };
+        let end = if is_held {
+            until.saturating_add(self.late)
+        } else {
+            self.tat.max(now) + pace.weight(cost)
+        };
         let early = end.saturating_sub(now).saturating_sub(pace.fill);
         // What the store said is believed for a moment: who fills a bucket there need not know of every gateway.
         if early > 0 && (is_held || self.is_hot(now)) {
             return Local::Refused(Duration::from_nanos(early));
         }
         if !is_held {
-            return Local::Ask { ahead: self.ahead(now, pace, most_ahead) };
+            return Local::Ask {
+                ahead: self.ahead(now, pace, most_ahead),
+            };
         }
         if !keep {
             self.head = until;
             self.used = self.used.saturating_add(cost);
         }
-        Local::Taken(Slot { from, until, lease: self.lease, moved: self.moved, since: 0, reach: 0 })
+        Local::Taken(Slot {
+            from,
+            until,
+            lease: self.lease,
+            moved: self.moved,
+            since: 0,
+            reach: 0,
+        })
     }
 
     /// What was learnt under other numbers; not which leases there were, as slots of them may yet come back.
     fn forget(&mut self, pace: Pace) {
-        *self = Self { pace, lease: self.lease, ..Self::default() };
+        *self = Self {
+            pace,
+            lease: self.lease,
+            ..Self::default()
+        };
     }
 
     /// How many tokens to take ahead: none for a key that is cold. What comes back within a moment anyway is taken
     /// freely; of slower buckets twice what was used last, so that a client who leaves ties up little.
     fn ahead(&self, now: u64, pace: Pace, most: u32) -> u32 {
-        if self.is_hot(now) { most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT))) } else { 0 }
+        if self.is_hot(now) {
+            most.min(self.used.saturating_mul(2).max(pace.tokens(MOMENT)))
+        } else {
+            0
+        }
     }
 
     /// Whether the store was asked within the last moment.
@@ -212,12 +258,26 @@ impl Share {
         }
         let at = |distance: u64| trip.sent.saturating_add(distance);
         let (from, tail) = (at(told.before), at(told.after).max(at(told.before)));
-        let until = if told.admitted { from.saturating_add(pace.weight(cost)).min(tail) } else { from };
+        let until = if told.admitted {
+            from.saturating_add(pace.weight(cost)).min(tail)
+        } else {
+            from
+        };
         let tat = trip.received.saturating_add(told.after);
         self.used = if told.admitted { cost } else { 0 };
         self.asked = trip.sent.max(1);
-        let reach = told.before.saturating_add(until - from).saturating_add(told.moved);
-        let mut slot = Slot { from, until, lease: 0, moved: 0, since: told.at, reach };
+        let reach = told
+            .before
+            .saturating_add(until - from)
+            .saturating_add(told.moved);
+        let mut slot = Slot {
+            from,
+            until,
+            lease: 0,
+            moved: 0,
+            since: told.at,
+            reach,
+        };
         // Two answers may cross: the longer share is kept, the other one's tokens are lost.
         if tail - until >= self.tail.saturating_sub(self.head.max(trip.sent)) {
             self.lease = trip.sent.max(self.lease.saturating_add(1));

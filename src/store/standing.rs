@@ -15,19 +15,29 @@ impl Store {
     /// for each that the store, or the node of its cluster that holds it, does not tell in time.
     pub async fn standing(self: &Arc<Self>, asks: &[Ask]) -> Vec<Option<Standing>> {
         let is_asked: Vec<_> = asks.iter().map(|ask| !self.is_left_alone(ask)).collect();
-        let asked = asks.iter().zip(&is_asked).filter(|(_, is_asked)| **is_asked);
+        let asked = asks
+            .iter()
+            .zip(&is_asked)
+            .filter(|(_, is_asked)| **is_asked);
         let wants: Vec<_> = asked.map(|(ask, _)| (ask, Want::Look(0), 0)).collect();
         if wants.is_empty() {
             return vec![None; asks.len()];
         }
         let deadline = Instant::now() + PATIENCE;
-        let answers = timeout_at(deadline + TICK, self.call(self.lane(), &wants, deadline)).await.unwrap_or_default();
+        let answers = timeout_at(deadline + TICK, self.call(self.lane(), &wants, deadline))
+            .await
+            .unwrap_or_default();
         let mut answers = answers.into_iter();
         let now = Clock.now().as_nanos();
         let stands = |(ask, is_asked): (&Ask, &bool)| {
             let debt = is_asked.then(|| answers.next().flatten())??.told.before;
             let (pace, held) = (ask.pace(), ask.limit.ledger.held(now, ask.name));
-            Some(Standing::known(0, ask.quota(), pace.left(debt.saturating_sub(held)), Duration::from_nanos(debt)))
+            Some(Standing::known(
+                0,
+                ask.quota(),
+                pace.left(debt.saturating_sub(held)),
+                Duration::from_nanos(debt),
+            ))
         };
         asks.iter().zip(&is_asked).map(stands).collect()
     }

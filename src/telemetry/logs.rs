@@ -62,7 +62,9 @@ pub struct LogControl {
 impl LogControl {
     /// From now on writes what is at least as severe as `level`.
     pub fn set_level(&self, level: Level) -> Result<(), LogError> {
-        self.filter.reload(targets(level)).map_err(|_| LogError::Ended)
+        self.filter
+            .reload(targets(level))
+            .map_err(|_| LogError::Ended)
     }
 
     /// Makes `dropped` count the lines of this log too.
@@ -83,12 +85,26 @@ fn log(
     color: bool,
     sink: impl io::Write + Send + 'static,
 ) -> (impl Subscriber + Send + Sync, LogGuard) {
-    let (sink, writer) =
-        NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).lossy(true).thread_name("log").finish(sink);
+    let (sink, writer) = NonBlockingBuilder::default()
+        .buffered_lines_limit(BUFFERED_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(sink);
     let dropped = sink.error_counter();
     let (filter, handle) = reload::Layer::new(targets(level));
-    let subscriber = Registry::default().with(filter).with(lines(format, color, sink));
-    (subscriber, LogGuard { control: LogControl { filter: handle, dropped }, _writer: writer })
+    let subscriber = Registry::default()
+        .with(filter)
+        .with(lines(format, color, sink));
+    (
+        subscriber,
+        LogGuard {
+            control: LogControl {
+                filter: handle,
+                dropped,
+            },
+            _writer: writer,
+        },
+    )
 }
 
 /// Time, level, message, fields: where in the code a line comes from is no news to who runs the gateway.
@@ -96,16 +112,28 @@ fn lines<S>(format: LogFormat, color: bool, sink: NonBlocking) -> Box<dyn Layer<
 where
     S: Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(sink).with_target(false).with_timer(Utc);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(sink)
+        .with_target(false)
+        .with_timer(Utc);
     match format {
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
         LogFormat::Text => lines.with_ansi(color).boxed(),
     }
 }
 
 /// What libraries say below a warning is about them, not about the gateway; it is there when all is asked for.
 fn targets(level: Level) -> Targets {
-    let libraries = if level == Level::TRACE { level } else { level.min(Level::WARN) };
+    let libraries = if level == Level::TRACE {
+        level
+    } else {
+        level.min(Level::WARN)
+    };
     Targets::new()
         .with_default(LevelFilter::from_level(libraries))
         .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::from_level(level))
@@ -130,7 +158,9 @@ mod tests {
 
     #[test]
     fn a_json_line_has_time_level_message_and_fields() {
-        let line = logged(LogFormat::Json, |_| tracing::info!(route = "orders", "it is done"));
+        let line = logged(LogFormat::Json, |_| {
+            tracing::info!(route = "orders", "it is done")
+        });
         let value: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(
             (&value["level"], &value["message"], &value["route"]),
@@ -142,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_text_line_has_no_target_and_no_color() {
-        let line = logged(LogFormat::Text, |_| tracing::warn!(route = "orders", "it is done"));
+        let line = logged(LogFormat::Text, |_| {
+            tracing::warn!(route = "orders", "it is done")
+        });
         let (time, rest) = line.split_once(' ').unwrap();
         assert!(humantime::parse_rfc3339(time).is_ok(), "{line}");
         assert_eq!(rest.trim(), r#"WARN it is done route="orders""#);
@@ -157,7 +189,10 @@ mod tests {
             control.set_level(Level::ERROR).unwrap();
             tracing::warn!("no more");
         });
-        assert!(lines.ends_with("DEBUG after\n") && lines.lines().count() == 1, "{lines}");
+        assert!(
+            lines.ends_with("DEBUG after\n") && lines.lines().count() == 1,
+            "{lines}"
+        );
     }
 
     #[test]
@@ -166,7 +201,10 @@ mod tests {
             tracing::info!(target: "hyper", "chatter");
             tracing::warn!(target: "hyper", "trouble");
         });
-        assert!(lines.ends_with("trouble\n") && lines.lines().count() == 1, "{lines}");
+        assert!(
+            lines.ends_with("trouble\n") && lines.lines().count() == 1,
+            "{lines}"
+        );
     }
 
     fn logged(format: LogFormat, say: impl FnOnce(&LogControl)) -> String {

@@ -49,24 +49,33 @@ type Lane<T> = Box<CachePadded<Mutex<T>>>;
 
 impl<T: Default> Lanes<T> {
     pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: (0..=workers).map(|_| OnceLock::new()).collect() }
+        Self {
+            lanes: (0..=workers).map(|_| OnceLock::new()).collect(),
+        }
     }
 
     /// The lane of this thread, locked.
     pub(super) fn mine(&self) -> MutexGuard<'_, T> {
         let last = self.lanes.len() - 1;
-        self.lanes[current().min(last)].get_or_init(Default::default).lock()
+        self.lanes[current().min(last)]
+            .get_or_init(Default::default)
+            .lock()
     }
 
     /// Every lane that was ever used, locked one after the other.
     pub(super) fn each(&self) -> impl Iterator<Item = MutexGuard<'_, T>> {
-        self.lanes.iter().filter_map(OnceLock::get).map(|lane| lane.lock())
+        self.lanes
+            .iter()
+            .filter_map(OnceLock::get)
+            .map(|lane| lane.lock())
     }
 }
 
 impl<T> fmt::Debug for Lanes<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").field("lanes", &self.lanes.len()).finish_non_exhaustive()
+        f.debug_struct("Lanes")
+            .field("lanes", &self.lanes.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,6 +108,9 @@ mod tests {
                 *lanes.mine() += 100;
             });
         });
-        assert_eq!(lanes.each().map(|lane| *lane).collect::<Vec<_>>(), [100, 11]);
+        assert_eq!(
+            lanes.each().map(|lane| *lane).collect::<Vec<_>>(),
+            [100, 11]
+        );
     }
 }

@@ -41,7 +41,11 @@ pub fn last_words<IO>(io: &mut Secure<IO>) -> Vec<u8> {
     let (_, session) = io.get_mut();
     session.send_close_notify();
     let mut words = Vec::new();
-    while session.wants_write() && session.write_tls(&mut words).is_ok_and(|written| written > 0) {}
+    while session.wants_write()
+        && session
+            .write_tls(&mut words)
+            .is_ok_and(|written| written > 0)
+    {}
     words
 }
 
@@ -57,7 +61,9 @@ pub struct ClientTls {
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientTls").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("ClientTls")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -85,13 +91,22 @@ impl ClientTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .dangerous()
-            .with_custom_certificate_verifier(Pinned::<dyn ServerCertVerifier>::new(pinned, by_chain));
+            .with_custom_certificate_verifier(Pinned::<dyn ServerCertVerifier>::new(
+                pinned, by_chain,
+            ));
         let mut config = match &settings.identity {
             None => config.with_no_client_auth(),
             Some(identity) => config.with_client_cert_resolver(Arc::new(Always(identity.clone()))),
         };
-        config.alpn_protocols = settings.offered.iter().map(|protocol| protocol.name().to_vec()).collect();
-        Ok(Self { settings, connector: TlsConnector::from(Arc::new(config)) })
+        config.alpn_protocols = settings
+            .offered
+            .iter()
+            .map(|protocol| protocol.name().to_vec())
+            .collect();
+        Ok(Self {
+            settings,
+            connector: TlsConnector::from(Arc::new(config)),
+        })
     }
 
     /// As it was described.
@@ -103,17 +118,28 @@ impl ClientTls {
     ///
     /// # Errors
     /// What is wrong, in a few words.
-    pub async fn connect<IO>(&self, name: ServerName<'static>, io: IO) -> Result<Secure<IO>, &'static str>
+    pub async fn connect<IO>(
+        &self,
+        name: ServerName<'static>,
+        io: IO,
+    ) -> Result<Secure<IO>, &'static str>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
         let io = ReadAhead::new(io, bytes::BytesMut::new());
-        self.connector.connect(name, io).await.map(InPieces).map_err(|error| failure(&error))
+        self.connector
+            .connect(name, io)
+            .await
+            .map(InPieces)
+            .map_err(|error| failure(&error))
     }
 }
 
 fn failure(error: &io::Error) -> &'static str {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
         Some(error) => reason(error),
         None => "it closed the connection during the handshake",
     }
@@ -125,7 +151,10 @@ fn system_roots() -> Result<RootCertStore, String> {
     // Some systems list certificates that no longer parse; the others still count.
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        return Err("the system trusts nobody: install ca-certificates, or name `ca` in its `tls` table".to_owned());
+        return Err(
+            "the system trusts nobody: install ca-certificates, or name `ca` in its `tls` table"
+                .to_owned(),
+        );
     }
     Ok(roots)
 }
@@ -135,8 +164,16 @@ fn system_roots() -> Result<RootCertStore, String> {
 struct Always(Identity);
 
 impl rustls::client::ResolvesClientCert for Always {
-    fn resolve(&self, _: &[&[u8]], schemes: &[rustls::SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.0.key.key.choose_scheme(schemes).map(|_| Arc::clone(&self.0.key))
+    fn resolve(
+        &self,
+        _: &[&[u8]],
+        schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
+        self.0
+            .key
+            .key
+            .choose_scheme(schemes)
+            .map(|_| Arc::clone(&self.0.key))
     }
 
     fn has_certs(&self) -> bool {

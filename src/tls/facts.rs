@@ -39,7 +39,10 @@ pub struct Names(pub Arc<[Box<str>]>);
 impl Names {
     /// Whether the certificate stands for this host, in lower case (RFC 9525, 6.3).
     pub fn cover(&self, host: &str) -> bool {
-        let host = host.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|inside| inside.strip_suffix(']'))
+            .unwrap_or(host);
         let parent = host.split_once('.').map(|(_, parent)| parent);
         self.0.iter().any(|name| match name.strip_prefix("*.") {
             Some(suffix) => parent == Some(suffix),
@@ -53,21 +56,37 @@ mod tests {
     use super::*;
 
     fn facts(sni: Option<&str>, is_mutual: bool) -> TlsFacts {
-        let names = Names(Arc::new(["a.example".into(), "*.b.example".into(), "::1".into()]));
-        TlsFacts { sni: sni.map(Into::into), subject: None, version: "TLSv1.3", names, is_mutual }
+        let names = Names(Arc::new([
+            "a.example".into(),
+            "*.b.example".into(),
+            "::1".into(),
+        ]));
+        TlsFacts {
+            sni: sni.map(Into::into),
+            subject: None,
+            version: "TLSv1.3",
+            names,
+            is_mutual,
+        }
     }
 
     #[test]
     fn a_star_is_one_label() {
         let names = facts(None, false).names;
         assert!(names.cover("a.example") && names.cover("x.b.example") && names.cover("[::1]"));
-        assert!(!names.cover("b.example") && !names.cover("x.y.b.example") && !names.cover("x.a.example"));
+        assert!(
+            !names.cover("b.example")
+                && !names.cover("x.y.b.example")
+                && !names.cover("x.a.example")
+        );
     }
 
     #[test]
     fn another_host_is_served_only_where_the_certificate_stands_for_it() {
         let facts = facts(Some("a.example"), false);
-        assert!(facts.may_serve("a.example") && facts.may_serve("x.b.example") && facts.may_serve(""));
+        assert!(
+            facts.may_serve("a.example") && facts.may_serve("x.b.example") && facts.may_serve("")
+        );
         assert!(!facts.may_serve("c.example"));
     }
 

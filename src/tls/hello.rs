@@ -31,19 +31,31 @@ impl Hello {
             return true;
         }
         loop {
-            let Some(record) = bytes.get(self.next..) else { return false };
-            let is_handshake = record.iter().zip([HANDSHAKE, MAJOR]).all(|(byte, expected)| *byte == expected);
+            let Some(record) = bytes.get(self.next..) else {
+                return false;
+            };
+            let is_handshake = record
+                .iter()
+                .zip([HANDSHAKE, MAJOR])
+                .all(|(byte, expected)| *byte == expected);
             if !is_handshake {
                 return true;
             }
-            let &[_, _, _, high, low, ref payload @ ..] = record else { return false };
+            let &[_, _, _, high, low, ref payload @ ..] = record else {
+                return false;
+            };
             let length = usize::from(u16::from_be_bytes([high, low]));
             if length == 0 || length > LONGEST_RECORD {
                 return true;
             }
-            let Some(payload) = payload.get(..length) else { return false };
+            let Some(payload) = payload.get(..length) else {
+                return false;
+            };
             if let Some(missing) = self.head.get_mut(self.have..) {
-                missing.iter_mut().zip(payload).for_each(|(to, from)| *to = *from);
+                missing
+                    .iter_mut()
+                    .zip(payload)
+                    .for_each(|(to, from)| *to = *from);
             }
             self.next += RECORD_HEAD + length;
             self.have += length;
@@ -67,8 +79,19 @@ mod tests {
         let mut message = vec![CLIENT_HELLO];
         message.extend_from_slice(&(length as u32).to_be_bytes()[1..]);
         message.resize(4 + length, 7);
-        let record =
-            |piece: &[u8]| [&[HANDSHAKE, MAJOR, 1, (piece.len() >> 8) as u8, piece.len() as u8], piece].concat();
+        let record = |piece: &[u8]| {
+            [
+                &[
+                    HANDSHAKE,
+                    MAJOR,
+                    1,
+                    (piece.len() >> 8) as u8,
+                    piece.len() as u8,
+                ],
+                piece,
+            ]
+            .concat()
+        };
         message.chunks(cut).flat_map(record).collect()
     }
 
@@ -116,6 +139,9 @@ mod tests {
         ] {
             assert!(Hello::default().is_whole(bytes), "{bytes:?}");
         }
-        assert!(Hello::default().is_whole(&hello(MOST, 1 << 14)[..MOST]), "longer than any");
+        assert!(
+            Hello::default().is_whole(&hello(MOST, 1 << 14)[..MOST]),
+            "longer than any"
+        );
     }
 }

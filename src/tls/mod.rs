@@ -39,5 +39,7 @@ pub fn install_provider() {
 
 /// X25519MLKEM768 first (the feature `prefer-post-quantum`), then X25519 and the curves of NIST.
 fn provider() -> Arc<CryptoProvider> {
-    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
+    CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
 }

@@ -38,13 +38,21 @@ impl<S> DerefMut for InPieces<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for InPieces<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buffer)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if bytes.len() <= PIECE {
             return Pin::new(&mut self.0).poll_write(cx, bytes);
         }
@@ -75,7 +83,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
 
 /// The beginning of what is to be written, cut small.
 fn pieces<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> SmallVec<[IoSlice<'a>; MOST_PIECES]> {
-    bytes.into_iter().flat_map(|bytes| bytes.chunks(PIECE)).take(MOST_PIECES).map(IoSlice::new).collect()
+    bytes
+        .into_iter()
+        .flat_map(|bytes| bytes.chunks(PIECE))
+        .take(MOST_PIECES)
+        .map(IoSlice::new)
+        .collect()
 }
 
 #[cfg(test)]
@@ -85,7 +98,14 @@ mod tests {
     #[test]
     fn no_piece_is_large_and_together_they_are_the_beginning_of_what_is_written() {
         let bytes: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
-        for (length, split) in [(0, 0), (1, 0), (PIECE, PIECE), (PIECE + 1, 9), (60_000, 9_999), (200_000, 70_001)] {
+        for (length, split) in [
+            (0, 0),
+            (1, 0),
+            (PIECE, PIECE),
+            (PIECE + 1, 9),
+            (60_000, 9_999),
+            (200_000, 70_001),
+        ] {
             let (first, second) = bytes[..length].split_at(split);
             let cut = pieces([first, second]);
             assert!(cut.iter().all(|piece| piece.len() <= PIECE));

@@ -38,7 +38,10 @@ pub(super) struct Pinned<V: ?Sized> {
 impl<V: ?Sized> Pinned<V> {
     /// Trusts `trusted` as they are, and others as `by_chain` does.
     pub(super) fn new(trusted: &[CertificateDer<'static>], by_chain: Arc<V>) -> Arc<Self> {
-        Arc::new(Self { trusted: trusted.to_vec(), by_chain })
+        Arc::new(Self {
+            trusted: trusted.to_vec(),
+            by_chain,
+        })
     }
 
     fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
@@ -48,14 +51,22 @@ impl<V: ?Sized> Pinned<V> {
 
 impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pinned").field("trusted", &self.trusted.len()).field("by_chain", &self.by_chain).finish()
+        f.debug_struct("Pinned")
+            .field("trusted", &self.trusted.len())
+            .field("by_chain", &self.by_chain)
+            .finish()
     }
 }
 
 /// Whether a certificate is valid now, and may be used for `purpose`.
-fn holds_now(certificate: &CertificateDer<'_>, purpose: &str, now: UnixTime) -> Result<(), CertificateError> {
+fn holds_now(
+    certificate: &CertificateDer<'_>,
+    purpose: &str,
+    now: UnixTime,
+) -> Result<(), CertificateError> {
     // Raw: a serial number that breaks the rules has never kept anybody from using a certificate.
-    let certificate = CertificateInner::<Raw>::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let certificate = CertificateInner::<Raw>::from_der(certificate)
+        .map_err(|_| CertificateError::BadEncoding)?;
     let certificate = certificate.tbs_certificate();
     let (validity, now) = (certificate.validity(), now.as_secs());
     if now < validity.not_before.to_unix_duration().as_secs() {
@@ -67,10 +78,15 @@ fn holds_now(certificate: &CertificateDer<'_>, purpose: &str, now: UnixTime) -> 
     let bad = |_| CertificateError::BadEncoding;
     // Absent, either allows everything.
     let usage = certificate.get_extension::<KeyUsage>().map_err(bad)?;
-    let proves = |usage: KeyUsage| usage.digital_signature() || usage.key_encipherment() || usage.key_agreement();
-    let purposes = certificate.get_extension::<ExtendedKeyUsage>().map_err(bad)?;
+    let proves = |usage: KeyUsage| {
+        usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
+    };
+    let purposes = certificate
+        .get_extension::<ExtendedKeyUsage>()
+        .map_err(bad)?;
     let is_for = |id: &str| id == purpose || id == ANYTHING;
-    let is_meant = purposes.is_none_or(|(_, purposes)| purposes.0.iter().any(|id| is_for(&id.to_string())));
+    let is_meant =
+        purposes.is_none_or(|(_, purposes)| purposes.0.iter().any(|id| is_for(&id.to_string())));
     if usage.is_none_or(|(_, usage)| proves(usage)) && is_meant {
         Ok(())
     } else {
@@ -88,7 +104,13 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if !self.holds(end_entity) {
-            return self.by_chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+            return self.by_chain.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            );
         }
         holds_now(end_entity, SERVER, now)?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
@@ -130,7 +152,9 @@ impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         if !self.holds(end_entity) {
-            return self.by_chain.verify_client_cert(end_entity, intermediates, now);
+            return self
+                .by_chain
+                .verify_client_cert(end_entity, intermediates, now);
         }
         holds_now(end_entity, CLIENT, now)?;
         Ok(ClientCertVerified::assertion())

@@ -58,11 +58,17 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
     }
 
     /// Reads what is there into `buffer`, and keeps what does not fit.
-    fn poll_read_more(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
             ready!(Pin::new(&mut self.io).poll_read(cx, &mut read))?;
-            let (now, later) = read.filled().split_at(read.filled().len().min(buffer.remaining()));
+            let (now, later) = read
+                .filled()
+                .split_at(read.filled().len().min(buffer.remaining()));
             buffer.put_slice(now);
             self.ahead.extend_from_slice(later);
             Poll::Ready(Ok(()))
@@ -71,7 +77,11 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
 }
 
 impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ahead.is_empty() {
             return this.poll_read_more(cx, buffer);
@@ -87,7 +97,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
 }
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for ReadAhead<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 

@@ -34,20 +34,36 @@ impl Certificates {
     /// Those for a name (lower case): exact before wildcard. Empty when no certificate stands for it.
     fn of(&self, name: &str) -> &[usize] {
         let wildcard = || self.by_name.get(&*format!("*.{}", name.split_once('.')?.1));
-        self.by_name.get(name).or_else(wildcard).map_or(&[], Vec::as_slice)
+        self.by_name
+            .get(name)
+            .or_else(wildcard)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Whom the certificate stands for that a client is shown who asks for this name.
     pub(super) fn names(&self, name: Option<&str>) -> Names {
-        let first = name.and_then(|name| self.of(name).first()).copied().unwrap_or(0);
-        self.all.get(first).map(|identity| identity.names.clone()).unwrap_or_default()
+        let first = name
+            .and_then(|name| self.of(name).first())
+            .copied()
+            .unwrap_or(0);
+        self.all
+            .get(first)
+            .map(|identity| identity.names.clone())
+            .unwrap_or_default()
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let of_name = name.map_or(&[][..], |name| self.of(name));
         let can_verify = |index: &usize| self.all[*index].key.key.choose_scheme(schemes).is_some();
-        let chosen = of_name.iter().copied().find(can_verify).or_else(|| of_name.first().copied()).unwrap_or(0);
-        self.all.get(chosen).map(|identity| Arc::clone(&identity.key))
+        let chosen = of_name
+            .iter()
+            .copied()
+            .find(can_verify)
+            .or_else(|| of_name.first().copied())
+            .unwrap_or(0);
+        self.all
+            .get(chosen)
+            .map(|identity| Arc::clone(&identity.key))
     }
 }
 
@@ -60,7 +76,10 @@ impl ResolvesServerCert for Certificates {
 
 /// A name as it is asked for: in lower case, and without the dot that ends a whole name (RFC 6066, 3 has none).
 pub(super) fn asked(name: &str) -> Box<str> {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into()
+    name.strip_suffix('.')
+        .unwrap_or(name)
+        .to_ascii_lowercase()
+        .into()
 }
 
 #[cfg(test)]
@@ -71,7 +90,12 @@ mod tests {
 
     #[test]
     fn an_exact_name_goes_before_a_wildcard_and_the_first_certificate_is_for_all_others() {
-        let all = [&["default.example"][..], &["*.example.com"], &["a.example.com", "b.example"]].map(identity);
+        let all = [
+            &["default.example"][..],
+            &["*.example.com"],
+            &["a.example.com", "b.example"],
+        ]
+        .map(identity);
         let certificates = Certificates::new(all.to_vec());
         for (name, index) in [
             (Some("a.example.com"), 2),

@@ -113,7 +113,9 @@ pub struct ServerTls {
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerTls").field("certificates", &self.certificates).finish_non_exhaustive()
+        f.debug_struct("ServerTls")
+            .field("certificates", &self.certificates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -124,7 +126,12 @@ impl ServerTls {
     /// # Errors
     /// An authority that is no certificate; no random numbers for the tickets' keys.
     pub fn new(settings: ServerSettings, earlier: Option<&Self>) -> Result<Self, String> {
-        let ServerSettings { identities, client_ca, min_version, http2 } = settings;
+        let ServerSettings {
+            identities,
+            client_ca,
+            min_version,
+            http2,
+        } = settings;
         let tickets = match earlier.filter(|earlier| earlier.client_ca == client_ca) {
             Some(earlier) => Arc::clone(&earlier.tickets),
             // The key changes every six hours; the one before it is still taken (RFC 5077, 5.5).
@@ -141,18 +148,33 @@ impl ServerTls {
         let config = match &client_ca {
             None => config.with_no_client_auth(),
             Some(trusted) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(trusted)?), provider());
+                let verifier = WebPkiClientVerifier::builder_with_provider(
+                    Arc::new(roots(trusted)?),
+                    provider(),
+                );
                 let by_chain = verifier.build().map_err(|error| error.to_string())?;
-                config.with_client_cert_verifier(Pinned::<dyn ClientCertVerifier>::new(trusted, by_chain))
+                config.with_client_cert_verifier(Pinned::<dyn ClientCertVerifier>::new(
+                    trusted, by_chain,
+                ))
             }
         };
         let mut config = config.with_cert_resolver(Arc::clone(&certificates) as _);
         config.ticketer = Arc::clone(&tickets);
         // All suites on offer are sound; that the order is ours keeps a client from choosing the slowest.
         config.ignore_client_order = true;
-        let offered = OFFERED.into_iter().filter(|protocol| http2 || *protocol != Protocol::Http2);
-        config.alpn_protocols = offered.map(|protocol| protocol.name().to_vec()).chain([HTTP_10.to_vec()]).collect();
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, client_ca, tickets })
+        let offered = OFFERED
+            .into_iter()
+            .filter(|protocol| http2 || *protocol != Protocol::Http2);
+        config.alpn_protocols = offered
+            .map(|protocol| protocol.name().to_vec())
+            .chain([HTTP_10.to_vec()])
+            .collect();
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            certificates,
+            client_ca,
+            tickets,
+        })
     }
 
     /// Takes a connection through the handshake. Cancel safe: dropping it drops the connection.
@@ -167,7 +189,9 @@ impl ServerTls {
         let session = io.get_ref().1;
         let sni = session.server_name().map(asked);
         let facts = TlsFacts {
-            subject: session.peer_certificates().and_then(|chain| subject(chain.first()?)),
+            subject: session
+                .peer_certificates()
+                .and_then(|chain| subject(chain.first()?)),
             version: match session.protocol_version() {
                 Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
                 _ => "TLSv1.3",
@@ -177,10 +201,17 @@ impl ServerTls {
             sni,
         };
         let agreed = session.alpn_protocol();
-        let protocol = OFFERED.into_iter().find(|protocol| Some(protocol.name()) == agreed);
+        let protocol = OFFERED
+            .into_iter()
+            .find(|protocol| Some(protocol.name()) == agreed);
         let protocol = protocol.unwrap_or(Protocol::Http1);
         let is_resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
-        Ok(Secured { io: InPieces(io), protocol, facts, is_resumed })
+        Ok(Secured {
+            io: InPieces(io),
+            protocol,
+            facts,
+            is_resumed,
+        })
     }
 }
 
@@ -188,7 +219,9 @@ impl ServerTls {
 pub(super) fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates {
-        roots.add(certificate.clone()).map_err(|error| reason(&error).to_owned())?;
+        roots
+            .add(certificate.clone())
+            .map_err(|error| reason(&error).to_owned())?;
     }
     Ok(roots)
 }
@@ -204,7 +237,9 @@ fn refusal(error: io::Error) -> Refusal {
 pub(super) fn reason(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate_reason(error),
-        rustls::Error::AlertReceived(alert) => alert.as_str().unwrap_or("it refused with an unknown alert"),
+        rustls::Error::AlertReceived(alert) => {
+            alert.as_str().unwrap_or("it refused with an unknown alert")
+        }
         rustls::Error::InvalidMessage(_) => "it does not speak TLS",
         rustls::Error::PeerIncompatible(_) => "no version, cipher or curve in common",
         rustls::Error::NoApplicationProtocol => "no protocol in common (ALPN)",
@@ -215,10 +250,10 @@ pub(super) fn reason(error: &rustls::Error) -> &'static str {
 
 fn certificate_reason(error: &CertificateError) -> &'static str {
     use CertificateError::{
-        ApplicationVerificationFailure, BadEncoding, BadSignature, Expired, ExpiredContext, InvalidPurpose,
-        InvalidPurposeContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Other,
-        Revoked, UnhandledCriticalExtension, UnknownIssuer, UnsupportedSignatureAlgorithmContext,
-        UnsupportedSignatureAlgorithmForPublicKeyContext,
+        ApplicationVerificationFailure, BadEncoding, BadSignature, Expired, ExpiredContext,
+        InvalidPurpose, InvalidPurposeContext, NotValidForName, NotValidForNameContext,
+        NotValidYet, NotValidYetContext, Other, Revoked, UnhandledCriticalExtension, UnknownIssuer,
+        UnsupportedSignatureAlgorithmContext, UnsupportedSignatureAlgorithmForPublicKeyContext,
     };
     match error {
         Expired | ExpiredContext { .. } => "its certificate has expired",
@@ -232,8 +267,11 @@ fn certificate_reason(error: &CertificateError) -> &'static str {
         BadSignature | ApplicationVerificationFailure => "its certificate's signature is wrong",
         InvalidPurpose | InvalidPurposeContext { .. } => "its certificate is for another purpose",
         Revoked => "its certificate is revoked",
-        UnhandledCriticalExtension => "its certificate has a critical extension that is unknown here",
-        UnsupportedSignatureAlgorithmContext { .. } | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+        UnhandledCriticalExtension => {
+            "its certificate has a critical extension that is unknown here"
+        }
+        UnsupportedSignatureAlgorithmContext { .. }
+        | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
             "its certificate is signed by an algorithm that is not accepted"
         }
         Other(broken) => rule(&broken.to_string()),
@@ -247,14 +285,20 @@ fn rule(name: &str) -> &'static str {
         "CaUsedAsEndEntity" => {
             "its certificate is an authority's (CA:TRUE), and not itself among those that are trusted"
         }
-        "EndEntityUsedAsCa" => "its certificate was issued by a certificate that is no authority (CA:FALSE)",
-        "PathLenConstraintViolated" | "MaximumPathDepthExceeded" => "its chain of certificates is too long",
+        "EndEntityUsedAsCa" => {
+            "its certificate was issued by a certificate that is no authority (CA:FALSE)"
+        }
+        "PathLenConstraintViolated" | "MaximumPathDepthExceeded" => {
+            "its chain of certificates is too long"
+        }
         "NameConstraintViolation" => "its authority may not issue certificates for that name",
         "UnsupportedCertVersion" => "its certificate is not of version 3",
         "MalformedDnsIdentifier" | "MalformedExtensions" | "ExtensionValueInvalid" => {
             "its certificate has a malformed extension"
         }
-        "UnsupportedCriticalExtension" => "its certificate has a critical extension that is unknown here",
+        "UnsupportedCriticalExtension" => {
+            "its certificate has a critical extension that is unknown here"
+        }
         _ => "its certificate breaks a rule",
     }
 }

@@ -14,7 +14,9 @@ pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<Box<str>> {
     // Raw: serial numbers that break the rules say nothing about the name, and the chain was verified already.
     let certificate = CertificateInner::<Raw>::from_der(certificate).ok()?;
     let name = certificate.tbs_certificate().subject();
-    Some(name.to_string()).filter(|text| !text.is_empty() && text.len() <= LONGEST).map(Into::into)
+    Some(name.to_string())
+        .filter(|text| !text.is_empty() && text.len() <= LONGEST)
+        .map(Into::into)
 }
 
 #[cfg(test)]
@@ -29,18 +31,29 @@ mod tests {
         for (kind, value) in parts {
             params.distinguished_name.push(kind.clone(), *value);
         }
-        subject(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der())
+        subject(
+            params
+                .self_signed(&KeyPair::generate().unwrap())
+                .unwrap()
+                .der(),
+        )
     }
 
     #[test]
     fn a_name_is_spelt_from_its_most_specific_part() {
-        let name = of(&[(DnType::OrganizationName, "Example"), (DnType::CommonName, "billing")]);
+        let name = of(&[
+            (DnType::OrganizationName, "Example"),
+            (DnType::CommonName, "billing"),
+        ]);
         assert_eq!(name.as_deref(), Some("CN=billing,O=Example"));
     }
 
     #[test]
     fn what_separates_parts_is_escaped_inside_of_one() {
-        assert_eq!(of(&[(DnType::CommonName, "a,O=b")]).as_deref(), Some("CN=a\\,O=b"));
+        assert_eq!(
+            of(&[(DnType::CommonName, "a,O=b")]).as_deref(),
+            Some("CN=a\\,O=b")
+        );
     }
 
     #[test]

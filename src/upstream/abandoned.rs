@@ -37,7 +37,10 @@ pub(super) struct Open {
 
 impl Asked {
     pub(super) fn new(open: Open, linger: Option<Duration>) -> Self {
-        Self { open: Some(open), linger }
+        Self {
+            open: Some(open),
+            linger,
+        }
     }
 
     /// Ready with the answer's head; before that, says each time whether it is the server's turn.
@@ -46,7 +49,9 @@ impl Asked {
         cx: &mut Context<'_>,
         is_servers_turn: &mut bool,
     ) -> Poll<Result<ResponseHead, Failure>> {
-        let Some(Open { exchange, call, .. }) = &mut self.open else { return Poll::Pending };
+        let Some(Open { exchange, call, .. }) = &mut self.open else {
+            return Poll::Pending;
+        };
         let head = exchange.poll(cx, &call.request);
         *is_servers_turn = exchange.waits_for_server();
         head
@@ -71,10 +76,24 @@ impl Drop for Asked {
         if self.open.is_none() {
             return;
         }
-        let (Some(after), Some(Open { exchange, call, in_flight })) = (self.linger, self.open.take()) else { return };
-        let Exchange::Http1(mut exchange) = exchange else { return };
+        let (
+            Some(after),
+            Some(Open {
+                exchange,
+                call,
+                in_flight,
+            }),
+        ) = (self.linger, self.open.take())
+        else {
+            return;
+        };
+        let Exchange::Http1(mut exchange) = exchange else {
+            return;
+        };
         // Outside of a runtime nothing is served any more.
-        let (true, Ok(runtime)) = (exchange.has_written(), Handle::try_current()) else { return };
+        let (true, Ok(runtime)) = (exchange.has_written(), Handle::try_current()) else {
+            return;
+        };
         exchange.forsake();
         let holds = Arc::new(Holds::default());
         call.abandon(&holds);
@@ -88,7 +107,12 @@ impl Drop for Asked {
 }
 
 /// Waits for the end of what the server does, at most `after`, if any permit is held for it; closes the connection.
-async fn outlive(mut exchange: connection::Exchange, method: &Method, holds: &Holds, after: Duration) {
+async fn outlive(
+    mut exchange: connection::Exchange,
+    method: &Method,
+    holds: &Holds,
+    after: Duration,
+) {
     if !holds.is_empty() {
         // A late response is given up as it would be with a client that waits.
         let _ = timeout(after, poll_fn(|cx| exchange.poll_forsaken(cx, method))).await;

@@ -53,13 +53,25 @@ struct Places {
 
 impl Places {
     const fn new() -> Self {
-        Self { all: Semaphore::const_new(MOST), unlucky: Semaphore::const_new(MOST_UNLUCKY) }
+        Self {
+            all: Semaphore::const_new(MOST),
+            unlucky: Semaphore::const_new(MOST_UNLUCKY),
+        }
     }
 
     /// Looks up in a place, which is held to the end of `look`; says so to `late` when that is overdue.
-    async fn look_up<T>(&self, is_unlucky: bool, look: impl Future<Output = T>, late: impl FnOnce()) -> T {
+    async fn look_up<T>(
+        &self,
+        is_unlucky: bool,
+        look: impl Future<Output = T>,
+        late: impl FnOnce(),
+    ) -> T {
         // Neither is ever closed.
-        let _unlucky = if is_unlucky { self.unlucky.acquire().await.ok() } else { None };
+        let _unlucky = if is_unlucky {
+            self.unlucky.acquire().await.ok()
+        } else {
+            None
+        };
         let _place = self.all.acquire().await;
         let mut look = std::pin::pin!(look);
         match timeout(OVERDUE, &mut look).await {
@@ -119,7 +131,10 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(address: Option<SocketAddr>) -> Self {
         // Nobody has seen so many changes: the first look is a close one.
-        Self { address, as_of: AtomicUsize::new(usize::MAX) }
+        Self {
+            address,
+            as_of: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
@@ -137,7 +152,10 @@ pub(super) enum Found {
 impl Addresses {
     pub(super) fn new(host: Arc<str>, port: u16) -> Self {
         let literal = host.parse::<IpAddr>().ok();
-        let known = literal.map(|ip| SocketAddr::new(ip, port)).into_iter().collect::<Vec<_>>();
+        let known = literal
+            .map(|ip| SocketAddr::new(ip, port))
+            .into_iter()
+            .collect::<Vec<_>>();
         Self {
             host,
             port,
@@ -152,7 +170,11 @@ impl Addresses {
     /// All known addresses, and with which of them to begin: they take turns.
     pub(super) fn in_turn(&self) -> (Arc<Vec<SocketAddr>>, usize) {
         let known = self.known.load_full();
-        let first = if known.len() > 1 { self.turn.fetch_add(1, Ordering::Relaxed) % known.len() } else { 0 };
+        let first = if known.len() > 1 {
+            self.turn.fetch_add(1, Ordering::Relaxed) % known.len()
+        } else {
+            0
+        };
         (known, first)
     }
 
@@ -164,7 +186,10 @@ impl Addresses {
     }
 
     fn have_still(&self, peer: &Peer, changes: usize) -> bool {
-        let has = !self.is_name || peer.address.is_none_or(|address| self.known.load().contains(&address));
+        let has = !self.is_name
+            || peer
+                .address
+                .is_none_or(|address| self.known.load().contains(&address));
         if has {
             peer.as_of.store(changes, Ordering::Relaxed);
         }
@@ -221,7 +246,11 @@ impl Addresses {
     /// Told once in a row.
     fn failed(&self, error: io::Error) -> Found {
         let had_failed = std::mem::replace(&mut self.lookup.lock().failed, true);
-        if had_failed { Found::Same } else { Found::Failed(error) }
+        if had_failed {
+            Found::Same
+        } else {
+            Found::Failed(error)
+        }
     }
 
     fn learn(&self, found: Vec<SocketAddr>) -> Found {
@@ -234,7 +263,13 @@ impl Addresses {
     }
 
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
-        let told = timeout(PATIENCE, servers.time_to_live(self.host.trim_end_matches('.'))).await.ok().flatten();
+        let told = timeout(
+            PATIENCE,
+            servers.time_to_live(self.host.trim_end_matches('.')),
+        )
+        .await
+        .ok()
+        .flatten();
         told.map_or(USUAL, |time| time.clamp(SHORTEST, LONGEST))
     }
 
@@ -242,14 +277,20 @@ impl Addresses {
         let (host, port) = (Arc::clone(&self.host), self.port);
         let look = move || match ((&*host, port).to_socket_addrs(), host.strip_suffix('.')) {
             // The file of hosts has no names with a final dot.
-            (Err(error), Some(name)) => (name, port).to_socket_addrs().map(Vec::from_iter).map_err(|_| error),
+            (Err(error), Some(name)) => (name, port)
+                .to_socket_addrs()
+                .map(Vec::from_iter)
+                .map_err(|_| error),
             (found, _) => found.map(Vec::from_iter),
         };
         let mut found = spawn_blocking(look).await.map_err(io::Error::other)??;
         found.sort_unstable();
         found.dedup();
         if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the name has no address",
+            ));
         }
         Ok(found)
     }
@@ -266,7 +307,9 @@ mod tests {
     async fn refreshed(addresses: &Addresses, servers: &NameServers) -> Vec<Found> {
         let told = Mutex::new(Vec::new());
         assert!(!addresses.begin(Instant::now()) || addresses.lookup.lock().is_running);
-        addresses.refresh(servers, |found| told.lock().push(found)).await;
+        addresses
+            .refresh(servers, |found| told.lock().push(found))
+            .await;
         told.into_inner()
     }
 
@@ -285,9 +328,18 @@ mod tests {
         assert!(is_due(&addresses, 0));
         let (found, ()) = tokio::join!(refreshed(&addresses, &servers), serve(&socket, [7, 9]));
         assert!(matches!(found[..], [Found::Changed]));
-        assert!(addresses.in_turn().0.iter().any(|address| address.ip().is_loopback()));
+        assert!(
+            addresses
+                .in_turn()
+                .0
+                .iter()
+                .any(|address| address.ip().is_loopback())
+        );
         assert!(!is_due(&addresses, 6_000) && is_due(&addresses, 7_000));
-        let (found, ()) = tokio::join!(refreshed(&addresses, &servers), serve(&socket, [1_000_000, 1_000_000]));
+        let (found, ()) = tokio::join!(
+            refreshed(&addresses, &servers),
+            serve(&socket, [1_000_000, 1_000_000])
+        );
         assert!(matches!(found[..], [Found::Same]));
         assert!(!is_due(&addresses, 298_000) && is_due(&addresses, 300_000));
     }
@@ -295,10 +347,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_known_stays_when_a_name_is_not_found_any_more() {
         let known: SocketAddr = "10.0.0.1:80".parse().unwrap();
-        let gone = Addresses { known: ArcSwap::from_pointee(vec![known]), ..Addresses::new("a.invalid".into(), 80) };
+        let gone = Addresses {
+            known: ArcSwap::from_pointee(vec![known]),
+            ..Addresses::new("a.invalid".into(), 80)
+        };
         let nobody = NameServers::only("127.0.0.1:9".parse().unwrap());
-        assert!(matches!(refreshed(&gone, &nobody).await[..], [Found::Failed(_)]));
-        assert!(matches!(refreshed(&gone, &nobody).await[..], [Found::Same]), "told once");
+        assert!(matches!(
+            refreshed(&gone, &nobody).await[..],
+            [Found::Failed(_)]
+        ));
+        assert!(
+            matches!(refreshed(&gone, &nobody).await[..], [Found::Same]),
+            "told once"
+        );
         assert_eq!(*gone.in_turn().0, [known]);
         assert!(!is_due(&gone, 4_000) && is_due(&gone, 5_000));
     }
@@ -308,7 +369,11 @@ mod tests {
         let name = Addresses::new("a.invalid".into(), 80);
         let looked_up = |begun: Option<Instant>| {
             let due = Some(Instant::now() + LONGEST);
-            *name.lookup.lock() = Lookup { due, begun, ..Lookup::default() };
+            *name.lookup.lock() = Lookup {
+                due,
+                begun,
+                ..Lookup::default()
+            };
         };
         looked_up(None);
         assert!(!is_due(&name, 290_000));
@@ -319,7 +384,11 @@ mod tests {
         looked_up(Some(Instant::now()));
         name.are_in_doubt();
         assert!(!is_due(&name, 999) && is_due(&name, 1_000));
-        let is_told = async || tokio::time::timeout(Duration::ZERO, super::wanted()).await.is_ok();
+        let is_told = async || {
+            tokio::time::timeout(Duration::ZERO, super::wanted())
+                .await
+                .is_ok()
+        };
         assert!(is_told().await, "so that it looks soon");
         name.are_in_doubt();
         assert!(!is_told().await, "nothing is due yet");
@@ -348,12 +417,17 @@ mod tests {
             }
         });
         assert_eq!(found.await, Ok(7));
-        assert_eq!(late.load(Ordering::Relaxed), MOST_UNLUCKY, "no more were begun");
+        assert_eq!(
+            late.load(Ordering::Relaxed),
+            MOST_UNLUCKY,
+            "no more were begun"
+        );
     }
 
     #[test]
     fn a_connection_to_an_address_that_a_name_no_longer_has_is_told_apart() {
-        let [one, two]: [SocketAddr; 2] = ["10.0.0.1:80", "10.0.0.2:80"].map(|address| address.parse().unwrap());
+        let [one, two]: [SocketAddr; 2] =
+            ["10.0.0.1:80", "10.0.0.2:80"].map(|address| address.parse().unwrap());
         let name = Addresses::known(vec![one, two]);
         let (stays, goes, unknown) = (Peer::new(Some(two)), Peer::new(Some(one)), Peer::new(None));
         assert!([&stays, &goes, &unknown].iter().all(|peer| name.have(peer)));
@@ -371,7 +445,10 @@ mod tests {
     /// For tests of those who use addresses.
     impl Addresses {
         pub(in crate::upstream) fn known(known: Vec<SocketAddr>) -> Self {
-            Self { known: ArcSwap::from_pointee(known), ..Self::new("a.invalid".into(), 80) }
+            Self {
+                known: ArcSwap::from_pointee(known),
+                ..Self::new("a.invalid".into(), 80)
+            }
         }
     }
 }

@@ -39,14 +39,23 @@ impl Answer {
     pub(super) fn new(head: &ResponseHead, lease: Lease, mut upload: Upload, rest: Rest) -> Self {
         upload.unpace();
         Self {
-            open: Some(Open { lease, upload, rest }),
+            open: Some(Open {
+                lease,
+                upload,
+                rest,
+            }),
             decoder: Decoder::of_answer(head.length, MOST_TRAILER_BYTES),
             keep_alive: head.keep_alive,
         }
     }
 
     fn finish(&mut self) {
-        if let Some(Open { lease, upload, rest }) = self.open.take() {
+        if let Some(Open {
+            lease,
+            upload,
+            rest,
+        }) = self.open.take()
+        {
             rest.came();
             lease.end(self.keep_alive && upload.is_complete(), Instant::now());
         }
@@ -62,7 +71,9 @@ impl Answer {
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
-        let Some(Open { lease, upload, .. }) = &mut self.open else { return Poll::Ready(Ok(Piece::End)) };
+        let Some(Open { lease, upload, .. }) = &mut self.open else {
+            return Poll::Ready(Ok(Piece::End));
+        };
         if let Poll::Ready(Err(fault)) = upload.poll(cx, &mut lease.connection) {
             return Poll::Ready(Err(fault));
         }
@@ -75,12 +86,18 @@ impl Answer {
             let read = match lease.connection.poll_read(cx) {
                 Poll::Ready(read) => read,
                 // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
-                Poll::Pending if upload.take_moved() => return Poll::Ready(Ok(Piece::Data(Bytes::new()))),
+                Poll::Pending if upload.take_moved() => {
+                    return Poll::Ready(Ok(Piece::Data(Bytes::new())));
+                }
                 Poll::Pending => return Poll::Pending,
             };
             match read {
                 Ok(0) if self.decoder.may_end_here() => return Poll::Ready(Ok(Piece::End)),
-                Ok(0) => return Poll::Ready(Err(Fault::UpstreamCut("the answer's body is shorter than announced"))),
+                Ok(0) => {
+                    return Poll::Ready(Err(Fault::UpstreamCut(
+                        "the answer's body is shorter than announced",
+                    )));
+                }
                 Err(_) => return Poll::Ready(Err(Fault::UpstreamCut("the connection broke"))),
                 Ok(_) => {}
             }
@@ -92,7 +109,10 @@ impl http_body::Body for Answer {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let piece = ready!(this.poll_piece(cx));
         match piece {

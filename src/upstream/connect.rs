@@ -25,7 +25,10 @@ pub(super) async fn connect(
     match secure {
         None => Ok(Stream::Plain(stream)),
         Some(Security { tls, name }) => {
-            let stream = tls.connect(name.clone(), stream).await.map_err(ConnectFailure::Tls)?;
+            let stream = tls
+                .connect(name.clone(), stream)
+                .await
+                .map_err(ConnectFailure::Tls)?;
             let stream = Stream::Secure(Box::new(stream));
             if protocol == Protocol::Http2 && !stream.is_http2() {
                 return Err(ConnectFailure::Tls("it does not agree on HTTP/2 (ALPN)"));
@@ -40,7 +43,13 @@ async fn reach(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
     if let [only] = known.as_slice() {
         return open(*only).await.map_err(|error| cause(&error));
     }
-    let mut waiting = known.iter().copied().cycle().skip(first).take(known.len()).peekable();
+    let mut waiting = known
+        .iter()
+        .copied()
+        .cycle()
+        .skip(first)
+        .take(known.len())
+        .peekable();
     let (mut tries, mut failure) = (FuturesUnordered::new(), ConnectFailure::Name);
     loop {
         tries.extend(waiting.next().map(open));
@@ -86,8 +95,11 @@ mod tests {
 
     /// An address where nobody listens, while the socket lives.
     fn closed() -> (socket2::Socket, SocketAddr) {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         (socket, address)
     }
@@ -95,7 +107,8 @@ mod tests {
     #[tokio::test]
     async fn of_several_addresses_the_first_that_answers_is_taken() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (open, (_one, first), (_two, second)) = (listener.local_addr().unwrap(), closed(), closed());
+        let (open, (_one, first), (_two, second)) =
+            (listener.local_addr().unwrap(), closed(), closed());
         let addresses = Addresses::known(vec![first, second, open]);
         for _ in 0..3 {
             assert_eq!(reach(&addresses).await.unwrap().peer_addr().unwrap(), open);
@@ -107,7 +120,10 @@ mod tests {
         let ((_one, first), (_two, second)) = (closed(), closed());
         let refused = reach(&Addresses::known(vec![first, second])).await;
         assert_eq!(refused.unwrap_err(), ConnectFailure::Refused);
-        assert_eq!(reach(&Addresses::known(Vec::new())).await.unwrap_err(), ConnectFailure::Name);
+        assert_eq!(
+            reach(&Addresses::known(Vec::new())).await.unwrap_err(),
+            ConnectFailure::Name
+        );
     }
 
     #[tokio::test]
@@ -115,12 +131,17 @@ mod tests {
         // Its backlog is full: it neither takes nor refuses.
         let (socket, silent) = closed();
         socket.listen(0).unwrap();
-        let _full: Vec<_> = (0..2).map(|_| std::net::TcpStream::connect_timeout(&silent, HEAD_START)).collect();
+        let _full: Vec<_> = (0..2)
+            .map(|_| std::net::TcpStream::connect_timeout(&silent, HEAD_START))
+            .collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
         let addresses = Addresses::known(vec![silent, open]);
         for _ in 0..2 {
-            let taken = timeout(HEAD_START * 4, reach(&addresses)).await.unwrap().unwrap();
+            let taken = timeout(HEAD_START * 4, reach(&addresses))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(taken.peer_addr().unwrap(), open);
         }
     }

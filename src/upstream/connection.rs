@@ -88,12 +88,20 @@ impl Connection {
     }
 
     /// Reads what is there, without a buffer of its own; nothing at the end.
-    pub(super) fn poll_read_into(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 
     /// Writes as much as there is room for, without a buffer of its own.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
@@ -136,11 +144,22 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Sends what is in the connection's `output`, then `body`.
     pub(super) fn new(lease: Lease, body: Body) -> Self {
-        Self { upload: Upload::new(body), lease, seen: 0, interims: 0, heard: false, switch: None }
+        Self {
+            upload: Upload::new(body),
+            lease,
+            seen: 0,
+            interims: 0,
+            heard: false,
+            switch: None,
+        }
     }
 
     /// Ready with the head of the answer to `request`.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, request: &Head) -> Poll<Result<ResponseHead, Failure>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &Head,
+    ) -> Poll<Result<ResponseHead, Failure>> {
         if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
             return Poll::Ready(Err(Failure::Client(fault)));
         }
@@ -169,10 +188,19 @@ impl Exchange {
     /// follows it is of the other protocol, whatever the server says before.
     fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.is_pulled() {
-            return Poll::Ready(self.switch.take().map(|head| *head).ok_or_else(|| self.broken()));
+            return Poll::Ready(
+                self.switch
+                    .take()
+                    .map(|head| *head)
+                    .ok_or_else(|| self.broken()),
+            );
         }
         // The upload has been polled, and wakes this when it gets further.
-        if self.upload.is_over() { Poll::Ready(Err(self.broken())) } else { Poll::Pending }
+        if self.upload.is_over() {
+            Poll::Ready(Err(self.broken()))
+        } else {
+            Poll::Pending
+        }
     }
 
     fn head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
@@ -185,11 +213,17 @@ impl Exchange {
                     self.seen = seen;
                     false
                 }
-                Err(Unended::BareLineFeed) => return Err(Failure::BadAnswer(http1::BARE_LINE_FEED)),
+                Err(Unended::BareLineFeed) => {
+                    return Err(Failure::BadAnswer(http1::BARE_LINE_FEED));
+                }
                 Ok(_) => true,
             },
         };
-        let head = if is_complete { http1::parse_response(input, method).map_err(Failure::BadAnswer)? } else { None };
+        let head = if is_complete {
+            http1::parse_response(input, method).map_err(Failure::BadAnswer)?
+        } else {
+            None
+        };
         match head {
             Some((head, length)) if length <= MOST_HEAD => {
                 self.seen = 0;
@@ -237,10 +271,13 @@ impl Exchange {
         let _ = self.lease.connection.poll_shutdown(cx);
         loop {
             let head = self.head(method);
-            let is_interim =
-                |head: &ResponseHead| head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS;
+            let is_interim = |head: &ResponseHead| {
+                head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+            };
             match head {
-                Ok(Some(head)) if is_interim(&head) && self.pass_on(&head, None).is_ok() => continue,
+                Ok(Some(head)) if is_interim(&head) && self.pass_on(&head, None).is_ok() => {
+                    continue;
+                }
                 Ok(None) => {}
                 _ => return Poll::Ready(()),
             }
@@ -252,19 +289,31 @@ impl Exchange {
 
     fn broken(&self) -> Failure {
         if self.lease.is_reused && !self.heard {
-            Failure::Stale { written: self.upload.has_written() }
+            Failure::Stale {
+                written: self.upload.has_written(),
+            }
         } else {
-            Failure::Reset { is_begun: self.heard }
+            Failure::Reset {
+                is_begun: self.heard,
+            }
         }
     }
 
     /// The answer, whose head came `now`, with its body: whole when all of it is here, which frees the connection at once.
     pub(super) fn into_answer(self, head: ResponseHead, rest: Rest, now: Instant) -> Response {
-        let Self { upload, mut lease, .. } = self;
+        let Self {
+            upload, mut lease, ..
+        } = self;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             let mut body = Body::tunnel(FarEnd::new(lease));
             body.hold(rest.came());
-            return Response { status: head.status, reason: head.reason, fields: head.fields, body, hangup: None };
+            return Response {
+                status: head.status,
+                reason: head.reason,
+                fields: head.fields,
+                body,
+                hangup: None,
+            };
         }
         let input = &mut lease.connection.input;
         let whole = match head.length {
@@ -279,11 +328,21 @@ impl Exchange {
                 lease.end(head.keep_alive && upload.is_complete(), now);
                 let is_absent = rest.call.request.method == Method::HEAD;
                 rest.came();
-                if is_absent { Body::absent() } else { Body::whole(bytes) }
+                if is_absent {
+                    Body::absent()
+                } else {
+                    Body::whole(bytes)
+                }
             }
             None => Body::stream(Answer::new(&head, lease, upload, rest)),
         };
-        Response { status: head.status, reason: head.reason, fields: head.fields, body, hangup: None }
+        Response {
+            status: head.status,
+            reason: head.reason,
+            fields: head.fields,
+            body,
+            hangup: None,
+        }
     }
 }
 
@@ -292,10 +351,14 @@ fn switches(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(false);
     }
-    let Some(offered) = &request.upgrade else { return Err(Failure::BadAnswer("it switches protocols unasked")) };
+    let Some(offered) = &request.upgrade else {
+        return Err(Failure::BadAnswer("it switches protocols unasked"));
+    };
     match head.fields.get(&header::UPGRADE) {
         Some(named) if http1::is_offered(offered, named) => Ok(true),
-        _ => Err(Failure::BadAnswer("it switches to a protocol that was not offered")),
+        _ => Err(Failure::BadAnswer(
+            "it switches to a protocol that was not offered",
+        )),
     }
 }
 

@@ -101,17 +101,37 @@ impl Upstream {
         metrics: Arc<UpstreamMetrics>,
     ) -> Self {
         let server = |server: &ServerSettings| {
-            let known = earlier.and_then(|earlier| earlier.balancer.servers.iter().find(|old| old.url == server.url));
+            let known = earlier.and_then(|earlier| {
+                earlier
+                    .balancer
+                    .servers
+                    .iter()
+                    .find(|old| old.url == server.url)
+            });
             Arc::new(match known {
                 Some(known) => known.changed(server, &settings.pool, workers),
                 None => Server::new(&settings.name, server, &settings.pool, workers),
             })
         };
         let servers: Vec<_> = settings.servers.iter().map(server).collect();
-        let health = servers.iter().map(|server| Arc::clone(&server.health)).collect();
+        let health = servers
+            .iter()
+            .map(|server| Arc::clone(&server.health))
+            .collect();
         let ejector = Ejector::new(settings.ejection.clone(), settings.slow_start, health);
-        let balancer = Balancer::new(settings.balance, settings.hash_bound, settings.slow_start, servers);
-        Self { settings, balancer, ejector, checks: Mutex::default(), metrics }
+        let balancer = Balancer::new(
+            settings.balance,
+            settings.hash_bound,
+            settings.slow_start,
+            servers,
+        );
+        Self {
+            settings,
+            balancer,
+            ejector,
+            checks: Mutex::default(),
+            metrics,
+        }
     }
 
     /// Its name.
@@ -126,12 +146,19 @@ impl Upstream {
 
     /// Whether HTTP/2 can be spoken with each of its servers, as far as is known.
     pub fn can_speak_http2(&self) -> bool {
-        self.balancer.servers.iter().all(|server| server.http2().is_some())
+        self.balancer
+            .servers
+            .iter()
+            .all(|server| server.http2().is_some())
     }
 
     /// How TLS is spoken with its servers; `None` when it is with none.
     pub fn tls(&self) -> Option<&Arc<ClientTls>> {
-        self.settings.servers.iter().find_map(|server| server.secure.as_ref()).map(|secure| &secure.tls)
+        self.settings
+            .servers
+            .iter()
+            .find_map(|server| server.secure.as_ref())
+            .map(|secure| &secure.tls)
     }
 
     /// Begins to check the servers, unless that has begun. To be called on the control thread, when requests are sent
@@ -144,7 +171,11 @@ impl Upstream {
         for server in &self.balancer.servers {
             match &self.settings.health_check {
                 Some(how) => {
-                    checks.spawn(health::watch(Arc::clone(server), how.clone(), self.settings.slow_start));
+                    checks.spawn(health::watch(
+                        Arc::clone(server),
+                        how.clone(),
+                        self.settings.slow_start,
+                    ));
                 }
                 None => server.health.unchecked(Instant::now()),
             }
@@ -179,7 +210,10 @@ impl Upstream {
             if server.health.is_out_of_reach() {
                 is_reached = false;
                 if !server.health.is_tried.swap(true, Ordering::Relaxed) {
-                    tokio::spawn(health::try_to_reach(Arc::clone(server), self.settings.slow_start));
+                    tokio::spawn(health::try_to_reach(
+                        Arc::clone(server),
+                        self.settings.slow_start,
+                    ));
                 }
             }
             if let Some(http2) = server.http2() {
@@ -190,10 +224,15 @@ impl Upstream {
     }
 
     async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
-        let chosen = self.balancer.choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
+        let chosen = self
+            .balancer
+            .choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
         let Some(index) = chosen else {
             outgoing.call.no_server(self.name());
-            return Err(Error::NoHealthyServer { upstream: Arc::clone(self.name()), earlier: Earlier::Unseen });
+            return Err(Error::NoHealthyServer {
+                upstream: Arc::clone(self.name()),
+                earlier: Earlier::Unseen,
+            });
         };
         let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
@@ -208,13 +247,21 @@ impl Upstream {
                 .map_err(|error| self.passed_over(&outgoing.call, error))?,
         };
         let linger = outgoing.linger;
-        let (exchange, call) = Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
+        let (exchange, call) =
+            Exchange::new(way, outgoing, server).map_err(|failure| self.error(failure))?;
         if let Some(interim) = &call.request.interim {
             interim.0.sent_up();
         }
         call.is_sent.set();
         trial.sent = Some(Arc::clone(&call));
-        let mut asked = Asked::new(Open { exchange, call, in_flight }, linger);
+        let mut asked = Asked::new(
+            Open {
+                exchange,
+                call,
+                in_flight,
+            },
+            linger,
+        );
         let head = poll_fn(|cx| asked.poll(cx, &mut trial.is_its_turn)).await;
         let now = Instant::now();
         let took = now - started;
@@ -235,8 +282,21 @@ impl Upstream {
             }
         };
         let is_sound = trial.answered(&head, took, now);
-        let Some(Open { exchange, call, in_flight }) = asked.answered() else { return Err(Error::ClientGone) };
-        let rest = Rest { upstream: self, index, call, is_sound, in_flight };
+        let Some(Open {
+            exchange,
+            call,
+            in_flight,
+        }) = asked.answered()
+        else {
+            return Err(Error::ClientGone);
+        };
+        let rest = Rest {
+            upstream: self,
+            index,
+            call,
+            is_sound,
+            in_flight,
+        };
         Ok(exchange.into_answer(head, rest, now))
     }
 
@@ -251,9 +311,16 @@ impl Upstream {
     fn error(&self, failure: Failure) -> Error {
         let upstream = Arc::clone(self.name());
         match failure {
-            Failure::Stale { written } => Error::Stale { upstream, written, earlier: Earlier::Unseen },
+            Failure::Stale { written } => Error::Stale {
+                upstream,
+                written,
+                earlier: Earlier::Unseen,
+            },
             Failure::Reset { is_begun } => Error::Reset { upstream, is_begun },
-            Failure::Unbegun => Error::Unbegun { upstream, earlier: Earlier::Unseen },
+            Failure::Unbegun => Error::Unbegun {
+                upstream,
+                earlier: Earlier::Unseen,
+            },
             Failure::HeadTooLarge { limit } => Error::HeadTooLarge { limit },
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => Error::from(fault),
@@ -267,7 +334,10 @@ fn failing(failure: &Failure) -> Option<Failing> {
         Failure::Reset { .. } => Some(Failing::Reset),
         Failure::BadAnswer(_) => Some(Failing::BadAnswer),
         Failure::Client(Fault::Idle(_)) => Some(Failing::Timeout),
-        Failure::Client(_) | Failure::HeadTooLarge { .. } | Failure::Stale { .. } | Failure::Unbegun => None,
+        Failure::Client(_)
+        | Failure::HeadTooLarge { .. }
+        | Failure::Stale { .. }
+        | Failure::Unbegun => None,
     }
 }
 

@@ -20,8 +20,13 @@ impl Upstream {
     /// returned is dropped. To be called on the control thread.
     pub fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
-        let due = self.balancer.servers.iter().filter(|server| server.addresses.begin(now));
-        due.map(|server| spawn(look_up(Arc::clone(self.name()), Arc::clone(server)))).collect()
+        let due = self
+            .balancer
+            .servers
+            .iter()
+            .filter(|server| server.addresses.begin(now));
+        due.map(|server| spawn(look_up(Arc::clone(self.name()), Arc::clone(server))))
+            .collect()
     }
 
     /// Waits until an upstream should be looked at before its time: a name is in doubt or has other addresses, or a server has

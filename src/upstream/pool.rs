@@ -108,7 +108,11 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn new(connection: Connection, pool: &Arc<Pool>) -> Self {
-        Self { connection: Box::new(connection), pool: Arc::clone(pool), is_reused: false }
+        Self {
+            connection: Box::new(connection),
+            pool: Arc::clone(pool),
+            is_reused: false,
+        }
     }
 
     /// Ends an exchange, `now`. The connection is kept only if both sides are exactly at the end of their message, of which the
@@ -122,26 +126,45 @@ impl Lease {
 
     /// Keeps the connection for the next request, if there is room and it is not too old.
     fn give_back(self, now: Instant) {
-        let Self { mut connection, pool, .. } = self;
+        let Self {
+            mut connection,
+            pool,
+            ..
+        } = self;
         if !is_within(connection.opened, pool.settings.max_lifetime, now) || !pool.has_room() {
             return;
         }
         connection.rested = now;
-        pool.lanes[connection.home % pool.lanes.len()].lock().push(connection);
+        pool.lanes[connection.home % pool.lanes.len()]
+            .lock()
+            .push(connection);
         pool.open.tell_first();
     }
 }
 
 impl Pool {
     pub(super) fn new(settings: PoolSettings, addresses: Arc<Addresses>, workers: usize) -> Self {
-        let lanes = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        Self { settings, addresses, lanes, idle: AtomicUsize::new(0), open: Arc::default() }
+        let lanes = (0..workers.max(1))
+            .map(|_| CachePadded::default())
+            .collect();
+        Self {
+            settings,
+            addresses,
+            lanes,
+            idle: AtomicUsize::new(0),
+            open: Arc::default(),
+        }
     }
 
     /// Leave to open a connection, if there is any.
     pub(super) fn slot(&self) -> Option<OpenSlot> {
         let max = self.settings.max_connections;
-        let taken = self.open.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        let taken = self
+            .open
+            .count
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |n| {
+                (n < max).then_some(n + 1)
+            });
         taken.ok().map(|_| OpenSlot(Arc::clone(&self.open)))
     }
 
@@ -153,7 +176,10 @@ impl Pool {
     /// Stands in line for a connection, or a stream of one. Ready for the first, who looks for itself then.
     pub(super) async fn line_up(&self) -> First<'_> {
         let waiting = Waiting::new(&self.open);
-        First { _line: self.open.line.lock().await, waiting }
+        First {
+            _line: self.open.line.lock().await,
+            waiting,
+        }
     }
 
     /// Has the first in line look again: there may be a stream that is free.
@@ -162,8 +188,17 @@ impl Pool {
     }
 
     /// A kept connection of this worker: the way of most requests. None while others wait for one.
-    pub(super) fn kept(self: &Arc<Self>, worker: usize, fresh: bool, now: Instant) -> Option<Lease> {
-        if fresh || self.is_waited_for() { None } else { self.pop(worker, now) }
+    pub(super) fn kept(
+        self: &Arc<Self>,
+        worker: usize,
+        fresh: bool,
+        now: Instant,
+    ) -> Option<Lease> {
+        if fresh || self.is_waited_for() {
+            None
+        } else {
+            self.pop(worker, now)
+        }
     }
 
     /// Finds a kept connection or leave to open one, waiting for either at most `wait_timeout`.
@@ -171,7 +206,11 @@ impl Pool {
     /// # Errors
     /// `None` when the wait was in vain.
     pub(super) async fn take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let at_once = if self.is_waited_for() { None } else { self.try_take(worker, fresh) };
+        let at_once = if self.is_waited_for() {
+            None
+        } else {
+            self.try_take(worker, fresh)
+        };
         match at_once {
             None => self.wait(worker, fresh).await,
             place => place,
@@ -180,7 +219,10 @@ impl Pool {
 
     /// Connections that are open, and those of them that are idle.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.open.count.load(Ordering::Relaxed), self.idle.load(Ordering::Relaxed))
+        (
+            self.open.count.load(Ordering::Relaxed),
+            self.idle.load(Ordering::Relaxed),
+        )
     }
 
     /// Closes kept connections that are too old, or that their server has closed.
@@ -195,8 +237,14 @@ impl Pool {
     }
 
     fn try_take(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let kept = if fresh { None } else { self.pop(worker, Instant::now()) };
-        kept.map(Place::Kept).or_else(|| self.slot().map(Place::Free)).or_else(|| self.steal(worker, fresh))
+        let kept = if fresh {
+            None
+        } else {
+            self.pop(worker, Instant::now())
+        };
+        kept.map(Place::Kept)
+            .or_else(|| self.slot().map(Place::Free))
+            .or_else(|| self.steal(worker, fresh))
     }
 
     async fn wait(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
@@ -218,7 +266,11 @@ impl Pool {
         while let Some(mut connection) = lane.pop() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_fresh(&connection, now) && connection.is_quiet() {
-                return Some(Lease { connection, pool: Arc::clone(self), is_reused: true });
+                return Some(Lease {
+                    connection,
+                    pool: Arc::clone(self),
+                    is_reused: true,
+                });
             }
         }
         None
@@ -244,7 +296,11 @@ impl Pool {
 
     fn has_room(&self) -> bool {
         let max = self.settings.max_idle;
-        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1)).is_ok()
+        self.idle
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+                (n < max).then_some(n + 1)
+            })
+            .is_ok()
     }
 }
 
@@ -301,7 +357,11 @@ mod tests {
             connect_timeout: SECOND,
             wait_timeout: SECOND,
         };
-        Arc::new(Pool::new(settings, Arc::new(Addresses::new("127.0.0.1".into(), 80)), 1))
+        Arc::new(Pool::new(
+            settings,
+            Arc::new(Addresses::new("127.0.0.1".into(), 80)),
+            1,
+        ))
     }
 
     fn is_served(polled: Poll<Option<Place>>) -> bool {
@@ -318,7 +378,9 @@ mod tests {
         // The place is free, and the first has not yet been woken.
         let mut late = pin!(pool.take(0, false));
         assert!(poll!(&mut late).is_pending());
-        let Poll::Ready(Some(place)) = poll!(&mut first) else { panic!("it is the first one's turn") };
+        let Poll::Ready(Some(place)) = poll!(&mut first) else {
+            panic!("it is the first one's turn")
+        };
         assert!(poll!(&mut late).is_pending() && poll!(&mut second).is_pending());
         drop(place);
         assert!(poll!(&mut late).is_pending() && is_served(poll!(&mut second)));

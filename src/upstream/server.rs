@@ -94,7 +94,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(upstream: &Arc<str>, settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
+    pub(super) fn new(
+        upstream: &Arc<str>,
+        settings: &ServerSettings,
+        pool: &PoolSettings,
+        workers: usize,
+    ) -> Self {
         let addresses = Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port));
         Self {
             url: Arc::clone(&settings.url),
@@ -115,15 +120,28 @@ impl Server {
     }
 
     /// The same server with another weight, or with other bounds on its pool or other trust (it then begins anew).
-    pub(super) fn changed(&self, settings: &ServerSettings, pool: &PoolSettings, workers: usize) -> Self {
-        let keeps_pool =
-            self.pool.settings == *pool && self.secure == settings.secure && self.protocol == settings.protocol;
-        let http2 =
-            if keeps_pool { self.http2.clone() } else { settings.shares().then(|| Arc::new(Shared::new(workers))) };
+    pub(super) fn changed(
+        &self,
+        settings: &ServerSettings,
+        pool: &PoolSettings,
+        workers: usize,
+    ) -> Self {
+        let keeps_pool = self.pool.settings == *pool
+            && self.secure == settings.secure
+            && self.protocol == settings.protocol;
+        let http2 = if keeps_pool {
+            self.http2.clone()
+        } else {
+            settings.shares().then(|| Arc::new(Shared::new(workers)))
+        };
         let pool = if keeps_pool {
             Arc::clone(&self.pool)
         } else {
-            Arc::new(Pool::new(pool.clone(), Arc::clone(&self.addresses), workers))
+            Arc::new(Pool::new(
+                pool.clone(),
+                Arc::clone(&self.addresses),
+                workers,
+            ))
         };
         Self {
             url: Arc::clone(&self.url),
@@ -145,7 +163,9 @@ impl Server {
 
     /// Its HTTP/2 connections, while it is not known to speak HTTP/1.
     pub(super) fn http2(&self) -> Option<&Arc<Shared>> {
-        self.http2.as_ref().filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
+        self.http2
+            .as_ref()
+            .filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
     }
 
     /// Whether HTTP/2 is spoken on a new connection. Remembers when it is not.
@@ -171,7 +191,9 @@ impl Server {
 
 /// Host and port of a URL, as written.
 fn authority(url: &str) -> &str {
-    url.split_once("://").map_or(url, |(_, authority)| authority).trim_end_matches('/')
+    url.split_once("://")
+        .map_or(url, |(_, authority)| authority)
+        .trim_end_matches('/')
 }
 
 /// A request in flight.

@@ -47,7 +47,9 @@ impl Stream {
             }
             Stream::Secure(io) => {
                 let (mut byte, cx) = ([0], &mut Context::from_waker(Waker::noop()));
-                Pin::new(io).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending()
+                Pin::new(io)
+                    .poll_read(cx, &mut ReadBuf::new(&mut byte))
+                    .is_pending()
             }
         }
     }
@@ -66,7 +68,11 @@ impl Drop for Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_read(cx, buffer),
             Stream::Secure(io) => Pin::new(io).poll_read(cx, buffer),
@@ -75,7 +81,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Plain(io) => Pin::new(io).poll_write(cx, bytes),
             Stream::Secure(io) => Pin::new(io).poll_write(cx, bytes),

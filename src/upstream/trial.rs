@@ -43,8 +43,18 @@ fn is_failure(status: StatusCode) -> bool {
 
 impl<'a> Trial<'a> {
     pub(super) fn new(upstream: &'a Upstream, index: usize, outgoing: &Outgoing) -> Self {
-        let flow = outgoing.body.flow().map(|flow| (Arc::clone(flow), flow.passed().unwrap_or_default()));
-        Self { upstream, index, patience: outgoing.patience, flow, sent: None, is_its_turn: false }
+        let flow = outgoing
+            .body
+            .flow()
+            .map(|flow| (Arc::clone(flow), flow.passed().unwrap_or_default()));
+        Self {
+            upstream,
+            index,
+            patience: outgoing.patience,
+            flow,
+            sent: None,
+            is_its_turn: false,
+        }
     }
 
     /// The server answered. Tells whether the answer, if all of it comes, is a success.
@@ -67,7 +77,10 @@ impl<'a> Trial<'a> {
     /// The attempt failed, by this fault of the server's if it has one. Tells whether that speaks against the server.
     pub(super) fn failed(&mut self, what: Option<Failing>, took: Duration, now: Instant) -> bool {
         self.patience = None;
-        what.is_some_and(|what| self.upstream.failed(self.index, what, self.page(), took, now))
+        what.is_some_and(|what| {
+            self.upstream
+                .failed(self.index, what, self.page(), took, now)
+        })
     }
 
     /// No connection could be made, which was begun then.
@@ -85,13 +98,18 @@ impl<'a> Trial<'a> {
         let value = value.filter(|_| settings.cool_down && !is_only);
         let after = value.and_then(|value| retry_after(value, SystemTime::now()));
         if let (Some(after), Some(page), Some(call)) = (after, self.page(), &self.sent) {
-            let by = Provoked { page, client: call.client.ip };
+            let by = Provoked {
+                page,
+                client: call.client.ip,
+            };
             self.upstream.ejector.cool_down(self.index, after, by, now);
         }
     }
 
     fn page(&self) -> Option<Page> {
-        self.sent.as_ref().map(|call| self.upstream.ejector.page_of(call))
+        self.sent
+            .as_ref()
+            .map(|call| self.upstream.ejector.page_of(call))
     }
 
     fn server(&self) -> &'a Server {
@@ -101,7 +119,14 @@ impl<'a> Trial<'a> {
 
 impl Upstream {
     /// The server with this index failed, after `took`. Tells whether that speaks against it.
-    fn failed(&self, index: usize, what: Failing, page: Option<Page>, took: Duration, now: Instant) -> bool {
+    fn failed(
+        &self,
+        index: usize,
+        what: Failing,
+        page: Option<Page>,
+        took: Duration,
+        now: Instant,
+    ) -> bool {
         let counts = self.ejector.failed(index, what, page, now);
         if counts && self.settings.balance == Balance::PeakEwma {
             self.balancer.servers[index].latency.failed(took, now);
@@ -112,11 +137,17 @@ impl Upstream {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        let Some(patience) = self.patience.filter(|_| self.is_its_turn) else { return };
-        let flowed =
-            self.flow.as_ref().map(|(flow, before)| flow.passed().map(|flowed| flowed.saturating_sub(*before)));
+        let Some(patience) = self.patience.filter(|_| self.is_its_turn) else {
+            return;
+        };
+        let flowed = self
+            .flow
+            .as_ref()
+            .map(|(flow, before)| flow.passed().map(|flowed| flowed.saturating_sub(*before)));
         // While the body flows, its pace is what bounds the server.
-        let Some(flowed) = flowed.unwrap_or(Some(Duration::ZERO)) else { return };
+        let Some(flowed) = flowed.unwrap_or(Some(Duration::ZERO)) else {
+            return;
+        };
         let now = Instant::now();
         if now >= patience + flowed {
             self.failed(Some(Failing::Timeout), Duration::ZERO, now);
@@ -140,7 +171,9 @@ impl Rest {
     /// All of the answer is here. Returns the request's count in flight, for a tunnel, which goes on.
     pub(super) fn came(self) -> InFlight {
         if self.is_sound {
-            self.upstream.balancer.servers[self.index].health.succeeded();
+            self.upstream.balancer.servers[self.index]
+                .health
+                .succeeded();
         }
         self.in_flight
     }
@@ -149,7 +182,13 @@ impl Rest {
     pub(super) fn broke_off(self) {
         if self.is_sound {
             let page = self.upstream.ejector.page_of(&self.call);
-            self.upstream.failed(self.index, Failing::Cut, Some(page), Duration::ZERO, Instant::now());
+            self.upstream.failed(
+                self.index,
+                Failing::Cut,
+                Some(page),
+                Duration::ZERO,
+                Instant::now(),
+            );
         }
     }
 }

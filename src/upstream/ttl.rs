@@ -43,17 +43,27 @@ impl NameServers {
     /// One that is asked about names as they are.
     #[cfg(test)]
     pub(super) fn only(server: SocketAddr) -> Self {
-        Self { servers: vec![server], search: Vec::new(), dots: 1 }
+        Self {
+            servers: vec![server],
+            search: Vec::new(),
+            dots: 1,
+        }
     }
 
     fn parse(text: &str) -> Self {
-        let mut found = Self { servers: Vec::new(), search: Vec::new(), dots: 1 };
+        let mut found = Self {
+            servers: Vec::new(),
+            search: Vec::new(),
+            dots: 1,
+        };
         for line in text.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => {
                     let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
-                    found.servers.extend(address.map(|address| SocketAddr::new(address, PORT)));
+                    found
+                        .servers
+                        .extend(address.map(|address| SocketAddr::new(address, PORT)));
                 }
                 Some("search" | "domain") => found.search = words.map(str::to_owned).collect(),
                 Some("options") => {
@@ -73,7 +83,8 @@ impl NameServers {
             for name in self.candidates(name) {
                 let ask = |kind| ask(*server, &name, kind);
                 let (v4, v6) = tokio::join!(ask(TYPE_A), ask(TYPE_AAAA));
-                if let Some(shortest) = [v4, v6].into_iter().filter_map(Result::ok).flatten().min() {
+                if let Some(shortest) = [v4, v6].into_iter().filter_map(Result::ok).flatten().min()
+                {
                     return Some(Duration::from_secs(shortest.into()));
                 }
             }
@@ -86,8 +97,16 @@ impl NameServers {
         if let Some(whole) = name.strip_suffix('.') {
             return vec![whole.to_owned()];
         }
-        let mut names: Vec<_> = self.search.iter().map(|suffix| format!("{name}.{suffix}")).collect();
-        let at = if name.matches('.').count() >= self.dots { 0 } else { names.len() };
+        let mut names: Vec<_> = self
+            .search
+            .iter()
+            .map(|suffix| format!("{name}.{suffix}"))
+            .collect();
+        let at = if name.matches('.').count() >= self.dots {
+            0
+        } else {
+            names.len()
+        };
         names.insert(at, name.to_owned());
         names
     }
@@ -95,11 +114,17 @@ impl NameServers {
 
 /// Asks for the records of one kind: the shortest time to live, if there is a record.
 async fn ask(server: SocketAddr, name: &str, kind: u16) -> io::Result<Option<u32>> {
-    let here: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let here: IpAddr = if server.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
     let socket = UdpSocket::bind((here, 0)).await?;
     socket.connect(server).await?;
     let id = rand::random();
-    let Some(query) = query(id, name, kind) else { return Ok(None) };
+    let Some(query) = query(id, name, kind) else {
+        return Ok(None);
+    };
     socket.send(&query).await?;
     let mut answer = [0; MOST_BYTES];
     let length = timeout(PATIENCE, socket.recv(&mut answer)).await??;
@@ -112,7 +137,9 @@ fn query(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
     out.extend_from_slice(&id.to_be_bytes());
     out.extend_from_slice(&[1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.trim_end_matches('.').split('.') {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length))?;
+        let length = u8::try_from(label.len())
+            .ok()
+            .filter(|length| (1..64).contains(length))?;
         out.push(length);
         out.extend_from_slice(label.as_bytes());
     }
@@ -201,7 +228,10 @@ pub(super) mod tests {
             let (length, from) = socket.recv_from(&mut asked).await.unwrap();
             let asked = &asked[..length];
             let is_v4 = asked[length - 3] == TYPE_A as u8;
-            socket.send_to(&answer(asked, &[times[usize::from(!is_v4)]]), from).await.unwrap();
+            socket
+                .send_to(&answer(asked, &[times[usize::from(!is_v4)]]), from)
+                .await
+                .unwrap();
         }
     }
 
@@ -210,7 +240,11 @@ pub(super) mod tests {
         let asked = query(7, "a.example", TYPE_A).unwrap();
         assert_eq!(shortest(&answer(&asked, &[300, 20, 60]), 7), Some(20));
         assert_eq!(shortest(&answer(&asked, &[]), 7), None);
-        assert_eq!(shortest(&answer(&asked, &[5]), 8), None, "an answer to another question");
+        assert_eq!(
+            shortest(&answer(&asked, &[5]), 8),
+            None,
+            "an answer to another question"
+        );
         assert_eq!(shortest(&asked, 7), None, "no answer at all");
     }
 
@@ -218,8 +252,17 @@ pub(super) mod tests {
     fn names_are_completed_as_the_system_does() {
         let text = "# x\nnameserver 10.0.0.10\nnameserver fd00::1\nnameserver 10.0.0.11\nsearch ns.svc.local svc.local\noptions timeout:1 ndots:2\n";
         let servers = NameServers::parse(text);
-        assert_eq!(servers.servers, ["10.0.0.10:53".parse().unwrap(), "[fd00::1]:53".parse().unwrap()]);
-        assert_eq!(servers.candidates("db"), ["db.ns.svc.local", "db.svc.local", "db"]);
+        assert_eq!(
+            servers.servers,
+            [
+                "10.0.0.10:53".parse().unwrap(),
+                "[fd00::1]:53".parse().unwrap()
+            ]
+        );
+        assert_eq!(
+            servers.candidates("db"),
+            ["db.ns.svc.local", "db.svc.local", "db"]
+        );
         assert_eq!(servers.candidates("a.b.c")[0], "a.b.c");
         assert_eq!(servers.candidates("db."), ["db"]);
     }

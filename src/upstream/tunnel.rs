@@ -24,7 +24,11 @@ impl FarEnd {
 }
 
 impl AsyncRead for FarEnd {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let connection = &mut self.0.connection;
         if connection.input.is_empty() {
             return connection.poll_read_into(cx, buffer);
@@ -41,7 +45,11 @@ impl AsyncRead for FarEnd {
 }
 
 impl AsyncWrite for FarEnd {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         // A server may switch before it was sent the whole head.
         ready!(self.0.connection.poll_flush(cx))?;
         self.0.connection.poll_write(cx, bytes)

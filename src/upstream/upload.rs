@@ -84,7 +84,11 @@ impl Upload {
 
     /// Moves what can be moved. Ready when nothing is left to move: all is written, or the server takes no more, which is
     /// no error here since it may have answered already.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, connection: &mut Connection) -> Poll<Result<(), Fault>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<(), Fault>> {
         while !self.is_over {
             let pulled = self.pull(cx, &mut connection.output)?;
             let waiting = connection.output.pending();
@@ -114,7 +118,11 @@ impl Upload {
                 Poll::Ready(Some(Err(fault))) => return Err(fault),
                 Poll::Ready(frame) => {
                     self.note_move();
-                    let is_over = http1::write_frame(out.buffer(), frame.and_then(Result::ok), self.is_chunked);
+                    let is_over = http1::write_frame(
+                        out.buffer(),
+                        frame.and_then(Result::ok),
+                        self.is_chunked,
+                    );
                     self.is_ended = is_over || (!self.is_chunked && self.body.length() == Some(0));
                     if self.is_ended {
                         self.body.leave_unread();
@@ -127,7 +135,9 @@ impl Upload {
 
     /// Ready when nothing has moved for too long: the client's fault when all that it sent is written.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
-        let Some(pace) = self.body.pace() else { return Poll::Pending };
+        let Some(pace) = self.body.pace() else {
+            return Poll::Pending;
+        };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
         let alarm = self.alarm.get_or_insert_default();
         alarm.set(pace.end.map_or(silent, |end| end.min(silent)));

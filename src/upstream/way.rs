@@ -70,7 +70,10 @@ impl Upstream {
             None => Err(self.no_place(server)),
             Some(Place::Kept(lease)) => Ok(Way::Http1(lease)),
             Some(Place::Free(slot)) => {
-                let stream = self.open(server, trial).await.map_err(|cause| self.not_connected(cause))?;
+                let stream = self
+                    .open(server, trial)
+                    .await
+                    .map_err(|cause| self.not_connected(cause))?;
                 Ok(http1_by(stream, slot, server, worker))
             }
         }
@@ -93,7 +96,9 @@ impl Upstream {
         }
         if matches!(found, Found::Wait(_) | Found::Full) {
             let wait = stream_in_turn(server, http2, worker);
-            found = within(server.pool.settings.wait_timeout, wait).await.map_err(|_| self.no_place(server))?;
+            found = within(server.pool.settings.wait_timeout, wait)
+                .await
+                .map_err(|_| self.no_place(server))?;
         }
         match found {
             Found::Stream(borrowed) => Ok(Way::Http2(borrowed)),
@@ -141,16 +146,30 @@ impl Upstream {
         let made = connect::connect(&server.addresses, server.secure.as_ref(), server.protocol);
         let made = within(server.pool.settings.connect_timeout, made).await;
         let made = made.unwrap_or(Err(ConnectFailure::Timeout));
-        if matches!(made, Err(ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Tls(_))) {
+        if matches!(
+            made,
+            Err(ConnectFailure::Refused | ConnectFailure::Timeout | ConnectFailure::Tls(_))
+        ) {
             server.addresses.are_in_doubt();
         }
-        self.metrics.connected(made.as_ref().map_or_else(|cause| cause.outcome(), |_| "success"));
+        self.metrics.connected(
+            made.as_ref()
+                .map_or_else(|cause| cause.outcome(), |_| "success"),
+        );
         match &made {
             Ok(_) if server.secure.is_some() && server.is_refused.clear() => {
-                tracing::info!(upstream = &**self.name(), server = &*server.url, "TLS connections again");
+                tracing::info!(
+                    upstream = &**self.name(),
+                    server = &*server.url,
+                    "TLS connections again"
+                );
             }
             Err(ConnectFailure::Tls(why)) if server.is_refused.raise() => {
-                tracing::warn!(upstream = &**self.name(), server = &*server.url, "no TLS connection: {why}");
+                tracing::warn!(
+                    upstream = &**self.name(),
+                    server = &*server.url,
+                    "no TLS connection: {why}"
+                );
             }
             _ => {}
         }
@@ -158,12 +177,20 @@ impl Upstream {
     }
 
     fn not_connected(&self, cause: ConnectFailure) -> Error {
-        Error::ConnectFailed { upstream: Arc::clone(self.name()), cause, earlier: Earlier::Unseen }
+        Error::ConnectFailed {
+            upstream: Arc::clone(self.name()),
+            cause,
+            earlier: Earlier::Unseen,
+        }
     }
 
     fn no_place(&self, server: &Server) -> Error {
         let after = server.pool.settings.wait_timeout;
-        Error::PoolTimeout { upstream: Arc::clone(self.name()), after, earlier: Earlier::Unseen }
+        Error::PoolTimeout {
+            upstream: Arc::clone(self.name()),
+            after,
+            earlier: Earlier::Unseen,
+        }
     }
 }
 
@@ -191,7 +218,10 @@ async fn stream_in_turn(server: &Server, http2: &Arc<http2::Shared>, worker: usi
 }
 
 fn http1_by(stream: Stream, slot: OpenSlot, server: &Server, worker: usize) -> Way {
-    Way::Http1(Lease::new(Connection::new(stream, worker, slot), &server.pool))
+    Way::Http1(Lease::new(
+        Connection::new(stream, worker, slot),
+        &server.pool,
+    ))
 }
 
 /// A request on its way, and the wait for the answer's head.
@@ -223,14 +253,23 @@ impl Exchange {
             }
             Way::Http2(borrowed) => {
                 let call = Arc::clone(&outgoing.call);
-                let exchange = http2::Exchange::new(borrowed, outgoing, &server.authority, server.secure.is_some())?;
+                let exchange = http2::Exchange::new(
+                    borrowed,
+                    outgoing,
+                    &server.authority,
+                    server.secure.is_some(),
+                )?;
                 Ok((Self::Http2(Box::new(exchange)), call))
             }
         }
     }
 
     /// Ready with the answer's head.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, request: &call::Head) -> Poll<Result<ResponseHead, Failure>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &call::Head,
+    ) -> Poll<Result<ResponseHead, Failure>> {
         match self {
             Self::Http1(exchange) => exchange.poll(cx, request),
             Self::Http2(exchange) => exchange.poll(cx, &request.method, request.interim.as_ref()),
@@ -263,7 +302,11 @@ fn bound_trailers(outgoing: &mut Outgoing, to_http1: bool) {
     }
     if !passing.is_empty() {
         let names: Vec<_> = passing.iter().map(HeaderName::as_str).collect();
-        http1::write_field(&mut outgoing.head, header::TRAILER.as_str(), names.join(", ").as_bytes());
+        http1::write_field(
+            &mut outgoing.head,
+            header::TRAILER.as_str(),
+            names.join(", ").as_bytes(),
+        );
     }
     outgoing.body.set_trailers(Trailers::Only(passing));
 }
@@ -323,7 +366,9 @@ mod tests {
     }
 
     async fn made(server: &Server, http2: &Arc<http2::Shared>, address: SocketAddr) -> Borrowed {
-        let Found::Make(turn, slot) = http2.find(0, &server.pool) else { panic!("there is a place") };
+        let Found::Make(turn, slot) = http2.find(0, &server.pool) else {
+            panic!("there is a place")
+        };
         let stream = Stream::Plain(TcpStream::connect(address).await.unwrap());
         turn.made(stream, slot, &server.pool).await.unwrap()
     }
@@ -335,8 +380,11 @@ mod tests {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             let (io, _) = listener.accept().await.unwrap();
-            let mut h2 =
-                h2::server::Builder::new().max_concurrent_streams(1).handshake::<_, bytes::Bytes>(io).await.unwrap();
+            let mut h2 = h2::server::Builder::new()
+                .max_concurrent_streams(1)
+                .handshake::<_, bytes::Bytes>(io)
+                .await
+                .unwrap();
             while h2.accept().await.is_some() {}
         });
         let server = narrow(address);
@@ -349,10 +397,14 @@ mod tests {
         // The stream is free, and the first has not yet been woken.
         let kept = || server.kept(0, false, Instant::now());
         assert!(kept().is_none() && poll!(&mut second).is_pending());
-        let Poll::Ready(Found::Stream(stream)) = poll!(&mut first) else { panic!("it is the first one's turn") };
+        let Poll::Ready(Found::Stream(stream)) = poll!(&mut first) else {
+            panic!("it is the first one's turn")
+        };
         assert!(kept().is_none() && poll!(&mut second).is_pending());
         drop(stream);
-        let Poll::Ready(Found::Stream(stream)) = poll!(&mut second) else { panic!("it is the second one's turn") };
+        let Poll::Ready(Found::Stream(stream)) = poll!(&mut second) else {
+            panic!("it is the second one's turn")
+        };
         drop(stream);
         assert!(kept().is_some(), "nobody waits any more");
     }

@@ -19,10 +19,18 @@ struct Tidegate {
 
 impl Tidegate {
     fn start(arguments: &[&str]) -> Self {
-        let mut child = tidegate(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = tidegate(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     fn run(config: &Path) -> (Self, SocketAddr, SocketAddr) {
@@ -69,20 +77,34 @@ fn next_line(from: &mut impl BufRead, with: &str) -> String {
     let mut line = String::new();
     while !line.contains(with) {
         line.clear();
-        assert!(from.read_line(&mut line).unwrap() > 0, "it ended without a line with {with}");
+        assert!(
+            from.read_line(&mut line).unwrap() > 0,
+            "it ended without a line with {with}"
+        );
     }
     line
 }
 
 /// The address behind the scheme in a line that a command printed.
 fn address(line: &str) -> SocketAddr {
-    line.split("http://").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    line.split("http://")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// Status and body of one request.
 fn call(to: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(to).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -107,7 +129,10 @@ fn service() -> SocketAddr {
 
 fn answer_all(mut stream: BufReader<TcpStream>) {
     while next_blank(&mut stream) {
-        stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").unwrap();
+        stream
+            .get_mut()
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+            .unwrap();
     }
 }
 
@@ -144,7 +169,15 @@ fn written(folder: &Path, toml: &str) -> std::path::PathBuf {
 
 fn reload(config: &Path, admin: SocketAddr) -> Output {
     let admin = format!("http://{admin}");
-    tidegate(&["reload", "--config", config.to_str().unwrap(), "--admin", &admin]).output().unwrap()
+    tidegate(&[
+        "reload",
+        "--config",
+        config.to_str().unwrap(),
+        "--admin",
+        &admin,
+    ])
+    .output()
+    .unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -158,20 +191,39 @@ fn run_serves_says_where_and_ends_with_0_when_told_to() {
     assert_eq!(get(listener, "/"), (200, "hello".into()));
     for path in ["/livez", "/readyz"] {
         let (status, told) = get(admin, path);
-        assert_eq!((status, serde_json::from_str(&told).ok()), (200, Some(serde_json::json!({ "status": "ok" }))));
+        assert_eq!(
+            (status, serde_json::from_str(&told).ok()),
+            (200, Some(serde_json::json!({ "status": "ok" })))
+        );
     }
     let (status, metrics) = get(admin, "/metrics");
-    assert!(status == 200 && metrics.contains("tidegate_limit_keys{limit=\"all\"}"), "{metrics}");
-    for path in ["/config", "/routes", "/upstreams", "/limits", "/limits/all/top", "/limits/all/keys"] {
+    assert!(
+        status == 200 && metrics.contains("tidegate_limit_keys{limit=\"all\"}"),
+        "{metrics}"
+    );
+    for path in [
+        "/config",
+        "/routes",
+        "/upstreams",
+        "/limits",
+        "/limits/all/top",
+        "/limits/all/keys",
+    ] {
         let (status, view) = get(admin, path);
-        assert!(status == 200 && serde_json::from_str::<serde_json::Value>(&view).is_ok(), "{path}: {view}");
+        assert!(
+            status == 200 && serde_json::from_str::<serde_json::Value>(&view).is_ok(),
+            "{path}: {view}"
+        );
     }
     assert_eq!(get(admin, "/limits/other/top").0, 404);
     assert_eq!(get(admin, "/reload").0, 405);
     tidegate.signal(Signal::TERM);
     let (code, out, _) = tidegate.end();
     assert_eq!(code, Some(0));
-    assert!(out.contains("\"route\":\"hello\""), "the access line is on stdout: {out}");
+    assert!(
+        out.contains("\"route\":\"hello\""),
+        "the access line is on stdout: {out}"
+    );
 }
 
 #[test]
@@ -180,22 +232,33 @@ fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
     let config = written(folder.path(), SMALL);
     let (_tidegate, listener, admin) = Tidegate::run(&config);
     let unchanged = reload(&config, admin);
-    assert_eq!((unchanged.status.code(), text(&unchanged.stdout)), (Some(0), "unchanged\n"));
+    assert_eq!(
+        (unchanged.status.code(), text(&unchanged.stdout)),
+        (Some(0), "unchanged\n")
+    );
     // The gateway looks at its files by itself; once in a while it is faster than this.
     let told = (101..120).find_map(|rate| {
         written(folder.path(), &SMALL.replace("100/s", &format!("{rate}/s")));
         let reloaded = reload(&config, admin);
         assert_eq!(reloaded.status.code(), Some(0));
-        text(&reloaded.stdout).starts_with("reloaded").then(|| text(&reloaded.stdout).to_owned())
+        text(&reloaded.stdout)
+            .starts_with("reloaded")
+            .then(|| text(&reloaded.stdout).to_owned())
     });
     assert_eq!(
         told.as_deref(),
-        Some("reloaded\n  changed: limits\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n")
+        Some(
+            "reloaded\n  changed: limits\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n"
+        )
     );
     written(folder.path(), &SMALL.replace("rate", "rat"));
     let failed = reload(&config, admin);
     assert_eq!((failed.status.code(), text(&failed.stdout)), (Some(1), ""));
-    assert!(text(&failed.stderr).contains("there is no key `rat`"), "{}", text(&failed.stderr));
+    assert!(
+        text(&failed.stderr).contains("there is no key `rat`"),
+        "{}",
+        text(&failed.stderr)
+    );
     assert_eq!(get(listener, "/").0, 200);
 }
 
@@ -210,16 +273,25 @@ fn a_reload_needs_the_token_that_the_configuration_names() {
     assert_eq!(reload(&config, admin).status.code(), Some(0));
     tidegate.signal(Signal::INT);
     let (_, out, err) = tidegate.end();
-    assert!(err.contains("admin call refused") && err.contains("\"status\":200"), "both are in the log: {err}");
+    assert!(
+        err.contains("admin call refused") && err.contains("\"status\":200"),
+        "both are in the log: {err}"
+    );
     assert!(!out.contains("s3cret") && !err.contains("s3cret"));
 }
 
 #[test]
 fn a_second_signal_does_not_wait_for_the_drain() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let upstream = format!("[upstreams.silent]\nservers = [\"http://{}\"]\n[[routes]]", silent.local_addr().unwrap());
+    let upstream = format!(
+        "[upstreams.silent]\nservers = [\"http://{}\"]\n[[routes]]",
+        silent.local_addr().unwrap()
+    );
     let toml = SMALL.replace("[[routes]]", &upstream);
-    let toml = toml.replace("respond = { status = 200, body = \"hello\" }", "upstream = \"silent\"");
+    let toml = toml.replace(
+        "respond = { status = 200, body = \"hello\" }",
+        "upstream = \"silent\"",
+    );
     let folder = tempfile::tempdir().unwrap();
     let (mut tidegate, listener, admin) = Tidegate::run(&written(folder.path(), &toml));
     let mut client = TcpStream::connect(listener).unwrap();
@@ -238,20 +310,40 @@ fn a_second_signal_does_not_wait_for_the_drain() {
 fn an_admin_address_that_is_taken_is_told_with_its_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let toml = SMALL.replace("[admin]\nbind = \"127.0.0.1:0\"", &format!("[admin]\nbind = \"{address}\""));
+    let toml = SMALL.replace(
+        "[admin]\nbind = \"127.0.0.1:0\"",
+        &format!("[admin]\nbind = \"{address}\""),
+    );
     let folder = tempfile::tempdir().unwrap();
     let config = written(folder.path(), &toml);
-    let output = tidegate(&["run", "--config", config.to_str().unwrap()]).output().unwrap();
+    let output = tidegate(&["run", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = format!("cannot listen on {address} (key admin.bind): another process listens there");
-    assert!(text(&output.stderr).contains(&expected), "{}", text(&output.stderr));
+    let expected =
+        format!("cannot listen on {address} (key admin.bind): another process listens there");
+    assert!(
+        text(&output.stderr).contains(&expected),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[test]
 fn proxy_limits_a_service_without_a_file() {
     let to = format!("http://{}", service());
     let admin = ["--admin", "127.0.0.1:0"];
-    let arguments = ["proxy", "--to", &to, "--listen", "127.0.0.1:0", "--rate", "1/h", "--burst", "2"];
+    let arguments = [
+        "proxy",
+        "--to",
+        &to,
+        "--listen",
+        "127.0.0.1:0",
+        "--rate",
+        "1/h",
+        "--burst",
+        "2",
+    ];
     let mut tidegate = Tidegate::start(&[&arguments[..], &admin[..]].concat());
     let gateway = address(&next_line(&mut tidegate.stderr, "forwarding http://"));
     let statuses: Vec<_> = (0..3).map(|_| get(gateway, "/").0).collect();
@@ -262,7 +354,8 @@ fn proxy_limits_a_service_without_a_file() {
 
 #[test]
 fn demo_shows_limits_queueing_and_retries() {
-    let mut tidegate = Tidegate::start(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    let mut tidegate =
+        Tidegate::start(&["demo", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let gateway = address(&next_line(&mut tidegate.stdout, "  gateway "));
     let admin = address(&next_line(&mut tidegate.stdout, "  admin "));
     let limited: Vec<_> = (0..8).map(|_| get(gateway, "/limited").0).collect();
@@ -270,11 +363,17 @@ fn demo_shows_limits_queueing_and_retries() {
     assert!(limited[5..].contains(&429), "{limited:?}");
     let flaky: Vec<_> = (0..4).map(|_| get(gateway, "/flaky").0).collect();
     assert_eq!(flaky, [200; 4]);
-    let slow: Vec<_> = (0..6).map(|_| thread::spawn(move || get(gateway, "/slow").0)).collect();
+    let slow: Vec<_> = (0..6)
+        .map(|_| thread::spawn(move || get(gateway, "/slow").0))
+        .collect();
     let mut slow: Vec<_> = slow.into_iter().map(|call| call.join().unwrap()).collect();
     slow.sort_unstable();
     assert_eq!(slow, [200, 200, 200, 200, 503, 503]);
-    assert!(get(admin, "/metrics").1.contains("tidegate_retries_total{route=\"flaky\",outcome=\"success\"} 4"));
+    assert!(
+        get(admin, "/metrics")
+            .1
+            .contains("tidegate_retries_total{route=\"flaky\",outcome=\"success\"} 4")
+    );
     tidegate.signal(Signal::INT);
     assert_eq!(tidegate.end().0, Some(0));
 }
@@ -289,12 +388,21 @@ fn a_variable_that_is_no_text_matters_only_where_it_is_used() {
         );
         std::fs::write(&file, text).unwrap();
         let mut command = tidegate(&["check", file.to_str().unwrap()]);
-        let bytes = |bytes: &'static [u8]| <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes);
-        command.env("BROKEN", bytes(b"a\xffb")).env(bytes(b"\xfe"), "x").output().unwrap()
+        let bytes = |bytes: &'static [u8]| {
+            <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(bytes)
+        };
+        command
+            .env("BROKEN", bytes(b"a\xffb"))
+            .env(bytes(b"\xfe"), "x")
+            .output()
+            .unwrap()
     };
     assert!(check("hello").status.success());
     let refused = check("${BROKEN:-hello}");
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(said.contains("the environment variable BROKEN is not text"), "{said}");
+    assert!(
+        said.contains("the environment variable BROKEN is not text"),
+        "{said}"
+    );
 }

@@ -28,8 +28,14 @@ const CALL: (&str, &str) = ("content-type", "application/grpc");
 /// Checks that an answer is a grpc-status in a head alone, and gives its code.
 #[track_caller]
 fn code(answer: &Answer) -> u8 {
-    assert_eq!((answer.status.as_u16(), answer.get("content-type")), (200, "application/grpc"));
-    assert!(answer.is_head_alone && !answer.headers.contains_key("content-length"), "{answer:?}");
+    assert_eq!(
+        (answer.status.as_u16(), answer.get("content-type")),
+        (200, "application/grpc")
+    );
+    assert!(
+        answer.is_head_alone && !answer.headers.contains_key("content-length"),
+        "{answer:?}"
+    );
     assert!(!answer.get("grpc-message").is_empty());
     answer.get("grpc-status").parse().unwrap()
 }
@@ -42,19 +48,32 @@ fn to(url: &str, route: &str) -> String {
 }
 
 /// A server that answers calls by `answer`, given how many came before and what time they say they have.
-fn answering(answer: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync) -> Server {
+fn answering(
+    answer: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync,
+) -> Server {
     let (count, answer) = (AtomicUsize::new(0), Arc::new(answer));
     Server::start(Builder::new(), move |mut stream: Stream| {
         let (index, answer) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&answer));
         async move {
-            let left = stream.request.headers().get("grpc-timeout").map(|left| left.to_str().unwrap().to_owned());
-            stream.respond.send_response(answer(index, left.as_deref()), true).unwrap();
+            let left = stream
+                .request
+                .headers()
+                .get("grpc-timeout")
+                .map(|left| left.to_str().unwrap().to_owned());
+            stream
+                .respond
+                .send_response(answer(index, left.as_deref()), true)
+                .unwrap();
         }
     })
 }
 
 fn failing(status: &str) -> Response<()> {
-    Response::builder().header(CALL.0, CALL.1).header("grpc-status", status).body(()).unwrap()
+    Response::builder()
+        .header(CALL.0, CALL.1)
+        .header("grpc-status", status)
+        .body(())
+        .unwrap()
 }
 
 #[test]
@@ -71,27 +90,52 @@ fn refusals_are_grpc_statuses_in_a_head_alone() {
     let mut client = Http2::connect(gateway.address());
     assert_eq!(code(&client.ask("POST", "/nowhere", &[CALL])), 12);
     let line = gateway.line_of("/nowhere");
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"no_route".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"no_route".into())
+    );
     assert_eq!(code(&client.ask("POST", "/down", &[CALL])), 14);
     assert_eq!(client.ask("POST", "/limited", &[CALL]).status, 200);
     let limited = client.ask("POST", "/limited", &[CALL]);
     assert_eq!(code(&limited), 8);
-    assert!(limited.headers.contains_key("retry-after") && limited.headers.contains_key("ratelimit"));
+    assert!(
+        limited.headers.contains_key("retry-after") && limited.headers.contains_key("ratelimit")
+    );
     let pushback: u32 = limited.get("grpc-retry-pushback-ms").parse().unwrap();
     assert!((3_000_000..=3_600_000).contains(&pushback), "{pushback}");
     // Who is no call is told as ever.
-    assert_eq!(client.ask("POST", "/limited", &[("content-type", "application/grpc-web")]).status, 429);
+    assert_eq!(
+        client
+            .ask(
+                "POST",
+                "/limited",
+                &[("content-type", "application/grpc-web")]
+            )
+            .status,
+        429
+    );
 }
 
 #[test]
 fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
     let server = answering(|index, left| {
-        let left = left.unwrap().strip_suffix('u').expect("microseconds").parse::<u64>().unwrap();
+        let left = left
+            .unwrap()
+            .strip_suffix('u')
+            .expect("microseconds")
+            .parse::<u64>()
+            .unwrap();
         // The first attempt begins at once; the second one after the first and a pause.
-        assert!((4_000_000..=5_000_000).contains(&left) && (index == 0 || left < 5_000_000), "{index}: {left}");
+        assert!(
+            (4_000_000..=5_000_000).contains(&left) && (index == 0 || left < 5_000_000),
+            "{index}: {left}"
+        );
         failing(if index == 0 { "14" } else { "0" })
     });
-    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let gateway = Gateway::start(&to(
+        &server.url(),
+        "retry = { on = ['503'], methods = ['POST'] }",
+    ));
     let mut client = Http2::connect(gateway.address());
     let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "5S")]);
     assert_eq!(answer.get("grpc-status"), "0");
@@ -109,7 +153,10 @@ fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
 #[test]
 fn a_call_is_tried_again_by_the_status_that_means_the_same() {
     let server = answering(|index, _| failing(if index == 0 { "14" } else { "0" }));
-    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let gateway = Gateway::start(&to(
+        &server.url(),
+        "retry = { on = ['503'], methods = ['POST'] }",
+    ));
     let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
     assert_eq!(answer.get("grpc-status"), "0");
     assert_eq!(gateway.access_line()["attempts"], 2);
@@ -118,9 +165,15 @@ fn a_call_is_tried_again_by_the_status_that_means_the_same() {
 #[test]
 fn a_call_that_fails_otherwise_is_not_tried_again() {
     let server = answering(|_, _| failing("9"));
-    let gateway = Gateway::start(&to(&server.url(), "retry = { on = ['503'], methods = ['POST'] }"));
+    let gateway = Gateway::start(&to(
+        &server.url(),
+        "retry = { on = ['503'], methods = ['POST'] }",
+    ));
     let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
-    assert_eq!((answer.get("grpc-status"), answer.is_head_alone), ("9", true));
+    assert_eq!(
+        (answer.get("grpc-status"), answer.is_head_alone),
+        ("9", true)
+    );
     assert_eq!(gateway.access_line()["attempts"], 1);
 }
 
@@ -129,26 +182,49 @@ fn the_status_of_a_call_stands_in_its_line_and_in_a_metric() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let head = Response::builder().header(CALL.0, CALL.1);
         match stream.request.uri().path() {
-            "/alone" => drop(stream.respond.send_response(head.header("grpc-status", "5").body(()).unwrap(), true)),
+            "/alone" => drop(
+                stream
+                    .respond
+                    .send_response(head.header("grpc-status", "5").body(()).unwrap(), true),
+            ),
             path => {
                 let trailer = if path == "/odd" { "99" } else { "9" };
-                let mut body = stream.respond.send_response(head.body(()).unwrap(), false).unwrap();
-                body.send_data(bytes::Bytes::from_static(b"message"), false).unwrap();
-                let status = (http::HeaderName::from_static("grpc-status"), trailer.parse().unwrap());
-                body.send_trailers(http::HeaderMap::from_iter([status])).unwrap();
+                let mut body = stream
+                    .respond
+                    .send_response(head.body(()).unwrap(), false)
+                    .unwrap();
+                body.send_data(bytes::Bytes::from_static(b"message"), false)
+                    .unwrap();
+                let status = (
+                    http::HeaderName::from_static("grpc-status"),
+                    trailer.parse().unwrap(),
+                );
+                body.send_trailers(http::HeaderMap::from_iter([status]))
+                    .unwrap();
             }
         }
     });
     let gateway = Gateway::start(&to(&server.url(), ""));
     let mut client = Http2::connect(gateway.address());
-    for (path, status, label) in [("/alone", 5, "5"), ("/behind", 9, "9"), ("/odd", 99, "other")] {
+    for (path, status, label) in [
+        ("/alone", 5, "5"),
+        ("/behind", 9, "9"),
+        ("/odd", 99, "other"),
+    ] {
         client.ask("POST", path, &[CALL]);
         assert_eq!(gateway.line_of(path)["grpc_status"], status, "{path}");
         let labels = [("route", "app"), ("grpc_status", label)];
-        assert_eq!(gateway.metric("tidegate_grpc_calls_total", &labels), 1.0, "{path}");
+        assert_eq!(
+            gateway.metric("tidegate_grpc_calls_total", &labels),
+            1.0,
+            "{path}"
+        );
     }
     client.ask("GET", "/other", &[]);
-    assert!(gateway.line_of("/other")["grpc_status"].is_null(), "it is no call");
+    assert!(
+        gateway.line_of("/other")["grpc_status"].is_null(),
+        "it is no call"
+    );
     assert_eq!(gateway.metric("tidegate_grpc_calls_total", &[]), 3.0);
 }
 
@@ -197,11 +273,20 @@ fn a_request_is_no_call_where_the_upstream_cannot_speak_http_2() {
 #[test]
 fn a_request_is_no_call_where_the_route_says_so() {
     let server = counting();
-    let text = format!("[defaults.request]\nmax_body = '4B'\n{}", to(&server.url(), "grpc = false"));
+    let text = format!(
+        "[defaults.request]\nmax_body = '4B'\n{}",
+        to(&server.url(), "grpc = false")
+    );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
-    assert_eq!(client.ask("POST", "/", &[CALL, ("grpc-timeout", "1n")]).text(), "0", "its grpc-timeout bounds nothing");
+    assert_eq!(
+        client
+            .ask("POST", "/", &[CALL, ("grpc-timeout", "1n")])
+            .text(),
+        "0",
+        "its grpc-timeout bounds nothing"
+    );
 }
 
 /// Of a split, the drawn upstream may be the one that cannot.
@@ -232,7 +317,9 @@ fn a_body_that_only_says_to_be_a_call_or_a_stream_is_paced_as_others_are() {
         let asked = client.open("POST", "/", &[("content-type", kind)], false);
         assert_eq!(client.finish(asked.response).unwrap().status, 408, "{kind}");
         let mut client = gateway.connect();
-        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 9\r\n\r\n"));
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 9\r\n\r\n"
+        ));
         assert_eq!(client.response().status(), 408, "{kind}");
     }
 }
@@ -249,26 +336,44 @@ impl Drop for Python {
 fn python(script: &str) -> Command {
     let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
     let mut command = Command::new(python);
-    command.arg(format!("{}/tests/grpc/{script}", env!("CARGO_MANIFEST_DIR")));
+    command.arg(format!(
+        "{}/tests/grpc/{script}",
+        env!("CARGO_MANIFEST_DIR")
+    ));
     command
 }
 
 #[test]
 fn grpcio_makes_all_four_kinds_of_call() {
-    let started = python("server.py").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let started = python("server.py")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
     let mut server = Python(started.unwrap());
     let mut port = String::new();
-    BufReader::new(server.0.stdout.as_mut().unwrap()).read_line(&mut port).unwrap();
+    BufReader::new(server.0.stdout.as_mut().unwrap())
+        .read_line(&mut port)
+        .unwrap();
     let nobody = Closed::new();
     let text = format!(
         "[limits.one]\nrate = '1/h'\n[upstreams.down]\nservers = ['{}']\nprotocol = 'http2'\n{}\
          [[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['one']\nmatch = {{ path_prefix = '/limited' }}\n\
          [[routes]]\nname = 'down'\nupstream = 'down'\nmatch = {{ path_prefix = '/down' }}\n",
         nobody.url(),
-        to(&format!("http://127.0.0.1:{}", port.trim()), "match = { path_prefix = '/t.T' }"),
+        to(
+            &format!("http://127.0.0.1:{}", port.trim()),
+            "match = { path_prefix = '/t.T' }"
+        ),
     );
     let gateway = Gateway::start(&text);
-    let said = python("client.py").arg(gateway.address().to_string()).output().unwrap();
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let said = python("client.py")
+        .arg(gateway.address().to_string())
+        .output()
+        .unwrap();
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 0.0);
 }

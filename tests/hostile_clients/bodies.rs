@@ -26,7 +26,8 @@ fn witness() -> (Upstream, mpsc::Receiver<Seen>) {
         assert_eq!(connection.chunk().unwrap(), b"abc");
         tell.send(Seen::FirstBytes).unwrap();
         let whole = connection.message(head, false, false).is_whole;
-        tell.send(if whole { Seen::Whole } else { Seen::Broken }).unwrap();
+        tell.send(if whole { Seen::Whole } else { Seen::Broken })
+            .unwrap();
     });
     (upstream, told)
 }
@@ -53,11 +54,19 @@ fn all_break_off(rests: &[&str]) {
         answer.problem();
         let mut after = Vec::new();
         client.rest(&mut after);
-        assert!(after.is_empty(), "{rest:?} is followed by {:?}", String::from_utf8_lossy(&after));
+        assert!(
+            after.is_empty(),
+            "{rest:?} is followed by {:?}",
+            String::from_utf8_lossy(&after)
+        );
     }
     for _ in rests {
         let line = gateway.access_line();
-        assert_eq!((&line["status"], &line["reason"]), (&400.into(), &"malformed".into()), "{line}");
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&400.into(), &"malformed".into()),
+            "{line}"
+        );
     }
     assert!(!upstream.text().contains("smuggled"));
     assert_eq!(gateway.get("/good").text(), "good");
@@ -144,7 +153,9 @@ fn a_lone_lf_in_trailers_is_refused_without_waiting_for_their_end() {
 
 #[test]
 fn trailers_are_bounded() {
-    let many: String = (0..200).map(|number| format!("x-{number}: y\r\n")).collect();
+    let many: String = (0..200)
+        .map(|number| format!("x-{number}: y\r\n"))
+        .collect();
     let large = format!("0\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024));
     all_break_off(&[&format!("0\r\n{many}\r\n"), &large]);
 }
@@ -161,7 +172,10 @@ fn a_body_that_passes_its_bound_is_broken_off() {
     answer.problem();
     client.ended();
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&413.into(), &"body_too_large".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&413.into(), &"body_too_large".into())
+    );
     assert_eq!(upstream.connections(), 1);
 }
 
@@ -179,9 +193,14 @@ fn a_body_that_is_announced_too_long_is_never_forwarded() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"5B\" }"));
     let mut client = gateway.connect();
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n{SMUGGLED}"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n{SMUGGLED}"
+    ));
     let answer = client.response();
-    assert_eq!((answer.status(), answer.get("connection")), (413, Some("close")));
+    assert_eq!(
+        (answer.status(), answer.get("connection")),
+        (413, Some("close"))
+    );
     answer.problem();
     client.ended();
     assert_eq!(upstream.connections(), 0);
@@ -194,7 +213,10 @@ fn a_client_that_falls_silent_in_its_body_is_told_so() {
     let mut client = begun(&gateway, &seen);
     assert_eq!(seen.recv().unwrap(), Seen::Broken);
     let answer = client.response();
-    assert_eq!((answer.status(), answer.get("connection")), (408, Some("close")));
+    assert_eq!(
+        (answer.status(), answer.get("connection")),
+        (408, Some("close"))
+    );
     answer.problem();
     client.ended();
     assert_eq!(gateway.access_line()["reason"], "slow_body");

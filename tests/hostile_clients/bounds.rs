@@ -7,8 +7,10 @@ const A_LOT: usize = 32 * 1024 * 1024;
 
 fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|_| ok("good"));
-    let gateway =
-        Gateway::start(&format!("[[listeners]]\nbind = '127.0.0.1:0'\n{listener}\n{}", one_route(&upstream, route)));
+    let gateway = Gateway::start(&format!(
+        "[[listeners]]\nbind = '127.0.0.1:0'\n{listener}\n{}",
+        one_route(&upstream, route)
+    ));
     (upstream, gateway)
 }
 
@@ -19,18 +21,30 @@ fn is_refused(listener: &str, request: &str, status: u16, reason: &str) {
     let mut client = gateway.connect();
     client.send(request);
     let answer = client.response();
-    assert_eq!((answer.status(), answer.get("connection")), (status, Some("close")), "{}", answer.text());
+    assert_eq!(
+        (answer.status(), answer.get("connection")),
+        (status, Some("close")),
+        "{}",
+        answer.text()
+    );
     answer.problem();
     client.ended();
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&status.into(), &reason.into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&status.into(), &reason.into())
+    );
     assert_eq!(upstream.connections(), 0);
     assert_eq!(gateway.get("/").text(), "good");
 }
 
 #[test]
 fn too_many_fields_are_refused() {
-    let fields = |count| (0..count).map(|number| format!("x-{number}: y\r\n")).collect::<String>();
+    let fields = |count| {
+        (0..count)
+            .map(|number| format!("x-{number}: y\r\n"))
+            .collect::<String>()
+    };
     let (_upstream, gateway) = start("max_headers = 10", "");
     let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(9));
     assert_eq!(gateway.connect().exchange(most).status(), 200);
@@ -42,8 +56,18 @@ fn too_many_fields_are_refused() {
 
 #[test]
 fn too_large_a_head_is_refused() {
-    let request = |length| format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n", "y".repeat(length));
-    is_refused("max_header_bytes = \"1KiB\"", &request(1024), 431, "head_too_large");
+    let request = |length| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n\r\n",
+            "y".repeat(length)
+        )
+    };
+    is_refused(
+        "max_header_bytes = \"1KiB\"",
+        &request(1024),
+        431,
+        "head_too_large",
+    );
     is_refused("", &request(32 * 1024), 431, "head_too_large");
 }
 
@@ -64,7 +88,12 @@ fn too_long_a_request_line_is_refused() {
 
 #[test]
 fn a_slow_head_is_refused() {
-    is_refused("timeouts = { headers = \"100ms\" }", "GET / HTTP/1.1\r\nHost:", 408, "slow_head");
+    is_refused(
+        "timeouts = { headers = \"100ms\" }",
+        "GET / HTTP/1.1\r\nHost:",
+        408,
+        "slow_head",
+    );
 }
 
 #[test]
@@ -112,7 +141,9 @@ fn body_is_cut_off(start: &str, piece: &str) {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{start}"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
+    ));
     assert!(client.flood(piece.as_bytes(), PATIENCE, A_LOT) < A_LOT);
 }
 
@@ -138,7 +169,10 @@ fn an_endless_chunk_size_is_cut_off() {
 
 #[test]
 fn endless_empty_lines_are_no_request_and_end_in_time() {
-    let (_upstream, gateway) = start("timeouts = { headers = \"200ms\", keep_alive = \"200ms\" }", "");
+    let (_upstream, gateway) = start(
+        "timeouts = { headers = \"200ms\", keep_alive = \"200ms\" }",
+        "",
+    );
     let mut client = gateway.connect();
     assert!(client.flood(b"\r\n\r\n\r\n\r\n", PATIENCE, usize::MAX) > 0);
     assert_eq!(gateway.get("/").text(), "good");
@@ -146,10 +180,17 @@ fn endless_empty_lines_are_no_request_and_end_in_time() {
 
 #[test]
 fn a_client_that_never_reads_its_refusals_is_cut_off() {
-    let (_upstream, gateway) = start("timeouts = { keep_alive = \"300ms\" }", "match = { path = \"/other\" }");
+    let (_upstream, gateway) = start(
+        "timeouts = { keep_alive = \"300ms\" }",
+        "match = { path = \"/other\" }",
+    );
     let mut client = Client::connect_narrow(gateway.address());
     // Writing ends when the gateway takes no more, as its answers are not read, or when it has closed.
-    client.flood("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(), 2 * PATIENCE / 10, A_LOT);
+    client.flood(
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(),
+        2 * PATIENCE / 10,
+        A_LOT,
+    );
     while gateway.access_line()["reason"] == "no_route" {}
 }
 
@@ -161,7 +202,12 @@ fn connections_beyond_the_bound_wait_until_one_leaves() {
     let mut second = gateway.connect();
     second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     gateway.logged("accepting pauses");
-    assert_eq!(first.exchange("Host: a\r\nConnection: close\r\n\r\n").text(), "good");
+    assert_eq!(
+        first
+            .exchange("Host: a\r\nConnection: close\r\n\r\n")
+            .text(),
+        "good"
+    );
     drop(first);
     assert_eq!(second.response().text(), "good");
 }
@@ -170,7 +216,10 @@ fn connections_beyond_the_bound_wait_until_one_leaves() {
 fn everyone_who_waits_to_be_accepted_is_accepted_in_the_end() {
     let (_upstream, gateway) = start("max_connections = 1", "");
     let mut first = gateway.connect();
-    assert_eq!(first.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "good");
+    assert_eq!(
+        first.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(),
+        "good"
+    );
     let waiting: Vec<_> = (0..16)
         .map(|_| {
             let mut client = gateway.connect();

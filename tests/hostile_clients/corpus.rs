@@ -31,12 +31,36 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n8\r\nSMUGGLED\r\n0\r\n\r\n",
         Refused,
     ),
-    ("CL.CL", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", Refused),
-    ("CL.CL, the same", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello", Refused),
-    ("CL in a list", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello", Refused),
-    ("CL with a sign", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello", Refused),
-    ("CL below nothing", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", Refused),
-    ("CL beyond 2^64", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551621\r\n\r\nhello", Refused),
+    (
+        "CL.CL",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        Refused,
+    ),
+    (
+        "CL.CL, the same",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        Refused,
+    ),
+    (
+        "CL in a list",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\nhello",
+        Refused,
+    ),
+    (
+        "CL with a sign",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +5\r\n\r\nhello",
+        Refused,
+    ),
+    (
+        "CL below nothing",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        Refused,
+    ),
+    (
+        "CL beyond 2^64",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551621\r\n\r\nhello",
+        Refused,
+    ),
     (
         "CL with spaces around it",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length:  \t5 \r\n\r\nhello",
@@ -47,7 +71,11 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 28\r\n\r\nGET /x HTTP/1.1\r\nHost: b\r\n\r\n",
         Passes(&["GET / a GET /x HTTP/1.1\r\nHost: b\r\n\r\n"]),
     ),
-    ("a body without a length", "POST / HTTP/1.1\r\nHost: a\r\n\r\n", Passes(&["POST / a "])),
+    (
+        "a body without a length",
+        "POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+        Passes(&["POST / a "]),
+    ),
     // An encoding in disguise.
     (
         "TE.TE",
@@ -59,7 +87,11 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         Refused,
     ),
-    ("TE twice", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", Refused),
+    (
+        "TE twice",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        Refused,
+    ),
     (
         "TE with a vertical tab",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \u{b}chunked\r\n\r\n0\r\n\r\n",
@@ -70,9 +102,21 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
         Refused,
     ),
-    ("TE on a folded line", "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n", Refused),
-    ("TE behind a bare CR", "POST / HTTP/1.1\r\nHost: a\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused),
-    ("TE in HTTP/1.0", "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused),
+    (
+        "TE on a folded line",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        Refused,
+    ),
+    (
+        "TE behind a bare CR",
+        "POST / HTTP/1.1\r\nHost: a\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refused,
+    ),
+    (
+        "TE in HTTP/1.0",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refused,
+    ),
     (
         "TE with an underscore is another field",
         "GET / HTTP/1.1\r\nHost: a\r\nTransfer_Encoding: chunked\r\n\r\n",
@@ -140,52 +184,176 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         Passes(&["POST / a hello"]),
     ),
     // Lines and fields.
-    ("a folded line", "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n", Refused),
-    ("a field before the first name", "GET / HTTP/1.1\r\n Host: b\r\nHost: a\r\n\r\n", Refused),
+    (
+        "a folded line",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n z\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a field before the first name",
+        "GET / HTTP/1.1\r\n Host: b\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
     // RFC 9112, 2.2 allows to take a bare LF for the end of a line: one parser sees another field where the other does not.
-    ("lines that end in a bare LF", "GET / HTTP/1.1\nHost: a\nX: y\n\n", Refused),
-    ("one line that ends in a bare LF", "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n", Refused),
-    ("a request line that ends in a bare LF", "GET / HTTP/1.1\nHost: a\r\n\r\n", Refused),
-    ("an empty line that ends in a bare LF", "GET / HTTP/1.1\r\nHost: a\r\n\n", Refused),
-    ("a bare LF before a request", "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("TE behind a bare LF", "POST / HTTP/1.1\r\nHost: a\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", Refused),
+    (
+        "lines that end in a bare LF",
+        "GET / HTTP/1.1\nHost: a\nX: y\n\n",
+        Refused,
+    ),
+    (
+        "one line that ends in a bare LF",
+        "GET / HTTP/1.1\r\nHost: a\nX: y\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a request line that ends in a bare LF",
+        "GET / HTTP/1.1\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "an empty line that ends in a bare LF",
+        "GET / HTTP/1.1\r\nHost: a\r\n\n",
+        Refused,
+    ),
+    (
+        "a bare LF before a request",
+        "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "TE behind a bare LF",
+        "POST / HTTP/1.1\r\nHost: a\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        Refused,
+    ),
     (
         "trailers that end in a bare LF",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx: y\n\r\n\r\n",
         BreaksOff,
     ),
-    ("NUL in a value", "GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n", Refused),
-    ("NUL in a name", "GET / HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n", Refused),
-    ("a name that is empty", "GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n", Refused),
-    ("a line without a colon", "GET / HTTP/1.1\r\nHost: a\r\nGET /x HTTP/1.1\r\n\r\n", Refused),
+    (
+        "NUL in a value",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: y\0z\r\n\r\n",
+        Refused,
+    ),
+    (
+        "NUL in a name",
+        "GET / HTTP/1.1\r\nHost: a\r\nX\0: y\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a name that is empty",
+        "GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a line without a colon",
+        "GET / HTTP/1.1\r\nHost: a\r\nGET /x HTTP/1.1\r\n\r\n",
+        Refused,
+    ),
     ("CR CR LF", "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", Refused),
     // Which host.
-    ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Refused),
+    (
+        "two hosts",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        Refused,
+    ),
     ("no host", "GET / HTTP/1.1\r\n\r\n", Refused),
-    ("two hosts in one", "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", Refused),
-    ("a port without a host", "GET / HTTP/1.1\r\nHost: :80\r\n\r\n", Refused),
-    ("a dot for a host", "GET / HTTP/1.1\r\nHost: .\r\n\r\n", Refused),
-    ("an empty label", "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n", Refused),
+    (
+        "two hosts in one",
+        "GET / HTTP/1.1\r\nHost: a, b\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a port without a host",
+        "GET / HTTP/1.1\r\nHost: :80\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a dot for a host",
+        "GET / HTTP/1.1\r\nHost: .\r\n\r\n",
+        Refused,
+    ),
+    (
+        "an empty label",
+        "GET / HTTP/1.1\r\nHost: a..b\r\n\r\n",
+        Refused,
+    ),
     ("an empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", Refused),
-    ("an empty host in HTTP/1.0", "GET / HTTP/1.0\r\nHost: \r\n\r\n", Refused),
-    ("a port without a host in the target", "GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a dot for a host in the target", "GET http://./ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a host with a user", "GET / HTTP/1.1\r\nHost: b@a\r\n\r\n", Refused),
-    ("another host in the target wins", "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", Passes(&["GET /x b "])),
-    ("a target whose host has a user", "GET http://b@a/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
+    (
+        "an empty host in HTTP/1.0",
+        "GET / HTTP/1.0\r\nHost: \r\n\r\n",
+        Refused,
+    ),
+    (
+        "a port without a host in the target",
+        "GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a dot for a host in the target",
+        "GET http://./ HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a host with a user",
+        "GET / HTTP/1.1\r\nHost: b@a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "another host in the target wins",
+        "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        Passes(&["GET /x b "]),
+    ),
+    (
+        "a target whose host has a user",
+        "GET http://b@a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
     // Request lines.
     ("two spaces", "GET  / HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a space in the target", "GET /x y HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a tab for a space", "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a space at the end", "GET / HTTP/1.1 \r\nHost: a\r\n\r\n", Refused),
+    (
+        "a space in the target",
+        "GET /x y HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a tab for a space",
+        "GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a space at the end",
+        "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
+        Refused,
+    ),
     ("no version", "GET /\r\nHost: a\r\n\r\n", Refused),
     ("HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", Refused),
-    ("nearly HTTP/2 in clear", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\t", Refused),
+    (
+        "nearly HTTP/2 in clear",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\t",
+        Refused,
+    ),
     ("a fragment", "GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a target that begins with @", "GET @b/ HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("a control character in the target", "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n", Refused),
-    ("CONNECT", "CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n", Refused),
-    ("an empty line first", "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", Passes(&["GET / a "])),
+    (
+        "a target that begins with @",
+        "GET @b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "a control character in the target",
+        "GET /\u{1} HTTP/1.1\r\nHost: a\r\n\r\n",
+        Refused,
+    ),
+    (
+        "CONNECT",
+        "CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n",
+        Refused,
+    ),
+    (
+        "an empty line first",
+        "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        Passes(&["GET / a "]),
+    ),
     // What is in the pipe.
     (
         "a request behind a request",
@@ -219,8 +387,15 @@ fn every_attack_of_the_corpus_has_its_one_outcome_at_both_ends() {
             if !message.is_whole {
                 return;
             }
-            let (method, host) = (message.head.line.split(' ').next().unwrap(), message.get("host").unwrap());
-            record.lock().unwrap().push(format!("{method} {} {host} {}", message.target(), message.text()));
+            let (method, host) = (
+                message.head.line.split(' ').next().unwrap(),
+                message.get("host").unwrap(),
+            );
+            record.lock().unwrap().push(format!(
+                "{method} {} {host} {}",
+                message.target(),
+                message.text()
+            ));
             connection.send(ok("fine"));
         }
     });
@@ -237,12 +412,24 @@ fn every_attack_of_the_corpus_has_its_one_outcome_at_both_ends() {
         }
         if expected.is_empty() {
             let answer = client.response();
-            assert_eq!((answer.status(), answer.get("connection")), (400, Some("close")), "{name}");
+            assert_eq!(
+                (answer.status(), answer.get("connection")),
+                (400, Some("close")),
+                "{name}"
+            );
             answer.problem();
         }
         let mut rest = Vec::new();
         client.rest(&mut rest);
-        assert!(rest.is_empty(), "{name} is followed by {:?}", String::from_utf8_lossy(&rest));
-        assert_eq!(std::mem::take(&mut *seen.lock().unwrap()), expected, "{name}");
+        assert!(
+            rest.is_empty(),
+            "{name} is followed by {:?}",
+            String::from_utf8_lossy(&rest)
+        );
+        assert_eq!(
+            std::mem::take(&mut *seen.lock().unwrap()),
+            expected,
+            "{name}"
+        );
     }
 }

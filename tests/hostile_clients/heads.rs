@@ -20,18 +20,29 @@ fn all_are_refused(attacks: &[&[u8]]) {
         answer.problem();
         let mut rest = Vec::new();
         client.rest(&mut rest);
-        assert!(rest.is_empty(), "{text:?} is followed by {:?}", String::from_utf8_lossy(&rest));
+        assert!(
+            rest.is_empty(),
+            "{text:?} is followed by {:?}",
+            String::from_utf8_lossy(&rest)
+        );
     }
     for _ in attacks {
         let line = gateway.access_line();
-        assert_eq!((&line["status"], &line["reason"]), (&400.into(), &"malformed".into()), "{line}");
+        assert_eq!(
+            (&line["status"], &line["reason"]),
+            (&400.into(), &"malformed".into()),
+            "{line}"
+        );
     }
     assert_eq!(upstream.connections(), 0, "{}", upstream.text());
     assert_eq!(gateway.get("/").status(), 200);
 }
 
 fn posts(fields: &[&str]) -> Vec<Vec<u8>> {
-    fields.iter().map(|fields| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").into_bytes()).collect()
+    fields
+        .iter()
+        .map(|fields| format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").into_bytes())
+        .collect()
 }
 
 #[track_caller]
@@ -239,7 +250,10 @@ fn no_tunnel_is_dug() {
 
 #[test]
 fn an_asterisk_is_for_options_only() {
-    all_are_refused(&[b"GET * HTTP/1.1\r\nHost: a\r\n\r\n", b"OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n"]);
+    all_are_refused(&[
+        b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n",
+    ]);
 }
 
 #[test]
@@ -247,7 +261,9 @@ fn the_answers_before_a_refusal_are_still_delivered() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    client.send("GET /good HTTP/1.1\r\nHost: a\r\n\r\nBAD\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.send(
+        "GET /good HTTP/1.1\r\nHost: a\r\n\r\nBAD\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
     assert_eq!(client.response().text(), "/good");
     assert_eq!(client.response().status(), 400);
     client.ended();

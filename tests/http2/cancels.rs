@@ -34,7 +34,10 @@ fn hanging(settings: Builder) -> (Server, Arc<Seen>) {
                 return stream.answer(200, body.len().to_string());
             }
             seen.began.fetch_add(1, Ordering::SeqCst);
-            if std::future::poll_fn(|cx| stream.respond.poll_reset(cx)).await.is_ok() {
+            if std::future::poll_fn(|cx| stream.respond.poll_reset(cx))
+                .await
+                .is_ok()
+            {
                 seen.resets.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -52,20 +55,30 @@ fn to(url: &str, protocol: &str) -> String {
 fn await_count(count: &AtomicUsize, least: usize) {
     let end = tokio::time::Instant::now() + PATIENCE;
     while count.load(Ordering::SeqCst) < least {
-        assert!(tokio::time::Instant::now() < end, "{} of {least}", count.load(Ordering::SeqCst));
+        assert!(
+            tokio::time::Instant::now() < end,
+            "{} of {least}",
+            count.load(Ordering::SeqCst)
+        );
         std::thread::yield_now();
     }
 }
 
 fn open(client: &mut Http2, count: usize) -> Vec<Asked> {
-    (0..count).map(|_| client.open("GET", "/hang", &[], true)).collect()
+    (0..count)
+        .map(|_| client.open("GET", "/hang", &[], true))
+        .collect()
 }
 
 /// Takes requests back, and waits until the gateway has told of them.
 fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Asked>, so_far: usize) {
     drop(asked);
     client.settle();
-    gateway.await_metric("tidegate_requests_total", &[("status", "499")], so_far as f64);
+    gateway.await_metric(
+        "tidegate_requests_total",
+        &[("status", "499")],
+        so_far as f64,
+    );
 }
 
 /// A server that bounds the resets of a connection, 200 in 30 s being common, ended it with the streams of everybody else.
@@ -75,14 +88,20 @@ fn what_one_client_takes_back_ends_no_stream_of_another() {
     let gateway = Gateway::start(&to(&server.url(), "http2"));
     let mut other = Http2::connect(gateway.address());
     let mut posted = other.open("POST", "/", &[], false);
-    let (mut one, mut two) = (Http2::connect(gateway.address()), Http2::connect(gateway.address()));
+    let (mut one, mut two) = (
+        Http2::connect(gateway.address()),
+        Http2::connect(gateway.address()),
+    );
     let asked = [open(&mut one, 103), open(&mut two, 102)];
     await_count(&seen.began, 205);
     assert_eq!(server.connections(), 1);
     let [first, second] = asked;
     take_back(&gateway, &one, first, 103);
     take_back(&gateway, &two, second, 205);
-    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    posted
+        .body
+        .send_data(Bytes::from_static(b"12345"), true)
+        .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
     // The server has seen by now what was sent before that body. One more may have had its turn every 400 ms.
     let resets = seen.resets.load(Ordering::SeqCst);
@@ -110,7 +129,11 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
         gateway.await_metric("tidegate_in_flight", &[("route", "app")], count as f64);
         let end = tokio::time::Instant::now() + PATIENCE;
         while upstream.connections() < all {
-            assert!(tokio::time::Instant::now() < end, "{} of {all}", upstream.connections());
+            assert!(
+                tokio::time::Instant::now() < end,
+                "{} of {all}",
+                upstream.connections()
+            );
             std::thread::yield_now();
         }
         take_back(&gateway, &client, asked, all);
@@ -121,8 +144,14 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
         assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
     }
     assert_eq!(upstream.connections(), all);
-    assert_eq!(gateway.metric("tidegate_http2_floods_total", &[("kind", "cancels")]), 1.0);
-    assert_eq!(Http2::connect(gateway.address()).get("/good").text(), "good");
+    assert_eq!(
+        gateway.metric("tidegate_http2_floods_total", &[("kind", "cancels")]),
+        1.0
+    );
+    assert_eq!(
+        Http2::connect(gateway.address()).get("/good").text(),
+        "good"
+    );
 }
 
 /// Answers that are read to their end are no reason to refuse anything, nor is what never reached a server.
@@ -131,8 +160,10 @@ fn what_no_server_has_begun_is_taken_back_for_nothing() {
     let upstream = Upstream::start(|mut connection| {
         connection.rest(&mut Vec::new());
     });
-    let text =
-        format!("{}concurrency = {{ max = 1, queue = 1000, queue_timeout = '1m' }}\n", to(&upstream.url(), "http1"));
+    let text = format!(
+        "{}concurrency = {{ max = 1, queue = 1000, queue_timeout = '1m' }}\n",
+        to(&upstream.url(), "http1")
+    );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
     let first = client.open("GET", "/", &[], true);
@@ -158,7 +189,10 @@ fn bounded(most: u32) -> Builder {
 fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
     let (server, seen) = hanging(bounded(2048));
     let gateway = Gateway::start(&to(&server.url(), "http2"));
-    let (mut one, mut other) = (Http2::connect(gateway.address()), Http2::connect(gateway.address()));
+    let (mut one, mut other) = (
+        Http2::connect(gateway.address()),
+        Http2::connect(gateway.address()),
+    );
     let mut posted = other.open("POST", "/", &[], false);
     let asked = other.open("GET", "/hang", &[], true);
     await_count(&seen.began, 1);
@@ -171,7 +205,10 @@ fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
     assert_eq!(one.ask("GET", "/many", &many).status, 431);
     assert_eq!(one.post("/", &[("x-small", "1")], b"123").text(), "3");
-    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    posted
+        .body
+        .send_data(Bytes::from_static(b"12345"), true)
+        .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
     assert_eq!(server.connections(), 1);
     drop(asked);
@@ -182,15 +219,27 @@ fn trailers_that_the_server_does_not_take_are_their_clients_end_alone() {
     let (server, seen) = hanging(bounded(2048));
     let gateway = Gateway::start(&to(&server.url(), "http2"));
     let mut settings = client::Builder::new();
-    let (mut one, mut other) = (Http2::with(gateway.address(), &mut settings), Http2::connect(gateway.address()));
+    let (mut one, mut other) = (
+        Http2::with(gateway.address(), &mut settings),
+        Http2::connect(gateway.address()),
+    );
     let mut posted = other.open("POST", "/", &[], false);
     let asked = other.open("GET", "/hang", &[], true);
     await_count(&seen.began, 1);
     let mut large = one.open("POST", "/", &[("trailer", "x-large")], false);
     let value = HeaderValue::from_str(&"x".repeat(14_000)).unwrap();
-    large.body.send_trailers(HeaderMap::from_iter([(HeaderName::from_static("x-large"), value)])).unwrap();
+    large
+        .body
+        .send_trailers(HeaderMap::from_iter([(
+            HeaderName::from_static("x-large"),
+            value,
+        )]))
+        .unwrap();
     assert_eq!(one.finish(large.response).unwrap().status, 400);
-    posted.body.send_data(Bytes::from_static(b"12345"), true).unwrap();
+    posted
+        .body
+        .send_data(Bytes::from_static(b"12345"), true)
+        .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
     assert_eq!(server.connections(), 1);
     drop(asked);

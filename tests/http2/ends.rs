@@ -119,7 +119,9 @@ fn a_frame_of_a_head_that_does_not_end_is_not_waited_for() {
 #[test]
 fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
     let upstream = Upstream::start(|mut connection| {
-        while connection.request().is_some() && connection.try_send(ok(&"z".repeat(16 << 20))).is_ok() {}
+        while connection.request().is_some()
+            && connection.try_send(ok(&"z".repeat(16 << 20))).is_ok()
+        {}
     });
     let listener = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '500ms' }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
@@ -129,6 +131,9 @@ fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
     client.send(kind::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     client.send(kind::HEADERS, 5, 1, &get("/"));
     let line = gateway.access_line();
-    assert_eq!((&line["status"], &line["reason"]), (&200.into(), &"client_gone".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&200.into(), &"client_gone".into())
+    );
     gateway.await_metric("tidegate_requests_total", &[], 1.0);
 }

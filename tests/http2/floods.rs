@@ -44,7 +44,10 @@ fn rapid_resets() {
 #[test]
 fn resets_of_requests_that_were_begun() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
-    let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 1, queue = 200 }"));
+    let gateway = Gateway::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 200 }",
+    ));
     let mut client = Frames::connect(gateway.address());
     let mut told = false;
     for stream in (1..8000).step_by(2) {
@@ -53,7 +56,9 @@ fn resets_of_requests_that_were_begun() {
         client.send(kind::PING, 0, 0, &[7; 8]);
         let answer = loop {
             match client.next() {
-                Some(frame) if matches!(frame.kind, kind::PING | kind::GOAWAY) => break Some(frame.kind),
+                Some(frame) if matches!(frame.kind, kind::PING | kind::GOAWAY) => {
+                    break Some(frame.kind);
+                }
                 Some(_) => {}
                 None => break None,
             }
@@ -65,7 +70,11 @@ fn resets_of_requests_that_were_begun() {
         client.send(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8]);
     }
     assert!(told);
-    gateway.await_metric("tidegate_http2_floods_total", &[("kind", "rst_stream")], 1.0);
+    gateway.await_metric(
+        "tidegate_http2_floods_total",
+        &[("kind", "rst_stream")],
+        1.0,
+    );
 }
 
 /// Requests that break the protocol: the gateway is made to send the resets (CVE-2025-8671).
@@ -73,7 +82,12 @@ fn resets_of_requests_that_were_begun() {
 fn resets_that_the_client_provokes() {
     is_calmed("broken_streams", |client| {
         for stream in (1..4000).step_by(2) {
-            let bad = block(&[(":method", "GET"), (":scheme", "http"), (":path", "/"), ("connection", "close")]);
+            let bad = block(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":path", "/"),
+                ("connection", "close"),
+            ]);
             client.send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &bad);
         }
     });
@@ -83,7 +97,10 @@ fn resets_that_the_client_provokes() {
 fn continuations_without_end() {
     is_calmed("continuation", |client| {
         client.send(kind::HEADERS, 0, 1, &get("/"));
-        client.write(&repeated(100, &frame(kind::CONTINUATION, 0, 1, &block(&[("a", "b")]))));
+        client.write(&repeated(
+            100,
+            &frame(kind::CONTINUATION, 0, 1, &block(&[("a", "b")])),
+        ));
     });
 }
 
@@ -97,29 +114,46 @@ fn empty_continuations() {
 
 #[test]
 fn pings() {
-    is_calmed("ping", |client| client.write(&repeated(3000, &frame(kind::PING, 0, 0, &[1; 8]))));
+    is_calmed("ping", |client| {
+        client.write(&repeated(3000, &frame(kind::PING, 0, 0, &[1; 8])))
+    });
 }
 
 #[test]
 fn settings() {
-    is_calmed("settings", |client| client.write(&repeated(3000, &frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]))));
+    is_calmed("settings", |client| {
+        client.write(&repeated(
+            3000,
+            &frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
+        ))
+    });
 }
 
 #[test]
 fn priorities() {
-    is_calmed("priority", |client| client.write(&repeated(3000, &frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 1]))));
+    is_calmed("priority", |client| {
+        client.write(&repeated(
+            3000,
+            &frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 1]),
+        ))
+    });
 }
 
 #[test]
 fn windows() {
     is_calmed("window_update", |client| {
-        client.write(&repeated(3000, &frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])))
+        client.write(&repeated(
+            3000,
+            &frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        ))
     });
 }
 
 #[test]
 fn frames_that_nobody_knows() {
-    is_calmed("other_frames", |client| client.write(&repeated(3000, &frame(0xee, 0xff, 9, b"x"))));
+    is_calmed("other_frames", |client| {
+        client.write(&repeated(3000, &frame(0xee, 0xff, 9, b"x")))
+    });
 }
 
 #[test]
@@ -134,14 +168,21 @@ fn empty_data() {
 #[test]
 fn data_byte_by_byte_that_nobody_reads() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
-    let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }"));
+    let gateway = Gateway::start(&one_route(
+        &upstream,
+        "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
+    ));
     let mut client = Frames::connect(gateway.address());
     client.send(kind::HEADERS, END_HEADERS | END_STREAM, 1, &get("/"));
     // Waits in the queue, its body unread.
     client.send(kind::HEADERS, END_HEADERS, 3, &post("/", &[]));
     client.write(&repeated(20_000, &frame(kind::DATA, 0, 3, b"x")));
     assert_eq!(client.until(kind::GOAWAY).payload[4..8], [0, 0, 0, 11]);
-    gateway.await_metric("tidegate_http2_floods_total", &[("kind", "small_data")], 1.0);
+    gateway.await_metric(
+        "tidegate_http2_floods_total",
+        &[("kind", "small_data")],
+        1.0,
+    );
 }
 
 /// A field of four thousand bytes that is sent once and named a thousand times (RFC 7541, 7.3).

@@ -18,7 +18,13 @@ fn head(fields: &[(&str, &str)]) -> Vec<u8> {
 
 /// A sound request with this field more.
 fn with(name: &str, value: &str) -> Vec<u8> {
-    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/"), (name, value)];
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", "/"),
+        (name, value),
+    ];
     head(&fields)
 }
 
@@ -60,14 +66,28 @@ fn a_host_may_leave_out_the_port_of_the_scheme() {
         ("http", "svc.test:80", "other.test", "400"),
         ("http", "svc.test:80", "svc.test:81", "400"),
     ] {
-        let fields =
-            [(":method", "GET"), (":scheme", scheme), (":authority", authority), (":path", "/"), ("host", host)];
+        let fields = [
+            (":method", "GET"),
+            (":scheme", scheme),
+            (":authority", authority),
+            (":path", "/"),
+            ("host", host),
+        ];
         let mut client = Frames::connect(gateway.address());
         client.write(&head(&fields));
-        assert_eq!(client.told(), Told::Status(status.parse().unwrap()), "{scheme} {authority} {host}");
+        assert_eq!(
+            client.told(),
+            Told::Status(status.parse().unwrap()),
+            "{scheme} {authority} {host}"
+        );
     }
     for authority in [":80", ".", "a..b", ""] {
-        let fields = [(":method", "GET"), (":scheme", "http"), (":authority", authority), (":path", "/")];
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", authority),
+            (":path", "/"),
+        ];
         let mut client = Frames::connect(gateway.address());
         client.write(&head(&fields));
         assert_ne!(client.told(), Told::Status(200), "{authority}");
@@ -82,41 +102,129 @@ fn frames_and_their_sizes() {
     // The RFC asks for FRAME_SIZE_ERROR; h2 tells it by its general name.
     let general = protocol;
     check(vec![
-        ("4.2 a frame above 16 KiB", frame(kind::DATA, 0, 1, &[0; 16_385]), size),
-        ("4.2 SETTINGS of no whole entries", frame(kind::SETTINGS, 0, 0, &[0; 5]), general),
-        ("4.3 CONTINUATION without a head", frame(kind::CONTINUATION, END_HEADERS, 1, &get("/")), protocol),
+        (
+            "4.2 a frame above 16 KiB",
+            frame(kind::DATA, 0, 1, &[0; 16_385]),
+            size,
+        ),
+        (
+            "4.2 SETTINGS of no whole entries",
+            frame(kind::SETTINGS, 0, 0, &[0; 5]),
+            general,
+        ),
+        (
+            "4.3 CONTINUATION without a head",
+            frame(kind::CONTINUATION, END_HEADERS, 1, &get("/")),
+            protocol,
+        ),
         (
             "4.3 a frame within a head",
-            [frame(kind::HEADERS, 0, 1, &get("/")), frame(kind::PING, 0, 0, &[0; 8])].concat(),
+            [
+                frame(kind::HEADERS, 0, 1, &get("/")),
+                frame(kind::PING, 0, 0, &[0; 8]),
+            ]
+            .concat(),
             protocol,
         ),
         (
             "4.3 a head of another stream within a head",
-            [frame(kind::HEADERS, 0, 1, &get("/")), frame(kind::CONTINUATION, 4, 3, &[])].concat(),
+            [
+                frame(kind::HEADERS, 0, 1, &get("/")),
+                frame(kind::CONTINUATION, 4, 3, &[]),
+            ]
+            .concat(),
             protocol,
         ),
-        ("6.1 DATA on stream 0", frame(kind::DATA, 0, 0, b"x"), protocol),
-        ("6.1 more padding than frame", [opened(1), frame(kind::DATA, 8, 1, &[9, b'x'])].concat(), protocol),
-        ("6.2 HEADERS on stream 0", frame(kind::HEADERS, BOTH, 0, &get("/")), protocol),
-        ("6.2 more padding than head", frame(kind::HEADERS, BOTH | 8, 1, &[200, 0x82]), protocol),
-        ("6.3 PRIORITY on stream 0", frame(kind::PRIORITY, 0, 0, &[0, 0, 0, 3, 1]), protocol),
-        ("6.4 RST_STREAM on stream 0", frame(kind::RST_STREAM, 0, 0, &[0; 4]), protocol),
-        ("6.4 RST_STREAM of an idle stream", frame(kind::RST_STREAM, 0, 1, &[0; 4]), protocol),
-        ("6.4 RST_STREAM of three bytes", [opened(1), frame(kind::RST_STREAM, 0, 1, &[0; 3])].concat(), general),
-        ("6.5 SETTINGS on a stream", frame(kind::SETTINGS, 0, 1, &[]), protocol),
-        ("6.5 an acknowledgement with settings", frame(kind::SETTINGS, 1, 0, &[0; 6]), general),
-        ("6.5.2 ENABLE_PUSH of 2", frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]), protocol),
-        ("6.5.2 MAX_FRAME_SIZE of 1", frame(kind::SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]), protocol),
+        (
+            "6.1 DATA on stream 0",
+            frame(kind::DATA, 0, 0, b"x"),
+            protocol,
+        ),
+        (
+            "6.1 more padding than frame",
+            [opened(1), frame(kind::DATA, 8, 1, &[9, b'x'])].concat(),
+            protocol,
+        ),
+        (
+            "6.2 HEADERS on stream 0",
+            frame(kind::HEADERS, BOTH, 0, &get("/")),
+            protocol,
+        ),
+        (
+            "6.2 more padding than head",
+            frame(kind::HEADERS, BOTH | 8, 1, &[200, 0x82]),
+            protocol,
+        ),
+        (
+            "6.3 PRIORITY on stream 0",
+            frame(kind::PRIORITY, 0, 0, &[0, 0, 0, 3, 1]),
+            protocol,
+        ),
+        (
+            "6.4 RST_STREAM on stream 0",
+            frame(kind::RST_STREAM, 0, 0, &[0; 4]),
+            protocol,
+        ),
+        (
+            "6.4 RST_STREAM of an idle stream",
+            frame(kind::RST_STREAM, 0, 1, &[0; 4]),
+            protocol,
+        ),
+        (
+            "6.4 RST_STREAM of three bytes",
+            [opened(1), frame(kind::RST_STREAM, 0, 1, &[0; 3])].concat(),
+            general,
+        ),
+        (
+            "6.5 SETTINGS on a stream",
+            frame(kind::SETTINGS, 0, 1, &[]),
+            protocol,
+        ),
+        (
+            "6.5 an acknowledgement with settings",
+            frame(kind::SETTINGS, 1, 0, &[0; 6]),
+            general,
+        ),
+        (
+            "6.5.2 ENABLE_PUSH of 2",
+            frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]),
+            protocol,
+        ),
+        (
+            "6.5.2 MAX_FRAME_SIZE of 1",
+            frame(kind::SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]),
+            protocol,
+        ),
         (
             "6.6 PUSH_PROMISE from a client",
             [opened(1), frame(kind::PUSH_PROMISE, 4, 1, &[0, 0, 0, 2])].concat(),
             protocol,
         ),
-        ("6.7 PING on a stream", frame(kind::PING, 0, 1, &[0; 8]), protocol),
-        ("6.7 PING of seven bytes", frame(kind::PING, 0, 0, &[0; 7]), general),
-        ("6.8 GOAWAY on a stream", frame(kind::GOAWAY, 0, 1, &[0; 8]), protocol),
-        ("6.9 WINDOW_UPDATE of 0 on the connection", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
-        ("6.9 WINDOW_UPDATE of three bytes", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 3]), general),
+        (
+            "6.7 PING on a stream",
+            frame(kind::PING, 0, 1, &[0; 8]),
+            protocol,
+        ),
+        (
+            "6.7 PING of seven bytes",
+            frame(kind::PING, 0, 0, &[0; 7]),
+            general,
+        ),
+        (
+            "6.8 GOAWAY on a stream",
+            frame(kind::GOAWAY, 0, 1, &[0; 8]),
+            protocol,
+        ),
+        (
+            "6.9 WINDOW_UPDATE of 0 on the connection",
+            frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]),
+            protocol,
+        ),
+        (
+            "6.9 WINDOW_UPDATE of three bytes",
+            frame(kind::WINDOW_UPDATE, 0, 0, &[0; 3]),
+            general,
+        ),
     ]);
 }
 
@@ -125,8 +233,16 @@ fn states_of_streams() {
     use Told::{Goaway, Reset};
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
     check(vec![
-        ("5.1 DATA on an idle stream", frame(kind::DATA, 0, 1, b"x"), protocol),
-        ("5.1 WINDOW_UPDATE of an idle stream", frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9]), protocol),
+        (
+            "5.1 DATA on an idle stream",
+            frame(kind::DATA, 0, 1, b"x"),
+            protocol,
+        ),
+        (
+            "5.1 WINDOW_UPDATE of an idle stream",
+            frame(kind::WINDOW_UPDATE, 0, 1, &[0, 0, 0, 9]),
+            protocol,
+        ),
         ("5.1.1 a stream with an even number", opened(2), protocol),
         (
             "5.1.1 a stream below another",
@@ -135,12 +251,21 @@ fn states_of_streams() {
         ),
         (
             "5.3.1 a stream that depends on itself",
-            frame(kind::HEADERS, BOTH | 0x20, 1, &[&[0, 0, 0, 1, 9][..], &get("/")].concat()),
+            frame(
+                kind::HEADERS,
+                BOTH | 0x20,
+                1,
+                &[&[0, 0, 0, 1, 9][..], &get("/")].concat(),
+            ),
             Reset(Reason::PROTOCOL_ERROR),
         ),
         (
             "6.9.1 a window of a stream that overflows",
-            [opened(1), frame(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff])].concat(),
+            [
+                opened(1),
+                frame(kind::WINDOW_UPDATE, 0, 1, &[0x7f, 0xff, 0xff, 0xff]),
+            ]
+            .concat(),
             Reset(Reason::FLOW_CONTROL_ERROR),
         ),
         (
@@ -149,7 +274,11 @@ fn states_of_streams() {
             Goaway(Reason::FLOW_CONTROL_ERROR),
         ),
         // The RFC asks for FLOW_CONTROL_ERROR; h2 tells it by its general name.
-        ("6.9.2 INITIAL_WINDOW_SIZE above 2^31-1", frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), protocol),
+        (
+            "6.9.2 INITIAL_WINDOW_SIZE above 2^31-1",
+            frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]),
+            protocol,
+        ),
     ]);
 }
 
@@ -161,48 +290,109 @@ fn header_lists() {
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
     check(vec![
         ("8.2 a name in upper case", with("X-A", "b"), Status(400)),
-        ("8.2.1 a value with a line end", with("a", "b\r\nc: d"), Status(400)),
+        (
+            "8.2.1 a value with a line end",
+            with("a", "b\r\nc: d"),
+            Status(400),
+        ),
         ("8.2.1 a value with NUL", with("a", "b\0c"), Status(400)),
-        ("8.2.1 a value with a space before it", with("a", " b"), Status(400)),
+        (
+            "8.2.1 a value with a space before it",
+            with("a", " b"),
+            Status(400),
+        ),
         ("8.2.2 connection", with("connection", "close"), reset),
-        ("8.2.2 transfer-encoding", with("transfer-encoding", "chunked"), reset),
+        (
+            "8.2.2 transfer-encoding",
+            with("transfer-encoding", "chunked"),
+            reset,
+        ),
         ("8.2.2 upgrade", with("upgrade", "h2c"), reset),
         ("8.2.2 keep-alive", with("keep-alive", "5"), reset),
-        ("8.2.2 proxy-connection", with("proxy-connection", "close"), reset),
+        (
+            "8.2.2 proxy-connection",
+            with("proxy-connection", "close"),
+            reset,
+        ),
         ("8.2.2 te other than trailers", with("te", "gzip"), reset),
         (
             "8.3 a pseudo-field behind a field",
-            head(&[(":method", "GET"), (":scheme", "http"), ("a", "b"), (":path", "/")]),
+            head(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                ("a", "b"),
+                (":path", "/"),
+            ]),
             reset,
         ),
         ("8.3 an unknown pseudo-field", with(":x", "y"), protocol),
         ("8.3 one of answers", with(":status", "200"), reset),
         ("8.3 the same twice", with(":path", "/"), reset),
-        ("8.3.1 no :method", head(&[(":scheme", "http"), (":path", "/")]), reset),
-        ("8.3.1 no :scheme", head(&[(":method", "GET"), (":path", "/")]), reset),
-        ("8.3.1 no :path", head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a")]), reset),
+        (
+            "8.3.1 no :method",
+            head(&[(":scheme", "http"), (":path", "/")]),
+            reset,
+        ),
+        (
+            "8.3.1 no :scheme",
+            head(&[(":method", "GET"), (":path", "/")]),
+            reset,
+        ),
+        (
+            "8.3.1 no :path",
+            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a")]),
+            reset,
+        ),
         (
             "8.3.1 an empty :path",
-            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "")]),
+            head(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", ""),
+            ]),
             reset,
         ),
         (
             "8.3.1 a :path with a fragment",
-            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/a#b")]),
+            head(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", "/a#b"),
+            ]),
             Status(400),
         ),
         (
             "8.3.1 a :path that names a host",
-            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "http://b/")]),
+            head(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", "a"),
+                (":path", "http://b/"),
+            ]),
             reset,
         ),
-        ("8.3.1 no host", head(&[(":method", "GET"), (":scheme", "http"), (":path", "/")]), Status(400)),
         (
-            "8.3.1 a user in :authority",
-            head(&[(":method", "GET"), (":scheme", "http"), (":authority", "u@a"), (":path", "/")]),
+            "8.3.1 no host",
+            head(&[(":method", "GET"), (":scheme", "http"), (":path", "/")]),
             Status(400),
         ),
-        ("8.5 CONNECT", head(&[(":method", "CONNECT"), (":authority", "a:80")]), Status(400)),
+        (
+            "8.3.1 a user in :authority",
+            head(&[
+                (":method", "GET"),
+                (":scheme", "http"),
+                (":authority", "u@a"),
+                (":path", "/"),
+            ]),
+            Status(400),
+        ),
+        (
+            "8.5 CONNECT",
+            head(&[(":method", "CONNECT"), (":authority", "a:80")]),
+            Status(400),
+        ),
         (
             "RFC 8441 extended CONNECT, not offered",
             head(&[
@@ -214,11 +404,23 @@ fn header_lists() {
             ]),
             reset,
         ),
-        ("8.1.1 a length where no body is", with("content-length", "1"), reset),
-        ("8.1.1 a length that is none", with("content-length", "+1"), reset),
+        (
+            "8.1.1 a length where no body is",
+            with("content-length", "1"),
+            reset,
+        ),
+        (
+            "8.1.1 a length that is none",
+            with("content-length", "+1"),
+            reset,
+        ),
         ("8.1.1 two lengths", with("content-length", "0, 1"), reset),
         // The RFC asks for COMPRESSION_ERROR; h2 tells it by its general name.
-        ("4.3 an index that is not there", frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]), protocol),
+        (
+            "4.3 an index that is not there",
+            frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]),
+            protocol,
+        ),
     ]);
 }
 
@@ -228,11 +430,21 @@ fn header_lists() {
 fn a_malformed_field_ends_its_own_request_and_no_other() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    for (name, value) in [("X-A", "b"), ("a b", "c"), ("a", "b\0c"), ("a", "b\nc"), ("a", "b\r"), (":path", "/#c")] {
+    for (name, value) in [
+        ("X-A", "b"),
+        ("a b", "c"),
+        ("a", "b\0c"),
+        ("a", "b\nc"),
+        ("a", "b\r"),
+        (":path", "/#c"),
+    ] {
         let sound = [(":method", "GET"), (":scheme", "http"), (":authority", "a")];
         let fields: Vec<_> = match name {
             ":path" => sound.into_iter().chain([(name, value)]).collect(),
-            _ => sound.into_iter().chain([(":path", "/"), (name, value)]).collect(),
+            _ => sound
+                .into_iter()
+                .chain([(":path", "/"), (name, value)])
+                .collect(),
         };
         let mut client = Frames::connect(gateway.address());
         client.write(&opened(1));
@@ -249,25 +461,74 @@ fn a_malformed_field_ends_its_own_request_and_no_other() {
 #[test]
 fn trailers() {
     let trailed = |flags: u8, fields: &[(&str, &str)]| {
-        [opened(1), frame(kind::DATA, 0, 1, b"x"), frame(kind::HEADERS, flags, 1, &block(fields))].concat()
+        [
+            opened(1),
+            frame(kind::DATA, 0, 1, b"x"),
+            frame(kind::HEADERS, flags, 1, &block(fields)),
+        ]
+        .concat()
     };
-    let whole = [(":method", "GET"), (":scheme", "http"), (":authority", "b.example"), (":path", "/b")];
+    let whole = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "b.example"),
+        (":path", "/b"),
+    ];
     let (reset, dropped) = (Told::Reset(Reason::PROTOCOL_ERROR), Told::Status(200));
     let upstream = Upstream::answering(|request| {
-        assert_eq!((request.target(), request.get("host")), ("/", Some("a.example")));
-        assert!(request.trailers.iter().all(|(name, _)| name == "a"), "{:?}", request.trailers);
+        assert_eq!(
+            (request.target(), request.get("host")),
+            ("/", Some("a.example"))
+        );
+        assert!(
+            request.trailers.iter().all(|(name, _)| name == "a"),
+            "{:?}",
+            request.trailers
+        );
         ok("")
     });
     let cases = vec![
-        ("8.1 trailers", trailed(BOTH, &[("a", "b")]), Told::Status(200)),
-        ("8.1 trailers that do not end the stream", trailed(END_HEADERS, &[("a", "b")]), reset),
-        ("8.1 :path in trailers", trailed(BOTH, &[(":path", "/b")]), dropped),
-        ("8.1 :authority in trailers", trailed(BOTH, &[(":authority", "b.example"), ("a", "b")]), dropped),
-        ("8.1 :status in trailers", trailed(BOTH, &[(":status", "200")]), dropped),
+        (
+            "8.1 trailers",
+            trailed(BOTH, &[("a", "b")]),
+            Told::Status(200),
+        ),
+        (
+            "8.1 trailers that do not end the stream",
+            trailed(END_HEADERS, &[("a", "b")]),
+            reset,
+        ),
+        (
+            "8.1 :path in trailers",
+            trailed(BOTH, &[(":path", "/b")]),
+            dropped,
+        ),
+        (
+            "8.1 :authority in trailers",
+            trailed(BOTH, &[(":authority", "b.example"), ("a", "b")]),
+            dropped,
+        ),
+        (
+            "8.1 :status in trailers",
+            trailed(BOTH, &[(":status", "200")]),
+            dropped,
+        ),
         ("8.1 a head in trailers", trailed(BOTH, &whole), dropped),
-        ("8.1 a pseudo-field behind a field in trailers", trailed(BOTH, &[("a", "b"), (":path", "/b")]), reset),
-        ("8.1 an unknown one in trailers", trailed(BOTH, &[(":x", "y")]), Told::Goaway(Reason::PROTOCOL_ERROR)),
-        ("8.2.2 connection in trailers", trailed(BOTH, &[("connection", "close")]), reset),
+        (
+            "8.1 a pseudo-field behind a field in trailers",
+            trailed(BOTH, &[("a", "b"), (":path", "/b")]),
+            reset,
+        ),
+        (
+            "8.1 an unknown one in trailers",
+            trailed(BOTH, &[(":x", "y")]),
+            Told::Goaway(Reason::PROTOCOL_ERROR),
+        ),
+        (
+            "8.2.2 connection in trailers",
+            trailed(BOTH, &[("connection", "close")]),
+            reset,
+        ),
     ];
     check_at(&Gateway::start(&one_route(&upstream, "")), cases);
 }

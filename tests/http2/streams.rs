@@ -27,7 +27,9 @@ fn many_streams_are_worked_on_at_the_same_time() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..STREAMS).map(|_| client.open("GET", "/", &[], true)).collect();
+    let asked: Vec<_> = (0..STREAMS)
+        .map(|_| client.open("GET", "/", &[], true))
+        .collect();
     all.pass();
     for asked in asked {
         assert_eq!(client.finish(asked.response).unwrap().text(), "x");
@@ -47,7 +49,11 @@ fn a_stream_that_the_client_resets_ends_its_request_upstream_at_once() {
             ended.open();
         }
     });
-    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let text = format!(
+        "{}{}",
+        one_route(&upstream, ""),
+        responding("self", "match = { path = '/self' }")
+    );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
     let mut asked = client.open("GET", "/slow", &[], true);
@@ -56,7 +62,10 @@ fn a_stream_that_the_client_resets_ends_its_request_upstream_at_once() {
     client.settle();
     ended.pass();
     let line = gateway.line_of("/slow");
-    assert_eq!((&line["status"], &line["reason"]), (&499.into(), &"client_gone".into()));
+    assert_eq!(
+        (&line["status"], &line["reason"]),
+        (&499.into(), &"client_gone".into())
+    );
     assert_eq!(client.get("/self").text(), "self");
 }
 
@@ -73,7 +82,9 @@ fn a_client_that_leaves_ends_all_of_its_requests() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..3).map(|_| client.open("GET", "/slow", &[], true)).collect();
+    let asked: Vec<_> = (0..3)
+        .map(|_| client.open("GET", "/slow", &[], true))
+        .collect();
     (0..3).for_each(|_| begun.pass());
     drop((asked, client));
     for _ in 0..3 {
@@ -106,11 +117,17 @@ fn uploads_that_nobody_reads_do_not_stall_the_others() {
     for _ in 0..8 {
         let mut asked = client.open("POST", "/stuck", &[], false);
         // Far more than sockets and windows take.
-        asked.body.send_data(Bytes::from(vec![b'x'; 16 << 20]), true).unwrap();
+        asked
+            .body
+            .send_data(Bytes::from(vec![b'x'; 16 << 20]), true)
+            .unwrap();
         stuck.push(asked);
     }
     static LARGE: [u8; 1 << 20] = [b'y'; 1 << 20];
-    assert_eq!(client.post("/free", &[], &LARGE).text(), LARGE.len().to_string());
+    assert_eq!(
+        client.post("/free", &[], &LARGE).text(),
+        LARGE.len().to_string()
+    );
     drop((stuck, client));
     (0..8).for_each(|_| over.open());
 }
@@ -119,11 +136,19 @@ fn uploads_that_nobody_reads_do_not_stall_the_others() {
 fn an_answer_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_others() {
     let length = 1 << 20;
     let upstream = Upstream::answering(move |_| ok(&"z".repeat(length)));
-    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let text = format!(
+        "{}{}",
+        one_route(&upstream, ""),
+        responding("self", "match = { path = '/self' }")
+    );
     let gateway = Gateway::start(&text);
     let settings = &mut client::Builder::new();
-    let mut client =
-        Http2::with(gateway.address(), settings.initial_window_size(1000).initial_connection_window_size(1 << 20));
+    let mut client = Http2::with(
+        gateway.address(),
+        settings
+            .initial_window_size(1000)
+            .initial_connection_window_size(1 << 20),
+    );
     let large = client.open("GET", "/large", &[], true);
     let unread = client.wait(large.response).unwrap().into_body();
     assert_eq!(client.get("/self").text(), "self");
@@ -144,7 +169,11 @@ fn an_answer_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does_
         let _ = connection.try_send(ok(&"z".repeat(16 << 20)));
     });
     let route = "timeouts = { idle = '300ms' }";
-    let text = format!("{}{}", one_route(&upstream, route), responding("self", "match = { path = '/self' }"));
+    let text = format!(
+        "{}{}",
+        one_route(&upstream, route),
+        responding("self", "match = { path = '/self' }")
+    );
     let gateway = Gateway::start(&text);
     let settings = &mut client::Builder::new();
     let mut client = Http2::with(gateway.address(), settings.initial_window_size(1000));
@@ -170,7 +199,10 @@ fn a_body_that_stops_coming_is_a_408_of_its_stream_alone() {
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
     let mut asked = client.open("POST", "/", &[], false);
-    asked.body.send_data(Bytes::from_static(b"some"), false).unwrap();
+    asked
+        .body
+        .send_data(Bytes::from_static(b"some"), false)
+        .unwrap();
     assert_eq!(client.finish(asked.response).unwrap().status, 408);
     assert_eq!(client.get("/self").text(), "self");
 }
@@ -181,12 +213,19 @@ fn an_answer_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
     });
-    let text = format!("{}{}", one_route(&upstream, ""), responding("self", "match = { path = '/self' }"));
+    let text = format!(
+        "{}{}",
+        one_route(&upstream, ""),
+        responding("self", "match = { path = '/self' }")
+    );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
     let asked = client.open("GET", "/cut", &[], true);
     let error = client.finish(asked.response).unwrap_err();
-    assert_eq!((error.is_reset(), error.reason()), (true, Some(Reason::INTERNAL_ERROR)));
+    assert_eq!(
+        (error.is_reset(), error.reason()),
+        (true, Some(Reason::INTERNAL_ERROR))
+    );
     assert_eq!(gateway.line_of("/cut")["reason"], "upstream_cut");
     assert_eq!(client.get("/self").text(), "self");
 }
@@ -205,7 +244,12 @@ fn more_streams_than_were_allowed_are_refused_as_never_begun() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Frames::connect(gateway.address());
     for stream in 0..128 {
-        client.send(kind::HEADERS, END_HEADERS | END_STREAM, 2 * stream + 1, &get("/"));
+        client.send(
+            kind::HEADERS,
+            END_HEADERS | END_STREAM,
+            2 * stream + 1,
+            &get("/"),
+        );
     }
     (0..128).for_each(|_| begun.pass());
     client.send(kind::HEADERS, END_HEADERS, 257, &post("/", &[]));
@@ -226,9 +270,15 @@ fn an_early_answer_is_no_reset_while_the_client_goes_on_sending() {
     while left > 0 {
         asked.body.reserve_capacity(left);
         let granted = client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)));
-        let granted = granted.expect("the stream is open").expect("it is not reset").min(left);
+        let granted = granted
+            .expect("the stream is open")
+            .expect("it is not reset")
+            .min(left);
         left -= granted;
-        asked.body.send_data(Bytes::from(vec![b'x'; granted]), left == 0).unwrap();
+        asked
+            .body
+            .send_data(Bytes::from(vec![b'x'; granted]), left == 0)
+            .unwrap();
     }
     client.settle();
     // Nothing of it is taken for another request, and the connection goes on.
@@ -265,7 +315,10 @@ fn cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
             }
         }
     });
-    assert_eq!((seen.as_slice(), cut.reason()), (bytes, Some(Reason::INTERNAL_ERROR)));
+    assert_eq!(
+        (seen.as_slice(), cut.reason()),
+        (bytes, Some(Reason::INTERNAL_ERROR))
+    );
 }
 
 /// A frame as a server writes it.
@@ -281,7 +334,9 @@ fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
         connection.bytes(24).unwrap();
         connection.send(frame(kind::SETTINGS, 0, 0, b""));
         while let Ok(head) = connection.bytes(9) {
-            connection.bytes(usize::from(head[1]) << 8 | usize::from(head[2])).unwrap();
+            connection
+                .bytes(usize::from(head[1]) << 8 | usize::from(head[2]))
+                .unwrap();
             if head[3] != kind::HEADERS {
                 continue;
             }
@@ -290,7 +345,14 @@ fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
             let stream = head[8];
             let head = frame(kind::HEADERS, END_HEADERS, stream, &fields);
             let data = frame(kind::DATA, 0, stream, b"seventeen bytes..");
-            connection.send([head, data, frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 2])].concat());
+            connection.send(
+                [
+                    head,
+                    data,
+                    frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 2]),
+                ]
+                .concat(),
+            );
         }
     });
     let gateway = Gateway::start(&format!(

@@ -32,8 +32,10 @@ fn a_preface_that_comes_byte_by_byte_is_one() {
 
 #[test]
 fn where_http2_is_off_its_preface_is_a_bad_request_of_http_1() {
-    let gateway =
-        Gateway::start(&format!("[[listeners]]\nbind = '127.0.0.1:0'\nhttp2 = false\n{}", responding("self", "")));
+    let gateway = Gateway::start(&format!(
+        "[[listeners]]\nbind = '127.0.0.1:0'\nhttp2 = false\n{}",
+        responding("self", "")
+    ));
     let mut client = gateway.connect();
     client.send(PREFACE);
     assert_eq!(client.response().status(), 400);
@@ -55,16 +57,31 @@ fn a_request_arrives_upstream_as_one_of_http_1() {
         assert_eq!(request.get("cookie"), Some("a=1; b=2"));
         assert_eq!(request.get("via"), Some("2.0 tidegate"));
         assert_eq!(request.get("te"), Some("trailers"));
-        assert!(request.head.fields.iter().all(|(name, _)| !name.starts_with(':')), "{:?}", request.head);
+        assert!(
+            request
+                .head
+                .fields
+                .iter()
+                .all(|(name, _)| !name.starts_with(':')),
+            "{:?}",
+            request.head
+        );
         "HTTP/1.1 200 OK\r\nConnection: x-hop\r\nX-Hop: 1\r\nX-Kept: 2\r\nKeep-Alive: 3\r\nContent-Length: 2\r\n\r\nok"
             .into()
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let fields = [("cookie", "a=1"), ("te", "trailers"), ("cookie", "b=2")];
     let answer = Http2::connect(gateway.address()).ask("GET", "/x%2Fy?q=%zz", &fields);
-    assert_eq!((answer.status.as_u16(), answer.get("x-kept"), answer.text()), (200, "2", "ok".into()));
+    assert_eq!(
+        (answer.status.as_u16(), answer.get("x-kept"), answer.text()),
+        (200, "2", "ok".into())
+    );
     assert_eq!(answer.get("content-length"), "2");
-    assert!(["x-hop", "connection", "keep-alive"].iter().all(|name| !answer.headers.contains_key(*name)));
+    assert!(
+        ["x-hop", "connection", "keep-alive"]
+            .iter()
+            .all(|name| !answer.headers.contains_key(*name))
+    );
     assert_eq!(answer.headers.get_all("date").iter().count(), 1);
 }
 
@@ -77,16 +94,28 @@ fn an_upstream_that_wants_an_upgrade_is_heard_without_a_field_that_http2_has_not
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let answer = Http2::connect(gateway.address()).get("/");
     assert_eq!((answer.status.as_u16(), answer.text()), (426, "no".into()));
-    assert!(["upgrade", "connection"].iter().all(|name| !answer.headers.contains_key(*name)));
+    assert!(
+        ["upgrade", "connection"]
+            .iter()
+            .all(|name| !answer.headers.contains_key(*name))
+    );
 }
 
 #[test]
 fn bodies_pass_both_ways_with_their_length_or_without() {
-    let upstream =
-        Upstream::answering(|request| ok(&format!("{:?} {}", request.get("content-length"), request.text())));
+    let upstream = Upstream::answering(|request| {
+        ok(&format!(
+            "{:?} {}",
+            request.get("content-length"),
+            request.text()
+        ))
+    });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    assert_eq!(client.post("/", &[("content-length", "4")], b"body").text(), "Some(\"4\") body");
+    assert_eq!(
+        client.post("/", &[("content-length", "4")], b"body").text(),
+        "Some(\"4\") body"
+    );
     assert_eq!(client.post("/", &[], b"body").text(), "None body");
     assert_eq!(client.ask("POST", "/", &[]).text(), "Some(\"0\") ");
     assert_eq!(client.get("/").text(), "None ");
@@ -96,14 +125,27 @@ fn bodies_pass_both_ways_with_their_length_or_without() {
 fn trailers_pass_both_ways_to_http_1_where_the_route_says_so() {
     let upstream = Upstream::answering(|request| {
         assert_eq!(request.trailers, [("x-up".to_owned(), "1".to_owned())]);
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n".into()
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n"
+            .into()
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("POST", "/", &[("te", "trailers"), ("trailer", "x-up")], false);
-    asked.body.send_data(Bytes::from_static(b"body"), false).unwrap();
-    let trailers = ["x-up", "x-unsaid"].map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
-    asked.body.send_trailers(HeaderMap::from_iter(trailers)).unwrap();
+    let mut asked = client.open(
+        "POST",
+        "/",
+        &[("te", "trailers"), ("trailer", "x-up")],
+        false,
+    );
+    asked
+        .body
+        .send_data(Bytes::from_static(b"body"), false)
+        .unwrap();
+    let trailers = ["x-up", "x-unsaid"]
+        .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
+    asked
+        .body
+        .send_trailers(HeaderMap::from_iter(trailers))
+        .unwrap();
     let answer = client.finish(asked.response).unwrap();
     assert_eq!(answer.text(), "ok");
     assert_eq!(answer.trailers.unwrap()["x-down"], "2");
@@ -118,26 +160,40 @@ fn answers_without_a_body_end_with_their_head_and_say_the_length_they_stand_for(
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    for (method, path, status, length) in
-        [("HEAD", "/head", 200, Some("7")), ("GET", "/304", 304, Some("8")), ("GET", "/204", 204, None)]
-    {
+    for (method, path, status, length) in [
+        ("HEAD", "/head", 200, Some("7")),
+        ("GET", "/304", 304, Some("8")),
+        ("GET", "/204", 204, None),
+    ] {
         let answer = client.ask(method, path, &[]);
         assert!(answer.is_head_alone, "{path}");
-        let told = answer.headers.get("content-length").map(|length| length.to_str().unwrap());
+        let told = answer
+            .headers
+            .get("content-length")
+            .map(|length| length.to_str().unwrap());
         assert_eq!((answer.status.as_u16(), told), (status, length), "{path}");
     }
 }
 
 #[test]
 fn interim_answers_go_ahead_of_the_final_one() {
-    let upstream =
-        Upstream::answering(|_| format!("HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n{}", ok("final")));
+    let upstream = Upstream::answering(|_| {
+        format!(
+            "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n{}",
+            ok("final")
+        )
+    });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
     let mut asked = client.open("GET", "/", &[], true);
-    let interim = client.wait(std::future::poll_fn(|cx| asked.response.poll_informational(cx)));
+    let interim = client.wait(std::future::poll_fn(|cx| {
+        asked.response.poll_informational(cx)
+    }));
     let interim = interim.expect("an interim answer").unwrap();
-    assert_eq!((interim.status().as_u16(), &interim.headers()["link"]), (103, &"</a>; rel=preload".parse().unwrap()));
+    assert_eq!(
+        (interim.status().as_u16(), &interim.headers()["link"]),
+        (103, &"</a>; rel=preload".parse().unwrap())
+    );
     assert_eq!(client.finish(asked.response).unwrap().text(), "final");
 }
 
@@ -146,7 +202,10 @@ fn what_the_gateway_itself_answers_is_the_same_as_in_http_1() {
     let gateway = Gateway::start(&responding("self", "match = { path = '/self' }"));
     let mut client = Http2::connect(gateway.address());
     let answer = client.get("/nowhere");
-    assert_eq!((answer.status.as_u16(), answer.get("content-type")), (404, "application/problem+json"));
+    assert_eq!(
+        (answer.status.as_u16(), answer.get("content-type")),
+        (404, "application/problem+json")
+    );
     assert_eq!(gateway.line_of("/nowhere")["reason"], "no_route");
     // The connection goes on.
     assert_eq!(client.get("/self").text(), "self");
@@ -154,13 +213,18 @@ fn what_the_gateway_itself_answers_is_the_same_as_in_http_1() {
 
 #[test]
 fn a_head_has_the_same_bounds_as_in_http_1() {
-    let listener = "[[listeners]]\nbind = '127.0.0.1:0'\nmax_header_bytes = '2KiB'\nmax_headers = 5\n";
+    let listener =
+        "[[listeners]]\nbind = '127.0.0.1:0'\nmax_header_bytes = '2KiB'\nmax_headers = 5\n";
     let gateway = Gateway::start(&format!("{listener}{}", responding("self", "")));
     let mut client = Http2::connect(gateway.address());
     let long = "x".repeat(2100);
     assert_eq!(client.ask("GET", "/", &[("a", &long)]).status, 431);
     assert_eq!(gateway.access_line()["reason"], "head_too_large");
-    assert_eq!(client.ask("GET", "/", &[("a", ""); 5]).status, 431, "the host is one, too");
+    assert_eq!(
+        client.ask("GET", "/", &[("a", ""); 5]).status,
+        431,
+        "the host is one, too"
+    );
     assert_eq!(client.get(&format!("/{long}")).status, 414);
     assert_eq!(client.get("/").status, 200);
 }
@@ -173,26 +237,43 @@ fn a_request_body_above_the_bound_is_refused_before_or_while_it_comes() {
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = '4B' }"));
     let mut client = Http2::connect(gateway.address());
-    assert_eq!(client.post("/", &[("content-length", "5")], b"12345").status, 413);
+    assert_eq!(
+        client
+            .post("/", &[("content-length", "5")], b"12345")
+            .status,
+        413
+    );
     assert_eq!(client.post("/", &[], b"12345").status, 413);
 }
 
 #[test]
 fn each_stream_is_limited_by_itself() {
     let limit = "[limits.few]\nrate = '2/h'\n";
-    let gateway = Gateway::start(&format!("{limit}{}", responding("self", "limits = ['few']")));
+    let gateway = Gateway::start(&format!(
+        "{limit}{}",
+        responding("self", "limits = ['few']")
+    ));
     let mut client = Http2::connect(gateway.address());
     let asked: Vec<_> = (0..4).map(|_| client.open("GET", "/", &[], true)).collect();
-    let statuses: Vec<_> =
-        asked.into_iter().map(|asked| client.finish(asked.response).unwrap().status.as_u16()).collect();
+    let statuses: Vec<_> = asked
+        .into_iter()
+        .map(|asked| client.finish(asked.response).unwrap().status.as_u16())
+        .collect();
     assert_eq!(statuses, [200, 200, 429, 429]);
 }
 
 #[test]
 fn a_listener_does_not_offer_to_be_upgraded_to_http2() {
     let gateway = Gateway::start(&responding("self", ""));
-    let answer =
-        gateway.ask("GET", "/", &["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"]);
+    let answer = gateway.ask(
+        "GET",
+        "/",
+        &[
+            "Connection: Upgrade, HTTP2-Settings",
+            "Upgrade: h2c",
+            "HTTP2-Settings: AAMAAABk",
+        ],
+    );
     assert_eq!((answer.status(), answer.get("upgrade")), (200, None));
 }
 
@@ -203,7 +284,13 @@ fn two_hosts_that_differ_are_refused() {
     assert_eq!(client.ask("GET", "/", &[("host", "b.example")]).status, 400);
     assert_eq!(client.ask("GET", "/", &[("host", "A.example")]).status, 200);
     let mut frames = Frames::connect(gateway.address());
-    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), ("host", "a"), ("host", "b")];
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+        ("host", "a"),
+        ("host", "b"),
+    ];
     frames.send(1, 5, 1, &crate::support::http2::block(&fields));
     assert_eq!(frames.told(), Told::Status(400));
 }

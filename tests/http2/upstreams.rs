@@ -28,7 +28,11 @@ fn telling() -> Server {
     Server::start(Builder::new(), |mut stream| async move {
         let (body, trailers) = stream.body().await;
         let (request, headers) = (&stream.request, stream.request.headers());
-        let field = |name| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let field = |name| {
+            headers
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         let told = format!(
             "{} {} host={:?} length={:?} te={:?} connection={:?} via={:?} body={} trailers={:?}",
             request.method(),
@@ -52,7 +56,12 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
     let answer = gateway.ask(
         "GET",
         "/a%2Fb?q=%zz",
-        &["Host: b.example:80", "TE: trailers", "Connection: te, x-hop", "X-Hop: 1"],
+        &[
+            "Host: b.example:80",
+            "TE: trailers",
+            "Connection: te, x-hop",
+            "X-Hop: 1",
+        ],
     );
     assert_eq!(
         answer.text(),
@@ -61,7 +70,11 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
     );
     let mut client = gateway.connect();
     let posted = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
-    assert!(posted.text().contains("length=Some(\"4\")") && posted.text().contains("body=body"), "{}", posted.text());
+    assert!(
+        posted.text().contains("length=Some(\"4\")") && posted.text().contains("body=body"),
+        "{}",
+        posted.text()
+    );
     let chunked = client.exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-up\r\n\r\n4\r\nbody\r\n0\r\nx-up: 1\r\n\r\n",
     );
@@ -77,11 +90,20 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
 fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_server_of_http_2() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let (_, trailers) = stream.body().await;
-        let names = trailers.map(|trailers| trailers.keys().map(|name| name.as_str().to_owned()).collect::<Vec<_>>());
+        let names = trailers.map(|trailers| {
+            trailers
+                .keys()
+                .map(|name| name.as_str().to_owned())
+                .collect::<Vec<_>>()
+        });
         let told = format!("{:?} {names:?}", stream.request.headers().get("trailer"));
         stream.answer(200, told);
     });
-    let gateway = Gateway::start(&to(&server, "", "request = { set_headers = { x-role = 'guest' } }"));
+    let gateway = Gateway::start(&to(
+        &server,
+        "",
+        "request = { set_headers = { x-role = 'guest' } }",
+    ));
     let ask = |announced: &str| {
         gateway
             .connect()
@@ -93,14 +115,21 @@ fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_s
     };
     assert_eq!(ask(""), "None None");
     assert_eq!(ask("Trailer: x-role, x-forwarded-for\r\n"), "None None");
-    assert_eq!(ask("Trailer: X-Role,X-Up,x-forwarded-for\r\n"), "Some(\"x-up\") Some([\"x-up\"])");
+    assert_eq!(
+        ask("Trailer: X-Role,X-Up,x-forwarded-for\r\n"),
+        "Some(\"x-up\") Some([\"x-up\"])"
+    );
 }
 
 /// A client of HTTP/1 that was told to switch would send what is no request.
 #[test]
 fn an_interim_answer_that_http_2_does_not_have_is_a_bad_answer() {
     let server = Server::start(Builder::new(), |mut stream| async move {
-        let head = Response::builder().status(101).header("x-up", "websocket").body(()).unwrap();
+        let head = Response::builder()
+            .status(101)
+            .header("x-up", "websocket")
+            .body(())
+            .unwrap();
         stream.respond.send_informational(head).unwrap();
         stream.answer(200, "x");
     });
@@ -116,30 +145,50 @@ fn an_interim_answer_that_http_2_does_not_have_is_a_bad_answer() {
 fn the_servers_own_name_is_sent_where_the_clients_is_not_kept() {
     let server = telling();
     let gateway = Gateway::start(&to(&server, "", "request = { preserve_host = false }"));
-    assert!(gateway.get("/x").text().starts_with(&format!("GET {}/x ", server.url())));
+    assert!(
+        gateway
+            .get("/x")
+            .text()
+            .starts_with(&format!("GET {}/x ", server.url()))
+    );
 }
 
 #[test]
 fn trailers_come_back_and_a_head_alone_stays_one() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let is_alone = stream.request.uri().path() == "/alone";
-        let mut sent = stream.respond.send_response(Response::new(()), is_alone).unwrap();
+        let mut sent = stream
+            .respond
+            .send_response(Response::new(()), is_alone)
+            .unwrap();
         if !is_alone {
             sent.send_data(Bytes::from_static(b"data"), false).unwrap();
-            let trailers = [(HeaderName::from_static("x-down"), HeaderValue::from_static("1"))];
+            let trailers = [(
+                HeaderName::from_static("x-down"),
+                HeaderValue::from_static("1"),
+            )];
             sent.send_trailers(HeaderMap::from_iter(trailers)).unwrap();
         }
     });
     let gateway = Gateway::start(&to(&server, "", ""));
     let mut client = Http2::connect(gateway.address());
     let answer = client.get("/");
-    assert_eq!((answer.text(), &answer.trailers.unwrap()["x-down"]), ("data".into(), &"1".parse().unwrap()));
+    assert_eq!(
+        (answer.text(), &answer.trailers.unwrap()["x-down"]),
+        ("data".into(), &"1".parse().unwrap())
+    );
     let call = [("content-type", "application/grpc")];
     let answer = client.ask("POST", "/alone", &call);
-    assert!(answer.is_head_alone && !answer.headers.contains_key("content-length"), "{answer:?}");
+    assert!(
+        answer.is_head_alone && !answer.headers.contains_key("content-length"),
+        "{answer:?}"
+    );
     // The same to a client of HTTP/1.
     let answer = gateway.get("/");
-    assert_eq!((answer.text(), &answer.trailers[..]), ("data".into(), &[("x-down".to_owned(), "1".to_owned())][..]));
+    assert_eq!(
+        (answer.text(), &answer.trailers[..]),
+        ("data".into(), &[("x-down".to_owned(), "1".to_owned())][..])
+    );
     assert_eq!(gateway.get("/alone").get("content-length"), Some("0"));
 }
 
@@ -165,7 +214,9 @@ fn connections_are_shared_up_to_the_servers_bound_and_more_are_opened_when_they_
     let server = crowded(10, 30);
     let gateway = Gateway::start(&to(&server, "", ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..30).map(|_| client.open("GET", "/", &[], true)).collect();
+    let asked: Vec<_> = (0..30)
+        .map(|_| client.open("GET", "/", &[], true))
+        .collect();
     for asked in asked {
         assert_eq!(client.finish(asked.response).unwrap().text(), "x");
     }
@@ -175,9 +226,15 @@ fn connections_are_shared_up_to_the_servers_bound_and_more_are_opened_when_they_
 #[test]
 fn no_more_connections_are_opened_than_are_allowed_and_who_finds_no_stream_waits() {
     let server = crowded(1, 1);
-    let gateway = Gateway::start(&to(&server, "pool = { max_connections = 2, wait_timeout = '5s' }", ""));
+    let gateway = Gateway::start(&to(
+        &server,
+        "pool = { max_connections = 2, wait_timeout = '5s' }",
+        "",
+    ));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..20).map(|_| client.open("GET", "/", &[], true)).collect();
+    let asked: Vec<_> = (0..20)
+        .map(|_| client.open("GET", "/", &[], true))
+        .collect();
     for asked in asked {
         assert_eq!(client.finish(asked.response).unwrap().text(), "x");
     }
@@ -235,7 +292,9 @@ fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
         }
     });
     let gateway = Gateway::start(&to(&server, "", ""));
-    let answer = gateway.connect().exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
+    let answer = gateway
+        .connect()
+        .exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
     assert_eq!((answer.status(), answer.text()), (200, "body".into()));
     gateway.await_metric("tidegate_retries_total", &[("outcome", "success")], 1.0);
 }
@@ -245,7 +304,10 @@ fn a_refusal_that_is_not_tried_again_is_a_502_and_takes_no_token() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         stream.respond.send_reset(Reason::REFUSED_STREAM);
     });
-    let text = format!("[limits.two]\nrate = '2/h'\n{}", to(&server, "", "limits = ['two']\nretry = { attempts = 1 }"));
+    let text = format!(
+        "[limits.two]\nrate = '2/h'\n{}",
+        to(&server, "", "limits = ['two']\nretry = { attempts = 1 }")
+    );
     let gateway = Gateway::start(&text);
     for _ in 0..3 {
         assert_eq!(gateway.status("/"), 502);
@@ -277,7 +339,10 @@ fn a_reset_before_the_answer_is_a_502_and_one_behind_its_head_cuts_it() {
         if stream.request.uri().path() == "/before" {
             return stream.respond.send_reset(Reason::INTERNAL_ERROR);
         }
-        let mut sent = stream.respond.send_response(Response::new(()), false).unwrap();
+        let mut sent = stream
+            .respond
+            .send_response(Response::new(()), false)
+            .unwrap();
         sent.send_data(Bytes::from_static(b"begun"), false).unwrap();
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -289,7 +354,10 @@ fn a_reset_before_the_answer_is_a_502_and_one_behind_its_head_cuts_it() {
     assert_eq!(gateway.line_of("/before")["reason"], "reset");
     let mut client = Http2::connect(gateway.address());
     let asked = client.open("GET", "/behind", &[], true);
-    assert_eq!(client.finish(asked.response).unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+    assert_eq!(
+        client.finish(asked.response).unwrap_err().reason(),
+        Some(Reason::INTERNAL_ERROR)
+    );
     assert_eq!(gateway.line_of("/behind")["reason"], "upstream_cut");
 }
 
@@ -329,7 +397,10 @@ fn uploads_wait_for_the_servers_window() {
     let gateway = Gateway::start(&to(&server, "", ""));
     static LARGE: [u8; 3 << 20] = [b'y'; 3 << 20];
     let mut client = Http2::connect(gateway.address());
-    assert_eq!(client.post("/", &[], &LARGE).text(), LARGE.len().to_string());
+    assert_eq!(
+        client.post("/", &[], &LARGE).text(),
+        LARGE.len().to_string()
+    );
 }
 
 /// It was told as "connection refused", by which nobody finds the wrong `protocol`.
@@ -337,7 +408,8 @@ fn uploads_wait_for_the_servers_window() {
 fn a_server_that_does_not_know_http_2_is_told_as_that() {
     let server = Upstream::start(|mut connection| {
         connection.expect_request();
-        let _ = connection.try_send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        let _ = connection
+            .try_send("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     });
     let gateway = Gateway::start(&format!(
         "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\n",
@@ -346,6 +418,9 @@ fn a_server_that_does_not_know_http_2_is_told_as_that() {
     let answer = gateway.get("/");
     assert_eq!(answer.status(), 502);
     let detail = answer.problem()["detail"].clone();
-    assert_eq!(detail, "upstream \"app\" could not be reached: it does not speak HTTP/2");
+    assert_eq!(
+        detail,
+        "upstream \"app\" could not be reached: it does not speak HTTP/2"
+    );
     assert_eq!(gateway.access_line()["reason"], "connect_failed");
 }

@@ -40,16 +40,30 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
         }
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = 'off' }"));
-    let mut client = Http2::with(gateway.address(), client::Builder::new().max_send_buffer_size(BUFFER));
-    let mut asked = client.open("POST", "/", &[("content-length", &LENGTH.to_string())], false);
+    let mut client = Http2::with(
+        gateway.address(),
+        client::Builder::new().max_send_buffer_size(BUFFER),
+    );
+    let mut asked = client.open(
+        "POST",
+        "/",
+        &[("content-length", &LENGTH.to_string())],
+        false,
+    );
     let mut bursts = Vec::new();
     while bursts.last().is_none_or(|burst| *burst < ENOUGH) {
         assert!(bursts.len() < MOST_TRIPS, "{bursts:?}");
         asked.body.reserve_capacity(BUFFER);
-        client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx))).unwrap().unwrap();
+        client
+            .wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)))
+            .unwrap()
+            .unwrap();
         client.settle();
         let burst = asked.body.capacity();
-        asked.body.send_data(Bytes::from(vec![b'x'; burst]), false).unwrap();
+        asked
+            .body
+            .send_data(Bytes::from(vec![b'x'; burst]), false)
+            .unwrap();
         read.send(burst).unwrap();
         // The connection moves while it is waited for.
         client.wait(async {
@@ -75,16 +89,22 @@ fn the_window_of_an_answer_grows_while_its_reader_keeps_up() {
     let server = Server::start(settings, move |mut stream| {
         let (tell, was_read) = (tell.clone(), std::sync::Arc::clone(&was_read));
         async move {
-            let head = Response::builder().header("content-length", LENGTH).body(()).unwrap();
+            let head = Response::builder()
+                .header("content-length", LENGTH)
+                .body(())
+                .unwrap();
             let mut body = stream.respond.send_response(head, false).unwrap();
             loop {
                 body.reserve_capacity(BUFFER);
-                let Some(Ok(_)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await else { return };
+                let Some(Ok(_)) = std::future::poll_fn(|cx| body.poll_capacity(cx)).await else {
+                    return;
+                };
                 for _ in 0..10 {
                     tokio::task::yield_now().await;
                 }
                 let burst = body.capacity();
-                body.send_data(Bytes::from(vec![b'x'; burst]), false).unwrap();
+                body.send_data(Bytes::from(vec![b'x'; burst]), false)
+                    .unwrap();
                 if tell.send(burst).is_err() || was_read.lock().await.recv().await.is_none() {
                     return;
                 }
@@ -120,18 +140,32 @@ fn clients_that_ask_for_nothing_give_their_grown_windows_back() {
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = 'off' }"));
     let mut clients: Vec<_> = (0..6).map(|_| Http2::connect(gateway.address())).collect();
     for client in &mut clients {
-        let mut asked = client.open("POST", "/", &[("content-length", &WHOLE.to_string())], false);
+        let mut asked = client.open(
+            "POST",
+            "/",
+            &[("content-length", &WHOLE.to_string())],
+            false,
+        );
         let mut left = WHOLE;
         while left > 0 {
             asked.body.reserve_capacity(left);
-            client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx))).unwrap().unwrap();
+            client
+                .wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)))
+                .unwrap()
+                .unwrap();
             let burst = asked.body.capacity().min(left);
             left -= burst;
-            asked.body.send_data(Bytes::from(vec![b'x'; burst]), left == 0).unwrap();
+            asked
+                .body
+                .send_data(Bytes::from(vec![b'x'; burst]), left == 0)
+                .unwrap();
         }
         assert_eq!(client.finish(asked.response).unwrap().status, 200);
     }
-    assert!(gateway.metric("tidegate_http2_grown_window_bytes", &[]) > AMPLE, "there is room enough");
+    assert!(
+        gateway.metric("tidegate_http2_grown_window_bytes", &[]) > AMPLE,
+        "there is room enough"
+    );
     // Long before the 75 s of `keep_alive`.
     clients[0].closed().unwrap();
 }

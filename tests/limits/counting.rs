@@ -22,7 +22,9 @@ fn door() -> Upstream {
 
 fn text(upstream: &Upstream, limit: &str) -> String {
     let upstream = upstream_table("u", &[upstream], "");
-    format!("{TRUST}\n[limits.l]\n{limit}\n{upstream}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n")
+    format!(
+        "{TRUST}\n[limits.l]\n{limit}\n{upstream}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n"
+    )
 }
 
 const FIVE: &str = "key = 'client-ip'\nrate = '5/h'\ncount = ['401']";
@@ -34,16 +36,30 @@ fn wrong_answers_are_counted_and_right_ones_never() {
     let ask = |path: &str| gateway.status(path);
     assert!((0..20).all(|_| ask("/right") == 200));
     assert!((0..3).all(|_| ask("/wrong") == 401 && ask("/broken") == 500));
-    assert_eq!([ask("/wrong"), ask("/right"), ask("/wrong")], [401, 200, 401]);
-    assert_eq!([ask("/wrong"), ask("/right")], [429, 429], "five were wrong: nothing is let through any more");
-    assert_eq!(gateway.ask("GET", "/wrong", &["X-Forwarded-For: 192.0.2.1"]).status(), 401, "somebody else");
+    assert_eq!(
+        [ask("/wrong"), ask("/right"), ask("/wrong")],
+        [401, 200, 401]
+    );
+    assert_eq!(
+        [ask("/wrong"), ask("/right")],
+        [429, 429],
+        "five were wrong: nothing is let through any more"
+    );
+    assert_eq!(
+        gateway
+            .ask("GET", "/wrong", &["X-Forwarded-For: 192.0.2.1"])
+            .status(),
+        401,
+        "somebody else"
+    );
 }
 
 #[test]
 fn a_class_of_statuses_is_counted() {
     let door = door();
     let gateway = Running::start(&text(&door, "rate = '3/h'\ncount = ['401', '5xx']"));
-    let statuses = ["/broken", "/wrong", "/right", "/broken", "/right"].map(|path| gateway.status(path));
+    let statuses =
+        ["/broken", "/wrong", "/right", "/broken", "/right"].map(|path| gateway.status(path));
     assert_eq!(statuses, [500, 401, 200, 500, 429]);
 }
 
@@ -66,12 +82,37 @@ fn guesses_at_once_are_bounded_by_the_burst() {
     let mut clients: Vec<_> = (0..30).map(|_| gateway.sent("/", &[])).collect();
     (0..5).for_each(|_| entered.pass());
     (0..30).for_each(|_| leave.open());
-    let statuses: Vec<_> = clients.iter_mut().map(|client| client.response().status()).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 5, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 25, "{statuses:?}");
-    let wait: u64 = gateway.get("/").get("retry-after").unwrap().parse().unwrap();
-    assert!((720 - 60..=720).contains(&wait), "nothing is owed beyond the bucket: {wait}");
-    assert_eq!((decisions(&gateway, "l", "allowed"), decisions(&gateway, "l", "refused")), (5.0, 26.0));
+    let statuses: Vec<_> = clients
+        .iter_mut()
+        .map(|client| client.response().status())
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 401).count(),
+        5,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 429).count(),
+        25,
+        "{statuses:?}"
+    );
+    let wait: u64 = gateway
+        .get("/")
+        .get("retry-after")
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(
+        (720 - 60..=720).contains(&wait),
+        "nothing is owed beyond the bucket: {wait}"
+    );
+    assert_eq!(
+        (
+            decisions(&gateway, "l", "allowed"),
+            decisions(&gateway, "l", "refused")
+        ),
+        (5.0, 26.0)
+    );
 }
 
 #[test]
@@ -82,7 +123,11 @@ fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
     (0..5).for_each(|_| entered.pass());
     assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
     (0..25).for_each(|_| leave.open());
-    assert!(clients.iter_mut().all(|client| client.response().status() == 200));
+    assert!(
+        clients
+            .iter_mut()
+            .all(|client| client.response().status() == 200)
+    );
     assert!((0..20).all(|_| gateway.status("/") == 200));
 }
 
@@ -113,11 +158,18 @@ fn a_client_that_leaves_before_its_request_was_sent_up_gets_its_token_back() {
     drop(waiting);
     let end = tokio::time::Instant::now() + super::support::PATIENCE;
     while gateway.metric("tidegate_queued", &[]) > 0.0 {
-        assert!(tokio::time::Instant::now() < end, "who waits for nothing leaves the queue");
+        assert!(
+            tokio::time::Instant::now() < end,
+            "who waits for nothing leaves the queue"
+        );
     }
     (0..5).for_each(|_| leave.open());
     assert_eq!(first.response().status(), 401);
-    assert_eq!([(); 5].map(|()| gateway.status("/")), [401, 401, 401, 401, 429], "one of five was used before");
+    assert_eq!(
+        [(); 5].map(|()| gateway.status("/")),
+        [401, 401, 401, 401, 429],
+        "one of five was used before"
+    );
 }
 
 #[test]
@@ -127,7 +179,10 @@ fn an_answer_that_never_came_in_time_gives_its_token_back() {
         let _ = connection.request();
     });
     let more = "timeouts = { attempt = '50ms', total = '60ms' }\n";
-    let gateway = Running::start(&format!("{}{more}", text(&silent, "rate = '2/h'\ncount = ['5xx']")));
+    let gateway = Running::start(&format!(
+        "{}{more}",
+        text(&silent, "rate = '2/h'\ncount = ['5xx']")
+    ));
     assert_eq!([(); 4].map(|()| gateway.status("/")), [504; 4]);
 }
 
@@ -140,14 +195,30 @@ fn tokens_come_back_to_every_kind_of_limit_that_counts() {
     let text = text(&door, limit).replace("limits = ['l']", "limits = ['l', 'shadow']");
     let gateway = Running::start(&text);
     for client in ["192.0.2.1", "2001:db8::1", "198.51.100.1"] {
-        let ask = |path: &str| gateway.ask("GET", path, &[&format!("X-Forwarded-For: {client}")]).status();
+        let ask = |path: &str| {
+            gateway
+                .ask("GET", path, &[&format!("X-Forwarded-For: {client}")])
+                .status()
+        };
         assert!((0..6).all(|_| ask("/right") == 200), "{client}");
     }
     for decision in ["shadow_refused", "candidate_refused"] {
-        assert_eq!(gateway.metric("tidegate_limit_decisions_total", &[("decision", decision)]), 0.0, "{decision}");
+        assert_eq!(
+            gateway.metric("tidegate_limit_decisions_total", &[("decision", decision)]),
+            0.0,
+            "{decision}"
+        );
     }
-    let ask = |path: &str| gateway.ask("GET", path, &["X-Forwarded-For: 192.0.2.1"]).status();
-    assert_eq!([ask("/wrong"), ask("/right"), ask("/wrong")], [401, 429, 429], "an override of one");
+    let ask = |path: &str| {
+        gateway
+            .ask("GET", path, &["X-Forwarded-For: 192.0.2.1"])
+            .status()
+    };
+    assert_eq!(
+        [ask("/wrong"), ask("/right"), ask("/wrong")],
+        [401, 429, 429],
+        "an override of one"
+    );
 }
 
 #[test]
@@ -159,7 +230,10 @@ fn an_answer_tells_what_is_left_when_its_own_token_is_back() {
     for (path, left) in [("/right", "r=3"), ("/wrong", "r=2"), ("/right", "r=2")] {
         let answer = gateway.get(path);
         let told = answer.get("ratelimit").unwrap();
-        assert!(told.starts_with("\"l\"") && told.contains(left), "{path}: {told}");
+        assert!(
+            told.starts_with("\"l\"") && told.contains(left),
+            "{path}: {told}"
+        );
     }
     // The other limit is nearer to its end once it has fewer left.
     (0..5).for_each(|_| drop(gateway.get("/right")));
@@ -194,7 +268,11 @@ fn an_access_line_tells_what_is_left_after_the_answer_was_counted() {
     for (path, remaining) in [("/right", 5), ("/wrong", 4), ("/right", 4)] {
         gateway.get(path);
         let line = gateway.access_line();
-        assert_eq!((&line["limit"], &line["remaining"]), (&"l".into(), &remaining.into()), "{line}");
+        assert_eq!(
+            (&line["limit"], &line["remaining"]),
+            (&"l".into(), &remaining.into()),
+            "{line}"
+        );
     }
 }
 
@@ -204,12 +282,23 @@ fn a_limit_that_counts_refuses_together_with_those_that_take() {
     let limits = "key = 'client-ip'\nrate = '2/h'\ncount = ['401']\n[limits.all]\nrate = '4/h'";
     let text = text(&door, limits).replace("limits = ['l']", "limits = ['all', 'l']");
     let gateway = Running::start(&text);
-    assert_eq!(["/wrong", "/wrong"].map(|path| gateway.status(path)), [401, 401]);
+    assert_eq!(
+        ["/wrong", "/wrong"].map(|path| gateway.status(path)),
+        [401, 401]
+    );
     for _ in 0..5 {
         let refused = gateway.get("/right").problem();
-        assert_eq!(refused["violated-policies"], serde_json::json!(["l"]), "and takes nothing from the other");
+        assert_eq!(
+            refused["violated-policies"],
+            serde_json::json!(["l"]),
+            "and takes nothing from the other"
+        );
     }
-    let ask = || gateway.ask("GET", "/right", &["X-Forwarded-For: 192.0.2.1"]).status();
+    let ask = || {
+        gateway
+            .ask("GET", "/right", &["X-Forwarded-For: 192.0.2.1"])
+            .status()
+    };
     assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
     let both = gateway.get("/right").problem();
     assert_eq!(both["violated-policies"], serde_json::json!(["all", "l"]));
@@ -218,9 +307,17 @@ fn a_limit_that_counts_refuses_together_with_those_that_take() {
 #[test]
 fn tiers_count_the_same_answers() {
     let door = door();
-    let limit = "key = 'client-ip'\nrate = '3/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '5/h' }]";
+    let limit =
+        "key = 'client-ip'\nrate = '3/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '5/h' }]";
     let gateway = Running::start(&text(&door, limit));
-    let guess =
-        |network: u8| gateway.ask("GET", "/wrong", &[&format!("X-Forwarded-For: 2001:db8:0:{network:x}::1")]).status();
+    let guess = |network: u8| {
+        gateway
+            .ask(
+                "GET",
+                "/wrong",
+                &[&format!("X-Forwarded-For: 2001:db8:0:{network:x}::1")],
+            )
+            .status()
+    };
     assert_eq!((0..8).filter(|network| guess(*network) == 401).count(), 5);
 }

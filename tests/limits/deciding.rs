@@ -34,9 +34,14 @@ fn who_comes_back_after_retry_after_is_admitted() {
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 200));
     let refused = gateway.get("/");
     let asked = Instant::now();
-    assert_eq!((refused.status(), refused.get("retry-after")), (429, Some("1")));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after")),
+        (429, Some("1"))
+    );
     // The promise is about time itself, so nothing but time can be waited for.
-    std::thread::park_timeout(Duration::from_secs(1).saturating_sub(asked.elapsed()) + Duration::from_millis(5));
+    std::thread::park_timeout(
+        Duration::from_secs(1).saturating_sub(asked.elapsed()) + Duration::from_millis(5),
+    );
     assert_eq!(gateway.status("/"), 200);
 }
 
@@ -47,8 +52,13 @@ fn retry_after_is_the_time_until_a_token_is_back_rounded_up() {
     assert_eq!(gateway.get("/").get("retry-after"), Some("3600"));
     let gateway = one_limit("rate = '100/s'\nburst = 1", "");
     gateway.status("/");
-    let refused = std::iter::repeat_with(|| gateway.get("/")).take(50).find(|answer| answer.status() == 429);
-    assert!(refused.is_none_or(|answer| answer.get("retry-after") == Some("1")), "never 0");
+    let refused = std::iter::repeat_with(|| gateway.get("/"))
+        .take(50)
+        .find(|answer| answer.status() == 429);
+    assert!(
+        refused.is_none_or(|answer| answer.get("retry-after") == Some("1")),
+        "never 0"
+    );
 }
 
 #[test]
@@ -64,13 +74,25 @@ fn a_refusal_names_the_limit_the_route_and_the_request() {
     );
     let lines = [gateway.access_line(), gateway.access_line()];
     let line = lines.iter().find(|line| line["status"] == 429).unwrap();
-    assert_eq!((&line["reason"], &line["limit"], &line["remaining"]), (&"rate_limited".into(), &"l".into(), &0.into()));
+    assert_eq!(
+        (&line["reason"], &line["limit"], &line["remaining"]),
+        (&"rate_limited".into(), &"l".into(), &0.into())
+    );
     assert_eq!(line["request_id"], problem["request_id"]);
     let decisions = |decision| {
-        gateway.metric("tidegate_limit_decisions_total", &[("limit", "l"), ("route", "r"), ("decision", decision)])
+        gateway.metric(
+            "tidegate_limit_decisions_total",
+            &[("limit", "l"), ("route", "r"), ("decision", decision)],
+        )
     };
     assert_eq!((decisions("allowed"), decisions("refused")), (1.0, 1.0));
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("route", "r"), ("reason", "rate_limited")]), 1.0);
+    assert_eq!(
+        gateway.metric(
+            "tidegate_refusals_total",
+            &[("route", "r"), ("reason", "rate_limited")]
+        ),
+        1.0
+    );
 }
 
 #[test]
@@ -82,13 +104,22 @@ fn a_refusal_by_one_limit_takes_from_no_other() {
     assert_eq!(gateway.status("/a"), 200);
     for _ in 0..10 {
         let refused = gateway.get("/a");
-        assert_eq!((refused.status(), &refused.problem()["violated-policies"]), (429, &serde_json::json!(["narrow"])));
+        assert_eq!(
+            (refused.status(), &refused.problem()["violated-policies"]),
+            (429, &serde_json::json!(["narrow"]))
+        );
     }
     // One of four is used: three are left for others.
-    let statuses: Vec<_> = ["/b", "/c", "/d", "/e"].iter().map(|path| gateway.status(path)).collect();
+    let statuses: Vec<_> = ["/b", "/c", "/d", "/e"]
+        .iter()
+        .map(|path| gateway.status(path))
+        .collect();
     assert_eq!(statuses, [200, 200, 200, 429]);
     let refused = gateway.get("/a").problem();
-    assert_eq!(refused["violated-policies"], serde_json::json!(["wide", "narrow"]));
+    assert_eq!(
+        refused["violated-policies"],
+        serde_json::json!(["wide", "narrow"])
+    );
 }
 
 #[test]
@@ -98,7 +129,10 @@ fn a_limit_that_two_routes_name_is_one_limit() {
         responding("a", "match = { path = '/a' }\nlimits = ['l']"),
         responding("b", "match = { path = '/b' }\nlimits = ['l']")
     ));
-    let statuses: Vec<_> = ["/a", "/b", "/a", "/b", "/a"].iter().map(|path| gateway.status(path)).collect();
+    let statuses: Vec<_> = ["/a", "/b", "/a", "/b", "/a"]
+        .iter()
+        .map(|path| gateway.status(path))
+        .collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
 }
 
@@ -107,36 +141,67 @@ fn a_limit_refuses_with_the_status_it_was_given() {
     let gateway = one_limit("rate = '1/h'\nstatus = 503", "");
     gateway.status("/");
     let refused = gateway.get("/");
-    assert_eq!((refused.status(), refused.get("retry-after")), (503, Some("3600")));
-    assert_eq!(refused.problem()["violated-policies"], serde_json::json!(["l"]));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after")),
+        (503, Some("3600"))
+    );
+    assert_eq!(
+        refused.problem()["violated-policies"],
+        serde_json::json!(["l"])
+    );
 }
 
 #[test]
 fn in_a_full_table_no_stranger_has_a_bucket_of_its_own_and_no_debt_is_forgotten() {
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'\nmax_keys = 16", "");
     let mut client = gateway.connect();
-    let mut ask = |user: &str| client.exchange(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n")).status();
+    let mut ask = |user: &str| {
+        client
+            .exchange(format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n"
+            ))
+            .status()
+    };
     for known in 0..16 {
         assert_eq!(ask(&format!("known-{known}")), 200);
     }
-    let admitted = (0..1000).filter(|stranger| ask(&format!("stranger-{stranger}")) == 200).count();
-    assert!(admitted <= 1, "strangers share one bucket of 1, and {admitted} were admitted");
+    let admitted = (0..1000)
+        .filter(|stranger| ask(&format!("stranger-{stranger}")) == 200)
+        .count();
+    assert!(
+        admitted <= 1,
+        "strangers share one bucket of 1, and {admitted} were admitted"
+    );
     for known in 0..16 {
         assert_eq!(ask(&format!("known-{known}")), 429, "known-{known}");
     }
     assert!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]) <= 17.0);
-    assert!(gateway.metric("tidegate_limit_evictions_total", &[("limit", "l"), ("kind", "overflow")]) >= 999.0);
+    assert!(
+        gateway.metric(
+            "tidegate_limit_evictions_total",
+            &[("limit", "l"), ("kind", "overflow")]
+        ) >= 999.0
+    );
 }
 
 #[test]
 fn known_clients_are_served_while_others_make_up_keys_without_end() {
     const MADE_UP: usize = 20_000;
-    let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'\nburst = 400\nmax_keys = 256", "");
+    let gateway = one_limit(
+        "key = 'header:x-user'\nrate = '1/h'\nburst = 400\nmax_keys = 256",
+        "",
+    );
     let address = gateway.address();
     let ask = |client: &mut Client, user: &str| {
-        client.exchange(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n")).status()
+        client
+            .exchange(format!(
+                "GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n"
+            ))
+            .status()
     };
-    let mut known: Vec<_> = (0..4).map(|at| (format!("known-{at}"), Client::connect(address))).collect();
+    let mut known: Vec<_> = (0..4)
+        .map(|at| (format!("known-{at}"), Client::connect(address)))
+        .collect();
     for (user, client) in &mut known {
         assert_eq!(ask(client, user), 200);
     }
@@ -153,12 +218,20 @@ fn known_clients_are_served_while_others_make_up_keys_without_end() {
             });
         }
         let known = known.into_iter().map(|(user, mut client)| {
-            scope.spawn(move || (1..400).all(|_| ask(&mut client, &user) == 200) && ask(&mut client, &user) == 429)
+            scope.spawn(move || {
+                (1..400).all(|_| ask(&mut client, &user) == 200) && ask(&mut client, &user) == 429
+            })
         });
         let known: Vec<_> = known.collect();
-        let all: Vec<_> = known.into_iter().map(|known| known.join().unwrap()).collect();
+        let all: Vec<_> = known
+            .into_iter()
+            .map(|known| known.join().unwrap())
+            .collect();
         is_over.store(true, Ordering::Release);
-        assert_eq!(all, [true; 4], "each has its own bucket, all of it and no more");
+        assert_eq!(
+            all, [true; 4],
+            "each has its own bucket, all of it and no more"
+        );
     });
     assert!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]) <= 257.0);
 }
@@ -175,10 +248,20 @@ fn many_at_once_are_admitted_no_more_than_the_burst() {
     let admitted: usize = std::thread::scope(|scope| {
         let client = move || {
             let mut client = Client::connect(address);
-            (0..25).filter(|_| client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status() == 200).count()
+            (0..25)
+                .filter(|_| {
+                    client
+                        .exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                        .status()
+                        == 200
+                })
+                .count()
         };
         let clients: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).sum()
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum()
     });
     assert_eq!(admitted, 50);
 }

@@ -18,12 +18,19 @@ fn what_the_cap_turned_away_is_given_back() {
         ok("")
     });
     let more = "limits = ['l']\nconcurrency = { max = 1, queue = 1, queue_timeout = '50ms' }";
-    let gateway = Running::start(&format!("[limits.l]\nrate = '1/h'\nburst = 3\n{}", one_route(&upstream, more)));
+    let gateway = Running::start(&format!(
+        "[limits.l]\nrate = '1/h'\nburst = 3\n{}",
+        one_route(&upstream, more)
+    ));
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     entered.pass();
     for _ in 0..5 {
-        assert_eq!(gateway.get("/").problem()["status"], 503, "the queue's timeout");
+        assert_eq!(
+            gateway.get("/").problem()["status"],
+            503,
+            "the queue's timeout"
+        );
     }
     leave.open();
     assert_eq!(first.response().status(), 200);
@@ -50,9 +57,13 @@ fn what_could_not_be_sent_is_given_back() {
 
 #[test]
 fn what_a_server_has_seen_is_not_given_back() {
-    let upstream = Upstream::answering(|_| "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let upstream =
+        Upstream::answering(|_| "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned());
     let more = "limits = ['l']";
-    let gateway = Running::start(&format!("[limits.l]\nrate = '1/h'\nburst = 2\n{}", one_route(&upstream, more)));
+    let gateway = Running::start(&format!(
+        "[limits.l]\nrate = '1/h'\nburst = 2\n{}",
+        one_route(&upstream, more)
+    ));
     assert_eq!([0; 4].map(|_| gateway.status("/")), [500, 500, 429, 429]);
 }
 
@@ -70,7 +81,10 @@ fn what_an_earlier_attempt_brought_to_a_server_is_not_given_back() {
     ));
     let statuses = [0; 5].map(|_| gateway.status("/"));
     assert_eq!(statuses[3..], [429, 429], "{statuses:?}");
-    assert!(statuses.contains(&502), "the last attempt was one that met nobody: {statuses:?}");
+    assert!(
+        statuses.contains(&502),
+        "the last attempt was one that met nobody: {statuses:?}"
+    );
 }
 
 #[test]
@@ -91,12 +105,27 @@ fn tiers_costs_shadows_and_candidates_are_given_back_too() {
     assert!((0..10).all(|_| ask("2001:db8::1") == 502 && ask("2001:db9::1") == 502));
     super::settle(&gateway);
     for decision in ["refused", "shadow_refused", "candidate_refused"] {
-        assert_eq!(gateway.metric("tidegate_limit_decisions_total", &[("decision", decision)]), 0.0, "{decision}");
+        assert_eq!(
+            gateway.metric("tidegate_limit_decisions_total", &[("decision", decision)]),
+            0.0,
+            "{decision}"
+        );
     }
     gateway.reload_with(&text(&upstream.url()));
     assert_eq!((0..5).filter(|_| ask("2001:db8::1") == 200).count(), 3);
-    assert_eq!((decisions(&gateway, "l", "candidate_refused"), ask("2001:db8:0:1::1")), (3.0, 200), "four of eight");
-    assert_eq!((0..5).filter(|_| ask("2001:db9::1") == 200).count(), 2, "an override");
+    assert_eq!(
+        (
+            decisions(&gateway, "l", "candidate_refused"),
+            ask("2001:db8:0:1::1")
+        ),
+        (3.0, 200),
+        "four of eight"
+    );
+    assert_eq!(
+        (0..5).filter(|_| ask("2001:db9::1") == 200).count(),
+        2,
+        "an override"
+    );
 }
 
 #[test]
@@ -110,9 +139,11 @@ fn what_waited_in_the_line_until_its_deadline_is_given_back() {
             connection.send("x");
         }
     });
-    let more =
-        "limits = ['l']\ntimeouts = { total = '50ms' }\nconcurrency = { max = 1, queue = 1, queue_timeout = '60s' }";
-    let gateway = Running::start(&format!("[limits.l]\nrate = '1/h'\nburst = 2\n{}", one_route(&upstream, more)));
+    let more = "limits = ['l']\ntimeouts = { total = '50ms' }\nconcurrency = { max = 1, queue = 1, queue_timeout = '60s' }";
+    let gateway = Running::start(&format!(
+        "[limits.l]\nrate = '1/h'\nburst = 2\n{}",
+        one_route(&upstream, more)
+    ));
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     // Its head has come, so its deadline is met; until its body has, it holds the only place.

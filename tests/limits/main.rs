@@ -31,7 +31,10 @@ fn one_limit(limit: &str, more: &str) -> Running {
 }
 
 fn one_limit_text(limit: &str, more: &str) -> String {
-    format!("{more}\n[limits.l]\n{limit}\n{}", responding("r", "limits = ['l']"))
+    format!(
+        "{more}\n[limits.l]\n{limit}\n{}",
+        responding("r", "limits = ['l']")
+    )
 }
 
 /// How many of `tries` requests are admitted.
@@ -43,7 +46,9 @@ fn admitted(tries: usize, mut ask: impl FnMut() -> Message) -> usize {
 /// Status of a request of this client, which a trusted peer names.
 #[track_caller]
 fn status_for(gateway: &Running, client: &str) -> u16 {
-    gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]).status()
+    gateway
+        .ask("GET", "/", &[&format!("X-Forwarded-For: {client}")])
+        .status()
 }
 
 /// Waits until every exchange so far has been counted, which is when its last holder lets go.
@@ -59,5 +64,8 @@ fn settle(gateway: &Running) {
 #[track_caller]
 fn decisions(gateway: &Running, limit: &str, decision: &str) -> f64 {
     settle(gateway);
-    gateway.metric("tidegate_limit_decisions_total", &[("limit", limit), ("route", "r"), ("decision", decision)])
+    gateway.metric(
+        "tidegate_limit_decisions_total",
+        &[("limit", limit), ("route", "r"), ("decision", decision)],
+    )
 }

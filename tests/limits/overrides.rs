@@ -13,8 +13,18 @@ fn by<'g>(gateway: &'g Running, user: &'g str) -> impl FnMut() -> Message + 'g {
 #[test]
 fn some_values_have_numbers_of_their_own() {
     let overrides = "overrides = [{ match = 'big', rate = '6/h' }, { match = ['tiny', 'small'], rate = '1/h' }]";
-    let gateway = one_limit(&format!("key = 'header:x-user'\nrate = '3/h'\n{overrides}"), "");
-    for (user, expected) in [("big", 6), ("tiny", 1), ("small", 1), ("other", 3), ("Big", 3), ("*", 3)] {
+    let gateway = one_limit(
+        &format!("key = 'header:x-user'\nrate = '3/h'\n{overrides}"),
+        "",
+    );
+    for (user, expected) in [
+        ("big", 6),
+        ("tiny", 1),
+        ("small", 1),
+        ("other", 3),
+        ("Big", 3),
+        ("*", 3),
+    ] {
         assert_eq!(admitted(8, by(&gateway, user)), expected, "{user}");
     }
     assert_eq!(by(&gateway, "big")().get("retry-after"), Some("600"));
@@ -22,12 +32,26 @@ fn some_values_have_numbers_of_their_own() {
 
 #[test]
 fn a_composite_key_matches_value_by_value() {
-    let overrides =
-        "overrides = [{ match = [['big', '*']], rate = '4/h', burst = 5 }, { match = [['*', '/free']], rate = '9/h' }]";
-    let gateway = one_limit(&format!("key = ['header:x-user', 'path']\nrate = '2/h'\n{overrides}"), "");
-    let admitted = |user: &str, path: &str| admitted(12, || gateway.ask("GET", path, &[&format!("X-User: {user}")]));
-    assert_eq!((admitted("big", "/a"), admitted("big", "/b")), (5, 5), "a bucket for each path");
-    assert_eq!((admitted("other", "/free"), admitted("big", "/free")), (9, 5), "the first in the file wins");
+    let overrides = "overrides = [{ match = [['big', '*']], rate = '4/h', burst = 5 }, { match = [['*', '/free']], rate = '9/h' }]";
+    let gateway = one_limit(
+        &format!("key = ['header:x-user', 'path']\nrate = '2/h'\n{overrides}"),
+        "",
+    );
+    let admitted = |user: &str, path: &str| {
+        admitted(12, || {
+            gateway.ask("GET", path, &[&format!("X-User: {user}")])
+        })
+    };
+    assert_eq!(
+        (admitted("big", "/a"), admitted("big", "/b")),
+        (5, 5),
+        "a bucket for each path"
+    );
+    assert_eq!(
+        (admitted("other", "/free"), admitted("big", "/free")),
+        (9, 5),
+        "the first in the file wins"
+    );
     assert_eq!(admitted("other", "/a"), 2);
 }
 
@@ -39,10 +63,16 @@ fn the_first_in_the_file_wins_whatever_it_is_matched_by() {
         ("'10.0.0.0/8'", "'192.0.2.7'", 3),
         ("'*'", "'192.0.2.7'", 2),
     ] {
-        let overrides =
-            format!("overrides = [{{ match = {first}, rate = '2/h' }}, {{ match = {second}, rate = '3/h' }}]");
-        let gateway = one_limit(&format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"), TRUST);
-        let admitted = (0..6).filter(|_| status_for(&gateway, "192.0.2.7") == 200).count();
+        let overrides = format!(
+            "overrides = [{{ match = {first}, rate = '2/h' }}, {{ match = {second}, rate = '3/h' }}]"
+        );
+        let gateway = one_limit(
+            &format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"),
+            TRUST,
+        );
+        let admitted = (0..6)
+            .filter(|_| status_for(&gateway, "192.0.2.7") == 200)
+            .count();
         assert_eq!(admitted, expected, "{first} {second}");
     }
 }
@@ -50,7 +80,10 @@ fn the_first_in_the_file_wins_whatever_it_is_matched_by() {
 #[test]
 fn networks_match_addresses_and_each_client_has_its_own_bucket() {
     let overrides = "overrides = [{ match = ['10.0.0.0/8', '2001:db8::/32', '2001:db9:1:2::/64'], rate = '3/h' }]";
-    let gateway = one_limit(&format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"), TRUST);
+    let gateway = one_limit(
+        &format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"),
+        TRUST,
+    );
     for (client, expected) in [
         ("10.1.2.3", 3),
         ("10.1.2.4", 3),
@@ -61,7 +94,13 @@ fn networks_match_addresses_and_each_client_has_its_own_bucket() {
         ("2001:db9:1:2:3::4", 3),
         ("2001:db9:1:3::4", 1),
     ] {
-        assert_eq!((0..6).filter(|_| status_for(&gateway, client) == 200).count(), expected, "{client}");
+        assert_eq!(
+            (0..6)
+                .filter(|_| status_for(&gateway, client) == 200)
+                .count(),
+            expected,
+            "{client}"
+        );
     }
 }
 
@@ -73,7 +112,9 @@ fn who_is_unlimited_passes_tiers_too_and_holds_no_bucket() {
     assert!((0..10).all(|_| status_for(&gateway, "2001:db8:0:1::1") == 200));
     assert_eq!(gateway.metric("tidegate_limit_keys", &[]), 0.0);
     assert_eq!(decisions(&gateway, "l", "allowed"), 10.0);
-    let admitted = (2..20).filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200).count();
+    let admitted = (2..20)
+        .filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200)
+        .count();
     assert_eq!(admitted, 3, "and uses up nothing of its neighbours' tier");
 }
 
@@ -87,19 +128,41 @@ fn a_value_that_stands_in_for_a_missing_one_is_not_that_value() {
 
 #[test]
 fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
-    let text =
-        |overrides: &str| one_limit_text(&format!("key = ['header:x-user', 'host']\nrate = '2/h'\n{overrides}"), "");
-    let with = |rate: &str| text(&format!("overrides = [{{ match = [['big', '*']], rate = '{rate}' }}]"));
+    let text = |overrides: &str| {
+        one_limit_text(
+            &format!("key = ['header:x-user', 'host']\nrate = '2/h'\n{overrides}"),
+            "",
+        )
+    };
+    let with = |rate: &str| {
+        text(&format!(
+            "overrides = [{{ match = [['big', '*']], rate = '{rate}' }}]"
+        ))
+    };
     let gateway = Running::start(&with("4/h"));
     assert_eq!(admitted(6, by(&gateway, "big")), 4);
     gateway.reload_with(&with("100/h"));
-    assert_eq!(admitted(3, by(&gateway, "big")), 0, "who was exhausted stays exhausted");
+    assert_eq!(
+        admitted(3, by(&gateway, "big")),
+        0,
+        "who was exhausted stays exhausted"
+    );
     gateway.reload_with(&text(""));
-    assert_eq!(admitted(3, by(&gateway, "big")), 0, "under the limit's own numbers, too");
+    assert_eq!(
+        admitted(3, by(&gateway, "big")),
+        0,
+        "under the limit's own numbers, too"
+    );
     let other = || by(&gateway, "half")();
     assert_eq!(admitted(1, other), 1);
-    gateway.reload_with(&text("overrides = [{ match = [['half', '*']], rate = '10/h' }]"));
-    assert_eq!(admitted(9, || by(&gateway, "half")()), 5, "half of ten is used");
+    gateway.reload_with(&text(
+        "overrides = [{ match = [['half', '*']], rate = '10/h' }]",
+    ));
+    assert_eq!(
+        admitted(9, || by(&gateway, "half")()),
+        5,
+        "half of ten is used"
+    );
 }
 
 #[test]
@@ -115,23 +178,45 @@ fn an_override_has_no_part_in_a_trial_of_other_numbers() {
 #[test]
 fn thousands_of_overrides_are_found_as_fast_as_one() {
     let values: String = (0..5000).map(|n| format!("'user-{n}',")).collect();
-    let overrides = format!("overrides = [{{ match = [{values}], rate = '2/h' }}, {{ match = 'last', rate = '3/h' }}]");
-    let gateway = one_limit(&format!("key = 'header:x-user'\nrate = '1/h'\n{overrides}"), "");
-    assert_eq!(["user-0", "user-4999", "user-5000", "last"].map(|user| admitted(4, by(&gateway, user))), [2, 2, 1, 3]);
+    let overrides = format!(
+        "overrides = [{{ match = [{values}], rate = '2/h' }}, {{ match = 'last', rate = '3/h' }}]"
+    );
+    let gateway = one_limit(
+        &format!("key = 'header:x-user'\nrate = '1/h'\n{overrides}"),
+        "",
+    );
+    assert_eq!(
+        ["user-0", "user-4999", "user-5000", "last"].map(|user| admitted(4, by(&gateway, user))),
+        [2, 2, 1, 3]
+    );
 }
 
 #[test]
 fn an_override_is_found_whichever_spelling_it_and_the_request_have() {
     for (key, value, path, line) in [
-        ("header:authorization", "Bearer  t", "/", "Authorization: bearer t"),
-        ("header:authorization", "bearer t", "/", "Authorization: BEARER  t"),
+        (
+            "header:authorization",
+            "Bearer  t",
+            "/",
+            "Authorization: bearer t",
+        ),
+        (
+            "header:authorization",
+            "bearer t",
+            "/",
+            "Authorization: BEARER  t",
+        ),
         ("cookie:sid", "a/b c", "/", "Cookie: sid=a%2Fb+c"),
         ("path", "/a%40b", "/a@b", "A: 1"),
         ("host", "Shop.example.", "/", "Host: shop.example:80"),
     ] {
         let overrides = format!("overrides = [{{ match = '{value}', rate = '3/h' }}]");
         let gateway = one_limit(&format!("key = '{key}'\nrate = '1/h'\n{overrides}"), "");
-        assert_eq!(admitted(5, || gateway.ask("GET", path, &[line])), 3, "{key} {value}");
+        assert_eq!(
+            admitted(5, || gateway.ask("GET", path, &[line])),
+            3,
+            "{key} {value}"
+        );
     }
 }
 
@@ -140,11 +225,17 @@ fn an_override_for_any_value_does_not_apply_to_who_has_none() {
     let limit = "key = 'header:x-user'\nrate = '1/h'\noverrides = [{ match = '*', rate = '4/h' }]";
     let gateway = one_limit(limit, "");
     assert_eq!(admitted(6, by(&gateway, "a")), 4);
-    assert_eq!(admitted(6, || gateway.get("/")), 1, "by the client's address, under the limit's own numbers");
-    let limit =
-        "key = ['header:x-user', 'path']\nrate = '1/h'\noverrides = [{ match = [['*', '/free']], rate = '4/h' }]";
+    assert_eq!(
+        admitted(6, || gateway.get("/")),
+        1,
+        "by the client's address, under the limit's own numbers"
+    );
+    let limit = "key = ['header:x-user', 'path']\nrate = '1/h'\noverrides = [{ match = [['*', '/free']], rate = '4/h' }]";
     let gateway = one_limit(limit, "");
-    assert_eq!(admitted(6, || gateway.ask("GET", "/free", &["X-User: a"])), 4);
+    assert_eq!(
+        admitted(6, || gateway.ask("GET", "/free", &["X-User: a"])),
+        4
+    );
     assert_eq!(admitted(6, || gateway.get("/free")), 1);
 }
 
@@ -154,16 +245,34 @@ fn who_has_no_key_has_numbers_of_its_own() {
                  missing = { key = 'client-ip', rate = '60/h', burst = 2 }\ncandidate = { rate = '1/h' }\n\
                  overrides = [{ match = '*', rate = '9/h', burst = 3 }]";
     let gateway = one_limit(limit, TRUST);
-    let without = |client: &str| admitted(6, || gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]));
+    let without = |client: &str| {
+        admitted(6, || {
+            gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")])
+        })
+    };
     assert_eq!((without("192.0.2.1"), without("192.0.2.2")), (2, 2));
     let refused = gateway.ask("GET", "/", &["X-Forwarded-For: 192.0.2.1"]);
     assert_eq!(refused.get("retry-after"), Some("60"));
-    assert!(refused.get("ratelimit-policy").unwrap().contains("q=2;w=120"), "{:?}", refused.get("ratelimit-policy"));
+    assert!(
+        refused
+            .get("ratelimit-policy")
+            .unwrap()
+            .contains("q=2;w=120"),
+        "{:?}",
+        refused.get("ratelimit-policy")
+    );
     assert_eq!(admitted(6, by(&gateway, "a")), 3);
-    assert_eq!(decisions(&gateway, "l", "candidate_refused"), 0.0, "who has other numbers is no part of a trial");
+    assert_eq!(
+        decisions(&gateway, "l", "candidate_refused"),
+        0.0,
+        "who has other numbers is no part of a trial"
+    );
     let key = gateway.call_admin("GET", "/limits/l/keys?missing=192.0.2.1", &[]);
     let key: serde_json::Value = serde_json::from_slice(&key.body).unwrap();
-    assert_eq!((&key["rate"], &key["burst"], &key["remaining"]), (&"60/h".into(), &2.into(), &0.into()));
+    assert_eq!(
+        (&key["rate"], &key["burst"], &key["remaining"]),
+        (&"60/h".into(), &2.into(), &0.into())
+    );
     let shown = gateway.call_admin("GET", "/limits", &[]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.body).unwrap();
     let missing = serde_json::json!({ "key": "client-ip", "rate": "60/h", "burst": 2 });
@@ -172,7 +281,12 @@ fn who_has_no_key_has_numbers_of_its_own() {
 
 #[test]
 fn a_reload_that_changes_the_numbers_of_those_without_a_key_keeps_the_share_that_is_used() {
-    let text = |missing: &str| one_limit_text(&format!("key = 'header:x-user'\nrate = '9/h'\nmissing = {missing}"), "");
+    let text = |missing: &str| {
+        one_limit_text(
+            &format!("key = 'header:x-user'\nrate = '9/h'\nmissing = {missing}"),
+            "",
+        )
+    };
     let gateway = Running::start(&text("{ key = 'client-ip', rate = '4/h' }"));
     assert_eq!(admitted(2, || gateway.get("/")), 2);
     gateway.reload_with(&text("{ key = 'client-ip', rate = '10/h' }"));

@@ -39,28 +39,67 @@ struct Limit {
 
 fn limits() -> impl Strategy<Value = Vec<Limit>> {
     let unit = prop_oneof![Just("s"), Just("m"), Just("h"), Just("7s")];
-    let limit = (1..40_u32, unit, 3..12_u32, any::<bool>(), prop::option::of(3..12_u32));
-    let limit =
-        limit.prop_map(|(rate, unit, burst, counts_answers, tier)| Limit { rate, unit, burst, counts_answers, tier });
+    let limit = (
+        1..40_u32,
+        unit,
+        3..12_u32,
+        any::<bool>(),
+        prop::option::of(3..12_u32),
+    );
+    let limit = limit.prop_map(|(rate, unit, burst, counts_answers, tier)| Limit {
+        rate,
+        unit,
+        burst,
+        counts_answers,
+        tier,
+    });
     prop::collection::vec(limit, 1..4)
 }
 
 /// A gateway within this process, with one route that answers by itself.
 fn gateway(limits: &[Limit]) -> Gateway {
-    let mut text = String::from("[client_ip]\ntrusted_proxies = ['127.0.0.1']\n[log]\naccess = false\n");
-    for (n, Limit { rate, unit, burst, counts_answers, tier }) in limits.iter().enumerate() {
-        let count = if *counts_answers { "count = ['2xx']" } else { "" };
-        let _ = write!(text, "[limits.l{n}]\nkey = 'client-ip'\nrate = '{rate}/{unit}'\nburst = {burst}\n{count}\n");
-        let _ = writeln!(text, "cost = {{ header = 'x-cost', max = 3 }}\nmax_keys = 64");
+    let mut text =
+        String::from("[client_ip]\ntrusted_proxies = ['127.0.0.1']\n[log]\naccess = false\n");
+    for (
+        n,
+        Limit {
+            rate,
+            unit,
+            burst,
+            counts_answers,
+            tier,
+        },
+    ) in limits.iter().enumerate()
+    {
+        let count = if *counts_answers {
+            "count = ['2xx']"
+        } else {
+            ""
+        };
+        let _ = write!(
+            text,
+            "[limits.l{n}]\nkey = 'client-ip'\nrate = '{rate}/{unit}'\nburst = {burst}\n{count}\n"
+        );
+        let _ = writeln!(
+            text,
+            "cost = {{ header = 'x-cost', max = 3 }}\nmax_keys = 64"
+        );
         if let Some(burst) = tier {
-            let _ = writeln!(text, "tiers = [{{ prefix = 48, rate = '{rate}/{unit}', burst = {burst} }}]");
+            let _ = writeln!(
+                text,
+                "tiers = [{{ prefix = 48, rate = '{rate}/{unit}', burst = {burst} }}]"
+            );
         }
     }
     let names: Vec<_> = (0..limits.len()).map(|n| format!("l{n}")).collect();
-    let _ = write!(text, "[[routes]]\nname = 'r'\nrespond = {{}}\nlimits = {names:?}\n");
+    let _ = write!(
+        text,
+        "[[routes]]\nname = 'r'\nrespond = {{}}\nlimits = {names:?}\n"
+    );
     let config = config::parse("test.toml", &text, &config::Environment::new()).unwrap();
     let metrics = Metrics::new(1);
-    let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
+    let (access, guard) =
+        AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
     drop(guard);
     let process = Process {
         workers: 1,
@@ -78,7 +117,10 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("a"));
     headers.insert("x-cost", HeaderValue::from(u16::from(cost)));
-    headers.insert("x-forwarded-for", HeaderValue::from_str(&format!("2001:db8:0:{network:x}::1")).unwrap());
+    headers.insert(
+        "x-forwarded-for",
+        HeaderValue::from_str(&format!("2001:db8:0:{network:x}::1")).unwrap(),
+    );
     let peer = (Ipv4Addr::LOCALHOST, 1).into();
     let request = Request {
         method: Method::GET,

@@ -5,26 +5,55 @@ use super::support::policies::{Running, responding};
 #[test]
 fn answers_under_a_limit_tell_how_the_nearest_one_stands() {
     let limits = "[limits.wide]\nrate = '100/h'\n[limits.l]\nrate = '1/m'\nburst = 3\n";
-    let gateway = Running::start(&format!("{limits}{}", responding("r", "limits = ['wide', 'l']")));
+    let gateway = Running::start(&format!(
+        "{limits}{}",
+        responding("r", "limits = ['wide', 'l']")
+    ));
     let first = gateway.get("/");
     assert_eq!(first.get("ratelimit-policy"), Some("\"l\";q=3;w=180"));
-    assert_eq!((first.get("ratelimit"), first.get("x-ratelimit-limit")), (Some("\"l\";r=2;t=60"), None));
+    assert_eq!(
+        (first.get("ratelimit"), first.get("x-ratelimit-limit")),
+        (Some("\"l\";r=2;t=60"), None)
+    );
     gateway.status("/");
     gateway.status("/");
     let refused = gateway.get("/");
-    assert_eq!((refused.status(), refused.get("retry-after")), (429, Some("60")));
+    assert_eq!(
+        (refused.status(), refused.get("retry-after")),
+        (429, Some("60"))
+    );
     assert_eq!(refused.get("ratelimit"), Some("\"l\";r=0;t=60"));
 }
 
 #[test]
 fn old_clients_are_told_in_the_fields_they_know_and_others_nothing_if_so_wished() {
-    for (style, old, new) in [("x-ratelimit", true, false), ("both", true, true), ("off", false, false)] {
+    for (style, old, new) in [
+        ("x-ratelimit", true, false),
+        ("both", true, true),
+        ("off", false, false),
+    ] {
         let response = format!("[routes.response]\nlimit_headers = '{style}'\n");
         let limit = "[limits.l]\nrate = '1/m'\nburst = 3\n";
-        let gateway = Running::start(&format!("{limit}{}{response}", responding("r", "limits = ['l']")));
+        let gateway = Running::start(&format!(
+            "{limit}{}{response}",
+            responding("r", "limits = ['l']")
+        ));
         let answer = gateway.get("/");
-        let told = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"].map(|name| answer.get(name));
-        assert_eq!(told, if old { [Some("3"), Some("2"), Some("60")] } else { [None; 3] }, "{style}");
+        let told = [
+            "x-ratelimit-limit",
+            "x-ratelimit-remaining",
+            "x-ratelimit-reset",
+        ]
+        .map(|name| answer.get(name));
+        assert_eq!(
+            told,
+            if old {
+                [Some("3"), Some("2"), Some("60")]
+            } else {
+                [None; 3]
+            },
+            "{style}"
+        );
         assert_eq!(answer.get("ratelimit").is_some(), new, "{style}");
     }
 }

@@ -6,7 +6,12 @@ use crate::support::{self, End, Gateway, Message, Upstream, ok, one_route};
 fn mirror() -> Upstream {
     Upstream::answering(|request| {
         let framing = |name| request.get(name).unwrap_or("-").to_owned();
-        ok(&format!("{} {}\n{}", framing("content-length"), framing("transfer-encoding"), request.text()))
+        ok(&format!(
+            "{} {}\n{}",
+            framing("content-length"),
+            framing("transfer-encoding"),
+            request.text()
+        ))
     })
 }
 
@@ -37,13 +42,15 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
 fn a_counted_body_goes_up_counted() {
-    assert_eq!(ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"), "5 -\nhello");
+    assert_eq!(
+        ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"),
+        "5 -\nhello"
+    );
 }
 
 #[test]
 fn a_chunked_body_goes_up_chunked() {
-    let request =
-        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=\"y\"\r\nhe\r\n003\r\nllo\r\n0\r\n\r\n";
+    let request = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=\"y\"\r\nhe\r\n003\r\nllo\r\n0\r\n\r\n";
     assert_eq!(ask(request), "- chunked\nhello");
 }
 
@@ -57,17 +64,26 @@ fn an_empty_chunked_body_stays_one() {
 fn an_empty_body_is_announced_where_one_could_be_expected() {
     assert_eq!(ask("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), "0 -\n");
     assert_eq!(ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "- -\n");
-    assert_eq!(ask("DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"), "0 -\n");
+    assert_eq!(
+        ask("DELETE / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"),
+        "0 -\n"
+    );
 }
 
 #[test]
 fn a_get_may_have_a_body() {
-    assert_eq!(ask("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), "2 -\nhi");
+    assert_eq!(
+        ask("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"),
+        "2 -\nhi"
+    );
 }
 
 #[test]
 fn an_http_1_0_client_may_send_a_body() {
-    assert_eq!(ask("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"), "2 -\nhi");
+    assert_eq!(
+        ask("POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"),
+        "2 -\nhi"
+    );
 }
 
 #[test]
@@ -76,7 +92,10 @@ fn a_body_larger_than_every_buffer_arrives_as_it_was() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let body: String = (0..200_000).map(|n| format!("{n:07},")).collect();
     let mut client = gateway.connect();
-    client.send(format!("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    client.send(format!(
+        "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
     assert!(client.response().text() == body);
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     for piece in body.as_bytes().chunks(7919) {
@@ -91,21 +110,32 @@ fn a_body_larger_than_every_buffer_arrives_as_it_was() {
 #[test]
 fn a_counted_answer_comes_down_counted() {
     let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
-    assert_eq!((answer.text().as_str(), answer.get("content-length")), ("hello", Some("5")));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("content-length")),
+        ("hello", Some("5"))
+    );
 }
 
 #[test]
 fn a_chunked_answer_comes_down_chunked() {
-    let (answer, _) =
-        answered(GET, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n");
-    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", Some("chunked")));
+    let (answer, _) = answered(
+        GET,
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    );
+    assert_eq!(
+        (answer.text().as_str(), answer.get("transfer-encoding")),
+        ("hello", Some("chunked"))
+    );
     assert_eq!(answer.get("content-length"), None);
 }
 
 #[test]
 fn an_answer_without_a_length_comes_down_chunked() {
     let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
-    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", Some("chunked")));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("transfer-encoding")),
+        ("hello", Some("chunked"))
+    );
 }
 
 #[test]
@@ -114,8 +144,14 @@ fn a_chunked_answer_to_an_http_1_0_client_ends_with_its_connection() {
         "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n",
     );
-    assert_eq!((answer.text().as_str(), answer.get("transfer-encoding")), ("hello", None));
-    assert_eq!((answer.get("connection"), end), (Some("close"), Some(End::Closed)));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("transfer-encoding")),
+        ("hello", None)
+    );
+    assert_eq!(
+        (answer.get("connection"), end),
+        (Some("close"), Some(End::Closed))
+    );
 }
 
 #[test]
@@ -124,7 +160,10 @@ fn a_service_may_pad_the_size_of_a_chunk() {
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nX-A : one\r\n\r\n5  \r\nhello\r\n00000001 \t\r\n!\r\n0 \r\n\r\n",
     );
-    assert_eq!((answer.text().as_str(), answer.get("x-a"), answer.is_whole), ("hello!", Some("one"), true));
+    assert_eq!(
+        (answer.text().as_str(), answer.get("x-a"), answer.is_whole),
+        ("hello!", Some("one"), true)
+    );
 }
 
 #[test]
@@ -140,7 +179,13 @@ fn trailers_of_a_request_go_up_where_the_route_says_so() {
 
 #[test]
 fn a_service_of_http_1_gets_no_trailers_by_itself() {
-    let upstream = Upstream::answering(|request| ok(&format!("{:?} {:?}", request.get("trailer"), request.trailers)));
+    let upstream = Upstream::answering(|request| {
+        ok(&format!(
+            "{:?} {:?}",
+            request.get("trailer"),
+            request.trailers
+        ))
+    });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let answer = gateway.connect().exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
@@ -169,11 +214,13 @@ fn a_trailer_says_nothing_that_the_head_may_not() {
         "Trailer",
     ];
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
-    let route =
-        "request = { trailers = \"pass\", set_headers = { x-role = \"guest\" }, remove_headers = [\"x-secret\"] }";
+    let route = "request = { trailers = \"pass\", set_headers = { x-role = \"guest\" }, remove_headers = [\"x-secret\"] }";
     let gateway = Gateway::start(&one_route(&upstream, route));
     let announced = DECIDED.join(", ");
-    let trailers: String = DECIDED.iter().map(|name| format!("{name}: 1\r\n")).collect();
+    let trailers: String = DECIDED
+        .iter()
+        .map(|name| format!("{name}: 1\r\n"))
+        .collect();
     let answer = gateway.connect().exchange(format!(
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: x-mine\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\
          Trailer: {announced}\r\n\r\n1\r\na\r\n0\r\n{trailers}X-Sum: 7\r\nX-Unsaid: 8\r\n\r\n"
@@ -218,9 +265,14 @@ fn trailers_that_would_frame_route_or_authenticate_are_left_out() {
 
 #[test]
 fn the_answer_to_head_keeps_its_length_and_has_no_body() {
-    let (answer, _) =
-        answered("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n");
-    assert_eq!((answer.status(), answer.get("content-length")), (200, Some("12345")));
+    let (answer, _) = answered(
+        "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n",
+    );
+    assert_eq!(
+        (answer.status(), answer.get("content-length")),
+        (200, Some("12345"))
+    );
 }
 
 #[test]
@@ -240,7 +292,10 @@ fn after_head_both_connections_go_on() {
 
 #[test]
 fn answers_that_have_no_body_end_with_their_head() {
-    for answer in ["HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n"] {
+    for answer in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n",
+    ] {
         let upstream = Upstream::answering(move |_| answer.into());
         let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.connect();
@@ -256,7 +311,10 @@ fn answers_that_have_no_body_end_with_their_head() {
 
 #[test]
 fn a_304_may_tell_the_length_that_it_stands_for() {
-    let (answer, _) = answered(GET, "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n");
+    let (answer, _) = answered(
+        GET,
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
+    );
     assert_eq!(answer.get("content-length"), Some("7"));
 }
 
@@ -284,10 +342,18 @@ fn an_early_answer_reaches_a_client_that_sends_all_of_its_request_first() {
         ("/limited", format!("Content-Length: {LONG}"), 429),
     ] {
         let mut client = gateway.connect();
-        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"));
-        let piece =
-            if framing.starts_with('T') { format!("1000\r\n{}\r\n", "x".repeat(4096)) } else { "x".repeat(4096) };
-        assert!(client.flood(piece.as_bytes(), support::PATIENCE, LONG) >= LONG, "{path} {framing}");
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n"
+        ));
+        let piece = if framing.starts_with('T') {
+            format!("1000\r\n{}\r\n", "x".repeat(4096))
+        } else {
+            "x".repeat(4096)
+        };
+        assert!(
+            client.flood(piece.as_bytes(), support::PATIENCE, LONG) >= LONG,
+            "{path} {framing}"
+        );
         assert_eq!(client.response().status(), status, "{path} {framing}");
         client.finish();
         assert_eq!(client.ended(), End::Closed, "{path} {framing}");

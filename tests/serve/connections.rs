@@ -15,7 +15,10 @@ fn a_request_is_forwarded_and_its_answer_comes_back() {
     let answer = gateway.get("/hello");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "/hello"));
     let line = gateway.access_line();
-    assert_eq!((&line["route"], &line["status"]), (&"app".into(), &200.into()));
+    assert_eq!(
+        (&line["route"], &line["status"]),
+        (&"app".into(), &200.into())
+    );
 }
 
 #[test]
@@ -25,7 +28,10 @@ fn requests_of_one_client_share_one_connection_on_each_side() {
     let mut client = gateway.connect();
     for number in 0..5 {
         let answer = client.exchange(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!((answer.text(), answer.get("connection")), (format!("/{number}"), None));
+        assert_eq!(
+            (answer.text(), answer.get("connection")),
+            (format!("/{number}"), None)
+        );
     }
     assert_eq!(upstream.connections(), 1);
 }
@@ -33,7 +39,10 @@ fn requests_of_one_client_share_one_connection_on_each_side() {
 #[test]
 fn clients_of_one_worker_share_its_upstream_connections() {
     let upstream = echo();
-    let gateway = Gateway::start(&format!("[server]\nworkers = 1\n{}", one_route(&upstream, "")));
+    let gateway = Gateway::start(&format!(
+        "[server]\nworkers = 1\n{}",
+        one_route(&upstream, "")
+    ));
     for _ in 0..5 {
         assert_eq!(gateway.get("/").status(), 200);
     }
@@ -55,13 +64,19 @@ fn an_upstream_that_closes_does_not_close_the_client() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
-        assert!(connection.request().is_none(), "an upstream that said close was used again");
+        assert!(
+            connection.request().is_none(),
+            "an upstream that said close was used again"
+        );
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for _ in 0..3 {
         let answer = client.exchange(GET);
-        assert_eq!((answer.text().as_str(), answer.get("connection")), ("ok", None));
+        assert_eq!(
+            (answer.text().as_str(), answer.get("connection")),
+            ("ok", None)
+        );
     }
     assert_eq!(upstream.connections(), 3);
 }
@@ -82,8 +97,12 @@ fn an_http_1_0_client_that_asks_for_it_keeps_its_connection() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for _ in 0..2 {
-        let answer = client.exchange("GET /old HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
-        assert_eq!((answer.text().as_str(), answer.get("connection")), ("/old", Some("keep-alive")));
+        let answer =
+            client.exchange("GET /old HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
+        assert_eq!(
+            (answer.text().as_str(), answer.get("connection")),
+            ("/old", Some("keep-alive"))
+        );
     }
 }
 
@@ -91,7 +110,13 @@ fn an_http_1_0_client_that_asks_for_it_keeps_its_connection() {
 fn an_http_1_0_client_needs_no_host_and_its_upstream_gets_one() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    assert_eq!(gateway.connect().exchange("GET / HTTP/1.0\r\n\r\n").status(), 200);
+    assert_eq!(
+        gateway
+            .connect()
+            .exchange("GET / HTTP/1.0\r\n\r\n")
+            .status(),
+        200
+    );
     let host = format!("\r\nhost: {}\r\n", upstream.address());
     assert!(
         upstream.text().starts_with("GET / HTTP/1.1\r\n") && upstream.text().contains(&host),
@@ -128,7 +153,13 @@ fn a_refusal_among_pipelined_requests_keeps_its_place() {
         "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\nGET /a/2 HTTP/1.1\r\nHost: a\r\n\r\n",
     );
     let answers: Vec<_> = (0..3).map(|_| client.response()).collect();
-    assert_eq!(answers.iter().map(|answer| answer.status()).collect::<Vec<_>>(), [200, 404, 200]);
+    assert_eq!(
+        answers
+            .iter()
+            .map(|answer| answer.status())
+            .collect::<Vec<_>>(),
+        [200, 404, 200]
+    );
     assert_eq!(answers[2].text(), "/a/2");
 }
 
@@ -137,7 +168,9 @@ fn a_request_may_come_byte_by_byte() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    for byte in b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n" {
+    for byte in
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    {
         client.send([*byte]);
     }
     assert_eq!(client.response().text(), "abc");
@@ -147,7 +180,9 @@ fn a_request_may_come_byte_by_byte() {
 fn an_answer_may_come_byte_by_byte() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
-        for byte in b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n" {
+        for byte in
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx-t: 1\r\n\r\n"
+        {
             connection.send([*byte]);
         }
         assert!(connection.request().is_none());

@@ -9,10 +9,25 @@ fn sent_up(top: &str, route: &str, request: &str) -> (Head, String) {
     let answer = gateway.connect().exchange(request);
     assert_eq!(answer.status(), 200, "{}", answer.text());
     let text = upstream.text();
-    let lines: Vec<_> = text.split_once("\r\n\r\n").unwrap().0.split("\r\n").map(str::to_owned).collect();
+    let lines: Vec<_> = text
+        .split_once("\r\n\r\n")
+        .unwrap()
+        .0
+        .split("\r\n")
+        .map(str::to_owned)
+        .collect();
     let fields = lines[1..].iter().map(|line| line.split_once(": ").unwrap());
-    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    (Head { line: lines[0].clone(), fields, raw: text.clone().into_bytes() }, upstream.address().to_string())
+    let fields = fields
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    (
+        Head {
+            line: lines[0].clone(),
+            fields,
+            raw: text.clone().into_bytes(),
+        },
+        upstream.address().to_string(),
+    )
 }
 
 fn up(request: &str) -> Head {
@@ -59,34 +74,61 @@ fn fields_of_the_upstreams_hop_are_not_passed_back() {
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\n\
          proxy-authenticate: Basic\r\nproxy-connection: keep-alive\r\nupgrade: h2c\r\nx-kept: 3\r\n\r\n",
     );
-    for name in ["x-mine", "keep-alive", "proxy-authenticate", "proxy-connection", "upgrade"] {
+    for name in [
+        "x-mine",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-connection",
+        "upgrade",
+    ] {
         assert_eq!(answer.head.all(name), [""; 0], "{name}");
     }
-    assert_eq!((answer.get("x-kept"), answer.get("connection")), (Some("3"), Some("close")));
+    assert_eq!(
+        (answer.get("x-kept"), answer.get("connection")),
+        (Some("3"), Some("close"))
+    );
 }
 
 #[test]
 fn naming_a_framing_field_in_connection_does_not_unframe_a_message() {
-    let head = up("POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host, x-forwarded-for\r\n\
-                   Content-Length: 2\r\n\r\nhi");
-    assert_eq!((head.get("content-length"), head.get("host")), (Some("2"), Some("a")));
+    let head = up(
+        "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length, host, x-forwarded-for\r\n\
+                   Content-Length: 2\r\n\r\nhi",
+    );
+    assert_eq!(
+        (head.get("content-length"), head.get("host")),
+        (Some("2"), Some("a"))
+    );
     assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
-    let answer = down("", "HTTP/1.1 200 OK\r\nconnection: content-length\r\ncontent-length: 2\r\n\r\nhi");
-    assert_eq!((answer.get("content-length"), answer.text().as_str()), (Some("2"), "hi"));
+    let answer = down(
+        "",
+        "HTTP/1.1 200 OK\r\nconnection: content-length\r\ncontent-length: 2\r\n\r\nhi",
+    );
+    assert_eq!(
+        (answer.get("content-length"), answer.text().as_str()),
+        (Some("2"), "hi")
+    );
 }
 
 #[test]
 fn a_client_that_takes_trailers_says_so_to_the_upstream() {
     let head = up("GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, trailers\r\nConnection: te\r\n\r\n");
-    assert_eq!((head.get("te"), head.get("connection")), (Some("trailers"), Some("te")));
+    assert_eq!(
+        (head.get("te"), head.get("connection")),
+        (Some("trailers"), Some("te"))
+    );
 }
 
 #[test]
 fn repeated_fields_keep_their_values_and_their_order() {
-    let head = up("GET / HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nX-Other: 2\r\nX-Many: 3\r\nX-Empty:\r\n\r\n");
+    let head =
+        up("GET / HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nX-Other: 2\r\nX-Many: 3\r\nX-Empty:\r\n\r\n");
     assert_eq!(head.all("x-many"), ["1", "3"]);
     assert_eq!(head.all("x-empty"), [""]);
-    let answer = down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\n");
+    let answer = down(
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\n",
+    );
     assert_eq!(answer.head.all("set-cookie"), ["a=1", "b=2"]);
 }
 
@@ -97,17 +139,26 @@ fn bytes_beyond_ascii_pass_in_values() {
     let mut client = gateway.connect();
     client.exchange(b"GET / HTTP/1.1\r\nHost: a\r\nX-Name: J\xf6rg\r\n\r\n");
     let received = upstream.received().concat();
-    assert!(received.windows(14).any(|window| window == b"x-name: J\xf6rg\r\n"));
+    assert!(
+        received
+            .windows(14)
+            .any(|window| window == b"x-name: J\xf6rg\r\n")
+    );
 }
 
 #[test]
 fn an_untrusted_peers_claims_are_replaced() {
-    let head = up("GET / HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\
-                   X-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n\r\n");
+    let head = up(
+        "GET / HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\
+                   X-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n\r\n",
+    );
     assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
     assert_eq!(head.get("x-forwarded-proto"), Some("http"));
     assert_eq!(head.get("x-forwarded-host"), Some("a:81"));
-    assert_eq!(head.get("forwarded"), Some("for=127.0.0.1;host=\"a:81\";proto=http"));
+    assert_eq!(
+        head.get("forwarded"),
+        Some("for=127.0.0.1;host=\"a:81\";proto=http")
+    );
 }
 
 #[test]
@@ -115,37 +166,59 @@ fn a_trusted_peers_claims_are_extended() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n\
                    X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nForwarded: for=1.2.3.4\r\n\r\n";
     let (head, _) = sent_up(TRUSTING, "", request);
-    assert_eq!(head.get("x-forwarded-for"), Some("6.6.6.6, 1.2.3.4, 127.0.0.1"));
+    assert_eq!(
+        head.get("x-forwarded-for"),
+        Some("6.6.6.6, 1.2.3.4, 127.0.0.1")
+    );
     assert_eq!(head.get("x-forwarded-proto"), Some("https"));
     assert_eq!(head.get("x-forwarded-host"), Some("shop"));
-    let forwarded = "for=6.6.6.6, for=1.2.3.4;proto=https;host=shop, for=127.0.0.1;host=\"a\";proto=http";
+    let forwarded =
+        "for=6.6.6.6, for=1.2.3.4;proto=https;host=shop, for=127.0.0.1;host=\"a\";proto=http";
     assert_eq!(head.get("forwarded"), Some(forwarded));
 }
 
 /// The four forwarding fields as they go up: addresses, protocol, host, and `Forwarded` without this hop's own element.
 fn told(top: &str, lines: &str) -> [String; 4] {
-    let (head, _) = sent_up(top, "", &format!("GET / HTTP/1.1\r\nHost: 10.0.0.5:8080\r\n{lines}\r\n"));
-    let all = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"].map(|name| {
+    let (head, _) = sent_up(
+        top,
+        "",
+        &format!("GET / HTTP/1.1\r\nHost: 10.0.0.5:8080\r\n{lines}\r\n"),
+    );
+    let all = [
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "forwarded",
+    ]
+    .map(|name| {
         let lines = head.all(name);
         assert_eq!(lines.len(), 1, "{name}: {lines:?}");
         lines[0].to_owned()
     });
     let [addresses, proto, host, forwarded] = all;
     let own = "for=127.0.0.1;host=\"10.0.0.5:8080\";proto=http";
-    let earlier = forwarded.strip_suffix(own).unwrap_or_else(|| panic!("{forwarded}")).to_owned();
+    let earlier = forwarded
+        .strip_suffix(own)
+        .unwrap_or_else(|| panic!("{forwarded}"))
+        .to_owned();
     [addresses, proto, host, earlier]
 }
 
-const TRUSTING_MORE: &str =
-    "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"x-forwarded-for\"";
-const BY_FORWARDED: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"forwarded\"";
+const TRUSTING_MORE: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"x-forwarded-for\"";
+const BY_FORWARDED: &str =
+    "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"forwarded\"";
 
 #[test]
 fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
     for (lines, told_up) in [
         (
             "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example\r\n",
-            ["203.0.113.9, 127.0.0.1", "https", "www.example", "for=203.0.113.9;proto=https;host=www.example, "],
+            [
+                "203.0.113.9, 127.0.0.1",
+                "https",
+                "www.example",
+                "for=203.0.113.9;proto=https;host=www.example, ",
+            ],
         ),
         // Protocol and host are those of the client's own request; whatever stands beyond the client is only claimed.
         (
@@ -159,7 +232,12 @@ fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
         ),
         (
             "X-Forwarded-For: [2001:db8::1]:80\r\nX-Forwarded-Host: a:81\r\n",
-            ["[2001:db8::1]:80, 127.0.0.1", "http", "a:81", "for=\"[2001:db8::1]\";host=\"a:81\", "],
+            [
+                "[2001:db8::1]:80, 127.0.0.1",
+                "http",
+                "a:81",
+                "for=\"[2001:db8::1]\";host=\"a:81\", ",
+            ],
         ),
         (
             "X-Forwarded-For: 203.0.113.9,\r\nX-Forwarded-For: , 10.0.0.2 ,,\r\nX-Forwarded-Proto: https,\r\n",
@@ -189,7 +267,12 @@ fn what_a_trusted_peer_says_in_forwarded_is_told_in_x_forwarded_too() {
     for (line, told_up) in [
         (
             "for=203.0.113.9;proto=https;host=www.example",
-            ["203.0.113.9, 127.0.0.1", "https", "www.example", "for=203.0.113.9;proto=https;host=www.example, "],
+            [
+                "203.0.113.9, 127.0.0.1",
+                "https",
+                "www.example",
+                "for=203.0.113.9;proto=https;host=www.example, ",
+            ],
         ),
         (
             "for=6.6.6.6;proto=ftp;host=evil, for=203.0.113.9;host=\"a:81\", for=10.0.0.2;proto=https,",
@@ -210,39 +293,78 @@ fn what_a_trusted_peer_says_in_forwarded_is_told_in_x_forwarded_too() {
             ],
         ),
     ] {
-        assert_eq!(told(BY_FORWARDED, &format!("Forwarded: {line}\r\n")), told_up, "{line}");
+        assert_eq!(
+            told(BY_FORWARDED, &format!("Forwarded: {line}\r\n")),
+            told_up,
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer() {
-    let x_forwarded = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n";
+    let x_forwarded =
+        "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n";
     let forwarded = "Forwarded: for=6.6.6.6;proto=https;host=evil\r\n";
     let nothing = ["127.0.0.1", "http", "10.0.0.5:8080", ""];
     assert_eq!(told(BY_FORWARDED, x_forwarded), nothing);
     assert_eq!(told(TRUSTING_MORE, forwarded), nothing);
     let both = |own: &str, other: &str| format!("{own}{other}");
-    let told_up = told(TRUSTING_MORE, &both("X-Forwarded-For: 203.0.113.9\r\n", forwarded));
-    assert_eq!(told_up, ["203.0.113.9, 127.0.0.1", "http", "10.0.0.5:8080", "for=203.0.113.9, "]);
-    let told_up = told(BY_FORWARDED, &both("Forwarded: for=203.0.113.9;proto=http;host=shop\r\n", x_forwarded));
-    assert_eq!(told_up, ["203.0.113.9, 127.0.0.1", "http", "shop", "for=203.0.113.9;proto=http;host=shop, "]);
+    let told_up = told(
+        TRUSTING_MORE,
+        &both("X-Forwarded-For: 203.0.113.9\r\n", forwarded),
+    );
+    assert_eq!(
+        told_up,
+        [
+            "203.0.113.9, 127.0.0.1",
+            "http",
+            "10.0.0.5:8080",
+            "for=203.0.113.9, "
+        ]
+    );
+    let told_up = told(
+        BY_FORWARDED,
+        &both(
+            "Forwarded: for=203.0.113.9;proto=http;host=shop\r\n",
+            x_forwarded,
+        ),
+    );
+    assert_eq!(
+        told_up,
+        [
+            "203.0.113.9, 127.0.0.1",
+            "http",
+            "shop",
+            "for=203.0.113.9;proto=http;host=shop, "
+        ]
+    );
 }
 
 #[test]
 fn a_trusted_peer_that_names_no_client_still_says_how_it_was_asked() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{TRUSTING}\n{}", one_route(&upstream, "")));
-    gateway.ask("GET", "/", &["X-Forwarded-Proto: https", "X-Forwarded-Host: shop \"x\""]);
+    gateway.ask(
+        "GET",
+        "/",
+        &["X-Forwarded-Proto: https", "X-Forwarded-Host: shop \"x\""],
+    );
     let text = upstream.text();
     assert!(text.contains("\r\nx-forwarded-proto: https\r\n"), "{text}");
-    assert!(text.contains("\r\nforwarded: for=127.0.0.1;host=\"shop \\\"x\\\"\";proto=https\r\n"), "{text}");
+    assert!(
+        text.contains("\r\nforwarded: for=127.0.0.1;host=\"shop \\\"x\\\"\";proto=https\r\n"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_client_that_a_trusted_peer_names_is_the_client_of_the_access_line() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{TRUSTING}\n{}", one_route(&upstream, "")));
-    gateway.connect().exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n\r\n");
+    gateway
+        .connect()
+        .exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6, 1.2.3.4\r\n\r\n");
     let line = gateway.access_line();
     assert_eq!(line["client"], "1.2.3.4");
     assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
@@ -250,7 +372,10 @@ fn the_client_that_a_trusted_peer_names_is_the_client_of_the_access_line() {
 
 #[test]
 fn via_names_every_hop() {
-    assert_eq!(up("GET / HTTP/1.1\r\nHost: a\r\n\r\n").get("via"), Some("1.1 tidegate"));
+    assert_eq!(
+        up("GET / HTTP/1.1\r\nHost: a\r\n\r\n").get("via"),
+        Some("1.1 tidegate")
+    );
     let head = up("GET / HTTP/1.0\r\nHost: a\r\nVia: 1.1 far\r\nVia: 1.1 near\r\n\r\n");
     assert_eq!(head.get("via"), Some("1.1 far, 1.1 near, 1.0 tidegate"));
 }
@@ -265,24 +390,40 @@ fn the_hops_that_are_left_are_counted_down_for_options_and_trace() {
             ("x", Some("x")),
             ("99999999999999999999", Some("18446744073709551614")),
         ] {
-            let (head, _) =
-                sent_up("", trace, &format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"));
+            let (head, _) = sent_up(
+                "",
+                trace,
+                &format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"),
+            );
             assert_eq!(head.get("max-forwards"), sent, "{method} {field}");
         }
     }
     for field in ["0", "7"] {
-        let (head, _) = sent_up("", trace, &format!("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"));
-        assert_eq!(head.get("max-forwards"), Some(field), "other methods do not heed it");
+        let (head, _) = sent_up(
+            "",
+            trace,
+            &format!("GET / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {field}\r\n\r\n"),
+        );
+        assert_eq!(
+            head.get("max-forwards"),
+            Some(field),
+            "other methods do not heed it"
+        );
     }
 }
 
 #[test]
 fn a_request_with_no_hop_left_is_answered_here() {
     let upstream = Upstream::answering(|_| ok("from the service"));
-    let gateway = Gateway::start(&one_route(&upstream, "match = { methods = [\"TRACE\", \"OPTIONS\"] }"));
+    let gateway = Gateway::start(&one_route(
+        &upstream,
+        "match = { methods = [\"TRACE\", \"OPTIONS\"] }",
+    ));
     let ask = |method: &str, path: &str| {
         let lines = "Host: a\r\nMax-Forwards: 0\r\nCookie: a=b\r\nAuthorization: x\r\nX-Api-Key: y\r\nX-Other: z";
-        gateway.connect().exchange(format!("{method} {path} HTTP/1.1\r\n{lines}\r\n\r\n"))
+        gateway
+            .connect()
+            .exchange(format!("{method} {path} HTTP/1.1\r\n{lines}\r\n\r\n"))
     };
     for path in ["/x", "*"] {
         let options = ask("OPTIONS", path);
@@ -290,8 +431,14 @@ fn a_request_with_no_hop_left_is_answered_here() {
         assert!(options.get("allow").unwrap().contains("GET"));
     }
     let trace = ask("TRACE", "/x?y");
-    assert_eq!((trace.status(), trace.get("content-type")), (200, Some("message/http")));
-    assert_eq!(trace.text(), "TRACE /x?y HTTP/1.1\r\nhost: a\r\nmax-forwards: 0\r\nx-other: z\r\n\r\n");
+    assert_eq!(
+        (trace.status(), trace.get("content-type")),
+        (200, Some("message/http"))
+    );
+    assert_eq!(
+        trace.text(),
+        "TRACE /x?y HTTP/1.1\r\nhost: a\r\nmax-forwards: 0\r\nx-other: z\r\n\r\n"
+    );
     assert!(upstream.text().is_empty(), "{}", upstream.text());
 }
 
@@ -299,11 +446,27 @@ fn a_request_with_no_hop_left_is_answered_here() {
 fn a_request_that_goes_round_in_a_circle_is_stopped() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let round = |via: &str| gateway.connect().exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{via}\r\n\r\n")).status();
-    assert_eq!(round("Via: 1.1 tidegate, 2.0 tidegate"), 200, "a chain of several gateways");
-    assert_eq!(round(&format!("Via: {}1.1 near", "1.1 far, ".repeat(20))), 200, "other proxies");
+    let round = |via: &str| {
+        gateway
+            .connect()
+            .exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{via}\r\n\r\n"))
+            .status()
+    };
+    assert_eq!(
+        round("Via: 1.1 tidegate, 2.0 tidegate"),
+        200,
+        "a chain of several gateways"
+    );
+    assert_eq!(
+        round(&format!("Via: {}1.1 near", "1.1 far, ".repeat(20))),
+        200,
+        "other proxies"
+    );
     let _ = (gateway.access_line(), gateway.access_line());
-    assert_eq!(round(&format!("Via: 1.1 near{}", ", 1.1 tidegate".repeat(5))), 508);
+    assert_eq!(
+        round(&format!("Via: 1.1 near{}", ", 1.1 tidegate".repeat(5))),
+        508
+    );
     assert_eq!(gateway.access_line()["reason"], "loop");
 }
 
@@ -315,11 +478,23 @@ fn a_request_has_one_identity_upstream_and_in_its_access_line() {
     client.exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: from-client-1\r\n\r\n");
     assert_eq!(gateway.access_line()["request_id"], "from-client-1");
     client.exchange("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: <script>\r\n\r\n");
-    let made = gateway.access_line()["request_id"].as_str().unwrap().to_owned();
-    assert!(made.len() >= 16 && made.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{made}");
+    let made = gateway.access_line()["request_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        made.len() >= 16
+            && made
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'),
+        "{made}"
+    );
     let text = upstream.text();
     assert_eq!(text.matches("x-request-id: from-client-1\r\n").count(), 1);
-    assert_eq!(text.matches(&format!("x-request-id: {made}\r\n")).count(), 1);
+    assert_eq!(
+        text.matches(&format!("x-request-id: {made}\r\n")).count(),
+        1
+    );
     assert_eq!(text.matches("x-request-id:").count(), 2);
 }
 
@@ -335,8 +510,15 @@ fn the_clients_host_is_kept_unless_the_route_says_otherwise() {
 #[test]
 fn a_route_sets_and_removes_fields_of_a_request() {
     let route = "request = { set_headers = { x-from = \"tidegate\", x-new = \"1\" }, remove_headers = [\"cookie\"] }";
-    let (head, _) = sent_up("", route, "GET / HTTP/1.1\r\nHost: a\r\nX-From: me\r\nX-From: you\r\nCookie: a=1\r\n\r\n");
-    assert_eq!((head.get("x-from"), head.get("x-new")), (Some("tidegate"), Some("1")));
+    let (head, _) = sent_up(
+        "",
+        route,
+        "GET / HTTP/1.1\r\nHost: a\r\nX-From: me\r\nX-From: you\r\nCookie: a=1\r\n\r\n",
+    );
+    assert_eq!(
+        (head.get("x-from"), head.get("x-new")),
+        (Some("tidegate"), Some("1"))
+    );
     assert_eq!(head.all("cookie"), [""; 0]);
 }
 
@@ -346,7 +528,10 @@ fn a_route_may_set_or_remove_what_the_gateway_writes_itself() {
                  remove_headers = [\"forwarded\", \"x-forwarded-host\", \"x-forwarded-for\"] }";
     let (head, _) = sent_up("", route, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(head.get("x-forwarded-proto"), Some("https"));
-    assert_eq!((head.get("via"), head.get("x-request-id")), (Some("me"), Some("fixed")));
+    assert_eq!(
+        (head.get("via"), head.get("x-request-id")),
+        (Some("me"), Some("fixed"))
+    );
     for name in ["forwarded", "x-forwarded-host", "x-forwarded-for"] {
         assert_eq!(head.get(name), None, "{name}");
     }
@@ -358,20 +543,39 @@ fn a_route_sets_and_removes_fields_of_an_answer() {
         "response = { set_headers = { x-frame-options = \"DENY\" }, remove_headers = [\"server\"] }",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nserver: old\r\nx-frame-options: ALLOW\r\n\r\n",
     );
-    assert_eq!((answer.get("x-frame-options"), answer.get("server")), (Some("DENY"), None));
+    assert_eq!(
+        (answer.get("x-frame-options"), answer.get("server")),
+        (Some("DENY"), None)
+    );
 }
 
 #[test]
 fn an_answers_date_is_kept_and_a_missing_one_is_added() {
-    let dated = down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
+    let dated = down(
+        "",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
+    );
     assert_eq!(dated.get("date"), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
-    assert!(down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").get("date").unwrap().ends_with(" GMT"));
+    assert!(
+        down("", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+            .get("date")
+            .unwrap()
+            .ends_with(" GMT")
+    );
 }
 
 #[test]
 fn a_services_own_words_for_a_status_are_kept() {
-    for line in ["302 FOUND", "200 Fine", "404 ", "799 Whatever", "413 Payload Too Large", "200 OK"] {
-        let upstream = Upstream::answering(move |_| format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"));
+    for line in [
+        "302 FOUND",
+        "200 Fine",
+        "404 ",
+        "799 Whatever",
+        "413 Payload Too Large",
+        "200 OK",
+    ] {
+        let upstream =
+            Upstream::answering(move |_| format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"));
         let answer = Gateway::start(&one_route(&upstream, "")).get("/");
         assert_eq!(answer.head.line, format!("HTTP/1.1 {line}"));
     }
@@ -381,7 +585,9 @@ fn a_services_own_words_for_a_status_are_kept() {
 fn the_gateways_own_words_are_those_of_the_standard() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"1B\" }"));
-    let answer = gateway.connect().exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    let answer = gateway
+        .connect()
+        .exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
     assert_eq!(answer.head.line, "HTTP/1.1 413 Content Too Large");
     assert_eq!(answer.problem()["title"], "Content Too Large");
 }
@@ -389,7 +595,9 @@ fn the_gateways_own_words_are_those_of_the_standard() {
 #[test]
 fn every_status_passes() {
     for status in [200, 201, 299, 302, 418, 451, 500, 599, 799] {
-        let upstream = Upstream::answering(move |_| format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n"));
+        let upstream = Upstream::answering(move |_| {
+            format!("HTTP/1.1 {status} Whatever\r\ncontent-length: 0\r\n\r\n")
+        });
         let gateway = Gateway::start(&one_route(&upstream, ""));
         assert_eq!(gateway.get("/").status(), status);
     }

@@ -2,7 +2,8 @@
 
 use crate::support::{Gate, Gateway, Upstream, ok, one_route};
 
-const EXPECTING: &str = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+const EXPECTING: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 
 #[test]
 fn a_client_is_told_to_continue_when_its_upstream_says_so() {
@@ -25,7 +26,10 @@ fn a_client_is_told_to_continue_when_its_upstream_says_so() {
     assert_eq!(client.response().status(), 100);
     client.send("hello");
     assert_eq!(client.response().text(), "hello");
-    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "next");
+    assert_eq!(
+        client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(),
+        "next"
+    );
 }
 
 #[test]
@@ -76,7 +80,10 @@ fn early_hints_are_passed_on_before_the_answer() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     let first = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!((first.status(), first.get("link"), first.get("connection")), (103, Some("</a.css>"), None));
+    assert_eq!(
+        (first.status(), first.get("link"), first.get("connection")),
+        (103, Some("</a.css>"), None)
+    );
     gate.open();
     assert_eq!(client.response().get("link"), Some("</b.css>"));
     assert_eq!(client.response().text(), "ok");
@@ -84,16 +91,23 @@ fn early_hints_are_passed_on_before_the_answer() {
 
 #[test]
 fn an_http_1_0_client_never_sees_an_interim_answer() {
-    let upstream = Upstream::answering(|_| format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", ok("final")));
+    let upstream =
+        Upstream::answering(|_| format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", ok("final")));
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway.connect().exchange("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
+    let answer = gateway
+        .connect()
+        .exchange("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
     assert_eq!((answer.status(), answer.text().as_str()), (200, "final"));
 }
 
 #[test]
 fn an_interim_answer_never_names_a_length() {
-    let upstream =
-        Upstream::answering(|_| format!("HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\n{}", ok("final")));
+    let upstream = Upstream::answering(|_| {
+        format!(
+            "HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\n{}",
+            ok("final")
+        )
+    });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     let hint = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

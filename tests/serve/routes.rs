@@ -6,7 +6,9 @@ use crate::support::{Gateway, Upstream, ok, one_route};
 fn target(route: &str, request_line: &str) -> String {
     let upstream = Upstream::answering(|request| ok(&request.head.line));
     let gateway = Gateway::start(&one_route(&upstream, route));
-    let answer = gateway.connect().exchange(format!("{request_line}\r\nHost: a\r\n\r\n"));
+    let answer = gateway
+        .connect()
+        .exchange(format!("{request_line}\r\nHost: a\r\n\r\n"));
     assert_eq!(answer.status(), 200, "{}", answer.text());
     answer.text().trim_end_matches(" HTTP/1.1").to_owned()
 }
@@ -16,9 +18,17 @@ fn a_target_is_forwarded_byte_for_byte() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    for target in
-        ["/a/%2e%2E//b?x=%zz", "/?", "/a?b?c", "//", "/a/../b", "/%", "/a;b=c", "/'\"<>\\^`{|}", "/a?x=/../&y"]
-    {
+    for target in [
+        "/a/%2e%2E//b?x=%zz",
+        "/?",
+        "/a?b?c",
+        "//",
+        "/a/../b",
+        "/%",
+        "/a;b=c",
+        "/'\"<>\\^`{|}",
+        "/a?x=/../&y",
+    ] {
         let answer = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(answer.text(), target);
     }
@@ -26,10 +36,16 @@ fn a_target_is_forwarded_byte_for_byte() {
 
 #[test]
 fn a_target_that_is_a_url_is_forwarded_as_its_path_and_names_the_host() {
-    let upstream = Upstream::answering(|request| ok(&format!("{} {:?}", request.target(), request.get("host"))));
+    let upstream = Upstream::answering(|request| {
+        ok(&format!("{} {:?}", request.target(), request.get("host")))
+    });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    let mut ask = |target: &str| client.exchange(format!("GET {target} HTTP/1.1\r\nHost: other\r\n\r\n")).text();
+    let mut ask = |target: &str| {
+        client
+            .exchange(format!("GET {target} HTTP/1.1\r\nHost: other\r\n\r\n"))
+            .text()
+    };
     assert_eq!(ask("http://Shop:81/a/%2e?b"), "/a/%2e?b Some(\"Shop:81\")");
     assert_eq!(ask("HTTP://shop"), "/ Some(\"shop\")");
     assert_eq!(ask("http://shop?x"), "/?x Some(\"shop\")");
@@ -40,8 +56,18 @@ fn a_url_is_matched_by_its_own_host() {
     let upstream = Upstream::answering(|_| ok("found"));
     let gateway = Gateway::start(&one_route(&upstream, "match = { hosts = [\"shop\"] }"));
     let mut client = gateway.connect();
-    assert_eq!(client.exchange("GET http://shop/ HTTP/1.1\r\nHost: other\r\n\r\n").status(), 200);
-    assert_eq!(client.exchange("GET http://other/ HTTP/1.1\r\nHost: shop\r\n\r\n").status(), 404);
+    assert_eq!(
+        client
+            .exchange("GET http://shop/ HTTP/1.1\r\nHost: other\r\n\r\n")
+            .status(),
+        200
+    );
+    assert_eq!(
+        client
+            .exchange("GET http://other/ HTTP/1.1\r\nHost: shop\r\n\r\n")
+            .status(),
+        404
+    );
 }
 
 #[test]
@@ -60,7 +86,10 @@ fn options_of_a_url_without_a_path_are_those_of_the_server() {
     ] {
         assert_eq!(target("", line), sent);
     }
-    assert_eq!(target("request = { add_prefix = \"/v1\" }", "OPTIONS * HTTP/1.1"), "OPTIONS *");
+    assert_eq!(
+        target("request = { add_prefix = \"/v1\" }", "OPTIONS * HTTP/1.1"),
+        "OPTIONS *"
+    );
 }
 
 #[test]
@@ -75,7 +104,10 @@ fn a_redirect_has_a_host_and_a_path_of_its_own() {
     assert_eq!(ask("GET /old HTTP/1.0").get("location"), Some("/new"));
     let options = ask("OPTIONS * HTTP/1.1\r\nHost: shop.example");
     assert_eq!(options.get("location"), Some("https://shop.example/"));
-    assert_eq!(ask("OPTIONS http://shop.example HTTP/1.1\r\nHost: a").get("location"), Some("https://shop.example/"));
+    assert_eq!(
+        ask("OPTIONS http://shop.example HTTP/1.1\r\nHost: a").get("location"),
+        Some("https://shop.example/")
+    );
     let redirected = ask("GET /a?b HTTP/1.1\r\nHost: shop.example:8080");
     assert_eq!(redirected.get("location"), Some("https://shop.example/a?b"));
 }
@@ -89,12 +121,19 @@ fn trace_is_for_routes_that_list_it() {
             + "[[routes]]\nname = \"traced\"\nmatch = { path = \"/traced\", methods = [\"TRACE\"] }\nupstream = \"app\"\n\
                [[routes]]\nname = \"own\"\nmatch = { path = \"/own\" }\nrespond = { status = 200 }\n"),
     );
-    let ask = |path: &str| gateway.connect().exchange(format!("TRACE {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    let ask = |path: &str| {
+        gateway
+            .connect()
+            .exchange(format!("TRACE {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
+    };
     for path in ["/", "/own", "/traced/x"] {
         let answer = ask(path);
         assert_eq!(answer.status(), 405, "{path}");
         assert_eq!(gateway.access_line()["reason"], "method_not_allowed");
-        assert_eq!(answer.get("allow"), Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        assert_eq!(
+            answer.get("allow"),
+            Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+        );
     }
     assert_eq!(ask("/traced").status(), 200);
 }
@@ -115,7 +154,11 @@ fn a_prefix_is_taken_off_and_another_put_before() {
         ("/a/..//orders/./7", "/v1/7"),
         ("/orders/a%2Fb", "/v1/a%2Fb"),
     ] {
-        assert_eq!(target(route, &format!("GET {received} HTTP/1.1")), format!("GET {forwarded}"), "{received}");
+        assert_eq!(
+            target(route, &format!("GET {received} HTTP/1.1")),
+            format!("GET {forwarded}"),
+            "{received}"
+        );
     }
 }
 
@@ -123,15 +166,27 @@ fn a_prefix_is_taken_off_and_another_put_before() {
 #[test]
 fn a_prefix_is_taken_off_in_whole_segments_only() {
     let route = "request = { strip_prefix = \"/ord\" }";
-    for (received, forwarded) in [("/orders/7", "/orders/7"), ("/ord/7", "/7"), ("/ord", "/"), ("/x", "/x")] {
-        assert_eq!(target(route, &format!("GET {received} HTTP/1.1")), format!("GET {forwarded}"), "{received}");
+    for (received, forwarded) in [
+        ("/orders/7", "/orders/7"),
+        ("/ord/7", "/7"),
+        ("/ord", "/"),
+        ("/x", "/x"),
+    ] {
+        assert_eq!(
+            target(route, &format!("GET {received} HTTP/1.1")),
+            format!("GET {forwarded}"),
+            "{received}"
+        );
     }
 }
 
 #[test]
 fn a_path_is_rewritten_with_the_parameters_of_its_match() {
     let route = "match = { path = \"/orders/{id}\" }\nrequest = { rewrite = \"/v2/{id}/order\" }";
-    assert_eq!(target(route, "GET /orders/a%2Fb?x=1 HTTP/1.1"), "GET /v2/a%2Fb/order?x=1");
+    assert_eq!(
+        target(route, "GET /orders/a%2Fb?x=1 HTTP/1.1"),
+        "GET /v2/a%2Fb/order?x=1"
+    );
 }
 
 #[test]
@@ -141,12 +196,18 @@ fn a_route_answers_by_itself() {
     );
     let mut client = gateway.connect();
     let answer = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!((answer.status(), answer.text().as_str(), answer.get("x-a")), (203, "hi", Some("1")));
+    assert_eq!(
+        (answer.status(), answer.text().as_str(), answer.get("x-a")),
+        (203, "hi", Some("1"))
+    );
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response_to_head().status(), 203);
     let answer = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
     assert_eq!(answer.text(), "hi");
-    assert_eq!(client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(), "hi");
+    assert_eq!(
+        client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(),
+        "hi"
+    );
 }
 
 #[test]
@@ -155,29 +216,51 @@ fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
     let own = |name: &str, action: &str| {
         format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n{changes}")
     };
-    let text = own("text", "respond = { status = 200, body = 'hi', headers = { x-gone = '1', x-set = '0' } }")
-        + &own("moved", "redirect = { to = 'https://{host}{path}', status = 308 }");
+    let text = own(
+        "text",
+        "respond = { status = 200, body = 'hi', headers = { x-gone = '1', x-set = '0' } }",
+    ) + &own(
+        "moved",
+        "redirect = { to = 'https://{host}{path}', status = 308 }",
+    );
     let gateway = Gateway::start(&text);
     for path in ["/text", "/moved"] {
         let answer = gateway.get(path);
-        assert_eq!((answer.get("x-set"), answer.get("x-gone")), (Some("1"), None), "{path}");
+        assert_eq!(
+            (answer.get("x-set"), answer.get("x-gone")),
+            (Some("1"), None),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn a_route_redirects_with_path_and_query() {
-    let gateway =
-        Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }");
-    let answer = gateway.connect().exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
-    assert_eq!((answer.status(), answer.get("location")), (308, Some("https://shop/a%20b?c=d")));
+    let gateway = Gateway::start(
+        "[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }",
+    );
+    let answer = gateway
+        .connect()
+        .exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
+    assert_eq!(
+        (answer.status(), answer.get("location")),
+        (308, Some("https://shop/a%20b?c=d"))
+    );
     assert_eq!(answer.get("content-length"), Some("0"));
 }
 
 #[test]
 fn a_redirect_cannot_be_split() {
-    let gateway = Gateway::start("[[routes]]\nname = \"old\"\nredirect = { to = \"https://x{path}\", status = 302 }");
-    let answer = gateway.connect().exchange("GET /a%0d%0aset-cookie:x=1 HTTP/1.1\r\nHost: shop\r\n\r\n");
-    assert_eq!((answer.get("location"), answer.get("set-cookie")), (Some("https://x/a%0d%0aset-cookie:x=1"), None));
+    let gateway = Gateway::start(
+        "[[routes]]\nname = \"old\"\nredirect = { to = \"https://x{path}\", status = 302 }",
+    );
+    let answer = gateway
+        .connect()
+        .exchange("GET /a%0d%0aset-cookie:x=1 HTTP/1.1\r\nHost: shop\r\n\r\n");
+    assert_eq!(
+        (answer.get("location"), answer.get("set-cookie")),
+        (Some("https://x/a%0d%0aset-cookie:x=1"), None)
+    );
 }
 
 #[test]
@@ -188,7 +271,10 @@ fn without_a_route_there_is_a_problem() {
     assert_eq!(answer.status(), 404);
     let problem = answer.problem();
     let line = gateway.access_line();
-    assert_eq!((&line["reason"], &line["request_id"]), (&"no_route".into(), &problem["request_id"]));
+    assert_eq!(
+        (&line["reason"], &line["request_id"]),
+        (&"no_route".into(), &problem["request_id"])
+    );
     assert_eq!((upstream.connections(), line["route"].is_null()), (0, true));
 }
 
@@ -196,24 +282,50 @@ fn without_a_route_there_is_a_problem() {
 #[test]
 fn to_head_an_answer_without_an_upstream_tells_the_length_that_get_would_have() {
     let upstream = Upstream::answering(|_| "HTTP/1.1 200 OK\r\n\r\n".to_owned());
-    let own =
-        |name: &str, action: &str| format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n");
+    let own = |name: &str, action: &str| {
+        format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n")
+    };
     let text = one_route(&upstream, "match = { path = '/app' }")
         + &own("text", "respond = { status = 200, body = 'hello' }")
         + &own("empty", "respond = { status = 200 }")
         + &own("nothing", "respond = { status = 204 }")
-        + &own("moved", "redirect = { to = 'https://{host}{path}', status = 308 }");
+        + &own(
+            "moved",
+            "redirect = { to = 'https://{host}{path}', status = 308 }",
+        );
     let gateway = Gateway::start(&text);
     let mut client = gateway.connect();
-    for (path, length) in [("/text", Some("5")), ("/empty", Some("0")), ("/nothing", None), ("/moved", Some("0"))] {
+    for (path, length) in [
+        ("/text", Some("5")),
+        ("/empty", Some("0")),
+        ("/nothing", None),
+        ("/moved", Some("0")),
+    ] {
         client.send(format!("HEAD {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!(client.response_to_head().get("content-length"), length, "{path}");
+        assert_eq!(
+            client.response_to_head().get("content-length"),
+            length,
+            "{path}"
+        );
         let answer = client.exchange(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(answer.get("content-length"), length, "{path}");
     }
     client.send("HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n");
-    let length = client.response_to_head().get("content-length").map(|length| length.parse::<usize>());
-    assert_eq!(length, Some(Ok(client.exchange("GET /none HTTP/1.1\r\nHost: a\r\n\r\n").body.len())));
+    let length = client
+        .response_to_head()
+        .get("content-length")
+        .map(|length| length.parse::<usize>());
+    assert_eq!(
+        length,
+        Some(Ok(client
+            .exchange("GET /none HTTP/1.1\r\nHost: a\r\n\r\n")
+            .body
+            .len()))
+    );
     client.send("HEAD /app HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.response_to_head().get("content-length"), None, "nobody knows that of an upstream's");
+    assert_eq!(
+        client.response_to_head().get("content-length"),
+        None,
+        "nobody knows that of an upstream's"
+    );
 }

@@ -101,14 +101,22 @@ fn both_bodies_may_flow_at_once() {
 fn an_answer_that_streams_before_its_requests_body_is_read_says_that_it_is_the_last() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
-        connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n0\r\n\r\n");
+        connection
+            .send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nearly\r\n0\r\n\r\n");
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    for body in ["transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n", "content-length: 1000000\r\n\r\nfirst"] {
+    for body in [
+        "transfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        "content-length: 1000000\r\n\r\nfirst",
+    ] {
         let mut client = gateway.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
         let answer = client.response();
-        assert_eq!((answer.text().as_str(), answer.get("connection")), ("early", Some("close")), "{body:?}");
+        assert_eq!(
+            (answer.text().as_str(), answer.get("connection")),
+            ("early", Some("close")),
+            "{body:?}"
+        );
         assert_eq!(client.ended(), End::Closed);
     }
 }
@@ -123,9 +131,16 @@ fn an_answer_that_streams_after_its_requests_body_was_read_is_not_the_last() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    for body in ["transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n", "content-length: 4\r\n\r\nbody"] {
+    for body in [
+        "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        "content-length: 4\r\n\r\nbody",
+    ] {
         let answer = client.exchange(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
-        assert_eq!((answer.text().as_str(), answer.get("connection")), ("late", None), "{body:?}");
+        assert_eq!(
+            (answer.text().as_str(), answer.get("connection")),
+            ("late", None),
+            "{body:?}"
+        );
     }
 }
 
@@ -134,7 +149,9 @@ fn a_client_that_does_not_read_slows_its_upstream_down() {
     let (told, taken) = mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        connection.send(format!("HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"));
+        connection.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"
+        ));
         let mut sent = connection.flood(PIECE, SILENCE, A_LOT);
         told.send(sent).unwrap();
         while sent < A_LOT {
@@ -164,7 +181,9 @@ fn an_upstream_that_does_not_read_slows_its_client_down() {
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"off\" }"));
     let mut client = gateway.connect();
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\ncontent-length: {A_LOT}\r\n\r\n"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: {A_LOT}\r\n\r\n"
+    ));
     let mut sent = client.flood(PIECE, SILENCE, A_LOT);
     assert!(sent < A_LOT, "all of it was taken, though nobody read");
     gate.open();

@@ -24,7 +24,11 @@ impl Gate {
     #[track_caller]
     pub fn pass(&self) {
         let tickets = self.0.0.lock().unwrap();
-        let (mut tickets, waited) = self.0.1.wait_timeout_while(tickets, PATIENCE, |tickets| *tickets == 0).unwrap();
+        let (mut tickets, waited) = self
+            .0
+            .1
+            .wait_timeout_while(tickets, PATIENCE, |tickets| *tickets == 0)
+            .unwrap();
         assert!(!waited.timed_out(), "nobody opened the gate");
         *tickets -= 1;
     }

@@ -63,7 +63,11 @@ impl Answer {
     /// A field that is there.
     #[track_caller]
     pub fn get(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).to_str().unwrap()
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name}: {self:?}"))
+            .to_str()
+            .unwrap()
     }
 }
 
@@ -83,19 +87,26 @@ impl Http2 {
             let (requests, connection) = settings.handshake(io).await.unwrap();
             (requests, tokio::spawn(connection))
         });
-        Self { runtime, requests, connection }
+        Self {
+            runtime,
+            requests,
+            connection,
+        }
     }
 
     /// Waits for something that is bound to come.
     #[track_caller]
     pub fn wait<F: Future>(&self, what: F) -> F::Output {
-        self.runtime.block_on(async { timeout(PATIENCE, what).await.expect("it never comes") })
+        self.runtime
+            .block_on(async { timeout(PATIENCE, what).await.expect("it never comes") })
     }
 
     /// Sends a request's head; `ends` when it has no body.
     #[track_caller]
     pub fn open(&mut self, method: &str, path: &str, fields: &[(&str, &str)], ends: bool) -> Asked {
-        let mut request = Request::builder().method(method).uri(format!("http://a.example{path}"));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://a.example{path}"));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -156,7 +167,10 @@ impl Http2 {
     #[track_caller]
     pub fn post(&mut self, path: &str, fields: &[(&str, &str)], body: &'static [u8]) -> Answer {
         let mut asked = self.open("POST", path, fields, false);
-        asked.body.send_data(Bytes::from_static(body), true).unwrap();
+        asked
+            .body
+            .send_data(Bytes::from_static(body), true)
+            .unwrap();
         self.finish(asked.response).unwrap()
     }
 
@@ -166,9 +180,18 @@ impl Http2 {
     /// When it did not end in order.
     #[track_caller]
     pub fn ended(self) -> Result<(), h2::Error> {
-        let Self { runtime, requests, connection } = self;
+        let Self {
+            runtime,
+            requests,
+            connection,
+        } = self;
         drop(requests);
-        runtime.block_on(async { timeout(PATIENCE, connection).await.expect("it does not end").unwrap() })
+        runtime.block_on(async {
+            timeout(PATIENCE, connection)
+                .await
+                .expect("it does not end")
+                .unwrap()
+        })
     }
 
     /// Waits for the end of the connection while requests could still be sent by it.
@@ -178,7 +201,12 @@ impl Http2 {
     #[track_caller]
     pub fn closed(&mut self) -> Result<(), h2::Error> {
         let connection = &mut self.connection;
-        self.runtime.block_on(async { timeout(PATIENCE, connection).await.expect("it does not end").unwrap() })
+        self.runtime.block_on(async {
+            timeout(PATIENCE, connection)
+                .await
+                .expect("it does not end")
+                .unwrap()
+        })
     }
 }
 
@@ -210,7 +238,10 @@ pub struct Stream {
 
 impl Server {
     /// Runs `script` for each stream.
-    pub fn start<F>(settings: h2::server::Builder, script: impl Fn(Stream) -> F + Send + Sync + 'static) -> Self
+    pub fn start<F>(
+        settings: h2::server::Builder,
+        script: impl Fn(Stream) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + 'static,
     {
@@ -229,13 +260,23 @@ impl Server {
                 let accept = async {
                     while let Ok((io, _)) = listener.accept().await {
                         let index = count.fetch_add(1, Ordering::SeqCst);
-                        tokio::task::spawn_local(serve(io, settings.clone(), index, Rc::clone(&script)));
+                        tokio::task::spawn_local(serve(
+                            io,
+                            settings.clone(),
+                            index,
+                            Rc::clone(&script),
+                        ));
                     }
                 };
                 tokio::select! { () = accept => {}, _ = stopped => {} }
             });
         });
-        Self { address, connections, stop: Some(stop), thread: Some(thread) }
+        Self {
+            address,
+            connections,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// As the configuration names it.
@@ -257,7 +298,9 @@ async fn serve<F>(
 ) where
     F: Future<Output = ()> + 'static,
 {
-    let Ok(mut h2) = settings.handshake::<_, Bytes>(io).await else { return };
+    let Ok(mut h2) = settings.handshake::<_, Bytes>(io).await else {
+        return;
+    };
     let leave = Arc::new(Notify::new());
     loop {
         let accepted = tokio::select! {
@@ -267,8 +310,15 @@ async fn serve<F>(
                 continue;
             }
         };
-        let Some(Ok((request, respond))) = accepted else { return };
-        tokio::task::spawn_local(script(Stream { request, respond, connection, leave: Arc::clone(&leave) }));
+        let Some(Ok((request, respond))) = accepted else {
+            return;
+        };
+        tokio::task::spawn_local(script(Stream {
+            request,
+            respond,
+            connection,
+            leave: Arc::clone(&leave),
+        }));
     }
 }
 
@@ -359,7 +409,10 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// A header block of literals, none of which is remembered.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    fields.iter().flat_map(|(name, value)| [vec![0], string(name), string(value)].concat()).collect()
+    fields
+        .iter()
+        .flat_map(|(name, value)| [vec![0], string(name), string(value)].concat())
+        .collect()
 }
 
 fn string(text: &str) -> Vec<u8> {
@@ -382,12 +435,22 @@ fn string(text: &str) -> Vec<u8> {
 
 /// The header block of a request for this path.
 pub fn get(path: &str) -> Vec<u8> {
-    block(&[(":method", "GET"), (":scheme", "http"), (":authority", "a.example"), (":path", path)])
+    block(&[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "a.example"),
+        (":path", path),
+    ])
 }
 
 /// The header block of a request with a body for this path.
 pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
-    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "a.example"), (":path", path)];
+    let head = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "a.example"),
+        (":path", path),
+    ];
     block(&[&head, fields].concat())
 }
 
@@ -421,14 +484,21 @@ impl Frames {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         let payload = self.0.bytes(length as usize).ok()?;
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        Some(Frame {
+            kind: head[3],
+            flags: head[4],
+            stream,
+            payload,
+        })
     }
 
     /// Reads a frame of this kind, whatever comes before it.
     #[track_caller]
     pub fn until(&mut self, kind: u8) -> Frame {
         loop {
-            let frame = self.next().unwrap_or_else(|| panic!("it ends without a frame of kind {kind}"));
+            let frame = self
+                .next()
+                .unwrap_or_else(|| panic!("it ends without a frame of kind {kind}"));
             if frame.kind == kind {
                 return frame;
             }
@@ -439,7 +509,11 @@ impl Frames {
     #[track_caller]
     pub fn told(&mut self) -> Told {
         while let Some(frame) = self.next() {
-            let code = |at: usize| Reason::from(u32::from_be_bytes(frame.payload[at..at + 4].try_into().unwrap()));
+            let code = |at: usize| {
+                Reason::from(u32::from_be_bytes(
+                    frame.payload[at..at + 4].try_into().unwrap(),
+                ))
+            };
             match frame.kind {
                 kind::GOAWAY => return Told::Goaway(code(4)),
                 kind::RST_STREAM => return Told::Reset(code(0)),
@@ -466,14 +540,23 @@ impl Frames {
 /// bits in Huffman's code (RFC 7541, appendix B).
 fn status(block: &[u8]) -> u16 {
     match block {
-        [indexed @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
+        [indexed @ 0x88..=0x8e, ..] => {
+            [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)]
+        }
         [0x48, 3, digits @ ..] => String::from_utf8_lossy(&digits[..3]).parse().unwrap(),
         [0x48, length, coded @ ..] => {
-            let bits: String = coded[..usize::from(length & 127)].iter().map(|byte| format!("{byte:08b}")).collect();
+            let bits: String = coded[..usize::from(length & 127)]
+                .iter()
+                .map(|byte| format!("{byte:08b}"))
+                .collect();
             let (mut at, mut status) = (0, 0);
             for _ in 0..3 {
                 let short = u16::from_str_radix(&bits[at..at + 5], 2).unwrap();
-                let digit = if short < 3 { short } else { u16::from_str_radix(&bits[at..at + 6], 2).unwrap() - 22 };
+                let digit = if short < 3 {
+                    short
+                } else {
+                    u16::from_str_radix(&bits[at..at + 6], 2).unwrap() - 22
+                };
                 at += if short < 3 { 5 } else { 6 };
                 status = status * 10 + digit;
             }

@@ -3,7 +3,12 @@
 //! Nothing here waits by the clock: every wait is a read, a channel or a gate, bounded by [`PATIENCE`] so that a test
 //! that fails also ends.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary uses a part of this"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod client;
@@ -43,7 +48,10 @@ impl Drop for RaisedAtEnd<'_> {
 
 /// An answer with a length.
 pub fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A file with one upstream, `app`, and one route to it, `app`; `more` is added to the route.

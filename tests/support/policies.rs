@@ -97,7 +97,11 @@ impl Start {
         let mut command = match self.files {
             Some(most) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_tidegate")]);
+                command.args([
+                    "-c",
+                    &format!("ulimit -n {most}; exec \"$0\" \"$@\""),
+                    env!("CARGO_BIN_EXE_tidegate"),
+                ]);
                 command
             }
             None if self.is_on_terminal => {
@@ -109,9 +113,14 @@ impl Start {
         };
         if !self.sockets.is_empty() {
             let names: Vec<_> = self.sockets.iter().map(|(name, _)| *name).collect();
-            command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+            command
+                .env("LISTEN_FDS", names.len().to_string())
+                .env("LISTEN_FDNAMES", names.join(":"));
             let sockets = self.sockets.into_iter().zip(3..);
-            let mapped = sockets.map(|((_, parent_fd), child_fd)| FdMapping { parent_fd, child_fd });
+            let mapped = sockets.map(|((_, parent_fd), child_fd)| FdMapping {
+                parent_fd,
+                child_fd,
+            });
             command.fd_mappings(mapped.collect()).unwrap();
         }
         let child = command
@@ -122,7 +131,12 @@ impl Start {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Running::over(child, folder, self.reads_stdout, self.text.matches("[[listeners]]").count())
+        Running::over(
+            child,
+            folder,
+            self.reads_stdout,
+            self.text.matches("[[listeners]]").count(),
+        )
     }
 }
 
@@ -163,10 +177,19 @@ impl Running {
     }
 
     #[track_caller]
-    fn over(mut child: Child, folder: tempfile::TempDir, reads_stdout: bool, listeners: usize) -> Self {
+    fn over(
+        mut child: Child,
+        folder: tempfile::TempDir,
+        reads_stdout: bool,
+        listeners: usize,
+    ) -> Self {
         let log = lines(child.stderr.take().unwrap());
         let stdout = child.stdout.take().unwrap();
-        let (access, unread) = if reads_stdout { (lines(stdout), None) } else { (mpsc::channel().1, Some(stdout)) };
+        let (access, unread) = if reads_stdout {
+            (lines(stdout), None)
+        } else {
+            (mpsc::channel().1, Some(stdout))
+        };
         let mut gateway = Self {
             child,
             folder,
@@ -187,7 +210,11 @@ impl Running {
 
     #[track_caller]
     fn address_in(&self, message: &str) -> SocketAddr {
-        self.logged(message)["address"].as_str().unwrap().parse().unwrap()
+        self.logged(message)["address"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// Waits for a listener that a reload opens.
@@ -229,7 +256,11 @@ impl Running {
     #[track_caller]
     pub fn ask(&self, method: &str, path: &str, lines: &[&str]) -> Message {
         let mut client = self.connect();
-        client.send(request(method, path, &[lines, &["Connection: close"]].concat()));
+        client.send(request(
+            method,
+            path,
+            &[lines, &["Connection: close"]].concat(),
+        ));
         client.response()
     }
 
@@ -250,8 +281,15 @@ impl Running {
     pub fn call_admin(&self, method: &str, path: &str, lines: &[&str]) -> Message {
         let host = format!("Host: {}", self.admin);
         let mut client = Client::connect(self.admin);
-        let lines = [lines, &[host.as_str(), "Connection: close", "Content-Length: 0"]].concat();
-        client.send(format!("{method} {path} HTTP/1.1\r\n{}\r\n\r\n", lines.join("\r\n")));
+        let lines = [
+            lines,
+            &[host.as_str(), "Connection: close", "Content-Length: 0"],
+        ]
+        .concat();
+        client.send(format!(
+            "{method} {path} HTTP/1.1\r\n{}\r\n\r\n",
+            lines.join("\r\n")
+        ));
         client.response()
     }
 
@@ -259,7 +297,10 @@ impl Running {
     #[track_caller]
     pub fn reload(&self) -> (u16, Value) {
         let answer = self.call_admin("POST", "/reload", &[]);
-        (answer.status(), serde_json::from_slice(&answer.body).unwrap())
+        (
+            answer.status(),
+            serde_json::from_slice(&answer.body).unwrap(),
+        )
     }
 
     /// Replaces its configuration, completed as at the start, and has it read.
@@ -288,7 +329,11 @@ impl Running {
     pub fn await_metric(&self, name: &str, labels: &[(&str, &str)], least: f64) {
         let end = Instant::now() + PATIENCE;
         while self.metric(name, labels) < least {
-            assert!(Instant::now() < end, "{name} {labels:?} never reaches {least}:\n{}", self.metrics());
+            assert!(
+                Instant::now() < end,
+                "{name} {labels:?} never reaches {least}:\n{}",
+                self.metrics()
+            );
         }
     }
 
@@ -326,9 +371,15 @@ impl Running {
     pub fn logged(&self, message: &str) -> Value {
         let mut said = String::new();
         loop {
-            let line = self.log.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no {message:?} in\n{said}"));
+            let line = self
+                .log
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|_| panic!("no {message:?} in\n{said}"));
             let value = serde_json::from_str(&line).unwrap_or_else(|_| from_text(&line, message));
-            if value["message"].as_str().is_some_and(|said| said.starts_with(message)) {
+            if value["message"]
+                .as_str()
+                .is_some_and(|said| said.starts_with(message))
+            {
                 return value;
             }
             let _ = writeln!(said, "{line}");
@@ -369,7 +420,12 @@ impl Running {
     /// Processor time that it has used.
     pub fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        let fields: Vec<_> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
@@ -415,7 +471,9 @@ impl Running {
         loop {
             match self.log.recv_timeout(PATIENCE) {
                 Ok(line) => said.push(line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return (self.child.wait().unwrap(), said),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    return (self.child.wait().unwrap(), said);
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => panic!("it does not end"),
             }
         }
@@ -428,7 +486,11 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            let said: Vec<_> = self.log.iter().chain(self.access.iter().take(100)).collect();
+            let said: Vec<_> = self
+                .log
+                .iter()
+                .chain(self.access.iter().take(100))
+                .collect();
             eprintln!("the gateway said:\n{}", said.join("\n"));
         }
     }
@@ -436,9 +498,14 @@ impl Drop for Running {
 
 /// A line of the log in text that says this, as if it were JSON.
 fn from_text(line: &str, message: &str) -> Value {
-    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let address = line
+        .split("address=")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next());
     match line.split_once(message) {
-        Some((_, rest)) => serde_json::json!({ "message": format!("{message}{rest}"), "address": address }),
+        Some((_, rest)) => {
+            serde_json::json!({ "message": format!("{message}{rest}"), "address": address })
+        }
         None => Value::Null,
     }
 }
@@ -449,8 +516,11 @@ pub struct Closed(socket2::Socket);
 impl Closed {
     /// Takes a port, and never listens on it.
     pub fn new() -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket
+            .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+            .unwrap();
         Self(socket)
     }
 
@@ -461,7 +531,10 @@ impl Closed {
 
     /// As the configuration names it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.0.local_addr().unwrap().as_socket().unwrap())
+        format!(
+            "http://{}",
+            self.0.local_addr().unwrap().as_socket().unwrap()
+        )
     }
 }
 

@@ -1,6 +1,10 @@
 //! A real Redis of a test's own: on a free port, in memory, ended with the test.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of this"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::{
@@ -32,9 +36,17 @@ impl Redis {
     pub fn with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port();
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let arguments: Vec<_> = arguments
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
         let child = spawn(port, &arguments, folder.path());
-        let redis = Self { child, port, arguments, folder };
+        let redis = Self {
+            child,
+            port,
+            arguments,
+            folder,
+        };
         redis.wait_until_up();
         redis
     }
@@ -79,8 +91,11 @@ impl Redis {
     #[track_caller]
     pub fn calls(&self, command: &str) -> u64 {
         let stats = self.run(&["INFO", "commandstats"]);
-        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:")));
-        line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok()).unwrap_or(0)
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with(&format!("cmdstat_{command}:")));
+        line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()?.parse().ok())
+            .unwrap_or(0)
     }
 
     /// Its process.
@@ -112,7 +127,8 @@ impl Redis {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal)
+            .unwrap();
     }
 }
 
@@ -126,9 +142,16 @@ pub fn cluster(nodes: usize) -> Vec<Redis> {
     };
     let nodes: Vec<_> = (0..nodes).map(start).collect();
     let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
-    let made = Command::new("redis-cli").args(["--cluster", "create"]).args(addresses).arg("--cluster-yes").output();
+    let made = Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(addresses)
+        .arg("--cluster-yes")
+        .output();
     assert!(made.unwrap().status.success());
-    while !nodes.iter().all(|node| node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok")) {
+    while !nodes
+        .iter()
+        .all(|node| node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+    {
         thread::yield_now();
     }
     nodes
@@ -144,7 +167,18 @@ impl Drop for Redis {
 
 fn spawn(port: u16, arguments: &[String], folder: &Path) -> Child {
     let port = port.to_string();
-    let own = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
+    let own = [
+        "--port",
+        &port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--daemonize",
+        "no",
+    ];
     Command::new("redis-server")
         .args(own)
         .args(arguments)
@@ -157,5 +191,9 @@ fn spawn(port: u16, arguments: &[String], folder: &Path) -> Child {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }

@@ -6,7 +6,9 @@ use super::Upstream;
 
 /// A request without a body; `lines` may name another host than `a`.
 pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
-    let has_host = lines.iter().any(|line| line.to_ascii_lowercase().starts_with("host:"));
+    let has_host = lines
+        .iter()
+        .any(|line| line.to_ascii_lowercase().starts_with("host:"));
     let host = if has_host { "" } else { "Host: a\r\n" };
     let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n")
@@ -14,7 +16,9 @@ pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
 
 /// One more route, which answers by itself with its own name.
 pub fn responding(name: &str, more: &str) -> String {
-    format!("[[routes]]\nname = \"{name}\"\nrespond = {{ status = 200, body = \"{name}\" }}\n{more}\n\n")
+    format!(
+        "[[routes]]\nname = \"{name}\"\nrespond = {{ status = 200, body = \"{name}\" }}\n{more}\n\n"
+    )
 }
 
 /// An upstream of this name.
@@ -49,7 +53,12 @@ pub fn completed(text: &str) -> String {
 pub fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let of_name = metrics.lines().filter_map(|line| line.strip_prefix(name));
     let of_series = of_name.filter(|rest| rest.starts_with([' ', '{']));
-    let wanted: Vec<_> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let wanted: Vec<_> = labels
+        .iter()
+        .map(|(label, value)| format!("{label}=\"{value}\""))
+        .collect();
     let matching = of_series.filter(|rest| wanted.iter().all(|label| rest.contains(label)));
-    matching.map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum()
+    matching
+        .map(|rest| rest.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .sum()
 }

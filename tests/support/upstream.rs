@@ -39,7 +39,11 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (received, is_over) = (Received::default(), Arc::new(AtomicBool::new(false)));
-        let (record, stop, script) = (Arc::clone(&received), Arc::clone(&is_over), Arc::new(script));
+        let (record, stop, script) = (
+            Arc::clone(&received),
+            Arc::clone(&is_over),
+            Arc::new(script),
+        );
         let acceptor = thread::spawn(move || {
             let mut threads = Vec::new();
             for (index, stream) in listener.incoming().enumerate() {
@@ -53,7 +57,12 @@ impl Upstream {
             }
             threads
         });
-        Self { address, received, is_over, acceptor: Some(acceptor) }
+        Self {
+            address,
+            received,
+            is_over,
+            acceptor: Some(acceptor),
+        }
     }
 
     /// Answers every request by `answer`.
@@ -96,7 +105,12 @@ impl Upstream {
 
     /// Every byte that its scripts read so far, by connection.
     pub fn received(&self) -> Vec<Vec<u8>> {
-        self.received.lock().unwrap().iter().map(|seen| seen.lock().unwrap().clone()).collect()
+        self.received
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|seen| seen.lock().unwrap().clone())
+            .collect()
     }
 
     /// All of it as text.

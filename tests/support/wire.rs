@@ -62,25 +62,41 @@ impl Head {
         let text = String::from_utf8_lossy(&raw).into_owned();
         let mut lines = text.trim_end_matches("\r\n").split("\r\n");
         let line = lines.next().unwrap().to_owned();
-        Self { line, fields: lines.map(field).collect(), raw }
+        Self {
+            line,
+            fields: lines.map(field).collect(),
+            raw,
+        }
     }
 
     /// Every value of a field.
     pub fn all(&self, name: &str) -> Vec<&str> {
-        self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
+        self.fields
+            .iter()
+            .filter(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// The one value of a field; none if it is absent, a panic if there are several.
     #[track_caller]
     pub fn get(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
-        assert!(all.len() <= 1, "{name} is there {} times: {all:?}", all.len());
+        assert!(
+            all.len() <= 1,
+            "{name} is there {} times: {all:?}",
+            all.len()
+        );
         all.first().copied()
     }
 
     /// The status of an answer.
     pub fn status(&self) -> u16 {
-        self.line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{:?}", self.line))
+        self.line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .unwrap_or_else(|| panic!("{:?}", self.line))
     }
 
     /// The target of a request.
@@ -89,11 +105,13 @@ impl Head {
     }
 
     fn is_chunked(&self) -> bool {
-        self.get("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+        self.get("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
     }
 
     fn length(&self) -> Option<usize> {
-        self.get("content-length").map(|value| value.parse().unwrap())
+        self.get("content-length")
+            .map(|value| value.parse().unwrap())
     }
 }
 
@@ -122,10 +140,20 @@ impl Message {
     /// The body as a problem (RFC 9457), checked to have all that is promised.
     #[track_caller]
     pub fn problem(&self) -> Value {
-        assert_eq!(self.get("content-type"), Some("application/problem+json"), "{:?}", self.head);
+        assert_eq!(
+            self.get("content-type"),
+            Some("application/problem+json"),
+            "{:?}",
+            self.head
+        );
         let problem: Value = serde_json::from_slice(&self.body).unwrap();
         for member in ["type", "title", "detail", "request_id"] {
-            assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {problem}");
+            assert!(
+                problem[member]
+                    .as_str()
+                    .is_some_and(|text| !text.is_empty()),
+                "{member}: {problem}"
+            );
         }
         assert_eq!(problem["status"], self.status());
         problem
@@ -133,7 +161,9 @@ impl Message {
 }
 
 fn field(line: &str) -> (String, String) {
-    let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no field: {line:?}"));
+    let (name, value) = line
+        .split_once(':')
+        .unwrap_or_else(|| panic!("no field: {line:?}"));
     (name.to_ascii_lowercase(), value.trim().to_owned())
 }
 
@@ -142,7 +172,11 @@ impl Wire {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Self { stream, buffer: Vec::new(), seen }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            seen,
+        }
     }
 
     /// Sends bytes.
@@ -186,7 +220,9 @@ impl Wire {
 
     /// Ends the connection by a reset.
     pub fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+        SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// This end's address.
@@ -204,8 +240,16 @@ impl Wire {
                 self.buffer.extend(&piece[..read]);
                 Ok(read)
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                panic!("nothing more came after {:?}", String::from_utf8_lossy(&self.buffer))
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                ) =>
+            {
+                panic!(
+                    "nothing more came after {:?}",
+                    String::from_utf8_lossy(&self.buffer)
+                )
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.fill(),
             Err(_) => Err(End::Reset),
@@ -260,7 +304,8 @@ impl Wire {
     pub fn chunk(&mut self) -> Result<Vec<u8>, Cut> {
         let line = self.until(b"\r\n")?;
         let digits = String::from_utf8_lossy(&line[..line.len() - 2]).into_owned();
-        let size = usize::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("no chunk size: {digits:?}"));
+        let size = usize::from_str_radix(&digits, 16)
+            .unwrap_or_else(|_| panic!("no chunk size: {digits:?}"));
         if size == 0 {
             return Ok(Vec::new());
         }
@@ -284,8 +329,18 @@ impl Wire {
 
     /// Reads the body that belongs to a head.
     #[track_caller]
-    pub fn message(&mut self, head: Head, is_bodiless: bool, may_end_with_connection: bool) -> Message {
-        let mut message = Message { head, body: Vec::new(), trailers: Vec::new(), is_whole: true };
+    pub fn message(
+        &mut self,
+        head: Head,
+        is_bodiless: bool,
+        may_end_with_connection: bool,
+    ) -> Message {
+        let mut message = Message {
+            head,
+            body: Vec::new(),
+            trailers: Vec::new(),
+            is_whole: true,
+        };
         let ended = if is_bodiless {
             Ok(())
         } else if message.head.is_chunked() {
@@ -319,7 +374,9 @@ impl Wire {
             if line == b"\r\n" {
                 return Ok(());
             }
-            message.trailers.push(field(String::from_utf8_lossy(&line[..line.len() - 2]).as_ref()));
+            message.trailers.push(field(
+                String::from_utf8_lossy(&line[..line.len() - 2]).as_ref(),
+            ));
         }
     }
 
@@ -342,7 +399,11 @@ impl Wire {
     pub fn ended(&mut self) -> End {
         let mut rest = Vec::new();
         let end = self.rest(&mut rest);
-        assert!(rest.is_empty(), "something came before the end: {:?}", String::from_utf8_lossy(&rest));
+        assert!(
+            rest.is_empty(),
+            "something came before the end: {:?}",
+            String::from_utf8_lossy(&rest)
+        );
         end
     }
 }

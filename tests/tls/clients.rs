@@ -24,7 +24,9 @@ fn s_client(gateway: &Running, pki: &Pki, arguments: &[&str]) -> String {
     // A client that was refused may have ended by now.
     let _ = client.stdin.take().unwrap().write_all(request);
     let Output { stdout, stderr, .. } = client.wait_with_output().unwrap();
-    [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).join("\n")
+    [stdout, stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .join("\n")
 }
 
 #[test]
@@ -32,12 +34,25 @@ fn openssl_speaks_both_versions_and_none_older() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
     for (version, said) in [("-tls1_3", "New, TLSv1.3"), ("-tls1_2", "New, TLSv1.2")] {
-        let answer = s_client(&gateway, &pki, &[version, "-servername", "a.example", "-alpn", "http/1.1"]);
-        assert!(answer.contains(said) && answer.contains("Verify return code: 0 (ok)"), "{answer}");
-        assert!(answer.contains("ALPN protocol: http/1.1") && answer.contains("HTTP/1.1 200 OK"), "{answer}");
+        let answer = s_client(
+            &gateway,
+            &pki,
+            &[version, "-servername", "a.example", "-alpn", "http/1.1"],
+        );
+        assert!(
+            answer.contains(said) && answer.contains("Verify return code: 0 (ok)"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("ALPN protocol: http/1.1") && answer.contains("HTTP/1.1 200 OK"),
+            "{answer}"
+        );
     }
     let answer = s_client(&gateway, &pki, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
-    assert!(answer.contains("alert") && !answer.contains("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.contains("alert") && !answer.contains("HTTP/1.1 200"),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -55,8 +70,15 @@ fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
     pki.issue_rsa("rsa", &["a.example"]);
     let gateway = Running::start(&(pki.listener(&["ecdsa", "rsa"], "") + OK));
     for (algorithms, kind) in [("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")] {
-        let answer = s_client(&gateway, &pki, &["-servername", "a.example", "-sigalgs", algorithms]);
-        assert!(answer.contains(&format!("Peer signature type: {kind}")), "{answer}");
+        let answer = s_client(
+            &gateway,
+            &pki,
+            &["-servername", "a.example", "-sigalgs", algorithms],
+        );
+        assert!(
+            answer.contains(&format!("Peer signature type: {kind}")),
+            "{answer}"
+        );
     }
 }
 
@@ -83,29 +105,61 @@ fn curl_keeps_its_connection() {
     let url = format!("https://a.example:{port}/");
     let output = Command::new("curl")
         .args(["--silent", "--show-error", "--cacert", &pki.shown("ca.pem")])
-        .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "-w", "%{num_connects} ", &url, &url])
+        .args([
+            "--resolve",
+            &format!("a.example:{port}:127.0.0.1"),
+            "-w",
+            "%{num_connects} ",
+            &url,
+            &url,
+        ])
         .output()
         .expect("curl is missing: tests/all installs it");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "ok1 ok0 ", "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "ok1 ok0 ",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
 fn the_handshake_agrees_on_the_best_version_that_both_speak() {
     let pki = Pki::with_site(&["a.example"]);
-    for (listener, argument, version) in
-        [("", "--http2", "2"), ("", "--http1.1", "1.1"), ("http2 = false", "--http2", "1.1")]
-    {
-        let file = pki.listener(&["site"], "").replace("[listeners.tls]", &format!("{listener}\n[listeners.tls]"));
+    for (listener, argument, version) in [
+        ("", "--http2", "2"),
+        ("", "--http1.1", "1.1"),
+        ("http2 = false", "--http2", "1.1"),
+    ] {
+        let file = pki
+            .listener(&["site"], "")
+            .replace("[listeners.tls]", &format!("{listener}\n[listeners.tls]"));
         let gateway = Running::start(&(file + OK));
         let port = gateway.address().port();
         let output = Command::new("curl")
-            .args(["--silent", "--show-error", "--cacert", &pki.shown("ca.pem"), argument])
-            .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "-w", " %{http_version}"])
+            .args([
+                "--silent",
+                "--show-error",
+                "--cacert",
+                &pki.shown("ca.pem"),
+                argument,
+            ])
+            .args([
+                "--resolve",
+                &format!("a.example:{port}:127.0.0.1"),
+                "-w",
+                " %{http_version}",
+            ])
             .arg(format!("https://a.example:{port}/"))
             .output()
             .expect("curl is missing: tests/all installs it");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(said, format!("ok {version}"), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            said,
+            format!("ok {version}"),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
@@ -113,25 +167,47 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
 #[test]
 fn clients_see_the_early_answer_to_a_long_upload() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + "[defaults.request]\nmax_body = '1KiB'\n" + OK));
+    let gateway = Running::start(
+        &(pki.listener(&["site"], "") + "[defaults.request]\nmax_body = '1KiB'\n" + OK),
+    );
     let port = gateway.address().port();
     for bytes in [3 << 20, 8 << 20] {
         let file = pki.shown(&format!("{bytes}.body"));
         std::fs::write(&file, vec![b'x'; bytes]).unwrap();
         for version in ["--http1.1", "--http2"] {
             let said = Command::new("curl")
-                .args(["-sS", "-k", version, "-H", "Expect:", "-o", "/dev/null", "-w", "%{http_code}", "--data-binary"])
+                .args([
+                    "-sS",
+                    "-k",
+                    version,
+                    "-H",
+                    "Expect:",
+                    "-o",
+                    "/dev/null",
+                    "-w",
+                    "%{http_code}",
+                    "--data-binary",
+                ])
                 .args([format!("@{file}"), format!("https://127.0.0.1:{port}/")])
                 .output()
                 .expect("curl is missing: tests/all installs it");
             let errors = String::from_utf8_lossy(&said.stderr).into_owned();
-            assert_eq!((&*said.stdout, &*errors), (&b"413"[..], ""), "{version} {bytes}");
+            assert_eq!(
+                (&*said.stdout, &*errors),
+                (&b"413"[..], ""),
+                "{version} {bytes}"
+            );
         }
         let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
         let script = format!(
             "import httpx\nprint(httpx.post('https://127.0.0.1:{port}/', content=b'x' * {bytes}, verify=False).status_code)"
         );
         let said = Command::new(python).args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), "413\n", "{}", String::from_utf8_lossy(&said.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&said.stdout),
+            "413\n",
+            "{}",
+            String::from_utf8_lossy(&said.stderr)
+        );
     }
 }

@@ -26,9 +26,16 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
     pki.issue("exact", &["a.example.com"]);
     let gateway = Running::start(&(pki.listener(&["default", "wild", "exact"], "") + OK));
     let client = pki.client(None);
-    for (name, file) in [("default.example", "default"), ("b.example.com", "wild"), ("a.example.com", "exact")] {
+    for (name, file) in [
+        ("default.example", "default"),
+        ("b.example.com", "wild"),
+        ("a.example.com", "exact"),
+    ] {
         let shown = shown_to(&client, gateway.address(), name);
-        assert!(shown == certificate(&pki.path(&format!("{file}.pem"))), "{name}");
+        assert!(
+            shown == certificate(&pki.path(&format!("{file}.pem"))),
+            "{name}"
+        );
     }
 }
 
@@ -40,8 +47,21 @@ fn a_name_with_a_final_dot_is_the_same_name() {
     let gateway = Running::start(&(pki.listener(&["site", "other"], "") + OK));
     // rustls takes the dot away.
     let mut client = Command::new("openssl")
-        .args(["s_client", "-quiet", "-verify_quiet", "-connect", &gateway.address().to_string()])
-        .args(["-servername", "other.example.", "-CAfile", &pki.shown("ca.pem"), "-verify_hostname", "other.example"])
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_quiet",
+            "-connect",
+            &gateway.address().to_string(),
+        ])
+        .args([
+            "-servername",
+            "other.example.",
+            "-CAfile",
+            &pki.shown("ca.pem"),
+            "-verify_hostname",
+            "other.example",
+        ])
         .arg("-verify_return_error")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -51,7 +71,12 @@ fn a_name_with_a_final_dot_is_the_same_name() {
     let request = b"GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
     client.stdin.as_mut().unwrap().write_all(request).unwrap();
     let mut answer = String::new();
-    client.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    client
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut answer)
+        .unwrap();
     client.wait().unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
 }
@@ -62,10 +87,20 @@ fn a_client_that_offers_an_older_version_of_http_is_served() {
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
     for offered in [&["http/1.0"][..], &["http/1.0", "http/1.1"]] {
         let mut client = (*pki.client(None)).clone();
-        client.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        client.alpn_protocols = offered
+            .iter()
+            .map(|name| name.as_bytes().to_vec())
+            .collect();
         let mut stream = connect(&client.into(), gateway.address(), "a.example").unwrap();
-        assert_eq!(stream.conn.alpn_protocol(), offered.last().map(|name| name.as_bytes()));
-        assert!(ask(&mut stream, "a.example", "/").unwrap().starts_with("HTTP/1.1 200"));
+        assert_eq!(
+            stream.conn.alpn_protocol(),
+            offered.last().map(|name| name.as_bytes())
+        );
+        assert!(
+            ask(&mut stream, "a.example", "/")
+                .unwrap()
+                .starts_with("HTTP/1.1 200")
+        );
     }
 }
 
@@ -75,21 +110,34 @@ fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::with_site(&["a.example"]);
     pki.sign_itself("known", &[], |_| {});
     pki.sign_itself("unknown", &[], |_| {});
-    pki.sign_itself("old", &[], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    pki.sign_itself("old", &[], |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+    });
     pki.sign_itself("server", &[], |params| {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     });
-    let file =
-        ["known", "old", "server"].map(|name| std::fs::read_to_string(pki.path(&format!("{name}.pem"))).unwrap());
+    let file = ["known", "old", "server"]
+        .map(|name| std::fs::read_to_string(pki.path(&format!("{name}.pem"))).unwrap());
     std::fs::write(pki.path("clients.pem"), file.concat()).unwrap();
     let more = format!("client_ca = '{}'", pki.shown("clients.pem"));
     let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
-    let get =
-        |name: &str| ask(&mut connect(&pki.client(Some(name)), gateway.address(), "a.example")?, "a.example", "/");
+    let get = |name: &str| {
+        ask(
+            &mut connect(&pki.client(Some(name)), gateway.address(), "a.example")?,
+            "a.example",
+            "/",
+        )
+    };
     assert!(get("known").unwrap().starts_with("HTTP/1.1 200"));
     assert!(get("unknown").is_err());
     let line = gateway.logged("TLS handshakes refused");
-    assert!(line["message"].as_str().unwrap().contains("not itself among those that are trusted"), "{line}");
+    assert!(
+        line["message"]
+            .as_str()
+            .unwrap()
+            .contains("not itself among those that are trusted"),
+        "{line}"
+    );
     for name in ["old", "server"] {
         assert!(get(name).is_err(), "{name}");
     }
@@ -114,7 +162,10 @@ fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
     // Reading to the end fails without a close_notify.
     let answer = ask(&mut stream, "a.example", "/x").unwrap();
     assert!(answer.contains("x-forwarded-proto: https\r\n"), "{answer}");
-    assert!(answer.contains(";host=\"a.example\";proto=https\r\n"), "{answer}");
+    assert!(
+        answer.contains(";host=\"a.example\";proto=https\r\n"),
+        "{answer}"
+    );
     assert_eq!(gateway.line_of("/x")["protocol"], "HTTP/1.1");
 }
 
@@ -122,15 +173,22 @@ fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
 fn a_large_body_goes_both_ways() {
     let upstream = Upstream::answering(|request| ok(&"x".repeat(request.body.len())));
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+    let gateway =
+        Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     let length = 3_000_000;
-    let head = format!("POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&vec![b'y'; length]).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
-    assert!(answer.ends_with(&vec![b'x'; length]), "{} bytes", answer.len());
+    assert!(
+        answer.ends_with(&vec![b'x'; length]),
+        "{} bytes",
+        answer.len()
+    );
 }
 
 /// RFC 9110, 15.5.20.
@@ -142,8 +200,14 @@ fn a_host_that_the_certificate_does_not_stand_for_is_asked_for_by_another_connec
         let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
         ask(&mut stream, host, "/").unwrap()[9..12].to_owned()
     };
-    assert_eq!(["a.example", "A.example:443", "b.example", "c.example"].map(status), ["200", "200", "200", "421"]);
-    assert_eq!(gateway.metric("tidegate_refusals_total", &[("reason", "misdirected")]), 1.0);
+    assert_eq!(
+        ["a.example", "A.example:443", "b.example", "c.example"].map(status),
+        ["200", "200", "200", "421"]
+    );
+    assert_eq!(
+        gateway.metric("tidegate_refusals_total", &[("reason", "misdirected")]),
+        1.0
+    );
 }
 
 #[test]
@@ -155,16 +219,35 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
     let more = format!("client_ca = '{}'", pki.shown("ca.pem"));
     let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
     let get = |config: &Arc<rustls::ClientConfig>, host: &str| {
-        ask(&mut connect(config, gateway.address(), "a.example")?, host, "/")
+        ask(
+            &mut connect(config, gateway.address(), "a.example")?,
+            host,
+            "/",
+        )
     };
-    assert!(get(&pki.client(Some("client")), "a.example").unwrap().starts_with("HTTP/1.1 200"));
+    assert!(
+        get(&pki.client(Some("client")), "a.example")
+            .unwrap()
+            .starts_with("HTTP/1.1 200")
+    );
     assert!(get(&pki.client(None), "a.example").is_err());
     let mut stranger = (*pki.client(None)).clone();
-    stranger.client_auth_cert_resolver = other.client(Some("stranger")).client_auth_cert_resolver.clone();
+    stranger.client_auth_cert_resolver = other
+        .client(Some("stranger"))
+        .client_auth_cert_resolver
+        .clone();
     assert!(get(&stranger.into(), "a.example").is_err());
     // What was proven was proven to the name that was asked for.
-    assert!(get(&pki.client(Some("client")), "b.example").unwrap().starts_with("HTTP/1.1 421"));
-    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "failed")], 2.0);
+    assert!(
+        get(&pki.client(Some("client")), "b.example")
+            .unwrap()
+            .starts_with("HTTP/1.1 421")
+    );
+    gateway.await_metric(
+        "tidegate_tls_handshakes_total",
+        &[("outcome", "failed")],
+        2.0,
+    );
 }
 
 #[test]
@@ -174,7 +257,11 @@ fn who_speaks_plain_http_is_told_in_plain_http() {
     let answer = gateway.get("/");
     assert_eq!(answer.status(), 400);
     assert!(answer.text().contains("https://"), "{}", answer.text());
-    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "plain_http")], 1.0);
+    gateway.await_metric(
+        "tidegate_tls_handshakes_total",
+        &[("outcome", "plain_http")],
+        1.0,
+    );
 }
 
 #[test]
@@ -201,22 +288,37 @@ fn a_handshake_has_its_own_bounded_time() {
         socket.write_all(said).unwrap();
         assert_eq!(socket.read(&mut [0]).unwrap(), 0);
     }
-    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "timeout")], 2.0);
-    assert!(ask(&mut connect(&pki.client(None), gateway.address(), "a.example").unwrap(), "a.example", "/").is_ok());
+    gateway.await_metric(
+        "tidegate_tls_handshakes_total",
+        &[("outcome", "timeout")],
+        2.0,
+    );
+    assert!(
+        ask(
+            &mut connect(&pki.client(None), gateway.address(), "a.example").unwrap(),
+            "a.example",
+            "/"
+        )
+        .is_ok()
+    );
 }
 
 /// They took the turns of those who meant it, for as long as a handshake may last.
 #[test]
 fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
     const SILENT: usize = 2100;
-    let files = Rlimit { current: getrlimit(Resource::Nofile).maximum, maximum: getrlimit(Resource::Nofile).maximum };
+    let files = Rlimit {
+        current: getrlimit(Resource::Nofile).maximum,
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
     setrlimit(Resource::Nofile, files).unwrap();
     let pki = Pki::with_site(&["a.example"]);
     let server = "[server]\nworkers = 2\nmax_connections_per_client = 10000\n";
     let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '1h'");
     let gateway = Running::start(&(server.to_owned() + &listener + OK));
     let client = pki.client(None);
-    let mut session = ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
+    let mut session =
+        ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
     let mut hello = Vec::new();
     session.write_tls(&mut hello).unwrap();
     // A byte, nearly all of the first message, and all of it with nothing behind.
@@ -228,7 +330,14 @@ fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
                 socket
             })
             .collect();
-        assert!(ask(&mut connect(&client, gateway.address(), "a.example").unwrap(), "a.example", "/").is_ok());
+        assert!(
+            ask(
+                &mut connect(&client, gateway.address(), "a.example").unwrap(),
+                "a.example",
+                "/"
+            )
+            .is_ok()
+        );
         drop(silent);
     }
 }
@@ -239,7 +348,9 @@ fn an_idle_connection_is_closed_with_a_word() {
     let listener = pki.listener(&["site"], "[listeners.timeouts]\nkeep_alive = '100ms'");
     let gateway = Running::start(&(listener + OK));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("a close_notify");
     assert!(answer.ends_with("ok"), "{answer}");
@@ -253,10 +364,13 @@ fn an_answer_that_is_cut_does_not_end_in_order() {
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
     });
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+    let gateway =
+        Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     // HTTP/1.0: only the end of the connection delimits the answer.
-    stream.write_all(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n")
+        .unwrap();
     let mut answer = Vec::new();
     assert!(stream.read_to_end(&mut answer).is_err());
     assert!(answer.ends_with(b"hello"));
@@ -267,12 +381,22 @@ fn what_a_listener_shows_is_told_and_its_key_is_not() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
     connect(&pki.client(None), gateway.address(), "a.example").unwrap();
-    gateway.await_metric("tidegate_tls_handshakes_total", &[("outcome", "success")], 1.0);
-    let expires = gateway.metric("tidegate_certificate_expiry_timestamp_seconds", &[("name", "a.example")]);
+    gateway.await_metric(
+        "tidegate_tls_handshakes_total",
+        &[("outcome", "success")],
+        1.0,
+    );
+    let expires = gateway.metric(
+        "tidegate_certificate_expiry_timestamp_seconds",
+        &[("name", "a.example")],
+    );
     assert!(expires > 2_000_000_000.0, "{expires}");
     let key = std::fs::read_to_string(pki.path("site.key")).unwrap();
     let shown = gateway.call_admin("GET", "/config", &[]).text();
-    assert!(shown.contains("site.key") && !shown.contains(key.lines().nth(1).unwrap()), "{shown}");
+    assert!(
+        shown.contains("site.key") && !shown.contains(key.lines().nth(1).unwrap()),
+        "{shown}"
+    );
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["listeners"][0]["tls"]["min_version"], json!("1.2"));
 }
@@ -290,7 +414,10 @@ fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
         let mut stream = connect(&pki.client(Some(name)), gateway.address(), "a.example").unwrap();
         ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
     };
-    assert_eq!(["one", "one", "one", "two"].map(status), ["200", "200", "429", "200"]);
+    assert_eq!(
+        ["one", "one", "one", "two"].map(status),
+        ["200", "200", "429", "200"]
+    );
     // Another certificate with the same name is the same client, and so is a session that goes on.
     pki.issue("one", &[]);
     assert_eq!(status("one"), "429");
@@ -309,5 +436,9 @@ fn without_a_certificate_there_is_no_name() {
     let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
     let gateway = Running::start(&(pki.listener(&["site"], "") + limit + OK + "limits = ['l']\n"));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
-    assert!(ask(&mut stream, "a.example", "/").unwrap().starts_with("HTTP/1.1 429"));
+    assert!(
+        ask(&mut stream, "a.example", "/")
+            .unwrap()
+            .starts_with("HTTP/1.1 429")
+    );
 }

@@ -14,7 +14,9 @@ use std::{
     thread,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PKCS_RSA_SHA256,
+};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -36,7 +38,10 @@ impl Pki {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let folder = tempfile::tempdir().unwrap();
-        params.distinguished_name.push(DnType::CommonName, format!("authority {}", folder.path().display()));
+        params.distinguished_name.push(
+            DnType::CommonName,
+            format!("authority {}", folder.path().display()),
+        );
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         Self { folder, authority }
@@ -63,25 +68,51 @@ impl Pki {
     }
 
     pub fn issue_rsa(&self, name: &str, names: &[&str]) {
-        self.issue_with(name, names, &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), |_| {});
+        self.issue_with(
+            name,
+            names,
+            &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(),
+            |_| {},
+        );
     }
 
     /// A certificate that signs itself and says that it is an authority, as `openssl req -x509` makes them.
-    pub fn sign_itself(&self, name: &str, names: &[&str], change: impl FnOnce(&mut CertificateParams)) {
-        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    pub fn sign_itself(
+        &self,
+        name: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         change(&mut params);
         let key = KeyPair::generate().unwrap();
-        fs::write(self.path(&format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(
+            self.path(&format!("{name}.pem")),
+            params.self_signed(&key).unwrap().pem(),
+        )
+        .unwrap();
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
     /// Both files are replaced by renaming, as tools that renew certificates do.
-    pub fn issue_with(&self, name: &str, names: &[&str], key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) {
-        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+    pub fn issue_with(
+        &self,
+        name: &str,
+        names: &[&str],
+        key: &KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "Example");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Example");
         params.distinguished_name.push(DnType::CommonName, name);
         change(&mut params);
         let certificate = params.signed_by(key, &self.authority).unwrap();
@@ -109,7 +140,10 @@ impl Pki {
     }
 
     fn chain(&self, name: &str) -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_file_iter(self.path(&format!("{name}.pem"))).unwrap().map(Result::unwrap).collect()
+        CertificateDer::pem_file_iter(self.path(&format!("{name}.pem")))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     fn key(&self, name: &str) -> PrivateKeyDer<'static> {
@@ -118,7 +152,9 @@ impl Pki {
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
-        self.chain("ca").into_iter().for_each(|ca| roots.add(ca).unwrap());
+        self.chain("ca")
+            .into_iter()
+            .for_each(|ca| roots.add(ca).unwrap());
         roots
     }
 
@@ -127,7 +163,9 @@ impl Pki {
         let config = ClientConfig::builder().with_root_certificates(self.roots());
         Arc::new(match shown {
             None => config.with_no_client_auth(),
-            Some(name) => config.with_client_auth_cert(self.chain(name), self.key(name)).unwrap(),
+            Some(name) => config
+                .with_client_auth_cert(self.chain(name), self.key(name))
+                .unwrap(),
         })
     }
 
@@ -136,11 +174,17 @@ impl Pki {
         let config = ServerConfig::builder();
         let config = match asks {
             false => config.with_no_client_auth(),
-            true => {
-                config.with_client_cert_verifier(WebPkiClientVerifier::builder(Arc::new(self.roots())).build().unwrap())
-            }
+            true => config.with_client_cert_verifier(
+                WebPkiClientVerifier::builder(Arc::new(self.roots()))
+                    .build()
+                    .unwrap(),
+            ),
         };
-        Arc::new(config.with_single_cert(self.chain(name), self.key(name)).unwrap())
+        Arc::new(
+            config
+                .with_single_cert(self.chain(name), self.key(name))
+                .unwrap(),
+        )
     }
 }
 
@@ -148,13 +192,21 @@ impl Pki {
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects and shakes hands.
-pub fn connect(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> std::io::Result<Tls> {
+pub fn connect(
+    config: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &str,
+) -> std::io::Result<Tls> {
     let socket = TcpStream::connect(address).unwrap();
     connect_over(config, socket, name)
 }
 
 /// Shakes hands.
-pub fn connect_over(config: &Arc<ClientConfig>, mut socket: TcpStream, name: &str) -> std::io::Result<Tls> {
+pub fn connect_over(
+    config: &Arc<ClientConfig>,
+    mut socket: TcpStream,
+    name: &str,
+) -> std::io::Result<Tls> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
@@ -219,9 +271,15 @@ fn echo(config: Arc<ServerConfig>, socket: TcpStream) -> bool {
         if read.ends_with(b"\r\n\r\n") {
             let name = stream.conn.server_name().unwrap_or("-").to_owned();
             let kind = stream.conn.handshake_kind();
-            let body = format!("sni={name} kind={kind:?}\n{}", String::from_utf8_lossy(&read));
+            let body = format!(
+                "sni={name} kind={kind:?}\n{}",
+                String::from_utf8_lossy(&read)
+            );
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
-            if stream.write_all(&[head.as_bytes(), body.as_bytes()].concat()).is_err() {
+            if stream
+                .write_all(&[head.as_bytes(), body.as_bytes()].concat())
+                .is_err()
+            {
                 return false;
             }
             read.clear();

@@ -14,7 +14,12 @@ const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 const REQUIRED: &str = "[[listeners]]\nbind = '127.0.0.1:0'\nproxy_protocol = 'required'\n";
 
 fn v2(kind: u8, family: u8, body: &[u8]) -> Vec<u8> {
-    [b"\r\n\r\n\0\r\nQUIT\n", &[kind, family, 0, body.len() as u8][..], body].concat()
+    [
+        b"\r\n\r\n\0\r\nQUIT\n",
+        &[kind, family, 0, body.len() as u8][..],
+        body,
+    ]
+    .concat()
 }
 
 #[test]
@@ -22,7 +27,10 @@ fn the_header_names_the_client() {
     let gateway = Running::start(&(REQUIRED.to_owned() + OK));
     let ends = [192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 1, 0xbb];
     for (header, peer) in [
-        (b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n".to_vec(), "192.0.2.7:4711"),
+        (
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 443\r\n".to_vec(),
+            "192.0.2.7:4711",
+        ),
         (v2(0x21, 0x11, &ends), "192.0.2.7:4711"),
         (v2(0x20, 0, &[]), "127.0.0.1"),
         (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
@@ -41,10 +49,14 @@ fn the_header_names_the_client() {
 fn trust_is_judged_by_the_peer_that_the_header_names() {
     let trust = "[client_ip]\ntrusted_proxies = ['192.0.2.0/24']\n";
     let gateway = Running::start(&(REQUIRED.to_owned() + trust + OK));
-    for (peer, client) in [("192.0.2.7", "203.0.113.9"), ("198.51.100.7", "198.51.100.7")] {
+    for (peer, client) in [
+        ("192.0.2.7", "203.0.113.9"),
+        ("198.51.100.7", "198.51.100.7"),
+    ] {
         let mut connection = gateway.connect();
         connection.send(format!("PROXY TCP4 {peer} 127.0.0.1 1 2\r\n"));
-        let answer = connection.exchange("GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n");
+        let answer = connection
+            .exchange("GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n");
         assert_eq!(answer.status(), 200);
         drop(connection);
         assert_eq!(gateway.line_of("/x")["client"], client);
@@ -53,8 +65,14 @@ fn trust_is_judged_by_the_peer_that_the_header_names() {
 
 #[test]
 fn nobody_gets_in_without_a_header() {
-    let gateway = Running::start(&(REQUIRED.to_owned() + "[listeners.timeouts]\nheaders = '200ms'\n" + OK));
-    for said in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PROXY TCP4 x\r\n", "PROXY TC", ""] {
+    let gateway =
+        Running::start(&(REQUIRED.to_owned() + "[listeners.timeouts]\nheaders = '200ms'\n" + OK));
+    for said in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PROXY TCP4 x\r\n",
+        "PROXY TC",
+        "",
+    ] {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.write_all(said.as_bytes()).unwrap();
@@ -63,18 +81,27 @@ fn nobody_gets_in_without_a_header() {
         let _ = socket.read_to_end(&mut answer);
         assert!(answer.is_empty());
     }
-    let counted = |reason| gateway.metric("tidegate_proxy_protocol_failures_total", &[("reason", reason)]);
+    let counted = |reason| {
+        gateway.metric(
+            "tidegate_proxy_protocol_failures_total",
+            &[("reason", reason)],
+        )
+    };
     assert_eq!((counted("malformed"), counted("timeout")), (2.0, 2.0));
 }
 
 #[test]
 fn the_header_comes_before_tls() {
     let pki = Pki::with_site(&["a.example"]);
-    let listener =
-        pki.listener(&["site"], "").replace("[listeners.tls]", "proxy_protocol = 'required'\n[listeners.tls]");
+    let listener = pki.listener(&["site"], "").replace(
+        "[listeners.tls]",
+        "proxy_protocol = 'required'\n[listeners.tls]",
+    );
     let gateway = Running::start(&(listener + OK));
     let mut socket = TcpStream::connect(gateway.address()).unwrap();
-    socket.write_all(b"PROXY TCP6 2001:db8::7 ::1 4711 443\r\n").unwrap();
+    socket
+        .write_all(b"PROXY TCP6 2001:db8::7 ::1 4711 443\r\n")
+        .unwrap();
     let mut stream = connect_over(&pki.client(None), socket, "a.example").unwrap();
     assert!(ask(&mut stream, "a.example", "/x").unwrap().ends_with("ok"));
     assert_eq!(gateway.line_of("/x")["client"], "2001:db8::7");

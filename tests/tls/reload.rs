@@ -18,7 +18,10 @@ fn renamed_files_are_shown_by_themselves_and_connections_stay() {
     pki.issue("site", &["a.example"]);
     gateway.logged("configuration reloaded");
     // A client of its own: a session that goes on shows what it showed.
-    assert!(shown_to(&pki.client(None), gateway.address(), "a.example") == certificate(&pki.path("site.pem")));
+    assert!(
+        shown_to(&pki.client(None), gateway.address(), "a.example")
+            == certificate(&pki.path("site.pem"))
+    );
     assert!(ask(&mut kept, "a.example", "/").unwrap().ends_with("ok"));
 }
 
@@ -28,10 +31,17 @@ fn files_that_are_written_over_are_shown_by_themselves() {
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
     pki.issue("new", &["a.example"]);
     for end in ["pem", "key"] {
-        fs::copy(pki.path(&format!("new.{end}")), pki.path(&format!("site.{end}"))).unwrap();
+        fs::copy(
+            pki.path(&format!("new.{end}")),
+            pki.path(&format!("site.{end}")),
+        )
+        .unwrap();
     }
     gateway.logged("configuration reloaded");
-    assert!(shown_to(&pki.client(None), gateway.address(), "a.example") == certificate(&pki.path("new.pem")));
+    assert!(
+        shown_to(&pki.client(None), gateway.address(), "a.example")
+            == certificate(&pki.path("new.pem"))
+    );
 }
 
 /// A Secret is a folder of links into `..data`, itself a link that is replaced.
@@ -42,7 +52,11 @@ fn a_secret_that_kubernetes_swaps_is_shown_by_itself() {
         pki.issue(version, &["a.example"]);
         fs::create_dir(pki.path(&format!("..{version}"))).unwrap();
         for (from, to) in [("pem", "tls.crt"), ("key", "tls.key")] {
-            fs::rename(pki.path(&format!("{version}.{from}")), pki.path(&format!("..{version}/{to}"))).unwrap();
+            fs::rename(
+                pki.path(&format!("{version}.{from}")),
+                pki.path(&format!("..{version}/{to}")),
+            )
+            .unwrap();
         }
     }
     symlink("..one", pki.path("..data")).unwrap();
@@ -64,21 +78,44 @@ fn a_broken_certificate_keeps_what_serves_and_its_repair_takes_effect() {
     let before = certificate(&pki.path("site.pem"));
     pki.issue("other", &["a.example"]);
     fs::copy(pki.path("other.key"), pki.path("site.key")).unwrap();
-    let said = gateway.logged("configuration not reloaded")["message"].as_str().unwrap().to_owned();
-    assert!(said.contains("site.key is not the key of this certificate"), "{said}");
+    let said = gateway.logged("configuration not reloaded")["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        said.contains("site.key is not the key of this certificate"),
+        "{said}"
+    );
     assert!(shown_to(&pki.client(None), gateway.address(), "a.example") == before);
     fs::copy(pki.path("other.pem"), pki.path("site.pem")).unwrap();
     gateway.logged("configuration reloaded");
-    assert!(shown_to(&pki.client(None), gateway.address(), "a.example") == certificate(&pki.path("other.pem")));
+    assert!(
+        shown_to(&pki.client(None), gateway.address(), "a.example")
+            == certificate(&pki.path("other.pem"))
+    );
 }
 
 #[test]
 fn an_expired_certificate_serves_with_a_warning() {
     let pki = Pki::new();
-    pki.issue_with("site", &["a.example"], &rcgen::KeyPair::generate().unwrap(), |params| {
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    });
+    pki.issue_with(
+        "site",
+        &["a.example"],
+        &rcgen::KeyPair::generate().unwrap(),
+        |params| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        },
+    );
     let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
-    let said = gateway.logged(&gateway.file().display().to_string())["message"].as_str().unwrap().to_owned();
-    assert!(said.contains(&format!("{}: the certificate has expired", pki.shown("site.pem"))), "{said}");
+    let said = gateway.logged(&gateway.file().display().to_string())["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        said.contains(&format!(
+            "{}: the certificate has expired",
+            pki.shown("site.pem")
+        )),
+        "{said}"
+    );
 }

@@ -23,7 +23,10 @@ fn gateway_to(url: &str, tls: &str) -> Running {
 const ONE_WORKER: &str = "\n[server]\nworkers = 1\n";
 
 fn trusting(pki: &Pki, more: &str) -> String {
-    format!("[upstreams.app.tls]\nca = '{}'\n{more}", pki.shown("ca.pem"))
+    format!(
+        "[upstreams.app.tls]\nca = '{}'\n{more}",
+        pki.shown("ca.pem")
+    )
 }
 
 #[test]
@@ -32,36 +35,73 @@ fn a_server_is_verified_by_the_authority_that_is_named() {
     let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, ""));
     let answer = gateway.get("/x");
     assert_eq!(answer.status(), 200, "{}", answer.text());
-    assert!(answer.text().contains("GET /x HTTP/1.1\r\n"), "{}", answer.text());
-    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "success")]), 1.0);
+    assert!(
+        answer.text().contains("GET /x HTTP/1.1\r\n"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_connects_total",
+            &[("outcome", "success")]
+        ),
+        1.0
+    );
 }
 
 #[test]
 fn a_server_may_be_called_by_another_name() {
     let pki = Pki::with_site(&["app.internal"]);
-    let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, "server_name = 'app.internal'"));
+    let gateway = gateway(
+        server(pki.server("site", false)),
+        &trusting(&pki, "server_name = 'app.internal'"),
+    );
     let answer = gateway.get("/");
-    assert!(answer.text().contains("sni=app.internal"), "{}", answer.text());
+    assert!(
+        answer.text().contains("sni=app.internal"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]
 fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
     let pki = Pki::with_site(&["other.internal"]);
-    pki.issue_with("old", &["127.0.0.1"], &rcgen::KeyPair::generate().unwrap(), |params| {
-        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
-    });
+    pki.issue_with(
+        "old",
+        &["127.0.0.1"],
+        &rcgen::KeyPair::generate().unwrap(),
+        |params| {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        },
+    );
     let stranger = Pki::with_site(&["127.0.0.1"]);
     for (config, reason) in [
-        (stranger.server("site", false), "its certificate was issued by nobody who is trusted"),
-        (pki.server("site", false), "its certificate is for another name"),
+        (
+            stranger.server("site", false),
+            "its certificate was issued by nobody who is trusted",
+        ),
+        (
+            pki.server("site", false),
+            "its certificate is for another name",
+        ),
         (pki.server("old", false), "its certificate has expired"),
         (pki.server("old", true), "its certificate has expired"),
     ] {
         let gateway = gateway(server(config), &trusting(&pki, ""));
         let answer = gateway.get("/");
         assert_eq!(answer.status(), 502);
-        assert!(answer.text().contains(&format!("TLS handshake failed: {reason}")), "{}", answer.text());
-        assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "tls")]), 1.0);
+        assert!(
+            answer
+                .text()
+                .contains(&format!("TLS handshake failed: {reason}")),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(
+            gateway.metric("tidegate_upstream_connects_total", &[("outcome", "tls")]),
+            1.0
+        );
     }
 }
 
@@ -69,14 +109,23 @@ fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
 #[test]
 fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::new();
-    let trusted = |name: &str| format!("[upstreams.app.tls]\nca = '{}'\n", pki.shown(&format!("{name}.pem")));
+    let trusted = |name: &str| {
+        format!(
+            "[upstreams.app.tls]\nca = '{}'\n",
+            pki.shown(&format!("{name}.pem"))
+        )
+    };
     pki.sign_itself("good", &["127.0.0.1"], |_| {});
     let gateway_to_good = gateway(server(pki.server("good", false)), &trusted("good"));
     assert_eq!(gateway_to_good.get("/").status(), 200);
     pki.sign_itself("other", &["other.internal"], |_| {});
     pki.sign_itself("nameless", &[], |_| {});
-    pki.sign_itself("old", &["127.0.0.1"], |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
-    pki.sign_itself("future", &["127.0.0.1"], |params| params.not_before = rcgen::date_time_ymd(2120, 1, 1));
+    pki.sign_itself("old", &["127.0.0.1"], |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+    });
+    pki.sign_itself("future", &["127.0.0.1"], |params| {
+        params.not_before = rcgen::date_time_ymd(2120, 1, 1)
+    });
     pki.sign_itself("client", &["127.0.0.1"], |params| {
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
     });
@@ -90,11 +139,21 @@ fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
         ("future", "future", "its certificate is not valid yet"),
         ("client", "client", "its certificate is for another purpose"),
         ("issuer", "issuer", "its certificate is for another purpose"),
-        ("good", "other", "its certificate is an authority's (CA:TRUE), and not itself among those that are trusted"),
+        (
+            "good",
+            "other",
+            "its certificate is an authority's (CA:TRUE), and not itself among those that are trusted",
+        ),
     ] {
         let gateway = gateway(server(pki.server(shown, false)), &trusted(named));
         let answer = gateway.get("/");
-        assert!(answer.text().contains(&format!("TLS handshake failed: {reason}")), "{shown}: {}", answer.text());
+        assert!(
+            answer
+                .text()
+                .contains(&format!("TLS handshake failed: {reason}")),
+            "{shown}: {}",
+            answer.text()
+        );
         let line = gateway.logged("no TLS connection");
         assert!(line["message"].as_str().unwrap().contains(reason), "{line}");
     }
@@ -115,7 +174,10 @@ fn a_server_may_be_named_with_a_final_dot() {
         let gateway = Running::start(&text);
         let answer = gateway.get("/").text();
         assert!(answer.contains("sni=localhost "), "{answer}");
-        assert!(answer.contains(&format!("host: localhost:{}\r\n", address.port())), "{answer}");
+        assert!(
+            answer.contains(&format!("host: localhost:{}\r\n", address.port())),
+            "{answer}"
+        );
     }
 }
 
@@ -124,24 +186,42 @@ fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(server(pki.server("site", false)), "");
     let answer = gateway.get("/");
-    assert!(answer.status() == 502 && answer.text().contains("nobody who is trusted"), "{}", answer.text());
+    assert!(
+        answer.status() == 502 && answer.text().contains("nobody who is trusted"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]
 fn a_server_that_speaks_no_tls_is_told_as_such() {
-    let upstream =
-        crate::support::Upstream::start(|mut connection| connection.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
-    let gateway = gateway_to(&upstream.url().replace("http://", "https://"), &trusting(&Pki::new(), ""));
+    let upstream = crate::support::Upstream::start(|mut connection| {
+        connection.send("HTTP/1.1 400 Bad Request\r\n\r\n")
+    });
+    let gateway = gateway_to(
+        &upstream.url().replace("http://", "https://"),
+        &trusting(&Pki::new(), ""),
+    );
     let answer = gateway.get("/");
     assert_eq!(answer.status(), 502);
-    assert!(answer.text().contains("TLS handshake failed: it does not speak TLS"), "{}", answer.text());
+    assert!(
+        answer
+            .text()
+            .contains("TLS handshake failed: it does not speak TLS"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]
 fn a_server_that_asks_is_shown_the_gateways_certificate() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     pki.issue("gateway", &[]);
-    let own = format!("client_cert = '{}'\nclient_key = '{}'", pki.shown("gateway.pem"), pki.shown("gateway.key"));
+    let own = format!(
+        "client_cert = '{}'\nclient_key = '{}'",
+        pki.shown("gateway.pem"),
+        pki.shown("gateway.key")
+    );
     let shows = gateway(server(pki.server("site", true)), &trusting(&pki, &own));
     assert_eq!(shows.get("/").status(), 200);
     let shows_none = gateway(server(pki.server("site", true)), &trusting(&pki, ""));
@@ -154,27 +234,50 @@ fn a_silent_server_costs_no_more_than_the_time_to_connect() {
     let pool = "[upstreams.app.pool]\nconnect_timeout = '150ms'\n";
     let gateway = gateway(silent.local_addr().unwrap(), pool);
     let answer = gateway.get("/");
-    assert!(answer.status() == 502 && answer.text().contains("timed out"), "{}", answer.text());
+    assert!(
+        answer.status() == 502 && answer.text().contains("timed out"),
+        "{}",
+        answer.text()
+    );
 }
 
 #[test]
 fn connections_are_kept_though_tickets_come_unasked() {
     let pki = Pki::with_site(&["127.0.0.1"]);
-    let gateway = gateway(server(pki.server("site", false)), &(trusting(&pki, "") + ONE_WORKER));
+    let gateway = gateway(
+        server(pki.server("site", false)),
+        &(trusting(&pki, "") + ONE_WORKER),
+    );
     for _ in 0..5 {
         assert!(gateway.get("/").text().contains("kind=Some(Full)"));
     }
-    assert_eq!(gateway.metric("tidegate_upstream_connects_total", &[("outcome", "success")]), 1.0);
+    assert_eq!(
+        gateway.metric(
+            "tidegate_upstream_connects_total",
+            &[("outcome", "success")]
+        ),
+        1.0
+    );
 }
 
 #[test]
 fn a_further_connection_goes_on_with_the_session_of_one_before() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
-    let gateway = gateway(server(pki.server("site", false)), &(trusting(&pki, "") + ONE_WORKER + pool));
+    let gateway = gateway(
+        server(pki.server("site", false)),
+        &(trusting(&pki, "") + ONE_WORKER + pool),
+    );
     let kinds = [(); 3].map(|()| {
         let answer = gateway.get("/").text();
-        answer.split_once("kind=Some(").unwrap().1.split_once(')').unwrap().0.to_owned()
+        answer
+            .split_once("kind=Some(")
+            .unwrap()
+            .1
+            .split_once(')')
+            .unwrap()
+            .0
+            .to_owned()
     });
     assert_eq!(kinds, ["Full", "Resumed", "Resumed"]);
 }
@@ -215,15 +318,29 @@ fn another_authority_holds_from_the_next_request_on() {
 #[track_caller]
 fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
     let pki = Pki::with_site(&["127.0.0.1"]);
-    let file = pki.listener(&["site"], "").replace("[listeners.tls]", &format!("http2 = {http2}\n[listeners.tls]"));
+    let file = pki.listener(&["site"], "").replace(
+        "[listeners.tls]",
+        &format!("http2 = {http2}\n[listeners.tls]"),
+    );
     let server = Running::start(&(file + "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n"));
-    let gateway = gateway(server.address(), &format!("protocol = '{protocol}'\n{}", trusting(&pki, "")));
+    let gateway = gateway(
+        server.address(),
+        &format!("protocol = '{protocol}'\n{}", trusting(&pki, "")),
+    );
     let status = gateway.get("/").status();
     if status == 200 {
         // A connection that is kept serves the same.
         assert_eq!(gateway.status("/"), 200);
     }
-    (status, (status == 200).then(|| server.access_line()["protocol"].as_str().unwrap().to_owned()))
+    (
+        status,
+        (status == 200).then(|| {
+            server.access_line()["protocol"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        }),
+    )
 }
 
 #[test]

@@ -49,7 +49,10 @@ pub struct Limit {
 impl Limit {
     /// Its own pace, and the bucket in front of it.
     pub fn numbers(&self) -> Numbers {
-        Numbers { rate: self.rate, burst: self.burst }
+        Numbers {
+            rate: self.rate,
+            burst: self.burst,
+        }
     }
 
     /// The names under which it decides: its own and those of its tiers.

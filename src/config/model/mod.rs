@@ -94,7 +94,10 @@ impl Config {
             ("limits", *limits != after.limits),
             ("routes", *routes != after.routes),
         ];
-        sections.into_iter().filter_map(|(name, is_changed)| is_changed.then_some(name)).collect()
+        sections
+            .into_iter()
+            .filter_map(|(name, is_changed)| is_changed.then_some(name))
+            .collect()
     }
 }
 

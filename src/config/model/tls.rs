@@ -58,7 +58,9 @@ pub struct Identity {
 impl Identity {
     /// What to call it: the first of its names, or else its file.
     pub fn name(&self) -> String {
-        self.names.first().map_or_else(|| self.file.display().to_string(), ToString::to_string)
+        self.names
+            .first()
+            .map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
     /// A word on its end: that it is over, or in less than two weeks.
@@ -66,9 +68,10 @@ impl Identity {
         let file = self.file.display();
         match self.expires.duration_since(now) {
             Err(_) => Some(format!("{file}: the certificate has expired")),
-            Ok(left) if left < SOON => {
-                Some(format!("{file}: the certificate expires in {} days", left.as_secs() / (24 * 60 * 60)))
-            }
+            Ok(left) if left < SOON => Some(format!(
+                "{file}: the certificate expires in {} days",
+                left.as_secs() / (24 * 60 * 60)
+            )),
             Ok(_) => None,
         }
     }
@@ -86,7 +89,10 @@ impl Eq for Identity {}
 /// Says nothing of the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("names", &self.names).field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("names", &self.names)
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 

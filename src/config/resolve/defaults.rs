@@ -15,8 +15,20 @@ const INSTEAD: [(&str, &[&[&str]]); 3] = [
 
 /// Fills in what depends on other parts of the file. `origin` is the place of what stands nowhere.
 pub(super) fn fill_in(root: &mut Table, origin: Span) {
-    let defaults = root.entries.get("defaults").and_then(|entry| entry.node.table()).cloned().unwrap_or_default();
-    if let Some(Entry { node: Node { value: Value::List(routes), .. }, .. }) = root.entries.get_mut("routes") {
+    let defaults = root
+        .entries
+        .get("defaults")
+        .and_then(|entry| entry.node.table())
+        .cloned()
+        .unwrap_or_default();
+    if let Some(Entry {
+        node: Node {
+            value: Value::List(routes),
+            ..
+        },
+        ..
+    }) = root.entries.get_mut("routes")
+    {
         for route in routes {
             if let Value::Table(route) = &mut route.value {
                 inherit("", route, &defaults);
@@ -24,11 +36,24 @@ pub(super) fn fill_in(root: &mut Table, origin: Span) {
             }
         }
     }
-    root.entries.entry("listeners".to_owned()).or_insert_with(|| {
-        let bind = Value::Text(Text { text: BIND_ADDRESS.to_owned(), written: None });
-        let listener = Table { entries: [("bind".to_owned(), entry(bind, origin))].into() };
-        entry(Value::List(vec![Node { span: origin, value: Value::Table(listener) }]), origin)
-    });
+    root.entries
+        .entry("listeners".to_owned())
+        .or_insert_with(|| {
+            let bind = Value::Text(Text {
+                text: BIND_ADDRESS.to_owned(),
+                written: None,
+            });
+            let listener = Table {
+                entries: [("bind".to_owned(), entry(bind, origin))].into(),
+            };
+            entry(
+                Value::List(vec![Node {
+                    span: origin,
+                    value: Value::Table(listener),
+                }]),
+                origin,
+            )
+        });
 }
 
 fn inherit(name: &str, own: &mut Table, defaults: &Table) {
@@ -40,7 +65,14 @@ fn inherit(name: &str, own: &mut Table, defaults: &Table) {
                 mark_inherited(&mut default);
                 own.entries.insert(key.clone(), default);
             }
-            Some(Entry { node: Node { value: Value::Table(own), .. }, .. }) => {
+            Some(Entry {
+                node:
+                    Node {
+                        value: Value::Table(own),
+                        ..
+                    },
+                ..
+            }) => {
                 if let Value::Table(default) = &default.node.value {
                     inherit(key, own, default);
                 }
@@ -51,12 +83,14 @@ fn inherit(name: &str, own: &mut Table, defaults: &Table) {
 }
 
 fn excluded(table: &str, key: &str, given: &[String]) -> bool {
-    let Some((_, groups)) = INSTEAD.iter().find(|(name, _)| *name == table) else { return false };
+    let Some((_, groups)) = INSTEAD.iter().find(|(name, _)| *name == table) else {
+        return false;
+    };
     let grouped = groups.iter().any(|group| group.contains(&key));
     grouped
-        && groups
-            .iter()
-            .any(|group| !group.contains(&key) && group.iter().any(|name| given.iter().any(|own| own == name)))
+        && groups.iter().any(|group| {
+            !group.contains(&key) && group.iter().any(|name| given.iter().any(|own| own == name))
+        })
 }
 
 fn mark_inherited(entry: &mut Entry) {
@@ -69,7 +103,9 @@ fn mark_inherited(entry: &mut Entry) {
 /// Defaults may say how long to queue without saying that there is a cap: routes without a cap have none of it.
 fn drop_idle_concurrency(route: &mut Table) {
     let idle = |table: &Table| {
-        let has_cap = ["max", "adaptive"].iter().any(|key| table.entries.contains_key(*key));
+        let has_cap = ["max", "adaptive"]
+            .iter()
+            .any(|key| table.entries.contains_key(*key));
         !has_cap && table.entries.values().all(|entry| entry.inherited)
     };
     let concurrency = route.entries.get("concurrency");
@@ -79,5 +115,9 @@ fn drop_idle_concurrency(route: &mut Table) {
 }
 
 fn entry(value: Value, at: Span) -> Entry {
-    Entry { key: at, node: Node { span: at, value }, inherited: false }
+    Entry {
+        key: at,
+        node: Node { span: at, value },
+        inherited: false,
+    }
 }

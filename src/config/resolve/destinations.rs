@@ -36,10 +36,21 @@ pub(super) fn upstream(
         }
     }
     unique(&shares, problems);
-    let mut shares: Vec<_> =
-        shares.into_iter().filter_map(|(name, weight, _)| Some(Share { name, weight: weight? })).collect();
+    let mut shares: Vec<_> = shares
+        .into_iter()
+        .filter_map(|(name, weight, _)| {
+            Some(Share {
+                name,
+                weight: weight?,
+            })
+        })
+        .collect();
     if shares.is_empty() && is_whole {
-        let problem = Problem::new(Code::Conflict, node.span, "a split in which nobody has a share");
+        let problem = Problem::new(
+            Code::Conflict,
+            node.span,
+            "a split in which nobody has a share",
+        );
         problems.report(problem.help("give at least one upstream a `weight` above 0"));
     }
     match shares.len() {
@@ -60,14 +71,26 @@ fn share(
     let share = Reader::new(&SHARE, item.table()?, item.span);
     names.check_upstream(share.given("name")?, path, problems);
     let weight = u32::try_from(share.whole("weight")?).ok()?;
-    Some((share.parsed("name", syntax::name)?, NonZeroU32::new(weight), share.place("name")))
+    Some((
+        share.parsed("name", syntax::name)?,
+        NonZeroU32::new(weight),
+        share.place("name"),
+    ))
 }
 
 fn unique(shares: &[(Arc<str>, Option<NonZeroU32>, Span)], problems: &mut Problems) {
     for (at, (name, _, place)) in shares.iter().enumerate() {
         if let Some((_, _, first)) = shares.iter().take(at).find(|(other, ..)| other == name) {
-            let problem = Problem::new(Code::Duplicate, *place, format!("`{name}` is in the split twice"));
-            problems.report(problem.also(*first, "first here").help("add the two weights up"));
+            let problem = Problem::new(
+                Code::Duplicate,
+                *place,
+                format!("`{name}` is in the split twice"),
+            );
+            problems.report(
+                problem
+                    .also(*first, "first here")
+                    .help("add the two weights up"),
+            );
         }
     }
 }
@@ -87,18 +110,26 @@ pub(super) fn mirror(
         return no_original(route, problems);
     }
     if mirror.entry("upstream").is_none() && !mirror.is_broken("upstream") && !problems.incomplete {
-        let problem =
-            Problem::new(Code::MissingKey, mirror.at, "`mirror` without an `upstream` has nowhere to send copies");
+        let problem = Problem::new(
+            Code::MissingKey,
+            mirror.at,
+            "`mirror` without an `upstream` has nowhere to send copies",
+        );
         problems.report(problem.help("add `upstream = \"NAME\"`"));
     }
     names.check_upstream(mirror.given("upstream")?, path, problems);
     let percent = u8::try_from(mirror.whole("percent")?).ok()?;
-    Some(Some(Mirror { upstream: mirror.parsed("upstream", syntax::name)?, percent }))
+    Some(Some(Mirror {
+        upstream: mirror.parsed("upstream", syntax::name)?,
+        percent,
+    }))
 }
 
 /// A route that answers by itself: it inherits no mirror, and should have none.
 fn no_original(route: Reader<'_>, problems: &mut Problems) -> Option<Option<Mirror>> {
-    if route.own("mirror").is_some() && (route.entry("respond").is_some() || route.entry("redirect").is_some()) {
+    if route.own("mirror").is_some()
+        && (route.entry("respond").is_some() || route.entry("redirect").is_some())
+    {
         let message = "there is nothing to copy on a route that answers by itself";
         let problem = Problem::new(Code::Conflict, route.place("mirror"), message);
         problems.report(problem.help("leave `mirror` out, or send the requests to an `upstream`"));

@@ -24,9 +24,15 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
     if most > burst.get() {
-        let place = limit.table("cost").given("max").map_or(limit.place("cost"), |max| max.span);
-        let problem =
-            Problem::new(Code::Conflict, place, format!("a cost of {most} never fits into a burst of {burst}"));
+        let place = limit
+            .table("cost")
+            .given("max")
+            .map_or(limit.place("cost"), |max| max.span);
+        let problem = Problem::new(
+            Code::Conflict,
+            place,
+            format!("a cost of {most} never fits into a burst of {burst}"),
+        );
         problems.report(problem.help("lower the cost, or raise `burst`"));
     }
     if limit.is_broken("key") {
@@ -45,7 +51,9 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
         cost: cost?,
         shadow: limit.text("mode")? == "shadow",
         candidate: candidate?,
-        count: limit.entry("count").map(|_| limit.list("count", status::statuses)),
+        count: limit
+            .entry("count")
+            .map(|_| limit.list("count", status::statuses)),
         overrides: overrides?,
         tiers: tiers?,
         key,
@@ -64,12 +72,16 @@ fn missing(
     most: u32,
     problems: &mut Problems,
 ) -> Option<(Missing, Option<Numbers>)> {
-    if limit.given("missing").is_none_or(|given| given.table().is_none()) {
+    if limit
+        .given("missing")
+        .is_none_or(|given| given.table().is_none())
+    {
         return Some((limit.parsed("missing", key::missing)?, None));
     }
     let table = limit.table("missing");
     if key.is_empty() {
-        let message = "without a key there is one bucket for everyone, and nothing that can be absent";
+        let message =
+            "without a key there is one bucket for everyone, and nothing that can be absent";
         let problem = Problem::new(Code::Conflict, limit.place("missing"), message);
         problems.report(problem.help("add `key`, or leave `missing` out"));
     }
@@ -78,24 +90,37 @@ fn missing(
 }
 
 /// What outlives the process is written somewhere.
-pub(super) fn need_a_place(limits: &[(&str, Reader<'_>)], server: Reader<'_>, problems: &mut Problems) {
+pub(super) fn need_a_place(
+    limits: &[(&str, Reader<'_>)],
+    server: Reader<'_>,
+    problems: &mut Problems,
+) {
     if problems.incomplete || server.is_broken("state_dir") || server.given("state_dir").is_some() {
         return;
     }
-    for (_, limit) in limits.iter().filter(|(_, limit)| limit.flag("persist") == Some(true)) {
+    for (_, limit) in limits
+        .iter()
+        .filter(|(_, limit)| limit.flag("persist") == Some(true))
+    {
         let message = "`persist = true` has nowhere to write: `[server]` has no `state_dir`";
         let problem = Problem::new(Code::Conflict, limit.place("persist"), message);
-        problems
-            .report(problem.help("name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`"));
+        problems.report(problem.help(
+            "name a folder for it, such as `state_dir = \"/var/lib/tidegate\"` in `[server]`",
+        ));
     }
 }
 
 /// `rate` and `burst` of a limit, a tier or the like.
 pub(super) fn numbers(reader: Reader<'_>, problems: &mut Problems) -> Option<Numbers> {
     let rate = reader.parsed("rate", units::rate)?;
-    let burst = if reader.given("burst").is_some() { reader.at_least_one_u32("burst")? } else { rate.count };
+    let burst = if reader.given("burst").is_some() {
+        reader.at_least_one_u32("burst")?
+    } else {
+        rate.count
+    };
     if refill(rate, burst) > LONGEST_REFILL {
-        let message = format!("a burst of {burst} at this rate takes more than 73 years to come back");
+        let message =
+            format!("a burst of {burst} at this rate takes more than 73 years to come back");
         let problem = Problem::new(Code::Conflict, reader.place("burst"), message);
         problems.report(problem.help("lower `burst` or raise `rate`"));
     }
@@ -103,21 +128,36 @@ pub(super) fn numbers(reader: Reader<'_>, problems: &mut Problems) -> Option<Num
 }
 
 /// As [`numbers`], of something through which a request of the limit has to fit.
-pub(super) fn numbers_for(reader: Reader<'_>, most: u32, problems: &mut Problems) -> Option<Numbers> {
+pub(super) fn numbers_for(
+    reader: Reader<'_>,
+    most: u32,
+    problems: &mut Problems,
+) -> Option<Numbers> {
     let numbers = numbers(reader, problems)?;
     if most > numbers.burst.get() {
         let burst = numbers.burst;
-        let message =
-            format!("a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}");
-        let place = if reader.given("burst").is_some() { reader.place("burst") } else { reader.place("rate") };
-        problems.report(Problem::new(Code::Conflict, place, message).help(format!("set `burst` to {most} or more")));
+        let message = format!(
+            "a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}"
+        );
+        let place = if reader.given("burst").is_some() {
+            reader.place("burst")
+        } else {
+            reader.place("rate")
+        };
+        problems.report(
+            Problem::new(Code::Conflict, place, message)
+                .help(format!("set `burst` to {most} or more")),
+        );
     }
     Some(numbers)
 }
 
 /// Nanoseconds in which a whole burst comes back; each token takes whole ones.
 fn refill(rate: Rate, burst: NonZeroU32) -> u128 {
-    rate.period.as_nanos().div_ceil(u128::from(rate.count.get())) * u128::from(burst.get())
+    rate.period
+        .as_nanos()
+        .div_ceil(u128::from(rate.count.get()))
+        * u128::from(burst.get())
 }
 
 fn cost(limit: Reader<'_>, problems: &mut Problems) -> Option<Cost> {
@@ -125,10 +165,19 @@ fn cost(limit: Reader<'_>, problems: &mut Problems) -> Option<Cost> {
         return Some(Cost::Fixed(u32::try_from(limit.whole("cost")?).ok()?));
     }
     let cost = limit.table("cost");
-    let whole = |key| cost.whole(key).and_then(|number| u32::try_from(number).ok());
-    let (name, default, max) = (cost.parsed("header", header::name)?, whole("default")?, whole("max")?);
+    let whole = |key| {
+        cost.whole(key)
+            .and_then(|number| u32::try_from(number).ok())
+    };
+    let (name, default, max) = (
+        cost.parsed("header", header::name)?,
+        whole("default")?,
+        whole("max")?,
+    );
     if default > max {
-        let message = format!("a default of {default} is above the most that a request can cost, `max = {max}`");
+        let message = format!(
+            "a default of {default} is above the most that a request can cost, `max = {max}`"
+        );
         let problem = Problem::new(Code::Conflict, cost.place("default"), message);
         problems.report(problem.help(format!("lower `default` to {max} or less, or raise `max`")));
     }
@@ -136,12 +185,20 @@ fn cost(limit: Reader<'_>, problems: &mut Problems) -> Option<Cost> {
 }
 
 /// `Some(None)` is a limit without a candidate.
-fn candidate(name: &str, limit: Reader<'_>, most: u32, problems: &mut Problems) -> Option<Option<Candidate>> {
+fn candidate(
+    name: &str,
+    limit: Reader<'_>,
+    most: u32,
+    problems: &mut Problems,
+) -> Option<Option<Candidate>> {
     if limit.entry("candidate").is_none() {
         return Some(None);
     }
     let numbers = numbers_for(limit.table("candidate"), most, problems)?;
-    Some(Some(Candidate { name: candidate_name(name), numbers }))
+    Some(Some(Candidate {
+        name: candidate_name(name),
+        numbers,
+    }))
 }
 
 fn candidate_name(limit: &str) -> Arc<str> {
@@ -165,24 +222,39 @@ fn tiers(
     };
     let own = parts.filter_map(of_client).min();
     if limit.given("tiers").is_some() && own.is_none() {
-        let message = "tiers are wider networks of the client's address, which is no part of this key";
+        let message =
+            "tiers are wider networks of the client's address, which is no part of this key";
         let help = "add \"client-ip\" to `key`, or leave `tiers` out";
         problems.report(Problem::new(Code::Conflict, limit.place("tiers"), message).help(help));
     }
     let mut tiers: Vec<(u64, Option<Tier>)> = Vec::new();
     for reader in limit.tables("tiers") {
-        let Some(prefix) = reader.whole("prefix") else { continue };
+        let Some(prefix) = reader.whole("prefix") else {
+            continue;
+        };
         if own.is_some_and(|own| prefix >= own) {
-            let message = format!("a tier of /{prefix} is not wider than the key's /{}", own.unwrap_or_default());
+            let message = format!(
+                "a tier of /{prefix} is not wider than the key's /{}",
+                own.unwrap_or_default()
+            );
             let help = "write fewer bits, or leave it out";
-            problems.report(Problem::new(Code::Conflict, reader.place("prefix"), message).help(help));
+            problems
+                .report(Problem::new(Code::Conflict, reader.place("prefix"), message).help(help));
         }
         if tiers.iter().any(|(other, _)| *other == prefix) {
-            let problem = Problem::new(Code::Duplicate, reader.place("prefix"), format!("two tiers of /{prefix}"));
+            let problem = Problem::new(
+                Code::Duplicate,
+                reader.place("prefix"),
+                format!("two tiers of /{prefix}"),
+            );
             problems.report(problem.help("keep one of the two"));
         }
         let numbers = numbers_for(reader, most, problems);
-        let tier = |(numbers, prefix_bits)| Tier { name: tier_name(name, prefix), prefix: prefix_bits, numbers };
+        let tier = |(numbers, prefix_bits)| Tier {
+            name: tier_name(name, prefix),
+            prefix: prefix_bits,
+            numbers,
+        };
         tiers.push((prefix, numbers.zip(u8::try_from(prefix).ok()).map(tier)));
     }
     if tiers.len() < limit.tables("tiers").len() {
@@ -198,15 +270,22 @@ fn tier_name(limit: &str, prefix: u64) -> Arc<str> {
 /// No limit is called as the buckets beside another one are.
 pub(super) fn unique_names(limits: &[(&str, Reader<'_>)], problems: &mut Problems) {
     let beside = limits.iter().flat_map(|(name, limit)| {
-        let tiers = limit.tables("tiers").into_iter().filter_map(|tier| Some(tier_name(name, tier.whole("prefix")?)));
+        let tiers = limit
+            .tables("tiers")
+            .into_iter()
+            .filter_map(|tier| Some(tier_name(name, tier.whole("prefix")?)));
         let candidate = limit.entry("candidate").map(|_| candidate_name(name));
-        tiers.chain(candidate).map(|beside| (beside, limit.at)).collect::<Vec<_>>()
+        tiers
+            .chain(candidate)
+            .map(|beside| (beside, limit.at))
+            .collect::<Vec<_>>()
     });
     let beside: BTreeMap<_, _> = beside.collect();
     for (name, limit) in limits {
         if let Some(other) = beside.get(*name) {
             let message = format!("`{name}` is what the buckets beside another limit are called");
-            let problem = Problem::new(Code::Duplicate, limit.at, message).also(*other, "the other limit");
+            let problem =
+                Problem::new(Code::Duplicate, limit.at, message).also(*other, "the other limit");
             problems.report(problem.help("give this one another name"));
         }
     }

@@ -43,7 +43,11 @@ upstream = \"app\"";
 
 /// Builds the configuration; `None` after a mistake that leaves a hole in it. Mistakes go to `loading.problems`.
 pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -> Option<Config> {
-    let origin = Span { file: 0, start: 0, end: 0 };
+    let origin = Span {
+        file: 0,
+        start: 0,
+        end: 0,
+    };
     defaults::fill_in(&mut table, origin);
     let root = Reader::new(&FILE_ITSELF, &table, origin);
 
@@ -52,8 +56,10 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
     let client_ip = process::client_ip(root.table("client_ip"));
     let log = process::log(root.table("log"));
     let shutdown = process::shutdown(root.table("shutdown"));
-    let upstreams =
-        all(root.named("upstreams").into_iter().map(|(name, reader)| upstreams::upstream(name, reader, loading)));
+    let upstreams = all(root
+        .named("upstreams")
+        .into_iter()
+        .map(|(name, reader)| upstreams::upstream(name, reader, loading)));
     let limits = limits(&root, &mut loading.problems);
     let routes = self::routes(&root, path, loading);
     let store = store::store(&root, loading);
@@ -85,7 +91,9 @@ fn limits(root: &Reader<'_>, problems: &mut Problems) -> Option<Vec<Arc<Limit>>>
     let readers = root.named("limits");
     limits::unique_names(&readers, problems);
     limits::need_a_place(&readers, root.table("server"), problems);
-    all(readers.into_iter().map(|(name, reader)| limits::limit(name, reader, problems)))
+    all(readers
+        .into_iter()
+        .map(|(name, reader)| limits::limit(name, reader, problems)))
 }
 
 fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Arc<Route>>> {
@@ -93,11 +101,16 @@ fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<V
     let readers = root.tables("routes");
     if readers.is_empty() && !root.is_broken("routes") && !problems.incomplete {
         let message = "nothing to serve: it has no route";
-        problems.report(Problem::of_file(Code::NothingToServe, path.to_path_buf(), message).help(SMALLEST));
+        problems.report(
+            Problem::of_file(Code::NothingToServe, path.to_path_buf(), message).help(SMALLEST),
+        );
     }
     let names = Names::of(root, problems);
     references::unique_names(&readers, problems);
-    let routes: Vec<_> = readers.iter().map(|reader| routes::route(*reader, &names, problems)).collect();
+    let routes: Vec<_> = readers
+        .iter()
+        .map(|reader| routes::route(*reader, &names, problems))
+        .collect();
     matches::hidden(&readers, &routes, problems);
     all(routes.into_iter())
 }

@@ -6,7 +6,8 @@ use super::{
     super::{
         include::Loading,
         model::{
-            Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret, Server, Shutdown,
+            Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret,
+            Server, Shutdown,
         },
         problem::{Code, Problem},
         source,
@@ -25,29 +26,51 @@ pub(super) fn server(server: Reader<'_>, loading: &Loading<'_>) -> Option<Server
         Some(_auto) => None,
         None => Some(server.at_least_one("workers")?),
     };
-    let state_dir = server.text("state_dir").map(|text| loading.sources.beside(server.place("state_dir"), text));
+    let state_dir = server
+        .text("state_dir")
+        .map(|text| loading.sources.beside(server.place("state_dir"), text));
     let max_connections_per_client = server.at_least_one("max_connections_per_client");
-    let max_buffered = usize::try_from(server.parsed("max_buffered", units::size)?).unwrap_or(usize::MAX);
-    Some(Server { workers, max_connections_per_client, state_dir, max_buffered })
+    let max_buffered =
+        usize::try_from(server.parsed("max_buffered", units::size)?).unwrap_or(usize::MAX);
+    Some(Server {
+        workers,
+        max_connections_per_client,
+        state_dir,
+        max_buffered,
+    })
 }
 
-pub(super) fn listeners(readers: Vec<Reader<'_>>, loading: &mut Loading<'_>) -> Option<Vec<Listener>> {
+pub(super) fn listeners(
+    readers: Vec<Reader<'_>>,
+    loading: &mut Loading<'_>,
+) -> Option<Vec<Listener>> {
     let mut first: Vec<(SocketAddr, Reader<'_>)> = Vec::new();
     for reader in &readers {
-        let Some(bind) = reader.parsed("bind", address::bind) else { continue };
+        let Some(bind) = reader.parsed("bind", address::bind) else {
+            continue;
+        };
         if let Some((address, other)) = first.iter().find(|(other, _)| overlap(*other, bind)) {
             let (message, help) = if *address == bind {
                 (format!("two listeners bind {bind}"), "keep one of the two")
             } else {
-                let help = "keep the one that has all addresses, or give the other one a port of its own";
-                (format!("{bind} and {address} have an address in common"), help)
+                let help =
+                    "keep the one that has all addresses, or give the other one a port of its own";
+                (
+                    format!("{bind} and {address} have an address in common"),
+                    help,
+                )
             };
             let problem = Problem::new(Code::Duplicate, reader.place("bind"), message);
-            loading.problems.report(problem.also(other.place("bind"), "first here").help(help));
+            loading
+                .problems
+                .report(problem.also(other.place("bind"), "first here").help(help));
         }
         first.push((bind, *reader));
     }
-    let listeners: Vec<_> = readers.into_iter().map(|reader| listener(reader, loading)).collect();
+    let listeners: Vec<_> = readers
+        .into_iter()
+        .map(|reader| listener(reader, loading))
+        .collect();
     listeners.into_iter().collect()
 }
 
@@ -65,7 +88,8 @@ fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener>
     Some(Listener {
         bind: listener.parsed("bind", address::bind)?,
         max_connections,
-        max_header_bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?).ok()?,
+        max_header_bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?)
+            .ok()?,
         max_headers: listener.count("max_headers")?,
         http2: listener.flag("http2")?,
         keeps_underscores: listener.text("underscores")? == "keep",
@@ -82,7 +106,10 @@ pub(super) fn client_ip(client_ip: Reader<'_>) -> Option<ClientIp> {
         "forwarded" => ClientIpHeader::Forwarded,
         _ => ClientIpHeader::XForwardedFor,
     };
-    Some(ClientIp { trusted_proxies: client_ip.list("trusted_proxies", address::network), header })
+    Some(ClientIp {
+        trusted_proxies: client_ip.list("trusted_proxies", address::network),
+        header,
+    })
 }
 
 /// `Some(None)` is an admin listener that is off.
@@ -95,13 +122,28 @@ pub(super) fn admin(
         Some(_) => token(admin, loading).map(Some),
         None => Some(None),
     };
-    let Some(bind) = admin.unless_off("bind", address::bind)? else { return Some(None) };
-    if let Some(taken) = listeners.unwrap_or_default().iter().find(|listener| overlap(listener.bind, bind)) {
-        let problem =
-            Problem::new(Code::Duplicate, admin.place("bind"), format!("a listener binds {} already", taken.bind));
-        loading.problems.report(problem.help("give `[admin] bind` a port of its own"));
+    let Some(bind) = admin.unless_off("bind", address::bind)? else {
+        return Some(None);
+    };
+    if let Some(taken) = listeners
+        .unwrap_or_default()
+        .iter()
+        .find(|listener| overlap(listener.bind, bind))
+    {
+        let problem = Problem::new(
+            Code::Duplicate,
+            admin.place("bind"),
+            format!("a listener binds {} already", taken.bind),
+        );
+        loading
+            .problems
+            .report(problem.help("give `[admin] bind` a port of its own"));
     }
-    Some(Some(Admin { bind, hosts: admin.list("hosts", address::admin_host), token: token? }))
+    Some(Some(Admin {
+        bind,
+        hosts: admin.list("hosts", address::admin_host),
+        token: token?,
+    }))
 }
 
 fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
@@ -131,13 +173,24 @@ pub(super) fn log(log: Reader<'_>) -> Option<Log> {
         "trace" => LogLevel::Trace,
         _ => LogLevel::Info,
     };
-    let format = log.text("format").map(|format| if format == "json" { LogFormat::Json } else { LogFormat::Text });
+    let format = log.text("format").map(|format| {
+        if format == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        }
+    });
     let query = match log.text("query")? {
         "off" => LogQuery::Off,
         "full" => LogQuery::Full,
         _ => LogQuery::Masked,
     };
-    Some(Log { level, format, access: log.flag("access")?, query })
+    Some(Log {
+        level,
+        format,
+        access: log.flag("access")?,
+        query,
+    })
 }
 
 pub(super) fn shutdown(shutdown: Reader<'_>) -> Option<Shutdown> {

@@ -18,7 +18,11 @@ use super::{
 
 const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
 
-pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problems) -> Option<Route> {
+pub(super) fn route(
+    route: Reader<'_>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Route> {
     let matches = matches::matches(route.table("match"), problems);
     let path = matches.as_ref().map(|matches| &matches.path);
     let action = action(route, path, names, problems);
@@ -49,8 +53,16 @@ pub(super) fn route(route: Reader<'_>, names: &Names<'_>, problems: &mut Problem
     })
 }
 
-fn action(route: Reader<'_>, path: Option<&PathPattern>, names: &Names<'_>, problems: &mut Problems) -> Option<Action> {
-    let given: Vec<_> = ACTIONS.into_iter().filter(|key| route.entry(key).is_some()).collect();
+fn action(
+    route: Reader<'_>,
+    path: Option<&PathPattern>,
+    names: &Names<'_>,
+    problems: &mut Problems,
+) -> Option<Action> {
+    let given: Vec<_> = ACTIONS
+        .into_iter()
+        .filter(|key| route.entry(key).is_some())
+        .collect();
     match given.as_slice() {
         [] => {
             no_action(route, problems);
@@ -61,7 +73,8 @@ fn action(route: Reader<'_>, path: Option<&PathPattern>, names: &Names<'_>, prob
         ["redirect"] => redirect(route.table("redirect"), path, problems),
         [one, two, ..] => {
             let message = format!("`{one}` and `{two}` exclude each other: a request goes one way");
-            let problem = Problem::new(Code::Conflict, route.place(two), message).also(route.place(one), "the other");
+            let problem = Problem::new(Code::Conflict, route.place(two), message)
+                .also(route.place(one), "the other");
             problems.report(problem.help("keep one of upstream, respond and redirect"));
             None
         }
@@ -74,8 +87,16 @@ fn no_action(route: Reader<'_>, problems: &mut Problems) {
         return;
     }
     let name = route.text("name").unwrap_or_default();
-    let at = if route.given("name").is_some() { route.place("name") } else { route.at };
-    let problem = Problem::new(Code::MissingKey, at, format!("the route `{name}` does nothing: it has no upstream"));
+    let at = if route.given("name").is_some() {
+        route.place("name")
+    } else {
+        route.at
+    };
+    let problem = Problem::new(
+        Code::MissingKey,
+        at,
+        format!("the route `{name}` does nothing: it has no upstream"),
+    );
     problems.report(problem.help("add `upstream = \"NAME\"`, or `respond` or `redirect`"));
 }
 
@@ -83,15 +104,29 @@ fn respond(respond: Reader<'_>, problems: &mut Problems) -> Option<Action> {
     let status = status(respond)?;
     let body = respond.text("body")?.to_owned();
     if !body.is_empty() && matches!(status.as_u16(), 204 | 205 | 304) {
-        let problem =
-            Problem::new(Code::Conflict, respond.place("body"), format!("an answer with status {status} has no body"));
+        let problem = Problem::new(
+            Code::Conflict,
+            respond.place("body"),
+            format!("an answer with status {status} has no body"),
+        );
         problems.report(problem.help("leave `body` out, or choose another status"));
     }
     let headers = respond.pairs("headers", header::changeable, header::value);
-    Some(Action::Respond { status, body, headers: headers.into_iter().map(|(name, value, _)| (name, value)).collect() })
+    Some(Action::Respond {
+        status,
+        body,
+        headers: headers
+            .into_iter()
+            .map(|(name, value, _)| (name, value))
+            .collect(),
+    })
 }
 
-fn redirect(redirect: Reader<'_>, path: Option<&PathPattern>, problems: &mut Problems) -> Option<Action> {
+fn redirect(
+    redirect: Reader<'_>,
+    path: Option<&PathPattern>,
+    problems: &mut Problems,
+) -> Option<Action> {
     transform::check_places(redirect, "to", path, &["host", "path"], problems);
     let status = status(redirect)?;
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
@@ -99,7 +134,10 @@ fn redirect(redirect: Reader<'_>, path: Option<&PathPattern>, problems: &mut Pro
         let problem = Problem::new(Code::BadValue, redirect.place("status"), message);
         problems.report(problem.help("write 301, 302, 303, 307 or 308"));
     }
-    Some(Action::Redirect { to: redirect.text("to")?.to_owned(), status })
+    Some(Action::Redirect {
+        to: redirect.text("to")?.to_owned(),
+        status,
+    })
 }
 
 fn status(reader: Reader<'_>) -> Option<StatusCode> {
@@ -117,7 +155,9 @@ fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {
         let (attempt, total) = (units::duration_text(attempt), units::duration_text(total));
         let message = format!("an attempt of {attempt} never fits into the total of {total}");
         let problem = Problem::new(Code::Conflict, timeouts.place("attempt"), message);
-        problems.report(problem.help(format!("lower `attempt`, or set `total` to {attempt} or more")));
+        problems.report(problem.help(format!(
+            "lower `attempt`, or set `total` to {attempt} or more"
+        )));
     }
     Some(Timeouts {
         total,
@@ -132,9 +172,13 @@ fn retry(retry: Reader<'_>, problems: &mut Problems) -> Option<Retry> {
     let backoff = retry.parsed("backoff", units::duration)?;
     let max_backoff = retry.parsed("max_backoff", units::duration)?;
     if backoff > max_backoff && retry.own("max_backoff").is_some() {
-        let message = format!("`max_backoff` is below `backoff`, which is {}", units::duration_text(backoff));
+        let message = format!(
+            "`max_backoff` is below `backoff`, which is {}",
+            units::duration_text(backoff)
+        );
         let problem = Problem::new(Code::Conflict, retry.place("max_backoff"), message);
-        problems.report(problem.help("the wait begins with `backoff` and doubles up to `max_backoff`"));
+        problems
+            .report(problem.help("the wait begins with `backoff` and doubles up to `max_backoff`"));
     }
     Some(Retry {
         attempts: retry.at_least_one_u32("attempts")?,

@@ -23,13 +23,22 @@ pub(super) fn store(root: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Opti
     }
     let reader = root.table("store");
     let mut servers = reader.list("url", store::server);
-    let is_cluster = !reader.items("url").is_empty() && reader.given("url").and_then(|node| node.text()).is_none();
+    let is_cluster = !reader.items("url").is_empty()
+        && reader.given("url").and_then(|node| node.text()).is_none();
     if let Some(password) = password(&reader, loading)? {
-        servers.iter_mut().for_each(|server| server.password = Some(password.clone()));
+        servers
+            .iter_mut()
+            .for_each(|server| server.password = Some(password.clone()));
     }
     if is_cluster && servers.iter().any(|server| server.database != 0) {
-        let problem = Problem::new(Code::Conflict, reader.place("url"), "a cluster has no databases besides 0");
-        loading.problems.report(problem.help("leave the number at the end of the URL out"));
+        let problem = Problem::new(
+            Code::Conflict,
+            reader.place("url"),
+            "a cluster has no databases besides 0",
+        );
+        loading
+            .problems
+            .report(problem.help("leave the number at the end of the URL out"));
     }
     if servers.is_empty() {
         return None;
@@ -51,8 +60,10 @@ pub(super) fn store(root: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Opti
 fn needed(root: &Reader<'_>, problems: &mut Problems) {
     for (name, limit) in root.named("limits") {
         if limit.text("scope") == Some("shared") && !problems.incomplete {
-            let message = format!("limit `{name}` is shared, and there is no store to share it through");
-            let help = "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
+            let message =
+                format!("limit `{name}` is shared, and there is no store to share it through");
+            let help =
+                "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
             problems.report(Problem::new(Code::Conflict, limit.place("scope"), message).help(help));
         }
     }
@@ -77,6 +88,8 @@ fn password(reader: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Option<Sec
         Err(why) => why,
     };
     let problem = Problem::new(Code::Unreadable, at, format!("{} {wrong}", file.display()));
-    loading.problems.report(problem.help("put the store's password into it, in one line"));
+    loading
+        .problems
+        .report(problem.help("put the store's password into it, in one line"));
     None
 }

@@ -14,7 +14,10 @@ use super::{
 };
 
 /// `Some(None)` is a listener without TLS.
-pub(super) fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Option<ListenerTls>> {
+pub(super) fn listener(
+    listener: Reader<'_>,
+    loading: &mut Loading<'_>,
+) -> Option<Option<ListenerTls>> {
     if listener.is_broken("tls") {
         return None;
     }
@@ -22,8 +25,11 @@ pub(super) fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Optio
         return Some(None);
     }
     let tls = listener.table("tls");
-    let certificates: Vec<_> =
-        tls.tables("certificates").into_iter().map(|of| identity(of, CERTIFICATE, loading)).collect();
+    let certificates: Vec<_> = tls
+        .tables("certificates")
+        .into_iter()
+        .map(|of| identity(of, CERTIFICATE, loading))
+        .collect();
     let client_ca = authorities(tls, "client_ca", loading);
     let min_version = match tls.text("min_version")? {
         "1.3" => TlsVersion::Tls13,
@@ -33,7 +39,11 @@ pub(super) fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Optio
     if certificates.is_empty() {
         return None;
     }
-    Some(Some(ListenerTls { certificates, client_ca: client_ca?, min_version }))
+    Some(Some(ListenerTls {
+        certificates,
+        client_ca: client_ca?,
+        min_version,
+    }))
 }
 
 pub(super) fn upstream(tls: Reader<'_>, loading: &mut Loading<'_>) -> Option<UpstreamTls> {
@@ -47,10 +57,16 @@ pub(super) fn upstream(tls: Reader<'_>, loading: &mut Loading<'_>) -> Option<Ups
         (Some(_), Some(_)) => identity(tls, CLIENT, loading).map(Some),
         (None, None) if !tls.is_broken("client_cert") && !tls.is_broken("client_key") => Some(None),
         (Some(_), None) if !tls.is_broken("client_key") => alone(tls, CLIENT, loading),
-        (None, Some(_)) if !tls.is_broken("client_cert") => alone(tls, [CLIENT[1], CLIENT[0]], loading),
+        (None, Some(_)) if !tls.is_broken("client_cert") => {
+            alone(tls, [CLIENT[1], CLIENT[0]], loading)
+        }
         _ => None,
     };
-    Some(UpstreamTls { ca: ca?, server_name, identity: identity? })
+    Some(UpstreamTls {
+        ca: ca?,
+        server_name,
+        identity: identity?,
+    })
 }
 
 /// The keys that name a certificate and its key.
@@ -59,14 +75,26 @@ const CERTIFICATE: Pair = ["cert", "key"];
 const CLIENT: Pair = ["client_cert", "client_key"];
 
 fn alone<T>(tls: Reader<'_>, [given, absent]: Pair, loading: &mut Loading<'_>) -> Option<T> {
-    let problem = Problem::new(Code::MissingKey, tls.place(given), format!("`{given}` without `{absent}`"));
-    loading.problems.report(problem.help(format!("add `{absent}`: a certificate and its key go together")));
+    let problem = Problem::new(
+        Code::MissingKey,
+        tls.place(given),
+        format!("`{given}` without `{absent}`"),
+    );
+    loading.problems.report(problem.help(format!(
+        "add `{absent}`: a certificate and its key go together"
+    )));
     None
 }
 
-fn identity(of: Reader<'_>, [certificate, key]: Pair, loading: &mut Loading<'_>) -> Option<Identity> {
+fn identity(
+    of: Reader<'_>,
+    [certificate, key]: Pair,
+    loading: &mut Loading<'_>,
+) -> Option<Identity> {
     let (at_certificate, at_key) = (of.place(certificate), of.place(key));
-    let certificate = loading.sources.beside(at_certificate, of.text(certificate)?);
+    let certificate = loading
+        .sources
+        .beside(at_certificate, of.text(certificate)?);
     let key = loading.sources.beside(at_key, of.text(key)?);
     loading.sources.watched.file(&certificate);
     loading.sources.watched.file(&key);
@@ -74,28 +102,43 @@ fn identity(of: Reader<'_>, [certificate, key]: Pair, loading: &mut Loading<'_>)
         Ok(identity) => {
             if let Some(expiry) = identity.expiry(SystemTime::now()) {
                 let problem = Problem::warning(Code::Expiry, at_certificate, expiry);
-                loading.problems.report(problem.help("renew it; a changed file is read without a restart"));
+                loading
+                    .problems
+                    .report(problem.help("renew it; a changed file is read without a restart"));
             }
             Some(identity)
         }
-        Err(Wrong::Certificates(why)) => unusable(at_certificate, &format!("{} {why}", certificate.display()), loading),
+        Err(Wrong::Certificates(why)) => unusable(
+            at_certificate,
+            &format!("{} {why}", certificate.display()),
+            loading,
+        ),
         Err(Wrong::Key(why)) => unusable(at_key, &format!("{} {why}", key.display()), loading),
     }
 }
 
 /// `Some(None)` where the key is absent.
-fn authorities(of: Reader<'_>, key: &str, loading: &mut Loading<'_>) -> Option<Option<Authorities>> {
+fn authorities(
+    of: Reader<'_>,
+    key: &str,
+    loading: &mut Loading<'_>,
+) -> Option<Option<Authorities>> {
     if of.is_broken(key) {
         return None;
     }
-    let Some(name) = of.text(key) else { return Some(None) };
+    let Some(name) = of.text(key) else {
+        return Some(None);
+    };
     let at = of.place(key);
     let file = loading.sources.beside(at, name);
     loading.sources.watched.file(&file);
     match certificates::authorities(&file) {
         Ok(authorities) => {
             for why in certificates::useless(&authorities, key == "ca", SystemTime::now()) {
-                let message = format!("{} holds a certificate that is no authority's and {why}", file.display());
+                let message = format!(
+                    "{} holds a certificate that is no authority's and {why}",
+                    file.display()
+                );
                 let problem = Problem::warning(Code::NeverMatches, at, message);
                 loading.problems.report(problem.help("name the authority that signs the certificates, or a certificate as it is shown, with its names and not expired"));
             }
@@ -106,6 +149,8 @@ fn authorities(of: Reader<'_>, key: &str, loading: &mut Loading<'_>) -> Option<O
 }
 
 fn unusable<T>(at: Span, message: &str, loading: &mut Loading<'_>) -> Option<T> {
-    loading.problems.report(Problem::new(Code::Unreadable, at, message));
+    loading
+        .problems
+        .report(Problem::new(Code::Unreadable, at, message));
     None
 }

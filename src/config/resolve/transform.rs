@@ -37,26 +37,58 @@ pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<Re
     let (set_headers, remove_headers) = headers(reader, problems);
     let sound = !reader.is_broken("set_headers") && !reader.is_broken("remove_headers");
     let limit_headers = match reader.text("limit_headers")? {
-        "draft-11" => LimitHeaders { draft: true, x_ratelimit: false },
-        "x-ratelimit" => LimitHeaders { draft: false, x_ratelimit: true },
-        "both" => LimitHeaders { draft: true, x_ratelimit: true },
-        _ => LimitHeaders { draft: false, x_ratelimit: false },
+        "draft-11" => LimitHeaders {
+            draft: true,
+            x_ratelimit: false,
+        },
+        "x-ratelimit" => LimitHeaders {
+            draft: false,
+            x_ratelimit: true,
+        },
+        "both" => LimitHeaders {
+            draft: true,
+            x_ratelimit: true,
+        },
+        _ => LimitHeaders {
+            draft: false,
+            x_ratelimit: false,
+        },
     };
     let buffer = buffer(reader)?;
-    sound.then_some(ResponseChanges { set_headers, remove_headers, limit_headers, buffer })
+    sound.then_some(ResponseChanges {
+        set_headers,
+        remove_headers,
+        limit_headers,
+        buffer,
+    })
 }
 
 /// Bytes that are buffered of a body; 0: none.
 fn buffer(reader: Reader<'_>) -> Option<usize> {
-    usize::try_from(reader.unless_off("buffer", units::size)?.unwrap_or_default()).ok()
+    usize::try_from(
+        reader
+            .unless_off("buffer", units::size)?
+            .unwrap_or_default(),
+    )
+    .ok()
 }
 
-fn rewrite(reader: Reader<'_>, path: Option<&PathPattern>, problems: &mut Problems) -> Option<Rewrite> {
-    let instead = ["strip_prefix", "add_prefix"].into_iter().find(|key| reader.entry(key).is_some());
+fn rewrite(
+    reader: Reader<'_>,
+    path: Option<&PathPattern>,
+    problems: &mut Problems,
+) -> Option<Rewrite> {
+    let instead = ["strip_prefix", "add_prefix"]
+        .into_iter()
+        .find(|key| reader.entry(key).is_some());
     if let (Some(_), Some(other)) = (reader.entry("rewrite"), instead) {
         let message = format!("`rewrite` and `{other}` exclude each other");
         let problem = Problem::new(Code::Conflict, reader.place(other), message);
-        problems.report(problem.also(reader.place("rewrite"), "the other").help("keep one of the two"));
+        problems.report(
+            problem
+                .also(reader.place("rewrite"), "the other")
+                .help("keep one of the two"),
+        );
         return None;
     }
     if reader.entry("rewrite").is_some() {
@@ -69,7 +101,11 @@ fn rewrite(reader: Reader<'_>, path: Option<&PathPattern>, problems: &mut Proble
         None => Some(String::new()),
     };
     let (strip, add) = (prefix("strip_prefix")?, prefix("add_prefix")?);
-    Some(if strip.is_empty() && add.is_empty() { Rewrite::None } else { Rewrite::Prefix { strip, add } })
+    Some(if strip.is_empty() && add.is_empty() {
+        Rewrite::None
+    } else {
+        Rewrite::Prefix { strip, add }
+    })
 }
 
 /// Reports places of a template that nothing fills in. Without a sound path nothing is known about them.
@@ -80,7 +116,9 @@ pub(super) fn check_places(
     built_in: &[&str],
     problems: &mut Problems,
 ) {
-    let (Some(path), Some(text)) = (path, reader.text(key)) else { return };
+    let (Some(path), Some(text)) = (path, reader.text(key)) else {
+        return;
+    };
     let parameters = match path {
         PathPattern::Parameters(path) => path::parameters(path).unwrap_or_default(),
         _ => Vec::new(),
@@ -108,17 +146,37 @@ fn headers(reader: Reader<'_>, problems: &mut Problems) -> Changes {
     let set = reader.pairs("set_headers", header::changeable, header::value);
     for (at, (name, _, place)) in set.iter().enumerate() {
         if set.iter().take(at).any(|(other, _, _)| other == name) {
-            let problem = Problem::new(Code::Duplicate, *place, format!("the header {name} is set twice"));
-            problems.report(problem.help("names of headers are the same in any case; keep one of the two"));
+            let problem = Problem::new(
+                Code::Duplicate,
+                *place,
+                format!("the header {name} is set twice"),
+            );
+            problems.report(
+                problem.help("names of headers are the same in any case; keep one of the two"),
+            );
         }
     }
     let remove = reader.list("remove_headers", header::changeable);
     let own = reader.own("set_headers").is_some() && reader.own("remove_headers").is_some();
-    for (name, _, place) in set.iter().filter(|(name, _, _)| own && remove.contains(name)) {
-        let problem = Problem::new(Code::Conflict, *place, format!("the header {name} is both set and removed"));
+    for (name, _, place) in set
+        .iter()
+        .filter(|(name, _, _)| own && remove.contains(name))
+    {
+        let problem = Problem::new(
+            Code::Conflict,
+            *place,
+            format!("the header {name} is both set and removed"),
+        );
         let help = "setting it replaces what was there; take it out of `remove_headers`";
-        problems.report(problem.also(reader.place("remove_headers"), "removed here").help(help));
+        problems.report(
+            problem
+                .also(reader.place("remove_headers"), "removed here")
+                .help(help),
+        );
     }
-    let set: Vec<_> = set.into_iter().map(|(name, value, _)| (name, value)).collect();
+    let set: Vec<_> = set
+        .into_iter()
+        .map(|(name, value, _)| (name, value))
+        .collect();
     (set, remove)
 }

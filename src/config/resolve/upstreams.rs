@@ -18,7 +18,11 @@ use super::{
     tls,
 };
 
-pub(super) fn upstream(name: &str, upstream: Reader<'_>, loading: &mut Loading<'_>) -> Option<Upstream> {
+pub(super) fn upstream(
+    name: &str,
+    upstream: Reader<'_>,
+    loading: &mut Loading<'_>,
+) -> Option<Upstream> {
     let nodes = upstream.items("servers");
     let tls = tls::upstream(upstream.table("tls"), loading);
     let name_of_all = tls.as_ref().and_then(|tls| tls.server_name.as_deref());
@@ -74,7 +78,12 @@ fn balance(upstream: Reader<'_>, problems: &mut Problems) -> Option<Balance> {
         "hash" => Balance::Hash(upstream.list("hash_key", key::part)),
         _ => Balance::LeastRequests,
     };
-    if upstream.unless_off("hash_bound", units::bound).flatten().is_some() && !matches!(balance, Balance::Hash(_)) {
+    if upstream
+        .unless_off("hash_bound", units::bound)
+        .flatten()
+        .is_some()
+        && !matches!(balance, Balance::Hash(_))
+    {
         let message = "`hash_bound` is only looked at with `balance = \"hash\"`";
         let problem = Problem::new(Code::Conflict, upstream.place("hash_bound"), message);
         problems.report(problem.help("add `balance = \"hash\"`, or leave `hash_bound` out"));
@@ -84,7 +93,9 @@ fn balance(upstream: Reader<'_>, problems: &mut Problems) -> Option<Balance> {
         (Balance::Hash(_), false) if !problems.incomplete => {
             let message = "`balance = \"hash\"` without a `hash_key`";
             let problem = Problem::new(Code::MissingKey, upstream.place("balance"), message);
-            problems.report(problem.help("say what requests to one server have in common: `hash_key = \"client-ip\"`"));
+            problems.report(problem.help(
+                "say what requests to one server have in common: `hash_key = \"client-ip\"`",
+            ));
             None
         }
         (Balance::Hash(parts), _) if parts.is_empty() => None,
@@ -114,10 +125,16 @@ fn health_check(upstream: Reader<'_>) -> Option<Option<HealthCheck>> {
 }
 
 fn ejection(ejection: Reader<'_>, problems: &mut Problems) -> Option<Ejection> {
-    let (base, max) = (ejection.parsed("base", units::duration)?, ejection.parsed("max", units::duration)?);
+    let (base, max) = (
+        ejection.parsed("base", units::duration)?,
+        ejection.parsed("max", units::duration)?,
+    );
     // A long base alone is meant: the default of `max` does not cut it.
     if base > max && ejection.given("max").is_some() {
-        let message = format!("`max` is below `base`, which is {}", units::duration_text(base));
+        let message = format!(
+            "`max` is below `base`, which is {}",
+            units::duration_text(base)
+        );
         let problem = Problem::new(Code::Conflict, ejection.place("max"), message);
         problems.report(problem.help("the time begins with `base` and doubles up to `max`"));
     }
@@ -146,12 +163,23 @@ fn server(node: &Node, name_of_all: Option<&str>) -> Option<UpstreamServer> {
         }
         _ => return None,
     };
-    let address::ServerUrl { url, host, port, is_tls } = address::server_url(url).ok()?;
+    let address::ServerUrl {
+        url,
+        host,
+        port,
+        is_tls,
+    } = address::server_url(url).ok()?;
     let secure_as = match is_tls {
         true => Some(address::server_name(name_of_all.unwrap_or(&host)).ok()?),
         false => None,
     };
-    Some(UpstreamServer { url, host, port, weight, secure_as })
+    Some(UpstreamServer {
+        url,
+        host,
+        port,
+        weight,
+        secure_as,
+    })
 }
 
 fn pool(pool: Reader<'_>) -> Option<Pool> {

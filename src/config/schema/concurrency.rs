@@ -10,13 +10,32 @@ const MOST: u64 = 10_000_000;
 const KEYS: &[Key] = &[
     Key::new(
         "max",
-        Kind::Whole { least: 1, most: MOST },
+        Kind::Whole {
+            least: 1,
+            most: MOST,
+        },
         "Requests in flight, until the end of the response's body. This or `adaptive` is required, here or in the defaults of routes.",
     ),
-    Key::new("adaptive", Kind::Table(&ADAPTIVE), "Instead of `max`: the cap follows the measured latency."),
-    Key::new("queue", Kind::Whole { least: 0, most: MOST }, "How many may wait.").default(Default::Whole(0)),
-    Key::new("queue_timeout", POSITIVE_DURATION, "How long they may wait; then 503.")
-        .default(Default::Text(QUEUE_TIMEOUT)),
+    Key::new(
+        "adaptive",
+        Kind::Table(&ADAPTIVE),
+        "Instead of `max`: the cap follows the measured latency.",
+    ),
+    Key::new(
+        "queue",
+        Kind::Whole {
+            least: 0,
+            most: MOST,
+        },
+        "How many may wait.",
+    )
+    .default(Default::Whole(0)),
+    Key::new(
+        "queue_timeout",
+        POSITIVE_DURATION,
+        "How long they may wait; then 503.",
+    )
+    .default(Default::Text(QUEUE_TIMEOUT)),
     Key::new(
         "fair_by",
         Kind::OneOrList(&KEY_PART),
@@ -24,8 +43,11 @@ const KEYS: &[Key] = &[
     ),
 ];
 
-pub(in crate::config) static ROUTE_CAP: Section =
-    Section { path: "routes.concurrency", about: "Cap on requests in flight.", keys: KEYS };
+pub(in crate::config) static ROUTE_CAP: Section = Section {
+    path: "routes.concurrency",
+    about: "Cap on requests in flight.",
+    keys: KEYS,
+};
 
 pub(in crate::config) static UPSTREAM_CAP: Section = Section {
     path: "upstreams.concurrency",
@@ -37,8 +59,23 @@ static ADAPTIVE: Section = Section {
     path: "concurrency.adaptive",
     about: "Bounds of a cap that follows the measured latency.",
     keys: &[
-        Key::new("min", Kind::Whole { least: 1, most: MOST }, "Never fewer: so few are always safe. Where it begins.")
-            .required(),
-        Key::new("max", Kind::Whole { least: 1, most: MOST }, "Never more.").required(),
+        Key::new(
+            "min",
+            Kind::Whole {
+                least: 1,
+                most: MOST,
+            },
+            "Never fewer: so few are always safe. Where it begins.",
+        )
+        .required(),
+        Key::new(
+            "max",
+            Kind::Whole {
+                least: 1,
+                most: MOST,
+            },
+            "Never more.",
+        )
+        .required(),
     ],
 };

@@ -13,7 +13,10 @@ const STATUS: u64 = 429;
 
 /// Most limits count requests.
 const COST_OF_A_REQUEST: u64 = 1;
-const BURST: Kind = Kind::Whole { least: 1, most: u32::MAX as u64 };
+const BURST: Kind = Kind::Whole {
+    least: 1,
+    most: u32::MAX as u64,
+};
 const RATE_HELP: &str = "Sustained pace, such as \"400/s\".";
 const BURST_HELP: &str = "Size of the bucket, in tokens. Absent: the number of the rate.";
 
@@ -80,7 +83,12 @@ static STAND_INS: Section = Section {
     path: "limits.missing",
     about: "Requests without the key are counted by another part, under other numbers.",
     keys: &[
-        Key::new("key", KEY_PART, "The part that stands in for the one that is absent.").required(),
+        Key::new(
+            "key",
+            KEY_PART,
+            "The part that stands in for the one that is absent.",
+        )
+        .required(),
         Key::new("rate", RATE, RATE_HELP).required(),
         Key::new("burst", BURST, BURST_HELP),
     ],
@@ -90,21 +98,37 @@ static COST: Section = Section {
     path: "limits.cost",
     about: "A cost that a header tells. Who can set the header chooses its cost: take it from a proxy of yours.",
     keys: &[
-        Key::new("header", Kind::Text(&HEADER_NAME), "The header; it holds a whole number from 0.").required(),
+        Key::new(
+            "header",
+            Kind::Text(&HEADER_NAME),
+            "The header; it holds a whole number from 0.",
+        )
+        .required(),
         Key::new(
             "default",
-            Kind::Whole { least: 0, most: u32::MAX as u64 },
+            Kind::Whole {
+                least: 0,
+                most: u32::MAX as u64,
+            },
             "For a request without it, or with something else in it.",
         )
         .default(Default::Whole(COST_OF_A_REQUEST)),
-        Key::new("max", BURST, "What says more counts as this; at most the burst.").required(),
+        Key::new(
+            "max",
+            BURST,
+            "What says more counts as this; at most the burst.",
+        )
+        .required(),
     ],
 };
 
 static CANDIDATE: Section = Section {
     path: "limits.candidate",
     about: "Numbers to try.",
-    keys: &[Key::new("rate", RATE, RATE_HELP).required(), Key::new("burst", BURST, BURST_HELP)],
+    keys: &[
+        Key::new("rate", RATE, RATE_HELP).required(),
+        Key::new("burst", BURST, BURST_HELP),
+    ],
 };
 
 static OVERRIDE: Section = Section {
@@ -129,7 +153,10 @@ static TIER: Section = Section {
     keys: &[
         Key::new(
             "prefix",
-            Kind::Whole { least: 1, most: 127 },
+            Kind::Whole {
+                least: 1,
+                most: 127,
+            },
             "Bits of the address that count; fewer than the key's.",
         )
         .required(),

@@ -105,7 +105,9 @@ impl Section {
 
 /// Whether any section has a key of this name and such a kind.
 pub(super) fn any_key(name: &str, is: impl Fn(Kind) -> bool + Copy) -> bool {
-    sections().into_iter().any(|section| section.key(name).is_some_and(|key| is(key.kind)))
+    sections()
+        .into_iter()
+        .any(|section| section.key(name).is_some_and(|key| is(key.kind)))
 }
 
 /// Whether a key of this name holds a list, and none a lone text.
@@ -116,7 +118,8 @@ pub(super) fn holds_only_lists(name: &str) -> bool {
 
 /// Whether a key of this name holds a table, and none anything else.
 pub(super) fn holds_only_tables(name: &str) -> bool {
-    any_key(name, |_| true) && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(..)))
+    any_key(name, |_| true)
+        && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(..)))
 }
 
 /// Every section, the file itself first. For advice only: it walks all tables.
@@ -124,7 +127,11 @@ pub(super) fn sections() -> Vec<&'static Section> {
     let mut all = vec![&process::FILE_ITSELF];
     let mut at = 0;
     while let Some(section) = all.get(at) {
-        let inner = section.keys.iter().filter_map(|key| key.kind.section()).collect::<Vec<_>>();
+        let inner = section
+            .keys
+            .iter()
+            .filter_map(|key| key.kind.section())
+            .collect::<Vec<_>>();
         for section in inner {
             if !all.iter().any(|known| std::ptr::eq(*known, section)) {
                 all.push(section);
@@ -145,9 +152,11 @@ impl Kind {
             | Self::Named(section)
             | Self::TextOrTable(_, section)
             | Self::TextOrTables(_, section) => Some(section),
-            Self::List(of) | Self::Set(of) | Self::OneOrList(of) | Self::OneOrMany(of) | Self::Or(_, of) => {
-                of.section()
-            }
+            Self::List(of)
+            | Self::Set(of)
+            | Self::OneOrList(of)
+            | Self::OneOrMany(of)
+            | Self::Or(_, of) => of.section(),
             _ => None,
         }
     }
@@ -156,7 +165,13 @@ impl Kind {
 impl Key {
     /// An optional key without a default.
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
-        Self { name, kind, about, default: Default::Nothing, required: false }
+        Self {
+            name,
+            kind,
+            about,
+            default: Default::Nothing,
+            required: false,
+        }
     }
 
     pub(super) const fn default(self, default: Default) -> Self {
@@ -164,6 +179,9 @@ impl Key {
     }
 
     pub(super) const fn required(self) -> Self {
-        Self { required: true, ..self }
+        Self {
+            required: true,
+            ..self
+        }
     }
 }

@@ -12,24 +12,52 @@ pub(in crate::config) static FILE_ITSELF: Section = Section {
             "More files, relative to this one, read in name order as if written here; `*` stands for any characters of a file's name.",
         ),
         Key::new("server", Kind::Table(&SERVER), "The process itself."),
-        Key::new("listeners", Kind::Tables(&LISTENER), "Where clients connect; absent: one on 0.0.0.0:8080."),
-        Key::new("client_ip", Kind::Table(&CLIENT_IP), "Who counts as the client, for keys and logs."),
-        Key::new("admin", Kind::Table(&ADMIN), "The admin listener: metrics, health, views, reload."),
+        Key::new(
+            "listeners",
+            Kind::Tables(&LISTENER),
+            "Where clients connect; absent: one on 0.0.0.0:8080.",
+        ),
+        Key::new(
+            "client_ip",
+            Kind::Table(&CLIENT_IP),
+            "Who counts as the client, for keys and logs.",
+        ),
+        Key::new(
+            "admin",
+            Kind::Table(&ADMIN),
+            "The admin listener: metrics, health, views, reload.",
+        ),
         Key::new(
             "store",
             Kind::Table(&store::STORE),
             "Redis or Valkey, for limits with scope = \"shared\"; absent: none.",
         ),
         Key::new("log", Kind::Table(&LOG), "What is logged and how."),
-        Key::new("shutdown", Kind::Table(&SHUTDOWN), "How long a drain may take."),
-        Key::new("upstreams", Kind::Named(&upstreams::UPSTREAM), "The services behind the gateway, by name."),
+        Key::new(
+            "shutdown",
+            Kind::Table(&SHUTDOWN),
+            "How long a drain may take.",
+        ),
+        Key::new(
+            "upstreams",
+            Kind::Named(&upstreams::UPSTREAM),
+            "The services behind the gateway, by name.",
+        ),
         Key::new(
             "limits",
             Kind::Named(&limits::LIMIT),
             "Token buckets by name, shared by every route that names them.",
         ),
-        Key::new("defaults", Kind::Table(&routes::DEFAULTS), "What routes start from; their own keys win, key by key."),
-        Key::new("routes", Kind::Tables(&routes::ROUTE), "Which requests go where; the most specific match wins."),
+        Key::new(
+            "defaults",
+            Kind::Table(&routes::DEFAULTS),
+            "What routes start from; their own keys win, key by key.",
+        ),
+        Key::new(
+            "routes",
+            Kind::Tables(&routes::ROUTE),
+            "Which requests go where; the most specific match wins.",
+        ),
     ],
 };
 
@@ -46,17 +74,30 @@ static SERVER: Section = Section {
     path: "server",
     about: "The process itself.",
     keys: &[
-        Key::new("max_buffered", SIZE, "Memory for all bodies that routes buffer; beyond it, bodies stream.")
-            .default(Default::Text(MAX_BUFFERED)),
+        Key::new(
+            "max_buffered",
+            SIZE,
+            "Memory for all bodies that routes buffer; beyond it, bodies stream.",
+        )
+        .default(Default::Text(MAX_BUFFERED)),
         Key::new(
             "workers",
-            Kind::Or("auto", &Kind::Whole { least: 1, most: MOST_WORKERS }),
+            Kind::Or(
+                "auto",
+                &Kind::Whole {
+                    least: 1,
+                    most: MOST_WORKERS,
+                },
+            ),
             "Worker threads: \"auto\" is one per core this process may use. Needs a restart.",
         )
         .default(Default::Text("auto")),
         Key::new(
             "max_connections_per_client",
-            Kind::Whole { least: 1, most: MOST_CONNECTIONS },
+            Kind::Whole {
+                least: 1,
+                most: MOST_CONNECTIONS,
+            },
             "Open connections of one client, over all listeners: of an IPv4 address, of an IPv6 network of 64 bits; more are closed at once. Absent: a tenth of the listener's max_connections, at least 10.",
         ),
         Key::new(
@@ -142,7 +183,12 @@ static CERTIFICATE: Section = Section {
     path: "listeners.tls.certificates",
     about: "A certificate and its key.",
     keys: &[
-        Key::new("cert", PEM_FILE, "PEM file: the certificate, then those that lead to its authority.").required(),
+        Key::new(
+            "cert",
+            PEM_FILE,
+            "PEM file: the certificate, then those that lead to its authority.",
+        )
+        .required(),
         Key::new("key", PEM_FILE, "PEM file: its private key, not encrypted.").required(),
     ],
 };
@@ -193,8 +239,12 @@ static ADMIN: Section = Section {
     path: "admin",
     about: "The admin listener.",
     keys: &[
-        Key::new("bind", Kind::Or("off", &BIND), "Its address, or \"off\" for none.")
-            .default(Default::Text(ADMIN_BIND)),
+        Key::new(
+            "bind",
+            Kind::Or("off", &BIND),
+            "Its address, or \"off\" for none.",
+        )
+        .default(Default::Text(ADMIN_BIND)),
         Key::new(
             "hosts",
             Kind::Set(&ADMIN_HOST),
@@ -247,8 +297,13 @@ static SHUTDOWN: Section = Section {
     path: "shutdown",
     about: "How the process ends.",
     keys: &[
-        Key::new("drain", DURATION, "Longest wait for requests in flight.").default(Default::Text(DRAIN)),
-        Key::new("delay", DURATION, "Keep accepting this long after /readyz turned 503.")
-            .default(Default::Text(DRAIN_DELAY)),
+        Key::new("drain", DURATION, "Longest wait for requests in flight.")
+            .default(Default::Text(DRAIN)),
+        Key::new(
+            "delay",
+            DURATION,
+            "Keep accepting this long after /readyz turned 503.",
+        )
+        .default(Default::Text(DRAIN_DELAY)),
     ],
 };

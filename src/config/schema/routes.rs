@@ -2,40 +2,83 @@
 
 use super::{Default, Key, Kind, Section, concurrency::ROUTE_CAP, values::*};
 
-const LIMITS: Key =
-    Key::new("limits", Kind::Set(&Kind::Text(&NAME)), "Limits by name; all must admit.").default(Default::Texts(&[]));
-const MIRROR_KEY: Key = Key::new("mirror", Kind::Table(&MIRROR), "Send a copy of some requests to another upstream.");
+const LIMITS: Key = Key::new(
+    "limits",
+    Kind::Set(&Kind::Text(&NAME)),
+    "Limits by name; all must admit.",
+)
+.default(Default::Texts(&[]));
+const MIRROR_KEY: Key = Key::new(
+    "mirror",
+    Kind::Table(&MIRROR),
+    "Send a copy of some requests to another upstream.",
+);
 const PRIORITY: Key = Key::new(
     "priority",
     Kind::Choice(&["high", "normal", "low"]),
     "Who goes first in the queue of an upstream's cap: strictly; `queue_timeout` bounds the others' wait.",
 )
 .default(Default::Text("normal"));
-const MATCH_KEY: Key = Key::new("match", Kind::Table(&MATCH), "Which requests it takes; absent: all.");
-const CONCURRENCY_KEY: Key =
-    Key::new("concurrency", Kind::Table(&ROUTE_CAP), "Cap on requests in flight; absent: none.");
+const MATCH_KEY: Key = Key::new(
+    "match",
+    Kind::Table(&MATCH),
+    "Which requests it takes; absent: all.",
+);
+const CONCURRENCY_KEY: Key = Key::new(
+    "concurrency",
+    Kind::Table(&ROUTE_CAP),
+    "Cap on requests in flight; absent: none.",
+);
 const TIMEOUTS_KEY: Key = Key::new("timeouts", Kind::Table(&TIMEOUTS), "Every wait has an end.");
-const RETRY_KEY: Key =
-    Key::new("retry", Kind::Table(&RETRY), "When and how often to try again; `attempts = 1` is no retry.");
-const REQUEST_KEY: Key = Key::new("request", Kind::Table(&REQUEST), "Changes to the request on its way up.");
-const RESPONSE_KEY: Key = Key::new("response", Kind::Table(&RESPONSE), "Changes to the response on its way down.");
+const RETRY_KEY: Key = Key::new(
+    "retry",
+    Kind::Table(&RETRY),
+    "When and how often to try again; `attempts = 1` is no retry.",
+);
+const REQUEST_KEY: Key = Key::new(
+    "request",
+    Kind::Table(&REQUEST),
+    "Changes to the request on its way up.",
+);
+const RESPONSE_KEY: Key = Key::new(
+    "response",
+    Kind::Table(&RESPONSE),
+    "Changes to the response on its way down.",
+);
 
 pub(in crate::config) static ROUTE: Section = Section {
     path: "routes",
     about: "Which requests go where. One of upstream, respond and redirect is required.",
     keys: &[
-        Key::new("name", Kind::Text(&NAME), "Unique; it stands in logs and metrics.").required(),
+        Key::new(
+            "name",
+            Kind::Text(&NAME),
+            "Unique; it stands in logs and metrics.",
+        )
+        .required(),
         Key::new(
             "upstream",
             Kind::TextOrTables(&NAME, &SHARE),
             "The upstream that requests are sent to; or a split: a list of tables with a name and a weight.",
         ),
-        Key::new("respond", Kind::Table(&RESPOND), "Answer by itself instead, behind the same limits and cap."),
-        Key::new("redirect", Kind::Table(&REDIRECTION), "Send the client elsewhere instead."),
+        Key::new(
+            "respond",
+            Kind::Table(&RESPOND),
+            "Answer by itself instead, behind the same limits and cap.",
+        ),
+        Key::new(
+            "redirect",
+            Kind::Table(&REDIRECTION),
+            "Send the client elsewhere instead.",
+        ),
         MIRROR_KEY,
         PRIORITY,
-        Key::new("grpc", Kind::Flag, "gRPC calls are told by grpc-statuses; `false`: they are requests like others.")
-            .default(Default::Flag(true)),
+        Key::new(
+            "grpc",
+            Kind::Flag,
+            "gRPC calls are told by grpc-statuses; `false`: they are requests like others.",
+        )
+        .default(Default::Flag(true)),
         LIMITS,
         MATCH_KEY,
         CONCURRENCY_KEY,
@@ -51,8 +94,15 @@ pub(in crate::config) static SHARE: Section = Section {
     about: "One upstream of a split.",
     keys: &[
         Key::new("name", Kind::Text(&NAME), "The upstream.").required(),
-        Key::new("weight", Kind::Whole { least: 0, most: 1_000_000 }, "Its share of the requests; 0: none for now.")
-            .default(Default::Whole(1)),
+        Key::new(
+            "weight",
+            Kind::Whole {
+                least: 0,
+                most: 1_000_000,
+            },
+            "Its share of the requests; 0: none for now.",
+        )
+        .default(Default::Whole(1)),
     ],
 };
 
@@ -60,9 +110,20 @@ static MIRROR: Section = Section {
     path: "routes.mirror",
     about: "Copies of requests for another upstream; their answers are thrown away.",
     keys: &[
-        Key::new("upstream", Kind::Text(&NAME), "Where copies go. Required, here or in the defaults."),
-        Key::new("percent", Kind::Whole { least: 0, most: 100 }, "How many of a hundred requests are copied.")
-            .default(Default::Whole(100)),
+        Key::new(
+            "upstream",
+            Kind::Text(&NAME),
+            "Where copies go. Required, here or in the defaults.",
+        ),
+        Key::new(
+            "percent",
+            Kind::Whole {
+                least: 0,
+                most: 100,
+            },
+            "How many of a hundred requests are copied.",
+        )
+        .default(Default::Whole(100)),
     ],
 };
 
@@ -86,13 +147,37 @@ static MATCH: Section = Section {
     path: "routes.match",
     about: "Which requests a route takes: all of what is given must match.",
     keys: &[
-        Key::new("hosts", Kind::List(&HOST_PATTERN), "Hosts; `*.` is one or more labels. Absent: any."),
-        Key::new("path_prefix", PATH_PREFIX, "Whole segments: \"/orders\" takes /orders and /orders/7, not /ordersx."),
-        Key::new("path", PATH, "The whole path, exact; {name} is one segment."),
-        Key::new("path_regex", PATH_REGEX, "A regular expression over the whole path."),
+        Key::new(
+            "hosts",
+            Kind::List(&HOST_PATTERN),
+            "Hosts; `*.` is one or more labels. Absent: any.",
+        ),
+        Key::new(
+            "path_prefix",
+            PATH_PREFIX,
+            "Whole segments: \"/orders\" takes /orders and /orders/7, not /ordersx.",
+        ),
+        Key::new(
+            "path",
+            PATH,
+            "The whole path, exact; {name} is one segment.",
+        ),
+        Key::new(
+            "path_regex",
+            PATH_REGEX,
+            "A regular expression over the whole path.",
+        ),
         Key::new("methods", Kind::List(&METHOD), "Methods. Absent: any."),
-        Key::new("headers", Kind::Map(&HEADER_NAME, &HEADER_VALUE), "Headers that must all be equal."),
-        Key::new("query", Kind::Map(&QUERY_NAME, &FREE_TEXT), "Query parameters that must all be equal."),
+        Key::new(
+            "headers",
+            Kind::Map(&HEADER_NAME, &HEADER_VALUE),
+            "Headers that must all be equal.",
+        ),
+        Key::new(
+            "query",
+            Kind::Map(&QUERY_NAME, &FREE_TEXT),
+            "Query parameters that must all be equal.",
+        ),
     ],
 };
 
@@ -100,9 +185,21 @@ static RESPOND: Section = Section {
     path: "routes.respond",
     about: "An answer that the gateway makes itself.",
     keys: &[
-        Key::new("status", Kind::Whole { least: 200, most: 599 }, "Its status.").default(Default::Whole(200)),
+        Key::new(
+            "status",
+            Kind::Whole {
+                least: 200,
+                most: 599,
+            },
+            "Its status.",
+        )
+        .default(Default::Whole(200)),
         Key::new("body", Kind::Text(&FREE_TEXT), "Its body.").default(Default::Text("")),
-        Key::new("headers", Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE), "Its headers."),
+        Key::new(
+            "headers",
+            Kind::Map(&CHANGEABLE_HEADER, &HEADER_VALUE),
+            "Its headers.",
+        ),
     ],
 };
 
@@ -113,10 +210,21 @@ static REDIRECTION: Section = Section {
     path: "routes.redirect",
     about: "Sends the client elsewhere.",
     keys: &[
-        Key::new("to", REDIRECT, "Where to; {host}, {path} (with the query) and the match's parameters are filled in.")
-            .required(),
-        Key::new("status", Kind::Whole { least: 301, most: 308 }, "301, 302, 303, 307 or 308.")
-            .default(Default::Whole(REDIRECT_STATUS)),
+        Key::new(
+            "to",
+            REDIRECT,
+            "Where to; {host}, {path} (with the query) and the match's parameters are filled in.",
+        )
+        .required(),
+        Key::new(
+            "status",
+            Kind::Whole {
+                least: 301,
+                most: 308,
+            },
+            "301, 302, 303, 307 or 308.",
+        )
+        .default(Default::Whole(REDIRECT_STATUS)),
     ],
 };
 

@@ -78,7 +78,11 @@ static TLS: Section = Section {
             Kind::Text(&SERVER_NAME),
             "The name that their certificates must stand for, also sent as SNI. Absent: the host of each URL.",
         ),
-        Key::new("client_cert", PEM_FILE, "The certificate that is shown to servers; needs `client_key`."),
+        Key::new(
+            "client_cert",
+            PEM_FILE,
+            "The certificate that is shown to servers; needs `client_key`.",
+        ),
         Key::new("client_key", PEM_FILE, "Its private key, not encrypted."),
     ],
 };
@@ -96,8 +100,15 @@ pub(in crate::config) static SERVER: Section = Section {
             "Scheme, host and port, such as \"http://10.0.0.1:9001\"; https:// for TLS.",
         )
         .required(),
-        Key::new("weight", Kind::Whole { least: 1, most: MOST_WEIGHT }, "Its share of the requests.")
-            .default(Default::Whole(1)),
+        Key::new(
+            "weight",
+            Kind::Whole {
+                least: 1,
+                most: MOST_WEIGHT,
+            },
+            "Its share of the requests.",
+        )
+        .default(Default::Whole(1)),
     ],
 };
 
@@ -114,20 +125,44 @@ static HEALTH_CHECK: Section = Section {
     path: "upstreams.health_check",
     about: "Active health checks: GET with the server's own host; 2xx and 3xx are healthy.",
     keys: &[
-        Key::new("path", CHECK_PATH, "Path that is asked for, such as \"/healthz\".").required(),
-        Key::new("interval", POSITIVE_DURATION, "Time between two checks of a server, give or take a tenth.")
-            .default(Default::Text(CHECK_INTERVAL)),
-        Key::new("timeout", POSITIVE_DURATION, "Longest time for one check, connecting included.")
-            .default(Default::Text(CHECK_TIMEOUT)),
-        Key::new("healthy_after", COUNT, "Checks in a row that bring a server back.")
-            .default(Default::Whole(HEALTHY_AFTER)),
-        Key::new("unhealthy_after", COUNT, "Failed checks in a row that take a server out.")
-            .default(Default::Whole(UNHEALTHY_AFTER)),
+        Key::new(
+            "path",
+            CHECK_PATH,
+            "Path that is asked for, such as \"/healthz\".",
+        )
+        .required(),
+        Key::new(
+            "interval",
+            POSITIVE_DURATION,
+            "Time between two checks of a server, give or take a tenth.",
+        )
+        .default(Default::Text(CHECK_INTERVAL)),
+        Key::new(
+            "timeout",
+            POSITIVE_DURATION,
+            "Longest time for one check, connecting included.",
+        )
+        .default(Default::Text(CHECK_TIMEOUT)),
+        Key::new(
+            "healthy_after",
+            COUNT,
+            "Checks in a row that bring a server back.",
+        )
+        .default(Default::Whole(HEALTHY_AFTER)),
+        Key::new(
+            "unhealthy_after",
+            COUNT,
+            "Failed checks in a row that take a server out.",
+        )
+        .default(Default::Whole(UNHEALTHY_AFTER)),
     ],
 };
 
 /// Something counted in a row.
-const COUNT: Kind = Kind::Whole { least: 1, most: 1_000_000 };
+const COUNT: Kind = Kind::Whole {
+    least: 1,
+    most: 1_000_000,
+};
 
 /// Envoy's number: fewer happen by chance.
 const CONSECUTIVE_FAILURES: u64 = 5;
@@ -172,16 +207,42 @@ static POOL: Section = Section {
     path: "upstreams.pool",
     about: "Connections to each server; the numbers are per server, over all workers.",
     keys: &[
-        Key::new("max_connections", Kind::Whole { least: 1, most: 1_000_000 }, "Most open connections.")
-            .default(Default::Whole(MAX_CONNECTIONS)),
-        Key::new("max_idle", Kind::Whole { least: 0, most: 1_000_000 }, "Connections kept while unused; 0 keeps none.")
-            .default(Default::Whole(MAX_IDLE)),
-        Key::new("idle_timeout", POSITIVE_DURATION, "Longest life of an unused connection.")
-            .default(Default::Text(IDLE_TIMEOUT)),
-        Key::new("max_lifetime", POSITIVE_DURATION, "Longest life of any connection.")
-            .default(Default::Text(MAX_LIFETIME)),
-        Key::new("connect_timeout", POSITIVE_DURATION, "Name, TCP and TLS together.")
-            .default(Default::Text(CONNECT_TIMEOUT)),
+        Key::new(
+            "max_connections",
+            Kind::Whole {
+                least: 1,
+                most: 1_000_000,
+            },
+            "Most open connections.",
+        )
+        .default(Default::Whole(MAX_CONNECTIONS)),
+        Key::new(
+            "max_idle",
+            Kind::Whole {
+                least: 0,
+                most: 1_000_000,
+            },
+            "Connections kept while unused; 0 keeps none.",
+        )
+        .default(Default::Whole(MAX_IDLE)),
+        Key::new(
+            "idle_timeout",
+            POSITIVE_DURATION,
+            "Longest life of an unused connection.",
+        )
+        .default(Default::Text(IDLE_TIMEOUT)),
+        Key::new(
+            "max_lifetime",
+            POSITIVE_DURATION,
+            "Longest life of any connection.",
+        )
+        .default(Default::Text(MAX_LIFETIME)),
+        Key::new(
+            "connect_timeout",
+            POSITIVE_DURATION,
+            "Name, TCP and TLS together.",
+        )
+        .default(Default::Text(CONNECT_TIMEOUT)),
         Key::new(
             "wait_timeout",
             DURATION,

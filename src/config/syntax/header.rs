@@ -18,12 +18,18 @@ const FRAMING: [&str; 9] = [
     "host",
 ];
 
-const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
 
 /// The name of a header, in lower case.
 pub(in crate::config) fn name(text: &str) -> Result<HeaderName, Wrong> {
-    HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| Wrong::new("it is not the name of a header", "write letters, digits and `-`, such as \"x-user\""))
+    HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
+        Wrong::new(
+            "it is not the name of a header",
+            "write letters, digits and `-`, such as \"x-user\"",
+        )
+    })
 }
 
 /// A token of HTTP (RFC 9110, 5.6.2), case kept.
@@ -41,13 +47,21 @@ pub(in crate::config) fn changeable(text: &str) -> Result<HeaderName, Wrong> {
     }
     if FRAMING.contains(&name.as_str()) {
         let help = "leave it out: the gateway takes care of it on each connection";
-        return Err(Wrong::new("this header belongs to the connection or says where the message ends", help));
+        return Err(Wrong::new(
+            "this header belongs to the connection or says where the message ends",
+            help,
+        ));
     }
     Ok(name)
 }
 
 /// Headers that the gateway writes from what trusted proxies say and from what it knows itself.
-const WRITTEN: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
+const WRITTEN: [&str; 4] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+];
 
 /// A header that may be passed on from peers that are not trusted.
 pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
@@ -62,9 +76,13 @@ pub(in crate::config) fn kept(text: &str) -> Result<HeaderName, Wrong> {
 /// The value of a header: visible characters, spaces and tabs.
 pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
     let help = "write printable ASCII characters";
-    let value = HeaderValue::from_str(text).map_err(|_| Wrong::new("it cannot be sent in a header", help))?;
+    let value = HeaderValue::from_str(text)
+        .map_err(|_| Wrong::new("it cannot be sent in a header", help))?;
     if text.trim() != text {
-        return Err(Wrong::new("spaces at the ends of a header are lost on the way", "take them off"));
+        return Err(Wrong::new(
+            "spaces at the ends of a header are lost on the way",
+            "take them off",
+        ));
     }
     Ok(value)
 }
@@ -73,9 +91,13 @@ pub(in crate::config) fn value(text: &str) -> Result<HeaderValue, Wrong> {
 pub(in crate::config) fn method(text: &str) -> Result<Method, Wrong> {
     let upper = text.to_ascii_uppercase();
     if upper != text && METHODS.contains(&upper.as_str()) {
-        return Err(Wrong::new("methods are upper case", format!("write \"{upper}\"")));
+        return Err(Wrong::new(
+            "methods are upper case",
+            format!("write \"{upper}\""),
+        ));
     }
-    Method::from_bytes(text.as_bytes()).map_err(|_| Wrong::new("it is not a method", "write one such as \"GET\""))
+    Method::from_bytes(text.as_bytes())
+        .map_err(|_| Wrong::new("it is not a method", "write one such as \"GET\""))
 }
 
 /// One thing that a retry policy listens to.
@@ -95,14 +117,23 @@ pub(in crate::config) fn retry_reason(text: &str) -> Result<RetryReason, Wrong> 
         "reset" => Ok(RetryReason::Reset),
         "timeout" => Ok(RetryReason::Timeout),
         _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
-            let number = text.parse().ok().filter(|number| (200..600).contains(number));
+            let number = text
+                .parse()
+                .ok()
+                .filter(|number| (200..600).contains(number));
             let status = number.and_then(|number| StatusCode::from_u16(number).ok());
-            status
-                .map(RetryReason::Status)
-                .ok_or_else(|| Wrong::new("it is not a status of an answer", "write one from \"200\" to \"599\""))
+            status.map(RetryReason::Status).ok_or_else(|| {
+                Wrong::new(
+                    "it is not a status of an answer",
+                    "write one from \"200\" to \"599\"",
+                )
+            })
         }
         _ => Err(match suggest::nearest(text, known) {
-            Some(near) => Wrong::new("it is nothing to retry on", format!("did you mean \"{near}\"?")),
+            Some(near) => Wrong::new(
+                "it is nothing to retry on",
+                format!("did you mean \"{near}\"?"),
+            ),
             None => Wrong::new(
                 "it is nothing to retry on",
                 "write \"connect\", \"reset\", \"timeout\" or a status such as \"503\"",
@@ -117,7 +148,13 @@ mod tests {
 
     #[test]
     fn headers_that_frame_messages_cannot_be_set() {
-        for text in ["Connection", "transfer-encoding", "Content-Length", "Host", "upgrade"] {
+        for text in [
+            "Connection",
+            "transfer-encoding",
+            "Content-Length",
+            "Host",
+            "upgrade",
+        ] {
             assert!(changeable(text).is_err(), "{text}");
         }
         assert_eq!(changeable("X-From").unwrap(), "x-from");
@@ -125,7 +162,11 @@ mod tests {
 
     #[test]
     fn a_line_break_cannot_be_smuggled_into_a_header() {
-        assert!(value("a\r\nx: y").is_err() && value(" a").is_err() && value("max-age=1; preload").is_ok());
+        assert!(
+            value("a\r\nx: y").is_err()
+                && value(" a").is_err()
+                && value("max-age=1; preload").is_ok()
+        );
     }
 
     #[test]
@@ -136,7 +177,10 @@ mod tests {
 
     #[test]
     fn a_retry_listens_to_failures_and_statuses() {
-        assert_eq!(retry_reason("503").unwrap(), RetryReason::Status(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(
+            retry_reason("503").unwrap(),
+            RetryReason::Status(StatusCode::SERVICE_UNAVAILABLE)
+        );
         for text in ["5xx", "99", "600", "conect", ""] {
             assert!(retry_reason(text).is_err(), "{text}");
         }

@@ -13,10 +13,15 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("the host is missing", help));
     }
     if !text.is_ascii() {
-        return Err(Wrong::new("a host name is ASCII", "write it as in the DNS: \"xn--...\""));
+        return Err(Wrong::new(
+            "a host name is ASCII",
+            "write it as in the DNS: \"xn--...\"",
+        ));
     }
     let letter = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    let label = |label: &str| !label.is_empty() && label.len() <= LONGEST_LABEL && label.bytes().all(letter);
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= LONGEST_LABEL && label.bytes().all(letter)
+    };
     let name = text.strip_suffix('.').unwrap_or(text);
     if name.len() > LONGEST_NAME || !name.split('.').all(label) {
         return Err(Wrong::new(format!("`{text}` is not a host name"), help));
@@ -28,22 +33,37 @@ pub(in crate::config) fn name(text: &str) -> Result<String, Wrong> {
 pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
     let help = "write \"orders.example.com\" or \"*.example.com\"";
     if text == "*" {
-        return Err(Wrong::new("`*` alone is every host", "leave `hosts` out to match any host"));
+        return Err(Wrong::new(
+            "`*` alone is every host",
+            "leave `hosts` out to match any host",
+        ));
     }
     if text.starts_with('[') && text.ends_with(']') {
-        return ipv6(text).map(HostPattern::Exact).ok_or_else(|| Wrong::new("it is not an IPv6 address", help));
+        return ipv6(text)
+            .map(HostPattern::Exact)
+            .ok_or_else(|| Wrong::new("it is not an IPv6 address", help));
     }
-    let several: Vec<_> = text.split([',', ';', ' ']).filter(|part| !part.is_empty()).collect();
+    let several: Vec<_> = text
+        .split([',', ';', ' '])
+        .filter(|part| !part.is_empty())
+        .collect();
     if several.len() > 1 && several.iter().all(|part| pattern(part).is_ok()) {
         let quoted: Vec<_> = several.iter().map(|part| format!("\"{part}\"")).collect();
-        return Err(Wrong::new("several hosts are items of a list", format!("write {}", quoted.join(", "))));
+        return Err(Wrong::new(
+            "several hosts are items of a list",
+            format!("write {}", quoted.join(", ")),
+        ));
     }
     if text.parse::<ipnet::IpNet>().is_ok() {
-        let help = "hosts are what requests ask for; limits tell clients apart by `key = \"client-ip\"`";
+        let help =
+            "hosts are what requests ask for; limits tell clients apart by `key = \"client-ip\"`";
         return Err(Wrong::new("a network is no host", help));
     }
     if text.contains(['{', '}', '^', '$', '(']) {
-        return Err(Wrong::new("a host has no parameters and is no regular expression", help));
+        return Err(Wrong::new(
+            "a host has no parameters and is no regular expression",
+            help,
+        ));
     }
     if text.contains([':', '/', '@', '?', '#']) {
         return Err(more_than_a_host(text, help));
@@ -52,10 +72,16 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
         return Ok(HostPattern::Wildcard(name(suffix)?));
     }
     if text.contains('*') {
-        return Err(Wrong::new("`*` stands for whole labels at the beginning only", help));
+        return Err(Wrong::new(
+            "`*` stands for whole labels at the beginning only",
+            help,
+        ));
     }
     if let Some(host) = text.strip_prefix('.').filter(|host| name(host).is_ok()) {
-        return Err(Wrong::new("a host does not begin with a dot", format!("write \"*.{host}\"")));
+        return Err(Wrong::new(
+            "a host does not begin with a dot",
+            format!("write \"*.{host}\""),
+        ));
     }
     Ok(HostPattern::Exact(name(text)?))
 }
@@ -63,7 +89,10 @@ pub(in crate::config) fn pattern(text: &str) -> Result<HostPattern, Wrong> {
 /// An IPv6 address in brackets as requests have it, in whichever way they spell it.
 fn ipv6(text: &str) -> Option<String> {
     let inside = text.strip_prefix('[')?.strip_suffix(']')?;
-    inside.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]"))
+    inside
+        .parse::<std::net::Ipv6Addr>()
+        .ok()
+        .map(|address| format!("[{address}]"))
 }
 
 /// A host that a key is compared with, as requests have it: in lower case.
@@ -74,11 +103,18 @@ pub(in crate::config) fn asked(text: &str) -> String {
 /// A URL, an address with a port and the like: the host in it is advised, if there is one.
 fn more_than_a_host(text: &str, help: &str) -> Wrong {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Wrong::new("IPv6 addresses stand in brackets", format!("write \"[{text}]\""));
+        return Wrong::new(
+            "IPv6 addresses stand in brackets",
+            format!("write \"[{text}]\""),
+        );
     }
-    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    let (scheme, rest) = text
+        .split_once("://")
+        .map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
+    let authority = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, authority)| authority);
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
         _ => (authority, None),
@@ -88,7 +124,14 @@ fn more_than_a_host(text: &str, help: &str) -> Wrong {
         (None, Some(_)) => "hosts are matched without a port",
         (None, None) => "this is more than a host",
     };
-    Wrong::new(why, if host != text && pattern(host).is_ok() { format!("write \"{host}\"") } else { help.to_owned() })
+    Wrong::new(
+        why,
+        if host != text && pattern(host).is_ok() {
+            format!("write \"{host}\"")
+        } else {
+            help.to_owned()
+        },
+    )
 }
 
 #[cfg(test)]
@@ -97,9 +140,18 @@ mod tests {
 
     #[test]
     fn hosts_are_matched_in_lower_case() {
-        assert_eq!(pattern("API.Example.com").unwrap(), HostPattern::Exact("api.example.com".into()));
-        assert_eq!(pattern("*.Example.com").unwrap(), HostPattern::Wildcard("example.com".into()));
-        assert_eq!(pattern("a.Example.com.").unwrap(), HostPattern::Exact("a.example.com".into()));
+        assert_eq!(
+            pattern("API.Example.com").unwrap(),
+            HostPattern::Exact("api.example.com".into())
+        );
+        assert_eq!(
+            pattern("*.Example.com").unwrap(),
+            HostPattern::Wildcard("example.com".into())
+        );
+        assert_eq!(
+            pattern("a.Example.com.").unwrap(),
+            HostPattern::Exact("a.example.com".into())
+        );
         for text in ["[::1]", "[0:0::1]", "[0:0:0:0:0:0:0:1]"] {
             assert_eq!(pattern(text).unwrap(), HostPattern::Exact("[::1]".into()));
             assert_eq!(asked(text), "[::1]");
@@ -126,15 +178,22 @@ mod tests {
             assert!(host.split("\", \"").all(|host| pattern(host).is_ok()));
         }
         for text in ["http://", "a:b:c", "https://a b", ":", "*:80"] {
-            assert!(pattern(text).unwrap_err().help.contains("orders.example.com"), "{text}");
+            assert!(
+                pattern(text)
+                    .unwrap_err()
+                    .help
+                    .contains("orders.example.com"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_can_never_match_is_refused() {
-        for text in
-            ["", "*", "a.*.com", "*a.com", "a:80", "a..b", ".a", "ä.com", "a b", "*.", ".", "a..", "http://a", "a/b"]
-        {
+        for text in [
+            "", "*", "a.*.com", "*a.com", "a:80", "a..b", ".a", "ä.com", "a b", "*.", ".", "a..",
+            "http://a", "a/b",
+        ] {
             assert!(pattern(text).is_err(), "{text}");
         }
     }

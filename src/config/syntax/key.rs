@@ -12,7 +12,14 @@ use super::{
 /// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
 pub(in crate::config) const V6_PREFIX: u8 = 64;
 
-const WORDS: [&str; 6] = ["route", "client-ip", "host", "path", "method", "tls:subject"];
+const WORDS: [&str; 6] = [
+    "route",
+    "client-ip",
+    "host",
+    "path",
+    "method",
+    "tls:subject",
+];
 
 /// `"client-ip"`, `"client-ip/56"`, `"header:NAME"`, `"cookie:NAME"`, `"query:NAME"`, `"param:NAME"`, `"route"`, `"host"`,
 /// `"path"`, `"method"`, `"tls:subject"`.
@@ -44,7 +51,11 @@ const KINDS: [(&str, &str); 14] = [
 /// The part that another form is meant to be.
 fn meant(text: &str) -> Option<String> {
     let parts: Vec<_> = text.split([',', ';', '+', '|']).map(str::trim).collect();
-    let parts = if parts.len() > 1 { parts } else { text.split_whitespace().collect() };
+    let parts = if parts.len() > 1 {
+        parts
+    } else {
+        text.split_whitespace().collect()
+    };
     if parts.len() > 1 && parts.iter().all(|part| exact_part(part).is_ok()) {
         let quoted: Vec<_> = parts.iter().map(|part| format!("\"{part}\"")).collect();
         return Some(format!("several parts are a list: [{}]", quoted.join(", ")));
@@ -53,32 +64,65 @@ fn meant(text: &str) -> Option<String> {
     let is_meant = |right: &str| right != text && exact_part(right).is_ok();
     let write = |right: &str| Some(format!("write \"{right}\""));
     // Blanks beside a sign; names themselves have none.
-    let joined: String =
-        lower.split([':', '/']).map(str::trim).collect::<Vec<_>>().join(if lower.contains('/') { "/" } else { ":" });
+    let joined: String = lower
+        .split([':', '/'])
+        .map(str::trim)
+        .collect::<Vec<_>>()
+        .join(if lower.contains('/') { "/" } else { ":" });
     let with_colon = joined.replacen(['=', '.'], ":", 1);
     let bare = joined.replace(['{', '}'], "").replace("::", ":");
-    let in_braces = lower.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).map(|name| format!("param:{name}"));
+    let in_braces = lower
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+        .map(|name| format!("param:{name}"));
     let of_kind = KINDS.iter().find_map(|(begin, kind)| {
         let name = joined.strip_prefix(begin)?;
-        let name = if *kind == "header:" { name.replace('_', "-") } else { name.to_owned() };
-        let right = if kind.ends_with("subject") { (*kind).to_owned() } else { format!("{kind}{name}") };
+        let name = if *kind == "header:" {
+            name.replace('_', "-")
+        } else {
+            name.to_owned()
+        };
+        let right = if kind.ends_with("subject") {
+            (*kind).to_owned()
+        } else {
+            format!("{kind}{name}")
+        };
         is_meant(&right).then_some(right)
     });
-    let word =
-        lower.split_once(':').map(|(word, _)| word.trim().to_owned()).filter(|word| WORDS.contains(&word.as_str()));
-    let candidates = [Some(joined.clone()), of_kind, Some(with_colon), Some(bare), in_braces, word];
-    if let Some(right) = candidates.into_iter().flatten().find(|right| is_meant(right)) {
+    let word = lower
+        .split_once(':')
+        .map(|(word, _)| word.trim().to_owned())
+        .filter(|word| WORDS.contains(&word.as_str()));
+    let candidates = [
+        Some(joined.clone()),
+        of_kind,
+        Some(with_colon),
+        Some(bare),
+        in_braces,
+        word,
+    ];
+    if let Some(right) = candidates
+        .into_iter()
+        .flatten()
+        .find(|right| is_meant(right))
+    {
         return write(&right);
     }
     match &*lower {
-        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip" | "source-ip" | "src"
-        | "address" | "client" | "peer" => write("client-ip"),
+        "ip" | "clientip" | "remote_addr" | "binary_remote_addr" | "remote_ip" | "source_ip"
+        | "source-ip" | "src" | "address" | "client" | "peer" => write("client-ip"),
         "uri" | "url" | "request_uri" => write("path"),
         "hostname" => write("host"),
-        "" | "*" | "all" | "global" | "none" | "any" => Some("leave `key` out for one bucket for everyone".to_owned()),
+        "" | "*" | "all" | "global" | "none" | "any" => {
+            Some("leave `key` out for one bucket for everyone".to_owned())
+        }
         "header" | "cookie" | "query" | "param" => Some(format!("name it: \"{lower}:NAME\"")),
-        name if suggest::nearest(name, WORDS).is_none() && (name.contains(['-', '_']) || name == "authorization") => {
-            header::name(&name.replace('_', "-")).ok().map(|name| format!("write \"header:{name}\""))
+        name if suggest::nearest(name, WORDS).is_none()
+            && (name.contains(['-', '_']) || name == "authorization") =>
+        {
+            header::name(&name.replace('_', "-"))
+                .ok()
+                .map(|name| format!("write \"header:{name}\""))
         }
         _ => None,
     }
@@ -87,7 +131,11 @@ fn meant(text: &str) -> Option<String> {
 fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
     match text {
         "route" => return Ok(KeyPart::Route),
-        "client-ip" => return Ok(KeyPart::ClientIp { v6_prefix: V6_PREFIX }),
+        "client-ip" => {
+            return Ok(KeyPart::ClientIp {
+                v6_prefix: V6_PREFIX,
+            });
+        }
         "host" => return Ok(KeyPart::Host),
         "path" => return Ok(KeyPart::Path),
         "method" => return Ok(KeyPart::Method),
@@ -105,12 +153,18 @@ fn exact_part(text: &str) -> Result<KeyPart, Wrong> {
         };
     }
     if let Some(name) = text.strip_prefix("header:") {
-        let wrong = |wrong: Wrong| Wrong::new(wrong.why, "write letters, digits and `-`, such as \"header:x-user\"");
+        let wrong = |wrong: Wrong| {
+            Wrong::new(
+                wrong.why,
+                "write letters, digits and `-`, such as \"header:x-user\"",
+            )
+        };
         return header::name(name).map(KeyPart::Header).map_err(wrong);
     }
     if let Some(name) = text.strip_prefix("cookie:") {
         let help = "write letters, digits and `-`, such as \"cookie:session\"";
-        let name = header::token(name).ok_or_else(|| Wrong::new("it is not the name of a cookie", help))?;
+        let name = header::token(name)
+            .ok_or_else(|| Wrong::new("it is not the name of a cookie", help))?;
         return Ok(KeyPart::Cookie(name.into()));
     }
     if let Some(name) = text.strip_prefix("query:") {
@@ -142,7 +196,8 @@ pub(in crate::config) fn missing(text: &str) -> Result<Missing, Wrong> {
             if let Some(word) = suggest::close(text.trim(), ["skip", "refuse"]) {
                 return Wrong::new(why, format!("did you mean \"{word}\"?"));
             }
-            let is_of_part = meant(text).is_some_and(|help| help.starts_with("write")) || wrong.help.starts_with("did");
+            let is_of_part = meant(text).is_some_and(|help| help.starts_with("write"))
+                || wrong.help.starts_with("did");
             let help = "write \"skip\", \"refuse\" or another part of a key such as \"client-ip\"";
             Wrong::new(why, if is_of_part { wrong.help } else { help.into() })
         }),
@@ -186,13 +241,25 @@ mod tests {
 
     #[test]
     fn every_part_of_the_language_is_read() {
-        assert_eq!(part("client-ip").unwrap(), KeyPart::ClientIp { v6_prefix: 64 });
-        assert_eq!(part("client-ip/48").unwrap(), KeyPart::ClientIp { v6_prefix: 48 });
-        assert_eq!(part("header:X-Api-Key").unwrap(), KeyPart::Header(http::HeaderName::from_static("x-api-key")));
+        assert_eq!(
+            part("client-ip").unwrap(),
+            KeyPart::ClientIp { v6_prefix: 64 }
+        );
+        assert_eq!(
+            part("client-ip/48").unwrap(),
+            KeyPart::ClientIp { v6_prefix: 48 }
+        );
+        assert_eq!(
+            part("header:X-Api-Key").unwrap(),
+            KeyPart::Header(http::HeaderName::from_static("x-api-key"))
+        );
         assert_eq!(part("cookie:sid").unwrap(), KeyPart::Cookie("sid".into()));
         assert_eq!(part("query:a b").unwrap(), KeyPart::Query("a b".into()));
         assert_eq!(part("param:id_2").unwrap(), KeyPart::Param("id_2".into()));
-        assert_eq!(missing("param:id").unwrap(), Missing::Use(KeyPart::Param("id".into())));
+        assert_eq!(
+            missing("param:id").unwrap(),
+            Missing::Use(KeyPart::Param("id".into()))
+        );
         assert_eq!(part("tls:subject").unwrap(), KeyPart::TlsSubject);
         assert_eq!(missing("skip").unwrap(), Missing::Skip);
         assert_eq!(missing("host").unwrap(), Missing::Use(KeyPart::Host));
@@ -200,7 +267,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_the_nearest_word() {
-        assert_eq!(part("clientip2").unwrap_err().help, "did you mean \"client-ip\"?");
+        assert_eq!(
+            part("clientip2").unwrap_err().help,
+            "did you mean \"client-ip\"?"
+        );
         assert!(missing("deny").unwrap_err().help.contains("\"refuse\""));
         for text in [
             "",

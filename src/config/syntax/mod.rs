@@ -30,7 +30,10 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
     if text.starts_with(' ') || text.ends_with(' ') {
         return wrong("a name neither begins nor ends with a space");
     }
-    match text.chars().find(|c| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`')) {
+    match text
+        .chars()
+        .find(|c| !matches!(c, ' '..='~') || matches!(c, '"' | '\'' | '\\' | '`'))
+    {
         Some(c) => match suggest::stranger(text) {
             Some(stranger) => wrong(&format!("there is {stranger}")),
             None => wrong(&format!("{c:?} cannot be in a name")),
@@ -42,7 +45,10 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
 /// The name of a file; where it lies is looked at later.
 pub(super) fn file_name(text: &str) -> Result<(), Wrong> {
     if text.is_empty() || text.contains('\0') {
-        return Err(Wrong::new("it names no file", "write a path, relative to this file or from `/` on"));
+        return Err(Wrong::new(
+            "it names no file",
+            "write a path, relative to this file or from `/` on",
+        ));
     }
     Ok(())
 }

@@ -43,7 +43,10 @@ pub(in crate::config) fn target(text: &str) -> Result<String, Wrong> {
         return Err(Wrong::new("a path begins with `/`", help));
     }
     match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-        Some(c) => Err(Wrong::new(format!("{c:?} cannot be in the target of a request"), help)),
+        Some(c) => Err(Wrong::new(
+            format!("{c:?} cannot be in the target of a request"),
+            help,
+        )),
         None => Ok(text.to_owned()),
     }
 }
@@ -93,7 +96,9 @@ fn next_hex(bytes: &std::str::Bytes<'_>) -> Option<u8> {
 pub fn whole_path_regex(pattern: &str) -> Result<Regex, regex::Error> {
     // On its own first: with `a)(b` the brackets around it would close in the wrong place.
     RegexBuilder::new(pattern).size_limit(REGEX_SIZE).build()?;
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(REGEX_SIZE).build()
+    RegexBuilder::new(&format!("^(?:{pattern})$"))
+        .size_limit(REGEX_SIZE)
+        .build()
 }
 
 /// `path_regex`.
@@ -103,8 +108,16 @@ pub(in crate::config) fn regex(text: &str) -> Result<PathPattern, Wrong> {
         Err(error) => {
             // The crate draws a picture of its own; its last line says what is wrong.
             let error = error.to_string();
-            let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-            Err(Wrong::new(why, "the syntax is that of the regex crate: no look-around and no back-references"))
+            let why = error
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned();
+            Err(Wrong::new(
+                why,
+                "the syntax is that of the regex crate: no look-around and no back-references",
+            ))
         }
     }
 }
@@ -117,33 +130,61 @@ pub(in crate::config) fn whole(text: &str) -> Result<PathPattern, Wrong> {
 fn exact_whole(text: &str) -> Result<PathPattern, Wrong> {
     let names = parameters(text)?;
     in_normal_form(text)?;
-    Ok(if names.is_empty() { PathPattern::Exact(text.to_owned()) } else { PathPattern::Parameters(text.to_owned()) })
+    Ok(if names.is_empty() {
+        PathPattern::Exact(text.to_owned())
+    } else {
+        PathPattern::Parameters(text.to_owned())
+    })
 }
 
 /// Help for a path in the language of another router, where it has another form here.
 fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
-    let method = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
+    let method =
+        |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
     let (before, rest) = text.split_once(' ').unwrap_or(("", text));
     if matches!(before, "~" | "~*") {
         return Wrong::new(
             wrong.why,
-            format!("an expression is for `path_regex`: write `path_regex = '{}'`", rest.trim()),
+            format!(
+                "an expression is for `path_regex`: write `path_regex = '{}'`",
+                rest.trim()
+            ),
         );
     }
-    let rest = if matches!(before, "=" | "^~") || method(before) { rest.trim() } else { text };
+    let rest = if matches!(before, "=" | "^~") || method(before) {
+        rest.trim()
+    } else {
+        text
+    };
     let in_braces: Vec<_> = rest.split('/').map(as_parameter).collect();
     let right = in_braces.join("/");
-    let is_right =
-        |right: &str| if takes_parameters { exact_whole(right).is_ok() } else { exact_literal(right).is_ok() };
+    let is_right = |right: &str| {
+        if takes_parameters {
+            exact_whole(right).is_ok()
+        } else {
+            exact_literal(right).is_ok()
+        }
+    };
     if right != text && is_right(&right) {
-        let methods = if method(before) { format!(", and `methods = [\"{before}\"]`") } else { String::new() };
+        let methods = if method(before) {
+            format!(", and `methods = [\"{before}\"]`")
+        } else {
+            String::new()
+        };
         return Wrong::new(wrong.why, format!("write \"{right}\"{methods}"));
     }
-    let is_rest = |segment: &str| segment.starts_with("{*") || segment.ends_with("...}") || segment.ends_with("*}");
+    let is_rest = |segment: &str| {
+        segment.starts_with("{*") || segment.ends_with("...}") || segment.ends_with("*}")
+    };
     match rest.rsplit_once('/') {
-        Some((prefix, last)) if is_rest(last) && (prefix.is_empty() || exact_literal(prefix).is_ok()) => {
+        Some((prefix, last))
+            if is_rest(last) && (prefix.is_empty() || exact_literal(prefix).is_ok()) =>
+        {
             let prefix = if prefix.is_empty() { "/" } else { prefix };
-            Wrong::new(wrong.why, format!("everything below a path is `path_prefix = \"{prefix}\"`"))
+            Wrong::new(
+                wrong.why,
+                format!("everything below a path is `path_prefix = \"{prefix}\"`"),
+            )
         }
         _ => wrong,
     }
@@ -151,10 +192,20 @@ fn instead(wrong: Wrong, text: &str, takes_parameters: bool) -> Wrong {
 
 /// `<id>`, `<int:id>`, `[id]`, `{id:[0-9]+}` as `{id}`; other segments as they are.
 fn as_parameter(segment: &str) -> String {
-    let between = |open, close| segment.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-    let angle = between('<', '>').map(|inside: &str| inside.rsplit_once(':').map_or(inside, |(_, name)| name));
-    let braces = between('{', '}').and_then(|inside: &str| inside.split_once(':')).map(|(name, _)| name);
-    let name = angle.or(between('[', ']')).or(braces).filter(|name| parameter_name(name).is_ok());
+    let between = |open, close| {
+        segment
+            .strip_prefix(open)
+            .and_then(|rest| rest.strip_suffix(close))
+    };
+    let angle = between('<', '>')
+        .map(|inside: &str| inside.rsplit_once(':').map_or(inside, |(_, name)| name));
+    let braces = between('{', '}')
+        .and_then(|inside: &str| inside.split_once(':'))
+        .map(|(name, _)| name);
+    let name = angle
+        .or(between('[', ']'))
+        .or(braces)
+        .filter(|name| parameter_name(name).is_ok());
     name.map_or_else(|| segment.to_owned(), |name| format!("{{{name}}}"))
 }
 
@@ -173,7 +224,10 @@ pub(in crate::config) fn literal(text: &str) -> Result<String, Wrong> {
 
 fn exact_literal(text: &str) -> Result<String, Wrong> {
     if text.contains(['{', '}']) {
-        return Err(Wrong::new("a prefix has no parameters", "`{name}` can stand in `path` only"));
+        return Err(Wrong::new(
+            "a prefix has no parameters",
+            "`{name}` can stand in `path` only",
+        ));
     }
     in_normal_form(text)?;
     Ok(text.strip_suffix('/').unwrap_or(text).to_owned())
@@ -182,17 +236,32 @@ fn exact_literal(text: &str) -> Result<String, Wrong> {
 /// The names of `{name}` segments, in order.
 pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
-    for segment in text.split('/').filter(|segment| segment.contains(['{', '}'])) {
-        let Some(name) = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
+    for segment in text
+        .split('/')
+        .filter(|segment| segment.contains(['{', '}']))
+    {
+        let Some(name) = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'))
+        else {
             let help = "write `/{name}/`; braces that are meant are `%7B` and `%7D`";
-            return Err(Wrong::new(format!("`{segment}` is not a whole parameter"), help));
+            return Err(Wrong::new(
+                format!("`{segment}` is not a whole parameter"),
+                help,
+            ));
         };
         parameter_name(name)?;
         if matches!(name, "host" | "path") {
-            return Err(Wrong::new(format!("`{{{name}}}` means something else in a redirect"), "choose another name"));
+            return Err(Wrong::new(
+                format!("`{{{name}}}` means something else in a redirect"),
+                "choose another name",
+            ));
         }
         if names.contains(&name) {
-            return Err(Wrong::new(format!("`{{{name}}}` stands there twice"), "give each parameter its own name"));
+            return Err(Wrong::new(
+                format!("`{{{name}}}` stands there twice"),
+                "give each parameter its own name",
+            ));
         }
         names.push(name);
     }
@@ -202,7 +271,10 @@ pub(in crate::config) fn parameters(text: &str) -> Result<Vec<&str>, Wrong> {
 /// The name of a parameter, without its braces.
 pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
     let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || !name.chars().all(letter) || name.starts_with(|c: char| c.is_ascii_digit()) {
+    if name.is_empty()
+        || !name.chars().all(letter)
+        || name.starts_with(|c: char| c.is_ascii_digit())
+    {
         let help = "names of parameters are letters, digits and `_`";
         return Err(Wrong::new(format!("`{{{name}}}` is not a parameter"), help));
     }
@@ -212,23 +284,42 @@ pub(in crate::config) fn parameter_name(name: &str) -> Result<(), Wrong> {
 /// The path that a regular expression begins with.
 fn before_signs(text: &str) -> String {
     let text = text.trim_start_matches('^');
-    let literal = text.split(['^', '[', ']', '(', ')', '{', '}', '|', '\\', '.', '*', '+', '?', '$']).next();
+    let literal = text
+        .split([
+            '^', '[', ']', '(', ')', '{', '}', '|', '\\', '.', '*', '+', '?', '$',
+        ])
+        .next();
     let path = normal_form(literal.unwrap_or_default());
-    if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path }
+    if path.len() > 1 {
+        path.trim_end_matches('/').to_owned()
+    } else {
+        path
+    }
 }
 
 fn in_normal_form(text: &str) -> Result<(), Wrong> {
     if text.contains(['^', '[', ']', '|', '\\']) {
         let why = "it is compared character by character, and is no regular expression";
-        return Err(Wrong::new(why, format!("write \"{}\", or `path_regex`", before_signs(text))));
+        return Err(Wrong::new(
+            why,
+            format!("write \"{}\", or `path_regex`", before_signs(text)),
+        ));
     }
     if !text.starts_with('/') {
-        let path = text.split_once("://").map_or(text, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+        let path = text.split_once("://").map_or(text, |(_, rest)| {
+            rest.split_once('/').map_or("", |(_, path)| path)
+        });
         let right = normal_form(path);
-        return Err(Wrong::new("a path begins with `/`", format!("write \"{right}\"")));
+        return Err(Wrong::new(
+            "a path begins with `/`",
+            format!("write \"{right}\""),
+        ));
     }
     if text.contains(['?', '#']) {
-        return Err(Wrong::new("a path has no query or fragment", "match a query with `match.query`"));
+        return Err(Wrong::new(
+            "a path has no query or fragment",
+            "match a query with `match.query`",
+        ));
     }
     // Braces were looked at before; outside of them no character is a brace.
     let normal = normal_form(text).replace("%7B", "{").replace("%7D", "}");
@@ -283,9 +374,18 @@ mod tests {
         assert!(whole("/a//b").unwrap_err().help.contains("\"/a/b\""));
         assert!(whole("/a/%7e").unwrap_err().help.contains("\"/a/~\""));
         assert!(whole("orders").unwrap_err().help.contains("\"/orders\""));
-        assert!(whole("https://a.example/b").unwrap_err().help.contains("\"/b\""));
+        assert!(
+            whole("https://a.example/b")
+                .unwrap_err()
+                .help
+                .contains("\"/b\"")
+        );
         for text in ["^/api/.*", "/api/[0-9]+", "/api/(a|b)", r"/api/\d+"] {
-            assert_eq!(prefix(text).unwrap_err().help, "write \"/api\", or `path_regex`", "{text}");
+            assert_eq!(
+                prefix(text).unwrap_err().help,
+                "write \"/api\", or `path_regex`",
+                "{text}"
+            );
         }
     }
 
@@ -310,14 +410,19 @@ mod tests {
 
     #[test]
     fn a_prefix_has_no_slash_at_its_end() {
-        assert_eq!(prefix("/orders/").unwrap(), PathPattern::Prefix("/orders".into()));
+        assert_eq!(
+            prefix("/orders/").unwrap(),
+            PathPattern::Prefix("/orders".into())
+        );
         assert_eq!(prefix("/").unwrap(), PathPattern::Any);
     }
 
     #[test]
     fn parameters_are_whole_segments_with_names_of_their_own() {
         assert_eq!(parameters("/a/{id}/{x_2}").unwrap(), ["id", "x_2"]);
-        for text in ["/a/{id", "/a/x{id}", "/{}", "/{a}/{a}", "/{a-b}", "/{path}", "/{2}"] {
+        for text in [
+            "/a/{id", "/a/x{id}", "/{}", "/{a}/{a}", "/{a-b}", "/{path}", "/{2}",
+        ] {
             assert!(parameters(text).is_err(), "{text}");
         }
     }

@@ -38,7 +38,10 @@ fn walk(hir: &Hir, from: States) -> States {
     match hir.kind() {
         _ if from == 0 => 0,
         HirKind::Empty => from,
-        HirKind::Literal(literal) => literal.0.iter().fold(from, |states, byte| read(states, *byte)),
+        HirKind::Literal(literal) => literal
+            .0
+            .iter()
+            .fold(from, |states, byte| read(states, *byte)),
         HirKind::Class(class) => read_any(class, from),
         HirKind::Look(Look::Start | Look::StartLF | Look::StartCRLF) => from & BEGIN,
         HirKind::Look(Look::End | Look::EndLF | Look::EndCRLF) if from & WHOLE != 0 => ENDED,
@@ -47,7 +50,9 @@ fn walk(hir: &Hir, from: States) -> States {
         HirKind::Repetition(repetition) => repeat(repetition, from),
         HirKind::Capture(capture) => walk(&capture.sub, from),
         HirKind::Concat(parts) => parts.iter().fold(from, |states, part| walk(part, states)),
-        HirKind::Alternation(parts) => parts.iter().fold(0, |states, part| states | walk(part, from)),
+        HirKind::Alternation(parts) => parts
+            .iter()
+            .fold(0, |states, part| states | walk(part, from)),
     }
 }
 
@@ -76,14 +81,22 @@ fn repeat(repetition: &Repetition, from: States) -> States {
 /// Paths in normal form are ASCII.
 fn read_any(class: &Class, from: States) -> States {
     let holds = |byte: u8| match class {
-        Class::Unicode(class) => class.iter().any(|range| (range.start()..=range.end()).contains(&char::from(byte))),
-        Class::Bytes(class) => class.iter().any(|range| (range.start()..=range.end()).contains(&byte)),
+        Class::Unicode(class) => class
+            .iter()
+            .any(|range| (range.start()..=range.end()).contains(&char::from(byte))),
+        Class::Bytes(class) => class
+            .iter()
+            .any(|range| (range.start()..=range.end()).contains(&byte)),
     };
-    (b'!'..=b'~').filter(|byte| holds(*byte)).fold(0, |states, byte| states | read(from, byte))
+    (b'!'..=b'~')
+        .filter(|byte| holds(*byte))
+        .fold(0, |states, byte| states | read(from, byte))
 }
 
 fn read(states: States, byte: u8) -> States {
-    ALL.into_iter().filter(|state| states & state != 0).fold(0, |to, state| to | step(state, byte))
+    ALL.into_iter()
+        .filter(|state| states & state != 0)
+        .fold(0, |to, state| to | step(state, byte))
 }
 
 fn step(state: States, byte: u8) -> States {

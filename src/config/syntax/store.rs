@@ -16,25 +16,58 @@ const PORT: u16 = 6379;
 /// One server of a store.
 pub(in crate::config) fn server(text: &str) -> Result<StoreServer, Wrong> {
     let help = "write a URL such as \"redis://127.0.0.1:6379\", or \"rediss://\" for TLS";
-    let given = text.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let (tls, rest) = match given.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)) {
+    let given = text
+        .split_once("://")
+        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+    let (tls, rest) = match given
+        .as_ref()
+        .map(|(scheme, rest)| (scheme.as_str(), *rest))
+    {
         Some(("redis" | "valkey", rest)) => (false, rest),
         Some(("rediss" | "valkeys", rest)) => (true, rest),
-        _ => return Err(Wrong::new("it begins with neither redis:// nor rediss://", help)),
+        _ => {
+            return Err(Wrong::new(
+                "it begins with neither redis:// nor rediss://",
+                help,
+            ));
+        }
     };
-    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let (login, rest) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(login, rest)| (Some(login), rest));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let database = if database.is_empty() { Some(0) } else { database.parse().ok() };
-    let database = database.ok_or_else(|| Wrong::new("what follows the host is not the number of a database", help))?;
+    let database = if database.is_empty() {
+        Some(0)
+    } else {
+        database.parse().ok()
+    };
+    let database = database.ok_or_else(|| {
+        Wrong::new(
+            "what follows the host is not the number of a database",
+            help,
+        )
+    })?;
     // Why it is none may quote a part of it, which may be a password.
-    let none = |_| Wrong::new("it has no host, with a port from 1 to 65535 or without", help);
+    let none = |_| {
+        Wrong::new(
+            "it has no host, with a port from 1 to 65535 or without",
+            help,
+        )
+    };
     let (host, port) = address::host_and_port(authority, help).map_err(none)?;
     let (user, password) = login.map_or(("", None), |login| match login.split_once(':') {
         Some((user, password)) => (user, Some(Secret(password.to_owned()))),
         None => (login, None),
     });
     let user = (!user.is_empty()).then(|| Arc::from(user));
-    Ok(StoreServer { host: host.into(), port: port.unwrap_or(PORT), tls, database, user, password })
+    Ok(StoreServer {
+        host: host.into(),
+        port: port.unwrap_or(PORT),
+        tls,
+        database,
+        user,
+        password,
+    })
 }
 
 #[cfg(test)]
@@ -44,17 +77,33 @@ mod tests {
     #[test]
     fn a_url_says_where_the_store_is_and_who_asks() {
         let plain = server("redis://store").unwrap();
-        assert_eq!((&*plain.host, plain.port, plain.tls, plain.database), ("store", 6379, false, 0));
+        assert_eq!(
+            (&*plain.host, plain.port, plain.tls, plain.database),
+            ("store", 6379, false, 0)
+        );
         assert_eq!((plain.user, plain.password), (None, None));
         let full = server("rediss://gate:p@ss:word@[::1]:7000/3").unwrap();
-        assert_eq!((&*full.host, full.port, full.tls, full.database), ("::1", 7000, true, 3));
-        assert_eq!((full.user.as_deref(), full.password), (Some("gate"), Some(Secret("p@ss:word".to_owned()))));
+        assert_eq!(
+            (&*full.host, full.port, full.tls, full.database),
+            ("::1", 7000, true, 3)
+        );
+        assert_eq!(
+            (full.user.as_deref(), full.password),
+            (Some("gate"), Some(Secret("p@ss:word".to_owned())))
+        );
         assert_eq!(server("redis://:secret@store").unwrap().user, None);
     }
 
     #[test]
     fn what_is_no_url_of_a_store_is_told() {
-        for text in ["", "store:6379", "http://store", "redis://", "redis://store:0", "redis://store/one"] {
+        for text in [
+            "",
+            "store:6379",
+            "http://store",
+            "redis://",
+            "redis://store:0",
+            "redis://store/one",
+        ] {
             assert!(server(text).is_err(), "{text:?}");
         }
     }

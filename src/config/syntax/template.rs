@@ -8,7 +8,9 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
     let mut names = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['{', '}']) {
-        let inside = rest[at..].strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let inside = rest[at..]
+            .strip_prefix('{')
+            .and_then(|rest| rest.split_once('}'));
         let Some((name, after)) = inside.filter(|(name, _)| !name.contains('{')) else {
             return Err(Wrong::new("a brace has no partner", help));
         };
@@ -22,10 +24,16 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
 pub(in crate::config) fn rewrite(text: &str) -> Result<(), Wrong> {
     places(text)?;
     if !text.starts_with('/') {
-        return Err(Wrong::new("a path begins with `/`", format!("write \"/{text}\"")));
+        return Err(Wrong::new(
+            "a path begins with `/`",
+            format!("write \"/{text}\""),
+        ));
     }
     if text.contains(['?', '#']) {
-        return Err(Wrong::new("a path has no query or fragment", "the request keeps its own query"));
+        return Err(Wrong::new(
+            "a path has no query or fragment",
+            "the request keeps its own query",
+        ));
     }
     sendable(text)
 }
@@ -41,8 +49,14 @@ pub(in crate::config) fn redirect(text: &str) -> Result<(), Wrong> {
 }
 
 fn sendable(text: &str) -> Result<(), Wrong> {
-    match text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
-        Some(c) => Err(Wrong::new(format!("{c:?} cannot stand in a URL"), "escape it, such as `%20` for a space")),
+    match text
+        .chars()
+        .find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|'))
+    {
+        Some(c) => Err(Wrong::new(
+            format!("{c:?} cannot stand in a URL"),
+            "escape it, such as `%20` for a space",
+        )),
         None => Ok(()),
     }
 }
@@ -53,7 +67,10 @@ mod tests {
 
     #[test]
     fn places_are_found_in_order() {
-        assert_eq!(places("https://{host}{path}?x={id}").unwrap(), ["host", "path", "id"]);
+        assert_eq!(
+            places("https://{host}{path}?x={id}").unwrap(),
+            ["host", "path", "id"]
+        );
     }
 
     #[test]
@@ -66,6 +83,10 @@ mod tests {
     #[test]
     fn a_redirect_leads_to_a_url_or_a_path() {
         assert!(redirect("https://{host}{path}").is_ok() && redirect("/login").is_ok());
-        assert!(redirect("example.com").is_err() && redirect("/a b").is_err() && redirect("/a\r\nx: y").is_err());
+        assert!(
+            redirect("example.com").is_err()
+                && redirect("/a b").is_err()
+                && redirect("/a\r\nx: y").is_err()
+        );
     }
 }

@@ -26,21 +26,35 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
         "tenants.toml",
         "websocket.toml",
     ];
-    let mut found: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    found.retain(|name| Path::new(name).extension().is_some_and(|extension| extension == "toml"));
+    let mut found: Vec<_> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    found.retain(|name| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+    });
     found.sort();
     assert_eq!(found, names);
     for name in names {
         let text = fs::read_to_string(folder().join(name)).unwrap();
-        assert!(text.starts_with("#:schema ./tidegate.schema.json\n"), "{name}");
+        assert!(
+            text.starts_with("#:schema ./tidegate.schema.json\n"),
+            "{name}"
+        );
         let place = with_certificates(&text);
         fs::write(place.path().join(name), &text).unwrap();
-        let config =
-            load(&place.path().join(name), &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let config = load(&place.path().join(name), &Environment::new())
+            .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!config.routes.is_empty());
         let warned: Vec<_> = config.warnings.list.iter().map(|one| one.code).collect();
         // Said beside the line itself: without a token, whoever reaches its admin listener may reload.
-        let known = if name == "internal-services.toml" { &[Code::Exposed][..] } else { &[] };
+        let known = if name == "internal-services.toml" {
+            &[Code::Exposed][..]
+        } else {
+            &[]
+        };
         assert_eq!(warned, known, "{}", config.warnings);
     }
 }
@@ -49,11 +63,21 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
 fn with_certificates(text: &str) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::create_dir(place.path().join("certs")).unwrap();
-    for name in text.split('"').filter(|word| word.starts_with("certs/") && word.ends_with(".pem")) {
+    for name in text
+        .split('"')
+        .filter(|word| word.starts_with("certs/") && word.ends_with(".pem"))
+    {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = rcgen::CertificateParams::new(["a.example".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         fs::write(place.path().join(name), certificate.pem()).unwrap();
-        fs::write(place.path().join(name).with_extension("key"), key.serialize_pem()).unwrap();
+        fs::write(
+            place.path().join(name).with_extension("key"),
+            key.serialize_pem(),
+        )
+        .unwrap();
     }
     place
 }
@@ -66,7 +90,11 @@ fn the_schema_beside_the_examples_is_the_generated_one() {
     if std::env::var_os("UPDATE_SCHEMA").is_some() {
         fs::write(&path, &generated).unwrap();
     }
-    assert!(fs::read_to_string(&path).unwrap() == generated, "{} is out of date", path.display());
+    assert!(
+        fs::read_to_string(&path).unwrap() == generated,
+        "{} is out of date",
+        path.display()
+    );
 }
 
 #[test]
@@ -83,15 +111,25 @@ fn the_complete_example_has_every_key_of_the_schema() {
 /// Keys of the schema that none of these tables has.
 fn absent(schema: &Value, tables: &[&Value], path: &str) -> Vec<String> {
     let of_values = |inner: &Value| {
-        let values: Vec<&Value> =
-            tables.iter().filter_map(|table| table.as_object()).flat_map(|table| table.values()).collect();
+        let values: Vec<&Value> = tables
+            .iter()
+            .filter_map(|table| table.as_object())
+            .flat_map(|table| table.values())
+            .collect();
         absent(inner, &values, path)
     };
     if let Some(kinds) = schema["anyOf"].as_array() {
-        return kinds.iter().flat_map(|kind| absent(kind, tables, path)).collect();
+        return kinds
+            .iter()
+            .flat_map(|kind| absent(kind, tables, path))
+            .collect();
     }
     if schema["type"] == "array" {
-        let items: Vec<&Value> = tables.iter().filter_map(|list| list.as_array()).flatten().collect();
+        let items: Vec<&Value> = tables
+            .iter()
+            .filter_map(|list| list.as_array())
+            .flatten()
+            .collect();
         return absent(&schema["items"], &items, path);
     }
     if schema["additionalProperties"].is_object() {
@@ -102,7 +140,13 @@ fn absent(schema: &Value, tables: &[&Value], path: &str) -> Vec<String> {
         let path = format!("{path}.{key}");
         let values: Vec<&Value> = tables.iter().filter_map(|table| table.get(key)).collect();
         // What a route has need not be repeated in the defaults.
-        if values.is_empty() && !path.starts_with(".defaults.") { vec![path] } else { absent(inner, &values, &path) }
+        if values.is_empty() && !path.starts_with(".defaults.") {
+            vec![path]
+        } else {
+            absent(inner, &values, &path)
+        }
     };
-    keys.flat_map(of_key).filter(|path| !path.starts_with(".defaults.")).collect()
+    keys.flat_map(of_key)
+        .filter(|path| !path.starts_with(".defaults."))
+        .collect()
 }

@@ -17,17 +17,37 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
     out.push((section, header.to_owned()));
     let (above, last) = header.rsplit_once('\n').unwrap_or(("", header));
     let inner = last.trim_matches(['[', ']']).to_owned();
-    let below = |name: &str| if inner.is_empty() { name.to_owned() } else { format!("{inner}.{name}") };
+    let below = |name: &str| {
+        if inner.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{inner}.{name}")
+        }
+    };
     // Inside of a list, the tables above have to be there.
-    let parent = if header.starts_with("[[") { format!("{header}\n") } else { String::new() };
+    let parent = if header.starts_with("[[") {
+        format!("{header}\n")
+    } else {
+        String::new()
+    };
     for key in section.keys {
         match key.kind {
             Kind::Table(table) => {
-                let parent = if last.starts_with("[[") { header } else { above };
-                let parent = if parent.is_empty() { String::new() } else { format!("{parent}\n") };
+                let parent = if last.starts_with("[[") {
+                    header
+                } else {
+                    above
+                };
+                let parent = if parent.is_empty() {
+                    String::new()
+                } else {
+                    format!("{parent}\n")
+                };
                 sections(table, &format!("{parent}[{}]", below(key.name)), out);
             }
-            Kind::Tables(table) => sections(table, &format!("{parent}[[{}]]", below(key.name)), out),
+            Kind::Tables(table) => {
+                sections(table, &format!("{parent}[[{}]]", below(key.name)), out)
+            }
             Kind::Named(table) => sections(table, &format!("[{}.x]", below(key.name)), out),
             _ => {}
         }
@@ -42,7 +62,10 @@ fn all_sections() -> Vec<(&'static Section, String)> {
 }
 
 fn codes(header: &str, key: &str) -> Vec<Code> {
-    places(read(&format!("{header}\n{key} = 1979-05-27\n"))).into_iter().map(|(_, code)| code).collect()
+    places(read(&format!("{header}\n{key} = 1979-05-27\n")))
+        .into_iter()
+        .map(|(_, code)| code)
+        .collect()
 }
 
 #[test]
@@ -50,7 +73,11 @@ fn every_key_of_the_language_is_known_to_the_check() {
     for (section, header) in all_sections() {
         for key in section.keys {
             let codes = codes(&header, key.name);
-            assert!(codes.contains(&Code::WrongType), "{header} {}: {codes:?}", key.name);
+            assert!(
+                codes.contains(&Code::WrongType),
+                "{header} {}: {codes:?}",
+                key.name
+            );
             assert!(!codes.contains(&Code::UnknownKey), "{header} {}", key.name);
         }
     }
@@ -59,7 +86,10 @@ fn every_key_of_the_language_is_known_to_the_check() {
 #[test]
 fn keys_that_only_sound_like_secrets_are_known_to_be_none() {
     let sections = all_sections();
-    let names = sections.iter().flat_map(|(section, _)| section.keys).map(|key| key.name);
+    let names = sections
+        .iter()
+        .flat_map(|(section, _)| section.keys)
+        .map(|key| key.name);
     let mut sounding: Vec<_> = names.filter(|name| is_secret_name(name)).collect();
     sounding.sort_unstable();
     sounding.dedup();
@@ -69,7 +99,9 @@ fn keys_that_only_sound_like_secrets_are_known_to_be_none() {
 #[test]
 fn the_schema_has_exactly_the_keys_of_the_language() {
     fn count(schema: &Value) -> usize {
-        let own = schema["properties"].as_object().map_or(0, serde_json::Map::len);
+        let own = schema["properties"]
+            .as_object()
+            .map_or(0, serde_json::Map::len);
         let inner = match schema {
             Value::Object(members) => members.values().map(count).sum(),
             Value::Array(items) => items.iter().map(count).sum(),
@@ -79,7 +111,10 @@ fn the_schema_has_exactly_the_keys_of_the_language() {
     }
     // The tables of servers, of a cost, of a split and of what is missing, for which there is a shorter form.
     let shorthands = 2 + 3 + 2 + 3;
-    let language: usize = all_sections().iter().map(|(section, _)| section.keys.len()).sum();
+    let language: usize = all_sections()
+        .iter()
+        .map(|(section, _)| section.keys.len())
+        .sum();
     assert_eq!(count(&json_schema()), language + shorthands);
 }
 
@@ -88,9 +123,11 @@ fn every_default_is_a_value_its_key_may_have() {
     fn syntax(kind: Kind) -> Option<&'static Syntax> {
         match kind {
             Kind::Text(syntax) | Kind::TextOrTable(syntax, _) => Some(syntax),
-            Kind::Or(_, kind) | Kind::Set(kind) | Kind::OneOrList(kind) | Kind::OneOrMany(kind) | Kind::List(kind) => {
-                syntax(*kind)
-            }
+            Kind::Or(_, kind)
+            | Kind::Set(kind)
+            | Kind::OneOrList(kind)
+            | Kind::OneOrMany(kind)
+            | Kind::List(kind) => syntax(*kind),
             _ => None,
         }
     }
@@ -106,8 +143,10 @@ fn every_default_is_a_value_its_key_may_have() {
                     (Default::Nothing, _) | (Default::Flag(_), Kind::Flag) => true,
                     (Default::Text(text), kind) => good(kind, text),
                     (Default::Texts(texts), kind) => texts.iter().all(|text| good(kind, text)),
-                    (Default::Whole(number), Kind::Whole { least, most } | Kind::WholeOrTable { least, most, .. }) =>
-                        (least..=most).contains(&number),
+                    (
+                        Default::Whole(number),
+                        Kind::Whole { least, most } | Kind::WholeOrTable { least, most, .. },
+                    ) => (least..=most).contains(&number),
                     _ => false,
                 },
                 "{} {}",
@@ -115,7 +154,12 @@ fn every_default_is_a_value_its_key_may_have() {
                 key.name
             );
             if let Some(syntax) = syntax(key.kind) {
-                assert!((syntax.check)(syntax.example).is_ok(), "{} {}", key.name, syntax.example);
+                assert!(
+                    (syntax.check)(syntax.example).is_ok(),
+                    "{} {}",
+                    key.name,
+                    syntax.example
+                );
             }
         }
     }
@@ -123,15 +167,26 @@ fn every_default_is_a_value_its_key_may_have() {
 
 #[test]
 fn what_is_shown_is_a_configuration_again() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/public-api.toml")).unwrap();
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/config/public-api.toml"
+    ))
+    .unwrap();
     let first = parse("a.toml", &text, &Environment::new()).unwrap();
     let again = toml::to_string(&first.shown()).unwrap();
-    let second = parse("b.toml", &again, &Environment::new()).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let second = parse("b.toml", &again, &Environment::new())
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(first.shown(), second.shown());
     // The view has every default filled in, so that each route sets the bound that holds for calls, too.
     let without_call_bounds = |config: &Config| -> Vec<_> {
-        let mut routes: Vec<_> = config.routes.iter().map(|route| Route::clone(route)).collect();
-        routes.iter_mut().for_each(|route| route.request.max_call_body = None);
+        let mut routes: Vec<_> = config
+            .routes
+            .iter()
+            .map(|route| Route::clone(route))
+            .collect();
+        routes
+            .iter_mut()
+            .for_each(|route| route.request.max_call_body = None);
         routes
     };
     assert_eq!(without_call_bounds(&first), without_call_bounds(&second));

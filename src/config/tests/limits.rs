@@ -10,7 +10,11 @@ use super::{
 /// The one limit `a`.
 #[track_caller]
 fn limit(keys: &str) -> Limit {
-    Limit::clone(&config_with(&format!("[limits.a]\n{keys}"), "").unwrap().limits[0])
+    Limit::clone(
+        &config_with(&format!("[limits.a]\n{keys}"), "")
+            .unwrap()
+            .limits[0],
+    )
 }
 
 /// Keys of a limit, and what has to be in the one diagnostic.
@@ -22,14 +26,23 @@ fn refused(keys: &str, code: Code, expected: &str) {
 }
 
 fn numbers(count: u32, burst: u32) -> Numbers {
-    let rate = Rate { count: count.try_into().unwrap(), period: Duration::from_secs(1) };
-    Numbers { rate, burst: burst.try_into().unwrap() }
+    let rate = Rate {
+        count: count.try_into().unwrap(),
+        period: Duration::from_secs(1),
+    };
+    Numbers {
+        rate,
+        burst: burst.try_into().unwrap(),
+    }
 }
 
 #[test]
 fn a_limit_that_says_little_is_the_plainest() {
     let limit = limit("rate = '1/s'");
-    assert_eq!((limit.cost, limit.shadow, limit.count), (Cost::Fixed(1), false, None));
+    assert_eq!(
+        (limit.cost, limit.shadow, limit.count),
+        (Cost::Fixed(1), false, None)
+    );
     assert!(limit.candidate.is_none() && limit.overrides.is_empty() && limit.tiers.is_empty());
 }
 
@@ -38,20 +51,60 @@ fn a_cost_is_a_number_or_a_header() {
     assert_eq!(limit("rate = '5/s'\ncost = 0").cost, Cost::Fixed(0));
     let name = http::HeaderName::from_static("x-cost");
     let cost = limit("rate = '5/s'\ncost = { header = 'X-Cost', max = 5 }").cost;
-    assert_eq!(cost, Cost::Header { name, default: 1, max: 5 });
-    refused("rate = '5/s'\ncost = 6", Code::Conflict, "a cost of 6 never fits into a burst of 5");
-    refused("rate = '5/s'\ncost = { header = 'x', max = 6 }", Code::Conflict, "never fits");
+    assert_eq!(
+        cost,
+        Cost::Header {
+            name,
+            default: 1,
+            max: 5
+        }
+    );
+    refused(
+        "rate = '5/s'\ncost = 6",
+        Code::Conflict,
+        "a cost of 6 never fits into a burst of 5",
+    );
+    refused(
+        "rate = '5/s'\ncost = { header = 'x', max = 6 }",
+        Code::Conflict,
+        "never fits",
+    );
     let missing = "rate = '99/s'\nmissing = { key = 'client-ip', rate = '5/s' }";
-    refused(missing, Code::Conflict, "without a key there is one bucket for everyone");
-    let missing = "key = 'host'\nrate = '99/s'\ncost = 6\nmissing = { key = 'client-ip', rate = '5/s' }";
+    refused(
+        missing,
+        Code::Conflict,
+        "without a key there is one bucket for everyone",
+    );
+    let missing =
+        "key = 'host'\nrate = '99/s'\ncost = 6\nmissing = { key = 'client-ip', rate = '5/s' }";
     refused(missing, Code::Conflict, "never fits into a burst of 5");
     let cost = "rate = '99/s'\ncost = { header = 'x', default = 50, max = 10 }";
-    refused(cost, Code::Conflict, "a default of 50 is above the most that a request can cost, `max = 10`");
-    refused("rate = '5/s'\ncost = { header = 'x' }", Code::MissingKey, "`max` is missing");
-    refused("rate = '5/s'\ncost = { max = 1 }", Code::MissingKey, "`header` is missing");
+    refused(
+        cost,
+        Code::Conflict,
+        "a default of 50 is above the most that a request can cost, `max = 10`",
+    );
+    refused(
+        "rate = '5/s'\ncost = { header = 'x' }",
+        Code::MissingKey,
+        "`max` is missing",
+    );
+    refused(
+        "rate = '5/s'\ncost = { max = 1 }",
+        Code::MissingKey,
+        "`header` is missing",
+    );
     refused("rate = '5/s'\ncost = -1", Code::BadValue, "the least is 0");
-    refused("rate = '5/s'\ncost = '1'", Code::WrongType, "without quotes");
-    refused("rate = '9/s'\ncost = 6\ncandidate = { rate = '5/s' }", Code::Conflict, "never fits into a burst of 5");
+    refused(
+        "rate = '5/s'\ncost = '1'",
+        Code::WrongType,
+        "without quotes",
+    );
+    refused(
+        "rate = '9/s'\ncost = 6\ncandidate = { rate = '5/s' }",
+        Code::Conflict,
+        "never fits into a burst of 5",
+    );
     refused(
         "rate = '9/s'\ncost = 6\nkey = 'host'\noverrides = [{ match = 'a', rate = '5/s' }]",
         Code::Conflict,
@@ -62,38 +115,102 @@ fn a_cost_is_a_number_or_a_header() {
 #[test]
 fn statuses_are_counted_one_by_one_or_by_the_hundred() {
     let count = limit("rate = '5/s'\ncount = ['401', '5xx']").count.unwrap();
-    assert_eq!(count, [Statuses { first: 401, last: 401 }, Statuses { first: 500, last: 599 }]);
+    assert_eq!(
+        count,
+        [
+            Statuses {
+                first: 401,
+                last: 401
+            },
+            Statuses {
+                first: 500,
+                last: 599
+            }
+        ]
+    );
     refused("rate = '5/s'\ncount = []", Code::BadValue, "empty list");
-    refused("rate = '5/s'\ncount = ['6xx']", Code::BadValue, "\"5xx\" for all from 500 to 599");
+    refused(
+        "rate = '5/s'\ncount = ['6xx']",
+        Code::BadValue,
+        "\"5xx\" for all from 500 to 599",
+    );
     refused("rate = '5/s'\ncount = [401]", Code::WrongType, "in quotes");
-    refused("rate = '5/s'\ncount = ['401', '401']", Code::Duplicate, "twice");
+    refused(
+        "rate = '5/s'\ncount = ['401', '401']",
+        Code::Duplicate,
+        "twice",
+    );
 }
 
 #[test]
 fn what_is_tried_has_numbers_of_its_own() {
     assert!(limit("rate = '5/s'\nmode = 'shadow'").shadow);
-    refused("rate = '5/s'\nmode = 'shadwo'", Code::BadValue, "did you mean `shadow`?");
-    let candidate = limit("rate = '5/s'\ncandidate = { rate = '3/s' }").candidate.unwrap();
-    assert_eq!((&*candidate.name, candidate.numbers), ("a/candidate", numbers(3, 3)));
-    refused("rate = '5/s'\ncandidate = { burst = 3 }", Code::MissingKey, "`rate` is missing");
+    refused(
+        "rate = '5/s'\nmode = 'shadwo'",
+        Code::BadValue,
+        "did you mean `shadow`?",
+    );
+    let candidate = limit("rate = '5/s'\ncandidate = { rate = '3/s' }")
+        .candidate
+        .unwrap();
+    assert_eq!(
+        (&*candidate.name, candidate.numbers),
+        ("a/candidate", numbers(3, 3))
+    );
+    refused(
+        "rate = '5/s'\ncandidate = { burst = 3 }",
+        Code::MissingKey,
+        "`rate` is missing",
+    );
 }
 
 #[test]
 fn tiers_are_wider_networks_of_the_clients_address() {
     let tiers = limit("rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s', burst = 4 }, { prefix = 48, rate = '10/s' }]").tiers;
-    let told: Vec<_> = tiers.iter().map(|tier| (&*tier.name, tier.prefix, tier.numbers)).collect();
-    assert_eq!(told, [("a/56", 56, numbers(9, 4)), ("a/48", 48, numbers(10, 10))]);
+    let told: Vec<_> = tiers
+        .iter()
+        .map(|tier| (&*tier.name, tier.prefix, tier.numbers))
+        .collect();
+    assert_eq!(
+        told,
+        [("a/56", 56, numbers(9, 4)), ("a/48", 48, numbers(10, 10))]
+    );
     // An address that stands in for a header counts, too.
-    assert_eq!(limit("rate = '5/s'\nkey = 'header:x'\ntiers = [{ prefix = 56, rate = '9/s' }]").tiers.len(), 1);
-    let tier =
-        |keys: &str, prefix: u8| format!("rate = '5/s'\n{keys}\ntiers = [{{ prefix = {prefix}, rate = '9/s' }}]");
-    refused(&tier("", 56), Code::Conflict, "which is no part of this key");
-    refused(&tier("key = 'header:x'\nmissing = 'skip'", 56), Code::Conflict, "which is no part of this key");
-    refused(&tier("key = 'client-ip'", 64), Code::Conflict, "a tier of /64 is not wider than the key's /64");
-    refused(&tier("key = 'client-ip/48'", 56), Code::Conflict, "not wider than the key's /48");
-    refused(&tier("key = 'client-ip'", 128), Code::BadValue, "the most is 127");
-    let twice =
-        "rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s' }, { prefix = 56, rate = '8/s' }]";
+    assert_eq!(
+        limit("rate = '5/s'\nkey = 'header:x'\ntiers = [{ prefix = 56, rate = '9/s' }]")
+            .tiers
+            .len(),
+        1
+    );
+    let tier = |keys: &str, prefix: u8| {
+        format!("rate = '5/s'\n{keys}\ntiers = [{{ prefix = {prefix}, rate = '9/s' }}]")
+    };
+    refused(
+        &tier("", 56),
+        Code::Conflict,
+        "which is no part of this key",
+    );
+    refused(
+        &tier("key = 'header:x'\nmissing = 'skip'", 56),
+        Code::Conflict,
+        "which is no part of this key",
+    );
+    refused(
+        &tier("key = 'client-ip'", 64),
+        Code::Conflict,
+        "a tier of /64 is not wider than the key's /64",
+    );
+    refused(
+        &tier("key = 'client-ip/48'", 56),
+        Code::Conflict,
+        "not wider than the key's /48",
+    );
+    refused(
+        &tier("key = 'client-ip'", 128),
+        Code::BadValue,
+        "the most is 127",
+    );
+    let twice = "rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s' }, { prefix = 56, rate = '8/s' }]";
     refused(twice, Code::Duplicate, "two tiers of /56");
 }
 
@@ -110,20 +227,37 @@ fn overrides_match_values_lists_of_values_and_networks() {
     use ValuePattern::{Any, Network, Text};
     let one = limit("rate = '5/s'\nkey = 'client-ip'\noverrides = [{ match = ['192.0.2.1', '2001:db8::/32'], rate = 'unlimited' }, { match = '10.0.0.0/8', rate = '9/s', burst = 4 }]").overrides;
     let network = |text: &str| vec![Network(text.parse().unwrap())];
-    assert_eq!((&one[0].matches, one[0].numbers), (&vec![network("192.0.2.1/32"), network("2001:db8::/32")], None));
-    assert_eq!((&one[1].matches, one[1].numbers), (&vec![network("10.0.0.0/8")], Some(numbers(9, 4))));
+    assert_eq!(
+        (&one[0].matches, one[0].numbers),
+        (
+            &vec![network("192.0.2.1/32"), network("2001:db8::/32")],
+            None
+        )
+    );
+    assert_eq!(
+        (&one[1].matches, one[1].numbers),
+        (&vec![network("10.0.0.0/8")], Some(numbers(9, 4)))
+    );
     let more = limit("rate = '5/s'\nkey = ['header:x', 'host', 'path']\noverrides = [{ match = [['K', '*', '*'], ['*', 'A.com', '/a/%62']], rate = '9/s' }]").overrides;
     assert_eq!(
         more[0].matches,
-        [vec![Text("K".into()), Any, Any], vec![Any, Text("a.com".into()), Text("/a/b".into())]]
+        [
+            vec![Text("K".into()), Any, Any],
+            vec![Any, Text("a.com".into()), Text("/a/b".into())]
+        ]
     );
 }
 
 #[test]
 fn overrides_that_fit_no_key_are_told() {
-    let over =
-        |key: &str, matches: &str| format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]");
-    refused(&over("", "'a'"), Code::Conflict, "without a key there is one bucket for everyone");
+    let over = |key: &str, matches: &str| {
+        format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]")
+    };
+    refused(
+        &over("", "'a'"),
+        Code::Conflict,
+        "without a key there is one bucket for everyone",
+    );
     refused(
         &over("key = ['host', 'path']", "['a', 'b']"),
         Code::BadValue,
@@ -133,18 +267,48 @@ fn overrides_that_fit_no_key_are_told() {
 
 #[test]
 fn overrides_that_contradict_their_key_are_told_once() {
-    let over =
-        |key: &str, matches: &str| format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]");
-    refused(&over("key = ['host', 'path']", "[['a']]"), Code::BadValue, "`match = [[\"*\", \"*\"]]`");
-    refused(&over("key = 'host'", "[['a', 'b']]"), Code::BadValue, "2 values for a key of one part");
-    refused(&over("key = 'host'", "['']"), Code::BadValue, "counts as missing");
+    let over = |key: &str, matches: &str| {
+        format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]")
+    };
+    refused(
+        &over("key = ['host', 'path']", "[['a']]"),
+        Code::BadValue,
+        "`match = [[\"*\", \"*\"]]`",
+    );
+    refused(
+        &over("key = 'host'", "[['a', 'b']]"),
+        Code::BadValue,
+        "2 values for a key of one part",
+    );
+    refused(
+        &over("key = 'host'", "['']"),
+        Code::BadValue,
+        "counts as missing",
+    );
     refused(&over("key = 'host'", "[]"), Code::BadValue, "empty list");
-    refused(&over("key = 'host'", "['a', 'a']"), Code::Duplicate, "twice");
-    refused(&over("key = 'client-ip'", "'moon'"), Code::BadValue, "it is not a network");
-    refused(&over("key = 'client-ip'", "'2001:db8:1:2:3::/80'"), Code::BadValue, "write \"2001:db8:1:2::/64\"");
-    let burst = "rate = '5/s'\nkey = 'host'\noverrides = [{ match = 'a', rate = 'unlimited', burst = 3 }]";
+    refused(
+        &over("key = 'host'", "['a', 'a']"),
+        Code::Duplicate,
+        "twice",
+    );
+    refused(
+        &over("key = 'client-ip'", "'moon'"),
+        Code::BadValue,
+        "it is not a network",
+    );
+    refused(
+        &over("key = 'client-ip'", "'2001:db8:1:2:3::/80'"),
+        Code::BadValue,
+        "write \"2001:db8:1:2::/64\"",
+    );
+    let burst =
+        "rate = '5/s'\nkey = 'host'\noverrides = [{ match = 'a', rate = 'unlimited', burst = 3 }]";
     refused(burst, Code::Conflict, "what is unlimited has no bucket");
-    refused("rate = '5/s'\nkey = 'host'\noverrides = [{ match = 'a' }]", Code::MissingKey, "`rate` is missing");
+    refused(
+        "rate = '5/s'\nkey = 'host'\noverrides = [{ match = 'a' }]",
+        Code::MissingKey,
+        "`rate` is missing",
+    );
     refused(
         "rate = '5/s'\nkey = 'host'\noverrides = { match = 'a', rate = '9/s' }",
         Code::WrongType,
@@ -154,22 +318,34 @@ fn overrides_that_contradict_their_key_are_told_once() {
 
 #[test]
 fn a_limit_by_a_parameter_needs_a_route_that_has_it() {
-    let limits =
-        "[limits.a]\nkey = 'param:id'\nrate = '1/s'\n[limits.b]\nkey = 'header:x'\nmissing = 'param:id'\nrate = '1/s'";
+    let limits = "[limits.a]\nkey = 'param:id'\nrate = '1/s'\n[limits.b]\nkey = 'header:x'\nmissing = 'param:id'\nrate = '1/s'";
     assert!(config_with(limits, "limits = ['a', 'b']\nmatch = { path = '/o/{id}' }").is_ok());
     for path in ["", "path = '/o/{other}'", "path_prefix = '/o'"] {
-        let found = places(config_with(limits, &format!("limits = ['a', 'b']\nmatch = {{ {path} }}")));
+        let found = places(config_with(
+            limits,
+            &format!("limits = ['a', 'b']\nmatch = {{ {path} }}"),
+        ));
         assert_eq!(found, [(13, Code::UnknownName); 2], "{path}");
     }
 }
 
 #[test]
 fn a_route_has_no_more_limits_than_can_be_told() {
-    let tiers: String = (1..=32).map(|prefix| format!("{{ prefix = {prefix}, rate = '1/s' }},")).collect();
-    let limit = |name: &str| format!("[limits.{name}]\nkey = 'client-ip'\nrate = '1/s'\ntiers = [{tiers}]\n");
-    let (code, text) = only(config_with(&(limit("a") + &limit("b")), "limits = ['a', 'b']"));
+    let tiers: String = (1..=32)
+        .map(|prefix| format!("{{ prefix = {prefix}, rate = '1/s' }},"))
+        .collect();
+    let limit = |name: &str| {
+        format!("[limits.{name}]\nkey = 'client-ip'\nrate = '1/s'\ntiers = [{tiers}]\n")
+    };
+    let (code, text) = only(config_with(
+        &(limit("a") + &limit("b")),
+        "limits = ['a', 'b']",
+    ));
     assert_eq!(code, Code::Conflict);
-    assert!(text.contains("at most 64 limits, tiers included; these are 66"), "{text}");
+    assert!(
+        text.contains("at most 64 limits, tiers included; these are 66"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -178,11 +354,21 @@ fn what_is_shown_of_a_limit_is_complete_and_hides_what_may_be_a_credential() {
         candidate = { rate = '3/s' }\noverrides = [{ match = [['hunter2', 'a.com'], ['*', 'b.com']], rate = '2/s' }]";
     let shown = config_with(text, "").unwrap().shown();
     let limit = &shown["limits"]["a"];
-    assert_eq!(limit["overrides"][0]["match"], serde_json::json!([["[redacted]", "a.com"], ["*", "b.com"]]));
     assert_eq!(
-        (&limit["overrides"][0]["burst"], &limit["tiers"][0]["burst"], &limit["candidate"]["burst"]),
+        limit["overrides"][0]["match"],
+        serde_json::json!([["[redacted]", "a.com"], ["*", "b.com"]])
+    );
+    assert_eq!(
+        (
+            &limit["overrides"][0]["burst"],
+            &limit["tiers"][0]["burst"],
+            &limit["candidate"]["burst"]
+        ),
         (&2.into(), &9.into(), &3.into())
     );
-    assert_eq!((&limit["cost"], &limit["mode"]), (&1.into(), &"enforce".into()));
+    assert_eq!(
+        (&limit["cost"], &limit["mode"]),
+        (&1.into(), &"enforce".into())
+    );
     assert!(!shown.to_string().contains("hunter2"));
 }

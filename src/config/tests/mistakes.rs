@@ -79,84 +79,223 @@ fn refused(route: &str, code: Code, expected: &str) {
 
 #[test]
 fn contradictions_in_a_route_are_told() {
-    refused("respond = {}", Code::Conflict, "`upstream` and `respond` exclude each other");
-    refused("match = { path = \"/a\", path_prefix = \"/b\" }", Code::Conflict, "exclude each other");
-    refused("request = { rewrite = \"/a\", add_prefix = \"/b\" }", Code::Conflict, "exclude each other");
-    refused("timeouts = { total = \"1s\", attempt = \"2s\" }", Code::Conflict, "never fits into the total of 1s");
-    refused("concurrency = { queue = 3 }", Code::MissingKey, "a queue without a cap");
+    refused(
+        "respond = {}",
+        Code::Conflict,
+        "`upstream` and `respond` exclude each other",
+    );
+    refused(
+        "match = { path = \"/a\", path_prefix = \"/b\" }",
+        Code::Conflict,
+        "exclude each other",
+    );
+    refused(
+        "request = { rewrite = \"/a\", add_prefix = \"/b\" }",
+        Code::Conflict,
+        "exclude each other",
+    );
+    refused(
+        "timeouts = { total = \"1s\", attempt = \"2s\" }",
+        Code::Conflict,
+        "never fits into the total of 1s",
+    );
+    refused(
+        "concurrency = { queue = 3 }",
+        Code::MissingKey,
+        "a queue without a cap",
+    );
     refused("concurrency = {}", Code::MissingKey, "add `max = N`");
     refused(
         "concurrency = { max = 9, adaptive = { min = 1, max = 8 } }",
         Code::Conflict,
         "`max` and `adaptive` exclude each other",
     );
-    refused("concurrency = { adaptive = { min = 9, max = 8 } }", Code::Conflict, "`min` is above `max`, which is 8");
-    refused("concurrency = { adaptive = { max = 8 } }", Code::MissingKey, "`min` is missing");
-    refused("concurrency = { adaptive = { min = 0, max = 8 } }", Code::BadValue, "the least is 1");
-    refused("concurrency = { adaptive = true }", Code::WrongType, "`adaptive` is a table");
-    refused("concurrency = { max = 1, fair_by = \"ip\" }", Code::BadValue, "it is not part of a key");
-    refused("concurrency = { max = 1, fair_by = [] }", Code::BadValue, "leave `fair_by` out");
-    refused("priority = \"urgent\"", Code::BadValue, "there is no such choice");
-    refused("retry = { backoff = \"2s\", max_backoff = \"1s\" }", Code::Conflict, "`max_backoff` is below");
-    refused("limits = [\"l\", \"l\"]", Code::Duplicate, "`limits` has this twice");
+    refused(
+        "concurrency = { adaptive = { min = 9, max = 8 } }",
+        Code::Conflict,
+        "`min` is above `max`, which is 8",
+    );
+    refused(
+        "concurrency = { adaptive = { max = 8 } }",
+        Code::MissingKey,
+        "`min` is missing",
+    );
+    refused(
+        "concurrency = { adaptive = { min = 0, max = 8 } }",
+        Code::BadValue,
+        "the least is 1",
+    );
+    refused(
+        "concurrency = { adaptive = true }",
+        Code::WrongType,
+        "`adaptive` is a table",
+    );
+    refused(
+        "concurrency = { max = 1, fair_by = \"ip\" }",
+        Code::BadValue,
+        "it is not part of a key",
+    );
+    refused(
+        "concurrency = { max = 1, fair_by = [] }",
+        Code::BadValue,
+        "leave `fair_by` out",
+    );
+    refused(
+        "priority = \"urgent\"",
+        Code::BadValue,
+        "there is no such choice",
+    );
+    refused(
+        "retry = { backoff = \"2s\", max_backoff = \"1s\" }",
+        Code::Conflict,
+        "`max_backoff` is below",
+    );
+    refused(
+        "limits = [\"l\", \"l\"]",
+        Code::Duplicate,
+        "`limits` has this twice",
+    );
     refused(
         "request = { set_headers = { x-a = \"1\" }, remove_headers = [\"X-A\"] }",
         Code::Conflict,
         "both set and removed",
     );
-    refused("response = { set_headers = { x-a = \"1\", X-A = \"2\" } }", Code::Duplicate, "x-a is set twice");
+    refused(
+        "response = { set_headers = { x-a = \"1\", X-A = \"2\" } }",
+        Code::Duplicate,
+        "x-a is set twice",
+    );
 }
 
 #[test]
 fn mistakes_in_the_cap_of_an_upstream_are_told_at_their_place() {
     let upstream = |keys: &str| {
-        places(config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"), ""))
+        places(config_with(
+            &format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"),
+            "",
+        ))
     };
     assert_eq!(upstream("queue = 3"), [(4, Code::MissingKey)]);
     assert_eq!(upstream("max = 0"), [(4, Code::BadValue)]);
     assert_eq!(upstream("max = 1\nfair_by = 7"), [(5, Code::WrongType)]);
-    assert_eq!(upstream("max = 1\npriority = \"high\""), [(5, Code::UnknownKey)]);
+    assert_eq!(
+        upstream("max = 1\npriority = \"high\""),
+        [(5, Code::UnknownKey)]
+    );
 }
 
 #[test]
 fn bad_values_of_a_route_are_told_with_good_ones() {
-    refused("match = { path_regex = \"/(a\" }", Code::BadValue, "unclosed group");
-    refused("match = { hosts = [\"a.com:80\"] }", Code::BadValue, "write \"a.com\"");
-    refused("match = { hosts = [] }", Code::BadValue, "leave `hosts` out");
-    refused("match = { methods = [\"get\"] }", Code::BadValue, "write \"GET\"");
-    refused("match = { path = \"/{a}/{a}\" }", Code::BadValue, "stands there twice");
-    refused("request = { rewrite = \"/{id}\" }", Code::UnknownName, "nothing fills in `{id}`");
-    refused("request = { keep_headers = [\"X-Forwarded-For\"] }", Code::BadValue, "trusted_proxies");
-    refused("request = { set_headers = { Content-Length = \"1\" } }", Code::BadValue, "where the message ends");
-    refused("retry = { on = [\"5xx\"] }", Code::BadValue, "from \"200\" to \"599\"");
+    refused(
+        "match = { path_regex = \"/(a\" }",
+        Code::BadValue,
+        "unclosed group",
+    );
+    refused(
+        "match = { hosts = [\"a.com:80\"] }",
+        Code::BadValue,
+        "write \"a.com\"",
+    );
+    refused(
+        "match = { hosts = [] }",
+        Code::BadValue,
+        "leave `hosts` out",
+    );
+    refused(
+        "match = { methods = [\"get\"] }",
+        Code::BadValue,
+        "write \"GET\"",
+    );
+    refused(
+        "match = { path = \"/{a}/{a}\" }",
+        Code::BadValue,
+        "stands there twice",
+    );
+    refused(
+        "request = { rewrite = \"/{id}\" }",
+        Code::UnknownName,
+        "nothing fills in `{id}`",
+    );
+    refused(
+        "request = { keep_headers = [\"X-Forwarded-For\"] }",
+        Code::BadValue,
+        "trusted_proxies",
+    );
+    refused(
+        "request = { set_headers = { Content-Length = \"1\" } }",
+        Code::BadValue,
+        "where the message ends",
+    );
+    refused(
+        "retry = { on = [\"5xx\"] }",
+        Code::BadValue,
+        "from \"200\" to \"599\"",
+    );
     refused("retry = { budget = 20 }", Code::WrongType, "`\"20%\"`");
-    refused("request = { max_body = 10 }", Code::WrongType, "a size has a unit");
-    refused("timeouts = { total = \"0s\" }", Code::BadValue, "longer than nothing");
-    refused("timeouts = \"1s\"", Code::WrongType, "`timeouts` is a table, not a string");
+    refused(
+        "request = { max_body = 10 }",
+        Code::WrongType,
+        "a size has a unit",
+    );
+    refused(
+        "timeouts = { total = \"0s\" }",
+        Code::BadValue,
+        "longer than nothing",
+    );
+    refused(
+        "timeouts = \"1s\"",
+        Code::WrongType,
+        "`timeouts` is a table, not a string",
+    );
     refused("limits = \"l\"", Code::WrongType, "`limits = [\"l\"]`");
 }
 
 #[test]
 fn upstreams_are_refused_that_cannot_be_meant() {
-    let upstream = |keys: &str| config_with(&format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"), "");
+    let upstream = |keys: &str| {
+        config_with(
+            &format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"),
+            "",
+        )
+    };
     for (keys, line, code) in [
         ("balance = \"hash\"", 3, Code::MissingKey),
         ("hash_key = \"host\"", 3, Code::Conflict),
         ("hash_bound = \"125%\"", 3, Code::Conflict),
-        ("balance = \"hash\"\nhash_key = \"host\"\nhash_bound = \"99%\"", 5, Code::BadValue),
+        (
+            "balance = \"hash\"\nhash_key = \"host\"\nhash_bound = \"99%\"",
+            5,
+            Code::BadValue,
+        ),
         ("balance = \"hash\"\nhash_key = \"user\"", 4, Code::BadValue),
         ("balance = \"hash\"\nhash_key = []", 4, Code::BadValue),
         ("balance = \"fastest\"", 3, Code::BadValue),
         ("slow_start = 10", 3, Code::WrongType),
         ("cool_down = \"yes\"", 3, Code::WrongType),
-        ("[upstreams.b.health_check]\ninterval = \"1s\"", 3, Code::MissingKey),
+        (
+            "[upstreams.b.health_check]\ninterval = \"1s\"",
+            3,
+            Code::MissingKey,
+        ),
         ("health_check = { path = \"healthz\" }", 3, Code::BadValue),
         ("health_check = { path = \"/a b\" }", 3, Code::BadValue),
-        ("health_check = { path = \"/\", interval = \"0s\" }", 3, Code::BadValue),
-        ("health_check = { path = \"/\", healthy_after = 0 }", 3, Code::BadValue),
+        (
+            "health_check = { path = \"/\", interval = \"0s\" }",
+            3,
+            Code::BadValue,
+        ),
+        (
+            "health_check = { path = \"/\", healthy_after = 0 }",
+            3,
+            Code::BadValue,
+        ),
         ("ejection = { consecutive_failures = 0 }", 3, Code::BadValue),
         ("ejection = { max_percent = 101 }", 3, Code::BadValue),
-        ("ejection = { base = \"10s\", max = \"5s\" }", 3, Code::Conflict),
+        (
+            "ejection = { base = \"10s\", max = \"5s\" }",
+            3,
+            Code::Conflict,
+        ),
     ] {
         assert_eq!(places(upstream(keys)), [(line, code)], "{keys}");
     }
@@ -170,34 +309,63 @@ fn splits_and_mirrors_are_refused_that_cannot_be_meant() {
         ("upstream = [\"app\"]", Code::WrongType),
         ("upstream = [{ weight = 1 }]", Code::MissingKey),
         ("upstream = [{ name = \"ap\" }]", Code::UnknownName),
-        ("upstream = [{ name = \"app\" }, { name = \"app\" }]", Code::Duplicate),
-        ("upstream = [{ name = \"app\", weight = 0 }]", Code::Conflict),
-        ("upstream = [{ name = \"app\", weight = -1 }]", Code::BadValue),
+        (
+            "upstream = [{ name = \"app\" }, { name = \"app\" }]",
+            Code::Duplicate,
+        ),
+        (
+            "upstream = [{ name = \"app\", weight = 0 }]",
+            Code::Conflict,
+        ),
+        (
+            "upstream = [{ name = \"app\", weight = -1 }]",
+            Code::BadValue,
+        ),
         ("upstream = { name = \"app\" }", Code::WrongType),
         ("upstream = \"app\"\nmirror = {}", Code::MissingKey),
-        ("upstream = \"app\"\nmirror = { upstream = \"ap\" }", Code::UnknownName),
-        ("upstream = \"app\"\nmirror = { upstream = \"app\", percent = 101 }", Code::BadValue),
-        ("respond = {}\nmirror = { upstream = \"app\" }", Code::Conflict),
+        (
+            "upstream = \"app\"\nmirror = { upstream = \"ap\" }",
+            Code::UnknownName,
+        ),
+        (
+            "upstream = \"app\"\nmirror = { upstream = \"app\", percent = 101 }",
+            Code::BadValue,
+        ),
+        (
+            "respond = {}\nmirror = { upstream = \"app\" }",
+            Code::Conflict,
+        ),
     ] {
-        let codes: Vec<_> = places(route(keys)).into_iter().map(|(_, code)| code).collect();
+        let codes: Vec<_> = places(route(keys))
+            .into_iter()
+            .map(|(_, code)| code)
+            .collect();
         assert_eq!(codes, [code], "{keys}");
     }
 }
 
 #[test]
 fn an_upstream_that_is_hashed_by_a_parameter_needs_routes_that_have_it() {
-    let keyed = "[upstreams.b]\nservers = ['http://b']\nbalance = 'hash'\nhash_key = ['param:id', 'host']";
+    let keyed =
+        "[upstreams.b]\nservers = ['http://b']\nbalance = 'hash'\nhash_key = ['param:id', 'host']";
     let route = |way: &str, path: &str| {
         let route = format!("[[routes]]\nname = 'r'\nmatch = {{ {path} }}\n{way}\n");
         read(&format!("{}{keyed}\n{route}", super::APP))
     };
     let split = "upstream = [{ name = 'app', weight = 1 }, { name = 'b', weight = 1 }]";
-    for way in ["upstream = 'b'", split, "upstream = 'app'\nmirror = { upstream = 'b' }"] {
+    for way in [
+        "upstream = 'b'",
+        split,
+        "upstream = 'app'\nmirror = { upstream = 'b' }",
+    ] {
         assert!(route(way, "path = '/o/{id}'").is_ok(), "{way}");
         for path in ["", "path = '/o/{other}'", "path_prefix = '/o'"] {
             let (code, text) = only(route(way, path));
             assert_eq!(code, Code::UnknownName, "{way} {path}");
-            assert!(text.contains("the `hash_key` of upstream `b` has `param:id`"), "{text}");
+            assert!(
+                text.contains("the `hash_key` of upstream `b` has `param:id`"),
+                "{text}"
+            );
         }
     }
 }
@@ -212,33 +380,54 @@ fn names_that_nothing_has_are_told_once_and_only_where_they_stand() {
 
 #[test]
 fn two_of_one_name_or_address_are_told() {
-    let names =
-        "[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"a\"\nmatch = { path = \"/b\" }\nrespond = {}";
+    let names = "[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"a\"\nmatch = { path = \"/b\" }\nrespond = {}";
     assert_eq!(places(read(names)), [(5, Code::Duplicate)]);
     let admin = "admin = { bind = \"0.0.0.0:8080\" }";
     assert_eq!(places(config_with(admin, "")), [(1, Code::Duplicate)]);
     let one_of_all = "admin = { bind = \"127.0.0.1:8080\" }";
     assert_eq!(places(config_with(one_of_all, "")), [(1, Code::Duplicate)]);
-    let both =
-        |one, other| config_with(&format!("[[listeners]]\nbind = \"{one}\"\n[[listeners]]\nbind = \"{other}\""), "");
-    for (one, other) in [("0.0.0.0:1", "127.0.0.1:1"), ("10.0.0.1:1", "0.0.0.0:1"), ("[::]:1", "[::1]:1")] {
-        assert_eq!(places(both(one, other)), [(4, Code::Duplicate)], "{one} {other}");
+    let both = |one, other| {
+        config_with(
+            &format!("[[listeners]]\nbind = \"{one}\"\n[[listeners]]\nbind = \"{other}\""),
+            "",
+        )
+    };
+    for (one, other) in [
+        ("0.0.0.0:1", "127.0.0.1:1"),
+        ("10.0.0.1:1", "0.0.0.0:1"),
+        ("[::]:1", "[::1]:1"),
+    ] {
+        assert_eq!(
+            places(both(one, other)),
+            [(4, Code::Duplicate)],
+            "{one} {other}"
+        );
     }
-    for (one, other) in [("0.0.0.0:1", "[::]:1"), ("10.0.0.1:1", "10.0.0.2:1"), ("0.0.0.0:1", "10.0.0.1:2")] {
+    for (one, other) in [
+        ("0.0.0.0:1", "[::]:1"),
+        ("10.0.0.1:1", "10.0.0.2:1"),
+        ("0.0.0.0:1", "10.0.0.1:2"),
+    ] {
         assert!(both(one, other).is_ok(), "{one} {other}");
     }
     let servers = "[upstreams.b]\nservers = [\"http://a\", \"http://A:80\"]";
     assert_eq!(places(config_with(servers, "")), [(2, Code::Duplicate)]);
-    let ports_of_the_system = "[[listeners]]\nbind = \"[::1]:0\"\n[[listeners]]\nbind = \"[::1]:0\"";
+    let ports_of_the_system =
+        "[[listeners]]\nbind = \"[::1]:0\"\n[[listeners]]\nbind = \"[::1]:0\"";
     assert!(config_with(ports_of_the_system, "").is_ok());
 }
 
 /// Two routes with these matches; whether the second is hidden.
 fn hides(one: &str, two: &str) -> bool {
-    let route = |name, matches| format!("[[routes]]\nname = \"{name}\"\nrespond = {{}}\nmatch = {{ {matches} }}\n");
+    let route = |name, matches| {
+        format!("[[routes]]\nname = \"{name}\"\nrespond = {{}}\nmatch = {{ {matches} }}\n")
+    };
     match read(&(route("one", one) + &route("two", two))) {
         Ok(_) => false,
-        Err(diagnostics) => diagnostics.list.iter().all(|one| one.code == Code::HiddenRoute),
+        Err(diagnostics) => diagnostics
+            .list
+            .iter()
+            .all(|one| one.code == Code::HiddenRoute),
     }
 }
 
@@ -257,21 +446,37 @@ fn a_route_that_an_earlier_one_hides_is_told() {
 
 #[test]
 fn a_route_without_a_name_or_a_goal_is_told() {
-    assert_eq!(places(read("[[routes]]\nrespond = {}")), [(1, Code::MissingKey)]);
-    assert_eq!(places(read("[[routes]]\nname = \"a\"")), [(2, Code::MissingKey)]);
-    assert_eq!(places(read("[routes]\nname = \"a\"")), [(1, Code::WrongType)]);
+    assert_eq!(
+        places(read("[[routes]]\nrespond = {}")),
+        [(1, Code::MissingKey)]
+    );
+    assert_eq!(
+        places(read("[[routes]]\nname = \"a\"")),
+        [(2, Code::MissingKey)]
+    );
+    assert_eq!(
+        places(read("[routes]\nname = \"a\"")),
+        [(1, Code::WrongType)]
+    );
 }
 
 #[test]
 fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
-    assert_eq!(places(config_with("[limits.a]\nrate = \"1/d\"\nburst = 4000000000", "")), [(3, Code::Conflict)]);
+    assert_eq!(
+        places(config_with(
+            "[limits.a]\nrate = \"1/d\"\nburst = 4000000000",
+            ""
+        )),
+        [(3, Code::Conflict)]
+    );
     let (code, text) = only(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 74", ""));
     assert_eq!(code, Code::Conflict);
     assert!(text.contains("takes more than 73 years"), "{text}");
     assert!(config_with("[limits.a]\nrate = \"1/365d\"\nburst = 73", "").is_ok());
-    for more in
-        ["candidate = { rate = '1/365d', burst = 74 }", "tiers = [{ prefix = 56, rate = '1/365d', burst = 74 }]"]
-    {
+    for more in [
+        "candidate = { rate = '1/365d', burst = 74 }",
+        "tiers = [{ prefix = 56, rate = '1/365d', burst = 74 }]",
+    ] {
         let limit = format!("[limits.a]\nkey = 'client-ip'\nrate = '1/s'\n{more}");
         assert_eq!(only(config_with(&limit, "")).0, Code::Conflict, "{more}");
     }
@@ -282,7 +487,10 @@ fn a_shared_limit_without_a_store_is_told_where_to_name_one() {
     let limit = "[limits.a]\nrate = \"1/s\"\nscope = \"shared\"";
     let (code, text) = only(config_with(limit, ""));
     assert_eq!(code, Code::Conflict);
-    assert!(text.contains("`a` is shared") && text.contains("[store]"), "{text}");
+    assert!(
+        text.contains("`a` is shared") && text.contains("[store]"),
+        "{text}"
+    );
     assert_eq!(places(config_with(limit, "")), [(3, Code::Conflict)]);
     let config = config_with(&format!("[store]\nurl = \"redis://store\"\n{limit}"), "").unwrap();
     assert!(config.limits[0].shared && !config.store.unwrap().is_cluster);
@@ -300,7 +508,11 @@ fn a_store_that_cannot_be_is_told_where_it_stands() {
         ("[store]\nurl = \"redis://a\"\non_error = \"pass\"", 3),
     ] {
         let found = places(config_with(store, ""));
-        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{store}");
+        assert_eq!(
+            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [line],
+            "{store}"
+        );
     }
 }
 
@@ -335,7 +547,11 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
         "password = { is = \"hunter2\" }",
     ] {
         let found = config_with(&format!("[store]\n{store}"), "").unwrap_err();
-        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+        for shown in [
+            found.render(true),
+            found.render(false),
+            found.to_json().to_string(),
+        ] {
             assert!(!shown.contains("hunter2"), "{shown}");
         }
     }
@@ -364,14 +580,22 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
         "[routes.retry]\non = [\n\"5xx\"\n]\n[routes.request.set_headers]\nx-secret = \"\"\"hunter2\nhunter2\"\"\"\nconnection = \"x\"",
     ] {
         let found = config_with("", route).unwrap_err();
-        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+        for shown in [
+            found.render(true),
+            found.render(false),
+            found.to_json().to_string(),
+        ] {
             assert!(!shown.contains("hunter2"), "{route}\n{shown}");
         }
     }
-    let found = config_with("", "request = { set_headers = { x-token = 1234567 } }").unwrap_err().render(false);
-    assert!(!found.contains("1234567") && found.contains("write it in quotes"), "{found}");
-    let limit =
-        "[limits.l]\nkey = \"header:x-api-key\"\nrate = \"1/s\"\noverrides = [{ match = \"hunter2\", rate = 1 }]";
+    let found = config_with("", "request = { set_headers = { x-token = 1234567 } }")
+        .unwrap_err()
+        .render(false);
+    assert!(
+        !found.contains("1234567") && found.contains("write it in quotes"),
+        "{found}"
+    );
+    let limit = "[limits.l]\nkey = \"header:x-api-key\"\nrate = \"1/s\"\noverrides = [{ match = \"hunter2\", rate = 1 }]";
     let found = config_with(limit, "").unwrap_err().render(false);
     assert!(!found.contains("hunter2"), "{found}");
     for value in ["hunter2", "[hunter2]", "\"hunter2"] {
@@ -379,13 +603,20 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
             "[limits.l]\nrate = \"1/s\"\nkey = \"header:x-api-key\"\noverrides = [{{ match = {value}, rate = \"2/s\" }}]"
         );
         let found = config_with(&limit, "").unwrap_err();
-        for shown in [found.render(true), found.render(false), found.to_json().to_string()] {
+        for shown in [
+            found.render(true),
+            found.render(false),
+            found.to_json().to_string(),
+        ] {
             assert!(!shown.contains("hunter2"), "{value}\n{shown}");
         }
     }
     let limit = "[limits.l]\nkey = \"header:x-api-key\", rate = \"1/s\"";
     let found = config_with(limit, "").unwrap_err().render(false);
-    assert!(found.contains("key = \"header:x-api-key\", rate"), "{found}");
+    assert!(
+        found.contains("key = \"header:x-api-key\", rate"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -393,9 +624,21 @@ fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
     let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
     let (code, text) = only(config_with(limit, ""));
     assert_eq!(code, Code::Conflict);
-    assert!(text.contains("nowhere to write") && text.contains("state_dir = \"/var/lib/tidegate\""), "{text}");
+    assert!(
+        text.contains("nowhere to write") && text.contains("state_dir = \"/var/lib/tidegate\""),
+        "{text}"
+    );
     let config = config_with(&format!("[server]\nstate_dir = \"state\"\n{limit}"), "").unwrap();
     assert!(config.limits[0].persist);
-    assert_eq!(config.server.state_dir.as_deref(), Some("state".as_ref()), "relative to the file");
-    assert!(!config_with("[limits.l]\nrate = \"1/s\"", "").unwrap().limits[0].persist);
+    assert_eq!(
+        config.server.state_dir.as_deref(),
+        Some("state".as_ref()),
+        "relative to the file"
+    );
+    assert!(
+        !config_with("[limits.l]\nrate = \"1/s\"", "")
+            .unwrap()
+            .limits[0]
+            .persist
+    );
 }

@@ -23,13 +23,17 @@ fn read(text: &str) -> Result<Config, Diagnostics> {
 
 /// A configuration with one upstream `app` and one route `app`, to which `route` adds keys; `top` goes before.
 fn config_with(top: &str, route: &str) -> Result<Config, Diagnostics> {
-    read(&format!("{top}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{route}"))
+    read(&format!(
+        "{top}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{route}"
+    ))
 }
 
 /// Line and code of each diagnostic.
 fn places(result: Result<Config, Diagnostics>) -> Vec<(usize, Code)> {
     let list = result.expect_err("mistakes").list;
-    list.into_iter().map(|one| (one.place.map_or(0, |place| place.line), one.code)).collect()
+    list.into_iter()
+        .map(|one| (one.place.map_or(0, |place| place.line), one.code))
+        .collect()
 }
 
 /// The only diagnostic: its code, and its message with its help.
@@ -37,5 +41,12 @@ fn only(result: Result<Config, Diagnostics>) -> (Code, String) {
     let diagnostics = result.expect_err("one mistake");
     assert_eq!(diagnostics.list.len(), 1, "{diagnostics}");
     let one = &diagnostics.list[0];
-    (one.code, format!("{} | {}", one.message, one.help.as_deref().unwrap_or_default()))
+    (
+        one.code,
+        format!(
+            "{} | {}",
+            one.message,
+            one.help.as_deref().unwrap_or_default()
+        ),
+    )
 }

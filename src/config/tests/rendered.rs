@@ -27,14 +27,20 @@ fn of_many_mistakes_people_see_fifty_and_how_many_there_are() {
     let mistakes = read(&text).unwrap_err();
     let rendered = mistakes.render(false);
     assert_eq!(rendered.matches("error[").count(), 50);
-    assert!(rendered.ends_with("\n\nand 1949 more\n\n1999 errors in the configuration\n"), "{rendered}");
-    assert_eq!(mistakes.to_json().as_array().unwrap().len(), 1999, "tools get all");
+    assert!(
+        rendered.ends_with("\n\nand 1949 more\n\n1999 errors in the configuration\n"),
+        "{rendered}"
+    );
+    assert_eq!(
+        mistakes.to_json().as_array().unwrap().len(),
+        1999,
+        "tools get all"
+    );
 }
 
 #[test]
 fn two_places_of_one_mistake_are_shown_together() {
-    let text =
-        "[[listeners]]\nbind = \"[::]:80\"\n[[listeners]]\nbind = \"[::]:80\"\n[[routes]]\nname = \"a\"\nrespond = {}";
+    let text = "[[listeners]]\nbind = \"[::]:80\"\n[[listeners]]\nbind = \"[::]:80\"\n[[routes]]\nname = \"a\"\nrespond = {}";
     insta::assert_snapshot!(read(text).unwrap_err().render(false), @r#"
     error[duplicate]: two listeners bind [::]:80
      --> test.toml:4:8
@@ -54,8 +60,14 @@ fn two_places_of_one_mistake_are_shown_together() {
 #[test]
 fn a_file_with_nothing_in_it_gets_an_example() {
     let rendered = read("# soon\n").unwrap_err().render(false);
-    assert!(rendered.starts_with("error[nothing-to-serve]: nothing to serve: it has no route"), "{rendered}");
-    assert!(rendered.contains("[[routes]]") && !rendered.contains('^'), "{rendered}");
+    assert!(
+        rendered.starts_with("error[nothing-to-serve]: nothing to serve: it has no route"),
+        "{rendered}"
+    );
+    assert!(
+        rendered.contains("[[routes]]") && !rendered.contains('^'),
+        "{rendered}"
+    );
 }
 
 #[test]
@@ -68,7 +80,10 @@ fn the_example_for_an_empty_file_is_right() {
 #[test]
 fn colours_are_there_when_asked_for() {
     let diagnostics = read("x = 1").unwrap_err();
-    assert!(diagnostics.render(true).contains('\u{1b}') && !diagnostics.render(false).contains('\u{1b}'));
+    assert!(
+        diagnostics.render(true).contains('\u{1b}')
+            && !diagnostics.render(false).contains('\u{1b}')
+    );
 }
 
 #[test]
@@ -76,16 +91,26 @@ fn tools_get_an_array_of_objects() {
     let json = read("é = 1\n").unwrap_err().to_json();
     let first = &json[0];
     assert_eq!(first["code"], "syntax");
-    assert_eq!((&first["file"], &first["line"]), (&"test.toml".into(), &1.into()));
+    assert_eq!(
+        (&first["file"], &first["line"]),
+        (&"test.toml".into(), &1.into())
+    );
     let json = read("\n  routs = 1\n").unwrap_err().to_json();
-    let one = json.as_array().unwrap().iter().find(|one| one["code"] == "unknown-key").unwrap();
+    let one = json
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["code"] == "unknown-key")
+        .unwrap();
     assert_eq!((&one["line"], &one["column"]), (&2.into(), &3.into()));
     assert_eq!(one["help"], "did you mean `routes`?");
 }
 
 #[test]
 fn columns_count_characters() {
-    let json = read("log = { level = \"é\", levl = 1 }").unwrap_err().to_json();
+    let json = read("log = { level = \"é\", levl = 1 }")
+        .unwrap_err()
+        .to_json();
     assert_eq!(json[1]["column"], 22);
 }
 
@@ -93,6 +118,11 @@ fn columns_count_characters() {
 fn what_came_from_the_environment_is_not_repeated() {
     let environment = Environment::from([("TOKEN".to_owned(), "hunter2\n".to_owned())]);
     let text = "[[routes]]\nname = \"a\"\nrespond = { headers = { x-token = \"${TOKEN}\" } }";
-    let rendered = parse("test.toml", text, &environment).unwrap_err().render(false);
-    assert!(rendered.contains("cannot be `${TOKEN}`") && !rendered.contains("hunter2"), "{rendered}");
+    let rendered = parse("test.toml", text, &environment)
+        .unwrap_err()
+        .render(false);
+    assert!(
+        rendered.contains("cannot be `${TOKEN}`") && !rendered.contains("hunter2"),
+        "{rendered}"
+    );
 }

@@ -8,8 +8,7 @@ use tempfile::TempDir;
 use super::super::{Code, Config, Diagnostics, Environment, Severity, load, model::TlsVersion};
 
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
-const TLS: &str =
-    "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
+const TLS: &str = "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";
 
 /// A folder with `a.pem`, its key `a.key`, another key `b.key`, and `tidegate.toml`.
 struct Folder(TempDir);
@@ -25,10 +24,17 @@ impl Folder {
 
     fn certify(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) {
         let key = KeyPair::generate().unwrap();
-        let names = ["Site.example".to_owned(), "*.site.example".to_owned(), "192.0.2.1".to_owned()];
+        let names = [
+            "Site.example".to_owned(),
+            "*.site.example".to_owned(),
+            "192.0.2.1".to_owned(),
+        ];
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
-        self.write(&format!("{name}.pem"), &params.self_signed(&key).unwrap().pem());
+        self.write(
+            &format!("{name}.pem"),
+            &params.self_signed(&key).unwrap().pem(),
+        );
         self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
@@ -50,7 +56,10 @@ impl Folder {
         let mistakes = self.load().unwrap_err();
         assert_eq!(mistakes.list.len(), 1, "{mistakes}");
         assert_eq!(mistakes.list[0].code, Code::Unreadable);
-        assert!(mistakes.watched.files().contains(&self.path("a.pem")), "not watched for its repair");
+        assert!(
+            mistakes.watched.files().contains(&self.path("a.pem")),
+            "not watched for its repair"
+        );
         mistakes.list[0].message.clone()
     }
 }
@@ -62,20 +71,47 @@ fn a_certificate_that_stands_for_no_name_is_told() {
     let config = folder.load().unwrap();
     assert_eq!(config.warnings.list.len(), 1, "{}", config.warnings);
     let warning = &config.warnings.list[0];
-    assert_eq!((warning.severity, warning.code), (Severity::Warning, Code::NeverMatches));
+    assert_eq!(
+        (warning.severity, warning.code),
+        (Severity::Warning, Code::NeverMatches)
+    );
     assert_eq!(warning.place.as_ref().unwrap().line, 4);
-    assert!(warning.message.contains("a.pem stands for no name"), "{}", warning.message);
-    assert!(warning.help.as_deref().unwrap().contains("-addext subjectAltName=DNS:"), "{:?}", warning.help);
+    assert!(
+        warning.message.contains("a.pem stands for no name"),
+        "{}",
+        warning.message
+    );
+    assert!(
+        warning
+            .help
+            .as_deref()
+            .unwrap()
+            .contains("-addext subjectAltName=DNS:"),
+        "{:?}",
+        warning.help
+    );
 }
 
 #[test]
 fn a_certificate_is_read_with_its_names_and_its_files_are_watched() {
     let config = Folder::new(TLS).load().unwrap();
     let tls = config.listeners[0].tls.as_ref().unwrap();
-    let names: Vec<_> = tls.certificates[0].names.iter().map(|name| &**name).collect();
+    let names: Vec<_> = tls.certificates[0]
+        .names
+        .iter()
+        .map(|name| &**name)
+        .collect();
     assert_eq!(names, ["site.example", "*.site.example", "192.0.2.1"]);
-    assert_eq!((tls.min_version, &tls.client_ca), (TlsVersion::Tls12, &None));
-    let watched: Vec<_> = config.watched.files().iter().filter_map(|file| file.file_name()).collect();
+    assert_eq!(
+        (tls.min_version, &tls.client_ca),
+        (TlsVersion::Tls12, &None)
+    );
+    let watched: Vec<_> = config
+        .watched
+        .files()
+        .iter()
+        .filter_map(|file| file.file_name())
+        .collect();
     assert_eq!(watched, ["tidegate.toml", "a.pem", "a.key"]);
 }
 
@@ -91,15 +127,25 @@ fn another_certificate_in_the_same_file_is_another_configuration() {
 #[test]
 fn what_is_wrong_with_a_file_is_told_with_its_name() {
     let folder = Folder::new(TLS);
-    let (certificate, key) = ["a.pem", "a.key"].map(|name| fs::read_to_string(folder.path(name)).unwrap()).into();
+    let (certificate, key) = ["a.pem", "a.key"]
+        .map(|name| fs::read_to_string(folder.path(name)).unwrap())
+        .into();
     let broken = certificate.replace("MII", "!!!");
     let other_key = fs::read_to_string(folder.path("b.key")).unwrap();
     for (file, text, says) in [
         ("a.pem", "", "holds no certificate"),
         ("a.pem", &key, "holds no certificate"),
-        ("a.pem", &certificate[..certificate.len() / 2], "is not PEM: it breaks off"),
+        (
+            "a.pem",
+            &certificate[..certificate.len() / 2],
+            "is not PEM: it breaks off",
+        ),
         ("a.pem", &broken, "is not PEM: its base64 is damaged"),
-        ("a.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "holds no sound certificate"),
+        (
+            "a.pem",
+            "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+            "holds no sound certificate",
+        ),
         ("a.key", "", "holds no private key"),
         ("a.key", &certificate, "holds no private key"),
         ("a.key", &other_key, "is not the key of this certificate"),
@@ -113,16 +159,27 @@ fn what_is_wrong_with_a_file_is_told_with_its_name() {
             "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIB\n-----END RSA PRIVATE KEY-----\n",
             "encrypted key",
         ),
-        ("a.key", "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n", "holds no key of a kind"),
+        (
+            "a.key",
+            "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n",
+            "holds no key of a kind",
+        ),
     ] {
         let kept = fs::read_to_string(folder.path(file)).unwrap();
         folder.write(file, text);
         let said = folder.mistake();
-        assert!(said.contains(&format!("{} ", folder.path(file).display())) && said.contains(says), "{said}");
+        assert!(
+            said.contains(&format!("{} ", folder.path(file).display())) && said.contains(says),
+            "{said}"
+        );
         folder.write(file, &kept);
     }
     fs::remove_file(folder.path("a.key")).unwrap();
-    assert!(folder.mistake().contains("a.key cannot be read: there is no such file"));
+    assert!(
+        folder
+            .mistake()
+            .contains("a.key cannot be read: there is no such file")
+    );
 }
 
 #[test]
@@ -130,11 +187,20 @@ fn authorities_are_held_to_the_same() {
     let text = format!("{TLS}client_ca = \"ca.pem\"\n");
     let folder = Folder::new(&text);
     assert!(folder.mistake().contains("ca.pem cannot be read"));
-    folder.certify("ca", |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+    folder.certify("ca", |params| {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)
+    });
     let tls = folder.load().unwrap().listeners.remove(0).tls.unwrap();
     assert_eq!(tls.client_ca.unwrap().certificates.len(), 1);
-    folder.write("ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
-    assert!(folder.mistake().contains("holds no sound certificate of an authority"));
+    folder.write(
+        "ca.pem",
+        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+    );
+    assert!(
+        folder
+            .mistake()
+            .contains("holds no sound certificate of an authority")
+    );
 }
 
 #[test]
@@ -142,12 +208,20 @@ fn an_expired_certificate_is_a_warning_and_no_mistake() {
     let folder = Folder::new(TLS);
     let config = folder.load().unwrap();
     assert_eq!(config.warnings.list.len(), 0, "{}", config.warnings);
-    folder.certify("a", |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    folder.certify("a", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1)
+    });
     let warnings = Arc::clone(&folder.load().unwrap().warnings);
     assert_eq!(warnings.list.len(), 1, "{warnings}");
     let one = &warnings.list[0];
     assert_eq!((one.severity, one.code), (Severity::Warning, Code::Expiry));
-    assert_eq!(one.message, format!("{}: the certificate has expired", folder.path("a.pem").display()));
+    assert_eq!(
+        one.message,
+        format!(
+            "{}: the certificate has expired",
+            folder.path("a.pem").display()
+        )
+    );
     assert!(one.place.is_some(), "it is told where the file is named");
 }
 
@@ -162,7 +236,13 @@ fn a_key_never_shows() {
         assert!(!shown.contains(line), "{line}");
     }
     folder.write("a.pem", &key);
-    assert!(!folder.load().unwrap_err().render(false).contains(key.lines().nth(1).unwrap()));
+    assert!(
+        !folder
+            .load()
+            .unwrap_err()
+            .render(false)
+            .contains(key.lines().nth(1).unwrap())
+    );
 }
 
 fn upstream(url: &str, tls: &str) -> Folder {
@@ -172,34 +252,63 @@ fn upstream(url: &str, tls: &str) -> Folder {
 #[test]
 fn a_server_is_called_by_the_host_of_its_url_or_by_the_name_that_is_given() {
     let name = |folder: Folder| {
-        let name = folder.load().unwrap().upstreams[0].servers[0].secure_as.clone();
+        let name = folder.load().unwrap().upstreams[0].servers[0]
+            .secure_as
+            .clone();
         name.map(|name| name.to_str().into_owned())
     };
     assert_eq!(name(upstream("http://a.internal", "")), None);
-    assert_eq!(name(upstream("https://a.internal", "")).as_deref(), Some("a.internal"));
-    assert_eq!(name(upstream("https://192.0.2.1", "")).as_deref(), Some("192.0.2.1"));
-    let named = upstream("https://192.0.2.1", "[upstreams.app.tls]\nserver_name = \"b.internal\"");
+    assert_eq!(
+        name(upstream("https://a.internal", "")).as_deref(),
+        Some("a.internal")
+    );
+    assert_eq!(
+        name(upstream("https://192.0.2.1", "")).as_deref(),
+        Some("192.0.2.1")
+    );
+    let named = upstream(
+        "https://192.0.2.1",
+        "[upstreams.app.tls]\nserver_name = \"b.internal\"",
+    );
     assert_eq!(name(named).as_deref(), Some("b.internal"));
 }
 
 #[test]
 fn a_certificate_for_servers_comes_with_its_key() {
     let tls = "[upstreams.app.tls]\nclient_cert = \"a.pem\"\nclient_key = \"a.key\"";
-    assert!(upstream("https://a", tls).load().unwrap().upstreams[0].tls.identity.is_some());
+    assert!(
+        upstream("https://a", tls).load().unwrap().upstreams[0]
+            .tls
+            .identity
+            .is_some()
+    );
     let mismatch = tls.replace("a.key", "b.key");
-    assert!(upstream("https://a", &mismatch).mistake().contains("is not the key of this certificate"));
+    assert!(
+        upstream("https://a", &mismatch)
+            .mistake()
+            .contains("is not the key of this certificate")
+    );
     for alone in ["client_cert = \"a.pem\"", "client_key = \"a.key\""] {
-        let mistakes = upstream("https://a", &format!("[upstreams.app.tls]\n{alone}")).load().unwrap_err();
+        let mistakes = upstream("https://a", &format!("[upstreams.app.tls]\n{alone}"))
+            .load()
+            .unwrap_err();
         assert_eq!(mistakes.list[0].code, Code::MissingKey, "{mistakes}");
     }
 }
 
 #[test]
 fn tls_that_no_server_speaks_is_a_mistake() {
-    let mistakes = upstream("http://a", "[upstreams.app.tls]\nserver_name = \"a\"").load().unwrap_err();
+    let mistakes = upstream("http://a", "[upstreams.app.tls]\nserver_name = \"a\"")
+        .load()
+        .unwrap_err();
     assert_eq!(mistakes.list[0].code, Code::Conflict);
     let mistakes = upstream("https://-", "").load().unwrap_err();
-    assert!(mistakes.list[0].message.contains("what a certificate can stand for"), "{mistakes}");
+    assert!(
+        mistakes.list[0]
+            .message
+            .contains("what a certificate can stand for"),
+        "{mistakes}"
+    );
 }
 
 #[test]
@@ -214,7 +323,11 @@ fn a_trusted_certificate_that_can_never_be_believed_is_a_warning() {
     };
     let fine = |_: &mut CertificateParams| {};
     for (text, change, told) in [
-        (upstream, &old as &dyn Fn(&mut CertificateParams), Some("has expired")),
+        (
+            upstream,
+            &old as &dyn Fn(&mut CertificateParams),
+            Some("has expired"),
+        ),
         (upstream, &nameless, Some("stands for no name")),
         (upstream, &authority, None),
         (upstream, &fine, None),
@@ -224,10 +337,23 @@ fn a_trusted_certificate_that_can_never_be_believed_is_a_warning() {
         let folder = Folder::new(text);
         folder.certify("b", change);
         let config = folder.load().unwrap();
-        let warned = config.warnings.list.iter().find(|warning| warning.message.contains("no authority's"));
-        assert_eq!(warned.is_some(), told.is_some(), "{:?}", config.warnings.list);
+        let warned = config
+            .warnings
+            .list
+            .iter()
+            .find(|warning| warning.message.contains("no authority's"));
+        assert_eq!(
+            warned.is_some(),
+            told.is_some(),
+            "{:?}",
+            config.warnings.list
+        );
         if let (Some(warning), Some(told)) = (warned, told) {
-            assert!(warning.message.contains(told) && warning.code == Code::NeverMatches, "{}", warning.message);
+            assert!(
+                warning.message.contains(told) && warning.code == Code::NeverMatches,
+                "{}",
+                warning.message
+            );
         }
     }
 }

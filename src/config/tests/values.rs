@@ -23,22 +23,36 @@ fn the_smallest_useful_file_is_one_upstream_and_one_route() {
 
 #[test]
 fn a_limit_has_the_burst_of_its_rate_and_everyone_in_one_bucket() {
-    let config =
-        config_with("[limits.a]\nrate = \"30/m\"\n[limits.b]\nkey = \"host\"\nrate = \"1/s\"\nburst = 9", "").unwrap();
+    let config = config_with(
+        "[limits.a]\nrate = \"30/m\"\n[limits.b]\nkey = \"host\"\nrate = \"1/s\"\nburst = 9",
+        "",
+    )
+    .unwrap();
     assert_eq!(config.limits[0].burst.get(), 30);
     assert!(config.limits[0].key.is_empty());
     assert_eq!(config.limits[1].key, [KeyPart::Host]);
-    assert_eq!(config.limits[1].missing, Missing::Use(KeyPart::ClientIp { v6_prefix: 64 }));
+    assert_eq!(
+        config.limits[1].missing,
+        Missing::Use(KeyPart::ClientIp { v6_prefix: 64 })
+    );
     assert_eq!(config.shown()["limits"]["a"]["burst"], 30);
 }
 
 #[test]
 fn off_is_nothing() {
-    let config =
-        config_with("admin = { bind = \"off\" }", "timeouts = { body = \"off\" }\nrequest = { max_body = \"off\" }")
-            .unwrap();
+    let config = config_with(
+        "admin = { bind = \"off\" }",
+        "timeouts = { body = \"off\" }\nrequest = { max_body = \"off\" }",
+    )
+    .unwrap();
     assert!(config.admin.is_none());
-    assert_eq!((config.routes[0].timeouts.body, config.routes[0].request.max_body), (None, None));
+    assert_eq!(
+        (
+            config.routes[0].timeouts.body,
+            config.routes[0].request.max_body
+        ),
+        (None, None)
+    );
 }
 
 #[test]
@@ -46,12 +60,22 @@ fn a_route_keeps_its_own_keys_over_the_defaults_one_by_one() {
     let defaults = "[defaults]\nlimits = [\"a\"]\n[limits.a]\nrate = \"1/s\"
         [defaults.timeouts]\ntotal = \"5s\"\nidle = \"7s\"
         [defaults.response.set_headers]\nx-a = \"1\"\nx-b = \"1\"";
-    let config =
-        config_with(defaults, "timeouts = { total = \"9s\" }\nresponse = { set_headers = { x-b = \"2\" } }").unwrap();
+    let config = config_with(
+        defaults,
+        "timeouts = { total = \"9s\" }\nresponse = { set_headers = { x-b = \"2\" } }",
+    )
+    .unwrap();
     let route = &config.routes[0];
-    assert_eq!((route.timeouts.total, route.timeouts.idle), (Duration::from_secs(9), Duration::from_secs(7)));
-    let headers: Vec<_> =
-        route.response.set_headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    assert_eq!(
+        (route.timeouts.total, route.timeouts.idle),
+        (Duration::from_secs(9), Duration::from_secs(7))
+    );
+    let headers: Vec<_> = route
+        .response
+        .set_headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect();
     assert_eq!(headers, [("x-a", &b"1"[..]), ("x-b", b"2")]);
     assert_eq!(&*route.limits[0], "a");
     assert!(config.shown().get("defaults").is_none());
@@ -59,22 +83,40 @@ fn a_route_keeps_its_own_keys_over_the_defaults_one_by_one() {
 
 #[test]
 fn a_route_inherits_nothing_that_its_own_keys_exclude() {
-    let defaults = "[defaults.match]\npath_prefix = \"/a\"\n[defaults.request]\nstrip_prefix = \"/a\"";
-    let config = config_with(defaults, "match = { path = \"/b/{id}\" }\nrequest = { rewrite = \"/c/{id}\" }").unwrap();
-    assert_eq!(config.routes[0].matches.path, PathPattern::Parameters("/b/{id}".into()));
-    assert_eq!(config.routes[0].request.rewrite, Rewrite::Template("/c/{id}".into()));
+    let defaults =
+        "[defaults.match]\npath_prefix = \"/a\"\n[defaults.request]\nstrip_prefix = \"/a\"";
+    let config = config_with(
+        defaults,
+        "match = { path = \"/b/{id}\" }\nrequest = { rewrite = \"/c/{id}\" }",
+    )
+    .unwrap();
+    assert_eq!(
+        config.routes[0].matches.path,
+        PathPattern::Parameters("/b/{id}".into())
+    );
+    assert_eq!(
+        config.routes[0].request.rewrite,
+        Rewrite::Template("/c/{id}".into())
+    );
 }
 
 #[test]
 fn an_inherited_attempt_is_cut_to_a_shorter_total() {
-    let config = config_with("[defaults.timeouts]\nattempt = \"10s\"", "timeouts = { total = \"2s\" }").unwrap();
+    let config = config_with(
+        "[defaults.timeouts]\nattempt = \"10s\"",
+        "timeouts = { total = \"2s\" }",
+    )
+    .unwrap();
     assert_eq!(config.routes[0].timeouts.attempt, Duration::from_secs(2));
 }
 
 #[test]
 fn how_long_to_queue_can_be_a_default_without_a_cap() {
     let defaults = "[defaults.concurrency]\nqueue_timeout = \"2s\"";
-    assert_eq!(config_with(defaults, "").unwrap().routes[0].concurrency, None);
+    assert_eq!(
+        config_with(defaults, "").unwrap().routes[0].concurrency,
+        None
+    );
     let capped = config_with(defaults, "concurrency = { max = 3 }").unwrap();
     let expected = Concurrency {
         bound: Bound::Fixed(3.try_into().unwrap()),
@@ -89,17 +131,35 @@ fn how_long_to_queue_can_be_a_default_without_a_cap() {
 fn an_upstream_has_a_cap_as_a_route_has_one_and_none_by_default() {
     let top = "[upstreams.b]\nservers = [\"http://a\"]\nconcurrency = { max = 3, queue = 5, fair_by = [\"header:x-tenant\", \"host\"] }";
     let config = config_with(top, "priority = \"high\"").unwrap();
-    let fair_by = vec![KeyPart::Header(http::HeaderName::from_static("x-tenant")), KeyPart::Host];
+    let fair_by = vec![
+        KeyPart::Header(http::HeaderName::from_static("x-tenant")),
+        KeyPart::Host,
+    ];
     let expected = Concurrency {
         bound: Bound::Fixed(3.try_into().unwrap()),
         queue: 5,
         queue_timeout: Duration::from_secs(1),
         fair_by,
     };
-    assert_eq!((&config.upstreams[0].concurrency, &config.upstreams[1].concurrency), (&None, &Some(expected)));
+    assert_eq!(
+        (
+            &config.upstreams[0].concurrency,
+            &config.upstreams[1].concurrency
+        ),
+        (&None, &Some(expected))
+    );
     assert_eq!(config.routes[0].priority, Priority::High);
-    assert_eq!(config_with("[defaults]\npriority = \"low\"", "").unwrap().routes[0].priority, Priority::Low);
-    assert_eq!(config_with("", "").unwrap().routes[0].priority, Priority::Normal);
+    assert_eq!(
+        config_with("[defaults]\npriority = \"low\"", "")
+            .unwrap()
+            .routes[0]
+            .priority,
+        Priority::Low
+    );
+    assert_eq!(
+        config_with("", "").unwrap().routes[0].priority,
+        Priority::Normal
+    );
 }
 
 #[test]
@@ -108,17 +168,36 @@ fn a_cap_that_adapts_stands_instead_of_an_inherited_fixed_one() {
     let config = config_with("[defaults.concurrency]\nmax = 9\nqueue = 7", adaptive).unwrap();
     let concurrency = config.routes[0].concurrency.as_ref().unwrap();
     let (min, max) = (4.try_into().unwrap(), 512.try_into().unwrap());
-    assert_eq!((concurrency.bound, concurrency.queue), (Bound::Adaptive { min, max }, 7));
-    assert_eq!(config.shown()["routes"][0]["concurrency"]["adaptive"]["min"], 4);
-    let fixed = config_with(&format!("[defaults]\n{adaptive}"), "concurrency = { max = 3 }").unwrap();
-    assert_eq!(fixed.routes[0].concurrency.as_ref().unwrap().bound, Bound::Fixed(3.try_into().unwrap()));
-    assert!(fixed.shown()["routes"][0]["concurrency"].get("adaptive").is_none());
+    assert_eq!(
+        (concurrency.bound, concurrency.queue),
+        (Bound::Adaptive { min, max }, 7)
+    );
+    assert_eq!(
+        config.shown()["routes"][0]["concurrency"]["adaptive"]["min"],
+        4
+    );
+    let fixed = config_with(
+        &format!("[defaults]\n{adaptive}"),
+        "concurrency = { max = 3 }",
+    )
+    .unwrap();
+    assert_eq!(
+        fixed.routes[0].concurrency.as_ref().unwrap().bound,
+        Bound::Fixed(3.try_into().unwrap())
+    );
+    assert!(
+        fixed.shown()["routes"][0]["concurrency"]
+            .get("adaptive")
+            .is_none()
+    );
 }
 
 #[test]
 fn servers_are_urls_or_tables() {
     let config = read("[upstreams.a]\nservers = [\"http://A:1\", { url = \"http://[::1]\", weight = 3 }]\n[[routes]]\nname = \"a\"\nupstream = \"a\"").unwrap();
-    let [one, two] = config.upstreams[0].servers.as_slice() else { panic!("two servers") };
+    let [one, two] = config.upstreams[0].servers.as_slice() else {
+        panic!("two servers")
+    };
     assert_eq!((&*one.host, one.port, one.weight.get()), ("a", 1, 1));
     assert_eq!((&*two.host, two.port, two.weight.get()), ("::1", 80, 3));
 }
@@ -126,10 +205,25 @@ fn servers_are_urls_or_tables() {
 #[test]
 fn an_upstream_is_ejected_from_and_not_checked_unless_told_otherwise() {
     let upstream = &config_with("", "").unwrap().upstreams[0];
-    assert_eq!((upstream.slow_start, upstream.cool_down, &upstream.health_check), (Duration::ZERO, true, &None));
-    let Ejection { consecutive_failures, base, max, max_percent } = upstream.ejection;
+    assert_eq!(
+        (
+            upstream.slow_start,
+            upstream.cool_down,
+            &upstream.health_check
+        ),
+        (Duration::ZERO, true, &None)
+    );
+    let Ejection {
+        consecutive_failures,
+        base,
+        max,
+        max_percent,
+    } = upstream.ejection;
     assert_eq!((consecutive_failures.get(), max_percent), (5, 50));
-    assert_eq!((base, max), (Duration::from_secs(10), Duration::from_secs(300)));
+    assert_eq!(
+        (base, max),
+        (Duration::from_secs(10), Duration::from_secs(300))
+    );
 }
 
 #[test]
@@ -137,8 +231,18 @@ fn a_health_check_needs_a_path_and_has_defaults_for_the_rest() {
     let keys = "[upstreams.b]\nservers = [\"http://a\"]\nhealth_check = { path = \"/up?q=1\" }";
     let config = config_with(keys, "").unwrap();
     let check = config.upstreams[1].health_check.as_ref().unwrap();
-    assert_eq!((check.path.as_str(), check.interval.as_secs(), check.timeout.as_secs()), ("/up?q=1", 5, 1));
-    assert_eq!((check.healthy_after.get(), check.unhealthy_after.get()), (2, 3));
+    assert_eq!(
+        (
+            check.path.as_str(),
+            check.interval.as_secs(),
+            check.timeout.as_secs()
+        ),
+        ("/up?q=1", 5, 1)
+    );
+    assert_eq!(
+        (check.healthy_after.get(), check.unhealthy_after.get()),
+        (2, 3)
+    );
 }
 
 #[test]
@@ -151,13 +255,25 @@ fn a_long_base_alone_lengthens_the_longest_ejection() {
 #[test]
 fn a_hash_is_over_one_part_or_several() {
     let of = |key: &str| {
-        let keys = format!("[upstreams.b]\nservers = [\"http://a\"]\nbalance = \"hash\"\nhash_key = {key}");
+        let keys = format!(
+            "[upstreams.b]\nservers = [\"http://a\"]\nbalance = \"hash\"\nhash_key = {key}"
+        );
         config_with(&keys, "").unwrap().upstreams[1].balance.clone()
     };
     assert_eq!(of("\"host\""), Balance::Hash(vec![KeyPart::Host]));
-    assert_eq!(of("[\"host\", \"path\"]"), Balance::Hash(vec![KeyPart::Host, KeyPart::Path]));
-    let parts = vec![KeyPart::Cookie("sid".into()), KeyPart::Query("user".into()), KeyPart::Param("id".into())];
-    assert_eq!(of("[\"cookie:sid\", \"query:user\", \"param:id\"]"), Balance::Hash(parts));
+    assert_eq!(
+        of("[\"host\", \"path\"]"),
+        Balance::Hash(vec![KeyPart::Host, KeyPart::Path])
+    );
+    let parts = vec![
+        KeyPart::Cookie("sid".into()),
+        KeyPart::Query("user".into()),
+        KeyPart::Param("id".into()),
+    ];
+    assert_eq!(
+        of("[\"cookie:sid\", \"query:user\", \"param:id\"]"),
+        Balance::Hash(parts)
+    );
 }
 
 #[test]
@@ -168,21 +284,32 @@ fn a_split_is_over_those_that_have_a_share() {
         );
         read(&route).unwrap().routes[0].action.clone()
     };
-    let share = |name: &str, weight: u32| Share { name: name.into(), weight: weight.try_into().unwrap() };
+    let share = |name: &str, weight: u32| Share {
+        name: name.into(),
+        weight: weight.try_into().unwrap(),
+    };
     assert_eq!(
         of("[{ name = \"a\", weight = 9 }, { name = \"b\" }]"),
         Action::Split(vec![share("a", 9), share("b", 1)])
     );
-    assert_eq!(of("[{ name = \"a\" }, { name = \"b\", weight = 0 }]"), Action::Forward("a".into()));
+    assert_eq!(
+        of("[{ name = \"a\" }, { name = \"b\", weight = 0 }]"),
+        Action::Forward("a".into())
+    );
 }
 
 #[test]
 fn a_mirror_can_be_a_default_for_routes_with_an_upstream() {
-    let defaults =
-        "[defaults.mirror]\nupstream = \"app\"\n[[routes]]\nname = \"own\"\nrespond = {}\nmatch = { path = \"/own\" }";
+    let defaults = "[defaults.mirror]\nupstream = \"app\"\n[[routes]]\nname = \"own\"\nrespond = {}\nmatch = { path = \"/own\" }";
     let config = config_with(defaults, "mirror = { percent = 5 }").unwrap();
     assert_eq!(config.routes[0].mirror, None);
-    assert_eq!(config.routes[1].mirror, Some(Mirror { upstream: "app".into(), percent: 5 }));
+    assert_eq!(
+        config.routes[1].mirror,
+        Some(Mirror {
+            upstream: "app".into(),
+            percent: 5
+        })
+    );
 }
 
 #[test]
@@ -190,9 +317,15 @@ fn a_route_can_answer_or_redirect_by_itself() {
     let config = read("[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/x/{id}\" }\nredirect = { to = \"https://{host}/y/{id}\" }").unwrap();
     assert_eq!(
         config.routes[0].action,
-        Action::Respond { status: http::StatusCode::OK, body: String::new(), headers: Vec::new() }
+        Action::Respond {
+            status: http::StatusCode::OK,
+            body: String::new(),
+            headers: Vec::new()
+        }
     );
-    let Action::Redirect { status, .. } = &config.routes[1].action else { panic!("a redirect") };
+    let Action::Redirect { status, .. } = &config.routes[1].action else {
+        panic!("a redirect")
+    };
     assert_eq!(status.as_u16(), 308);
 }
 
@@ -206,18 +339,49 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
         ("WORDS".into(), "many".into()),
     ]);
     let read = |text: &str| {
-        parse("a.toml", &format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{text}"), &environment)
+        parse(
+            "a.toml",
+            &format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{text}"),
+            &environment,
+        )
     };
-    let limit = |keys: &str| read(&format!("limits = [\"l\"]\n[limits.l]\nrate = \"${{NO:-9/s}}\"\n{keys}"));
+    let limit = |keys: &str| {
+        read(&format!(
+            "limits = [\"l\"]\n[limits.l]\nrate = \"${{NO:-9/s}}\"\n{keys}"
+        ))
+    };
     for (written, burst) in [("${BURST}", 7), ("${BURST:-5}", 7), ("${NO:-5}", 5)] {
-        assert_eq!(limit(&format!("burst = \"{written}\"")).unwrap().limits[0].burst.get(), burst);
+        assert_eq!(
+            limit(&format!("burst = \"{written}\"")).unwrap().limits[0]
+                .burst
+                .get(),
+            burst
+        );
     }
     let config = read("[server]\nworkers = \"${NO:-auto}\"\n[log]\naccess = \"${ON}\"\nlevel = \"${NO:-warn}\"\n[client_ip]\ntrusted_proxies = \"${PROXIES}\"").unwrap();
     assert_eq!((config.server.workers, config.log.access), (None, false));
     assert_eq!(config.client_ip.trusted_proxies.len(), 2);
-    assert_eq!(read("[server]\nworkers = \"${BURST}\"").unwrap().server.workers.unwrap().get(), 7);
-    assert_eq!(read("request = { max_body = \"${NO:-1KiB}\" }").unwrap().routes[0].request.max_body, Some(1024));
-    assert_eq!(limit("cost = \"${NO:-2}\"").unwrap().limits[0].cost.most(), 2);
+    assert_eq!(
+        read("[server]\nworkers = \"${BURST}\"")
+            .unwrap()
+            .server
+            .workers
+            .unwrap()
+            .get(),
+        7
+    );
+    assert_eq!(
+        read("request = { max_body = \"${NO:-1KiB}\" }")
+            .unwrap()
+            .routes[0]
+            .request
+            .max_body,
+        Some(1024)
+    );
+    assert_eq!(
+        limit("cost = \"${NO:-2}\"").unwrap().limits[0].cost.most(),
+        2
+    );
     for (text, says) in [
         (
             "limits = [\"l\"]\n[limits.l]\nrate = \"9/s\"\nburst = \"${WORDS}\"",
@@ -227,9 +391,18 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
             "limits = [\"l\"]\n[limits.l]\nrate = \"9/s\"\nburst = \"${NO:-0}\"",
             "`burst` cannot be `${NO:-0}`: the least is 1",
         ),
-        ("[log]\naccess = \"${WORDS}\"", "the environment variable WORDS does not hold true or false"),
-        ("[log]\nlevel = \"${WORDS}\"", "`level` cannot be `${WORDS}`: there is no such choice"),
-        ("[log]\naccess = \"x${ON}\"", "`access` is true or false, not a string"),
+        (
+            "[log]\naccess = \"${WORDS}\"",
+            "the environment variable WORDS does not hold true or false",
+        ),
+        (
+            "[log]\nlevel = \"${WORDS}\"",
+            "`level` cannot be `${WORDS}`: there is no such choice",
+        ),
+        (
+            "[log]\naccess = \"x${ON}\"",
+            "`access` is true or false, not a string",
+        ),
     ] {
         let mistakes = read(text).unwrap_err();
         assert_eq!(mistakes.list.len(), 1, "{mistakes}");
@@ -240,7 +413,14 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
 
 #[test]
 fn values_under_names_of_secrets_are_left_out_of_the_view() {
-    let names = ["x-internal-token", "X-Vault-Token", "Authorization", "x_signature", "sessionid", "x-credentials"];
+    let names = [
+        "x-internal-token",
+        "X-Vault-Token",
+        "Authorization",
+        "x_signature",
+        "sessionid",
+        "x-credentials",
+    ];
     for name in names {
         for keys in [
             format!("request = {{ set_headers = {{ {name} = \"hunter2\" }} }}"),
@@ -249,12 +429,18 @@ fn values_under_names_of_secrets_are_left_out_of_the_view() {
             format!("match = {{ query = {{ {name} = \"hunter2\", api_key = \"hunter2\" }} }}"),
         ] {
             let shown = config_with("", &keys).unwrap().shown().to_string();
-            assert!(!shown.contains("hunter2") && shown.contains("[redacted]"), "{keys}: {shown}");
+            assert!(
+                !shown.contains("hunter2") && shown.contains("[redacted]"),
+                "{keys}: {shown}"
+            );
         }
     }
     let limit = "[limits.l]\nrate = \"1/s\"\nkey = \"header:x-api-key\"";
     let shown = config_with(limit, "limits = [\"l\"]").unwrap().shown();
-    assert_eq!(shown["limits"]["l"]["key"], "header:x-api-key", "the name of a header is no secret");
+    assert_eq!(
+        shown["limits"]["l"]["key"], "header:x-api-key",
+        "the name of a header is no secret"
+    );
 }
 
 #[test]
@@ -264,21 +450,38 @@ fn secrets_in_queries_of_the_configuration_are_not_shown() {
                 [[routes]]\nname = \"b\"\nmatch = { path = \"/b\" }\nredirect = { to = \"https://b/?x=1&token=hunter2\" }\n";
     let none = Environment::default();
     let shown = parse("a.toml", text, &none).unwrap().shown().to_string();
-    assert!(!shown.contains("hunter2") && shown.contains("/?x=1&token=*******"), "{shown}");
-    for (right, wrong) in [("{ path", "{ intervl = 1, path"), ("{ to", "{ stauts = 1, to")] {
-        let told = parse("a.toml", &text.replace(right, wrong), &none).unwrap_err().render(false);
-        assert!(!told.contains("hunter2") && told.contains("=*******"), "{told}");
+    assert!(
+        !shown.contains("hunter2") && shown.contains("/?x=1&token=*******"),
+        "{shown}"
+    );
+    for (right, wrong) in [
+        ("{ path", "{ intervl = 1, path"),
+        ("{ to", "{ stauts = 1, to"),
+    ] {
+        let told = parse("a.toml", &text.replace(right, wrong), &none)
+            .unwrap_err()
+            .render(false);
+        assert!(
+            !told.contains("hunter2") && told.contains("=*******"),
+            "{told}"
+        );
     }
 }
 
 #[test]
 fn the_environment_reaches_every_string_and_its_secrets_stay_out_of_the_view() {
-    let environment = Environment::from([("PORT".into(), "81".into()), ("TOKEN".into(), "hunter2".into())]);
+    let environment = Environment::from([
+        ("PORT".into(), "81".into()),
+        ("TOKEN".into(), "hunter2".into()),
+    ]);
     let text = "[[listeners]]\nbind = \"127.0.0.1:${PORT}\"\n[[routes]]\nname = \"a\"\nrespond = { body = \"${TOKEN}\", headers = { x-a = \"${TOKEN}\" } }
         response = { set_headers = { authorization = \"literal\" } }";
     let config = parse("a.toml", text, &environment).unwrap();
     assert_eq!(config.listeners[0].bind.port(), 81);
     assert_eq!(config.shown()["listeners"][0]["bind"], "127.0.0.1:81");
     let shown = config.shown().to_string();
-    assert!(!shown.contains("hunter2") && !shown.contains("literal") && shown.contains("${TOKEN}"), "{shown}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("literal") && shown.contains("${TOKEN}"),
+        "{shown}"
+    );
 }

@@ -12,18 +12,34 @@ fn warned(text: &str) -> (usize, Code, String) {
     assert_eq!(list.len(), 1, "{text}\n{}", config.warnings);
     assert_eq!(list[0].severity, Severity::Warning);
     let line = list[0].place.as_ref().expect("a place").line;
-    (line, list[0].code, format!("{} | {}", list[0].message, list[0].help.as_deref().expect("help")))
+    (
+        line,
+        list[0].code,
+        format!(
+            "{} | {}",
+            list[0].message,
+            list[0].help.as_deref().expect("help")
+        ),
+    )
 }
 
 /// The last line is what is warned of.
 fn last_line(text: &str, code: Code, says: &str) {
     let (line, found, said) = warned(text);
-    assert_eq!((line, found), (text.trim_end().lines().count(), code), "{text}\n{said}");
+    assert_eq!(
+        (line, found),
+        (text.trim_end().lines().count(), code),
+        "{text}\n{said}"
+    );
     assert!(said.contains(says), "{text}\n{said}");
 }
 
 fn route(keys: &str, code: Code, says: &str) {
-    last_line(&format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"), code, says);
+    last_line(
+        &format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"),
+        code,
+        says,
+    );
 }
 
 fn fine(text: &str) {
@@ -32,32 +48,41 @@ fn fine(text: &str) {
 }
 
 fn fine_route(keys: &str) {
-    fine(&format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"));
+    fine(&format!(
+        "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"
+    ));
 }
 
 #[test]
 fn a_limit_that_no_route_names_is_told_with_where_to_name_it() {
     let limit = "[limits.per-client]\nkey = \"client-ip\"\nrate = \"1/s\"\n";
-    let (line, code, said) = warned(&format!("{limit}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""));
+    let (line, code, said) = warned(&format!(
+        "{limit}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""
+    ));
     assert_eq!((line, code), (1, Code::Unused));
-    assert!(said.contains("limits = [\"per-client\"]` to a route or to `[defaults]"), "{said}");
+    assert!(
+        said.contains("limits = [\"per-client\"]` to a route or to `[defaults]"),
+        "{said}"
+    );
     let used = |place: &str| fine(&format!("{limit}{APP}{place}"));
     used("[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"per-client\"]");
     used("[defaults]\nlimits = [\"per-client\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"");
-    let overruled =
-        "[defaults]\nlimits = [\"per-client\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = []";
+    let overruled = "[defaults]\nlimits = [\"per-client\"]\n[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = []";
     assert_eq!(warned(&format!("{limit}{APP}{overruled}")).1, Code::Unused);
 }
 
 #[test]
 fn an_upstream_that_no_route_leads_to_is_told() {
     let other = "[upstreams.b]\nservers = [\"http://127.0.0.1:9002\"]\n";
-    let (line, code, said) = warned(&format!("{other}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""));
+    let (line, code, said) = warned(&format!(
+        "{other}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""
+    ));
     assert_eq!((line, code), (1, Code::Unused));
     assert!(said.contains("`b`"), "{said}");
-    for way in
-        ["upstream = [{ name = 'app' }, { name = 'b', weight = 0 }]", "upstream = 'app'\nmirror = { upstream = 'b' }"]
-    {
+    for way in [
+        "upstream = [{ name = 'app' }, { name = 'b', weight = 0 }]",
+        "upstream = 'app'\nmirror = { upstream = 'b' }",
+    ] {
         fine(&format!("{other}{APP}[[routes]]\nname = \"app\"\n{way}"));
     }
 }
@@ -71,8 +96,15 @@ fn a_limit_for_each_of_something_without_a_key_is_told() {
     };
     let (line, code, said) = warned(&limit("per-client", ""));
     assert_eq!((line, code), (7, Code::Misleading));
-    assert!(said.contains("one bucket for everyone") && said.contains("key = \"client-ip\""), "{said}");
-    last_line(&limit("all", "missing = \"refuse\""), Code::NoEffect, "add `key`");
+    assert!(
+        said.contains("one bucket for everyone") && said.contains("key = \"client-ip\""),
+        "{said}"
+    );
+    last_line(
+        &limit("all", "missing = \"refuse\""),
+        Code::NoEffect,
+        "add `key`",
+    );
     fine(&limit("per-client", "key = \"client-ip\""));
     fine(&limit("overall", ""));
 }
@@ -84,13 +116,19 @@ fn a_turn_or_a_retry_that_nothing_takes_is_told() {
         "{APP}concurrency = {{ max = 1, queue = 1 }}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\npriority = \"high\""
     ));
     let answer = "[[routes]]\nname = \"a\"\nrespond = {}\n";
-    last_line(&format!("{answer}retry = {{ attempts = 3 }}"), Code::NoEffect, "leave `retry` out");
+    last_line(
+        &format!("{answer}retry = {{ attempts = 3 }}"),
+        Code::NoEffect,
+        "leave `retry` out",
+    );
     fine(&format!("{answer}[defaults]\nretry = {{ attempts = 3 }}"));
 }
 
 #[test]
 fn a_store_in_which_nothing_is_counted_is_told() {
-    let text = format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[store]\nurl = \"redis://127.0.0.1\"");
+    let text = format!(
+        "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[store]\nurl = \"redis://127.0.0.1\""
+    );
     let (line, code, said) = warned(&text);
     assert_eq!((line, code), (6, Code::Unused));
     assert!(said.contains("scope = \"shared\""), "{said}");
@@ -98,32 +136,95 @@ fn a_store_in_which_nothing_is_counted_is_told() {
 
 #[test]
 fn what_is_misspelt_is_an_error_and_not_unused_as_well() {
-    let mistakes = config_with("[limits.per-client]\nrate = \"1/s\"", "limits = [\"per-cleint\"]").unwrap_err();
+    let mistakes = config_with(
+        "[limits.per-client]\nrate = \"1/s\"",
+        "limits = [\"per-cleint\"]",
+    )
+    .unwrap_err();
     assert_eq!(mistakes.list.len(), 1, "{mistakes}");
 }
 
 #[test]
 fn signs_that_stand_for_nothing_in_a_path_are_told() {
-    route("match = { path_prefix = \"/api/*\" }", Code::NeverMatches, "path_prefix = \"/api\"");
-    route("match = { path = \"/api/*\" }", Code::NeverMatches, "path = \"/api/{name}\"");
-    route("match = { path = \"/*\" }", Code::NeverMatches, "path_prefix = \"/\"");
-    route("match = { path_prefix = \"/a/*/b\" }", Code::NeverMatches, "`path_regex`");
-    route("match = { path_prefix = \"/api/.*\" }", Code::NeverMatches, "path_prefix = \"/api\"");
-    route("match = { path = \"/orders/:id\" }", Code::NeverMatches, "write \"/orders/{id}\"");
-    route("match = { path_prefix = \"/orders/:id/x\" }", Code::NeverMatches, "path = \"/orders/{id}/x\"");
-    route("match = { path = \"/orders$\" }", Code::NeverMatches, "write \"/orders\"");
-    route("request = { strip_prefix = \"/api/*\" }", Code::NeverMatches, "write \"/api\"");
-    route("request = { rewrite = \"/v2/:id\" }", Code::NeverMatches, "/v2/{id}");
-    for path in ["/docs/a:b", "/v1/{name}", "/a:1", "/@scope/name", "/:", "/$metadata"] {
+    route(
+        "match = { path_prefix = \"/api/*\" }",
+        Code::NeverMatches,
+        "path_prefix = \"/api\"",
+    );
+    route(
+        "match = { path = \"/api/*\" }",
+        Code::NeverMatches,
+        "path = \"/api/{name}\"",
+    );
+    route(
+        "match = { path = \"/*\" }",
+        Code::NeverMatches,
+        "path_prefix = \"/\"",
+    );
+    route(
+        "match = { path_prefix = \"/a/*/b\" }",
+        Code::NeverMatches,
+        "`path_regex`",
+    );
+    route(
+        "match = { path_prefix = \"/api/.*\" }",
+        Code::NeverMatches,
+        "path_prefix = \"/api\"",
+    );
+    route(
+        "match = { path = \"/orders/:id\" }",
+        Code::NeverMatches,
+        "write \"/orders/{id}\"",
+    );
+    route(
+        "match = { path_prefix = \"/orders/:id/x\" }",
+        Code::NeverMatches,
+        "path = \"/orders/{id}/x\"",
+    );
+    route(
+        "match = { path = \"/orders$\" }",
+        Code::NeverMatches,
+        "write \"/orders\"",
+    );
+    route(
+        "request = { strip_prefix = \"/api/*\" }",
+        Code::NeverMatches,
+        "write \"/api\"",
+    );
+    route(
+        "request = { rewrite = \"/v2/:id\" }",
+        Code::NeverMatches,
+        "/v2/{id}",
+    );
+    for path in [
+        "/docs/a:b",
+        "/v1/{name}",
+        "/a:1",
+        "/@scope/name",
+        "/:",
+        "/$metadata",
+    ] {
         fine_route(&format!("match = {{ path = \"{path}\" }}"));
     }
 }
 
 #[test]
 fn an_expression_that_no_path_matches_is_told() {
-    route("match = { path_regex = '^api/.*' }", Code::NeverMatches, "write \"/api/.*\"");
-    route("match = { path_regex = '/search\\?q=.*' }", Code::NeverMatches, "`match.query`");
-    route("match = { path_regex = '/a//b' }", Code::NeverMatches, "normal form");
+    route(
+        "match = { path_regex = '^api/.*' }",
+        Code::NeverMatches,
+        "write \"/api/.*\"",
+    );
+    route(
+        "match = { path_regex = '/search\\?q=.*' }",
+        Code::NeverMatches,
+        "`match.query`",
+    );
+    route(
+        "match = { path_regex = '/a//b' }",
+        Code::NeverMatches,
+        "normal form",
+    );
     for regex in ["/a/.*", "^/a$", "(/a|b)", ".*\\.png"] {
         fine_route(&format!("match = {{ path_regex = '{regex}' }}"));
     }
@@ -131,11 +232,29 @@ fn an_expression_that_no_path_matches_is_told() {
 
 #[test]
 fn hosts_that_are_no_hosts_are_told() {
-    route("match = { hosts = [\"https\"] }", Code::NeverMatches, "write the host alone");
-    route("match = { hosts = [\"a.example\", \"HTTP\"] }", Code::NeverMatches, "write the host alone");
-    route("match = { hosts = [\"8080\"] }", Code::NeverMatches, "ports stand in `bind`");
-    route("match = { hosts = [\"0.0.0.0\"] }", Code::NeverMatches, "leave `hosts` out");
-    fine_route("match = { hosts = [\"orders\", \"localhost\", \"*.example.com\", \"127.0.0.1\", \"[::1]\"] }");
+    route(
+        "match = { hosts = [\"https\"] }",
+        Code::NeverMatches,
+        "write the host alone",
+    );
+    route(
+        "match = { hosts = [\"a.example\", \"HTTP\"] }",
+        Code::NeverMatches,
+        "write the host alone",
+    );
+    route(
+        "match = { hosts = [\"8080\"] }",
+        Code::NeverMatches,
+        "ports stand in `bind`",
+    );
+    route(
+        "match = { hosts = [\"0.0.0.0\"] }",
+        Code::NeverMatches,
+        "leave `hosts` out",
+    );
+    fine_route(
+        "match = { hosts = [\"orders\", \"localhost\", \"*.example.com\", \"127.0.0.1\", \"[::1]\"] }",
+    );
 }
 
 #[test]
@@ -149,9 +268,16 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
             "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nrate = \"1/s\"\n{part}"
         ));
         assert_eq!(code, Code::Misleading, "{part}");
-        assert!(said.contains("IPv4 addresses count whole") && said.contains("\"client-ip/56\""), "{said}");
+        assert!(
+            said.contains("IPv4 addresses count whole") && said.contains("\"client-ip/56\""),
+            "{said}"
+        );
     }
-    route("concurrency = { max = 1, queue = 1, fair_by = \"client-ip/24\" }", Code::Misleading, "IPv6 bits");
+    route(
+        "concurrency = { max = 1, queue = 1, fair_by = \"client-ip/24\" }",
+        Code::Misleading,
+        "IPv6 bits",
+    );
     route(
         "concurrency = { max = 1, queue = 1, fair_by = \"header:x-forwarded-for\" }",
         Code::Exposed,
@@ -165,7 +291,9 @@ fn a_key_by_a_header_that_is_always_dropped_is_told() {
     let keys = "concurrency = { max = 1, queue = 1, fair_by = \"header:api_key\" }";
     route(keys, Code::NeverMatches, "sent as `api-key`");
     let keeping = "[[listeners]]\nbind = \"0.0.0.0:80\"\nunderscores = \"keep\"\n";
-    fine(&format!("{keeping}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"));
+    fine(&format!(
+        "{keeping}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{keys}"
+    ));
     fine_route("concurrency = { max = 1, queue = 1, fair_by = \"header:x-api-key\" }");
 }
 
@@ -198,31 +326,59 @@ fn exceptions_that_no_key_gets_are_told() {
         ("client-ip", "\"10.0.0.1\"", "\"10.0.0.1\""),
         ("header:x-user", "[\"a\", \"b\"]", "\"b\""),
     ] {
-        let both = |one, other| limit(key, &format!("{{ match = {one}{rate}, {{ match = {other}{rate}"));
+        let both = |one, other| {
+            limit(
+                key,
+                &format!("{{ match = {one}{rate}, {{ match = {other}{rate}"),
+            )
+        };
         last_line(&both(first, second), Code::NeverMatches, "never looked at");
         if first != second {
             fine(&both(second, first));
         }
     }
-    last_line(&limit("header:x-user", &format!("{{ match = \"acme-*\"{rate}")), Code::NeverMatches, "no pattern");
-    fine(&limit("header:x-user", &format!("{{ match = \"a*b\"{rate}, {{ match = \"*\"{rate}")));
+    last_line(
+        &limit("header:x-user", &format!("{{ match = \"acme-*\"{rate}")),
+        Code::NeverMatches,
+        "no pattern",
+    );
+    fine(&limit(
+        "header:x-user",
+        &format!("{{ match = \"a*b\"{rate}, {{ match = \"*\"{rate}"),
+    ));
 }
 
 #[test]
 fn a_key_by_a_certificate_that_nobody_is_asked_for_is_told() {
-    route("concurrency = { max = 1, queue = 1, fair_by = \"tls:subject\" }", Code::NeverMatches, "client_ca");
+    route(
+        "concurrency = { max = 1, queue = 1, fair_by = \"tls:subject\" }",
+        Code::NeverMatches,
+        "client_ca",
+    );
 }
 
 #[test]
 fn variables_of_another_gateway_are_told() {
     let redirect = |to: &str, says: &str| {
-        last_line(&format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"), Code::Misleading, says);
+        last_line(
+            &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
+            Code::Misleading,
+            says,
+        );
     };
     redirect("https://$host/", "write `{host}`");
     redirect("https://{host}$request_uri", "write `{path}`");
     redirect("/new/$1", "a parameter of `match.path`");
-    route("request = { rewrite = \"/v2/$1\" }", Code::Misleading, "`{id}`");
-    route("request = { set_headers = { x-real-ip = \"$remote_addr\" } }", Code::Misleading, "sent as it stands");
+    route(
+        "request = { rewrite = \"/v2/$1\" }",
+        Code::Misleading,
+        "`{id}`",
+    );
+    route(
+        "request = { set_headers = { x-real-ip = \"$remote_addr\" } }",
+        Code::Misleading,
+        "sent as it stands",
+    );
     fine_route("request = { set_headers = { x-price = \"$5\", x-secret = \"a$b\" } }");
     fine("[[routes]]\nname = \"a\"\nredirect = { to = \"https://{host}/a$/b{path}\" }");
 }
@@ -230,15 +386,29 @@ fn variables_of_another_gateway_are_told() {
 #[test]
 fn proxies_that_are_everybody_are_told() {
     let trusted = |networks: &str| {
-        format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\ntrusted_proxies = {networks}")
+        format!(
+            "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\ntrusted_proxies = {networks}"
+        )
     };
-    for networks in ["[\"0.0.0.0/0\"]", "[\"10.0.0.1\", \"::/0\"]", "[\"0.0.0.0/1\", \"128.0.0.0/1\"]"] {
+    for networks in [
+        "[\"0.0.0.0/0\"]",
+        "[\"10.0.0.1\", \"::/0\"]",
+        "[\"0.0.0.0/1\", \"128.0.0.0/1\"]",
+    ] {
         last_line(&trusted(networks), Code::Exposed, "name the proxies");
     }
     for networks in ["[\"0.0.0.0/1\"]", "[\"2000::/3\"]", "[\"64.0.0.0/2\"]"] {
-        last_line(&trusted(networks), Code::Exposed, "a good part of the internet");
+        last_line(
+            &trusted(networks),
+            Code::Exposed,
+            "a good part of the internet",
+        );
     }
-    last_line(&trusted("[\"0.0.0.0\"]"), Code::NeverMatches, "no peer's address");
+    last_line(
+        &trusted("[\"0.0.0.0\"]"),
+        Code::NeverMatches,
+        "no peer's address",
+    );
     fine(&trusted("[\"10.0.0.0/8\", \"fd00::/8\", \"fc00::/7\"]"));
 }
 
@@ -255,23 +425,48 @@ fn a_wait_that_the_total_timeout_cuts_is_told() {
         "[defaults]\n{cap}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}"
     );
     fine(&inherited);
-    let upstream =
-        format!("{APP}{cap}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}");
+    let upstream = format!(
+        "{APP}{cap}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"2s\" }}"
+    );
     let (line, code, said) = warned(&upstream);
     assert_eq!((line, code), (3, Code::NoEffect));
-    assert!(said.contains("the longest `timeouts.total` of its routes is 2s"), "{said}");
+    assert!(
+        said.contains("the longest `timeouts.total` of its routes is 2s"),
+        "{said}"
+    );
 }
 
 #[test]
 fn times_and_numbers_that_contradict_each_other_are_told() {
     for (keys, says) in [
-        ("timeouts = { body = \"5s\", total = \"10s\" }", "`body`, the bound on the whole exchange, is 5s"),
-        ("timeouts = { body = \"5s\", idle = \"10s\" }", "lower `idle` below 5s"),
-        ("timeouts = { total = \"2s\" }\nretry = { on = [\"timeout\"] }", "less than half of `total`"),
-        ("timeouts = { total = \"2s\" }\nretry = { backoff = \"3s\", max_backoff = \"3s\" }", "lower `backoff`"),
-        ("retry = { attempts = 1, on = [\"503\"] }", "raise `attempts`"),
-        ("concurrency = { max = 1, queue_timeout = \"2s\" }", "add `queue`"),
-        ("concurrency = { max = 1, fair_by = \"host\" }", "add `queue`"),
+        (
+            "timeouts = { body = \"5s\", total = \"10s\" }",
+            "`body`, the bound on the whole exchange, is 5s",
+        ),
+        (
+            "timeouts = { body = \"5s\", idle = \"10s\" }",
+            "lower `idle` below 5s",
+        ),
+        (
+            "timeouts = { total = \"2s\" }\nretry = { on = [\"timeout\"] }",
+            "less than half of `total`",
+        ),
+        (
+            "timeouts = { total = \"2s\" }\nretry = { backoff = \"3s\", max_backoff = \"3s\" }",
+            "lower `backoff`",
+        ),
+        (
+            "retry = { attempts = 1, on = [\"503\"] }",
+            "raise `attempts`",
+        ),
+        (
+            "concurrency = { max = 1, queue_timeout = \"2s\" }",
+            "add `queue`",
+        ),
+        (
+            "concurrency = { max = 1, fair_by = \"host\" }",
+            "add `queue`",
+        ),
     ] {
         route(keys, Code::NoEffect, says);
     }
@@ -284,46 +479,111 @@ fn times_and_numbers_that_contradict_each_other_are_told() {
         fine_route(keys);
     }
     let upstream = |keys: &str| {
-        format!("{APP}{keys}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"4s\" }}")
+        format!(
+            "{APP}{keys}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\ntimeouts = {{ total = \"4s\" }}"
+        )
     };
     for (keys, says) in [
-        ("pool = { connect_timeout = \"5s\" }", "`timeouts.attempt` of its routes is 4s"),
-        ("pool = { wait_timeout = \"5s\" }", "`timeouts.attempt` of its routes is 4s"),
-        ("pool = { max_connections = 5, max_idle = 6 }", "`max_connections`, which is 5"),
-        ("pool = { idle_timeout = \"2m\", max_lifetime = \"1m\" }", "`max_lifetime` is 1m"),
-        ("health_check = { path = \"/\", interval = \"1s\", timeout = \"2s\" }", "no more than `interval`"),
-        ("health_check = { path = \"/\", interval = \"500ms\" }", "no more than `interval`"),
-        ("concurrency = { max = 1, queue_timeout = \"1s\" }", "add `queue`"),
+        (
+            "pool = { connect_timeout = \"5s\" }",
+            "`timeouts.attempt` of its routes is 4s",
+        ),
+        (
+            "pool = { wait_timeout = \"5s\" }",
+            "`timeouts.attempt` of its routes is 4s",
+        ),
+        (
+            "pool = { max_connections = 5, max_idle = 6 }",
+            "`max_connections`, which is 5",
+        ),
+        (
+            "pool = { idle_timeout = \"2m\", max_lifetime = \"1m\" }",
+            "`max_lifetime` is 1m",
+        ),
+        (
+            "health_check = { path = \"/\", interval = \"1s\", timeout = \"2s\" }",
+            "no more than `interval`",
+        ),
+        (
+            "health_check = { path = \"/\", interval = \"500ms\" }",
+            "no more than `interval`",
+        ),
+        (
+            "concurrency = { max = 1, queue_timeout = \"1s\" }",
+            "add `queue`",
+        ),
     ] {
         let (line, code, said) = warned(&upstream(keys));
         assert_eq!((line, code), (3, Code::NoEffect), "{keys}: {said}");
         assert!(said.contains(says), "{keys}: {said}");
     }
-    for keys in
-        ["pool = { max_connections = 5 }", "pool = { max_lifetime = \"10s\" }", "health_check = { path = \"/\" }"]
-    {
+    for keys in [
+        "pool = { max_connections = 5 }",
+        "pool = { max_lifetime = \"10s\" }",
+        "health_check = { path = \"/\" }",
+    ] {
         fine(&upstream(keys));
     }
 }
 
 #[test]
 fn values_that_nothing_is_equal_to_are_told() {
-    route("match = { methods = [\"*\"] }", Code::NeverMatches, "leave `methods` out");
-    route("match = { headers = { x-a = \"*\" } }", Code::NeverMatches, "write a whole value");
-    route("match = { query = { a = \"^b$\" } }", Code::NeverMatches, "write a whole value");
-    route("match = { hosts = [\"_\"] }", Code::NeverMatches, "leave `hosts` out");
-    route("match = { hosts = [\"10.0.0.300\"] }", Code::NeverMatches, "four numbers");
-    route("match = { path_prefix = \"/$host\" }", Code::NeverMatches, "nothing is filled in");
-    route("match = { path_regex = '~ ^/a' }", Code::NeverMatches, "write '^/a'");
-    route("match = { path_regex = 'https://a/b.*' }", Code::NeverMatches, "write '/b.*'");
-    route("match = { path_regex = '/a b' }", Code::NeverMatches, "write '/a%20b'");
+    route(
+        "match = { methods = [\"*\"] }",
+        Code::NeverMatches,
+        "leave `methods` out",
+    );
+    route(
+        "match = { headers = { x-a = \"*\" } }",
+        Code::NeverMatches,
+        "write a whole value",
+    );
+    route(
+        "match = { query = { a = \"^b$\" } }",
+        Code::NeverMatches,
+        "write a whole value",
+    );
+    route(
+        "match = { hosts = [\"_\"] }",
+        Code::NeverMatches,
+        "leave `hosts` out",
+    );
+    route(
+        "match = { hosts = [\"10.0.0.300\"] }",
+        Code::NeverMatches,
+        "four numbers",
+    );
+    route(
+        "match = { path_prefix = \"/$host\" }",
+        Code::NeverMatches,
+        "nothing is filled in",
+    );
+    route(
+        "match = { path_regex = '~ ^/a' }",
+        Code::NeverMatches,
+        "write '^/a'",
+    );
+    route(
+        "match = { path_regex = 'https://a/b.*' }",
+        Code::NeverMatches,
+        "write '/b.*'",
+    );
+    route(
+        "match = { path_regex = '/a b' }",
+        Code::NeverMatches,
+        "write '/a%20b'",
+    );
     fine_route("match = { headers = { accept = \"*/*\" }, query = { q = \"a*b\" } }");
 }
 
 #[test]
 fn places_of_other_templates_are_told() {
     let redirect = |to: &str, says: &str| {
-        last_line(&format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"), Code::Misleading, says);
+        last_line(
+            &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
+            Code::Misleading,
+            says,
+        );
     };
     redirect("https://a.example/:path", "write `{path}`");
     redirect("https://a.example/*", "write `{path}`");
@@ -337,7 +597,11 @@ fn places_of_other_templates_are_told() {
 
 #[test]
 fn a_mirror_to_the_same_upstream_is_told() {
-    route("mirror = { upstream = \"app\" }", Code::Misleading, "gets each request twice");
+    route(
+        "mirror = { upstream = \"app\" }",
+        Code::Misleading,
+        "gets each request twice",
+    );
     fine_route("mirror = { upstream = \"app\", percent = 0 }");
 }
 
@@ -348,18 +612,29 @@ fn a_prefix_that_no_path_of_the_route_has_is_told() {
         Code::NoEffect,
         "begins with `/apo`",
     );
-    route("match = { path = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }", Code::NoEffect, "those of `/api`");
+    route(
+        "match = { path = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }",
+        Code::NoEffect,
+        "those of `/api`",
+    );
     fine_route("match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/api/v1\" }");
     fine_route("match = { path_prefix = \"/api/v1\" }\nrequest = { strip_prefix = \"/api\" }");
 }
 
 #[test]
 fn an_admin_listener_that_everybody_reaches_is_told() {
-    let admin = |bind: &str| format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[admin]\nbind = \"{bind}\"");
+    let admin = |bind: &str| {
+        format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[admin]\nbind = \"{bind}\"")
+    };
     for bind in ["0.0.0.0:9901", "[::]:9901", "192.0.2.1:9901"] {
         last_line(&admin(bind), Code::Exposed, "token_file");
     }
-    for bind in ["127.0.0.1:9901", "[::1]:9901", "[::ffff:127.0.0.1]:9901", "off"] {
+    for bind in [
+        "127.0.0.1:9901",
+        "[::1]:9901",
+        "[::ffff:127.0.0.1]:9901",
+        "off",
+    ] {
         fine(&admin(bind));
     }
 }
@@ -367,20 +642,34 @@ fn an_admin_listener_that_everybody_reaches_is_told() {
 #[test]
 fn a_server_that_is_the_gateway_itself_is_told() {
     let server = |server: &str| {
-        format!("[[routes]]\nname = \"app\"\nupstream = \"app\"\n[upstreams.app]\nservers = [\"{server}\"]")
+        format!(
+            "[[routes]]\nname = \"app\"\nupstream = \"app\"\n[upstreams.app]\nservers = [\"{server}\"]"
+        )
     };
-    for url in ["http://127.0.0.1:8080", "http://localhost:8080", "http://0.0.0.0:8080", "http://127.0.0.1:9901"] {
+    for url in [
+        "http://127.0.0.1:8080",
+        "http://localhost:8080",
+        "http://0.0.0.0:8080",
+        "http://127.0.0.1:9901",
+    ] {
         last_line(&server(url), Code::Misleading, "this gateway itself");
     }
-    for url in ["http://127.0.0.1:8081", "http://10.0.0.1:8080", "http://[::1]:8080", "http://app:8080"] {
+    for url in [
+        "http://127.0.0.1:8081",
+        "http://10.0.0.1:8080",
+        "http://[::1]:8080",
+        "http://app:8080",
+    ] {
         fine(&server(url));
     }
 }
 
 #[test]
 fn warnings_are_rendered_as_such_and_counted() {
-    let config =
-        read(&format!("{APP}[limits.a]\nrate = \"1/s\"\n[[routes]]\nname = \"app\"\nupstream = \"app\"")).unwrap();
+    let config = read(&format!(
+        "{APP}[limits.a]\nrate = \"1/s\"\n[[routes]]\nname = \"app\"\nupstream = \"app\""
+    ))
+    .unwrap();
     insta::assert_snapshot!(config.warnings.render(false), @r#"
     warning[unused]: no route names the limit `a`: it limits nobody
      --> test.toml:3:1
@@ -393,10 +682,16 @@ fn warnings_are_rendered_as_such_and_counted() {
     1 warning in the configuration
     "#);
     let json = config.warnings.to_json();
-    assert_eq!((&json[0]["severity"], &json[0]["code"]), (&"warning".into(), &"unused".into()));
+    assert_eq!(
+        (&json[0]["severity"], &json[0]["code"]),
+        (&"warning".into(), &"unused".into())
+    );
     assert_eq!(
         (&json[0]["line"], &json[0]["help"]),
-        (&3.into(), &"add `limits = [\"a\"]` to a route or to `[defaults]`".into())
+        (
+            &3.into(),
+            &"add `limits = [\"a\"]` to a route or to `[defaults]`".into()
+        )
     );
     assert_eq!(
         config.warnings.lines().collect::<Vec<_>>(),
@@ -407,6 +702,8 @@ fn warnings_are_rendered_as_such_and_counted() {
     let strict = (*config.warnings).clone().strict();
     assert!(
         strict.render(false).starts_with("error[unused]")
-            && strict.render(false).ends_with("1 error in the configuration\n")
+            && strict
+                .render(false)
+                .ends_with("1 error in the configuration\n")
     );
 }

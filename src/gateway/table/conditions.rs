@@ -36,8 +36,17 @@ impl Conditions {
     /// Whether all of them hold.
     pub(super) fn admit(&self, asked: &Asked<'_>, query: &Query<'_>) -> bool {
         (self.methods.is_empty() || self.methods.contains(asked.method))
-            && self.headers.iter().all(|(name, wanted)| asked.headers.get_all(name).iter().any(|value| value == wanted))
-            && self.query.iter().all(|(name, wanted)| query.holds(name, wanted))
+            && self.headers.iter().all(|(name, wanted)| {
+                asked
+                    .headers
+                    .get_all(name)
+                    .iter()
+                    .any(|value| value == wanted)
+            })
+            && self
+                .query
+                .iter()
+                .all(|(name, wanted)| query.holds(name, wanted))
     }
 
     /// The route's position in the file.

@@ -40,9 +40,13 @@ impl Fixed {
     /// Goes as far along `path` as any pattern does.
     pub(super) fn walk(&self, path: &[u8]) -> Walk<'_> {
         let mut last = self.trie.root();
-        let Some(segments) = path.strip_prefix(b"/") else { return Walk { last, whole: false } };
+        let Some(segments) = path.strip_prefix(b"/") else {
+            return Walk { last, whole: false };
+        };
         for segment in segments.split(|&byte| byte == b'/') {
-            let Some(next) = last.step(segment) else { return Walk { last, whole: false } };
+            let Some(next) = last.step(segment) else {
+                return Walk { last, whole: false };
+            };
             last = next;
         }
         Walk { last, whole: true }
@@ -52,7 +56,11 @@ impl Fixed {
 impl<'t> Walk<'t> {
     /// Routes for exactly this path.
     pub(super) fn exact(&self) -> &'t [Rank] {
-        if self.whole { &self.last.value().exact } else { &[] }
+        if self.whole {
+            &self.last.value().exact
+        } else {
+            &[]
+        }
     }
 
     /// Routes for prefixes of this path, the longest prefix first.

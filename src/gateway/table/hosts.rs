@@ -22,7 +22,9 @@ impl Hosts {
     pub(super) fn insert(&mut self, host: Option<&HostPattern>, paths: Paths) {
         match host {
             Some(HostPattern::Exact(host)) => drop(self.exact.insert(host.as_str().into(), paths)),
-            Some(HostPattern::Wildcard(suffix)) => *self.wildcards.entry(suffix.rsplit('.')) = Some(paths),
+            Some(HostPattern::Wildcard(suffix)) => {
+                *self.wildcards.entry(suffix.rsplit('.')) = Some(paths)
+            }
             None => self.any = Some(paths),
         }
     }
@@ -31,7 +33,13 @@ impl Hosts {
     pub(super) fn find(&self, host: &str, look: impl Fn(&Paths) -> Option<Rank>) -> Option<Rank> {
         (self.exact.get(host).and_then(&look))
             // Mostly there are none, and the host need not be taken apart.
-            .or_else(|| if self.wildcards.is_empty() { None } else { self.wildcards(host).find_map(&look) })
+            .or_else(|| {
+                if self.wildcards.is_empty() {
+                    None
+                } else {
+                    self.wildcards(host).find_map(&look)
+                }
+            })
             .or_else(|| self.any.as_ref().and_then(&look))
     }
 
@@ -39,8 +47,13 @@ impl Hosts {
     fn wildcards(&self, host: &str) -> impl Iterator<Item = &Paths> {
         let (mut place, mut rest) = (self.wildcards.root(), host);
         // A label with nothing before it is not stepped over: `*.x` wants at least one more.
-        while let Some((before, label)) = rest.rsplit_once('.').filter(|(before, _)| !before.is_empty()) {
-            let Some(next) = place.step(label.as_bytes()) else { break };
+        while let Some((before, label)) = rest
+            .rsplit_once('.')
+            .filter(|(before, _)| !before.is_empty())
+        {
+            let Some(next) = place.step(label.as_bytes()) else {
+                break;
+            };
             (place, rest) = (next, before);
         }
         place.upwards().flatten()

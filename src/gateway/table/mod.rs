@@ -80,7 +80,13 @@ impl Table {
         for (host, routes) in by_host(&routes) {
             hosts.insert(host, Paths::build(&routes, &mut sets)?);
         }
-        Ok(Self { hosts, routes: routes.into_iter().map(|(index, route)| Conditions::new(index, route)).collect() })
+        Ok(Self {
+            hosts,
+            routes: routes
+                .into_iter()
+                .map(|(index, route)| Conditions::new(index, route))
+                .collect(),
+        })
     }
 
     /// The route that takes this request, or `None`.
@@ -94,9 +100,14 @@ impl Table {
     pub(super) fn find_as(&self, asked: &Asked<'_>, path: &[u8]) -> Option<Found> {
         let query = Query::new(asked.query);
         let admits = |rank: Rank| self.routes[rank].admit(asked, &query);
-        let rank = self.hosts.find(asked.host, |paths| paths.find(path, &admits))?;
+        let rank = self
+            .hosts
+            .find(asked.host, |paths| paths.find(path, &admits))?;
         let route = &self.routes[rank];
-        Some(Found { index: route.index(), parameters: route.parameters(asked.path) })
+        Some(Found {
+            index: route.index(),
+            parameters: route.parameters(asked.path),
+        })
     }
 }
 
@@ -110,18 +121,28 @@ type Ranked<'a> = (Rank, &'a PathPattern);
 /// parameters, then the file. Whether a route names *the* method or merely some is the same thing here, since one that
 /// names others only does not match.
 fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
-    (route.methods.is_empty(), Reverse(route.headers.len()), Reverse(route.query.len()), index)
+    (
+        route.methods.is_empty(),
+        Reverse(route.headers.len()),
+        Reverse(route.query.len()),
+        index,
+    )
 }
 
 /// The routes under each of their hosts (`None`: any), still in the order of their ranks.
-fn by_host<'a>(routes: &[(usize, &'a Match)]) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {
+fn by_host<'a>(
+    routes: &[(usize, &'a Match)],
+) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {
     let mut by_host: HashMap<_, Vec<Ranked<'a>>, _> = HashMap::default();
     for (rank, &(_, route)) in routes.iter().enumerate() {
         if route.hosts.is_empty() {
             by_host.entry(None).or_default().push((rank, &route.path));
         }
         for host in &route.hosts {
-            by_host.entry(Some(host)).or_default().push((rank, &route.path));
+            by_host
+                .entry(Some(host))
+                .or_default()
+                .push((rank, &route.path));
         }
     }
     by_host

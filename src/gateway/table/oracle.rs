@@ -26,19 +26,33 @@ fn route() -> impl Strategy<Value = Match> {
     let hosts = vec(host_pattern(), 0..3);
     let methods = subsequence(METHODS.to_vec(), 0..=METHODS.len());
     let named = || prop_oneof![3 => Just(Vec::new()), 2 => vec((select(&NAMES[..]), select(&VALUES[..])), 1..3)];
-    (hosts, path_pattern(), prop_oneof![Just(Vec::new()), methods], named(), named()).prop_map(
-        |(hosts, path, methods, headers, query)| Match {
+    (
+        hosts,
+        path_pattern(),
+        prop_oneof![Just(Vec::new()), methods],
+        named(),
+        named(),
+    )
+        .prop_map(|(hosts, path, methods, headers, query)| Match {
             hosts,
             path,
             methods,
-            headers: headers.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect(),
-            query: query.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
-        },
-    )
+            headers: headers
+                .iter()
+                .map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)))
+                .collect(),
+            query: query
+                .iter()
+                .map(|&(name, value)| (name.into(), value.into()))
+                .collect(),
+        })
 }
 
 fn host_pattern() -> impl Strategy<Value = HostPattern> {
-    prop_oneof!["[ab](\\.[ab]){0,2}".prop_map(HostPattern::Exact), "[ab](\\.[ab]){0,2}".prop_map(HostPattern::Wildcard),]
+    prop_oneof![
+        "[ab](\\.[ab]){0,2}".prop_map(HostPattern::Exact),
+        "[ab](\\.[ab]){0,2}".prop_map(HostPattern::Wildcard),
+    ]
 }
 
 fn path_pattern() -> impl Strategy<Value = PathPattern> {
@@ -55,7 +69,9 @@ fn path_pattern() -> impl Strategy<Value = PathPattern> {
 fn parameter_pattern() -> impl Strategy<Value = PathPattern> {
     (vec(select(vec!["a", "b", "{}"]), 0..3), 0..3_usize).prop_map(|(mut segments, at)| {
         segments.insert(at.min(segments.len()), "{}");
-        let named = |(at, segment): (usize, &&str)| format!("/{}", segment.replace("{}", &format!("{{p{at}}}")));
+        let named = |(at, segment): (usize, &&str)| {
+            format!("/{}", segment.replace("{}", &format!("{{p{at}}}")))
+        };
         PathPattern::Parameters(segments.iter().enumerate().map(named).collect())
     })
 }
@@ -63,20 +79,32 @@ fn parameter_pattern() -> impl Strategy<Value = PathPattern> {
 fn request() -> impl Strategy<Value = Request> {
     let path = prop_oneof![9 => "(/[abc]){1,4}/?|/", 1 => "\\*|/%2F|/aa|/\u{e9}"];
     let named = || vec((select(&NAMES[..]), select(&VALUES[..])), 0..4);
-    let owned = |pairs: Vec<(&str, &str)>| pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-    ("[ab](\\.[ab]){0,3}", path, select(METHODS.to_vec()), named(), named()).prop_map(
-        move |(host, path, method, headers, query)| Request {
+    let owned = |pairs: Vec<(&str, &str)>| {
+        pairs
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect()
+    };
+    (
+        "[ab](\\.[ab]){0,3}",
+        path,
+        select(METHODS.to_vec()),
+        named(),
+        named(),
+    )
+        .prop_map(move |(host, path, method, headers, query)| Request {
             host,
             path,
             method,
             headers: owned(headers),
             query: owned(query),
-        },
-    )
+        })
 }
 
 const METHODS: [Method; 3] = [Method::GET, Method::PUT, Method::OPTIONS];
 const NAMES: [&str; 2] = ["x", "y"];
 const VALUES: [&str; 3] = ["1", "2", "a b&c=%"];
 /// With traps for the anchors: alternatives, anchors of their own, lines, and what takes everything.
-const EXPRESSIONS: [&str; 8] = [".*", "/[ab]", "/a|/b/a", "^/a/.*$", "/b(/.*)?", "(?m)^/a$", "a", "/(a/)*b"];
+const EXPRESSIONS: [&str; 8] = [
+    ".*", "/[ab]", "/a|/b/a", "^/a/.*$", "/b(/.*)?", "(?m)^/a$", "a", "/(a/)*b",
+];

@@ -32,14 +32,25 @@ pub(super) struct Walk<'t, 'p> {
 impl Parameters {
     /// Adds a route for paths of this pattern.
     pub(super) fn insert(&mut self, pattern: &str, rank: Rank) {
-        let keys = segments(pattern).map(|segment| if name(segment).is_some() { PARAMETER } else { segment });
+        let keys = segments(pattern).map(|segment| {
+            if name(segment).is_some() {
+                PARAMETER
+            } else {
+                segment
+            }
+        });
         self.trie.entry(keys).push(rank);
     }
 
     /// The routes of each pattern that takes `path`.
     pub(super) fn walk<'t, 'p>(&'t self, path: &'p [u8]) -> Walk<'t, 'p> {
-        let next = path.strip_prefix(b"/").map(|rest| (self.trie.root(), Some(rest)));
-        Walk { next, forks: Vec::new() }
+        let next = path
+            .strip_prefix(b"/")
+            .map(|rest| (self.trie.root(), Some(rest)));
+        Walk {
+            next,
+            forks: Vec::new(),
+        }
     }
 }
 
@@ -48,10 +59,16 @@ impl<'t> Iterator for Walk<'t, '_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while let Some((place, rest)) = self.next.take().or_else(|| self.forks.pop()) {
-            let Some(rest) = rest else { return Some(place.value()) };
+            let Some(rest) = rest else {
+                return Some(place.value());
+            };
             let (segment, rest) = first_segment(rest);
             let fixed = place.step(segment);
-            let free = if segment.is_empty() { None } else { place.step(PARAMETER.as_bytes()) };
+            let free = if segment.is_empty() {
+                None
+            } else {
+                place.step(PARAMETER.as_bytes())
+            };
             match (fixed, free) {
                 (Some(fixed), Some(free)) => {
                     self.forks.push((free, rest));
@@ -67,7 +84,9 @@ impl<'t> Iterator for Walk<'t, '_> {
 impl Names {
     /// The names in a pattern.
     pub(super) fn of(pattern: &str) -> Self {
-        let named = segments(pattern).enumerate().filter_map(|(at, segment)| Some((at, name(segment)?.into())));
+        let named = segments(pattern)
+            .enumerate()
+            .filter_map(|(at, segment)| Some((at, name(segment)?.into())));
         Self(named.collect())
     }
 

@@ -18,8 +18,12 @@ pub(super) struct Paths {
 
 impl Paths {
     /// Arranges the routes of one host, which come in the order of their ranks.
-    pub(super) fn build<'a>(routes: &[Ranked<'a>], sets: &mut Sets<'a>) -> Result<Self, regex::Error> {
-        let (mut fixed, mut parameters, mut patterns) = (Fixed::default(), Parameters::default(), Vec::new());
+    pub(super) fn build<'a>(
+        routes: &[Ranked<'a>],
+        sets: &mut Sets<'a>,
+    ) -> Result<Self, regex::Error> {
+        let (mut fixed, mut parameters, mut patterns) =
+            (Fixed::default(), Parameters::default(), Vec::new());
         for &(rank, path) in routes {
             match path {
                 PathPattern::Any => fixed.insert_prefix("", rank),
@@ -29,8 +33,16 @@ impl Paths {
                 PathPattern::Regex(pattern) => patterns.push((rank, pattern.as_str())),
             }
         }
-        let regexes = if patterns.is_empty() { None } else { Some(Regexes::build(&patterns, sets)?) };
-        Ok(Self { fixed, parameters, regexes })
+        let regexes = if patterns.is_empty() {
+            None
+        } else {
+            Some(Regexes::build(&patterns, sets)?)
+        };
+        Ok(Self {
+            fixed,
+            parameters,
+            regexes,
+        })
     }
 
     /// The best route for `path` that `admits` the rest of the request.

@@ -15,13 +15,18 @@ pub(super) struct Query<'r> {
 impl<'r> Query<'r> {
     /// The query as received, without its `?`.
     pub(super) fn new(raw: Option<&'r [u8]>) -> Self {
-        Self { raw, decoded: OnceCell::new() }
+        Self {
+            raw,
+            decoded: OnceCell::new(),
+        }
     }
 
     /// Whether the parameter `name` is there with this value, if only once among others.
     pub(super) fn holds(&self, name: &str, value: &str) -> bool {
         let wanted = (name.as_bytes(), value.as_bytes());
-        self.decoded().binary_search_by(|(name, value)| (name.as_ref(), value.as_ref()).cmp(&wanted)).is_ok()
+        self.decoded()
+            .binary_search_by(|(name, value)| (name.as_ref(), value.as_ref()).cmp(&wanted))
+            .is_ok()
     }
 
     fn decoded(&self) -> &[Pair<'r>] {

@@ -21,13 +21,22 @@ pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
 
 impl Regexes {
     /// Compiles expressions, which come in the order of their ranks.
-    pub(super) fn build<'a>(patterns: &[(Rank, &'a str)], sets: &mut Sets<'a>) -> Result<Self, regex::Error> {
+    pub(super) fn build<'a>(
+        patterns: &[(Rank, &'a str)],
+        sets: &mut Sets<'a>,
+    ) -> Result<Self, regex::Error> {
         let (ranks, patterns): (Vec<Rank>, Vec<&str>) = patterns.iter().copied().unzip();
         let set = match sets.get(&patterns) {
             Some(set) => set.clone(),
-            None => sets.entry(patterns.clone()).or_insert(compile(&patterns)?).clone(),
+            None => sets
+                .entry(patterns.clone())
+                .or_insert(compile(&patterns)?)
+                .clone(),
         };
-        Ok(Self { set, ranks: ranks.into() })
+        Ok(Self {
+            set,
+            ranks: ranks.into(),
+        })
     }
 
     /// The best route whose expression takes the whole of `path` and that `admits` the rest of the request.
@@ -43,7 +52,11 @@ impl Regexes {
         if !self.set.is_match(path.as_bytes()) {
             return None;
         }
-        self.set.matches(path.as_bytes()).iter().map(|at| self.ranks[at]).find(|&rank| admits(rank))
+        self.set
+            .matches(path.as_bytes())
+            .iter()
+            .map(|at| self.ranks[at])
+            .find(|&rank| admits(rank))
     }
 }
 

@@ -31,11 +31,15 @@ impl Request {
     pub fn ask(&self, table: &Table) -> Answer {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value)) {
+            if let (Ok(name), Ok(value)) = (
+                HeaderName::from_bytes(name.as_bytes()),
+                HeaderValue::from_str(value),
+            ) {
                 headers.append(name, value);
             }
         }
-        let pair = |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
+        let pair =
+            |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
         let query = self.query.iter().map(pair).collect::<Vec<_>>().join("&");
         let found = table.find(&Asked {
             host: &self.host,
@@ -44,7 +48,14 @@ impl Request {
             headers: &headers,
             query: (!query.is_empty()).then_some(query.as_bytes()),
         })?;
-        Some((found.index, found.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect()))
+        Some((
+            found.index,
+            found
+                .parameters
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+        ))
     }
 
     /// What it should say, by trying every route in turn.
@@ -53,7 +64,11 @@ impl Request {
             let host = self.host_class(route)?;
             let path = self.path_class(route)?;
             self.conditions_hold(route).then(|| {
-                let conditions = (route.methods.is_empty(), Reverse(route.headers.len()), Reverse(route.query.len()));
+                let conditions = (
+                    route.methods.is_empty(),
+                    Reverse(route.headers.len()),
+                    Reverse(route.query.len()),
+                );
                 (host, path, conditions, index)
             })
         });
@@ -83,7 +98,9 @@ impl Request {
             PathPattern::Any => return Some((3, Reverse(0))),
             PathPattern::Exact(exact) => (path == exact, (0, Reverse(0))),
             PathPattern::Parameters(pattern) => (fits(pattern, path), (1, Reverse(0))),
-            PathPattern::Regex(pattern) => (is_path && matches_whole(pattern, path), (2, Reverse(0))),
+            PathPattern::Regex(pattern) => {
+                (is_path && matches_whole(pattern, path), (2, Reverse(0)))
+            }
             PathPattern::Prefix(prefix) => {
                 let below = path == prefix || path.starts_with(&format!("{prefix}/"));
                 (below, (3, Reverse(prefix.len())))
@@ -94,22 +111,38 @@ impl Request {
 
     fn conditions_hold(&self, route: &Match) -> bool {
         (route.methods.is_empty() || route.methods.contains(&self.method))
-            && route.headers.iter().all(|(name, value)| self.headers.iter().any(|(n, v)| *name == **n && value == v))
-            && route.query.iter().all(|(name, value)| self.query.iter().any(|(n, v)| *name == **n && value == v))
+            && route
+                .headers
+                .iter()
+                .all(|(name, value)| self.headers.iter().any(|(n, v)| *name == **n && value == v))
+            && route
+                .query
+                .iter()
+                .all(|(name, value)| self.query.iter().any(|(n, v)| *name == **n && value == v))
     }
 
     fn parameters(&self, path: &PathPattern) -> Vec<String> {
-        let PathPattern::Parameters(pattern) = path else { return Vec::new() };
+        let PathPattern::Parameters(pattern) = path else {
+            return Vec::new();
+        };
         let pairs = pattern.split('/').zip(self.path.split('/'));
         let named = pairs.filter(|(name, _)| name.starts_with('{'));
-        named.map(|(name, value)| format!("{}={value}", name.trim_matches(['{', '}']))).collect()
+        named
+            .map(|(name, value)| format!("{}={value}", name.trim_matches(['{', '}'])))
+            .collect()
     }
 }
 
 fn fits(pattern: &str, path: &str) -> bool {
-    let takes =
-        |(wanted, segment): (&str, &str)| if wanted.starts_with('{') { !segment.is_empty() } else { wanted == segment };
-    pattern.split('/').count() == path.split('/').count() && pattern.split('/').zip(path.split('/')).all(takes)
+    let takes = |(wanted, segment): (&str, &str)| {
+        if wanted.starts_with('{') {
+            !segment.is_empty()
+        } else {
+            wanted == segment
+        }
+    };
+    pattern.split('/').count() == path.split('/').count()
+        && pattern.split('/').zip(path.split('/')).all(takes)
 }
 
 fn matches_whole(pattern: &str, path: &str) -> bool {

@@ -6,8 +6,14 @@ use super::{Asked, Found, Table};
 use crate::config::model::{HostPattern, Match, PathPattern};
 
 #[test]
-fn an_exact_host_goes_before_wildcards_the_longest_wildcard_before_shorter_ones_and_any_host_comes_last() {
-    let routes = [any(), host("*.example.com"), host("*.b.example.com"), host("a.b.example.com")];
+fn an_exact_host_goes_before_wildcards_the_longest_wildcard_before_shorter_ones_and_any_host_comes_last()
+ {
+    let routes = [
+        any(),
+        host("*.example.com"),
+        host("*.b.example.com"),
+        host("a.b.example.com"),
+    ];
     assert_eq!(routes.asked("a.b.example.com", "/"), Some(3));
     assert_eq!(routes.asked("x.b.example.com", "/"), Some(2));
     assert_eq!(routes.asked("b.example.com", "/"), Some(1));
@@ -19,14 +25,25 @@ fn a_wildcard_takes_one_or_more_labels_and_whole_ones_only() {
     let routes = [host("*.example.com")];
     assert_eq!(routes.asked("a.example.com", "/"), Some(0));
     assert_eq!(routes.asked("c.b.a.example.com", "/"), Some(0));
-    for other in ["example.com", ".example.com", "anexample.com", "a.example.com.evil.net", "", "com"] {
+    for other in [
+        "example.com",
+        ".example.com",
+        "anexample.com",
+        "a.example.com.evil.net",
+        "",
+        "com",
+    ] {
         assert_eq!(routes.asked(other, "/"), None, "{other}");
     }
 }
 
 #[test]
 fn an_exact_host_goes_before_a_more_specific_path() {
-    let routes = [host("*.com").path(exact("/a")), path(exact("/a")), host("x.com")];
+    let routes = [
+        host("*.com").path(exact("/a")),
+        path(exact("/a")),
+        host("x.com"),
+    ];
     assert_eq!(routes.asked("x.com", "/a"), Some(2));
     assert_eq!(routes.asked("y.com", "/a"), Some(0));
     assert_eq!(routes.asked("y.net", "/a"), Some(1));
@@ -51,8 +68,13 @@ fn exact_paths_go_before_parameters_those_before_expressions_and_those_before_th
 }
 
 #[test]
-fn a_route_that_names_the_method_goes_before_headers_headers_before_query_and_query_before_the_file() {
-    let named = |count: usize| ["x-a", "x-b"][..count].iter().fold(any(), |route, name| route.header(name, "1"));
+fn a_route_that_names_the_method_goes_before_headers_headers_before_query_and_query_before_the_file()
+ {
+    let named = |count: usize| {
+        ["x-a", "x-b"][..count]
+            .iter()
+            .fold(any(), |route, name| route.header(name, "1"))
+    };
     let routes = [
         any(),
         any(),
@@ -62,7 +84,9 @@ fn a_route_that_names_the_method_goes_before_headers_headers_before_query_and_qu
         named(2),
         any().method("GET"),
     ];
-    let asked = |method, headers: &[(&'static str, &str)], query| routes.found("h", "/", method, headers, query);
+    let asked = |method, headers: &[(&'static str, &str)], query| {
+        routes.found("h", "/", method, headers, query)
+    };
     let (both, one) = ([("x-a", "1"), ("x-b", "1")], [("x-a", "1")]);
     assert_eq!(asked("GET", &both, "q=1&r=1"), Some(6));
     assert_eq!(asked("PUT", &both, "q=1&r=1"), Some(5));
@@ -112,13 +136,23 @@ fn among_patterns_with_parameters_conditions_decide_and_then_the_file() {
 
 #[test]
 fn a_route_answers_under_each_of_its_hosts_and_methods() {
-    let routes = [Match { hosts: [host("a"), host("*.b")].map(|route| route.hosts).concat(), ..any() }
-        .method("GET")
-        .method("PUT")];
-    for (host, method, index) in
-        [("a", "GET", Some(0)), ("x.b", "PUT", Some(0)), ("a", "POST", None), ("c", "GET", None)]
-    {
-        assert_eq!(routes.found(host, "/", method, &[], ""), index, "{method} {host}");
+    let routes = [Match {
+        hosts: [host("a"), host("*.b")].map(|route| route.hosts).concat(),
+        ..any()
+    }
+    .method("GET")
+    .method("PUT")];
+    for (host, method, index) in [
+        ("a", "GET", Some(0)),
+        ("x.b", "PUT", Some(0)),
+        ("a", "POST", None),
+        ("c", "GET", None),
+    ] {
+        assert_eq!(
+            routes.found(host, "/", method, &[], ""),
+            index,
+            "{method} {host}"
+        );
     }
 }
 
@@ -151,7 +185,13 @@ fn an_exact_path_takes_no_trailing_slash_that_it_does_not_have() {
 fn a_parameter_takes_one_segment_that_is_not_empty() {
     let routes = [path(parameters("/orders/{id}"))];
     assert_eq!(routes.asked("h", "/orders/7"), Some(0));
-    for other in ["/orders", "/orders/", "/orders/7/", "/orders/7/8", "/other/7"] {
+    for other in [
+        "/orders",
+        "/orders/",
+        "/orders/7/",
+        "/orders/7/8",
+        "/other/7",
+    ] {
         assert_eq!(routes.asked("h", other), None, "{other}");
     }
 }
@@ -159,20 +199,32 @@ fn a_parameter_takes_one_segment_that_is_not_empty() {
 #[test]
 fn parameters_come_in_the_order_of_the_path_and_keep_their_escapes() {
     let routes = [path(parameters("/{shop}/orders/{id}"))];
-    let found = routes.answer("h", b"/caf%C3%A9/orders/a%2Fb\xff", "GET", &[], "").expect("it matches");
-    let parameters: Vec<(&str, &str)> = found.parameters.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let found = routes
+        .answer("h", b"/caf%C3%A9/orders/a%2Fb\xff", "GET", &[], "")
+        .expect("it matches");
+    let parameters: Vec<(&str, &str)> = found
+        .parameters
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
     assert_eq!(parameters, [("shop", "caf%C3%A9"), ("id", "a%2Fb\u{fffd}")]);
 }
 
 #[test]
 fn a_route_without_parameters_allocates_none() {
-    let found = [path(exact("/a"))].answer("h", b"/a", "GET", &[], "").expect("it matches");
+    let found = [path(exact("/a"))]
+        .answer("h", b"/a", "GET", &[], "")
+        .expect("it matches");
     assert_eq!(found.parameters.capacity(), 0);
 }
 
 #[test]
 fn an_expression_takes_the_whole_path_whatever_it_says_about_lines_and_alternatives() {
-    let routes = [path(regex("/a|/b/c")), path(regex("(?m)/d$|x")), path(regex("^/e/[0-9]+$"))];
+    let routes = [
+        path(regex("/a|/b/c")),
+        path(regex("(?m)/d$|x")),
+        path(regex("^/e/[0-9]+$")),
+    ];
     for (path, index) in [
         ("/a", Some(0)),
         ("/b/c", Some(0)),
@@ -190,8 +242,16 @@ fn an_expression_takes_the_whole_path_whatever_it_says_about_lines_and_alternati
 
 #[test]
 fn bytes_that_are_not_utf_8_lead_around_no_expression_and_no_prefix() {
-    let routes = [path(PathPattern::Any), path(prefix("/files")), path(regex("/admin/.*"))];
-    let index = |path| routes.answer("h", path, "GET", &[], "").map(|found| found.index);
+    let routes = [
+        path(PathPattern::Any),
+        path(prefix("/files")),
+        path(regex("/admin/.*")),
+    ];
+    let index = |path| {
+        routes
+            .answer("h", path, "GET", &[], "")
+            .map(|found| found.index)
+    };
     assert_eq!(index(b"/admin/\xff"), Some(2));
     assert_eq!(index(b"/files/\xff"), Some(1));
     assert_eq!(index(b"/\xff"), Some(0));
@@ -199,10 +259,19 @@ fn bytes_that_are_not_utf_8_lead_around_no_expression_and_no_prefix() {
 
 #[test]
 fn what_is_no_path_is_taken_by_routes_for_every_path_alone() {
-    let others = [path(prefix("/a")), path(regex(".*")), path(parameters("/{a}")), path(exact("/"))];
+    let others = [
+        path(prefix("/a")),
+        path(regex(".*")),
+        path(parameters("/{a}")),
+        path(exact("/")),
+    ];
     for target in ["*", "", "a"] {
         assert_eq!(others.asked("h", target), None, "{target}");
-        assert_eq!([&others[..], &[any()]].concat().asked("h", target), Some(4), "{target}");
+        assert_eq!(
+            [&others[..], &[any()]].concat().asked("h", target),
+            Some(4),
+            "{target}"
+        );
     }
 }
 
@@ -218,19 +287,43 @@ fn any_value_of_a_repeated_header_may_be_the_one() {
 #[test]
 fn query_parameters_compare_after_decoding_and_any_repeated_one_may_be_the_one() {
     let routes = [any().query("na me", "a+b=c")];
-    for query in ["na+me=a%2bb%3Dc", "x=1&na%20me=a%2Bb=c", "na me=1&na me=a%2Bb=c&", "&&na%20m%65=a%2bb=c"] {
-        assert_eq!(routes.found("h", "/", "GET", &[], query), Some(0), "{query}");
+    for query in [
+        "na+me=a%2bb%3Dc",
+        "x=1&na%20me=a%2Bb=c",
+        "na me=1&na me=a%2Bb=c&",
+        "&&na%20m%65=a%2bb=c",
+    ] {
+        assert_eq!(
+            routes.found("h", "/", "GET", &[], query),
+            Some(0),
+            "{query}"
+        );
     }
-    for query in ["", "na+me=a+b=c", "na+me", "x=na+me=a%2bb%3Dc", "na+me=a%2bb%3Dc;"] {
+    for query in [
+        "",
+        "na+me=a+b=c",
+        "na+me",
+        "x=na+me=a%2bb%3Dc",
+        "na+me=a%2bb%3Dc;",
+    ] {
         assert_eq!(routes.found("h", "/", "GET", &[], query), None, "{query}");
     }
 }
 
 #[test]
 fn a_query_parameter_without_a_value_is_empty_and_a_broken_escape_stands_for_itself() {
-    assert_eq!([any().query("debug", "")].found("h", "/", "GET", &[], "debug"), Some(0));
-    assert_eq!([any().query("q", "100%")].found("h", "/", "GET", &[], "q=100%"), Some(0));
-    assert_eq!([any().query("q", "%zz%4")].found("h", "/", "GET", &[], "q=%zz%4"), Some(0));
+    assert_eq!(
+        [any().query("debug", "")].found("h", "/", "GET", &[], "debug"),
+        Some(0)
+    );
+    assert_eq!(
+        [any().query("q", "100%")].found("h", "/", "GET", &[], "q=100%"),
+        Some(0)
+    );
+    assert_eq!(
+        [any().query("q", "%zz%4")].found("h", "/", "GET", &[], "q=%zz%4"),
+        Some(0)
+    );
 }
 
 #[test]
@@ -251,7 +344,8 @@ fn hostile_lengths_are_walked_no_further_than_the_routes_go() {
 #[test]
 fn expressions_that_compile_alone_compile_together() {
     // Each takes more than a third of what a single one may by default.
-    let routes = [r"/\w{80}x", r"/\w{80}y", r"/\w{80}z", r"/\w{80}"].map(|pattern| path(regex(pattern)));
+    let routes =
+        [r"/\w{80}x", r"/\w{80}y", r"/\w{80}z", r"/\w{80}"].map(|pattern| path(regex(pattern)));
     assert_eq!(routes.asked("h", &format!("/{}", "a".repeat(80))), Some(3));
 }
 
@@ -279,7 +373,8 @@ trait Routes {
         headers: &[(&'static str, &str)],
         query: &str,
     ) -> Option<usize> {
-        self.answer(host, path.as_bytes(), method, headers, query).map(|found| found.index)
+        self.answer(host, path.as_bytes(), method, headers, query)
+            .map(|found| found.index)
     }
 
     fn asked(&self, host: &str, path: &str) -> Option<usize> {
@@ -302,8 +397,16 @@ impl Routes for [Match] {
         for (name, text) in headers {
             map.append(*name, value(text));
         }
-        let asked = Asked { host, path, method: &method, headers: &map, query: Some(query.as_bytes()) };
-        Table::build(self).expect("expressions compile").find(&asked)
+        let asked = Asked {
+            host,
+            path,
+            method: &method,
+            headers: &map,
+            query: Some(query.as_bytes()),
+        };
+        Table::build(self)
+            .expect("expressions compile")
+            .find(&asked)
     }
 }
 
@@ -326,7 +429,10 @@ impl Narrowed for Match {
     }
 
     fn header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.headers.push((HeaderName::from_static(name), HeaderValue::from_static(value)));
+        self.headers.push((
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        ));
         self
     }
 
@@ -338,7 +444,13 @@ impl Narrowed for Match {
 
 fn any() -> Match {
     let (hosts, methods, headers, query) = Default::default();
-    Match { hosts, path: PathPattern::Any, methods, headers, query }
+    Match {
+        hosts,
+        path: PathPattern::Any,
+        methods,
+        headers,
+        query,
+    }
 }
 
 fn host(pattern: &str) -> Match {
@@ -346,7 +458,10 @@ fn host(pattern: &str) -> Match {
         Some(suffix) => HostPattern::Wildcard(suffix.into()),
         None => HostPattern::Exact(pattern.into()),
     };
-    Match { hosts: vec![pattern], ..any() }
+    Match {
+        hosts: vec![pattern],
+        ..any()
+    }
 }
 
 fn path(path: PathPattern) -> Match {

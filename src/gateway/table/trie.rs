@@ -38,9 +38,15 @@ impl<V: Default> Trie<V> {
 
     fn child(&mut self, parent: usize, key: &[u8]) -> usize {
         let fresh = self.nodes.len();
-        let child = *self.nodes[parent].children.entry(key.into()).or_insert(fresh);
+        let child = *self.nodes[parent]
+            .children
+            .entry(key.into())
+            .or_insert(fresh);
         if child == fresh {
-            self.nodes.push(Node { parent: Some(parent), ..Node::default() });
+            self.nodes.push(Node {
+                parent: Some(parent),
+                ..Node::default()
+            });
         }
         child
     }
@@ -54,13 +60,18 @@ impl<V> Trie<V> {
 
     /// Where every walk begins.
     pub(super) fn root(&self) -> Place<'_, V> {
-        Place { trie: self, node: 0 }
+        Place {
+            trie: self,
+            node: 0,
+        }
     }
 }
 
 impl<V: Default> Default for Trie<V> {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self {
+            nodes: vec![Node::default()],
+        }
     }
 }
 
@@ -68,7 +79,10 @@ impl<'t, V> Place<'t, V> {
     /// One key further, where there is something.
     pub(super) fn step(&self, key: &[u8]) -> Option<Self> {
         let node = *self.node().children.get(key)?;
-        Some(Place { trie: self.trie, node })
+        Some(Place {
+            trie: self.trie,
+            node,
+        })
     }
 
     /// What is here.
@@ -79,7 +93,10 @@ impl<'t, V> Place<'t, V> {
     /// What is here, then at each place on the way back to the root.
     pub(super) fn upwards(&self) -> impl Iterator<Item = &'t V> + use<'t, V> {
         let nodes = &self.trie.nodes;
-        iter::successors(Some(self.node()), |node| node.parent.map(|parent| &nodes[parent])).map(|node| &node.value)
+        iter::successors(Some(self.node()), |node| {
+            node.parent.map(|parent| &nodes[parent])
+        })
+        .map(|node| &node.value)
     }
 
     fn node(&self) -> &'t Node<V> {

@@ -42,13 +42,23 @@ impl Ahead {
     /// Puts itself around `body`.
     pub(super) fn around(body: &mut Body, room: usize, memory: &Arc<Memory>) {
         let (rest, share) = (Some(std::mem::take(body)), Share::new(memory));
-        *body = Body::ahead(Self { rest, blocks: VecDeque::new(), kept: 0, room, share, end: None });
+        *body = Body::ahead(Self {
+            rest,
+            blocks: VecDeque::new(),
+            kept: 0,
+            room,
+            share,
+            end: None,
+        });
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let Some(rest) = &mut self.rest else {
+            return Poll::Ready(None);
+        };
         let frame = std::task::ready!(http_body::Body::poll_frame(Pin::new(&mut *rest), cx));
-        let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data()) && !http_body::Body::is_end_stream(rest);
+        let goes_on = matches!(&frame, Some(Ok(frame)) if frame.is_data())
+            && !http_body::Body::is_end_stream(rest);
         if !goes_on {
             // Lets go of what the exchange holds: its permits, its connection.
             self.rest = None;
@@ -60,7 +70,9 @@ impl Ahead {
     fn keep(&mut self, data: &[u8]) {
         self.kept += data.len();
         match self.blocks.back_mut() {
-            Some(last) if last.capacity() - last.len() >= data.len() => last.extend_from_slice(data),
+            Some(last) if last.capacity() - last.len() >= data.len() => {
+                last.extend_from_slice(data)
+            }
             _ => {
                 let mut block = BytesMut::with_capacity(data.len().max(BLOCK));
                 block.extend_from_slice(data);
@@ -74,7 +86,10 @@ impl ReadAhead for Ahead {
     fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
         let this = self.get_mut();
         // Where the process has no memory left, the client's pace is that of the server, as without a buffer.
-        while this.rest.is_some() && this.kept < this.room && this.share.resize(this.kept + READ_SIZE) {
+        while this.rest.is_some()
+            && this.kept < this.room
+            && this.share.resize(this.kept + READ_SIZE)
+        {
             match this.read(cx) {
                 Poll::Pending => break,
                 Poll::Ready(None) => {}
@@ -95,7 +110,10 @@ impl http_body::Body for Ahead {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         if let Some(block) = this.blocks.pop_front() {
             this.kept -= block.len();

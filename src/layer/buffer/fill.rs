@@ -39,12 +39,22 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
     let body = std::mem::take(&mut call.body);
     let pace = body.pace();
     let share = Share::new(memory);
-    let mut filling = Filling { body, kept: Vec::new(), share, room, moved: Instant::now(), alarm: Alarm::default() };
+    let mut filling = Filling {
+        body,
+        kept: Vec::new(),
+        share,
+        room,
+        moved: Instant::now(),
+        alarm: Alarm::default(),
+    };
     let end = poll_fn(|cx| filling.poll(cx)).await.map_err(Error::from)?;
     call.body = filling.filled(end);
     call.body.set_pace(pace);
     call.now = Instant::now();
-    call.deadline = call.uploading.as_ref().map_or(call.deadline, |uploading| uploading.deadline());
+    call.deadline = call
+        .uploading
+        .as_ref()
+        .map_or(call.deadline, |uploading| uploading.deadline());
     if call.body.is_whole() {
         call.uploading = None;
     }
@@ -53,7 +63,10 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
 
 /// A client may wait for permission to send its body (RFC 9110, 10.1.1), and no server is there yet to give it.
 fn ask_for(request: &Head) {
-    let expected = request.headers.get(header::EXPECT).map(HeaderValue::as_bytes);
+    let expected = request
+        .headers
+        .get(header::EXPECT)
+        .map(HeaderValue::as_bytes);
     if let Some(interim) = &request.interim
         && expected.is_some_and(|expected| expected.eq_ignore_ascii_case(b"100-continue"))
     {
@@ -119,9 +132,12 @@ impl Filling {
     }
 
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        let Some(pace) = self.body.pace() else { return Poll::Pending };
+        let Some(pace) = self.body.pace() else {
+            return Poll::Pending;
+        };
         let silent = self.moved + pace.idle;
-        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm
+            .set(pace.end.map_or(silent, |end| end.min(silent)));
         self.alarm.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ => Fault::ClientSilent(pace.idle),
@@ -130,17 +146,33 @@ impl Filling {
 
     /// The body as it goes on.
     fn filled(self, end: End) -> Body {
-        let Self { mut body, kept, share, .. } = self;
+        let Self {
+            mut body,
+            kept,
+            share,
+            ..
+        } = self;
         // It waits, perhaps for a place: the time for its answer goes on.
         body.leave_unread();
-        let kept = Bytes::from_owner(Kept { bytes: kept, _share: share });
+        let kept = Bytes::from_owner(Kept {
+            bytes: kept,
+            _share: share,
+        });
         let (next, trailers, rest) = match end {
             End::Whole(None) => return Body::whole(kept),
             End::Whole(trailers) => (Bytes::new(), trailers, Body::empty()),
             End::Full(next) => (next, None, body),
         };
-        let length = rest.length().map(|rest| rest + (kept.len() + next.len()) as u64);
-        Body::stream(Begun { kept, next, rest, trailers, length })
+        let length = rest
+            .length()
+            .map(|rest| rest + (kept.len() + next.len()) as u64);
+        Body::stream(Begun {
+            kept,
+            next,
+            rest,
+            trailers,
+            length,
+        })
     }
 }
 
@@ -170,10 +202,15 @@ impl http_body::Body for Begun {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = if !this.kept.is_empty() {
-            Some(Ok(Frame::data(this.kept.split_to(this.kept.len().min(MOST_AT_ONCE)))))
+            Some(Ok(Frame::data(
+                this.kept.split_to(this.kept.len().min(MOST_AT_ONCE)),
+            )))
         } else if !this.next.is_empty() {
             Some(Ok(Frame::data(std::mem::take(&mut this.next))))
         } else if let Some(trailers) = this.trailers.take() {
@@ -188,10 +225,14 @@ impl http_body::Body for Begun {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.kept.is_empty() && self.next.is_empty() && self.trailers.is_none() && self.rest.is_end_stream()
+        self.kept.is_empty()
+            && self.next.is_empty()
+            && self.trailers.is_none()
+            && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

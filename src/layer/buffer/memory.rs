@@ -26,7 +26,9 @@ impl Memory {
     fn take(&self, bytes: usize) -> bool {
         let bound = self.bound.load(Ordering::Relaxed);
         let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= bound);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 }
 
@@ -40,7 +42,10 @@ pub(super) struct Share {
 impl Share {
     /// Of nothing yet.
     pub(super) fn new(memory: &Arc<Memory>) -> Self {
-        Self { memory: Arc::clone(memory), bytes: 0 }
+        Self {
+            memory: Arc::clone(memory),
+            bytes: 0,
+        }
     }
 
     /// Makes it so large. False, and nothing changes, when the process has no more.
@@ -49,7 +54,9 @@ impl Share {
             Some(more) if more > 0 && !self.memory.take(more) => return false,
             Some(_) => {}
             None => {
-                self.memory.taken.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+                self.memory
+                    .taken
+                    .fetch_sub(self.bytes - bytes, Ordering::Relaxed);
             }
         }
         self.bytes = bytes;

@@ -45,7 +45,10 @@ impl<S> Layer<S> for BufferLayer {
     type Service = Buffer<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Buffer { inner, policy: self.policy.clone() }
+        Buffer {
+            inner,
+            policy: self.policy.clone(),
+        }
     }
 }
 
@@ -72,22 +75,38 @@ where
         let request = &call.exchange.request;
         let is_streamed = || request.grpc.is_some() || request.upgrade.is_some();
         let Some(policy) = self.policy.as_ref().filter(|_| !is_streamed()) else {
-            return ResponseFuture::Passing { inner: self.inner.call(call), policy: None };
+            return ResponseFuture::Passing {
+                inner: self.inner.call(call),
+                policy: None,
+            };
         };
         if policy.request == 0 || call.body.is_whole() {
-            return ResponseFuture::Passing { inner: self.inner.call(call), policy: Some(Arc::clone(policy)) };
+            return ResponseFuture::Passing {
+                inner: self.inner.call(call),
+                policy: Some(Arc::clone(policy)),
+            };
         }
-        ResponseFuture::Filling { filling: Box::pin(filled(call, Arc::clone(policy), self.inner.clone())) }
+        ResponseFuture::Filling {
+            filling: Box::pin(filled(call, Arc::clone(policy), self.inner.clone())),
+        }
     }
 }
 
 /// Reads the request's body first.
-async fn filled<S>(mut call: Call, policy: Arc<BufferPolicy>, mut inner: S) -> Result<Response, Error>
+async fn filled<S>(
+    mut call: Call,
+    policy: Arc<BufferPolicy>,
+    mut inner: S,
+) -> Result<Response, Error>
 where
     S: Service<Call, Response = Response, Error = Error>,
 {
     fill(&mut call, policy.request, &policy.memory).await?;
-    ResponseFuture::Passing { inner: inner.call(call), policy: Some(policy) }.await
+    ResponseFuture::Passing {
+        inner: inner.call(call),
+        policy: Some(policy),
+    }
+    .await
 }
 
 pin_project! {
@@ -107,8 +126,14 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
             State::Filling { filling } => filling.as_mut().poll(cx),
-            State::Passing { inner, policy: None } => inner.poll(cx),
-            State::Passing { inner, policy: Some(policy) } => {
+            State::Passing {
+                inner,
+                policy: None,
+            } => inner.poll(cx),
+            State::Passing {
+                inner,
+                policy: Some(policy),
+            } => {
                 let mut answer = ready!(inner.poll(cx));
                 if let Ok(response) = &mut answer {
                     policy.read_ahead(response);

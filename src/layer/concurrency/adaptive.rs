@@ -114,7 +114,14 @@ impl Gradient {
     /// Begins at `min`.
     pub(super) fn new(bounds: Bounds) -> Self {
         let limit = bounds.clamp(0.0);
-        Self { bounds, limit, baseline: None, before: None, is_warming: true, descent: None }
+        Self {
+            bounds,
+            limit,
+            baseline: None,
+            before: None,
+            is_warming: true,
+            descent: None,
+        }
     }
 
     /// Other bounds; what was learnt stays.
@@ -143,7 +150,9 @@ impl Gradient {
     pub(super) fn update(&mut self, seen: &Seen) {
         let used = seen.peak as f64 / self.limit.floor();
         let tolerance = TOLERANCE + NOISE / (seen.answers.max(1) as f64).sqrt();
-        let slowdown = seen.median.map_or(1.0, |median| self.learn(median, seen.mean, used, tolerance));
+        let slowdown = seen
+            .median
+            .map_or(1.0, |median| self.learn(median, seen.mean, used, tolerance));
         if used < IN_USE {
             return;
         }
@@ -158,18 +167,29 @@ impl Gradient {
             self.limit
         };
         // Multiplied last: a few failures slow growth down, many outweigh it.
-        self.limit = self.bounds.clamp(next * (1.0 - HALF * seen.failed.clamp(0.0, 1.0)));
+        self.limit = self
+            .bounds
+            .clamp(next * (1.0 - HALF * seen.failed.clamp(0.0, 1.0)));
     }
 
     /// What a window grows by: little against large limits, and never nothing.
     fn step(&self) -> f64 {
-        if self.is_warming { self.limit } else { (self.limit.sqrt() / 2.0).max(1.0) }
+        if self.is_warming {
+            self.limit
+        } else {
+            (self.limit.sqrt() / 2.0).max(1.0)
+        }
     }
 
     /// Moves the baseline; how many times slower than it answers are.
     fn learn(&mut self, median: f64, mean: f64, used: f64, tolerance: f64) -> f64 {
-        let is_over = self.baseline.is_some_and(|baseline| median < baseline * FAR_BELOW);
-        if self.before.is_some_and(|before| is_over || median <= before * FITS) {
+        let is_over = self
+            .baseline
+            .is_some_and(|baseline| median < baseline * FAR_BELOW);
+        if self
+            .before
+            .is_some_and(|before| is_over || median <= before * FITS)
+        {
             self.baseline = self.before.take();
         }
         let baseline = *self.baseline.get_or_insert(median);
@@ -201,7 +221,13 @@ impl Gradient {
     /// that of a queue of ours follows the limit (Little, 1961), while the median of answers that all take the same time moves
     /// in steps of that time, and does not for a good deal of a way down.
     fn judge(&mut self, mean: f64, tolerance: f64) -> f64 {
-        let begin = Descent { limit: self.limit, latency: mean, recent: mean, under: self.limit, windows: 0 };
+        let begin = Descent {
+            limit: self.limit,
+            latency: mean,
+            recent: mean,
+            under: self.limit,
+            windows: 0,
+        };
         let since = self.descent.get_or_insert(begin);
         if self.limit <= self.bounds.clamp(0.0) {
             return UP_AT_MIN;
@@ -224,7 +250,10 @@ impl Gradient {
         // A queue of ours would be shorter by the limit's share, a slow upstream as slow as before: half-way is the line.
         let expected = since.latency * (since.under / since.limit).sqrt();
         let is_ours = since.recent <= expected;
-        *since = Descent { latency: since.recent, ..begin };
+        *since = Descent {
+            latency: since.recent,
+            ..begin
+        };
         if is_ours { 0.0 } else { HALF }
     }
 }
@@ -270,8 +299,14 @@ mod tests {
 
     /// Share of what the upstream could do that these limits let it do, and the longest latency in service times.
     fn done(limits: &[usize]) -> (f64, f64) {
-        let share: f64 = limits.iter().map(|limit| (*limit as f64 / KNEE).min(1.0)).sum();
-        let longest = limits.iter().map(|limit| slowed(*limit as f64, 1.0)).fold(0.0, f64::max);
+        let share: f64 = limits
+            .iter()
+            .map(|limit| (*limit as f64 / KNEE).min(1.0))
+            .sum();
+        let longest = limits
+            .iter()
+            .map(|limit| slowed(*limit as f64, 1.0))
+            .fold(0.0, f64::max);
         (share / limits.len() as f64, longest)
     }
 
@@ -279,14 +314,22 @@ mod tests {
     fn assert_good(limits: &[usize]) {
         let (share, longest) = done(limits);
         let minmax = (limits.iter().min(), limits.iter().max());
-        assert!(share > 0.95 && longest < 1.8, "{share:.2} done, latency up to {longest:.2}, limits {minmax:?}");
+        assert!(
+            share > 0.95 && longest < 1.8,
+            "{share:.2} done, latency up to {longest:.2}, limits {minmax:?}"
+        );
     }
 
     #[test]
     fn it_finds_the_knee_in_seconds_and_stays_for_days() {
         let mut gradient = Gradient::new(BOUNDS);
         let first = run(&mut gradient, 20, f64::MAX, SERVICE);
-        assert!(first[6..].iter().all(|limit| (KNEE..3.0 * KNEE).contains(&(*limit as f64))), "{first:?}");
+        assert!(
+            first[6..]
+                .iter()
+                .all(|limit| (KNEE..3.0 * KNEE).contains(&(*limit as f64))),
+            "{first:?}"
+        );
         run(&mut gradient, 200, f64::MAX, SERVICE);
         assert_good(&run(&mut gradient, 500_000, f64::MAX, SERVICE));
     }
@@ -303,7 +346,10 @@ mod tests {
     fn a_slow_spell_costs_some_of_the_limit_and_it_comes_back_after() {
         let mut gradient = settled();
         let spell = run(&mut gradient, 120, f64::MAX, 5.0 * SERVICE);
-        assert!(*spell.iter().min().unwrap() as f64 > KNEE / 3.0, "{spell:?}");
+        assert!(
+            *spell.iter().min().unwrap() as f64 > KNEE / 3.0,
+            "{spell:?}"
+        );
         let after = run(&mut gradient, 60, f64::MAX, SERVICE);
         assert_good(&after[20..]);
     }
@@ -341,7 +387,11 @@ mod tests {
                 peak: gradient.limit(),
             });
         }
-        assert!(gradient.limit() as f64 > before / 2.0, "{before} to {}", gradient.limit());
+        assert!(
+            gradient.limit() as f64 > before / 2.0,
+            "{before} to {}",
+            gradient.limit()
+        );
     }
 
     #[test]
@@ -365,7 +415,13 @@ mod tests {
         assert_eq!(with(1.0).1, BOUNDS.min);
         let mut gradient = settled();
         let before = gradient.limit();
-        gradient.update(&Seen { median: None, mean: 0.0, answers: 0, failed: 1.0, peak: before });
+        gradient.update(&Seen {
+            median: None,
+            mean: 0.0,
+            answers: 0,
+            failed: 1.0,
+            peak: before,
+        });
         assert!(gradient.limit() >= before / 2);
     }
 

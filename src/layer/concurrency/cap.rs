@@ -95,7 +95,8 @@ impl Permit {
     /// attempt took: those before it, and the back-off in between, are nothing that this answer had to wait for.
     pub fn answered(&mut self, answer: &Result<Response, Error>, last: Option<Duration>) {
         if let Some(since) = self.since.take() {
-            self.cap.measured(Outcome::of(answer), last.unwrap_or_else(|| since.elapsed()));
+            self.cap
+                .measured(Outcome::of(answer), last.unwrap_or_else(|| since.elapsed()));
         }
     }
 
@@ -173,12 +174,17 @@ impl Cap {
     }
 
     fn meter(&self) -> Option<&Meter> {
-        self.meter.get().map(|meter| &**meter).filter(|meter| meter.is_on())
+        self.meter
+            .get()
+            .map(|meter| &**meter)
+            .filter(|meter| meter.is_on())
     }
 
     fn measured(&self, outcome: Outcome, time: Duration) {
         let now = Instant::now();
-        let moved = self.meter().is_some_and(|meter| meter.measured(outcome, time, now, &self.max));
+        let moved = self
+            .meter()
+            .is_some_and(|meter| meter.measured(outcome, time, now, &self.max));
         if moved {
             self.serve();
         }
@@ -214,7 +220,12 @@ impl Cap {
         let max = self.max.load(Ordering::Relaxed);
         let mut state = self.state.load(Ordering::Relaxed);
         while state & WAITING == 0 && state / ONE < max {
-            match self.state.compare_exchange_weak(state, state + ONE, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(
+                state,
+                state + ONE,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => {
                     self.saw(state / ONE + 1);
                     return Some(Permit::new(Arc::clone(self), now));
@@ -229,7 +240,11 @@ impl Cap {
     ///
     /// # Errors
     /// The line is full, and nobody gives up a place in it for this one.
-    pub fn line_up(self: &Arc<Self>, turn: Turn, deadline: Option<Deadline>) -> Result<Queued, Error> {
+    pub fn line_up(
+        self: &Arc<Self>,
+        turn: Turn,
+        deadline: Option<Deadline>,
+    ) -> Result<Queued, Error> {
         let bound = self.queue.load(Ordering::Relaxed);
         if bound == 0 {
             return Err(self.reached());
@@ -255,9 +270,14 @@ impl Cap {
         drop(line);
         self.wake(seated);
         match (joined, granted) {
-            (Some((place, _displaced)), Some(granted)) => {
-                Ok(Queued::new(Arc::clone(self), place, granted, end, deadline, after))
-            }
+            (Some((place, _displaced)), Some(granted)) => Ok(Queued::new(
+                Arc::clone(self),
+                place,
+                granted,
+                end,
+                deadline,
+                after,
+            )),
             _ => Err(self.reached()),
         }
     }
@@ -280,7 +300,11 @@ impl Cap {
     }
 
     pub(super) fn reached(&self) -> Error {
-        Error::CapReached { cap: self.name.clone(), max: self.max(), queue: self.queue.load(Ordering::Relaxed) }
+        Error::CapReached {
+            cap: self.name.clone(),
+            max: self.max(),
+            queue: self.queue.load(Ordering::Relaxed),
+        }
     }
 
     /// Hands free places to those whose turn it is.
@@ -294,7 +318,9 @@ impl Cap {
     fn seat(&self, line: &mut Line<Waiter>, now: Instant) -> Seated {
         let mut seated = Seated::default();
         while line.len() > 0 && self.in_flight() < self.max() {
-            let Some(waiter) = line.next(|waiter| waiter.is_late(now), &mut seated.late) else { break };
+            let Some(waiter) = line.next(|waiter| waiter.is_late(now), &mut seated.late) else {
+                break;
+            };
             self.saw(self.state.fetch_add(ONE, Ordering::AcqRel) / ONE + 1);
             seated.next.push(waiter.granted);
         }

@@ -53,8 +53,13 @@ impl Outcome {
     pub(super) fn of(answer: &Result<Response, Error>) -> Self {
         match answer {
             Ok(response) => Self::of_status(response.status),
-            Err(Error::AttemptTimeout { .. } | Error::TotalTimeout { .. } | Error::Reset { .. }) => Self::Overloaded,
-            Err(Error::ConnectFailed { cause: ConnectFailure::Timeout, .. }) => Self::Overloaded,
+            Err(
+                Error::AttemptTimeout { .. } | Error::TotalTimeout { .. } | Error::Reset { .. },
+            ) => Self::Overloaded,
+            Err(Error::ConnectFailed {
+                cause: ConnectFailure::Timeout,
+                ..
+            }) => Self::Overloaded,
             Err(_) => Self::Nothing,
         }
     }
@@ -123,7 +128,13 @@ impl Meter {
     }
 
     /// Takes an outcome into account that came at `now`, `time` after the place was given. True when `max` was moved.
-    pub(super) fn measured(&self, outcome: Outcome, time: Duration, now: Instant, max: &AtomicUsize) -> bool {
+    pub(super) fn measured(
+        &self,
+        outcome: Outcome,
+        time: Duration,
+        now: Instant,
+        max: &AtomicUsize,
+    ) -> bool {
         let outcomes = match outcome {
             Outcome::Answered => self.window.took(time),
             Outcome::Overloaded => self.window.failed(),
@@ -132,14 +143,22 @@ impl Meter {
             Outcome::Abandoned | Outcome::Nothing => return false,
         };
         let now = nanos(now.saturating_duration_since(self.began));
-        outcomes >= ENOUGH_WARMING && now >= self.due.load(Relaxed) && self.close(outcomes, now, max)
+        outcomes >= ENOUGH_WARMING
+            && now >= self.due.load(Relaxed)
+            && self.close(outcomes, now, max)
     }
 
     fn close(&self, outcomes: u32, now: u64, max: &AtomicUsize) -> bool {
         // Somebody else is at it.
-        let Some(mut gradient) = self.gradient.try_lock() else { return false };
+        let Some(mut gradient) = self.gradient.try_lock() else {
+            return false;
+        };
         let due = self.due.load(Relaxed);
-        let enough = if gradient.is_warming() { ENOUGH_WARMING } else { ENOUGH };
+        let enough = if gradient.is_warming() {
+            ENOUGH_WARMING
+        } else {
+            ENOUGH
+        };
         if now < due || outcomes < enough || !self.is_on() {
             return false;
         }
@@ -150,9 +169,16 @@ impl Meter {
             max.store(gradient.limit(), Relaxed);
         }
         let median = seen.median.map_or(Duration::ZERO, Duration::from_secs_f64);
-        let shortest = if gradient.is_warming() { SHORTEST_WARMING } else { SHORTEST };
+        let shortest = if gradient.is_warming() {
+            SHORTEST_WARMING
+        } else {
+            SHORTEST
+        };
         self.usual.store(nanos(median), Relaxed);
-        self.due.store(now + nanos(median.mul_f64(MEDIANS).clamp(shortest, LONGEST)), Relaxed);
+        self.due.store(
+            now + nanos(median.mul_f64(MEDIANS).clamp(shortest, LONGEST)),
+            Relaxed,
+        );
         !is_stale
     }
 }

@@ -75,7 +75,8 @@ impl CapPolicy {
     /// A place in the line, for whom there is none under the cap.
     fn line_up(&self, call: &Call) -> Result<Queued, Error> {
         let standing = self.line.as_ref().ok_or_else(|| self.cap.reached())?;
-        self.cap.line_up(standing.turn(&call.exchange), call.deadline)
+        self.cap
+            .line_up(standing.turn(&call.exchange), call.deadline)
     }
 }
 
@@ -84,10 +85,18 @@ impl Standing {
     fn turn(&self, exchange: &Exchange) -> Turn {
         let FairBy { begun, parts } = &self.fair_by;
         if parts.is_empty() {
-            return Turn { priority: self.priority, key: 0 };
+            return Turn {
+                priority: self.priority,
+                key: 0,
+            };
         }
-        let fed = parts.iter().fold(begun.clone(), |key, part| feed(key, part, exchange).unwrap_or_else(|unfed| unfed));
-        Turn { priority: self.priority, key: fed.finish().hash() }
+        let fed = parts.iter().fold(begun.clone(), |key, part| {
+            feed(key, part, exchange).unwrap_or_else(|unfed| unfed)
+        });
+        Turn {
+            priority: self.priority,
+            key: fed.finish().hash(),
+        }
     }
 }
 
@@ -102,7 +111,10 @@ impl<S> Layer<S> for ConcurrencyLayer {
     type Service = Concurrency<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Concurrency { inner, policy: self.policy.clone() }
+        Concurrency {
+            inner,
+            policy: self.policy.clone(),
+        }
     }
 }
 
@@ -128,18 +140,26 @@ where
 
     fn call(&mut self, mut call: Call) -> Self::Future {
         let Some(policy) = &self.policy else {
-            return ResponseFuture::InFlight { inner: self.inner.call(call), seat: None };
+            return ResponseFuture::InFlight {
+                inner: self.inner.call(call),
+                seat: None,
+            };
         };
         call.linger = policy.linger;
         if let Some(permit) = policy.cap.try_enter(call.now) {
             let seat = Some(Seat::new(permit, &call));
-            return ResponseFuture::InFlight { inner: self.inner.call(call), seat };
+            return ResponseFuture::InFlight {
+                inner: self.inner.call(call),
+                seat,
+            };
         }
         match policy.line_up(&call) {
             Err(error) => ResponseFuture::Refused { error: Some(error) },
             Ok(place) => {
                 let inner = self.inner.clone();
-                ResponseFuture::Queued { wait: Box::pin(wait(place, call, inner)) }
+                ResponseFuture::Queued {
+                    wait: Box::pin(wait(place, call, inner)),
+                }
             }
         }
     }
@@ -167,13 +187,21 @@ struct Seat {
 
 impl Seat {
     fn new(permit: Permit, call: &Call) -> Self {
-        Self { permit: Some(permit), exchange: Arc::clone(&call.exchange) }
+        Self {
+            permit: Some(permit),
+            exchange: Arc::clone(&call.exchange),
+        }
     }
 
     /// From the answer's head on the permit is held to the end of its body.
     fn answered(mut self, answer: &mut Result<Response, Error>) {
-        let Some(mut permit) = self.permit.take() else { return };
-        let last = permit.is_measured().then(|| self.exchange.last_of_several()).flatten();
+        let Some(mut permit) = self.permit.take() else {
+            return;
+        };
+        let last = permit
+            .is_measured()
+            .then(|| self.exchange.last_of_several())
+            .flatten();
         permit.answered(answer, last);
         if let Ok(response) = answer {
             response.body.hold(permit);
@@ -216,9 +244,14 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         loop {
             match self.as_mut().project() {
-                State::Refused { error } => return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
+                State::Refused { error } => {
+                    return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone)));
+                }
                 State::Queued { wait } => match ready!(wait.as_mut().poll(cx)) {
-                    Ok((inner, seat)) => self.set(ResponseFuture::InFlight { inner, seat: Some(seat) }),
+                    Ok((inner, seat)) => self.set(ResponseFuture::InFlight {
+                        inner,
+                        seat: Some(seat),
+                    }),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
                 State::InFlight { inner, seat } => {

@@ -61,7 +61,11 @@ struct Waiting<T> {
 
 impl<T> Line<T> {
     pub(super) fn new() -> Self {
-        Self { classes: [Class::new(), Class::new(), Class::new()], length: 0, counter: 0 }
+        Self {
+            classes: [Class::new(), Class::new(), Class::new()],
+            length: 0,
+            counter: 0,
+        }
     }
 
     /// How many wait.
@@ -72,10 +76,22 @@ impl<T> Line<T> {
     /// Joins a line of at most `bound`. When it is full, somebody of a lower priority gives up his place, or somebody
     /// whose key holds more places than this one: the newest of the key that holds most. `None`: there is nobody, and
     /// `who` was not asked for.
-    pub(super) fn join(&mut self, turn: Turn, bound: usize, who: impl FnOnce() -> T) -> Option<(Place, Option<T>)> {
-        let displaced = if self.length < bound { None } else { Some(self.displace(turn)?) };
+    pub(super) fn join(
+        &mut self,
+        turn: Turn,
+        bound: usize,
+        who: impl FnOnce() -> T,
+    ) -> Option<(Place, Option<T>)> {
+        let displaced = if self.length < bound {
+            None
+        } else {
+            Some(self.displace(turn)?)
+        };
         self.counter += 1;
-        let place = Place { turn, number: self.counter };
+        let place = Place {
+            turn,
+            number: self.counter,
+        };
         self.class(turn.priority).join(place, who());
         self.length += 1;
         Some((place, displaced))
@@ -97,16 +113,28 @@ impl<T> Line<T> {
 
     /// Leaves the line; `None` when that has happened already, by a turn or by giving it up.
     pub(super) fn leave(&mut self, place: Place) -> Option<T> {
-        let left = self.class(place.turn.priority).leave(place.turn.key, place.number)?;
+        let left = self
+            .class(place.turn.priority)
+            .leave(place.turn.key, place.number)?;
         self.length -= 1;
         Some(left)
     }
 
     fn displace(&mut self, by: Turn) -> Option<T> {
-        let (at, class) = self.classes.iter_mut().enumerate().rfind(|(_, class)| !class.sizes.is_empty())?;
+        let (at, class) = self
+            .classes
+            .iter_mut()
+            .enumerate()
+            .rfind(|(_, class)| !class.sizes.is_empty())?;
         let &(most, key) = class.sizes.last()?;
-        let may = at > by.priority as usize || at == by.priority as usize && most > class.waiting(by.key);
-        let newest = class.keys.get(&key)?.queue.last_key_value().map(|(number, _)| *number)?;
+        let may =
+            at > by.priority as usize || at == by.priority as usize && most > class.waiting(by.key);
+        let newest = class
+            .keys
+            .get(&key)?
+            .queue
+            .last_key_value()
+            .map(|(number, _)| *number)?;
         let displaced = may.then(|| class.leave(key, newest)).flatten()?;
         self.length -= 1;
         Some(displaced)
@@ -119,7 +147,11 @@ impl<T> Line<T> {
 
 impl<T> Class<T> {
     fn new() -> Self {
-        Self { keys: BTreeMap::new(), turns: BTreeMap::new(), sizes: BTreeSet::new() }
+        Self {
+            keys: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            sizes: BTreeSet::new(),
+        }
     }
 
     fn waiting(&self, key: u64) -> usize {
@@ -128,10 +160,16 @@ impl<T> Class<T> {
 
     /// A key that nobody waited for comes behind the others, with its number as its turn.
     fn join(&mut self, place: Place, who: T) {
-        let Place { turn: Turn { key, .. }, number } = place;
+        let Place {
+            turn: Turn { key, .. },
+            number,
+        } = place;
         let waiting = self.keys.entry(key).or_insert_with(|| {
             self.turns.insert(number, key);
-            Waiting { next_turn: number, queue: BTreeMap::new() }
+            Waiting {
+                next_turn: number,
+                queue: BTreeMap::new(),
+            }
         });
         self.sizes.remove(&(waiting.queue.len(), key));
         waiting.queue.insert(number, who);
@@ -141,7 +179,10 @@ impl<T> Class<T> {
     fn next(&mut self, is_late: impl Fn(&T) -> bool, counter: &mut u64) -> Option<T> {
         let (_, &key) = self.turns.first_key_value()?;
         let waiting = self.keys.get_mut(&key)?;
-        let (number, first) = waiting.queue.first_key_value().map(|(number, first)| (*number, first))?;
+        let (number, first) = waiting
+            .queue
+            .first_key_value()
+            .map(|(number, first)| (*number, first))?;
         if !is_late(first) {
             self.turns.remove(&waiting.next_turn);
             *counter += 1;
@@ -174,14 +215,22 @@ mod tests {
     const PLENTY: usize = 1000;
 
     fn of(key: u64) -> Turn {
-        Turn { priority: Priority::Normal, key }
+        Turn {
+            priority: Priority::Normal,
+            key,
+        }
     }
 
     fn with(priority: Priority) -> Turn {
         Turn { priority, key: 0 }
     }
 
-    fn join(line: &mut Line<&'static str>, turn: Turn, bound: usize, who: &'static str) -> Option<&'static str> {
+    fn join(
+        line: &mut Line<&'static str>,
+        turn: Turn,
+        bound: usize,
+        who: &'static str,
+    ) -> Option<&'static str> {
         line.join(turn, bound, || who).expect("a place").1
     }
 
@@ -192,7 +241,9 @@ mod tests {
     #[test]
     fn one_key_is_served_in_the_order_of_arrival() {
         let mut line = Line::new();
-        ["a", "b", "c"].into_iter().for_each(|who| assert_eq!(join(&mut line, of(0), PLENTY, who), None));
+        ["a", "b", "c"]
+            .into_iter()
+            .for_each(|who| assert_eq!(join(&mut line, of(0), PLENTY, who), None));
         assert_eq!(all(&mut line), ["a", "b", "c"]);
         assert_eq!(line.len(), 0);
     }
@@ -200,7 +251,14 @@ mod tests {
     #[test]
     fn keys_take_turns_however_many_each_has() {
         let mut line = Line::new();
-        for (key, who) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1"), (2, "b2")] {
+        for (key, who) in [
+            (1, "a1"),
+            (1, "a2"),
+            (1, "a3"),
+            (2, "b1"),
+            (3, "c1"),
+            (2, "b2"),
+        ] {
             join(&mut line, of(key), PLENTY, who);
         }
         assert_eq!(all(&mut line), ["a1", "b1", "c1", "a2", "b2", "a3"]);
@@ -220,7 +278,11 @@ mod tests {
     #[test]
     fn priorities_are_strict() {
         let mut line = Line::new();
-        for (priority, who) in [(Priority::Low, "l"), (Priority::Normal, "n"), (Priority::High, "h1")] {
+        for (priority, who) in [
+            (Priority::Low, "l"),
+            (Priority::Normal, "n"),
+            (Priority::High, "h1"),
+        ] {
             join(&mut line, with(priority), PLENTY, who);
         }
         join(&mut line, with(Priority::High), PLENTY, "h2");
@@ -234,7 +296,11 @@ mod tests {
             join(&mut line, of(key), 4, who);
         }
         assert_eq!(join(&mut line, of(3), 4, "c1"), Some("a3"));
-        assert_eq!(join(&mut line, of(2), 4, "b2"), Some("a2"), "two of one key, one of another");
+        assert_eq!(
+            join(&mut line, of(2), 4, "b2"),
+            Some("a2"),
+            "two of one key, one of another"
+        );
         assert_eq!(all(&mut line), ["a1", "b1", "c1", "b2"]);
     }
 
@@ -247,7 +313,11 @@ mod tests {
         assert!(line.join(of(1), 2, || "a2").is_none());
         let mut one = Line::new();
         join(&mut one, of(0), 1, "first");
-        assert!(one.join(of(0), 1, || unreachable!("not asked for")).is_none(), "without keys: first come");
+        assert!(
+            one.join(of(0), 1, || unreachable!("not asked for"))
+                .is_none(),
+            "without keys: first come"
+        );
     }
 
     #[test]

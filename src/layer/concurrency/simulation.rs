@@ -30,12 +30,20 @@ struct Upstream {
 
 impl Upstream {
     fn new(servers: usize, service: Duration) -> Self {
-        Self { free_at: (0..servers).map(|_| Reverse(Duration::ZERO)).collect(), service, is_steady: false, random: 1 }
+        Self {
+            free_at: (0..servers).map(|_| Reverse(Duration::ZERO)).collect(),
+            service,
+            is_steady: false,
+            random: 1,
+        }
     }
 
     /// When an answer is there that is asked for now; service times are exponential, as in most models of queues.
     fn answers_at(&mut self, now: Duration) -> Duration {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let uniform = ((self.random >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
         let Reverse(free) = self.free_at.pop().expect("a server");
         let factor = if self.is_steady { 1.0 } else { -uniform.ln() };
@@ -61,7 +69,14 @@ impl Scene {
         let (meter, max) = (Meter::new(bounds), AtomicUsize::new(0));
         meter.switch_on(bounds, None, &max);
         let upstream = Upstream::new(servers, service);
-        Self { meter, max, upstream, begun: Instant::now(), now: Duration::ZERO, in_flight: BinaryHeap::new() }
+        Self {
+            meter,
+            max,
+            upstream,
+            begun: Instant::now(),
+            now: Duration::ZERO,
+            in_flight: BinaryHeap::new(),
+        }
     }
 
     fn limit(&self) -> usize {
@@ -78,9 +93,16 @@ impl Scene {
                 self.in_flight.push(Reverse((done, self.now)));
                 self.meter.saw(self.in_flight.len());
             }
-            let Some(Reverse((done, begin))) = self.in_flight.pop() else { break };
+            let Some(Reverse((done, begin))) = self.in_flight.pop() else {
+                break;
+            };
             self.now = done;
-            self.meter.measured(Outcome::Answered, done - begin, self.begun + done, &self.max);
+            self.meter.measured(
+                Outcome::Answered,
+                done - begin,
+                self.begun + done,
+                &self.max,
+            );
             while self.now >= next_note {
                 limits.push(self.limit());
                 next_note += Duration::from_millis(100);
@@ -108,20 +130,39 @@ fn mean(limits: &[usize]) -> usize {
 async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
     let mut scene = Scene::new(BOUNDS, SERVERS, SERVICE);
     let limits = scene.run(Duration::from_secs(600), MANY);
-    assert!(limits[..20].iter().any(|limit| *limit >= SERVERS), "found within two seconds: {:?}", &limits[..20]);
-    assert!(limits[100..].iter().all(|limit| (SERVERS / 2..SERVERS * 2).contains(limit)));
-    assert!(is_near_the_knee(mean(&limits[100..])), "{}", mean(&limits[100..]));
+    assert!(
+        limits[..20].iter().any(|limit| *limit >= SERVERS),
+        "found within two seconds: {:?}",
+        &limits[..20]
+    );
+    assert!(
+        limits[100..]
+            .iter()
+            .all(|limit| (SERVERS / 2..SERVERS * 2).contains(limit))
+    );
+    assert!(
+        is_near_the_knee(mean(&limits[100..])),
+        "{}",
+        mean(&limits[100..])
+    );
 }
 
 /// Medians of a hundred answers are off by a seventh: what is learnt from them must not add up over the hours.
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
     for (servers, millis) in [(4, 200), (8, 200), (10, 100)] {
-        let mut scene = Scene::new(Bounds { min: 1, max: 1000 }, servers, Duration::from_millis(millis));
+        let mut scene = Scene::new(
+            Bounds { min: 1, max: 1000 },
+            servers,
+            Duration::from_millis(millis),
+        );
         let limits = scene.run(Duration::from_secs(2 * 60 * 60), MANY);
         let later = &limits[limits.len() / 4..];
         let (mean, most) = (mean(later), later.iter().max().unwrap());
-        assert!((servers * 3 / 4..=servers * 2).contains(&mean), "knee {servers}: {mean}");
+        assert!(
+            (servers * 3 / 4..=servers * 2).contains(&mean),
+            "knee {servers}: {mean}"
+        );
         assert!(*most <= servers * 4, "knee {servers}: up to {most}");
     }
 }
@@ -130,12 +171,24 @@ async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_settles_near_the_knee_where_every_answer_takes_as_long() {
     for millis in [10, 20, 50] {
-        let mut scene = Scene::new(Bounds { min: 1, max: 1000 }, 16, Duration::from_millis(millis));
+        let mut scene = Scene::new(
+            Bounds { min: 1, max: 1000 },
+            16,
+            Duration::from_millis(millis),
+        );
         scene.upstream.is_steady = true;
         let limits = scene.run(Duration::from_secs(120), MANY);
         let later = &limits[limits.len() / 4..];
-        assert!(later.iter().all(|limit| (8..=48).contains(limit)), "{millis} ms: {:?}", later.iter().max());
-        assert!((12..=36).contains(&mean(later)), "{millis} ms: {}", mean(later));
+        assert!(
+            later.iter().all(|limit| (8..=48).contains(limit)),
+            "{millis} ms: {:?}",
+            later.iter().max()
+        );
+        assert!(
+            (12..=36).contains(&mean(later)),
+            "{millis} ms: {}",
+            mean(later)
+        );
     }
 }
 
@@ -166,10 +219,18 @@ async fn a_few_slow_answers_do_not_collapse_an_adaptive_cap() {
     scene.run(Duration::from_secs(30), MANY);
     let before = scene.limit();
     for _ in 0..20 {
-        scene.meter.measured(Outcome::Answered, 60 * SECOND, scene.begun + scene.now, &scene.max);
+        scene.meter.measured(
+            Outcome::Answered,
+            60 * SECOND,
+            scene.begun + scene.now,
+            &scene.max,
+        );
     }
     let after = scene.run(Duration::from_secs(5), MANY);
-    assert!(*after.iter().min().unwrap() > before * 2 / 3, "{before}: {after:?}");
+    assert!(
+        *after.iter().min().unwrap() > before * 2 / 3,
+        "{before}: {after:?}"
+    );
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -178,9 +239,16 @@ const PLACES: usize = 4;
 
 /// Waits of a quiet tenant that asks every now and then, while another keeps `flood` requests going.
 async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
-    let settings = CapSettings { bound: Bound::Fixed(PLACES), queue: 100, queue_timeout: SECOND };
+    let settings = CapSettings {
+        bound: Bound::Fixed(PLACES),
+        queue: 100,
+        queue_timeout: SECOND,
+    };
     let cap = Arc::new(Cap::new(CapName::Upstream("shared".into()), settings));
-    let turn = move |key| Turn { priority: Priority::Normal, key: if fair { key } else { 0 } };
+    let turn = move |key| Turn {
+        priority: Priority::Normal,
+        key: if fair { key } else { 0 },
+    };
     let mut noise = JoinSet::new();
     for client in 0..flood {
         let cap = Arc::clone(&cap);
@@ -223,8 +291,14 @@ async fn a_flooding_tenant_does_not_move_a_quiet_ones_wait_beyond_a_service_time
         let waits = waits_of_the_quiet(flood, true).await;
         let p95 = waits[waits.len() * 95 / 100];
         assert!(p95 <= SERVICE, "with {flood}: {p95:?}");
-        assert!(*waits.last().unwrap() <= 2 * SERVICE, "nobody of the quiet is refused");
+        assert!(
+            *waits.last().unwrap() <= 2 * SERVICE,
+            "nobody of the quiet is refused"
+        );
     }
     let unfair = waits_of_the_quiet(300, false).await;
-    assert!(unfair[unfair.len() / 2] > 10 * SERVICE, "without turns it would wait behind the flood");
+    assert!(
+        unfair[unfair.len() / 2] > 10 * SERVICE,
+        "without turns it would wait behind the flood"
+    );
 }

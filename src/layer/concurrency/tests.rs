@@ -19,7 +19,11 @@ use crate::{body::Body, call::Deadline, error::CapName};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn settings(max: usize, queue: usize) -> CapSettings {
-    CapSettings { bound: Bound::Fixed(max), queue, queue_timeout: SECOND }
+    CapSettings {
+        bound: Bound::Fixed(max),
+        queue,
+        queue_timeout: SECOND,
+    }
 }
 
 fn name() -> CapName {
@@ -35,7 +39,10 @@ fn line_up(cap: &Arc<Cap>) -> Result<Queued, Error> {
 }
 
 fn of(key: u64) -> Turn {
-    Turn { priority: Priority::Normal, key }
+    Turn {
+        priority: Priority::Normal,
+        key,
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +52,14 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert!(held.is_some() && cap.try_enter(Instant::now()).is_none());
     let waiting = line_up(&cap);
     assert!(waiting.is_ok());
-    assert_eq!(line_up(&cap).err(), Some(Error::CapReached { cap: name(), max: 1, queue: 1 }));
+    assert_eq!(
+        line_up(&cap).err(),
+        Some(Error::CapReached {
+            cap: name(),
+            max: 1,
+            queue: 1
+        })
+    );
     assert_eq!(cap.queued(), 1);
     drop(waiting);
     assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
@@ -59,7 +73,10 @@ async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Dura
         let permits: Vec<_> = std::iter::from_fn(|| cap.try_enter(Instant::now())).collect();
         tokio::time::advance(time).await;
         for mut permit in permits {
-            permit.answered(&Ok(Response::new(http::StatusCode::OK, Body::empty())), last);
+            permit.answered(
+                &Ok(Response::new(http::StatusCode::OK, Body::empty())),
+                last,
+            );
         }
     }
 }
@@ -68,7 +85,13 @@ async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Dura
 async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_off() {
     const TIME: Duration = Duration::from_millis(10);
     let bound = Bound::Adaptive(Bounds { min: 4, max: 1000 });
-    let cap = Arc::new(Cap::new(name(), CapSettings { bound, ..settings(0, 0) }));
+    let cap = Arc::new(Cap::new(
+        name(),
+        CapSettings {
+            bound,
+            ..settings(0, 0)
+        },
+    ));
     rounds(&cap, 500, TIME, None).await;
     let before = cap.max();
     assert!(before > 50, "{before}");
@@ -83,7 +106,14 @@ async fn who_waits_too_long_is_told_for_how_long() {
     let cap = cap(1, 1);
     let _held = cap.try_enter(Instant::now());
     let refused = line_up(&cap).unwrap().enter().await.err();
-    assert_eq!(refused, Some(Error::QueueTimeout { cap: name(), max: 1, after: SECOND }));
+    assert_eq!(
+        refused,
+        Some(Error::QueueTimeout {
+            cap: name(),
+            max: 1,
+            after: SECOND
+        })
+    );
     assert_eq!((cap.queued(), cap.in_flight()), (0, 1));
 }
 
@@ -92,9 +122,23 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
     let cap = cap(1, 1);
     let _held = cap.try_enter(Instant::now());
     let total = Duration::from_millis(10);
-    let deadline = Deadline { at: Instant::now() + total, total };
-    let refused = cap.line_up(Turn::default(), Some(deadline)).unwrap().enter().await.err();
-    assert_eq!(refused, Some(Error::TotalTimeout { after: total, is_sent: false }));
+    let deadline = Deadline {
+        at: Instant::now() + total,
+        total,
+    };
+    let refused = cap
+        .line_up(Turn::default(), Some(deadline))
+        .unwrap()
+        .enter()
+        .await
+        .err();
+    assert_eq!(
+        refused,
+        Some(Error::TotalTimeout {
+            after: total,
+            is_sent: false
+        })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,12 +146,30 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let total = Duration::from_millis(10);
-    let late = cap.line_up(Turn::default(), Some(Deadline { at: Instant::now() + total, total })).unwrap();
+    let late = cap
+        .line_up(
+            Turn::default(),
+            Some(Deadline {
+                at: Instant::now() + total,
+                total,
+            }),
+        )
+        .unwrap();
     let next = line_up(&cap).unwrap();
     tokio::time::advance(total).await;
     drop(held);
-    assert_eq!((cap.in_flight(), cap.queued()), (1, 0), "the place went to the next");
-    assert_eq!(late.enter().await.err(), Some(Error::TotalTimeout { after: total, is_sent: false }));
+    assert_eq!(
+        (cap.in_flight(), cap.queued()),
+        (1, 0),
+        "the place went to the next"
+    );
+    assert_eq!(
+        late.enter().await.err(),
+        Some(Error::TotalTimeout {
+            after: total,
+            is_sent: false
+        })
+    );
     assert!(next.enter().await.is_ok());
 }
 
@@ -118,15 +180,25 @@ async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
     let held = cap.try_enter(Instant::now());
     let mut waiting = std::pin::pin!(line_up(&cap).unwrap().enter());
     let mut next = std::pin::pin!(line_up(&cap).unwrap().enter());
-    assert!(futures_util::poll!(&mut waiting).is_pending() && futures_util::poll!(&mut next).is_pending());
+    assert!(
+        futures_util::poll!(&mut waiting).is_pending()
+            && futures_util::poll!(&mut next).is_pending()
+    );
     tokio::time::advance(5 * SECOND).await;
-    assert!(futures_util::poll!(&mut waiting).is_pending(), "the sockets have not been looked at");
+    assert!(
+        futures_util::poll!(&mut waiting).is_pending(),
+        "the sockets have not been looked at"
+    );
     drop(held);
     let _permit = waiting.await.unwrap();
     let refused = next.await.err();
     assert_eq!(
         refused,
-        Some(Error::QueueTimeout { cap: name(), max: 1, after: SECOND }),
+        Some(Error::QueueTimeout {
+            cap: name(),
+            max: 1,
+            after: SECOND
+        }),
         "it has waited for long enough"
     );
 }
@@ -156,7 +228,10 @@ async fn nobody_comes_in_past_those_who_wait() {
     let held = cap.try_enter(Instant::now());
     let waiting = line_up(&cap).unwrap();
     drop(held);
-    assert!(cap.try_enter(Instant::now()).is_none(), "the place is taken by who waited, though he has not looked yet");
+    assert!(
+        cap.try_enter(Instant::now()).is_none(),
+        "the place is taken by who waited, though he has not looked yet"
+    );
     drop(waiting.enter().await.unwrap());
     assert!(cap.try_enter(Instant::now()).is_some());
 }
@@ -177,10 +252,20 @@ async fn who_leaves_after_a_place_was_his_hands_it_on() {
 async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
-    let (first, newest) = (cap.line_up(of(1), None).unwrap(), cap.line_up(of(1), None).unwrap());
+    let (first, newest) = (
+        cap.line_up(of(1), None).unwrap(),
+        cap.line_up(of(1), None).unwrap(),
+    );
     let newcomer = cap.line_up(of(2), None).unwrap();
     let before = Instant::now();
-    assert_eq!(newest.enter().await.err(), Some(Error::CapReached { cap: name(), max: 1, queue: 2 }));
+    assert_eq!(
+        newest.enter().await.err(),
+        Some(Error::CapReached {
+            cap: name(),
+            max: 1,
+            queue: 2
+        })
+    );
     assert_eq!((before.elapsed(), cap.queued()), (Duration::ZERO, 2));
     drop(held);
     drop(first.enter().await.unwrap());
@@ -190,12 +275,17 @@ async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
     let cap = cap(3, 0);
-    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter(Instant::now()).unwrap()).take(3).collect();
+    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter(Instant::now()).unwrap())
+        .take(3)
+        .collect();
     cap.reconfigure(settings(1, 0));
     assert_eq!((cap.max(), cap.in_flight()), (1, 3));
     held.pop();
     held.pop();
-    assert!(cap.try_enter(Instant::now()).is_none(), "the one place is taken");
+    assert!(
+        cap.try_enter(Instant::now()).is_none(),
+        "the one place is taken"
+    );
     assert_eq!(cap.in_flight(), 1);
     held.pop();
     assert!(cap.try_enter(Instant::now()).is_some());
@@ -219,7 +309,11 @@ async fn a_higher_cap_lets_those_in_who_wait_already() {
 fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
     const MOST: usize = 3;
     let cap = cap(MOST, 8);
-    let (inside, served, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let (inside, served, is_over) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicBool::new(false),
+    );
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4_u64)
             .map(|worker| {
@@ -228,22 +322,42 @@ fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
             })
             .collect();
         let changes = scope.spawn(|| {
-            for max in (1..=MOST).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                cap.reconfigure(CapSettings { queue_timeout: 60 * SECOND, ..settings(max, 8) });
+            for max in (1..=MOST)
+                .cycle()
+                .take_while(|_| !is_over.load(Ordering::Relaxed))
+            {
+                cap.reconfigure(CapSettings {
+                    queue_timeout: 60 * SECOND,
+                    ..settings(max, 8)
+                });
                 std::thread::yield_now();
             }
         });
-        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        workers
+            .into_iter()
+            .for_each(|worker| worker.join().unwrap());
         is_over.store(true, Ordering::Relaxed);
         changes.join().unwrap();
     });
     assert_eq!((cap.in_flight(), cap.queued()), (0, 0));
     assert!(served.load(Ordering::Relaxed) > 1000);
-    assert!(cap.try_enter(Instant::now()).is_some(), "nobody is believed to wait");
+    assert!(
+        cap.try_enter(Instant::now()).is_some(),
+        "nobody is believed to wait"
+    );
 }
 
-fn on_a_thread(cap: &Arc<Cap>, worker: u64, inside: &AtomicUsize, served: &AtomicUsize, most: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+fn on_a_thread(
+    cap: &Arc<Cap>,
+    worker: u64,
+    inside: &AtomicUsize,
+    served: &AtomicUsize,
+    most: usize,
+) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         for round in 0..2000_u64 {
             // Several at once on each thread, so that the line fills and overflows.
@@ -269,7 +383,9 @@ fn on_a_thread(cap: &Arc<Cap>, worker: u64, inside: &AtomicUsize, served: &Atomi
                 Some(())
             });
             let all = futures_util::future::join_all(calls);
-            tokio::time::timeout(30 * SECOND, all).await.expect("a place that was left is handed on");
+            tokio::time::timeout(30 * SECOND, all)
+                .await
+                .expect("a place that was left is handed on");
         }
     });
 }

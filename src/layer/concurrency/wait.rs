@@ -58,7 +58,15 @@ impl Queued {
         deadline: Option<Deadline>,
         after: Duration,
     ) -> Self {
-        Self { cap, place, granted, end, deadline, after, is_settled: false }
+        Self {
+            cap,
+            place,
+            granted,
+            end,
+            deadline,
+            after,
+            is_settled: false,
+        }
     }
 
     /// Waits for a place in flight, no longer than the queue's timeout and the request's deadline.
@@ -82,7 +90,14 @@ impl Queued {
 
     fn too_late(&self) -> Error {
         let (cap, max) = (self.cap.name().clone(), self.cap.max());
-        self.deadline.map_or(Error::QueueTimeout { cap, max, after: self.after }, |deadline| deadline.error_in_line())
+        self.deadline.map_or(
+            Error::QueueTimeout {
+                cap,
+                max,
+                after: self.after,
+            },
+            |deadline| deadline.error_in_line(),
+        )
     }
 }
 

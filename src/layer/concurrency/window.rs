@@ -55,8 +55,15 @@ impl Window {
 
     /// What it saw; then it is empty. What is added meanwhile may be counted here or in the next window.
     pub(super) fn take(&self) -> Seen {
-        let counts: Vec<u32> = self.buckets.iter().map(|bucket| bucket.swap(0, Relaxed)).collect();
-        let (answers, failures) = (counts.iter().map(|count| u64::from(*count)).sum(), self.failures.swap(0, Relaxed));
+        let counts: Vec<u32> = self
+            .buckets
+            .iter()
+            .map(|bucket| bucket.swap(0, Relaxed))
+            .collect();
+        let (answers, failures) = (
+            counts.iter().map(|count| u64::from(*count)).sum(),
+            self.failures.swap(0, Relaxed),
+        );
         self.outcomes.store(0, Relaxed);
         let all = answers as f64 + f64::from(failures);
         let median = median(&counts, answers);
@@ -64,7 +71,11 @@ impl Window {
             median,
             mean: median.map_or(0.0, |median| mean(&counts, answers, median * MOST_MEDIANS)),
             answers,
-            failed: if all > 0.0 { f64::from(failures) / all } else { 0.0 },
+            failed: if all > 0.0 {
+                f64::from(failures) / all
+            } else {
+                0.0
+            },
             peak: self.peak.swap(0, Relaxed),
         }
     }
@@ -73,7 +84,13 @@ impl Window {
 /// In seconds, no answer counted as more than `most` of them.
 fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
     let sum = |(at, count): (usize, &u32)| f64::from(*count) * middle(at).min(most);
-    counts.iter().enumerate().filter(|(_, count)| **count > 0).map(sum).sum::<f64>() / total as f64
+    counts
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+        .map(sum)
+        .sum::<f64>()
+        / total as f64
 }
 
 /// The time that the answers in a bucket took, in seconds.
@@ -133,7 +150,16 @@ mod tests {
         // 1, 10, 10, 11, and four medians instead of 500.
         assert!((0.0137..0.0150).contains(&seen.mean), "{}", seen.mean);
         assert!((seen.failed - 1.0 / 6.0).abs() < 1e-9 && seen.peak == 7);
-        assert_eq!(window.take(), Seen { median: None, mean: 0.0, answers: 0, failed: 0.0, peak: 0 });
+        assert_eq!(
+            window.take(),
+            Seen {
+                median: None,
+                mean: 0.0,
+                answers: 0,
+                failed: 0.0,
+                peak: 0
+            }
+        );
     }
 
     proptest! {

@@ -28,13 +28,22 @@ const UNKNOWN: &[u8] = b"unknown";
 pub(super) fn writes(name: &HeaderName) -> bool {
     // Their lengths tell them from most fields.
     matches!(name.as_str().len(), 9 | 15..=17)
-        && (*name == header::FORWARDED || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
+        && (*name == header::FORWARDED
+            || [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].contains(name))
 }
 
 /// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
 pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
-    let story = exchange.client.chain.map(|chain| Story::of(exchange, chain)).unwrap_or_default();
-    let scheme: &[u8] = if exchange.origin.tls.is_some() { b"https" } else { b"http" };
+    let story = exchange
+        .client
+        .chain
+        .map(|chain| Story::of(exchange, chain))
+        .unwrap_or_default();
+    let scheme: &[u8] = if exchange.origin.tls.is_some() {
+        b"https"
+    } else {
+        b"http"
+    };
     if !changes.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");
         story.write_addresses(out);
@@ -69,9 +78,10 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
         }
         out.extend_from_slice(b"\r\n");
     }
-    for (name, said, own) in
-        [(X_FORWARDED_PROTO, story.proto.as_deref(), scheme), (X_FORWARDED_HOST, story.host.as_deref(), host)]
-    {
+    for (name, said, own) in [
+        (X_FORWARDED_PROTO, story.proto.as_deref(), scheme),
+        (X_FORWARDED_HOST, story.host.as_deref(), host),
+    ] {
         let value = said.unwrap_or(own);
         if !value.is_empty() && !changes.decides(&name) {
             http1::write_field(out, name.as_str(), value);
@@ -99,18 +109,29 @@ impl<'a> Story<'a> {
         let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
         let (client, is_forwarded) = (chain.walked, chain.by == ForwardedBy::Forwarded);
         let (proto, host) = match chain.by {
-            ForwardedBy::XForwardedFor => {
-                (member(headers, &X_FORWARDED_PROTO, client), member(headers, &X_FORWARDED_HOST, client))
-            }
+            ForwardedBy::XForwardedFor => (
+                member(headers, &X_FORWARDED_PROTO, client),
+                member(headers, &X_FORWARDED_HOST, client),
+            ),
             ForwardedBy::Forwarded => {
                 // The client's own element, or the nearest to it that says it: what is beyond it is only claimed.
                 let known = hops.get(..client).unwrap_or_default();
-                let first = |of: fn(&Hop<'a>) -> Option<Cow<'a, [u8]>>| known.iter().rev().find_map(of);
-                (first(|hop| hop.proto.clone()), first(|hop| hop.host.clone()))
+                let first =
+                    |of: fn(&Hop<'a>) -> Option<Cow<'a, [u8]>>| known.iter().rev().find_map(of);
+                (
+                    first(|hop| hop.proto.clone()),
+                    first(|hop| hop.host.clone()),
+                )
             }
         };
         let sound = |value: &Cow<'_, [u8]>| !value.trim_ascii().is_empty();
-        Self { hops, is_forwarded, client, proto: proto.filter(sound), host: host.filter(sound) }
+        Self {
+            hops,
+            is_forwarded,
+            client,
+            proto: proto.filter(sound),
+            host: host.filter(sound),
+        }
     }
 
     /// The hops as members of `X-Forwarded-For`, each with its comma.
@@ -157,7 +178,11 @@ impl<'a> Story<'a> {
 /// The member of a list that speaks of the client: lists that grow with each hop name it where the chain does, others say
 /// it once.
 fn member<'a>(headers: &'a HeaderMap, name: &HeaderName, client: usize) -> Option<Cow<'a, [u8]>> {
-    let lines = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
+    let lines = headers
+        .get_all(name)
+        .iter()
+        .rev()
+        .map(HeaderValue::as_bytes);
     let members = lines.flat_map(forwarded::members_from_right);
     members.take(client.max(1)).last().map(Cow::Borrowed)
 }

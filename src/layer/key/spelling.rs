@@ -15,9 +15,11 @@ pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
         KeyPart::Cookie(_) => without_plus(Cow::Borrowed(value)),
         KeyPart::Path | KeyPart::Param(_) => path(value),
         KeyPart::Host => Cow::Borrowed(value.strip_suffix(b".").unwrap_or(value)),
-        KeyPart::Route | KeyPart::ClientIp(_) | KeyPart::Query(_) | KeyPart::Method | KeyPart::TlsSubject => {
-            Cow::Borrowed(value)
-        }
+        KeyPart::Route
+        | KeyPart::ClientIp(_)
+        | KeyPart::Query(_)
+        | KeyPart::Method
+        | KeyPart::TlsSubject => Cow::Borrowed(value),
     }
 }
 
@@ -33,7 +35,9 @@ pub(super) fn field<'v>(name: &HeaderName, value: &'v [u8]) -> Cow<'v, [u8]> {
         Some(blank) => {
             let has_scheme = *name == header::AUTHORIZATION
                 || *name == header::PROXY_AUTHORIZATION
-                || SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(&value[..blank]));
+                || SCHEMES
+                    .iter()
+                    .any(|scheme| scheme.eq_ignore_ascii_case(&value[..blank]));
             of_words(value, if has_scheme { blank } else { 0 })
         }
     }
@@ -46,7 +50,10 @@ fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
         return Cow::Borrowed(value);
     }
     let mut words = Vec::with_capacity(value.len());
-    for word in value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()) {
+    for word in value
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .filter(|word| !word.is_empty())
+    {
         if !words.is_empty() {
             words.push(b' ');
         }
@@ -61,9 +68,13 @@ fn of_words(value: &[u8], scheme: usize) -> Cow<'_, [u8]> {
 /// however it is written: some services take it for one, some do not.
 pub(super) fn cookie(raw: &[u8]) -> Cow<'_, [u8]> {
     let value = raw.trim_ascii();
-    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let quoted = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""));
     match quoted {
-        Some(inside) if inside.contains(&b'\\') => Cow::Owned(decoded(&unescaped(inside)).into_owned()),
+        Some(inside) if inside.contains(&b'\\') => {
+            Cow::Owned(decoded(&unescaped(inside)).into_owned())
+        }
         Some(inside) => decoded(inside),
         None => decoded(value),
     }
@@ -77,7 +88,12 @@ fn without_plus(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if !value.contains(&b'+') {
         return value;
     }
-    Cow::Owned(value.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect())
+    Cow::Owned(
+        value
+            .iter()
+            .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+            .collect(),
+    )
 }
 
 /// The inside of a quoted string (RFC 2109, 4.3.2), in which some services also take three octal digits for a byte.
@@ -87,7 +103,15 @@ fn unescaped(inside: &[u8]) -> Vec<u8> {
     while let [byte, after @ ..] = rest {
         rest = after;
         match (byte, after) {
-            (b'\\', [high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', beyond @ ..]) => {
+            (
+                b'\\',
+                [
+                    high @ b'0'..=b'3',
+                    middle @ b'0'..=b'7',
+                    low @ b'0'..=b'7',
+                    beyond @ ..,
+                ],
+            ) => {
                 out.push((high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0'));
                 rest = beyond;
             }
@@ -110,7 +134,11 @@ pub(super) fn path(normal: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(normal.len());
     let mut rest = normal;
     while let [byte, after @ ..] = rest {
-        let escaped = if *byte == b'%' { query::escape(after) } else { None };
+        let escaped = if *byte == b'%' {
+            query::escape(after)
+        } else {
+            None
+        };
         match escaped.filter(|(value, _)| b"!$&'()*+,;=:@".contains(value)) {
             Some((value, beyond)) => {
                 out.push(value);
@@ -137,12 +165,33 @@ mod tests {
 
     #[test]
     fn a_credential_has_one_spelling() {
-        for value in ["Bearer tOk", "bearer tOk", "BEARER  tOk", "Bearer\ttOk", " Bearer \t tOk "] {
-            assert_eq!(text(field(&header::AUTHORIZATION, value.as_bytes())), "bearer tOk", "{value:?}");
-            assert_eq!(text(field(&header::PROXY_AUTHORIZATION, value.as_bytes())), "bearer tOk", "{value:?}");
+        for value in [
+            "Bearer tOk",
+            "bearer tOk",
+            "BEARER  tOk",
+            "Bearer\ttOk",
+            " Bearer \t tOk ",
+        ] {
+            assert_eq!(
+                text(field(&header::AUTHORIZATION, value.as_bytes())),
+                "bearer tOk",
+                "{value:?}"
+            );
+            assert_eq!(
+                text(field(&header::PROXY_AUTHORIZATION, value.as_bytes())),
+                "bearer tOk",
+                "{value:?}"
+            );
         }
-        assert_eq!(text(field(&header::AUTHORIZATION, b"tOk")), "tOk", "a credential without a scheme");
-        assert_eq!(text(field(&header::AUTHORIZATION, b"Digest a=\"B\",  c=D")), "digest a=\"B\", c=D");
+        assert_eq!(
+            text(field(&header::AUTHORIZATION, b"tOk")),
+            "tOk",
+            "a credential without a scheme"
+        );
+        assert_eq!(
+            text(field(&header::AUTHORIZATION, b"Digest a=\"B\",  c=D")),
+            "digest a=\"B\", c=D"
+        );
     }
 
     #[test]
@@ -150,23 +199,45 @@ mod tests {
         for name in ["x-auth", "x-api-key", "x-forwarded-authorization"] {
             let name = HeaderName::from_static(name);
             for value in ["Bearer tOk", "bearer tOk", "BEARER  tOk", "Bearer\ttOk"] {
-                assert_eq!(text(field(&name, value.as_bytes())), "bearer tOk", "{name}: {value:?}");
+                assert_eq!(
+                    text(field(&name, value.as_bytes())),
+                    "bearer tOk",
+                    "{name}: {value:?}"
+                );
             }
-            assert_eq!(text(field(&name, b"Bearers tOk")), "Bearers tOk", "a word as any other");
+            assert_eq!(
+                text(field(&name, b"Bearers tOk")),
+                "Bearers tOk",
+                "a word as any other"
+            );
         }
     }
 
     #[test]
     fn of_any_header_outer_and_repeated_blanks_go() {
         let other = HeaderName::from_static("x-user");
-        for (value, spelling) in [("A", "A"), ("A b", "A b"), (" A \t b  c ", "A b c"), ("\t", ""), ("", "")] {
+        for (value, spelling) in [
+            ("A", "A"),
+            ("A b", "A b"),
+            (" A \t b  c ", "A b c"),
+            ("\t", ""),
+            ("", ""),
+        ] {
             assert_eq!(text(field(&other, value.as_bytes())), spelling, "{value:?}");
         }
     }
 
     #[test]
     fn a_cookie_is_decoded_as_a_query_is() {
-        for value in ["a/b c", "a%2Fb%20c", "a%2fb+c", "\"a/b c\"", " \"a%2fb+c\" ", "\"a\\057b\\ c\"", "a/b%2Bc"] {
+        for value in [
+            "a/b c",
+            "a%2Fb%20c",
+            "a%2fb+c",
+            "\"a/b c\"",
+            " \"a%2fb+c\" ",
+            "\"a\\057b\\ c\"",
+            "a/b%2Bc",
+        ] {
             assert_eq!(text(cookie(value.as_bytes())), "a/b c", "{value:?}");
         }
         assert_eq!(text(cookie(b"%zz%4")), "%zz%4");

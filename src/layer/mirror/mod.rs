@@ -56,7 +56,9 @@ impl Copies {
 
     fn enter(self: &Arc<Self>) -> Option<Place> {
         let next = |n| (n < MOST_IN_FLIGHT).then_some(n + 1);
-        let entered = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        let entered = self
+            .in_flight
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         entered.ok().map(|_| Place(Arc::clone(self)))
     }
 }
@@ -100,7 +102,9 @@ pub struct MirrorLayer<M> {
 // Derived, it would ask for an `M` that can be cloned.
 impl<M> Clone for MirrorLayer<M> {
     fn clone(&self) -> Self {
-        Self { policy: self.policy.clone() }
+        Self {
+            policy: self.policy.clone(),
+        }
     }
 }
 
@@ -108,7 +112,10 @@ impl<S, M> Layer<S> for MirrorLayer<M> {
     type Service = Mirror<S, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Mirror { inner, policy: self.policy.clone() }
+        Mirror {
+            inner,
+            policy: self.policy.clone(),
+        }
     }
 }
 
@@ -121,7 +128,10 @@ pub struct Mirror<S, M> {
 
 impl<S: Clone, M> Clone for Mirror<S, M> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), policy: self.policy.clone() }
+        Self {
+            inner: self.inner.clone(),
+            policy: self.policy.clone(),
+        }
     }
 }
 
@@ -156,8 +166,14 @@ where
         if rand::rng().random_range(0..100) >= self.percent {
             return;
         }
-        let Some(place) = self.copies.enter() else { return self.count("busy") };
-        if call.body.length().is_some_and(|length| length > self.buffer as u64) {
+        let Some(place) = self.copies.enter() else {
+            return self.count("busy");
+        };
+        if call
+            .body
+            .length()
+            .is_some_and(|length| length > self.buffer as u64)
+        {
             return self.count("body");
         }
         let exchange = duplicate(&call.exchange, &self.tag);
@@ -191,7 +207,16 @@ where
         let now = Instant::now();
         // A copy has no client that could leave: its end is that of its time.
         let (deadline, uploading) = (None, None);
-        let call = Call { exchange, body, deadline, uploading, fresh: false, now, patience: None, linger: None };
+        let call = Call {
+            exchange,
+            body,
+            deadline,
+            uploading,
+            fresh: false,
+            now,
+            patience: None,
+            linger: None,
+        };
         let mut answer = self.send.clone().call(call).await?;
         let mut read = 0;
         while let Some(Ok(frame)) = answer.body.frame().await {
@@ -210,7 +235,11 @@ where
 
 /// The same request as an exchange of its own: what happens to the copy is not told of the original.
 fn duplicate(of: &Exchange, tag: &Arc<RouteTag>) -> Arc<Exchange> {
-    let mut request = Head { interim: None, upgrade: None, ..of.request.clone() };
+    let mut request = Head {
+        interim: None,
+        upgrade: None,
+        ..of.request.clone()
+    };
     // Its body is whole: there is nothing to wait for before it is sent.
     request.headers.remove(header::EXPECT);
     Exchange::begin(Known {

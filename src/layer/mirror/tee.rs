@@ -25,7 +25,12 @@ impl Tee {
     /// Puts itself around `body`.
     pub(super) fn around(body: &mut Body, room: usize, on_whole: OnWhole) {
         let (pace, passing) = (body.pace(), std::mem::take(body));
-        *body = Body::stream(Self { passing, kept: BytesMut::new(), room, on_whole: Some(on_whole) });
+        *body = Body::stream(Self {
+            passing,
+            kept: BytesMut::new(),
+            room,
+            on_whole: Some(on_whole),
+        });
         body.set_pace(pace);
     }
 
@@ -58,7 +63,10 @@ impl http_body::Body for Tee {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = ready!(Pin::new(&mut this.passing).poll_frame(cx));
         match &frame {
@@ -67,7 +75,10 @@ impl http_body::Body for Tee {
                     this.keep(data);
                 }
                 // Of a body whose length is known nobody asks for more than that, nor of any behind its trailers.
-                if frame.is_trailers() || this.passing.is_end_stream() || this.passing.length() == Some(0) {
+                if frame.is_trailers()
+                    || this.passing.is_end_stream()
+                    || this.passing.length() == Some(0)
+                {
                     this.end(true);
                 }
             }
@@ -97,7 +108,13 @@ mod tests {
     type Seen = Arc<Mutex<Vec<Option<Bytes>>>>;
 
     fn teed(frames: &'static [&'static str], room: usize) -> (Body, Seen) {
-        tee_of(frames.iter().map(|text| Frame::data(Bytes::from_static(text.as_bytes()))).collect(), room)
+        tee_of(
+            frames
+                .iter()
+                .map(|text| Frame::data(Bytes::from_static(text.as_bytes())))
+                .collect(),
+            room,
+        )
     }
 
     fn tee_of(frames: Vec<Frame<Bytes>>, room: usize) -> (Body, Seen) {
@@ -105,7 +122,11 @@ mod tests {
         let mut body = Body::stream(StreamBody::new(futures_util::stream::iter(frames)));
         let seen = Seen::default();
         let tell = Arc::clone(&seen);
-        Tee::around(&mut body, room, Box::new(move |whole| tell.lock().unwrap().push(whole)));
+        Tee::around(
+            &mut body,
+            room,
+            Box::new(move |whole| tell.lock().unwrap().push(whole)),
+        );
         (body, seen)
     }
 
@@ -113,7 +134,10 @@ mod tests {
     async fn a_body_that_passed_whole_is_handed_on_once() {
         let (body, seen) = teed(&["one ", "two"], 7);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "one two");
-        assert_eq!(*seen.lock().unwrap(), [Some(Bytes::from_static(b"one two"))]);
+        assert_eq!(
+            *seen.lock().unwrap(),
+            [Some(Bytes::from_static(b"one two"))]
+        );
     }
 
     /// Nobody asks for more behind them, so that the end is not seen.

@@ -23,7 +23,9 @@ impl Cost {
     pub(super) fn of(&self, headers: &HeaderMap) -> u32 {
         match self {
             Self::Fixed(cost) => *cost,
-            Self::Header { name, default, max } => told(headers, name).unwrap_or(*default).min(*max),
+            Self::Header { name, default, max } => {
+                told(headers, name).unwrap_or(*default).min(*max)
+            }
         }
     }
 }
@@ -31,12 +33,17 @@ impl Cost {
 /// The number in a header; one that is too large to hold is the largest.
 fn told(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
     let mut lines = headers.get_all(name).iter();
-    let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
     let digits = line.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    Some(digits.iter().fold(0_u32, |sum, digit| sum.saturating_mul(10).saturating_add(u32::from(digit - b'0'))))
+    Some(digits.iter().fold(0_u32, |sum, digit| {
+        sum.saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    }))
 }
 
 #[cfg(test)]
@@ -51,7 +58,12 @@ mod tests {
         for line in lines {
             headers.append("x-cost", HeaderValue::from_str(line).unwrap());
         }
-        Cost::Header { name: HeaderName::from_static("x-cost"), default: 7, max: 100 }.of(&headers)
+        Cost::Header {
+            name: HeaderName::from_static("x-cost"),
+            default: 7,
+            max: 100,
+        }
+        .of(&headers)
     }
 
     #[test]

@@ -28,7 +28,9 @@ impl Statuses {
     }
 
     fn holds(&self, status: StatusCode) -> bool {
-        self.0.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
+        self.0
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
     }
 }
 
@@ -64,7 +66,12 @@ impl Counted {
     }
 
     /// One limit in the store has taken these.
-    pub(super) fn add_shared(&mut self, store: &Arc<Store>, asked: Asked, admission: store::Admission) {
+    pub(super) fn add_shared(
+        &mut self,
+        store: &Arc<Store>,
+        asked: Asked,
+        admission: store::Admission,
+    ) {
         self.store.get_or_insert_with(|| Arc::clone(store));
         self.shared.push((asked, admission));
     }
@@ -82,25 +89,43 @@ impl Counted {
             count.is_some_and(|count| count.holds(status))
         };
         let is_live = |asked: &Asked| asked.is_live(&limits);
-        let told: SmallVec<[Asked; 2]> = self.local.iter().map(|(asked, _)| *asked).filter(is_live).collect();
-        let comes_back = self.local.iter().map(|(asked, _)| asked).chain(self.shared.iter().map(|(asked, _)| asked));
-        let changes = comes_back.filter(|asked| is_live(asked)).any(|asked| !counts(asked));
+        let told: SmallVec<[Asked; 2]> = self
+            .local
+            .iter()
+            .map(|(asked, _)| *asked)
+            .filter(is_live)
+            .collect();
+        let comes_back = self
+            .local
+            .iter()
+            .map(|(asked, _)| asked)
+            .chain(self.shared.iter().map(|(asked, _)| asked));
+        let changes = comes_back
+            .filter(|asked| is_live(asked))
+            .any(|asked| !counts(asked));
         // Tokens that count stay taken.
         self.local.retain(|(asked, _)| !counts(asked));
         let now = Clock.now();
         let mut nearest = self.others;
-        let (kept, back): (SmallVec<[_; 1]>, _) = self.shared.drain(..).partition(|(asked, _)| counts(asked));
+        let (kept, back): (SmallVec<[_; 1]>, _) =
+            self.shared.drain(..).partition(|(asked, _)| counts(asked));
         self.shared = back;
         for (asked, admission) in kept {
             let state = admission.states().next().filter(|_| is_live(&asked));
             nearest = nearer(nearest, state.map(|state| asked.told(&limits, state)));
         }
         for (asked, state) in self.give_back(now) {
-            nearest = nearer(nearest, Some(asked.told(&limits, state)).filter(|_| is_live(&asked)));
+            nearest = nearer(
+                nearest,
+                Some(asked.told(&limits, state)).filter(|_| is_live(&asked)),
+            );
         }
         for asked in told {
             let ask = asked.ask(&limits, temporary);
-            nearest = nearer(nearest, Some(asked.told(&limits, ask.limiter.standing(now, ask.key, ask.quota))));
+            nearest = nearer(
+                nearest,
+                Some(asked.told(&limits, ask.limiter.standing(now, ask.key, ask.quota))),
+            );
         }
         // The answer and the access line tell what is left now.
         if changes {
@@ -114,8 +139,13 @@ impl Counted {
         for (asked, admission) in self.local.drain(..) {
             admission.refund(now, [asked.ask(limits, &[]).limiter]);
         }
-        let Some(store) = &self.store else { return SmallVec::new() };
-        let back = self.shared.drain(..).filter_map(|(asked, admission)| Some((asked, admission.refund(store)?)));
+        let Some(store) = &self.store else {
+            return SmallVec::new();
+        };
+        let back = self
+            .shared
+            .drain(..)
+            .filter_map(|(asked, admission)| Some((asked, admission.refund(store)?)));
         back.collect()
     }
 }

@@ -49,13 +49,24 @@ pub(super) type Questions = SmallVec<[Asked; 4]>;
 impl Asked {
     pub(super) fn new(policy: usize, which: u8, key: Key, cost: u32) -> Self {
         // A route has at most 64 limits, so nothing is cut off.
-        Self { key, cost, exception: NO_EXCEPTION, policy: policy as u8, which }
+        Self {
+            key,
+            cost,
+            exception: NO_EXCEPTION,
+            policy: policy as u8,
+            which,
+        }
     }
 
     /// Under the numbers of the exception at this place.
     pub(super) fn under(self, exception: usize) -> Self {
-        let exception = u16::try_from(exception).ok().filter(|place| *place < TEMPORARY);
-        Self { exception: exception.unwrap_or(NO_EXCEPTION), ..self }
+        let exception = u16::try_from(exception)
+            .ok()
+            .filter(|place| *place < TEMPORARY);
+        Self {
+            exception: exception.unwrap_or(NO_EXCEPTION),
+            ..self
+        }
     }
 
     /// As if its limit were the route's only one.
@@ -65,7 +76,10 @@ impl Asked {
 
     /// Under the numbers for a while at this place among those of the request.
     pub(super) fn for_a_while(self, place: usize) -> Self {
-        Self { exception: TEMPORARY.saturating_add(place as u16), ..self }
+        Self {
+            exception: TEMPORARY.saturating_add(place as u16),
+            ..self
+        }
     }
 
     #[inline]
@@ -74,25 +88,43 @@ impl Asked {
         let limiter = match self.which {
             OWN => &policy.limiter,
             CANDIDATE => policy.candidate.as_ref().unwrap_or(&policy.limiter),
-            tier => policy.tiers.get(usize::from(tier) - 1).map_or(&policy.limiter, |tier| &tier.limiter),
+            tier => policy
+                .tiers
+                .get(usize::from(tier) - 1)
+                .map_or(&policy.limiter, |tier| &tier.limiter),
         };
         let quota = match (self.exception, &policy.overrides) {
             (TEMPORARY..NO_EXCEPTION, _) => temporary.get(usize::from(self.exception - TEMPORARY)),
             (NO_EXCEPTION, _) | (_, None) => None,
             (place, Some(overrides)) => overrides.numbers(usize::from(place)),
         };
-        Ask { limiter, key: self.key, cost: self.cost, quota }
+        Ask {
+            limiter,
+            key: self.key,
+            cost: self.cost,
+            quota,
+        }
     }
 
     /// Its place among the names of the route's limits and tiers.
     pub(super) fn name(&self, limits: &[LimitPolicy]) -> usize {
         let own = limits[usize::from(self.policy)].name;
-        if self.which == CANDIDATE { own } else { own + usize::from(self.which) }
+        if self.which == CANDIDATE {
+            own
+        } else {
+            own + usize::from(self.which)
+        }
     }
 
     /// Counts the request for the list of the heaviest keys.
     #[inline]
-    pub(super) fn record(&self, limits: &[LimitPolicy], now: Now, verdict: Verdict, exchange: &Exchange) {
+    pub(super) fn record(
+        &self,
+        limits: &[LimitPolicy],
+        now: Now,
+        verdict: Verdict,
+        exchange: &Exchange,
+    ) {
         let limit = &limits[usize::from(self.policy)];
         let (top, prefix) = match self.which {
             OWN => (&limit.top, None),
@@ -108,8 +140,23 @@ impl Asked {
 
     /// How its bucket stands, as it is told.
     pub(super) fn told(&self, limits: &[LimitPolicy], state: limit::Standing) -> Nearest {
-        let limit::Standing { remaining, burst, fill, next, reset, .. } = state;
-        Nearest { index: self.name(limits), remaining, burst, fill, next, reset, key: self.key.hash() }
+        let limit::Standing {
+            remaining,
+            burst,
+            fill,
+            next,
+            reset,
+            ..
+        } = state;
+        Nearest {
+            index: self.name(limits),
+            remaining,
+            burst,
+            fill,
+            next,
+            reset,
+            key: self.key.hash(),
+        }
     }
 
     /// How a bucket stands that has what was asked for after `next`: there may be some tokens, only not enough.
@@ -120,8 +167,17 @@ impl Asked {
         let reset = next.saturating_add(emission.saturating_mul(burst.saturating_sub(self.cost)));
         let (index, key) = (self.name(limits), self.key.hash());
         let there = emission.saturating_mul(self.cost).saturating_sub(next);
-        let remaining = u32::try_from(there.as_nanos() / emission.as_nanos().max(1)).unwrap_or(u32::MAX);
-        Nearest { index, remaining, burst, fill: emission.saturating_mul(burst), next, reset, key }
+        let remaining =
+            u32::try_from(there.as_nanos() / emission.as_nanos().max(1)).unwrap_or(u32::MAX);
+        Nearest {
+            index,
+            remaining,
+            burst,
+            fill: emission.saturating_mul(burst),
+            next,
+            reset,
+            key,
+        }
     }
 
     /// Whether its tokens come back when the answer does not count.
@@ -154,7 +210,12 @@ impl Taken {
     /// The request was turned away further in and nothing served it.
     pub(super) fn give_back(self, now: Now) {
         let limits = &*self.limits;
-        self.admission.refund(now, self.asked.iter().map(|asked| asked.ask(limits, &[]).limiter));
+        self.admission.refund(
+            now,
+            self.asked
+                .iter()
+                .map(|asked| asked.ask(limits, &[]).limiter),
+        );
         if let Some(more) = self.more {
             more.give_back(now, limits);
         }
@@ -170,8 +231,16 @@ impl Taken {
 /// Asks all limits of a route.
 #[inline]
 pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<Taken, Error> {
-    let is_plain = layer.is_plain && !layer.limits.iter().any(|limit| limit.limiter.has_temporaries());
-    if is_plain { plain(layer, exchange) } else { trial::admit(layer, exchange) }
+    let is_plain = layer.is_plain
+        && !layer
+            .limits
+            .iter()
+            .any(|limit| limit.limiter.has_temporaries());
+    if is_plain {
+        plain(layer, exchange)
+    } else {
+        trial::admit(layer, exchange)
+    }
 }
 
 /// Limits that take and refuse together, each with one bucket and a fixed cost.
@@ -180,24 +249,46 @@ fn plain(layer: &RateLimitLayer, exchange: &Exchange) -> Result<Taken, Error> {
     let mut asked = Questions::new();
     for (place, limit) in limits.iter().enumerate() {
         match key::find(limit, exchange) {
-            Found::Key(key) => asked.push(Asked::new(place, OWN, key, limit.cost.of(&exchange.request.headers))),
+            Found::Key(key) => asked.push(Asked::new(
+                place,
+                OWN,
+                key,
+                limit.cost.of(&exchange.request.headers),
+            )),
             Found::Skip => {}
             Found::Refuse => return Err(key_missing(limit, exchange)),
         }
     }
-    let asks: SmallVec<[Ask<'_>; 4]> =
-        asked.iter().map(|asked| Ask::new(&limits[usize::from(asked.policy)].limiter, asked.key, asked.cost)).collect();
+    let asks: SmallVec<[Ask<'_>; 4]> = asked
+        .iter()
+        .map(|asked| {
+            Ask::new(
+                &limits[usize::from(asked.policy)].limiter,
+                asked.key,
+                asked.cost,
+            )
+        })
+        .collect();
     let now = Clock.now();
     match decide(now, &asks) {
         Ok(admission) => {
-            asked.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
+            asked
+                .iter()
+                .for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
             note_admission(
                 exchange,
                 limits,
                 &asked,
-                admission.nearest().map(|nearest| (asked[nearest.index], nearest)),
+                admission
+                    .nearest()
+                    .map(|nearest| (asked[nearest.index], nearest)),
             );
-            Ok(Taken { admission, asked, limits: Arc::clone(limits), more: None })
+            Ok(Taken {
+                admission,
+                asked,
+                limits: Arc::clone(limits),
+                more: None,
+            })
         }
         Err(refusal) => Err(refused(exchange, (limits, &[]), &asked, (now, &refusal))),
     }
@@ -207,7 +298,10 @@ fn plain(layer: &RateLimitLayer, exchange: &Exchange) -> Result<Taken, Error> {
 pub(super) fn key_missing(limit: &LimitPolicy, exchange: &Exchange) -> Error {
     let mut facts = exchange.facts.lock();
     (facts.admitted, facts.refused) = (0, 1 << limit.name);
-    Error::KeyMissing { limit: Arc::clone(&exchange.route.limits[limit.name]), status: limit.status }
+    Error::KeyMissing {
+        limit: Arc::clone(&exchange.route.limits[limit.name]),
+        status: limit.status,
+    }
 }
 
 /// What the limits that refused are told as; nothing was taken.
@@ -217,11 +311,20 @@ pub(super) fn refused(
     asked: &[Asked],
     (now, refusal): (Now, &Refusal),
 ) -> Error {
-    refusal.indices().for_each(|index| asked[index].record(limits, now, Verdict::Refused, exchange));
+    refusal
+        .indices()
+        .for_each(|index| asked[index].record(limits, now, Verdict::Refused, exchange));
     let mut facts = exchange.facts.lock();
-    let refused = refusal.indices().fold(0, |bits, index| bits | 1_u64 << asked[index].name(limits));
+    let refused = refusal
+        .indices()
+        .fold(0, |bits, index| bits | 1_u64 << asked[index].name(limits));
     (facts.admitted, facts.refused) = (0, refused);
-    let names = exchange.route.limits.iter().enumerate().filter(|(place, _)| refused & (1 << place) != 0);
+    let names = exchange
+        .route
+        .limits
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| refused & (1 << place) != 0);
     let longest = asked[refusal.index];
     facts.limit = Some(longest.exhausted(limits, temporary, refusal.retry_after));
     Error::RateLimited {

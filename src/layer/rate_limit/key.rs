@@ -47,7 +47,9 @@ pub(super) fn fed<H: Hasher>(
     limit: &LimitPolicy,
     exchange: &Exchange,
 ) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
-    limit.key.iter().try_fold(begun, |builder, part| feed_or_replace(builder, part, limit, exchange))
+    limit.key.iter().try_fold(begun, |builder, part| {
+        feed_or_replace(builder, part, limit, exchange)
+    })
 }
 
 /// Whether another part stands in for one of the key's that the request does not have.
@@ -58,7 +60,9 @@ pub(super) fn has_stand_in(limit: &LimitPolicy, exchange: &Exchange) -> bool {
 /// The key over those parts of the limit's that are `wanted`.
 pub(super) fn find_some(limit: &LimitPolicy, wanted: &[bool], exchange: &Exchange) -> Option<Key> {
     let mut parts = limit.key.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-    let fed = parts.try_fold(limit.begun.clone(), |builder, (part, _)| feed_or_replace(builder, part, limit, exchange));
+    let fed = parts.try_fold(limit.begun.clone(), |builder, (part, _)| {
+        feed_or_replace(builder, part, limit, exchange)
+    });
     fed.ok().map(KeyBuilder::finish)
 }
 
@@ -69,7 +73,8 @@ pub(super) fn find_wider<H: Hasher + Clone>(
     prefix: u8,
     exchange: &Exchange,
 ) -> Option<KeyBuilder<H>> {
-    let (mut builder, mut is_of_address, address) = (begun.clone(), false, KeyPart::ClientIp(prefix));
+    let (mut builder, mut is_of_address, address) =
+        (begun.clone(), false, KeyPart::ClientIp(prefix));
     for part in &limit.key {
         let part = match (part, &limit.missing) {
             (part, Missing::Use(other)) if !is_there(part, exchange) => other,
@@ -96,7 +101,12 @@ fn feed_or_replace<H: Hasher>(
 }
 
 /// Writes what the key of a request is made of, with its address cut to `prefix` bits if that is given.
-pub(super) fn describe(label: &mut Label, limit: &LimitPolicy, prefix: Option<u8>, exchange: &Exchange) {
+pub(super) fn describe(
+    label: &mut Label,
+    limit: &LimitPolicy,
+    prefix: Option<u8>,
+    exchange: &Exchange,
+) {
     for part in &limit.key {
         let from = label.len();
         if !write(label, part, prefix, exchange)

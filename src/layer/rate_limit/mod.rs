@@ -116,7 +116,11 @@ impl RateLimitLayer {
     pub fn new(limits: impl IntoIterator<Item = LimitPolicy>, store: Option<Arc<Store>>) -> Self {
         let limits: Arc<[_]> = limits.into_iter().collect();
         let store = store.filter(|_| limits.iter().any(|limit| limit.shared.is_some()));
-        Self { is_plain: limits.iter().all(LimitPolicy::is_plain), limits, store }
+        Self {
+            is_plain: limits.iter().all(LimitPolicy::is_plain),
+            limits,
+            store,
+        }
     }
 }
 
@@ -124,7 +128,10 @@ impl<S> Layer<S> for RateLimitLayer {
     type Service = RateLimit<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit { inner, policy: self.clone() }
+        RateLimit {
+            inner,
+            policy: self.clone(),
+        }
     }
 }
 
@@ -149,14 +156,20 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         if self.policy.limits.is_empty() {
-            return ResponseFuture::Admitted { inner: self.inner.call(call), taken: None };
+            return ResponseFuture::Admitted {
+                inner: self.inner.call(call),
+                taken: None,
+            };
         }
         let decided = decision::admit(&self.policy, &call.exchange);
         if self.policy.store.is_some() {
             return self.ask_store(call, decided);
         }
         match decided {
-            Ok(taken) => ResponseFuture::Admitted { inner: self.inner.call(call), taken: Some(taken) },
+            Ok(taken) => ResponseFuture::Admitted {
+                inner: self.inner.call(call),
+                taken: Some(taken),
+            },
             Err(error) => ResponseFuture::Refused { error: Some(error) },
         }
     }
@@ -168,21 +181,37 @@ where
 {
     /// After the local limits the shared ones. What has to wait for the store is boxed: it alone pays for that.
     #[cold]
-    fn ask_store(&mut self, call: Call, decided: Result<Taken, Error>) -> ResponseFuture<S::Future> {
+    fn ask_store(
+        &mut self,
+        call: Call,
+        decided: Result<Taken, Error>,
+    ) -> ResponseFuture<S::Future> {
         let decided = decided.map(|taken| shared::admit(&self.policy, &call.exchange, taken));
         match decided {
-            Ok(Deciding::Made(Ok(taken))) => {
-                ResponseFuture::Admitted { inner: self.inner.call(call), taken: Some(taken) }
+            Ok(Deciding::Made(Ok(taken))) => ResponseFuture::Admitted {
+                inner: self.inner.call(call),
+                taken: Some(taken),
+            },
+            Ok(Deciding::Made(Err(error))) | Err(error) => {
+                ResponseFuture::Refused { error: Some(error) }
             }
-            Ok(Deciding::Made(Err(error))) | Err(error) => ResponseFuture::Refused { error: Some(error) },
             Ok(Deciding::Pending(admitting)) => {
                 let mut inner = self.inner.clone();
                 let asked = async move {
                     let taken = admitting.await?;
-                    let call = Call { now: Instant::now(), ..call };
-                    ResponseFuture::Admitted { inner: inner.call(call), taken: Some(taken) }.await
+                    let call = Call {
+                        now: Instant::now(),
+                        ..call
+                    };
+                    ResponseFuture::Admitted {
+                        inner: inner.call(call),
+                        taken: Some(taken),
+                    }
+                    .await
                 };
-                ResponseFuture::Asking { asked: Box::pin(asked) }
+                ResponseFuture::Asking {
+                    asked: Box::pin(asked),
+                }
             }
         }
     }
@@ -211,9 +240,21 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             State::Admitted { inner, taken } => {
                 let answer = ready!(inner.poll(cx));
                 match (&answer, taken.take()) {
-                    (Ok(response), Some(Taken { more: Some(more), .. })) => more.answered(response.status),
-                    (Err(error), Some(taken)) if error.served_nothing() => taken.give_back(Clock.now()),
-                    (Err(error), Some(Taken { more: Some(more), .. })) if !error.is_by_client() => more.not_answered(),
+                    (
+                        Ok(response),
+                        Some(Taken {
+                            more: Some(more), ..
+                        }),
+                    ) => more.answered(response.status),
+                    (Err(error), Some(taken)) if error.served_nothing() => {
+                        taken.give_back(Clock.now())
+                    }
+                    (
+                        Err(error),
+                        Some(Taken {
+                            more: Some(more), ..
+                        }),
+                    ) if !error.is_by_client() => more.not_answered(),
                     _ => {}
                 }
                 Poll::Ready(answer)

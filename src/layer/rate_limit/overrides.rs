@@ -63,7 +63,13 @@ struct Network {
 impl Overrides {
     /// One more exception, for keys that match any of `patterns`; each has an item for each part of the key, which is
     /// begun as `begun`. Without numbers it passes everything.
-    pub fn push(&mut self, begun: &KeyBuilder, parts: &[KeyPart], patterns: &[Vec<Pattern>], numbers: Option<Quota>) {
+    pub fn push(
+        &mut self,
+        begun: &KeyBuilder,
+        parts: &[KeyPart],
+        patterns: &[Vec<Pattern>],
+        numbers: Option<Quota>,
+    ) {
         let place = self.numbers.len();
         self.numbers.push(numbers);
         for pattern in patterns {
@@ -77,14 +83,22 @@ impl Overrides {
         self.numbers.push(Some(numbers));
     }
 
-    fn sort_in(&mut self, place: usize, begun: &KeyBuilder, parts: &[KeyPart], pattern: &[Pattern]) {
+    fn sort_in(
+        &mut self,
+        place: usize,
+        begun: &KeyBuilder,
+        parts: &[KeyPart],
+        pattern: &[Pattern],
+    ) {
         let (mut builder, mut within) = (begun.clone(), SmallVec::new());
         let mut fixed = Vec::with_capacity(parts.len());
         for (part, pattern) in parts.iter().zip(pattern) {
             let (is_fixed, fed) = match (pattern, part) {
                 (Pattern::Any, _) => (false, builder),
                 (Pattern::Text(text), part) => (true, feed_text(builder, part, text)),
-                (Pattern::Network(net), KeyPart::ClientIp(prefix)) if is_one_bucket(net, *prefix) => {
+                (Pattern::Network(net), KeyPart::ClientIp(prefix))
+                    if is_one_bucket(net, *prefix) =>
+                {
                     (true, builder.ip(net.network(), *prefix))
                 }
                 (Pattern::Network(net), _) => {
@@ -104,10 +118,18 @@ impl Overrides {
     }
 
     fn group(&mut self, fixed: Box<[bool]>) -> &mut Group {
-        let at = self.groups.iter().position(|group| group.fixed == fixed).unwrap_or_else(|| {
-            self.groups.push(Group { fixed, exact: HashMap::default(), networks: Vec::new() });
-            self.groups.len() - 1
-        });
+        let at = self
+            .groups
+            .iter()
+            .position(|group| group.fixed == fixed)
+            .unwrap_or_else(|| {
+                self.groups.push(Group {
+                    fixed,
+                    exact: HashMap::default(),
+                    networks: Vec::new(),
+                });
+                self.groups.len() - 1
+            });
         &mut self.groups[at]
     }
 
@@ -119,7 +141,11 @@ impl Overrides {
         }
         let place = |group: &Group| {
             let is_whole = group.fixed.iter().all(|fixed| *fixed);
-            let key = if is_whole { key } else { key::find_some(limit, &group.fixed, exchange)? };
+            let key = if is_whole {
+                key
+            } else {
+                key::find_some(limit, &group.fixed, exchange)?
+            };
             group.find(key, exchange.client.ip)
         };
         self.groups.iter().filter_map(place).min()
@@ -134,9 +160,18 @@ impl Overrides {
 impl Group {
     fn find(&self, key: Key, client: IpAddr) -> Option<usize> {
         let exact = self.exact.get(&key).copied();
-        let before = self.networks.iter().take_while(|network| exact.is_none_or(|exact| network.place < exact));
-        let holds = |network: &&Network| network.key == key && network.within.iter().all(|net| net.contains(&client));
-        before.filter(holds).map(|network| network.place).next().or(exact)
+        let before = self
+            .networks
+            .iter()
+            .take_while(|network| exact.is_none_or(|exact| network.place < exact));
+        let holds = |network: &&Network| {
+            network.key == key && network.within.iter().all(|net| net.contains(&client))
+        };
+        before
+            .filter(holds)
+            .map(|network| network.place)
+            .next()
+            .or(exact)
     }
 }
 

@@ -62,7 +62,11 @@ pub(super) enum Deciding {
 
 impl SharedQuestions {
     pub(super) fn push(&mut self, limit: &LimitPolicy, asked: Asked) {
-        if limit.shadow { self.shadow.push(asked) } else { self.live.push(asked) }
+        if limit.shadow {
+            self.shadow.push(asked)
+        } else {
+            self.live.push(asked)
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -79,11 +83,20 @@ impl SharedTaken {
 }
 
 /// Asks the store, the local limits having admitted.
-pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>, mut taken: Taken) -> Deciding {
+pub(super) fn admit(
+    layer: &RateLimitLayer,
+    exchange: &Arc<Exchange>,
+    mut taken: Taken,
+) -> Deciding {
     let (Some(store), Some(questions)) = (&layer.store, taken.shared_questions()) else {
         return Deciding::Made(Ok(taken));
     };
-    let mut asking = Asking { store: Arc::clone(store), exchange: Arc::clone(exchange), questions, taken };
+    let mut asking = Asking {
+        store: Arc::clone(store),
+        exchange: Arc::clone(exchange),
+        questions,
+        taken,
+    };
     // By far the most: one or several that can refuse, and nothing else.
     if asking.questions.shadow.is_empty() {
         let asks = asking.asks(&asking.questions.live);
@@ -124,13 +137,20 @@ impl Asking {
     }
 
     fn asks(&self, questions: &Questions) -> Asks {
-        questions.iter().filter_map(|asked| self.ask(asked)).collect()
+        questions
+            .iter()
+            .filter_map(|asked| self.ask(asked))
+            .collect()
     }
 
     fn ask(&self, asked: &Asked) -> Option<Ask> {
         let limits = &self.taken.limits;
         let policy = &limits[usize::from(asked.policy)];
-        let buckets = policy.shared.as_ref()?.buckets.get(usize::from(asked.which))?;
+        let buckets = policy
+            .shared
+            .as_ref()?
+            .buckets
+            .get(usize::from(asked.which))?;
         let local = asked.ask(limits, self.taken.temporary());
         let named = match asked.which {
             OWN => key::fed(buckets.begun.clone(), policy, &self.exchange).ok()?,
@@ -158,7 +178,9 @@ impl Asking {
             self.keep(admission);
             return Ok(());
         }
-        let others = admission.states().filter(|state| !counts(&questions[state.index]));
+        let others = admission
+            .states()
+            .filter(|state| !counts(&questions[state.index]));
         let others = others.reduce(crate::limit::Standing::nearer);
         let others = others.map(|state| questions[state.index].told(&limits, state));
         self.counted().note_other(others);
@@ -180,14 +202,17 @@ impl Asking {
 
     fn keep(&mut self, admission: Admission) {
         let more = self.taken.more.get_or_insert_default();
-        let shared =
-            more.shared.get_or_insert_with(|| SharedTaken { store: Arc::clone(&self.store), taken: SmallVec::new() });
+        let shared = more.shared.get_or_insert_with(|| SharedTaken {
+            store: Arc::clone(&self.store),
+            taken: SmallVec::new(),
+        });
         shared.taken.push(admission);
     }
 
     fn counted(&mut self) -> &mut Counted {
         let more = self.taken.more.get_or_insert_default();
-        more.counted.get_or_insert_with(|| Counted::new(&self.taken.limits, &self.exchange))
+        more.counted
+            .get_or_insert_with(|| Counted::new(&self.taken.limits, &self.exchange))
     }
 
     /// Notes what live limits said.
@@ -195,15 +220,23 @@ impl Asking {
         match outcome {
             Ok(admission) => {
                 let nearest = admission.states().reduce(crate::limit::Standing::nearer);
-                let nearest = nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
+                let nearest =
+                    nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
                 let (limits, now) = (&self.taken.limits, Clock.now());
-                questions.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
+                questions
+                    .iter()
+                    .for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
                 decision::note_also(&self.exchange, &self.taken.limits, questions, nearest);
                 Ok(admission)
             }
             Err(Refused::Limits(refusal)) => {
                 let limits = (&*self.taken.limits, self.taken.temporary());
-                Err(decision::refused(&self.exchange, limits, questions, (Clock.now(), &refusal)))
+                Err(decision::refused(
+                    &self.exchange,
+                    limits,
+                    questions,
+                    (Clock.now(), &refusal),
+                ))
             }
             Err(Refused::Unavailable { retry_after }) => {
                 self.exchange.facts.lock().admitted = 0;

@@ -80,19 +80,42 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
     let now = Clock.now();
     let sorted = sort(limits, now, exchange)?;
     let temporary = &*sorted.temporary;
-    let mut trial = Trial { limits, temporary, now, exchange, counted: None, alone: SmallVec::new() };
+    let mut trial = Trial {
+        limits,
+        temporary,
+        now,
+        exchange,
+        counted: None,
+        alone: SmallVec::new(),
+    };
     let decided = decide_all(limits, now, &sorted);
     // Whatever the live ones said: the numbers on trial see the same stream of requests.
-    sorted.candidates.iter().for_each(|asked| trial.candidate(*asked));
+    sorted
+        .candidates
+        .iter()
+        .for_each(|asked| trial.candidate(*asked));
     let mut admission = match decided {
         Ok(admission) => admission,
         Err(refusal) => {
-            sorted.shadow.iter().for_each(|asked| trial.shadow_of_refused(*asked));
-            return Err(decision::refused(exchange, (limits, temporary), &sorted.live, (now, &refusal)));
+            sorted
+                .shadow
+                .iter()
+                .for_each(|asked| trial.shadow_of_refused(*asked));
+            return Err(decision::refused(
+                exchange,
+                (limits, temporary),
+                &sorted.live,
+                (now, &refusal),
+            ));
         }
     };
-    sorted.live.iter().for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
-    let nearest = admission.nearest().map(|nearest| (sorted.live[nearest.index], nearest));
+    sorted
+        .live
+        .iter()
+        .for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
+    let nearest = admission
+        .nearest()
+        .map(|nearest| (sorted.live[nearest.index], nearest));
     decision::note_admission(exchange, limits, &sorted.live, nearest);
     sorted.shadow.iter().for_each(|asked| trial.shadow(*asked));
     if sorted.live.iter().any(|asked| asked.counts_answers(limits)) {
@@ -100,16 +123,36 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
     }
     let Trial { counted, alone, .. } = trial;
     // An admission that was taken apart is in `alone` and `counted`.
-    let asked = if admission.is_empty() { Questions::new() } else { sorted.live };
+    let asked = if admission.is_empty() {
+        Questions::new()
+    } else {
+        sorted.live
+    };
     let (questions, temporary) = (sorted.shared, sorted.temporary);
-    let more = (counted.is_some() || !alone.is_empty() || !questions.is_empty())
-        .then(|| Box::new(More { alone, counted, questions, temporary, shared: None }));
-    Ok(Taken { admission, asked, limits: Arc::clone(limits), more })
+    let more = (counted.is_some() || !alone.is_empty() || !questions.is_empty()).then(|| {
+        Box::new(More {
+            alone,
+            counted,
+            questions,
+            temporary,
+            shared: None,
+        })
+    });
+    Ok(Taken {
+        admission,
+        asked,
+        limits: Arc::clone(limits),
+        more,
+    })
 }
 
 /// All that can refuse, together.
 fn decide_all(limits: &[LimitPolicy], now: Now, sorted: &Sorted) -> Result<Admission, Refusal> {
-    let asks: SmallVec<[Ask<'_>; 4]> = sorted.live.iter().map(|asked| asked.ask(limits, &sorted.temporary)).collect();
+    let asks: SmallVec<[Ask<'_>; 4]> = sorted
+        .live
+        .iter()
+        .map(|asked| asked.ask(limits, &sorted.temporary))
+        .collect();
     decide(now, &asks)
 }
 
@@ -123,7 +166,9 @@ fn sort(limits: &[LimitPolicy], now: Now, exchange: &Exchange) -> Result<Sorted,
                 sorted.add(limit, own, now, exchange);
             }
             Found::Skip => {}
-            Found::Refuse if limit.shadow => exchange.facts.lock().shadow_refused |= 1 << limit.name,
+            Found::Refuse if limit.shadow => {
+                exchange.facts.lock().shadow_refused |= 1 << limit.name
+            }
             Found::Refuse => return Err(decision::key_missing(limit, exchange)),
         }
     }
@@ -137,11 +182,19 @@ impl Sorted {
             self.temporary.push(given.quota);
             return self.add_tiers(limit, own, exchange);
         }
-        let exception = limit.overrides.as_ref().and_then(|overrides| overrides.find(limit, own.key, exchange));
+        let exception = limit
+            .overrides
+            .as_ref()
+            .and_then(|overrides| overrides.find(limit, own.key, exchange));
         match (exception, &limit.overrides) {
             (Some(place), Some(overrides)) if overrides.numbers(place).is_none() => {
                 exchange.facts.lock().admitted |= 1 << limit.name; // passes all, tiers too
-                own.alone().record(std::slice::from_ref(limit), now, Verdict::Admitted, exchange);
+                own.alone().record(
+                    std::slice::from_ref(limit),
+                    now,
+                    Verdict::Admitted,
+                    exchange,
+                );
                 return;
             }
             (Some(place), _) => self.push(limit, own.under(place)),
@@ -149,7 +202,12 @@ impl Sorted {
                 self.push(limit, own);
                 // Who has numbers of its own is no part of a trial of others.
                 if limit.candidate.is_some() {
-                    self.candidates.push(Asked::new(usize::from(own.policy), CANDIDATE, own.key, own.cost));
+                    self.candidates.push(Asked::new(
+                        usize::from(own.policy),
+                        CANDIDATE,
+                        own.key,
+                        own.cost,
+                    ));
                 }
             }
         }
@@ -160,7 +218,10 @@ impl Sorted {
         if exchange.client.ip.is_ipv6() {
             for (which, tier) in (1..).zip(&limit.tiers) {
                 if let Some(key) = key::find_wider(limit, &tier.begun, tier.prefix, exchange) {
-                    self.push(limit, Asked::new(usize::from(own.policy), which, key.finish(), own.cost));
+                    self.push(
+                        limit,
+                        Asked::new(usize::from(own.policy), which, key.finish(), own.cost),
+                    );
                 }
             }
         }
@@ -210,7 +271,10 @@ impl Trial<'_> {
     /// Keeps the tokens that the live ones took together, where some may come back alone.
     fn keep_apart(&mut self, live: &[Asked], admission: &mut Admission) {
         let of_others = |state: &Standing| !live[state.index].counts_answers(self.limits);
-        let others = admission.states().filter(of_others).reduce(Standing::nearer);
+        let others = admission
+            .states()
+            .filter(of_others)
+            .reduce(Standing::nearer);
         let others = others.map(|state| live[state.index].told(self.limits, state));
         self.counted().note_other(others);
         for (asked, admission) in live.iter().zip(admission.take_apart()) {
@@ -219,7 +283,8 @@ impl Trial<'_> {
     }
 
     fn counted(&mut self) -> &mut Counted {
-        self.counted.get_or_insert_with(|| Counted::new(self.limits, self.exchange))
+        self.counted
+            .get_or_insert_with(|| Counted::new(self.limits, self.exchange))
     }
 
     fn record(&self, asked: Asked, verdict: Verdict) {
@@ -235,7 +300,14 @@ impl Trial<'_> {
     fn shadow(&mut self, asked: Asked) {
         let bit = 1 << asked.name(self.limits);
         let admits = self.decide(asked);
-        self.record(asked, if admits { Verdict::Admitted } else { Verdict::Refused });
+        self.record(
+            asked,
+            if admits {
+                Verdict::Admitted
+            } else {
+                Verdict::Refused
+            },
+        );
         let mut facts = self.exchange.facts.lock();
         if admits {
             facts.admitted |= bit;

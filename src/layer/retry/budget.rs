@@ -41,7 +41,9 @@ impl Budget {
     pub fn new(share: f64, floor: u32, workers: usize) -> Self {
         Self {
             start: Instant::now(),
-            requests: (0..workers.max(1)).map(|_| CachePadded::default()).collect(),
+            requests: (0..workers.max(1))
+                .map(|_| CachePadded::default())
+                .collect(),
             retries: Counts::default(),
             settings: Mutex::new(Settings { share, floor }),
         }
@@ -73,7 +75,9 @@ impl Budget {
 
     /// Seconds since the start, from 1 on: 0 is an empty slot.
     fn second(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).div_duration_f64(Duration::from_secs(1)) as u64 + 1
+        now.saturating_duration_since(self.start)
+            .div_duration_f64(Duration::from_secs(1)) as u64
+            + 1
     }
 }
 
@@ -81,14 +85,21 @@ impl Counts {
     fn add(&self, second: u64) {
         let slot = &self.0[(second % SLOTS as u64) as usize];
         let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| {
-            let count = if seen >> 32 == second & 0xffff_ffff { seen & 0xffff_ffff } else { 0 };
+            let count = if seen >> 32 == second & 0xffff_ffff {
+                seen & 0xffff_ffff
+            } else {
+                0
+            };
             Some((second << 32) | (count + 1).min(0xffff_ffff))
         });
     }
 
     fn sum(&self, now: u64) -> u64 {
         let recent = self.0.iter().map(|slot| slot.load(Ordering::Relaxed));
-        recent.filter(|seen| now - (seen >> 32).min(now) < WINDOW).map(|seen| seen & 0xffff_ffff).sum()
+        recent
+            .filter(|seen| now - (seen >> 32).min(now) < WINDOW)
+            .map(|seen| seen & 0xffff_ffff)
+            .sum()
     }
 }
 
@@ -97,7 +108,10 @@ mod tests {
     use super::*;
 
     fn taken(budget: &Budget, now: Instant) -> usize {
-        std::iter::repeat_with(|| budget.withdraw(now)).take(1000).take_while(|allowed| *allowed).count()
+        std::iter::repeat_with(|| budget.withdraw(now))
+            .take(1000)
+            .take_while(|allowed| *allowed)
+            .count()
     }
 
     #[tokio::test(start_paused = true)]

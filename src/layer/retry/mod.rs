@@ -42,7 +42,11 @@ impl<S> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Retry { inner, policy: Arc::clone(&self.policy), budget: Arc::clone(&self.budget) }
+        Retry {
+            inner,
+            policy: Arc::clone(&self.policy),
+            budget: Arc::clone(&self.budget),
+        }
     }
 }
 
@@ -67,7 +71,8 @@ where
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        self.budget.deposit(worker::current(), call.exchange.started);
+        self.budget
+            .deposit(worker::current(), call.exchange.started);
         let attempts = Attempts {
             exchange: Arc::clone(&call.exchange),
             deadline: call.deadline,
@@ -85,7 +90,13 @@ where
         if let Some(replay) = &attempts.replay {
             call.body = replay.body();
         }
-        ResponseFuture { state: State::Trying { attempt: self.inner.call(call) }, attempts, inner: self.inner.clone() }
+        ResponseFuture {
+            state: State::Trying {
+                attempt: self.inner.call(call),
+            },
+            attempts,
+            inner: self.inner.clone(),
+        }
     }
 }
 
@@ -111,15 +122,27 @@ impl Attempts {
     }
 
     /// Whether, after this outcome, another attempt follows: after what wait, and whether by a new connection.
-    fn again(&mut self, outcome: &Result<Response, Error>) -> Option<(Option<Pin<Box<Sleep>>>, bool)> {
+    fn again(
+        &mut self,
+        outcome: &Result<Response, Error>,
+    ) -> Option<(Option<Pin<Box<Sleep>>>, bool)> {
         let is_call = self.exchange.request.grpc.is_some();
-        let judged = outcome.as_ref().map(|response| policy::status(response, is_call));
+        let judged = outcome
+            .as_ref()
+            .map(|response| policy::status(response, is_call));
         let verdict = self.policy.judge(&judged);
         if std::mem::take(&mut self.is_retrying) {
             let is_good = verdict == Verdict::Final && outcome.is_ok();
             self.count(if is_good { "success" } else { "failure" });
         }
-        let Verdict::Again { is_unseen, is_charged, is_stale } = verdict else { return None };
+        let Verdict::Again {
+            is_unseen,
+            is_charged,
+            is_stale,
+        } = verdict
+        else {
+            return None;
+        };
         if self.policy.attempts == 1 {
             // Retries are switched off: that is no news.
             return None;
@@ -129,7 +152,10 @@ impl Attempts {
         let is_passed_over = is_unseen && self.exchange.facts.lock().has_other_server;
         let wait = (!is_stale && !is_passed_over).then(|| self.policy.wait(self.made + 1));
         let begin = now + wait.unwrap_or_default();
-        if let Some(reason) = self.obstacle(is_unseen, begin).or_else(|| self.unaffordable(is_charged, now)) {
+        if let Some(reason) = self
+            .obstacle(is_unseen, begin)
+            .or_else(|| self.unaffordable(is_charged, now))
+        {
             self.exchange.facts.lock().not_retried = Some(reason);
             match reason {
                 // Counted as the failure of the last retry.
@@ -154,7 +180,11 @@ impl Attempts {
         } else if !is_unseen && self.exchange.request.upgrade.is_some() {
             // Whatever its method says, the server may have begun something that a second request would double.
             Some("upgrade")
-        } else if self.replay.as_ref().is_some_and(|replay| !replay.can_replay()) {
+        } else if self
+            .replay
+            .as_ref()
+            .is_some_and(|replay| !replay.can_replay())
+        {
             Some("body")
         } else if self.deadline().is_some_and(|deadline| begin >= deadline.at) {
             Some("deadline")
@@ -174,7 +204,11 @@ impl Attempts {
 
     /// The outcome of the last attempt as that of all.
     fn told(&self, outcome: Result<Response, Error>) -> Result<Response, Error> {
-        if self.is_seen { outcome.map_err(Error::after_one_was_seen) } else { outcome }
+        if self.is_seen {
+            outcome.map_err(Error::after_one_was_seen)
+        } else {
+            outcome
+        }
     }
 
     fn call(&self, fresh: bool) -> Call {
@@ -192,7 +226,9 @@ impl Attempts {
 
     /// The deadline as of now, between two attempts.
     fn deadline(&self) -> Option<Deadline> {
-        self.uploading.as_ref().map_or(self.deadline, |uploading| uploading.deadline())
+        self.uploading
+            .as_ref()
+            .map_or(self.deadline, |uploading| uploading.deadline())
     }
 }
 
@@ -261,6 +297,8 @@ where
 
 impl<S: Service<Call>> std::fmt::Debug for ResponseFuture<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseFuture").field("made", &self.attempts.made).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture")
+            .field("made", &self.attempts.made)
+            .finish_non_exhaustive()
     }
 }

@@ -56,20 +56,36 @@ pub(super) enum Verdict {
 /// What an answer counts as: that of a gRPC call that failed at once (its status is in the head, not behind messages) as
 /// the HTTP status that means the same.
 pub(super) fn status(response: &Response, is_call: bool) -> StatusCode {
-    let code = if is_call { response.fields.get(&grpc::STATUS) } else { None };
+    let code = if is_call {
+        response.fields.get(&grpc::STATUS)
+    } else {
+        None
+    };
     code.and_then(grpc::status_for).unwrap_or(response.status)
 }
 
 impl RetryPolicy {
     pub(super) fn judge(&self, outcome: &Result<StatusCode, &Error>) -> Verdict {
         let again = |applies: bool, is_unseen: bool, is_charged: bool, is_stale: bool| {
-            if applies { Verdict::Again { is_unseen, is_charged, is_stale } } else { Verdict::Final }
+            if applies {
+                Verdict::Again {
+                    is_unseen,
+                    is_charged,
+                    is_stale,
+                }
+            } else {
+                Verdict::Final
+            }
         };
         match outcome {
             Ok(status) => again(self.on.statuses.contains(status), false, true, false),
-            Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => again(self.on.connect, true, false, false),
+            Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => {
+                again(self.on.connect, true, false, false)
+            }
             Err(Error::Stale { written, .. }) => again(self.on.connect, !written, false, true),
-            Err(Error::Reset { is_begun, .. }) => again(self.on.reset && !is_begun, false, true, false),
+            Err(Error::Reset { is_begun, .. }) => {
+                again(self.on.reset && !is_begun, false, true, false)
+            }
             Err(Error::AttemptTimeout { .. }) => again(self.on.timeout, false, true, false),
             Err(_) => Verdict::Final,
         }
@@ -78,7 +94,9 @@ impl RetryPolicy {
     /// The wait before attempt `attempt` (2 is the first retry): anything up to the doubled base, so that clients that
     /// failed together do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
     pub(super) fn wait(&self, attempt: u32) -> Duration {
-        let doubled = self.backoff.saturating_mul(1 << (attempt.saturating_sub(2)).min(30));
+        let doubled = self
+            .backoff
+            .saturating_mul(1 << (attempt.saturating_sub(2)).min(30));
         doubled.min(self.max_backoff).mul_f64(rand::rng().random())
     }
 }

@@ -55,13 +55,22 @@ impl Replay {
         }
         let is_counted = body.length().is_some();
         let (rest, data) = (Some(body), Vec::new());
-        let kept = Kept { rest, data, trailers: None, room, is_lost: false, is_counted };
+        let kept = Kept {
+            rest,
+            data,
+            trailers: None,
+            room,
+            is_lost: false,
+            is_counted,
+        };
         Self::Passing(Arc::new(Mutex::new(kept)))
     }
 
     /// Whether another attempt can send the body whole; asked when the attempt before is over.
     pub(super) fn can_replay(&self) -> bool {
-        let Self::Passing(kept) = self else { return true };
+        let Self::Passing(kept) = self else {
+            return true;
+        };
         let kept = kept.lock();
         !kept.is_lost && kept.rest.is_some()
     }
@@ -86,8 +95,17 @@ impl Kept {
         let body = if rest.is_empty() && kept.data.is_empty() && kept.trailers.is_none() {
             rest
         } else {
-            let length = rest.length().filter(|_| kept.is_counted).map(|rest| rest + kept.data.len() as u64);
-            Body::stream(Attempt { kept: Arc::clone(all), rest: Some(rest), sent: 0, has_trailed: false, length })
+            let length = rest
+                .length()
+                .filter(|_| kept.is_counted)
+                .map(|rest| rest + kept.data.len() as u64);
+            Body::stream(Attempt {
+                kept: Arc::clone(all),
+                rest: Some(rest),
+                sent: 0,
+                has_trailed: false,
+                length,
+            })
         };
         (body, pace)
     }
@@ -112,14 +130,17 @@ impl Kept {
     /// Grows by doubling, but never beyond what may be kept in all.
     fn make_room(&mut self, more: usize) {
         if self.data.len() + more > self.data.capacity() {
-            self.data.reserve_exact(more.max(self.data.len()).min(self.room));
+            self.data
+                .reserve_exact(more.max(self.data.len()).min(self.room));
         }
     }
 
     /// The next piece of what is kept, of which `sent` bytes were sent again.
     fn next(&self, sent: usize) -> Option<Frame<Bytes>> {
         match self.data.get(sent..) {
-            Some(left @ [_, ..]) => Some(Frame::data(Bytes::copy_from_slice(&left[..left.len().min(MOST_AT_ONCE)]))),
+            Some(left @ [_, ..]) => Some(Frame::data(Bytes::copy_from_slice(
+                &left[..left.len().min(MOST_AT_ONCE)],
+            ))),
             _ => self.trailers.clone().map(Frame::trailers),
         }
     }
@@ -127,7 +148,10 @@ impl Kept {
 
 /// What fields take up, about.
 fn size_of_fields(fields: &HeaderMap) -> usize {
-    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum()
+    fields
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + FIELD)
+        .sum()
 }
 
 /// One attempt's body: what was kept, then the rest from the client. Dropped early, it hands the rest back.
@@ -158,7 +182,10 @@ impl http_body::Body for Attempt {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         if this.has_trailed {
             return Poll::Ready(None);
@@ -188,7 +215,8 @@ impl http_body::Body for Attempt {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.length
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -201,12 +229,17 @@ mod tests {
     use super::*;
 
     fn streamed(frames: &'static [&'static str]) -> Body {
-        let frames = frames.iter().map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
+        let frames = frames
+            .iter()
+            .map(|text| Ok(Frame::data(Bytes::from_static(text.as_bytes()))));
         Body::stream(StreamBody::new(iter(frames)))
     }
 
     fn counted(text: &'static str) -> Body {
-        Body::stream(http_body_util::Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}))
+        Body::stream(
+            http_body_util::Full::new(Bytes::from_static(text.as_bytes()))
+                .map_err(|never| match never {}),
+        )
     }
 
     #[tokio::test]
@@ -249,7 +282,9 @@ mod tests {
     async fn pieces_do_not_keep_the_buffers_that_they_were_read_into() {
         const ROOM: usize = 1000;
         let read = Bytes::from(vec![b'x'; 1024 * 1024]);
-        let pieces: Vec<_> = (0..ROOM).map(|at| Ok(Frame::data(read.slice(at * 1000..=at * 1000)))).collect();
+        let pieces: Vec<_> = (0..ROOM)
+            .map(|at| Ok(Frame::data(read.slice(at * 1000..=at * 1000))))
+            .collect();
         let replay = Replay::new(Body::stream(StreamBody::new(iter(pieces))), ROOM);
         assert_eq!(text(replay.body()).await, "x".repeat(ROOM));
         assert!(read.is_unique(), "something still holds what was read");
@@ -261,14 +296,31 @@ mod tests {
     #[tokio::test]
     async fn trailers_are_sent_again_once_and_count_as_kept() {
         let frames = || {
-            let trailers = HeaderMap::from_iter([(HeaderName::from_static("x-sum"), HeaderValue::from_static("1"))]);
-            iter([Ok(Frame::data(Bytes::from_static(b"data"))), Ok(Frame::trailers(trailers))])
+            let trailers = HeaderMap::from_iter([(
+                HeaderName::from_static("x-sum"),
+                HeaderValue::from_static("1"),
+            )]);
+            iter([
+                Ok(Frame::data(Bytes::from_static(b"data"))),
+                Ok(Frame::trailers(trailers)),
+            ])
         };
         let replay = Replay::new(Body::stream(StreamBody::new(frames())), 100);
         for _ in 0..3 {
             let mut body = replay.body();
-            assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "data");
-            assert_eq!(body.frame().await.unwrap().unwrap().into_trailers().unwrap()["x-sum"], "1");
+            assert_eq!(
+                body.frame().await.unwrap().unwrap().into_data().unwrap(),
+                "data"
+            );
+            assert_eq!(
+                body.frame()
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .into_trailers()
+                    .unwrap()["x-sum"],
+                "1"
+            );
             assert!(body.frame().await.is_none());
         }
         assert!(replay.can_replay());

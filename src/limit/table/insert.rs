@@ -83,11 +83,24 @@ impl Table {
         };
         for (distance, index) in self.window(key).enumerate() {
             // The TAT first: with the key first, one that takes over in between would show as the old key in debt.
-            let (tat, found) = (self.slots()[index][TAT].load(SeqCst), self.slots()[index][KEY].load(SeqCst));
-            let place = Place { distance, index, key: found, tat };
+            let (tat, found) = (
+                self.slots()[index][TAT].load(SeqCst),
+                self.slots()[index][KEY].load(SeqCst),
+            );
+            let place = Place {
+                distance,
+                index,
+                key: found,
+                tat,
+            };
             survey.busy |= tat == LOCKED;
             match found {
-                _ if found == key.hash() => return Survey { found: true, ..survey },
+                _ if found == key.hash() => {
+                    return Survey {
+                        found: true,
+                        ..survey
+                    };
+                }
                 EMPTY | VACANT => {
                     survey.free = survey.free.or(Some(place));
                     if found == EMPTY && (!survey.full || survey.idle.is_some()) {
@@ -104,7 +117,8 @@ impl Table {
 
     /// Takes the place for the bucket; says whether a key was evicted, or nothing if someone else was faster.
     fn settle(&self, choice: Choice, bucket: Bucket) -> Option<bool> {
-        let (Choice::Free(place) | Choice::Evict(place) | Choice::Swap { free: place, .. }) = choice;
+        let (Choice::Free(place) | Choice::Evict(place) | Choice::Swap { free: place, .. }) =
+            choice;
         if !self.lock(place) {
             return None;
         }
@@ -117,7 +131,8 @@ impl Table {
             self.slots()[place.index][TAT].store(place.tat, SeqCst);
             return None;
         }
-        self.publish(place.index, bucket).then_some(!matches!(choice, Choice::Free(_)))
+        self.publish(place.index, bucket)
+            .then_some(!matches!(choice, Choice::Free(_)))
     }
 
     fn count_one_more(&self) -> bool {
@@ -186,7 +201,9 @@ impl Survey {
     fn place(&self) -> Option<Choice> {
         match (self.free, self.idle) {
             (Some(free), _) if !self.full => Some(Choice::Free(free)),
-            (Some(free), Some(idle)) if free.distance < idle.distance => Some(Choice::Swap { free, idle }),
+            (Some(free), Some(idle)) if free.distance < idle.distance => {
+                Some(Choice::Swap { free, idle })
+            }
             (_, Some(idle)) => Some(Choice::Evict(idle)),
             (_, None) => None,
         }

@@ -80,13 +80,21 @@ impl Table {
     pub(in crate::limit) fn new(max_keys: NonZeroUsize) -> Result<Self, SettingsError> {
         let max_keys = max_keys.get();
         let too_many = SettingsError::TooManyKeys { max_keys };
-        let probed = max_keys.checked_mul(2).and_then(usize::checked_next_power_of_two).ok_or(too_many)?;
-        let pages = probed.checked_add(1).and_then(Pages::zeroed).ok_or(too_many)?;
+        let probed = max_keys
+            .checked_mul(2)
+            .and_then(usize::checked_next_power_of_two)
+            .ok_or(too_many)?;
+        let pages = probed
+            .checked_add(1)
+            .and_then(Pages::zeroed)
+            .ok_or(too_many)?;
         pages.borrow_dependent().slots[probed][KEY].store(OVERFLOW.hash(), Relaxed);
         let part_of_overflow = probed / PART;
         Ok(Self {
             pages,
-            touched: (0..=part_of_overflow).map(|part| AtomicBool::new(part == part_of_overflow)).collect(),
+            touched: (0..=part_of_overflow)
+                .map(|part| AtomicBool::new(part == part_of_overflow))
+                .collect(),
             has_classes: AtomicBool::new(false),
             max_keys,
             keys: CachePadded::default(),
@@ -139,14 +147,19 @@ impl Table {
     /// Whether `key` still has this slot.
     #[inline]
     pub(in crate::limit) fn holds(&self, index: usize, key: Key) -> bool {
-        self.slots().get(index).is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
+        self.slots()
+            .get(index)
+            .is_some_and(|slot| slot[KEY].load(Acquire) == key.hash())
     }
 
     /// Makes `next` the TAT of `key`, if it is still `seen`.
     #[inline]
     pub(in crate::limit) fn replace(&self, index: usize, key: Key, seen: u64, next: u64) -> bool {
         self.holds(index, key)
-            && (seen == next || self.slots()[index][TAT].compare_exchange(seen, next, AcqRel, Relaxed).is_ok())
+            && (seen == next
+                || self.slots()[index][TAT]
+                    .compare_exchange(seen, next, AcqRel, Relaxed)
+                    .is_ok())
             && self.holds(index, key)
     }
 
@@ -157,7 +170,11 @@ impl Table {
 
     /// The index of every slot that may hold a key, the overflow bucket's last.
     pub(in crate::limit) fn indices(&self) -> impl Iterator<Item = usize> {
-        let touched = self.touched.iter().enumerate().filter(|(_, is_touched)| is_touched.load(SeqCst));
+        let touched = self
+            .touched
+            .iter()
+            .enumerate()
+            .filter(|(_, is_touched)| is_touched.load(SeqCst));
         let slots = self.slots().len();
         touched.flat_map(move |(part, _)| part * PART..((part + 1) * PART).min(slots))
     }
@@ -188,12 +205,27 @@ impl Table {
     /// so whoever replaces the TAT that was read has read the class that goes with it.
     #[inline(always)]
     pub(in crate::limit) fn class(&self, index: usize) -> u16 {
-        if self.has_classes.load(Relaxed) { self.classes()[index].load(Acquire) } else { 0 }
+        if self.has_classes.load(Relaxed) {
+            self.classes()[index].load(Acquire)
+        } else {
+            0
+        }
     }
 
     /// Gives the debt of `key` as other numbers measure it, if the TAT is still the one that was seen.
-    pub(in crate::limit) fn convert(&self, index: usize, key: Key, (seen, tat): (u64, u64), class: u16) {
-        if self.lock(Place { distance: 0, index, key: key.hash(), tat: seen }) {
+    pub(in crate::limit) fn convert(
+        &self,
+        index: usize,
+        key: Key,
+        (seen, tat): (u64, u64),
+        class: u16,
+    ) {
+        if self.lock(Place {
+            distance: 0,
+            index,
+            key: key.hash(),
+            tat: seen,
+        }) {
             self.set_class(index, class);
             // Never the same as before, so that who saw the old class cannot replace the TAT. A nanosecond is no token.
             let tat = if tat == seen { seen + 1 } else { tat };
@@ -215,8 +247,17 @@ impl Table {
     pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
         // A key that is published here after this look is taken out by its inserter, who sees `closed`.
         while let Some((key, tat)) = self.held(index) {
-            if self.lock(Place { distance: 0, index, key: key.hash(), tat }) {
-                carry(Bucket { key, tat, class: self.class(index) });
+            if self.lock(Place {
+                distance: 0,
+                index,
+                key: key.hash(),
+                tat,
+            }) {
+                carry(Bucket {
+                    key,
+                    tat,
+                    class: self.class(index),
+                });
                 self.slots()[index][TAT].store(MOVED, SeqCst);
                 return;
             }
@@ -250,9 +291,18 @@ impl Table {
     }
 
     /// Locks a slot as it was seen.
-    fn lock(&self, Place { index, key, tat, .. }: Place) -> bool {
+    fn lock(
+        &self,
+        Place {
+            index, key, tat, ..
+        }: Place,
+    ) -> bool {
         let slot = &self.slots()[index];
-        if tat >= MOVED || slot[TAT].compare_exchange(tat, LOCKED, SeqCst, Relaxed).is_err() {
+        if tat >= MOVED
+            || slot[TAT]
+                .compare_exchange(tat, LOCKED, SeqCst, Relaxed)
+                .is_err()
+        {
             return false;
         }
         // The TAT may be the same by chance, and the key another.

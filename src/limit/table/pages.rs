@@ -36,7 +36,11 @@ impl Pages {
         let of_slots = slots.checked_mul(size_of::<Slot>())?;
         let length = of_slots.checked_add(slots.checked_mul(size_of::<AtomicU16>())?)?;
         // Not reserved: a limit may hold far more keys than ever come.
-        let map = MmapOptions::new().len(length).no_reserve_swap().map_anon().ok()?;
+        let map = MmapOptions::new()
+            .len(length)
+            .no_reserve_swap()
+            .map_anon()
+            .ok()?;
         Self::try_new(MutBorrow::new(map), |map| {
             let (slots, classes) = map.borrow_mut().split_at_mut_checked(of_slots).ok_or(())?;
             let slots = <[Slot]>::mut_from_bytes(slots).map_err(drop)?;
@@ -49,6 +53,8 @@ impl Pages {
 
 impl fmt::Debug for Pages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pages").field("slots", &self.borrow_dependent().slots.len()).finish_non_exhaustive()
+        f.debug_struct("Pages")
+            .field("slots", &self.borrow_dependent().slots.len())
+            .finish_non_exhaustive()
     }
 }

@@ -11,32 +11,68 @@ fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
         drain(&limiter, START, key(n));
     }
     let before = limiter.stats();
-    let admitted = (1_000_000..2_000_000).filter(|n| ask(&limiter, START, key(*n), 1).is_ok()).count();
+    let admitted = (1_000_000..2_000_000)
+        .filter(|n| ask(&limiter, START, key(*n), 1).is_ok())
+        .count();
     let after = limiter.stats();
-    assert_eq!((before.keys, after.keys, after.max_bytes), (1000, 1000, before.max_bytes));
-    assert_eq!((admitted, after.evictions_idle, after.evictions_overflow), (5, 0, 1_000_000), "one bucket for all");
-    assert!(debtors.clone().all(|n| limiter.inspect(START, key(n)).remaining == 0));
+    assert_eq!(
+        (before.keys, after.keys, after.max_bytes),
+        (1000, 1000, before.max_bytes)
+    );
+    assert_eq!(
+        (admitted, after.evictions_idle, after.evictions_overflow),
+        (5, 0, 1_000_000),
+        "one bucket for all"
+    );
+    assert!(
+        debtors
+            .clone()
+            .all(|n| limiter.inspect(START, key(n)).remaining == 0)
+    );
 }
 
 /// A reload, and each save, walks over every table, most of which have far more room than keys.
 #[test]
 fn a_walk_over_a_table_looks_only_where_keys_have_been() {
     let table = Table::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();
-    let held = || table.indices().filter_map(|slot| table.held(slot)).map(|(key, _)| key).collect::<Vec<_>>();
+    let held = || {
+        table
+            .indices()
+            .filter_map(|slot| table.held(slot))
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(held(), [OVERFLOW]);
     let keys: Vec<_> = (0..5).map(key).collect();
-    keys.iter().for_each(|key| assert!(matches!(table.insert(*key, START, 1, 0), Insert::Done { .. })));
+    keys.iter().for_each(|key| {
+        assert!(matches!(
+            table.insert(*key, START, 1, 0),
+            Insert::Done { .. }
+        ))
+    });
     let found = held();
-    assert!(keys.iter().all(|key| found.contains(key)) && found.len() == 6, "{found:?}");
+    assert!(
+        keys.iter().all(|key| found.contains(key)) && found.len() == 6,
+        "{found:?}"
+    );
     assert!(table.indices().count() <= 6 * 1024, "of two million");
 }
 
 #[test]
 fn a_look_tells_what_is_left_and_takes_nothing() {
     let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10)];
-    let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 1));
+    let asks = limits
+        .each_ref()
+        .map(|limiter| Ask::new(limiter, key(1), 1));
     let (fill, next, reset) = (3 * SECOND, Duration::ZERO, Duration::ZERO);
-    let full = Standing { index: 1, remaining: 3, burst: 3, fill, next, reset };
+    let full = Standing {
+        index: 1,
+        remaining: 3,
+        burst: 3,
+        fill,
+        next,
+        reset,
+    };
     for _ in 0..5 {
         assert_eq!(preview(START, &asks), Ok(Some(full)));
     }
@@ -47,14 +83,29 @@ fn a_look_tells_what_is_left_and_takes_nothing() {
 
 #[test]
 fn what_is_taken_apart_comes_back_one_by_one() {
-    let limits = [limiter(1, SECOND, 9, 10), limiter(1, SECOND, 3, 10), limiter(1, SECOND, 5, 10)];
-    let asks = limits.each_ref().map(|limiter| Ask::new(limiter, key(1), 2));
+    let limits = [
+        limiter(1, SECOND, 9, 10),
+        limiter(1, SECOND, 3, 10),
+        limiter(1, SECOND, 5, 10),
+    ];
+    let asks = limits
+        .each_ref()
+        .map(|limiter| Ask::new(limiter, key(1), 2));
     let mut admission = decide(START, &asks).unwrap();
-    let [first, second, third] = admission.take_apart().collect::<Vec<_>>().try_into().unwrap();
+    let [first, second, third] = admission
+        .take_apart()
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap();
     assert!(admission.is_empty());
     second.refund(START, [&limits[1]]);
     drop((first, third));
-    assert_eq!(limits.each_ref().map(|limiter| limiter.inspect(START, key(1)).remaining), [7, 3, 3]);
+    assert_eq!(
+        limits
+            .each_ref()
+            .map(|limiter| limiter.inspect(START, key(1)).remaining),
+        [7, 3, 3]
+    );
 }
 
 #[test]
@@ -65,10 +116,20 @@ fn idle_keys_make_room_first() {
         (0..max_keys).for_each(|n| ask(&limiter, START, key(n), 1).unwrap());
         let later = START.after(SECOND);
         (1..max_keys).for_each(|n| ask(&limiter, later, key(n), 1).unwrap());
-        assert_eq!(ask(&limiter, later, key(100), 1), Ok(()), "in the place of key 0");
+        assert_eq!(
+            ask(&limiter, later, key(100), 1),
+            Ok(()),
+            "in the place of key 0"
+        );
         assert!(limiter.inspect(later, key(100)).held && !limiter.inspect(later, key(0)).held);
         assert!((1..max_keys).all(|n| limiter.inspect(later, key(n)).held));
-        assert_eq!((limiter.stats().evictions_idle, limiter.stats().evictions_overflow), (1, 0));
+        assert_eq!(
+            (
+                limiter.stats().evictions_idle,
+                limiter.stats().evictions_overflow
+            ),
+            (1, 0)
+        );
     }
 }
 
@@ -90,19 +151,39 @@ fn the_number_of_keys_never_exceeds_its_bound() {
 fn strangers_to_a_full_table_share_one_bucket_also_when_limits_decide_together() {
     let (full, roomy) = (limiter(1, SECOND, 2, 1), limiter(1, SECOND, 9, 10));
     drain(&full, START, key(0));
-    let admitted =
-        (1..9).filter(|n| decide(START, &[Ask::new(&full, key(*n), 1), Ask::new(&roomy, key(7), 1)]).is_ok()).count();
+    let admitted = (1..9)
+        .filter(|n| {
+            decide(
+                START,
+                &[Ask::new(&full, key(*n), 1), Ask::new(&roomy, key(7), 1)],
+            )
+            .is_ok()
+        })
+        .count();
     assert_eq!((admitted, roomy.inspect(START, key(7)).remaining), (2, 7));
     let admission = decide(START.after(SECOND), &[Ask::new(&full, key(5), 1)]).unwrap();
     admission.refund(START.after(SECOND), [&full]);
-    assert_eq!(ask(&full, START.after(SECOND), key(6), 1), Ok(()), "a refund goes to the bucket that paid");
+    assert_eq!(
+        ask(&full, START.after(SECOND), key(6), 1),
+        Ok(()),
+        "a refund goes to the bucket that paid"
+    );
 }
 
 #[test]
 fn a_million_keys_stay_well_under_100_mib() {
     let limiter = limiter(1, SECOND, 1, 1_000_000);
-    assert!(limiter.stats().max_bytes <= 40 << 20, "{} bytes", limiter.stats().max_bytes);
-    let held = (0..1_000_000).filter(|n| ask(&limiter, START, key(*n), 1).is_ok()).count();
-    assert!(held >= 999_990, "all find a place of their own, but for the odd crowded window: {held}");
+    assert!(
+        limiter.stats().max_bytes <= 40 << 20,
+        "{} bytes",
+        limiter.stats().max_bytes
+    );
+    let held = (0..1_000_000)
+        .filter(|n| ask(&limiter, START, key(*n), 1).is_ok())
+        .count();
+    assert!(
+        held >= 999_990,
+        "all find a place of their own, but for the odd crowded window: {held}"
+    );
     assert!(limiter.stats().keys <= 1_000_000);
 }

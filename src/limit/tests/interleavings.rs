@@ -21,7 +21,10 @@ struct Plan {
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let plan = (1..2000_u32, 1..200_u32, prop::option::of(1..400_u32));
-    prop::collection::vec(plan.prop_map(|(rate, burst, other)| Plan { rate, burst, other }), LIMITS)
+    prop::collection::vec(
+        plan.prop_map(|(rate, burst, other)| Plan { rate, burst, other }),
+        LIMITS,
+    )
 }
 
 /// What one thread does in a round: which limits decide, at what cost each, and whether it is given back.

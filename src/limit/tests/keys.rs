@@ -37,7 +37,10 @@ fn values_of_different_kinds_names_and_limits_never_share_a_bucket() {
         begin().path(b"c").host("ab").finish(),
     ];
     for (index, one) in keys.iter().enumerate() {
-        assert!(keys[index + 1..].iter().all(|other| one != other), "key {index} is not alone");
+        assert!(
+            keys[index + 1..].iter().all(|other| one != other),
+            "key {index} is not alone"
+        );
     }
 }
 
@@ -49,7 +52,11 @@ fn an_ipv6_client_is_its_network_and_a_mapped_address_is_ipv4() {
     assert_eq!(ip("2001:db8::1", 0), ip("::2", 0));
     assert_eq!(ip("::ffff:192.0.2.1", 64), ip("192.0.2.1", 64));
     assert_ne!(ip("192.0.2.1", 64), ip("192.0.2.2", 64));
-    assert_ne!(ip("192.0.2.1", 128), ip("::c000:201", 128), "a compatible address is not a mapped one");
+    assert_ne!(
+        ip("192.0.2.1", 128),
+        ip("::c000:201", 128),
+        "a compatible address is not a mapped one"
+    );
 }
 
 #[test]
@@ -65,7 +72,12 @@ fn the_memory_of_a_key_does_not_depend_on_its_length() {
     let held = |length: usize| {
         let limiter = limiter(1, SECOND, 5, 1000);
         let value = vec![b'x'; length];
-        let hashed = (0..1000_u32).map(|n| begin().header("x-user", &value).path(&n.to_be_bytes()).finish());
+        let hashed = (0..1000_u32).map(|n| {
+            begin()
+                .header("x-user", &value)
+                .path(&n.to_be_bytes())
+                .finish()
+        });
         hashed.for_each(|key| ask(&limiter, START, key, 1).unwrap());
         (limiter.stats().keys, limiter.stats().max_bytes)
     };

@@ -25,7 +25,10 @@ const START: Now = Now::from_nanos(1_000_000_000_000);
 
 fn settings(count: u32, period: Duration, burst: u32, max_keys: usize) -> Settings {
     Settings {
-        rate: Rate { count: NonZeroU32::new(count).unwrap(), period },
+        rate: Rate {
+            count: NonZeroU32::new(count).unwrap(),
+            period,
+        },
         burst: NonZeroU32::new(burst).unwrap(),
         max_keys: NonZeroUsize::new(max_keys).unwrap(),
     }
@@ -37,17 +40,25 @@ fn limiter(count: u32, period: Duration, burst: u32, max_keys: usize) -> Limiter
 
 /// The key of client `n`.
 fn key(n: u64) -> Key {
-    KeyHasher::with_seed([1, 2]).key("test").path(&n.to_be_bytes()).finish()
+    KeyHasher::with_seed([1, 2])
+        .key("test")
+        .path(&n.to_be_bytes())
+        .finish()
 }
 
 /// Whether one limit alone admits `cost` tokens.
 fn ask(limiter: &Limiter, now: Now, key: Key, cost: u32) -> Result<(), Duration> {
-    decide(now, &[Ask::new(limiter, key, cost)]).map(drop).map_err(|refusal| refusal.retry_after)
+    decide(now, &[Ask::new(limiter, key, cost)])
+        .map(drop)
+        .map_err(|refusal| refusal.retry_after)
 }
 
 /// How many single tokens are admitted until the first refusal.
 fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
-    (0..u32::MAX).take_while(|_| ask(limiter, now, key, 1).is_ok()).map(|_| 1).sum()
+    (0..u32::MAX)
+        .take_while(|_| ask(limiter, now, key, 1).is_ok())
+        .map(|_| 1)
+        .sum()
 }
 
 /// A bucket as the table has it, under the numbers that its debt came about under.
@@ -86,6 +97,9 @@ fn together(threads: usize, work: impl Fn(usize) -> u64 + Sync) -> u64 {
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
-        running.into_iter().map(|thread| thread.join().unwrap()).sum()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     })
 }

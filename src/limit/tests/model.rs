@@ -14,9 +14,17 @@ struct Model {
 
 impl Model {
     fn new(rate: Rate, burst: u32, now: Now) -> Self {
-        let emission = rate.period.as_nanos().div_ceil(u128::from(rate.count.get()));
+        let emission = rate
+            .period
+            .as_nanos()
+            .div_ceil(u128::from(rate.count.get()));
         let capacity = emission * u128::from(burst);
-        Self { emission, capacity, level: capacity, last: now.as_nanos().into() }
+        Self {
+            emission,
+            capacity,
+            level: capacity,
+            last: now.as_nanos().into(),
+        }
     }
 
     /// Takes `cost` tokens, or tells the nanoseconds until they are there.
@@ -25,13 +33,17 @@ impl Model {
         self.level = (self.level + now - self.last).min(self.capacity);
         self.last = now;
         let wanted = self.emission * u128::from(cost);
-        self.level = self.level.checked_sub(wanted).ok_or_else(|| wanted - self.level)?;
+        self.level = self
+            .level
+            .checked_sub(wanted)
+            .ok_or_else(|| wanted - self.level)?;
         Ok(())
     }
 }
 
 fn rates() -> impl Strategy<Value = (u32, Duration)> {
-    let periods = prop_oneof![Just(1), Just(10), Just(60), Just(3600), Just(86_400)].prop_map(Duration::from_secs);
+    let periods = prop_oneof![Just(1), Just(10), Just(60), Just(3600), Just(86_400)]
+        .prop_map(Duration::from_secs);
     (prop_oneof![1..10_u32, 1..2_000_000_u32], periods)
 }
 
@@ -75,8 +87,15 @@ proptest! {
 fn slow_and_fast_rates_are_exact() {
     let day = 86_400 * SECOND;
     assert_eq!(limiter(1, day, 1, 1).quota().emission(), day);
-    assert_eq!(limiter(1_000_000, SECOND, 1, 1).quota().emission(), Duration::from_micros(1));
-    assert_eq!(limiter(3, SECOND, 1, 1).quota().emission(), Duration::from_nanos(333_333_334), "rounded up");
+    assert_eq!(
+        limiter(1_000_000, SECOND, 1, 1).quota().emission(),
+        Duration::from_micros(1)
+    );
+    assert_eq!(
+        limiter(3, SECOND, 1, 1).quota().emission(),
+        Duration::from_nanos(333_333_334),
+        "rounded up"
+    );
 }
 
 #[test]
@@ -100,11 +119,20 @@ fn no_cost_passes_even_an_exhausted_limit_and_holds_no_key() {
 #[test]
 fn numbers_that_cannot_work_are_errors() {
     let broken = |settings| Limiter::new("test", &settings).map(drop);
-    assert_eq!(broken(settings(1, Duration::ZERO, 1, 1)), Err(SettingsError::ZeroPeriod));
+    assert_eq!(
+        broken(settings(1, Duration::ZERO, 1, 1)),
+        Err(SettingsError::ZeroPeriod)
+    );
     let burst = NonZeroU32::MAX;
-    assert_eq!(broken(settings(1, 86_400 * SECOND, burst.get(), 1)), Err(SettingsError::TooSlow { burst }));
+    assert_eq!(
+        broken(settings(1, 86_400 * SECOND, burst.get(), 1)),
+        Err(SettingsError::TooSlow { burst })
+    );
     let max_keys = usize::MAX;
-    assert_eq!(broken(settings(1, SECOND, 1, max_keys)), Err(SettingsError::TooManyKeys { max_keys }));
+    assert_eq!(
+        broken(settings(1, SECOND, 1, max_keys)),
+        Err(SettingsError::TooManyKeys { max_keys })
+    );
 }
 
 #[test]
@@ -112,25 +140,54 @@ fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
     let (wide, tight) = (limiter(100, SECOND, 100, 10), limiter(1, SECOND, 2, 10));
     let asks = [Ask::new(&wide, key(1), 10), Ask::new(&tight, key(1), 1)];
     let nearest = decide(START, &asks).unwrap().nearest().unwrap();
-    assert_eq!(nearest, Standing { index: 1, remaining: 1, burst: 2, fill: 2 * SECOND, next: SECOND, reset: SECOND });
-    let left: Vec<_> = decide(START, &asks).unwrap().states().map(|state| state.remaining).collect();
+    assert_eq!(
+        nearest,
+        Standing {
+            index: 1,
+            remaining: 1,
+            burst: 2,
+            fill: 2 * SECOND,
+            next: SECOND,
+            reset: SECOND
+        }
+    );
+    let left: Vec<_> = decide(START, &asks)
+        .unwrap()
+        .states()
+        .map(|state| state.remaining)
+        .collect();
     assert_eq!(left, [80, 0]);
     drain(&wide, START, key(1));
     let refusal = decide(START, &asks).unwrap_err();
-    assert_eq!((refusal.index, refusal.retry_after, refusal.refused), (1, SECOND, 0b11));
+    assert_eq!(
+        (refusal.index, refusal.retry_after, refusal.refused),
+        (1, SECOND, 0b11)
+    );
     assert_eq!(refusal.indices().collect::<Vec<_>>(), [0, 1]);
-    assert!(decide(START, &[]).unwrap().nearest().is_none(), "no limit admits");
+    assert!(
+        decide(START, &[]).unwrap().nearest().is_none(),
+        "no limit admits"
+    );
 }
 
 #[test]
 fn a_refusal_by_one_limit_takes_from_none() {
-    let limits: Vec<_> = (1..=6).rev().map(|burst| limiter(1, SECOND, burst, 10)).collect();
-    let asks: Vec<_> = limits.iter().map(|limiter| Ask::new(limiter, key(1), 1)).collect();
+    let limits: Vec<_> = (1..=6)
+        .rev()
+        .map(|burst| limiter(1, SECOND, burst, 10))
+        .collect();
+    let asks: Vec<_> = limits
+        .iter()
+        .map(|limiter| Ask::new(limiter, key(1), 1))
+        .collect();
     assert!(decide(START, &asks).is_ok());
     for _ in 0..10 {
         assert_eq!(decide(START, &asks).unwrap_err().index, 5);
     }
-    let left: Vec<_> = limits.iter().map(|limiter| limiter.inspect(START, key(1)).remaining).collect();
+    let left: Vec<_> = limits
+        .iter()
+        .map(|limiter| limiter.inspect(START, key(1)).remaining)
+        .collect();
     assert_eq!(left, [5, 4, 3, 2, 1, 0]);
 }
 
@@ -154,7 +211,10 @@ fn a_forgotten_key_has_a_full_bucket() {
     assert!(!limiter.forget(key(1)));
     drain(&limiter, START, key(1));
     let inspection = limiter.inspect(START, key(1));
-    assert_eq!((inspection.held, inspection.remaining, inspection.full_in), (true, 0, 5 * SECOND));
+    assert_eq!(
+        (inspection.held, inspection.remaining, inspection.full_in),
+        (true, 0, 5 * SECOND)
+    );
     assert!(limiter.forget(key(1)));
     assert_eq!(limiter.inspect(START, key(1)).remaining, 5);
     assert_eq!(drain(&limiter, START, key(1)), 5);

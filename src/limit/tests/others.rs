@@ -12,13 +12,21 @@ fn other(limiter: &Limiter, count: u32, period: Duration, burst: u32) -> Quota {
 }
 
 fn under(limiter: &Limiter, now: Now, quota: Option<&Quota>, cost: u32) -> Result<(), Duration> {
-    let ask = Ask { quota, ..Ask::new(limiter, key(1), cost) };
-    decide(now, &[ask]).map(drop).map_err(|refusal| refusal.retry_after)
+    let ask = Ask {
+        quota,
+        ..Ask::new(limiter, key(1), cost)
+    };
+    decide(now, &[ask])
+        .map(drop)
+        .map_err(|refusal| refusal.retry_after)
 }
 
 /// How many single tokens are admitted until the first refusal.
 fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Quota>) -> u32 {
-    (0..u32::MAX).take_while(|_| under(limiter, now, quota, 1).is_ok()).map(|_| 1).sum()
+    (0..u32::MAX)
+        .take_while(|_| under(limiter, now, quota, 1).is_ok())
+        .map(|_| 1)
+        .sum()
 }
 
 #[test]
@@ -28,7 +36,13 @@ fn a_key_has_its_own_numbers_and_the_others_have_the_limits() {
     assert_eq!(drain_under(&limiter, START, Some(&big)), 50);
     assert_eq!(drain(&limiter, START, key(2)), 2);
     let later = START.after(SECOND);
-    assert_eq!((drain_under(&limiter, later, Some(&big)), drain(&limiter, later, key(2))), (10, 1));
+    assert_eq!(
+        (
+            drain_under(&limiter, later, Some(&big)),
+            drain(&limiter, later, key(2))
+        ),
+        (10, 1)
+    );
     assert_eq!(limiter.inspect(later, key(1)).burst.get(), 50);
 }
 
@@ -44,7 +58,9 @@ fn a_cost_above_the_limits_burst_passes_under_numbers_that_hold_it() {
 fn equal_numbers_are_one_quota_also_after_a_reload() {
     let limiter = limiter(1, SECOND, 2, 10);
     let first = other(&limiter, 7, SECOND, 9);
-    let reloaded = limiter.reconfigured(&settings(2, SECOND, 4, 10), START).unwrap();
+    let reloaded = limiter
+        .reconfigured(&settings(2, SECOND, 4, 10), START)
+        .unwrap();
     assert_eq!(other(&reloaded, 7, SECOND, 9), first);
     assert_ne!(other(&reloaded, 8, SECOND, 9), first);
 }
@@ -52,7 +68,14 @@ fn equal_numbers_are_one_quota_also_after_a_reload() {
 #[test]
 fn the_numbers_of_keys_are_bounded() {
     let filled = super::super::others::Others::full();
-    let quota = Quota::new(Rate { count: NonZeroU32::MIN, period: SECOND }, NonZeroU32::new(3).unwrap()).unwrap();
+    let quota = Quota::new(
+        Rate {
+            count: NonZeroU32::MIN,
+            period: SECOND,
+        },
+        NonZeroU32::new(3).unwrap(),
+    )
+    .unwrap();
     assert_eq!(filled.class_of(quota), Err(SettingsError::TooManyNumbers));
 }
 
@@ -98,8 +121,19 @@ fn an_exhausted_key_that_is_given_more_has_to_wait_at_the_new_pace() {
     drain(&limiter, START, key(1));
     let big = other(&limiter, 1000, SECOND, 1000);
     assert_eq!(drain_under(&limiter, START, Some(&big)), 0);
-    assert_eq!(drain_under(&limiter, START.after(Duration::from_millis(100)), Some(&big)), 100);
-    assert_eq!(drain(&limiter, START.after(Duration::from_millis(100)), key(1)), 0, "and takes its debt back with it");
+    assert_eq!(
+        drain_under(
+            &limiter,
+            START.after(Duration::from_millis(100)),
+            Some(&big)
+        ),
+        100
+    );
+    assert_eq!(
+        drain(&limiter, START.after(Duration::from_millis(100)), key(1)),
+        0,
+        "and takes its debt back with it"
+    );
 }
 
 #[test]
@@ -107,7 +141,11 @@ fn a_stranger_with_numbers_of_its_own_shares_the_bucket_of_strangers() {
     let limiter = limiter(1, SECOND, 3, 1);
     drain(&limiter, START, key(7));
     let big = other(&limiter, 100, SECOND, 100);
-    assert_eq!(under(&limiter, START, Some(&big), 100), Ok(()), "all that there is");
+    assert_eq!(
+        under(&limiter, START, Some(&big), 100),
+        Ok(()),
+        "all that there is"
+    );
     assert_eq!(under(&limiter, START, Some(&big), 1), Err(SECOND));
     assert_eq!(ask(&limiter, START, key(3), 1), Err(SECOND));
 }
@@ -130,9 +168,14 @@ fn threads_that_disagree_about_a_keys_numbers_share_one_bucket() {
     together(4, |thread| {
         let quota = if thread % 2 == 0 { None } else { Some(&half) };
         let weight = if thread % 2 == 0 { 1 } else { 2 };
-        let admitted = (0..8_000).filter(|_| under(&limiter, START, quota, 1).is_ok()).count() as u64;
+        let admitted = (0..8_000)
+            .filter(|_| under(&limiter, START, quota, 1).is_ok())
+            .count() as u64;
         whole.fetch_add(admitted * weight, std::sync::atomic::Ordering::Relaxed)
     });
     let whole = whole.into_inner();
-    assert!((9_990..=10_000).contains(&whole), "{whole}: a change of numbers costs less than a token");
+    assert!(
+        (9_990..=10_000).contains(&whole),
+        "{whole}: a change of numbers costs less than a token"
+    );
 }

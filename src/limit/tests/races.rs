@@ -35,10 +35,16 @@ fn many_threads_never_get_more_than_burst_and_rate_times_time() {
     let time = AtomicU64::new(START.as_nanos());
     let admitted = together(THREADS, |_| {
         let step = || Now::from_nanos(time.fetch_add(100_000, Ordering::Relaxed));
-        (0..20_000).map(|_| u64::from(ask(&limiter, step(), key(1), 1).is_ok())).sum()
+        (0..20_000)
+            .map(|_| u64::from(ask(&limiter, step(), key(1), 1).is_ok()))
+            .sum()
     });
     let elapsed = time.into_inner() - START.as_nanos();
-    assert_eq!(admitted, 50 + elapsed / 1_000_000 - 1, "every token that came was asked for");
+    assert_eq!(
+        admitted,
+        50 + elapsed / 1_000_000 - 1,
+        "every token that came was asked for"
+    );
 }
 
 /// `keys` new keys, asked for by all threads at the same moment, over a table prepared by `before`.
@@ -49,7 +55,9 @@ fn new_keys_get_one_burst_each(max_keys: usize, keys: u64, before: impl Fn(&Limi
         before(&limiter);
         let admitted = together(3, |thread| {
             let order = (0..keys).map(|n| (n + thread as u64) % keys);
-            order.map(|n| hammer(&limiter, key(1000 + round * keys + n), 2)).sum()
+            order
+                .map(|n| hammer(&limiter, key(1000 + round * keys + n), 2))
+                .sum()
         });
         assert_eq!(admitted, keys * BURST, "round {round}");
         assert!(limiter.stats().keys <= max_keys);
@@ -120,7 +128,10 @@ fn limits_that_race_together_lose_no_token_and_win_none() {
         admitted
     });
     let left = |limiter: &Limiter| u64::from(limiter.inspect(START, key(1)).remaining);
-    assert_eq!((admitted + left(&wide), admitted + left(&tight)), (6000, 5000));
+    assert_eq!(
+        (admitted + left(&wide), admitted + left(&tight)),
+        (6000, 5000)
+    );
     assert_eq!(left(&tight), 0);
 }
 
@@ -131,16 +142,31 @@ fn a_reload_under_fire_neither_wins_nor_loses_a_token() {
     let admitted = together(THREADS, |thread| {
         if thread > 0 {
             let held = current.load_full(); // a request may hold its handle over many reloads
-            let handle = || if thread == 1 { held.clone() } else { current.load_full() };
+            let handle = || {
+                if thread == 1 {
+                    held.clone()
+                } else {
+                    current.load_full()
+                }
+            };
             return (0..20).map(|n| hammer(&handle(), key(n), 20)).sum();
         }
         for round in 1..200_u32 {
             let settings = settings(1 + round % 7, SECOND, BURST, 1000 + round as usize % 3);
-            current.store(current.load().reconfigured(&settings, START).unwrap().into());
+            current.store(
+                current
+                    .load()
+                    .reconfigured(&settings, START)
+                    .unwrap()
+                    .into(),
+            );
         }
         0
     });
     // Of each exhausted bucket, rescaling rounds up by less than a token for every change.
     let expected = 20 * u64::from(BURST);
-    assert!(admitted <= expected && admitted > expected - 20 * 200, "{admitted} of {expected}");
+    assert!(
+        admitted <= expected && admitted > expected - 20 * 200,
+        "{admitted} of {expected}"
+    );
 }

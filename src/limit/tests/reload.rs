@@ -34,19 +34,34 @@ proptest! {
 fn a_lower_rate_gives_an_exhausted_key_no_fresh_burst() {
     let old = limiter(100, SECOND, 200, 10);
     drain(&old, START, key(1));
-    let new = old.reconfigured(&settings(1, SECOND, 50, 10), START).unwrap();
+    let new = old
+        .reconfigured(&settings(1, SECOND, 50, 10), START)
+        .unwrap();
     assert_eq!(drain(&new, START, key(1)), 0);
-    assert_eq!(drain(&new, START.after(10 * SECOND), key(1)), 10, "the new pace");
-    assert_eq!(drain(&old, START.after(10 * SECOND), key(1)), 0, "an old handle is as exhausted");
+    assert_eq!(
+        drain(&new, START.after(10 * SECOND), key(1)),
+        10,
+        "the new pace"
+    );
+    assert_eq!(
+        drain(&old, START.after(10 * SECOND), key(1)),
+        0,
+        "an old handle is as exhausted"
+    );
 }
 
 #[test]
 fn a_higher_rate_gives_an_exhausted_key_no_fresh_burst() {
     let old = limiter(1, DAY, 5, 10);
     drain(&old, START, key(1));
-    let new = old.reconfigured(&settings(1_000_000, SECOND, 1000, 10), START).unwrap();
+    let new = old
+        .reconfigured(&settings(1_000_000, SECOND, 1000, 10), START)
+        .unwrap();
     assert_eq!(drain(&new, START, key(1)), 0);
-    assert_eq!(drain(&new, START.after(Duration::from_micros(10)), key(1)), 10);
+    assert_eq!(
+        drain(&new, START.after(Duration::from_micros(10)), key(1)),
+        10
+    );
 }
 
 #[test]
@@ -57,14 +72,19 @@ fn state_survives_a_rebuilt_limiter() {
     let new = old.reconfigured(&numbers, START).unwrap();
     assert_eq!(new.name(), "test");
     drop(old);
-    assert_eq!(drain(&new, START.after(Duration::from_millis(300)), key(1)), 3);
+    assert_eq!(
+        drain(&new, START.after(Duration::from_millis(300)), key(1)),
+        3
+    );
 }
 
 #[test]
 fn a_smaller_table_keeps_those_deepest_in_debt() {
     let old = limiter(1, DAY, 1000, 1000);
     (0..1000).for_each(|n| ask(&old, START, key(n), 1 + n as u32 % 1000).unwrap());
-    let new = old.reconfigured(&settings(1, DAY, 1000, 10), START).unwrap();
+    let new = old
+        .reconfigured(&settings(1, DAY, 1000, 10), START)
+        .unwrap();
     assert_eq!(new.stats().keys, 10);
     assert!((990..1000).all(|n| new.inspect(START, key(n)).remaining == 999 - n as u32));
 }
@@ -79,15 +99,26 @@ fn a_larger_table_keeps_every_debt_and_takes_more_keys() {
     let new = old.reconfigured(&settings(1, DAY, 3, 100), START).unwrap();
     assert!((0..10).all(|n| drain(&new, START, key(n)) == 0));
     assert!((20..110).all(|n| drain(&new, START, key(n)) == 3));
-    assert_eq!(drain(&new, START, key(200)), 0, "the shared bucket is still empty");
-    assert!(new.stats().evictions_overflow > old.stats().keys as u64 / 100, "counts go on");
+    assert_eq!(
+        drain(&new, START, key(200)),
+        0,
+        "the shared bucket is still empty"
+    );
+    assert!(
+        new.stats().evictions_overflow > old.stats().keys as u64 / 100,
+        "counts go on"
+    );
 }
 
 #[test]
 fn numbers_that_cannot_work_change_nothing() {
     let limiter = limiter(1, SECOND, 2, 10);
     drain(&limiter, START, key(1));
-    assert!(limiter.reconfigured(&settings(1, Duration::ZERO, 2, 10), START).is_err());
+    assert!(
+        limiter
+            .reconfigured(&settings(1, Duration::ZERO, 2, 10), START)
+            .is_err()
+    );
     assert_eq!(drain(&limiter, START.after(SECOND), key(1)), 1);
 }
 
@@ -95,7 +126,9 @@ fn numbers_that_cannot_work_change_nothing() {
 fn a_refund_from_before_a_reload_wins_nothing_after_it() {
     let old = limiter(1, SECOND, 10, 10);
     let admission = decide(START, &[Ask::new(&old, key(1), 10)]).unwrap();
-    let new = old.reconfigured(&settings(1, SECOND, 100, 10), START).unwrap();
+    let new = old
+        .reconfigured(&settings(1, SECOND, 100, 10), START)
+        .unwrap();
     admission.refund(START, [&new]);
     assert_eq!(drain(&new, START, key(1)), 0);
 }

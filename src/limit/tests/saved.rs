@@ -11,7 +11,9 @@ const WRITTEN: Duration = Duration::from_secs(1_700_000_000);
 fn encoded(debts: impl IntoIterator<Item = Debt>) -> Vec<u8> {
     let (mut encoder, header) = Encoder::begin(IDENTITY, WRITTEN);
     let mut bytes = header.to_vec();
-    debts.into_iter().for_each(|debt| bytes.extend(encoder.debt(debt)));
+    debts
+        .into_iter()
+        .for_each(|debt| bytes.extend(encoder.debt(debt)));
     bytes.extend(encoder.end());
     bytes
 }
@@ -29,8 +31,15 @@ fn who_was_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
     drain(&old, now, key(1));
     ask(&old, now, key(2), 20).unwrap();
     ask(&old, now, key(3), 50).unwrap();
-    assert_eq!(restarted(&old, now, &new, 30 * SECOND), 2, "one is full by now");
-    assert_eq!([1, 2, 3].map(|n| new.inspect(START, key(n)).remaining), [30, 100, 80]);
+    assert_eq!(
+        restarted(&old, now, &new, 30 * SECOND),
+        2,
+        "one is full by now"
+    );
+    assert_eq!(
+        [1, 2, 3].map(|n| new.inspect(START, key(n)).remaining),
+        [30, 100, 80]
+    );
     assert_eq!(ask(&new, START, key(1), 31), Err(SECOND));
 }
 
@@ -46,8 +55,21 @@ fn other_numbers_after_the_restart_keep_the_share_that_is_used() {
 #[test]
 fn a_debt_under_numbers_of_a_keys_own_keeps_its_share() {
     let (old, new) = (limiter(1, SECOND, 100, 10), limiter(1, SECOND, 100, 10));
-    let big = old.other_quota(settings(10, SECOND, 1000, 1).rate, NonZeroU32::new(1000).unwrap()).unwrap();
-    decide(START, &[Ask { quota: Some(&big), ..Ask::new(&old, key(1), 250) }]).map(drop).unwrap();
+    let big = old
+        .other_quota(
+            settings(10, SECOND, 1000, 1).rate,
+            NonZeroU32::new(1000).unwrap(),
+        )
+        .unwrap();
+    decide(
+        START,
+        &[Ask {
+            quota: Some(&big),
+            ..Ask::new(&old, key(1), 250)
+        }],
+    )
+    .map(drop)
+    .unwrap();
     restarted(&old, START, &new, Duration::ZERO);
     assert_eq!(new.inspect(START, key(1)).remaining, 75);
 }
@@ -57,13 +79,20 @@ fn what_has_no_room_is_owed_by_strangers() {
     let (old, new) = (limiter(1, SECOND, 5, 10), limiter(1, SECOND, 5, 1));
     (0..3).for_each(|n| assert_eq!(drain(&old, START, key(n)), 5));
     assert_eq!(restarted(&old, START, &new, SECOND), 1);
-    assert!((0..3).all(|n| drain(&new, START, key(n)) <= 1), "nobody has a fresh bucket");
+    assert!(
+        (0..3).all(|n| drain(&new, START, key(n)) <= 1),
+        "nobody has a fresh bucket"
+    );
     assert_eq!(new.stats().keys, 1);
 }
 
 #[test]
 fn what_was_not_written_by_this_is_told_apart() {
-    let whole = encoded([Debt { key: key(1), nanos: 5, fill: 9 }]);
+    let whole = encoded([Debt {
+        key: key(1),
+        nanos: 5,
+        fill: 9,
+    }]);
     let decode = |bytes: &[u8]| Saved::decode(bytes, IDENTITY).map(|saved| saved.debts().count());
     assert_eq!((decode(&whole), whole.len()), (Ok(1), saved_size(1)));
     let changed = |at: usize| {
@@ -79,8 +108,14 @@ fn what_was_not_written_by_this_is_told_apart() {
     assert_eq!(changed(24), Err(Damage::Checksum));
     assert_eq!(decode(&whole[..whole.len() - 1]), Err(Damage::Length));
     assert_eq!(decode(&whole[..40]), Err(Damage::Length));
-    assert_eq!(decode(&[&whole[..], &[0; 24]].concat()), Err(Damage::Length));
-    assert_eq!(Saved::decode(&whole, IDENTITY + 1).map(drop), Err(Damage::Identity));
+    assert_eq!(
+        decode(&[&whole[..], &[0; 24]].concat()),
+        Err(Damage::Length)
+    );
+    assert_eq!(
+        Saved::decode(&whole, IDENTITY + 1).map(drop),
+        Err(Damage::Identity)
+    );
 }
 
 proptest! {

@@ -17,19 +17,31 @@ fn give(
 /// As a layer asks.
 fn drain_now(limiter: &Limiter, now: Now, n: u64) -> u32 {
     let given = limiter.temporary(now, key(n));
-    let ask = Ask { quota: given.as_ref().map(|given| &given.quota), ..Ask::new(limiter, key(n), 1) };
-    (0..u32::MAX).take_while(|_| decide(now, &[ask]).is_ok()).map(|_| 1).sum()
+    let ask = Ask {
+        quota: given.as_ref().map(|given| &given.quota),
+        ..Ask::new(limiter, key(n), 1)
+    };
+    (0..u32::MAX)
+        .take_while(|_| decide(now, &[ask]).is_ok())
+        .map(|_| 1)
+        .sum()
 }
 
 #[test]
 fn a_key_has_other_numbers_until_they_expire_and_nobody_else_has() {
     let limiter = limiter(1, SECOND, 2, 10);
     give(&limiter, START, 1, (10, 50), 10 * SECOND).unwrap();
-    assert_eq!((drain_now(&limiter, START, 1), drain_now(&limiter, START, 2)), (50, 2));
+    assert_eq!(
+        (drain_now(&limiter, START, 1), drain_now(&limiter, START, 2)),
+        (50, 2)
+    );
     let last = START.after(10 * SECOND - Duration::from_nanos(1));
     assert!(limiter.temporary(last, key(1)).is_some());
     let over = START.after(10 * SECOND);
-    assert_eq!((limiter.temporary(over, key(1)), limiter.temporaries(over)), (None, 0));
+    assert_eq!(
+        (limiter.temporary(over, key(1)), limiter.temporaries(over)),
+        (None, 0)
+    );
     assert_eq!(drain_now(&limiter, over.after(60 * SECOND), 1), 2);
 }
 
@@ -38,7 +50,11 @@ fn who_was_exhausted_is_not_filled_by_other_numbers_nor_by_their_end() {
     let limiter = limiter(1, 60 * SECOND, 2, 10);
     drain(&limiter, START, key(1));
     give(&limiter, START, 1, (100, 100), 10 * SECOND).unwrap();
-    assert_eq!(drain_now(&limiter, START, 1), 0, "it has to wait, at the new pace");
+    assert_eq!(
+        drain_now(&limiter, START, 1),
+        0,
+        "it has to wait, at the new pace"
+    );
     assert_eq!(drain_now(&limiter, START.after(SECOND), 1), 100);
     limiter.end_temporary(START.after(SECOND), key(1));
     assert_eq!(drain_now(&limiter, START.after(SECOND), 1), 0);
@@ -48,7 +64,9 @@ fn who_was_exhausted_is_not_filled_by_other_numbers_nor_by_their_end() {
 fn they_hold_over_a_reload_whichever_handle_set_them() {
     let old = limiter(1, SECOND, 2, 10);
     give(&old, START, 1, (5, 20), 10 * SECOND).unwrap();
-    let new = old.reconfigured(&settings(3, SECOND, 4, 10), START).unwrap();
+    let new = old
+        .reconfigured(&settings(3, SECOND, 4, 10), START)
+        .unwrap();
     assert_eq!(drain_now(&new, START, 1), 20);
     give(&old, START, 2, (5, 30), 10 * SECOND).unwrap();
     assert_eq!(drain_now(&new, START, 2), 30);
@@ -70,10 +88,19 @@ fn what_has_expired_is_cleared_away_without_a_request() {
 fn their_number_is_bounded_and_what_expired_makes_room() {
     let limiter = limiter(1, SECOND, 2, 10);
     let numbers = settings(5, SECOND, 20, 1);
-    limiter.core.lineage.temporaries.fill(MOST_TEMPORARY, &limiter, START.after(SECOND));
-    let one_more = |now: Now, n| limiter.set_temporary(now, key(n), numbers.rate, numbers.burst, now.after(SECOND));
+    limiter
+        .core
+        .lineage
+        .temporaries
+        .fill(MOST_TEMPORARY, &limiter, START.after(SECOND));
+    let one_more = |now: Now, n| {
+        limiter.set_temporary(now, key(n), numbers.rate, numbers.burst, now.after(SECOND))
+    };
     assert_eq!(one_more(START, 1_000_000), Err(TemporaryError::Full));
-    assert!(one_more(START, 3).is_ok(), "one that has some may get others");
+    assert!(
+        one_more(START, 3).is_ok(),
+        "one that has some may get others"
+    );
     assert!(one_more(START.after(SECOND), 1_000_000).is_ok());
 }
 
@@ -81,7 +108,10 @@ fn their_number_is_bounded_and_what_expired_makes_room() {
 fn numbers_that_cannot_work_are_refused_and_change_nothing() {
     let limiter = limiter(1, SECOND, 2, 10);
     give(&limiter, START, 1, (5, 20), SECOND).unwrap();
-    let never = Rate { count: NonZeroU32::MIN, period: Duration::ZERO };
+    let never = Rate {
+        count: NonZeroU32::MIN,
+        period: Duration::ZERO,
+    };
     let refused = limiter.set_temporary(START, key(1), never, NonZeroU32::MIN, START.after(SECOND));
     assert!(matches!(refused, Err(TemporaryError::Numbers(_))));
     assert_eq!(drain_now(&limiter, START, 1), 20);
@@ -94,8 +124,15 @@ fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
     assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
     let told = limiter.standing(START, key(1), Some(&big.quota));
-    assert_eq!((told.burst, told.remaining, told.reset), (100, 50, 5 * SECOND));
-    assert_eq!(limiter.inspect(START, key(1)).remaining, 5, "and nothing has changed by that");
+    assert_eq!(
+        (told.burst, told.remaining, told.reset),
+        (100, 50, 5 * SECOND)
+    );
+    assert_eq!(
+        limiter.inspect(START, key(1)).remaining,
+        5,
+        "and nothing has changed by that"
+    );
     let unknown = limiter.standing(START, key(2), Some(&big.quota));
     assert_eq!((unknown.remaining, unknown.reset), (100, Duration::ZERO));
 }

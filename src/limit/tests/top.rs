@@ -8,11 +8,19 @@ use super::*;
 use crate::limit::top::{CAPACITY, PERIOD};
 
 fn record(top: &Top, lane: usize, now: Now, n: u64, verdict: Verdict) {
-    top.record(lane, now, key(n), verdict, |label| label.text(n.to_string().as_bytes()));
+    top.record(lane, now, key(n), verdict, |label| {
+        label.text(n.to_string().as_bytes())
+    });
 }
 
 fn shown(heavy: &Heavy) -> String {
-    heavy.label.parts().into_iter().map(|part| part.value).collect::<Vec<_>>().join(",")
+    heavy
+        .label
+        .parts()
+        .into_iter()
+        .map(|part| part.value)
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 fn label(write: impl FnOnce(&mut Label)) -> Vec<String> {
@@ -26,7 +34,11 @@ fn few_keys_are_counted_exactly_over_all_lanes() {
     let top = Top::new(3);
     for n in 0..100 {
         for turn in 0..=n {
-            let verdict = if turn % 3 == 0 { Verdict::Refused } else { Verdict::Admitted };
+            let verdict = if turn % 3 == 0 {
+                Verdict::Refused
+            } else {
+                Verdict::Admitted
+            };
             record(&top, turn as usize, START, n, verdict);
         }
     }
@@ -34,7 +46,14 @@ fn few_keys_are_counted_exactly_over_all_lanes() {
     assert_eq!(heaviest.len(), 100);
     for (heavy, n) in heaviest.iter().zip((0..100_u64).rev()) {
         let refused = (n + 1).div_ceil(3);
-        assert_eq!(heavy.count, Count { admitted: n + 1 - refused, refused, missed: 0 });
+        assert_eq!(
+            heavy.count,
+            Count {
+                admitted: n + 1 - refused,
+                refused,
+                missed: 0
+            }
+        );
         assert_eq!((shown(heavy), heavy.key), (n.to_string(), key(n)));
         assert_eq!(top.count(START, key(n)), heavy.count);
     }
@@ -57,9 +76,23 @@ fn a_flood_of_single_keys_does_not_hide_the_heavy_one() {
         }
     }
     let heaviest = top.heaviest(START, 3);
-    assert_eq!((shown(&heaviest[0]), heaviest[0].count), ("0".into(), Count { admitted: 0, refused: 5000, missed: 0 }));
+    assert_eq!(
+        (shown(&heaviest[0]), heaviest[0].count),
+        (
+            "0".into(),
+            Count {
+                admitted: 0,
+                refused: 5000,
+                missed: 0
+            }
+        )
+    );
     let bound = 105_000 / CAPACITY as u64;
-    assert!(top.heaviest(START, usize::MAX).iter().all(|heavy| heavy.count.missed <= bound));
+    assert!(
+        top.heaviest(START, usize::MAX)
+            .iter()
+            .all(|heavy| heavy.count.missed <= bound)
+    );
     assert!(top.count(START, key(500)).missed <= bound);
 }
 
@@ -70,16 +103,30 @@ fn what_is_shown_is_of_this_period_and_the_one_before() {
     let second = START.after(PERIOD);
     record(&top, 0, second, 2, Verdict::Admitted);
     assert_eq!(top.heaviest(second, 9).len(), 2);
-    assert_eq!(top.heaviest(second.after(PERIOD), 9).iter().map(shown).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(
+        top.heaviest(second.after(PERIOD), 9)
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>(),
+        ["2"]
+    );
     record(&top, 0, second.after(PERIOD * 4), 3, Verdict::Admitted);
-    assert_eq!(top.heaviest(second.after(PERIOD * 4), 9).iter().map(shown).collect::<Vec<_>>(), ["3"]);
+    assert_eq!(
+        top.heaviest(second.after(PERIOD * 4), 9)
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>(),
+        ["3"]
+    );
 }
 
 #[test]
 fn the_label_of_a_key_that_left_is_not_that_of_the_next() {
     let top = Top::new(1);
     for n in 0..2 * CAPACITY as u64 {
-        top.record(0, START, key(n), Verdict::Admitted, |label| label.text(&vec![b'x'; n as usize % 7]));
+        top.record(0, START, key(n), Verdict::Admitted, |label| {
+            label.text(&vec![b'x'; n as usize % 7])
+        });
     }
     let all = top.heaviest(START, usize::MAX);
     assert_eq!(all.len(), CAPACITY);
@@ -92,13 +139,25 @@ fn the_label_of_a_key_that_left_is_not_that_of_the_next() {
 #[test]
 fn labels_show_addresses_as_networks_and_cut_long_values() {
     let v6 = "2001:db8:1:2:3::4".parse().unwrap();
-    assert_eq!(label(|label| label.ip("192.0.2.7".parse().unwrap(), 64)), ["192.0.2.7"]);
-    assert_eq!(label(|label| label.ip("::ffff:192.0.2.7".parse().unwrap(), 8)), ["192.0.2.7"]);
+    assert_eq!(
+        label(|label| label.ip("192.0.2.7".parse().unwrap(), 64)),
+        ["192.0.2.7"]
+    );
+    assert_eq!(
+        label(|label| label.ip("::ffff:192.0.2.7".parse().unwrap(), 8)),
+        ["192.0.2.7"]
+    );
     assert_eq!(label(|label| label.ip(v6, 64)), ["2001:db8:1:2::/64"]);
     assert_eq!(label(|label| label.ip(v6, 128)), ["2001:db8:1:2:3::4"]);
     assert_eq!(label(|label| label.text(&[b'a'; 128])), ["a".repeat(128)]);
-    assert_eq!(label(|label| label.text(&[b'a'; 129])), ["a".repeat(128) + "…"]);
-    assert_eq!(label(|label| label.text(format!("{}é", "a".repeat(127)).as_bytes())), ["a".repeat(127) + "…"]);
+    assert_eq!(
+        label(|label| label.text(&[b'a'; 129])),
+        ["a".repeat(128) + "…"]
+    );
+    assert_eq!(
+        label(|label| label.text(format!("{}é", "a".repeat(127)).as_bytes())),
+        ["a".repeat(127) + "…"]
+    );
     assert_eq!(label(|label| label.text(b"\xff")), ["\u{fffd}"]);
     assert_eq!(label(|_| {}), [""; 0]);
 }
@@ -110,7 +169,11 @@ fn a_part_that_stands_in_for_a_missing_one_is_marked() {
     let from = label.len();
     label.ip("192.0.2.7".parse().unwrap(), 64);
     label.mark_fallback(from);
-    let marks: Vec<_> = label.parts().into_iter().map(|part| part.is_fallback).collect();
+    let marks: Vec<_> = label
+        .parts()
+        .into_iter()
+        .map(|part| part.is_fallback)
+        .collect();
     assert_eq!(marks, [false, true]);
 }
 

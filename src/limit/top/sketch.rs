@@ -68,18 +68,27 @@ impl Sketch {
     pub(super) fn count(&self, key: Key) -> Count {
         match self.places.get(&key.hash()) {
             Some(place) => self.entries[usize::from(*place)].count(),
-            None => Count { missed: self.floor(), ..Count::default() },
+            None => Count {
+                missed: self.floor(),
+                ..Count::default()
+            },
         }
     }
 
     /// The parts of a key that has a counter.
     pub(super) fn label(&self, key: Key) -> Option<&Label> {
-        self.places.get(&key.hash()).map(|place| &self.entries[usize::from(*place)].label)
+        self.places
+            .get(&key.hash())
+            .map(|place| &self.entries[usize::from(*place)].label)
     }
 
     /// Most requests that a key without a counter can have made.
     pub(super) fn floor(&self) -> u64 {
-        if self.entries.len() < CAPACITY { 0 } else { self.group(self.first).count }
+        if self.entries.len() < CAPACITY {
+            0
+        } else {
+            self.group(self.first).count
+        }
     }
 
     pub(super) fn has(&self, hash: u64) -> bool {
@@ -87,7 +96,11 @@ impl Sketch {
     }
 
     pub(super) fn entries(&self) -> impl Iterator<Item = Heavy> {
-        let heavy = |entry: &Entry| Heavy { key: entry.key, label: entry.label.clone(), count: entry.count() };
+        let heavy = |entry: &Entry| Heavy {
+            key: entry.key,
+            label: entry.label.clone(),
+            count: entry.count(),
+        };
         self.entries.iter().map(heavy)
     }
 
@@ -100,7 +113,11 @@ impl Sketch {
 
     /// A counter for a key that has none: a new one, or the smallest.
     fn enter(&mut self, key: Key, label: impl FnOnce(&mut Label)) -> u16 {
-        let place = if self.entries.len() < CAPACITY { self.append(key) } else { self.replace(key) };
+        let place = if self.entries.len() < CAPACITY {
+            self.append(key)
+        } else {
+            self.replace(key)
+        };
         self.places.insert(key.hash(), place);
         label(&mut self.entries[usize::from(place)].label);
         place
@@ -110,10 +127,23 @@ impl Sketch {
     fn append(&mut self, key: Key) -> u16 {
         let place = self.entries.len() as u16; // below CAPACITY
         let (prev, next, label) = (NONE, NONE, Label::default());
-        self.entries.push(Entry { key, missed: 0, admitted: 0, refused: 0, group: NONE, prev, next, label });
+        self.entries.push(Entry {
+            key,
+            missed: 0,
+            admitted: 0,
+            refused: 0,
+            group: NONE,
+            prev,
+            next,
+            label,
+        });
         let is_there = !self.groups.is_empty() && self.group(self.first).count == 0;
         if !is_there {
-            let next = if self.groups.is_empty() { NONE } else { self.first };
+            let next = if self.groups.is_empty() {
+                NONE
+            } else {
+                self.first
+            };
             self.first = self.new_group(0, NONE, next);
         }
         self.join(place, self.first);
@@ -134,7 +164,9 @@ impl Sketch {
     #[inline]
     fn raise(&mut self, place: u16) {
         let from = self.entries[usize::from(place)].group;
-        let Group { count, next, head, .. } = *self.group(from);
+        let Group {
+            count, next, head, ..
+        } = *self.group(from);
         let is_taken = next != NONE && self.group(next).count == count + 1;
         let is_alone = head == place && self.entries[usize::from(place)].next == NONE;
         if is_alone && !is_taken {
@@ -142,7 +174,11 @@ impl Sketch {
             return;
         }
         self.leave(place, from);
-        let to = if is_taken { next } else { self.new_group(count + 1, from, next) };
+        let to = if is_taken {
+            next
+        } else {
+            self.new_group(count + 1, from, next)
+        };
         self.join(place, to);
         if is_alone {
             self.drop_group(from);
@@ -170,7 +206,12 @@ impl Sketch {
     }
 
     fn new_group(&mut self, count: u64, prev: u16, next: u16) -> u16 {
-        let group = Group { count, head: NONE, prev, next };
+        let group = Group {
+            count,
+            head: NONE,
+            prev,
+            next,
+        };
         let place = match self.free.pop() {
             Some(place) => {
                 self.groups[usize::from(place)] = group;
@@ -211,6 +252,10 @@ impl Sketch {
 
 impl Entry {
     fn count(&self) -> Count {
-        Count { admitted: self.admitted, refused: self.refused, missed: self.missed }
+        Count {
+            admitted: self.admitted,
+            refused: self.refused,
+            missed: self.missed,
+        }
     }
 }

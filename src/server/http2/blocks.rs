@@ -102,7 +102,11 @@ impl Blocks {
     pub(super) fn frame(&mut self, head: FrameHead) {
         let current = matches!(head.kind, HEADERS | CONTINUATION).then_some(head);
         if current.is_some() || self.current.is_some() {
-            self.parts.push(Part { head, at: 0..0, begins: true });
+            self.parts.push(Part {
+                head,
+                at: 0..0,
+                begins: true,
+            });
         }
         self.current = current;
     }
@@ -112,7 +116,11 @@ impl Blocks {
         let Some(head) = self.current else { return };
         match self.parts.last_mut() {
             Some(part) if part.at.is_empty() => part.at = at,
-            _ => self.parts.push(Part { head, at, begins: false }),
+            _ => self.parts.push(Part {
+                head,
+                at,
+                begins: false,
+            }),
         }
     }
 
@@ -123,14 +131,23 @@ impl Blocks {
             return bytes.len();
         }
         for next in 0..self.parts.len() {
-            let Some(Part { head, at, begins }) = self.parts.get(next).cloned() else { break };
-            let is_one = begins && head.kind == HEADERS && head.flags & END_HEADERS != 0 && at.len() == head.length;
+            let Some(Part { head, at, begins }) = self.parts.get(next).cloned() else {
+                break;
+            };
+            let is_one = begins
+                && head.kind == HEADERS
+                && head.flags & END_HEADERS != 0
+                && at.len() == head.length;
             if is_one && head.length <= MOST_BYTES {
                 // Nearly all: a block of one frame, all of which is here.
                 self.open = None;
                 self.pieces.clear();
                 let is_request = self.is_request(head.stream);
-                let fault = self.block(head.flags, is_request, bytes.get_mut(at).unwrap_or_default());
+                let fault = self.block(
+                    head.flags,
+                    is_request,
+                    bytes.get_mut(at).unwrap_or_default(),
+                );
                 self.note(head.stream, fault);
                 continue;
             }
@@ -148,7 +165,9 @@ impl Blocks {
         }
         self.parts.clear();
         let begin = self.pieces.first().map_or(bytes.len(), |piece| piece.start);
-        self.pieces.iter_mut().for_each(|piece| *piece = piece.start - begin..piece.end - begin);
+        self.pieces
+            .iter_mut()
+            .for_each(|piece| *piece = piece.start - begin..piece.end - begin);
         begin
     }
 
@@ -159,17 +178,36 @@ impl Blocks {
 
     /// The fault of this stream's request; forgets it.
     pub(super) fn take(&mut self, stream: u32) -> Option<Fault> {
-        let at = self.streams.iter().position(|(known, _)| *known == stream)?;
+        let at = self
+            .streams
+            .iter()
+            .position(|(known, _)| *known == stream)?;
         Some(self.streams.remove(at).1)
     }
 
-    fn begin(&mut self, FrameHead { kind, flags, length, stream }: FrameHead) {
+    fn begin(
+        &mut self,
+        FrameHead {
+            kind,
+            flags,
+            length,
+            stream,
+        }: FrameHead,
+    ) {
         let before = self.open.take();
         let open = match kind {
             HEADERS => {
                 let is_request = self.is_request(stream);
                 self.pieces.clear();
-                Some(Open { stream, flags, is_request, frames: 0, length: 0, left: 0, ends: false })
+                Some(Open {
+                    stream,
+                    flags,
+                    is_request,
+                    frames: 0,
+                    length: 0,
+                    left: 0,
+                    ends: false,
+                })
             }
             CONTINUATION => before.filter(|open| open.stream == stream),
             _ => None,
@@ -183,7 +221,13 @@ impl Blocks {
                 // Nobody reads what it adds to the table, which places of others depend on.
                 self.entries.clear();
             }
-            is_kept.then_some(Open { frames, length: whole, left: length, ends, ..open })
+            is_kept.then_some(Open {
+                frames,
+                length: whole,
+                left: length,
+                ends,
+                ..open
+            })
         });
         if self.open.is_none() {
             self.pieces.clear();
@@ -206,18 +250,34 @@ impl Blocks {
         is_new
     }
 
-    fn whole(&mut self, Open { stream, flags, is_request, .. }: Open, bytes: &mut [u8]) {
+    fn whole(
+        &mut self,
+        Open {
+            stream,
+            flags,
+            is_request,
+            ..
+        }: Open,
+        bytes: &mut [u8],
+    ) {
         let pieces = std::mem::take(&mut self.pieces);
         let fault = match &pieces[..] {
             [] => None,
-            [piece] => self.block(flags, is_request, bytes.get_mut(piece.clone()).unwrap_or_default()),
+            [piece] => self.block(
+                flags,
+                is_request,
+                bytes.get_mut(piece.clone()).unwrap_or_default(),
+            ),
             pieces => {
                 let piece = |at: &Range<usize>| bytes.get(at.clone()).unwrap_or_default().to_vec();
                 let mut block = pieces.iter().flat_map(piece).collect::<Vec<_>>();
                 let fault = self.block(flags, is_request, &mut block);
                 let places = pieces.iter().flat_map(|piece| piece.clone());
                 for (at, byte) in places.zip(block) {
-                    bytes.get_mut(at).into_iter().for_each(|place| *place = byte);
+                    bytes
+                        .get_mut(at)
+                        .into_iter()
+                        .for_each(|place| *place = byte);
                 }
                 fault
             }
@@ -237,11 +297,23 @@ impl Blocks {
 
     fn block(&mut self, flags: u8, is_request: bool, block: &mut [u8]) -> Option<Fault> {
         // A request that is like others is made of fields from the table alone, as each byte tells.
-        if flags & (PADDED | PRIORITY) == 0 && self.entries.is_empty() && block.iter().all(|byte| *byte >= 0x80) {
+        if flags & (PADDED | PRIORITY) == 0
+            && self.entries.is_empty()
+            && block.iter().all(|byte| *byte >= 0x80)
+        {
             return None;
         }
-        let padding = if flags & PADDED != 0 { block.first().copied().map_or(0, usize::from) } else { 0 };
-        let begin = usize::from(flags & PADDED != 0) + if flags & PRIORITY != 0 { PRIORITY_LENGTH } else { 0 };
+        let padding = if flags & PADDED != 0 {
+            block.first().copied().map_or(0, usize::from)
+        } else {
+            0
+        };
+        let begin = usize::from(flags & PADDED != 0)
+            + if flags & PRIORITY != 0 {
+                PRIORITY_LENGTH
+            } else {
+                0
+            };
         let end = block.len().saturating_sub(padding);
         let fields = block.get_mut(begin..end).unwrap_or_default();
         if is_request {
@@ -270,12 +342,16 @@ impl Blocks {
                 0x20.. => 5,
                 _ => 4,
             };
-            let Some(index) = rest.integer(bits) else { break };
+            let Some(index) = rest.integer(bits) else {
+                break;
+            };
             match bits {
                 7 => fault = fault.or(self.entry(index)),
                 5 => {}
                 _ => {
-                    let Some(found) = self.literal(index, &mut rest) else { break };
+                    let Some(found) = self.literal(index, &mut rest) else {
+                        break;
+                    };
                     fault = fault.or(found);
                     if bits == 6 && (found.is_some() || !self.entries.is_empty()) {
                         self.added(found);
@@ -291,10 +367,17 @@ impl Blocks {
         let of_name = self.entry(index);
         let (is_path, is_wrong) = if index == 0 {
             let name = rest.text()?;
-            let known = if name.is_huffman { PATH_BY_HUFFMAN } else { PATH };
+            let known = if name.is_huffman {
+                PATH_BY_HUFFMAN
+            } else {
+                PATH
+            };
             (*name.bytes == *known, name.repair_name())
         } else {
-            (PATHS.contains(&index) || of_name == Some(Fault::Fragment), of_name == Some(Fault::Name))
+            (
+                PATHS.contains(&index) || of_name == Some(Fault::Fragment),
+                of_name == Some(Fault::Name),
+            )
         };
         let value = rest.text()?;
         let holds = value.repair_value();
@@ -308,7 +391,10 @@ impl Blocks {
 
     /// The fault of an entry of the table.
     fn entry(&self, index: usize) -> Option<Fault> {
-        let known = self.entries.iter().find(|(entry, _)| FIRST_DYNAMIC + entry == index);
+        let known = self
+            .entries
+            .iter()
+            .find(|(entry, _)| FIRST_DYNAMIC + entry == index);
         known.map(|(_, fault)| *fault)
     }
 
@@ -327,14 +413,27 @@ mod tests {
     const FIELD: u8 = 0x40;
 
     fn frame(kind: u8, length: usize, flags: u8, stream: u32) -> FrameHead {
-        FrameHead { length, kind, flags, stream }
+        FrameHead {
+            length,
+            kind,
+            flags,
+            stream,
+        }
     }
 
     /// A literal field with a spelled name, or the static one of `:path`, which is added to the table.
     fn literal(name: &str, value: &str, is_huffman: bool) -> Vec<u8> {
         let text = |text: &str| {
-            let bytes = if is_huffman { short(text) } else { text.as_bytes().to_vec() };
-            [vec![bytes.len() as u8 | if is_huffman { 0x80 } else { 0 }], bytes].concat()
+            let bytes = if is_huffman {
+                short(text)
+            } else {
+                text.as_bytes().to_vec()
+            };
+            [
+                vec![bytes.len() as u8 | if is_huffman { 0x80 } else { 0 }],
+                bytes,
+            ]
+            .concat()
         };
         if name == ":path" {
             [vec![0x44], text(value)].concat()
@@ -358,9 +457,19 @@ mod tests {
     #[test]
     fn a_fragment_is_found_in_either_code() {
         for is_huffman in [false, true] {
-            for text in ["/#", "/a#a", "#", "/@#", "/~~{#x", "/a?x#", "/ZZZ#", "/x\\#a"] {
-                assert_eq!(fault(&literal(":path", text, is_huffman)), Some(Fault::Fragment), "{text}");
-                assert_eq!(fault(&literal("a", text, is_huffman)), None, "{text}: any value may hold it");
+            for text in [
+                "/#", "/a#a", "#", "/@#", "/~~{#x", "/a?x#", "/ZZZ#", "/x\\#a",
+            ] {
+                assert_eq!(
+                    fault(&literal(":path", text, is_huffman)),
+                    Some(Fault::Fragment),
+                    "{text}"
+                );
+                assert_eq!(
+                    fault(&literal("a", text, is_huffman)),
+                    None,
+                    "{text}: any value may hold it"
+                );
             }
             for text in ["/", "/a@a", "/@@", "/~{~", "/ZZ@a?@", "/{{{{", "/a\\\\@"] {
                 assert_eq!(fault(&literal(":path", text, is_huffman)), None, "{text}");
@@ -383,22 +492,55 @@ mod tests {
                 let block = [&b"\x82\x86"[..], &literal(name, value, is_huffman), b"\x84"].concat();
                 let mut blocks = Blocks::default();
                 let (fault, right) = sent(&mut blocks, 1, &block);
-                assert_eq!((fault, right.len()), (Some(kind), block.len()), "{name} {value:?}");
+                assert_eq!(
+                    (fault, right.len()),
+                    (Some(kind), block.len()),
+                    "{name} {value:?}"
+                );
                 assert_eq!(blocks.take(1), None, "it is forgotten");
-                assert_eq!(sent(&mut Blocks::default(), 1, &right).0, None, "{name} {value:?}");
+                assert_eq!(
+                    sent(&mut Blocks::default(), 1, &right).0,
+                    None,
+                    "{name} {value:?}"
+                );
             }
         }
-        assert_eq!(sent(&mut Blocks::default(), 1, &literal("X-a", "b\x1f", false)).1, literal("x-a", "b!", false));
+        assert_eq!(
+            sent(&mut Blocks::default(), 1, &literal("X-a", "b\x1f", false)).1,
+            literal("x-a", "b!", false)
+        );
     }
 
     #[test]
     fn a_path_is_known_by_each_of_its_names() {
-        for name in [&b"\x04"[..], b"\x05", b"\x14", b"\x44", b"\x00\x05:path", b"\x40\x84\xb9\x58\xd3\x3f"] {
-            for before in [&b"\x82\x86"[..], b"\x20\x3f\xe1\x1f\x82\x87\x41\x01a", b"\x00\x01a\x01#"] {
-                assert_eq!(fault(&[before, name, b"\x02/#"].concat()), Some(Fault::Fragment), "{before:?} {name:?}");
+        for name in [
+            &b"\x04"[..],
+            b"\x05",
+            b"\x14",
+            b"\x44",
+            b"\x00\x05:path",
+            b"\x40\x84\xb9\x58\xd3\x3f",
+        ] {
+            for before in [
+                &b"\x82\x86"[..],
+                b"\x20\x3f\xe1\x1f\x82\x87\x41\x01a",
+                b"\x00\x01a\x01#",
+            ] {
+                assert_eq!(
+                    fault(&[before, name, b"\x02/#"].concat()),
+                    Some(Fault::Fragment),
+                    "{before:?} {name:?}"
+                );
             }
         }
-        for broken in [&b"\x44"[..], b"\x44\x7f", b"\x44\x05/#", b"\x7f\xff\xff\xff\xff\xff\xff", b"\xff", b"\0"] {
+        for broken in [
+            &b"\x44"[..],
+            b"\x44\x7f",
+            b"\x44\x05/#",
+            b"\x7f\xff\xff\xff\xff\xff\xff",
+            b"\xff",
+            b"\0",
+        ] {
             assert_eq!(fault(broken), None, "{broken:?}");
         }
     }
@@ -408,16 +550,38 @@ mod tests {
         let mut blocks = Blocks::default();
         let first = [literal(":path", "/#", false), literal("a", "b", false)].concat();
         assert_eq!(sent(&mut blocks, 1, &first).0, Some(Fault::Fragment));
-        assert_eq!(sent(&mut blocks, 3, b"\x82\x86\xbf").0, Some(Fault::Fragment), "one entry is newer");
-        assert_eq!(sent(&mut blocks, 5, b"\x82\x86\xbe\x84").0, None, "the newest one is sound");
-        assert_eq!(sent(&mut blocks, 7, b"\x0f\x30\x02/#").0, Some(Fault::Fragment), "its name with another value");
+        assert_eq!(
+            sent(&mut blocks, 3, b"\x82\x86\xbf").0,
+            Some(Fault::Fragment),
+            "one entry is newer"
+        );
+        assert_eq!(
+            sent(&mut blocks, 5, b"\x82\x86\xbe\x84").0,
+            None,
+            "the newest one is sound"
+        );
+        assert_eq!(
+            sent(&mut blocks, 7, b"\x0f\x30\x02/#").0,
+            Some(Fault::Fragment),
+            "its name with another value"
+        );
         assert_eq!(sent(&mut blocks, 9, b"\x0f\x30\x02/a").0, None);
-        assert_eq!(sent(&mut blocks, 11, &literal("A", "b", true)).0, Some(Fault::Name));
-        assert_eq!(sent(&mut blocks, 13, b"\x0f\x2f\x01c").0, Some(Fault::Name), "its name with another value");
+        assert_eq!(
+            sent(&mut blocks, 11, &literal("A", "b", true)).0,
+            Some(Fault::Name)
+        );
+        assert_eq!(
+            sent(&mut blocks, 13, b"\x0f\x2f\x01c").0,
+            Some(Fault::Name),
+            "its name with another value"
+        );
         for stream in (15..15 + 2 * MOST_ENTRIES as u32).step_by(2) {
             sent(&mut blocks, stream, &literal("a", "b", false));
         }
-        assert!(blocks.entries.is_empty(), "what has left the table is forgotten");
+        assert!(
+            blocks.entries.is_empty(),
+            "what has left the table is forgotten"
+        );
     }
 
     #[test]
@@ -427,7 +591,12 @@ mod tests {
         let padded = |block: &[u8]| [&b"\x03\0\0\0\0\x10"[..], block, b"\0\0\0"].concat();
         for size in 1..=padded(&block).len() {
             let (mut blocks, bytes) = (Blocks::default(), padded(&block));
-            blocks.frame(frame(HEADERS, bytes.len(), END_HEADERS | PADDED | PRIORITY, 1));
+            blocks.frame(frame(
+                HEADERS,
+                bytes.len(),
+                END_HEADERS | PADDED | PRIORITY,
+                1,
+            ));
             let mut here = b"before".to_vec();
             for (at, piece) in bytes.chunks(size).enumerate() {
                 blocks.payload(here.len()..here.len() + piece.len());
@@ -450,7 +619,10 @@ mod tests {
             blocks.payload(size + 8..bytes.len());
             assert_eq!(blocks.look(&mut bytes), bytes.len());
             assert_eq!(blocks.take(1), Some(Fault::Control), "{size}");
-            assert_eq!(bytes, [&right[..size], b"the head", &right[size..]].concat());
+            assert_eq!(
+                bytes,
+                [&right[..size], b"the head", &right[size..]].concat()
+            );
         }
     }
 
@@ -484,8 +656,16 @@ mod tests {
         assert_eq!(sent(&mut blocks, 1, &trailers), (None, trailers));
         sent(&mut blocks, 3, &literal("X-B", "c", false));
         sent(&mut blocks, 3, &literal("x-t", "1", false));
-        assert_eq!(sent(&mut blocks, 5, b"\xbe").0, None, "the field of the trailers");
-        assert_eq!(sent(&mut blocks, 7, b"\xbf").0, Some(Fault::Name), "the one before");
+        assert_eq!(
+            sent(&mut blocks, 5, b"\xbe").0,
+            None,
+            "the field of the trailers"
+        );
+        assert_eq!(
+            sent(&mut blocks, 7, b"\xbf").0,
+            Some(Fault::Name),
+            "the one before"
+        );
     }
 
     #[test]
@@ -497,7 +677,14 @@ mod tests {
             blocks.payload(0..block.len());
             blocks.look(&mut block);
         }
-        assert_eq!((blocks.streams.len(), blocks.entries.len()), (MOST_STREAMS, MOST_ENTRIES));
-        assert_eq!(blocks.take(999), Some(Fault::Fragment), "the newest are known");
+        assert_eq!(
+            (blocks.streams.len(), blocks.entries.len()),
+            (MOST_STREAMS, MOST_ENTRIES)
+        );
+        assert_eq!(
+            blocks.take(999),
+            Some(Fault::Fragment),
+            "the newest are known"
+        );
     }
 }

@@ -34,7 +34,9 @@ impl Cancels {
 
     /// One was answered whole.
     pub(super) fn answered(&mut self) {
-        self.even = self.even.and_then(|even| even.checked_sub(EVERY / ANSWERS_PER_CANCEL));
+        self.even = self
+            .even
+            .and_then(|even| even.checked_sub(EVERY / ANSWERS_PER_CANCEL));
     }
 
     /// Whether streams are refused now.

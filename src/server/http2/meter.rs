@@ -17,9 +17,15 @@ use crate::http2::frames::{
 };
 
 /// Resets at once, and a second: nghttp2's bounds (`nghttp2_option_set_stream_reset_rate_limit`).
-const RESETS: Account = Account { most: 1000, per_second: 33 };
+const RESETS: Account = Account {
+    most: 1000,
+    per_second: 33,
+};
 /// Frames without a message at once, and a second.
-const CONTROLS: Account = Account { most: 2000, per_second: 100 };
+const CONTROLS: Account = Account {
+    most: 2000,
+    per_second: 100,
+};
 /// A fourth of all requests may be taken back without end: a proxy in front gathers the impatient ones of many.
 const REQUESTS_PER_RESET: u32 = 4;
 /// Control frames for each frame of a message, sent or received.
@@ -52,7 +58,12 @@ struct Bucket {
 
 impl Bucket {
     fn new(account: Account, price: u32) -> Self {
-        Self { account, price, left: account.most * price, filled: Instant::now() }
+        Self {
+            account,
+            price,
+            left: account.most * price,
+            filled: Instant::now(),
+        }
     }
 
     fn give(&mut self, tokens: u32) {
@@ -128,7 +139,15 @@ impl Meter {
         self.blocks.look(bytes)
     }
 
-    fn received_frame(&mut self, FrameHead { length, kind, flags, .. }: FrameHead) {
+    fn received_frame(
+        &mut self,
+        FrameHead {
+            length,
+            kind,
+            flags,
+            ..
+        }: FrameHead,
+    ) {
         self.end_head();
         match kind {
             DATA if length > 0 => self.controls.give(CONTROLS_PER_FRAME),
@@ -154,8 +173,12 @@ impl Meter {
         let told = self.sent.take_kept();
         let (code, words) = told.get(4..)?.split_first_chunk()?;
         let is_flood = u32::from_be_bytes(*code) == u32::from(h2::Reason::ENHANCE_YOUR_CALM);
-        is_flood
-            .then(|| KINDS.iter().find(|(word, _)| words == word.as_bytes()).map_or("other_frames", |(_, kind)| kind))
+        is_flood.then(|| {
+            KINDS
+                .iter()
+                .find(|(word, _)| words == word.as_bytes())
+                .map_or("other_frames", |(_, kind)| kind)
+        })
     }
 
     /// All of the last frame is here: if it was to end a head, that has ended.
@@ -175,7 +198,11 @@ impl Meter {
         self.stuck_since = None;
         let Self { sent, controls, .. } = self;
         sent.pass(bytes, |found| {
-            if let Found::Head(FrameHead { kind: DATA | HEADERS, .. }) = found {
+            if let Found::Head(FrameHead {
+                kind: DATA | HEADERS,
+                ..
+            }) = found
+            {
                 controls.give(CONTROLS_PER_FRAME);
             }
         });
@@ -184,7 +211,9 @@ impl Meter {
     /// When a head that goes on and on, or a socket that takes nothing, has had its time.
     pub(super) fn due(&self, head: Duration, write: Duration) -> Option<(Instant, Overdue)> {
         let head = self.head_since.map(|since| (since + head, Overdue::Head));
-        let write = self.stuck_since.map(|since| (since + write, Overdue::Write));
+        let write = self
+            .stuck_since
+            .map(|since| (since + write, Overdue::Write));
         head.into_iter().chain(write).min_by_key(|(at, _)| *at)
     }
 }
@@ -287,7 +316,10 @@ mod tests {
         received(&mut meter, frame(HEADERS, 0, 10));
         tokio::time::advance(Duration::from_secs(5)).await;
         received(&mut meter, frame(CONTINUATION, 0, 1));
-        assert_eq!(due(&meter), Some((began + Duration::from_secs(10), Overdue::Head)));
+        assert_eq!(
+            due(&meter),
+            Some((began + Duration::from_secs(10), Overdue::Head))
+        );
         let last = frame(CONTINUATION, END_HEADERS, 10);
         received(&mut meter, last[..15].to_vec());
         assert!(due(&meter).is_some(), "not all of it is here");

@@ -87,7 +87,11 @@ fn taken(from: &mut BytesMut, most: usize, buffer: &mut ReadBuf<'_>) -> usize {
 }
 
 impl<IO: Socket> AsyncRead for Metered<IO> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.meter.lock().flood.is_some() {
             // Nothing more is taken of a flood. The task looks for it when nothing more can be read, which is now.
@@ -127,7 +131,11 @@ impl<IO: Socket> AsyncRead for Metered<IO> {
 }
 
 impl<IO: Socket> AsyncWrite for Metered<IO> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
         self.note(&written, &[IoSlice::new(bytes)]);
         written

@@ -50,12 +50,22 @@ pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
-    let Terms { service, limits, origin, seat } = terms;
+    let Terms {
+        service,
+        limits,
+        origin,
+        seat,
+    } = terms;
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = Metered::new(io, ahead, Arc::clone(&meter));
-    let Ok(Ok(h2)) = within(limits.headers_timeout, builder(&limits).handshake(io)).await else { return };
+    let Ok(Ok(h2)) = within(limits.headers_timeout, builder(&limits).handshake(io)).await else {
+        return;
+    };
     let streams = JoinSet::new();
     let alarm = Alarm::default();
     let state = State::Open { idle_since: None };
@@ -114,12 +124,20 @@ enum State {
 impl<IO, S> Connection<IO, S>
 where
     IO: Socket,
-    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     /// Ready at the end of the connection.
-    fn poll(&mut self, cx: &mut Context<'_>, mut drained: Pin<&mut WaitForCancellationFuture<'_>>) -> Poll<()> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut drained: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Poll<()> {
         loop {
-            let is_told = matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready();
+            let is_told =
+                matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready();
             if is_told && !self.seat.is_chosen() {
                 self.leave();
             }
@@ -163,7 +181,11 @@ where
         }
     }
 
-    fn begin(&mut self, mut request: http::Request<h2::RecvStream>, mut down: server::SendResponse<Bytes>) {
+    fn begin(
+        &mut self,
+        mut request: http::Request<h2::RecvStream>,
+        mut down: server::SendResponse<Bytes>,
+    ) {
         if self.cancels.are_too_many() {
             return down.send_reset(Reason::REFUSED_STREAM);
         }
@@ -174,7 +196,14 @@ where
         }
         let (origin, carrier) = (Arc::clone(&self.origin), Arc::clone(&self.carrier));
         self.tuner.windows().crowd(self.streams.len() + 1);
-        self.streams.spawn(stream::exchange(request, down, self.service.clone(), self.limits, origin, carrier));
+        self.streams.spawn(stream::exchange(
+            request,
+            down,
+            self.service.clone(),
+            self.limits,
+            origin,
+            carrier,
+        ));
         if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {
@@ -187,7 +216,9 @@ where
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             match ended {
                 Ok(Ended::Answered) => self.cancels.answered(),
-                Ok(Ended::Cancelled) if self.cancels.note() => self.seat.door().refuses(self.origin.peer),
+                Ok(Ended::Cancelled) if self.cancels.note() => {
+                    self.seat.door().refuses(self.origin.peer)
+                }
                 Ok(Ended::Cancelled | Ended::Otherwise) => {}
                 Err(error) if error.is_panic() => self.seat.door().panicked(self.origin.peer),
                 Err(_) => {}
@@ -221,7 +252,9 @@ where
         self.h2.graceful_shutdown();
         if let State::Open { idle_since } = self.state {
             // A client that has asked for nothing yet did not know: its request is probably on its way.
-            self.state = State::Leaving { idle_since: idle_since.map(|_| Instant::now()) };
+            self.state = State::Leaving {
+                idle_since: idle_since.map(|_| Instant::now()),
+            };
         }
     }
 
@@ -234,7 +267,9 @@ where
     fn end(&mut self, reason: Reason) {
         self.streams.abort_all();
         self.h2.abrupt_shutdown(reason);
-        self.state = State::Ending { until: Instant::now() + FAREWELL };
+        self.state = State::Ending {
+            until: Instant::now() + FAREWELL,
+        };
     }
 
     /// Ends a connection that asks for too much work.
@@ -259,16 +294,25 @@ where
 
     /// Pending until something is due. Ready with whether the connection is over.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        let overdue = self.meter.lock().due(self.limits.headers_timeout, self.limits.keep_alive);
+        let overdue = self
+            .meter
+            .lock()
+            .due(self.limits.headers_timeout, self.limits.keep_alive);
         let own = match self.state {
-            State::Open { idle_since } => idle_since.map(|since| since + self.tuner.next_look(self.limits.keep_alive)),
+            State::Open { idle_since } => {
+                idle_since.map(|since| since + self.tuner.next_look(self.limits.keep_alive))
+            }
             State::Leaving { idle_since } => idle_since.map(|since| since + FAREWELL),
             State::Ending { until } => Some(until),
         };
         let soonest = own.into_iter().chain(overdue.map(|(at, _)| at)).min();
-        let Some(soonest) = soonest else { return Poll::Pending };
+        let Some(soonest) = soonest else {
+            return Poll::Pending;
+        };
         self.alarm.set(soonest);
-        let Poll::Ready(()) = self.alarm.poll(cx) else { return Poll::Pending };
+        let Poll::Ready(()) = self.alarm.poll(cx) else {
+            return Poll::Pending;
+        };
         self.alarm.clear();
         let is_over = match (self.state, overdue) {
             (State::Ending { .. }, _) => true,
@@ -280,7 +324,9 @@ where
             }
             (State::Open { idle_since }, _) => {
                 let keep_alive = self.limits.keep_alive;
-                if idle_since.is_some_and(|since| self.tuner.has_rested(since.elapsed(), keep_alive)) {
+                if idle_since
+                    .is_some_and(|since| self.tuner.has_rested(since.elapsed(), keep_alive))
+                {
                     self.leave();
                 }
                 false

@@ -25,7 +25,10 @@ pub(super) type Rest = Arc<Mutex<Option<Inflow>>>;
 
 impl Received {
     pub(super) fn new(flow: Inflow, rest: Rest) -> Self {
-        Self { flow: Some(flow), rest }
+        Self {
+            flow: Some(flow),
+            rest,
+        }
     }
 }
 
@@ -39,8 +42,13 @@ impl http_body::Body for Received {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(flow) = &mut self.get_mut().flow else { return Poll::Ready(None) };
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(flow) = &mut self.get_mut().flow else {
+            return Poll::Ready(None);
+        };
         let frame = ready!(flow.poll_next(cx));
         Poll::Ready(frame.map(|frame| frame.map_err(|error| fault(&error))))
     }
@@ -50,7 +58,9 @@ impl http_body::Body for Received {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.flow.as_ref().map_or_else(SizeHint::default, Inflow::size_hint)
+        self.flow
+            .as_ref()
+            .map_or_else(SizeHint::default, Inflow::size_hint)
     }
 }
 

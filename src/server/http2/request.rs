@@ -25,14 +25,22 @@ pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes
     if let Some(fault) = parts.extensions.get::<Fault>() {
         return Err(Error::Malformed(match fault {
             Fault::Fragment => "the target holds a fragment",
-            Fault::Name => "the name of a field holds a character that no name may hold, or one in upper case",
+            Fault::Name => {
+                "the name of a field holds a character that no name may hold, or one in upper case"
+            }
             Fault::Control => "the value of a field holds a control character",
         }));
     }
     name_host(&mut parts.headers, &parts.uri)?;
     bound(parts, limits)?;
-    if parts.headers.values().any(|value| is_padded(value.as_bytes())) {
-        return Err(Error::Malformed("a header value begins or ends with a space"));
+    if parts
+        .headers
+        .values()
+        .any(|value| is_padded(value.as_bytes()))
+    {
+        return Err(Error::Malformed(
+            "a header value begins or ends with a space",
+        ));
     }
     let names = note_names(&mut parts.headers, limits.keeps_underscores);
     join_cookies(&mut parts.headers);
@@ -42,17 +50,29 @@ pub(super) fn normalise(parts: &mut Parts, limits: &HeadLimits) -> Result<(Bytes
 /// The same bounds as on a head of HTTP/1, counted as if it were one.
 fn bound(parts: &Parts, limits: &HeadLimits) -> Result<(), Error> {
     if parts.headers.len() > limits.headers {
-        return Err(Error::TooManyHeaders { limit: limits.headers });
+        return Err(Error::TooManyHeaders {
+            limit: limits.headers,
+        });
     }
-    let line = |(name, value): (&header::HeaderName, &HeaderValue)| name.as_str().len() + value.len() + LINE_OVERHEAD;
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
-    let bytes = parts.headers.iter().map(line).sum::<usize>() + parts.method.as_str().len() + target;
+    let line = |(name, value): (&header::HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + LINE_OVERHEAD
+    };
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let bytes =
+        parts.headers.iter().map(line).sum::<usize>() + parts.method.as_str().len() + target;
     if bytes <= limits.bytes {
         Ok(())
     } else if target >= limits.bytes {
-        Err(Error::TargetTooLong { limit: limits.bytes })
+        Err(Error::TargetTooLong {
+            limit: limits.bytes,
+        })
     } else {
-        Err(Error::HeadTooLarge { limit: limits.bytes })
+        Err(Error::HeadTooLarge {
+            limit: limits.bytes,
+        })
     }
 }
 
@@ -61,7 +81,8 @@ fn note_names(headers: &mut HeaderMap, keeps_underscores: bool) -> Names {
     let mut names = Names::default();
     let mut dropped = Vec::new();
     for (name, _) in &*headers {
-        if !names.note(name.as_str().as_bytes(), keeps_underscores) && dropped.last() != Some(name) {
+        if !names.note(name.as_str().as_bytes(), keeps_underscores) && dropped.last() != Some(name)
+        {
             dropped.push(name.clone());
         }
     }
@@ -83,7 +104,11 @@ fn join_cookies(headers: &mut HeaderMap) {
     if cookies.next().is_none() || cookies.next().is_none() {
         return;
     }
-    let cookies: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let cookies: Vec<_> = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(whole) = HeaderValue::from_bytes(&cookies.join(&b"; "[..])) {
         headers.insert(header::COOKIE, whole);
     }
@@ -92,10 +117,19 @@ fn join_cookies(headers: &mut HeaderMap) {
 /// `:authority` becomes the `Host`. Where both are there they must agree, but for the scheme's own port, which may be left
 /// empty or out (RFC 9113, 8.3.1; RFC 9110, 4.2.3), and for a final dot: others may look at the other one.
 fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
-    let Some(authority) = uri.authority() else { return Ok(()) };
-    let port: &[u8] = if uri.scheme() == Some(&Scheme::HTTPS) { b":443" } else { b":80" };
+    let Some(authority) = uri.authority() else {
+        return Ok(());
+    };
+    let port: &[u8] = if uri.scheme() == Some(&Scheme::HTTPS) {
+        b":443"
+    } else {
+        b":80"
+    };
     let bare = |host: &[u8]| {
-        let host = host.strip_suffix(port).or_else(|| host.strip_suffix(b":")).unwrap_or(host);
+        let host = host
+            .strip_suffix(port)
+            .or_else(|| host.strip_suffix(b":"))
+            .unwrap_or(host);
         host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase()
     };
     let is_other = |host: &HeaderValue| {
@@ -106,13 +140,18 @@ fn name_host(headers: &mut HeaderMap, uri: &Uri) -> Result<(), Error> {
         return Err(Error::Malformed("its Host is not its :authority"));
     }
     let host = HeaderValue::from_str(authority.as_str());
-    headers.insert(header::HOST, host.map_err(|_| Error::Malformed("its host cannot be read"))?);
+    headers.insert(
+        header::HOST,
+        host.map_err(|_| Error::Malformed("its host cannot be read"))?,
+    );
     Ok(())
 }
 
 fn target(uri: &Uri) -> Result<Bytes, Error> {
     // CONNECT has none; the gateway says so when it sees the method.
-    let Some(target) = uri.path_and_query() else { return Ok(Bytes::from_static(b"*")) };
+    let Some(target) = uri.path_and_query() else {
+        return Ok(Bytes::from_static(b"*"));
+    };
     match target.as_str().as_bytes() {
         target @ ([b'/', ..] | b"*") => Ok(Bytes::copy_from_slice(target)),
         // An absolute form would name a second host.
@@ -126,9 +165,16 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes: 1000, headers: 4, keeps_underscores: false };
+    const LIMITS: HeadLimits = HeadLimits {
+        bytes: 1000,
+        headers: 4,
+        keeps_underscores: false,
+    };
 
-    fn normalised(uri: &str, headers: &[(&'static str, &str)]) -> Result<(Bytes, HeaderMap), Error> {
+    fn normalised(
+        uri: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Bytes, HeaderMap), Error> {
         let mut parts = Request::builder().uri(uri).body(()).unwrap().into_parts().0;
         for (name, value) in headers {
             parts.headers.append(*name, value.parse().unwrap());
@@ -140,11 +186,20 @@ mod tests {
     fn the_authority_is_the_one_host() {
         for headers in [&[][..], &[("host", "A.example")]] {
             let (target, headers) = normalised("http://a.example/x?y", headers).unwrap();
-            assert_eq!((&target[..], headers.get_all("host").iter().count()), (&b"/x?y"[..], 1));
+            assert_eq!(
+                (&target[..], headers.get_all("host").iter().count()),
+                (&b"/x?y"[..], 1)
+            );
             assert_eq!(headers["host"], "a.example");
         }
-        for headers in [&[("host", "b.example")][..], &[("host", "a.example"), ("host", "b.example")]] {
-            assert!(matches!(normalised("http://a.example/", headers), Err(Error::Malformed(_))));
+        for headers in [
+            &[("host", "b.example")][..],
+            &[("host", "a.example"), ("host", "b.example")],
+        ] {
+            assert!(matches!(
+                normalised("http://a.example/", headers),
+                Err(Error::Malformed(_))
+            ));
         }
     }
 
@@ -170,13 +225,20 @@ mod tests {
             ("http://svc.test:80/", "svc.tes"),
             ("http://svc.test:80/", "svc.test:81"),
         ] {
-            assert!(matches!(normalised(uri, &[("host", host)]), Err(Error::Malformed(_))), "{uri} {host}");
+            assert!(
+                matches!(normalised(uri, &[("host", host)]), Err(Error::Malformed(_))),
+                "{uri} {host}"
+            );
         }
     }
 
     #[test]
     fn a_cookie_in_pieces_is_joined() {
-        let (_, headers) = normalised("http://a/", &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]).unwrap();
+        let (_, headers) = normalised(
+            "http://a/",
+            &[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")],
+        )
+        .unwrap();
         let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
     }
@@ -184,16 +246,30 @@ mod tests {
     #[test]
     fn a_head_has_the_bounds_that_it_has_in_http_1() {
         let long = "x".repeat(1000);
-        assert!(matches!(normalised("http://a/", &[("a", &long)]), Err(Error::HeadTooLarge { .. })));
-        assert!(matches!(normalised(&format!("http://a/{long}"), &[]), Err(Error::TargetTooLong { .. })));
-        assert!(matches!(normalised("http://a/", &[("a", ""); 4]), Err(Error::TooManyHeaders { .. })));
+        assert!(matches!(
+            normalised("http://a/", &[("a", &long)]),
+            Err(Error::HeadTooLarge { .. })
+        ));
+        assert!(matches!(
+            normalised(&format!("http://a/{long}"), &[]),
+            Err(Error::TargetTooLong { .. })
+        ));
+        assert!(matches!(
+            normalised("http://a/", &[("a", ""); 4]),
+            Err(Error::TooManyHeaders { .. })
+        ));
         assert!(normalised("http://a/", &[("a", &long[..900])]).is_ok());
     }
 
     #[test]
     fn spaces_around_a_value_are_not_forgiven() {
         let parts = |value| {
-            let mut parts = Request::builder().uri("http://a/").body(()).unwrap().into_parts().0;
+            let mut parts = Request::builder()
+                .uri("http://a/")
+                .body(())
+                .unwrap()
+                .into_parts()
+                .0;
             parts.headers.append("a", HeaderValue::from_static(value));
             normalise(&mut parts, &LIMITS)
         };

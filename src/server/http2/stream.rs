@@ -53,7 +53,11 @@ pub(super) struct Carrier {
 
 impl Carrier {
     pub(super) fn new(windows: Arc<Windows>) -> Arc<Self> {
-        Arc::new(Self { windows, waiting: AtomicUsize::new(0), pass: Notify::new() })
+        Arc::new(Self {
+            windows,
+            waiting: AtomicUsize::new(0),
+            pass: Notify::new(),
+        })
     }
 
     /// To be called by the connection's task, when it has written what the client takes now.
@@ -97,15 +101,31 @@ where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     let is_head = request.method() == Method::HEAD;
-    let down = Arc::new(Way { respond: Mutex::new(down), is_sent_up: AtomicBool::new(false) });
+    let down = Arc::new(Way {
+        respond: Mutex::new(down),
+        is_sent_up: AtomicBool::new(false),
+    });
     let rest = (!request.body().is_end_stream()).then(Rest::default);
-    let arrival = arrival(request, &down, rest.as_ref(), &limits, origin, Arc::clone(&carrier.windows));
+    let arrival = arrival(
+        request,
+        &down,
+        rest.as_ref(),
+        &limits,
+        origin,
+        Arc::clone(&carrier.windows),
+    );
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
     let answered = {
         let mut answer = pin!(service.call(arrival));
         poll_fn(|cx| poll_answer(cx, answer.as_mut(), &down)).await
     };
-    let taken_back = || if down.is_sent_up.load(Ordering::Relaxed) { Ended::Cancelled } else { Ended::Otherwise };
+    let taken_back = || {
+        if down.is_sent_up.load(Ordering::Relaxed) {
+            Ended::Cancelled
+        } else {
+            Ended::Otherwise
+        }
+    };
     match answered {
         None => taken_back(),
         // Dropping what is left resets the stream.
@@ -136,11 +156,24 @@ fn arrival(
     let started = Instant::now();
     let (target, names) = match normalise(&mut parts, &limits.head) {
         Ok(read) => read,
-        Err(error) => return Arrival::Refused { error, started, version: Version::HTTP_2, origin },
+        Err(error) => {
+            return Arrival::Refused {
+                error,
+                started,
+                version: Version::HTTP_2,
+                origin,
+            };
+        }
     };
     let body = rest.map_or_else(Body::empty, |rest| {
-        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Body::stream(Received::new(Inflow::new(stream, length, windows), Arc::clone(rest)))
+        let length = parts
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        Body::stream(Received::new(
+            Inflow::new(stream, length, windows),
+            Arc::clone(rest),
+        ))
     });
     Arrival::Request(Request {
         method: parts.method,
@@ -165,7 +198,8 @@ async fn take_in(mut rest: Inflow) {
     poll_fn(|cx| {
         loop {
             match rest.poll_next(cx) {
-                Poll::Ready(Some(Ok(frame))) if linger.took(frame.data_ref().map_or(0, Bytes::len)) => {}
+                Poll::Ready(Some(Ok(frame)))
+                    if linger.took(frame.data_ref().map_or(0, Bytes::len)) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return linger.poll(cx),
             }
@@ -193,7 +227,12 @@ async fn deliver(
     limits: &ConnectionLimits,
     carrier: &Carrier,
 ) -> Result<(), Fault> {
-    let Response { status, fields, mut body, .. } = response;
+    let Response {
+        status,
+        fields,
+        mut body,
+        ..
+    } = response;
     let has_body = !is_head && !has_no_body(status);
     let length = body.length();
     let head = head(status, fields, length, has_body);
@@ -221,7 +260,12 @@ async fn deliver(
     Ok(())
 }
 
-fn head(status: StatusCode, fields: Fields, length: Option<u64>, has_body: bool) -> http::Response<()> {
+fn head(
+    status: StatusCode,
+    fields: Fields,
+    length: Option<u64>,
+    has_body: bool,
+) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = status;
     // The length that is told, as in HTTP/1: of the body that follows, or of the one that an answer to HEAD stands for.
@@ -254,7 +298,9 @@ fn has_no_body(status: StatusCode) -> bool {
 /// Why the client's stream is reset in the middle of an answer.
 fn reason(fault: Fault) -> Reason {
     match fault {
-        Fault::ClientGone | Fault::ClientSilent(_) | Fault::Idle(_) | Fault::OutOfTime => Reason::CANCEL,
+        Fault::ClientGone | Fault::ClientSilent(_) | Fault::Idle(_) | Fault::OutOfTime => {
+            Reason::CANCEL
+        }
         Fault::ClientMalformed(_) => Reason::PROTOCOL_ERROR,
         Fault::TooLarge(_) | Fault::UpstreamCut(_) => Reason::INTERNAL_ERROR,
     }

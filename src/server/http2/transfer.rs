@@ -24,7 +24,12 @@ pub(super) struct Transfer {
 
 impl Transfer {
     pub(super) fn new(stream: SendStream<Bytes>, pace: Pace) -> Self {
-        Self { flow: Outflow::new(stream), pace, alarm: Alarm::default(), moved: None }
+        Self {
+            flow: Outflow::new(stream),
+            pace,
+            alarm: Alarm::default(),
+            moved: None,
+        }
     }
 
     /// Ends the stream early.
@@ -33,7 +38,11 @@ impl Transfer {
     }
 
     /// Moves what can be moved. Ready when all is handed over, or when the transfer broke off.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, body: &mut Body) -> Poll<Result<(), Fault>> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Body,
+    ) -> Poll<Result<(), Fault>> {
         loop {
             match self.flow.poll_move(cx, body) {
                 Poll::Ready(Ok(true)) => return Poll::Ready(Ok(())),
@@ -56,7 +65,8 @@ impl Transfer {
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let pace = self.pace;
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm
+            .set(pace.end.map_or(silent, |end| end.min(silent)));
         self.alarm.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ => Fault::Idle(pace.idle),

@@ -26,7 +26,13 @@ impl World {
         settings.is_cluster = true;
         settings.timeout = Duration::from_millis(500);
         let server = settings.servers[0].clone();
-        settings.servers = servers.iter().map(|redis| Server { port: redis.port, ..server.clone() }).collect();
+        settings.servers = servers
+            .iter()
+            .map(|redis| Server {
+                port: redis.port,
+                ..server.clone()
+            })
+            .collect();
         Arc::clone(&gateway.store).warm_up().await;
         let world = Self { gateway, servers };
         for of in 0..3 {
@@ -55,7 +61,10 @@ impl World {
     }
 
     fn both(&self, number: usize) -> Asks {
-        self.asks(1, number).into_iter().chain(self.asks(0, number)).collect()
+        self.asks(1, number)
+            .into_iter()
+            .chain(self.asks(0, number))
+            .collect()
     }
 
     /// Asks the first node until it is left alone; each of the others is decided in the store meanwhile.
@@ -66,7 +75,10 @@ impl World {
                 self.gateway.decided(self.asks(1, number)),
                 self.gateway.decided(self.asks(2, number)),
             );
-            assert!(asked.is_err() && one.is_ok() && other.is_ok(), "{number}: {asked:?} {one:?} {other:?}");
+            assert!(
+                asked.is_err() && one.is_ok() && other.is_ok(),
+                "{number}: {asked:?} {one:?} {other:?}"
+            );
             if self.node(0).circuit.is_open() {
                 return;
             }
@@ -76,7 +88,12 @@ impl World {
 
     fn open(&self) -> [bool; 4] {
         let whole = self.gateway.store.whole.circuit.is_open();
-        [whole, self.node(0).circuit.is_open(), self.node(1).circuit.is_open(), self.node(2).circuit.is_open()]
+        [
+            whole,
+            self.node(0).circuit.is_open(),
+            self.node(1).circuit.is_open(),
+            self.node(2).circuit.is_open(),
+        ]
     }
 }
 
@@ -90,14 +107,28 @@ async fn a_node_that_died_takes_only_its_own_keys_with_it() {
         for of in [1, 2] {
             assert!(world.gateway.decided(world.asks(of, number)).await.is_ok());
         }
-        let refused = world.gateway.decided(world.asks(0, number)).await.unwrap_err();
+        let refused = world
+            .gateway
+            .decided(world.asks(0, number))
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Refused::Unavailable { .. }));
     }
     for _ in 0..9 {
         let refused = world.gateway.decided(world.both(70)).await.unwrap_err();
-        assert!(matches!(refused, Refused::Unavailable { .. }), "one of two limits is on that node");
+        assert!(
+            matches!(refused, Refused::Unavailable { .. }),
+            "one of two limits is on that node"
+        );
     }
-    let left = world.gateway.decided(world.asks(1, 70)).await.unwrap().states().next().unwrap();
+    let left = world
+        .gateway
+        .decided(world.asks(1, 70))
+        .await
+        .unwrap()
+        .states()
+        .next()
+        .unwrap();
     assert_eq!(left.remaining, 3, "the other one's bucket lost nothing");
     world.servers[0].restart();
     let probe = world.node(0).probe.lock().take().unwrap();
@@ -113,10 +144,18 @@ async fn a_node_that_hangs_takes_only_its_own_keys_with_it() {
     world.servers[0].hang();
     world.until_first_is_left_alone().await;
     assert_eq!(world.open(), [false, true, false, false]);
-    let told = world.gateway.store.standing(&[world.asks(0, 1).remove(0), world.asks(1, 1).remove(0)]).await;
-    assert_eq!(told.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    let told = world
+        .gateway
+        .store
+        .standing(&[world.asks(0, 1).remove(0), world.asks(1, 1).remove(0)])
+        .await;
+    assert_eq!(
+        told.iter().map(Option::is_some).collect::<Vec<_>>(),
+        [false, true]
+    );
     assert!(
-        !world.gateway.store.fill(&world.asks(0, 1)[0]).await && world.gateway.store.fill(&world.asks(1, 1)[0]).await
+        !world.gateway.store.fill(&world.asks(0, 1)[0]).await
+            && world.gateway.store.fill(&world.asks(1, 1)[0]).await
     );
     world.servers[0].go_on();
     let probe = world.node(0).probe.lock().take().unwrap();
@@ -132,24 +171,62 @@ async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
         assert!(world.node(0).circuit.open());
         for left in [2, 1] {
             let admission = world.gateway.decided(world.both(9)).await.unwrap();
-            let left_of: Vec<_> = admission.states().map(|state| (state.index, state.remaining)).collect();
+            let left_of: Vec<_> = admission
+                .states()
+                .map(|state| (state.index, state.remaining))
+                .collect();
             let alone = (on_error == OnError::Local).then_some((1, left));
-            assert_eq!(left_of, [(0, left)].into_iter().chain(alone).collect::<Vec<_>>());
+            assert_eq!(
+                left_of,
+                [(0, left)].into_iter().chain(alone).collect::<Vec<_>>()
+            );
             assert_eq!(admission.take_apart().count(), 2);
         }
-        world.gateway.decided(world.both(9)).await.unwrap().refund(&world.gateway.store);
+        world
+            .gateway
+            .decided(world.both(9))
+            .await
+            .unwrap()
+            .refund(&world.gateway.store);
         world.gateway.settle().await;
-        assert!(world.gateway.decided(world.asks(1, 9)).await.is_ok(), "what came back to the store");
-        let Refused::Limits(refusal) = world.gateway.decided(world.both(9)).await.unwrap_err() else { panic!() };
-        assert_eq!((refusal.index, refusal.refused), (0, 1), "the store's limit is used up");
+        assert!(
+            world.gateway.decided(world.asks(1, 9)).await.is_ok(),
+            "what came back to the store"
+        );
+        let Refused::Limits(refusal) = world.gateway.decided(world.both(9)).await.unwrap_err()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (refusal.index, refusal.refused),
+            (0, 1),
+            "the store's limit is used up"
+        );
         let alone = world.gateway.decided(world.asks(0, 9)).await;
         assert!(alone.is_ok(), "nothing of the other one is lost by it");
         if on_error == OnError::Local {
             let mut asks = world.both(9);
             asks[0] = world.asks(1, 40).remove(0);
-            let Refused::Limits(refusal) = world.gateway.decided(asks).await.unwrap_err() else { panic!() };
-            assert_eq!((refusal.index, refusal.refused), (1, 2), "the gateway's own is used up");
-            assert_eq!(world.gateway.decided(world.asks(1, 40)).await.unwrap().states().next().unwrap().remaining, 2);
+            let Refused::Limits(refusal) = world.gateway.decided(asks).await.unwrap_err() else {
+                panic!()
+            };
+            assert_eq!(
+                (refusal.index, refusal.refused),
+                (1, 2),
+                "the gateway's own is used up"
+            );
+            assert_eq!(
+                world
+                    .gateway
+                    .decided(world.asks(1, 40))
+                    .await
+                    .unwrap()
+                    .states()
+                    .next()
+                    .unwrap()
+                    .remaining,
+                2
+            );
         }
     }
 }
@@ -160,7 +237,20 @@ async fn what_a_node_did_not_answer_goes_by_on_error_and_the_rest_by_the_store()
     world.servers[0].hang();
     let admission = world.gateway.decided(world.both(9)).await.unwrap();
     world.servers[0].go_on();
-    assert_eq!(admission.states().map(|state| state.remaining).collect::<Vec<_>>(), [2, 2]);
-    let left = world.gateway.decided(world.asks(1, 9)).await.unwrap().states().next().unwrap();
+    assert_eq!(
+        admission
+            .states()
+            .map(|state| state.remaining)
+            .collect::<Vec<_>>(),
+        [2, 2]
+    );
+    let left = world
+        .gateway
+        .decided(world.asks(1, 9))
+        .await
+        .unwrap()
+        .states()
+        .next()
+        .unwrap();
     assert_eq!((left.remaining, world.open()), (1, [false; 4]));
 }

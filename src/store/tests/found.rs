@@ -6,9 +6,18 @@ use crate::store::share::Pace;
 #[test]
 fn a_slot_that_is_given_back_in_part_counts_for_the_part_that_was_used() {
     let world = World {
-        pace: Pace { emission: 160_230_000, fill: 320_460_000 },
+        pace: Pace {
+            emission: 160_230_000,
+            fill: 320_460_000,
+        },
         most_ahead: 15,
-        gateways: vec![(0, 56_938_157), (0, 232_020_833), (0, 125_614_738), (0, 8_439_145), (0, 53_568_341)],
+        gateways: vec![
+            (0, 56_938_157),
+            (0, 232_020_833),
+            (0, 125_614_738),
+            (0, 8_439_145),
+            (0, 53_568_341),
+        ],
         requests: IN_PART.to_vec(),
     };
     assert_eq!(world.conforms(), Ok(()));
@@ -17,7 +26,10 @@ fn a_slot_that_is_given_back_in_part_counts_for_the_part_that_was_used() {
 #[test]
 fn slots_that_are_given_back_one_after_another_move_up_no_one_too_far() {
     let world = World {
-        pace: Pace { emission: 10_000, fill: 20_000 },
+        pace: Pace {
+            emission: 10_000,
+            fill: 20_000,
+        },
         most_ahead: 11,
         gateways: vec![(0, 6570), (0, 3629), (0, 11882), (0, 18862)],
         requests: ONE_AFTER_ANOTHER.to_vec(),

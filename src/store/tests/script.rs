@@ -10,31 +10,62 @@ use crate::store::{
 
 const HOUR: u64 = 3_600_000_000_000;
 /// So slow that what comes back during a test does not count.
-const PACE: Pace = Pace { emission: HOUR, fill: 10 * HOUR };
+const PACE: Pace = Pace {
+    emission: HOUR,
+    fill: 10 * HOUR,
+};
 
 async fn connect(redis: &Redis) -> MultiplexedConnection {
-    redis::Client::open(redis.url()).unwrap().get_multiplexed_async_connection().await.unwrap()
+    redis::Client::open(redis.url())
+        .unwrap()
+        .get_multiplexed_async_connection()
+        .await
+        .unwrap()
 }
 
 fn question(key: &str, want: Want, ahead: u32) -> Question {
-    Question { key: key.to_owned(), pace: PACE, want, ahead }
+    Question {
+        key: key.to_owned(),
+        pace: PACE,
+        want,
+        ahead,
+    }
 }
 
 /// In hours, rounded up: whole tokens.
 fn tokens(told: Told) -> (bool, u64, u64) {
-    (told.admitted, told.before.div_ceil(HOUR), told.after.div_ceil(HOUR))
+    (
+        told.admitted,
+        told.before.div_ceil(HOUR),
+        told.after.div_ceil(HOUR),
+    )
 }
 
 #[tokio::test]
 async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
-    let mut ask = async |want, ahead| tokens(script.ask(&mut to, &[question("k", want, ahead)]).await.unwrap()[0]);
+    let mut ask = async |want, ahead| {
+        tokens(
+            script
+                .ask(&mut to, &[question("k", want, ahead)])
+                .await
+                .unwrap()[0],
+        )
+    };
     assert_eq!(ask(Want::Take(1), 0).await, (true, 0, 1));
-    assert_eq!(ask(Want::Look(9), 0).await, (true, 1, 1), "a look takes nothing");
+    assert_eq!(
+        ask(Want::Look(9), 0).await,
+        (true, 1, 1),
+        "a look takes nothing"
+    );
     assert_eq!(ask(Want::Look(10), 0).await, (false, 1, 1));
     assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
-    assert_eq!(ask(Want::Take(1), 5).await, (true, 8, 10), "and no more than there is");
+    assert_eq!(
+        ask(Want::Take(1), 5).await,
+        (true, 8, 10),
+        "and no more than there is"
+    );
     assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
 }
 
@@ -47,43 +78,90 @@ struct Taken {
 
 impl Taken {
     async fn ask(&mut self, want: Want, ahead: u32) -> Told {
-        self.script.ask(&mut self.to, &[question("k", want, ahead)]).await.unwrap()[0]
+        self.script
+            .ask(&mut self.to, &[question("k", want, ahead)])
+            .await
+            .unwrap()[0]
     }
 
     async fn give_back(&mut self, cost: u64, told: Told) -> (bool, u64, u64) {
         let (back, reach) = (cost * HOUR, told.before + cost * HOUR + told.moved);
-        tokens(self.ask(Want::GiveBack { back, since: told.at, reach }, 0).await)
+        tokens(
+            self.ask(
+                Want::GiveBack {
+                    back,
+                    since: told.at,
+                    reach,
+                },
+                0,
+            )
+            .await,
+        )
     }
 }
 
 async fn taken() -> Taken {
     let redis = Redis::start();
-    Taken { to: connect(&redis).await, redis, script: Script::new() }
+    Taken {
+        to: connect(&redis).await,
+        redis,
+        script: Script::new(),
+    }
 }
 
 #[tokio::test]
 async fn what_is_given_back_is_there_again_and_a_full_bucket_is_none() {
     let mut bucket = taken().await;
-    let (first, second) = (bucket.ask(Want::Take(3), 0).await, bucket.ask(Want::Take(4), 0).await);
+    let (first, second) = (
+        bucket.ask(Want::Take(3), 0).await,
+        bucket.ask(Want::Take(4), 0).await,
+    );
     assert_eq!(bucket.give_back(3, first).await, (true, 7, 4));
     bucket.give_back(4, second).await;
     assert!(bucket.ask(Want::Look(10), 0).await.before < HOUR / 100);
     let all = bucket.ask(Want::Take(10), 0).await;
     assert!(bucket.redis.run(&["EXISTS", "k"]).starts_with(":1"));
-    bucket.ask(Want::GiveBack { back: 10 * HOUR, since: all.at, reach: 11 * HOUR }, 0).await;
-    assert!(bucket.redis.run(&["EXISTS", "k"]).starts_with(":0"), "a full bucket is none");
+    bucket
+        .ask(
+            Want::GiveBack {
+                back: 10 * HOUR,
+                since: all.at,
+                reach: 11 * HOUR,
+            },
+            0,
+        )
+        .await;
+    assert!(
+        bucket.redis.run(&["EXISTS", "k"]).starts_with(":0"),
+        "a full bucket is none"
+    );
 }
 
 #[tokio::test]
 async fn of_what_is_given_back_late_comes_only_what_has_not_begun() {
     let mut bucket = taken().await;
-    let (first, second) = (bucket.ask(Want::Take(3), 0).await, bucket.ask(Want::Take(4), 0).await);
+    let (first, second) = (
+        bucket.ask(Want::Take(3), 0).await,
+        bucket.ask(Want::Take(4), 0).await,
+    );
     // As if it had been taken two hours earlier: of its three, two have begun.
     let since = first.at - 2 * HOUR / 1000;
-    let late = Want::GiveBack { back: 3 * HOUR, since, reach: 3 * HOUR };
-    assert_eq!(tokens(bucket.ask(late, 0).await), (true, 7, 7), "and of another life of the bucket nothing");
+    let late = Want::GiveBack {
+        back: 3 * HOUR,
+        since,
+        reach: 3 * HOUR,
+    };
+    assert_eq!(
+        tokens(bucket.ask(late, 0).await),
+        (true, 7, 7),
+        "and of another life of the bucket nothing"
+    );
     assert_eq!(bucket.give_back(4, second).await, (true, 7, 3));
-    assert_eq!(bucket.give_back(3, first).await, (true, 3, 3), "it may have moved up itself");
+    assert_eq!(
+        bucket.give_back(3, first).await,
+        (true, 3, 3),
+        "it may have moved up itself"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +169,11 @@ async fn what_was_taken_before_tokens_were_leased_does_not_come_back() {
     let mut bucket = taken().await;
     let first = bucket.ask(Want::Take(3), 0).await;
     bucket.ask(Want::Take(1), 4).await;
-    assert_eq!(bucket.give_back(3, first).await, (true, 8, 8), "it would move the lease");
+    assert_eq!(
+        bucket.give_back(3, first).await,
+        (true, 8, 8),
+        "it would move the lease"
+    );
     let last = bucket.ask(Want::Take(1), 0).await;
     assert_eq!(bucket.give_back(1, last).await, (true, 9, 8));
 }
@@ -101,8 +183,17 @@ async fn buckets_that_decide_together_take_all_or_nothing() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     let mut ask = async |a, b| {
-        let questions = [question("a", Want::Take(a), 0), question("b", Want::Take(b), 0)];
-        script.ask(&mut to, &questions).await.unwrap().into_iter().map(tokens).collect::<Vec<_>>()
+        let questions = [
+            question("a", Want::Take(a), 0),
+            question("b", Want::Take(b), 0),
+        ];
+        script
+            .ask(&mut to, &questions)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(tokens)
+            .collect::<Vec<_>>()
     };
     assert_eq!(ask(4, 10).await, [(true, 0, 4), (true, 0, 10)]);
     assert_eq!(ask(4, 1).await, [(false, 4, 4), (false, 10, 10)]);
@@ -114,8 +205,16 @@ async fn an_empty_bucket_grants_ahead_what_comes_back_in_a_moment() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     // 100/s: of the future, a hundred tokens are a second.
-    let pace = Pace { emission: MOMENT / 100, fill: 20 * MOMENT };
-    let question = Question { key: "k".to_owned(), pace, want: Want::Take(2000), ahead: 300 };
+    let pace = Pace {
+        emission: MOMENT / 100,
+        fill: 20 * MOMENT,
+    };
+    let question = Question {
+        key: "k".to_owned(),
+        pace,
+        want: Want::Take(2000),
+        ahead: 300,
+    };
     let told = script.ask(&mut to, &[question]).await.unwrap()[0];
     assert_eq!((told.before, told.after), (0, 21 * MOMENT));
 }
@@ -124,13 +223,30 @@ async fn an_empty_bucket_grants_ahead_what_comes_back_in_a_moment() {
 async fn a_bucket_is_kept_as_long_as_it_owes_and_for_other_numbers_keeps_its_share() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
-    let ask = |pace, cost| [Question { key: "k".to_owned(), pace, want: Want::Take(cost), ahead: 0 }];
+    let ask = |pace, cost| {
+        [Question {
+            key: "k".to_owned(),
+            pace,
+            want: Want::Take(cost),
+            ahead: 0,
+        }]
+    };
     script.ask(&mut to, &ask(PACE, 5)).await.unwrap();
-    let kept: u64 = redis.run(&["PTTL", "k"]).trim_matches([':', '\r', '\n']).parse().unwrap();
+    let kept: u64 = redis
+        .run(&["PTTL", "k"])
+        .trim_matches([':', '\r', '\n'])
+        .parse()
+        .unwrap();
     assert!(kept.abs_diff(5 * HOUR / 1_000_000) < 10_000, "{kept} ms");
-    let quicker = Pace { emission: HOUR / 2, fill: 2 * HOUR };
+    let quicker = Pace {
+        emission: HOUR / 2,
+        fill: 2 * HOUR,
+    };
     let told = script.ask(&mut to, &ask(quicker, 1)).await.unwrap()[0];
-    assert!(told.before.abs_diff(HOUR) < HOUR / 100, "half of it is used, as before: {told:?}");
+    assert!(
+        told.before.abs_diff(HOUR) < HOUR / 100,
+        "half of it is used, as before: {told:?}"
+    );
 }
 
 #[tokio::test]
@@ -138,8 +254,22 @@ async fn a_store_that_forgot_the_script_is_told_again() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     for _ in 0..3 {
-        assert!(script.ask(&mut to, &[question("k", Want::Take(1), 0)]).await.unwrap()[0].admitted);
+        assert!(
+            script
+                .ask(&mut to, &[question("k", Want::Take(1), 0)])
+                .await
+                .unwrap()[0]
+                .admitted
+        );
         redis.run(&["SCRIPT", "FLUSH"]);
     }
-    assert_eq!(tokens(script.ask(&mut to, &[question("k", Want::Look(0), 0)]).await.unwrap()[0]), (true, 3, 3));
+    assert_eq!(
+        tokens(
+            script
+                .ask(&mut to, &[question("k", Want::Look(0), 0)])
+                .await
+                .unwrap()[0]
+        ),
+        (true, 3, 3)
+    );
 }

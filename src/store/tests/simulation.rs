@@ -36,7 +36,13 @@ impl Bucket {
             }
             self.debt = after;
         }
-        Told { admitted, before, after, moved: self.moved, at: now / 1000 }
+        Told {
+            admitted,
+            before,
+            after,
+            moved: self.moved,
+            at: now / 1000,
+        }
     }
 
     /// How much was given back. The true clock is finer than the server's: what is between counts as begun.
@@ -44,7 +50,11 @@ impl Bucket {
         let debt = self.catch_up(now);
         let begun = (now.div_ceil(1000) - slot.since) * 1000;
         let rest = slot.reach.saturating_sub(self.moved).saturating_sub(begun);
-        let back = if slot.since >= self.born { rest.min(slot.until - slot.from).min(debt) } else { 0 };
+        let back = if slot.since >= self.born {
+            rest.min(slot.until - slot.from).min(debt)
+        } else {
+            0
+        };
         self.debt -= back;
         self.moved += back;
         back
@@ -62,11 +72,32 @@ impl Bucket {
 /// Something that happens at a gateway or at the store.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    Request { gateway: usize, cost: u32 },
-    AtStore { gateway: usize, cost: u32, ahead: u32, sent: u64, is_answered: bool, back: u64 },
-    Answer { gateway: usize, cost: u32, sent: u64, at_store: u64, told: [u64; 5] },
-    GiveBack { gateway: usize, used: usize },
-    GiveBackAtStore { used: usize },
+    Request {
+        gateway: usize,
+        cost: u32,
+    },
+    AtStore {
+        gateway: usize,
+        cost: u32,
+        ahead: u32,
+        sent: u64,
+        is_answered: bool,
+        back: u64,
+    },
+    Answer {
+        gateway: usize,
+        cost: u32,
+        sent: u64,
+        at_store: u64,
+        told: [u64; 5],
+    },
+    GiveBack {
+        gateway: usize,
+        used: usize,
+    },
+    GiveBackAtStore {
+        used: usize,
+    },
 }
 
 /// What a run is made of.
@@ -91,26 +122,50 @@ struct Run {
 
 impl World {
     fn run(&self) -> Run {
-        let ledgers: Vec<_> = self.gateways.iter().map(|_| Ledger::new(NonZeroUsize::MIN)).collect();
+        let ledgers: Vec<_> = self
+            .gateways
+            .iter()
+            .map(|_| Ledger::new(NonZeroUsize::MIN))
+            .collect();
         let (mut bucket, mut run) = (Bucket::default(), Run::default());
         let mut events = BinaryHeap::new();
-        let mut luck = self.requests.iter().map(|(_, _, _, slow, chance)| (*slow, *chance)).cycle();
+        let mut luck = self
+            .requests
+            .iter()
+            .map(|(_, _, _, slow, chance)| (*slow, *chance))
+            .cycle();
         for (at, gateway, cost, ..) in &self.requests {
-            events.push(Reverse((*at, Event::Request { gateway: gateway % ledgers.len(), cost: *cost })));
+            events.push(Reverse((
+                *at,
+                Event::Request {
+                    gateway: gateway % ledgers.len(),
+                    cost: *cost,
+                },
+            )));
         }
         while let Some(Reverse((now, event))) = events.pop() {
             let (slow, chance) = luck.next().unwrap_or_default();
             let delay = |gateway: usize| self.gateways[gateway].1 * u64::from(slow) / 255;
             let refund = |events: &mut BinaryHeap<_>, gateway, used| {
                 if chance % 5 == 0 {
-                    events.push(Reverse((now + delay(gateway), Event::GiveBack { gateway, used })));
+                    events.push(Reverse((
+                        now + delay(gateway),
+                        Event::GiveBack { gateway, used },
+                    )));
                 }
             };
             match event {
                 Event::Request { gateway, cost } => {
                     run.requests += 1;
                     let local = now + self.gateways[gateway].0;
-                    match ledgers[gateway].take(local, NAME, self.pace, cost, self.most_ahead, false) {
+                    match ledgers[gateway].take(
+                        local,
+                        NAME,
+                        self.pace,
+                        cost,
+                        self.most_ahead,
+                        false,
+                    ) {
                         Local::Refused(_) => {}
                         Local::Taken(slot) => {
                             run.used.push((now, self.pace.weight(cost), slot));
@@ -119,25 +174,68 @@ impl World {
                         Local::Ask { ahead } if chance >= 8 => {
                             run.asks += 1;
                             let is_answered = chance >= 24;
-                            let event =
-                                Event::AtStore { gateway, cost, ahead, sent: local, is_answered, back: delay(gateway) };
+                            let event = Event::AtStore {
+                                gateway,
+                                cost,
+                                ahead,
+                                sent: local,
+                                is_answered,
+                                back: delay(gateway),
+                            };
                             events.push(Reverse((now + delay(gateway), event)));
                         }
                         Local::Ask { .. } | Local::Stranger => {} // lost on the way there
                     }
                 }
-                Event::AtStore { gateway, cost, ahead, sent, is_answered, back } => {
-                    let Told { admitted, before, after, moved, at } = bucket.ask(now, self.pace, cost, ahead);
+                Event::AtStore {
+                    gateway,
+                    cost,
+                    ahead,
+                    sent,
+                    is_answered,
+                    back,
+                } => {
+                    let Told {
+                        admitted,
+                        before,
+                        after,
+                        moved,
+                        at,
+                    } = bucket.ask(now, self.pace, cost, ahead);
                     if is_answered {
                         let told = [admitted.into(), before, after, moved, at];
-                        let answer = Event::Answer { gateway, cost, sent, at_store: now, told };
+                        let answer = Event::Answer {
+                            gateway,
+                            cost,
+                            sent,
+                            at_store: now,
+                            told,
+                        };
                         events.push(Reverse((now + back, answer)));
                     }
                 }
-                Event::Answer { gateway, cost, sent, at_store, told: [admitted, before, after, moved, at] } => {
+                Event::Answer {
+                    gateway,
+                    cost,
+                    sent,
+                    at_store,
+                    told: [admitted, before, after, moved, at],
+                } => {
                     let (admitted, received) = (admitted == 1, now + self.gateways[gateway].0);
-                    let told = Told { admitted, before, after, moved, at };
-                    let slot = ledgers[gateway].learn(NAME, self.pace, cost, told, Trip { sent, received });
+                    let told = Told {
+                        admitted,
+                        before,
+                        after,
+                        moved,
+                        at,
+                    };
+                    let slot = ledgers[gateway].learn(
+                        NAME,
+                        self.pace,
+                        cost,
+                        told,
+                        Trip { sent, received },
+                    );
                     if admitted {
                         run.used.push((at_store, self.pace.weight(cost), slot));
                         refund(&mut events, gateway, run.used.len() - 1);
@@ -147,15 +245,23 @@ impl World {
                 Event::GiveBack { gateway, used } => {
                     let (local, slot) = (now + self.gateways[gateway].0, run.used[used].2);
                     let keeps = self.most_ahead > 0;
-                    match keeps.then(|| ledgers[gateway].give_back(local, NAME, slot)).flatten() {
+                    match keeps
+                        .then(|| ledgers[gateway].give_back(local, NAME, slot))
+                        .flatten()
+                    {
                         Some(back) => run.used[used].1 -= back,
                         None if !keeps => {
-                            events.push(Reverse((now + delay(gateway), Event::GiveBackAtStore { used })));
+                            events.push(Reverse((
+                                now + delay(gateway),
+                                Event::GiveBackAtStore { used },
+                            )));
                         }
                         None => {}
                     }
                 }
-                Event::GiveBackAtStore { used } => run.used[used].1 -= bucket.give_back(now, run.used[used].2),
+                Event::GiveBackAtStore { used } => {
+                    run.used[used].1 -= bucket.give_back(now, run.used[used].2)
+                }
             }
         }
         run
@@ -164,7 +270,14 @@ impl World {
 
 impl World {
     pub(super) fn conforms(&self) -> Result<(), String> {
-        conforms(self.pace, self.run().used.into_iter().map(|(at, used, _)| (at, used)).collect())
+        conforms(
+            self.pace,
+            self.run()
+                .used
+                .into_iter()
+                .map(|(at, used, _)| (at, used))
+                .collect(),
+        )
     }
 }
 
@@ -188,7 +301,10 @@ fn worlds() -> impl Strategy<Value = World> {
     // From a token each 10 us to one in ten seconds.
     let pace = (1_u64..=1_000_000, 1_u64..=60).prop_map(|(micros, burst)| {
         let emission = micros * 10_000;
-        Pace { emission, fill: emission * burst }
+        Pace {
+            emission,
+            fill: emission * burst,
+        }
     });
     (pace, 1_usize..8, 0_u32..20).prop_flat_map(|(pace, gateways, most_ahead)| {
         let span = pace.fill * 4;
@@ -196,17 +312,32 @@ fn worlds() -> impl Strategy<Value = World> {
         let burst = u32::try_from(pace.fill / pace.emission).unwrap();
         // Single requests keep leases coming; volleys at all gateways at once use everything there is to use.
         let shots = prop_oneof![3 => Just(0), 1 => 1..=burst];
-        let request = (0..span, 0..gateways, 1..=burst.min(3), any::<u8>(), any::<u8>(), shots);
+        let request = (
+            0..span,
+            0..gateways,
+            1..=burst.min(3),
+            any::<u8>(),
+            any::<u8>(),
+            shots,
+        );
         let requests = proptest::collection::vec(request, 1..100);
-        (proptest::collection::vec(gateway, gateways), requests).prop_map(move |(gateways, requests)| {
-            let count = gateways.len();
-            let volley = |(at, gateway, cost, slow, chance, shots)| {
-                let everywhere = (0..count).flat_map(move |each| (0..shots).map(move |_| (at, each, 1, slow, 255)));
-                std::iter::once((at, gateway, cost, slow, chance)).chain(everywhere)
-            };
-            let requests = requests.into_iter().flat_map(volley).collect();
-            World { pace, most_ahead, gateways, requests }
-        })
+        (proptest::collection::vec(gateway, gateways), requests).prop_map(
+            move |(gateways, requests)| {
+                let count = gateways.len();
+                let volley = |(at, gateway, cost, slow, chance, shots)| {
+                    let everywhere = (0..count)
+                        .flat_map(move |each| (0..shots).map(move |_| (at, each, 1, slow, 255)));
+                    std::iter::once((at, gateway, cost, slow, chance)).chain(everywhere)
+                };
+                let requests = requests.into_iter().flat_map(volley).collect();
+                World {
+                    pace,
+                    most_ahead,
+                    gateways,
+                    requests,
+                }
+            },
+        )
     })
 }
 
@@ -221,49 +352,94 @@ proptest! {
 
 /// Requests at a steady pace, each at the next of the gateways.
 fn steady(pace: Pace, gateways: usize, most_ahead: u32, gap: u64, count: u64) -> Run {
-    let requests = (0..count).map(|index| (index * gap, index as usize, 1, 255, 255)).collect();
-    World { pace, most_ahead, gateways: vec![(0, 200_000); gateways], requests }.run()
+    let requests = (0..count)
+        .map(|index| (index * gap, index as usize, 1, 255, 255))
+        .collect();
+    World {
+        pace,
+        most_ahead,
+        gateways: vec![(0, 200_000); gateways],
+        requests,
+    }
+    .run()
 }
 
 #[test]
 fn a_hot_key_asks_at_most_once_in_ten_requests() {
     // 1000/s with a burst of 400 and leases of 5 %: at the pace of the limit, and at three times it.
-    let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
+    let pace = Pace {
+        emission: 1_000_000,
+        fill: 400_000_000,
+    };
     for gap in [1_000_000, 333_000] {
         let run = steady(pace, 1, 20, gap, 20_000);
-        assert!(run.asks * 10 <= run.requests, "{} asks for {} requests", run.asks, run.requests);
+        assert!(
+            run.asks * 10 <= run.requests,
+            "{} asks for {} requests",
+            run.asks,
+            run.requests
+        );
         let Run { asks, requests, .. } = steady(pace, 4, 20, gap / 4, 20_000);
-        assert!(asks * 10 <= requests, "{asks} asks of four gateways for {requests} requests");
+        assert!(
+            asks * 10 <= requests,
+            "{asks} asks of four gateways for {requests} requests"
+        );
     }
 }
 
 #[test]
 fn leases_do_not_waste_what_a_busy_key_may_use() {
-    let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
+    let pace = Pace {
+        emission: 1_000_000,
+        fill: 400_000_000,
+    };
     let run = steady(pace, 4, 20, 100_000, 40_000);
     // Four seconds: 400 at once and 4000 as they come back; each gateway may hold 20 at the end.
-    assert!(run.used.len() >= 4400 - 4 * 20 - 4, "{} of 4400 were used", run.used.len());
+    assert!(
+        run.used.len() >= 4400 - 4 * 20 - 4,
+        "{} of 4400 were used",
+        run.used.len()
+    );
 }
 
 #[test]
 fn a_cold_key_takes_nothing_ahead() {
-    let pace = Pace { emission: 1_000_000, fill: 400_000_000 };
+    let pace = Pace {
+        emission: 1_000_000,
+        fill: 400_000_000,
+    };
     let run = steady(pace, 1, 20, 2 * MOMENT, 50);
     assert_eq!((run.asks, run.used.len()), (50, 50));
 }
 
 /// A ledger that has just leased the slots from `before` to `after`, the first of which is given out.
-fn leased(ledger: &Ledger, pace: Pace, [before, after]: [u64; 2], [sent, received]: [u64; 2]) -> Slot {
-    let told = Told { admitted: true, before, after, moved: 0, at: 0 };
+fn leased(
+    ledger: &Ledger,
+    pace: Pace,
+    [before, after]: [u64; 2],
+    [sent, received]: [u64; 2],
+) -> Slot {
+    let told = Told {
+        admitted: true,
+        before,
+        after,
+        moved: 0,
+        at: 0,
+    };
     ledger.learn(NAME, pace, 1, told, Trip { sent, received })
 }
 
 #[test]
 fn what_moved_up_by_a_refund_is_refunded_from_where_it_came_to_be() {
-    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let pace = Pace {
+        emission: 1_000,
+        fill: 10_000,
+    };
     let ledger = Ledger::new(NonZeroUsize::MIN);
     let first = leased(&ledger, pace, [0, 5_000], [1, 1]);
-    let Local::Taken(second) = ledger.take(2, NAME, pace, 1, 4, false) else { panic!("it is held") };
+    let Local::Taken(second) = ledger.take(2, NAME, pace, 1, 4, false) else {
+        panic!("it is held")
+    };
     assert_eq!(ledger.give_back(501, NAME, first), Some(500));
     // It lay from 1001 to 2001, and now ends at 1501.
     assert_eq!(ledger.give_back(1_201, NAME, second), Some(300));
@@ -271,38 +447,95 @@ fn what_moved_up_by_a_refund_is_refunded_from_where_it_came_to_be() {
 
 #[test]
 fn a_slot_of_an_earlier_lease_is_not_taken_for_one_of_this() {
-    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let pace = Pace {
+        emission: 1_000,
+        fill: 10_000,
+    };
     let ledger = Ledger::new(NonZeroUsize::MIN);
     let earlier = leased(&ledger, pace, [5_000, 6_000], [1_000, 1_000]);
     // The store was long in answering: counted from the sending, this lease seems to begin earlier than that one.
     let slot = leased(&ledger, pace, [4_000, 9_000], [1_001, 3_001]);
-    let Local::Taken(_) = ledger.take(3_002, NAME, pace, 1, 4, false) else { panic!("it is held") };
-    let Local::Taken(last) = ledger.take(3_003, NAME, pace, 1, 4, false) else { panic!("it is held") };
-    assert!(slot.from < earlier.from && earlier.until < last.until, "it overlaps");
+    let Local::Taken(_) = ledger.take(3_002, NAME, pace, 1, 4, false) else {
+        panic!("it is held")
+    };
+    let Local::Taken(last) = ledger.take(3_003, NAME, pace, 1, 4, false) else {
+        panic!("it is held")
+    };
+    assert!(
+        slot.from < earlier.from && earlier.until < last.until,
+        "it overlaps"
+    );
     assert_eq!(ledger.give_back(3_004, NAME, earlier), None);
     assert_eq!(ledger.give_back(3_004, NAME, last), Some(1_000));
 }
 
 #[test]
 fn a_refusal_is_known_for_a_moment() {
-    let pace = Pace { emission: 3600 * MOMENT, fill: 36_000 * MOMENT };
+    let pace = Pace {
+        emission: 3600 * MOMENT,
+        fill: 36_000 * MOMENT,
+    };
     let ledger = Ledger::new(NonZeroUsize::MIN);
-    let told = Told { admitted: false, before: pace.fill, after: pace.fill, moved: 0, at: 0 };
-    ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
-    assert!(matches!(ledger.take(1 + MOMENT, NAME, pace, 1, 0, false), Local::Refused(_)));
-    assert!(matches!(ledger.take(2 + MOMENT, NAME, pace, 1, 0, false), Local::Ask { .. }));
+    let told = Told {
+        admitted: false,
+        before: pace.fill,
+        after: pace.fill,
+        moved: 0,
+        at: 0,
+    };
+    ledger.learn(
+        NAME,
+        pace,
+        1,
+        told,
+        Trip {
+            sent: 1,
+            received: 1,
+        },
+    );
+    assert!(matches!(
+        ledger.take(1 + MOMENT, NAME, pace, 1, 0, false),
+        Local::Refused(_)
+    ));
+    assert!(matches!(
+        ledger.take(2 + MOMENT, NAME, pace, 1, 0, false),
+        Local::Ask { .. }
+    ));
 }
 
 #[test]
 fn each_leased_token_has_an_end_of_its_own() {
     // Ten tokens; one gateway has leased four, the last of which begins when four are back.
-    let pace = Pace { emission: 1_000, fill: 10_000 };
+    let pace = Pace {
+        emission: 1_000,
+        fill: 10_000,
+    };
     let ledger = Ledger::new(NonZeroUsize::MIN);
-    let told = Told { admitted: true, before: 0, after: 5_000, moved: 0, at: 0 };
-    ledger.learn(NAME, pace, 1, told, Trip { sent: 1, received: 1 });
+    let told = Told {
+        admitted: true,
+        before: 0,
+        after: 5_000,
+        moved: 0,
+        at: 0,
+    };
+    ledger.learn(
+        NAME,
+        pace,
+        1,
+        told,
+        Trip {
+            sent: 1,
+            received: 1,
+        },
+    );
     // Just before, the bucket has nine for others: of the four only the one that is missing there may be used.
     let now = 4_000;
-    let used = (0..4).filter(|_| matches!(ledger.take(now, NAME, pace, 1, 4, false), Local::Taken(_))).count();
+    let used = (0..4)
+        .filter(|_| matches!(ledger.take(now, NAME, pace, 1, 4, false), Local::Taken(_)))
+        .count();
     assert_eq!(used, 1);
-    assert!(matches!(ledger.take(now + 2, NAME, pace, 1, 4, false), Local::Ask { .. }));
+    assert!(matches!(
+        ledger.take(now + 2, NAME, pace, 1, 4, false),
+        Local::Ask { .. }
+    ));
 }

@@ -9,7 +9,10 @@ use std::{
 use super::redis_server::Redis;
 use crate::{
     limit::{KeyHasher, Limiter, Rate, Settings as Numbers},
-    store::{Admission, Ask, Asks, Decision, Name, OnError, Outcome, Refused, Server, Settings, SharedLimit, Store},
+    store::{
+        Admission, Ask, Asks, Decision, Name, OnError, Outcome, Refused, Server, Settings,
+        SharedLimit, Store,
+    },
     telemetry::Metrics,
 };
 
@@ -24,19 +27,47 @@ impl Gateway {
         Self::in_time(Duration::from_secs(60), redis, lease, on_error, numbers)
     }
 
-    fn in_time(timeout: Duration, redis: &Redis, lease: u8, on_error: OnError, (per_hour, burst): (u32, u32)) -> Self {
-        let server =
-            Server { host: "127.0.0.1".into(), port: redis.port, tls: false, database: 0, user: None, password: None };
-        let settings = Settings { servers: vec![server], is_cluster: false, timeout, on_error, lease };
+    fn in_time(
+        timeout: Duration,
+        redis: &Redis,
+        lease: u8,
+        on_error: OnError,
+        (per_hour, burst): (u32, u32),
+    ) -> Self {
+        let server = Server {
+            host: "127.0.0.1".into(),
+            port: redis.port,
+            tls: false,
+            database: 0,
+            user: None,
+            password: None,
+        };
+        let settings = Settings {
+            servers: vec![server],
+            is_cluster: false,
+            timeout,
+            on_error,
+            lease,
+        };
         let limiter = Limiter::new("l", &numbers((per_hour, burst))).unwrap();
         let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
-        Self { store: Store::new(settings, 1, Metrics::new(1).store()), limit: Arc::new(limit) }
+        Self {
+            store: Store::new(settings, 1, Metrics::new(1).store()),
+            limit: Arc::new(limit),
+        }
     }
 
     pub(super) fn asks(&self, cost: u32) -> Asks {
         let key = KeyHasher::with_seed([1, 2]).key("l").finish();
         let (limit, name) = (Arc::clone(&self.limit), Name::from_raw(7));
-        Asks::from_iter([Ask { limit, name, key, cost, quota: None, is_lent: false }])
+        Asks::from_iter([Ask {
+            limit,
+            name,
+            key,
+            cost,
+            quota: None,
+            is_lent: false,
+        }])
     }
 
     async fn decide(&self, cost: u32) -> Outcome {
@@ -45,7 +76,14 @@ impl Gateway {
 
     /// Takes what most probably comes back.
     async fn borrow(&self, cost: u32) -> Outcome {
-        let asks = self.asks(cost).into_iter().map(|ask| Ask { is_lent: true, ..ask }).collect();
+        let asks = self
+            .asks(cost)
+            .into_iter()
+            .map(|ask| Ask {
+                is_lent: true,
+                ..ask
+            })
+            .collect();
         self.decided(asks).await
     }
 
@@ -66,7 +104,10 @@ impl Gateway {
 
 fn numbers((per_hour, burst): (u32, u32)) -> Numbers {
     Numbers {
-        rate: Rate { count: NonZeroU32::new(per_hour).unwrap(), period: Duration::from_secs(3600) },
+        rate: Rate {
+            count: NonZeroU32::new(per_hour).unwrap(),
+            period: Duration::from_secs(3600),
+        },
         burst: NonZeroU32::new(burst).unwrap(),
         max_keys: NonZeroUsize::MIN,
     }
@@ -75,7 +116,11 @@ fn numbers((per_hour, burst): (u32, u32)) -> Numbers {
 /// How many of so many requests at once are admitted, each at the next gateway.
 async fn admitted(gateways: &[Gateway], requests: usize) -> usize {
     let asked = (0..requests).map(|index| gateways[index % gateways.len()].decide(1));
-    futures_util::future::join_all(asked).await.iter().filter(|outcome| outcome.is_ok()).count()
+    futures_util::future::join_all(asked)
+        .await
+        .iter()
+        .filter(|outcome| outcome.is_ok())
+        .count()
 }
 
 #[tokio::test]
@@ -125,7 +170,11 @@ async fn who_waits_for_anothers_answer_does_not_ask_too() {
     let gateway = [Gateway::new(&redis, 100, OnError::Deny, (1_000_000, 1000))];
     assert_eq!(admitted(&gateway, 1).await, 1);
     assert_eq!(admitted(&gateway, 100).await, 100);
-    assert!(redis.calls("evalsha") <= 4, "{} calls", redis.calls("evalsha"));
+    assert!(
+        redis.calls("evalsha") <= 4,
+        "{} calls",
+        redis.calls("evalsha")
+    );
 }
 
 #[tokio::test]
@@ -141,7 +190,11 @@ async fn what_is_refunded_can_be_used_by_others() {
         assert!(gateways[0].decide(1).await.is_err());
         taken.pop().unwrap().refund(&gateways[0].store);
         gateways[0].settle().await;
-        let other = if lease == 0 { &gateways[1] } else { &gateways[0] };
+        let other = if lease == 0 {
+            &gateways[1]
+        } else {
+            &gateways[0]
+        };
         assert!(other.decide(1).await.is_ok(), "lease {lease}");
         assert!(other.decide(1).await.is_err(), "lease {lease}");
     }
@@ -180,17 +233,38 @@ async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
         redis.run(&["FLUSHALL"]);
         let mut gateway = Gateway::new(&redis, lease, OnError::Deny, (1, 5));
         let limiter = Limiter::new("l", &numbers((1, 5))).unwrap();
-        gateway.limit = Arc::new(SharedLimit::new(limiter, NonZeroUsize::new(10).unwrap(), None));
+        gateway.limit = Arc::new(SharedLimit::new(
+            limiter,
+            NonZeroUsize::new(10).unwrap(),
+            None,
+        ));
         let mut passed = 0;
         for name in 1..=500 {
-            let asks = gateway.asks(1).into_iter().map(|ask| Ask { name: Name::from_raw(name << 64 | name), ..ask });
+            let asks = gateway.asks(1).into_iter().map(|ask| Ask {
+                name: Name::from_raw(name << 64 | name),
+                ..ask
+            });
             passed += u32::from(gateway.decided(asks.collect()).await.is_ok());
         }
-        assert_eq!(passed, 10 + 5, "ten of their own, and one burst for all others");
-        assert!(redis.run(&["DBSIZE"]).starts_with(":11\r"), "{}", redis.run(&["DBSIZE"]));
+        assert_eq!(
+            passed,
+            10 + 5,
+            "ten of their own, and one burst for all others"
+        );
+        assert!(
+            redis.run(&["DBSIZE"]).starts_with(":11\r"),
+            "{}",
+            redis.run(&["DBSIZE"])
+        );
         assert_eq!(gateway.limit.limiter.stats().evictions_overflow, 490);
-        let known = gateway.asks(4).into_iter().map(|ask| Ask { name: Name::from_raw(3 << 64 | 3), ..ask });
-        assert!(gateway.decided(known.collect()).await.is_ok(), "who had a key of its own keeps it");
+        let known = gateway.asks(4).into_iter().map(|ask| Ask {
+            name: Name::from_raw(3 << 64 | 3),
+            ..ask
+        });
+        assert!(
+            gateway.decided(known.collect()).await.is_ok(),
+            "who had a key of its own keeps it"
+        );
     }
 }
 
@@ -209,7 +283,9 @@ async fn what_was_taken_together_is_taken_apart() {
             ..asks[0].clone()
         });
         let parts: Vec<_> = gateway.decided(asks).await.unwrap().take_apart().collect();
-        let left = parts.iter().map(|part| part.states().next().unwrap().remaining);
+        let left = parts
+            .iter()
+            .map(|part| part.states().next().unwrap().remaining);
         assert_eq!(left.collect::<Vec<_>>(), [7, 7]);
         let [_kept, back] = <[Admission; 2]>::try_from(parts).unwrap();
         assert_eq!(back.refund(&gateway.store).unwrap().remaining, 9);
@@ -219,24 +295,39 @@ async fn what_was_taken_together_is_taken_apart() {
 #[tokio::test]
 async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
     let mut redis = Redis::start();
-    let gateways =
-        [OnError::Local, OnError::Allow, OnError::Deny].map(|on_error| Gateway::new(&redis, 0, on_error, (1, 4)));
+    let gateways = [OnError::Local, OnError::Allow, OnError::Deny]
+        .map(|on_error| Gateway::new(&redis, 0, on_error, (1, 4)));
     for gateway in &gateways {
         assert!(gateway.decide(1).await.is_ok());
     }
     redis.kill();
     let [local, allow, deny] = &gateways;
-    assert_eq!(admitted(std::slice::from_ref(local), 9).await, 4, "it counts alone");
+    assert_eq!(
+        admitted(std::slice::from_ref(local), 9).await,
+        4,
+        "it counts alone"
+    );
     assert_eq!(admitted(std::slice::from_ref(allow), 9).await, 9);
-    let Err(refused) = deny.decide(1).await else { panic!("it is refused") };
+    let Err(refused) = deny.decide(1).await else {
+        panic!("it is refused")
+    };
     assert!(matches!(refused, Refused::Unavailable { .. }));
-    assert!(gateways.iter().all(|gateway| gateway.store.whole.circuit.is_open()));
+    assert!(
+        gateways
+            .iter()
+            .all(|gateway| gateway.store.whole.circuit.is_open())
+    );
     redis.restart();
     for gateway in &gateways {
         let probe = gateway.store.whole.probe.lock().take().unwrap();
         probe.await.unwrap();
     }
-    assert!(!gateways.iter().any(|gateway| gateway.store.whole.circuit.is_open()), "the probes have ended");
+    assert!(
+        !gateways
+            .iter()
+            .any(|gateway| gateway.store.whole.circuit.is_open()),
+        "the probes have ended"
+    );
     assert!(deny.decide(1).await.is_ok());
     assert_eq!(admitted(&gateways, 9).await, 3, "one of four is used");
 }
@@ -254,5 +345,8 @@ async fn a_store_that_hangs_costs_no_request_more_than_the_timeout() {
     }
     let took = begun.elapsed();
     redis.go_on();
-    assert!(took < Duration::from_millis(50 * 10), "five timeouts, then none: {took:?}");
+    assert!(
+        took < Duration::from_millis(50 * 10),
+        "five timeouts, then none: {took:?}"
+    );
 }

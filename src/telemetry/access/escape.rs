@@ -33,8 +33,16 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
     let strange = |word: &[u8; 8]| strange_bytes(u64::from_le_bytes(*word), unwanted);
     match text.last_chunk() {
         // The last eight bytes overlap with those before them.
-        Some(last) => text.as_chunks().0.iter().fold(strange(last), |any, word| any | strange(word)) == 0,
-        None => text.iter().all(|byte| matches!(byte, b' '..=b'~') && !unwanted.contains(byte)),
+        Some(last) => {
+            text.as_chunks()
+                .0
+                .iter()
+                .fold(strange(last), |any, word| any | strange(word))
+                == 0
+        }
+        None => text
+            .iter()
+            .all(|byte| matches!(byte, b' '..=b'~') && !unwanted.contains(byte)),
     }
 }
 
@@ -47,7 +55,9 @@ fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
     let delete = word.wrapping_add(EACH);
     let strange = unwanted
         .iter()
-        .fold(word | delete | below(word, b' '), |strange, &byte| strange | below(word ^ (EACH * u64::from(byte)), 1));
+        .fold(word | delete | below(word, b' '), |strange, &byte| {
+            strange | below(word ^ (EACH * u64::from(byte)), 1)
+        });
     strange & (EACH << 7)
 }
 
@@ -60,7 +70,10 @@ fn cut(text: &[u8], longest: usize) -> &[u8] {
         return text;
     }
     let inside = |&at: &usize| text[at] & 0xc0 == 0x80;
-    let end = (longest - 3..=longest).rev().find(|at| !inside(at)).unwrap_or(longest);
+    let end = (longest - 3..=longest)
+        .rev()
+        .find(|at| !inside(at))
+        .unwrap_or(longest);
     &text[..end]
 }
 
@@ -111,8 +124,14 @@ mod tests {
 
     #[test]
     fn quotes_controls_and_line_ends_are_escaped() {
-        assert_eq!(escaped(b"a\"b\\c\r\n\t\0\x1b[31m\x7f"), r#"a\"b\\c\r\n\t\u0000\u001b[31m\u007f"#);
-        assert_eq!(escaped("\u{85}\u{9b}\u{2028}\u{2029}\u{202e}".as_bytes()), r"\u0085\u009b\u2028\u2029\u202e");
+        assert_eq!(
+            escaped(b"a\"b\\c\r\n\t\0\x1b[31m\x7f"),
+            r#"a\"b\\c\r\n\t\u0000\u001b[31m\u007f"#
+        );
+        assert_eq!(
+            escaped("\u{85}\u{9b}\u{2028}\u{2029}\u{202e}".as_bytes()),
+            r"\u0085\u009b\u2028\u2029\u202e"
+        );
     }
 
     #[test]
@@ -122,14 +141,25 @@ mod tests {
 
     #[test]
     fn every_byte_at_every_place_is_seen() {
-        for (place, length) in (0..17).map(|place| (place, 17)).chain((0..5).map(|place| (place, 5))) {
+        for (place, length) in (0..17)
+            .map(|place| (place, 17))
+            .chain((0..5).map(|place| (place, 5)))
+        {
             for byte in 0..=255_u8 {
                 let mut text = [b'a'; 17];
                 text[place] = byte;
                 let text = &text[..length];
                 let printable = matches!(byte, b' '..=b'~');
-                assert_eq!(is_printable_without(text, *b"\"\\"), printable && !b"\"\\".contains(&byte), "{byte}");
-                assert_eq!(is_bare(text), printable && !b"\"\\= ".contains(&byte), "{byte}");
+                assert_eq!(
+                    is_printable_without(text, *b"\"\\"),
+                    printable && !b"\"\\".contains(&byte),
+                    "{byte}"
+                );
+                assert_eq!(
+                    is_bare(text),
+                    printable && !b"\"\\= ".contains(&byte),
+                    "{byte}"
+                );
             }
         }
     }

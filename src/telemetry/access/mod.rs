@@ -101,8 +101,18 @@ impl AccessLog {
         });
         let for_writer = Arc::clone(&shared);
         let run = move || writer::run(&for_writer, outlet, interval);
-        let thread = thread::Builder::new().name("access-log".into()).spawn(run)?;
-        Ok((Self { shared: Arc::clone(&shared) }, AccessGuard { shared, thread: Some(thread) }))
+        let thread = thread::Builder::new()
+            .name("access-log".into())
+            .spawn(run)?;
+        Ok((
+            Self {
+                shared: Arc::clone(&shared),
+            },
+            AccessGuard {
+                shared,
+                thread: Some(thread),
+            },
+        ))
     }
 
     /// Tells of one request. Bounded: formats it into this worker's buffer and at most hands that over.
@@ -191,7 +201,10 @@ impl Shared {
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("form", &self.form).field("lanes", &self.lanes).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("form", &self.form)
+            .field("lanes", &self.lanes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -217,6 +230,9 @@ impl Lane {
     }
 
     fn take(&mut self) -> Chunk {
-        Chunk { text: mem::take(&mut self.text), lines: mem::take(&mut self.lines) }
+        Chunk {
+            text: mem::take(&mut self.text),
+            lines: mem::take(&mut self.lines),
+        }
     }
 }

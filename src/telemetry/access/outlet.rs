@@ -23,7 +23,12 @@ pub(super) struct Outlet<W> {
 
 impl<W: Write> Outlet<W> {
     pub(super) fn new(sink: W, dropped: Arc<Dropped>) -> Self {
-        Self { sink, dropped, failing: Latch::new(), torn: false }
+        Self {
+            sink,
+            dropped,
+            failing: Latch::new(),
+            torn: false,
+        }
     }
 
     /// Writes whole lines, or as many as the sink takes.
@@ -32,7 +37,8 @@ impl<W: Write> Outlet<W> {
             Ok(()) if self.failing.clear() => tracing::info!("access lines are written again"),
             Ok(()) => {}
             Err(error) => {
-                self.dropped.add(lines.iter().filter(|&&byte| byte == b'\n').count() as u64);
+                self.dropped
+                    .add(lines.iter().filter(|&&byte| byte == b'\n').count() as u64);
                 if self.failing.raise() {
                     tracing::warn!(%error, "access lines cannot be written and are dropped");
                 }
@@ -58,7 +64,9 @@ impl<W: Write> Outlet<W> {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody who shares the sink made it so; whether the end may wait for this is for the guard to say.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PATIENCE),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    thread::park_timeout(PATIENCE)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -73,15 +81,30 @@ mod tests {
     #[test]
     fn lines_of_a_reader_that_is_gone_are_counted() {
         let (dropped, results) = (Arc::<Dropped>::default(), vec![Err(ErrorKind::BrokenPipe)]);
-        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        let mut outlet = Outlet::new(
+            Script {
+                results,
+                taken: Vec::new(),
+            },
+            Arc::clone(&dropped),
+        );
         outlet.write(b"one\ntwo\n");
         assert_eq!(dropped.total(), 2);
     }
 
     #[test]
     fn a_line_torn_by_an_error_is_ended_before_the_next() {
-        let (dropped, results) = (Arc::<Dropped>::default(), vec![Err(ErrorKind::StorageFull), Ok(5)]);
-        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        let (dropped, results) = (
+            Arc::<Dropped>::default(),
+            vec![Err(ErrorKind::StorageFull), Ok(5)],
+        );
+        let mut outlet = Outlet::new(
+            Script {
+                results,
+                taken: Vec::new(),
+            },
+            Arc::clone(&dropped),
+        );
         outlet.write(b"one\ntwo\nthree\n");
         outlet.write(b"four\n");
         assert_eq!(outlet.sink.taken, b"one\nt\nfour\n");
@@ -90,11 +113,26 @@ mod tests {
 
     #[test]
     fn a_sink_that_would_block_or_is_interrupted_is_asked_again() {
-        let (dropped, results) =
-            (Arc::<Dropped>::default(), vec![Err(ErrorKind::WouldBlock), Ok(1), Err(ErrorKind::Interrupted)]);
-        let mut outlet = Outlet::new(Script { results, taken: Vec::new() }, Arc::clone(&dropped));
+        let (dropped, results) = (
+            Arc::<Dropped>::default(),
+            vec![
+                Err(ErrorKind::WouldBlock),
+                Ok(1),
+                Err(ErrorKind::Interrupted),
+            ],
+        );
+        let mut outlet = Outlet::new(
+            Script {
+                results,
+                taken: Vec::new(),
+            },
+            Arc::clone(&dropped),
+        );
         outlet.write(b"one\n");
-        assert_eq!((outlet.sink.taken.as_slice(), dropped.total()), (&b"one\n"[..], 0));
+        assert_eq!(
+            (outlet.sink.taken.as_slice(), dropped.total()),
+            (&b"one\n"[..], 0)
+        );
     }
 
     /// Takes what it is told to, last result first, and then everything.
@@ -105,7 +143,11 @@ mod tests {
 
     impl Write for Script {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let count = self.results.pop().unwrap_or(Ok(bytes.len()))?.min(bytes.len());
+            let count = self
+                .results
+                .pop()
+                .unwrap_or(Ok(bytes.len()))?
+                .min(bytes.len());
             self.taken.extend_from_slice(&bytes[..count]);
             Ok(count)
         }

@@ -150,7 +150,8 @@ impl Queue {
         let mut state = self.state.lock();
         state.closing = true;
         self.work.notify_one();
-        self.end.wait_while_for(&mut state, |state| !state.ended, timeout);
+        self.end
+            .wait_while_for(&mut state, |state| !state.ended, timeout);
         state.ended
     }
 

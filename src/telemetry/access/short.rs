@@ -14,7 +14,12 @@ const NONE: &[u8] = b"-";
 /// Appends status, method, path, duration, reason, limit and client, and the end of their line.
 pub(super) fn write(line: &Line<'_>, color: bool, out: &mut Vec<u8>) {
     status(line.status, color, out);
-    text::bytes(" ", Some(line.method.map_or(NONE, str::as_bytes)), WORD, out);
+    text::bytes(
+        " ",
+        Some(line.method.map_or(NONE, str::as_bytes)),
+        WORD,
+        out,
+    );
     text::bytes(" ", Some(line.path.unwrap_or(NONE)), PATH, out);
     out.push(b' ');
     time(line.duration, out);
@@ -51,7 +56,11 @@ fn time(duration: Duration, out: &mut Vec<u8>) {
     let (whole, decimals, unit): (_, &[u128], &[u8]) = match micros {
         0..1_000 => (micros, &[], b"us"),
         1_000..1_000_000 => (micros / 1_000, &[micros / 100 % 10], b"ms"),
-        _ => (micros / 1_000_000, &[micros / 100_000 % 10, micros / 10_000 % 10], b"s"),
+        _ => (
+            micros / 1_000_000,
+            &[micros / 100_000 % 10, micros / 10_000 % 10],
+            b"s",
+        ),
     };
     value::integer(whole, out);
     if !decimals.is_empty() {

@@ -52,41 +52,109 @@ fn a_text_line_says_the_same() {
 #[test]
 fn a_short_line_is_one_row_with_what_people_look_for() {
     let short = |line: &Line<'_>| written(Form::Short { color: false }, line);
-    assert_eq!(short(&full()), "429 GET /orders/7 13.5ms rate_limited limit=daily 203.0.113.7\n");
+    assert_eq!(
+        short(&full()),
+        "429 GET /orders/7 13.5ms rate_limited limit=daily 203.0.113.7\n"
+    );
     assert_eq!(short(&least()), "404 GET / 13.5ms 203.0.113.7\n");
-    let unreadable = Line { method: None, path: None, status: 400, reason: Some("malformed"), ..least() };
+    let unreadable = Line {
+        method: None,
+        path: None,
+        status: 400,
+        reason: Some("malformed"),
+        ..least()
+    };
     assert_eq!(short(&unreadable), "400 - - 13.5ms malformed 203.0.113.7\n");
-    let time = |micros| short(&Line { duration: Duration::from_micros(micros), ..least() });
-    let times = [(0, "0us"), (999, "999us"), (1_049, "1.0ms"), (999_999, "999.9ms"), (61_059_999, "61.05s")];
-    times.iter().for_each(|&(micros, text)| assert_eq!(time(micros), format!("404 GET / {text} 203.0.113.7\n")));
+    let time = |micros| {
+        short(&Line {
+            duration: Duration::from_micros(micros),
+            ..least()
+        })
+    };
+    let times = [
+        (0, "0us"),
+        (999, "999us"),
+        (1_049, "1.0ms"),
+        (999_999, "999.9ms"),
+        (61_059_999, "61.05s"),
+    ];
+    times.iter().for_each(|&(micros, text)| {
+        assert_eq!(time(micros), format!("404 GET / {text} 203.0.113.7\n"))
+    });
 }
 
 #[test]
 fn the_color_of_a_short_line_tells_the_class_of_its_status() {
-    for (status, color) in [(101, 36), (200, 32), (308, 36), (429, 33), (499, 33), (500, 31), (504, 31)] {
+    for (status, color) in [
+        (101, 36),
+        (200, 32),
+        (308, 36),
+        (429, 33),
+        (499, 33),
+        (500, 31),
+        (504, 31),
+    ] {
         let line = written(Form::Short { color: true }, &Line { status, ..least() });
-        assert_eq!(line, format!("\x1b[{color}m{status}\x1b[0m GET / 13.5ms 203.0.113.7\n"));
+        assert_eq!(
+            line,
+            format!("\x1b[{color}m{status}\x1b[0m GET / 13.5ms 203.0.113.7\n")
+        );
     }
 }
 
 #[test]
 fn a_short_line_neither_grows_nor_obeys_with_its_path() {
-    let short = |path: &[u8]| written(Form::Short { color: false }, &Line { path: Some(path), ..least() });
-    assert_eq!(short(b"/\x1b[2J\r\n"), "404 GET \"/\\u001b[2J\\r\\n\" 13.5ms 203.0.113.7\n");
+    let short = |path: &[u8]| {
+        written(
+            Form::Short { color: false },
+            &Line {
+                path: Some(path),
+                ..least()
+            },
+        )
+    };
+    assert_eq!(
+        short(b"/\x1b[2J\r\n"),
+        "404 GET \"/\\u001b[2J\\r\\n\" 13.5ms 203.0.113.7\n"
+    );
     let long = short(&[b'/'; 2000]);
-    assert_eq!(long, format!("404 GET \"{}…\" 13.5ms 203.0.113.7\n", "/".repeat(48)));
+    assert_eq!(
+        long,
+        format!("404 GET \"{}…\" 13.5ms 203.0.113.7\n", "/".repeat(48))
+    );
 }
 
 #[test]
 fn addresses_are_written_as_the_standard_library_would() {
-    for peer in ["0.0.0.0:0", "192.168.200.10:65535", "[2001:db8::1]:80", "[::ffff:1.2.3.4]:1"] {
+    for peer in [
+        "0.0.0.0:0",
+        "192.168.200.10:65535",
+        "[2001:db8::1]:80",
+        "[::ffff:1.2.3.4]:1",
+    ] {
         let peer: SocketAddr = peer.parse().unwrap();
         let peer_ip = peer.ip().to_canonical().to_string();
-        for client in [peer.ip(), peer.ip().to_canonical(), [203, 0, 113, 7].into(), Ipv6Addr::LOCALHOST.into()] {
-            let line = written(Form::Json, &Line { client, peer, peer_ip: &peer_ip, ..least() });
+        for client in [
+            peer.ip(),
+            peer.ip().to_canonical(),
+            [203, 0, 113, 7].into(),
+            Ipv6Addr::LOCALHOST.into(),
+        ] {
+            let line = written(
+                Form::Json,
+                &Line {
+                    client,
+                    peer,
+                    peer_ip: &peer_ip,
+                    ..least()
+                },
+            );
             let value: Value = serde_json::from_str(&line).unwrap();
             let (client, peer) = (client.to_canonical().to_string(), peer.to_string());
-            assert_eq!((&value["client"], &value["peer"]), (&client.into(), &peer.into()));
+            assert_eq!(
+                (&value["client"], &value["peer"]),
+                (&client.into(), &peer.into())
+            );
         }
     }
 }
@@ -108,18 +176,35 @@ fn what_is_absent_is_left_out() {
         "bytes_in",
         "bytes_out",
     ];
-    let mut found: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut found: Vec<_> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     found.sort_unstable_by_key(|name| names.iter().position(|known| known == name));
     assert_eq!(found, names);
-    assert_eq!(written(Form::Text, &least()).split(' ').count(), names.len());
+    assert_eq!(
+        written(Form::Text, &least()).split(' ').count(),
+        names.len()
+    );
 }
 
 #[test]
 fn a_line_is_bounded_whatever_a_client_sends() {
     let huge = vec![0; 100_000];
     let hostile = String::from_utf8(huge.clone()).unwrap();
-    let line = Line { method: Some(&hostile), path: Some(&huge), query: Some(&huge), ..full() };
-    let line = Line { host: Some(&huge), user_agent: Some(&huge), ..line };
+    let line = Line {
+        method: Some(&hostile),
+        path: Some(&huge),
+        query: Some(&huge),
+        ..full()
+    };
+    let line = Line {
+        host: Some(&huge),
+        user_agent: Some(&huge),
+        ..line
+    };
     for format in [Form::Json, Form::Text, Form::Short { color: true }] {
         assert!(written(format, &line).len() < 56 * 1024);
     }
@@ -171,7 +256,12 @@ fn a_line_that_fills_a_buffer_alone_does_not_wait_for_others() {
     let (sink, taken) = open();
     let (log, guard) = start(Duration::from_millis(1), sink);
     let huge = vec![0; LONG];
-    log.write(&Line { path: Some(&huge), query: Some(&huge), user_agent: Some(&huge), ..full() });
+    log.write(&Line {
+        path: Some(&huge),
+        query: Some(&huge),
+        user_agent: Some(&huge),
+        ..full()
+    });
     assert!(taken.recv_timeout(PATIENCE).unwrap().len() >= CHUNK);
     assert_eq!(guard.flush(PATIENCE), 0);
 }
@@ -182,7 +272,11 @@ fn full_buffers_are_written_before_their_time_and_end_with_a_line() {
     let (log, guard) = start(NEVER, sink);
     (0..1000).for_each(|number| tell(&log, number));
     let chunk = taken.recv_timeout(PATIENCE).unwrap();
-    assert!(chunk.ends_with(b"}\n") && (CHUNK..CAPACITY).contains(&chunk.len()), "{}", chunk.len());
+    assert!(
+        chunk.ends_with(b"}\n") && (CHUNK..CAPACITY).contains(&chunk.len()),
+        "{}",
+        chunk.len()
+    );
     assert_eq!(guard.flush(PATIENCE), 0);
 }
 
@@ -211,7 +305,8 @@ fn every_line_of_every_worker_arrives_in_its_order() {
 fn lines_that_nobody_reads_are_dropped_and_counted_and_nobody_waits() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
-    let (log, guard) = AccessLog::start_with(NEVER, Form::Json, sink, 2, Arc::clone(&dropped)).unwrap();
+    let (log, guard) =
+        AccessLog::start_with(NEVER, Form::Json, sink, 2, Arc::clone(&dropped)).unwrap();
     let mut told = 0;
     while dropped.total() == 0 {
         tell(&log, told);
@@ -254,7 +349,8 @@ fn a_line_told_after_the_end_is_counted_as_dropped() {
 fn a_sink_that_panics_costs_lines_and_nothing_else() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
-    let (log, guard) = AccessLog::start_with(NEVER, Form::Json, Panics(sink), 1, Arc::clone(&dropped)).unwrap();
+    let (log, guard) =
+        AccessLog::start_with(NEVER, Form::Json, Panics(sink), 1, Arc::clone(&dropped)).unwrap();
     (0..100).for_each(|number| tell(&log, number));
     drop(gate);
     let _ = guard.flush(PATIENCE);
@@ -358,13 +454,24 @@ fn start(interval: Duration, sink: impl Write + Send + 'static) -> (AccessLog, A
 
 /// Tells of a request that is known again by `number`.
 fn tell(log: &AccessLog, number: u64) {
-    log.write(&Line { bytes_out: number, ..full() });
+    log.write(&Line {
+        bytes_out: number,
+        ..full()
+    });
 }
 
 /// Which requests some lines are of.
 fn numbers(lines: &[u8]) -> Vec<u64> {
-    let number = |line: &[u8]| serde_json::from_slice::<Value>(line).unwrap()["bytes_out"].as_u64().unwrap();
-    lines.trim_ascii_end().split(|&byte| byte == b'\n').map(number).collect()
+    let number = |line: &[u8]| {
+        serde_json::from_slice::<Value>(line).unwrap()["bytes_out"]
+            .as_u64()
+            .unwrap()
+    };
+    lines
+        .trim_ascii_end()
+        .split(|&byte| byte == b'\n')
+        .map(number)
+        .collect()
 }
 
 /// A sink that takes everything, and what it took.
@@ -390,7 +497,13 @@ impl Write for Sink {
 fn blocked() -> (Blocked, Gate) {
     let (entered, has_entered) = mpsc::channel();
     let (opens, open) = mpsc::channel();
-    (Blocked { entered, open }, Gate { entered: has_entered, _opens: opens })
+    (
+        Blocked { entered, open },
+        Gate {
+            entered: has_entered,
+            _opens: opens,
+        },
+    )
 }
 
 struct Blocked {

@@ -14,7 +14,13 @@ pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
 
 /// Milliseconds with three decimals.
 pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
-    integer(duration.as_secs().saturating_mul(1000).saturating_add(duration.subsec_millis().into()), out);
+    integer(
+        duration
+            .as_secs()
+            .saturating_mul(1000)
+            .saturating_add(duration.subsec_millis().into()),
+        out,
+    );
     out.push(b'.');
     three_digits(duration.subsec_micros() % 1000, out);
 }
@@ -72,7 +78,11 @@ impl Calendar {
         self.text.clear();
         let time = UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND));
         // Writing to a vector cannot fail, and the year has four digits.
-        drop(write!(self.text, "{}", humantime::format_rfc3339_seconds(time)));
+        drop(write!(
+            self.text,
+            "{}",
+            humantime::format_rfc3339_seconds(time)
+        ));
         self.text.pop_if(|last| *last == b'Z');
     }
 }
@@ -93,14 +103,23 @@ mod tests {
         assert_eq!(written(at(1_700_000_000_999)), "2023-11-14T22:13:20.999Z");
         assert_eq!(written(at(1_700_000_001_000)), "2023-11-14T22:13:21.000Z");
         assert_eq!(written(at(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(written(at((LAST_SECOND + 5) * 1000)), "9999-12-31T23:59:59.000Z");
+        assert_eq!(
+            written(at((LAST_SECOND + 5) * 1000)),
+            "9999-12-31T23:59:59.000Z"
+        );
     }
 
     #[test]
     fn durations_are_milliseconds_with_three_decimals() {
-        assert_eq!(text(|out| millis(Duration::from_nanos(1_234_567), out)), "1.234");
+        assert_eq!(
+            text(|out| millis(Duration::from_nanos(1_234_567), out)),
+            "1.234"
+        );
         assert_eq!(text(|out| millis(Duration::from_micros(5), out)), "0.005");
-        assert_eq!(text(|out| millis(Duration::from_secs(61), out)), "61000.000");
+        assert_eq!(
+            text(|out| millis(Duration::from_secs(61), out)),
+            "61000.000"
+        );
     }
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {

@@ -77,13 +77,26 @@ pub(super) struct Exposition {
 
 impl Exposition {
     pub(super) fn new(format: Format) -> Self {
-        Self { format, text: String::new() }
+        Self {
+            format,
+            text: String::new(),
+        }
     }
 
     /// Opens a family. `name` is without `_total`; its header is written with its first sample, so that a family
     /// without any leaves no trace.
-    pub(super) fn family(&mut self, kind: Kind, name: &'static str, help: &'static str) -> Family<'_> {
-        Family { exposition: self, kind, name, help: Some(help) }
+    pub(super) fn family(
+        &mut self,
+        kind: Kind,
+        name: &'static str,
+        help: &'static str,
+    ) -> Family<'_> {
+        Family {
+            exposition: self,
+            kind,
+            name,
+            help: Some(help),
+        }
     }
 
     pub(super) fn finish(mut self) -> String {
@@ -109,7 +122,11 @@ pub(super) type Labels<'a> = &'a [(&'static str, &'a str)];
 impl Family<'_> {
     /// A counter's or a gauge's value.
     pub(super) fn sample(&mut self, labels: Labels<'_>, value: impl fmt::Display) {
-        let suffix = if self.kind == Kind::Counter { "_total" } else { "" };
+        let suffix = if self.kind == Kind::Counter {
+            "_total"
+        } else {
+            ""
+        };
         self.header();
         self.line(suffix, labels, None, value);
     }
@@ -152,10 +169,18 @@ impl Family<'_> {
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
-        self.write(format_args!("# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"));
+        self.write(format_args!(
+            "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n"
+        ));
     }
 
-    fn line(&mut self, suffix: &str, labels: Labels<'_>, bound: Option<&str>, value: impl fmt::Display) {
+    fn line(
+        &mut self,
+        suffix: &str,
+        labels: Labels<'_>,
+        bound: Option<&str>,
+        value: impl fmt::Display,
+    ) {
         let name = self.name;
         self.write(format_args!("{name}{suffix}"));
         let mut before = '{';
@@ -175,7 +200,11 @@ impl Family<'_> {
     /// OpenMetrics spells a whole bound as a float, 0.0.4 does not.
     fn whole(&self, bound: &str) -> &'static str {
         let whole = bound.bytes().all(|byte| byte.is_ascii_digit());
-        if whole && self.exposition.format == Format::OpenMetrics { ".0" } else { "" }
+        if whole && self.exposition.format == Format::OpenMetrics {
+            ".0"
+        } else {
+            ""
+        }
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {
@@ -218,7 +247,12 @@ mod tests {
 
     #[test]
     fn a_browser_and_curl_get_the_plain_format() {
-        for accept in [None, Some("*/*"), Some("text/html,application/xhtml+xml,*/*;q=0.8"), Some("text/plain")] {
+        for accept in [
+            None,
+            Some("*/*"),
+            Some("text/html,application/xhtml+xml,*/*;q=0.8"),
+            Some("text/plain"),
+        ] {
             assert_eq!(Format::negotiate(accept), Format::Prometheus, "{accept:?}");
         }
     }
@@ -240,7 +274,13 @@ mod tests {
 
     #[test]
     fn a_format_that_is_ruled_out_is_not_chosen() {
-        assert_eq!(Format::negotiate(Some("application/openmetrics-text;q=0")), Format::Prometheus);
-        assert_eq!(Format::negotiate(Some("application/openmetrics-text;version=2.0.0")), Format::Prometheus);
+        assert_eq!(
+            Format::negotiate(Some("application/openmetrics-text;q=0")),
+            Format::Prometheus
+        );
+        assert_eq!(
+            Format::negotiate(Some("application/openmetrics-text;version=2.0.0")),
+            Format::Prometheus
+        );
     }
 }

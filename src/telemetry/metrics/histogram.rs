@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Upper bounds of the buckets in seconds, as they are written: the whole OpenTelemetry advice for HTTP and, since a
 /// proxy's own answers are quicker than any of those, two lower ones.
 pub(super) const BOUNDS: [&str; 16] = [
-    "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75", "1", "2.5", "5", "7.5",
-    "10",
+    "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75",
+    "1", "2.5", "5", "7.5", "10",
 ];
 
 /// The same in nanoseconds.
@@ -88,8 +88,22 @@ mod tests {
         histogram.observe(Duration::from_millis(5));
         histogram.observe(Duration::from_nanos(5_000_001));
         histogram.observe(Duration::from_secs(60));
-        let at_most = |bound| histogram.cumulative().find(|(text, _)| *text == bound).unwrap().1;
-        assert_eq!((at_most("0.0025"), at_most("0.005"), at_most("0.01"), at_most("10")), (0, 1, 2, 2));
+        let at_most = |bound| {
+            histogram
+                .cumulative()
+                .find(|(text, _)| *text == bound)
+                .unwrap()
+                .1
+        };
+        assert_eq!(
+            (
+                at_most("0.0025"),
+                at_most("0.005"),
+                at_most("0.01"),
+                at_most("10")
+            ),
+            (0, 1, 2, 2)
+        );
         assert_eq!(histogram.count(), 3);
         assert_eq!(histogram.sum(), Duration::from_nanos(60_010_000_001));
     }

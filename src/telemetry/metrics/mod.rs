@@ -108,9 +108,15 @@ impl Metrics {
     /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that
     /// still run on the old table go on counting, unseen.
     pub fn retain(&self, kept: &Kept<'_>) {
-        self.routes.lock().retain(|name, _| &**name == UNMATCHED || kept.routes.contains(&**name));
-        self.upstreams.lock().retain(|name, _| kept.upstreams.contains(&**name));
-        self.listeners.lock().retain(|name, _| kept.listeners.contains(&**name));
+        self.routes
+            .lock()
+            .retain(|name, _| &**name == UNMATCHED || kept.routes.contains(&**name));
+        self.upstreams
+            .lock()
+            .retain(|name, _| kept.upstreams.contains(&**name));
+        self.listeners
+            .lock()
+            .retain(|name, _| kept.listeners.contains(&**name));
         for (_, route) in entries(&self.routes) {
             route.retain_limits(|limit| kept.limits.contains(limit));
         }
@@ -133,7 +139,9 @@ impl Metrics {
 
     /// What a limit with `persist` owes was written to its file, or could not be.
     pub fn saved(&self, is_written: bool) {
-        self.saves.lock().add(if is_written { "success" } else { "failure" }, 1);
+        self.saves
+            .lock()
+            .add(if is_written { "success" } else { "failure" }, 1);
     }
 
     /// A request's task panicked; the connection was lost, the process was not.
@@ -207,12 +215,18 @@ struct LastReload {
 
 impl Reloads {
     fn succeeded(&mut self, at: SystemTime, took: Duration) {
-        self.last = Some(LastReload { successful: true, took });
+        self.last = Some(LastReload {
+            successful: true,
+            took,
+        });
         self.last_success = at.duration_since(SystemTime::UNIX_EPOCH).ok();
     }
 
     fn failed(&mut self, took: Duration) {
-        self.last = Some(LastReload { successful: false, took });
+        self.last = Some(LastReload {
+            successful: false,
+            took,
+        });
     }
 }
 
@@ -228,5 +242,9 @@ fn find_or_make<T>(named: &Named<T>, name: &str, make: impl FnOnce() -> T) -> Ar
 
 /// A copy to walk over without holding up a reload.
 fn entries<T>(named: &Named<T>) -> Vec<(Arc<str>, Arc<T>)> {
-    named.lock().iter().map(|(name, value)| (Arc::clone(name), Arc::clone(value))).collect()
+    named
+        .lock()
+        .iter()
+        .map(|(name, value)| (Arc::clone(name), Arc::clone(value)))
+        .collect()
 }

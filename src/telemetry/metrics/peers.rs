@@ -18,7 +18,9 @@ pub struct UpstreamMetrics {
 
 impl UpstreamMetrics {
     pub(super) fn new(workers: usize) -> Self {
-        Self { lanes: Lanes::new(workers) }
+        Self {
+            lanes: Lanes::new(workers),
+        }
     }
 
     /// An attempt was answered: the head of its response came after `duration`.

@@ -11,16 +11,28 @@ pub(super) fn write(to: &mut Exposition) {
         stat.write(to);
     }
     if let Some(start) = start_time() {
-        to.family(Kind::Gauge, "process_start_time_seconds", "Start of the process since the Unix epoch in seconds.")
-            .sample(&[], Seconds(start));
+        to.family(
+            Kind::Gauge,
+            "process_start_time_seconds",
+            "Start of the process since the Unix epoch in seconds.",
+        )
+        .sample(&[], Seconds(start));
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         // One of them is the folder itself, open for this count.
-        to.family(Kind::Gauge, "process_open_fds", "Number of open file descriptors.")
-            .sample(&[], open.count().saturating_sub(1));
+        to.family(
+            Kind::Gauge,
+            "process_open_fds",
+            "Number of open file descriptors.",
+        )
+        .sample(&[], open.count().saturating_sub(1));
     }
-    to.family(Kind::Gauge, "process_max_fds", "Maximum number of open file descriptors.")
-        .gauge(&[], getrlimit(Resource::Nofile).current);
+    to.family(
+        Kind::Gauge,
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+    )
+    .gauge(&[], getrlimit(Resource::Nofile).current);
 }
 
 /// The fields of `/proc/self/stat` that are told.
@@ -41,7 +53,10 @@ impl Stat {
     /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the program's name, in brackets, and may
     /// hold anything, brackets too; so they are counted after its last one, from field 3.
     fn parse(stat: &str) -> Option<Self> {
-        let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .get(stat.rfind(')')? + 1..)?
+            .split_ascii_whitespace()
+            .collect();
         let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
         Some(Self {
             cpu: from_ticks(number(14)? + number(15)?),
@@ -53,20 +68,42 @@ impl Stat {
     }
 
     fn write(&self, to: &mut Exposition) {
-        to.family(Kind::Counter, "process_cpu_seconds", "Total user and system CPU time spent in seconds.")
-            .sample(&[], Seconds(self.cpu));
-        to.family(Kind::Gauge, "process_resident_memory_bytes", "Resident memory size in bytes.")
-            .sample(&[], self.resident_bytes);
-        to.family(Kind::Gauge, "process_virtual_memory_bytes", "Virtual memory size in bytes.")
-            .sample(&[], self.virtual_bytes);
-        to.family(Kind::Gauge, "process_threads", "Number of OS threads in the process.").sample(&[], self.threads);
+        to.family(
+            Kind::Counter,
+            "process_cpu_seconds",
+            "Total user and system CPU time spent in seconds.",
+        )
+        .sample(&[], Seconds(self.cpu));
+        to.family(
+            Kind::Gauge,
+            "process_resident_memory_bytes",
+            "Resident memory size in bytes.",
+        )
+        .sample(&[], self.resident_bytes);
+        to.family(
+            Kind::Gauge,
+            "process_virtual_memory_bytes",
+            "Virtual memory size in bytes.",
+        )
+        .sample(&[], self.virtual_bytes);
+        to.family(
+            Kind::Gauge,
+            "process_threads",
+            "Number of OS threads in the process.",
+        )
+        .sample(&[], self.threads);
     }
 }
 
 /// Since the Unix epoch: the machine's boot and the process's start after that.
 fn start_time() -> Option<Duration> {
     let machine = fs::read_to_string("/proc/stat").ok()?;
-    let boot = machine.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let boot = machine
+        .lines()
+        .find_map(|line| line.strip_prefix("btime "))?
+        .trim()
+        .parse()
+        .ok()?;
     Some(Duration::from_secs(boot) + Stat::read()?.start)
 }
 
@@ -91,7 +128,9 @@ mod tests {
 
     #[test]
     fn the_process_was_started_before_now() {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         assert!(start_time().unwrap() <= now + Duration::from_secs(1));
     }
 }

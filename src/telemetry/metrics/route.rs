@@ -30,7 +30,11 @@ pub struct RouteMetrics {
 impl RouteMetrics {
     pub(super) fn new(workers: usize) -> Self {
         let in_flight = (0..=workers).map(|_| CachePadded::default()).collect();
-        Self { lanes: Lanes::new(workers), in_flight, told_of_silence: Latch::new() }
+        Self {
+            lanes: Lanes::new(workers),
+            in_flight,
+            told_of_silence: Latch::new(),
+        }
     }
 
     /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
@@ -82,13 +86,16 @@ impl RouteMetrics {
     }
 
     pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
-        self.lanes.each().for_each(|mut lane| lane.decisions.retain(|(limit, _)| kept(limit)));
+        self.lanes
+            .each()
+            .for_each(|mut lane| lane.decisions.retain(|(limit, _)| kept(limit)));
     }
 }
 
 /// The statuses that gRPC knows.
-const GRPC_STATUSES: [&str; 17] =
-    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+const GRPC_STATUSES: [&str; 17] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
+];
 
 /// What a limit said of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +112,8 @@ pub enum Decision {
 
 impl Decision {
     /// All of them with their label, in the order of their cells.
-    pub(super) const LABELS: [&str; 4] = ["allowed", "refused", "shadow_refused", "candidate_refused"];
+    pub(super) const LABELS: [&str; 4] =
+        ["allowed", "refused", "shadow_refused", "candidate_refused"];
 }
 
 /// One worker's counters of one route: plain integers, found by short searches, never allocated for once warm.
@@ -136,7 +144,12 @@ impl RouteCells {
     /// A gRPC call ended, if it was one: with this status, or without any.
     pub fn call(&mut self, call: Option<Option<u8>>) {
         let Some(status) = call else { return };
-        let word = status.map_or("none", |status| GRPC_STATUSES.get(usize::from(status)).copied().unwrap_or("other"));
+        let word = status.map_or("none", |status| {
+            GRPC_STATUSES
+                .get(usize::from(status))
+                .copied()
+                .unwrap_or("other")
+        });
         self.calls.add(word, 1);
     }
 
@@ -162,7 +175,10 @@ impl RouteCells {
             self.add_requests(key, count);
         }
         for (limit, counts) in &other.decisions {
-            self.decisions_of(limit).iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+            self.decisions_of(limit)
+                .iter_mut()
+                .zip(counts)
+                .for_each(|(total, count)| *total += count);
         }
         self.durations.add(&other.durations);
         self.refusals.merge(&other.refusals);
@@ -173,11 +189,18 @@ impl RouteCells {
     }
 
     fn add_requests(&mut self, key: RequestKey, count: u64) {
-        if self.requests.get(self.last).is_none_or(|(last, _)| *last != key) {
-            self.last = self.requests.binary_search_by_key(&key, |(key, _)| *key).unwrap_or_else(|place| {
-                self.requests.insert(place, (key, 0));
-                place
-            });
+        if self
+            .requests
+            .get(self.last)
+            .is_none_or(|(last, _)| *last != key)
+        {
+            self.last = self
+                .requests
+                .binary_search_by_key(&key, |(key, _)| *key)
+                .unwrap_or_else(|place| {
+                    self.requests.insert(place, (key, 0));
+                    place
+                });
         }
         self.requests[self.last].1 += count;
     }
@@ -185,10 +208,14 @@ impl RouteCells {
     fn decisions_of(&mut self, limit: &Arc<str>) -> &mut [u64; Decision::LABELS.len()] {
         // Nearly always the very same string; after a reload it is an equal one.
         let same = |known: &Arc<str>| Arc::ptr_eq(known, limit) || known == limit;
-        let place = self.decisions.iter().position(|(known, _)| same(known)).unwrap_or_else(|| {
-            self.decisions.push((Arc::clone(limit), Default::default()));
-            self.decisions.len() - 1
-        });
+        let place = self
+            .decisions
+            .iter()
+            .position(|(known, _)| same(known))
+            .unwrap_or_else(|| {
+                self.decisions.push((Arc::clone(limit), Default::default()));
+                self.decisions.len() - 1
+            });
         &mut self.decisions[place].1
     }
 }
@@ -203,8 +230,15 @@ pub(super) struct RequestKey {
 
 impl RequestKey {
     fn new(method: &Method, status: u16) -> Self {
-        let status = if (100..=599).contains(&status) { status } else { 0 };
-        Self { method: method_index(method), status }
+        let status = if (100..=599).contains(&status) {
+            status
+        } else {
+            0
+        };
+        Self {
+            method: method_index(method),
+            status,
+        }
     }
 
     pub(super) fn method(self) -> &'static str {
@@ -218,7 +252,9 @@ impl RequestKey {
 }
 
 /// Labels of methods. Clients may invent methods, so all others are one.
-const METHODS: [&str; 10] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "PATCH", "TRACE", "other"];
+const METHODS: [&str; 10] = [
+    "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "CONNECT", "PATCH", "TRACE", "other",
+];
 
 fn method_index(method: &Method) -> u8 {
     match *method {

@@ -68,12 +68,18 @@ impl StoreMetrics {
 
     /// Each node of a cluster, and 1 while it is left alone.
     pub(super) fn nodes(&self) -> Vec<(Arc<str>, u64)> {
-        self.nodes.lock().iter().map(|(node, is_open)| (Arc::clone(node), u64::from(*is_open))).collect()
+        self.nodes
+            .lock()
+            .iter()
+            .map(|(node, is_open)| (Arc::clone(node), u64::from(*is_open)))
+            .collect()
     }
 
     /// 1 while the store or a node of it is left alone; nothing where there is none.
     pub(super) fn open(&self) -> Option<u64> {
-        self.is_used.load(Relaxed).then(|| self.is_open.load(Relaxed).into())
+        self.is_used
+            .load(Relaxed)
+            .then(|| self.is_open.load(Relaxed).into())
     }
 
     pub(super) fn total(&self) -> StoreCells {

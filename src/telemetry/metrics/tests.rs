@@ -20,8 +20,14 @@ fn both_formats_can_be_read_strictly() {
 #[test]
 fn both_formats_say_the_same() {
     let (metrics, observed) = populated();
-    let plain = Scrape::read(Format::Prometheus, &metrics.render(Format::Prometheus, &observed));
-    let open = Scrape::read(Format::OpenMetrics, &metrics.render(Format::OpenMetrics, &observed));
+    let plain = Scrape::read(
+        Format::Prometheus,
+        &metrics.render(Format::Prometheus, &observed),
+    );
+    let open = Scrape::read(
+        Format::OpenMetrics,
+        &metrics.render(Format::OpenMetrics, &observed),
+    );
     let ours = |scrape: Scrape| -> HashMap<String, f64> {
         let whole = |series: String| series.replace(".0\"", "\"");
         scrape
@@ -43,16 +49,30 @@ fn what_workers_count_apart_is_one_sum() {
             let route = &route;
             scope.spawn(move || {
                 worker::set_current(index);
-                (0..10).for_each(|_| route.record(|cells| cells.request(&Method::GET, 200, Duration::from_millis(3))));
+                (0..10).for_each(|_| {
+                    route.record(|cells| cells.request(&Method::GET, 200, Duration::from_millis(3)))
+                });
             });
         }
     });
     route.record(|cells| cells.request(&Method::GET, 200, Duration::from_secs(1)));
     let scrape = scrape(&metrics);
-    assert_eq!(scrape.value(r#"tidegate_requests_total{route="orders",method="GET",status="200"}"#), Some(21.0));
-    assert_eq!(scrape.value(r#"tidegate_request_duration_seconds_count{route="orders"}"#), Some(21.0));
-    assert_eq!(scrape.value(r#"tidegate_request_duration_seconds_sum{route="orders"}"#), Some(1.06));
-    assert_eq!(scrape.value(r#"tidegate_request_duration_seconds_bucket{route="orders",le="0.005"}"#), Some(20.0));
+    assert_eq!(
+        scrape.value(r#"tidegate_requests_total{route="orders",method="GET",status="200"}"#),
+        Some(21.0)
+    );
+    assert_eq!(
+        scrape.value(r#"tidegate_request_duration_seconds_count{route="orders"}"#),
+        Some(21.0)
+    );
+    assert_eq!(
+        scrape.value(r#"tidegate_request_duration_seconds_sum{route="orders"}"#),
+        Some(1.06)
+    );
+    assert_eq!(
+        scrape.value(r#"tidegate_request_duration_seconds_bucket{route="orders",le="0.005"}"#),
+        Some(20.0)
+    );
 }
 
 #[test]
@@ -67,23 +87,35 @@ fn one_lock_is_enough_for_all_that_a_request_counts() {
     });
     let scrape = scrape(&metrics);
     let decision = |limit, decision| {
-        let series =
-            format!(r#"tidegate_limit_decisions_total{{limit="{limit}",route="orders",decision="{decision}"}}"#);
+        let series = format!(
+            r#"tidegate_limit_decisions_total{{limit="{limit}",route="orders",decision="{decision}"}}"#
+        );
         scrape.value(&series)
     };
     assert_eq!(decision("per-client", "allowed"), Some(1.0));
     assert_eq!(decision("daily", "refused"), Some(1.0));
-    assert_eq!(scrape.value(r#"tidegate_refusals_total{route="orders",reason="rate_limited"}"#), Some(1.0));
+    assert_eq!(
+        scrape.value(r#"tidegate_refusals_total{route="orders",reason="rate_limited"}"#),
+        Some(1.0)
+    );
 }
 
 #[test]
 fn a_series_appears_with_its_first_event() {
     let metrics = Metrics::new(1);
     let (route, limit) = (metrics.route("orders"), Arc::from("daily"));
-    assert!(!metrics.render(Format::Prometheus, &Observed::default()).contains("orders"));
+    assert!(
+        !metrics
+            .render(Format::Prometheus, &Observed::default())
+            .contains("orders")
+    );
     route.record(|cells| cells.decision(&limit, Decision::ShadowRefused));
     let text = metrics.render(Format::Prometheus, &Observed::default());
-    assert_eq!(text.lines().filter(|line| line.contains("orders")).count(), 1, "{text}");
+    assert_eq!(
+        text.lines().filter(|line| line.contains("orders")).count(),
+        1,
+        "{text}"
+    );
 }
 
 #[test]
@@ -91,7 +123,9 @@ fn invented_methods_and_statuses_share_a_series() {
     let metrics = Metrics::new(1);
     for number in 0..100_u16 {
         let method = Method::from_bytes(format!("BREW{number}").as_bytes()).unwrap();
-        metrics.unmatched().record(|cells| cells.request(&method, 600 + number, Duration::ZERO));
+        metrics
+            .unmatched()
+            .record(|cells| cells.request(&method, 600 + number, Duration::ZERO));
     }
     let series = r#"tidegate_requests_total{route="-",method="other",status="other"}"#;
     assert_eq!(scrape(&metrics).value(series), Some(100.0));
@@ -101,22 +135,40 @@ fn invented_methods_and_statuses_share_a_series() {
 fn counters_go_on_over_a_reload_that_keeps_their_names() {
     let metrics = Metrics::new(1);
     metrics.route("orders").record(|cells| cells.refusal("cap"));
-    metrics.retain(&Kept { routes: HashSet::from(["orders"]), ..Kept::default() });
+    metrics.retain(&Kept {
+        routes: HashSet::from(["orders"]),
+        ..Kept::default()
+    });
     metrics.route("orders").record(|cells| cells.refusal("cap"));
-    assert_eq!(scrape(&metrics).value(r#"tidegate_refusals_total{route="orders",reason="cap"}"#), Some(2.0));
+    assert_eq!(
+        scrape(&metrics).value(r#"tidegate_refusals_total{route="orders",reason="cap"}"#),
+        Some(2.0)
+    );
 }
 
 #[test]
 fn a_reload_forgets_the_series_of_what_it_removed() {
     let (metrics, _) = populated();
     let unmatched = metrics.unmatched();
-    metrics.retain(&Kept { routes: HashSet::from(["kept"]), ..Kept::default() });
+    metrics.retain(&Kept {
+        routes: HashSet::from(["kept"]),
+        ..Kept::default()
+    });
     unmatched.record(|cells| cells.refusal("no_route"));
     let scrape = scrape(&metrics);
     for gone in ["orders", "per-client", "backend", "0.0.0.0:8080"] {
-        assert!(!scrape.samples.iter().any(|(series, _)| series.contains(gone)), "{gone}");
+        assert!(
+            !scrape
+                .samples
+                .iter()
+                .any(|(series, _)| series.contains(gone)),
+            "{gone}"
+        );
     }
-    assert_eq!(scrape.value(r#"tidegate_refusals_total{route="-",reason="no_route"}"#), Some(2.0));
+    assert_eq!(
+        scrape.value(r#"tidegate_refusals_total{route="-",reason="no_route"}"#),
+        Some(2.0)
+    );
 }
 
 #[test]
@@ -126,11 +178,26 @@ fn a_failed_reload_keeps_the_time_of_the_last_good_one() {
     metrics.loaded(at(1000), Duration::from_millis(5));
     metrics.reloaded(Reload::Failure, at(2000), Duration::from_millis(7));
     let scrape = scrape(&metrics);
-    assert_eq!(scrape.value("tidegate_config_last_reload_successful"), Some(0.0));
-    assert_eq!(scrape.value("tidegate_config_last_reload_success_timestamp_seconds"), Some(1000.0));
-    assert_eq!(scrape.value("tidegate_config_reload_duration_seconds"), Some(0.007));
-    assert_eq!(scrape.value(r#"tidegate_config_reloads_total{outcome="failure"}"#), Some(1.0));
-    assert_eq!(scrape.value(r#"tidegate_config_reloads_total{outcome="success"}"#), None);
+    assert_eq!(
+        scrape.value("tidegate_config_last_reload_successful"),
+        Some(0.0)
+    );
+    assert_eq!(
+        scrape.value("tidegate_config_last_reload_success_timestamp_seconds"),
+        Some(1000.0)
+    );
+    assert_eq!(
+        scrape.value("tidegate_config_reload_duration_seconds"),
+        Some(0.007)
+    );
+    assert_eq!(
+        scrape.value(r#"tidegate_config_reloads_total{outcome="failure"}"#),
+        Some(1.0)
+    );
+    assert_eq!(
+        scrape.value(r#"tidegate_config_reloads_total{outcome="success"}"#),
+        None
+    );
 }
 
 #[test]
@@ -139,13 +206,18 @@ fn lines_dropped_by_both_logs_are_one_count() {
     let (log, _guard) = NonBlocking::new(std::io::sink());
     metrics.dropped().follow(log.error_counter());
     metrics.dropped().add(3);
-    assert_eq!(scrape(&metrics).value("tidegate_log_lines_dropped_total"), Some(3.0));
+    assert_eq!(
+        scrape(&metrics).value("tidegate_log_lines_dropped_total"),
+        Some(3.0)
+    );
 }
 
 #[test]
 fn a_name_with_quotes_and_newlines_stays_one_label() {
     let metrics = Metrics::new(1);
-    metrics.route("a\"b\\c\nd\\\\").record(|cells| cells.refusal("cap"));
+    metrics
+        .route("a\"b\\c\nd\\\\")
+        .record(|cells| cells.refusal("cap"));
     let series = r#"tidegate_refusals_total{route="a\"b\\c\nd\\\\",reason="cap"}"#;
     assert_eq!(scrape(&metrics).value(series), Some(1.0));
 }
@@ -153,8 +225,19 @@ fn a_name_with_quotes_and_newlines_stays_one_label() {
 #[test]
 fn the_process_tells_of_itself() {
     let scrape = scrape(&Metrics::new(1));
-    for name in ["resident_memory_bytes", "virtual_memory_bytes", "open_fds", "max_fds", "threads"] {
-        assert!(scrape.value(&format!("process_{name}")).is_some_and(|value| value > 0.0), "{name}");
+    for name in [
+        "resident_memory_bytes",
+        "virtual_memory_bytes",
+        "open_fds",
+        "max_fds",
+        "threads",
+    ] {
+        assert!(
+            scrape
+                .value(&format!("process_{name}"))
+                .is_some_and(|value| value > 0.0),
+            "{name}"
+        );
     }
     assert!(scrape.value("process_cpu_seconds_total").is_some());
 }
@@ -167,11 +250,16 @@ fn populated() -> (Arc<Metrics>, Observed) {
     route.record(|cells| cells.request(&Method::POST, 499, Duration::from_secs(20)));
     route.record(|cells| cells.decision(&Arc::from("per-client"), Decision::CandidateRefused));
     route.retried("budget");
-    metrics.unmatched().record(|cells| cells.refusal("no_route"));
+    metrics
+        .unmatched()
+        .record(|cells| cells.refusal("no_route"));
     upstream.answered(Duration::from_millis(2));
     upstream.connected("success");
     metrics.listener("0.0.0.0:8080").accept_paused("file_limit");
-    metrics.loaded(SystemTime::UNIX_EPOCH + Duration::from_millis(1500), Duration::from_millis(3));
+    metrics.loaded(
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
+        Duration::from_millis(3),
+    );
     metrics.reloaded(Reload::Unchanged, SystemTime::UNIX_EPOCH, Duration::ZERO);
     metrics.panicked();
     (metrics, observed())
@@ -186,10 +274,20 @@ fn observed() -> Observed {
             queued: Some(0),
             concurrency_limit: Some(64),
         }],
-        limits: vec![LimitGauges { limit: "per-client".into(), keys: 7, evicted_idle: 3, evicted_overflow: 1 }],
+        limits: vec![LimitGauges {
+            limit: "per-client".into(),
+            keys: 7,
+            evicted_idle: 3,
+            evicted_overflow: 1,
+        }],
         upstreams: vec![UpstreamGauges {
             upstream: "backend".into(),
-            cap: Some(CapGauges { in_flight: 3, abandoned: 2, queued: 1, limit: 8 }),
+            cap: Some(CapGauges {
+                in_flight: 3,
+                abandoned: 2,
+                queued: 1,
+                limit: 8,
+            }),
             connections: vec![("idle", 1), ("busy", 2)],
             servers: vec![("http://10.0.0.1:9001".into(), true)],
             ejections: vec![("http://10.0.0.1:9001".into(), 1)],
@@ -206,7 +304,10 @@ fn observed() -> Observed {
 }
 
 fn scrape(metrics: &Metrics) -> Scrape {
-    Scrape::read(Format::Prometheus, &metrics.render(Format::Prometheus, &Observed::default()))
+    Scrape::read(
+        Format::Prometheus,
+        &metrics.render(Format::Prometheus, &Observed::default()),
+    )
 }
 
 /// What a strict scraper took from a text. Reading panics at whatever the formats do not allow.
@@ -219,16 +320,38 @@ struct Scrape {
 impl Scrape {
     fn read(format: Format, text: &str) -> Self {
         let open = format == Format::OpenMetrics;
-        let body = if open { text.strip_suffix("# EOF\n").expect("an end") } else { text };
+        let body = if open {
+            text.strip_suffix("# EOF\n").expect("an end")
+        } else {
+            text
+        };
         assert!(body.ends_with('\n'));
-        let mut scrape = Self { families: HashMap::new(), samples: HashMap::new() };
+        let mut scrape = Self {
+            families: HashMap::new(),
+            samples: HashMap::new(),
+        };
         let mut lines = body.lines().peekable();
         while let Some(line) = lines.next() {
-            let (name, help) = line.strip_prefix("# HELP ").expect("a family's help").split_once(' ').unwrap();
+            let (name, help) = line
+                .strip_prefix("# HELP ")
+                .expect("a family's help")
+                .split_once(' ')
+                .unwrap();
             assert!(!help.is_empty());
-            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).expect("its type");
-            assert!(scrape.families.insert(name.into(), kind.into()).is_none(), "{name} twice");
-            assert_eq!(name.ends_with("_total"), kind == "counter" && !open, "{name}");
+            let kind = lines
+                .next()
+                .unwrap()
+                .strip_prefix(&format!("# TYPE {name} "))
+                .expect("its type");
+            assert!(
+                scrape.families.insert(name.into(), kind.into()).is_none(),
+                "{name} twice"
+            );
+            assert_eq!(
+                name.ends_with("_total"),
+                kind == "counter" && !open,
+                "{name}"
+            );
             let mut histogram = None;
             while let Some(sample) = lines.next_if(|line| !line.starts_with('#')) {
                 scrape.sample(name, kind, open, sample, &mut histogram);
@@ -237,27 +360,46 @@ impl Scrape {
         scrape
     }
 
-    fn sample(&mut self, family: &str, kind: &str, open: bool, line: &str, last_bucket: &mut Option<f64>) {
+    fn sample(
+        &mut self,
+        family: &str,
+        kind: &str,
+        open: bool,
+        line: &str,
+        last_bucket: &mut Option<f64>,
+    ) {
         let (series, value) = line.rsplit_once(' ').expect("a value");
         let value: f64 = value.parse().expect("a number");
-        let (name, labels) = series
-            .split_once('{')
-            .map_or((series, ""), |(name, rest)| (name, rest.strip_suffix('}').expect("the end of labels")));
+        let (name, labels) = series.split_once('{').map_or((series, ""), |(name, rest)| {
+            (name, rest.strip_suffix('}').expect("the end of labels"))
+        });
         let labels = labels_of(labels);
-        match (kind, name.strip_prefix(family).expect("a sample of its family")) {
+        match (
+            kind,
+            name.strip_prefix(family).expect("a sample of its family"),
+        ) {
             ("counter", suffix) => assert_eq!(suffix, if open { "_total" } else { "" }),
             ("gauge", suffix) => assert_eq!(suffix, ""),
             ("histogram", "_bucket") => {
                 let bound = &labels.last().unwrap().1;
-                assert!(labels.last().unwrap().0 == "le" && (!open || bound.contains(['.', 'I'])), "{line}");
-                assert!(last_bucket.is_none_or(|last| last <= value), "buckets are cumulative: {line}");
+                assert!(
+                    labels.last().unwrap().0 == "le" && (!open || bound.contains(['.', 'I'])),
+                    "{line}"
+                );
+                assert!(
+                    last_bucket.is_none_or(|last| last <= value),
+                    "buckets are cumulative: {line}"
+                );
                 *last_bucket = Some(value);
             }
             ("histogram", "_sum") => {}
             ("histogram", "_count") => assert_eq!(last_bucket.take(), Some(value), "{line}"),
             other => panic!("{other:?} in {line}"),
         }
-        assert!(self.samples.insert(series.into(), value).is_none(), "{series} twice");
+        assert!(
+            self.samples.insert(series.into(), value).is_none(),
+            "{series} twice"
+        );
     }
 
     fn value(&self, series: &str) -> Option<f64> {
@@ -270,7 +412,11 @@ fn labels_of(mut text: &str) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     while !text.is_empty() {
         let (name, rest) = text.split_once("=\"").expect("a label");
-        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        assert!(
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            "{name}"
+        );
         let (mut value, mut chars) = (String::new(), rest.char_indices());
         let end = loop {
             match chars.next().expect("a closing quote") {

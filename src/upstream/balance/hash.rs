@@ -39,7 +39,8 @@ pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> 
         bound * (in_flight + 1) as f64 / weight
     });
     let rank = |candidate: &Candidate| {
-        let is_full = most.is_some_and(|each| candidate.in_flight as f64 >= (each * candidate.weight).ceil());
+        let is_full =
+            most.is_some_and(|each| candidate.in_flight as f64 >= (each * candidate.weight).ceil());
         (candidate.is_tried, is_full, draw(key, candidate))
     };
     let (mut chosen, mut best) = (0, None);
@@ -92,14 +93,20 @@ mod tests {
     #[test]
     fn keys_are_shared_by_weight() {
         let servers = servers(&[1.0, 2.0, 1.0]);
-        let second = keys().filter(|key| choose(*key, None, &servers) == 1).count();
+        let second = keys()
+            .filter(|key| choose(*key, None, &servers) == 1)
+            .count();
         assert!((9_700..10_300).contains(&second), "{second}");
     }
 
     #[test]
     fn only_the_keys_of_a_server_that_goes_move_and_they_spread() {
         let all = servers(&[1.0; 5]);
-        let left: Vec<_> = all.iter().copied().filter(|server| server.identity != all[2].identity).collect();
+        let left: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|server| server.identity != all[2].identity)
+            .collect();
         let mut moved = [0; 4];
         for key in keys() {
             let (before, after) = (choose(key, None, &all), choose(key, None, &left));
@@ -109,7 +116,10 @@ mod tests {
                 assert_eq!(all[before].identity, left[after].identity);
             }
         }
-        assert!(moved.iter().all(|count| (800..1200).contains(count)), "{moved:?}");
+        assert!(
+            moved.iter().all(|count| (800..1200).contains(count)),
+            "{moved:?}"
+        );
     }
 
     #[test]
@@ -128,7 +138,11 @@ mod tests {
         let mut servers = servers(&[1.0; 4]);
         let idle: Vec<_> = keys().map(|key| choose(key, None, &servers)).collect();
         servers[idle[0]].in_flight = 1_000_000;
-        assert!(keys().zip(idle).all(|(key, before)| choose(key, None, &servers) == before));
+        assert!(
+            keys()
+                .zip(idle)
+                .all(|(key, before)| choose(key, None, &servers) == before)
+        );
     }
 
     #[test]

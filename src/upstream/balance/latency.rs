@@ -38,7 +38,12 @@ pub(in crate::upstream) struct Latency {
 
 impl Latency {
     pub(in crate::upstream) fn new() -> Self {
-        Self { epoch: Instant::now(), average: AtomicU64::new(0), usual: AtomicU64::new(0), written: AtomicU64::new(0) }
+        Self {
+            epoch: Instant::now(),
+            average: AtomicU64::new(0),
+            usual: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
     }
 
     /// An answer came after `took`.
@@ -48,7 +53,11 @@ impl Latency {
         let average = self.average();
         let mix = |average: f64| average * decayed + took * (1.0 - decayed);
         let next = if took > average { took } else { mix(average) };
-        let usual = if average == 0.0 { took } else { mix(f64::from_bits(self.usual.load(Relaxed))) };
+        let usual = if average == 0.0 {
+            took
+        } else {
+            mix(f64::from_bits(self.usual.load(Relaxed)))
+        };
         self.average.store(next.to_bits(), Relaxed);
         self.usual.store(usual.to_bits(), Relaxed);
         self.written.store(self.nanos(now), Relaxed);

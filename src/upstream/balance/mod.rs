@@ -69,17 +69,37 @@ impl Balancer {
         slow_start: Duration,
         servers: Vec<Arc<Server>>,
     ) -> Self {
-        let turns = spread(&servers.iter().map(|server| server.weight).collect::<Vec<_>>());
+        let turns = spread(
+            &servers
+                .iter()
+                .map(|server| server.weight)
+                .collect::<Vec<_>>(),
+        );
         let hash_bound = hash_bound.map(|percent| f64::from(percent) / 100.0);
-        Self { balance, hash_bound, slow_start, servers, turns, turn: AtomicU64::new(0) }
+        Self {
+            balance,
+            hash_bound,
+            slow_start,
+            servers,
+            turns,
+            turn: AtomicU64::new(0),
+        }
     }
 
     /// A server, if possible one whose bit in `tried` is not set; none when the checks of all fail.
-    pub(super) fn choose(&self, tried: impl FnOnce() -> u64, key: Option<u64>, now: Instant) -> Option<usize> {
+    pub(super) fn choose(
+        &self,
+        tried: impl FnOnce() -> u64,
+        key: Option<u64>,
+        now: Instant,
+    ) -> Option<usize> {
         if let [only] = self.servers.as_slice() {
             return (!only.health.is_down()).then_some(0);
         }
-        let asked = Asked { tried: tried(), now };
+        let asked = Asked {
+            tried: tried(),
+            now,
+        };
         let chosen = match (self.balance, key) {
             (Balance::Hash, Some(key)) => return self.of_key(key, asked),
             (Balance::RoundRobin, _) => self.next(asked),
@@ -91,15 +111,21 @@ impl Balancer {
 
     /// Whether there is a server that is well and whose bit in `tried` is not set.
     pub(super) fn has_other(&self, tried: u64, now: Instant) -> bool {
-        let is_other = |index| !is_tried(tried, index) && self.look(index, now).standing == Standing::Fit;
+        let is_other =
+            |index| !is_tried(tried, index) && self.look(index, now).standing == Standing::Fit;
         (0..self.servers.len()).any(is_other)
     }
 
     /// Servers that would be sent a request now, by place.
     pub(super) fn in_use(&self, now: Instant) -> Vec<bool> {
-        let standings: Vec<_> = (0..self.servers.len()).map(|index| self.look(index, now).standing).collect();
+        let standings: Vec<_> = (0..self.servers.len())
+            .map(|index| self.look(index, now).standing)
+            .collect();
         let best = standings.iter().min().copied().unwrap_or(Standing::Down);
-        standings.iter().map(|standing| *standing == best && best != Standing::Down).collect()
+        standings
+            .iter()
+            .map(|standing| *standing == best && best != Standing::Down)
+            .collect()
     }
 
     fn look(&self, index: usize, now: Instant) -> Look {
@@ -109,7 +135,11 @@ impl Balancer {
     fn next(&self, asked: Asked) -> Option<usize> {
         let turns = self.turns.len() as u64;
         (0..turns)
-            .map(|_| usize::from(self.turns[(self.turn.fetch_add(1, Ordering::Relaxed) % turns) as usize]))
+            .map(|_| {
+                usize::from(
+                    self.turns[(self.turn.fetch_add(1, Ordering::Relaxed) % turns) as usize],
+                )
+            })
             .find(|index| self.takes(*index, asked))
     }
 
@@ -118,9 +148,18 @@ impl Balancer {
     fn better(&self, asked: Asked, is_better: impl Fn(&Server, &Server) -> bool) -> Option<usize> {
         let first = self.random(asked)?;
         // Two different ones, if there are two: otherwise a busy server would be compared with itself.
-        let other = Asked { tried: asked.tried | bit(first), ..asked };
-        let Some(second) = self.random(other) else { return Some(first) };
-        Some(if is_better(&self.servers[second], &self.servers[first]) { second } else { first })
+        let other = Asked {
+            tried: asked.tried | bit(first),
+            ..asked
+        };
+        let Some(second) = self.random(other) else {
+            return Some(first);
+        };
+        Some(if is_better(&self.servers[second], &self.servers[first]) {
+            second
+        } else {
+            first
+        })
     }
 
     /// A server drawn by weight among those that take requests.
@@ -133,7 +172,9 @@ impl Balancer {
             }
         }
         let first = rng.random_range(0..count);
-        (0..count).map(|place| (first + place) % count).find(|index| self.takes(*index, asked))
+        (0..count)
+            .map(|place| (first + place) % count)
+            .find(|index| self.takes(*index, asked))
     }
 
     /// Whether a server is well and not tried yet; one that came back is so only for a part of the requests.
@@ -149,21 +190,36 @@ impl Balancer {
     fn best_left(&self, asked: Asked) -> Option<usize> {
         let count = self.servers.len();
         let first = rand::rng().random_range(0..count);
-        let rank = |index: &usize| (self.look(*index, asked.now).standing, is_tried(asked.tried, *index));
-        let best = (0..count).map(|place| (first + place) % count).min_by_key(rank)?;
+        let rank = |index: &usize| {
+            (
+                self.look(*index, asked.now).standing,
+                is_tried(asked.tried, *index),
+            )
+        };
+        let best = (0..count)
+            .map(|place| (first + place) % count)
+            .min_by_key(rank)?;
         (rank(&best).0 != Standing::Down).then_some(best)
     }
 
     fn of_key(&self, key: u64, asked: Asked) -> Option<usize> {
-        let looks: SmallVec<[Look; 16]> = (0..self.servers.len()).map(|index| self.look(index, asked.now)).collect();
-        let best = looks.iter().map(|look| look.standing).min().filter(|best| *best != Standing::Down)?;
+        let looks: SmallVec<[Look; 16]> = (0..self.servers.len())
+            .map(|index| self.look(index, asked.now))
+            .collect();
+        let best = looks
+            .iter()
+            .map(|look| look.standing)
+            .min()
+            .filter(|best| *best != Standing::Down)?;
         let (places, candidates): (SmallVec<[usize; 16]>, SmallVec<[Candidate; 16]>) = looks
             .iter()
             .enumerate()
             .filter(|(_, look)| look.standing == best)
             .map(|(index, look)| (index, self.candidate(index, *look, asked)))
             .unzip();
-        places.get(hash::choose(key, self.hash_bound, &candidates)).copied()
+        places
+            .get(hash::choose(key, self.hash_bound, &candidates))
+            .copied()
     }
 
     fn candidate(&self, index: usize, look: Look, asked: Asked) -> Candidate {
@@ -183,7 +239,11 @@ impl Balancer {
 fn is_less_busy(one: &Server, other: &Server) -> bool {
     let (one_has, other_has) = (one.in_flight() as u64, other.in_flight() as u64);
     let (one_weighs, other_weighs) = (u64::from(one.weight), u64::from(other.weight));
-    let chance = if one_weighs == other_weighs { one_weighs } else { one_weighs + other_weighs };
+    let chance = if one_weighs == other_weighs {
+        one_weighs
+    } else {
+        one_weighs + other_weighs
+    };
     other_has * one_weighs >= one_has * other_weighs + chance
 }
 
@@ -194,8 +254,12 @@ fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
         return is_less_busy(one, other);
     }
     let lighter = f64::from(one.weight.min(other.weight));
-    let cost =
-        |server: &Server| server.latency.cost(server.in_flight() as f64 * lighter / f64::from(server.weight), now);
+    let cost = |server: &Server| {
+        server.latency.cost(
+            server.in_flight() as f64 * lighter / f64::from(server.weight),
+            now,
+        )
+    };
     cost(one) < cost(other)
 }
 

@@ -13,7 +13,12 @@ use super::{
 };
 use crate::upstream::health::{EjectionSettings, Ejector, Failing};
 
-const ALL: [Balance; 4] = [Balance::RoundRobin, Balance::LeastRequests, Balance::PeakEwma, Balance::Hash];
+const ALL: [Balance; 4] = [
+    Balance::RoundRobin,
+    Balance::LeastRequests,
+    Balance::PeakEwma,
+    Balance::Hash,
+];
 const SECOND: Duration = Duration::from_secs(1);
 
 /// What is wrong with a server.
@@ -45,7 +50,12 @@ fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer
         };
         Arc::new(Server::new(&"app".into(), &settings, &pool, 1))
     };
-    Balancer::new(balance, None, slow_start, weights.iter().enumerate().map(server).collect())
+    Balancer::new(
+        balance,
+        None,
+        slow_start,
+        weights.iter().enumerate().map(server).collect(),
+    )
 }
 
 fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
@@ -59,7 +69,11 @@ fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
 }
 
 fn wrongs() -> impl Strategy<Value = Vec<(Wrong, bool, u32)>> {
-    let wrong = prop_oneof![Just(Wrong::Nothing), Just(Wrong::Cooling), Just(Wrong::Down)];
+    let wrong = prop_oneof![
+        Just(Wrong::Nothing),
+        Just(Wrong::Cooling),
+        Just(Wrong::Down)
+    ];
     prop::collection::vec((wrong, any::<bool>(), 1u32..5), 1..70)
 }
 
@@ -90,16 +104,32 @@ proptest! {
 async fn a_server_that_came_back_gets_its_share_gradually() {
     for balance in ALL {
         let balancer = balancer(balance, 100 * SECOND, &[1, 1]);
-        let health = balancer.servers.iter().map(|server| Arc::clone(&server.health)).collect();
-        let settings =
-            EjectionSettings { consecutive_failures: NonZeroU32::MIN, base: SECOND, max: SECOND, max_percent: 50 };
-        Ejector::new(settings, 100 * SECOND, health).failed(0, Failing::Reset, None, Instant::now());
+        let health = balancer
+            .servers
+            .iter()
+            .map(|server| Arc::clone(&server.health))
+            .collect();
+        let settings = EjectionSettings {
+            consecutive_failures: NonZeroU32::MIN,
+            base: SECOND,
+            max: SECOND,
+            max_percent: 50,
+        };
+        Ejector::new(settings, 100 * SECOND, health).failed(
+            0,
+            Failing::Reset,
+            None,
+            Instant::now(),
+        );
         for server in &balancer.servers {
-            server.latency.answered(Duration::from_millis(1), Instant::now());
+            server
+                .latency
+                .answered(Duration::from_millis(1), Instant::now());
         }
         let share = || {
-            let of_first =
-                |key: u64| balancer.choose(|| 0, Some(identity(&key.to_string())), Instant::now()) == Some(0);
+            let of_first = |key: u64| {
+                balancer.choose(|| 0, Some(identity(&key.to_string())), Instant::now()) == Some(0)
+            };
             (0..4000).filter(|key| of_first(*key)).count() as f64 / 4000.0
         };
         assert!(share() < f64::EPSILON, "{balance:?}");
@@ -109,9 +139,18 @@ async fn a_server_that_came_back_gets_its_share_gradually() {
         let halfway = share();
         advance(50 * SECOND).await;
         let ends = share();
-        assert!((0.001..0.15).contains(&begins), "{balance:?} begins with {begins}");
-        assert!((0.1..0.45).contains(&halfway), "{balance:?} is halfway at {halfway}");
-        assert!(halfway > begins + 0.03 && ends > halfway, "{balance:?}: {begins}, {halfway}, {ends}");
+        assert!(
+            (0.001..0.15).contains(&begins),
+            "{balance:?} begins with {begins}"
+        );
+        assert!(
+            (0.1..0.45).contains(&halfway),
+            "{balance:?} is halfway at {halfway}"
+        );
+        assert!(
+            halfway > begins + 0.03 && ends > halfway,
+            "{balance:?}: {begins}, {halfway}, {ends}"
+        );
         assert!((0.4..=1.0).contains(&ends), "{balance:?} ends with {ends}");
     }
 }
@@ -121,9 +160,13 @@ async fn idle_servers_get_requests_by_their_weights() {
     for balance in [Balance::LeastRequests, Balance::PeakEwma] {
         let balancer = balancer(balance, Duration::ZERO, &[3, 1]);
         for server in &balancer.servers {
-            server.latency.answered(Duration::from_millis(1), Instant::now());
+            server
+                .latency
+                .answered(Duration::from_millis(1), Instant::now());
         }
-        let light = (0..4000).filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1)).count();
+        let light = (0..4000)
+            .filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1))
+            .count();
         assert!((800..1200).contains(&light), "{balance:?}: {light}");
     }
 }
@@ -134,18 +177,32 @@ fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) ->
     let (mut in_flight, mut clock, begun) = (Vec::new(), 0, Instant::now());
     let mut counts = vec![0.0; balancer.servers.len()];
     for _ in 0..20_000 {
-        let chosen = balancer.choose(|| 0, None, begun + Duration::from_micros(clock)).unwrap();
+        let chosen = balancer
+            .choose(|| 0, None, begun + Duration::from_micros(clock))
+            .unwrap();
         counts[chosen] += 1.0;
-        let spike = if rng.random_range(0..200) == 0 { 30_000 } else { 0 };
+        let spike = if rng.random_range(0..200) == 0 {
+            30_000
+        } else {
+            0
+        };
         let takes = millis(chosen) * rng.random_range(500..1500) + spike;
-        in_flight.push((clock + takes, takes, chosen, balancer.servers[chosen].begin()));
+        in_flight.push((
+            clock + takes,
+            takes,
+            chosen,
+            balancer.servers[chosen].begin(),
+        ));
         if in_flight.len() == at_once {
-            let next = (0..at_once).min_by_key(|index| in_flight[*index].0).unwrap();
+            let next = (0..at_once)
+                .min_by_key(|index| in_flight[*index].0)
+                .unwrap();
             let (done, took, server, _leaves) = in_flight.swap_remove(next);
             clock = done;
-            balancer.servers[server]
-                .latency
-                .answered(Duration::from_micros(took), begun + Duration::from_micros(clock));
+            balancer.servers[server].latency.answered(
+                Duration::from_micros(took),
+                begun + Duration::from_micros(clock),
+            );
         }
     }
     counts.iter().map(|count| count / 20_000.0).collect()
@@ -153,14 +210,21 @@ fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) ->
 
 #[tokio::test(start_paused = true)]
 async fn servers_that_are_alike_get_requests_by_their_weights_at_any_load() {
-    for balance in [Balance::LeastRequests, Balance::PeakEwma, Balance::RoundRobin] {
+    for balance in [
+        Balance::LeastRequests,
+        Balance::PeakEwma,
+        Balance::RoundRobin,
+    ] {
         for weights in [vec![9, 1], vec![8, 1, 1], vec![1, 1], vec![3, 2, 1]] {
             for at_once in [1, 2, 8, 64] {
                 let balancer = balancer(balance, Duration::ZERO, &weights);
                 let total = f64::from(weights.iter().sum::<u32>());
                 for (share, weight) in shares(&balancer, at_once, |_| 2).iter().zip(&weights) {
                     let right = f64::from(*weight) / total;
-                    assert!((share - right).abs() < 0.05, "{balance:?} {weights:?} {at_once}: {share} of {right}");
+                    assert!(
+                        (share - right).abs() < 0.05,
+                        "{balance:?} {weights:?} {at_once}: {share} of {right}"
+                    );
                 }
             }
         }
@@ -171,7 +235,11 @@ async fn servers_that_are_alike_get_requests_by_their_weights_at_any_load() {
 async fn by_latency_a_slower_server_gets_less_than_its_weight() {
     for at_once in [1, 4, 32] {
         let balancer = balancer(Balance::PeakEwma, Duration::ZERO, &[9, 1]);
-        let shares = shares(&balancer, at_once, |server| if server == 0 { 60 } else { 2 });
+        let shares = shares(
+            &balancer,
+            at_once,
+            |server| if server == 0 { 60 } else { 2 },
+        );
         assert!(shares[0] < 0.35, "{at_once}: {shares:?}");
     }
 }

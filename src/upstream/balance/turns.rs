@@ -6,8 +6,13 @@ const MOST_TURNS: u64 = 4096;
 /// Turns by weight in NGINX's smooth order: 5, 1, 1 gives a a b a c a a, not a a a a a b c.
 pub(super) fn spread(weights: &[u32]) -> Vec<u16> {
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
-    let scale =
-        |weight: u32| if sum <= MOST_TURNS { u64::from(weight) } else { (u64::from(weight) * MOST_TURNS / sum).max(1) };
+    let scale = |weight: u32| {
+        if sum <= MOST_TURNS {
+            u64::from(weight)
+        } else {
+            (u64::from(weight) * MOST_TURNS / sum).max(1)
+        }
+    };
     let weights: Vec<i64> = weights.iter().map(|weight| scale(*weight) as i64).collect();
     let total: i64 = weights.iter().sum();
     let mut current = vec![0; weights.len()];

@@ -69,10 +69,19 @@ enum Unwell {
 }
 
 /// Checks `server` until it is dropped.
-pub(in crate::upstream) async fn watch(server: Arc<Server>, settings: HealthCheckSettings, slow_start: Duration) {
+pub(in crate::upstream) async fn watch(
+    server: Arc<Server>,
+    settings: HealthCheckSettings,
+    slow_start: Duration,
+) {
     loop {
         let outcome = within(settings.timeout, check(&server, &settings.path)).await;
-        server.health.checked(outcome.unwrap_or(Err(Unwell::Timeout)), &settings, Instant::now(), slow_start);
+        server.health.checked(
+            outcome.unwrap_or(Err(Unwell::Timeout)),
+            &settings,
+            Instant::now(),
+            slow_start,
+        );
         let factor = rand::rng().random_range(1.0 - JITTER..=1.0 + JITTER);
         sleep(settings.interval.mul_f64(factor)).await;
     }
@@ -99,13 +108,21 @@ async fn check(server: &Server, path: &str) -> Result<(), Unwell> {
 }
 
 async fn by_http2(stream: Stream, server: &Server, path: &str) -> Result<(), Unwell> {
-    let (mut requests, connection) = h2::client::handshake(stream).await.map_err(|_| Unwell::NotHttp)?;
-    let scheme = if server.secure.is_some() { "https" } else { "http" };
+    let (mut requests, connection) = h2::client::handshake(stream)
+        .await
+        .map_err(|_| Unwell::NotHttp)?;
+    let scheme = if server.secure.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let request = http::Request::get(format!("{scheme}://{}{path}", server.authority))
         .header(header::USER_AGENT, USER_AGENT)
         .body(())
         .map_err(|_| Unwell::NotHttp)?;
-    let (answer, _) = requests.send_request(request, true).map_err(|_| Unwell::Broken)?;
+    let (answer, _) = requests
+        .send_request(request, true)
+        .map_err(|_| Unwell::Broken)?;
     tokio::select! {
         answer = answer => judged(answer.map_err(|_| Unwell::Broken)?.status()),
         _ = connection => Err(Unwell::Broken),
@@ -114,7 +131,11 @@ async fn by_http2(stream: Stream, server: &Server, path: &str) -> Result<(), Unw
 
 /// What a final status says.
 fn judged(status: StatusCode) -> Result<(), Unwell> {
-    if status.is_success() || status.is_redirection() { Ok(()) } else { Err(Unwell::Status(status)) }
+    if status.is_success() || status.is_redirection() {
+        Ok(())
+    } else {
+        Err(Unwell::Status(status))
+    }
 }
 
 async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(), Unwell> {
@@ -122,7 +143,10 @@ async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(),
         "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: {USER_AGENT}\r\naccept: */*\r\nconnection: close\r\n\r\n",
         server.authority
     );
-    stream.write_all(request.as_bytes()).await.map_err(|_| Unwell::Broken)?;
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .map_err(|_| Unwell::Broken)?;
     let (mut input, mut seen) = (BytesMut::new(), 0);
     loop {
         match http1::find_end(&input, seen) {
@@ -141,7 +165,12 @@ async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(),
         if input.len() > MOST_HEAD {
             return Err(Unwell::NotHttp);
         }
-        if stream.read_buf(&mut input).await.map_err(|_| Unwell::Broken)? == 0 {
+        if stream
+            .read_buf(&mut input)
+            .await
+            .map_err(|_| Unwell::Broken)?
+            == 0
+        {
             return Err(Unwell::Broken);
         }
     }
@@ -149,7 +178,13 @@ async fn by_http1(mut stream: Stream, server: &Server, path: &str) -> Result<(),
 
 impl Health {
     /// Takes the outcome of a check into account. The first one alone decides, as nothing else is known by then.
-    fn checked(&self, outcome: Result<(), Unwell>, settings: &HealthCheckSettings, now: Instant, slow_start: Duration) {
+    fn checked(
+        &self,
+        outcome: Result<(), Unwell>,
+        settings: &HealthCheckSettings,
+        now: Instant,
+        slow_start: Duration,
+    ) {
         self.settle(now, slow_start);
         let mut story = self.story.lock();
         let is_first = !std::mem::replace(&mut story.checks.has_begun, true);
@@ -158,7 +193,11 @@ impl Health {
             return;
         }
         story.checks.against += 1;
-        let needed = if outcome.is_ok() { settings.healthy_after } else { settings.unhealthy_after };
+        let needed = if outcome.is_ok() {
+            settings.healthy_after
+        } else {
+            settings.unhealthy_after
+        };
         if story.checks.against < needed.get() && !is_first {
             return;
         }
@@ -167,7 +206,12 @@ impl Health {
             Ok(()) => {
                 self.is_down.store(false, Relaxed);
                 // What it was ejected for was before it was down.
-                self.end_ejection(&mut story, &format!("{} passed", counted(times, "check")), now, slow_start);
+                self.end_ejection(
+                    &mut story,
+                    &format!("{} passed", counted(times, "check")),
+                    now,
+                    slow_start,
+                );
             }
             Err(unwell) => {
                 self.is_down.store(true, Relaxed);
@@ -186,7 +230,12 @@ impl Health {
         let mut story = self.story.lock();
         story.checks = Memory::default();
         if self.is_down.swap(false, Relaxed) {
-            self.come_back(&mut story, "it is not checked any more", now, Duration::ZERO);
+            self.come_back(
+                &mut story,
+                "it is not checked any more",
+                now,
+                Duration::ZERO,
+            );
         }
         self.note_trouble();
     }
@@ -204,7 +253,11 @@ impl Health {
             unhealthy_after: NonZeroU32::MIN.saturating_add(2),
         };
         for _ in 0..times {
-            let outcome = if passed { Ok(()) } else { Err(Unwell::Status(StatusCode::INTERNAL_SERVER_ERROR)) };
+            let outcome = if passed {
+                Ok(())
+            } else {
+                Err(Unwell::Status(StatusCode::INTERNAL_SERVER_ERROR))
+            };
             self.checked(outcome, &settings, Instant::now(), Duration::ZERO);
         }
     }

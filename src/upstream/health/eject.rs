@@ -76,10 +76,16 @@ impl Memory {
         self.row = row;
         self.before = (self.level, self.ended);
         if let Some(ended) = self.ended {
-            let well = now.saturating_duration_since(ended).as_millis() / settings.base.as_millis().max(1);
-            self.level = self.level.saturating_sub(u32::try_from(well).unwrap_or(u32::MAX));
+            let well =
+                now.saturating_duration_since(ended).as_millis() / settings.base.as_millis().max(1);
+            self.level = self
+                .level
+                .saturating_sub(u32::try_from(well).unwrap_or(u32::MAX));
         }
-        let time = settings.base.saturating_mul(1 << self.level.min(30)).min(settings.max);
+        let time = settings
+            .base
+            .saturating_mul(1 << self.level.min(30))
+            .min(settings.max);
         self.level += 1;
         self.begun = Some(now);
         time
@@ -95,7 +101,8 @@ impl Memory {
     }
 
     fn has_lasted(&self, now: Instant) -> bool {
-        self.begun.is_none_or(|begun| now.saturating_duration_since(begun) >= SHORTEST)
+        self.begun
+            .is_none_or(|begun| now.saturating_duration_since(begun) >= SHORTEST)
     }
 }
 
@@ -116,7 +123,13 @@ impl Ejector {
         slow_start: Duration,
         servers: Vec<Arc<Health>>,
     ) -> Self {
-        Self { settings, slow_start, servers, pages: Mutex::default(), deciding: Mutex::default() }
+        Self {
+            settings,
+            slow_start,
+            servers,
+            pages: Mutex::default(),
+            deciding: Mutex::default(),
+        }
     }
 
     /// The page that a request asks for.
@@ -126,10 +139,19 @@ impl Ejector {
 
     /// The server with this index failed: with this page, or before any page was asked for. Tells whether that speaks
     /// against the server, or fails on others too.
-    pub(in crate::upstream) fn failed(&self, index: usize, what: Failing, page: Option<Page>, now: Instant) -> bool {
-        let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else { return true };
+    pub(in crate::upstream) fn failed(
+        &self,
+        index: usize,
+        what: Failing,
+        page: Option<Page>,
+        now: Instant,
+    ) -> bool {
+        let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else {
+            return true;
+        };
         let (in_a_row, row) = server.fail();
-        let alike = page.and_then(|page| Some((page, self.pages.lock().failed(page, index, row, now)?)));
+        let alike =
+            page.and_then(|page| Some((page, self.pages.lock().failed(page, index, row, now)?)));
         if let Some((page, blames)) = alike {
             let _one_at_a_time = self.deciding.lock();
             for blame in blames {
@@ -150,25 +172,48 @@ impl Ejector {
         if server.look(now, self.slow_start).standing != Standing::Fit {
             return;
         }
-        let is_fit = |other: &&Arc<Health>| other.look(now, self.slow_start).standing == Standing::Fit;
+        let is_fit =
+            |other: &&Arc<Health>| other.look(now, self.slow_start).standing == Standing::Fit;
         if self.servers.iter().filter(is_fit).count() < 2 {
             self.bring_back(now);
         } else if self.left_alone(now).count() < self.most() {
             let failures = counted(in_a_row, "failure");
-            let is_unreachable = matches!(what, Failing::Connect(cause) if cause != ConnectFailure::NoHttp2);
-            server.eject(&self.settings, row, is_unreachable, &format!("{failures} in a row, the last: {what}"), now);
+            let is_unreachable =
+                matches!(what, Failing::Connect(cause) if cause != ConnectFailure::NoHttp2);
+            server.eject(
+                &self.settings,
+                row,
+                is_unreachable,
+                &format!("{failures} in a row, the last: {what}"),
+                now,
+            );
         }
     }
 
     /// The server with this index asks to be left alone for `after`, in its answer to this request. It is, unless too many
     /// are already, or another one is for a request of the same client: then it may be the client that is served so.
-    pub(in crate::upstream) fn cool_down(&self, index: usize, after: Duration, by: Provoked, now: Instant) {
-        let Some(server) = self.servers.get(index) else { return };
+    pub(in crate::upstream) fn cool_down(
+        &self,
+        index: usize,
+        after: Duration,
+        by: Provoked,
+        now: Instant,
+    ) {
+        let Some(server) = self.servers.get(index) else {
+            return;
+        };
         let _one_at_a_time = self.deciding.lock();
-        let is_same_client =
-            |other: &&Arc<Health>| other.story.lock().cooled_by.is_some_and(|cooled_by| cooled_by.is_same_client(&by));
-        let is_allowed =
-            || self.left_alone(now).count() < self.most() && !self.left_alone(now).any(|other| is_same_client(&other));
+        let is_same_client = |other: &&Arc<Health>| {
+            other
+                .story
+                .lock()
+                .cooled_by
+                .is_some_and(|cooled_by| cooled_by.is_same_client(&by))
+        };
+        let is_allowed = || {
+            self.left_alone(now).count() < self.most()
+                && !self.left_alone(now).any(|other| is_same_client(&other))
+        };
         if server.is_left_alone(now, self.slow_start) || is_allowed() {
             server.cool_down(after, by, now, self.slow_start);
         }
@@ -176,7 +221,9 @@ impl Ejector {
 
     /// Servers that are ejected or cool down.
     fn left_alone(&self, now: Instant) -> impl Iterator<Item = &Arc<Health>> {
-        self.servers.iter().filter(move |server| server.is_left_alone(now, self.slow_start))
+        self.servers
+            .iter()
+            .filter(move |server| server.is_left_alone(now, self.slow_start))
     }
 
     fn most(&self) -> usize {
@@ -200,7 +247,14 @@ impl Ejector {
 }
 
 impl Health {
-    fn eject(&self, settings: &EjectionSettings, row: u32, is_unreachable: bool, cause: &str, now: Instant) {
+    fn eject(
+        &self,
+        settings: &EjectionSettings,
+        row: u32,
+        is_unreachable: bool,
+        cause: &str,
+        now: Instant,
+    ) {
         let mut story = self.story.lock();
         let time = story.ejector.next(settings, row, now);
         story.ejector.is_unreachable = is_unreachable;
@@ -235,7 +289,13 @@ impl Health {
     }
 
     /// Ends an ejection that says nothing of the server: the next one is as long as if it had not been.
-    pub(super) fn revoke_ejection(&self, story: &mut Story, cause: &str, now: Instant, slow_start: Duration) {
+    pub(super) fn revoke_ejection(
+        &self,
+        story: &mut Story,
+        cause: &str,
+        now: Instant,
+        slow_start: Duration,
+    ) {
         self.end_ejection(story, cause, now, slow_start);
         (story.ejector.level, story.ejector.ended) = story.ejector.before;
     }
@@ -245,7 +305,10 @@ impl Health {
 impl Health {
     /// It asks to be left alone for so long.
     pub(in crate::upstream) fn test_cooling(&self, after: Duration) {
-        let by = Provoked { page: Page::test(0), client: [127, 0, 0, 1].into() };
+        let by = Provoked {
+            page: Page::test(0),
+            client: [127, 0, 0, 1].into(),
+        };
         self.cool_down(after, by, Instant::now(), Duration::ZERO);
     }
 }

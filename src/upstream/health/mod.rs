@@ -90,7 +90,10 @@ pub(super) struct Look {
 }
 
 impl Look {
-    const WELL: Self = Self { standing: Standing::Fit, share: 1.0 };
+    const WELL: Self = Self {
+        standing: Standing::Fit,
+        share: 1.0,
+    };
 }
 
 /// A server's state by name, for people.
@@ -190,7 +193,11 @@ impl Health {
     /// How good a choice it is.
     #[inline]
     pub(super) fn look(&self, now: Instant, slow_start: Duration) -> Look {
-        if self.is_troubled.load(Relaxed) { self.look_closely(now, slow_start) } else { Look::WELL }
+        if self.is_troubled.load(Relaxed) {
+            self.look_closely(now, slow_start)
+        } else {
+            Look::WELL
+        }
     }
 
     fn look_closely(&self, now: Instant, slow_start: Duration) -> Look {
@@ -202,9 +209,14 @@ impl Health {
         };
         let share = match self.slow_since.load(Relaxed) {
             0 => 1.0,
-            since => self.millis(now).saturating_sub(since) as f32 / slow_start.as_millis().max(1) as f32,
+            since => {
+                self.millis(now).saturating_sub(since) as f32 / slow_start.as_millis().max(1) as f32
+            }
         };
-        Look { standing, share: share.clamp(FIRST_SHARE, 1.0) }
+        Look {
+            standing,
+            share: share.clamp(FIRST_SHARE, 1.0),
+        }
     }
 
     /// The state as of the last look.
@@ -239,7 +251,12 @@ impl Health {
             self.end_cool_down(&mut story, "its cool-down is over", now, slow_start);
         }
         // Unless it has come back once more since.
-        if is_warm && self.slow_since.compare_exchange(slow_since, 0, Relaxed, Relaxed).is_ok() {
+        if is_warm
+            && self
+                .slow_since
+                .compare_exchange(slow_since, 0, Relaxed, Relaxed)
+                .is_ok()
+        {
             story.since = SystemTime::now();
         }
         self.note_trouble();
@@ -264,7 +281,11 @@ impl Health {
         if !matches!(self.state(), HealthState::Up | HealthState::SlowStart) {
             return;
         }
-        let slow_since = if slow_start.is_zero() { 0 } else { self.millis(now) };
+        let slow_since = if slow_start.is_zero() {
+            0
+        } else {
+            self.millis(now)
+        };
         self.slow_since.store(slow_since, Relaxed);
         cause.clone_into(&mut story.cause);
         story.since = SystemTime::now();
@@ -283,7 +304,8 @@ impl Health {
 
     /// The next failure is the first of another row.
     fn end_row(&self) {
-        self.failures.store(((self.failures.load(Relaxed) >> 32) + 1) << 32, Relaxed);
+        self.failures
+            .store(((self.failures.load(Relaxed) >> 32) + 1) << 32, Relaxed);
     }
 
     /// Counts a failure: how many in a row there are now, and which row it is.
@@ -296,13 +318,18 @@ impl Health {
     fn take_back(&self, page: Page, blame: Blame, now: Instant, slow_start: Duration) {
         const CAUSE: &str = "what failed here fails on other servers too";
         let is_same_row = |counted: u64| (counted >> 32) as u32 == blame.row;
-        let less = |counted: u64| is_same_row(counted).then(|| counted - u64::from(blame.failures.min(counted as u32)));
+        let less = |counted: u64| {
+            is_same_row(counted).then(|| counted - u64::from(blame.failures.min(counted as u32)))
+        };
         let _ = self.failures.fetch_update(Relaxed, Relaxed, less);
         if !self.is_troubled.load(Relaxed) {
             return;
         }
         let mut story = self.story.lock();
-        if blame.failures > 0 && story.ejector.is_for(blame.row) && self.ejected_until.load(Relaxed) != 0 {
+        if blame.failures > 0
+            && story.ejector.is_for(blame.row)
+            && self.ejected_until.load(Relaxed) != 0
+        {
             self.revoke_ejection(&mut story, CAUSE, now, slow_start);
         }
         if story.cooled_by.is_some_and(|by| by.page == page) {
@@ -339,12 +366,18 @@ impl Health {
     pub(super) fn view(&self, now: Instant, slow_start: Duration) -> HealthView {
         self.settle(now, slow_start);
         let story = self.story.lock();
-        HealthView { state: self.state(), since: story.since, cause: story.cause.clone(), ejections: story.ejections }
+        HealthView {
+            state: self.state(),
+            since: story.since,
+            cause: story.cause.clone(),
+            ejections: story.ejections,
+        }
     }
 
     /// Called with the story locked, after each change.
     fn note_trouble(&self) {
-        self.is_troubled.store(self.state() != HealthState::Up, Relaxed);
+        self.is_troubled
+            .store(self.state() != HealthState::Up, Relaxed);
     }
 
     fn millis(&self, at: Instant) -> u64 {

@@ -58,7 +58,14 @@ struct Mark {
 
 impl Mark {
     fn new(server: usize, row: u32, at: Instant) -> Self {
-        Self { blame: Blame { server, row, failures: 0 }, at }
+        Self {
+            blame: Blame {
+                server,
+                row,
+                failures: 0,
+            },
+            at,
+        }
     }
 }
 
@@ -73,22 +80,39 @@ impl Pages {
 
     /// Notes that `page` failed on `server`, in this row of its failures. Where it failed on another one within the last ten
     /// seconds, what it has counted against both is returned, once.
-    pub(super) fn failed(&mut self, page: Page, server: usize, row: u32, now: Instant) -> Option<[Blame; 2]> {
+    pub(super) fn failed(
+        &mut self,
+        page: Page,
+        server: usize,
+        row: u32,
+        now: Instant,
+    ) -> Option<[Blame; 2]> {
         let failed = self.place(page).get_or_insert_with(|| Failed {
             page,
             latest: Mark::new(server, row, now),
             elsewhere: None,
         });
         if failed.latest.blame.server != server {
-            failed.elsewhere = Some(std::mem::replace(&mut failed.latest, Mark::new(server, row, now)));
+            failed.elsewhere = Some(std::mem::replace(
+                &mut failed.latest,
+                Mark::new(server, row, now),
+            ));
         }
-        let Failed { latest, elsewhere, .. } = failed;
+        let Failed {
+            latest, elsewhere, ..
+        } = failed;
         latest.at = now;
         if latest.blame.row != row {
-            latest.blame = Blame { server, row, failures: 0 };
+            latest.blame = Blame {
+                server,
+                row,
+                failures: 0,
+            };
         }
         latest.blame.failures += 1;
-        let other = elsewhere.as_mut().filter(|other| now.saturating_duration_since(other.at) <= ALIKE)?;
+        let other = elsewhere
+            .as_mut()
+            .filter(|other| now.saturating_duration_since(other.at) <= ALIKE)?;
         let take = |mark: &mut Mark| {
             let blame = mark.blame;
             mark.blame.failures = 0;
@@ -106,7 +130,9 @@ impl Pages {
         let is_own = |place: &Option<Failed>| place.is_some_and(|failed| failed.page == page);
         let oldest = |place: &Option<Failed>| place.map(|failed| failed.latest.at);
         let own = group.iter().position(is_own);
-        let chosen = own.or_else(|| (0..PLACES).min_by_key(|place| oldest(&group[*place]))).unwrap_or_default();
+        let chosen = own
+            .or_else(|| (0..PLACES).min_by_key(|place| oldest(&group[*place])))
+            .unwrap_or_default();
         if own.is_none() {
             group[chosen] = None;
         }
@@ -134,9 +160,17 @@ mod tests {
         let mut fail = |server, row| pages.failed(page, server, row, Instant::now());
         assert_eq!((fail(0, 3), fail(0, 3)), (None, None));
         advance(ALIKE).await;
-        let blame = |server, row, failures| Blame { server, row, failures };
+        let blame = |server, row, failures| Blame {
+            server,
+            row,
+            failures,
+        };
         assert_eq!(fail(1, 9), Some([blame(0, 3, 2), blame(1, 9, 1)]));
-        assert_eq!(fail(0, 4), Some([blame(1, 9, 0), blame(0, 4, 1)]), "each failure is given back once");
+        assert_eq!(
+            fail(0, 4),
+            Some([blame(1, 9, 0), blame(0, 4, 1)]),
+            "each failure is given back once"
+        );
         advance(ALIKE + Duration::from_millis(1)).await;
         assert_eq!(fail(0, 4), None);
         assert_eq!(fail(2, 1), Some([blame(0, 4, 1), blame(2, 1, 1)]));
@@ -150,6 +184,10 @@ mod tests {
         }
         let kept = pages.groups.iter().flatten().flatten().count();
         assert_eq!(kept, GROUPS * PLACES);
-        assert!(size_of_val(pages.groups.as_slice()) <= 64 * 1024, "{}", size_of_val(pages.groups.as_slice()));
+        assert!(
+            size_of_val(pages.groups.as_slice()) <= 64 * 1024,
+            "{}",
+            size_of_val(pages.groups.as_slice())
+        );
     }
 }

@@ -12,7 +12,10 @@ pub(in crate::upstream) fn retry_after(value: &[u8], now: SystemTime) -> Option<
         // More digits than fit are a long time.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
-        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()?
+        httpdate::parse_http_date(text)
+            .ok()?
+            .duration_since(now)
+            .ok()?
     };
     Some(wait.min(LONGEST)).filter(|wait| !wait.is_zero())
 }

@@ -9,7 +9,9 @@ use super::{pages::Page, *};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn servers(count: usize) -> Vec<Arc<Health>> {
-    (0..count).map(|index| Arc::new(Health::new("app".into(), format!("http://{index}").into()))).collect()
+    (0..count)
+        .map(|index| Arc::new(Health::new("app".into(), format!("http://{index}").into())))
+        .collect()
 }
 
 /// Two failures in a row eject for 10 s, 20 s, up to 60 s.
@@ -60,7 +62,10 @@ async fn failures_in_a_row_eject_and_one_success_in_between_does_not() {
     fail(&ejector, 0);
     assert_eq!(states(&servers), [Ejected, Up]);
     let view = servers[0].view(Instant::now(), Duration::ZERO);
-    assert_eq!((view.cause.as_str(), view.ejections), ("2 failures in a row, the last: status 500", 1));
+    assert_eq!(
+        (view.cause.as_str(), view.ejections),
+        ("2 failures in a row, the last: status 500", 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,13 +96,23 @@ async fn a_doubling_is_forgotten_for_each_base_that_a_server_was_well() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_part_of_the_servers_is_ejected_at_once_but_one_of_two_always_may_be() {
-    for (count, percent, expected) in [(1, 100, 0), (2, 10, 1), (2, 100, 1), (5, 50, 2), (4, 0, 0), (3, 100, 2)] {
+    for (count, percent, expected) in [
+        (1, 100, 0),
+        (2, 10, 1),
+        (2, 100, 1),
+        (5, 50, 2),
+        (4, 0, 0),
+        (3, 100, 2),
+    ] {
         let servers = servers(count);
         let ejector = ejector(&servers, percent);
         for index in 0..count {
             fail(&ejector, index);
         }
-        let ejected = states(&servers).into_iter().filter(|state| *state == Ejected).count();
+        let ejected = states(&servers)
+            .into_iter()
+            .filter(|state| *state == Ejected)
+            .count();
         assert_eq!(ejected, expected, "{count} servers, {percent} %");
     }
 }
@@ -126,12 +141,25 @@ async fn an_outage_of_all_servers_leaves_no_longer_ejection_behind() {
     while states(&servers) != [Up, Up] {
         advance(Duration::from_millis(500)).await;
     }
-    assert!(recovered.elapsed() <= 10 * SECOND, "{:?}", recovered.elapsed());
-    assert!(servers.iter().any(|server| server.view(Instant::now(), Duration::ZERO).ejections > 3));
+    assert!(
+        recovered.elapsed() <= 10 * SECOND,
+        "{:?}",
+        recovered.elapsed()
+    );
+    assert!(
+        servers
+            .iter()
+            .any(|server| server.view(Instant::now(), Duration::ZERO).ejections > 3)
+    );
 }
 
 fn fail_page(ejector: &Ejector, index: usize, page: u64) -> bool {
-    ejector.failed(index, Failing::Status(500), Some(Page::test(page)), Instant::now())
+    ejector.failed(
+        index,
+        Failing::Status(500),
+        Some(Page::test(page)),
+        Instant::now(),
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +175,11 @@ async fn a_page_that_fails_on_two_servers_is_held_against_neither() {
     fail_page(&ejector, 0, 2);
     assert_eq!(states(&servers), [Up, Up, Up]);
     fail_page(&ejector, 0, 3);
-    assert_eq!(states(&servers), [Ejected, Up, Up], "others answer these two well");
+    assert_eq!(
+        states(&servers),
+        [Ejected, Up, Up],
+        "others answer these two well"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +193,11 @@ async fn an_ejection_for_a_page_that_then_fails_elsewhere_ends_and_is_forgotten(
     assert!(!fail_page(&ejector, 1, 2));
     assert_eq!(states(&servers), [Up, Up]);
     fail(&ejector, 0);
-    assert_eq!(time_out(&servers[0]).await, 10, "as if it had never been ejected");
+    assert_eq!(
+        time_out(&servers[0]).await,
+        10,
+        "as if it had never been ejected"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +213,10 @@ async fn a_page_that_failed_elsewhere_long_ago_counts() {
 /// A server asks to be left alone in its answer to a request for this page, by the client with this last number.
 fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
     if fail_page(ejector, index, page) {
-        let by = Provoked { page: Page::test(page), client: [10, 0, 0, client].into() };
+        let by = Provoked {
+            page: Page::test(page),
+            client: [10, 0, 0, client].into(),
+        };
         ejector.cool_down(index, 60 * SECOND, by, Instant::now());
     }
 }
@@ -192,9 +231,17 @@ async fn one_client_has_one_server_cool_down_whatever_it_asks_for() {
     }
     assert_eq!(states(&servers), [CoolingDown, Up, Up, Up]);
     cool_down(&ejector, 2, 20, 2);
-    assert_eq!(states(&servers), [CoolingDown, Up, CoolingDown, Up], "for another client");
+    assert_eq!(
+        states(&servers),
+        [CoolingDown, Up, CoolingDown, Up],
+        "for another client"
+    );
     cool_down(&ejector, 1, 0, 3);
-    assert_eq!(states(&servers), [Up, Up, CoolingDown, Up], "the first page fails elsewhere too");
+    assert_eq!(
+        states(&servers),
+        [Up, Up, CoolingDown, Up],
+        "the first page fails elsewhere too"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,7 +254,10 @@ async fn ejections_and_cool_downs_share_the_bound() {
             server.succeeded();
             fail(&ejector, (index + 1) % 4);
         }
-        let out = states(&servers).into_iter().filter(|state| *state != Up).count();
+        let out = states(&servers)
+            .into_iter()
+            .filter(|state| *state != Up)
+            .count();
         assert_eq!(out, expected, "{percent} %");
     }
 }
@@ -228,16 +278,25 @@ async fn a_server_that_came_back_begins_with_a_tenth_of_its_share() {
     let servers = servers(2);
     fail(&ejector(&servers, 50), 0);
     let share = || servers[0].look(Instant::now(), 20 * SECOND).share;
-    assert_eq!(servers[0].look(Instant::now(), 20 * SECOND).standing, Standing::Suspect);
+    assert_eq!(
+        servers[0].look(Instant::now(), 20 * SECOND).standing,
+        Standing::Suspect
+    );
     advance(10 * SECOND).await;
     assert!((share() - 0.1).abs() < 0.01);
-    assert_eq!(servers[0].view(Instant::now(), 20 * SECOND).state, SlowStart);
+    assert_eq!(
+        servers[0].view(Instant::now(), 20 * SECOND).state,
+        SlowStart
+    );
     advance(10 * SECOND).await;
     assert!((share() - 0.5).abs() < 0.01);
     advance(10 * SECOND).await;
     assert!((share() - 1.0).abs() < 0.01);
     assert_eq!(servers[0].view(Instant::now(), 20 * SECOND).state, Up);
-    assert!(!servers[0].is_troubled.load(Relaxed), "a look costs one load again");
+    assert!(
+        !servers[0].is_troubled.load(Relaxed),
+        "a look costs one load again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,7 +306,10 @@ async fn a_server_that_cools_down_is_left_alone_until_then() {
     server.test_cooling(2 * SECOND);
     advance(4 * SECOND).await;
     assert_eq!(state(server), CoolingDown);
-    assert_eq!(server.look(Instant::now(), Duration::ZERO).standing, Standing::Suspect);
+    assert_eq!(
+        server.look(Instant::now(), Duration::ZERO).standing,
+        Standing::Suspect
+    );
     advance(SECOND).await;
     assert_eq!(state(server), Up);
 }
@@ -260,7 +322,10 @@ async fn a_server_whose_checks_fail_is_down_whatever_else_passes() {
     fail(&ejector, 0);
     assert_eq!(states(&servers), [Down, Up]);
     advance(100 * SECOND).await;
-    assert_eq!(servers[0].look(Instant::now(), Duration::ZERO).standing, Standing::Down);
+    assert_eq!(
+        servers[0].look(Instant::now(), Duration::ZERO).standing,
+        Standing::Down
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -281,7 +346,10 @@ async fn the_first_check_decides_and_then_it_takes_several() {
     assert_eq!(state(server), Up);
     server.test_checked(false, 1);
     assert_eq!(state(server), Down);
-    assert_eq!(server.view(Instant::now(), Duration::ZERO).cause, "3 checks failed, the last: status 500");
+    assert_eq!(
+        server.view(Instant::now(), Duration::ZERO).cause,
+        "3 checks failed, the last: status 500"
+    );
 }
 
 #[tokio::test(start_paused = true)]

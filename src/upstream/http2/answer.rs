@@ -30,12 +30,21 @@ struct Open {
 impl Answer {
     pub(super) fn new(flow: Inflow, borrowed: Borrowed, mut upload: Upload, rest: Rest) -> Self {
         upload.unpace();
-        Self { flow, open: Some(Open { borrowed, upload, rest: Some(rest) }) }
+        Self {
+            flow,
+            open: Some(Open {
+                borrowed,
+                upload,
+                rest: Some(rest),
+            }),
+        }
     }
 
     /// The reader of the answer may stop at its last frame, and not ask for the end behind it.
     fn judge(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>) {
-        let Some(rest) = self.open.as_mut().map(|open| &mut open.rest) else { return };
+        let Some(rest) = self.open.as_mut().map(|open| &mut open.rest) else {
+            return;
+        };
         match frame {
             Some(Err(Fault::UpstreamCut(_))) => rest.take().map(Rest::broke_off),
             None => rest.take().map(|rest| drop(rest.came())),
@@ -46,7 +55,11 @@ impl Answer {
 
     /// Lets the stream go, which resets it unless it has ended in both directions.
     fn close(&mut self) {
-        if let Some(Open { mut borrowed, upload, .. }) = self.open.take()
+        if let Some(Open {
+            mut borrowed,
+            upload,
+            ..
+        }) = self.open.take()
             && self.flow.is_over()
             && upload.is_over()
         {
@@ -55,7 +68,12 @@ impl Answer {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(Open { borrowed, upload, .. }) = &mut self.open else { return Poll::Ready(None) };
+        let Some(Open {
+            borrowed, upload, ..
+        }) = &mut self.open
+        else {
+            return Poll::Ready(None);
+        };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
             return Poll::Ready(Some(Err(fault)));
         }
@@ -69,7 +87,9 @@ impl Answer {
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(None) => Poll::Ready(None),
             // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
-            Poll::Pending if upload.take_moved() => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
+            Poll::Pending if upload.take_moved() => {
+                Poll::Ready(Some(Ok(Frame::data(Bytes::new()))))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -95,7 +115,10 @@ impl http_body::Body for Answer {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
         let frame = std::task::ready!(this.poll_next(cx));
         this.judge(frame.as_ref());

@@ -89,7 +89,10 @@ impl Connection {
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(UNKNOWN);
         let most_fields = MostFields::unbounded();
-        let (requests, mut h2) = builder.handshake(Heard::new(io, most_fields.clone())).await.ok()?;
+        let (requests, mut h2) = builder
+            .handshake(Heard::new(io, most_fields.clone()))
+            .await
+            .ok()?;
         poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
         let now = Instant::now();
         let state = Arc::new(State {
@@ -102,7 +105,13 @@ impl Connection {
             rested: Mutex::new(now),
         });
         drivers.spawn(drive(h2, Arc::clone(&state), slot));
-        Some(Arc::new(Self { requests, state, opened: now, peer, pool: Arc::clone(pool) }))
+        Some(Arc::new(Self {
+            requests,
+            state,
+            opened: now,
+            peer,
+            pool: Arc::clone(pool),
+        }))
     }
 
     /// Streams that are open.
@@ -112,7 +121,8 @@ impl Connection {
 
     /// Whether it may be used for another request.
     pub(super) fn is_fresh(&self, settings: &PoolSettings, now: Instant) -> bool {
-        let is_idle_for = |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
+        let is_idle_for =
+            |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
         !self.state.is_over.load(Ordering::Acquire)
             && now.saturating_duration_since(self.opened) < settings.max_lifetime
             && self.pool.addresses.have(&self.peer)
@@ -126,7 +136,11 @@ fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Heard>) -> Po
     if Pin::new(&mut *h2).poll(cx).is_ready() {
         return Poll::Ready(None);
     }
-    if h2.max_concurrent_send_streams() == UNKNOWN { Poll::Pending } else { Poll::Ready(Some(())) }
+    if h2.max_concurrent_send_streams() == UNKNOWN {
+        Poll::Pending
+    } else {
+        Poll::Ready(Some(()))
+    }
 }
 
 /// Moves a connection's bytes until it ends: by its server, or when nobody holds it any more. Asks whether the server is
@@ -157,7 +171,9 @@ async fn drive(mut h2: client::Connection<Heard>, state: Arc<State>, _slot: Open
         if is_due {
             last = Instant::now();
         }
-        let Some(pings) = pings.as_mut().filter(|_| is_wanted) else { continue };
+        let Some(pings) = pings.as_mut().filter(|_| is_wanted) else {
+            continue;
+        };
         tokio::select! {
             _ = &mut h2 => break,
             pong = within(PONG, pings.ping(Ping::opaque())) => {
@@ -187,7 +203,10 @@ impl Borrowed {
     pub(super) fn of(connection: &Arc<Connection>) -> Option<Self> {
         let state = &connection.state;
         // Nothing is waited for here: only what is known of the server already, such as its GOAWAY.
-        let ready = connection.requests.clone().poll_ready(&mut Context::from_waker(Waker::noop()));
+        let ready = connection
+            .requests
+            .clone()
+            .poll_ready(&mut Context::from_waker(Waker::noop()));
         if matches!(ready, Poll::Ready(Err(_))) {
             state.is_over.store(true, Ordering::Release);
         }
@@ -196,10 +215,18 @@ impl Borrowed {
         }
         let most = connection.requests.current_max_send_streams();
         let more = |streams| (streams < most).then_some(streams + 1);
-        let taken = state.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        let taken = state
+            .streams
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
         state.windows.crowd(taken + 1);
         let is_reused = taken > 0 || *state.rested.lock() > connection.opened;
-        Some(Self { connection: Arc::clone(connection), is_reused, is_answered: false, stream: None })
+        Some(Self {
+            connection: Arc::clone(connection),
+            is_reused,
+            is_answered: false,
+            stream: None,
+        })
     }
 
     pub(super) fn requests(&self) -> client::SendRequest<Bytes> {

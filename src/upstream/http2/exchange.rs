@@ -60,13 +60,27 @@ impl Exchange {
         let most = borrowed.most_fields();
         let request = request.and_then(|request| {
             let fits = most == usize::MAX || head::list_size(&request) <= most;
-            if fits { Ok(request) } else { Err(Failure::HeadTooLarge { limit: most }) }
+            if fits {
+                Ok(request)
+            } else {
+                Err(Failure::HeadTooLarge { limit: most })
+            }
         });
         let mut borrowed = borrowed;
         // Not the server's fault.
         borrowed.is_answered = request.is_err();
-        let step = Step::Waiting { requests: borrowed.requests(), request: Some(request?), body: Some(outgoing.body) };
-        Ok(Self { borrowed, step, inflow: None, interims: 0, is_call: outgoing.call.request.grpc.is_some() })
+        let step = Step::Waiting {
+            requests: borrowed.requests(),
+            request: Some(request?),
+            body: Some(outgoing.body),
+        };
+        Ok(Self {
+            borrowed,
+            step,
+            inflow: None,
+            interims: 0,
+            is_call: outgoing.call.request.grpc.is_some(),
+        })
     }
 
     /// Ready with the answer's head.
@@ -79,7 +93,9 @@ impl Exchange {
         if let Step::Waiting { .. } = &self.step {
             ready!(self.send(cx))?;
         }
-        let Step::Sent { response, upload } = &mut self.step else { return Poll::Pending };
+        let Step::Sent { response, upload } = &mut self.step else {
+            return Poll::Pending;
+        };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
             self.borrowed.is_answered = !matches!(fault, Fault::Idle(_));
             return Poll::Ready(Err(Failure::Client(fault)));
@@ -105,23 +121,45 @@ impl Exchange {
         let is_over = body.is_end_stream();
         let length = fields.length.filter(|_| *method != Method::HEAD);
         self.inflow = (!is_over).then(|| Inflow::new(body, length, self.borrowed.windows()));
-        let length = if is_over { Length::Empty } else { length.map_or(Length::UntilClose, Length::Exact) };
-        Poll::Ready(Ok(ResponseHead { status: parts.status, reason: None, fields, length, keep_alive: true }))
+        let length = if is_over {
+            Length::Empty
+        } else {
+            length.map_or(Length::UntilClose, Length::Exact)
+        };
+        Poll::Ready(Ok(ResponseHead {
+            status: parts.status,
+            reason: None,
+            fields,
+            length,
+            keep_alive: true,
+        }))
     }
 
     /// Opens the stream once there is leave to.
     fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let Step::Waiting { requests, request, body } = &mut self.step else { return Poll::Ready(Ok(())) };
+        let Step::Waiting {
+            requests,
+            request,
+            body,
+        } = &mut self.step
+        else {
+            return Poll::Ready(Ok(()));
+        };
         let sent = match ready!(requests.poll_ready(cx)) {
             Ok(()) => {
                 let body = body.take().unwrap_or_default();
                 let request = request.take().unwrap_or_default();
                 let is_whole = body.is_empty();
                 let most_trailers = self.borrowed.most_fields();
-                requests.send_request(request, is_whole).map(|(mut response, stream)| {
-                    self.borrowed.opened(response.push_promises());
-                    Step::Sent { response, upload: Upload::new((!is_whole).then_some(stream), most_trailers, body) }
-                })
+                requests
+                    .send_request(request, is_whole)
+                    .map(|(mut response, stream)| {
+                        self.borrowed.opened(response.push_promises());
+                        Step::Sent {
+                            response,
+                            upload: Upload::new((!is_whole).then_some(stream), most_trailers, body),
+                        }
+                    })
             }
             Err(error) => Err(error),
         };
@@ -155,13 +193,19 @@ impl Exchange {
             Some(_) => Failure::BadAnswer("it breaks the rules of HTTP/2"),
             None => {
                 self.borrowed.retire();
-                if self.borrowed.is_reused { Failure::Stale { written: true } } else { self.reset() }
+                if self.borrowed.is_reused {
+                    Failure::Stale { written: true }
+                } else {
+                    self.reset()
+                }
             }
         }
     }
 
     fn reset(&self) -> Failure {
-        Failure::Reset { is_begun: self.interims > 0 }
+        Failure::Reset {
+            is_begun: self.interims > 0,
+        }
     }
 
     /// The server has to do something next: neither the client nor the gateway.
@@ -174,20 +218,37 @@ impl Exchange {
 
     /// The answer with its body.
     pub(in crate::upstream) fn into_answer(self, head: ResponseHead, rest: Rest) -> Response {
-        let Self { mut borrowed, step, inflow, is_call, .. } = self;
+        let Self {
+            mut borrowed,
+            step,
+            inflow,
+            is_call,
+            ..
+        } = self;
         if inflow.is_none() && matches!(&step, Step::Sent { upload, .. } if upload.is_over()) {
             borrowed.ended();
         }
         let body = match (inflow, step) {
-            (Some(inflow), Step::Sent { upload, .. }) => Body::stream(Answer::new(inflow, borrowed, upload, rest)),
+            (Some(inflow), Step::Sent { upload, .. }) => {
+                Body::stream(Answer::new(inflow, borrowed, upload, rest))
+            }
             _ => {
                 // A call that fails at once has a head without a body, of which no length is told.
                 let is_absent = is_call || rest.call.request.method == Method::HEAD;
                 rest.came();
-                if is_absent { Body::absent() } else { Body::empty() }
+                if is_absent {
+                    Body::absent()
+                } else {
+                    Body::empty()
+                }
             }
         };
-        Response { status: head.status, fields: head.fields, body, ..Response::default() }
+        Response {
+            status: head.status,
+            fields: head.fields,
+            body,
+            ..Response::default()
+        }
     }
 }
 
@@ -195,7 +256,9 @@ impl Exchange {
 /// something else than requests from then on, and nobody would take it for that.
 fn never_interim(status: StatusCode, number: usize) -> Option<&'static str> {
     match number {
-        _ if status == StatusCode::SWITCHING_PROTOCOLS => Some("it switches protocols, which HTTP/2 does not"),
+        _ if status == StatusCode::SWITCHING_PROTOCOLS => {
+            Some("it switches protocols, which HTTP/2 does not")
+        }
         ..=MOST_INTERIMS => None,
         _ => Some("it sends interim answers without end"),
     }

@@ -35,13 +35,18 @@ pub(super) fn request(
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(if is_secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(if is_secure {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    });
     parts.authority = Some(authority.map_err(|_| "its host cannot be sent by HTTP/2")?);
     parts.path_and_query = Some(target);
     let mut request = Request::new(());
     *request.version_mut() = Version::HTTP_2;
     *request.method_mut() = outgoing.call.request.method.clone();
-    *request.uri_mut() = Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|_| "its target cannot be sent by HTTP/2")?;
     *request.headers_mut() = headers;
     Ok(request)
 }
@@ -64,15 +69,24 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     const CANNOT: &str = "its target cannot be sent by HTTP/2";
     let line = &head[..line_end];
     let start = memchr::memchr(b' ', line).ok_or(CANNOT)? + 1;
-    let end = memchr::memrchr(b' ', line).filter(|end| *end >= start).ok_or(CANNOT)?;
+    let end = memchr::memrchr(b' ', line)
+        .filter(|end| *end >= start)
+        .ok_or(CANNOT)?;
     let target = PathAndQuery::from_maybe_shared(head.slice(start..end)).map_err(|_| CANNOT)?;
     // Byte for byte, or not at all.
-    if target.as_str().as_bytes() == &head[start..end] { Ok(target) } else { Err(CANNOT) }
+    if target.as_str().as_bytes() == &head[start..end] {
+        Ok(target)
+    } else {
+        Err(CANNOT)
+    }
 }
 
 /// What of an answer's fields is passed on: not those of the hop, and no length, which is written anew.
 pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
-    let room = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let room = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     let mut fields = Fields::with_capacity(room);
     for (name, value) in headers {
         if *name == header::CONTENT_LENGTH {

@@ -48,7 +48,11 @@ pub(super) struct Heard {
 
 impl Heard {
     pub(super) fn new(io: Stream, most: MostFields) -> Self {
-        Self { io, frames: Frames::new(0, kind::SETTINGS, MOST_SETTINGS), most }
+        Self {
+            io,
+            frames: Frames::new(0, kind::SETTINGS, MOST_SETTINGS),
+            most,
+        }
     }
 
     fn hear(&mut self, bytes: &[u8]) {
@@ -62,14 +66,20 @@ impl Heard {
                 && u16::from_be_bytes([*a, *b]) == MAX_HEADER_LIST_SIZE
                 && let Ok(value) = <[u8; 4]>::try_from(value)
             {
-                self.most.0.store(u32::from_be_bytes(value) as usize, Ordering::Relaxed);
+                self.most
+                    .0
+                    .store(u32::from_be_bytes(value) as usize, Ordering::Relaxed);
             }
         }
     }
 }
 
 impl AsyncRead for Heard {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
         self.hear(&buffer.filled()[before..]);
@@ -78,7 +88,11 @@ impl AsyncRead for Heard {
 }
 
 impl AsyncWrite for Heard {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 

@@ -97,7 +97,12 @@ impl Turn {
     ///
     /// # Errors
     /// When the server ended it at once, or said nothing within `connect_timeout`.
-    pub(super) async fn made(self, io: Stream, slot: OpenSlot, pool: &Arc<Pool>) -> Result<Borrowed, ConnectFailure> {
+    pub(super) async fn made(
+        self,
+        io: Stream,
+        slot: OpenSlot,
+        pool: &Arc<Pool>,
+    ) -> Result<Borrowed, ConnectFailure> {
         let begun = Connection::begin(io, slot, pool, &self.shared.drivers);
         let connection = match within(pool.settings.connect_timeout, begun).await {
             Ok(connection) => connection.ok_or(ConnectFailure::NoHttp2),
@@ -105,7 +110,10 @@ impl Turn {
         };
         let borrowed = connection.and_then(|connection| {
             let borrowed = Borrowed::of(&connection).ok_or(ConnectFailure::Refused)?;
-            self.shared.lanes[self.lane].lock().connections.push(connection);
+            self.shared.lanes[self.lane]
+                .lock()
+                .connections
+                .push(connection);
             pool.tell_first();
             Ok(borrowed)
         });
@@ -125,13 +133,25 @@ impl Drop for Turn {
 
 impl Shared {
     pub(super) fn new(workers: usize) -> Self {
-        let lanes = (0..workers.max(1)).map(|_| CachePadded::default()).collect();
-        Self { lanes, drivers: TaskTracker::new() }
+        let lanes = (0..workers.max(1))
+            .map(|_| CachePadded::default())
+            .collect();
+        Self {
+            lanes,
+            drivers: TaskTracker::new(),
+        }
     }
 
     /// A stream of this worker's connections: the way of most requests.
-    pub(super) fn kept(&self, worker: usize, settings: &PoolSettings, now: Instant) -> Option<Borrowed> {
-        self.lanes[worker % self.lanes.len()].lock().borrow(settings, now)
+    pub(super) fn kept(
+        &self,
+        worker: usize,
+        settings: &PoolSettings,
+        now: Instant,
+    ) -> Option<Borrowed> {
+        self.lanes[worker % self.lanes.len()]
+            .lock()
+            .borrow(settings, now)
     }
 
     /// A stream, or how to come to one.
@@ -147,21 +167,35 @@ impl Shared {
         if let Some(slot) = pool.slot() {
             let making = Arc::new(Making::default());
             lane.making = Some(Arc::clone(&making));
-            return Found::Make(Turn { shared: Arc::clone(self), lane: at, making }, slot);
+            return Found::Make(
+                Turn {
+                    shared: Arc::clone(self),
+                    lane: at,
+                    making,
+                },
+                slot,
+            );
         }
         drop(lane);
-        self.steal(&pool.settings, now).map_or(Found::Full, Found::Stream)
+        self.steal(&pool.settings, now)
+            .map_or(Found::Full, Found::Stream)
     }
 
     /// A stream of any worker's connections.
     pub(super) fn steal(&self, settings: &PoolSettings, now: Instant) -> Option<Borrowed> {
-        self.lanes.iter().find_map(|lane| lane.lock().borrow(settings, now))
+        self.lanes
+            .iter()
+            .find_map(|lane| lane.lock().borrow(settings, now))
     }
 
     /// Connections without a stream.
     pub(super) fn idle(&self) -> usize {
         let idle = |lane: &CachePadded<Mutex<Lane>>| {
-            lane.lock().connections.iter().filter(|connection| connection.streams() == 0).count()
+            lane.lock()
+                .connections
+                .iter()
+                .filter(|connection| connection.streams() == 0)
+                .count()
         };
         self.lanes.iter().map(idle).sum()
     }
@@ -177,7 +211,11 @@ impl Shared {
 
 impl Lane {
     fn borrow(&mut self, settings: &PoolSettings, now: Instant) -> Option<Borrowed> {
-        if !self.connections.iter().all(|connection| connection.is_fresh(settings, now)) {
+        if !self
+            .connections
+            .iter()
+            .all(|connection| connection.is_fresh(settings, now))
+        {
             self.retire(settings, now);
         }
         self.connections.iter().find_map(Borrowed::of)
@@ -185,7 +223,8 @@ impl Lane {
 
     /// Those that have streams end with the last of them.
     fn retire(&mut self, settings: &PoolSettings, now: Instant) {
-        self.connections.retain(|connection| connection.is_fresh(settings, now));
+        self.connections
+            .retain(|connection| connection.is_fresh(settings, now));
     }
 }
 

@@ -40,7 +40,13 @@ struct State<T> {
 
 impl<T> Resets<T> {
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: Mutex::new(State { even: now, late: VecDeque::new() }), added: Notify::new() }
+        Self {
+            state: Mutex::new(State {
+                even: now,
+                late: VecDeque::new(),
+            }),
+            added: Notify::new(),
+        }
     }
 
     /// Lets a stream go that has not ended, at once or in its turn. Returns whether there are too many for another stream.
@@ -96,8 +102,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn more_resets_than_a_server_takes_wait_for_their_turn() {
         let (sent, resets) = (Arc::new(AtomicUsize::new(0)), Resets::new(Instant::now()));
-        let refused: Vec<_> = (0..1000).map(|_| resets.reset(Stream(Arc::clone(&sent)))).collect();
-        assert_eq!((sent.load(Ordering::Relaxed), refused.iter().filter(|is_late| !**is_late).count()), (50, 50));
+        let refused: Vec<_> = (0..1000)
+            .map(|_| resets.reset(Stream(Arc::clone(&sent))))
+            .collect();
+        assert_eq!(
+            (
+                sent.load(Ordering::Relaxed),
+                refused.iter().filter(|is_late| !**is_late).count()
+            ),
+            (50, 50)
+        );
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
             resets.let_one_go().await;

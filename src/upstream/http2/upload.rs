@@ -30,7 +30,13 @@ impl Upload {
     /// Of a body on this stream, or of none; the server takes no longer list of trailers than this.
     pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
         let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
-        Self { flow, body, moved: None, has_moved: false, alarm: Alarm::default() }
+        Self {
+            flow,
+            body,
+            moved: None,
+            has_moved: false,
+            alarm: Alarm::default(),
+        }
     }
 
     /// Whether all is sent, or the server takes no more.
@@ -77,9 +83,12 @@ impl Upload {
 
     /// Ready when nothing has moved for too long: the client's fault when all that it sent is on its way.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_drained: bool) -> Poll<Fault> {
-        let Some(pace) = self.body.pace() else { return Poll::Pending };
+        let Some(pace) = self.body.pace() else {
+            return Poll::Pending;
+        };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
+        self.alarm
+            .set(pace.end.map_or(silent, |end| end.min(silent)));
         self.alarm.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ if is_drained => Fault::ClientSilent(pace.idle),

@@ -34,8 +34,14 @@ const NAMES_OF_CLIENTS: [&str; 13] = [
 
 pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
     let known = Known {
-        underscores: config.listeners.iter().any(|listener| listener.keeps_underscores),
-        certificates: config.listeners.iter().any(|one| one.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())),
+        underscores: config
+            .listeners
+            .iter()
+            .any(|listener| listener.keeps_underscores),
+        certificates: config
+            .listeners
+            .iter()
+            .any(|one| one.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some())),
     };
     let parts = |reader, key, problems: &mut Problems| parts(reader, key, known, problems);
     for ((_, reader), limit) in root.named("limits").into_iter().zip(&config.limits) {
@@ -43,7 +49,9 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
         parts(reader, "key", problems);
         parts(reader, "missing", problems);
         for tier in reader.tables("tiers") {
-            let prefix = tier.whole("prefix").and_then(|prefix| u8::try_from(prefix).ok());
+            let prefix = tier
+                .whole("prefix")
+                .and_then(|prefix| u8::try_from(prefix).ok());
             if let (Some(prefix), Some(node)) = (prefix, tier.given("prefix")) {
                 wide(prefix, node, problems);
             }
@@ -89,16 +97,24 @@ struct Known {
 
 /// A cost that a header tells which no request has.
 fn cost(reader: Reader<'_>, limit: &Limit, known: Known, problems: &mut Problems) {
-    let Cost::Header { name, .. } = &limit.cost else { return };
+    let Cost::Header { name, .. } = &limit.cost else {
+        return;
+    };
     if name.as_str().contains('_') && !known.underscores {
-        dropped(name.as_str(), reader.table("cost").place("header"), problems);
+        dropped(
+            name.as_str(),
+            reader.table("cost").place("header"),
+            problems,
+        );
     }
 }
 
 fn dropped(name: &str, at: Span, problems: &mut Problems) {
-    let message = format!("`{name}` is always missing: header lines whose name holds `_` are dropped");
+    let message =
+        format!("`{name}` is always missing: header lines whose name holds `_` are dropped");
     let hyphens = name.replace('_', "-");
-    let help = format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
+    let help =
+        format!("have it sent as `{hyphens}`, or set `underscores = \"keep\"` on the listener");
     problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
 }
 
@@ -113,13 +129,17 @@ fn parts(reader: Reader<'_>, key: &str, known: Known, problems: &mut Problems) {
                 let help = "write \"client-ip\", and name your proxies in `trusted_proxies` of `[client_ip]`";
                 problems.report(Problem::warning(Code::Exposed, node.span, message).help(help));
             }
-            Some(Ok(KeyPart::Header(name))) if name.as_str().contains('_') && !known.underscores => {
+            Some(Ok(KeyPart::Header(name)))
+                if name.as_str().contains('_') && !known.underscores =>
+            {
                 dropped(name.as_str(), node.span, problems);
             }
             Some(Ok(KeyPart::TlsSubject)) if !known.certificates => {
-                let message = "`tls:subject` is always missing: no listener asks clients for a certificate";
+                let message =
+                    "`tls:subject` is always missing: no listener asks clients for a certificate";
                 let help = "set `client_ca` in `[listeners.tls]`, or choose another key";
-                problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
+                problems
+                    .report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
             }
             _ => {}
         }

@@ -17,13 +17,17 @@ const MOST_WIDE: usize = 64;
 pub(super) fn report(limit_table: Reader<'_>, limit: &Limit, problems: &mut Problems) {
     let mut exact: HashSet<String> = HashSet::new();
     let mut wide: Vec<&[ValuePattern]> = Vec::new();
-    for (table, one) in limit_table.tables("overrides").into_iter().zip(&limit.overrides) {
+    for (table, one) in limit_table
+        .tables("overrides")
+        .into_iter()
+        .zip(&limit.overrides)
+    {
         let is_taken = |patterns: &Vec<ValuePattern>| {
-            exact.contains(&format!("{patterns:?}")) || wide.iter().any(|earlier| covers(earlier, patterns))
+            exact.contains(&format!("{patterns:?}"))
+                || wide.iter().any(|earlier| covers(earlier, patterns))
         };
         if !one.matches.is_empty() && one.matches.iter().all(is_taken) {
-            let message =
-                "this is never looked at: an override before it takes all that it matches, and the first wins";
+            let message = "this is never looked at: an override before it takes all that it matches, and the first wins";
             let problem = Problem::warning(Code::NeverMatches, table.at, message);
             problems.report(problem.help("put the narrower one first, or take it out"));
         }
@@ -37,13 +41,21 @@ pub(super) fn report(limit_table: Reader<'_>, limit: &Limit, problems: &mut Prob
         let is_pattern = |node: &&Node| {
             let text = node.text().unwrap_or_default();
             text.len() > 1
-                && (text.ends_with('*') || text.starts_with('*') || text.starts_with('^') && text.ends_with('$'))
+                && (text.ends_with('*')
+                    || text.starts_with('*')
+                    || text.starts_with('^') && text.ends_with('$'))
         };
-        if let Some(node) = table.items("match").iter().flat_map(Node::items).find(is_pattern) {
+        if let Some(node) = table
+            .items("match")
+            .iter()
+            .flat_map(Node::items)
+            .find(is_pattern)
+        {
             let message = "only a key with these very characters is meant: a value is no pattern";
             let problem = Problem::warning(Code::NeverMatches, node.span, message);
-            problems
-                .report(problem.help("write whole values, as many as needed in one `match`; \"*\" alone is any value"));
+            problems.report(problem.help(
+                "write whole values, as many as needed in one `match`; \"*\" alone is any value",
+            ));
         }
     }
 }

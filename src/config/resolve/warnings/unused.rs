@@ -12,14 +12,26 @@ use super::super::{
 
 pub(super) fn report(root: &Reader<'_>, problems: &mut Problems) {
     let routes = root.tables("routes");
-    let limits: BTreeSet<&str> = routes.iter().flat_map(|route| route.items("limits")).filter_map(Node::text).collect();
-    for (name, reader) in root.named("limits").into_iter().filter(|(name, _)| !limits.contains(name)) {
+    let limits: BTreeSet<&str> = routes
+        .iter()
+        .flat_map(|route| route.items("limits"))
+        .filter_map(Node::text)
+        .collect();
+    for (name, reader) in root
+        .named("limits")
+        .into_iter()
+        .filter(|(name, _)| !limits.contains(name))
+    {
         let message = format!("no route names the limit `{name}`: it limits nobody");
         let help = format!("add `limits = [\"{name}\"]` to a route or to `[defaults]`");
         problems.report(Problem::warning(Code::Unused, reader.at, message).help(help));
     }
     let upstreams: BTreeSet<&str> = routes.iter().flat_map(|route| upstreams(*route)).collect();
-    for (name, reader) in root.named("upstreams").into_iter().filter(|(name, _)| !upstreams.contains(name)) {
+    for (name, reader) in root
+        .named("upstreams")
+        .into_iter()
+        .filter(|(name, _)| !upstreams.contains(name))
+    {
         let message = format!("no route leads to the upstream `{name}`");
         let help = format!("add `upstream = \"{name}\"` to a route, or take it out");
         problems.report(Problem::warning(Code::Unused, reader.at, message).help(help));
@@ -39,5 +51,9 @@ fn upstreams<'a>(route: Reader<'a>) -> impl Iterator<Item = &'a str> {
         _ => item.text(),
     };
     let mirror = route.table("mirror").given("upstream").and_then(Node::text);
-    route.items("upstream").iter().filter_map(name).chain(mirror)
+    route
+        .items("upstream")
+        .iter()
+        .filter_map(name)
+        .chain(mirror)
 }

@@ -63,7 +63,10 @@ pub(super) fn repair_name(bytes: &mut [u8]) -> bool {
 /// early: the connection ends if they are named then.
 pub(super) fn repair_value(bytes: &mut [u8]) -> Holds {
     if !have_eight_ones(bytes) {
-        return Holds { control: false, fragment: false };
+        return Holds {
+            control: false,
+            fragment: false,
+        };
     }
     let mut fragment = false;
     let control = replace(bytes, |length, code| match (length, code) {
@@ -107,9 +110,14 @@ fn have_eight_ones(bytes: &[u8]) -> bool {
 fn replace(bytes: &mut [u8], mut other: impl FnMut(usize, u32) -> Option<u32>) -> bool {
     let (mut at, mut any) = (0, false);
     while at < bytes.len() * 8 {
-        let five = (0..5).fold(0_u64, |bits, next| bits << 8 | u64::from(*bytes.get(at / 8 + next).unwrap_or(&0xff)));
+        let five = (0..5).fold(0_u64, |bits, next| {
+            bits << 8 | u64::from(*bytes.get(at / 8 + next).unwrap_or(&0xff))
+        });
         let bits = (five >> (8 - at % 8)) as u32;
-        let length = LENGTHS.iter().find(|(beyond, _)| bits < *beyond).map_or(LONGEST, |(_, length)| *length);
+        let length = LENGTHS
+            .iter()
+            .find(|(beyond, _)| bits < *beyond)
+            .map_or(LONGEST, |(_, length)| *length);
         // The padding behind the last code is shorter than one.
         if at + length > bytes.len() * 8 {
             break;
@@ -174,16 +182,28 @@ pub(super) mod tests {
     pub(in super::super) fn short(text: &str) -> Vec<u8> {
         let mut bits = Vec::new();
         for c in text.chars() {
-            let (_, code, length) = CODES.iter().chain(&LINE_ENDS).find(|(known, ..)| *known == c).expect("a code");
+            let (_, code, length) = CODES
+                .iter()
+                .chain(&LINE_ENDS)
+                .find(|(known, ..)| *known == c)
+                .expect("a code");
             bits.extend((0..*length).rev().map(|bit| code >> bit & 1));
         }
         bits.resize(bits.len().next_multiple_of(8), 1);
-        bits.chunks(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | *bit as u8)).collect()
+        bits.chunks(8)
+            .map(|byte| byte.iter().fold(0, |all, bit| all << 1 | *bit as u8))
+            .collect()
     }
 
     #[test]
     fn a_name_is_put_right_by_codes_of_the_same_length() {
-        for (text, right) in [("X-A", "&-b"), ("BYt", "jjt"), ("aZ", "a&"), ("a {\0:", "ab`$j"), (":x:A", ":xjb")] {
+        for (text, right) in [
+            ("X-A", "&-b"),
+            ("BYt", "jjt"),
+            ("aZ", "a&"),
+            ("a {\0:", "ab`$j"),
+            (":x:A", ":xjb"),
+        ] {
             let mut bytes = short(text);
             assert!(repair_name(&mut bytes), "{text}");
             assert_eq!(bytes, short(right), "{text}");
@@ -194,11 +214,22 @@ pub(super) mod tests {
 
     #[test]
     fn a_value_is_put_right_by_codes_of_the_same_length() {
-        for (text, right) in
-            [("a\0b", "a$b"), ("a\nb", "a000000b"), ("\r\n/", "000000000000/"), ("{~\0", "{~$"), ("\u{7f}", "jjjj")]
-        {
+        for (text, right) in [
+            ("a\0b", "a$b"),
+            ("a\nb", "a000000b"),
+            ("\r\n/", "000000000000/"),
+            ("{~\0", "{~$"),
+            ("\u{7f}", "jjjj"),
+        ] {
             let mut bytes = short(text);
-            assert_eq!(repair_value(&mut bytes), Holds { control: true, fragment: false }, "{text:?}");
+            assert_eq!(
+                repair_value(&mut bytes),
+                Holds {
+                    control: true,
+                    fragment: false
+                },
+                "{text:?}"
+            );
             assert_eq!(bytes, short(right), "{text:?}");
         }
         for before in 0..20 {
@@ -206,7 +237,14 @@ pub(super) mod tests {
             assert!(repair_value(&mut short(&text)).fragment, "{text}");
         }
         for text in ["", "a", "{{\\~@$?ZZ"] {
-            assert_eq!(repair_value(&mut short(text)), Holds { control: false, fragment: false }, "{text}");
+            assert_eq!(
+                repair_value(&mut short(text)),
+                Holds {
+                    control: false,
+                    fragment: false
+                },
+                "{text}"
+            );
         }
     }
 }

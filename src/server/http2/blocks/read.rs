@@ -56,7 +56,10 @@ impl Rest<'_> {
         let length = self.integer(7)?;
         let at = self.at;
         self.at += length;
-        Some(Text { bytes: self.block.get_mut(at..at.checked_add(length)?)?, is_huffman })
+        Some(Text {
+            bytes: self.block.get_mut(at..at.checked_add(length)?)?,
+            is_huffman,
+        })
     }
 }
 
@@ -67,9 +70,14 @@ impl Text<'_> {
             return huffman::repair_name(self.bytes);
         }
         // Pseudo-fields begin with a colon.
-        let name = if self.bytes.first() == Some(&b':') { &mut self.bytes[1..] } else { self.bytes };
-        let is_sound =
-            |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte);
+        let name = if self.bytes.first() == Some(&b':') {
+            &mut self.bytes[1..]
+        } else {
+            self.bytes
+        };
+        let is_sound = |byte: &u8| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(byte)
+        };
         let mut any = false;
         for byte in name.iter_mut().filter(|byte| !is_sound(byte)) {
             (*byte, any) = (b'x', true);
@@ -84,10 +92,19 @@ impl Text<'_> {
         }
         // Without an early end, so that the compiler can look at many bytes at once.
         let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-        let control = self.bytes.iter().fold(false, |any, byte| any | is_control(*byte));
+        let control = self
+            .bytes
+            .iter()
+            .fold(false, |any, byte| any | is_control(*byte));
         if control {
-            self.bytes.iter_mut().filter(|byte| is_control(**byte)).for_each(|byte| *byte = b'!');
+            self.bytes
+                .iter_mut()
+                .filter(|byte| is_control(**byte))
+                .for_each(|byte| *byte = b'!');
         }
-        Holds { control, fragment: memchr::memchr(b'#', self.bytes).is_some() }
+        Holds {
+            control,
+            fragment: memchr::memchr(b'#', self.bytes).is_some(),
+        }
     }
 }
