@@ -12,8 +12,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
 use tidegate::{
-    config::model::{HostPattern, Match, PathPattern},
     gateway::table::{Asked, Table},
+    policy::{HostPattern, Match, PathPattern},
 };
 
 /// A kind of route set, and a request for the route at a position of it.

@@ -42,6 +42,7 @@
 //! Leaves, which know nothing of the rest:
 //!
 //! * [`config`]: a TOML file in, a checked configuration or all of its mistakes out.
+//! * [`policy`]: every policy as plain data: what a configuration resolves to, and what the rest is built from.
 //! * [`limit`]: token buckets in bounded memory.
 //! * [`telemetry`]: logs, access lines, metrics.
 //! * [`error`]: what can go wrong with a request, each case naming cause and culprit.
@@ -105,6 +106,7 @@ pub mod io;
 pub mod layer;
 pub mod limit;
 pub mod message;
+pub mod policy;
 pub mod reload;
 pub mod server;
 pub mod store;

@@ -16,7 +16,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // A command starts the application or talks to one.
     (
         "cli",
-        &["app", "reload", "config", "telemetry", "tls", "admin"],
+        &[
+            "app",
+            "reload",
+            "config",
+            "policy",
+            "telemetry",
+            "tls",
+            "admin",
+        ],
     ),
     // The only file that knows every module.
     (
@@ -27,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "body",
             "call",
             "config",
+            "policy",
             "duration",
             "error",
             "gateway",
@@ -51,6 +60,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &[
             "gateway",
             "config",
+            "policy",
             "inherited",
             "server",
             "http1",
@@ -64,6 +74,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "gateway",
             "reload",
             "config",
+            "policy",
             "http2",
             "limit",
             "server",
@@ -94,6 +105,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "body",
             "call",
             "config",
+            "policy",
             "error",
             "http1",
             "layer",
@@ -151,7 +163,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http2", &["body", "error", "http1"]),
     // Leaves. Messages of any module say durations alike.
     ("alarm", &[]),
-    ("config", &["duration"]),
+    // Every policy as plain data: the configuration resolves into it.
+    ("policy", &[]),
+    ("config", &["duration", "policy"]),
     ("duration", &[]),
     ("error", &["duration"]),
     ("inherited", &[]),

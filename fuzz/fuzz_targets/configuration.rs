@@ -5,12 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::{
-    config::{self, Config, Diagnostics, Environment},
-    gateway::{self, Process},
-    limit::KeyHasher,
-    telemetry::{AccessLog, Dropped, Form, Metrics},
-};
+use tidegate::{config::{self, Config, Diagnostics, Environment}, gateway::{self, Process}, limit::KeyHasher, telemetry::{AccessLog, Dropped, Form, Metrics}};
 
 /// In no folder that exists, so that what the file names is not there.
 const NAME: &str = "/nonexistent/fuzzed.toml";

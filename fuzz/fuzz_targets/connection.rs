@@ -17,14 +17,7 @@ use std::{
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{
-    body::Body,
-    error::Fault,
-    http1::HeadLimits,
-    message::{Hangup, Request, Response},
-    server::{Accepted, Arrival, ConnectionLimits, Crowd, Door, DoorSettings, Listener, Socket, accept},
-    telemetry::Metrics,
-};
+use tidegate::{body::Body, error::Fault, http1::HeadLimits, message::{Hangup, Request, Response}, server::{Accepted, Arrival, ConnectionLimits, Crowd, Door, DoorSettings, Listener, Socket, accept}, telemetry::Metrics};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,

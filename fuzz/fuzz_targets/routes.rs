@@ -9,17 +9,10 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
-use tidegate::{
-    call::{Target, query},
-    config::{
-        self,
-        model::{HostPattern, Match, PathPattern},
-    },
-    gateway::{
+use tidegate::{call::{Target, query}, policy::{HostPattern, Match, PathPattern}, config::self, gateway::{
         fuzzing::readings,
         table::{Table, scan::Request},
-    },
-};
+    }};
 
 fuzz_target!(|text: &str| {
     let mut lines = text.lines();

@@ -18,10 +18,11 @@ use super::{
     guard::Sight,
 };
 use crate::{
-    config::{model::Numbers, rate_text, read_duration, read_rate},
+    config::{rate_text, read_duration, read_rate},
     duration,
     gateway::{KeyState, KnownKey, OneLimit, State},
     limit::{Clock, Part, TemporaryError},
+    policy::Numbers,
 };
 
 /// Keys that `top` shows when it is not said how many.

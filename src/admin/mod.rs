@@ -27,8 +27,8 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::model,
     gateway::State,
+    policy,
     reload::{Doors, ReloadHandle, bind_admin},
     telemetry::Metrics,
 };
@@ -53,7 +53,7 @@ impl Readiness {
 #[derive(Debug)]
 pub struct Admin {
     /// Its settings; `None` when it is off.
-    pub settings: ArcSwap<Option<model::Admin>>,
+    pub settings: ArcSwap<Option<policy::Admin>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What runs.
@@ -81,7 +81,7 @@ struct Listening {
 impl Admin {
     /// An admin listener that is not yet open.
     pub fn new(
-        settings: Option<model::Admin>,
+        settings: Option<policy::Admin>,
         metrics: Arc<Metrics>,
         state: Arc<ArcSwap<State>>,
         doors: Doors,
@@ -136,7 +136,7 @@ pub fn stop(admin: &Admin) {
 /// opens before the old one closes.
 pub fn reconfigure(
     admin: &Arc<Admin>,
-    settings: Option<&model::Admin>,
+    settings: Option<&policy::Admin>,
     bound: Option<TcpListener>,
 ) {
     admin.settings.store(Arc::new(settings.cloned()));

@@ -7,9 +7,10 @@ use std::{
 
 use super::StartError;
 use crate::{
-    config::{Config, model},
+    config::Config,
     gateway::{Process, build},
     limit::KeyHasher,
+    policy,
     reload::Files,
     telemetry::{AccessGuard, AccessLog, Form, LogFormat, LogGuard, Metrics, is_colored, logs},
 };
@@ -19,23 +20,23 @@ const OWN_FILES: u64 = 64;
 /// File descriptors kept for connections to upstreams, at most half of all: idle clients, which are most, need none.
 const UPSTREAM_FILES: u64 = 2048;
 
-pub(super) fn start_logs(log: &model::Log) -> Result<LogGuard, StartError> {
+pub(super) fn start_logs(log: &policy::Log) -> Result<LogGuard, StartError> {
     let format = log_format(log, io::stderr().is_terminal());
     logs::init(level(log.level), format, is_colored(&io::stderr()))
         .map_err(|error| StartError::Other(error.to_string()))
 }
 
-fn log_format(log: &model::Log, is_terminal: bool) -> LogFormat {
+fn log_format(log: &policy::Log, is_terminal: bool) -> LogFormat {
     match log.format {
-        Some(model::LogFormat::Json) => LogFormat::Json,
-        Some(model::LogFormat::Text) => LogFormat::Text,
+        Some(policy::LogFormat::Json) => LogFormat::Json,
+        Some(policy::LogFormat::Text) => LogFormat::Text,
         None if is_terminal => LogFormat::Text,
         None => LogFormat::Json,
     }
 }
 
 /// Text is short on a terminal, where a line of all fields takes several rows.
-fn access_form(log: &model::Log, is_terminal: bool, color: bool) -> Form {
+fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     match log_format(log, is_terminal) {
         LogFormat::Json => Form::Json,
         LogFormat::Text if is_terminal => Form::Short { color },
@@ -43,13 +44,13 @@ fn access_form(log: &model::Log, is_terminal: bool, color: bool) -> Form {
     }
 }
 
-pub(super) fn level(level: model::LogLevel) -> tracing::Level {
+pub(super) fn level(level: policy::LogLevel) -> tracing::Level {
     match level {
-        model::LogLevel::Error => tracing::Level::ERROR,
-        model::LogLevel::Warn => tracing::Level::WARN,
-        model::LogLevel::Info => tracing::Level::INFO,
-        model::LogLevel::Debug => tracing::Level::DEBUG,
-        model::LogLevel::Trace => tracing::Level::TRACE,
+        policy::LogLevel::Error => tracing::Level::ERROR,
+        policy::LogLevel::Warn => tracing::Level::WARN,
+        policy::LogLevel::Info => tracing::Level::INFO,
+        policy::LogLevel::Debug => tracing::Level::DEBUG,
+        policy::LogLevel::Trace => tracing::Level::TRACE,
     }
 }
 

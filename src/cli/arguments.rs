@@ -138,8 +138,7 @@ mod tests {
                 quoted(value)
             );
             let config = crate::config::parse("test", &toml, &Environment::new()).unwrap();
-            let crate::config::model::Action::Respond { body, .. } = &config.routes[0].action
-            else {
+            let crate::policy::Action::Respond { body, .. } = &config.routes[0].action else {
                 panic!()
             };
             assert_eq!(body, value);

@@ -15,10 +15,8 @@ use x509_cert::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{
-    model::{Authorities, Identity},
-    source,
-};
+use super::source;
+use crate::policy::{Authorities, Identity};
 
 /// Longest file of certificates; the system's whole list of authorities is a fourth of it.
 const LONGEST_CERTIFICATES: u64 = 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{model::Environment, problem::Wrong};
+use super::{Environment, problem::Wrong};
 
 /// The environment of this process. Variables whose name is no text are left out, as nobody can name them; bytes of a value that
 /// are no text stand in it as U+FFFD, which is refused where the variable is used.

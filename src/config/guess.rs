@@ -1,9 +1,7 @@
 //! Guesses at a duration, a size or a rate in another form: the right form, for help.
 
-use super::{
-    model::Rate,
-    units::{LONGEST, duration_text, rate_text, size_text},
-};
+use super::units::{LONGEST, duration_text, rate_text, size_text};
+use crate::policy::Rate;
 
 /// Digits behind the point that are looked at.
 const MOST_PLACES: usize = 9;

@@ -7,9 +7,7 @@ use std::{
 };
 
 use super::{
-    check,
-    model::Environment,
-    parse,
+    Environment, check, parse,
     problem::{Code, Problem, Problems},
     schema::process::FILE_ITSELF,
     source::{self, LONGEST_FILE, Sources, Span},

@@ -1,12 +1,13 @@
-//! The configuration: a TOML file in, a checked [`model::Config`] or all of its mistakes out. A leaf.
+//! The configuration: a TOML file in, a checked [`crate::policy::Config`] or all of its mistakes out. A leaf.
 //!
 //! A file passes four steps, each in its own module: `include` reads texts and `parse` turns them into a tree with
 //! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
-//! and builds the types of [`model`]. Mistakes are collected on the way and told together at the end.
+//! and builds the types of [`policy`](crate::policy). Mistakes are collected on the way and told together at the end.
 
 mod advice;
 mod certificates;
 mod check;
+mod configuration;
 mod diagnostic;
 mod environment;
 mod foreign;
@@ -14,7 +15,6 @@ mod guess;
 mod include;
 mod json_schema;
 mod misplaced;
-pub mod model;
 mod parse;
 mod problem;
 mod redact;
@@ -35,10 +35,10 @@ mod tests;
 use std::{path::Path, sync::Arc};
 
 pub use self::{
+    configuration::{Config, Environment},
     diagnostic::{Diagnostic, Diagnostics, Place},
     environment::of_process as process_environment,
     json_schema::json_schema,
-    model::{Config, Environment},
     problem::{Code, Severity},
     redact::is_secret_name,
     source::{LONGEST_FILE, decoded},
@@ -78,7 +78,7 @@ fn wrong(text: &str, wrong: problem::Wrong) -> String {
 ///
 /// # Errors
 /// Says what is wrong, and what would be right.
-pub fn read_rate(text: &str) -> Result<model::Rate, String> {
+pub fn read_rate(text: &str) -> Result<crate::policy::Rate, String> {
     units::rate(text).map_err(|why| wrong(text, why))
 }
 

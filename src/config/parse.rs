@@ -5,9 +5,8 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::{
-    environment,
+    Environment, environment,
     foreign::{self, Foreign},
-    model::Environment,
     problem::{Code, Problem, Problems},
     slips::{self, Line},
     source::{Source, Span},

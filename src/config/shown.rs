@@ -3,12 +3,12 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    model::{Config, KeyPart, Limit, ValuePattern},
-    redact,
+    Config, redact,
     schema::{Default, Key, Kind, Section, process::FILE_ITSELF, values::STORE_URL_NAME},
     tree::{Node, Table, Value},
     units,
 };
+use crate::policy::{KeyPart, Limit, ValuePattern};
 
 /// Tables whose absence means something: they are shown only when given.
 const ONLY_WHEN_GIVEN: [&str; 9] = [

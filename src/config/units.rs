@@ -2,8 +2,9 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{guess, model::Rate, problem::Wrong};
+use super::{guess, problem::Wrong};
 pub(super) use crate::duration::text as duration_text;
+use crate::policy::Rate;
 
 /// Longest duration: beyond it a unit was surely mistaken, and sums of times stay far from overflow.
 pub(super) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);

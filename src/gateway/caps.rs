@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::{limits::key_part, state::Named};
 use crate::{
-    config::model::{self, Config},
+    config::Config,
     error::CapName,
     layer::{
         Bound, Bounds, Cap, CapPolicy, CapSettings, ConcurrencyLayer, FairBy, Priority, Standing,
     },
     limit::KeyHasher,
+    policy,
 };
 
 /// What there is to say of a cap.
@@ -66,7 +67,7 @@ impl Caps {
     }
 
     /// What a route passes of its own.
-    pub(super) fn of_route(&self, route: &model::Route, hasher: &KeyHasher) -> ConcurrencyLayer {
+    pub(super) fn of_route(&self, route: &policy::Route, hasher: &KeyHasher) -> ConcurrencyLayer {
         // All that wait under a route's cap are of one priority.
         layer(
             self.routes.get(&route.name),
@@ -81,14 +82,14 @@ impl Caps {
     /// What a route passes together with the other routes to an upstream.
     pub(super) fn of_upstream(
         &self,
-        upstream: &model::Upstream,
-        route: &model::Route,
+        upstream: &policy::Upstream,
+        route: &policy::Route,
         hasher: &KeyHasher,
     ) -> ConcurrencyLayer {
         let priority = match route.priority {
-            model::Priority::High => Priority::High,
-            model::Priority::Normal => Priority::Normal,
-            model::Priority::Low => Priority::Low,
+            policy::Priority::High => Priority::High,
+            policy::Priority::Normal => Priority::Normal,
+            policy::Priority::Low => Priority::Low,
         };
         let bounds = upstream.concurrency.as_ref();
         layer(
@@ -117,11 +118,11 @@ impl Caps {
 }
 
 fn carried_over<'a>(
-    capped: impl Iterator<Item = (&'a Arc<str>, Option<&'a model::Concurrency>)>,
+    capped: impl Iterator<Item = (&'a Arc<str>, Option<&'a policy::Concurrency>)>,
     before: Option<&Named<Arc<Cap>>>,
     named: fn(Arc<str>) -> CapName,
 ) -> Named<Arc<Cap>> {
-    let cap = |(name, bounds): (&Arc<str>, Option<&model::Concurrency>)| {
+    let cap = |(name, bounds): (&Arc<str>, Option<&policy::Concurrency>)| {
         let settings = settings(bounds?);
         let cap = match before.and_then(|caps| caps.get(name)) {
             None => Arc::new(Cap::new(named(Arc::clone(name)), settings)),
@@ -135,10 +136,10 @@ fn carried_over<'a>(
     capped.filter_map(cap).collect()
 }
 
-fn settings(bounds: &model::Concurrency) -> CapSettings {
+fn settings(bounds: &policy::Concurrency) -> CapSettings {
     let bound = match bounds.bound {
-        model::Bound::Fixed(max) => Bound::Fixed(max.get()),
-        model::Bound::Adaptive { min, max } => Bound::Adaptive(Bounds {
+        policy::Bound::Fixed(max) => Bound::Fixed(max.get()),
+        policy::Bound::Adaptive { min, max } => Bound::Adaptive(Bounds {
             min: min.get(),
             max: max.get(),
         }),
@@ -153,13 +154,13 @@ fn settings(bounds: &model::Concurrency) -> CapSettings {
 /// The keys of all routes under one cap begin alike: a tenant is one tenant, by whatever route he comes.
 fn layer(
     cap: Option<&Arc<Cap>>,
-    bounds: Option<&model::Concurrency>,
-    route: &model::Route,
+    bounds: Option<&policy::Concurrency>,
+    route: &policy::Route,
     name: &str,
     priority: Priority,
     hasher: &KeyHasher,
 ) -> ConcurrencyLayer {
-    let policy = |(cap, bounds): (&Arc<Cap>, &model::Concurrency)| {
+    let policy = |(cap, bounds): (&Arc<Cap>, &policy::Concurrency)| {
         let fair_by = FairBy {
             begun: hasher.key(name),
             parts: bounds.fair_by.iter().map(key_part).collect(),

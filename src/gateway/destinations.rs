@@ -10,15 +10,15 @@ use super::{
 };
 use crate::{
     call::{RouteTag, Told, query::Logged},
-    config::model::{self, Action},
     layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
+    policy::{self, Action},
     upstream::{EjectionSettings, HealthCheckSettings, SendTo, Upstream},
 };
 
 /// The ways of a route with their weights; none if it answers by itself.
 pub(super) fn ways(
-    route: &model::Route,
+    route: &policy::Route,
     state: &State,
     process: &Process,
 ) -> Vec<(NonZeroU32, Way)> {
@@ -39,7 +39,7 @@ pub(super) fn ways(
 }
 
 fn way(
-    route: &model::Route,
+    route: &policy::Route,
     name: &Arc<str>,
     mirror: &MirrorLayer<ToMirror>,
     state: &State,
@@ -64,7 +64,7 @@ fn way(
 }
 
 /// An upstream as the configuration has it, which keeps them in the order of their names.
-fn described<'s>(name: &str, state: &'s State) -> Option<&'s model::Upstream> {
+fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
     let upstreams = &state.config.upstreams;
     let place = upstreams
         .binary_search_by(|upstream| (*upstream.name).cmp(name))
@@ -72,7 +72,7 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s model::Upstream> {
     upstreams.get(place).map(|upstream| &**upstream)
 }
 
-fn forward(route: &model::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
+fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
     ForwardLayer {
         changes: Arc::new(changes(route)),
         key: hash_key(upstream, state),
@@ -81,7 +81,7 @@ fn forward(route: &model::Route, upstream: &Arc<str>, state: &State) -> ForwardL
 
 /// By what the servers of an upstream are chosen. Without a secret: gateways side by side choose alike.
 fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
-    let model::Balance::Hash(parts) = &described(upstream, state)?.balance else {
+    let policy::Balance::Hash(parts) = &described(upstream, state)?.balance else {
         return None;
     };
     let begun = KeyHasher::with_seed([0, 0]).key("");
@@ -93,7 +93,7 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
 
 /// What is copied of a route's requests, if anything.
 fn copies(
-    route: &model::Route,
+    route: &policy::Route,
     state: &State,
     process: &Process,
 ) -> Option<Arc<CopyPolicy<ToMirror>>> {
@@ -125,8 +125,8 @@ fn copies(
     }))
 }
 
-pub(super) fn ejection(ejection: &model::Ejection) -> EjectionSettings {
-    let model::Ejection {
+pub(super) fn ejection(ejection: &policy::Ejection) -> EjectionSettings {
+    let policy::Ejection {
         consecutive_failures,
         base,
         max,
@@ -140,8 +140,8 @@ pub(super) fn ejection(ejection: &model::Ejection) -> EjectionSettings {
     }
 }
 
-pub(super) fn health_check(check: &model::HealthCheck) -> HealthCheckSettings {
-    let model::HealthCheck {
+pub(super) fn health_check(check: &policy::HealthCheck) -> HealthCheckSettings {
+    let policy::HealthCheck {
         path,
         interval,
         timeout,

@@ -14,9 +14,10 @@ use super::{
     table::{Asked, Found, Table},
 };
 use crate::{
-    config::model::{Config, Match, PathPattern, Rewrite},
+    config::Config,
     error::Error,
     layer::after_prefix,
+    policy::{Match, PathPattern, Rewrite},
 };
 
 /// Longest path that is read in several ways; a longer one is refused wherever that could matter. Readings cost some

@@ -10,8 +10,8 @@ use ipnet::IpNet;
 use super::{client::Trust, limits::key_part, readings};
 use crate::{
     call::{Client, Exchange, ForwardedBy},
-    config::model::KeyPart,
     layer,
+    policy::KeyPart,
 };
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.

@@ -3,9 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::rebuild::upstream_names;
-use crate::config::model::{
-    Action, Config, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream,
-};
+use crate::config::Config;
+use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
 
 /// Host and port of a server: two upstreams with one in common lead to the same service.
 type Server = (Arc<str>, u16);

@@ -6,12 +6,10 @@ use ipnet::IpNet;
 
 use super::limits;
 use crate::{
-    config::{
-        is_secret_name,
-        model::{KeyPart, ValuePattern},
-    },
+    config::is_secret_name,
     layer::named_value,
     limit::Part,
+    policy::{KeyPart, ValuePattern},
 };
 
 /// Whether the value of a part may be a credential, by the name of what it is read from.

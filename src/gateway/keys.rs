@@ -15,12 +15,12 @@ use super::{
 };
 use crate::{
     call::{Target, query},
-    config::model::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     layer::{self, named_value},
     limit::{
         self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing,
         TemporaryError, Top,
     },
+    policy::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 

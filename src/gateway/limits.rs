@@ -8,11 +8,12 @@ use super::{
     store,
 };
 use crate::{
-    config::model::{self, Config},
+    config::Config,
     layer::{
         Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier,
     },
     limit::{Clock, KeyHasher, Limiter, Quota, Rate, Settings, SettingsError, Top},
+    policy,
 };
 
 /// Buckets of limits, their tiers and their candidates, and the exceptions of limits that have some; by name.
@@ -116,7 +117,7 @@ fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
 }
 
 /// Everything about a limit that has buckets: itself, its tiers, its candidate.
-fn buckets(limit: &model::Limit) -> impl Iterator<Item = (&Arc<str>, model::Numbers)> {
+fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Numbers)> {
     let own = (&limit.name, limit.numbers());
     let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.numbers));
     std::iter::once(own).chain(tiers).chain(
@@ -127,7 +128,7 @@ fn buckets(limit: &model::Limit) -> impl Iterator<Item = (&Arc<str>, model::Numb
     )
 }
 
-fn settings(limit: &model::Limit, numbers: model::Numbers) -> Settings {
+fn settings(limit: &policy::Limit, numbers: policy::Numbers) -> Settings {
     Settings {
         rate: rate(numbers.rate),
         burst: numbers.burst,
@@ -135,7 +136,7 @@ fn settings(limit: &model::Limit, numbers: model::Numbers) -> Settings {
     }
 }
 
-pub(super) fn rate(rate: model::Rate) -> Rate {
+pub(super) fn rate(rate: policy::Rate) -> Rate {
     Rate {
         count: rate.count,
         period: rate.period,
@@ -143,13 +144,13 @@ pub(super) fn rate(rate: model::Rate) -> Rate {
 }
 
 fn exceptions(
-    limit: &model::Limit,
+    limit: &policy::Limit,
     limiter: &Limiter,
     hasher: &KeyHasher,
 ) -> Result<Overrides, SettingsError> {
     let (begun, parts) = (hasher.key(&limit.name), key(limit));
     let mut overrides = Overrides::default();
-    let quota = |numbers: model::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
+    let quota = |numbers: policy::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
     for one in &limit.overrides {
         let patterns: Vec<Vec<_>> = one
             .matches
@@ -169,17 +170,17 @@ fn exceptions(
     Ok(overrides)
 }
 
-fn pattern(pattern: &model::ValuePattern) -> Pattern {
+fn pattern(pattern: &policy::ValuePattern) -> Pattern {
     match pattern {
-        model::ValuePattern::Any => Pattern::Any,
-        model::ValuePattern::Text(text) => Pattern::Text(text.clone()),
-        model::ValuePattern::Network(network) => Pattern::Network(*network),
+        policy::ValuePattern::Any => Pattern::Any,
+        policy::ValuePattern::Text(text) => Pattern::Text(text.clone()),
+        policy::ValuePattern::Network(network) => Pattern::Network(*network),
     }
 }
 
 /// The names under which a route's limits decide, each followed by its tiers.
-pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
-    let with_tiers = |limit: &Arc<model::Limit>| {
+pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
+    let with_tiers = |limit: &Arc<policy::Limit>| {
         let tiers = limit.tiers.iter().map(|tier| Arc::clone(&tier.name));
         std::iter::once(Arc::clone(&limit.name))
             .chain(tiers)
@@ -189,9 +190,9 @@ pub(super) fn names(route: &model::Route, config: &Config) -> Vec<Arc<str>> {
 }
 
 /// The query parameters that keys of a route's limits are made of.
-pub(super) fn query_keys(route: &model::Route, config: &Config) -> Arc<[Box<str>]> {
-    let of_limit = |limit: &'_ Arc<model::Limit>| {
-        let stand_in = if let model::Missing::Use(part) = &limit.missing {
+pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
+    let of_limit = |limit: &'_ Arc<policy::Limit>| {
+        let stand_in = if let policy::Missing::Use(part) = &limit.missing {
             Some(part.clone())
         } else {
             None
@@ -204,7 +205,7 @@ pub(super) fn query_keys(route: &model::Route, config: &Config) -> Arc<[Box<str>
             .collect::<Vec<_>>()
     };
     let name = |part| {
-        if let model::KeyPart::Query(name) = part {
+        if let policy::KeyPart::Query(name) = part {
             Some(name)
         } else {
             None
@@ -217,7 +218,7 @@ pub(super) fn query_keys(route: &model::Route, config: &Config) -> Arc<[Box<str>
 }
 
 /// How a route applies its limits.
-pub(super) fn layer(route: &model::Route, state: &State, process: &Process) -> RateLimitLayer {
+pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> RateLimitLayer {
     let mut name = 0;
     let policies = of_route(route, &state.config).filter_map(|limit| {
         let policy = policy(limit, name, state, process);
@@ -228,9 +229,9 @@ pub(super) fn layer(route: &model::Route, state: &State, process: &Process) -> R
 }
 
 fn of_route<'c>(
-    route: &'c model::Route,
+    route: &'c policy::Route,
     config: &'c Config,
-) -> impl Iterator<Item = &'c Arc<model::Limit>> {
+) -> impl Iterator<Item = &'c Arc<policy::Limit>> {
     // In name order, as the model has them.
     let find = |name: &Arc<str>| {
         config
@@ -245,12 +246,12 @@ fn of_route<'c>(
 }
 
 fn policy(
-    limit: &model::Limit,
+    limit: &policy::Limit,
     name: usize,
     state: &State,
     process: &Process,
 ) -> Option<LimitPolicy> {
-    let tier = |tier: &model::Tier| {
+    let tier = |tier: &policy::Tier| {
         let limiter = state.limits.get(&tier.name)?.clone();
         let top = state.tops.get(&tier.name)?.clone();
         Some(Tier {
@@ -267,14 +268,14 @@ fn policy(
         begun: process.hasher.key(&limit.name),
         key: key(limit),
         missing: match &limit.missing {
-            model::Missing::Use(part) => Missing::Use(key_part(part)),
-            model::Missing::Skip => Missing::Skip,
-            model::Missing::Refuse => Missing::Refuse,
+            policy::Missing::Use(part) => Missing::Use(key_part(part)),
+            policy::Missing::Skip => Missing::Skip,
+            policy::Missing::Refuse => Missing::Refuse,
         },
         status: limit.status,
         cost: match &limit.cost {
-            model::Cost::Fixed(cost) => Cost::Fixed(*cost),
-            model::Cost::Header { name, default, max } => Cost::Header {
+            policy::Cost::Fixed(cost) => Cost::Fixed(*cost),
+            policy::Cost::Header { name, default, max } => Cost::Header {
                 name: name.clone(),
                 default: *default,
                 max: *max,
@@ -296,22 +297,22 @@ fn policy(
     })
 }
 
-fn key(limit: &model::Limit) -> Vec<KeyPart> {
+fn key(limit: &policy::Limit) -> Vec<KeyPart> {
     limit.key.iter().map(key_part).collect()
 }
 
-pub(super) fn key_part(part: &model::KeyPart) -> KeyPart {
+pub(super) fn key_part(part: &policy::KeyPart) -> KeyPart {
     match part {
-        model::KeyPart::Route => KeyPart::Route,
-        model::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
-        model::KeyPart::Header(name) => KeyPart::Header(name.clone()),
-        model::KeyPart::Cookie(name) => KeyPart::Cookie(name.clone()),
-        model::KeyPart::Query(name) => KeyPart::Query(name.clone()),
-        model::KeyPart::Param(name) => KeyPart::Param(name.clone()),
-        model::KeyPart::Host => KeyPart::Host,
-        model::KeyPart::Path => KeyPart::Path,
-        model::KeyPart::Method => KeyPart::Method,
-        model::KeyPart::TlsSubject => KeyPart::TlsSubject,
+        policy::KeyPart::Route => KeyPart::Route,
+        policy::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
+        policy::KeyPart::Header(name) => KeyPart::Header(name.clone()),
+        policy::KeyPart::Cookie(name) => KeyPart::Cookie(name.clone()),
+        policy::KeyPart::Query(name) => KeyPart::Query(name.clone()),
+        policy::KeyPart::Param(name) => KeyPart::Param(name.clone()),
+        policy::KeyPart::Host => KeyPart::Host,
+        policy::KeyPart::Path => KeyPart::Path,
+        policy::KeyPart::Method => KeyPart::Method,
+        policy::KeyPart::TlsSubject => KeyPart::TlsSubject,
     }
 }
 

@@ -28,15 +28,14 @@ use crate::{
         ForwardedBy, RouteTag, Told,
         query::{Logged, Mask},
     },
-    config::{
-        is_secret_name,
-        model::{self, Config},
-    },
+    config::Config,
+    config::is_secret_name,
     layer::{
         AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies,
         Respond, RetryPolicy, Rewrite, TimeoutsLayer,
     },
     limit::SettingsError,
+    policy,
     tls::ClientTls,
     upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
 };
@@ -153,7 +152,7 @@ fn report(config: &Config, earlier: Option<&State>) -> Report {
 }
 
 fn budgets(config: &Config, earlier: Option<&State>, process: &Process) -> Named<Arc<Budget>> {
-    let budget = |route: &Arc<model::Route>| {
+    let budget = |route: &Arc<policy::Route>| {
         let (share, floor) = (route.retry.budget, route.retry.budget_min);
         let budget = match earlier.and_then(|earlier| earlier.budgets.get(&route.name)) {
             None => Arc::new(Budget::new(share, floor, process.workers)),
@@ -189,7 +188,7 @@ fn upstreams(
     earlier: Option<&State>,
     process: &Process,
 ) -> Result<Named<Arc<Upstream>>, BuildError> {
-    let upstream = |upstream: &Arc<model::Upstream>| {
+    let upstream = |upstream: &Arc<policy::Upstream>| {
         let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
         let tls =
             upstream_tls::client(upstream, before.map(|before| &**before)).map_err(|why| {
@@ -216,16 +215,19 @@ fn upstreams(
     config.upstreams.iter().map(upstream).collect()
 }
 
-fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -> UpstreamSettings {
-    let server = |server: &model::UpstreamServer| ServerSettings {
+fn upstream_settings(
+    upstream: &policy::Upstream,
+    tls: Option<&Arc<ClientTls>>,
+) -> UpstreamSettings {
+    let server = |server: &policy::UpstreamServer| ServerSettings {
         url: Arc::clone(&server.url),
         host: Arc::clone(&server.host),
         port: server.port,
         weight: server.weight.get(),
         protocol: match upstream.protocol {
-            model::Protocol::Http1 => Protocol::Http1,
-            model::Protocol::Http2 => Protocol::Http2,
-            model::Protocol::Auto => Protocol::Auto,
+            policy::Protocol::Http1 => Protocol::Http1,
+            policy::Protocol::Http2 => Protocol::Http2,
+            policy::Protocol::Auto => Protocol::Auto,
         },
         secure: upstream_tls::security(server, tls),
     };
@@ -234,10 +236,10 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
         name: Arc::clone(&upstream.name),
         servers: upstream.servers.iter().map(server).collect(),
         balance: match upstream.balance {
-            model::Balance::RoundRobin => Balance::RoundRobin,
-            model::Balance::LeastRequests => Balance::LeastRequests,
-            model::Balance::PeakEwma => Balance::PeakEwma,
-            model::Balance::Hash(_) => Balance::Hash,
+            policy::Balance::RoundRobin => Balance::RoundRobin,
+            policy::Balance::LeastRequests => Balance::LeastRequests,
+            policy::Balance::PeakEwma => Balance::PeakEwma,
+            policy::Balance::Hash(_) => Balance::Hash,
         },
         hash_bound: upstream.hash_bound,
         slow_start: upstream.slow_start,
@@ -258,10 +260,10 @@ fn upstream_settings(upstream: &model::Upstream, tls: Option<&Arc<ClientTls>>) -
 fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: &Process) -> Lane {
     let access = state.config.log.access.then(|| process.access.clone());
     let header = match state.config.client_ip.header {
-        model::ClientIpHeader::XForwardedFor => ForwardedBy::XForwardedFor,
-        model::ClientIpHeader::Forwarded => ForwardedBy::Forwarded,
+        policy::ClientIpHeader::XForwardedFor => ForwardedBy::XForwardedFor,
+        policy::ClientIpHeader::Forwarded => ForwardedBy::Forwarded,
     };
-    let tag = |route: &model::Route| {
+    let tag = |route: &policy::Route| {
         Arc::new(RouteTag {
             name: Some(Arc::clone(&route.name)),
             limits: limits::names(route, &state.config),
@@ -274,7 +276,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
             ),
         })
     };
-    let route = |route: &Arc<model::Route>| Route {
+    let route = |route: &Arc<policy::Route>| Route {
         tag: tag(route),
         stack: Mutex::new(layers(route, state, process).stack()),
         max_body: route.request.max_body,
@@ -287,7 +289,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
         kept: route.request.keep_headers.clone().into(),
         forwards: matches!(
             route.action,
-            model::Action::Forward(_) | model::Action::Split(_)
+            policy::Action::Forward(_) | policy::Action::Split(_)
         ),
         takes_trace: route.matches.methods.contains(&Method::TRACE),
     };
@@ -313,17 +315,17 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
     }
 }
 
-pub(super) fn upstream_names(route: &model::Route) -> Box<[Arc<str>]> {
+pub(super) fn upstream_names(route: &policy::Route) -> Box<[Arc<str>]> {
     match &route.action {
-        model::Action::Forward(name) => [Arc::clone(name)].into(),
-        model::Action::Split(shares) => {
+        policy::Action::Forward(name) => [Arc::clone(name)].into(),
+        policy::Action::Split(shares) => {
             shares.iter().map(|share| Arc::clone(&share.name)).collect()
         }
-        model::Action::Respond { .. } | model::Action::Redirect { .. } => [].into(),
+        policy::Action::Respond { .. } | policy::Action::Redirect { .. } => [].into(),
     }
 }
 
-fn callees(route: &model::Route, state: &State) -> Box<[Arc<Upstream>]> {
+fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
     upstream_names(route)
         .iter()
         .filter_map(|name| state.upstreams.get(name).cloned())
@@ -331,23 +333,23 @@ fn callees(route: &model::Route, state: &State) -> Box<[Arc<Upstream>]> {
 }
 
 /// How access lines tell the query: where values are masked, those of keys and of what is named as secrets are.
-fn logged(names: Arc<[Box<str>]>, query: model::LogQuery) -> Logged {
+fn logged(names: Arc<[Box<str>]>, query: policy::LogQuery) -> Logged {
     match query {
-        model::LogQuery::Masked => Logged::Masked(Mask {
+        policy::LogQuery::Masked => Logged::Masked(Mask {
             names,
             is_secret: is_secret_name,
         }),
-        model::LogQuery::Off => Logged::Off,
-        model::LogQuery::Full => Logged::Full,
+        policy::LogQuery::Off => Logged::Off,
+        policy::LogQuery::Full => Logged::Full,
     }
 }
 
-fn told(model::LimitHeaders { draft, x_ratelimit }: model::LimitHeaders) -> Told {
+fn told(policy::LimitHeaders { draft, x_ratelimit }: policy::LimitHeaders) -> Told {
     Told { draft, x_ratelimit }
 }
 
-fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
-    let model::Timeouts {
+fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
+    let policy::Timeouts {
         total,
         idle,
         tunnel,
@@ -371,7 +373,7 @@ fn layers(route: &model::Route, state: &State, process: &Process) -> Layers {
 }
 
 /// The part of a route's bodies that is buffered, if any.
-fn buffers(route: &model::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
+fn buffers(route: &policy::Route, process: &Process) -> Option<Arc<BufferPolicy>> {
     let (request, response) = (route.request.buffer, route.response.buffer);
     let policy = BufferPolicy {
         request,
@@ -381,7 +383,7 @@ fn buffers(route: &model::Route, process: &Process) -> Option<Arc<BufferPolicy>>
     (request > 0 || response > 0).then(|| Arc::new(policy))
 }
 
-fn target(route: &model::Route, state: &State, process: &Process) -> Target {
+fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
     let canned = |canned: Canned| {
         Target::Respond(Respond {
             canned: Arc::new(canned),
@@ -389,7 +391,7 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
         })
     };
     match &route.action {
-        model::Action::Respond {
+        policy::Action::Respond {
             status,
             body,
             headers,
@@ -398,11 +400,11 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
             body: body.clone().into(),
             headers: headers.clone(),
         }),
-        model::Action::Redirect { to, status } => canned(Canned::Redirect {
+        policy::Action::Redirect { to, status } => canned(Canned::Redirect {
             to: to.clone(),
             status: *status,
         }),
-        model::Action::Forward(_) | model::Action::Split(_) => {
+        policy::Action::Forward(_) | policy::Action::Split(_) => {
             let mut ways = ways(route, state, process);
             // The configuration was checked for this; should it happen all the same, the route says that it is broken.
             if ways.is_empty() {
@@ -422,8 +424,8 @@ fn target(route: &model::Route, state: &State, process: &Process) -> Target {
     }
 }
 
-pub(super) fn retry_policy(retry: &model::Retry) -> RetryPolicy {
-    let model::RetryOn {
+pub(super) fn retry_policy(retry: &policy::Retry) -> RetryPolicy {
+    let policy::RetryOn {
         connect,
         reset,
         timeout,
@@ -444,15 +446,15 @@ pub(super) fn retry_policy(retry: &model::Retry) -> RetryPolicy {
     }
 }
 
-pub(super) fn changes(route: &model::Route) -> Changes {
+pub(super) fn changes(route: &policy::Route) -> Changes {
     Changes {
         rewrite: match &route.request.rewrite {
-            model::Rewrite::None => Rewrite::None,
-            model::Rewrite::Prefix { strip, add } => Rewrite::Prefix {
+            policy::Rewrite::None => Rewrite::None,
+            policy::Rewrite::Prefix { strip, add } => Rewrite::Prefix {
                 strip: strip.clone(),
                 add: add.clone(),
             },
-            model::Rewrite::Template(template) => Rewrite::Template(template.clone()),
+            policy::Rewrite::Template(template) => Rewrite::Template(template.clone()),
         },
         set: route.request.set_headers.clone(),
         remove: route.request.remove_headers.clone(),
@@ -462,7 +464,7 @@ pub(super) fn changes(route: &model::Route) -> Changes {
     }
 }
 
-fn answer_changes(route: &model::Route) -> AnswerChanges {
+fn answer_changes(route: &policy::Route) -> AnswerChanges {
     AnswerChanges::new(
         route.response.set_headers.clone(),
         route.response.remove_headers.clone(),

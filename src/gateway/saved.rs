@@ -4,8 +4,8 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use super::{key_parts::named, state::State};
 use crate::{
-    config::model::{KeyPart, Limit, Missing},
     limit::Limiter,
+    policy::{KeyPart, Limit, Missing},
 };
 
 /// A limit, or a tier of one, whose debts outlive the process.

@@ -7,7 +7,7 @@ use super::{
     unknown_proxies::UnknownProxies,
 };
 use crate::{
-    config::model::Config,
+    config::Config,
     layer::{Budget, Copies, Memory, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::state::{Named, Process, State};
 use crate::{
-    config::model::{self, Config},
+    config::Config,
     layer::{SharedBuckets, SharedPolicy},
     limit::{KeyBuilder, Limiter},
+    policy,
     store::{NameHasher, OnError, Server, Settings, SharedLimit, Store},
 };
 
@@ -24,8 +25,8 @@ pub(super) fn store(
     })
 }
 
-fn settings(store: &model::Store) -> Settings {
-    let server = |server: &model::StoreServer| Server {
+fn settings(store: &policy::Store) -> Settings {
+    let server = |server: &policy::StoreServer| Server {
         host: Arc::clone(&server.host),
         port: server.port,
         tls: server.tls,
@@ -41,9 +42,9 @@ fn settings(store: &model::Store) -> Settings {
         is_cluster: store.is_cluster,
         timeout: store.timeout,
         on_error: match store.on_error {
-            model::StoreOnError::Local => OnError::Local,
-            model::StoreOnError::Allow => OnError::Allow,
-            model::StoreOnError::Deny => OnError::Deny,
+            policy::StoreOnError::Local => OnError::Local,
+            policy::StoreOnError::Allow => OnError::Allow,
+            policy::StoreOnError::Deny => OnError::Deny,
         },
         lease: store.lease,
     }
@@ -74,7 +75,7 @@ pub(super) fn limits(
 }
 
 /// What a limit is in the store; nothing for a local one.
-pub(super) fn policy(limit: &model::Limit, state: &State) -> Option<SharedPolicy> {
+pub(super) fn policy(limit: &policy::Limit, state: &State) -> Option<SharedPolicy> {
     let buckets = |name: &Arc<str>| {
         let limit = Arc::clone(state.shared.get(name)?);
         Some(SharedBuckets {
@@ -90,6 +91,6 @@ pub(super) fn policy(limit: &model::Limit, state: &State) -> Option<SharedPolicy
 }
 
 /// The limit's own, then those of its tiers.
-fn names(limit: &model::Limit) -> impl Iterator<Item = &Arc<str>> {
+fn names(limit: &policy::Limit) -> impl Iterator<Item = &Arc<str>> {
     std::iter::once(&limit.name).chain(limit.tiers.iter().map(|tier| &tier.name))
 }

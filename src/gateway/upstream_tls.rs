@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::model,
+    policy,
     tls::{ClientSettings, ClientTls, Identity, Names, Protocol},
     upstream::{Security, Upstream},
 };
@@ -14,7 +14,7 @@ use crate::{
 /// # Errors
 /// There is nobody to trust.
 pub(super) fn client(
-    upstream: &model::Upstream,
+    upstream: &policy::Upstream,
     earlier: Option<&Upstream>,
 ) -> Result<Option<Arc<ClientTls>>, String> {
     if upstream
@@ -24,11 +24,11 @@ pub(super) fn client(
     {
         return Ok(None);
     }
-    let model::UpstreamTls { ca, identity, .. } = &upstream.tls;
+    let policy::UpstreamTls { ca, identity, .. } = &upstream.tls;
     let settings = ClientSettings {
         ca: ca.as_ref().map(|ca| ca.certificates.clone()),
         identity: identity.as_ref().map(
-            |model::Identity {
+            |policy::Identity {
                  certified, names, ..
              }| Identity {
                 key: Arc::clone(certified),
@@ -36,9 +36,9 @@ pub(super) fn client(
             },
         ),
         offered: match upstream.protocol {
-            model::Protocol::Http1 => vec![Protocol::Http1],
-            model::Protocol::Http2 => vec![Protocol::Http2],
-            model::Protocol::Auto => vec![Protocol::Http2, Protocol::Http1],
+            policy::Protocol::Http1 => vec![Protocol::Http1],
+            policy::Protocol::Http2 => vec![Protocol::Http2],
+            policy::Protocol::Auto => vec![Protocol::Http2, Protocol::Http1],
         },
     };
     match earlier
@@ -51,7 +51,7 @@ pub(super) fn client(
 }
 
 pub(super) fn security(
-    server: &model::UpstreamServer,
+    server: &policy::UpstreamServer,
     tls: Option<&Arc<ClientTls>>,
 ) -> Option<Security> {
     Some(Security {

@@ -7,8 +7,9 @@ use std::{
 
 use super::Files;
 use crate::{
-    config::{Config, model},
+    config::Config,
     http1::HeadLimits,
+    policy,
     server::{ConnectionLimits, Door, DoorSettings},
     tls::{Identity, MinVersion, Names, ServerSettings, ServerTls},
 };
@@ -59,7 +60,7 @@ pub(super) fn one_each(
 /// Why its TLS cannot be built.
 pub(super) fn settings(
     config: &Config,
-    listener: &model::Listener,
+    listener: &policy::Listener,
     open: Option<&Door>,
     files: Files,
 ) -> Result<DoorSettings, String> {
@@ -97,22 +98,22 @@ fn share_of_a_client(max_connections: usize) -> usize {
     max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
 }
 
-fn server_settings(tls: &model::ListenerTls, http2: bool) -> ServerSettings {
+fn server_settings(tls: &policy::ListenerTls, http2: bool) -> ServerSettings {
     ServerSettings {
         identities: tls.certificates.iter().map(identity).collect(),
         client_ca: tls.client_ca.as_ref().map(|ca| ca.certificates.clone()),
         min_version: match tls.min_version {
-            model::TlsVersion::Tls12 => MinVersion::Tls12,
-            model::TlsVersion::Tls13 => MinVersion::Tls13,
+            policy::TlsVersion::Tls12 => MinVersion::Tls12,
+            policy::TlsVersion::Tls13 => MinVersion::Tls13,
         },
         http2,
     }
 }
 
 fn identity(
-    model::Identity {
+    policy::Identity {
         certified, names, ..
-    }: &model::Identity,
+    }: &policy::Identity,
 ) -> Identity {
     Identity {
         key: certified.clone(),

@@ -1,6 +1,6 @@
 //! The open files that the configuration asks for, held against the limit of the process.
 
-use crate::config::{Config, model};
+use crate::{config::Config, policy};
 
 /// Open files that the system allows, the process's own left out.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +14,7 @@ pub struct Files {
 impl Files {
     /// Connections that a listener takes: what it asks for, or else as many as there may be, and never more. Warns where
     /// it asks for more.
-    pub(super) fn max_connections(&self, listener: &model::Listener) -> usize {
+    pub(super) fn max_connections(&self, listener: &policy::Listener) -> usize {
         let most = self.clients;
         let Some(asked) = listener
             .max_connections

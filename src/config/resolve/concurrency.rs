@@ -2,13 +2,13 @@
 
 use super::{
     super::{
-        model::{Bound, Concurrency},
         problem::{Code, Problem, Problems},
         syntax::key,
         units,
     },
     reader::Reader,
 };
+use crate::policy::{Bound, Concurrency};
 
 /// The cap of a route or an upstream; `Some(None)` is none.
 pub(super) fn concurrency(

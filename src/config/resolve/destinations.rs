@@ -4,7 +4,6 @@ use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     super::{
-        model::{Action, Mirror, PathPattern, Share},
         problem::{Code, Problem, Problems},
         schema::routes::SHARE,
         source::Span,
@@ -14,6 +13,7 @@ use super::{
     reader::Reader,
     references::Names,
 };
+use crate::policy::{Action, Mirror, PathPattern, Share};
 
 /// `upstream`, which is given.
 pub(super) fn upstream(

@@ -6,7 +6,6 @@ use http::StatusCode;
 
 use super::{
     super::{
-        model::{Candidate, Cost, KeyPart, Limit, Missing, Numbers, Rate, Tier},
         problem::{Code, Problem, Problems},
         syntax::{self, header, key, status},
         units,
@@ -14,6 +13,7 @@ use super::{
     overrides,
     reader::Reader,
 };
+use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Numbers, Rate, Tier};
 
 /// Longest time in which an empty bucket is full again, in nanoseconds: times are kept in 64 bits, of which debts of some
 /// bursts need the upper half. The arithmetic of `limit` has the same bound.

@@ -6,12 +6,12 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::{
     super::{
-        model::{HostPattern, Match, PathPattern, Route},
         problem::{Code, Problem, Problems, Wrong},
         syntax::{header, host, path},
     },
     reader::Reader,
 };
+use crate::policy::{HostPattern, Match, PathPattern, Route};
 
 const PATH_KEYS: [&str; 3] = ["path", "path_prefix", "path_regex"];
 

@@ -22,15 +22,16 @@ use std::{path::Path, sync::Arc};
 
 use self::{reader::Reader, references::Names};
 use super::{
+    Config,
     diagnostic::Diagnostics,
     include::Loading,
-    model::{Config, Limit, Route},
     problem::{Code, Problem, Problems},
     schema::process::FILE_ITSELF,
     source::Span,
     tree::Table,
     watched::Watched,
 };
+use crate::policy::{Limit, Route};
 
 const SMALLEST: &str = "the smallest useful file is one upstream and one route:
 

@@ -4,7 +4,6 @@ use ipnet::IpNet;
 
 use super::{
     super::{
-        model::{KeyPart, Override, ValuePattern},
         problem::{Code, Problem, Problems, Wrong},
         syntax::{address, host, path},
         tree::Node,
@@ -12,6 +11,7 @@ use super::{
     limits,
     reader::Reader,
 };
+use crate::policy::{KeyPart, Override, ValuePattern};
 
 /// Overrides of one limit; a request keeps the place of its own in two bytes.
 const MOST_OVERRIDES: usize = 10_000;

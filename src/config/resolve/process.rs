@@ -5,10 +5,6 @@ use std::net::SocketAddr;
 use super::{
     super::{
         include::Loading,
-        model::{
-            Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret,
-            Server, Shutdown,
-        },
         problem::{Code, Problem},
         source,
         syntax::address,
@@ -16,6 +12,10 @@ use super::{
     },
     reader::Reader,
     tls,
+};
+use crate::policy::{
+    Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret, Server,
+    Shutdown,
 };
 
 /// Longest token file; a longer one is surely another file.

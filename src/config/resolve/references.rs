@@ -4,17 +4,17 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{
     super::{
-        model::{KeyPart, Missing, PathPattern},
         problem::{Code, Problem, Problems},
         redact,
         source::Span,
         suggest,
-        syntax::{address, key},
+        syntax::{address, key, path},
         tree::Node,
         units,
     },
     reader::Reader,
 };
+use crate::policy::{KeyPart, Missing, PathPattern};
 
 /// What routes may name. `None`: not known, because part of the configuration could not be read.
 #[derive(Debug)]
@@ -154,7 +154,10 @@ fn check_parameters(
     problems: &mut Problems,
 ) {
     let Some(path) = path else { return };
-    let known = path.parameters();
+    let known = match path {
+        PathPattern::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
+        _ => Vec::new(),
+    };
     for parameter in asked
         .iter()
         .filter(|parameter| !known.contains(&&***parameter))

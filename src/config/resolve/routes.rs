@@ -4,7 +4,6 @@ use http::StatusCode;
 
 use super::{
     super::{
-        model::{Action, PathPattern, Priority, Retry, RetryOn, Route, Timeouts},
         problem::{Code, Problem, Problems},
         syntax::{self, header, header::RetryReason},
         units,
@@ -15,6 +14,7 @@ use super::{
     references::Names,
     transform,
 };
+use crate::policy::{Action, PathPattern, Priority, Retry, RetryOn, Route, Timeouts};
 
 const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
 

@@ -3,7 +3,6 @@
 use super::{
     super::{
         include::Loading,
-        model::{Secret, Store, StoreOnError},
         problem::{Code, Problem, Problems},
         source,
         syntax::store,
@@ -11,6 +10,7 @@ use super::{
     },
     reader::Reader,
 };
+use crate::policy::{Secret, Store, StoreOnError};
 
 /// Longest password file; a longer one is surely another file.
 const LONGEST_PASSWORD: u64 = 4096;

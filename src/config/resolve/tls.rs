@@ -6,12 +6,12 @@ use super::{
     super::{
         certificates::{self, Wrong},
         include::Loading,
-        model::{Authorities, Identity, ListenerTls, TlsVersion, UpstreamTls},
         problem::{Code, Problem},
         source::Span,
     },
     reader::Reader,
 };
+use crate::policy::{Authorities, Identity, ListenerTls, TlsVersion, UpstreamTls};
 
 /// `Some(None)` is a listener without TLS.
 pub(super) fn listener(

@@ -4,13 +4,13 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     super::{
-        model::{LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite},
         problem::{Code, Problem, Problems},
         syntax::{header, path, template},
         units,
     },
     reader::Reader,
 };
+use crate::policy::{LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite};
 
 pub(super) fn request(
     reader: Reader<'_>,

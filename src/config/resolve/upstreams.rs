@@ -5,7 +5,6 @@ use std::num::NonZeroU32;
 use super::{
     super::{
         include::Loading,
-        model::{Balance, Ejection, HealthCheck, Pool, Protocol, Upstream, UpstreamServer},
         problem::{Code, Problem, Problems},
         schema::upstreams::SERVER,
         source::Span,
@@ -17,6 +16,7 @@ use super::{
     reader::Reader,
     tls,
 };
+use crate::policy::{Balance, Ejection, HealthCheck, Pool, Protocol, Upstream, UpstreamServer};
 
 pub(super) fn upstream(
     name: &str,

@@ -1,6 +1,7 @@
 //! Host names, and the patterns that routes match them with.
 
-use super::super::{model::HostPattern, problem::Wrong};
+use super::super::problem::Wrong;
+use crate::policy::HostPattern;
 
 /// Longest name in the DNS, and longest part of one (RFC 1035).
 const LONGEST_NAME: usize = 253;

@@ -1,13 +1,10 @@
 //! Key expressions: what tells one bucket of a limit from another.
 
 use super::{
-    super::{
-        model::{KeyPart, Missing},
-        problem::Wrong,
-        suggest,
-    },
+    super::{problem::Wrong, suggest},
     header, path,
 };
+use crate::policy::{KeyPart, Missing};
 
 /// Bits of an IPv6 address that count by default: a client usually owns a whole /64 and can change addresses in it.
 pub(in crate::config) const V6_PREFIX: u8 = 64;

@@ -2,7 +2,8 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::super::{model::PathPattern, problem::Wrong};
+use super::super::problem::Wrong;
+use crate::policy::PathPattern;
 
 /// Bytes that a compiled path expression may take: generous for a path, far from hurting.
 const REGEX_SIZE: usize = 1 << 20;

@@ -1,6 +1,7 @@
 //! Statuses of answers, one or a hundred at once.
 
-use super::super::{model::Statuses, problem::Wrong};
+use super::super::problem::Wrong;
+use crate::policy::Statuses;
 
 /// `"401"`, `"5xx"`.
 pub(in crate::config) fn statuses(text: &str) -> Result<Statuses, Wrong> {

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{
-    super::{
-        model::{Secret, StoreServer},
-        problem::Wrong,
-    },
-    address,
-};
+use super::{super::problem::Wrong, address};
+use crate::policy::{Secret, StoreServer};
 
 /// The port of Redis and Valkey when a URL names none.
 const PORT: u16 = 6379;

@@ -1,11 +1,9 @@
 //! Limits: what may be written, and what cannot work.
 
+use crate::policy::*;
 use std::time::Duration;
 
-use super::{
-    super::{Code, model::*},
-    config_with, only, places,
-};
+use super::{super::Code, config_with, only, places};
 
 /// The one limit `a`.
 #[track_caller]

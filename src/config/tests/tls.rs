@@ -1,11 +1,12 @@
 //! Certificates and keys: what is taken, what is refused and at which place, and what never shows.
 
+use crate::policy::TlsVersion;
 use std::{fs, path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use super::super::{Code, Config, Diagnostics, Environment, Severity, load, model::TlsVersion};
+use super::super::{Code, Config, Diagnostics, Environment, Severity, load};
 
 const ROUTE: &str = "[[routes]]\nname = \"main\"\nrespond = {}\n";
 const TLS: &str = "[[listeners]]\nbind = \"127.0.0.1:1\"\n[listeners.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n";

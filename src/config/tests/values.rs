@@ -1,9 +1,10 @@
 //! What is left out has its default, and what is given arrives.
 
+use crate::policy::*;
 use std::time::Duration;
 
 use super::{
-    super::{Environment, model::*, parse},
+    super::{Environment, parse},
     APP, config_with, read,
 };
 

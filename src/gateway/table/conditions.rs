@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{Asked, parameters::Names, query::Query};
-use crate::config::model::{Match, PathPattern};
+use crate::policy::{Match, PathPattern};
 
 /// One route, but for the host and path that led to it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::{Rank, paths::Paths, trie::Trie};
-use crate::config::model::HostPattern;
+use crate::policy::HostPattern;
 
 /// Paths by host.
 #[derive(Debug, Default)]

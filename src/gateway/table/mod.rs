@@ -30,7 +30,7 @@ use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
 use self::{conditions::Conditions, hosts::Hosts, paths::Paths, query::Query, regexes::Sets};
-use crate::config::model::{HostPattern, Match, PathPattern};
+use crate::policy::{HostPattern, Match, PathPattern};
 
 /// The routes of one snapshot, arranged to be found.
 #[derive(Debug)]

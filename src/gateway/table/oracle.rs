@@ -8,7 +8,7 @@ use proptest::{
 };
 
 use super::{Table, scan::Request};
-use crate::config::model::{HostPattern, Match, PathPattern};
+use crate::policy::{HostPattern, Match, PathPattern};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]

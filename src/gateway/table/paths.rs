@@ -6,7 +6,7 @@ use super::{
     parameters::Parameters,
     regexes::{Regexes, Sets},
 };
-use crate::config::model::PathPattern;
+use crate::policy::PathPattern;
 
 /// The routes of one host by path.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Asked, Table};
-use crate::config::model::{HostPattern, Match, PathPattern};
+use crate::policy::{HostPattern, Match, PathPattern};
 
 /// A request as routes look at it.
 #[derive(Debug, Clone)]

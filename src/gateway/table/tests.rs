@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Asked, Found, Table};
-use crate::config::model::{HostPattern, Match, PathPattern};
+use crate::policy::{HostPattern, Match, PathPattern};
 
 #[test]
 fn an_exact_host_goes_before_wildcards_the_longest_wildcard_before_shorter_ones_and_any_host_comes_last()

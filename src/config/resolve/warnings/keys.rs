@@ -2,7 +2,7 @@
 
 use super::super::{
     super::{
-        model::{Config, Cost, KeyPart, Limit},
+        Config,
         problem::{Code, Problem, Problems},
         source::Span,
         syntax::key,
@@ -11,6 +11,7 @@ use super::super::{
     reader::Reader,
 };
 use super::overrides;
+use crate::policy::{Cost, KeyPart, Limit};
 
 /// An IPv6 network as wide as this belongs to a provider; whoever writes less thinks of IPv4.
 const WIDEST_V6: u8 = 32;

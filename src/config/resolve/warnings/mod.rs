@@ -14,11 +14,12 @@ use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     super::{
-        model::{Action, Admin, Config},
+        Config,
         problem::{Code, Problem, Problems},
     },
     reader::Reader,
 };
+use crate::policy::{Action, Admin};
 
 pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
     unused::report(root, problems);

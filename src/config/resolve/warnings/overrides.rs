@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use super::super::{
     super::{
-        model::{Limit, ValuePattern},
         problem::{Code, Problem, Problems},
         tree::Node,
     },
     reader::Reader,
 };
+use crate::policy::{Limit, ValuePattern};
 
 /// Earlier exceptions for more than one key that a later one is compared with. Exact values are looked up.
 const MOST_WIDE: usize = 64;

@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 
 use super::super::{
     super::{
-        model::{PathPattern, Rewrite, Route},
         problem::{Code, Problem, Problems},
         syntax::path_language::has_a_path,
         tree::Node,
     },
     reader::Reader,
 };
+use crate::policy::{PathPattern, Rewrite, Route};
 
 /// Beginnings of URLs before the host; as hosts these are the rest of a URL that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];

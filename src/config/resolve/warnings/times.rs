@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::super::{
     super::{
-        model::{Action, Config, Route, Upstream},
+        Config,
         problem::{Code, Problem, Problems},
         tree::Node,
         units,
     },
     reader::Reader,
 };
+use crate::policy::{Action, Route, Upstream};
 
 /// Reports `key` of a table as one that changes nothing.
 fn no_effect(table: Reader<'_>, key: &str, message: String, help: String, problems: &mut Problems) {

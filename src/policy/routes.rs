@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{super::syntax::path, KeyPart};
+use super::KeyPart;
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,7 +41,7 @@ pub struct Route {
 
 impl Route {
     /// Whether its requests, or a share of them, go to this upstream.
-    pub(in crate::config) fn leads_to(&self, upstream: &str) -> bool {
+    pub fn leads_to(&self, upstream: &str) -> bool {
         match &self.action {
             Action::Forward(name) => **name == *upstream,
             Action::Split(shares) => shares.iter().any(|share| *share.name == *upstream),
@@ -87,16 +87,6 @@ pub enum PathPattern {
     Parameters(String),
     /// A regular expression over the whole path, already known to compile.
     Regex(String),
-}
-
-impl PathPattern {
-    /// The names of its `{name}` segments.
-    pub(in crate::config) fn parameters(&self) -> Vec<&str> {
-        match self {
-            Self::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
-            _ => Vec::new(),
-        }
-    }
 }
 
 /// What a route does with a request.

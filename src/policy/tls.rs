@@ -64,7 +64,7 @@ impl Identity {
     }
 
     /// A word on its end: that it is over, or in less than two weeks.
-    pub(in crate::config) fn expiry(&self, now: SystemTime) -> Option<String> {
+    pub fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {
             Err(_) => Some(format!("{file}: the certificate has expired")),

@@ -1,0 +1,88 @@
+//! A whole configuration: every section resolved, and what the files told beside it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{diagnostic::Diagnostics, watched::Watched};
+use crate::policy::{
+    Admin, ClientIp, Limit, Listener, Log, Route, Server, Shutdown, Store, Upstream,
+};
+
+/// A whole configuration, ready to be built.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The process itself.
+    pub server: Server,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Who counts as the client of a request.
+    pub client_ip: ClientIp,
+    /// The admin listener; `None` when switched off.
+    pub admin: Option<Admin>,
+    /// Where limits with `scope = "shared"` are counted.
+    pub store: Option<Store>,
+    /// What is logged and how.
+    pub log: Log,
+    /// How long a drain may take.
+    pub shutdown: Shutdown,
+    /// Services behind the gateway, in name order.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Token buckets, in name order.
+    pub limits: Vec<Arc<Limit>>,
+    /// Routes in file order.
+    pub routes: Vec<Arc<Route>>,
+    /// The files that were read and the folders that were searched, to be watched.
+    pub watched: Watched,
+    /// Settings that are allowed and yet surely not meant.
+    pub warnings: Arc<Diagnostics>,
+    /// As it was written, defaults of routes merged in: what [`Config::shown`] is made of.
+    pub(in crate::config) tree: Arc<super::tree::Table>,
+}
+
+impl Config {
+    /// The configuration as JSON with defaults filled in and secrets redacted, for `/config`. Made when it is asked for:
+    /// for thousands of routes it takes as long as everything else of a reload.
+    pub fn shown(&self) -> serde_json::Value {
+        super::shown::view(&self.tree, self)
+    }
+}
+
+impl Config {
+    /// The sections that are another in `after`, by their names in the file. Every field is named here, so that the
+    /// compiler asks for a new one.
+    pub fn changed_sections(&self, after: &Self) -> Vec<&'static str> {
+        let Self {
+            server,
+            listeners,
+            client_ip,
+            admin,
+            store,
+            log,
+            shutdown,
+            upstreams,
+            limits,
+            routes,
+            watched: _,
+            warnings: _,
+            tree: _,
+        } = self;
+        let sections = [
+            ("server", *server != after.server),
+            ("listeners", *listeners != after.listeners),
+            ("client_ip", *client_ip != after.client_ip),
+            ("admin", *admin != after.admin),
+            ("store", *store != after.store),
+            ("log", *log != after.log),
+            ("shutdown", *shutdown != after.shutdown),
+            ("upstreams", *upstreams != after.upstreams),
+            ("limits", *limits != after.limits),
+            ("routes", *routes != after.routes),
+        ];
+        sections
+            .into_iter()
+            .filter_map(|(name, is_changed)| is_changed.then_some(name))
+            .collect()
+    }
+}
+
+/// Environment in which `${NAME}` is looked up; tests bring their own.
+pub type Environment = BTreeMap<String, String>;

@@ -1,0 +1,14 @@
+//! The vocabulary of the gateway: every policy as plain data, with names resolved, ranges kept and defaults filled in.
+//!
+//! The configuration resolves into these types, and the parts that run take them as they are. A leaf: nothing here reads
+//! a file, waits, or knows another module.
+
+mod health;
+mod limits;
+mod process;
+mod routes;
+mod store;
+mod tls;
+mod upstreams;
+
+pub use self::{health::*, limits::*, process::*, routes::*, store::*, tls::*, upstreams::*};
