@@ -24,10 +24,11 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use tidegate::{
     body::Body,
+    build::{Process, build},
     call::{Call, Client, Exchange, Head, Known, Outgoing, RequestId, RouteTag, Target},
     config,
     error::{CapName, Error},
-    gateway::{Gateway, Process, build},
+    gateway::Gateway,
     http1::{self, HeadLimits},
     layer::{
         AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer,

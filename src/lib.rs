@@ -27,7 +27,7 @@
 //! In the order in which a request meets them:
 //!
 //! * [`server`]: sockets in, requests out to whatever service it is given; workers, accepting, connections.
-//! * [`gateway`]: the service; the table of routes, the order of the layers, what is built from a configuration.
+//! * [`gateway`]: the service; the table of routes, the order of the layers.
 //! * [`layer`]: the policies of a route, one tower layer each.
 //! * [`store`]: limits shared with other gateways, through Redis or Valkey.
 //! * [`upstream`]: choose a server, find or make a connection, send, classify the failure.
@@ -52,6 +52,7 @@
 //!
 //! Around it:
 //!
+//! * [`build`]: from a configuration to what serves, with the state of the one before it carried over.
 //! * [`app`]: wires everything, reacts to signals, ends in order; the only file that knows every module.
 //! * [`reload`] and [`watch`]: a changed file becomes what serves, or changes nothing.
 //! * [`inherited`]: listening sockets from systemd, or from the process that this one takes over from.
@@ -93,6 +94,7 @@ pub mod admin;
 pub mod alarm;
 pub mod app;
 pub mod body;
+pub mod build;
 pub mod call;
 pub mod cli;
 pub mod config;

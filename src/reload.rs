@@ -25,8 +25,9 @@ use tokio::{
 use self::doors::{Bound, one_each};
 pub use self::{doors::Opening, files::Files};
 use crate::{
+    build::{BuildError, Process, Report, State, build},
     config::{self, Config, Diagnostics, Watched},
-    gateway::{BuildError, Process, Report, Snapshot, State, build},
+    gateway::Snapshot,
     inherited::Inherited,
     server::{Crowd, Door, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},

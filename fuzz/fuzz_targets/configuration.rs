@@ -5,7 +5,7 @@
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::{config::{self, Config, Diagnostics, Environment}, gateway::{self, Process}, limit::KeyHasher, telemetry::{AccessLog, Dropped, Form, Metrics}};
+use tidegate::{config::{self, Config, Diagnostics, Environment}, build::{Process, build}, limit::KeyHasher, telemetry::{AccessLog, Dropped, Form, Metrics}};
 
 /// In no folder that exists, so that what the file names is not there.
 const NAME: &str = "/nonexistent/fuzzed.toml";
@@ -31,8 +31,8 @@ fn accepted(config: Config) {
     assert!(config.shown().is_object());
     if config.limits.iter().all(|limit| limit.max_keys.get() <= MOST_KEYS) && config.store.is_none() {
         let (config, process) = (Arc::new(config), Process { metrics: Metrics::new(1), ..process().clone() });
-        let built = gateway::build(Arc::clone(&config), None, &process).expect("what is accepted can be built");
-        gateway::build(config, Some(&built.state), &process).expect("and built again");
+        let built = build(Arc::clone(&config), None, &process).expect("what is accepted can be built");
+        build(config, Some(&built.state), &process).expect("and built again");
     }
 }
 

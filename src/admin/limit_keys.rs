@@ -18,9 +18,9 @@ use super::{
     guard::Sight,
 };
 use crate::{
+    build::{KeyState, KnownKey, OneLimit, State},
     config::{rate_text, read_duration, read_rate},
     duration,
-    gateway::{KeyState, KnownKey, OneLimit, State},
     limit::{Clock, Part, TemporaryError},
     policy::Numbers,
 };

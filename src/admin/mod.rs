@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    gateway::State,
+    build::State,
     policy,
     reload::{Doors, ReloadHandle, bind_admin},
     telemetry::Metrics,

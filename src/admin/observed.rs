@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
-    gateway::{CapView, State},
+    build::{CapView, State},
     http2::windows,
     limit::Stats,
     reload::Doors,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, json, problem};
 use crate::{
-    gateway::{Change, Report},
+    build::{Change, Report},
     reload::{Failure, Outcome, ReloadHandle},
 };
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    gateway::{CapView, State},
+    build::{CapView, State},
     limit::{Clock, Limiter},
     upstream::{ServerView, Upstream},
 };

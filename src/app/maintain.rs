@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{gateway::State, limit::Clock, upstream::Upstream};
+use crate::{build::State, limit::Clock, upstream::Upstream};
 
 /// How often the control thread looks for old and closed connections, for entries that have expired, and for names that are
 /// due, while all servers are within reach. One timer for all: it is most of the wake-ups of a gateway with nothing to do. Of

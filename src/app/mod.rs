@@ -32,8 +32,9 @@ use self::{
 };
 use crate::{
     admin::{self, Admin, Readiness},
+    build::{Built, Process, State, build},
     config::{Config, Diagnostics, Watched},
-    gateway::{Built, Gateway, Process, State, build},
+    gateway::Gateway,
     inherited::Inherited,
     limit::KeyHasher,
     reload::{

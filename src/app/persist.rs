@@ -16,7 +16,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    gateway::{Persisted, State},
+    build::{Persisted, State},
     limit::{Clock, Encoder, KeyHasher, Saved, saved_size},
     telemetry::Metrics,
 };

@@ -7,8 +7,8 @@ use std::{
 
 use super::StartError;
 use crate::{
+    build::{Process, build},
     config::Config,
-    gateway::{Process, build},
     limit::KeyHasher,
     policy,
     reload::Files,

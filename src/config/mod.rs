@@ -40,7 +40,6 @@ pub use self::{
     environment::of_process as process_environment,
     json_schema::json_schema,
     problem::{Code, Severity},
-    redact::is_secret_name,
     source::{LONGEST_FILE, decoded},
     syntax::path::{normal_form, whole_path_regex},
     units::rate_text,

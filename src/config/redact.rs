@@ -8,30 +8,7 @@ use super::{
     syntax::{address, key},
     tree::{Node, Table, Text, Value},
 };
-
-/// Whether the value under this name may be a credential: the name of a header, a cookie, a query parameter or the like,
-/// in any case, contains a word such as `token` or `key`. Views, logs and diagnostics do not show such values.
-///
-/// One pass without an allocation, since access lines ask about every query.
-pub fn is_secret_name(name: &str) -> bool {
-    let name = name.as_bytes();
-    let begins = |at: usize, word: &&str| {
-        name.get(at..at + word.len())
-            .is_some_and(|part| part.eq_ignore_ascii_case(word.as_bytes()))
-    };
-    (0..name.len()).any(|at| {
-        let words: &[&str] = match name[at].to_ascii_lowercase() {
-            b'a' => &["auth"],
-            b'c' => &["cookie", "credential"],
-            b'k' => &["key"],
-            b'p' => &["password"],
-            b's' => &["secret", "session", "signature"],
-            b't' => &["token"],
-            _ => &[],
-        };
-        words.iter().any(|word| begins(at, word))
-    })
-}
+pub(super) use crate::policy::is_secret_name;
 
 /// Keys of the language whose names have such a word, and whose values are none.
 pub(super) const NO_SECRETS: [&str; 6] = [
@@ -313,29 +290,7 @@ pub(super) fn logins(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_secret_name, logins, named, queries, store_url};
-
-    #[test]
-    fn a_name_that_contains_a_word_for_a_secret_is_that_of_a_secret() {
-        for name in [
-            "authorization",
-            "Proxy-Authorization",
-            "x-vault-token",
-            "X-API-Key",
-            "api_key",
-            "sessionid",
-            "set-cookie",
-            "X-Amz-Signature",
-            "client_secret",
-            "X-Amz-Credential",
-            "db-password",
-        ] {
-            assert!(is_secret_name(name), "{name}");
-        }
-        for name in ["", "x-tenant", "user-agent", "page", "q", "x-request-id"] {
-            assert!(!is_secret_name(name), "{name}");
-        }
-    }
+    use super::{logins, named, queries, store_url};
 
     #[test]
     fn of_a_store_only_what_is_plainly_an_address_is_shown() {

@@ -13,7 +13,7 @@ use crate::call::{Chain, Client, ForwardedBy, forwarded};
 
 /// Whose word is taken for who the client is.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(crate) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
     header: ForwardedBy,
@@ -25,7 +25,7 @@ pub(super) struct Trust {
 
 impl Trust {
     /// Trusts these networks to name the client in this header.
-    pub(super) fn new(networks: &[IpNet], header: ForwardedBy, told: Arc<UnknownProxies>) -> Self {
+    pub(crate) fn new(networks: &[IpNet], header: ForwardedBy, told: Arc<UnknownProxies>) -> Self {
         let mut ranges: Vec<_> = networks
             .iter()
             .map(|net| (number(net.network()), number(net.broadcast())))

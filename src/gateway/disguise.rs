@@ -6,7 +6,7 @@
 //! prepared at a reload. A request costs more only when its path holds a byte that can be read in two ways, or differs
 //! from its own lower case where the table has policies.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     guard::Guard,
@@ -14,10 +14,9 @@ use super::{
     table::{Asked, Found, Table},
 };
 use crate::{
-    config::Config,
     error::Error,
     layer::after_prefix,
-    policy::{Match, PathPattern, Rewrite},
+    policy::{Match, PathPattern, Rewrite, Route, Upstream},
 };
 
 /// Longest path that is read in several ways; a longer one is refused wherever that could matter. Readings cost some
@@ -35,7 +34,7 @@ const SPELLED: Error = Error::AmbiguousPath(
 
 /// The routes of one configuration, to see through disguises.
 #[derive(Debug)]
-pub(super) struct Disguises {
+pub(crate) struct Disguises {
     /// Indexed as the routes.
     guards: Vec<Guard>,
     /// The routes by the folded form of their patterns; absent where nothing could be passed by.
@@ -51,8 +50,11 @@ pub(super) struct Disguises {
 impl Disguises {
     /// # Errors
     /// When regular expressions do not compile together.
-    pub(super) fn build(config: &Config) -> Result<Self, regex::Error> {
-        let guards = Guard::all(config);
+    pub(crate) fn build(
+        routes: &[Arc<Route>],
+        upstreams: &[Arc<Upstream>],
+    ) -> Result<Self, regex::Error> {
+        let guards = Guard::all(routes, upstreams);
         let more =
             |one: &Guard, other: &Guard| one.gives_more_than(other) || other.gives_more_than(one);
         let differ = guards
@@ -63,18 +65,14 @@ impl Disguises {
             || guards
                 .iter()
                 .any(|guard| guard.forwards() && !guard.place().is_empty());
-        let patterns: Vec<Match> = config
-            .routes
+        let patterns: Vec<Match> = routes
             .iter()
             .map(|route| Match {
                 path: folded_pattern(&route.matches.path),
                 ..route.matches.clone()
             })
             .collect();
-        let patterns_vary = config
-            .routes
-            .iter()
-            .any(|route| varies(&route.matches.path));
+        let patterns_vary = routes.iter().any(|route| varies(&route.matches.path));
         let has_regexes = patterns
             .iter()
             .any(|pattern| matches!(pattern.path, PathPattern::Regex(_)));

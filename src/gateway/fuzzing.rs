@@ -7,12 +7,8 @@ use std::{net::IpAddr, sync::Arc};
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::{client::Trust, limits::key_part, readings};
-use crate::{
-    call::{Client, Exchange, ForwardedBy},
-    layer,
-    policy::KeyPart,
-};
+use super::{client::Trust, readings};
+use crate::call::{Client, ForwardedBy};
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
 pub fn client(
@@ -27,11 +23,6 @@ pub fn client(
         ForwardedBy::XForwardedFor
     };
     Trust::new(trusted, header, Arc::default()).client(peer, headers)
-}
-
-/// The bytes that the key of a request is hashed from; `None` where it has not all of these parts.
-pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
-    layer::hashed(&parts.iter().map(key_part).collect::<Vec<_>>(), exchange)
 }
 
 /// Each path that a lenient service could see in a path as received; none where it can be read in one way only.

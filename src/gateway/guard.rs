@@ -2,8 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::rebuild::upstream_names;
-use crate::config::Config;
 use crate::policy::{Action, PathPattern, RequestChanges, Rewrite, Route, Timeouts, Upstream};
 
 /// Host and port of a server: two upstreams with one in common lead to the same service.
@@ -25,7 +23,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// The guards of all routes, in their order.
-    pub(super) fn all(config: &Config) -> Vec<Self> {
+    pub(super) fn all(routes: &[Arc<Route>], upstreams: &[Arc<Upstream>]) -> Vec<Self> {
         let known = |upstream: &Upstream| {
             let servers = upstream
                 .servers
@@ -33,22 +31,19 @@ impl Guard {
                 .map(|server| (Arc::clone(&server.host), server.port));
             (servers.collect(), upstream.concurrency.is_some())
         };
-        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> = config
-            .upstreams
+        let upstreams: HashMap<&str, (Arc<[Server]>, bool)> = upstreams
             .iter()
             .map(|upstream| (&*upstream.name, known(upstream)))
             .collect();
-        config
-            .routes
+        routes
             .iter()
             .map(|route| Self::of(route, &upstreams))
             .collect()
     }
 
     fn of(route: &Arc<Route>, upstreams: &HashMap<&str, (Arc<[Server]>, bool)>) -> Self {
-        let names = upstream_names(route);
-        let known: Vec<_> = names
-            .iter()
+        let known: Vec<_> = route
+            .upstreams()
             .filter_map(|name| Some((name, upstreams.get(&**name)?)))
             .collect();
         Self {

@@ -30,7 +30,7 @@ pub(super) fn of(
 const NO_HOST: Error = Error::Malformed("its host cannot be read");
 
 /// The host of an authority, which is never empty (RFC 9110, 4.2.1).
-pub(super) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
+pub(crate) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
     // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
     let (mut length, mut before) = (authority.len(), Kind::Dot);
     for (at, byte) in authority.iter().enumerate() {

@@ -6,9 +6,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use crate::{
     body::Body,
     call::{Exchange, max_forwards},
-    config::is_secret_name,
     error::Error,
     message::Response,
+    policy::is_secret_name,
 };
 
 /// The methods that a service behind a route may be asked with.

@@ -5,32 +5,21 @@
 
 mod answer;
 mod bounded;
-mod caps;
 mod client;
-mod destinations;
 mod disguise;
 mod enter;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;
-mod host;
-mod key_parts;
-mod keys;
+pub(crate) mod host;
 mod last_hop;
 mod limit_fields;
-mod limits;
 mod problem;
 mod readings;
-mod rebuild;
-mod report;
-mod saved;
 mod snapshot;
 mod stack;
-mod state;
-mod store;
 pub mod table;
 mod unknown_proxies;
-mod upstream_tls;
 
 use std::{
     convert::Infallible,
@@ -47,15 +36,14 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::Service;
 
+pub use self::snapshot::Snapshot;
 use self::stack::Stack;
-pub use self::{
-    caps::CapView,
-    keys::{KeyState, KnownKey, OneLimit},
-    rebuild::{BuildError, Built, build},
-    report::{Change, Report},
-    saved::Persisted,
-    snapshot::Snapshot,
-    state::{Process, State},
+pub(crate) use self::{
+    client::Trust,
+    disguise::Disguises,
+    snapshot::{Lane, Route},
+    stack::{Layers, Target, ToMirror, Way, to_mirror},
+    unknown_proxies::UnknownProxies,
 };
 use crate::{
     call::{Call, Exchange, grpc},

@@ -21,51 +21,51 @@ use crate::{
 /// that another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(super) lanes: Vec<Lane>,
+    pub(crate) lanes: Vec<Lane>,
 }
 
 impl Snapshot {
-    pub(super) fn lane(&self, worker: usize) -> &Lane {
+    pub(crate) fn lane(&self, worker: usize) -> &Lane {
         &self.lanes[worker % self.lanes.len()]
     }
 }
 
 /// The routes as one worker sees them.
 #[derive(Debug)]
-pub(super) struct Lane {
-    pub(super) table: Arc<Table>,
-    pub(super) disguises: Arc<Disguises>,
-    pub(super) routes: Vec<Route>,
-    pub(super) trust: Arc<Trust>,
+pub(crate) struct Lane {
+    pub(crate) table: Arc<Table>,
+    pub(crate) disguises: Arc<Disguises>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) trust: Arc<Trust>,
     /// For requests that no route takes.
-    pub(super) unmatched: Arc<RouteTag>,
+    pub(crate) unmatched: Arc<RouteTag>,
     /// Some route takes gRPC calls, so that one that no route takes is answered as a call, too.
-    pub(super) takes_calls: bool,
+    pub(crate) takes_calls: bool,
 }
 
 /// One route.
 #[derive(Debug)]
-pub(super) struct Route {
-    pub(super) tag: Arc<RouteTag>,
+pub(crate) struct Route {
+    pub(crate) tag: Arc<RouteTag>,
     /// Its layers. The lock is never waited for, as each worker has a lane; taking it costs less than the clone of all
     /// layers that each request would need otherwise.
-    pub(super) stack: Mutex<Stack>,
-    pub(super) max_body: Option<u64>,
+    pub(crate) stack: Mutex<Stack>,
+    pub(crate) max_body: Option<u64>,
     /// The same for gRPC calls.
-    pub(super) max_call_body: Option<u64>,
+    pub(crate) max_call_body: Option<u64>,
     /// Where its calls go; none where a request is never a gRPC call.
-    pub(super) callees: Box<[Arc<Upstream>]>,
+    pub(crate) callees: Box<[Arc<Upstream>]>,
     /// Claims of peers that are not trusted which its service gets all the same.
-    pub(super) kept: Box<[HeaderName]>,
+    pub(crate) kept: Box<[HeaderName]>,
     /// Its requests go to a service.
-    pub(super) forwards: bool,
+    pub(crate) forwards: bool,
     /// It lists TRACE among its methods.
-    pub(super) takes_trace: bool,
+    pub(crate) takes_trace: bool,
 }
 
 impl Route {
     /// Whether requests can be gRPC calls: each upstream that one may be sent to can speak HTTP/2.
-    pub(super) fn takes_calls(&self) -> bool {
+    pub(crate) fn takes_calls(&self) -> bool {
         !self.callees.is_empty()
             && self
                 .callees
@@ -75,15 +75,15 @@ impl Route {
 }
 
 /// Parameters of a match.
-pub(super) type Parameters = Vec<(Arc<str>, Box<str>)>;
+pub(crate) type Parameters = Vec<(Arc<str>, Box<str>)>;
 
 /// The route that takes a request.
 #[derive(Debug)]
-pub(super) struct Taken<'l> {
-    pub(super) route: &'l Route,
-    pub(super) parameters: Parameters,
+pub(crate) struct Taken<'l> {
+    pub(crate) route: &'l Route,
+    pub(crate) parameters: Parameters,
     /// The path as the route spells it, where the request spells it in another letter case or with a slash at its end.
-    pub(super) spelled: Option<Vec<u8>>,
+    pub(crate) spelled: Option<Vec<u8>>,
 }
 
 impl Lane {
@@ -92,7 +92,7 @@ impl Lane {
     /// # Errors
     /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or [`Error::AmbiguousPath`] when the service that it is forwarded to could take its path for one
     /// of another route, and so give it more than that route would.
-    pub(super) fn find(
+    pub(crate) fn find(
         &self,
         host: &str,
         target: &Target,

@@ -14,28 +14,28 @@ use crate::{
 };
 
 /// What a route does with a request, from its limits inwards.
-pub(super) type Stack =
+pub(crate) type Stack =
     RateLimit<Timeouts<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
 
 /// The part that only requests to an upstream pass.
-pub(super) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
+pub(crate) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
 
 /// The part that copies of requests pass.
-pub(super) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
+pub(crate) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
 
 /// The layers of one route.
 #[derive(Debug)]
-pub(super) struct Layers {
-    pub(super) rate_limit: RateLimitLayer,
-    pub(super) timeouts: TimeoutsLayer,
-    pub(super) buffer: BufferLayer,
-    pub(super) concurrency: ConcurrencyLayer,
-    pub(super) target: Target,
+pub(crate) struct Layers {
+    pub(crate) rate_limit: RateLimitLayer,
+    pub(crate) timeouts: TimeoutsLayer,
+    pub(crate) buffer: BufferLayer,
+    pub(crate) concurrency: ConcurrencyLayer,
+    pub(crate) target: Target,
 }
 
 /// What is innermost.
 #[derive(Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Upstreams {
         first: (NonZeroU32, Way),
         others: Vec<(NonZeroU32, Way)>,
@@ -45,13 +45,13 @@ pub(super) enum Target {
 
 /// The layers on the way to one upstream.
 #[derive(Debug)]
-pub(super) struct Way {
-    pub(super) concurrency: ConcurrencyLayer,
-    pub(super) mirror: MirrorLayer<ToMirror>,
-    pub(super) retry: RetryLayer,
-    pub(super) attempt_timeout: AttemptTimeoutLayer,
-    pub(super) forward: ForwardLayer,
-    pub(super) send_to: SendTo,
+pub(crate) struct Way {
+    pub(crate) concurrency: ConcurrencyLayer,
+    pub(crate) mirror: MirrorLayer<ToMirror>,
+    pub(crate) retry: RetryLayer,
+    pub(crate) attempt_timeout: AttemptTimeoutLayer,
+    pub(crate) forward: ForwardLayer,
+    pub(crate) send_to: SendTo,
 }
 
 impl Way {
@@ -75,7 +75,7 @@ impl Way {
 }
 
 /// The way of copies: as that of originals, but one attempt only, and by a cap in whose line they do not wait.
-pub(super) fn to_mirror(
+pub(crate) fn to_mirror(
     concurrency: ConcurrencyLayer,
     attempt_timeout: AttemptTimeoutLayer,
     forward: ForwardLayer,
@@ -89,7 +89,7 @@ pub(super) fn to_mirror(
 }
 
 impl Layers {
-    pub(super) fn stack(self) -> Stack {
+    pub(crate) fn stack(self) -> Stack {
         let target = match self.target {
             Target::Respond(respond) => Either::Right(respond),
             Target::Upstreams { first, others } => {

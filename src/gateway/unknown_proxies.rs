@@ -17,7 +17,7 @@ const OTHER: &str = "Forwarded";
 
 /// Peers that sent forwarding fields while no proxy was trusted, each with the field.
 #[derive(Debug, Default)]
-pub(super) struct UnknownProxies(Mutex<Vec<(IpAddr, &'static str)>>);
+pub(crate) struct UnknownProxies(Mutex<Vec<(IpAddr, &'static str)>>);
 
 impl UnknownProxies {
     /// Whether `peer` is a new one, which it then is no more; false for all once 32 are known. One that sent `Forwarded` is

@@ -7,8 +7,11 @@ mod health;
 mod limits;
 mod process;
 mod routes;
+mod secret;
 mod store;
 mod tls;
 mod upstreams;
 
-pub use self::{health::*, limits::*, process::*, routes::*, store::*, tls::*, upstreams::*};
+pub use self::{
+    health::*, limits::*, process::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
+};

@@ -40,13 +40,20 @@ pub struct Route {
 }
 
 impl Route {
+    /// The upstreams that its requests go to; none if it answers them itself.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (one, shares) = match &self.action {
+            Action::Forward(name) => (Some(name), &[][..]),
+            Action::Split(shares) => (None, &shares[..]),
+            Action::Respond { .. } | Action::Redirect { .. } => (None, &[][..]),
+        };
+        one.into_iter()
+            .chain(shares.iter().map(|share| &share.name))
+    }
+
     /// Whether its requests, or a share of them, go to this upstream.
     pub fn leads_to(&self, upstream: &str) -> bool {
-        match &self.action {
-            Action::Forward(name) => **name == *upstream,
-            Action::Split(shares) => shares.iter().any(|share| *share.name == *upstream),
-            Action::Respond { .. } | Action::Redirect { .. } => false,
-        }
+        self.upstreams().any(|name| **name == *upstream)
     }
 }
 

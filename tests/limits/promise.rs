@@ -17,8 +17,9 @@ use http::{HeaderMap, HeaderValue, Method, Version};
 use proptest::prelude::*;
 use tidegate::{
     body::Body,
+    build::{Process, build},
     config,
-    gateway::{Gateway, Process, build},
+    gateway::Gateway,
     limit::KeyHasher,
     message::{Names, Origin, Request, Response},
     server::Arrival,

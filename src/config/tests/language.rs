@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Code, Config, Environment, is_secret_name, json_schema, parse, redact,
+        Code, Config, Environment, json_schema, parse, redact,
         schema::{Default, Kind, Section, Syntax, process::FILE_ITSELF},
     },
     places, read,
 };
-use crate::policy::Route;
+use crate::policy::{Route, is_secret_name};
 
 /// Every section with the head of a file that leads into it.
 fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Section, String)>) {

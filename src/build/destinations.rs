@@ -3,13 +3,14 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    limits::key_part,
-    rebuild::{changes, retry_policy},
-    stack::{ToMirror, Way, to_mirror},
+    changes,
+    key_part::key_part,
+    retry_policy,
     state::{Process, State},
 };
 use crate::{
     call::{RouteTag, Told, query::Logged},
+    gateway::{ToMirror, Way, to_mirror},
     layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
     policy::{self, Action},

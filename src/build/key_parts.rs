@@ -4,12 +4,11 @@ use std::{net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 
-use super::limits;
+use super::key_part::key_part;
 use crate::{
-    config::is_secret_name,
     layer::named_value,
     limit::Part,
-    policy::{KeyPart, ValuePattern},
+    policy::{KeyPart, ValuePattern, is_secret_name},
 };
 
 /// Whether the value of a part may be a credential, by the name of what it is read from.
@@ -31,7 +30,7 @@ pub(super) fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bo
     match pattern {
         ValuePattern::Any => true,
         ValuePattern::Text(text) => {
-            let text = named_value(&limits::key_part(key), text.as_bytes());
+            let text = named_value(&key_part(key), text.as_bytes());
             *text == *part.value.as_bytes()
         }
         ValuePattern::Network(network) => {

@@ -1,22 +1,20 @@
 //! What outlives a reload, by name: buckets, caps, retry budgets, upstreams.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     caps::{CapView, Caps},
-    unknown_proxies::UnknownProxies,
+    named::Named,
 };
 use crate::{
     config::Config,
+    gateway::UnknownProxies,
     layer::{Budget, Copies, Memory, Overrides},
     limit::{KeyHasher, Limiter, Top},
     store::{SharedLimit, Store},
     telemetry::{AccessLog, Metrics},
     upstream::Upstream,
 };
-
-/// Things with a name.
-pub(super) type Named<T> = BTreeMap<Arc<str>, T>;
 
 /// The state of a running gateway, as of one configuration.
 #[derive(Debug)]

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    rebuild::BuildError,
-    state::{Named, Process, State},
+    BuildError,
+    key_part::key_part,
+    named::Named,
+    state::{Process, State},
     store,
 };
 use crate::{
@@ -299,21 +301,6 @@ fn policy(
 
 fn key(limit: &policy::Limit) -> Vec<KeyPart> {
     limit.key.iter().map(key_part).collect()
-}
-
-pub(super) fn key_part(part: &policy::KeyPart) -> KeyPart {
-    match part {
-        policy::KeyPart::Route => KeyPart::Route,
-        policy::KeyPart::ClientIp { v6_prefix } => KeyPart::ClientIp(*v6_prefix),
-        policy::KeyPart::Header(name) => KeyPart::Header(name.clone()),
-        policy::KeyPart::Cookie(name) => KeyPart::Cookie(name.clone()),
-        policy::KeyPart::Query(name) => KeyPart::Query(name.clone()),
-        policy::KeyPart::Param(name) => KeyPart::Param(name.clone()),
-        policy::KeyPart::Host => KeyPart::Host,
-        policy::KeyPart::Path => KeyPart::Path,
-        policy::KeyPart::Method => KeyPart::Method,
-        policy::KeyPart::TlsSubject => KeyPart::TlsSubject,
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{limits::key_part, state::Named};
+use super::{key_part::key_part, named::Named};
 use crate::{
     config::Config,
     error::CapName,

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::state::{Named, Process, State};
+use super::{
+    named::Named,
+    state::{Process, State},
+};
 use crate::{
     config::Config,
     layer::{SharedBuckets, SharedPolicy},

@@ -8,13 +8,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 
 use super::{
-    host,
+    key_part::key_part,
     key_parts::{self, is_match, named},
     limits,
     state::State,
 };
 use crate::{
     call::{Target, query},
+    gateway::host,
     layer::{self, named_value},
     limit::{
         self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing,
@@ -370,7 +371,7 @@ impl OneLimit<'_> {
         part: &KeyPart,
         value: &[u8],
     ) -> Result<KeyBuilder<H>, String> {
-        let value = &*named_value(&limits::key_part(part), value);
+        let value = &*named_value(&key_part(part), value);
         if value.is_empty() {
             return Err(format!("a value is empty; {}", self.how_to_ask()));
         }

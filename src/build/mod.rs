@@ -1,7 +1,23 @@
-//! From a configuration to something that serves, carrying over what the one before it knew.
+//! Builds the gateway that serves from a configuration, and carries over the state of the one before it.
 //!
-//! What can fail comes first. What takes effect at once on things that are in use (other numbers for a limit or a cap)
-//! comes last, so that a configuration that cannot be built changes nothing.
+//! This runs once for each reload, on the control thread; [`gateway`](crate::gateway) is the part that runs for each
+//! request. Steps that can fail come first. Steps that take effect at once on state in use (new numbers for a limit or a
+//! concurrency limit) come last, so that a configuration that cannot be built changes nothing.
+
+mod caps;
+mod destinations;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod key_part;
+mod key_parts;
+mod keys;
+mod limits;
+mod named;
+mod report;
+mod saved;
+mod state;
+mod store;
+mod upstream_tls;
 
 use std::sync::Arc;
 
@@ -9,19 +25,17 @@ use http::Method;
 use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
-use super::{
+pub use self::{
+    caps::CapView,
+    keys::{KeyState, KnownKey, OneLimit},
+    report::{Change, Report},
+    saved::Persisted,
+    state::{Process, State},
+};
+use self::{
     caps::Caps,
-    client::Trust,
     destinations::{ejection, health_check, ways},
-    disguise::Disguises,
-    limits,
-    report::Report,
-    snapshot::{Lane, Route, Snapshot},
-    stack::{Layers, Target},
-    state::{Named, Process, State},
-    store,
-    table::Table,
-    upstream_tls,
+    named::Named,
 };
 use crate::{
     call::{
@@ -29,7 +43,7 @@ use crate::{
         query::{Logged, Mask},
     },
     config::Config,
-    config::is_secret_name,
+    gateway::{Disguises, Lane, Layers, Route, Snapshot, Target, Trust, table::Table},
     layer::{
         AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies,
         Respond, RetryPolicy, Rewrite, TimeoutsLayer,
@@ -78,7 +92,7 @@ pub fn build(
     let table = Arc::new(Table::build(
         config.routes.iter().map(|route| &route.matches),
     )?);
-    let disguises = Arc::new(Disguises::build(&config)?);
+    let disguises = Arc::new(Disguises::build(&config.routes, &config.upstreams)?);
     limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
@@ -315,19 +329,9 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
     }
 }
 
-pub(super) fn upstream_names(route: &policy::Route) -> Box<[Arc<str>]> {
-    match &route.action {
-        policy::Action::Forward(name) => [Arc::clone(name)].into(),
-        policy::Action::Split(shares) => {
-            shares.iter().map(|share| Arc::clone(&share.name)).collect()
-        }
-        policy::Action::Respond { .. } | policy::Action::Redirect { .. } => [].into(),
-    }
-}
-
 fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
-    upstream_names(route)
-        .iter()
+    route
+        .upstreams()
         .filter_map(|name| state.upstreams.get(name).cloned())
         .collect()
 }
@@ -337,7 +341,7 @@ fn logged(names: Arc<[Box<str>]>, query: policy::LogQuery) -> Logged {
     match query {
         policy::LogQuery::Masked => Logged::Masked(Mask {
             names,
-            is_secret: is_secret_name,
+            is_secret: policy::is_secret_name,
         }),
         policy::LogQuery::Off => Logged::Off,
         policy::LogQuery::Full => Logged::Full,
@@ -424,7 +428,7 @@ fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
     }
 }
 
-pub(super) fn retry_policy(retry: &policy::Retry) -> RetryPolicy {
+fn retry_policy(retry: &policy::Retry) -> RetryPolicy {
     let policy::RetryOn {
         connect,
         reset,
@@ -446,7 +450,7 @@ pub(super) fn retry_policy(retry: &policy::Retry) -> RetryPolicy {
     }
 }
 
-pub(super) fn changes(route: &policy::Route) -> Changes {
+fn changes(route: &policy::Route) -> Changes {
     Changes {
         rewrite: match &route.request.rewrite {
             policy::Rewrite::None => Rewrite::None,
