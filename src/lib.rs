@@ -59,7 +59,7 @@
 //! * [`admin`]: metrics, health, views and reload over HTTP.
 //! * [`cli`]: the commands.
 //!
-//! Who may import whom is a table in `tests/architecture.rs`.
+//! Who may import whom is a table in `tests/architecture/imports.rs`.
 //!
 //! # Invariants
 //!

@@ -1,0 +1,272 @@
+//! Which files depend on each other, and the circles among them.
+//!
+//! A file depends on each file that declares something it names. A `mod.rs` that only re-exports a name does not depend
+//! on its file, and whoever uses the re-export depends on the file that declares it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    names::Names,
+    report,
+    source::{Source, production},
+};
+
+/// A circle of two files is one thought in two halves; more cannot be read one after the other.
+const LARGEST_CIRCLE: usize = 2;
+
+/// Files that are still in larger circles. The list only gets shorter: a file that is in none has to be struck off.
+const STILL_IN_CIRCLES: &[&str] = &[
+    "src/admin/connections.rs",
+    "src/admin/endpoints.rs",
+    "src/admin/limit_keys.rs",
+    "src/admin/mod.rs",
+    "src/app/mod.rs",
+    "src/app/process.rs",
+    "src/app/signals.rs",
+    "src/app/takeover.rs",
+    "src/build/destinations.rs",
+    "src/build/limits.rs",
+    "src/build/mod.rs",
+    "src/cli/check.rs",
+    "src/cli/completions.rs",
+    "src/cli/demo.rs",
+    "src/cli/manual.rs",
+    "src/cli/mod.rs",
+    "src/cli/proxy.rs",
+    "src/cli/reload.rs",
+    "src/cli/run.rs",
+    "src/cli/schema.rs",
+    "src/config/advice.rs",
+    "src/config/check.rs",
+    "src/config/configuration.rs",
+    "src/config/diagnostic.rs",
+    "src/config/environment.rs",
+    "src/config/guess.rs",
+    "src/config/include.rs",
+    "src/config/misplaced.rs",
+    "src/config/mod.rs",
+    "src/config/problem.rs",
+    "src/config/redact.rs",
+    "src/config/resolve/limits.rs",
+    "src/config/resolve/mod.rs",
+    "src/config/resolve/overrides.rs",
+    "src/config/resolve/process.rs",
+    "src/config/resolve/store.rs",
+    "src/config/resolve/tls.rs",
+    "src/config/resolve/upstreams.rs",
+    "src/config/schema/concurrency.rs",
+    "src/config/schema/limits.rs",
+    "src/config/schema/mod.rs",
+    "src/config/schema/process.rs",
+    "src/config/schema/routes.rs",
+    "src/config/schema/store.rs",
+    "src/config/schema/upstreams.rs",
+    "src/config/schema/values.rs",
+    "src/config/shown.rs",
+    "src/config/source.rs",
+    "src/config/syntax/address.rs",
+    "src/config/syntax/header.rs",
+    "src/config/syntax/host.rs",
+    "src/config/syntax/key.rs",
+    "src/config/syntax/mod.rs",
+    "src/config/syntax/path.rs",
+    "src/config/syntax/status.rs",
+    "src/config/syntax/store.rs",
+    "src/config/syntax/template.rs",
+    "src/config/tree.rs",
+    "src/config/units.rs",
+    "src/gateway/table/conditions.rs",
+    "src/gateway/table/fixed.rs",
+    "src/gateway/table/hosts.rs",
+    "src/gateway/table/mod.rs",
+    "src/gateway/table/parameters.rs",
+    "src/gateway/table/paths.rs",
+    "src/gateway/table/regexes.rs",
+    "src/http1/chunked.rs",
+    "src/http1/fields.rs",
+    "src/http1/framing.rs",
+    "src/http1/head.rs",
+    "src/layer/rate_limit/counting.rs",
+    "src/layer/rate_limit/decision.rs",
+    "src/layer/rate_limit/key.rs",
+    "src/layer/rate_limit/mod.rs",
+    "src/layer/rate_limit/overrides.rs",
+    "src/layer/rate_limit/shared.rs",
+    "src/layer/rate_limit/trial.rs",
+    "src/limit/bucket.rs",
+    "src/limit/core.rs",
+    "src/limit/decide.rs",
+    "src/limit/limiter.rs",
+    "src/limit/others.rs",
+    "src/limit/table/insert.rs",
+    "src/limit/table/mod.rs",
+    "src/limit/temporary.rs",
+    "src/server/arrival.rs",
+    "src/server/crowd.rs",
+    "src/server/door.rs",
+    "src/server/idle.rs",
+    "src/store/call.rs",
+    "src/store/decide.rs",
+    "src/store/parts.rs",
+    "src/telemetry/access/mod.rs",
+    "src/telemetry/access/queue.rs",
+    "src/telemetry/access/writer.rs",
+    "src/upstream/abandoned.rs",
+    "src/upstream/answer.rs",
+    "src/upstream/balance/mod.rs",
+    "src/upstream/connect.rs",
+    "src/upstream/connection.rs",
+    "src/upstream/health/active.rs",
+    "src/upstream/health/eject.rs",
+    "src/upstream/health/mod.rs",
+    "src/upstream/http2/answer.rs",
+    "src/upstream/http2/connection.rs",
+    "src/upstream/http2/exchange.rs",
+    "src/upstream/http2/mod.rs",
+    "src/upstream/mod.rs",
+    "src/upstream/pool.rs",
+    "src/upstream/server.rs",
+    "src/upstream/trial.rs",
+    "src/upstream/tunnel.rs",
+    "src/upstream/upload.rs",
+    "src/upstream/way.rs",
+];
+
+#[test]
+fn no_circle_of_files_is_larger_than_two() {
+    let mut mistakes = Vec::new();
+    let mut excused: BTreeSet<&str> = STILL_IN_CIRCLES.iter().copied().collect();
+    for circle in circles() {
+        if circle.len() <= LARGEST_CIRCLE {
+            continue;
+        }
+        let new = circle.iter().filter(|file| !excused.contains(**file));
+        if new.count() > 0 {
+            mistakes.push(format!("a circle:\n{}", arrows(&circle)));
+        }
+        for file in circle {
+            excused.remove(file);
+        }
+    }
+    for file in excused {
+        mistakes.push(format!("{file}: is in no circle any more, strike it off"));
+    }
+    report(&mistakes);
+}
+
+/// Every circle of at least two files.
+pub fn circles() -> Vec<Vec<&'static str>> {
+    let graph = dependencies();
+    let mut search = Search {
+        graph: &graph,
+        numbers: BTreeMap::new(),
+        lowest: BTreeMap::new(),
+        stack: Vec::new(),
+        circles: Vec::new(),
+    };
+    for file in graph.keys() {
+        if !search.numbers.contains_key(file) {
+            search.visit(file);
+        }
+    }
+    search.circles.sort();
+    search.circles
+}
+
+/// For each file the files that it depends on, each with the first place that names something of it.
+type Graph = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
+
+fn dependencies() -> Graph {
+    let names = Names::of_the_crate();
+    let shown: BTreeMap<&str, &'static str> = production()
+        .map(|source| (source.shown.as_str(), source.shown.as_str()))
+        .collect();
+    let mut graph = Graph::new();
+    for source in production() {
+        let to = graph.entry(&source.shown).or_default();
+        for Place { line, module, path } in places(source) {
+            for file in names.files(module, path) {
+                if file != source.shown {
+                    let why = || format!("{line}: {}", path.join("::"));
+                    to.entry(shown[file]).or_insert_with(why);
+                }
+            }
+        }
+    }
+    graph
+}
+
+/// A path and where it stands.
+struct Place<'a> {
+    line: usize,
+    module: &'a [String],
+    path: &'a [String],
+}
+
+/// The paths by which a file depends on others.
+fn places(source: &Source) -> impl Iterator<Item = Place<'_>> {
+    let imports = source.facts.imports.iter();
+    let imports = imports.filter(|import| !import.is_re_export && import.name.is_some());
+    let imports = imports.map(|import| Place {
+        line: import.line,
+        module: &import.module,
+        path: &import.path,
+    });
+    let mentions = source.facts.mentions.iter().map(|mention| Place {
+        line: mention.line,
+        module: &mention.module,
+        path: &mention.path,
+    });
+    imports.chain(mentions)
+}
+
+/// The dependencies between the files of a circle, one a line.
+fn arrows(circle: &[&'static str]) -> String {
+    let graph = dependencies();
+    let mut lines = Vec::new();
+    for file in circle {
+        for (to, why) in graph[file].iter().filter(|(to, _)| circle.contains(*to)) {
+            lines.push(format!("  {file}:{why} -> {to}"));
+        }
+    }
+    lines.join("\n")
+}
+
+/// Tarjan's search for strongly connected components.
+struct Search<'a> {
+    graph: &'a Graph,
+    numbers: BTreeMap<&'static str, usize>,
+    lowest: BTreeMap<&'static str, usize>,
+    stack: Vec<&'static str>,
+    circles: Vec<Vec<&'static str>>,
+}
+
+impl Search<'_> {
+    fn visit(&mut self, file: &'static str) {
+        let number = self.numbers.len();
+        self.numbers.insert(file, number);
+        self.lowest.insert(file, number);
+        self.stack.push(file);
+        for next in self.graph[file].keys() {
+            let reached = match self.numbers.get(next) {
+                None => {
+                    self.visit(next);
+                    self.lowest[next]
+                }
+                Some(number) if self.stack.contains(next) => *number,
+                Some(_) => continue,
+            };
+            self.lowest
+                .entry(file)
+                .and_modify(|low| *low = reached.min(*low));
+        }
+        if self.lowest[file] == number {
+            let start = self.stack.iter().position(|one| *one == file).unwrap();
+            let mut circle = self.stack.split_off(start);
+            circle.sort_unstable();
+            if circle.len() > 1 {
+                self.circles.push(circle);
+            }
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Which module may import which, and that a layer knows no other layer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    names::Names,
+    report,
+    source::{Source, production},
+};
+
+/// Everything of ours that a module may name: itself always, and what stands on the right.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("lib", &[]),
+    ("main", &["cli", "app"]),
+    // A command starts the application or talks to one.
+    (
+        "cli",
+        &[
+            "app",
+            "reload",
+            "config",
+            "policy",
+            "telemetry",
+            "tls",
+            "admin",
+        ],
+    ),
+    // The only file that knows every module.
+    (
+        "app",
+        &[
+            "admin",
+            "alarm",
+            "body",
+            "build",
+            "call",
+            "config",
+            "policy",
+            "duration",
+            "error",
+            "gateway",
+            "http1",
+            "http2",
+            "inherited",
+            "io",
+            "layer",
+            "limit",
+            "message",
+            "reload",
+            "server",
+            "store",
+            "telemetry",
+            "tls",
+            "upstream",
+            "watch",
+        ],
+    ),
+    (
+        "reload",
+        &[
+            "build",
+            "gateway",
+            "config",
+            "policy",
+            "inherited",
+            "server",
+            "http1",
+            "telemetry",
+            "tls",
+        ],
+    ),
+    (
+        "admin",
+        &[
+            "build",
+            "reload",
+            "config",
+            "policy",
+            "http2",
+            "limit",
+            "server",
+            "telemetry",
+            "upstream",
+            "duration",
+            "http1",
+        ],
+    ),
+    // Bytes become a request; what a route is, is not known here.
+    (
+        "server",
+        &[
+            "alarm",
+            "body",
+            "error",
+            "http1",
+            "http2",
+            "io",
+            "message",
+            "telemetry",
+            "tls",
+        ],
+    ),
+    // Runs for each reload: from a configuration to something that serves.
+    (
+        "build",
+        &[
+            "call",
+            "config",
+            "error",
+            "gateway",
+            "layer",
+            "limit",
+            "policy",
+            "store",
+            "telemetry",
+            "tls",
+            "upstream",
+        ],
+    ),
+    // Runs for each request; the policies come to it built.
+    (
+        "gateway",
+        &[
+            "body",
+            "call",
+            "policy",
+            "error",
+            "http1",
+            "layer",
+            "message",
+            "server",
+            "telemetry",
+            "upstream",
+        ],
+    ),
+    // Plain settings come from `build`: a policy never sees the configuration.
+    (
+        "layer",
+        &[
+            "alarm",
+            "body",
+            "call",
+            "error",
+            "http1",
+            "io",
+            "limit",
+            "message",
+            "store",
+            "telemetry",
+        ],
+    ),
+    // Where limits are counted that several gateways share.
+    ("store", &["alarm", "duration", "limit", "telemetry"]),
+    // A request becomes bytes again. `call::Outgoing` is what it is handed.
+    (
+        "upstream",
+        &[
+            "alarm",
+            "body",
+            "call",
+            "duration",
+            "error",
+            "http1",
+            "http2",
+            "io",
+            "message",
+            "telemetry",
+            "tls",
+        ],
+    ),
+    (
+        "call",
+        &["body", "duration", "error", "message", "telemetry"],
+    ),
+    ("message", &["body", "http1", "tls"]),
+    ("body", &["error"]),
+    ("http1", &["error"]),
+    ("http2", &["body", "error", "http1"]),
+    // Leaves. Messages of any module say durations alike.
+    ("alarm", &[]),
+    // Every policy as plain data: the configuration resolves into it.
+    ("policy", &[]),
+    ("config", &["duration", "policy"]),
+    ("duration", &[]),
+    ("error", &["duration"]),
+    ("inherited", &[]),
+    ("io", &[]),
+    ("limit", &[]),
+    ("telemetry", &[]),
+    ("tls", &[]),
+    ("watch", &["config"]),
+];
+
+#[test]
+fn modules_import_only_what_the_table_allows() {
+    let table: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut mistakes = Vec::new();
+    for source in production() {
+        let area = source.area();
+        let Some(allowed) = table.get(area) else {
+            mistakes.push(format!(
+                "{}: module `{area}` is not in the table",
+                source.shown
+            ));
+            continue;
+        };
+        for Named { line, path } in named(source) {
+            let to = path[0].as_str();
+            if table.contains_key(to) && to != area && !allowed.contains(&to) {
+                mistakes.push(format!(
+                    "{}:{line}: `{area}` may not use `{to}`",
+                    source.shown
+                ));
+            }
+        }
+    }
+    report(&mistakes);
+}
+
+/// Files beside the layers that are no layer: what several of them need.
+const SHARED_BY_LAYERS: &[&str] = &["answer_changes", "content", "key"];
+
+#[test]
+fn a_layer_knows_no_other_layer() {
+    let layer_of = |module: &[String]| match module {
+        [area, layer, ..] if area == "layer" => Some(layer.clone()),
+        _ => None,
+    };
+    let files: Vec<_> = production()
+        .filter(|source| layer_of(&source.module).is_some())
+        .collect();
+    let layers: BTreeSet<_> = files
+        .iter()
+        .filter_map(|source| layer_of(&source.module))
+        .collect();
+    assert!(layers.len() > 3, "found only {layers:?}");
+    let names = Names::of_the_crate();
+    let mut mistakes = Vec::new();
+    for source in files {
+        let own = layer_of(&source.module).unwrap();
+        for Named { line, path } in named(source) {
+            for file in names.files(&[], &path) {
+                let module = production().find(|source| source.shown == file);
+                let other = module.and_then(|source| layer_of(&source.module));
+                let is_foreign =
+                    |other: &String| *other != own && !SHARED_BY_LAYERS.contains(&other.as_str());
+                if other.as_ref().is_some_and(is_foreign) {
+                    mistakes.push(format!(
+                        "{}:{line}: a layer names another: `{}`",
+                        source.shown,
+                        path.join("::")
+                    ));
+                }
+            }
+        }
+    }
+    report(&mistakes);
+}
+
+/// A path from the root of the crate.
+pub struct Named {
+    pub line: usize,
+    pub path: Vec<String>,
+}
+
+/// The paths of a file that begin with `crate`, `self` or `super`, and in `main.rs` with the name of the crate.
+pub fn named(source: &Source) -> Vec<Named> {
+    let facts = &source.facts;
+    let imports = facts
+        .imports
+        .iter()
+        .map(|import| (import.line, &import.module, &import.path));
+    let mentions = facts
+        .mentions
+        .iter()
+        .map(|mention| (mention.line, &mention.module, &mention.path));
+    let mut found = Vec::new();
+    for (line, module, path) in imports.chain(mentions) {
+        let path = match path.split_first() {
+            Some((name, rest)) if name == "tidegate" => Some(rest.to_vec()),
+            Some(_) => Names::absolute(module, path),
+            None => None,
+        };
+        if let Some(path) = path.filter(|path| !path.is_empty()) {
+            found.push(Named { line, path });
+        }
+    }
+    found
+}

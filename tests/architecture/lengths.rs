@@ -1,0 +1,113 @@
+//! How long files and functions are, and that each file says what it is for.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    report,
+    source::{all, production},
+};
+
+/// Lines of a file, tests not counted.
+const LONGEST_FILE: usize = 400;
+/// Lines of a function, from `fn` to its closing brace.
+pub const LONGEST_FUNCTION: usize = 60;
+
+/// Files that are still longer. The list only gets shorter: a file that is short enough has to be struck off.
+const STILL_TOO_LONG: &[&str] = &[
+    "src/app/mod.rs",
+    "src/body.rs",
+    "src/call/mod.rs",
+    "src/config/advice.rs",
+    "src/config/check.rs",
+    "src/config/parse.rs",
+    "src/config/slips.rs",
+    "src/config/tests/advice.rs",
+    "src/config/tests/mistakes.rs",
+    "src/config/tests/values.rs",
+    "src/config/tests/warnings.rs",
+    "src/build/keys.rs",
+    "src/build/mod.rs",
+    "src/gateway/table/tests.rs",
+    "src/http1/head.rs",
+    "src/layer/forward.rs",
+    "src/reload.rs",
+    "src/server/connection.rs",
+    "src/server/http2/blocks.rs",
+    "src/store/decide.rs",
+    "src/store/tests/simulation.rs",
+    "src/telemetry/access/tests.rs",
+    "src/telemetry/metrics/render.rs",
+    "src/telemetry/metrics/tests.rs",
+];
+/// Functions that are still longer, each as `file function`. This list only gets shorter, too.
+const STILL_TOO_LONG_FUNCTIONS: &[&str] = &[
+    "src/app/drain.rs drain",
+    "src/app/mod.rs start",
+    "src/config/advice.rs in_a_table",
+    "src/config/advice.rs right_type",
+    "src/config/advice.rs right_value",
+    "src/config/misplaced.rs further_in",
+    "src/config/resolve/warnings/times.rs retries",
+    "src/config/slips.rs explain",
+    "src/config/slips.rs bare",
+    "src/config/syntax/key.rs meant",
+    "src/gateway/enter.rs enter",
+    "src/layer/rate_limit/trial.rs admit",
+    "src/server/entrance.rs enter",
+    "src/telemetry/metrics/render.rs requests",
+    "src/upstream/mod.rs send",
+];
+
+#[test]
+fn files_are_short_enough_to_be_read_at_once() {
+    let mut excused: BTreeSet<&str> = STILL_TOO_LONG.iter().copied().collect();
+    let mut mistakes = Vec::new();
+    // Tests of a folder have a bound, too.
+    for source in all() {
+        let lines = source.facts.length;
+        if lines > LONGEST_FILE && !excused.remove(source.shown.as_str()) {
+            mistakes.push(format!(
+                "{}: {lines} lines, at most {LONGEST_FILE}",
+                source.shown
+            ));
+        }
+    }
+    report_with_excused(mistakes, &excused);
+}
+
+#[test]
+fn functions_are_short_enough_to_be_read_at_once() {
+    let mut excused: BTreeSet<&str> = STILL_TOO_LONG_FUNCTIONS.iter().copied().collect();
+    let mut mistakes = Vec::new();
+    for source in production() {
+        let shown = &source.shown;
+        for function in &source.facts.functions {
+            let name = function.short();
+            if function.lines > LONGEST_FUNCTION && !excused.remove(&*format!("{shown} {name}")) {
+                mistakes.push(format!(
+                    "{shown}:{}: `{name}` has {} lines, at most {LONGEST_FUNCTION}",
+                    function.line, function.lines
+                ));
+            }
+        }
+    }
+    report_with_excused(mistakes, &excused);
+}
+
+#[test]
+fn every_file_opens_with_what_it_is_for() {
+    let silent = all()
+        .iter()
+        .filter(|source| !source.raw.starts_with("//! "));
+    let mistakes: Vec<_> = silent
+        .map(|source| format!("{}:1: opens without a `//!` sentence", source.shown))
+        .collect();
+    report(&mistakes);
+}
+
+fn report_with_excused(mut mistakes: Vec<String>, unused: &BTreeSet<&str>) {
+    for name in unused {
+        mistakes.push(format!("{name}: is short enough, strike it off"));
+    }
+    report(&mistakes);
+}
