@@ -37,8 +37,9 @@ use tidegate::{
     },
     limit::{KeyHasher, Limiter, Rate, Settings, Top},
     message::{Names, Origin, Request, Response},
+    runtime::worker,
     server::Arrival,
-    telemetry::{AccessLog, Form, Metrics, worker},
+    telemetry::{AccessLog, Form, Metrics},
 };
 use tokio::time::Instant;
 use tower::{Layer, Service};

@@ -48,7 +48,7 @@
 //! * [`error`]: what can go wrong with a request, each case naming cause and culprit.
 //! * [`duration`]: durations in words.
 //! * [`tls`]: certificates, handshakes, and what they show.
-//! * [`io`] and [`alarm`]: few buffers, few system calls, few timers.
+//! * [`runtime`]: what a worker thread needs: its number, state of its own, timers, buffers of sockets.
 //!
 //! Around it:
 //!
@@ -91,7 +91,6 @@
 //! watch on files. Access lines and logs are written by threads of their own, so that a slow reader is nobody's wait.
 
 pub mod admin;
-pub mod alarm;
 pub mod app;
 pub mod body;
 pub mod build;
@@ -104,12 +103,12 @@ pub mod gateway;
 pub mod http1;
 pub mod http2;
 pub mod inherited;
-pub mod io;
 pub mod layer;
 pub mod limit;
 pub mod message;
 pub mod policy;
 pub mod reload;
+pub mod runtime;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -102,10 +102,9 @@ pub(super) fn tops(
             .filter(same)
             .and_then(|earlier| earlier.tops.get(name))
             .cloned();
-        // A lane for each worker, and one for whoever else may ask.
         (
             Arc::clone(name),
-            before.unwrap_or_else(|| Arc::new(Top::new(workers + 1))),
+            before.unwrap_or_else(|| Arc::new(Top::new(workers))),
         )
     };
     limits.iter().map(top).collect()

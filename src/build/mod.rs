@@ -50,6 +50,7 @@ use crate::{
     },
     limit::SettingsError,
     policy,
+    runtime::PerWorker,
     tls::ClientTls,
     upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
 };
@@ -125,9 +126,9 @@ pub fn build(
         unknown_proxies,
         buffers: Arc::clone(&process.buffers),
     };
-    let lanes = (0..process.workers.max(1))
-        .map(|_| lane(&state, &table, &disguises, process))
-        .collect();
+    let lanes = PerWorker::workers_only(process.workers, |_| {
+        lane(&state, &table, &disguises, process)
+    });
     Ok(Built {
         snapshot: Snapshot { lanes },
         state,

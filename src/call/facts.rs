@@ -10,7 +10,7 @@ use std::{
 
 use super::Grpc;
 use super::Holds;
-use crate::{error::Fault, telemetry::worker};
+use crate::{error::Fault, runtime::worker};
 
 /// Something that happens once, without a lock.
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     call::{RouteTag, Target},
     error::Error,
+    runtime::PerWorker,
     upstream::Upstream,
 };
 
@@ -21,12 +22,12 @@ use crate::{
 /// that another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes: PerWorker<Lane>,
 }
 
 impl Snapshot {
     pub(crate) fn lane(&self, worker: usize) -> &Lane {
-        &self.lanes[worker % self.lanes.len()]
+        self.lanes.of(worker)
     }
 }
 

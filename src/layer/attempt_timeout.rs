@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use crate::{
-    alarm::Lent,
     call::{Call, Deadline, Uploading},
     error::Error,
     message::Response,
+    runtime::timer::PooledTimer,
 };
 
 /// Adds [`AttemptTimeout`].
@@ -76,12 +76,12 @@ where
         };
         let deadline = deadline.filter(|deadline| deadline.at <= end);
         let end = deadline.map_or(end, |deadline| deadline.at);
-        let alarm = Lent::until(end);
+        let timer = PooledTimer::until(end);
         // A request that queued, or was tried before, may have too little time left for any server.
         call.patience = (end >= call.now + self.attempt / 2).then_some(end);
         ResponseFuture {
             inner: self.inner.call(call),
-            alarm,
+            timer,
             attempt: self.attempt,
             deadline,
             uploading,
@@ -95,7 +95,7 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        alarm: Lent,
+        timer: PooledTimer,
         attempt: Duration,
         // Set when the request's deadline comes before the end of the attempt.
         deadline: Option<Deadline>,
@@ -115,9 +115,9 @@ struct Upload {
 }
 
 impl Upload {
-    /// Sets the alarm to the end of the attempt as of now. Gives the deadline, where that is the one; `None` when nothing
+    /// Sets the timer to the end of the attempt as of now. Gives the deadline, where that is the one; `None` when nothing
     /// but the pace of the body bounds the attempt.
-    fn set(&self, alarm: &mut Lent) -> Option<Option<Deadline>> {
+    fn set(&self, timer: &mut PooledTimer) -> Option<Option<Deadline>> {
         let end = self
             .of
             .flow
@@ -127,7 +127,7 @@ impl Upload {
             .of
             .deadline()
             .filter(|deadline| end.is_none_or(|end| deadline.at <= end));
-        alarm.set(deadline.map(|deadline| deadline.at).or(end)?);
+        timer.set(deadline.map(|deadline| deadline.at).or(end)?);
         Some(deadline)
     }
 }
@@ -141,12 +141,12 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             return Poll::Ready(answer);
         }
         if let Some(uploading) = this.uploading {
-            let Some(deadline) = uploading.set(this.alarm) else {
+            let Some(deadline) = uploading.set(this.timer) else {
                 return Poll::Pending;
             };
             *this.deadline = deadline;
         }
-        this.alarm.poll(cx).map(|()| {
+        this.timer.poll(cx).map(|()| {
             Err(match this.deadline {
                 Some(deadline) => deadline.error(),
                 None => Error::AttemptTimeout {
@@ -214,7 +214,7 @@ mod tests {
             .unwrap();
     }
 
-    fn attempt(waits: bool, total: u64, of_client: Option<u64>) -> (Upload, Lent) {
+    fn attempt(waits: bool, total: u64, of_client: Option<u64>) -> (Upload, PooledTimer) {
         let now = Instant::now();
         let of = Arc::new(Uploading {
             flow: Arc::new(Flow::new(waits)),
@@ -227,7 +227,7 @@ mod tests {
                 end: now + Duration::from_secs(20),
                 flowed: Duration::ZERO,
             },
-            Lent::until(now),
+            PooledTimer::until(now),
         )
     }
 
@@ -235,36 +235,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_for_an_answer_stands_still_while_the_body_flows() {
         let began = Instant::now();
-        let (upload, mut alarm) = attempt(false, 30, None);
+        let (upload, mut timer) = attempt(false, 30, None);
         let mut body = slow(&upload.of.flow);
         advance(Duration::from_secs(5)).await;
         assert_eq!(
-            upload.set(&mut alarm),
+            upload.set(&mut timer),
             Some(None),
             "nobody reads it: the attempt has its bound"
         );
         for _ in 0..3 {
             piece(&mut body).await;
-            assert_eq!(upload.set(&mut alarm), None, "only its pace bounds it");
+            assert_eq!(upload.set(&mut timer), None, "only its pace bounds it");
         }
         piece(&mut body).await;
         assert_eq!(began.elapsed(), Duration::from_secs(40));
-        assert_eq!(upload.set(&mut alarm), Some(None));
-        poll_fn(|cx| alarm.poll(cx)).await;
+        assert_eq!(upload.set(&mut timer), Some(None));
+        poll_fn(|cx| timer.poll(cx)).await;
         // It was polled from the fifth to the fortieth second.
         assert_eq!(began.elapsed(), Duration::from_secs(20 + 35));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_total_stands_still_too_and_goes_on_when_an_attempt_is_given_up_in_the_middle() {
-        let (upload, mut alarm) = attempt(false, 15, None);
+        let (upload, mut timer) = attempt(false, 15, None);
         let began = Instant::now();
         let mut body = slow(&upload.of.flow);
         piece(&mut body).await;
         piece(&mut body).await;
         drop(body);
         let deadline = upload
-            .set(&mut alarm)
+            .set(&mut timer)
             .flatten()
             .expect("before the end of the attempt");
         assert_eq!(deadline.at, began + Duration::from_secs(15 + 20));
@@ -273,12 +273,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_time_that_a_client_gives_is_absolute() {
-        let (upload, mut alarm) = attempt(false, 30, Some(15));
+        let (upload, mut timer) = attempt(false, 30, Some(15));
         let began = Instant::now();
         let mut body = slow(&upload.of.flow);
         piece(&mut body).await;
         let deadline = upload
-            .set(&mut alarm)
+            .set(&mut timer)
             .flatten()
             .expect("a bound while the body flows");
         assert_eq!(
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_waits_for_leave_sends_nothing_and_the_time_runs() {
-        let (upload, mut alarm) = attempt(true, 30, None);
+        let (upload, mut timer) = attempt(true, 30, None);
         let mut body = slow(&upload.of.flow);
         assert!(
             poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx)))
@@ -297,11 +297,11 @@ mod tests {
                 .is_pending()
         );
         assert_eq!(
-            upload.set(&mut alarm),
+            upload.set(&mut timer),
             Some(None),
             "the server has not let it send"
         );
         piece(&mut body).await;
-        assert_eq!(upload.set(&mut alarm), None);
+        assert_eq!(upload.set(&mut timer), None);
     }
 }

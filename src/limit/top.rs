@@ -18,11 +18,11 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use self::sketch::Sketch;
 use super::{Key, Label, Now};
+use crate::runtime::PerWorker;
 
 mod sketch;
 
@@ -43,7 +43,7 @@ pub enum Verdict {
 
 /// The heaviest keys of one limit.
 pub struct Top {
-    lanes: Box<[CachePadded<Mutex<Lane>>]>,
+    lanes: PerWorker<Mutex<Lane>>,
 }
 
 /// One of them.
@@ -78,25 +78,25 @@ struct Lane {
 }
 
 impl Top {
-    /// With `lanes` lanes.
-    pub fn new(lanes: usize) -> Self {
+    /// For a process with `workers` workers.
+    pub fn new(workers: usize) -> Self {
         Self {
-            lanes: (0..lanes.max(1)).map(|_| CachePadded::default()).collect(),
+            lanes: PerWorker::new(workers),
         }
     }
 
-    /// Notes a request of `key`. `lane` is the caller's own, or any: one that does not exist is the last. `label` writes what
+    /// Notes a request of `key`. `worker` is the number of the caller's worker, see [`PerWorker::of`]. `label` writes what
     /// the key is made of; it is only called for a key that has no counter.
     #[inline]
     pub fn record(
         &self,
-        lane: usize,
+        worker: usize,
         now: Now,
         key: Key,
         verdict: Verdict,
         label: impl FnOnce(&mut Label),
     ) {
-        let mut lane = self.lanes[lane.min(self.lanes.len() - 1)].lock();
+        let mut lane = self.lanes.of(worker).lock();
         if now.as_nanos() >= lane.ends {
             lane.turn(now);
         }
@@ -161,7 +161,7 @@ impl Top {
 
     /// Looks at every period that counts, one lane after the other.
     fn each(&self, now: Now, mut look: impl FnMut(&Sketch)) {
-        for lane in &self.lanes {
+        for lane in self.lanes.iter() {
             let mut lane = lane.lock();
             if now.as_nanos() >= lane.ends {
                 lane.turn(now);
@@ -174,9 +174,7 @@ impl Top {
 
 impl std::fmt::Debug for Top {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Top")
-            .field("lanes", &self.lanes.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Top").field("lanes", &self.lanes).finish()
     }
 }
 

@@ -31,11 +31,11 @@ use super::{
     wire::{Received, Shared, Wire},
 };
 use crate::{
-    alarm::Alarm,
     body::{Body, Pace},
     error::Error,
     http1::{self, Length, RequestHead},
     message::{Hangup, Interim, Origin, Request, Response},
+    runtime::timer::Timer,
 };
 
 /// Rest of a request body that is read and thrown away so that the connection can go on.
@@ -65,7 +65,7 @@ where
         service,
         limits,
         origin,
-        alarm: Alarm::default(),
+        timer: Timer::default(),
         seat: &seat,
     };
     match connection.run().await {
@@ -105,7 +105,7 @@ struct Connection<'a, IO, S> {
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-    alarm: Alarm,
+    timer: Timer,
     seat: &'a Seat,
 }
 
@@ -181,8 +181,8 @@ where
                 due = due.min(progress.last_wait(self.seat.door().grace()));
             }
         }
-        self.alarm.set(due);
-        ready!(self.alarm.poll(cx));
+        self.timer.set(due);
+        ready!(self.timer.poll(cx));
         Poll::Ready(match progress.started {
             Some(started) => Next::Refused(
                 Error::SlowHead {
@@ -279,7 +279,7 @@ where
                 body,
                 far_end,
                 pace,
-                &mut self.alarm,
+                &mut self.timer,
             ))
             .await;
         }
@@ -288,7 +288,7 @@ where
             self.wire.0.lock().close_cuts(true);
         }
         let mut transfer = Transfer::new(framing, body.is_empty(), pace);
-        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.alarm)).await;
+        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.timer)).await;
         if let Err(fault) = written {
             body.broke(&fault);
             return After::Close;
@@ -332,7 +332,7 @@ where
         if self.wire.0.lock().discard_body() {
             return After::Next;
         }
-        self.alarm.set(Instant::now() + FINISH);
+        self.timer.set(Instant::now() + FINISH);
         poll_fn(|cx| {
             let mut wire = self.wire.0.lock();
             loop {
@@ -348,7 +348,7 @@ where
             if !wire.rest_is_short(SHORT_REST) {
                 return Poll::Ready(After::Linger);
             }
-            self.alarm.poll(cx).map(|()| After::Close)
+            self.timer.poll(cx).map(|()| After::Close)
         })
         .await
     }
@@ -357,7 +357,7 @@ where
     /// socket would make the kernel reset the connection and destroy an answer that the client has not read.
     async fn linger(&mut self) {
         let has_more = self.wire.0.lock().has_more();
-        let mut linger = Linger::begin(std::mem::take(&mut self.alarm), has_more);
+        let mut linger = Linger::begin(std::mem::take(&mut self.timer), has_more);
         let mut drained = pin!(self.seat.drain.cancelled());
         let mut is_shut = false;
         poll_fn(|cx| {

@@ -24,8 +24,8 @@ use super::{
     proxy_protocol, serve,
 };
 use crate::{
-    alarm::within,
     message::{Origin, Response},
+    runtime::timer::timeout,
     tls::{Hello, Protocol, ReadAhead, Refusal, Secured, ServerTls},
 };
 
@@ -63,7 +63,7 @@ pub(super) async fn enter<IO, S>(
     // Counts for the client that the header names; nobody counts where the balancer speaks for itself.
     let mut _guest = None;
     if settings.proxy_protocol {
-        match within(limits.headers_timeout, named_ends(&mut io, &mut ahead))
+        match timeout(limits.headers_timeout, named_ends(&mut io, &mut ahead))
             .await
             .unwrap_or(Err(NotNamed::TIMEOUT))
         {
@@ -98,7 +98,7 @@ pub(super) async fn enter<IO, S>(
     };
     // Boxed: a connection need not be as large as its handshake.
     let handshake = Box::pin(secure(ReadAhead::new(io, ahead), tls, &door, &turns));
-    let secured = match within(settings.tls_handshake, handshake)
+    let secured = match timeout(settings.tls_handshake, handshake)
         .await
         .unwrap_or(Err(Unsecured::Slow))
     {
@@ -169,7 +169,7 @@ where
             }
         }
         if !matches!(
-            poll_fn(|cx| crate::io::poll_read(io, cx, ahead)).await,
+            poll_fn(|cx| crate::runtime::io::poll_read(io, cx, ahead)).await,
             Ok(1..)
         ) {
             return Err(NotNamed::CLOSED);

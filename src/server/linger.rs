@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::alarm::Alarm;
+use crate::runtime::timer::Timer;
 
 /// In all, and between two reads: NGINX's `lingering_time` and `lingering_timeout`.
 const LONG: Duration = Duration::from_secs(30);
@@ -54,13 +54,13 @@ pub(super) struct Linger {
     left: usize,
     /// When something last came; `None` while that is now.
     heard: Option<Instant>,
-    alarm: Alarm,
+    timer: Timer,
     place: Option<Place>,
 }
 
 impl Linger {
     /// Begins, for long where more is known to come.
-    pub(super) fn begin(alarm: Alarm, has_more: bool) -> Self {
+    pub(super) fn begin(timer: Timer, has_more: bool) -> Self {
         let place = if has_more { Place::take() } else { None };
         let (total, left) = if place.is_some() {
             (LONG, usize::MAX)
@@ -72,7 +72,7 @@ impl Linger {
             silence: SILENCE,
             left,
             heard: None,
-            alarm,
+            timer,
             place,
         }
     }
@@ -94,8 +94,8 @@ impl Linger {
     /// Ready when nothing came for too long, or all of it takes too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let heard = *self.heard.get_or_insert_with(Instant::now);
-        self.alarm.set(self.end.min(heard + self.silence));
-        self.alarm.poll(cx)
+        self.timer.set(self.end.min(heard + self.silence));
+        self.timer.poll(cx)
     }
 }
 
@@ -122,16 +122,16 @@ mod tests {
     async fn a_rest_is_taken_in_for_as_long_as_it_comes_and_no_longer_than_thirty_seconds() {
         let second = Duration::from_secs(1);
         let long =
-            |pause| async move { lasts(&mut Linger::begin(Alarm::default(), true), pause).await };
+            |pause| async move { lasts(&mut Linger::begin(Timer::default(), true), pause).await };
         assert_eq!(long(second * 9).await, SILENCE);
         assert_eq!(long(second * 4).await, LONG);
         let short =
-            |pause| async move { lasts(&mut Linger::begin(Alarm::default(), false), pause).await };
+            |pause| async move { lasts(&mut Linger::begin(Timer::default(), false), pause).await };
         assert_eq!(
             (short(second * 9).await, short(second).await),
             (SHORT, second)
         );
-        let mut hurried = Linger::begin(Alarm::default(), true);
+        let mut hurried = Linger::begin(Timer::default(), true);
         hurried.hurry();
         assert_eq!(lasts(&mut hurried, second).await, SHORT);
     }
@@ -139,7 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn only_so_many_linger_for_long() {
         let all: Vec<_> = (0..MOST + 10)
-            .map(|_| Linger::begin(Alarm::default(), true))
+            .map(|_| Linger::begin(Timer::default(), true))
             .collect();
         // Other tests may hold a few places.
         let long = all.iter().filter(|linger| linger.place.is_some()).count();

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::{Socket, answer::Framing, wire::Shared};
 use crate::{
-    alarm::Alarm,
     body::{Body, Pace},
     error::Fault,
     http1,
+    runtime::timer::Timer,
 };
 
 /// Bytes pulled ahead of the client: enough for full segments, little enough that a slow reader slows the upstream.
@@ -47,7 +47,7 @@ impl Transfer {
         cx: &mut Context<'_>,
         wire: &Shared<IO>,
         body: &mut Body,
-        alarm: &mut Alarm,
+        timer: &mut Timer,
     ) -> Poll<Result<(), Fault>> {
         loop {
             let pulled = match self.pull(cx, wire, body) {
@@ -82,7 +82,7 @@ impl Transfer {
                     if flushed.is_pending() {
                         body.poll_ahead(cx);
                     }
-                    return self.poll_pace(cx, alarm).map(Err);
+                    return self.poll_pace(cx, timer).map(Err);
                 }
             }
         }
@@ -112,11 +112,11 @@ impl Transfer {
     }
 
     /// Ready when the transfer has paused, or lasted, for longer than it may.
-    fn poll_pace(&mut self, cx: &mut Context<'_>, alarm: &mut Alarm) -> Poll<Fault> {
+    fn poll_pace(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Fault> {
         let pace = self.pace;
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
-        alarm.poll(cx).map(|()| match pace.end {
+        timer.set(pace.end.map_or(silent, |end| end.min(silent)));
+        timer.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ => Fault::Idle(pace.idle),
         })

@@ -20,10 +20,12 @@ use super::{
     wire::{Shared, Wire},
 };
 use crate::{
-    alarm::Alarm,
     body::{self, Body, Pace},
     error::Fault,
-    io::{self, READ_SIZE},
+    runtime::{
+        io::{self, READ_SIZE},
+        timer::Timer,
+    },
 };
 
 /// A buffer that holds as much is not read into: with one more read it would pass 64 KiB.
@@ -36,7 +38,7 @@ pub(super) async fn run<IO: Socket>(
     body: Body,
     far_end: Box<dyn body::Tunnel>,
     pace: Pace,
-    alarm: &mut Alarm,
+    timer: &mut Timer,
 ) -> After {
     // Some of what the client sends may have been read before the switch.
     let up = Way {
@@ -51,7 +53,7 @@ pub(super) async fn run<IO: Socket>(
         pace,
         moved: None,
     };
-    poll_fn(|cx| tunnel.poll(cx, wire, alarm)).await;
+    poll_fn(|cx| tunnel.poll(cx, wire, timer)).await;
     // Whatever a client that has not ended still sends must not destroy what it has not read yet.
     if tunnel.up.is_ended {
         After::Close
@@ -103,10 +105,10 @@ impl Tunnel {
         &mut self,
         cx: &mut Context<'_>,
         wire: &Shared<IO>,
-        alarm: &mut Alarm,
+        timer: &mut Timer,
     ) -> Poll<()> {
         let mut wire = wire.0.lock();
-        match self.poll_ways(cx, &mut wire, alarm) {
+        match self.poll_ways(cx, &mut wire, timer) {
             Poll::Pending => {
                 wire.slacken();
                 Poll::Pending
@@ -132,7 +134,7 @@ impl Tunnel {
         &mut self,
         cx: &mut Context<'_>,
         wire: &mut Wire<IO>,
-        alarm: &mut Alarm,
+        timer: &mut Timer,
     ) -> Poll<Result<(), Fault>> {
         loop {
             let went_up = self.go_up(cx, wire)?;
@@ -146,8 +148,8 @@ impl Tunnel {
             self.moved = None;
         }
         let longest = self.longest_silence();
-        alarm.set(*self.moved.get_or_insert_with(Instant::now) + longest);
-        alarm.poll(cx).map(|()| Err(Fault::Idle(longest)))
+        timer.set(*self.moved.get_or_insert_with(Instant::now) + longest);
+        timer.poll(cx).map(|()| Err(Fault::Idle(longest)))
     }
 
     fn longest_silence(&self) -> Duration {

@@ -21,8 +21,8 @@ use super::Socket;
 use crate::{
     error::Fault,
     http1::{self, Decoder, Fields, Length, Piece},
-    io::Output,
     message::InterimSink,
+    runtime::io::Output,
 };
 
 /// Read and not yet taken: beyond it the client is made to wait by its window.
@@ -66,7 +66,11 @@ impl<IO: Socket> Wire<IO> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let read = ready!(crate::io::poll_read(&mut self.io, cx, &mut self.input))?;
+        let read = ready!(crate::runtime::io::poll_read(
+            &mut self.io,
+            cx,
+            &mut self.input
+        ))?;
         self.ended = read == 0;
         Poll::Ready(Ok(read))
     }

@@ -10,7 +10,7 @@ use tokio_util::{
 use tower::Service;
 
 use super::{Arrival, Door, accept};
-use crate::{message::Response, telemetry::worker};
+use crate::{message::Response, runtime::worker};
 
 /// Orders that may wait for a worker: a reload gives one for each new listener.
 const MOST_ORDERS: usize = 1024;

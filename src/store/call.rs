@@ -15,7 +15,7 @@ use super::{
     script::{Question, Want},
     share::{Told, Trip},
 };
-use crate::{alarm::by, duration, limit::Clock};
+use crate::{duration, limit::Clock, runtime::timer::timeout_at};
 
 /// What the store said, and when.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +91,7 @@ impl Store {
                 let node = question
                     .first()
                     .map_or_else(|| Arc::clone(&self.whole), |first| self.node_of(&first.key));
-                match by(deadline, self.ask_at(connection, question, &node)).await {
+                match timeout_at(deadline, self.ask_at(connection, question, &node)).await {
                     Ok(Ok(answers)) => return answers.into_iter().next(),
                     Ok(Err(error)) => {
                         if error.kind() == ErrorKind::ClusterConnectionNotFound {
@@ -143,7 +143,7 @@ impl Store {
             let Some(_place) = place else { return };
             let wants = [(&ask, want, 0)];
             let deadline = Instant::now() + store.settings.timeout;
-            let answers = by(deadline, store.call(lane, &wants, deadline))
+            let answers = timeout_at(deadline, store.call(lane, &wants, deadline))
                 .await
                 .unwrap_or_default();
             if let Some(Answer { told, trip }) = answers.into_iter().next().flatten() {

@@ -247,7 +247,7 @@ impl Store {
         } else {
             deadline
         };
-        match crate::alarm::by(end, self.ask(lane, &mut asks, deadline)).await {
+        match crate::runtime::timer::timeout_at(end, self.ask(lane, &mut asks, deadline)).await {
             Ok(Some(Ok((now, slots, away)))) if away.is_empty() => Ok(admitted(now, asks, slots)),
             Ok(Some(Ok((now, slots, away)))) => self.complete(now, asks, slots, &away),
             Ok(Some(Err(refusal))) => Err(Refused::Limits(refusal)),

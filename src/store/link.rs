@@ -17,7 +17,7 @@ use super::{
     nodes::Node,
     script::Script,
 };
-use crate::telemetry::worker;
+use crate::runtime::worker;
 
 /// First wait before a store that failed is looked at again; it doubles, up to the longest.
 const FIRST_PROBE: Duration = Duration::from_millis(100);
@@ -152,7 +152,7 @@ async fn make(store: Weak<Store>, settings: Settings, worker: usize) {
         _ => None,
     };
     let Some(store) = store.upgrade() else { return };
-    let lane = &store.lanes[worker.min(store.lanes.len() - 1)];
+    let lane = store.lanes.of(worker);
     match made {
         Ok(connection) => {
             if let Some(nodes) = nodes {

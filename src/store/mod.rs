@@ -50,10 +50,7 @@ use self::{
     nodes::{Node, Nodes},
     script::Script,
 };
-use crate::{
-    limit::Limiter,
-    telemetry::{metrics::StoreMetrics, worker},
-};
+use crate::{limit::Limiter, runtime::PerWorker, telemetry::metrics::StoreMetrics};
 
 /// A store, as all workers use it. What is held of its buckets is in each [`SharedLimit`], and outlives it.
 #[derive(Debug)]
@@ -66,8 +63,7 @@ pub struct Store {
     nodes: ArcSwapOption<Nodes>,
     /// Looks which nodes there are; and when that began.
     look: Mutex<Option<(Instant, AbortOnDropHandle<()>)>>,
-    /// One for each worker and one for all other threads.
-    lanes: Box<[Lane]>,
+    lanes: PerWorker<Lane>,
     metrics: Arc<StoreMetrics>,
     /// Calls that nobody waits for: what is given back, what is owed.
     errands: TaskTracker,
@@ -83,7 +79,7 @@ impl Store {
             script: Script::new(),
             nodes: ArcSwapOption::empty(),
             look: Mutex::default(),
-            lanes: (0..=workers).map(|_| Lane::default()).collect(),
+            lanes: PerWorker::new(workers),
             metrics,
             errands: TaskTracker::new(),
         })
@@ -96,7 +92,7 @@ impl Store {
 
     /// The lane of this thread.
     fn lane(&self) -> &Lane {
-        &self.lanes[worker::current().min(self.lanes.len() - 1)]
+        self.lanes.mine()
     }
 }
 

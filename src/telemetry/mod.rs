@@ -6,7 +6,6 @@
 pub mod access;
 pub mod logs;
 pub mod metrics;
-pub mod worker;
 
 mod dropped;
 mod latch;

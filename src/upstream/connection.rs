@@ -30,8 +30,8 @@ use crate::{
     call::Head,
     error::Fault,
     http1::{self, Length, ResponseHead, Unended},
-    io::Output,
     message::{Interim, Response},
+    runtime::io::Output,
 };
 
 /// Longest head of an answer; what NGINX and HAProxy allow is below it.
@@ -80,7 +80,7 @@ impl Connection {
     }
 
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        crate::io::poll_read(&mut self.io, cx, &mut self.input)
+        crate::runtime::io::poll_read(&mut self.io, cx, &mut self.input)
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

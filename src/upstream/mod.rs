@@ -53,7 +53,8 @@ use crate::{
     call::{self, Outgoing},
     error::{Earlier, Error, Fault},
     message::Response,
-    telemetry::{UpstreamMetrics, worker},
+    runtime::worker,
+    telemetry::UpstreamMetrics,
     tls::ClientTls,
 };
 

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Mutex as Line, MutexGuard, Notify, futures::Notified},
@@ -21,7 +20,7 @@ use tokio::{
 };
 
 use super::{address::Addresses, connection::Connection};
-use crate::alarm::within;
+use crate::runtime::{PerWorker, timer::timeout};
 
 /// Bounds on a pool, per server over all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +45,7 @@ pub(super) struct Pool {
     pub(super) settings: PoolSettings,
     /// Those of the server: a connection is not used again to one that it no longer has.
     pub(super) addresses: Arc<Addresses>,
-    lanes: Box<[CachePadded<Lane>]>,
+    lanes: PerWorker<Lane>,
     idle: AtomicUsize,
     open: Arc<Open>,
 }
@@ -135,22 +134,17 @@ impl Lease {
             return;
         }
         connection.rested = now;
-        pool.lanes[connection.home % pool.lanes.len()]
-            .lock()
-            .push(connection);
+        pool.lanes.of(connection.home).lock().push(connection);
         pool.open.tell_first();
     }
 }
 
 impl Pool {
     pub(super) fn new(settings: PoolSettings, addresses: Arc<Addresses>, workers: usize) -> Self {
-        let lanes = (0..workers.max(1))
-            .map(|_| CachePadded::default())
-            .collect();
         Self {
             settings,
             addresses,
-            lanes,
+            lanes: PerWorker::workers_only(workers, |_| Lane::default()),
             idle: AtomicUsize::new(0),
             open: Arc::default(),
         }
@@ -228,7 +222,7 @@ impl Pool {
     /// Closes kept connections that are too old, or that their server has closed.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        for lane in &self.lanes {
+        for lane in self.lanes.iter() {
             let mut lane = lane.lock();
             let before = lane.len();
             lane.retain_mut(|connection| self.is_fresh(connection, now) && connection.is_quiet());
@@ -257,12 +251,12 @@ impl Pool {
                 first.freed().await;
             }
         };
-        within(self.settings.wait_timeout, place).await.ok()
+        timeout(self.settings.wait_timeout, place).await.ok()
     }
 
     /// The connection of this lane that was used last and can still be used.
     fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
-        let mut lane = self.lanes[worker % self.lanes.len()].lock();
+        let mut lane = self.lanes.of(worker).lock();
         while let Some(mut connection) = lane.pop() {
             self.idle.fetch_sub(1, Ordering::Relaxed);
             if self.is_fresh(&connection, now) && connection.is_quiet() {
@@ -278,9 +272,15 @@ impl Pool {
 
     /// When all places are taken: a connection that idles elsewhere is used from here, or closed to make room.
     fn steal(self: &Arc<Self>, worker: usize, fresh: bool) -> Option<Place> {
-        let others = (0..self.lanes.len()).filter(|lane| fresh || *lane != worker);
+        let others = self
+            .lanes
+            .iter()
+            .enumerate()
+            .filter(|(lane, _)| fresh || *lane != worker);
         let now = Instant::now();
-        let lease = others.into_iter().find_map(|lane| self.pop(lane, now))?;
+        let lease = others
+            .into_iter()
+            .find_map(|(lane, _)| self.pop(lane, now))?;
         if fresh {
             drop(lease);
             return self.slot().map(Place::Free);

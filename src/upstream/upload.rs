@@ -9,7 +9,7 @@ use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::connection::Connection;
-use crate::{alarm::Alarm, body::Body, error::Fault, http1, io::Output};
+use crate::{body::Body, error::Fault, http1, runtime::io::Output, runtime::timer::Timer};
 
 /// Bytes pulled ahead of the server, so that a slow one slows the client.
 const MOST_AHEAD: usize = 64 * 1024;
@@ -29,7 +29,7 @@ pub(super) struct Upload {
     /// A byte moved since this was last asked.
     has_moved: bool,
     /// Boxed, as most requests have no body to wait for.
-    alarm: Option<Box<Alarm>>,
+    timer: Option<Box<Timer>>,
 }
 
 impl Upload {
@@ -43,7 +43,7 @@ impl Upload {
             has_written: false,
             moved: None,
             has_moved: false,
-            alarm: None,
+            timer: None,
         }
     }
 
@@ -139,9 +139,9 @@ impl Upload {
             return Poll::Pending;
         };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        let alarm = self.alarm.get_or_insert_default();
-        alarm.set(pace.end.map_or(silent, |end| end.min(silent)));
-        alarm.poll(cx).map(|()| match pace.end {
+        let timer = self.timer.get_or_insert_default();
+        timer.set(pace.end.map_or(silent, |end| end.min(silent)));
+        timer.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ if is_flushed => Fault::ClientSilent(pace.idle),
             _ => Fault::Idle(pace.idle),

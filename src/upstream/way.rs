@@ -18,12 +18,12 @@ use super::{
     trial::{Rest, Trial},
 };
 use crate::{
-    alarm::within,
     body::Trailers,
     call::{self, Outgoing},
     error::{ConnectFailure, Earlier, Error},
     http1::{self, ResponseHead},
     message::Response,
+    runtime::timer::timeout,
 };
 
 /// What carries one exchange.
@@ -96,7 +96,7 @@ impl Upstream {
         }
         if matches!(found, Found::Wait(_) | Found::Full) {
             let wait = stream_in_turn(server, http2, worker);
-            found = within(server.pool.settings.wait_timeout, wait)
+            found = timeout(server.pool.settings.wait_timeout, wait)
                 .await
                 .map_err(|_| self.no_place(server))?;
         }
@@ -144,7 +144,7 @@ impl Upstream {
         let begun = Instant::now();
         trial.is_its_turn = true;
         let made = connect::connect(&server.addresses, server.secure.as_ref(), server.protocol);
-        let made = within(server.pool.settings.connect_timeout, made).await;
+        let made = timeout(server.pool.settings.connect_timeout, made).await;
         let made = made.unwrap_or(Err(ConnectFailure::Timeout));
         if matches!(
             made,

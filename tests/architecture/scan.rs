@@ -37,7 +37,7 @@ fn the_scan_finds_the_source() {
 #[test]
 fn the_scan_sees_imports_functions_and_tests() {
     let raw = r##"//! x
-use crate::{alarm::Alarm, body::{self, Body}, http1, layer::{retry::Budget}};
+use crate::{runtime::Timer, body::{self, Body}, http1, layer::{retry::Budget}};
 pub(in crate::layer) fn one(a: &str) -> [u8; 2] {
     let _ = ("crate::config", '"', b'{', r#"crate::cli {"#); // crate::cli
     wait! { _ = super::super::error::of(crate::limit::decide) => {} }
@@ -58,7 +58,7 @@ mod tests {
         .map(|named| (named.line, named.path.join(" ")))
         .collect();
     let expected = [
-        (2, "alarm Alarm"),
+        (2, "runtime Timer"),
         (2, "body"),
         (2, "body Body"),
         (2, "http1"),

@@ -18,7 +18,7 @@ use super::memory::{Memory, Share};
 use crate::{
     body::{Body, ReadAhead},
     error::Fault,
-    io::READ_SIZE,
+    runtime::io::READ_SIZE,
 };
 
 /// Least size of a block in bytes: pieces of a response may be as small as one byte.

@@ -14,11 +14,11 @@ use tokio::time::Instant;
 
 use super::memory::{Memory, Share};
 use crate::{
-    alarm::Alarm,
     body::Body,
     call::{Call, Head},
     error::{Error, Fault},
     message::Fields,
+    runtime::timer::Timer,
 };
 
 /// First bytes that are kept of a body; more by doubling, so that a client cannot take memory by announcing a length.
@@ -45,7 +45,7 @@ pub(super) async fn fill(call: &mut Call, room: usize, memory: &Arc<Memory>) -> 
         share,
         room,
         moved: Instant::now(),
-        alarm: Alarm::default(),
+        timer: Timer::default(),
     };
     let end = poll_fn(|cx| filling.poll(cx)).await.map_err(Error::from)?;
     call.body = filling.filled(end);
@@ -83,7 +83,7 @@ struct Filling {
     room: usize,
     /// When a byte last came.
     moved: Instant,
-    alarm: Alarm,
+    timer: Timer,
 }
 
 /// How far a body was read.
@@ -136,9 +136,9 @@ impl Filling {
             return Poll::Pending;
         };
         let silent = self.moved + pace.idle;
-        self.alarm
+        self.timer
             .set(pace.end.map_or(silent, |end| end.min(silent)));
-        self.alarm.poll(cx).map(|()| match pace.end {
+        self.timer.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ => Fault::ClientSilent(pace.idle),
         })

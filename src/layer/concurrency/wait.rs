@@ -8,7 +8,7 @@ use super::{
     cap::{Cap, Permit},
     queue::Place,
 };
-use crate::{alarm, call::Deadline, error::Error};
+use crate::{call::Deadline, error::Error, runtime::timer};
 
 /// How long those wait besides who notice late that their time is over: the process was stopped or kept waiting, and the
 /// permit may be held by a worker that has not come yet to the response that frees it.
@@ -74,9 +74,9 @@ impl Queued {
     /// # Errors
     /// That time is over, or the place in the line had to be given up.
     pub async fn enter(mut self) -> Result<Permit, Error> {
-        let mut granted = alarm::by(self.end, &mut self.granted).await;
-        if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > alarm::LATE {
-            granted = alarm::within(OTHER_WORKERS, &mut self.granted).await;
+        let mut granted = timer::timeout_at(self.end, &mut self.granted).await;
+        if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > timer::LATE {
+            granted = timer::timeout(OTHER_WORKERS, &mut self.granted).await;
         }
         match granted {
             Ok(Ok(())) => {

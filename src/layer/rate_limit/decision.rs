@@ -17,7 +17,7 @@ use crate::{
     call::{Exchange, Nearest},
     error::Error,
     limit::{self, Admission, Ask, Clock, Key, Label, Now, Quota, Refusal, Verdict, decide},
-    telemetry::worker,
+    runtime::worker,
 };
 
 /// A question to one limiter of a route. Kept small: those of a request are moved about with it.

@@ -1,16 +1,17 @@
 //! Retry budget: retries are a share of the requests of the last ten seconds, plus a few a second.
 //!
 //! A bound on attempts alone multiplies the load on an upstream just when that fails; a share of the traffic cannot
-//! (Finagle's `RetryBudget`). Requests are counted in a lane for each worker, so that counting touches nothing shared.
+//! (Finagle's `RetryBudget`). Requests are counted for each worker by itself, so that counting touches nothing shared.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::runtime::PerWorker;
 
 /// Seconds that are looked back.
 const WINDOW: u64 = 10;
@@ -21,7 +22,7 @@ const SLOTS: usize = WINDOW as usize + 1;
 #[derive(Debug)]
 pub struct Budget {
     start: Instant,
-    requests: Box<[CachePadded<Counts>]>,
+    requests: PerWorker<Counts>,
     retries: Counts,
     settings: Mutex<Settings>,
 }
@@ -41,9 +42,7 @@ impl Budget {
     pub fn new(share: f64, floor: u32, workers: usize) -> Self {
         Self {
             start: Instant::now(),
-            requests: (0..workers.max(1))
-                .map(|_| CachePadded::default())
-                .collect(),
+            requests: PerWorker::workers_only(workers, |_| Counts::default()),
             retries: Counts::default(),
             settings: Mutex::new(Settings { share, floor }),
         }
@@ -54,9 +53,9 @@ impl Budget {
         *self.settings.lock() = Settings { share, floor };
     }
 
-    /// Counts a request.
+    /// Counts a request on worker number `worker`.
     pub(super) fn deposit(&self, worker: usize, now: Instant) {
-        self.requests[worker % self.requests.len()].add(self.second(now));
+        self.requests.of(worker).add(self.second(now));
     }
 
     /// Takes a retry out of the budget, if it holds one.
@@ -64,7 +63,7 @@ impl Budget {
         // Retries are rare: a lock keeps two of them from taking the last one together.
         let settings = self.settings.lock();
         let second = self.second(now);
-        let requests: u64 = self.requests.iter().map(|lane| lane.sum(second)).sum();
+        let requests: u64 = self.requests.iter().map(|counts| counts.sum(second)).sum();
         let allowed = requests as f64 * settings.share + f64::from(settings.floor) * WINDOW as f64;
         let is_allowed = (self.retries.sum(second) as f64) + 1.0 <= allowed;
         if is_allowed {

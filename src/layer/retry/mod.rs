@@ -26,7 +26,7 @@ use crate::{
     call::{Call, Deadline, Exchange, Uploading},
     error::Error,
     message::Response,
-    telemetry::worker,
+    runtime::worker,
 };
 
 /// Adds [`Retry`].

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{bounds::FAREWELL, meter::Meter};
-use crate::{alarm::Alarm, server::Socket};
+use crate::{runtime::timer::Timer, server::Socket};
 
 /// Most that is read of a client that was told to go.
 const LINGER_BYTES: usize = 256 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Metered<IO> {
     linger: usize,
     is_shut: bool,
     /// When the client has had its time to end.
-    alarm: Alarm,
+    timer: Timer,
 }
 
 impl<IO> Metered<IO> {
@@ -53,7 +53,7 @@ impl<IO> Metered<IO> {
             meter,
             linger: LINGER_BYTES,
             is_shut: false,
-            alarm: Alarm::default(),
+            timer: Timer::default(),
         }
     }
 
@@ -169,7 +169,7 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
             if this.meter.lock().is_hurried {
                 this.linger = 0;
             }
-            this.alarm.set(Instant::now() + FAREWELL);
+            this.timer.set(Instant::now() + FAREWELL);
         }
         while this.linger > 0 {
             let mut piece = [0; PIECE];
@@ -179,7 +179,7 @@ impl<IO: Socket> AsyncWrite for Metered<IO> {
                     this.linger = this.linger.saturating_sub(buffer.filled().len());
                 }
                 Poll::Ready(_) => break,
-                Poll::Pending => return this.alarm.poll(cx).map(Ok),
+                Poll::Pending => return this.timer.poll(cx).map(Ok),
             }
         }
         Poll::Ready(Ok(()))

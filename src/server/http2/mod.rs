@@ -37,9 +37,9 @@ use self::{
 };
 use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
 use crate::{
-    alarm::{Alarm, within},
     http2::windows::{Tuner, Windows},
     message::{Origin, Response},
+    runtime::timer::{Timer, timeout},
 };
 
 /// With what a connection begins that speaks HTTP/2.
@@ -63,11 +63,11 @@ where
     } = terms;
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = Metered::new(io, ahead, Arc::clone(&meter));
-    let Ok(Ok(h2)) = within(limits.headers_timeout, builder(&limits).handshake(io)).await else {
+    let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else {
         return;
     };
     let streams = JoinSet::new();
-    let alarm = Alarm::default();
+    let timer = Timer::default();
     let state = State::Open { idle_since: None };
     let drain = seat.drain.clone();
     let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
@@ -84,7 +84,7 @@ where
         limits,
         origin,
         seat,
-        alarm,
+        timer,
         state,
     };
     let mut drained = pin!(drain.cancelled());
@@ -106,7 +106,7 @@ struct Connection<IO, S> {
     limits: ConnectionLimits,
     origin: Arc<Origin>,
     seat: Arc<Seat>,
-    alarm: Alarm,
+    timer: Timer,
     state: State,
 }
 
@@ -309,11 +309,11 @@ where
         let Some(soonest) = soonest else {
             return Poll::Pending;
         };
-        self.alarm.set(soonest);
-        let Poll::Ready(()) = self.alarm.poll(cx) else {
+        self.timer.set(soonest);
+        let Poll::Ready(()) = self.timer.poll(cx) else {
             return Poll::Pending;
         };
-        self.alarm.clear();
+        self.timer.clear();
         let is_over = match (self.state, overdue) {
             (State::Ending { .. }, _) => true,
             // Where nobody takes what is written, a last word would wait behind it.

@@ -24,12 +24,12 @@ use super::{
     transfer::Transfer,
 };
 use crate::{
-    alarm::Alarm,
     body::{Body, Pace},
     error::Fault,
     http1::{self, Fields},
     http2::{Inflow, windows::Windows},
     message::{Hangup, Interim, InterimSink, Origin, Request, Response},
+    runtime::timer::Timer,
     server::{Arrival, ConnectionLimits, linger::Linger},
 };
 
@@ -194,7 +194,7 @@ fn arrival(
 /// Takes in what is left of a request that was answered early. Some clients (libcurl 7.88, git) take RST_STREAM for an error
 /// that comes before they have sent everything, though it says NO_ERROR (RFC 9113, 8.1): it follows when they do not go on.
 async fn take_in(mut rest: Inflow) {
-    let mut linger = Linger::begin(Alarm::default(), true);
+    let mut linger = Linger::begin(Timer::default(), true);
     poll_fn(|cx| {
         loop {
             match rest.poll_next(cx) {

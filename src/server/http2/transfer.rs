@@ -7,17 +7,17 @@ use h2::SendStream;
 use tokio::time::Instant;
 
 use crate::{
-    alarm::Alarm,
     body::{Body, Pace},
     error::Fault,
     http2::{Outflow, Stopped},
+    runtime::timer::Timer,
 };
 
 /// One body's transfer.
 pub(super) struct Transfer {
     flow: Outflow,
     pace: Pace,
-    alarm: Alarm,
+    timer: Timer,
     /// When a byte last moved; `None` while that is now.
     moved: Option<Instant>,
 }
@@ -27,7 +27,7 @@ impl Transfer {
         Self {
             flow: Outflow::new(stream),
             pace,
-            alarm: Alarm::default(),
+            timer: Timer::default(),
             moved: None,
         }
     }
@@ -65,9 +65,9 @@ impl Transfer {
     fn poll_pace(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         let pace = self.pace;
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.alarm
+        self.timer
             .set(pace.end.map_or(silent, |end| end.min(silent)));
-        self.alarm.poll(cx).map(|()| match pace.end {
+        self.timer.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ => Fault::Idle(pace.idle),
         })

@@ -35,13 +35,16 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
+
 pub use self::line::Line;
 use self::{
     outlet::Outlet,
     queue::{Chunk, Queue},
     value::Calendar,
 };
-use super::{Dropped, worker::Lanes};
+use super::Dropped;
+use crate::runtime::LazyPerWorker;
 
 /// How much a lane gathers before it is handed over: large enough that a write costs a hundredth of a line each.
 const CHUNK: usize = 32 * 1024;
@@ -94,7 +97,7 @@ impl AccessLog {
         let outlet = Outlet::new(sink, Arc::clone(&dropped));
         let shared = Arc::new(Shared {
             form,
-            lanes: Lanes::new(workers),
+            lanes: LazyPerWorker::new(workers),
             queue: Queue::default(),
             idle: AtomicBool::new(true),
             dropped,
@@ -118,7 +121,7 @@ impl AccessLog {
     /// Tells of one request. Bounded: formats it into this worker's buffer and at most hands that over.
     pub fn write(&self, line: &Line<'_>) {
         let shared = &*self.shared;
-        let mut lane = shared.lanes.mine();
+        let mut lane = shared.lanes.mine().lock();
         // Looked at under the lane's lock: either the writer's last collection sees the line, or this sees the end.
         if shared.queue.is_closed() {
             return shared.dropped.add(1);
@@ -165,7 +168,7 @@ impl Drop for AccessGuard {
 /// What the workers and the writer share.
 struct Shared {
     form: Form,
-    lanes: Lanes<Lane>,
+    lanes: LazyPerWorker<Mutex<Lane>>,
     queue: Queue,
     /// The writer sleeps until it is woken: it found every lane empty. Set before it looks at the lanes once more, so
     /// that a line written meanwhile is either found or wakes it.
@@ -195,7 +198,7 @@ impl Shared {
 
     /// Lines that nobody has written.
     fn waiting(&self) -> u64 {
-        self.queue.waiting() + self.lanes.each().map(|lane| lane.lines).sum::<u64>()
+        self.queue.waiting() + self.lanes.iter().map(|lane| lane.lock().lines).sum::<u64>()
     }
 }
 

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{line::LONG, line::SHORT, queue::QUEUED, *};
-use crate::telemetry::worker;
+use crate::runtime::worker;
 
 /// Longer than any test runs: nothing is collected before the end.
 const NEVER: Duration = Duration::from_secs(3600);

@@ -2,6 +2,7 @@
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
@@ -28,7 +29,12 @@ pub(super) fn run(shared: &Shared, mut outlet: Outlet<impl Write>, interval: Dur
 /// Queues what the lanes hold, behind their older chunks. Whether there was anything.
 fn collect(shared: &Shared) -> bool {
     let mut any = false;
-    for mut lane in shared.lanes.each().filter(|lane| lane.lines > 0) {
+    for mut lane in shared
+        .lanes
+        .iter()
+        .map(Mutex::lock)
+        .filter(|lane| lane.lines > 0)
+    {
         any = true;
         match shared.queue.offer(lane.take()) {
             Ok(empty) => lane.text = empty,
@@ -51,7 +57,7 @@ fn rest(shared: &Shared) -> bool {
 
 fn finish(shared: &Shared, mut outlet: Outlet<impl Write>) {
     shared.queue.refuse();
-    for mut lane in shared.lanes.each() {
+    for mut lane in shared.lanes.iter().map(Mutex::lock) {
         shared.queue.push_last(lane.take());
     }
     while let Some(chunk) = shared.queue.pop() {

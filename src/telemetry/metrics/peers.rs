@@ -8,29 +8,29 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{histogram::Histogram, tally::Tally};
-use crate::telemetry::worker::Lanes;
+use crate::runtime::LazyPerWorker;
 
 /// The counters of one upstream.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
-    lanes: Lanes<PeerCells>,
+    lanes: LazyPerWorker<Mutex<PeerCells>>,
 }
 
 impl UpstreamMetrics {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            lanes: Lanes::new(workers),
+            lanes: LazyPerWorker::new(workers),
         }
     }
 
     /// An attempt was answered: the head of its response came after `duration`.
     pub fn answered(&self, duration: Duration) {
-        self.lanes.mine().durations.observe(duration);
+        self.lanes.mine().lock().durations.observe(duration);
     }
 
     /// A connection was made (`success`), or was not (`refused`, `timeout`, `tls`, `dns`).
     pub fn connected(&self, outcome: &'static str) {
-        self.lanes.mine().outcomes.add(outcome, 1);
+        self.lanes.mine().lock().outcomes.add(outcome, 1);
     }
 
     pub(super) fn total(&self) -> PeerCells {
@@ -46,9 +46,9 @@ pub(super) struct PeerCells {
 }
 
 impl PeerCells {
-    fn total(lanes: &Lanes<Self>) -> Self {
+    fn total(lanes: &LazyPerWorker<Mutex<Self>>) -> Self {
         let mut total = Self::default();
-        for lane in lanes.each() {
+        for lane in lanes.iter().map(Mutex::lock) {
             total.durations.add(&lane.durations);
             total.outcomes.merge(&lane.outcomes);
         }

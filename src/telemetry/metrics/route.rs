@@ -8,58 +8,53 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_utils::CachePadded;
 use http::Method;
+use parking_lot::Mutex;
 
 use super::{histogram::Histogram, tally::Tally};
-use crate::telemetry::{
-    Latch,
-    worker::{self, Lanes},
+use crate::{
+    runtime::{LazyPerWorker, PerWorker},
+    telemetry::Latch,
 };
 
 /// The counters of one route; resolved when a table of routes is built and held by the route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    lanes: Lanes<RouteCells>,
+    lanes: LazyPerWorker<Mutex<RouteCells>>,
     /// Begun less ended, by worker; a request ends where it began.
-    in_flight: Box<[CachePadded<AtomicI64>]>,
+    in_flight: PerWorker<AtomicI64>,
     /// An exchange was cut for its silence, and the log said so.
     told_of_silence: Latch,
 }
 
 impl RouteMetrics {
     pub(super) fn new(workers: usize) -> Self {
-        let in_flight = (0..=workers).map(|_| CachePadded::default()).collect();
         Self {
-            lanes: Lanes::new(workers),
-            in_flight,
+            lanes: LazyPerWorker::new(workers),
+            in_flight: PerWorker::new(workers),
             told_of_silence: Latch::new(),
         }
     }
 
     /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
     pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
-        count(&mut self.lanes.mine())
+        count(&mut self.lanes.mine().lock())
     }
 
     /// A request begins; [`ended`](Self::ended) must follow on the same thread.
     pub fn began(&self) {
-        self.flight().fetch_add(1, Relaxed);
+        self.in_flight.mine().fetch_add(1, Relaxed);
     }
 
     /// A request that began has ended.
     pub fn ended(&self) {
-        self.flight().fetch_sub(1, Relaxed);
+        self.in_flight.mine().fetch_sub(1, Relaxed);
     }
 
     /// Requests whose exchange has not ended.
     pub fn in_flight(&self) -> u64 {
         let sum: i64 = self.in_flight.iter().map(|lane| lane.load(Relaxed)).sum();
         u64::try_from(sum).unwrap_or_default()
-    }
-
-    fn flight(&self) -> &AtomicI64 {
-        &self.in_flight[worker::current().min(self.in_flight.len() - 1)]
     }
 
     /// Whether an exchange is the first of the route that is cut for its silence.
@@ -81,14 +76,16 @@ impl RouteMetrics {
 
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
-        self.lanes.each().for_each(|lane| total.merge(&lane));
+        self.lanes
+            .iter()
+            .for_each(|cells| total.merge(&cells.lock()));
         total
     }
 
     pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
         self.lanes
-            .each()
-            .for_each(|mut lane| lane.decisions.retain(|(limit, _)| kept(limit)));
+            .iter()
+            .for_each(|cells| cells.lock().decisions.retain(|(limit, _)| kept(limit)));
     }
 }
 

@@ -11,12 +11,12 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{histogram::Histogram, tally::Tally};
-use crate::telemetry::worker::Lanes;
+use crate::runtime::LazyPerWorker;
 
 /// The counters of the store.
 #[derive(Debug)]
 pub struct StoreMetrics {
-    lanes: Lanes<StoreCells>,
+    lanes: LazyPerWorker<Mutex<StoreCells>>,
     is_open: AtomicBool,
     /// Of a cluster each node, and whether it is left alone.
     nodes: Mutex<Vec<(Arc<str>, bool)>>,
@@ -35,7 +35,7 @@ pub(super) struct StoreCells {
 impl StoreMetrics {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            lanes: Lanes::new(workers),
+            lanes: LazyPerWorker::new(workers),
             is_open: AtomicBool::new(false),
             nodes: Mutex::default(),
             is_used: AtomicBool::new(false),
@@ -44,19 +44,19 @@ impl StoreMetrics {
 
     /// The store answered a call after `duration` (`success`).
     pub fn answered(&self, duration: Duration) {
-        let mut lane = self.lanes.mine();
+        let mut lane = self.lanes.mine().lock();
         lane.durations.observe(duration);
         lane.outcomes.add("success", 1);
     }
 
     /// It did not (`timeout`, `error`), or was not called: `open` while it is left alone, `overload` when too many wait.
     pub fn failed(&self, outcome: &'static str) {
-        self.lanes.mine().outcomes.add(outcome, 1);
+        self.lanes.mine().lock().outcomes.add(outcome, 1);
     }
 
     /// A decision needed no call: its tokens were held here (`lease`), or it was known to be refused (`refusal`).
     pub fn saved(&self, by: &'static str) {
-        self.lanes.mine().saved.add(by, 1);
+        self.lanes.mine().lock().saved.add(by, 1);
     }
 
     /// Whether the store, or a part of it, is left alone; of a cluster also which nodes there are and whether each is.
@@ -84,7 +84,7 @@ impl StoreMetrics {
 
     pub(super) fn total(&self) -> StoreCells {
         let mut total = StoreCells::default();
-        for lane in self.lanes.each() {
+        for lane in self.lanes.iter().map(Mutex::lock) {
             total.durations.add(&lane.durations);
             total.outcomes.merge(&lane.outcomes);
             total.saved.merge(&lane.saved);

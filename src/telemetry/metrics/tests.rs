@@ -6,7 +6,7 @@ use http::Method;
 use tracing_appender::non_blocking::NonBlocking;
 
 use super::*;
-use crate::telemetry::worker;
+use crate::runtime::worker;
 
 #[test]
 fn both_formats_can_be_read_strictly() {

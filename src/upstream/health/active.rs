@@ -17,9 +17,9 @@ use tokio::{
 
 use super::{Health, counted};
 use crate::{
-    alarm::within,
     error::ConnectFailure,
     http1::{self, Unended},
+    runtime::timer::timeout,
     upstream::{connect::connect, server::Server, stream::Stream},
 };
 
@@ -75,7 +75,7 @@ pub(in crate::upstream) async fn watch(
     slow_start: Duration,
 ) {
     loop {
-        let outcome = within(settings.timeout, check(&server, &settings.path)).await;
+        let outcome = timeout(settings.timeout, check(&server, &settings.path)).await;
         server.health.checked(
             outcome.unwrap_or(Err(Unwell::Timeout)),
             &settings,
@@ -90,7 +90,7 @@ pub(in crate::upstream) async fn watch(
 /// Tries whether a server that is ejected for want of a connection takes one again.
 pub(in crate::upstream) async fn try_to_reach(server: Arc<Server>, slow_start: Duration) {
     let made = connect(&server.addresses, server.secure.as_ref(), server.protocol);
-    if let Ok(Ok(_)) = within(server.pool.settings.connect_timeout, made).await {
+    if let Ok(Ok(_)) = timeout(server.pool.settings.connect_timeout, made).await {
         server.health.was_reached(Instant::now(), slow_start);
     }
     server.health.is_tried.store(false, Relaxed);

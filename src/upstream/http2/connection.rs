@@ -25,11 +25,11 @@ use super::{
     resets::{Held, Resets},
 };
 use crate::{
-    alarm::within,
     http2::{
         SEND_BUFFER,
         windows::{CONNECTION_WINDOW, STREAM_WINDOW, Tuner, Windows},
     },
+    runtime::timer::timeout,
     upstream::{
         address::Peer,
         pool::{OpenSlot, Pool, PoolSettings},
@@ -176,7 +176,7 @@ async fn drive(mut h2: client::Connection<Heard>, state: Arc<State>, _slot: Open
         };
         tokio::select! {
             _ = &mut h2 => break,
-            pong = within(PONG, pings.ping(Ping::opaque())) => {
+            pong = timeout(PONG, pings.ping(Ping::opaque())) => {
                 if !matches!(pong, Ok(Ok(_))) {
                     break;
                 }

@@ -14,7 +14,6 @@ mod upload;
 
 use std::{sync::Arc, time::Duration};
 
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
@@ -25,12 +24,15 @@ use super::{
     pool::{OpenSlot, Pool, PoolSettings},
     stream::Stream,
 };
-use crate::{alarm::within, error::ConnectFailure};
+use crate::{
+    error::ConnectFailure,
+    runtime::{PerWorker, timer::timeout},
+};
 
 /// The HTTP/2 connections to one server.
 #[derive(Debug)]
 pub(super) struct Shared {
-    lanes: Box<[CachePadded<Mutex<Lane>>]>,
+    lanes: PerWorker<Mutex<Lane>>,
     /// What drives them.
     drivers: TaskTracker,
 }
@@ -83,7 +85,7 @@ pub(super) enum Found {
 /// The turn to make a connection; the next one's when dropped.
 pub(super) struct Turn {
     shared: Arc<Shared>,
-    lane: usize,
+    worker: usize,
     making: Arc<Making>,
 }
 
@@ -104,13 +106,15 @@ impl Turn {
         pool: &Arc<Pool>,
     ) -> Result<Borrowed, ConnectFailure> {
         let begun = Connection::begin(io, slot, pool, &self.shared.drivers);
-        let connection = match within(pool.settings.connect_timeout, begun).await {
+        let connection = match timeout(pool.settings.connect_timeout, begun).await {
             Ok(connection) => connection.ok_or(ConnectFailure::NoHttp2),
             Err(_) => Err(ConnectFailure::Timeout),
         };
         let borrowed = connection.and_then(|connection| {
             let borrowed = Borrowed::of(&connection).ok_or(ConnectFailure::Refused)?;
-            self.shared.lanes[self.lane]
+            self.shared
+                .lanes
+                .of(self.worker)
                 .lock()
                 .connections
                 .push(connection);
@@ -126,18 +130,15 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.shared.lanes[self.lane].lock().making = None;
+        self.shared.lanes.of(self.worker).lock().making = None;
         self.making.end(None);
     }
 }
 
 impl Shared {
     pub(super) fn new(workers: usize) -> Self {
-        let lanes = (0..workers.max(1))
-            .map(|_| CachePadded::default())
-            .collect();
         Self {
-            lanes,
+            lanes: PerWorker::workers_only(workers, |_| Mutex::default()),
             drivers: TaskTracker::new(),
         }
     }
@@ -149,15 +150,13 @@ impl Shared {
         settings: &PoolSettings,
         now: Instant,
     ) -> Option<Borrowed> {
-        self.lanes[worker % self.lanes.len()]
-            .lock()
-            .borrow(settings, now)
+        self.lanes.of(worker).lock().borrow(settings, now)
     }
 
     /// A stream, or how to come to one.
     pub(super) fn find(self: &Arc<Self>, worker: usize, pool: &Pool) -> Found {
-        let (at, now) = (worker % self.lanes.len(), Instant::now());
-        let mut lane = self.lanes[at].lock();
+        let now = Instant::now();
+        let mut lane = self.lanes.of(worker).lock();
         if let Some(borrowed) = lane.borrow(&pool.settings, now) {
             return Found::Stream(borrowed);
         }
@@ -170,7 +169,7 @@ impl Shared {
             return Found::Make(
                 Turn {
                     shared: Arc::clone(self),
-                    lane: at,
+                    worker,
                     making,
                 },
                 slot,
@@ -190,7 +189,7 @@ impl Shared {
 
     /// Connections without a stream.
     pub(super) fn idle(&self) -> usize {
-        let idle = |lane: &CachePadded<Mutex<Lane>>| {
+        let idle = |lane: &Mutex<Lane>| {
             lane.lock()
                 .connections
                 .iter()
@@ -203,7 +202,7 @@ impl Shared {
     /// Lets go of connections that are too old, unused for too long, or at their end.
     pub(super) fn sweep(&self, settings: &PoolSettings) {
         let now = Instant::now();
-        for lane in &self.lanes {
+        for lane in self.lanes.iter() {
             lane.lock().retire(settings, now);
         }
     }

@@ -7,10 +7,10 @@ use h2::SendStream;
 use tokio::time::Instant;
 
 use crate::{
-    alarm::Alarm,
     body::Body,
     error::Fault,
     http2::{Outflow, Stopped},
+    runtime::timer::Timer,
 };
 
 /// One body's way up.
@@ -23,7 +23,7 @@ pub(super) struct Upload {
     moved: Option<Instant>,
     /// A byte moved since this was last asked.
     has_moved: bool,
-    alarm: Alarm,
+    timer: Timer,
 }
 
 impl Upload {
@@ -35,7 +35,7 @@ impl Upload {
             body,
             moved: None,
             has_moved: false,
-            alarm: Alarm::default(),
+            timer: Timer::default(),
         }
     }
 
@@ -87,9 +87,9 @@ impl Upload {
             return Poll::Pending;
         };
         let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
-        self.alarm
+        self.timer
             .set(pace.end.map_or(silent, |end| end.min(silent)));
-        self.alarm.poll(cx).map(|()| match pace.end {
+        self.timer.poll(cx).map(|()| match pace.end {
             Some(end) if end <= silent => Fault::OutOfTime,
             _ if is_drained => Fault::ClientSilent(pace.idle),
             _ => Fault::Idle(pace.idle),

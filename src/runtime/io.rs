@@ -1,4 +1,4 @@
-//! Reading and writing sockets with few buffers and few system calls. A leaf.
+//! Reading and writing sockets with few buffers and few system calls.
 
 use std::{
     cell::RefCell,
@@ -10,17 +10,18 @@ use std::{
 use bytes::BufMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes read at once.
+/// Most bytes that one read takes.
 pub const READ_SIZE: usize = 32 * 1024;
-/// Written bytes that an [`Output`] keeps at most before it moves the others to its front.
+/// Sent bytes that an [`Output`] may still hold; beyond it the unsent ones move to its front.
 const MOST_SENT: usize = 64 * 1024;
 
 thread_local! {
-    /// Shared by all connections of a worker, so that an idle one owns no buffer.
+    /// Shared by all connections of a worker, so that an idle connection owns no buffer.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
-/// Reads what is there and adds it to `input`; ready with 0 at the end of the stream.
+/// Reads the bytes that are there, at most [`READ_SIZE`], and appends them to `input`. Ready with 0 at the end of the
+/// stream.
 ///
 /// # Errors
 /// Those of the socket.
@@ -37,18 +38,18 @@ where
     })
 }
 
-/// Bytes on their way into a socket.
+/// Bytes to be written to a socket.
 #[derive(Debug, Default)]
 pub struct Output {
     bytes: Vec<u8>,
-    /// How many of them are written.
+    /// How many of `bytes` are sent.
     sent: usize,
 }
 
 impl Output {
-    /// Where to append. What is appended is sent by [`poll_flush`](Output::poll_flush).
+    /// The buffer to append to. [`poll_flush`](Output::poll_flush) sends it.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
-        // A peer that reads slowly but steadily never lets it run empty: what is written must not pile up meanwhile.
+        // A peer that reads slowly but steadily never lets the buffer run empty: sent bytes must not pile up meanwhile.
         if self.sent >= MOST_SENT {
             self.bytes.drain(..self.sent);
             self.sent = 0;
@@ -56,19 +57,19 @@ impl Output {
         &mut self.bytes
     }
 
-    /// Bytes still to be written.
+    /// Bytes that are not sent yet.
     pub fn pending(&self) -> usize {
         self.bytes.len() - self.sent
     }
 
-    /// Gives the memory back if it is more than `kept` bytes; only when nothing is pending.
+    /// Frees the buffer if it is empty and its capacity exceeds `kept` bytes.
     pub fn shrink(&mut self, kept: usize) {
         if self.pending() == 0 && self.bytes.capacity() > kept {
             self.bytes = Vec::new();
         }
     }
 
-    /// Writes everything. What a single call of the system takes leaves in a single call.
+    /// Sends everything. Pending bytes that fit into the socket leave in a single system call.
     ///
     /// # Errors
     /// Those of the socket.
@@ -94,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a little of what is written, then makes the writer wait.
+    /// Takes a little, then makes the writer wait.
     struct Slow(bool);
 
     impl AsyncWrite for Slow {
@@ -120,7 +121,7 @@ mod tests {
         }
     }
 
-    /// Of a long answer to a client that read slowly, everything that had been written stayed in memory.
+    /// All sent bytes of a long response to a client that read slowly used to stay in memory.
     #[test]
     fn what_is_written_does_not_pile_up_for_a_peer_that_always_leaves_something() {
         let (mut io, mut output, waker) = (Slow(false), Output::default(), noop_waker());

@@ -1,0 +1,236 @@
+//! One timer for many deadlines, which a connection uses instead of arming a timer for each wait.
+//!
+//! Arming and disarming a timer for every request is measurable. The deadlines of a connection mostly move later, so its
+//! one timer stays armed for an earlier moment and, when it fires, is set to the deadline that holds by then.
+//!
+//! The event loop may be late, because the process was stopped or the machine was busy or asleep. Timers then fire before
+//! the sockets were looked at, where the awaited bytes may already lie. A deadline that is noticed late therefore counts
+//! only after the loop has polled all sockets again.
+
+use std::{
+    cell::RefCell,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    task::yield_now,
+    time::{Instant, Sleep},
+};
+
+/// A deadline that is noticed later than this is late. Timers tick by the millisecond and round up.
+pub const LATE: Duration = Duration::from_millis(2);
+/// Turns of the event loop before a deadline that is noticed late counts. Each turn handles at most 1,024 sockets.
+const LOOKS: u8 = 4;
+
+/// A deadline that can be moved cheaply.
+#[derive(Debug, Default)]
+pub struct Timer {
+    due: Option<Instant>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// The deadline that was noticed late, and the turns of the loop until it counts.
+    late: Option<(Instant, u8)>,
+}
+
+impl Timer {
+    /// Sets or moves the deadline.
+    pub fn set(&mut self, due: Instant) {
+        self.due = Some(due);
+    }
+
+    /// Removes the deadline; the underlying timer stays armed for the next one.
+    pub fn clear(&mut self) {
+        self.due = None;
+    }
+
+    /// Ready once the deadline has passed; the task is woken for it.
+    ///
+    /// Poll this after the work that the deadline bounds, so that work that is ready wins.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.due else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if sleep.deadline() > due {
+            sleep.as_mut().reset(due);
+        }
+        while sleep.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if now >= due {
+                return self.poll_looks(cx, due, now);
+            }
+            sleep.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+
+    /// Ready at once if the deadline is noticed in time, otherwise after the sockets were polled a few times more.
+    fn poll_looks(&mut self, cx: &mut Context<'_>, due: Instant, now: Instant) -> Poll<()> {
+        let left = match self.late {
+            Some((of, left)) if of == due => left,
+            _ if now - due <= LATE => 0,
+            _ => LOOKS,
+        };
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        self.late = Some((due, left - 1));
+        // Wakes the task after the loop has polled its sockets, and not before.
+        pin!(yield_now()).poll(cx)
+    }
+}
+
+/// The deadline passed before the work was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// Runs `work` for at most `duration`. Replaces tokio's `timeout`, which does not allow for a late event loop.
+///
+/// # Errors
+/// [`Elapsed`] if it took longer; `work` is dropped then.
+pub async fn timeout<F: Future>(duration: Duration, work: F) -> Result<F::Output, Elapsed> {
+    timeout_at(Instant::now() + duration, work).await
+}
+
+/// Runs `work` until `due` at the latest. Replaces tokio's `timeout_at`.
+///
+/// # Errors
+/// [`Elapsed`] if it was not done by then; `work` is dropped then.
+pub async fn timeout_at<F: Future>(due: Instant, work: F) -> Result<F::Output, Elapsed> {
+    let (mut work, mut timer) = (pin!(work), PooledTimer::until(due));
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Ok(done)),
+        Poll::Pending => timer.poll(cx).map(|()| Err(Elapsed)),
+    })
+    .await
+}
+
+/// Idle timers that a thread pools. More waits than this at the same time arm timers of their own.
+const MAX_IDLE: usize = 4096;
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "a wait carries its timer through its layers, which is cheaper for a box")]
+    static IDLE: RefCell<Vec<Box<Timer>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A [`Timer`] for one wait, returned to the thread's pool when dropped. It stays armed in the pool, so that the next wait
+/// rarely has to arm one.
+#[derive(Debug)]
+pub struct PooledTimer(Option<Box<Timer>>);
+
+impl PooledTimer {
+    /// A timer with the deadline `due`.
+    pub fn until(due: Instant) -> Self {
+        let mut timer = IDLE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        timer.set(due);
+        Self(Some(timer))
+    }
+
+    /// Moves the deadline.
+    pub fn set(&mut self, due: Instant) {
+        if let Some(timer) = &mut self.0 {
+            timer.set(due);
+        }
+    }
+
+    /// Ready once the deadline has passed; see [`Timer::poll`].
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0
+            .as_mut()
+            .map_or(Poll::Pending, |timer| timer.poll(cx))
+    }
+}
+
+impl Drop for PooledTimer {
+    fn drop(&mut self) {
+        let Some(mut timer) = self.0.take() else {
+            return;
+        };
+        timer.clear();
+        // The pool is gone when the thread ends.
+        let _ = IDLE.try_with(|idle| {
+            let mut idle = idle.borrow_mut();
+            if idle.len() < MAX_IDLE {
+                idle.push(timer);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::TcpListener, thread};
+
+    use tokio::{io::AsyncReadExt, net::TcpStream};
+
+    use super::*;
+
+    /// Bytes that lay in the socket of a process that had been stopped counted as not sent.
+    #[tokio::test]
+    async fn a_deadline_that_a_late_loop_notices_counts_only_after_a_look_at_the_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut far, _) = listener.accept().unwrap();
+        let mut byte = [0];
+        let mut read = Box::pin(timeout(Duration::from_millis(20), near.read(&mut byte)));
+        assert!(
+            poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx)))
+                .await
+                .is_pending()
+        );
+        std::io::Write::write_all(&mut far, b"x").unwrap();
+        // The loop stands still, and its timer is polled before its sockets.
+        thread::park_timeout(Duration::from_millis(100));
+        let polled = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        assert!(polled.is_pending(), "{polled:?}");
+        assert!(matches!(read.await, Ok(Ok(1))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_a_late_loop_notices_still_counts() {
+        let mut timer = Timer::default();
+        timer.set(Instant::now() + Duration::from_secs(1));
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+        let now = Instant::now();
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(now.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_later_is_kept_by_the_timer_that_is_armed() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        timer.set(start + Duration::from_secs(1));
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+        timer.set(start + Duration::from_secs(5));
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_earlier_is_kept() {
+        let start = Instant::now();
+        let mut timer = Timer::default();
+        timer.set(start + Duration::from_secs(60));
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+        timer.set(start + Duration::from_secs(2));
+        poll_fn(|cx| timer.poll(cx)).await;
+        assert_eq!(start.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_without_a_deadline_never_rings() {
+        let mut timer = Timer::default();
+        timer.set(Instant::now());
+        timer.clear();
+        assert!(poll_fn(|cx| Poll::Ready(timer.poll(cx))).await.is_pending());
+    }
+}
