@@ -14,7 +14,7 @@ use crate::{
     layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
     policy::{self, Action},
-    upstream::{EjectionSettings, HealthCheckSettings, SendTo, Upstream},
+    upstream::{SendTo, Upstream},
 };
 
 /// The ways of a route with their weights; none if it answers by itself.
@@ -124,36 +124,4 @@ fn copies(
             SendTo(Arc::clone(upstream)),
         ),
     }))
-}
-
-pub(super) fn ejection(ejection: &policy::Ejection) -> EjectionSettings {
-    let policy::Ejection {
-        consecutive_failures,
-        base,
-        max,
-        max_percent,
-    } = *ejection;
-    EjectionSettings {
-        consecutive_failures,
-        base,
-        max,
-        max_percent,
-    }
-}
-
-pub(super) fn health_check(check: &policy::HealthCheck) -> HealthCheckSettings {
-    let policy::HealthCheck {
-        path,
-        interval,
-        timeout,
-        healthy_after,
-        unhealthy_after,
-    } = check.clone();
-    HealthCheckSettings {
-        path,
-        interval,
-        timeout,
-        healthy_after,
-        unhealthy_after,
-    }
 }

@@ -17,7 +17,6 @@ mod report;
 mod saved;
 mod state;
 mod store;
-mod upstream_tls;
 
 use std::sync::Arc;
 
@@ -32,11 +31,7 @@ pub use self::{
     saved::Persisted,
     state::{Process, State},
 };
-use self::{
-    caps::Caps,
-    destinations::{ejection, health_check, ways},
-    named::Named,
-};
+use self::{caps::Caps, destinations::ways, named::Named};
 use crate::{
     call::{
         ForwardedBy, RouteTag, Told,
@@ -51,8 +46,7 @@ use crate::{
     limit::SettingsError,
     policy,
     runtime::PerWorker,
-    tls::ClientTls,
-    upstream::{Balance, PoolSettings, Protocol, ServerSettings, Upstream, UpstreamSettings},
+    upstream::Upstream,
 };
 
 /// A generation that is ready to serve.
@@ -203,73 +197,25 @@ fn upstreams(
     earlier: Option<&State>,
     process: &Process,
 ) -> Result<Named<Arc<Upstream>>, BuildError> {
-    let upstream = |upstream: &Arc<policy::Upstream>| {
-        let before = earlier.and_then(|earlier| earlier.upstreams.get(&upstream.name));
-        let tls =
-            upstream_tls::client(upstream, before.map(|before| &**before)).map_err(|why| {
-                BuildError::Tls {
-                    name: Arc::clone(&upstream.name),
-                    why,
-                }
-            })?;
-        let settings = upstream_settings(upstream, tls.as_ref());
-        let built = match before {
-            Some(before) if *before.settings() == settings => Arc::clone(before),
-            _ => {
-                let metrics = process.metrics.upstream(&upstream.name);
-                Arc::new(Upstream::new(
-                    settings,
-                    before.map(|before| &**before),
-                    process.workers,
-                    metrics,
-                ))
+    let upstream = |policy: &Arc<policy::Upstream>| {
+        let name = &policy.name;
+        let before = earlier.and_then(|earlier| earlier.upstreams.get(name));
+        let built = match before.filter(|before| before.implements(policy)) {
+            Some(kept) => Arc::clone(kept),
+            None => {
+                let metrics = process.metrics.upstream(name);
+                let before = before.map(|before| &**before);
+                let built = Upstream::new(Arc::clone(policy), before, process.workers, metrics)
+                    .map_err(|why| BuildError::Tls {
+                        name: Arc::clone(name),
+                        why,
+                    })?;
+                Arc::new(built)
             }
         };
-        Ok((Arc::clone(&upstream.name), built))
+        Ok((Arc::clone(name), built))
     };
     config.upstreams.iter().map(upstream).collect()
-}
-
-fn upstream_settings(
-    upstream: &policy::Upstream,
-    tls: Option<&Arc<ClientTls>>,
-) -> UpstreamSettings {
-    let server = |server: &policy::UpstreamServer| ServerSettings {
-        url: Arc::clone(&server.url),
-        host: Arc::clone(&server.host),
-        port: server.port,
-        weight: server.weight.get(),
-        protocol: match upstream.protocol {
-            policy::Protocol::Http1 => Protocol::Http1,
-            policy::Protocol::Http2 => Protocol::Http2,
-            policy::Protocol::Auto => Protocol::Auto,
-        },
-        secure: upstream_tls::security(server, tls),
-    };
-    let pool = &upstream.pool;
-    UpstreamSettings {
-        name: Arc::clone(&upstream.name),
-        servers: upstream.servers.iter().map(server).collect(),
-        balance: match upstream.balance {
-            policy::Balance::RoundRobin => Balance::RoundRobin,
-            policy::Balance::LeastRequests => Balance::LeastRequests,
-            policy::Balance::PeakEwma => Balance::PeakEwma,
-            policy::Balance::Hash(_) => Balance::Hash,
-        },
-        hash_bound: upstream.hash_bound,
-        slow_start: upstream.slow_start,
-        cool_down: upstream.cool_down,
-        ejection: ejection(&upstream.ejection),
-        health_check: upstream.health_check.as_ref().map(health_check),
-        pool: PoolSettings {
-            max_connections: pool.max_connections.get(),
-            max_idle: pool.max_idle,
-            idle_timeout: pool.idle_timeout,
-            max_lifetime: pool.max_lifetime,
-            connect_timeout: pool.connect_timeout,
-            wait_timeout: pool.wait_timeout,
-        },
-    }
 }
 
 fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: &Process) -> Lane {

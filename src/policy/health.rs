@@ -1,31 +1,34 @@
-//! How an upstream's servers are known to be well.
+//! How the gateway finds out that a server of an upstream is unhealthy: by asking it, and by its failures.
 
 use std::{num::NonZeroU32, time::Duration};
 
-/// `[upstreams.NAME.health_check]`.
+/// `[upstreams.NAME.health_check]`: requests that the gateway sends to each server at an interval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// Path and query, fit for a request line.
+    /// The path and query that are requested, valid in a request line.
     pub path: String,
-    /// Time between two checks of a server.
+    /// The time between two checks of a server, before jitter of a tenth.
     pub interval: Duration,
-    /// Longest time for one check.
+    /// The longest time for one check, including connecting and the TLS handshake.
     pub timeout: Duration,
-    /// Passed checks in a row that bring a server back.
+    /// Consecutive passed checks after which a server that is down comes back.
     pub healthy_after: NonZeroU32,
-    /// Failed checks in a row that take a server out.
+    /// Consecutive failed checks after which a server is down.
     pub unhealthy_after: NonZeroU32,
 }
 
-/// `[upstreams.NAME.ejection]`.
+/// `[upstreams.NAME.ejection]`: when a server that fails requests stops receiving them, and for how long.
+///
+/// The terms are those of Envoy's outlier detection by consecutive failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ejection {
-    /// Failures in a row.
+    /// Consecutive failures that eject a server.
     pub consecutive_failures: NonZeroU32,
-    /// Time of the first ejection; doubles.
+    /// The length of the first ejection; each further one is twice as long.
     pub base: Duration,
-    /// Longest ejection, at least `base`.
+    /// The longest ejection, at least `base`.
     pub max: Duration,
-    /// Most servers ejected at once, 0 to 100.
+    /// Percentage of the servers, 0 to 100, that may be ejected or cooling down at once. One of several always may,
+    /// unless this is 0.
     pub max_percent: u8,
 }

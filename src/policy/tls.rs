@@ -1,4 +1,4 @@
-//! Certificates as a checked configuration holds them: loaded, so that a changed file is a changed configuration.
+//! TLS settings, with certificates already loaded, so that a changed certificate file is a changed configuration.
 
 use std::{
     fmt,
@@ -9,66 +9,67 @@ use std::{
 
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
-/// Who renews certificates by a machine does so with more than this left.
-const SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// A certificate is reported once it has less than this left; automated renewal happens well before.
+const EXPIRES_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// `[listeners.tls]`.
+/// `[listeners.tls]`: the TLS that a listener speaks with clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
-    /// The default first; at least one.
+    /// Certificates in the order of the file, the default first; at least one.
     pub certificates: Vec<Identity>,
-    /// Who signs the certificates that clients must show; `None`: they show none.
+    /// The authorities that must have signed client certificates; `None` if clients show no certificate.
     pub client_ca: Option<Authorities>,
-    /// The oldest version that is spoken.
+    /// The oldest version of TLS that is accepted.
     pub min_version: TlsVersion,
 }
 
-/// Versions of TLS.
+/// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246).
     Tls12,
+    /// TLS 1.3 (RFC 8446).
     Tls13,
 }
 
-/// `[upstreams.NAME.tls]`.
+/// `[upstreams.NAME.tls]`: the TLS that is spoken with the servers of an upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// Who signs the servers' certificates; `None`: whom the system trusts.
+    /// The authorities that must have signed server certificates; `None` for those that the system trusts.
     pub ca: Option<Authorities>,
-    /// The name that their certificates must stand for; `None`: the host of each URL.
+    /// The name that server certificates must be valid for; `None` for the host in each server's URL.
     pub server_name: Option<Arc<str>>,
-    /// Whom they are shown; `None`: nobody.
+    /// The certificate shown to servers that ask for one; `None` to show none.
     pub identity: Option<Identity>,
 }
 
-/// A certificate chain and its key.
+/// A certificate chain and its private key.
 #[derive(Clone)]
 pub struct Identity {
-    /// Both, checked to belong together.
+    /// The chain and the key, checked to belong together.
     pub certified: Arc<CertifiedKey>,
-    /// Hosts, `*.` patterns and addresses that it stands for, lower case.
+    /// The names that the certificate is valid for, in lower case: hosts, `*.` patterns of one label, and IP addresses.
     pub names: Arc<[Box<str>]>,
-    /// When it ends to be valid.
+    /// The end of the certificate's validity.
     pub expires: SystemTime,
-    /// The file it was read from.
+    /// The file that the chain was read from.
     pub file: PathBuf,
 }
 
 impl Identity {
-    /// What to call it: the first of its names, or else its file.
+    /// The certificate's first name, or its file if it has no name.
     pub fn name(&self) -> String {
         self.names
             .first()
             .map_or_else(|| self.file.display().to_string(), ToString::to_string)
     }
 
-    /// A word on its end: that it is over, or in less than two weeks.
+    /// A warning for the log if the certificate has expired or expires within two weeks.
     pub fn expiry(&self, now: SystemTime) -> Option<String> {
         let file = self.file.display();
         match self.expires.duration_since(now) {
             Err(_) => Some(format!("{file}: the certificate has expired")),
-            Ok(left) if left < SOON => Some(format!(
+            Ok(left) if left < EXPIRES_SOON => Some(format!(
                 "{file}: the certificate expires in {} days",
                 left.as_secs() / (24 * 60 * 60)
             )),
@@ -77,7 +78,8 @@ impl Identity {
     }
 }
 
-/// The same certificate has the same key: it holds the key's public half.
+/// Compares certificates and files, not keys: a certificate holds the public half of its key, so that equal certificates
+/// have equal keys.
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.certified.cert == other.certified.cert && self.file == other.file
@@ -86,7 +88,7 @@ impl PartialEq for Identity {
 
 impl Eq for Identity {}
 
-/// Says nothing of the key.
+/// Shows names and file, never the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity")
@@ -96,13 +98,14 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Certificates of those who are trusted.
+/// Trusted certificates: of authorities, or of single peers that are trusted as they are.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorities {
-    /// At least one, each sound.
+    /// At least one certificate, each checked to parse.
     pub certificates: Vec<CertificateDer<'static>>,
 }
 
+/// Shows how many certificates there are, as their bytes say nothing to a reader.
 impl fmt::Debug for Authorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} certificates", self.certificates.len())

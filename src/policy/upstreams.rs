@@ -10,88 +10,88 @@ use rustls::pki_types::ServerName;
 
 use super::{Concurrency, Ejection, HealthCheck, KeyPart, UpstreamTls};
 
-/// `[upstreams.NAME]`.
+/// `[upstreams.NAME]`: a named set of servers that are interchangeable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
-    /// Its key in the file; its identity over reloads.
+    /// The upstream's key in the file, which identifies it across reloads.
     pub name: Arc<str>,
-    /// At least one.
+    /// At least one server.
     pub servers: Vec<UpstreamServer>,
-    /// What is spoken with them.
+    /// The version of HTTP that is spoken with the servers.
     pub protocol: Protocol,
-    /// How one of them is chosen.
+    /// How a server is chosen for a request.
     pub balance: Balance,
-    /// With [`Balance::Hash`]: percent of its part of the requests in flight from which on a server gives keys away, at least
-    /// 100; `None`: it keeps them.
+    /// With [`Balance::Hash`], the percentage (at least 100) of its share of the requests in flight at which a server
+    /// passes keys on to the next one; `None` if it never does.
     pub hash_bound: Option<u16>,
-    /// Cap on requests in flight over all routes to it; `None`: none.
+    /// Limit on requests in flight over all routes to this upstream; `None` for no limit.
     pub concurrency: Option<Concurrency>,
-    /// Time over which a server that came back gets its share.
+    /// The time over which a server that came back grows to its full share of requests; zero for at once.
     pub slow_start: Duration,
-    /// A 503 with `Retry-After` is heeded.
+    /// Whether a server that responds 503 with `Retry-After` is avoided until then.
     pub cool_down: bool,
-    /// Active checks; `None`: none.
+    /// How servers are checked; `None` if they are not.
     pub health_check: Option<HealthCheck>,
-    /// When a server is ejected for its failures.
+    /// When a server is ejected for failing requests.
     pub ejection: Ejection,
-    /// Connections to each server.
+    /// Limits on the connections to each server.
     pub pool: Pool,
-    /// For those of its servers that speak TLS.
+    /// TLS for the servers with an `https` URL.
     pub tls: UpstreamTls,
 }
 
-/// One of an upstream's servers.
+/// A server of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// As written: `http://host:port` or `https://host:port`, the label in logs and metrics.
+    /// The URL as written, `http://host:port` or `https://host:port`, which is the server's label in logs and metrics.
     pub url: Arc<str>,
-    /// Host name or address (IPv6 without brackets).
+    /// A host name, or an IP address (IPv6 without brackets).
     pub host: Arc<str>,
-    /// The port; 80, or 443 with TLS, when the URL names none.
+    /// The TCP port; 80, or 443 with TLS, if the URL has none.
     pub port: u16,
-    /// The name that its certificate must stand for; `None`: it speaks no TLS.
+    /// The name that the server's certificate must be valid for; `None` if no TLS is spoken.
     pub secure_as: Option<ServerName<'static>>,
-    /// Share of the requests, at least 1.
+    /// The server's share of requests, relative to the weights of the others.
     pub weight: NonZeroU32,
 }
 
-/// What is spoken with an upstream's servers.
+/// The version of HTTP that is spoken with the servers of an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1.1.
     Http1,
-    /// HTTP/2.
+    /// HTTP/2: by prior knowledge on plain connections, by ALPN inside TLS.
     Http2,
-    /// What TLS agrees on; without it HTTP/1.1.
+    /// The server's choice by ALPN; HTTP/1.1 on plain connections.
     Auto,
 }
 
-/// How an upstream's server is chosen.
+/// How a server is chosen for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balance {
     /// In turns, by weight.
     RoundRobin,
-    /// The less busy of two random ones, by weight.
+    /// The one of two random servers with fewer requests in flight for its weight.
     LeastRequests,
-    /// The one of two random ones that is probably quicker, by weight.
+    /// The one of two random servers that is expected to respond sooner, by its recent latency and requests in flight.
     PeakEwma,
     /// The same server for the same key, which has at least one part.
     Hash(Vec<KeyPart>),
 }
 
-/// `[upstreams.NAME.pool]`; each number is per server, over all workers.
+/// `[upstreams.NAME.pool]`: limits on the connections to each server, over all workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
-    /// Open connections.
+    /// The most connections that are open at once.
     pub max_connections: NonZeroUsize,
-    /// Connections kept while unused; 0 keeps none.
+    /// The most idle connections that are kept; 0 to keep none.
     pub max_idle: usize,
-    /// Longest life of an unused connection.
+    /// The longest time that an idle connection is kept.
     pub idle_timeout: Duration,
-    /// Longest life of any connection.
+    /// The age at which a connection is no longer reused.
     pub max_lifetime: Duration,
-    /// Name, TCP and TLS together.
+    /// The longest time to establish a connection: TCP and the TLS handshake together.
     pub connect_timeout: Duration,
-    /// Longest wait while all connections are busy.
+    /// The longest time that a request waits while all connections are busy.
     pub wait_timeout: Duration,
 }

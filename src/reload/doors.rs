@@ -11,7 +11,7 @@ use crate::{
     http1::HeadLimits,
     policy,
     server::{ConnectionLimits, Door, DoorSettings},
-    tls::{Identity, MinVersion, Names, ServerSettings, ServerTls},
+    tls::{AlpnProtocol, ServerTls},
 };
 
 /// Connections that each client may have unless the configuration says less: a browser opens six for a site.
@@ -70,7 +70,7 @@ pub(super) fn settings(
     let tls = listener
         .tls
         .as_ref()
-        .map(|tls| ServerTls::new(server_settings(tls, listener.http2), earlier.as_ref()));
+        .map(|tls| ServerTls::new(tls, offered(listener), earlier.as_ref()));
     Ok(DoorSettings {
         max_connections,
         max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
@@ -98,25 +98,11 @@ fn share_of_a_client(max_connections: usize) -> usize {
     max_connections.div_ceil(10).max(LEAST_PER_CLIENT)
 }
 
-fn server_settings(tls: &policy::ListenerTls, http2: bool) -> ServerSettings {
-    ServerSettings {
-        identities: tls.certificates.iter().map(identity).collect(),
-        client_ca: tls.client_ca.as_ref().map(|ca| ca.certificates.clone()),
-        min_version: match tls.min_version {
-            policy::TlsVersion::Tls12 => MinVersion::Tls12,
-            policy::TlsVersion::Tls13 => MinVersion::Tls13,
-        },
-        http2,
-    }
-}
-
-fn identity(
-    policy::Identity {
-        certified, names, ..
-    }: &policy::Identity,
-) -> Identity {
-    Identity {
-        key: certified.clone(),
-        names: Names(names.clone()),
+/// The versions of HTTP that are offered to clients, the preferred one first.
+fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
+    if listener.http2 {
+        &[AlpnProtocol::Http2, AlpnProtocol::Http1]
+    } else {
+        &[AlpnProtocol::Http1]
     }
 }

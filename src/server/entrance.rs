@@ -26,7 +26,7 @@ use super::{
 use crate::{
     message::{Origin, Response},
     runtime::timer::timeout,
-    tls::{Hello, Protocol, ReadAhead, Refusal, Secured, ServerTls},
+    tls::{AlpnProtocol, Hello, ReadAhead, Refusal, Secured, ServerTls},
 };
 
 /// Handshakes that a worker computes for one listener before everything else has its turn: one takes a tenth of a
@@ -124,9 +124,9 @@ pub(super) async fn enter<IO, S>(
         seat,
     };
     match secured.protocol {
-        Protocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
+        AlpnProtocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
         // Boxed: a connection of HTTP/1 need not be as large.
-        Protocol::Http2 => Box::pin(http2::serve(secured.io, BytesMut::new(), terms)).await,
+        AlpnProtocol::Http2 => Box::pin(http2::serve(secured.io, BytesMut::new(), terms)).await,
     }
 }
 
@@ -253,18 +253,18 @@ mod tests {
 
     use super::*;
     use crate::{
+        policy::{ListenerTls, TlsVersion},
         server::accept::tests::door,
-        tls::{MinVersion, ServerSettings, tests::identity},
+        tls::tests::identity,
     };
 
     fn tls() -> ServerTls {
-        let settings = ServerSettings {
-            identities: vec![identity(&["a.example"])],
+        let policy = ListenerTls {
+            certificates: vec![identity(&["a.example"])],
             client_ca: None,
-            min_version: MinVersion::Tls12,
-            http2: false,
+            min_version: TlsVersion::Tls12,
         };
-        ServerTls::new(settings, None).unwrap()
+        ServerTls::new(&policy, &[AlpnProtocol::Http1], None).unwrap()
     }
 
     /// The first bytes of a client.

@@ -1,88 +1,83 @@
-//! The side that servers see: whom we trust, who we are, and the handshake.
+//! The client side: TLS with the servers of an upstream.
 
 use std::{fmt, io, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
     client::{WebPkiServerVerifier, danger::ServerCertVerifier},
-    pki_types::CertificateDer,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    Identity, InPieces, Protocol, ReadAhead,
-    pinned::Pinned,
-    provider,
-    server::{reason, roots},
-};
+use super::{AlpnProtocol, InPieces, ReadAhead, pinned::Pinned, provider, reason, roots};
+use crate::policy::{Identity, Protocol, UpstreamTls};
 
 pub use rustls::pki_types::ServerName;
 
-/// How servers are believed, plainly described.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientSettings {
-    /// Authorities that may sign the servers' certificates, and certificates that are trusted as they are; `None`: whom the system
-    /// trusts.
-    pub ca: Option<Vec<CertificateDer<'static>>>,
-    /// Whom they are shown; `None`: nobody.
-    pub identity: Option<Identity>,
-    /// What is offered to be spoken, the best first.
-    pub offered: Vec<Protocol>,
+/// A connection to a server, inside TLS.
+pub type ClientStream<IO> = InPieces<TlsStream<ReadAhead<IO>>>;
+
+impl<IO> ClientStream<IO> {
+    /// The socket below TLS.
+    pub fn socket(&self) -> &IO {
+        self.get_ref().0.io()
+    }
+
+    /// Whether the handshake agreed on HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        self.get_ref().1.alpn_protocol() == Some(AlpnProtocol::Http2.id())
+    }
+
+    /// Ends the session and returns the bytes that remain to be sent, `close_notify` last. Empty if it was sent before.
+    pub fn close(&mut self) -> Vec<u8> {
+        let (_, session) = self.get_mut();
+        session.send_close_notify();
+        let mut bytes = Vec::new();
+        while session.wants_write()
+            && session
+                .write_tls(&mut bytes)
+                .is_ok_and(|written| written > 0)
+        {}
+        bytes
+    }
 }
 
-/// Whether a handshake agreed on HTTP/2.
-pub fn speaks_http2<IO>(io: &Secure<IO>) -> bool {
-    io.get_ref().1.alpn_protocol() == Some(Protocol::Http2.name())
-}
-
-/// What is still to be sent of a connection that ends, `close_notify` last; nothing if that was sent.
-pub fn last_words<IO>(io: &mut Secure<IO>) -> Vec<u8> {
-    let (_, session) = io.get_mut();
-    session.send_close_notify();
-    let mut words = Vec::new();
-    while session.wants_write()
-        && session
-            .write_tls(&mut words)
-            .is_ok_and(|written| written > 0)
-    {}
-    words
-}
-
-/// A connection's bytes inside of TLS.
-pub type Secure<IO> = InPieces<TlsStream<ReadAhead<IO>>>;
-
-/// An upstream's TLS. Keeps sessions, so that a further connection costs no signature.
+/// TLS with the servers of one upstream.
+///
+/// Keeps the sessions of earlier connections, so that a further connection to the same server costs no signature.
 #[derive(Clone)]
 pub struct ClientTls {
-    settings: ClientSettings,
+    policy: UpstreamTls,
+    protocol: Protocol,
     connector: TlsConnector,
 }
 
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("settings", &self.settings)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }
 
+/// Equal if made of the same policy.
 impl PartialEq for ClientTls {
     fn eq(&self, other: &Self) -> bool {
-        self.settings == other.settings
+        self.implements(&other.policy, other.protocol)
     }
 }
 
 impl Eq for ClientTls {}
 
 impl ClientTls {
-    /// Builds an upstream's TLS. Reads the system's roots where they are wanted: blocks.
+    /// Builds the TLS that `policy` describes, offering `protocol` by ALPN. Blocks to read the system's trusted
+    /// certificates if `policy` names no authorities.
     ///
     /// # Errors
-    /// There is nobody to trust, or an authority is no certificate.
-    pub fn new(settings: ClientSettings) -> Result<Self, String> {
-        let (trusted, pinned) = match &settings.ca {
-            Some(ca) => (roots(ca)?, &ca[..]),
+    /// No certificate is trusted, or one of the authorities cannot be used as one.
+    pub fn new(policy: &UpstreamTls, protocol: Protocol) -> Result<Self, String> {
+        let (trusted, pinned) = match &policy.ca {
+            Some(ca) => (roots(&ca.certificates)?, ca.certificates.as_slice()),
             None => (system_roots()?, &[][..]),
         };
         let by_chain = WebPkiServerVerifier::builder_with_provider(Arc::new(trusted), provider());
@@ -94,35 +89,37 @@ impl ClientTls {
             .with_custom_certificate_verifier(Pinned::<dyn ServerCertVerifier>::new(
                 pinned, by_chain,
             ));
-        let mut config = match &settings.identity {
+        let mut config = match &policy.identity {
             None => config.with_no_client_auth(),
-            Some(identity) => config.with_client_cert_resolver(Arc::new(Always(identity.clone()))),
+            Some(identity) => {
+                config.with_client_cert_resolver(Arc::new(SameForAll(identity.clone())))
+            }
         };
-        config.alpn_protocols = settings
-            .offered
+        config.alpn_protocols = offered(protocol)
             .iter()
-            .map(|protocol| protocol.name().to_vec())
+            .map(|protocol| protocol.id().to_vec())
             .collect();
         Ok(Self {
-            settings,
+            policy: policy.clone(),
+            protocol,
             connector: TlsConnector::from(Arc::new(config)),
         })
     }
 
-    /// As it was described.
-    pub fn settings(&self) -> &ClientSettings {
-        &self.settings
+    /// Whether this is what [`new`](Self::new) would make of `policy` and `protocol`.
+    pub fn implements(&self, policy: &UpstreamTls, protocol: Protocol) -> bool {
+        self.policy == *policy && self.protocol == protocol
     }
 
-    /// Takes a new connection through the handshake.
+    /// Shakes hands with the server at the other end of `io`, whose certificate must be valid for `name`.
     ///
     /// # Errors
-    /// What is wrong, in a few words.
+    /// The reason of the failure in a few words, such as `its certificate has expired`.
     pub async fn connect<IO>(
         &self,
         name: ServerName<'static>,
         io: IO,
-    ) -> Result<Secure<IO>, &'static str>
+    ) -> Result<ClientStream<IO>, &'static str>
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
@@ -135,12 +132,21 @@ impl ClientTls {
     }
 }
 
+/// The versions of HTTP that are offered, the preferred one first.
+fn offered(protocol: Protocol) -> &'static [AlpnProtocol] {
+    match protocol {
+        Protocol::Http1 => &[AlpnProtocol::Http1],
+        Protocol::Http2 => &[AlpnProtocol::Http2],
+        Protocol::Auto => &[AlpnProtocol::Http2, AlpnProtocol::Http1],
+    }
+}
+
 fn failure(error: &io::Error) -> &'static str {
     match error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     {
-        Some(error) => reason(error),
+        Some(error) => reason::of_error(error),
         None => "it closed the connection during the handshake",
     }
 }
@@ -159,21 +165,21 @@ fn system_roots() -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// Shows the one certificate there is to any server that asks.
+/// Shows the same certificate to every server that asks for one.
 #[derive(Debug)]
-struct Always(Identity);
+struct SameForAll(Identity);
 
-impl rustls::client::ResolvesClientCert for Always {
+impl rustls::client::ResolvesClientCert for SameForAll {
     fn resolve(
         &self,
         _: &[&[u8]],
         schemes: &[rustls::SignatureScheme],
     ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.0
-            .key
+        let certified = &self.0.certified;
+        certified
             .key
             .choose_scheme(schemes)
-            .map(|_| Arc::clone(&self.0.key))
+            .map(|_| Arc::clone(certified))
     }
 
     fn has_certs(&self) -> bool {

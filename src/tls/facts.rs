@@ -1,54 +1,50 @@
-//! What a handshake showed, as the connection's requests carry it.
+//! Facts about a client from its TLS handshake, carried by each request of the connection.
 
 use std::sync::Arc;
 
-/// What is known of a client's TLS connection.
+/// Facts about a client's TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFacts {
-    /// The name that the client asked for, lower case; `None` when it named none, as for an address.
+    /// The server name that the client asked for (RFC 6066, 3), in lower case; `None` if it asked for none, as clients
+    /// do that connect to an IP address.
     pub sni: Option<Box<str>>,
-    /// The distinguished name in the client's certificate (RFC 4514); `None` without one, or when it is empty.
+    /// The distinguished name in the client's certificate (RFC 4514); `None` without a certificate or if it is empty.
     pub subject: Option<Box<str>>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
-    /// Whom the certificate that was shown stands for.
-    pub names: Names,
-    /// The client had to show a certificate.
+    /// The names in the certificate that the client was shown, in lower case: hosts, `*.` patterns, and IP addresses.
+    pub names: Arc<[Box<str>]>,
+    /// Whether the client had to show a certificate.
     pub is_mutual: bool,
 }
 
 impl TlsFacts {
-    /// Whether a request for `host` (lower case, without port) may come by this connection (RFC 9110, 15.5.20).
+    /// Whether this connection may carry a request for `host`, in lower case and without a port. If not, the response is
+    /// 421 (RFC 9110, 15.5.20).
     ///
-    /// A connection for one name may be used for others that its certificate stands for too (RFC 9113, 9.1.1). Where
-    /// clients must show certificates it may not: what was proven was proven to the name that was asked for.
+    /// A connection may carry requests for every name in its certificate (RFC 9113, 9.1.1). If clients must show
+    /// certificates it may carry only those for the name that was asked for: another name might trust other authorities.
     pub fn may_serve(&self, host: &str) -> bool {
         match self.sni.as_deref() {
             None => true,
-            // HTTP/1.0 may name no host: it asks for whatever is there.
+            // A request of HTTP/1.0 may name no host and takes whatever is served.
             Some(sni) if sni == host || host.is_empty() => true,
-            Some(_) => !self.is_mutual && self.names.cover(host),
+            Some(_) => !self.is_mutual && cover(&self.names, host),
         }
     }
 }
 
-/// Names in a certificate: hosts, `*.` patterns of one label, addresses. Lower case.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names(pub Arc<[Box<str>]>);
-
-impl Names {
-    /// Whether the certificate stands for this host, in lower case (RFC 9525, 6.3).
-    pub fn cover(&self, host: &str) -> bool {
-        let host = host
-            .strip_prefix('[')
-            .and_then(|inside| inside.strip_suffix(']'))
-            .unwrap_or(host);
-        let parent = host.split_once('.').map(|(_, parent)| parent);
-        self.0.iter().any(|name| match name.strip_prefix("*.") {
-            Some(suffix) => parent == Some(suffix),
-            None => **name == *host,
-        })
-    }
+/// Whether a certificate with these names is valid for `host`, in lower case (RFC 9525, 6.3).
+fn cover(names: &[Box<str>], host: &str) -> bool {
+    let host = host
+        .strip_prefix('[')
+        .and_then(|inside| inside.strip_suffix(']'))
+        .unwrap_or(host);
+    let parent = host.split_once('.').map(|(_, parent)| parent);
+    names.iter().any(|name| match name.strip_prefix("*.") {
+        Some(suffix) => parent == Some(suffix),
+        None => **name == *host,
+    })
 }
 
 #[cfg(test)]
@@ -56,11 +52,7 @@ mod tests {
     use super::*;
 
     fn facts(sni: Option<&str>, is_mutual: bool) -> TlsFacts {
-        let names = Names(Arc::new([
-            "a.example".into(),
-            "*.b.example".into(),
-            "::1".into(),
-        ]));
+        let names = Arc::new(["a.example".into(), "*.b.example".into(), "::1".into()]);
         TlsFacts {
             sni: sni.map(Into::into),
             subject: None,
@@ -73,12 +65,12 @@ mod tests {
     #[test]
     fn a_star_is_one_label() {
         let names = facts(None, false).names;
-        assert!(names.cover("a.example") && names.cover("x.b.example") && names.cover("[::1]"));
-        assert!(
-            !names.cover("b.example")
-                && !names.cover("x.y.b.example")
-                && !names.cover("x.a.example")
-        );
+        for host in ["a.example", "x.b.example", "[::1]"] {
+            assert!(cover(&names, host), "{host}");
+        }
+        for host in ["b.example", "x.y.b.example", "x.a.example"] {
+            assert!(!cover(&names, host), "{host}");
+        }
     }
 
     #[test]
@@ -97,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_no_name_is_not_held_to_one() {
+    fn a_client_that_asks_for_no_name_is_not_held_to_one() {
         assert!(facts(None, false).may_serve("c.example"));
     }
 

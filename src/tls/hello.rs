@@ -1,31 +1,36 @@
-//! Whether a client's first message is complete: a handshake is only worth a turn from then on.
+//! Whether a client's first message, the ClientHello, has arrived completely.
+//!
+//! Handshakes take turns, as their signatures are the most expensive thing that a stranger can ask for. A client gets its
+//! turn once its ClientHello is complete, so that one that sends it slowly keeps no other client waiting.
 
-/// Longest beginning of a connection that is waited for: real ones have one or two KiB, with a large ticket or a
-/// certificate's worth of extensions some more.
+/// The most bytes that are awaited. Real messages have one or two KiB, or a few more with a large ticket.
 const MOST: usize = 32 * 1024;
-/// Bytes before each record (RFC 8446, 5.1).
+/// The length of a record's header (RFC 8446, 5.1).
 const RECORD_HEAD: usize = 5;
-/// Longest record, with what a cipher may add.
+/// The longest payload of a record, with what a cipher may add.
 const LONGEST_RECORD: usize = (1 << 14) + 256;
-/// The type of a record that carries a handshake, the first byte of every version, and the type of a ClientHello.
+/// The content type of a record that carries handshake messages.
 const HANDSHAKE: u8 = 22;
+/// The first byte of the version in every record.
 const MAJOR: u8 = 3;
+/// The type of the handshake message ClientHello.
 const CLIENT_HELLO: u8 = 1;
 
-/// How far a client's first message has come. Looks at each byte once, however they come and are cut into records.
+/// Progress of a ClientHello. Each byte is looked at once, however the message is cut into records and segments.
 #[derive(Debug, Default)]
 pub struct Hello {
-    /// Where the next record begins.
+    /// Offset of the next record's header.
     next: usize,
-    /// Bytes of the message in the records before.
+    /// Length of the message's part in the records before `next`.
     have: usize,
-    /// The first bytes of the message, as far as they are here: its type and its length.
+    /// The message's header, type and length, as far as it has arrived.
     head: [u8; 4],
 }
 
 impl Hello {
-    /// Whether all of the message is in `bytes`, which holds what earlier calls saw and more. Also true of what is
-    /// certainly no ClientHello: no more of it has to be waited for to refuse it.
+    /// Whether the message is complete in `bytes`, which must begin with the bytes of earlier calls.
+    ///
+    /// Also true if `bytes` are certainly no ClientHello, as nothing more has to arrive to refuse them.
     pub fn is_whole(&mut self, bytes: &[u8]) -> bool {
         if bytes.len() >= MOST {
             return true;

@@ -1,17 +1,27 @@
-//! TLS on both sides: who we are to clients, whom we trust among servers, and what a handshake showed. A leaf.
+//! TLS on both sides of the gateway, by rustls with aws-lc-rs.
 //!
-//! rustls with aws-lc-rs does all of the work; nothing outside of this folder (and of the file check in `config`) names
-//! either. A request passes here before it is one: `server` takes a connection through [`ServerTls::accept`], `upstream`
-//! through [`ClientTls::connect`].
+//! A connection passes through here before it carries requests: `server` takes client connections through
+//! [`ServerTls::accept`], `upstream` takes connections to servers through [`ClientTls::connect`]. Both are built from
+//! the policy that the configuration resolves to, and both are rebuilt only when that policy changes, as they hold what
+//! makes the next handshake cheap: ticket keys on the server side, sessions on the client side.
+//!
+//! Only this folder, `policy`, and the file check in `config` name rustls.
+//!
+//! * `server`, `client`: the configuration of each side and its handshake.
+//! * `certificates`: which certificate a client is shown.
+//! * `pinned`: certificates that are trusted as they are, without an authority.
+//! * `reason`: rustls's errors in words for operators.
+//! * `hello`: whether a client's first message has arrived completely.
+//! * `read_ahead`, `pieces`: fewer system calls and cheaper copies than rustls makes by itself.
 
+mod certificates;
 mod client;
 mod facts;
 mod hello;
-mod identity;
 mod pieces;
 mod pinned;
 mod read_ahead;
-mod resolve;
+mod reason;
 mod server;
 mod subject;
 #[cfg(test)]
@@ -19,27 +29,64 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-
-pub use self::{
-    client::{ClientSettings, ClientTls, Secure, ServerName, last_words, speaks_http2},
-    facts::{Names, TlsFacts},
-    hello::Hello,
-    identity::Identity,
-    pieces::InPieces,
-    read_ahead::ReadAhead,
-    server::{MinVersion, Protocol, Refusal, Secured, ServerSettings, ServerStream, ServerTls},
+use rustls::{
+    RootCertStore,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::CertificateDer,
 };
 
-/// Makes aws-lc-rs what every library of the process uses. Further calls change nothing.
+pub use self::{
+    client::{ClientStream, ClientTls, ServerName},
+    facts::TlsFacts,
+    hello::Hello,
+    pieces::InPieces,
+    read_ahead::ReadAhead,
+    server::{Refusal, Secured, ServerStream, ServerTls},
+};
+
+/// A version of HTTP as it is negotiated by ALPN (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlpnProtocol {
+    /// HTTP/1.1, which is also assumed if nothing was negotiated.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+impl AlpnProtocol {
+    /// The registered identifier.
+    fn id(self) -> &'static [u8] {
+        match self {
+            AlpnProtocol::Http1 => b"http/1.1",
+            AlpnProtocol::Http2 => b"h2",
+        }
+    }
+}
+
+/// Makes aws-lc-rs the provider of cryptography for every library of the process. Further calls change nothing.
 pub fn install_provider() {
-    // It fails only when there is one already, which is this one.
+    // It fails only if a provider is installed already, and nothing else installs one.
     let _ = aws_lc_rs::default_provider().install_default();
 }
 
-/// X25519MLKEM768 first (the feature `prefer-post-quantum`), then X25519 and the curves of NIST.
+/// The process's provider. Its preferred key exchange is X25519MLKEM768 (by the feature `prefer-post-quantum` of
+/// rustls), then X25519 and the NIST curves.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(aws_lc_rs::default_provider()))
+}
+
+/// A store of the given authorities.
+///
+/// # Errors
+/// One of the certificates cannot be an authority's; the text says why.
+fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| reason::of_error(&error).to_owned())?;
+    }
+    Ok(roots)
 }

@@ -1,8 +1,8 @@
-//! TLS that is written to in small pieces, as large ones are slow to copy.
+//! A TLS stream that is written to in small pieces, because large ones are slow to copy.
 //!
-//! rustls copies what it is given behind the five bytes of a record's header, to an odd address. For more than 4 KiB at
-//! once the C library does that by `rep movsb`, which to odd addresses is slow on widespread processors (AMD's Zen 3:
-//! a fifth of all time of a large download). Pieces below that size are copied by plain moves. The records stay the same.
+//! rustls copies plaintext behind the five bytes of a record's header, that is to an unaligned address. For more than
+//! 4 KiB the C library copies with `rep movsb`, which is slow to unaligned addresses on common processors (on AMD's Zen 3
+//! a fifth of the time of a large download). Smaller pieces are copied with plain moves. The records stay the same.
 
 use std::{
     io::{self, IoSlice},
@@ -14,12 +14,12 @@ use std::{
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes of a piece.
+/// The most bytes of a piece.
 const PIECE: usize = 2 * 1024;
-/// Pieces of one write: as many bytes as rustls takes at once.
+/// The most pieces of one write: together as many bytes as rustls takes at once.
 const MOST_PIECES: usize = 32;
 
-/// A stream that passes on what is written in pieces, together.
+/// A stream that cuts each write into pieces and passes them on as one vectored write.
 #[derive(Debug)]
 pub struct InPieces<S>(pub(super) S);
 
@@ -81,7 +81,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for InPieces<S> {
     }
 }
 
-/// The beginning of what is to be written, cut small.
+/// Cuts the beginning of `bytes` into pieces, at most [`MOST_PIECES`].
 fn pieces<'a>(bytes: impl IntoIterator<Item = &'a [u8]>) -> SmallVec<[IoSlice<'a>; MOST_PIECES]> {
     bytes
         .into_iter()

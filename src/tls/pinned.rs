@@ -1,8 +1,9 @@
-//! Certificates that are trusted as they are: one that is itself in the file of those who are trusted needs nobody who
-//! vouches for it.
+//! Certificates that are trusted as they are: a peer that shows one of the certificates in the file of trusted
+//! authorities needs no chain.
 //!
-//! `openssl req -x509` makes certificates that sign themselves and say of themselves that they are authorities. The rules
-//! for chains refuse those as the certificate of a server or a client; named in the file they are meant nevertheless.
+//! `openssl req -x509` makes self-signed certificates that are marked as authorities (`CA:TRUE`). The rules for chains
+//! refuse an authority's certificate as that of a server or client (RFC 5280, by webpki's reading); an operator who names
+//! it in the file means it nevertheless.
 
 use std::{fmt, sync::Arc};
 
@@ -24,19 +25,21 @@ use x509_cert::{
     ext::pkix::{ExtendedKeyUsage, KeyUsage},
 };
 
-/// The uses that a certificate may have (RFC 5280, 4.2.1.12).
+/// The extended key usage of a server's certificate (RFC 5280, 4.2.1.12).
 const SERVER: &str = "1.3.6.1.5.5.7.3.1";
+/// The extended key usage of a client's certificate.
 const CLIENT: &str = "1.3.6.1.5.5.7.3.2";
+/// The extended key usage that allows every other one.
 const ANYTHING: &str = "2.5.29.37.0";
 
-/// Trusts some certificates as they are, and others by the rules for chains.
+/// A verifier that accepts certain certificates as they are, and leaves all others to the verifier of chains.
 pub(super) struct Pinned<V: ?Sized> {
     trusted: Vec<CertificateDer<'static>>,
     by_chain: Arc<V>,
 }
 
 impl<V: ?Sized> Pinned<V> {
-    /// Trusts `trusted` as they are, and others as `by_chain` does.
+    /// Accepts `trusted` as they are, and other certificates if `by_chain` does.
     pub(super) fn new(trusted: &[CertificateDer<'static>], by_chain: Arc<V>) -> Arc<Self> {
         Arc::new(Self {
             trusted: trusted.to_vec(),
@@ -44,7 +47,7 @@ impl<V: ?Sized> Pinned<V> {
         })
     }
 
-    fn holds(&self, certificate: &CertificateDer<'_>) -> bool {
+    fn is_trusted(&self, certificate: &CertificateDer<'_>) -> bool {
         self.trusted.iter().any(|trusted| trusted == certificate)
     }
 }
@@ -58,13 +61,13 @@ impl<V: ?Sized + fmt::Debug> fmt::Debug for Pinned<V> {
     }
 }
 
-/// Whether a certificate is valid now, and may be used for `purpose`.
-fn holds_now(
+/// Checks that a certificate is valid at `now` and may be used for `purpose`, an extended key usage.
+fn check_validity(
     certificate: &CertificateDer<'_>,
     purpose: &str,
     now: UnixTime,
 ) -> Result<(), CertificateError> {
-    // Raw: a serial number that breaks the rules has never kept anybody from using a certificate.
+    // `Raw` accepts serial numbers that break the rules, as every other implementation does.
     let certificate = CertificateInner::<Raw>::from_der(certificate)
         .map_err(|_| CertificateError::BadEncoding)?;
     let certificate = certificate.tbs_certificate();
@@ -76,7 +79,7 @@ fn holds_now(
         return Err(CertificateError::Expired);
     }
     let bad = |_| CertificateError::BadEncoding;
-    // Absent, either allows everything.
+    // An extension that is absent restricts nothing.
     let usage = certificate.get_extension::<KeyUsage>().map_err(bad)?;
     let proves = |usage: KeyUsage| {
         usage.digital_signature() || usage.key_encipherment() || usage.key_agreement()
@@ -103,7 +106,7 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.holds(end_entity) {
+        if !self.is_trusted(end_entity) {
             return self.by_chain.verify_server_cert(
                 end_entity,
                 intermediates,
@@ -112,7 +115,7 @@ impl ServerCertVerifier for Pinned<dyn ServerCertVerifier> {
                 now,
             );
         }
-        holds_now(end_entity, SERVER, now)?;
+        check_validity(end_entity, SERVER, now)?;
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -151,12 +154,12 @@ impl ClientCertVerifier for Pinned<dyn ClientCertVerifier> {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        if !self.holds(end_entity) {
+        if !self.is_trusted(end_entity) {
             return self
                 .by_chain
                 .verify_client_cert(end_entity, intermediates, now);
         }
-        holds_now(end_entity, CLIENT, now)?;
+        check_validity(end_entity, CLIENT, now)?;
         Ok(ClientCertVerified::assertion())
     }
 

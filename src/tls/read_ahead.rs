@@ -1,4 +1,4 @@
-//! A socket that is read in large pieces: rustls asks for 4 KiB at a time, four calls of the system for each record.
+//! A socket that is read in large pieces. rustls asks for 4 KiB at a time, which costs four system calls for each record.
 
 use std::{
     cell::RefCell,
@@ -10,24 +10,25 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes read at once: nearly two full records.
+/// The most bytes that are read at once: nearly two full records.
 const READ_SIZE: usize = 32 * 1024;
 
 thread_local! {
-    /// Shared by all connections of a worker. Not the one of `io`, which is in use while what is inside is read.
+    /// The buffer that all connections of a worker are read into. The one in `io` cannot be used here: it is borrowed
+    /// while the plaintext is read, and the socket is read within that.
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into());
 }
 
-/// A socket, and what was read of it and not yet asked for.
+/// A socket, and the bytes that were read from it but not yet asked for.
 #[derive(Debug)]
 pub struct ReadAhead<IO> {
     io: IO,
-    /// Holds no memory while it is empty: most connections idle most of the time.
+    /// Owns no memory while it is empty, as most connections are idle most of the time.
     ahead: BytesMut,
 }
 
 impl<IO> ReadAhead<IO> {
-    /// Reads `ahead` first, then from `io`.
+    /// Returns the bytes of `ahead` first, then those of `io`.
     pub fn new(io: IO, ahead: BytesMut) -> Self {
         Self { io, ahead }
     }
@@ -37,17 +38,17 @@ impl<IO> ReadAhead<IO> {
         &self.io
     }
 
-    /// What is read and not yet asked for.
+    /// The bytes that were read but not yet asked for.
     pub fn ahead(&self) -> &[u8] {
         &self.ahead
     }
 }
 
 impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
-    /// Reads what is there; ready with 0 at the end of the stream.
+    /// Reads what the socket has into [`ahead`](Self::ahead). Ready with 0 at the end of the stream.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// Reading the socket failed.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
@@ -57,7 +58,7 @@ impl<IO: AsyncRead + Unpin> ReadAhead<IO> {
         })
     }
 
-    /// Reads what is there into `buffer`, and keeps what does not fit.
+    /// Reads what the socket has into `buffer`, and keeps what does not fit.
     fn poll_read_more(
         &mut self,
         cx: &mut Context<'_>,
@@ -105,7 +106,7 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for ReadAhead<IO> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
 
-    /// All records of an answer leave in one call.
+    /// Vectored, so that all records of a response leave in one system call.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

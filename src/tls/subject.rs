@@ -6,12 +6,13 @@ use x509_cert::{
     der::Decode,
 };
 
-/// Longest name that is kept; a longer one is no key of anything.
+/// The longest name that is kept, in bytes. A longer one serves no purpose as a key of a limit or in a log.
 const LONGEST: usize = 4096;
 
-/// The subject as RFC 4514 spells it, the most specific part first: `CN=billing,O=Example`. `None` when it is empty.
+/// The subject in the notation of RFC 4514, the most specific part first: `CN=billing,O=Example`. `None` if it is empty
+/// or too long.
 pub(super) fn subject(certificate: &CertificateDer<'_>) -> Option<Box<str>> {
-    // Raw: serial numbers that break the rules say nothing about the name, and the chain was verified already.
+    // `Raw` accepts serial numbers that break the rules; the chain was verified before.
     let certificate = CertificateInner::<Raw>::from_der(certificate).ok()?;
     let name = certificate.tbs_certificate().subject();
     Some(name.to_string())

@@ -1,6 +1,6 @@
-//! What tests of TLS share: certificates made on the spot, and both sides of a handshake in memory.
+//! Handshakes between both sides in memory, with certificates made on the spot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use bytes::BytesMut;
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
@@ -8,6 +8,7 @@ use rustls::{crypto::aws_lc_rs, pki_types::PrivateKeyDer, sign::CertifiedKey};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use super::*;
+use crate::policy::{Authorities, Identity, ListenerTls, Protocol, TlsVersion, UpstreamTls};
 
 /// A certificate that signs itself.
 pub(crate) fn identity(names: &[&str]) -> Identity {
@@ -20,21 +21,19 @@ pub(crate) fn identity(names: &[&str]) -> Identity {
     made(vec![certificate.der().clone()], &key, &names)
 }
 
-fn made(
-    chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    key: &KeyPair,
-    names: &[String],
-) -> Identity {
+fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) -> Identity {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).unwrap();
     Identity {
-        key: Arc::new(key),
-        names: Names(names.iter().map(|name| name.as_str().into()).collect()),
+        certified: Arc::new(key),
+        names: names.iter().map(|name| name.as_str().into()).collect(),
+        expires: SystemTime::now(),
+        file: "test.pem".into(),
     }
 }
 
 /// An authority, and a certificate of it.
-fn signed(names: &[&str]) -> (rustls::pki_types::CertificateDer<'static>, Identity) {
+fn signed(names: &[&str]) -> (CertificateDer<'static>, Identity) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     params
@@ -53,15 +52,40 @@ fn signed(names: &[&str]) -> (rustls::pki_types::CertificateDer<'static>, Identi
     )
 }
 
+type Certificate = CertificateDer<'static>;
+
+/// The TLS of a listener that shows `identity` and trusts `client_ca`, as it is after a reload.
 fn server(
     identity: Identity,
-    client_ca: Option<Vec<rustls::pki_types::CertificateDer<'static>>>,
-) -> ServerSettings {
-    ServerSettings {
-        identities: vec![identity],
-        client_ca,
-        min_version: MinVersion::Tls12,
-        http2: true,
+    client_ca: Option<Certificate>,
+    earlier: Option<&ServerTls>,
+) -> ServerTls {
+    let policy = ListenerTls {
+        certificates: vec![identity],
+        client_ca: client_ca.map(authority),
+        min_version: TlsVersion::Tls12,
+    };
+    ServerTls::new(
+        &policy,
+        &[AlpnProtocol::Http2, AlpnProtocol::Http1],
+        earlier,
+    )
+    .unwrap()
+}
+
+/// The TLS of an upstream that trusts `ca` and shows `identity`.
+fn client(ca: Certificate, identity: Option<Identity>) -> ClientTls {
+    let policy = UpstreamTls {
+        ca: Some(authority(ca)),
+        server_name: None,
+        identity,
+    };
+    ClientTls::new(&policy, Protocol::Http1).unwrap()
+}
+
+fn authority(certificate: Certificate) -> Authorities {
+    Authorities {
+        certificates: vec![certificate],
     }
 }
 
@@ -96,34 +120,24 @@ async fn shake(
 #[tokio::test]
 async fn a_session_goes_on_after_a_reload_and_shows_the_certificate_no_more() {
     let (ca, identity) = signed(&["a.example"]);
-    let before = ServerTls::new(server(identity.clone(), None), None).unwrap();
-    let client = ClientTls::new(ClientSettings {
-        ca: Some(vec![ca]),
-        identity: None,
-        offered: vec![Protocol::Http1],
-    })
-    .unwrap();
+    let before = server(identity.clone(), None, None);
+    let client = client(ca, None);
     let (first, answered) = shake(&before, &client, "a.example").await;
     assert!(answered.is_ok() && !first.unwrap().is_resumed);
-    let after = ServerTls::new(server(identity, None), Some(&before)).unwrap();
+    let after = server(identity, None, Some(&before));
     let (second, answered) = shake(&after, &client, "a.example").await;
     assert!(answered.is_ok() && second.unwrap().is_resumed);
 }
 
-/// Whoever was let in by an authority that is trusted no more would otherwise stay for as long as its ticket.
+/// A client whose authority is trusted no more would otherwise be let in for as long as its ticket lasts.
 #[tokio::test]
 async fn sessions_end_when_others_are_trusted() {
     let (ca, identity) = signed(&["a.example"]);
     let (clients, shown) = signed(&[]);
-    let client = ClientSettings {
-        ca: Some(vec![ca.clone()]),
-        identity: Some(shown),
-        offered: vec![Protocol::Http1],
-    };
-    let client = ClientTls::new(client).unwrap();
-    let before = ServerTls::new(server(identity.clone(), Some(vec![clients])), None).unwrap();
+    let client = client(ca.clone(), Some(shown));
+    let before = server(identity.clone(), Some(clients), None);
     assert!(shake(&before, &client, "a.example").await.1.is_ok());
-    let after = ServerTls::new(server(identity, Some(vec![ca])), Some(&before)).unwrap();
+    let after = server(identity, Some(ca), Some(&before));
     let (refused, _) = shake(&after, &client, "a.example").await;
     assert!(matches!(refused, Err(Refusal::Failed(_))), "{refused:?}");
 }
@@ -131,39 +145,23 @@ async fn sessions_end_when_others_are_trusted() {
 #[tokio::test]
 async fn a_server_that_nobody_vouches_for_is_refused_with_the_reason() {
     let (ca, _) = signed(&["a.example"]);
-    let client = ClientTls::new(ClientSettings {
-        ca: Some(vec![ca.clone()]),
-        identity: None,
-        offered: vec![Protocol::Http1],
-    })
-    .unwrap();
-    let stranger = ServerTls::new(server(identity(&["a.example"]), None), None).unwrap();
-    let (_, refused) = shake(&stranger, &client, "a.example").await;
+    let stranger = server(identity(&["a.example"]), None, None);
+    let (_, refused) = shake(&stranger, &client(ca, None), "a.example").await;
     assert_eq!(
         refused,
         Err("its certificate was issued by nobody who is trusted")
     );
     let (ca, other) = signed(&["b.example"]);
-    let client = ClientTls::new(ClientSettings {
-        ca: Some(vec![ca]),
-        identity: None,
-        offered: vec![Protocol::Http1],
-    })
-    .unwrap();
-    let other = ServerTls::new(server(other, None), None).unwrap();
-    let (_, refused) = shake(&other, &client, "a.example").await;
+    let other = server(other, None, None);
+    let (_, refused) = shake(&other, &client(ca, None), "a.example").await;
     assert_eq!(refused, Err("its certificate is for another name"));
 }
 
 #[test]
 fn a_key_is_never_shown() {
     let identity = identity(&["a.example"]);
-    let tls = ServerTls::new(server(identity.clone(), None), None).unwrap();
-    let client = ClientTls::new(ClientSettings {
-        ca: Some(vec![identity.key.cert[0].clone()]),
-        identity: Some(identity.clone()),
-        offered: Vec::new(),
-    });
+    let tls = server(identity.clone(), None, None);
+    let client = client(identity.certified.cert[0].clone(), Some(identity.clone()));
     let shown = format!("{identity:?} {tls:?} {client:?}").to_lowercase();
     assert!(
         !shown.contains("private") && !shown.contains("keypair"),

@@ -5,12 +5,8 @@ use std::{io, net::SocketAddr, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{
-    address::Addresses,
-    server::{Protocol, Security},
-    stream::Stream,
-};
-use crate::error::ConnectFailure;
+use super::{address::Addresses, server::Security, stream::Stream};
+use crate::{error::ConnectFailure, policy::Protocol};
 
 /// An address that is silent for so long does not keep the next one waiting (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);

@@ -14,6 +14,8 @@ mod names;
 mod pool;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod trial;
 mod ttl;
 mod tunnel;
@@ -26,7 +28,6 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -43,49 +44,25 @@ use self::{
     way::Exchange,
 };
 pub use self::{
-    balance::Balance,
-    health::{EjectionSettings, HealthCheckSettings, HealthState, HealthView},
-    pool::PoolSettings,
-    server::{Protocol, Security, ServerSettings},
+    health::{HealthState, HealthView},
     view::ServerView,
 };
 use crate::{
     call::{self, Outgoing},
     error::{Earlier, Error, Fault},
     message::Response,
+    policy,
     runtime::worker,
     telemetry::UpstreamMetrics,
     tls::ClientTls,
 };
 
-/// A named set of servers, plainly described.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UpstreamSettings {
-    /// Its identity.
-    pub name: Arc<str>,
-    /// At least one.
-    pub servers: Vec<ServerSettings>,
-    /// How one is chosen.
-    pub balance: Balance,
-    /// With [`Balance::Hash`]: percent of its part of the requests in flight from which on a server gives keys away; `None`:
-    /// a key stays with its server.
-    pub hash_bound: Option<u16>,
-    /// Time over which a server that came back gets its share; zero: at once.
-    pub slow_start: Duration,
-    /// A 503 with `Retry-After` is heeded.
-    pub cool_down: bool,
-    /// When a server is ejected for its failures.
-    pub ejection: EjectionSettings,
-    /// How servers are checked; `None`: not at all.
-    pub health_check: Option<HealthCheckSettings>,
-    /// Bounds on the connections to each.
-    pub pool: PoolSettings,
-}
-
 /// A named set of servers.
 #[derive(Debug)]
 pub struct Upstream {
-    settings: UpstreamSettings,
+    policy: Arc<policy::Upstream>,
+    /// TLS with the servers that speak it; `None` if none does.
+    tls: Option<Arc<ClientTls>>,
     balancer: Balancer,
     ejector: Ejector,
     /// Asks each server from time to time whether it is well; ends with this.
@@ -94,55 +71,79 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Builds an upstream; what `earlier`, of the same name, knows of servers that stay is carried over.
+    /// Builds an upstream. Servers that `earlier`, the upstream of the same name before a reload, has as well keep their
+    /// connections, their health and their load.
+    ///
+    /// Blocks to read the system's trusted certificates if they are needed and `earlier` does not have them.
+    ///
+    /// # Errors
+    /// TLS cannot be built of the policy; the text says why.
     pub fn new(
-        settings: UpstreamSettings,
+        policy: Arc<policy::Upstream>,
         earlier: Option<&Self>,
         workers: usize,
         metrics: Arc<UpstreamMetrics>,
-    ) -> Self {
-        let server = |server: &ServerSettings| {
-            let known = earlier.and_then(|earlier| {
-                earlier
-                    .balancer
-                    .servers
-                    .iter()
-                    .find(|old| old.url == server.url)
-            });
+    ) -> Result<Self, String> {
+        let tls = client_tls(&policy, earlier)?;
+        let tls_ref = tls.as_ref();
+        let server = |server: &policy::UpstreamServer| {
+            let same_url = |old: &&Arc<Server>| old.url == server.url;
+            let known = earlier.and_then(|earlier| earlier.balancer.servers.iter().find(same_url));
             Arc::new(match known {
-                Some(known) => known.changed(server, &settings.pool, workers),
-                None => Server::new(&settings.name, server, &settings.pool, workers),
+                Some(known) => known.reconfigured(&policy, server, tls_ref, workers),
+                None => Server::new(&policy, server, tls_ref, workers),
             })
         };
-        let servers: Vec<_> = settings.servers.iter().map(server).collect();
+        let servers: Vec<_> = policy.servers.iter().map(server).collect();
         let health = servers
             .iter()
             .map(|server| Arc::clone(&server.health))
             .collect();
-        let ejector = Ejector::new(settings.ejection.clone(), settings.slow_start, health);
-        let balancer = Balancer::new(
-            settings.balance,
-            settings.hash_bound,
-            settings.slow_start,
-            servers,
-        );
-        Self {
-            settings,
+        let ejector = Ejector::new(policy.ejection.clone(), policy.slow_start, health);
+        let balancer = Balancer::new(Arc::clone(&policy), servers);
+        Ok(Self {
+            policy,
+            tls,
             balancer,
             ejector,
             checks: Mutex::default(),
             metrics,
-        }
+        })
+    }
+
+    /// Whether a reload to `policy` can keep this upstream as it is.
+    pub fn implements(&self, policy: &policy::Upstream) -> bool {
+        // The concurrency limit is enforced by a layer, and so does not count.
+        let policy::Upstream {
+            name,
+            servers,
+            protocol,
+            balance,
+            hash_bound,
+            concurrency: _,
+            slow_start,
+            cool_down,
+            health_check,
+            ejection,
+            pool,
+            tls,
+        } = &*self.policy;
+        *name == policy.name
+            && *servers == policy.servers
+            && *protocol == policy.protocol
+            && *balance == policy.balance
+            && *hash_bound == policy.hash_bound
+            && *slow_start == policy.slow_start
+            && *cool_down == policy.cool_down
+            && *health_check == policy.health_check
+            && *ejection == policy.ejection
+            && *pool == policy.pool
+            && *tls == policy.tls
     }
 
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
-        &self.settings.name
-    }
-
-    /// As it was described.
-    pub fn settings(&self) -> &UpstreamSettings {
-        &self.settings
+        &self.policy.name
     }
 
     /// Whether HTTP/2 can be spoken with each of its servers, as far as is known.
@@ -153,15 +154,6 @@ impl Upstream {
             .all(|server| server.http2().is_some())
     }
 
-    /// How TLS is spoken with its servers; `None` when it is with none.
-    pub fn tls(&self) -> Option<&Arc<ClientTls>> {
-        self.settings
-            .servers
-            .iter()
-            .find_map(|server| server.secure.as_ref())
-            .map(|secure| &secure.tls)
-    }
-
     /// Begins to check the servers, unless that has begun. To be called on the control thread, when requests are sent
     /// here.
     pub fn start_checks(&self) {
@@ -170,12 +162,12 @@ impl Upstream {
             return;
         }
         for server in &self.balancer.servers {
-            match &self.settings.health_check {
+            match &self.policy.health_check {
                 Some(how) => {
                     checks.spawn(health::watch(
                         Arc::clone(server),
                         how.clone(),
-                        self.settings.slow_start,
+                        self.policy.slow_start,
                     ));
                 }
                 None => server.health.unchecked(Instant::now()),
@@ -207,13 +199,13 @@ impl Upstream {
         self.watch_checks();
         for server in &self.balancer.servers {
             server.pool.sweep();
-            server.health.settle(now, self.settings.slow_start);
+            server.health.settle(now, self.policy.slow_start);
             if server.health.is_out_of_reach() {
                 is_reached = false;
                 if !server.health.is_tried.swap(true, Ordering::Relaxed) {
                     tokio::spawn(health::try_to_reach(
                         Arc::clone(server),
-                        self.settings.slow_start,
+                        self.policy.slow_start,
                     ));
                 }
             }
@@ -326,6 +318,25 @@ impl Upstream {
             Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
             Failure::Client(fault) => Error::from(fault),
         }
+    }
+}
+
+/// TLS with the servers of an upstream: that of `earlier`, with its sessions, if the policy is the same. `None` if no
+/// server speaks it.
+fn client_tls(
+    policy: &policy::Upstream,
+    earlier: Option<&Upstream>,
+) -> Result<Option<Arc<ClientTls>>, String> {
+    let is_plain = |server: &policy::UpstreamServer| server.secure_as.is_none();
+    if policy.servers.iter().all(is_plain) {
+        return Ok(None);
+    }
+    let kept = earlier
+        .and_then(|earlier| earlier.tls.as_ref())
+        .filter(|tls| tls.implements(&policy.tls, policy.protocol));
+    match kept {
+        Some(tls) => Ok(Some(Arc::clone(tls))),
+        None => ClientTls::new(&policy.tls, policy.protocol).map(|tls| Some(Arc::new(tls))),
     }
 }
 

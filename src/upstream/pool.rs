@@ -20,29 +20,15 @@ use tokio::{
 };
 
 use super::{address::Addresses, connection::Connection};
-use crate::runtime::{PerWorker, timer::timeout};
-
-/// Bounds on a pool, per server over all workers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// Open connections.
-    pub max_connections: usize,
-    /// Connections kept while unused.
-    pub max_idle: usize,
-    /// Longest life of an unused connection.
-    pub idle_timeout: Duration,
-    /// Longest life of any connection.
-    pub max_lifetime: Duration,
-    /// Longest time to make one: name, TCP and TLS together.
-    pub connect_timeout: Duration,
-    /// Longest wait while all are busy.
-    pub wait_timeout: Duration,
-}
+use crate::{
+    policy,
+    runtime::{PerWorker, timer::timeout},
+};
 
 /// The connections of one server.
 #[derive(Debug)]
 pub(super) struct Pool {
-    pub(super) settings: PoolSettings,
+    pub(super) settings: policy::Pool,
     /// Those of the server: a connection is not used again to one that it no longer has.
     pub(super) addresses: Arc<Addresses>,
     lanes: PerWorker<Lane>,
@@ -140,7 +126,7 @@ impl Lease {
 }
 
 impl Pool {
-    pub(super) fn new(settings: PoolSettings, addresses: Arc<Addresses>, workers: usize) -> Self {
+    pub(super) fn new(settings: policy::Pool, addresses: Arc<Addresses>, workers: usize) -> Self {
         Self {
             settings,
             addresses,
@@ -152,7 +138,7 @@ impl Pool {
 
     /// Leave to open a connection, if there is any.
     pub(super) fn slot(&self) -> Option<OpenSlot> {
-        let max = self.settings.max_connections;
+        let max = self.settings.max_connections.get();
         let taken = self
             .open
             .count
@@ -340,7 +326,7 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{pin::pin, task::Poll};
+    use std::{num::NonZeroUsize, pin::pin, task::Poll};
 
     use futures_util::poll;
 
@@ -349,8 +335,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pool() -> Arc<Pool> {
-        let settings = PoolSettings {
-            max_connections: 1,
+        let settings = policy::Pool {
+            max_connections: NonZeroUsize::MIN,
             max_idle: 1,
             idle_timeout: SECOND,
             max_lifetime: SECOND,

@@ -12,60 +12,22 @@ use super::{
     balance::{Latency, identity},
     health::Health,
     http2::Shared,
-    pool::{Pool, PoolSettings},
+    pool::Pool,
     stream::Stream,
 };
 use crate::{
+    policy::{self, Protocol, UpstreamServer},
     telemetry::Latch,
     tls::{ClientTls, ServerName},
 };
 
-/// A server as configured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerSettings {
-    /// Its URL: the label in logs and metrics.
-    pub url: Arc<str>,
-    /// Name or address.
-    pub host: Arc<str>,
-    /// TCP port.
-    pub port: u16,
-    /// Share of the requests, at least 1.
-    pub weight: u32,
-    /// How TLS is spoken with it; `None`: plain.
-    pub secure: Option<Security>,
-    /// What is spoken with it.
-    pub protocol: Protocol,
-}
-
-/// What is spoken with a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// HTTP/1.1.
-    Http1,
-    /// HTTP/2: by prior knowledge, or agreed on with TLS.
-    Http2,
-    /// What the server prefers, where TLS lets it say so; otherwise HTTP/1.1.
-    Auto,
-}
-
-impl ServerSettings {
-    /// Whether requests may share connections.
-    fn shares(&self) -> bool {
-        match self.protocol {
-            Protocol::Http1 => false,
-            Protocol::Http2 => true,
-            Protocol::Auto => self.secure.is_some(),
-        }
-    }
-}
-
 /// How TLS is spoken with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Security {
+pub(super) struct Security {
     /// Whom to trust, and who we are.
-    pub tls: Arc<ClientTls>,
+    pub(super) tls: Arc<ClientTls>,
     /// The name that its certificate must stand for.
-    pub name: ServerName<'static>,
+    pub(super) name: ServerName<'static>,
 }
 
 /// A server and what is known of it; outlives reloads.
@@ -93,71 +55,106 @@ pub(super) struct Server {
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
 
-impl Server {
-    pub(super) fn new(
-        upstream: &Arc<str>,
-        settings: &ServerSettings,
-        pool: &PoolSettings,
-        workers: usize,
+/// The parts of a server's policy that its connections depend on.
+struct Terms<'a> {
+    upstream: &'a policy::Upstream,
+    secure: Option<Security>,
+}
+
+impl<'a> Terms<'a> {
+    fn new(
+        upstream: &'a policy::Upstream,
+        server: &UpstreamServer,
+        tls: Option<&Arc<ClientTls>>,
     ) -> Self {
-        let addresses = Arc::new(Addresses::new(Arc::clone(&settings.host), settings.port));
+        let secure = tls.zip(server.secure_as.as_ref());
         Self {
-            url: Arc::clone(&settings.url),
-            authority: authority(&settings.url).into(),
-            weight: settings.weight,
-            pool: Arc::new(Pool::new(pool.clone(), Arc::clone(&addresses), workers)),
-            addresses,
-            secure: settings.secure.clone(),
-            is_refused: Latch::default(),
-            health: Arc::new(Health::new(Arc::clone(upstream), Arc::clone(&settings.url))),
-            latency: Arc::new(Latency::new()),
-            identity: identity(&settings.url),
-            protocol: settings.protocol,
-            http2: settings.shares().then(|| Arc::new(Shared::new(workers))),
-            prefers_http1: AtomicBool::new(false),
-            in_flight: Arc::default(),
+            upstream,
+            secure: secure.map(|(tls, name)| Security {
+                tls: Arc::clone(tls),
+                name: name.clone(),
+            }),
         }
     }
 
-    /// The same server with another weight, or with other bounds on its pool or other trust (it then begins anew).
-    pub(super) fn changed(
-        &self,
-        settings: &ServerSettings,
-        pool: &PoolSettings,
+    /// The HTTP/2 connections of a server that may speak it.
+    fn http2(&self, workers: usize) -> Option<Arc<Shared>> {
+        let may_speak_it = match self.upstream.protocol {
+            Protocol::Http1 => false,
+            Protocol::Http2 => true,
+            Protocol::Auto => self.secure.is_some(),
+        };
+        may_speak_it.then(|| Arc::new(Shared::new(workers)))
+    }
+
+    fn pool(&self, addresses: &Arc<Addresses>, workers: usize) -> Arc<Pool> {
+        let settings = self.upstream.pool.clone();
+        Arc::new(Pool::new(settings, Arc::clone(addresses), workers))
+    }
+}
+
+impl Server {
+    /// A server of `upstream` of which nothing is known yet.
+    pub(super) fn new(
+        upstream: &policy::Upstream,
+        server: &UpstreamServer,
+        tls: Option<&Arc<ClientTls>>,
         workers: usize,
     ) -> Self {
-        let keeps_pool = self.pool.settings == *pool
-            && self.secure == settings.secure
-            && self.protocol == settings.protocol;
-        let http2 = if keeps_pool {
-            self.http2.clone()
+        let terms = Terms::new(upstream, server, tls);
+        let url = &server.url;
+        let addresses = Arc::new(Addresses::new(Arc::clone(&server.host), server.port));
+        Self {
+            url: Arc::clone(url),
+            authority: authority(url).into(),
+            weight: server.weight.get(),
+            pool: terms.pool(&addresses, workers),
+            addresses,
+            is_refused: Latch::default(),
+            health: Arc::new(Health::new(Arc::clone(&upstream.name), Arc::clone(url))),
+            latency: Arc::new(Latency::new()),
+            identity: identity(url),
+            protocol: upstream.protocol,
+            http2: terms.http2(workers),
+            prefers_http1: AtomicBool::new(false),
+            in_flight: Arc::default(),
+            secure: terms.secure,
+        }
+    }
+
+    /// The server with the same URL after a reload. Health, latency and requests in flight are carried over, and so are
+    /// connections unless the limits on them, TLS or the protocol have changed.
+    pub(super) fn reconfigured(
+        &self,
+        upstream: &policy::Upstream,
+        server: &UpstreamServer,
+        tls: Option<&Arc<ClientTls>>,
+        workers: usize,
+    ) -> Self {
+        let terms = Terms::new(upstream, server, tls);
+        let keeps_connections = self.pool.settings == upstream.pool
+            && self.secure == terms.secure
+            && self.protocol == upstream.protocol;
+        let (pool, http2) = if keeps_connections {
+            (Arc::clone(&self.pool), self.http2.clone())
         } else {
-            settings.shares().then(|| Arc::new(Shared::new(workers)))
-        };
-        let pool = if keeps_pool {
-            Arc::clone(&self.pool)
-        } else {
-            Arc::new(Pool::new(
-                pool.clone(),
-                Arc::clone(&self.addresses),
-                workers,
-            ))
+            (terms.pool(&self.addresses, workers), terms.http2(workers))
         };
         Self {
             url: Arc::clone(&self.url),
             authority: Arc::clone(&self.authority),
-            weight: settings.weight,
+            weight: server.weight.get(),
             addresses: Arc::clone(&self.addresses),
             pool,
-            secure: settings.secure.clone(),
             is_refused: Latch::default(),
             health: Arc::clone(&self.health),
             latency: Arc::clone(&self.latency),
             identity: self.identity,
-            protocol: settings.protocol,
+            protocol: upstream.protocol,
             http2,
             prefers_http1: AtomicBool::new(false),
             in_flight: Arc::clone(&self.in_flight),
+            secure: terms.secure,
         }
     }
 

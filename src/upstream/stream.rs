@@ -13,14 +13,14 @@ use tokio::{
 };
 
 use super::address::Peer;
-use crate::tls::{self, Secure, speaks_http2};
+use crate::tls::ClientStream;
 
 /// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
 /// beside a system call, and a pool holds one type.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
-    Secure(Box<Secure<TcpStream>>),
+    Secure(Box<ClientStream<TcpStream>>),
 }
 
 impl Stream {
@@ -28,14 +28,14 @@ impl Stream {
     pub(super) fn peer(&self) -> Peer {
         let address = match self {
             Stream::Plain(io) => io.peer_addr(),
-            Stream::Secure(io) => io.get_ref().0.io().peer_addr(),
+            Stream::Secure(io) => io.socket().peer_addr(),
         };
         Peer::new(address.ok())
     }
 
     /// Whether the handshake agreed on HTTP/2.
     pub(super) fn is_http2(&self) -> bool {
-        matches!(self, Stream::Secure(io) if speaks_http2(io))
+        matches!(self, Stream::Secure(io) if io.is_http2())
     }
 
     /// Whether the server has neither closed the connection nor said anything unasked. Costs no system call unless
@@ -61,8 +61,8 @@ impl Drop for Stream {
     /// runtime may be gone by now: kept connections outlive it when the gateway stops.
     fn drop(&mut self) {
         if let Stream::Secure(io) = self {
-            let last_words = tls::last_words(io);
-            let _ = SockRef::from(io.get_ref().0.io()).send(&last_words);
+            let last_bytes = io.close();
+            let _ = SockRef::from(io.socket()).send(&last_bytes);
         }
     }
 }

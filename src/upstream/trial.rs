@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::{
     Upstream,
-    balance::Balance,
     health::{Failing, Page, Provoked, retry_after},
     server::{InFlight, Server},
 };
@@ -19,6 +18,7 @@ use crate::{
     call::{Exchange, Outgoing},
     error::ConnectFailure,
     http1::ResponseHead,
+    policy::Balance,
 };
 
 /// An attempt at a server. Dropped without an outcome it was given up: by the client, or for the server's slowness.
@@ -68,7 +68,7 @@ impl<'a> Trial<'a> {
             return false;
         }
         self.patience = None;
-        if self.upstream.settings.balance == Balance::PeakEwma {
+        if self.upstream.policy.balance == Balance::PeakEwma {
             self.server().latency.answered(took, now);
         }
         true
@@ -93,9 +93,9 @@ impl<'a> Trial<'a> {
 
     /// A server that says when to come back is left alone until then, if there is another one.
     fn heed(&self, value: Option<&[u8]>, now: Instant) {
-        let settings = &self.upstream.settings;
+        let policy = &self.upstream.policy;
         let is_only = self.upstream.balancer.servers.len() == 1;
-        let value = value.filter(|_| settings.cool_down && !is_only);
+        let value = value.filter(|_| policy.cool_down && !is_only);
         let after = value.and_then(|value| retry_after(value, SystemTime::now()));
         if let (Some(after), Some(page), Some(call)) = (after, self.page(), &self.sent) {
             let by = Provoked {
@@ -128,7 +128,7 @@ impl Upstream {
         now: Instant,
     ) -> bool {
         let counts = self.ejector.failed(index, what, page, now);
-        if counts && self.settings.balance == Balance::PeakEwma {
+        if counts && self.policy.balance == Balance::PeakEwma {
             self.balancer.servers[index].latency.failed(took, now);
         }
         counts

@@ -40,7 +40,7 @@ impl Upstream {
                 weight: server.weight,
                 addresses: server.addresses.in_turn().0.to_vec(),
                 up,
-                health: server.health.view(now, self.settings.slow_start),
+                health: server.health.view(now, self.policy.slow_start),
                 in_flight: server.in_flight(),
                 open,
                 idle,

@@ -334,35 +334,19 @@ fn write_head(lease: &mut Lease, outgoing: &Outgoing, server: &Server) {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, pin::pin, time::Duration};
+    use std::{net::SocketAddr, pin::pin};
 
     use futures_util::poll;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::{super::server::Protocol, *};
-    use crate::upstream::{PoolSettings, ServerSettings};
-
-    const LONG: Duration = Duration::from_secs(60);
+    use super::*;
+    use crate::{policy::Protocol, upstream::tests};
 
     /// A server of HTTP/2 that may have one connection of one stream.
     fn narrow(address: SocketAddr) -> Server {
-        let pool = PoolSettings {
-            max_connections: 1,
-            max_idle: 1,
-            idle_timeout: LONG,
-            max_lifetime: LONG,
-            connect_timeout: LONG,
-            wait_timeout: LONG,
-        };
-        let settings = ServerSettings {
-            url: format!("http://{address}").into(),
-            host: address.ip().to_string().into(),
-            port: address.port(),
-            weight: 1,
-            secure: None,
-            protocol: Protocol::Http2,
-        };
-        Server::new(&"u".into(), &settings, &pool, 2)
+        let mut policy = tests::policy(&[&format!("http://{address}")]);
+        policy.protocol = Protocol::Http2;
+        Server::new(&policy, &policy.servers[0], None, 2)
     }
 
     async fn made(server: &Server, http2: &Arc<http2::Shared>, address: SocketAddr) -> Borrowed {

@@ -162,6 +162,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http1",
             "http2",
             "message",
+            "policy",
             "telemetry",
             "tls",
         ],
@@ -191,7 +192,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("inherited", &[]),
     ("limit", &["runtime"]),
     ("telemetry", &["runtime"]),
-    ("tls", &[]),
+    ("tls", &["policy"]),
     ("watch", &["config"]),
 ];
 

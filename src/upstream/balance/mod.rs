@@ -9,12 +9,9 @@ mod latency;
 mod tests;
 mod turns;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use rand::RngExt;
@@ -27,27 +24,12 @@ use super::{
     health::{Look, Standing},
     server::Server,
 };
-
-/// How a server is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Balance {
-    /// In turns, by weight.
-    RoundRobin,
-    /// The less busy of two random ones, by weight (Mitzenmacher, "The Power of Two Choices", 2001).
-    LeastRequests,
-    /// The one of two random ones that will probably answer sooner: latency times requests in flight.
-    PeakEwma,
-    /// The same server for the same key; for a request without a key as `LeastRequests`.
-    Hash,
-}
+use crate::policy::{self, Balance};
 
 /// Servers to choose from, and the turn.
 #[derive(Debug)]
 pub(super) struct Balancer {
-    balance: Balance,
-    /// How many times its part of the requests in flight a server takes of the keys that are its own; `None`: all.
-    hash_bound: Option<f64>,
-    slow_start: Duration,
+    policy: Arc<policy::Upstream>,
     pub(super) servers: Vec<Arc<Server>>,
     /// One entry for each unit of weight, heavy servers spread out, when the turns are not equal.
     turns: Vec<u16>,
@@ -63,25 +45,12 @@ struct Asked {
 }
 
 impl Balancer {
-    pub(super) fn new(
-        balance: Balance,
-        hash_bound: Option<u16>,
-        slow_start: Duration,
-        servers: Vec<Arc<Server>>,
-    ) -> Self {
-        let turns = spread(
-            &servers
-                .iter()
-                .map(|server| server.weight)
-                .collect::<Vec<_>>(),
-        );
-        let hash_bound = hash_bound.map(|percent| f64::from(percent) / 100.0);
+    pub(super) fn new(policy: Arc<policy::Upstream>, servers: Vec<Arc<Server>>) -> Self {
+        let weights: Vec<_> = servers.iter().map(|server| server.weight).collect();
         Self {
-            balance,
-            hash_bound,
-            slow_start,
+            policy,
             servers,
-            turns,
+            turns: spread(&weights),
             turn: AtomicU64::new(0),
         }
     }
@@ -100,11 +69,11 @@ impl Balancer {
             tried: tried(),
             now,
         };
-        let chosen = match (self.balance, key) {
-            (Balance::Hash, Some(key)) => return self.of_key(key, asked),
+        let chosen = match (&self.policy.balance, key) {
+            (Balance::Hash(_), Some(key)) => return self.of_key(key, asked),
             (Balance::RoundRobin, _) => self.next(asked),
             (Balance::PeakEwma, _) => self.better(asked, |one, other| is_quicker(one, other, now)),
-            (Balance::LeastRequests | Balance::Hash, _) => self.better(asked, is_less_busy),
+            (Balance::LeastRequests | Balance::Hash(_), _) => self.better(asked, is_less_busy),
         };
         chosen.or_else(|| self.best_left(asked))
     }
@@ -129,7 +98,7 @@ impl Balancer {
     }
 
     fn look(&self, index: usize, now: Instant) -> Look {
-        self.servers[index].health.look(now, self.slow_start)
+        self.servers[index].health.look(now, self.policy.slow_start)
     }
 
     fn next(&self, asked: Asked) -> Option<usize> {
@@ -217,9 +186,11 @@ impl Balancer {
             .filter(|(_, look)| look.standing == best)
             .map(|(index, look)| (index, self.candidate(index, *look, asked)))
             .unzip();
-        places
-            .get(hash::choose(key, self.hash_bound, &candidates))
-            .copied()
+        let bound = self
+            .policy
+            .hash_bound
+            .map(|percent| f64::from(percent) / 100.0);
+        places.get(hash::choose(key, bound, &candidates)).copied()
     }
 
     fn candidate(&self, index: usize, look: Look, asked: Asked) -> Candidate {

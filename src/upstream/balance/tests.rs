@@ -1,23 +1,22 @@
 //! What every choice promises, whatever the balance and the state of the servers.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::time::{Instant, advance};
 
-use super::{
-    super::pool::PoolSettings,
-    super::server::{Protocol, ServerSettings},
-    *,
+use super::*;
+use crate::upstream::{
+    health::{Ejector, Failing},
+    tests,
 };
-use crate::upstream::health::{EjectionSettings, Ejector, Failing};
 
 const ALL: [Balance; 4] = [
     Balance::RoundRobin,
     Balance::LeastRequests,
     Balance::PeakEwma,
-    Balance::Hash,
+    Balance::Hash(Vec::new()),
 ];
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,32 +29,22 @@ enum Wrong {
 }
 
 fn balancer(balance: Balance, slow_start: Duration, weights: &[u32]) -> Balancer {
-    let pool = PoolSettings {
-        max_connections: 1,
-        max_idle: 1,
-        idle_timeout: SECOND,
-        max_lifetime: SECOND,
-        connect_timeout: SECOND,
-        wait_timeout: SECOND,
-    };
-    let server = |(index, weight): (usize, &u32)| {
-        let host: Arc<str> = format!("10.0.0.{index}").into();
-        let settings = ServerSettings {
-            url: format!("http://{host}").into(),
-            host,
-            port: 80,
-            weight: *weight,
-            secure: None,
-            protocol: Protocol::Http1,
-        };
-        Arc::new(Server::new(&"app".into(), &settings, &pool, 1))
-    };
-    Balancer::new(
-        balance,
-        None,
-        slow_start,
-        weights.iter().enumerate().map(server).collect(),
-    )
+    let urls: Vec<_> = (0..weights.len())
+        .map(|index| format!("http://10.0.0.{index}"))
+        .collect();
+    let urls: Vec<_> = urls.iter().map(String::as_str).collect();
+    let mut policy = tests::policy(&urls);
+    policy.balance = balance;
+    policy.slow_start = slow_start;
+    for (server, weight) in policy.servers.iter_mut().zip(weights) {
+        server.weight = NonZeroU32::new(*weight).unwrap();
+    }
+    let servers = policy
+        .servers
+        .iter()
+        .map(|server| Arc::new(Server::new(&policy, server, None, 1)))
+        .collect();
+    Balancer::new(Arc::new(policy), servers)
 }
 
 fn break_servers(balancer: &Balancer, wrong: &[Wrong]) {
@@ -87,7 +76,7 @@ proptest! {
         let weights: Vec<_> = servers.iter().map(|(_, _, weight)| *weight).collect();
         let wrong: Vec<_> = servers.iter().map(|(wrong, ..)| *wrong).collect();
         for balance in ALL {
-            let balancer = balancer(balance, Duration::ZERO, &weights);
+            let balancer = balancer(balance.clone(), Duration::ZERO, &weights);
             break_servers(&balancer, &wrong);
             let chosen = balancer.choose(|| tried, Some(key), Instant::now());
             let best = (0..wrong.len()).map(|index| (wrong[index], is_tried(index))).min().unwrap();
@@ -103,19 +92,19 @@ proptest! {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_came_back_gets_its_share_gradually() {
     for balance in ALL {
-        let balancer = balancer(balance, 100 * SECOND, &[1, 1]);
+        let balancer = balancer(balance.clone(), 100 * SECOND, &[1, 1]);
         let health = balancer
             .servers
             .iter()
             .map(|server| Arc::clone(&server.health))
             .collect();
-        let settings = EjectionSettings {
+        let ejection = policy::Ejection {
             consecutive_failures: NonZeroU32::MIN,
             base: SECOND,
             max: SECOND,
             max_percent: 50,
         };
-        Ejector::new(settings, 100 * SECOND, health).failed(
+        Ejector::new(ejection, 100 * SECOND, health).failed(
             0,
             Failing::Reset,
             None,
@@ -158,7 +147,7 @@ async fn a_server_that_came_back_gets_its_share_gradually() {
 #[tokio::test(start_paused = true)]
 async fn idle_servers_get_requests_by_their_weights() {
     for balance in [Balance::LeastRequests, Balance::PeakEwma] {
-        let balancer = balancer(balance, Duration::ZERO, &[3, 1]);
+        let balancer = balancer(balance.clone(), Duration::ZERO, &[3, 1]);
         for server in &balancer.servers {
             server
                 .latency
@@ -217,7 +206,7 @@ async fn servers_that_are_alike_get_requests_by_their_weights_at_any_load() {
     ] {
         for weights in [vec![9, 1], vec![8, 1, 1], vec![1, 1], vec![3, 2, 1]] {
             for at_once in [1, 2, 8, 64] {
-                let balancer = balancer(balance, Duration::ZERO, &weights);
+                let balancer = balancer(balance.clone(), Duration::ZERO, &weights);
                 let total = f64::from(weights.iter().sum::<u32>());
                 for (share, weight) in shares(&balancer, at_once, |_| 2).iter().zip(&weights) {
                     let right = f64::from(*weight) / total;

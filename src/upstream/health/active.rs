@@ -1,7 +1,6 @@
 //! Active health checks: each server is asked in regular intervals, on the control thread, whether it is well.
 
 use std::{
-    num::NonZeroU32,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
@@ -19,24 +18,10 @@ use super::{Health, counted};
 use crate::{
     error::ConnectFailure,
     http1::{self, Unended},
+    policy::HealthCheck,
     runtime::timer::timeout,
     upstream::{connect::connect, server::Server, stream::Stream},
 };
-
-/// How servers are checked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthCheckSettings {
-    /// Path and query that are asked for.
-    pub path: String,
-    /// Time between two checks of a server.
-    pub interval: Duration,
-    /// Longest time for one check, connecting included.
-    pub timeout: Duration,
-    /// Checks in a row after which a server that was down is up.
-    pub healthy_after: NonZeroU32,
-    /// Checks in a row after which a server that was up is down.
-    pub unhealthy_after: NonZeroU32,
-}
 
 /// Longest head of an answer to a check.
 const MOST_HEAD: usize = 16 * 1024;
@@ -71,7 +56,7 @@ enum Unwell {
 /// Checks `server` until it is dropped.
 pub(in crate::upstream) async fn watch(
     server: Arc<Server>,
-    settings: HealthCheckSettings,
+    settings: HealthCheck,
     slow_start: Duration,
 ) {
     loop {
@@ -181,7 +166,7 @@ impl Health {
     fn checked(
         &self,
         outcome: Result<(), Unwell>,
-        settings: &HealthCheckSettings,
+        settings: &HealthCheck,
         now: Instant,
         slow_start: Duration,
     ) {
@@ -245,12 +230,12 @@ impl Health {
 impl Health {
     /// So many checks with this outcome; two that pass bring a server back, three that fail take it out.
     pub(in crate::upstream) fn test_checked(&self, passed: bool, times: usize) {
-        let settings = HealthCheckSettings {
+        let settings = HealthCheck {
             path: "/".to_owned(),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
-            healthy_after: NonZeroU32::MIN.saturating_add(1),
-            unhealthy_after: NonZeroU32::MIN.saturating_add(2),
+            healthy_after: std::num::NonZeroU32::MIN.saturating_add(1),
+            unhealthy_after: std::num::NonZeroU32::MIN.saturating_add(2),
         };
         for _ in 0..times {
             let outcome = if passed {

@@ -7,7 +7,6 @@
 
 use std::{
     net::IpAddr,
-    num::NonZeroU32,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
@@ -19,21 +18,10 @@ use super::{
     Failing, Health, HealthState, Standing, Story, counted,
     pages::{Page, Pages},
 };
-use crate::{call::Exchange, duration, error::ConnectFailure, upstream::address::want_a_look};
-
-/// When a server is ejected, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EjectionSettings {
-    /// Failures in a row.
-    pub consecutive_failures: NonZeroU32,
-    /// The first time.
-    pub base: Duration,
-    /// The longest time.
-    pub max: Duration,
-    /// Most servers that are left alone at once, ejected or cooling down, 0 to 100; but one of two or more may always be,
-    /// unless it is 0.
-    pub max_percent: u8,
-}
+use crate::{
+    call::Exchange, duration, error::ConnectFailure, policy::Ejection,
+    upstream::address::want_a_look,
+};
 
 /// The request whose answer asked for a cool-down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +60,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// The time for which a server is ejected now. For each `base` that it was well, one doubling is forgotten.
-    fn next(&mut self, settings: &EjectionSettings, row: u32, now: Instant) -> Duration {
+    fn next(&mut self, settings: &Ejection, row: u32, now: Instant) -> Duration {
         self.row = row;
         self.before = (self.level, self.ended);
         if let Some(ended) = self.ended {
@@ -109,7 +97,7 @@ impl Memory {
 /// Decides on ejections in one set of servers.
 #[derive(Debug)]
 pub(in crate::upstream) struct Ejector {
-    settings: EjectionSettings,
+    settings: Ejection,
     slow_start: Duration,
     servers: Vec<Arc<Health>>,
     pages: Mutex<Pages>,
@@ -119,7 +107,7 @@ pub(in crate::upstream) struct Ejector {
 
 impl Ejector {
     pub(in crate::upstream) fn new(
-        settings: EjectionSettings,
+        settings: Ejection,
         slow_start: Duration,
         servers: Vec<Arc<Health>>,
     ) -> Self {
@@ -249,7 +237,7 @@ impl Ejector {
 impl Health {
     fn eject(
         &self,
-        settings: &EjectionSettings,
+        settings: &Ejection,
         row: u32,
         is_unreachable: bool,
         cause: &str,

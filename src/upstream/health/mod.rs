@@ -23,7 +23,6 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use self::pages::Blame;
-pub use self::{active::HealthCheckSettings, eject::EjectionSettings};
 pub(super) use self::{
     active::{try_to_reach, watch},
     eject::{Ejector, Provoked},

@@ -16,7 +16,7 @@ fn servers(count: usize) -> Vec<Arc<Health>> {
 
 /// Two failures in a row eject for 10 s, 20 s, up to 60 s.
 fn ejector(servers: &[Arc<Health>], max_percent: u8) -> Ejector {
-    let settings = EjectionSettings {
+    let settings = crate::policy::Ejection {
         consecutive_failures: 2.try_into().unwrap(),
         base: 10 * SECOND,
         max: 60 * SECOND,

@@ -29,10 +29,11 @@ use crate::{
         SEND_BUFFER,
         windows::{CONNECTION_WINDOW, STREAM_WINDOW, Tuner, Windows},
     },
+    policy,
     runtime::timer::timeout,
     upstream::{
         address::Peer,
-        pool::{OpenSlot, Pool, PoolSettings},
+        pool::{OpenSlot, Pool},
         stream::Stream,
     },
 };
@@ -120,7 +121,7 @@ impl Connection {
     }
 
     /// Whether it may be used for another request.
-    pub(super) fn is_fresh(&self, settings: &PoolSettings, now: Instant) -> bool {
+    pub(super) fn is_fresh(&self, settings: &policy::Pool, now: Instant) -> bool {
         let is_idle_for =
             |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
         !self.state.is_over.load(Ordering::Acquire)

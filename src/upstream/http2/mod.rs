@@ -21,11 +21,12 @@ use tokio_util::task::TaskTracker;
 use self::connection::Connection;
 pub(super) use self::{connection::Borrowed, exchange::Exchange};
 use super::{
-    pool::{OpenSlot, Pool, PoolSettings},
+    pool::{OpenSlot, Pool},
     stream::Stream,
 };
 use crate::{
     error::ConnectFailure,
+    policy,
     runtime::{PerWorker, timer::timeout},
 };
 
@@ -147,7 +148,7 @@ impl Shared {
     pub(super) fn kept(
         &self,
         worker: usize,
-        settings: &PoolSettings,
+        settings: &policy::Pool,
         now: Instant,
     ) -> Option<Borrowed> {
         self.lanes.of(worker).lock().borrow(settings, now)
@@ -181,7 +182,7 @@ impl Shared {
     }
 
     /// A stream of any worker's connections.
-    pub(super) fn steal(&self, settings: &PoolSettings, now: Instant) -> Option<Borrowed> {
+    pub(super) fn steal(&self, settings: &policy::Pool, now: Instant) -> Option<Borrowed> {
         self.lanes
             .iter()
             .find_map(|lane| lane.lock().borrow(settings, now))
@@ -200,7 +201,7 @@ impl Shared {
     }
 
     /// Lets go of connections that are too old, unused for too long, or at their end.
-    pub(super) fn sweep(&self, settings: &PoolSettings) {
+    pub(super) fn sweep(&self, settings: &policy::Pool) {
         let now = Instant::now();
         for lane in self.lanes.iter() {
             lane.lock().retire(settings, now);
@@ -209,7 +210,7 @@ impl Shared {
 }
 
 impl Lane {
-    fn borrow(&mut self, settings: &PoolSettings, now: Instant) -> Option<Borrowed> {
+    fn borrow(&mut self, settings: &policy::Pool, now: Instant) -> Option<Borrowed> {
         if !self
             .connections
             .iter()
@@ -221,7 +222,7 @@ impl Lane {
     }
 
     /// Those that have streams end with the last of them.
-    fn retire(&mut self, settings: &PoolSettings, now: Instant) {
+    fn retire(&mut self, settings: &policy::Pool, now: Instant) {
         self.connections
             .retain(|connection| connection.is_fresh(settings, now));
     }

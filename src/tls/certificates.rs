@@ -1,5 +1,5 @@
-//! Which certificate a client is shown: the one for the name that it asks for, of several the first whose key it can
-//! verify, otherwise the first of the file.
+//! Which certificate a client is shown: the one for the name that it asks for. Of several (RSA and ECDSA) the first whose
+//! signatures the client can verify; the first of the file if there is none for that name.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -9,14 +9,14 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{Identity, Names};
+use crate::policy::Identity;
 
-/// The certificates of a listener by the names inside.
+/// The certificates of a listener, indexed by the names in them.
 #[derive(Debug)]
 pub(super) struct Certificates {
     /// In the order of the file, at least one.
     all: Vec<Identity>,
-    /// Places in `all`, by name; a pattern `*.x` stands under `*.x`.
+    /// Indices into `all`, by name. A pattern `*.x` is a key by itself.
     by_name: HashMap<Box<str>, Vec<usize>>,
 }
 
@@ -24,15 +24,15 @@ impl Certificates {
     pub(super) fn new(all: Vec<Identity>) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in all.iter().enumerate() {
-            for name in identity.names.0.iter() {
+            for name in identity.names.iter() {
                 by_name.entry(name.clone()).or_default().push(index);
             }
         }
         Self { all, by_name }
     }
 
-    /// Those for a name (lower case): exact before wildcard. Empty when no certificate stands for it.
-    fn of(&self, name: &str) -> &[usize] {
+    /// Indices of the certificates for `name`, in lower case: exact matches if there are any, wildcards otherwise.
+    fn matching(&self, name: &str) -> &[usize] {
         let wildcard = || self.by_name.get(&*format!("*.{}", name.split_once('.')?.1));
         self.by_name
             .get(name)
@@ -40,42 +40,45 @@ impl Certificates {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Whom the certificate stands for that a client is shown who asks for this name.
-    pub(super) fn names(&self, name: Option<&str>) -> Names {
+    /// The names in the certificate that a client is shown that asks for `name`.
+    pub(super) fn names(&self, name: Option<&str>) -> Arc<[Box<str>]> {
         let first = name
-            .and_then(|name| self.of(name).first())
+            .and_then(|name| self.matching(name).first())
             .copied()
             .unwrap_or(0);
         self.all
             .get(first)
-            .map(|identity| identity.names.clone())
+            .map(|identity| Arc::clone(&identity.names))
             .unwrap_or_default()
     }
 
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        let of_name = name.map_or(&[][..], |name| self.of(name));
-        let can_verify = |index: &usize| self.all[*index].key.key.choose_scheme(schemes).is_some();
-        let chosen = of_name
+        let matching = name.map_or(&[][..], |name| self.matching(name));
+        let can_verify = |index: &usize| {
+            let key = &self.all[*index].certified.key;
+            key.choose_scheme(schemes).is_some()
+        };
+        let chosen = matching
             .iter()
             .copied()
             .find(can_verify)
-            .or_else(|| of_name.first().copied())
+            .or_else(|| matching.first().copied())
             .unwrap_or(0);
         self.all
             .get(chosen)
-            .map(|identity| Arc::clone(&identity.key))
+            .map(|identity| Arc::clone(&identity.certified))
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(asked);
+        let name = hello.server_name().map(normal_name);
         self.choose(name.as_deref(), hello.signature_schemes())
     }
 }
 
-/// A name as it is asked for: in lower case, and without the dot that ends a whole name (RFC 6066, 3 has none).
-pub(super) fn asked(name: &str) -> Box<str> {
+/// A server name in lower case and without a final dot, which RFC 6066 (3) excludes but some clients send.
+pub(super) fn normal_name(name: &str) -> Box<str> {
     name.strip_suffix('.')
         .unwrap_or(name)
         .to_ascii_lowercase()
@@ -106,7 +109,7 @@ mod tests {
             (None, 0),
         ] {
             let chosen = certificates.choose(name, ECDSA).unwrap();
-            assert!(Arc::ptr_eq(&chosen, &all[index].key), "{name:?}");
+            assert!(Arc::ptr_eq(&chosen, &all[index].certified), "{name:?}");
             assert_eq!(certificates.names(name), all[index].names, "{name:?}");
         }
     }

@@ -1,0 +1,54 @@
+//! Shared by the tests of this folder: the policy of an upstream with small limits.
+
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
+
+use http::Uri;
+
+use crate::policy::{
+    Balance, Ejection, Pool, Protocol, Upstream as Policy, UpstreamServer, UpstreamTls,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// An upstream with a server at each of `urls`, which may have one connection of HTTP/1.1.
+pub(super) fn policy(urls: &[&str]) -> Policy {
+    let server = |url: &&str| {
+        let uri: Uri = url.parse().unwrap();
+        UpstreamServer {
+            url: (*url).into(),
+            host: uri.host().unwrap().into(),
+            port: uri.port_u16().unwrap_or(80),
+            secure_as: None,
+            weight: NonZeroU32::MIN,
+        }
+    };
+    Policy {
+        name: "app".into(),
+        servers: urls.iter().map(server).collect(),
+        protocol: Protocol::Http1,
+        balance: Balance::RoundRobin,
+        hash_bound: None,
+        concurrency: None,
+        slow_start: Duration::ZERO,
+        cool_down: false,
+        health_check: None,
+        ejection: Ejection {
+            consecutive_failures: NonZeroU32::MIN,
+            base: MINUTE,
+            max: MINUTE,
+            max_percent: 50,
+        },
+        pool: Pool {
+            max_connections: NonZeroUsize::MIN,
+            max_idle: 1,
+            idle_timeout: MINUTE,
+            max_lifetime: MINUTE,
+            connect_timeout: MINUTE,
+            wait_timeout: MINUTE,
+        },
+        tls: UpstreamTls::default(),
+    }
+}
