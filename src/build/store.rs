@@ -11,7 +11,7 @@ use crate::{
     layer::{SharedBuckets, SharedPolicy},
     limit::{KeyBuilder, Limiter},
     policy,
-    store::{NameHasher, OnError, Server, Settings, SharedLimit, Store},
+    store::{NameHasher, SharedLimit, Store},
 };
 
 /// The store, with the connections of the one before it if nothing about it has changed.
@@ -20,37 +20,12 @@ pub(super) fn store(
     earlier: Option<&State>,
     process: &Process,
 ) -> Option<Arc<Store>> {
-    let settings = settings(config.store.as_ref()?);
+    let settings = config.store.as_ref()?;
     let before = earlier.and_then(|earlier| earlier.store.as_ref());
     Some(match before {
-        Some(before) if *before.settings() == settings => Arc::clone(before),
-        _ => Store::new(settings, process.workers, process.metrics.store()),
+        Some(before) if before.settings() == settings => Arc::clone(before),
+        _ => Store::new(settings.clone(), process.workers, process.metrics.store()),
     })
-}
-
-fn settings(store: &policy::Store) -> Settings {
-    let server = |server: &policy::StoreServer| Server {
-        host: Arc::clone(&server.host),
-        port: server.port,
-        tls: server.tls,
-        database: server.database,
-        user: server.user.clone(),
-        password: server
-            .password
-            .as_ref()
-            .map(|password| password.0.as_str().into()),
-    };
-    Settings {
-        servers: store.servers.iter().map(server).collect(),
-        is_cluster: store.is_cluster,
-        timeout: store.timeout,
-        on_error: match store.on_error {
-            policy::StoreOnError::Local => OnError::Local,
-            policy::StoreOnError::Allow => OnError::Allow,
-            policy::StoreOnError::Deny => OnError::Deny,
-        },
-        lease: store.lease,
-    }
 }
 
 /// The shared ones among the limits and their tiers, with what is known of their buckets.

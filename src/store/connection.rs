@@ -14,9 +14,9 @@ use redis::{
 
 use super::{
     script::{Question, Script, Want},
-    settings::{Server, Settings},
     share::{Pace, Told},
 };
+use crate::policy::{self, StoreServer};
 
 /// Longest time for name, TCP, TLS and password together. Nobody's request waits for it.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -37,7 +37,7 @@ impl Connection {
     ///
     /// # Errors
     /// No server, no TLS, a wrong password.
-    pub(super) async fn open(settings: &Settings) -> RedisResult<Self> {
+    pub(super) async fn open(settings: &policy::Store) -> RedisResult<Self> {
         let timed_out =
             |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "connecting took too long");
         tokio::time::timeout(CONNECT, Self::connect(settings))
@@ -45,7 +45,7 @@ impl Connection {
             .map_err(timed_out)?
     }
 
-    async fn connect(settings: &Settings) -> RedisResult<Self> {
+    async fn connect(settings: &policy::Store) -> RedisResult<Self> {
         let mut servers = settings
             .servers
             .iter()
@@ -142,7 +142,7 @@ impl std::fmt::Debug for Connection {
     }
 }
 
-fn address(server: &Server) -> RedisResult<ConnectionInfo> {
+fn address(server: &StoreServer) -> RedisResult<ConnectionInfo> {
     let (host, port) = (server.host.to_string(), server.port);
     let address = if server.tls {
         ConnectionAddr::TcpTls {
@@ -159,7 +159,7 @@ fn address(server: &Server) -> RedisResult<ConnectionInfo> {
         login = login.set_username(user);
     }
     if let Some(password) = &server.password {
-        login = login.set_password(password);
+        login = login.set_password(&password.0);
     }
     Ok(address
         .into_connection_info()?

@@ -10,14 +10,14 @@ use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Settings, Store,
+    Store,
     connection::Connection,
     lane::{Lane, Link},
     name::PREFIX,
     nodes::Node,
     script::Script,
 };
-use crate::runtime::worker;
+use crate::{policy, runtime::worker};
 
 /// First wait before a store that failed is looked at again; it doubles, up to the longest.
 const FIRST_PROBE: Duration = Duration::from_millis(100);
@@ -107,7 +107,7 @@ impl Store {
     /// Says so, once, and looks for the return of `node`.
     fn opened(self: &Arc<Self>, node: &Arc<Node>, cause: &str) {
         self.tell_circuits();
-        let (store, on_error) = (&*node.name, self.settings.on_error.name());
+        let (store, on_error) = (&*node.name, self.settings.on_error.word());
         if self.is_whole(node) {
             tracing::warn!(
                 store,
@@ -145,7 +145,7 @@ impl Store {
     }
 }
 
-async fn make(store: Weak<Store>, settings: Settings, worker: usize) {
+async fn make(store: Weak<Store>, settings: policy::Store, worker: usize) {
     let mut made = Connection::open(&settings).await;
     let nodes = match &mut made {
         Ok(connection) if settings.is_cluster => told_nodes(connection).await.ok(),
@@ -169,7 +169,7 @@ async fn make(store: Weak<Store>, settings: Settings, worker: usize) {
 }
 
 /// Looks for a node, or the whole store, at growing distances until it does its work again or holds nothing any more.
-async fn probe(store: Weak<Store>, node: Weak<Node>, settings: Settings) {
+async fn probe(store: Weak<Store>, node: Weak<Node>, settings: policy::Store) {
     let mut wait = FIRST_PROBE;
     loop {
         // Not all gateways at once.
@@ -193,7 +193,7 @@ async fn probe(store: Weak<Store>, node: Weak<Node>, settings: Settings) {
 async fn try_out(
     store: &Weak<Store>,
     node: &Weak<Node>,
-    settings: &Settings,
+    settings: &policy::Store,
 ) -> RedisResult<Connection> {
     let mut connection = Connection::open(settings).await?;
     let mut key = Some(format!("{PREFIX}{{probe}}"));

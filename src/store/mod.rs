@@ -26,7 +26,6 @@ mod name;
 mod nodes;
 mod parts;
 mod script;
-mod settings;
 mod share;
 mod standing;
 #[cfg(test)]
@@ -42,7 +41,6 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use self::{
     decide::{Admission, Ask, Asks, Decision, Outcome, Refused},
     name::{Name, NameHasher},
-    settings::{OnError, Server, Settings},
 };
 use self::{
     lane::Lane,
@@ -50,12 +48,12 @@ use self::{
     nodes::{Node, Nodes},
     script::Script,
 };
-use crate::{limit::Limiter, runtime::PerWorker, telemetry::metrics::StoreMetrics};
+use crate::{limit::Limiter, policy, runtime::PerWorker, telemetry::metrics::StoreMetrics};
 
 /// A store, as all workers use it. What is held of its buckets is in each [`SharedLimit`], and outlives it.
 #[derive(Debug)]
 pub struct Store {
-    settings: Settings,
+    settings: policy::Store,
     script: Script,
     /// A single server; of a cluster all that is not one node's fault.
     whole: Arc<Node>,
@@ -71,10 +69,10 @@ pub struct Store {
 
 impl Store {
     /// A store that nobody has called yet.
-    pub fn new(settings: Settings, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
+    pub fn new(settings: policy::Store, workers: usize, metrics: Arc<StoreMetrics>) -> Arc<Self> {
         metrics.set_open(false, Vec::new());
         Arc::new(Self {
-            whole: Node::new(settings.shown()),
+            whole: Node::new(settings.addresses()),
             settings,
             script: Script::new(),
             nodes: ArcSwapOption::empty(),
@@ -86,7 +84,7 @@ impl Store {
     }
 
     /// What it was made of.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &policy::Store {
         &self.settings
     }
 

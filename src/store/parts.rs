@@ -8,9 +8,11 @@ use smallvec::SmallVec;
 use super::{
     Store,
     decide::{Admission, Ask, Asks, Decision, Needs, Outcome, Refused, Slots, admitted},
-    settings::OnError,
 };
-use crate::limit::{self, Clock, Refusal};
+use crate::{
+    limit::{self, Clock, Refusal},
+    policy::StoreOnError,
+};
 
 /// Whether each ask is on a node that is left alone or has not answered.
 pub(super) type Away = SmallVec<[bool; 2]>;
@@ -22,9 +24,9 @@ impl Store {
     /// What `on_error` says.
     pub(super) fn alone(&self, asks: Asks) -> Outcome {
         match self.settings.on_error {
-            OnError::Allow => Ok(Admission::free()),
-            OnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
-            OnError::Local => {
+            StoreOnError::Allow => Ok(Admission::free()),
+            StoreOnError::Deny => Err(Refused::Unavailable { retry_after: SOON }),
+            StoreOnError::Local => {
                 let alone: SmallVec<[limit::Ask<'_>; 2]> = asks.iter().map(Ask::alone).collect();
                 let admission = limit::decide(Clock.now(), &alone).map_err(Refused::Limits)?;
                 drop(alone);

@@ -149,7 +149,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     // Where limits are counted that several gateways share.
-    ("store", &["duration", "limit", "runtime", "telemetry"]),
+    (
+        "store",
+        &["duration", "limit", "policy", "runtime", "telemetry"],
+    ),
     // A request becomes bytes again. `call::Outgoing` is what it is handed.
     (
         "upstream",

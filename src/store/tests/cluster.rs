@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     limit::KeyHasher,
-    store::{Asks, Name, OnError, Refused, Server, nodes::Node},
+    policy::{StoreOnError as OnError, StoreServer},
+    store::{Asks, Name, Refused, nodes::Node},
 };
 
 /// A gateway before a cluster whose first node is about to go.
@@ -28,7 +29,7 @@ impl World {
         let server = settings.servers[0].clone();
         settings.servers = servers
             .iter()
-            .map(|redis| Server {
+            .map(|redis| StoreServer {
                 port: redis.port,
                 ..server.clone()
             })

@@ -9,10 +9,8 @@ use std::{
 use super::redis_server::Redis;
 use crate::{
     limit::{KeyHasher, Limiter, Rate, Settings as Numbers},
-    store::{
-        Admission, Ask, Asks, Decision, Name, OnError, Outcome, Refused, Server, Settings,
-        SharedLimit, Store,
-    },
+    policy::{self, StoreOnError as OnError, StoreServer},
+    store::{Admission, Ask, Asks, Decision, Name, Outcome, Refused, SharedLimit, Store},
     telemetry::Metrics,
 };
 
@@ -34,7 +32,7 @@ impl Gateway {
         on_error: OnError,
         (per_hour, burst): (u32, u32),
     ) -> Self {
-        let server = Server {
+        let server = StoreServer {
             host: "127.0.0.1".into(),
             port: redis.port,
             tls: false,
@@ -42,7 +40,7 @@ impl Gateway {
             user: None,
             password: None,
         };
-        let settings = Settings {
+        let settings = policy::Store {
             servers: vec![server],
             is_cluster: false,
             timeout,
