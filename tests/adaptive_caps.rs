@@ -5,20 +5,21 @@
 mod support;
 
 use support::{
-    Client, PATIENCE, Upstream, ok, one_route,
-    policies::{Running, request},
+    Client, PATIENCE, Upstream,
+    gateway::{Gateway, request},
+    ok, one_route,
 };
 use tokio::time::Instant;
 
 const ROUTE: [(&str, &str); 1] = [("route", "app")];
 
-fn limit(gateway: &Running) -> f64 {
+fn limit(gateway: &Gateway) -> f64 {
     gateway.metric("tidegate_concurrency_limit", &ROUTE)
 }
 
 /// Sends as many at once as there is room for, by connections that are kept, until the cap has grown to `least`.
 #[track_caller]
-fn fill_until(gateway: &Running, clients: &mut [Client], least: f64) {
+fn fill_until(gateway: &Gateway, clients: &mut [Client], least: f64) {
     let end = Instant::now() + PATIENCE;
     while limit(gateway) < least {
         assert!(Instant::now() < end, "the cap stays at {}", limit(gateway));
@@ -36,7 +37,7 @@ fn fill_until(gateway: &Running, clients: &mut [Client], least: f64) {
 #[test]
 fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { adaptive = { min = 2, max = 8 } }",
     ));
@@ -78,7 +79,7 @@ fn an_adaptive_cap_that_is_used_grows_and_a_reload_keeps_what_it_learnt() {
             &format!("concurrency = {{ adaptive = {{ min = 2, max = {max} }}, queue = {queue} }}"),
         )
     };
-    let gateway = Running::start(&text(16, 100));
+    let gateway = Gateway::start(&text(16, 100));
     // More than the cap ever admits, so that it is always reached.
     let mut clients: Vec<_> = (0..24).map(|_| gateway.connect()).collect();
     fill_until(&gateway, &mut clients, 4.0);

@@ -7,8 +7,9 @@ mod support;
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use support::{
-    Client, PATIENCE, Upstream, ok,
-    policies::{Closed, Running, request, upstream_table},
+    Client, PATIENCE, Upstream,
+    gateway::{Closed, Gateway, request, upstream_table},
+    ok,
 };
 use tokio::time::Instant;
 
@@ -41,7 +42,7 @@ fn server_of(client: &mut Client, user: usize) -> String {
 #[test]
 fn requests_with_one_key_go_to_one_server_and_keys_are_spread() {
     let servers = numbered(4);
-    let gateway = Running::start(&hashing(&servers, ""));
+    let gateway = Gateway::start(&hashing(&servers, ""));
     let mut client = gateway.connect();
     let first: Vec<_> = (0..100).map(|user| server_of(&mut client, user)).collect();
     let mut other = gateway.connect();
@@ -55,8 +56,8 @@ fn requests_with_one_key_go_to_one_server_and_keys_are_spread() {
 fn gateways_side_by_side_choose_alike() {
     let servers = numbered(3);
     let (one, two) = (
-        Running::start(&hashing(&servers, "")),
-        Running::start(&hashing(&servers, "")),
+        Gateway::start(&hashing(&servers, "")),
+        Gateway::start(&hashing(&servers, "")),
     );
     let (mut one, mut two) = (one.connect(), two.connect());
     for user in 0..50 {
@@ -77,7 +78,7 @@ fn the_keys_of_a_server_that_is_ejected_move_and_the_others_stay() {
     });
     servers.push(failing);
     let more = "ejection = { consecutive_failures = 1, base = '1h', max = '1h' }";
-    let gateway = Running::start(&hashing(&servers, more));
+    let gateway = Gateway::start(&hashing(&servers, more));
     let mut client = gateway.connect();
     let before: Vec<_> = (0..60).map(|user| server_of(&mut client, user)).collect();
     let theirs = before
@@ -110,7 +111,7 @@ fn a_retry_leaves_the_server_of_the_key() {
         nobody.url(),
         good.url()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for path in 0..30 {
         assert_eq!(gateway.get(&format!("/{path}")).text(), "good");
     }
@@ -121,7 +122,7 @@ fn held_by_each(bound: &str) -> Vec<usize> {
     let ((one, told_one, leave_one), (two, told_two, leave_two)) =
         (Upstream::held(), Upstream::held());
     let servers = [one, two];
-    let gateway = Running::start(&hashing(&servers, bound));
+    let gateway = Gateway::start(&hashing(&servers, bound));
     let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + PATIENCE);
     for sent in 1..=4 {
         clients.push(gateway.sent("/", &["X-User: 7"]));
@@ -154,7 +155,7 @@ fn a_busy_server_keeps_its_keys_unless_a_bound_says_otherwise() {
 #[test]
 fn requests_without_the_key_are_spread() {
     let servers = numbered(2);
-    let gateway = Running::start(&hashing(&servers, ""));
+    let gateway = Gateway::start(&hashing(&servers, ""));
     let mut client = gateway.connect();
     let seen: BTreeSet<_> = (0..100)
         .map(|_| client.exchange(request("GET", "/", &[])).text())
@@ -170,7 +171,7 @@ fn by_latency_a_slow_server_gets_few_requests() {
     });
     let quick = Upstream::answering(|_| ok("quick"));
     let gateway =
-        Running::start(&(upstream_table("app", &[&slow, &quick], "balance = 'peak-ewma'") + ROUTE));
+        Gateway::start(&(upstream_table("app", &[&slow, &quick], "balance = 'peak-ewma'") + ROUTE));
     let mut client = gateway.connect();
     let slow = (0..200)
         .filter(|_| client.exchange(request("GET", "/", &[])).text() == "slow")
@@ -193,7 +194,7 @@ fn a_split_sends_each_upstream_its_share_and_says_which_it_was() {
         Upstream::answering(|_| ok("a")),
         Upstream::answering(|_| ok("b")),
     );
-    let gateway = Running::start(&split(&a.url(), &b.url(), (3, 1), ""));
+    let gateway = Gateway::start(&split(&a.url(), &b.url(), (3, 1), ""));
     let mut client = gateway.connect();
     let answers: Vec<_> = (0..600)
         .map(|_| client.exchange(request("GET", "/", &[])).text())
@@ -220,7 +221,7 @@ fn a_reload_changes_the_weights_of_a_split_and_keeps_its_connections() {
         Upstream::answering(|_| ok("b")),
     );
     let one_worker = "[server]\nworkers = 1";
-    let gateway = Running::start(&split(&a.url(), &b.url(), (1, 1), one_worker));
+    let gateway = Gateway::start(&split(&a.url(), &b.url(), (1, 1), one_worker));
     let mut client = gateway.connect();
     for _ in 0..50 {
         client.exchange(request("GET", "/", &[]));
@@ -238,7 +239,7 @@ fn a_reload_changes_the_weights_of_a_split_and_keeps_its_connections() {
 fn retries_stay_within_the_upstream_that_was_drawn() {
     let nobody = Closed::new();
     let b = Upstream::answering(|_| ok("b"));
-    let gateway = Running::start(&split(
+    let gateway = Gateway::start(&split(
         &nobody.url(),
         &b.url(),
         (1, 1),

@@ -7,8 +7,9 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Client, Connection, Gate, Gateway, PATIENCE, Upstream, http2, ok, one_route,
-    policies::{Closed, request},
+    Client, Connection, Gate, Gateway, PATIENCE, Upstream,
+    gateway::{Closed, request},
+    http2, ok, one_route,
 };
 use tokio::time::Instant;
 

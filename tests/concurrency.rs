@@ -7,15 +7,16 @@ mod support;
 use std::{thread, time::Duration};
 
 use support::{
-    Gate, PATIENCE, Upstream, ok, one_route,
-    policies::{Running, request, responding},
+    Gate, PATIENCE, Upstream,
+    gateway::{Gateway, request, responding},
+    ok, one_route,
 };
 use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[track_caller]
-fn wait_for_queued(gateway: &Running, queued: f64) {
+fn wait_for_queued(gateway: &Gateway, queued: f64) {
     gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
 }
 
@@ -30,7 +31,7 @@ fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
         "own",
         "match = { path = '/own' }\nconcurrency = { max = 1 }",
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
     for path in ["/app", "/own"] {
         for round in 0..1000 {
@@ -43,7 +44,7 @@ fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
 #[test]
 fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 2 }"));
+    let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 2 }"));
     let mut inside = [gateway.sent("/1", &[]), gateway.sent("/2", &[])];
     for _ in 0..2 {
         reached.recv_timeout(PATIENCE).unwrap();
@@ -91,7 +92,7 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
             connection.send("b");
         }
     });
-    let gateway = Running::start(&one_route(&upstream, "concurrency = { max = 1 }"));
+    let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 1 }"));
     let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     assert_eq!(first.bytes(1).unwrap(), b"a");
@@ -110,7 +111,7 @@ fn a_place_is_kept_to_the_end_of_the_answers_body() {
 #[test]
 fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with_its_request() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
     ));
@@ -147,7 +148,7 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
 #[test]
 fn a_client_that_leaves_the_line_frees_its_place_in_it() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
     ));
@@ -175,7 +176,7 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
 #[test]
 fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }",
     ));
@@ -205,7 +206,7 @@ fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
 fn a_wait_in_the_line_ends_after_queue_timeout() {
     let (upstream, reached, leave) = Upstream::held();
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '100ms' }";
-    let gateway = Running::start(&one_route(&upstream, more));
+    let gateway = Gateway::start(&one_route(&upstream, more));
     let mut first = gateway.sent("/first", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     let asked = Instant::now();
@@ -234,7 +235,7 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
 #[test]
 fn who_came_first_is_served_first() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }",
     ));
@@ -265,7 +266,7 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
         connection.send("x");
     });
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }\ntimeouts = { total = '200ms' }";
-    let gateway = Running::start(&one_route(&upstream, more));
+    let gateway = Gateway::start(&one_route(&upstream, more));
     // Its head is answered in time: the body may take longer than `total`, and keeps the place.
     let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
@@ -294,7 +295,7 @@ fn every_route_has_a_cap_of_its_own() {
             "free",
             "match = { path = '/free' }\nconcurrency = { max = 1 }",
         );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut first = gateway.sent("/", &[]);
     reached.recv_timeout(PATIENCE).unwrap();
     assert_eq!((gateway.status("/"), gateway.status("/free")), (503, 200));
@@ -308,7 +309,7 @@ fn without_a_cap_a_hundred_calls_run_side_by_side() {
         thread::park_timeout(Duration::from_millis(200));
         ok("")
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut clients: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
     let asked = Instant::now();
     clients.iter_mut().for_each(|client| client.send(GET));

@@ -16,8 +16,9 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Client, PATIENCE, RaisedAtEnd, Upstream, ok,
-    policies::{Closed, Running, request, responding, upstream_table},
+    Client, PATIENCE, RaisedAtEnd, Upstream,
+    gateway::{Closed, Gateway, request, responding, upstream_table},
+    ok,
 };
 use tokio::time::Instant;
 
@@ -66,7 +67,7 @@ fn await_times(upstream: &Upstream, path: &str, least: usize) {
 
 /// What `/upstreams` says of a server.
 #[track_caller]
-fn view(gateway: &Running, server: &Upstream) -> Value {
+fn view(gateway: &Gateway, server: &Upstream) -> Value {
     let upstreams: Value =
         serde_json::from_str(&gateway.call_admin("GET", "/upstreams", &[]).text()).unwrap();
     let servers = upstreams[0]["servers"].as_array().unwrap();
@@ -79,7 +80,7 @@ fn view(gateway: &Running, server: &Upstream) -> Value {
 
 /// Looks at a server until it is in this state: it is bound to come.
 #[track_caller]
-fn await_state(gateway: &Running, server: &Upstream, state: &str) -> Value {
+fn await_state(gateway: &Gateway, server: &Upstream, state: &str) -> Value {
     let end = Instant::now() + PATIENCE;
     loop {
         let view = view(gateway, server);
@@ -90,7 +91,7 @@ fn await_state(gateway: &Running, server: &Upstream, state: &str) -> Value {
     }
 }
 
-fn up(gateway: &Running, server: &Upstream) -> f64 {
+fn up(gateway: &Gateway, server: &Upstream) -> f64 {
     gateway.metric("tidegate_upstream_server_up", &[("server", &server.url())])
 }
 
@@ -98,7 +99,7 @@ fn up(gateway: &Running, server: &Upstream) -> f64 {
 fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_gets_requests_again() {
     let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
     let ejection = "ejection = { consecutive_failures = 3, base = '2s' }";
-    let gateway = Running::start(&turns(&[&bad, &good], ejection));
+    let gateway = Gateway::start(&turns(&[&bad, &good], ejection));
     is_well.store(false, Ordering::SeqCst);
     for _ in 0..20 {
         gateway.status("/");
@@ -143,7 +144,7 @@ fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_get
 fn a_server_that_came_back_begins_with_few_requests() {
     let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
     let more = "slow_start = '1h'\nejection = { consecutive_failures = 1, base = '100ms' }";
-    let gateway = Running::start(&turns(&[&bad, &good], more));
+    let gateway = Gateway::start(&turns(&[&bad, &good], more));
     is_well.store(false, Ordering::SeqCst);
     assert_eq!((0..2).filter(|_| gateway.status("/") == 500).count(), 1);
     is_well.store(true, Ordering::SeqCst);
@@ -165,7 +166,7 @@ fn a_server_that_came_back_begins_with_few_requests() {
 fn the_only_server_is_never_ejected() {
     let (bad, is_well) = moody();
     is_well.store(false, Ordering::SeqCst);
-    let gateway = Running::start(&turns(&[&bad], "ejection = { consecutive_failures = 1 }"));
+    let gateway = Gateway::start(&turns(&[&bad], "ejection = { consecutive_failures = 1 }"));
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 500);
     }
@@ -178,7 +179,7 @@ fn of_two_servers_that_both_fail_one_is_always_tried() {
         Upstream::answering(|_| FAILED.to_owned()),
         Upstream::answering(|_| FAILED.to_owned()),
     );
-    let gateway = Running::start(&turns(
+    let gateway = Gateway::start(&turns(
         &[&one, &two],
         "ejection = { consecutive_failures = 1 }",
     ));
@@ -203,7 +204,7 @@ fn refused_connections_resets_and_silence_count_as_failures() {
         nobody.url(),
         good.url()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let refused = (0..20).filter(|_| gateway.status("/") == 502).count();
     assert_eq!(refused, 2);
     assert_eq!(
@@ -216,7 +217,7 @@ fn refused_connections_resets_and_silence_count_as_failures() {
             connection.break_off();
         }
     });
-    let gateway = Running::start(&turns(
+    let gateway = Gateway::start(&turns(
         &[&breaking, &good],
         "ejection = { consecutive_failures = 2 }",
     ));
@@ -232,7 +233,7 @@ fn refused_connections_resets_and_silence_count_as_failures() {
         "timeouts = { total = '100ms' }",
     ] {
         let text = turns(&[&silent, &good], "ejection = { consecutive_failures = 2 }") + timeouts;
-        let gateway = Running::start(&text);
+        let gateway = Gateway::start(&text);
         let late = (0..20).filter(|_| gateway.status("/") == 504).count();
         assert_eq!(late, 2, "{timeouts}");
         assert_eq!(
@@ -258,7 +259,7 @@ fn what_clients_do_is_not_held_against_a_server() {
     let (one, two) = (holding(), holding());
     let text = turns(&[&one, &two], "ejection = { consecutive_failures = 1 }")
         + "timeouts = { idle = '100ms' }";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for _ in 0..4 {
         let mut client = gateway.connect();
         client.send(request("GET", "/left", &[]));
@@ -282,7 +283,7 @@ const CHECK: &str = "health_check = { path = '/up?deep=1', interval = '50ms', ti
 #[test]
 fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
     let ((bad, is_well), (good, _)) = (moody(), moody());
-    let gateway = Running::start(&turns(&[&bad, &good], CHECK));
+    let gateway = Gateway::start(&turns(&[&bad, &good], CHECK));
     await_times(&bad, "/up?deep=1", 2);
     is_well.store(false, Ordering::SeqCst);
     assert_eq!(
@@ -316,7 +317,7 @@ fn a_check_asks_as_a_client_of_the_server_would() {
         let _ = tell.send(request.clone());
         ok("")
     });
-    let _gateway = Running::start(&turns(&[&upstream], CHECK));
+    let _gateway = Gateway::start(&turns(&[&upstream], CHECK));
     let check = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(check.head.line, "GET /up?deep=1 HTTP/1.1");
     assert_eq!(check.get("host").unwrap(), upstream.address().to_string());
@@ -328,7 +329,7 @@ fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
     let ((one, is_one_well), (two, is_two_well)) = (moody(), moody());
     is_one_well.store(false, Ordering::SeqCst);
     is_two_well.store(false, Ordering::SeqCst);
-    let gateway = Running::start(&turns(&[&one, &two], CHECK));
+    let gateway = Gateway::start(&turns(&[&one, &two], CHECK));
     await_state(&gateway, &one, "down");
     await_state(&gateway, &two, "down");
     let refused = gateway.get("/");
@@ -364,7 +365,7 @@ fn when_the_checks_of_all_servers_fail_requests_are_refused_at_once() {
 fn the_only_server_is_down_when_its_checks_fail() {
     let (only, is_well) = moody();
     is_well.store(false, Ordering::SeqCst);
-    let gateway = Running::start(&turns(&[&only], CHECK));
+    let gateway = Gateway::start(&turns(&[&only], CHECK));
     await_state(&gateway, &only, "down");
     assert_eq!(gateway.status("/"), 503);
 }
@@ -372,7 +373,7 @@ fn the_only_server_is_down_when_its_checks_fail() {
 #[test]
 fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
     let ((bad, is_well), (good, _)) = (moody(), moody());
-    let gateway = Running::start(&turns(&[&bad, &good], CHECK));
+    let gateway = Gateway::start(&turns(&[&bad, &good], CHECK));
     is_well.store(false, Ordering::SeqCst);
     await_state(&gateway, &bad, "down");
     let other_path = CHECK.replace("/up?deep=1", "/other");
@@ -410,7 +411,7 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
         _ => ok(""),
     });
     let good = Upstream::answering(|_| ok(""));
-    let gateway = Running::start(&turns(&[&busy, &good], ""));
+    let gateway = Gateway::start(&turns(&[&busy, &good], ""));
     let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
     assert_eq!((refused, calls.load(Ordering::SeqCst)), (1, 1));
     assert_eq!(
@@ -436,7 +437,7 @@ fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
         })
     };
     let (one, two) = (busy(), busy());
-    let gateway = Running::start(&turns(&[&one, &two], ""));
+    let gateway = Gateway::start(&turns(&[&one, &two], ""));
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 503);
     }
@@ -450,7 +451,7 @@ fn a_cool_down_that_is_switched_off_is_not_made() {
     });
     let good = Upstream::answering(|_| ok(""));
     let more = "cool_down = false\nejection = { max_percent = 0 }";
-    let gateway = Running::start(&turns(&[&busy, &good], more));
+    let gateway = Gateway::start(&turns(&[&busy, &good], more));
     let refused = (0..20).filter(|_| gateway.status("/") == 503).count();
     assert_eq!(refused, 10);
 }
@@ -465,7 +466,7 @@ fn a_server_that_is_ejected_for_want_of_a_connection_is_back_once_it_takes_one()
         restarting.url(),
         good.url()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for _ in 0..2 {
         assert_eq!(gateway.get("/").text(), "good");
     }
@@ -500,7 +501,7 @@ const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\
 
 /// How many of these are left alone.
 #[track_caller]
-fn left_alone(gateway: &Running, servers: &[&Upstream]) -> usize {
+fn left_alone(gateway: &Gateway, servers: &[&Upstream]) -> usize {
     servers
         .iter()
         .filter(|server| view(gateway, server)["state"] != "up")
@@ -517,7 +518,7 @@ fn a_page_that_is_broken_on_all_servers_ejects_none() {
     ];
     let servers: Vec<_> = servers.iter().collect();
     for balance in ["round-robin", "least-requests", "peak-ewma"] {
-        let gateway = Running::start(&turns(&servers, "").replace("round-robin", balance));
+        let gateway = Gateway::start(&turns(&servers, "").replace("round-robin", balance));
         for path in ["/broken/a?x=1", "/broken/a?x=2", "/x/../broken/%61"]
             .iter()
             .cycle()
@@ -536,7 +537,7 @@ fn answers_that_a_client_decides_by_its_request_eject_no_server() {
             format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
         let servers = [partly_broken(answer), partly_broken(answer)];
         let servers: Vec<_> = servers.iter().collect();
-        let gateway = Running::start(&turns(&servers, "ejection = { consecutive_failures = 2 }"));
+        let gateway = Gateway::start(&turns(&servers, "ejection = { consecutive_failures = 2 }"));
         for turn in 0..12 {
             assert_eq!(gateway.status(&format!("/broken/{turn}")), status);
         }
@@ -559,7 +560,7 @@ fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
             "/busy/1", "/busy/2", "/busy/3", "/busy/4", "/busy/5", "/busy/6", "/busy/7",
         ],
     ] {
-        let gateway = Running::start(&turns(&servers, ""));
+        let gateway = Gateway::start(&turns(&servers, ""));
         for path in paths.iter().cycle().take(21) {
             gateway.status(path);
             gateway.status("/well");
@@ -571,7 +572,7 @@ fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
 #[test]
 fn a_server_that_breaks_its_answers_off_is_ejected() {
     let (cutting, good) = (partly_broken(FAILED), Upstream::answering(|_| ok("good")));
-    let gateway = Running::start(&turns(
+    let gateway = Gateway::start(&turns(
         &[&cutting, &good],
         "ejection = { consecutive_failures = 3 }",
     ));
@@ -589,7 +590,7 @@ fn a_server_that_breaks_its_answers_off_is_ejected() {
 }
 
 /// GETs by keep-alive clients while `meanwhile` runs, and for a while after; statuses other than 200.
-fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String> {
+fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String> {
     let (address, is_over, count) = (
         gateway.address(),
         AtomicBool::new(false),
@@ -635,15 +636,15 @@ fn errors_under_load(gateway: &Running, meanwhile: impl FnOnce()) -> Vec<String>
 #[track_caller]
 fn kill_one_of_two(retry: &str) {
     let (mut one, two) = (
-        Running::start(&responding("one", "")),
-        Running::start(&responding("two", "")),
+        Gateway::start(&responding("one", "")),
+        Gateway::start(&responding("two", "")),
     );
     let text = format!(
         "[upstreams.app]\nservers = ['http://{}', 'http://{}']\n[[routes]]\nname = 'app'\nupstream = 'app'\n{retry}\n",
         one.address(),
         two.address()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let errors = errors_under_load(&gateway, || one.signal(Signal::KILL));
     assert_eq!(errors, Vec::<String>::new());
     one.wait();

@@ -7,8 +7,9 @@ mod support;
 use std::sync::mpsc;
 
 use support::{
-    Message, PATIENCE, Upstream, ok,
-    policies::{Closed, Running, request},
+    Message, PATIENCE, Upstream,
+    gateway::{Closed, Gateway, request},
+    ok,
 };
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ fn telling() -> (Upstream, mpsc::Receiver<Message>) {
     (upstream, told)
 }
 
-fn copies(gateway: &Running, outcome: &str) -> f64 {
+fn copies(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metric(
         "tidegate_mirrored_total",
         &[("route", "app"), ("outcome", outcome)],
@@ -39,7 +40,7 @@ fn copies(gateway: &Running, outcome: &str) -> f64 {
 }
 
 #[track_caller]
-fn await_copies(gateway: &Running, outcome: &str, least: f64) {
+fn await_copies(gateway: &Gateway, outcome: &str, least: f64) {
     gateway.await_metric(
         "tidegate_mirrored_total",
         &[("route", "app"), ("outcome", outcome)],
@@ -51,7 +52,7 @@ fn await_copies(gateway: &Running, outcome: &str, least: f64) {
 fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, copied) = telling();
-    let gateway = Running::start(&mirrored(&app, &other.url(), ""));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), ""));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 4", "Expect: 100-continue"]) + "body");
     let copy = copied.recv_timeout(PATIENCE).unwrap();
@@ -78,7 +79,7 @@ fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
     };
     let (other, copied) = telling();
     let more = "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";
-    let gateway = Running::start(&mirrored(&app, &other.url(), more));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), more));
     let mut client = gateway.connect();
     client.send(
         request(
@@ -120,7 +121,7 @@ fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
 fn a_body_in_pieces_is_copied_whole() {
     let app = Upstream::answering(|request| ok(&request.text()));
     let (other, copied) = telling();
-    let gateway = Running::start(&mirrored(&app, &other.url(), ""));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), ""));
     let mut client = gateway.connect();
     client.send(request("PUT", "/", &["Transfer-Encoding: chunked"]));
     for piece in ["3\r\none\r\n", "3\r\ntwo\r\n", "0\r\n\r\n"] {
@@ -134,7 +135,7 @@ fn a_body_in_pieces_is_copied_whole() {
 fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
     let app = Upstream::answering(|request| ok(&request.body.len().to_string()));
     let (other, _copied) = telling();
-    let gateway = Running::start(&mirrored(&app, &other.url(), "retry = { buffer = '1KiB' }"));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), "retry = { buffer = '1KiB' }"));
     let (long, half) = ("x".repeat(2000), "x".repeat(1000));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 2000"]) + &long);
@@ -150,7 +151,7 @@ fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
 fn a_mirror_that_is_not_there_fails_nothing_and_is_counted() {
     let app = Upstream::answering(|_| ok("original"));
     let nobody = Closed::new();
-    let gateway = Running::start(&mirrored(&app, &nobody.url(), ""));
+    let gateway = Gateway::start(&mirrored(&app, &nobody.url(), ""));
     for _ in 0..5 {
         assert_eq!(gateway.get("/").text(), "original");
     }
@@ -164,7 +165,7 @@ fn a_mirror_that_never_answers_delays_nothing_and_holds_a_bounded_number_of_copi
         connection.request();
         connection.ended();
     });
-    let gateway = Running::start(&mirrored(&app, &silent.url(), ""));
+    let gateway = Gateway::start(&mirrored(&app, &silent.url(), ""));
     let mut client = gateway.connect();
     let asked = Instant::now();
     for _ in 0..200 {
@@ -182,7 +183,7 @@ fn a_copy_that_takes_too_long_is_given_up() {
         connection.request();
         connection.ended();
     });
-    let gateway = Running::start(&mirrored(
+    let gateway = Gateway::start(&mirrored(
         &app,
         &silent.url(),
         "timeouts = { attempt = '100ms' }",
@@ -196,7 +197,7 @@ fn copies_take_no_tokens_and_what_is_refused_is_not_copied() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, copied) = telling();
     let limit = "limits = ['few']\n[limits.few]\nrate = '1/h'\nburst = 3";
-    let gateway = Running::start(&mirrored(&app, &other.url(), limit));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), limit));
     let statuses: Vec<_> = (0..5).map(|_| gateway.status("/")).collect();
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     await_copies(&gateway, "success", 3.0);
@@ -208,7 +209,7 @@ fn a_request_that_is_tried_again_is_copied_once() {
     let app = Upstream::answering(|_| "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_owned());
     let (other, copied) = telling();
     let retry = "retry = { attempts = 3, on = ['503'], backoff = '0s' }";
-    let gateway = Running::start(&mirrored(&app, &other.url(), retry));
+    let gateway = Gateway::start(&mirrored(&app, &other.url(), retry));
     assert_eq!(gateway.status("/"), 503);
     await_copies(&gateway, "success", 1.0);
     assert_eq!(
@@ -225,7 +226,7 @@ fn a_percentage_of_requests_is_copied() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, copied) = telling();
     let text = mirrored(&app, &other.url(), "").replace("'other' }", "'other', percent = 20 }");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut client = gateway.connect();
     for _ in 0..300 {
         client.exchange(request("GET", "/", &[]));
@@ -247,7 +248,7 @@ fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
 fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, reached, leave) = Upstream::held();
-    let gateway = Running::start(&capped(
+    let gateway = Gateway::start(&capped(
         "other",
         "max = 1\nqueue = 8\nqueue_timeout = '10s'",
         &app,
@@ -276,7 +277,7 @@ fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() 
 fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
     let (app, reached, leave) = Upstream::held();
     let (other, copied) = telling();
-    let gateway = Running::start(&capped("app", "max = 1", &app, &other));
+    let gateway = Gateway::start(&capped("app", "max = 1", &app, &other));
     let mut first = gateway.connect();
     first.send(request("GET", "/first", &[]));
     reached.recv_timeout(PATIENCE).unwrap();

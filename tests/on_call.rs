@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::{
     Client,
-    policies::{Running, Start, responding},
+    gateway::{Gateway, Start, responding},
 };
 const PER_USER: &str = "[limits.l]\nkey = 'header:x-user'\nrate = '1/h'\nburst = 3\n";
 
@@ -26,13 +26,13 @@ fn one_limit(limit: &str) -> String {
 }
 
 #[track_caller]
-fn admin(gateway: &Running, method: &str, path: &str, body: &str) -> (u16, Value) {
+fn admin(gateway: &Gateway, method: &str, path: &str, body: &str) -> (u16, Value) {
     admin_with(gateway, method, path, body, "")
 }
 
 #[track_caller]
 fn admin_with(
-    gateway: &Running,
+    gateway: &Gateway,
     method: &str,
     path: &str,
     body: &str,
@@ -53,20 +53,20 @@ fn admin_with(
 
 /// What is wrong with a call.
 #[track_caller]
-fn detail(gateway: &Running, method: &str, path: &str, body: &str) -> (u16, String) {
+fn detail(gateway: &Gateway, method: &str, path: &str, body: &str) -> (u16, String) {
     let (status, problem) = admin(gateway, method, path, body);
     assert_eq!(problem["status"], status, "{problem}");
     (status, problem["detail"].as_str().unwrap().to_owned())
 }
 
 #[track_caller]
-fn status_of(gateway: &Running, user: &str) -> u16 {
+fn status_of(gateway: &Gateway, user: &str) -> u16 {
     gateway
         .ask("GET", "/", &[&format!("X-User: {user}")])
         .status()
 }
 
-fn ask_times(gateway: &Running, user: &str, times: usize) {
+fn ask_times(gateway: &Gateway, user: &str, times: usize) {
     for _ in 0..times {
         status_of(gateway, user);
     }
@@ -74,7 +74,7 @@ fn ask_times(gateway: &Running, user: &str, times: usize) {
 
 #[test]
 fn the_keys_that_ask_most_are_told_with_what_became_of_it() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     for (user, times) in [("a", 5), ("b", 2), ("c", 1)] {
         ask_times(&gateway, user, times);
     }
@@ -121,7 +121,7 @@ fn the_keys_that_ask_most_are_told_with_what_became_of_it() {
 
 #[test]
 fn what_is_known_of_heavy_keys_outlives_a_reload_of_the_numbers() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     status_of(&gateway, "a");
     gateway.reload_with(&one_limit(&PER_USER.replace("burst = 3", "burst = 30")));
     let top = admin(&gateway, "GET", "/limits/l/top", "").1;
@@ -133,7 +133,7 @@ fn what_is_known_of_heavy_keys_outlives_a_reload_of_the_numbers() {
 
 #[test]
 fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     status_of(&gateway, "a b");
     for _ in 0..5 {
         let key = admin(&gateway, "GET", "/limits/l/keys?key=a%20b", "").1;
@@ -160,7 +160,7 @@ fn a_key_is_found_by_every_spelling_of_its_value() {
         ("cookie:sid", "Cookie: sid=a%2Bb", ["a+b", "a%2Bb"]),
         ("path", "A: 1", ["/%2540", "/@"]),
     ] {
-        let gateway = Running::start(&one_limit(&format!(
+        let gateway = Gateway::start(&one_limit(&format!(
             "[limits.l]\nkey = '{key}'\nrate = '1/h'\nburst = 3\n"
         )));
         assert_eq!(gateway.ask("GET", "/%40", &[line]).status(), 200);
@@ -178,7 +178,7 @@ fn a_key_is_found_by_every_spelling_of_its_value() {
 
 #[test]
 fn a_key_is_given_a_full_bucket_again() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     ask_times(&gateway, "a", 4);
     assert_eq!(status_of(&gateway, "a"), 429);
     let (status, key) = admin(&gateway, "DELETE", "/limits/l/keys?key=a", "");
@@ -192,7 +192,7 @@ fn a_key_is_given_a_full_bucket_again() {
 
 #[test]
 fn a_key_has_other_numbers_for_a_while_over_a_reload_until_they_are_ended() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     assert_eq!(status_of(&gateway, "b"), 200);
     let given = r#"{"rate": "10/h", "burst": 9, "ttl": "1h"}"#;
     let (status, key) = admin(&gateway, "PUT", "/limits/l/keys?key=a", given);
@@ -230,7 +230,7 @@ fn a_key_has_other_numbers_for_a_while_over_a_reload_until_they_are_ended() {
 
 #[test]
 fn other_numbers_end_by_themselves_without_any_request() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     admin(
         &gateway,
         "PUT",
@@ -346,7 +346,7 @@ fn without_a_token_four_characters_are_shown_of_what_may_be_a_credential() {
         ),
     ] {
         let route = responding("r", "limits = ['l']\nmatch = { path = '/r/{reset_token}' }");
-        let gateway = Running::start(&format!("[limits.l]\nkey = {key}\nrate = '1/h'\n{route}"));
+        let gateway = Gateway::start(&format!("[limits.l]\nkey = {key}\nrate = '1/h'\n{route}"));
         assert_eq!(gateway.ask("GET", path, &[line]).status(), 200);
         let top = admin(&gateway, "GET", "/limits/l/top", "").1;
         assert_eq!(top[0]["key"], shown, "{key}");
@@ -358,7 +358,7 @@ fn without_a_token_four_characters_are_shown_of_what_may_be_a_credential() {
 
 #[test]
 fn the_hash_of_an_access_line_leads_to_its_key() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     ask_times(&gateway, "a", 2);
     let hash = gateway.access_line()["key"].as_str().unwrap().to_owned();
     assert_eq!(
@@ -389,7 +389,7 @@ fn the_client_is_named_by_its_address_or_its_network() {
         "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}",
         one_limit("[limits.l]\nkey = 'client-ip'\nrate = '2/h'")
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for client in ["192.0.2.7", "2001:db8:1:2::9"] {
         gateway.ask("GET", "/", &[&format!("X-Forwarded-For: {client}")]);
     }
@@ -439,7 +439,7 @@ fn the_client_is_named_by_its_address_or_its_network() {
 #[test]
 fn parts_are_named_in_their_order_and_found_as_requests_have_them() {
     let limit = "[limits.l]\nkey = ['route', 'header:x-a', 'host', 'path', 'method', 'query:q']\nrate = '2/h'";
-    let gateway = Running::start(&one_limit(limit));
+    let gateway = Gateway::start(&one_limit(limit));
     gateway.ask(
         "GET",
         "/x/../p%70?q=1%202",
@@ -475,7 +475,7 @@ fn parts_are_named_in_their_order_and_found_as_requests_have_them() {
 
 #[test]
 fn what_stands_in_for_a_missing_part_is_told_and_named_apart() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     gateway.get("/");
     status_of(&gateway, "127.0.0.1");
     status_of(&gateway, "127.0.0.1");
@@ -507,7 +507,7 @@ fn what_stands_in_for_a_missing_part_is_told_and_named_apart() {
 fn exceptions_and_tiers_are_told_as_they_are_applied() {
     let limit = "[limits.l]\nkey = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '4/h' }]\n\
                  overrides = [{ match = ['192.0.2.0/24'], rate = '7/h' }, { match = ['198.51.100.1'], rate = 'unlimited' }]";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\n{}",
         one_limit(limit)
     ));
@@ -583,7 +583,7 @@ fn exceptions_and_tiers_are_told_as_they_are_applied() {
 
 #[test]
 fn mistakes_of_a_call_are_told_with_what_would_be_right() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     let (status, told) = detail(&gateway, "GET", "/limits/x/top", "");
     assert_eq!(
         (status, told.as_str()),
@@ -634,7 +634,7 @@ fn mistakes_of_a_call_are_told_with_what_would_be_right() {
 
 #[test]
 fn the_list_of_what_there_is_has_the_calls_about_keys() {
-    let gateway = Running::start(&one_limit(PER_USER));
+    let gateway = Gateway::start(&one_limit(PER_USER));
     let list = gateway.call_admin("GET", "/", &[]).text();
     for line in [
         "GET    /limits/NAME/top",
@@ -656,7 +656,7 @@ fn persisted(folder: &Path, limit: &str) -> String {
 }
 
 #[track_caller]
-fn stopped(mut gateway: Running) {
+fn stopped(mut gateway: Gateway) {
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.wait().0.code(), Some(0));
 }
@@ -665,13 +665,13 @@ fn stopped(mut gateway: Running) {
 fn who_is_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     let statuses: Vec<_> = (0..4).map(|_| status_of(&gateway, "a")).collect();
     assert_eq!(statuses, [200, 200, 200, 429]);
     stopped(gateway);
     // As if it had been down for half an hour.
     age(&dir.join("l.buckets"), Duration::from_secs(1800));
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     assert_eq!(
         gateway.metric("tidegate_limit_keys", &[("limit", "l")]),
         1.0
@@ -705,10 +705,10 @@ fn age(file: &Path, by: Duration) {
 #[test]
 fn other_numbers_after_a_restart_keep_the_share_that_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = Running::start(&persisted(folder.path(), PER_USER));
+    let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
     stopped(gateway);
-    let gateway = Running::start(&persisted(
+    let gateway = Gateway::start(&persisted(
         folder.path(),
         &PER_USER.replace("burst = 3", "burst = 300"),
     ));
@@ -722,7 +722,7 @@ fn other_numbers_after_a_restart_keep_the_share_that_is_used() {
 fn files_are_for_their_owner_alone_and_written_while_it_serves() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     status_of(&gateway, "a");
     gateway.await_metric("tidegate_limit_saves_total", &[("outcome", "success")], 1.0);
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -737,7 +737,7 @@ fn files_are_for_their_owner_alone_and_written_while_it_serves() {
     // Nothing is drained by this: what was written while it served is all there is.
     gateway.signal(Signal::KILL);
     drop(gateway);
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     assert_eq!(
         admin(&gateway, "GET", "/limits/l/keys?key=a", "").1["remaining"],
         2
@@ -747,7 +747,7 @@ fn files_are_for_their_owner_alone_and_written_while_it_serves() {
 #[test]
 fn a_file_that_cannot_be_used_is_a_warning_and_all_begin_full() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = Running::start(&persisted(folder.path(), PER_USER));
+    let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
     stopped(gateway);
     let file = folder.path().join("l.buckets");
@@ -763,7 +763,7 @@ fn a_file_that_cannot_be_used_is_a_warning_and_all_begin_full() {
         (b"hello", "not a file of saved buckets"),
     ] {
         fs::write(&file, bytes).unwrap();
-        let gateway = Running::start(&persisted(folder.path(), PER_USER));
+        let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
         assert_eq!(status_of(&gateway, "a"), 200);
         let said = gateway.passed();
         assert!(
@@ -776,11 +776,11 @@ fn a_file_that_cannot_be_used_is_a_warning_and_all_begin_full() {
 #[test]
 fn a_key_of_another_kind_does_not_take_over_buckets() {
     let folder = tempfile::tempdir().unwrap();
-    let gateway = Running::start(&persisted(folder.path(), PER_USER));
+    let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
     stopped(gateway);
     let other = PER_USER.replace("header:x-user", "header:x-other");
-    let gateway = Running::start(&persisted(folder.path(), &other));
+    let gateway = Gateway::start(&persisted(folder.path(), &other));
     assert_eq!(
         gateway.metric("tidegate_limit_keys", &[("limit", "l")]),
         0.0
@@ -818,7 +818,7 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start_with_its_key() {
 fn a_write_that_fails_is_told_once_and_counted_and_so_is_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     status_of(&gateway, "a");
     // A folder in the place of the file that is written: not even root can write there.
     fs::create_dir(dir.join("l.buckets.next")).unwrap();
@@ -831,7 +831,7 @@ fn a_write_that_fails_is_told_once_and_counted_and_so_is_its_end() {
 
 #[test]
 fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
-    let gateway = Running::start(&responding("r", ""));
+    let gateway = Gateway::start(&responding("r", ""));
     let mut slow = Client::connect(gateway.admin());
     slow.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
     let silent: Vec<_> = (0..200).map(|_| Client::connect(gateway.admin())).collect();
@@ -855,7 +855,7 @@ fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
 
 #[test]
 fn a_probe_that_ends_its_side_after_its_request_is_answered() {
-    let gateway = Running::start(&responding("r", ""));
+    let gateway = Gateway::start(&responding("r", ""));
     for _ in 0..100 {
         let mut client = Client::connect(gateway.admin());
         client.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -868,7 +868,7 @@ fn a_probe_that_ends_its_side_after_its_request_is_answered() {
 fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("var/state");
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     let seed = fs::read_to_string(dir.join("seed")).unwrap();
     assert_eq!(
         (0..4).filter(|_| status_of(&gateway, "a") == 200).count(),
@@ -885,7 +885,7 @@ fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner
         seed,
         "without it the debts are nobody's"
     );
-    let gateway = Running::start(&persisted(&dir, PER_USER));
+    let gateway = Gateway::start(&persisted(&dir, PER_USER));
     assert_eq!(
         status_of(&gateway, "a"),
         429,

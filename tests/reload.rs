@@ -18,8 +18,9 @@ use rustix::{
     process::Signal,
 };
 use support::{
-    Client, End, Gate, PATIENCE, RaisedAtEnd, Upstream, ok, one_route,
-    policies::{Running, Start, completed, replace, request, responding},
+    Client, End, Gate, PATIENCE, RaisedAtEnd, Upstream,
+    gateway::{Gateway, Start, completed, replace, request, responding},
+    ok, one_route,
 };
 use tokio::time::Instant;
 
@@ -27,7 +28,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// Waits for the reload that a changed file brings about, and checks that the route `new` serves.
 #[track_caller]
-fn reloaded(gateway: &Running) {
+fn reloaded(gateway: &Gateway) {
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.get("/").text(), "new");
 }
@@ -39,7 +40,7 @@ fn route(name: &str) -> String {
 
 #[test]
 fn sighup_reads_the_file_again() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     gateway.rewrite(&route("new"));
     gateway.signal(Signal::HUP);
     reloaded(&gateway);
@@ -52,7 +53,7 @@ fn sighup_reads_the_file_again() {
 /// A service that is the gateway itself: each request goes round a few times and no more.
 #[test]
 fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let upstream = format!(
         "[upstreams.self]\nservers = ['http://{}']\n",
         gateway.address()
@@ -70,7 +71,7 @@ fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
 
 #[test]
 fn a_call_to_reload_answers_once_the_new_routes_serve() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     for round in 0..10 {
         let name = format!("round-{round}");
         let outcome = gateway.reload_with(&route(&name));
@@ -84,7 +85,7 @@ fn a_call_to_reload_answers_once_the_new_routes_serve() {
 #[test]
 fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
     let unused = |name: &str| format!("{}[limits.{name}]\nrate = \"1/s\"\n", route("old"));
-    let gateway = Running::start(&unused("a"));
+    let gateway = Gateway::start(&unused("a"));
     let warned = |limit: &str| {
         let line = gateway.logged(&format!("{}:", gateway.file().display()));
         assert_eq!(line["level"], "WARN");
@@ -123,7 +124,7 @@ fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
 
 #[test]
 fn a_reload_tells_of_every_section_that_changed_and_a_start_which_file_was_read() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let read = format!("configuration read from {}", gateway.file().display());
     assert!(
         gateway
@@ -154,14 +155,14 @@ fn a_reload_tells_of_every_section_that_changed_and_a_start_which_file_was_read(
 
 #[test]
 fn a_file_replaced_through_a_rename_is_noticed() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     gateway.rewrite(&route("new"));
     reloaded(&gateway);
 }
 
 #[test]
 fn a_file_written_in_place_is_noticed() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     fs::write(gateway.file(), completed(&route("new"))).unwrap();
     reloaded(&gateway);
 }
@@ -169,7 +170,7 @@ fn a_file_written_in_place_is_noticed() {
 #[test]
 fn a_link_two_folders_up_that_is_swapped_is_noticed() {
     // As Kubernetes does with a mounted ConfigMap: tidegate.toml -> ..data/x.toml, ..data -> ..first.
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let at = |name: &str| gateway.folder().join(name);
     for (folder, name) in [("..first", "first"), ("..second", "new")] {
         fs::create_dir(at(folder)).unwrap();
@@ -187,7 +188,7 @@ fn a_link_two_folders_up_that_is_swapped_is_noticed() {
 
 #[test]
 fn a_file_that_never_stops_changing_is_read_all_the_same() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let end = Instant::now() + PATIENCE;
     for change in 0.. {
         // Each change is a whole file, as editors write it: one that is cut short would be read as one.
@@ -259,7 +260,7 @@ fn included_files_are_watched_and_so_are_those_that_come_to_match() {
 
 #[test]
 fn a_connection_is_used_before_and_after() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let mut client = gateway.connect();
     assert_eq!(client.exchange(GET).text(), "old");
     gateway.reload_with(&route("new"));
@@ -279,7 +280,7 @@ fn a_request_in_flight_ends_as_it_began() {
         leaving.pass();
         ok("from before")
     });
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "response = { set_headers = { x-by = 'old' } }",
     ));
@@ -302,7 +303,7 @@ fn what_stays_changed_came_and_went_is_told() {
     let limits =
         |rate: &str| format!("[limits.kept]\nrate = '1/h'\n[limits.other]\nrate = '{rate}'\n");
     let gateway =
-        Running::start(&(limits("1/h") + &responding("gone", "limits = ['kept', 'other']")));
+        Gateway::start(&(limits("1/h") + &responding("gone", "limits = ['kept', 'other']")));
     let outcome =
         gateway.reload_with(&(limits("2/h") + &responding("new", "limits = ['kept', 'other']")));
     let changes = &outcome["changes"];
@@ -321,7 +322,7 @@ fn what_stays_changed_came_and_went_is_told() {
 
 #[test]
 fn a_file_that_says_the_same_is_unchanged() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     gateway.rewrite(&format!("# a comment\n\n{}", route("old")));
     let (status, outcome) = gateway.reload();
     assert_eq!((status, &outcome["outcome"]), (200, &"unchanged".into()));
@@ -333,7 +334,7 @@ fn a_file_that_says_the_same_is_unchanged() {
 
 #[test]
 fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let text = completed(&route("new")).replace("respond =", "responds =");
     fs::write(gateway.file(), &text).unwrap();
     let (status, outcome) = gateway.reload();
@@ -360,7 +361,7 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
 
 #[test]
 fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
-    let gateway = Running::start(&route("new"));
+    let gateway = Gateway::start(&route("new"));
     let good = fs::read(gateway.file()).unwrap();
     fs::write(gateway.file(), "nonsense").unwrap();
     gateway.logged("configuration not reloaded");
@@ -378,7 +379,7 @@ fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
 
 #[test]
 fn an_address_that_is_taken_changes_nothing() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listeners = format!(
         "[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '{}'\n",
@@ -400,7 +401,7 @@ fn an_address_that_is_taken_changes_nothing() {
 /// The rest was swapped, the answer was 200, and only a note in it told that the admin listener had not moved.
 #[test]
 fn an_admin_address_that_is_taken_changes_nothing() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = |address: SocketAddr| format!("[admin]\nbind = '{address}'\n{}", route("new"));
     gateway.rewrite(&admin(taken.local_addr().unwrap()));
@@ -433,7 +434,7 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
     let one = one_route(&upstream, "") + &responding("own", "match = { path = '/own' }");
     let two =
         format!("[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.2:0'\n{one}");
-    let gateway = Running::start(&one);
+    let gateway = Gateway::start(&one);
     gateway.reload_with(&two);
     let second = gateway.next_listener();
     let (mut busy, mut idle) = (Client::connect(second), Client::connect(second));
@@ -481,7 +482,7 @@ fn buckets_stay_with_their_limit() {
             responding(name, "limits = ['l']")
         )
     };
-    let gateway = Running::start(&text("old", "10/h", 10));
+    let gateway = Gateway::start(&text("old", "10/h", 10));
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -506,7 +507,7 @@ fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
             responding("r", "limits = ['l']")
         )
     };
-    let gateway = Running::start(&text(10));
+    let gateway = Gateway::start(&text(10));
     for _ in 0..5 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -523,7 +524,7 @@ fn a_limit_whose_key_changed_begins_anew() {
             responding("r", "limits = ['l']")
         )
     };
-    let gateway = Running::start(&text("client-ip"));
+    let gateway = Gateway::start(&text("client-ip"));
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
     gateway.reload_with(&text("host"));
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
@@ -539,7 +540,7 @@ fn a_cap_keeps_count_of_those_who_came_in_before() {
         ok("")
     });
     let text = |max: u32| one_route(&upstream, &format!("concurrency = {{ max = {max} }}"));
-    let gateway = Running::start(&text(2));
+    let gateway = Gateway::start(&text(2));
     let mut clients: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
     for client in &mut clients {
         client.send(GET);
@@ -562,7 +563,7 @@ fn a_cap_keeps_count_of_those_who_came_in_before() {
 fn connections_to_servers_stay_with_their_upstream() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = |more: &str| one_route(&upstream, more) + "[server]\nworkers = 1\n";
-    let gateway = Running::start(&text(""));
+    let gateway = Gateway::start(&text(""));
     assert_eq!(gateway.status("/"), 200);
     gateway.reload_with(&text("timeouts = { total = '3s' }"));
     assert_eq!(gateway.status("/"), 200);
@@ -589,7 +590,7 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
             &format!("match = {{ path = '/extra/{round}' }}"),
         )
     };
-    let gateway = Running::start(&text(0));
+    let gateway = Gateway::start(&text(0));
     let (address, is_over, served) = (
         gateway.address(),
         AtomicBool::new(false),
@@ -621,7 +622,7 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
 
 #[test]
 fn what_takes_effect_only_with_a_restart_is_said() {
-    let gateway = Running::start(&route("old"));
+    let gateway = Gateway::start(&route("old"));
     let outcome = gateway.reload_with(&(route("old") + "[server]\nworkers = 1\n"));
     assert!(
         outcome["notes"][0].as_str().unwrap().contains("workers"),
@@ -645,7 +646,7 @@ fn ten_reloads_that_change_numbers_leave_memory_as_it_was() {
             responding("r", &format!("limits = {names:?}"))
         )
     };
-    let gateway = Running::start(&text(100));
+    let gateway = Gateway::start(&text(100));
     let ask = || assert_eq!(gateway.status("/"), 200);
     ask();
     let before = gateway.resident();

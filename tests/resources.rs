@@ -9,8 +9,9 @@ use std::{net::SocketAddr, thread, time::Duration};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use socket2::{Domain, Socket, Type};
 use support::{
-    Client, PATIENCE, Upstream, one_route,
-    policies::{Running, Start, responding},
+    Client, PATIENCE, Upstream,
+    gateway::{Gateway, Start, responding},
+    one_route,
 };
 use tokio::time::Instant;
 
@@ -40,7 +41,7 @@ fn pauses(said: &[String]) -> usize {
 }
 
 /// A client in the middle of a head: it neither idles nor asks for anything.
-fn dawdling(gateway: &Running) -> Client {
+fn dawdling(gateway: &Gateway) -> Client {
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
     client
@@ -61,7 +62,7 @@ fn is_served(client: &mut Client) -> bool {
 
 #[test]
 fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
-    let mut gateway = Running::start(&listener("max_connections = 1000", 1));
+    let mut gateway = Gateway::start(&listener("max_connections = 1000", 1));
     let mut dawdling = dawdling(&gateway);
     let few = Rlimit {
         current: Some(64),
@@ -141,7 +142,7 @@ fn all_listeners_together_take_no_more_than_the_file_limit_allows() {
 
 #[test]
 fn beyond_max_connections_clients_wait_while_nobody_idles() {
-    let gateway = Running::start(&listener("max_connections = 2", 1));
+    let gateway = Gateway::start(&listener("max_connections = 2", 1));
     let mut inside: Vec<_> = (0..2).map(|_| dawdling(&gateway)).collect();
     let mut waiting = gateway.connect();
     waiting.send(GET);
@@ -158,7 +159,7 @@ fn beyond_max_connections_clients_wait_while_nobody_idles() {
 
 #[test]
 fn a_new_connection_closes_the_one_that_has_idled_longest() {
-    let gateway = Running::start(&listener("max_connections = 3", 1));
+    let gateway = Gateway::start(&listener("max_connections = 3", 1));
     let [mut first, mut second, mut third] = [(); 3].map(|()| idle(gateway.address()));
     assert!(is_served(&mut first));
     let mut fourth = idle(gateway.address());
@@ -174,7 +175,7 @@ fn a_new_connection_closes_the_one_that_has_idled_longest() {
 
 #[test]
 fn idle_connections_of_all_workers_keep_nobody_out() {
-    let gateway = Running::start(&listener("max_connections = 16", 4).replacen(
+    let gateway = Gateway::start(&listener("max_connections = 16", 4).replacen(
         "[server]\n",
         "[server]\nmax_connections_per_client = 100\n",
         1,
@@ -208,10 +209,10 @@ fn served_from(from: [u8; 4], to: SocketAddr) -> Option<Client> {
     is_served(&mut client).then_some(client)
 }
 
-fn two_listeners(more: &str) -> Running {
+fn two_listeners(more: &str) -> Gateway {
     let listeners = "[[listeners]]\nbind = '127.0.0.1:0'\n[[listeners]]\nbind = '127.0.0.4:0'\n";
     let server = "[server]\nworkers = 2\nmax_connections_per_client = 3\n";
-    Running::start(&format!("{server}{listeners}{more}{}", responding("r", "")))
+    Gateway::start(&format!("{server}{listeners}{more}{}", responding("r", "")))
 }
 
 #[test]
@@ -267,7 +268,7 @@ fn a_trusted_proxy_is_not_one_client() {
 #[test]
 fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
     let server = "[server]\nworkers = 1\nmax_connections_per_client = 2\n";
-    let gateway = Running::start(
+    let gateway = Gateway::start(
         &(server.to_owned()
             + &listener("proxy_protocol = 'required'", 1)["[server]\nworkers = 1\n".len()..]),
     );
@@ -297,7 +298,7 @@ fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
 
 #[test]
 fn a_tenth_of_all_connections_is_one_clients_share() {
-    let gateway = Running::start(&listener("max_connections = 200", 1));
+    let gateway = Gateway::start(&listener("max_connections = 200", 1));
     let inside: Vec<_> = (0..30)
         .filter_map(|_| served_from([127, 0, 0, 2], gateway.address()))
         .collect();
@@ -307,7 +308,7 @@ fn a_tenth_of_all_connections_is_one_clients_share() {
 
 #[test]
 fn a_place_that_is_left_is_free_for_a_client_of_any_worker() {
-    let gateway = Running::start(&listener("max_connections = 1", 4));
+    let gateway = Gateway::start(&listener("max_connections = 1", 4));
     let address = gateway.address();
     for _ in 0..40 {
         // More than may be in at once, then nobody: whichever worker's socket the next one comes to must accept it.
@@ -321,7 +322,7 @@ fn a_place_that_is_left_is_free_for_a_client_of_any_worker() {
 
 #[test]
 fn a_listener_may_let_more_in_after_a_reload() {
-    let gateway = Running::start(&listener("max_connections = 1", 1));
+    let gateway = Gateway::start(&listener("max_connections = 1", 1));
     let mut first = dawdling(&gateway);
     let mut second = gateway.connect();
     second.send(GET);
@@ -338,7 +339,7 @@ fn a_listener_may_let_more_in_after_a_reload() {
 
 #[test]
 fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
-    let gateway = Running::start(&listener("", 2));
+    let gateway = Gateway::start(&listener("", 2));
     let address = gateway.address();
     let mut warm = gateway.connect();
     assert_eq!(warm.exchange(GET).status(), 200);
@@ -387,7 +388,7 @@ fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
 }
 
 /// Stops the gateway for longer than the times under test, `meanwhile` something happens.
-fn stopped(gateway: &Running, meanwhile: impl FnOnce()) {
+fn stopped(gateway: &Gateway, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::STOP);
     meanwhile();
     // Only its own clock, which goes on, makes it late.
@@ -401,7 +402,7 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
     let (upstream, reached, leave) = Upstream::held();
     let ejection = "[upstreams.app.ejection]\nconsecutive_failures = 1\n";
     let more = "timeouts = { attempt = '3s' }\nretry = { attempts = 1 }";
-    let gateway = Running::start(&(one_route(&upstream, more) + ejection));
+    let gateway = Gateway::start(&(one_route(&upstream, more) + ejection));
     let mut clients: Vec<_> = (0..16).map(|_| gateway.sent("/", &[])).collect();
     clients
         .iter()
@@ -419,7 +420,7 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
 #[test]
 fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
     let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '3s' }\n".to_owned();
-    let gateway = Running::start(&(text + &responding("r", "")));
+    let gateway = Gateway::start(&(text + &responding("r", "")));
     let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
     gateway.await_metric("tidegate_connections", &[], 16.0);
     stopped(&gateway, || {
@@ -441,7 +442,7 @@ fn a_port_is_listened_on_for_both_families() {
         .port();
     let both =
         format!("[[listeners]]\nbind = '0.0.0.0:{port}'\n[[listeners]]\nbind = '[::]:{port}'\n");
-    let gateway = Running::start(&(both + &responding("r", "")));
+    let gateway = Gateway::start(&(both + &responding("r", "")));
     for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
         assert_eq!(
             Client::connect(address.parse().unwrap())
@@ -453,7 +454,7 @@ fn a_port_is_listened_on_for_both_families() {
     }
     drop(gateway);
     // Alone, one for IPv6 takes both, as the system has it.
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[[listeners]]\nbind = '[::]:{port}'\n{}",
         responding("r", "")
     ));
@@ -464,7 +465,7 @@ fn a_port_is_listened_on_for_both_families() {
 
 #[test]
 fn as_many_header_lines_are_taken_as_the_listener_allows() {
-    let gateway = Running::start(&listener("max_headers = 1000", 1));
+    let gateway = Gateway::start(&listener("max_headers = 1000", 1));
     for (lines, status) in [(257, 200), (999, 200), (1000, 431)] {
         let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
         let answer = gateway
@@ -475,7 +476,7 @@ fn as_many_header_lines_are_taken_as_the_listener_allows() {
 }
 
 /// How often its threads have gone to sleep of their own accord.
-fn rests(gateway: &Running) -> u64 {
+fn rests(gateway: &Gateway) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
     let of_task = |task: std::io::Result<std::fs::DirEntry>| {
         let status = std::fs::read_to_string(task.ok()?.path().join("status")).ok()?;
@@ -491,7 +492,7 @@ fn rests(gateway: &Running) -> u64 {
 
 #[test]
 fn with_nothing_to_do_it_wakes_up_at_most_twice_a_second() {
-    let gateway = Running::start(&listener("", 2));
+    let gateway = Gateway::start(&listener("", 2));
     assert_eq!(gateway.get("/").status(), 200);
     // Time has to pass for this. What the start leaves behind ends in the first part of it.
     thread::park_timeout(Duration::from_secs(2));

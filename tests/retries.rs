@@ -13,8 +13,9 @@ use std::{
 };
 
 use support::{
-    Connection, End, Upstream, http2, ok, one_route,
-    policies::{Closed, Running, request},
+    Connection, End, Upstream,
+    gateway::{Closed, Gateway, request},
+    http2, ok, one_route,
 };
 use tokio::time::Instant;
 
@@ -52,7 +53,7 @@ fn times(upstream: &Upstream, line: &str) -> usize {
 }
 
 #[track_caller]
-fn outcomes(gateway: &Running, outcome: &str) -> f64 {
+fn outcomes(gateway: &Gateway, outcome: &str) -> f64 {
     gateway.metric(
         "tidegate_retries_total",
         &[("route", "app"), ("outcome", outcome)],
@@ -60,7 +61,7 @@ fn outcomes(gateway: &Running, outcome: &str) -> f64 {
 }
 
 #[track_caller]
-fn post(gateway: &Running, body: &str) -> support::Message {
+fn post(gateway: &Gateway, body: &str) -> support::Message {
     let mut client = gateway.connect();
     client.send(request("POST", "/", &[&format!("Content-Length: {}", body.len())]) + body);
     client.response()
@@ -70,7 +71,7 @@ fn post(gateway: &Running, body: &str) -> support::Message {
 fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
     for _ in 0..4 {
         assert_eq!(post(&gateway, "body").text(), "body");
     }
@@ -94,7 +95,7 @@ fn a_server_that_was_not_tried_is_preferred() {
     for balance in ["round-robin", "least-requests"] {
         let text = turns(&[one.url(), two.url(), upstream.url()], "attempts = 3")
             .replace("round-robin", balance);
-        let gateway = Running::start(&text);
+        let gateway = Gateway::start(&text);
         for _ in 0..10 {
             assert_eq!(gateway.status("/"), 200, "{balance}");
         }
@@ -110,7 +111,7 @@ fn by_default_a_kept_connection_that_turned_out_to_be_closed_is_replaced() {
             connection.request();
         }
     });
-    let gateway = Running::start(&(retrying(&upstream, "") + "[server]\nworkers = 1\n"));
+    let gateway = Gateway::start(&(retrying(&upstream, "") + "[server]\nworkers = 1\n"));
     for path in ["/1", "/2", "/3"] {
         assert_eq!(gateway.status(path), 200);
     }
@@ -132,7 +133,7 @@ fn a_post_on_a_kept_connection_that_closes_unanswered_is_not_sent_again() {
             connection.request();
         }
     });
-    let gateway = Running::start(&(retrying(&upstream, "") + "[server]\nworkers = 1\n"));
+    let gateway = Gateway::start(&(retrying(&upstream, "") + "[server]\nworkers = 1\n"));
     assert_eq!(gateway.status("/"), 200);
     assert_eq!(post(&gateway, "x").status(), 502);
     assert_eq!(times(&upstream, "POST /"), 1);
@@ -152,7 +153,7 @@ fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection(
     let upstream =
         Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
     let size = 1 << 20;
     for (method, length) in [
         ("POST", 65_536),
@@ -197,7 +198,7 @@ fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_
         }
     });
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
     for _ in 0..2 {
         let mut client = gateway.connect();
         client.send(request(
@@ -220,7 +221,7 @@ fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
     });
     let text = turns(&[nobody.url(), server.url()], "")
         .replace("balance =", "protocol = 'http2'\nbalance =");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     static BODY: [u8; 65_537] = [b'x'; 65_537];
     for _ in 0..2 {
         let mut client = http2::Http2::connect(gateway.address());
@@ -241,7 +242,7 @@ fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
     let upstream = Upstream::answering(|_| ok(""));
     let nobody = Closed::new();
     let slow = "backoff = '20s'\nmax_backoff = '20s'";
-    let gateway = Running::start(
+    let gateway = Gateway::start(
         &turns(&[nobody.url(), upstream.url()], "").replace("backoff = '1ms'", slow),
     );
     let asked = Instant::now();
@@ -262,7 +263,7 @@ fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
 #[test]
 fn every_retry_is_counted_by_its_own_outcome() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
     for _ in 0..6 {
         assert_eq!(gateway.status("/"), 503);
     }
@@ -270,7 +271,7 @@ fn every_retry_is_counted_by_its_own_outcome() {
     assert_eq!(outcomes(&gateway, "failure"), 12.0);
     // Two fail and the third is good.
     let upstream = failing(3, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 9"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']\nattempts = 9"));
     assert_eq!(gateway.status("/"), 200);
     assert_eq!(
         (outcomes(&gateway, "failure"), outcomes(&gateway, "success")),
@@ -292,7 +293,7 @@ fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
         tell.send(()).unwrap();
         connection.ended();
     });
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
     let client = gateway.sent("/", &[]);
     told.recv().unwrap();
     drop(client);
@@ -308,11 +309,11 @@ fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
 fn by_default_a_reset_before_any_byte_of_the_answer_is_tried_again_once() {
     for fail in [Connection::break_off as fn(Connection), drop] {
         let upstream = failing(1, fail);
-        let gateway = Running::start(&one_route(&upstream, ""));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
         assert_eq!(gateway.status("/"), 200);
         assert_eq!(times(&upstream, "GET /"), 2);
         let upstream = failing(usize::MAX, fail);
-        let gateway = Running::start(&one_route(&upstream, ""));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
         assert_eq!(gateway.status("/"), 502);
         assert_eq!(times(&upstream, "GET /"), 2);
         let line = gateway.line_of("/");
@@ -326,7 +327,7 @@ fn by_default_a_reset_before_any_byte_of_the_answer_is_tried_again_once() {
 #[test]
 fn by_default_a_post_that_was_written_is_not_sent_again() {
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(post(&gateway, "x").status(), 502);
     assert_eq!(times(&upstream, "POST /"), 1);
     assert_eq!(gateway.line_of("/")["not_retried"], "method");
@@ -344,7 +345,7 @@ fn a_reset_within_the_answers_head_is_not_tried_again() {
             connection.finish();
             connection.ended();
         });
-        let gateway = Running::start(&one_route(&upstream, ""));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.sent("/", &[]);
         let first = client.response();
         let answer = if first.status() == 103 {
@@ -360,7 +361,7 @@ fn a_reset_within_the_answers_head_is_not_tried_again() {
 #[test]
 fn by_default_a_status_is_not_tried_again() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(gateway.status("/"), 503);
     assert_eq!(times(&upstream, "GET /"), 1);
 }
@@ -368,7 +369,7 @@ fn by_default_a_status_is_not_tried_again() {
 #[test]
 fn a_reset_is_tried_again_where_the_route_says_so() {
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['reset']"));
     assert_eq!(gateway.status("/"), 200);
     assert_eq!(
         (
@@ -379,7 +380,7 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
     );
     assert_eq!(outcomes(&gateway, "success"), 1.0);
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['reset']"));
     assert_eq!(
         post(&gateway, "x").status(),
         502,
@@ -388,7 +389,7 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
     assert_eq!(times(&upstream, "POST /"), 1);
     assert_eq!(gateway.line_of("/")["not_retried"], "method");
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
     assert_eq!(post(&gateway, "x").text(), "x");
     assert_eq!(times(&upstream, "POST /"), 2);
 }
@@ -396,14 +397,14 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
 #[test]
 fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
     assert_eq!(gateway.status("/"), 200);
     let upstream = failing(9, |mut connection| {
         connection.send(
             "HTTP/1.1 503 Busy\r\nconnection: close\r\nx-mine: 1\r\ncontent-length: 4\r\n\r\nbusy",
         );
     });
-    let gateway = Running::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
     let answer = gateway.get("/");
     assert_eq!(
         (
@@ -432,7 +433,7 @@ fn an_attempt_that_ran_out_of_time_is_tried_again_where_the_route_says_so() {
         "[routes.retry]",
         "[routes.timeouts]\nattempt = '100ms'\n[routes.retry]",
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let asked = Instant::now();
     assert_eq!(gateway.status("/"), 200);
     assert!(
@@ -444,7 +445,7 @@ fn an_attempt_that_ran_out_of_time_is_tried_again_where_the_route_says_so() {
 #[test]
 fn one_attempt_is_no_retry() {
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(&[nobody.url()], "attempts = 1"));
+    let gateway = Gateway::start(&turns(&[nobody.url()], "attempts = 1"));
     assert_eq!(gateway.status("/"), 502);
     let line = gateway.line_of("/");
     assert_eq!(
@@ -456,7 +457,7 @@ fn one_attempt_is_no_retry() {
 #[test]
 fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
     let upstream = failing(9, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(
+    let gateway = Gateway::start(&retrying(
         &upstream,
         "on = ['503']\nbudget = '0%'\nbudget_min = 0",
     ));
@@ -469,7 +470,7 @@ fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
 #[test]
 fn a_budget_bounds_what_failures_cost() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
-    let gateway = Running::start(&retrying(
+    let gateway = Gateway::start(&retrying(
         &upstream,
         "on = ['503']\nbudget = '20%'\nbudget_min = 0\nattempts = 5",
     ));
@@ -487,7 +488,7 @@ fn a_budget_bounds_what_failures_cost() {
 fn connections_that_could_not_be_made_cost_no_budget() {
     let upstream = Upstream::answering(|_| ok(""));
     let nobody = Closed::new();
-    let gateway = Running::start(&turns(
+    let gateway = Gateway::start(&turns(
         &[nobody.url(), upstream.url()],
         "budget = '0%'\nbudget_min = 0",
     ));
@@ -502,12 +503,12 @@ fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
         .map(|at| char::from(b'a' + (at % 23) as u8))
         .collect();
     let upstream = failing(1, Connection::break_off);
-    let gateway = Running::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
+    let gateway = Gateway::start(&retrying(&upstream, "on = ['reset']\nmethods = ['POST']"));
     assert!(post(&gateway, &body).text() == body);
     assert_eq!(upstream.text().matches("content-length: 40000").count(), 2);
     let upstream = failing(1, Connection::break_off);
     let passing = "on = ['reset']\nmethods = ['POST']\n[routes.request]\ntrailers = 'pass'";
-    let gateway = Running::start(&retrying(&upstream, passing));
+    let gateway = Gateway::start(&retrying(&upstream, passing));
     let mut client = gateway.connect();
     client.send(request(
         "POST",
@@ -540,7 +541,7 @@ fn a_body_larger_than_the_buffer_is_not_sent_again_and_the_line_says_so() {
     let swallow = |connection: Connection| connection.break_off();
     for chunked in [false, true] {
         let upstream = failing(1, swallow);
-        let gateway = Running::start(&retrying(
+        let gateway = Gateway::start(&retrying(
             &upstream,
             "on = ['reset']\nmethods = ['POST']\nbuffer = '1KiB'",
         ));
@@ -573,7 +574,7 @@ fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
             "[routes.retry]",
             "[routes.timeouts]\ntotal = '5s'\n[routes.retry]",
         );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let asked = Instant::now();
     assert_eq!(
         gateway.status("/"),
@@ -596,7 +597,7 @@ fn an_answer_that_has_begun_is_never_tried_again() {
             connection.break_off();
         }
     });
-    let gateway = Running::start(&retrying(
+    let gateway = Gateway::start(&retrying(
         &upstream,
         "on = ['reset', 'connect', 'timeout', '502']",
     ));

@@ -5,23 +5,24 @@
 mod support;
 
 use support::{
-    Upstream, ok, one_route,
-    policies::{Running, Start, request, responding},
+    Upstream,
+    gateway::{Gateway, Start, request, responding},
+    ok, one_route,
 };
 
 /// A gateway whose routes answer with their names; each is a name and the inside of its `match`.
 #[track_caller]
-fn routes(routes: &[(&str, &str)]) -> Running {
+fn routes(routes: &[(&str, &str)]) -> Gateway {
     let text: String = routes
         .iter()
         .map(|(name, matches)| responding(name, &format!("match = {{ {matches} }}")))
         .collect();
-    Running::start(&text)
+    Gateway::start(&text)
 }
 
 /// The route that takes a request, `-` where none does.
 #[track_caller]
-fn taker(gateway: &Running, method: &str, path: &str, lines: &[&str]) -> String {
+fn taker(gateway: &Gateway, method: &str, path: &str, lines: &[&str]) -> String {
     let answer = gateway.ask(method, path, lines);
     if answer.status() == 404 {
         "-".to_owned()
@@ -312,14 +313,14 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
             "[[routes]]\nname = '{name}'\nupstream = 'app'\nrequest = {{ set_headers = {{ x-route = '{name}' }} }}\n{more}\n"
         )
     };
-    let text = support::policies::upstream_table("app", &[&upstream], "")
+    let text = support::gateway::upstream_table("app", &[&upstream], "")
         + "[limits.admin]\nrate = '1000000/s'\n"
         + &route("any", "")
         + &route(
             "admin",
             "match = { path_prefix = '/admin' }\nlimits = ['admin']",
         );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let ups = [
         "..",
         "%2e%2e",
@@ -398,7 +399,7 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
 fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let tables = ["app", "next", "other"]
-        .map(|name| support::policies::upstream_table(name, &[&upstream], ""));
+        .map(|name| support::gateway::upstream_table(name, &[&upstream], ""));
     let split = "[{ name = 'app', weight = 1 }, { name = 'next', weight = 1 }]";
     let route = |name: &str, upstream: &str, more: &str| {
         format!(
@@ -413,7 +414,7 @@ fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
         + &route("other", "'other'", "")
         + &route("admin", "'app'", limited)
         + &route("both", split, limited);
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for (path, status) in [
         ("/split/x%2f..%2f..%2fadmin", 400),
         ("/split/x%2f..%2f..%2fboth", 400),
@@ -427,12 +428,12 @@ fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
 }
 
 /// A gateway with these routes, and the service behind them, which answers with the path that it is sent.
-fn service(routes: &[(&str, &str)]) -> (Upstream, Running) {
+fn service(routes: &[(&str, &str)]) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let route = |(name, rest): &(&str, &str)| format!("[[routes]]\nname = '{name}'\n{rest}\n");
     let routes: String = routes.iter().map(route).collect();
     let gateway =
-        Running::start(&(support::policies::upstream_table("app", &[&upstream], "") + &routes));
+        Gateway::start(&(support::gateway::upstream_table("app", &[&upstream], "") + &routes));
     (upstream, gateway)
 }
 
@@ -629,12 +630,12 @@ fn a_stricter_route_may_be_asked_for_any_path_of_a_looser_one() {
 fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_around_it() {
     let one = Upstream::answering(|request| ok(request.target()));
     let two = Upstream::answering(|_| ok("two"));
-    let text = support::policies::upstream_table("app", &[&one], "")
-        + &support::policies::upstream_table("web", &[&two], "")
+    let text = support::gateway::upstream_table("app", &[&one], "")
+        + &support::gateway::upstream_table("web", &[&two], "")
         + "[[routes]]\nname = 'project'\nupstream = 'app'\nmatch = { path = '/api/projects/{id}' }\n\
            [[routes]]\nname = 'hooks'\nupstream = 'web'\nmatch = { path_prefix = '/api/projects/hooks' }\n\
            [[routes]]\nname = 'rest'\nupstream = 'web'\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert_eq!(
         gateway.get("/api/projects/group%2Fname").text(),
         "/api/projects/group%2Fname"
@@ -644,7 +645,7 @@ fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_aro
 }
 
 /// A guarded login beside a route for everything.
-fn login(guard: &str) -> (Upstream, Running) {
+fn login(guard: &str) -> (Upstream, Gateway) {
     let login =
         format!("upstream = 'app'\nmatch = {{ path = '/login', methods = ['POST'] }}\n{guard}");
     let tight = "[limits.tight]\nrate = '1/h'\nburst = 1\n[limits.by-path]\nkey = 'path'\nrate = '1/h'\nburst = 1";
@@ -811,7 +812,7 @@ fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {
         &upstream,
         "limits = ['all']\nmatch = { path = '/items/{id}' }",
     ) + "[limits.all]\nrate = '1000000/s'\n[[routes]]\nname = 'rest'\nupstream = 'app'\nlimits = ['all']\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for path in [
         "/items/a%2Fb",
         "/x%2f..%2fitems/a",
@@ -827,7 +828,7 @@ fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {
 #[test]
 fn a_path_is_forwarded_as_it_was_received() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     for path in [
         "/a/../b",
         "/%61",
@@ -848,7 +849,7 @@ fn a_route_that_rewrites_works_on_the_normal_form() {
         &upstream,
         "match = { path_prefix = '/orders' }\nrequest = { strip_prefix = '/orders', add_prefix = '/v1' }",
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for (path, sent) in [
         ("/orders/7", "/v1/7"),
         ("/orders", "/v1/"),
@@ -869,7 +870,7 @@ fn parameters_keep_their_escapes_in_rewrites_and_redirects() {
         "match = { path = '/orders/{id}' }\nrequest = { rewrite = '/v2/{id}/x' }",
     ) + "[[routes]]\nname = 'old'\nmatch = { path = '/old/{id}' }\nredirect = { to = 'https://{host}/new/{id}' }\n\
            [[routes]]\nname = 'tls'\nmatch = { path_prefix = '/tls' }\nredirect = { to = 'https://{host}{path}', status = 301 }\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert_eq!(gateway.get("/orders/a%2Fb?q=1").text(), "/v2/a%2Fb/x?q=1");
     let answer = gateway.get("/old/a%2fb%20c");
     assert_eq!(answer.status(), 308);
@@ -890,7 +891,7 @@ fn defaults_hold_for_routes_that_do_not_say_otherwise_key_by_key() {
     let text = one_route(&upstream, "[routes.request]\nmax_body = '4B'")
         + "[[routes]]\nname = 'other'\nupstream = 'app'\nmatch = { path = '/other' }\nrequest = { max_body = '1KiB' }\n\
            [defaults]\nrequest = { max_body = '2B', set_headers = { x-from = 'defaults' } }\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert_eq!(gateway.get("/").text(), "defaults");
     let post = |path, body: &str| {
         let mut client = gateway.connect();

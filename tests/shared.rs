@@ -8,8 +8,9 @@ use std::{process::Command, time::Duration};
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use support::{
-    Client, Gate, Upstream, ok,
-    policies::{Running, Start, responding, upstream_table},
+    Client, Gate, Upstream,
+    gateway::{Gateway, Start, responding, upstream_table},
+    ok,
     redis::{Redis, cluster, free_port},
 };
 use tokio::time::Instant;
@@ -26,12 +27,12 @@ fn shared(store: &str, limit: &str) -> String {
     format!("[store]\n{store}\n{timeout}[limits.l]\nscope = 'shared'\n{limit}\n{route}")
 }
 
-fn gateways<const N: usize>(text: &str) -> [Running; N] {
-    std::array::from_fn(|_| Running::start(text))
+fn gateways<const N: usize>(text: &str) -> [Gateway; N] {
+    std::array::from_fn(|_| Gateway::start(text))
 }
 
 /// How many of `tries` requests are admitted, each by the next gateway.
-fn admitted(gateways: &[Running], tries: usize) -> usize {
+fn admitted(gateways: &[Gateway], tries: usize) -> usize {
     (0..tries)
         .filter(|index| gateways[index % gateways.len()].status("/") == 200)
         .count()
@@ -105,7 +106,7 @@ fn a_shared_and_a_local_limit_decide_together() {
         redis.url(),
         responding("r", "limits = ['wide', 'narrow']")
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert_eq!(gateway.status("/a"), 200);
     for _ in 0..10 {
         assert_eq!(
@@ -225,7 +226,7 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
 fn keys_of_shared_limits_are_counted_where_they_are_known() {
     let redis = Redis::start();
     let store = format!("url = '{}'\nlease = '0%'", redis.url());
-    let gateway = Running::start(&shared(&store, "key = 'path'\nrate = '1/h'\nburst = 2"));
+    let gateway = Gateway::start(&shared(&store, "key = 'path'\nrate = '1/h'\nburst = 2"));
     for path in ["/a", "/b", "/a"] {
         assert_eq!(gateway.status(path), 200);
     }
@@ -240,7 +241,7 @@ fn keys_of_shared_limits_are_counted_where_they_are_known() {
 fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     let redis = Redis::start();
     let limit = "key = 'header:x-user'\nrate = '1/h'\nburst = 20";
-    let gateway = Running::start(&shared(
+    let gateway = Gateway::start(&shared(
         &format!("url = '{}'\nlease = '0%'", redis.url()),
         limit,
     ));
@@ -262,7 +263,7 @@ fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
 #[test]
 fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
     let mut redis = Redis::start();
-    let gateway = Running::start(&shared(
+    let gateway = Gateway::start(&shared(
         &format!("url = '{}'", redis.url()),
         "rate = '1/h'\nburst = 10",
     ));
@@ -350,7 +351,7 @@ fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
             "url = '{}'\nlease = '0%'\non_error = '{on_error}'",
             redis.url()
         );
-        let gateway = [Running::start(&shared(&store, "rate = '1/h'\nburst = 3"))];
+        let gateway = [Gateway::start(&shared(&store, "rate = '1/h'\nburst = 3"))];
         assert_eq!(admitted(&gateway, 1), 1);
         redis.kill();
         assert_eq!(admitted(&gateway, 9), expected, "{on_error}");
@@ -389,7 +390,7 @@ fn a_flushed_store_gives_full_buckets_and_flushed_scripts_nothing() {
     let redis = Redis::start();
     let store = format!("url = '{}'\nlease = '0%'", redis.url());
     let limit = "key = 'path'\nrate = '1/h'\nburst = 2";
-    let gateway = Running::start(&shared(&store, limit));
+    let gateway = Gateway::start(&shared(&store, limit));
     assert_eq!(gateway.status("/a"), 200);
     redis.run(&["SCRIPT", "FLUSH"]);
     assert_eq!((gateway.status("/a"), gateway.status("/a")), (200, 429));
@@ -416,7 +417,7 @@ fn a_store_that_hangs_costs_no_request_more_than_its_timeout() {
         "url = '{}'\nlease = '0%'\non_error = 'allow'\ntimeout = '200ms'",
         redis.url()
     );
-    let gateway = Running::start(&shared(&store, "rate = '1/h'\nburst = 1000"));
+    let gateway = Gateway::start(&shared(&store, "rate = '1/h'\nburst = 1000"));
     gateway.status("/");
     redis.hang();
     let begun = Instant::now();
@@ -510,12 +511,12 @@ fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
         urls.join(", "),
         responding("r", "limits = ['each']")
     );
-    let statuses = |gateway: &Running| {
+    let statuses = |gateway: &Gateway| {
         (0..30)
             .map(|index| gateway.status(&format!("/{index}")))
             .collect::<Vec<_>>()
     };
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert!(statuses(&gateway).iter().all(|status| *status == 200));
     nodes[1].kill();
     let detected = statuses(&gateway);
@@ -544,7 +545,7 @@ fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
         metrics.contains("tidegate_store_circuit_open 1"),
         "{metrics}"
     );
-    let later = Running::start(&text);
+    let later = Gateway::start(&text);
     assert_eq!(
         statuses(&later),
         after,
@@ -612,7 +613,7 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
         ),
         (200, 200, 429)
     );
-    let doubting = Running::start(&text);
+    let doubting = Gateway::start(&text);
     assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
     assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
 }
@@ -620,7 +621,7 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
 #[test]
 fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
     let redis = Redis::start();
-    let gateway = Running::start(&shared(
+    let gateway = Gateway::start(&shared(
         &format!("url = '{}'", redis.url()),
         "rate = '1/h'\nburst = 3",
     ));
@@ -640,7 +641,7 @@ fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
         "url = ['redis://127.0.0.1:{0}', 'redis://localhost:{0}']",
         node.port
     );
-    let gateway = Running::start(&shared(&url, "rate = '1/h'\nburst = 3"));
+    let gateway = Gateway::start(&shared(&url, "rate = '1/h'\nburst = 3"));
     assert_eq!(gateway.status("/"), 200);
     let all = nodelay(&gateway, node.port);
     assert!(
@@ -650,7 +651,7 @@ fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
 }
 
 /// Whether TCP_NODELAY is set, of each connection of this gateway to a port.
-fn nodelay(gateway: &Running, port: u16) -> Vec<bool> {
+fn nodelay(gateway: &Gateway, port: u16) -> Vec<bool> {
     let process = Pid::from_raw(gateway.pid() as i32).unwrap();
     let process = pidfd_open(process, PidfdFlags::empty()).unwrap();
     let numbers = std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap();

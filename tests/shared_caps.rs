@@ -5,8 +5,9 @@
 mod support;
 
 use support::{
-    PATIENCE, Upstream, ok,
-    policies::{Running, upstream_table},
+    PATIENCE, Upstream,
+    gateway::{Gateway, upstream_table},
+    ok,
 };
 
 /// Routes by their first segment, all to one upstream with this cap.
@@ -21,14 +22,14 @@ fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
 }
 
 #[track_caller]
-fn wait_for_queued(gateway: &Running, queued: f64) {
+fn wait_for_queued(gateway: &Gateway, queued: f64) {
     gateway.await_metric("tidegate_upstream_queued", &[("upstream", "app")], queued);
 }
 
 #[test]
 fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
     let (upstream, reached, leave) = Upstream::held();
-    let gateway = Running::start(&routes(&upstream, "max = 2", &[("a", ""), ("b", "")]));
+    let gateway = Gateway::start(&routes(&upstream, "max = 2", &[("a", ""), ("b", "")]));
     let mut inside = [gateway.sent("/a", &[]), gateway.sent("/b", &[])];
     for _ in 0..2 {
         reached.recv_timeout(PATIENCE).unwrap();
@@ -76,7 +77,7 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
         ("normal", ""),
         ("high", "priority = 'high'"),
     ];
-    let gateway = Running::start(&routes(&upstream, cap, &of));
+    let gateway = Gateway::start(&routes(&upstream, cap, &of));
     let mut clients = vec![gateway.sent("/low", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     for (queued, path) in (1_u8..).zip(["/low/1", "/normal/1", "/high/1", "/high/2", "/normal/2"]) {
@@ -97,7 +98,7 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
 fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 1, queue_timeout = '10s'";
-    let gateway = Running::start(&routes(
+    let gateway = Gateway::start(&routes(
         &upstream,
         cap,
         &[("low", "priority = 'low'"), ("high", "priority = 'high'")],
@@ -124,7 +125,7 @@ fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
 fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s', fair_by = 'header:x-tenant'";
-    let gateway = Running::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
+    let gateway = Gateway::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
     let mut clients = vec![gateway.sent("/a", &["X-Tenant: loud"])];
     reached.recv_timeout(PATIENCE).unwrap();
     let asked = [
@@ -155,7 +156,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
         &upstream,
         "concurrency = { max = 1, queue = 2, queue_timeout = '10s', fair_by = 'header:x-tenant' }",
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut first = gateway.sent("/0", &["X-Tenant: loud"]);
     reached.recv_timeout(PATIENCE).unwrap();
     let mut loud = Vec::new();
@@ -191,7 +192,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
 fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
     let (upstream, reached, leave) = Upstream::held();
     let narrow = "concurrency = { max = 1, queue = 4, queue_timeout = '10s' }";
-    let gateway = Running::start(&routes(
+    let gateway = Gateway::start(&routes(
         &upstream,
         "max = 2",
         &[("narrow", narrow), ("wide", "")],
@@ -224,7 +225,7 @@ fn a_retry_keeps_its_one_place_and_takes_no_second() {
         }
     });
     let retry = "retry = { on = ['503'], attempts = 2 }";
-    let gateway = Running::start(&routes(&upstream, "max = 1", &[("a", retry)]));
+    let gateway = Gateway::start(&routes(&upstream, "max = 1", &[("a", retry)]));
     assert_eq!(gateway.status("/a"), 200);
     assert_eq!(gateway.line_of("/a")["attempts"], 2);
     assert_eq!(gateway.status("/a"), 200, "the one place is free again");
@@ -240,7 +241,7 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
             &[("a", "")],
         )
     };
-    let gateway = Running::start(&text(1));
+    let gateway = Gateway::start(&text(1));
     let mut clients = vec![gateway.sent("/a/1", &[])];
     reached.recv_timeout(PATIENCE).unwrap();
     clients.push(gateway.sent("/a/2", &[]));
@@ -274,7 +275,7 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
         )
     };
     let split = "upstream = [{ name = 'full', weight = 1 }, { name = 'free', weight = 1 }]";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "{}{}[[routes]]\nname = 'full'\nupstream = 'full'\nmatch = {{ path = '/full' }}\n\
          [[routes]]\nname = 'split'\n{split}\n",
         table("full", &full, 1),

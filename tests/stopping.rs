@@ -17,8 +17,9 @@ use std::{
 
 use rustix::process::Signal;
 use support::{
-    Cut, End, Gate, PATIENCE, Upstream, ok,
-    policies::{Running, Start, request, responding, upstream_table},
+    Cut, End, Gate, PATIENCE, Upstream,
+    gateway::{Gateway, Start, request, responding, upstream_table},
+    ok,
 };
 use tokio::time::Instant;
 
@@ -26,7 +27,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// A gateway with this `[shutdown]`, a route `/` to an upstream that answers when the second gate is opened and opens
 /// the first one when a request has reached it, and a route `/own`.
-fn held(shutdown: &str) -> (Upstream, Running, Gate, Gate) {
+fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
     let upstream = Upstream::start(move |mut connection| {
@@ -40,7 +41,7 @@ fn held(shutdown: &str) -> (Upstream, Running, Gate, Gate) {
     let text = upstream_table("app", &[&upstream], "")
         + &format!("[shutdown]\n{shutdown}\n[[routes]]\nname = 'app'\nupstream = 'app'\n")
         + &responding("own", "match = { path = '/own' }");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     (upstream, gateway, entered, leave)
 }
 
@@ -94,7 +95,7 @@ fn an_answer_that_flows_is_let_flow_to_its_end() {
         gate.pass();
         connection.send("b");
     });
-    let mut gateway = Running::start(&support::one_route(&upstream, ""));
+    let mut gateway = Gateway::start(&support::one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(GET);
     client.head().unwrap();
@@ -109,7 +110,7 @@ fn an_answer_that_flows_is_let_flow_to_its_end() {
 
 #[test]
 fn idle_connections_close_soon() {
-    let mut gateway = Running::start(&responding("own", ""));
+    let mut gateway = Gateway::start(&responding("own", ""));
     let mut clients: Vec<_> = (0..5).map(|_| gateway.connect()).collect();
     for client in &mut clients {
         assert_eq!(client.exchange(GET).status(), 200);
@@ -129,7 +130,7 @@ fn idle_connections_close_soon() {
 
 #[test]
 fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
-    let mut gateway = Running::start(&responding("own", ""));
+    let mut gateway = Gateway::start(&responding("own", ""));
     let mut client = gateway.connect();
     gateway.signal(Signal::TERM);
     gateway.logged("draining");
@@ -141,7 +142,7 @@ fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
 /// Some of them were reset: they still waited in the queue of a socket that was closed.
 #[test]
 fn who_was_connected_is_served_though_others_flood_new_connections() {
-    let mut gateway = Running::start(&responding("own", ""));
+    let mut gateway = Gateway::start(&responding("own", ""));
     let address = gateway.address();
     let (flood, is_over) = (Gate::new(), Arc::new(AtomicBool::new(false)));
     let (begun, stop) = (flood.clone(), Arc::clone(&is_over));
@@ -222,7 +223,7 @@ fn an_answer_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
         leaving.pass();
     });
-    let mut gateway = Running::start(&format!(
+    let mut gateway = Gateway::start(&format!(
         "[shutdown]\ndrain = '100ms'\n{}",
         support::one_route(&upstream, "")
     ));

@@ -20,8 +20,9 @@ use std::{
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
-    Client, Gate, PATIENCE, Upstream, ok, one_route,
-    policies::{Running, Start, request, responding},
+    Client, Gate, PATIENCE, Upstream,
+    gateway::{Gateway, Start, request, responding},
+    ok, one_route,
 };
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ struct Successor(Pid);
 impl Successor {
     /// Waits until a new process has taken over.
     #[track_caller]
-    fn of(gateway: &Running) -> Self {
+    fn of(gateway: &Gateway) -> Self {
         let process = gateway.logged("a new process has taken over")["process"]
             .as_i64()
             .unwrap();
@@ -156,7 +157,7 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
         }
         ok("fine")
     });
-    let mut gateway = Running::start(&one_route(&upstream, ""));
+    let mut gateway = Gateway::start(&one_route(&upstream, ""));
     let mut held = gateway.connect();
     held.send(request("GET", "/held", &[]));
     entered.pass();
@@ -184,7 +185,7 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
 
 #[test]
 fn the_new_process_reads_what_the_file_says_by_then() {
-    let mut gateway = Running::start(&responding("old", "[server]\nworkers = 2"));
+    let mut gateway = Gateway::start(&responding("old", "[server]\nworkers = 2"));
     for workers in [3, 1] {
         gateway.rewrite(&responding(
             "new",
@@ -205,7 +206,7 @@ fn the_new_process_reads_what_the_file_says_by_then() {
 fn a_new_process_that_does_not_come_up_changes_nothing() {
     let upstream = Upstream::answering(|_| ok("fine"));
     let text = one_route(&upstream, "");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let load = Load::on(gateway.address());
     fs::write(gateway.file(), "nonsense = 1\n").unwrap();
     gateway.signal(Signal::USR2);
@@ -283,7 +284,7 @@ fn who_connects_before_the_gateway_runs_is_served_by_the_socket_that_systemd_han
 fn refused(socket: impl Into<OwnedFd>) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("tidegate.toml");
-    fs::write(&file, support::policies::completed(&responding("own", ""))).unwrap();
+    fs::write(&file, support::gateway::completed(&responding("own", ""))).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command
         .args(["run".as_ref(), "--config".as_ref(), file.as_os_str()])

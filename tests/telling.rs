@@ -9,8 +9,9 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Client, Upstream, ok, one_route,
-    policies::{Running, Start, request, responding},
+    Client, Upstream,
+    gateway::{Gateway, Start, request, responding},
+    ok, one_route,
 };
 
 /// Every field of an access line but those that may be absent.
@@ -44,7 +45,7 @@ fn has(line: &Value, fields: &[(&str, Value)]) {
 #[test]
 fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
     let routes = responding("self", "");
-    let gateway = Running::start(&routes);
+    let gateway = Gateway::start(&routes);
     for _ in 0..20 {
         gateway.ask("GET", "/", &["X-Real-IP: 1.2.3.4"]);
         gateway.ask("GET", "/", &["X-Forwarded-For: 1.2.3.4"]);
@@ -120,7 +121,7 @@ fn a_proxied_request_is_told_with_its_way() {
         "[limits.l]\nrate = '10/h'\n{}",
         one_route(&upstream, "limits = ['l']")
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut client = gateway.connect();
     let lines = [
         "Content-Length: 3",
@@ -175,7 +176,7 @@ fn a_proxied_request_is_told_with_its_way() {
 
 #[test]
 fn a_request_that_went_nowhere_is_told_without_a_way() {
-    let gateway = Running::start(&responding("r", "match = { path = '/only' }"));
+    let gateway = Gateway::start(&responding("r", "match = { path = '/only' }"));
     gateway.get("/else");
     let line = gateway.access_line();
     has(
@@ -203,7 +204,7 @@ fn a_request_that_went_nowhere_is_told_without_a_way() {
 
 #[test]
 fn what_is_no_request_is_told_too() {
-    let gateway = Running::start(&responding("r", ""));
+    let gateway = Gateway::start(&responding("r", ""));
     let mut client = gateway.connect();
     client.send("no request at all\r\n\r\n");
     let answer = client.response();
@@ -238,7 +239,7 @@ fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
             ));
             connection.ended();
         });
-        let gateway = Running::start(&one_route(&upstream, ""));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.connect();
         client.send(request("GET", "/", &[]));
         assert_eq!(client.head().unwrap().status(), 206);
@@ -266,7 +267,7 @@ fn a_client_that_left_is_told_with_499() {
         tell.send(()).unwrap();
         connection.ended();
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &[]));
     told.recv().unwrap();
@@ -290,7 +291,7 @@ fn a_client_that_left_is_told_with_499() {
 
 #[test]
 fn a_text_line_holds_the_same() {
-    let gateway = Running::start(&format!("[log]\nformat = 'text'\n{}", responding("r", "")));
+    let gateway = Gateway::start(&format!("[log]\nformat = 'text'\n{}", responding("r", "")));
     gateway.ask("GET", "/a%20b", &["User-Agent: two words"]);
     let line = gateway.access_text();
     for part in [
@@ -311,7 +312,7 @@ fn a_text_line_holds_the_same() {
 
 #[test]
 fn without_access_there_are_no_lines() {
-    let mut gateway = Running::start(&format!("[log]\naccess = false\n{}", responding("r", "")));
+    let mut gateway = Gateway::start(&format!("[log]\naccess = false\n{}", responding("r", "")));
     for _ in 0..10 {
         gateway.get("/");
     }
@@ -322,7 +323,7 @@ fn without_access_there_are_no_lines() {
 
 #[test]
 fn every_line_that_was_told_is_written_before_the_end() {
-    let mut gateway = Running::start(&responding("r", ""));
+    let mut gateway = Gateway::start(&responding("r", ""));
     let mut client = gateway.connect();
     for number in 0..500 {
         client.exchange(request("GET", &format!("/{number}"), &[]));
@@ -336,7 +337,7 @@ fn every_line_that_was_told_is_written_before_the_end() {
 #[test]
 fn no_client_can_forge_a_line() {
     for format in ["json", "text"] {
-        let mut gateway = Running::start(&format!(
+        let mut gateway = Gateway::start(&format!(
             "[log]\nformat = '{format}'\n{}",
             responding("r", "")
         ));
@@ -428,7 +429,7 @@ fn each_request_is_counted_once_whatever_became_of_it() {
             "match = { path_prefix = '/app' }\nlimits = ['l']"
         )
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut client = gateway.connect();
     for path in [
         "/app/1", "/app/2", "/app/3", "/app/4", "/app/5", "/app/6", "/app/7", "/none", "/none",
@@ -475,7 +476,7 @@ fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
         "[limits.l]\nrate = '1/h'\n{}",
         one_route(&upstream, "limits = ['l']\nconcurrency = { max = 5 }")
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     gateway.get("/");
     gateway.get("/");
     gateway.reload();
@@ -545,7 +546,7 @@ fn no_value_of_a_key_is_told_anywhere() {
         "[log]\nlevel = 'trace'\n[limits.l]\nkey = 'header:x-api-key'\nrate = '1/h'\n{}",
         responding("r", "limits = ['l']")
     );
-    let mut gateway = Running::start(&text);
+    let mut gateway = Gateway::start(&text);
     let secret = "5ecr3t-value";
     let statuses = [0; 2].map(|_| {
         gateway
@@ -583,7 +584,7 @@ fn values_of_a_query_that_are_keys_or_secrets_are_masked_in_access_lines() {
             responding("other", "")
         )
     };
-    let gateway = Running::start(&text(""));
+    let gateway = Gateway::start(&text(""));
     let query = |path: &str| {
         gateway.get(path);
         gateway.access_line()["query"].clone()

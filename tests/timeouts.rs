@@ -13,9 +13,9 @@ use std::{
 
 use support::{
     Connection, End, Gate, Message, Upstream,
+    gateway::{Closed, Gateway, request, responding},
     http2::Http2,
     ok, one_route,
-    policies::{Closed, Running, request, responding},
 };
 use tokio::time::Instant;
 
@@ -44,7 +44,7 @@ fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
 
 /// Status, reason and count of the one request to `/`.
 #[track_caller]
-fn told(gateway: &Running, status: u16, reason: &str) {
+fn told(gateway: &Gateway, status: u16, reason: &str) {
     let line = gateway.line_of("/");
     assert_eq!(
         (&line["status"], &line["reason"]),
@@ -56,7 +56,7 @@ fn told(gateway: &Running, status: u16, reason: &str) {
 }
 
 #[track_caller]
-fn refusals(gateway: &Running, reason: &str) -> f64 {
+fn refusals(gateway: &Gateway, reason: &str) -> f64 {
     gateway.metric(
         "tidegate_refusals_total",
         &[("route", "app"), ("reason", reason)],
@@ -72,7 +72,7 @@ fn to(url: &str, upstream: &str, route: &str) -> String {
 #[test]
 fn a_server_that_refuses_connections_is_a_502() {
     let nobody = Closed::new();
-    let gateway = Running::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
+    let gateway = Gateway::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
     let answer = timed(0..1000, || gateway.get("/"));
     assert_eq!(
         (answer.status(), &answer.problem()["route"]),
@@ -106,7 +106,7 @@ fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
 fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
     let (_socket, address, _waiting) = full();
     let pool = "[upstreams.app.pool]\nconnect_timeout = '100ms'";
-    let gateway = Running::start(&to(
+    let gateway = Gateway::start(&to(
         &format!("http://{address}"),
         pool,
         "retry = { attempts = 1 }",
@@ -123,7 +123,7 @@ fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
 #[test]
 fn an_attempt_ends_after_its_timeout() {
     let upstream = silent();
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { attempt = '100ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { attempt = '100ms' }"));
     let answer = timed(100..1000, || gateway.get("/"));
     assert_eq!(
         (answer.status(), &answer.problem()["route"]),
@@ -136,7 +136,7 @@ fn an_attempt_ends_after_its_timeout() {
 #[test]
 fn a_request_ends_after_its_total_timeout() {
     let upstream = silent();
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
     assert_eq!(timed(95..1000, || gateway.get("/")).status(), 504);
     told(&gateway, 504, "total_timeout");
     assert_eq!(refusals(&gateway, "total_timeout"), 1.0);
@@ -147,7 +147,7 @@ fn the_total_covers_all_attempts_and_the_waits_between_them() {
     let upstream = silent();
     let more = "timeouts = { total = '350ms', attempt = '100ms' }\n\
                 retry = { attempts = 20, on = ['timeout'], backoff = '1ms', max_backoff = '1ms' }";
-    let gateway = Running::start(&one_route(&upstream, more));
+    let gateway = Gateway::start(&one_route(&upstream, more));
     assert_eq!(timed(295..1000, || gateway.get("/")).status(), 504);
     let attempts = gateway.line_of("/")["attempts"].as_u64().unwrap();
     assert!((2..=4).contains(&attempts), "{attempts}");
@@ -172,7 +172,7 @@ fn an_upload_may_take_longer_than_its_answer() {
             // Kept for a retry, and not.
             for attempts in [1, 3] {
                 let route = format!("timeouts = {{ {more} }}\nretry = {{ attempts = {attempts} }}");
-                let gateway = Running::start(&one_route(&upstream, &route));
+                let gateway = Gateway::start(&one_route(&upstream, &route));
                 let mut client = gateway.connect();
                 client.send(request("POST", "/", &[head]));
                 dribble(&mut client);
@@ -193,7 +193,7 @@ fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
         ("total = '300ms'", "total_timeout"),
         ("attempt = '300ms'", "attempt_timeout"),
     ] {
-        let gateway = Running::start(&one_route(&upstream, &format!("timeouts = {{ {more} }}")));
+        let gateway = Gateway::start(&one_route(&upstream, &format!("timeouts = {{ {more} }}")));
         let mut client = gateway.connect();
         client.send(request("POST", "/", &["Content-Length: 10"]));
         dribble(&mut client);
@@ -205,7 +205,7 @@ fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
 #[test]
 fn an_upload_over_http2_may_take_longer_than_its_answer() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '300ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { total = '300ms' }"));
     let mut client = Http2::connect(gateway.address());
     let mut asked = client.open("POST", "/", &[], false);
     for at in 0..10 {
@@ -226,7 +226,7 @@ fn the_total_ends_with_the_answers_head() {
         gate.pass();
         connection.send("cd");
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &[]));
     client.head().unwrap();
@@ -247,7 +247,7 @@ fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
             connection.send(format!("HTTP/1.1 200 OK\r\n{head}"));
             connection.ended();
         });
-        let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+        let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
         let answer = timed(150..1500, || gateway.get("/"));
         assert!(!answer.is_whole, "{answer:?}");
         assert_eq!(answer.body, b"abc");
@@ -276,7 +276,7 @@ fn a_client_that_reads_nothing_is_cut_after_idle() {
         connection.flood(&[b'x'; 65536], FOREVER, 1_000_000_000);
         cut.send(()).unwrap();
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
     let mut client = support::Client::connect_narrow(gateway.address());
     client.send(request("GET", "/", &[]));
     was_cut.recv_timeout(FOREVER).unwrap();
@@ -296,7 +296,7 @@ fn swallow(mut connection: Connection) {
 #[test]
 fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
     let upstream = Upstream::start(swallow);
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 10"]) + "abc");
     let answer = timed(140..1500, || client.response());
@@ -310,7 +310,7 @@ fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
 #[test]
 fn a_body_that_keeps_moving_is_not_idle() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 10"]));
     for byte in b"abcdefghij" {
@@ -329,7 +329,7 @@ fn while_one_direction_moves_the_other_may_rest() {
         connection.bytes(10).unwrap();
         connection.send("b");
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 10"]));
     client.head().unwrap();
@@ -350,7 +350,7 @@ fn while_one_direction_moves_the_other_may_rest() {
         connection.bytes(2).unwrap();
         connection.send("k");
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '300ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 2"]) + "x");
     client.head().unwrap();
@@ -368,7 +368,7 @@ fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
             thread::park_timeout(Duration::from_millis(20));
         }
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
     let answer = timed(240..1500, || gateway.get("/"));
     assert!(!answer.is_whole && !answer.body.is_empty(), "{answer:?}");
     told(&gateway, 200, "body_timeout");
@@ -377,7 +377,7 @@ fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
 #[test]
 fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
     let upstream = Upstream::start(swallow);
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Transfer-Encoding: chunked"]));
     let asked = Instant::now();
@@ -392,7 +392,7 @@ fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
 fn an_idle_connection_is_closed_after_keep_alive() {
     let text =
         "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '100ms' }\n".to_owned();
-    let gateway = Running::start(&(text + &responding("app", "")));
+    let gateway = Gateway::start(&(text + &responding("app", "")));
     let mut client = gateway.connect();
     assert_eq!(client.exchange(request("GET", "/", &[])).status(), 200);
     let answered = Instant::now();
@@ -406,7 +406,7 @@ fn an_idle_connection_is_closed_after_keep_alive() {
 #[test]
 fn a_head_that_does_not_come_to_its_end_is_a_408() {
     let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '150ms' }\n".to_owned();
-    let gateway = Running::start(&(text + &responding("app", "")));
+    let gateway = Gateway::start(&(text + &responding("app", "")));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
     let answer = timed(100..1500, || client.response());

@@ -9,8 +9,9 @@ use std::{thread, time::Duration};
 
 use rustix::process::Signal;
 use support::{
-    Client, Connection, End, Gate, Head, Upstream, ok, one_route,
-    policies::{Running, request},
+    Client, Connection, End, Gate, Head, Upstream,
+    gateway::{Gateway, request},
+    ok, one_route,
 };
 
 const ASK: [&str; 4] = [
@@ -43,7 +44,7 @@ fn echo() -> Upstream {
 
 /// Asks for a tunnel and reads the answer's head.
 #[track_caller]
-fn ask(gateway: &Running) -> (Client, Head) {
+fn ask(gateway: &Gateway) -> (Client, Head) {
     let mut client = gateway.connect();
     client.send(request("GET", "/", &ASK));
     let head = client.head().unwrap();
@@ -52,7 +53,7 @@ fn ask(gateway: &Running) -> (Client, Head) {
 
 /// A tunnel.
 #[track_caller]
-fn dig(gateway: &Running) -> Client {
+fn dig(gateway: &Gateway) -> Client {
     let (client, head) = ask(gateway);
     assert_eq!(head.status(), 101);
     client
@@ -65,7 +66,7 @@ fn the_offer_and_the_switch_are_passed_on_and_then_bytes_both_ways() {
         connection.send("pong");
         assert_eq!(connection.ended(), End::Closed);
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let (mut client, head) = ask(&gateway);
     assert_eq!(head.status(), 101);
     assert_eq!(
@@ -106,7 +107,7 @@ fn bytes_that_come_early_on_either_side_are_not_lost() {
         assert_eq!(connection.bytes(5).unwrap(), b"early");
         connection.send("done");
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &ASK) + "early");
     assert_eq!(client.head().unwrap().status(), 101);
@@ -129,7 +130,7 @@ fn an_end_is_passed_on_while_the_other_way_goes_on() {
         assert_eq!(all, b"all of it");
         connection.send("answer");
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = dig(&gateway);
     client.send("all of it");
     client.finish();
@@ -141,7 +142,7 @@ fn an_end_is_passed_on_while_the_other_way_goes_on() {
         assert_eq!(connection.bytes(4).unwrap(), b"late");
         assert_eq!(connection.ended(), End::Closed);
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = dig(&gateway);
     assert_eq!(client.ended(), End::Closed);
     client.send("late");
@@ -157,7 +158,7 @@ fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
         gate.pass();
         connection.break_off();
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = dig(&gateway);
     broken.open();
     assert_eq!(client.ended(), End::Reset);
@@ -182,7 +183,7 @@ fn much_passes_both_ways_at_once_and_whole() {
         assert!(connection.bytes(SIZE).unwrap() == sent);
         writing.join().unwrap();
     });
-    let gateway = Running::start(&one_route(&upstream, "[routes.request]\nmax_body = '1KiB'"));
+    let gateway = Gateway::start(&one_route(&upstream, "[routes.request]\nmax_body = '1KiB'"));
     let mut reader = dig(&gateway);
     let mut writer = reader.twin();
     let expected = content.clone();
@@ -202,7 +203,7 @@ fn a_reader_that_stops_stops_the_writer() {
         gate.open();
         connection.rest(&mut Vec::new());
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Client::connect_narrow(gateway.address());
     client.send(request("GET", "/", &ASK));
     assert_eq!(client.head().unwrap().status(), 101);
@@ -220,7 +221,7 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
             ok(request.target())
         }
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     // What follows is then the next request, not the first bytes of a tunnel.
     client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
@@ -241,7 +242,7 @@ fn an_upstream_that_wants_an_upgrade_is_heard() {
     const WANT: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, x-hop\r\n\
          X-Hop: 1\r\nContent-Length: 2\r\n\r\nno";
     let upstream = Upstream::answering(|_| WANT.to_owned());
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for (lines, connection) in [
         (&[][..], "upgrade"),
@@ -280,7 +281,7 @@ fn only_what_was_offered_is_switched_to() {
                 .send(format!("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: {switch}\r\n\r\n"));
             assert!(matches!(connection.ended(), End::Closed | End::Reset));
         });
-        let gateway = Running::start(&one_route(&upstream, ""));
+        let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.connect();
         client.send(request("GET", "/", lines) + "{}");
         let answer = client.response();
@@ -299,7 +300,7 @@ fn an_offer_that_may_not_pass_is_not_passed_on() {
         );
         ok("plain")
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     for lines in [
         &[
             "Connection: upgrade, http2-settings",
@@ -338,7 +339,7 @@ fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
             connection.send(byte);
         }
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     for (framing, body) in [
         ("Content-Length: 2", "{}"),
         ("Transfer-Encoding: chunked", "2\r\n{}\r\n0\r\n\r\n"),
@@ -369,7 +370,7 @@ fn a_server_that_switches_early_gets_the_rest_of_the_body_first() {
         assert_eq!(connection.message(head, false, false).text(), "{}");
         assert_eq!(connection.bytes(4).unwrap(), b"ping");
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &[&ATTACH[..], &["Content-Length: 2"]].concat()) + "{");
     client.send("}ping");
@@ -381,7 +382,7 @@ fn a_server_that_switches_early_gets_the_rest_of_the_body_first() {
 #[test]
 fn a_request_with_a_body_that_is_not_switched_is_answered_and_the_connection_goes_on() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     let asked = request("POST", "/", &[&ATTACH[..], &["Content-Length: 2"]].concat()) + "{}";
     client.send(asked.clone() + &asked);
@@ -399,7 +400,7 @@ fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
     let upstream = echo();
     let text = one_route(&upstream, "limits = ['two']\nconcurrency = { max = 1 }")
         + "[limits.two]\nrate = '2/h'\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut client = dig(&gateway);
     for _ in 0..10 {
         client.send("x");
@@ -437,7 +438,7 @@ fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
 fn the_bounds_on_requests_say_nothing_of_a_tunnel() {
     let upstream = echo();
     let more = "timeouts = { total = '200ms', idle = '200ms', body = '200ms', tunnel = '1m' }";
-    let gateway = Running::start(&one_route(&upstream, more));
+    let gateway = Gateway::start(&one_route(&upstream, more));
     let mut client = dig(&gateway);
     thread::park_timeout(Duration::from_millis(600));
     client.send("still there");
@@ -447,7 +448,7 @@ fn the_bounds_on_requests_say_nothing_of_a_tunnel() {
 #[test]
 fn silence_in_both_directions_ends_a_tunnel() {
     let upstream = switching(|mut connection| assert_eq!(connection.ended(), End::Closed));
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { tunnel = '200ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { tunnel = '200ms' }"));
     let mut client = dig(&gateway);
     assert_eq!(client.ended(), End::Closed);
     let line = gateway.line_of("/");
@@ -469,7 +470,7 @@ fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
         connection.ended();
         gate.pass();
     });
-    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let gateway = Gateway::start(&one_route(&upstream, BOUNDS));
     let mut client = dig(&gateway);
     client.finish();
     assert_eq!(client.ended(), End::Closed);
@@ -477,7 +478,7 @@ fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
     leave.open();
     // The server ends, and the client never does.
     let upstream = switching(drop);
-    let gateway = Running::start(&one_route(&upstream, BOUNDS));
+    let gateway = Gateway::start(&one_route(&upstream, BOUNDS));
     let _client = dig(&gateway);
     assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
 }
@@ -491,7 +492,7 @@ fn what_still_flows_when_one_side_has_closed_is_not_cut() {
             connection.send("x");
         }
     });
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "timeouts = { idle = '400ms', tunnel = '1h' }",
     ));
@@ -511,7 +512,7 @@ fn bytes_in_one_direction_are_no_silence() {
         assert_eq!(connection.rest(&mut all), End::Closed);
         assert_eq!(all.len(), 8);
     });
-    let gateway = Running::start(&one_route(&upstream, "timeouts = { tunnel = '500ms' }"));
+    let gateway = Gateway::start(&one_route(&upstream, "timeouts = { tunnel = '500ms' }"));
     let mut client = dig(&gateway);
     for _ in 0..8 {
         thread::park_timeout(Duration::from_millis(125));
@@ -525,7 +526,7 @@ fn bytes_in_one_direction_are_no_silence() {
 #[test]
 fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
     let upstream = echo();
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = dig(&gateway);
     gateway.reload_with("[[routes]]\nname = 'other'\nrespond = { status = 204 }\n");
     client.send("still there");
@@ -543,7 +544,7 @@ fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
 #[test]
 fn a_drain_lets_tunnels_be_until_its_end_and_counts_those_it_cuts() {
     let upstream = echo();
-    let mut gateway = Running::start(&one_route(&upstream, "[shutdown]\ndrain = '700ms'"));
+    let mut gateway = Gateway::start(&one_route(&upstream, "[shutdown]\ndrain = '700ms'"));
     let mut client = dig(&gateway);
     gateway.signal(Signal::TERM);
     gateway.logged("draining");
@@ -569,7 +570,7 @@ fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
         connection.expect_request();
         connection.break_off();
     });
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "retry = { attempts = 3, on = ['connect', 'reset'] }",
     ));
@@ -596,7 +597,7 @@ fn an_offer_goes_by_a_connection_of_its_own() {
             connection.send(answer);
         }
     });
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(gateway.status("/"), 200);
     drop(dig(&gateway));
     assert_eq!(upstream.connections(), 2);
@@ -624,7 +625,7 @@ fn teller(content_type: &'static str) -> (Upstream, Gate) {
 #[test]
 fn an_event_arrives_while_its_stream_is_open() {
     let (upstream, tell) = teller("text/event-stream");
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &["Accept: text/event-stream"]));
     assert_eq!(client.head().unwrap().status(), 200);
@@ -646,7 +647,7 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
         ("text/plain", true),
     ] {
         let (upstream, tell) = teller(content_type);
-        let gateway = Running::start(&one_route(
+        let gateway = Gateway::start(&one_route(
             &upstream,
             "timeouts = { idle = '150ms', tunnel = '1m' }",
         ));
@@ -664,7 +665,7 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
 #[test]
 fn a_silent_event_stream_ends_after_the_time_for_tunnels() {
     let (upstream, tell) = teller("text/event-stream");
-    let gateway = Running::start(&one_route(
+    let gateway = Gateway::start(&one_route(
         &upstream,
         "timeouts = { idle = '1m', tunnel = '150ms' }",
     ));

@@ -15,8 +15,9 @@ use std::{
 };
 
 use support::{
-    Client, Gate, PATIENCE, Upstream, ok, one_route,
-    policies::{Closed, Running, request, responding, upstream_table},
+    Client, Gate, PATIENCE, Upstream,
+    gateway::{Closed, Gateway, request, responding, upstream_table},
+    ok, one_route,
 };
 use tokio::time::Instant;
 
@@ -53,7 +54,7 @@ fn share(upstream: &Upstream) -> usize {
 #[test]
 fn requests_one_after_the_other_use_one_connection() {
     let upstream = Upstream::answering(|_| ok("hello"));
-    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    let gateway = Gateway::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..30 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -84,7 +85,7 @@ fn a_connection_that_its_server_wants_closed_is_not_kept() {
     let upstream = Upstream::answering(|_| {
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
     });
-    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    let gateway = Gateway::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..3 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -94,7 +95,7 @@ fn a_connection_that_its_server_wants_closed_is_not_kept() {
 #[test]
 fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
     let upstream = Upstream::answering(|_| ok("mine") + &ok("not yours"));
-    let gateway = Running::start(&(one_route(&upstream, "") + ONE_WORKER));
+    let gateway = Gateway::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..5 {
         assert_eq!(gateway.get("/").text(), "mine");
     }
@@ -103,7 +104,7 @@ fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
 #[test]
 fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(
+    let gateway = Gateway::start(&pooled(
         &upstream,
         "max_connections = 1\nwait_timeout = '150ms'",
     ));
@@ -129,7 +130,7 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
 #[test]
 fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(
+    let gateway = Gateway::start(&pooled(
         &upstream,
         "max_connections = 1\nwait_timeout = '10s'",
     ));
@@ -150,7 +151,7 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
 #[test]
 fn no_more_than_max_idle_are_kept() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(&upstream, "max_idle = 1"));
+    let gateway = Gateway::start(&pooled(&upstream, "max_idle = 1"));
     let mut clients: Vec<_> = (0..3).map(|_| gateway.sent("/", &[])).collect();
     for _ in 0..3 {
         assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
@@ -170,7 +171,7 @@ fn no_more_than_max_idle_are_kept() {
 #[test]
 fn an_unused_connection_is_closed_after_idle_timeout() {
     let (upstream, told, leave) = held();
-    let gateway = Running::start(&pooled(&upstream, "idle_timeout = '100ms'"));
+    let gateway = Gateway::start(&pooled(&upstream, "idle_timeout = '100ms'"));
     leave.open();
     assert_eq!(gateway.status("/"), 200);
     let answered = Instant::now();
@@ -185,7 +186,7 @@ fn an_unused_connection_is_closed_after_idle_timeout() {
 #[test]
 fn a_connection_is_replaced_after_max_lifetime_however_busy_it_is() {
     let upstream = Upstream::answering(|_| ok(""));
-    let gateway = Running::start(&(pooled(&upstream, "max_lifetime = '150ms'") + ONE_WORKER));
+    let gateway = Gateway::start(&(pooled(&upstream, "max_lifetime = '150ms'") + ONE_WORKER));
     let begun = Instant::now();
     let mut client = gateway.connect();
     while begun.elapsed() < Duration::from_millis(500) {
@@ -208,7 +209,7 @@ fn in_turns_each_server_gets_exactly_its_weight() {
         servers[1].url(),
         servers[2].url()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for _ in 0..60 {
         assert_eq!(gateway.status("/"), 200);
     }
@@ -232,7 +233,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
     let free = Upstream::answering(|_| ok(""));
     let text = upstream_table("app", &[&busy, &free], "balance = 'least-requests'")
         + "[[routes]]\nname = 'app'\nupstream = 'app'\n";
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut held: Vec<_> = Vec::new();
     while held.is_empty() {
         let mut client = gateway.sent("/held", &[]);
@@ -266,7 +267,7 @@ fn an_upstream_that_hangs_stalls_no_other() {
            [[routes]]\nname = 'gone'\nupstream = 'gone'\nmatch = { path = '/gone' }\n\
            [[routes]]\nname = 'quick'\nupstream = 'quick'\n"
         + &responding("own", "match = { path = '/own' }");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let mut waiting: Vec<_> = (0..50).map(|_| gateway.sent("/slow", &[])).collect();
     for _ in 0..50 {
         told.recv_timeout(PATIENCE).unwrap();
@@ -295,7 +296,7 @@ fn the_name_of_a_server_is_looked_up() {
     let upstream = Upstream::answering(|request| ok(request.get("host").unwrap()));
     let text = one_route(&upstream, "request = { preserve_host = false }")
         .replace("127.0.0.1", "localhost");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let answer = gateway.get("/");
     assert_eq!(
         (answer.status(), answer.text()),
@@ -306,7 +307,7 @@ fn the_name_of_a_server_is_looked_up() {
 #[test]
 fn a_name_without_an_address_is_a_502_and_is_told() {
     let text = "[upstreams.app]\nservers = ['http://nowhere.invalid:80']\n[[routes]]\nname = 'app'\nupstream = 'app'\n";
-    let gateway = Running::start(text);
+    let gateway = Gateway::start(text);
     assert_eq!(gateway.status("/"), 502);
     assert_eq!(gateway.line_of("/")["reason"], "connect_failed");
     let labels = [("upstream", "app"), ("outcome", "dns")];
@@ -325,7 +326,7 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
         });
         (upstream, told)
     };
-    let gateway = Running::start(&one_route(&upstream, ""));
+    let gateway = Gateway::start(&one_route(&upstream, ""));
     let client = gateway.sent("/", &[]);
     ended.recv_timeout(PATIENCE).unwrap();
     drop(client);
@@ -336,7 +337,7 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
 #[test]
 fn parallel_requests_never_get_each_others_answers() {
     let upstream = Upstream::answering(|request| ok(request.target()));
-    let gateway = Running::start(&pooled(
+    let gateway = Gateway::start(&pooled(
         &upstream,
         "max_connections = 4\nmax_idle = 2\nwait_timeout = '10s'",
     ));

@@ -18,9 +18,9 @@ use h2::server::Builder;
 use http::Response;
 use support::{
     Gateway, Upstream,
+    gateway::{Closed, responding},
     http2::{Answer, Http2, Server, Stream},
     one_route,
-    policies::{Closed, responding},
 };
 
 const CALL: (&str, &str) = ("content-type", "application/grpc");

@@ -4,9 +4,9 @@ use rustix::process::Signal;
 
 use crate::support::{
     Gate, Gateway, Upstream,
+    gateway::responding,
     http2::{END_HEADERS, Frames, Http2, Told, frame, get, kind},
     ok, one_route,
-    policies::responding,
 };
 
 fn with_timeouts(timeouts: &str) -> Gateway {

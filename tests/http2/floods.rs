@@ -4,9 +4,9 @@ use h2::Reason;
 
 use crate::support::{
     Gateway, Upstream,
+    gateway::responding,
     http2::{END_HEADERS, END_STREAM, Frames, Http2, Told, block, frame, get, kind, post},
     ok, one_route,
-    policies::responding,
 };
 
 /// Sends what `flood` makes until the gateway has had enough; then others are served as before.

@@ -5,9 +5,9 @@ use h2::Reason;
 
 use crate::support::{
     Gateway, Upstream,
+    gateway::responding,
     http2::{END_HEADERS, END_STREAM, Frames, Told, block, frame, get, kind, post},
     ok, one_route,
-    policies::responding,
 };
 
 const BOTH: u8 = END_HEADERS | END_STREAM;

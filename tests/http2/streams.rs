@@ -5,9 +5,9 @@ use h2::{Reason, client};
 
 use crate::support::{
     Gate, Gateway, Upstream,
+    gateway::{responding, upstream_table},
     http2::{END_HEADERS, END_STREAM, Frames, Http2, get, kind, post},
     ok, one_route,
-    policies::{responding, upstream_table},
 };
 
 #[test]

@@ -5,9 +5,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::support::{
     Client, Gateway, Upstream,
+    gateway::responding,
     http2::{Frames, Http2, PREFACE, Told},
     ok, one_route,
-    policies::responding,
 };
 
 #[test]

@@ -4,7 +4,7 @@ use super::{
     TRUST, decisions,
     support::{
         Gate, Upstream,
-        policies::{Closed, Running, upstream_table},
+        gateway::{Closed, Gateway, upstream_table},
     },
 };
 
@@ -32,7 +32,7 @@ const FIVE: &str = "key = 'client-ip'\nrate = '5/h'\ncount = ['401']";
 #[test]
 fn wrong_answers_are_counted_and_right_ones_never() {
     let door = door();
-    let gateway = Running::start(&text(&door, FIVE));
+    let gateway = Gateway::start(&text(&door, FIVE));
     let ask = |path: &str| gateway.status(path);
     assert!((0..20).all(|_| ask("/right") == 200));
     assert!((0..3).all(|_| ask("/wrong") == 401 && ask("/broken") == 500));
@@ -57,7 +57,7 @@ fn wrong_answers_are_counted_and_right_ones_never() {
 #[test]
 fn a_class_of_statuses_is_counted() {
     let door = door();
-    let gateway = Running::start(&text(&door, "rate = '3/h'\ncount = ['401', '5xx']"));
+    let gateway = Gateway::start(&text(&door, "rate = '3/h'\ncount = ['401', '5xx']"));
     let statuses =
         ["/broken", "/wrong", "/right", "/broken", "/right"].map(|path| gateway.status(path));
     assert_eq!(statuses, [500, 401, 200, 500, 429]);
@@ -78,7 +78,7 @@ fn slow_door(status: &'static str) -> (Upstream, Gate, Gate) {
 #[test]
 fn guesses_at_once_are_bounded_by_the_burst() {
     let (door, entered, leave) = slow_door("401 Unauthorized");
-    let gateway = Running::start(&text(&door, FIVE));
+    let gateway = Gateway::start(&text(&door, FIVE));
     let mut clients: Vec<_> = (0..30).map(|_| gateway.sent("/", &[])).collect();
     (0..5).for_each(|_| entered.pass());
     (0..30).for_each(|_| leave.open());
@@ -118,7 +118,7 @@ fn guesses_at_once_are_bounded_by_the_burst() {
 #[test]
 fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
     let (door, entered, leave) = slow_door("200 OK");
-    let gateway = Running::start(&text(&door, FIVE));
+    let gateway = Gateway::start(&text(&door, FIVE));
     let mut clients: Vec<_> = (0..5).map(|_| gateway.sent("/", &[])).collect();
     (0..5).for_each(|_| entered.pass());
     assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
@@ -134,7 +134,7 @@ fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
 #[test]
 fn a_client_that_leaves_after_its_request_was_sent_up_has_used_its_token() {
     let (door, entered, leave) = slow_door("200 OK");
-    let gateway = Running::start(&text(&door, FIVE));
+    let gateway = Gateway::start(&text(&door, FIVE));
     for _ in 0..5 {
         let client = gateway.sent("/", &[]);
         entered.pass();
@@ -149,7 +149,7 @@ fn a_client_that_leaves_after_its_request_was_sent_up_has_used_its_token() {
 fn a_client_that_leaves_before_its_request_was_sent_up_gets_its_token_back() {
     let (door, entered, leave) = slow_door("401 Unauthorized");
     let cap = "[routes.concurrency]\nmax = 1\nqueue = 9\nqueue_timeout = '1m'\n";
-    let gateway = Running::start(&format!("{}{cap}", text(&door, FIVE)));
+    let gateway = Gateway::start(&format!("{}{cap}", text(&door, FIVE)));
     let mut first = gateway.sent("/", &[]);
     entered.pass();
     let waiting: Vec<_> = (0..4).map(|_| gateway.sent("/", &[])).collect();
@@ -179,7 +179,7 @@ fn an_answer_that_never_came_in_time_gives_its_token_back() {
         let _ = connection.request();
     });
     let more = "timeouts = { attempt = '50ms', total = '60ms' }\n";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "{}{more}",
         text(&silent, "rate = '2/h'\ncount = ['5xx']")
     ));
@@ -193,7 +193,7 @@ fn tokens_come_back_to_every_kind_of_limit_that_counts() {
                  overrides = [{ match = '192.0.2.0/24', rate = '1/h' }]\ncandidate = { rate = '1/h' }\n\
                  [limits.shadow]\nrate = '1/h'\ncount = ['401']\nmode = 'shadow'";
     let text = text(&door, limit).replace("limits = ['l']", "limits = ['l', 'shadow']");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for client in ["192.0.2.1", "2001:db8::1", "198.51.100.1"] {
         let ask = |path: &str| {
             gateway
@@ -226,7 +226,7 @@ fn an_answer_tells_what_is_left_when_its_own_token_is_back() {
     let door = door();
     let limits = "rate = '3/h'\ncount = ['401']\n[limits.wide]\nrate = '9/h'";
     let text = text(&door, limits).replace("limits = ['l']", "limits = ['l', 'wide']");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for (path, left) in [("/right", "r=3"), ("/wrong", "r=2"), ("/right", "r=2")] {
         let answer = gateway.get(path);
         let told = answer.get("ratelimit").unwrap();
@@ -249,7 +249,7 @@ fn what_the_gateway_says_itself_is_not_counted() {
          [[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
         nobody.url()
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert!((0..10).all(|_| gateway.status("/") == 502));
     assert_eq!(decisions(&gateway, "l", "refused"), 0.0);
 }
@@ -257,14 +257,14 @@ fn what_the_gateway_says_itself_is_not_counted() {
 #[test]
 fn what_a_route_answers_by_itself_is_counted() {
     let text = "[limits.l]\nrate = '2/h'\ncount = ['403']\n[[routes]]\nname = 'r'\nrespond = { status = 403 }\nlimits = ['l']\n";
-    let gateway = Running::start(text);
+    let gateway = Gateway::start(text);
     assert_eq!([(); 3].map(|()| gateway.status("/")), [403, 403, 429]);
 }
 
 #[test]
 fn an_access_line_tells_what_is_left_after_the_answer_was_counted() {
     let door = door();
-    let gateway = Running::start(&text(&door, FIVE));
+    let gateway = Gateway::start(&text(&door, FIVE));
     for (path, remaining) in [("/right", 5), ("/wrong", 4), ("/right", 4)] {
         gateway.get(path);
         let line = gateway.access_line();
@@ -281,7 +281,7 @@ fn a_limit_that_counts_refuses_together_with_those_that_take() {
     let door = door();
     let limits = "key = 'client-ip'\nrate = '2/h'\ncount = ['401']\n[limits.all]\nrate = '4/h'";
     let text = text(&door, limits).replace("limits = ['l']", "limits = ['all', 'l']");
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     assert_eq!(
         ["/wrong", "/wrong"].map(|path| gateway.status(path)),
         [401, 401]
@@ -309,7 +309,7 @@ fn tiers_count_the_same_answers() {
     let door = door();
     let limit =
         "key = 'client-ip'\nrate = '3/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '5/h' }]";
-    let gateway = Running::start(&text(&door, limit));
+    let gateway = Gateway::start(&text(&door, limit));
     let guess = |network: u8| {
         gateway
             .ask(

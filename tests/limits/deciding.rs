@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::{
     admitted, one_limit,
     support::{
-        Client, Upstream, ok,
-        policies::{Running, responding, upstream_table},
+        Client, Upstream,
+        gateway::{Gateway, responding, upstream_table},
+        ok,
     },
 };
 
@@ -97,7 +98,7 @@ fn a_refusal_names_the_limit_the_route_and_the_request() {
 
 #[test]
 fn a_refusal_by_one_limit_takes_from_no_other() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.wide]\nrate = '1/h'\nburst = 4\n[limits.narrow]\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
         responding("r", "limits = ['wide', 'narrow']")
     ));
@@ -124,7 +125,7 @@ fn a_refusal_by_one_limit_takes_from_no_other() {
 
 #[test]
 fn a_limit_that_two_routes_name_is_one_limit() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 3\n{}{}",
         responding("a", "match = { path = '/a' }\nlimits = ['l']"),
         responding("b", "match = { path = '/b' }\nlimits = ['l']")
@@ -243,7 +244,7 @@ fn many_at_once_are_admitted_no_more_than_the_burst() {
         "[limits.l]\nrate = '1/h'\nburst = 50\n{}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
         upstream_table("u", &[&upstream], "")
     );
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     let address = gateway.address();
     let admitted: usize = std::thread::scope(|scope| {
         let client = move || {

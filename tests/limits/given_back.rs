@@ -3,8 +3,9 @@
 use super::{
     admitted, decisions,
     support::{
-        Gate, Upstream, ok, one_route,
-        policies::{Closed, Running},
+        Gate, Upstream,
+        gateway::{Closed, Gateway},
+        ok, one_route,
     },
 };
 
@@ -18,7 +19,7 @@ fn what_the_cap_turned_away_is_given_back() {
         ok("")
     });
     let more = "limits = ['l']\nconcurrency = { max = 1, queue = 1, queue_timeout = '50ms' }";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 3\n{}",
         one_route(&upstream, more)
     ));
@@ -49,7 +50,7 @@ fn what_could_not_be_sent_is_given_back() {
              [[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n[routes.retry]\nattempts = 1\n"
         )
     };
-    let gateway = Running::start(&text(&nobody.url()));
+    let gateway = Gateway::start(&text(&nobody.url()));
     assert_eq!([0; 6].map(|_| gateway.status("/")), [502; 6]);
     gateway.reload_with(&text(&upstream.url()));
     assert_eq!(admitted(5, || gateway.get("/")), 3);
@@ -60,7 +61,7 @@ fn what_a_server_has_seen_is_not_given_back() {
     let upstream =
         Upstream::answering(|_| "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned());
     let more = "limits = ['l']";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 2\n{}",
         one_route(&upstream, more)
     ));
@@ -71,7 +72,7 @@ fn what_a_server_has_seen_is_not_given_back() {
 fn what_an_earlier_attempt_brought_to_a_server_is_not_given_back() {
     let nobody = Closed::new();
     let busy = Upstream::answering(|_| "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_owned());
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 3\n[upstreams.app]\nbalance = 'round-robin'\n\
          servers = [{{ url = '{}', weight = 100 }}, '{}']\nejection = {{ consecutive_failures = 1000 }}\n\
          [[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n\
@@ -100,7 +101,7 @@ fn tiers_costs_shadows_and_candidates_are_given_back_too() {
             super::TRUST
         )
     };
-    let gateway = Running::start(&text(&nobody.url()));
+    let gateway = Gateway::start(&text(&nobody.url()));
     let ask = |client: &str| super::status_for(&gateway, client);
     assert!((0..10).all(|_| ask("2001:db8::1") == 502 && ask("2001:db9::1") == 502));
     super::settle(&gateway);
@@ -140,7 +141,7 @@ fn what_waited_in_the_line_until_its_deadline_is_given_back() {
         }
     });
     let more = "limits = ['l']\ntimeouts = { total = '50ms' }\nconcurrency = { max = 1, queue = 1, queue_timeout = '60s' }";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 2\n{}",
         one_route(&upstream, more)
     ));

@@ -17,7 +17,7 @@ mod who;
 
 use support::{
     Message, PATIENCE,
-    policies::{Running, responding},
+    gateway::{Gateway, responding},
 };
 use tokio::time::Instant;
 
@@ -26,8 +26,8 @@ const TRUST: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']";
 
 /// A gateway with the one route `r`, which answers by itself under the one limit `l`.
 #[track_caller]
-fn one_limit(limit: &str, more: &str) -> Running {
-    Running::start(&one_limit_text(limit, more))
+fn one_limit(limit: &str, more: &str) -> Gateway {
+    Gateway::start(&one_limit_text(limit, more))
 }
 
 fn one_limit_text(limit: &str, more: &str) -> String {
@@ -45,7 +45,7 @@ fn admitted(tries: usize, mut ask: impl FnMut() -> Message) -> usize {
 
 /// Status of a request of this client, which a trusted peer names.
 #[track_caller]
-fn status_for(gateway: &Running, client: &str) -> u16 {
+fn status_for(gateway: &Gateway, client: &str) -> u16 {
     gateway
         .ask("GET", "/", &[&format!("X-Forwarded-For: {client}")])
         .status()
@@ -53,7 +53,7 @@ fn status_for(gateway: &Running, client: &str) -> u16 {
 
 /// Waits until every exchange so far has been counted, which is when its last holder lets go.
 #[track_caller]
-fn settle(gateway: &Running) {
+fn settle(gateway: &Gateway) {
     let end = Instant::now() + PATIENCE;
     while gateway.metric("tidegate_in_flight", &[]) > 0.0 {
         assert!(Instant::now() < end, "requests stay in flight");
@@ -62,7 +62,7 @@ fn settle(gateway: &Running) {
 
 /// How often the limit said this on the route `r`.
 #[track_caller]
-fn decisions(gateway: &Running, limit: &str, decision: &str) -> f64 {
+fn decisions(gateway: &Gateway, limit: &str, decision: &str) -> f64 {
     settle(gateway);
     gateway.metric(
         "tidegate_limit_decisions_total",

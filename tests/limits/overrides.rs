@@ -2,11 +2,11 @@
 
 use super::{
     TRUST, admitted, decisions, one_limit, one_limit_text, status_for,
-    support::{Message, policies::Running},
+    support::{Message, gateway::Gateway},
 };
 
 /// Requests of this user.
-fn by<'g>(gateway: &'g Running, user: &'g str) -> impl FnMut() -> Message + 'g {
+fn by<'g>(gateway: &'g Gateway, user: &'g str) -> impl FnMut() -> Message + 'g {
     move || gateway.ask("GET", "/", &[&format!("X-User: {user}")])
 }
 
@@ -139,7 +139,7 @@ fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
             "overrides = [{{ match = [['big', '*']], rate = '{rate}' }}]"
         ))
     };
-    let gateway = Running::start(&with("4/h"));
+    let gateway = Gateway::start(&with("4/h"));
     assert_eq!(admitted(6, by(&gateway, "big")), 4);
     gateway.reload_with(&with("100/h"));
     assert_eq!(
@@ -287,7 +287,7 @@ fn a_reload_that_changes_the_numbers_of_those_without_a_key_keeps_the_share_that
             "",
         )
     };
-    let gateway = Running::start(&text("{ key = 'client-ip', rate = '4/h' }"));
+    let gateway = Gateway::start(&text("{ key = 'client-ip', rate = '4/h' }"));
     assert_eq!(admitted(2, || gateway.get("/")), 2);
     gateway.reload_with(&text("{ key = 'client-ip', rate = '10/h' }"));
     assert_eq!(admitted(9, || gateway.get("/")), 5, "half of ten is used");

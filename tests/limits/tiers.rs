@@ -185,7 +185,7 @@ fn a_reload_keeps_the_buckets_of_tiers_and_drops_those_that_are_gone() {
     let text = |tiers: &str| {
         super::one_limit_text(&format!("key = 'client-ip'\nrate = '9/h'\n{tiers}"), TRUST)
     };
-    let gateway = super::Running::start(&text("tiers = [{ prefix = 56, rate = '2/h' }]"));
+    let gateway = super::Gateway::start(&text("tiers = [{ prefix = 56, rate = '2/h' }]"));
     assert_eq!(
         [(); 3].map(|()| status_for(&gateway, "2001:db8::1")),
         [200, 200, 429]

@@ -1,11 +1,11 @@
 //! Answers under a limit tell how it stands.
 
-use super::support::policies::{Running, responding};
+use super::support::gateway::{Gateway, responding};
 
 #[test]
 fn answers_under_a_limit_tell_how_the_nearest_one_stands() {
     let limits = "[limits.wide]\nrate = '100/h'\n[limits.l]\nrate = '1/m'\nburst = 3\n";
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "{limits}{}",
         responding("r", "limits = ['wide', 'l']")
     ));
@@ -34,7 +34,7 @@ fn old_clients_are_told_in_the_fields_they_know_and_others_nothing_if_so_wished(
     ] {
         let response = format!("[routes.response]\nlimit_headers = '{style}'\n");
         let limit = "[limits.l]\nrate = '1/m'\nburst = 3\n";
-        let gateway = Running::start(&format!(
+        let gateway = Gateway::start(&format!(
             "{limit}{}{response}",
             responding("r", "limits = ['l']")
         ));

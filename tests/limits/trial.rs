@@ -4,7 +4,7 @@ use super::{
     decisions, one_limit,
     support::{
         Upstream,
-        policies::{Running, responding, upstream_table},
+        gateway::{Gateway, responding, upstream_table},
     },
 };
 
@@ -44,7 +44,7 @@ fn a_limit_in_shadow_mode_refuses_not_even_who_has_no_key() {
 
 #[test]
 fn shadow_and_live_limits_do_not_disturb_each_other() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.shadow]\nrate = '2/h'\nmode = 'shadow'\n[limits.live]\nrate = '4/h'\n{}",
         responding("r", "limits = ['shadow', 'live']")
     ));
@@ -68,7 +68,7 @@ fn shadow_and_live_limits_do_not_disturb_each_other() {
 
 #[test]
 fn what_the_live_limits_refuse_takes_nothing_from_one_in_shadow_mode() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.shadow]\nrate = '3/h'\nmode = 'shadow'\n[limits.live]\nkey = 'path'\nrate = '1/h'\n{}",
         responding("r", "limits = ['shadow', 'live']")
     ));
@@ -82,7 +82,7 @@ fn what_the_live_limits_refuse_takes_nothing_from_one_in_shadow_mode() {
 #[test]
 fn a_limit_that_becomes_live_keeps_what_it_saw() {
     let text = |mode: &str| super::one_limit_text(&format!("rate = '3/h'\nmode = '{mode}'"), "");
-    let gateway = Running::start(&text("shadow"));
+    let gateway = Gateway::start(&text("shadow"));
     assert_eq!([(); 2].map(|()| gateway.status("/")), [200; 2]);
     gateway.reload_with(&text("enforce"));
     assert_eq!([(); 2].map(|()| gateway.status("/")), [200, 429]);
@@ -141,7 +141,7 @@ fn a_candidate_of_a_limit_that_counts_answers_counts_the_same_ones() {
     });
     let limit = "[limits.l]\nrate = '4/h'\ncount = ['401']\ncandidate = { rate = '2/h' }\n";
     let upstream = upstream_table("u", &[&door], "");
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "{limit}{upstream}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n"
     ));
     let statuses = ["/wrong", "/right", "/right", "/wrong", "/right", "/wrong"]
@@ -162,7 +162,7 @@ fn a_reload_keeps_the_buckets_of_a_candidate() {
             "",
         )
     };
-    let gateway = Running::start(&text("2/h"));
+    let gateway = Gateway::start(&text("2/h"));
     assert_eq!([(); 3].map(|()| gateway.status("/")), [200; 3]);
     gateway.reload_with(&text("4/h"));
     gateway.status("/");

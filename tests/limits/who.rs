@@ -2,12 +2,12 @@
 
 use super::{
     admitted, one_limit,
-    support::policies::{Running, responding},
+    support::gateway::{Gateway, responding},
 };
 
 #[test]
 fn by_route_each_route_has_a_bucket() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nkey = 'route'\nrate = '1/h'\n{}{}",
         responding("a", "match = { path = '/a' }\nlimits = ['l']"),
         responding("b", "match = { path = '/b' }\nlimits = ['l']")
@@ -212,7 +212,7 @@ fn a_missing_part_is_replaced_skipped_or_refused() {
 #[test]
 fn cookies_queries_and_parameters_tell_requests_apart() {
     let with_route = |key: &str, route: &str| {
-        Running::start(&format!(
+        Gateway::start(&format!(
             "[limits.l]\nkey = {key}\nrate = '1/h'\n{}",
             responding("r", route)
         ))
@@ -258,7 +258,7 @@ fn cookies_queries_and_parameters_tell_requests_apart() {
 
 #[test]
 fn one_value_of_two_kinds_is_two_clients() {
-    let gateway = Running::start(&format!(
+    let gateway = Gateway::start(&format!(
         "[limits.l]\nkey = 'cookie:a'\nmissing = 'query:a'\nrate = '1/h'\n{}",
         responding("r", "limits = ['l']")
     ));
@@ -321,7 +321,7 @@ fn what_is_missing_can_be_replaced_by_every_kind_of_part() {
         ("header:x-other", "/o/7", "X-Other: NAME"),
     ] {
         let route = responding("r", "limits = ['l']\nmatch = { path = '/o/{id}' }");
-        let gateway = Running::start(&format!(
+        let gateway = Gateway::start(&format!(
             "[limits.l]\nkey = 'header:x-user'\nmissing = '{missing}'\nrate = '1/h'\n{route}"
         ));
         let ask = |name: &str| {
@@ -451,7 +451,7 @@ fn every_spelling_of_one_value_is_one_key() {
         let route = responding("r", &format!("limits = ['l']\n{matched}"));
         let limit =
             format!("[limits.l]\nkey = '{key}'\nrate = '1/h'\nmissing = 'refuse'\nstatus = 403");
-        let gateway = Running::start(&format!("{limit}\n{route}"));
+        let gateway = Gateway::start(&format!("{limit}\n{route}"));
         let ask = |(path, line): &(&str, &str)| gateway.ask("GET", path, &[*line]).status();
         let statuses: Vec<_> = spellings.iter().map(ask).collect();
         assert_eq!(statuses[0], 200, "{key}");

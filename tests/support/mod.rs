@@ -13,8 +13,8 @@
 
 mod client;
 mod gate;
+pub mod gateway;
 pub mod http2;
-pub mod policies;
 pub mod redis;
 mod texts;
 mod upstream;
@@ -28,7 +28,7 @@ use std::{
 pub use self::{
     client::Client,
     gate::Gate,
-    policies::Running as Gateway,
+    gateway::Gateway,
     upstream::{Connection, Upstream},
     wire::{Cut, End, Head, Message, Wire},
 };

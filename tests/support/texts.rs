@@ -1,4 +1,4 @@
-//! Texts that tests of policies are made of: configurations, requests, metrics.
+//! Texts that tests are made of: configurations, requests, metrics.
 
 use std::{fmt::Write as _, fs, path::Path};
 

@@ -5,12 +5,12 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use crate::{pki::Pki, support::policies::Running};
+use crate::{pki::Pki, support::gateway::Gateway};
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 
 /// What `openssl s_client` says after one request.
-fn s_client(gateway: &Running, pki: &Pki, arguments: &[&str]) -> String {
+fn s_client(gateway: &Gateway, pki: &Pki, arguments: &[&str]) -> String {
     let (address, ca) = (gateway.address().to_string(), pki.shown("ca.pem"));
     let mut client = Command::new("openssl")
         .args(["s_client", "-connect", &address, "-CAfile", &ca, "-ign_eof"])
@@ -32,7 +32,7 @@ fn s_client(gateway: &Running, pki: &Pki, arguments: &[&str]) -> String {
 #[test]
 fn openssl_speaks_both_versions_and_none_older() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     for (version, said) in [("-tls1_3", "New, TLSv1.3"), ("-tls1_2", "New, TLSv1.2")] {
         let answer = s_client(
             &gateway,
@@ -58,7 +58,7 @@ fn openssl_speaks_both_versions_and_none_older() {
 #[test]
 fn the_oldest_version_can_be_raised() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "min_version = '1.3'") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "min_version = '1.3'") + OK));
     assert!(s_client(&gateway, &pki, &["-tls1_3"]).contains("HTTP/1.1 200 OK"));
     assert!(s_client(&gateway, &pki, &["-tls1_2"]).contains("alert protocol version"));
 }
@@ -68,7 +68,7 @@ fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
     let pki = Pki::new();
     pki.issue("ecdsa", &["a.example"]);
     pki.issue_rsa("rsa", &["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["ecdsa", "rsa"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["ecdsa", "rsa"], "") + OK));
     for (algorithms, kind) in [("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")] {
         let answer = s_client(
             &gateway,
@@ -86,7 +86,7 @@ fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
 fn openssl_goes_on_with_a_session_in_both_versions_over_a_reload() {
     let pki = Pki::with_site(&["a.example"]);
     let text = pki.listener(&["site"], "") + OK;
-    let gateway = Running::start(&text);
+    let gateway = Gateway::start(&text);
     for version in ["-tls1_3", "-tls1_2"] {
         let session = pki.shown("session");
         assert!(s_client(&gateway, &pki, &[version, "-sess_out", &session]).contains("New, TLSv1"));
@@ -100,7 +100,7 @@ fn openssl_goes_on_with_a_session_in_both_versions_over_a_reload() {
 #[test]
 fn curl_keeps_its_connection() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let port = gateway.address().port();
     let url = format!("https://a.example:{port}/");
     let output = Command::new("curl")
@@ -134,7 +134,7 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
         let file = pki
             .listener(&["site"], "")
             .replace("[listeners.tls]", &format!("{listener}\n[listeners.tls]"));
-        let gateway = Running::start(&(file + OK));
+        let gateway = Gateway::start(&(file + OK));
         let port = gateway.address().port();
         let output = Command::new("curl")
             .args([
@@ -167,7 +167,7 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
 #[test]
 fn clients_see_the_early_answer_to_a_long_upload() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(
+    let gateway = Gateway::start(
         &(pki.listener(&["site"], "") + "[defaults.request]\nmax_body = '1KiB'\n" + OK),
     );
     let port = gateway.address().port();

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     pki::{Pki, ask, certificate, connect, shown_to},
-    support::{PATIENCE, Upstream, ok, policies::Running},
+    support::{PATIENCE, Upstream, gateway::Gateway, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -24,7 +24,7 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
     pki.issue("default", &["default.example"]);
     pki.issue("wild", &["*.example.com"]);
     pki.issue("exact", &["a.example.com"]);
-    let gateway = Running::start(&(pki.listener(&["default", "wild", "exact"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["default", "wild", "exact"], "") + OK));
     let client = pki.client(None);
     for (name, file) in [
         ("default.example", "default"),
@@ -44,7 +44,7 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
 fn a_name_with_a_final_dot_is_the_same_name() {
     let pki = Pki::with_site(&["default.example"]);
     pki.issue("other", &["other.example"]);
-    let gateway = Running::start(&(pki.listener(&["site", "other"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site", "other"], "") + OK));
     // rustls takes the dot away.
     let mut client = Command::new("openssl")
         .args([
@@ -84,7 +84,7 @@ fn a_name_with_a_final_dot_is_the_same_name() {
 #[test]
 fn a_client_that_offers_an_older_version_of_http_is_served() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     for offered in [&["http/1.0"][..], &["http/1.0", "http/1.1"]] {
         let mut client = (*pki.client(None)).clone();
         client.alpn_protocols = offered
@@ -120,7 +120,7 @@ fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
         .map(|name| std::fs::read_to_string(pki.path(&format!("{name}.pem"))).unwrap());
     std::fs::write(pki.path("clients.pem"), file.concat()).unwrap();
     let more = format!("client_ca = '{}'", pki.shown("clients.pem"));
-    let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], &more) + OK));
     let get = |name: &str| {
         ask(
             &mut connect(&pki.client(Some(name)), gateway.address(), "a.example")?,
@@ -146,7 +146,7 @@ fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
 #[test]
 fn keys_are_exchanged_so_that_no_quantum_computer_reads_them_later() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     let group = stream.conn.negotiated_key_exchange_group().unwrap().name();
     assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
@@ -157,7 +157,7 @@ fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
     let upstream = Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.head.raw)));
     let pki = Pki::with_site(&["a.example"]);
     let routes = crate::support::one_route(&upstream, "");
-    let gateway = Running::start(&(pki.listener(&["site"], "") + &routes));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + &routes));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     // Reading to the end fails without a close_notify.
     let answer = ask(&mut stream, "a.example", "/x").unwrap();
@@ -174,7 +174,7 @@ fn a_large_body_goes_both_ways() {
     let upstream = Upstream::answering(|request| ok(&"x".repeat(request.body.len())));
     let pki = Pki::with_site(&["a.example"]);
     let gateway =
-        Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+        Gateway::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     let length = 3_000_000;
     let head = format!(
@@ -195,7 +195,7 @@ fn a_large_body_goes_both_ways() {
 #[test]
 fn a_host_that_the_certificate_does_not_stand_for_is_asked_for_by_another_connection() {
     let pki = Pki::with_site(&["a.example", "b.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let status = |host: &str| {
         let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
         ask(&mut stream, host, "/").unwrap()[9..12].to_owned()
@@ -217,7 +217,7 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
     let other = Pki::new();
     other.issue("stranger", &[]);
     let more = format!("client_ca = '{}'", pki.shown("ca.pem"));
-    let gateway = Running::start(&(pki.listener(&["site"], &more) + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], &more) + OK));
     let get = |config: &Arc<rustls::ClientConfig>, host: &str| {
         ask(
             &mut connect(config, gateway.address(), "a.example")?,
@@ -253,7 +253,7 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
 #[test]
 fn who_speaks_plain_http_is_told_in_plain_http() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let answer = gateway.get("/");
     assert_eq!(answer.status(), 400);
     assert!(answer.text().contains("https://"), "{}", answer.text());
@@ -267,7 +267,7 @@ fn who_speaks_plain_http_is_told_in_plain_http() {
 #[test]
 fn who_speaks_neither_gets_an_alert() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let mut socket = TcpStream::connect(gateway.address()).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(&[0x80; 64]).unwrap();
@@ -280,7 +280,7 @@ fn who_speaks_neither_gets_an_alert() {
 fn a_handshake_has_its_own_bounded_time() {
     let pki = Pki::with_site(&["a.example"]);
     let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '200ms'");
-    let gateway = Running::start(&(listener + OK));
+    let gateway = Gateway::start(&(listener + OK));
     // One that says nothing, and one that stops in the middle.
     for said in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
@@ -315,7 +315,7 @@ fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
     let pki = Pki::with_site(&["a.example"]);
     let server = "[server]\nworkers = 2\nmax_connections_per_client = 10000\n";
     let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '1h'");
-    let gateway = Running::start(&(server.to_owned() + &listener + OK));
+    let gateway = Gateway::start(&(server.to_owned() + &listener + OK));
     let client = pki.client(None);
     let mut session =
         ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
@@ -346,7 +346,7 @@ fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
 fn an_idle_connection_is_closed_with_a_word() {
     let pki = Pki::with_site(&["a.example"]);
     let listener = pki.listener(&["site"], "[listeners.timeouts]\nkeep_alive = '100ms'");
-    let gateway = Running::start(&(listener + OK));
+    let gateway = Gateway::start(&(listener + OK));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
@@ -365,7 +365,7 @@ fn an_answer_that_is_cut_does_not_end_in_order() {
     });
     let pki = Pki::with_site(&["a.example"]);
     let gateway =
-        Running::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
+        Gateway::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     // HTTP/1.0: only the end of the connection delimits the answer.
     stream
@@ -379,7 +379,7 @@ fn an_answer_that_is_cut_does_not_end_in_order() {
 #[test]
 fn what_a_listener_shows_is_told_and_its_key_is_not() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     gateway.await_metric(
         "tidegate_tls_handshakes_total",
@@ -409,7 +409,7 @@ fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
     let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
     let routes = format!("{limit}{OK}limits = ['l']\n");
     let shown = format!("client_ca = '{}'", pki.shown("ca.pem"));
-    let gateway = Running::start(&(pki.listener(&["site"], &shown) + &routes));
+    let gateway = Gateway::start(&(pki.listener(&["site"], &shown) + &routes));
     let status = |name: &str| {
         let mut stream = connect(&pki.client(Some(name)), gateway.address(), "a.example").unwrap();
         ask(&mut stream, "a.example", "/").unwrap()[9..12].to_owned()
@@ -434,7 +434,7 @@ fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
 fn without_a_certificate_there_is_no_name() {
     let pki = Pki::with_site(&["a.example"]);
     let limit = "[limits.l]\nkey = 'tls:subject'\nrate = '2/h'\nmissing = 'refuse'\n";
-    let gateway = Running::start(&(pki.listener(&["site"], "") + limit + OK + "limits = ['l']\n"));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + limit + OK + "limits = ['l']\n"));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     assert!(
         ask(&mut stream, "a.example", "/")

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     pki::{Pki, ask, connect_over},
-    support::{PATIENCE, policies::Running},
+    support::{PATIENCE, gateway::Gateway},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -24,7 +24,7 @@ fn v2(kind: u8, family: u8, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_header_names_the_client() {
-    let gateway = Running::start(&(REQUIRED.to_owned() + OK));
+    let gateway = Gateway::start(&(REQUIRED.to_owned() + OK));
     let ends = [192, 0, 2, 7, 198, 51, 100, 1, 0x12, 0x67, 1, 0xbb];
     for (header, peer) in [
         (
@@ -48,7 +48,7 @@ fn the_header_names_the_client() {
 #[test]
 fn trust_is_judged_by_the_peer_that_the_header_names() {
     let trust = "[client_ip]\ntrusted_proxies = ['192.0.2.0/24']\n";
-    let gateway = Running::start(&(REQUIRED.to_owned() + trust + OK));
+    let gateway = Gateway::start(&(REQUIRED.to_owned() + trust + OK));
     for (peer, client) in [
         ("192.0.2.7", "203.0.113.9"),
         ("198.51.100.7", "198.51.100.7"),
@@ -66,7 +66,7 @@ fn trust_is_judged_by_the_peer_that_the_header_names() {
 #[test]
 fn nobody_gets_in_without_a_header() {
     let gateway =
-        Running::start(&(REQUIRED.to_owned() + "[listeners.timeouts]\nheaders = '200ms'\n" + OK));
+        Gateway::start(&(REQUIRED.to_owned() + "[listeners.timeouts]\nheaders = '200ms'\n" + OK));
     for said in [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "PROXY TCP4 x\r\n",
@@ -97,7 +97,7 @@ fn the_header_comes_before_tls() {
         "[listeners.tls]",
         "proxy_protocol = 'required'\n[listeners.tls]",
     );
-    let gateway = Running::start(&(listener + OK));
+    let gateway = Gateway::start(&(listener + OK));
     let mut socket = TcpStream::connect(gateway.address()).unwrap();
     socket
         .write_all(b"PROXY TCP6 2001:db8::7 ::1 4711 443\r\n")

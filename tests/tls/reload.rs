@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::symlink};
 
 use crate::{
     pki::{Pki, ask, certificate, connect, shown_to},
-    support::policies::Running,
+    support::gateway::Gateway,
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -12,7 +12,7 @@ const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 #[test]
 fn renamed_files_are_shown_by_themselves_and_connections_stay() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let client = pki.client(None);
     let mut kept = connect(&client, gateway.address(), "a.example").unwrap();
     pki.issue("site", &["a.example"]);
@@ -28,7 +28,7 @@ fn renamed_files_are_shown_by_themselves_and_connections_stay() {
 #[test]
 fn files_that_are_written_over_are_shown_by_themselves() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     pki.issue("new", &["a.example"]);
     for end in ["pem", "key"] {
         fs::copy(
@@ -62,7 +62,7 @@ fn a_secret_that_kubernetes_swaps_is_shown_by_itself() {
     symlink("..one", pki.path("..data")).unwrap();
     symlink("..data/tls.crt", pki.path("site.pem")).unwrap();
     symlink("..data/tls.key", pki.path("site.key")).unwrap();
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let before = shown_to(&pki.client(None), gateway.address(), "a.example");
     symlink("..two", pki.path("..next")).unwrap();
     fs::rename(pki.path("..next"), pki.path("..data")).unwrap();
@@ -74,7 +74,7 @@ fn a_secret_that_kubernetes_swaps_is_shown_by_itself() {
 #[test]
 fn a_broken_certificate_keeps_what_serves_and_its_repair_takes_effect() {
     let pki = Pki::with_site(&["a.example"]);
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let before = certificate(&pki.path("site.pem"));
     pki.issue("other", &["a.example"]);
     fs::copy(pki.path("other.key"), pki.path("site.key")).unwrap();
@@ -106,7 +106,7 @@ fn an_expired_certificate_serves_with_a_warning() {
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);
         },
     );
-    let gateway = Running::start(&(pki.listener(&["site"], "") + OK));
+    let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let said = gateway.logged(&gateway.file().display().to_string())["message"]
         .as_str()
         .unwrap()

@@ -6,15 +6,15 @@ use rustix::process::Signal;
 
 use crate::{
     pki::{Pki, server, telling_server},
-    support::{PATIENCE, policies::Running},
+    support::{PATIENCE, gateway::Gateway},
 };
 
-fn gateway(address: SocketAddr, tls: &str) -> Running {
+fn gateway(address: SocketAddr, tls: &str) -> Gateway {
     gateway_to(&format!("https://{address}"), tls)
 }
 
-fn gateway_to(url: &str, tls: &str) -> Running {
-    Running::start(&format!(
+fn gateway_to(url: &str, tls: &str) -> Gateway {
+    Gateway::start(&format!(
         "[upstreams.app]\nservers = ['{url}']\n{tls}\n[[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n"
     ))
 }
@@ -171,7 +171,7 @@ fn a_server_may_be_named_with_a_final_dot() {
             address.port(),
             trusting(&pki, more)
         );
-        let gateway = Running::start(&text);
+        let gateway = Gateway::start(&text);
         let answer = gateway.get("/").text();
         assert!(answer.contains("sni=localhost "), "{answer}");
         assert!(
@@ -322,7 +322,7 @@ fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
         "[listeners.tls]",
         &format!("http2 = {http2}\n[listeners.tls]"),
     );
-    let server = Running::start(&(file + "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n"));
+    let server = Gateway::start(&(file + "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n"));
     let gateway = gateway(
         server.address(),
         &format!("protocol = '{protocol}'\n{}", trusting(&pki, "")),

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 pub use super::texts::{completed, replace, request, responding, sum, upstream_table};
 use super::{Client, Message, PATIENCE};
 
-/// How a gateway is to be started.
+/// The configuration, environment and descriptors that a [`Gateway`] is started with.
 pub struct Start {
     text: String,
     environment: Vec<(String, String)>,
@@ -85,7 +85,7 @@ impl Start {
 
     /// Starts it and waits until it listens.
     #[track_caller]
-    pub fn go(self) -> Running {
+    pub fn go(self) -> Gateway {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in &self.extra {
             write_file(&folder.path().join(name), text);
@@ -131,7 +131,7 @@ impl Start {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        Running::over(
+        Gateway::over(
             child,
             folder,
             self.reads_stdout,
@@ -157,8 +157,8 @@ except OSError:
     pass
 ";
 
-/// A gateway that serves; ended when dropped.
-pub struct Running {
+/// A gateway that serves, as a process of its own. The process is killed when this is dropped.
+pub struct Gateway {
     child: Child,
     folder: tempfile::TempDir,
     listeners: Vec<SocketAddr>,
@@ -169,7 +169,7 @@ pub struct Running {
     passed: std::cell::RefCell<Vec<String>>,
 }
 
-impl Running {
+impl Gateway {
     /// Starts one with this configuration, completed as by [`Start::new`].
     #[track_caller]
     pub fn start(text: &str) -> Self {
@@ -480,7 +480,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Gateway {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
