@@ -1,4 +1,4 @@
-//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with numbers of their own,
+//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with quotas of their own,
 //! two threads, a flood; beside governor's stock stores.
 //!
 //! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.
@@ -13,9 +13,8 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{
-    Ask, Key, KeyHasher, Limiter, Now, Rate, Settings, Top, Verdict, decide, preview,
-};
+use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Top, Verdict, decide, would_admit};
+use tidegate::policy::{self, Rate};
 
 criterion_group!(
     benches,
@@ -72,12 +71,8 @@ fn hot(c: &mut Criterion) {
 fn special(c: &mut Criterion) {
     let mut group = c.benchmark_group("special");
     let limiter = limiter(BURST, 1000);
-    let rate = Rate {
-        count: NonZeroU32::new(1_000_000).unwrap(),
-        period: Duration::from_secs(1),
-    };
     let other = limiter
-        .other_quota(rate, NonZeroU32::new(1_000_000_000).unwrap())
+        .key_quota(million_per_second(NonZeroU32::new(1_000_000_000).unwrap()))
         .unwrap();
     let own = [Ask::new(&limiter, key(1), 1)];
     let exception = [Ask {
@@ -90,7 +85,9 @@ fn special(c: &mut Criterion) {
     group.bench_function("another key beside it", |b| {
         b.iter(|| decide(black_box(START), &own))
     });
-    group.bench_function("a look", |b| b.iter(|| preview(black_box(START), &own)));
+    group.bench_function("a look", |b| {
+        b.iter(|| would_admit(black_box(START), &own[0]))
+    });
 }
 
 fn many_keys(c: &mut Criterion) {
@@ -195,19 +192,16 @@ fn heaviest(c: &mut Criterion) {
 }
 
 fn limiter(burst: NonZeroU32, max_keys: usize) -> Limiter {
+    let max_keys = NonZeroUsize::new(max_keys).unwrap();
+    Limiter::new("bench", million_per_second(burst), max_keys).unwrap()
+}
+
+fn million_per_second(burst: NonZeroU32) -> policy::Quota {
     let rate = Rate {
         count: NonZeroU32::new(1_000_000).unwrap(),
         period: Duration::from_secs(1),
     };
-    Limiter::new(
-        "bench",
-        &Settings {
-            rate,
-            burst,
-            max_keys: NonZeroUsize::new(max_keys).unwrap(),
-        },
-    )
-    .unwrap()
+    policy::Quota::new(rate, burst).unwrap()
 }
 
 /// The key of client `n`; it costs what `a key of an address` does.

@@ -35,8 +35,9 @@ use tidegate::{
         Conditions, Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority,
         RateLimitLayer, RetryLayer, RetryPolicy, Standing, TimeoutsLayer,
     },
-    limit::{KeyHasher, Limiter, Rate, Settings, Top},
+    limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
+    policy::{Quota, Rate},
     runtime::worker,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
@@ -217,16 +218,13 @@ fn layers(c: &mut Criterion) {
 /// One for each client, and one for everybody.
 fn two_limits() -> RateLimitLayer {
     let hasher = KeyHasher::new();
-    let settings = Settings {
-        rate: Rate {
-            count: NonZeroU32::MAX,
-            period: Duration::from_secs(5),
-        },
-        burst: NonZeroU32::MAX,
-        max_keys: NonZeroUsize::MIN,
+    let rate = Rate {
+        count: NonZeroU32::MAX,
+        period: Duration::from_secs(5),
     };
+    let quota = Quota::new(rate, NonZeroU32::MAX).expect("a sound quota");
     let limit = |place: usize, name: &str, key: Vec<KeyPart>| LimitPolicy {
-        limiter: Limiter::new(name, &settings).expect("a sound limit"),
+        limiter: Limiter::new(name, quota, NonZeroUsize::MIN).expect("a sound limit"),
         top: Arc::new(Top::new(1)),
         name: place,
         begun: hasher.key(name),

@@ -22,7 +22,7 @@ use crate::{
     config::{rate_text, read_duration, read_rate},
     duration,
     limit::{Clock, Part, TemporaryError},
-    policy::Numbers,
+    policy::Quota,
 };
 
 /// Keys that `top` shows when it is not said how many.
@@ -127,12 +127,12 @@ fn give(
             why,
         });
     }
-    let (numbers, ttl) = wanted(body)?;
+    let (quota, ttl) = wanted(body)?;
     limit
-        .give(Clock.now(), key.key, numbers, ttl)
+        .give(Clock.now(), key.key, quota, ttl)
         .map_err(|error| {
             let status = match error {
-                TemporaryError::Numbers(_) => StatusCode::BAD_REQUEST,
+                TemporaryError::Quota(_) => StatusCode::BAD_REQUEST,
                 TemporaryError::Full => StatusCode::INSUFFICIENT_STORAGE,
             };
             Refused {
@@ -140,7 +140,7 @@ fn give(
                 why: error.to_string(),
             }
         })?;
-    let (rate, burst) = (rate_text(numbers.rate), numbers.burst);
+    let (rate, burst) = (rate_text(quota.rate()), quota.burst());
     tracing::info!(peer = %caller.peer, limit = name, key = %key.key, rate, burst, ttl = %duration::text(ttl), "a key has other numbers for a while");
     Ok(())
 }
@@ -188,7 +188,7 @@ fn how_many(query: &str) -> Result<usize, String> {
 }
 
 /// The numbers of a `PUT`, and for how long.
-fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
+fn wanted(body: &[u8]) -> Result<(Quota, Duration), String> {
     const EXAMPLE: &str = r#"such as {"rate": "100/s", "burst": 200, "ttl": "10m"}"#;
     let body: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| format!("the body is a JSON object {EXAMPLE} ({error})"))?;
@@ -217,13 +217,14 @@ fn wanted(body: &[u8]) -> Result<(Numbers, Duration), String> {
             burst.ok_or_else(|| format!("`burst` is a whole number from 1 to {}", u32::MAX))?
         }
     };
-    Ok((Numbers { rate, burst }, ttl))
+    let quota = Quota::new(rate, burst).map_err(|error| error.to_string())?;
+    Ok((quota, ttl))
 }
 
 fn shown(state: &KeyState, sight: Sight) -> Value {
     let KeyState {
         key,
-        numbers,
+        quota,
         bucket,
         count,
         ends_in,
@@ -232,10 +233,10 @@ fn shown(state: &KeyState, sight: Sight) -> Value {
     let mut view = json!({
         "key": values(key, sight),
         "hash": key.key.to_string(),
-        "rate": numbers.map_or_else(|| "unlimited".to_owned(), |numbers| rate_text(numbers.rate)),
-        "burst": numbers.map(|numbers| numbers.burst),
-        "remaining": numbers.map(|_| bucket.remaining),
-        "reset_seconds": numbers.map(|_| whole_seconds(bucket.reset)),
+        "rate": quota.map_or_else(|| "unlimited".to_owned(), |quota| rate_text(quota.rate())),
+        "burst": quota.map(|quota| quota.burst()),
+        "remaining": quota.map(|_| bucket.remaining),
+        "reset_seconds": quota.map(|_| whole_seconds(bucket.reset)),
         "admitted": count.admitted,
         "refused": count.refused,
         "until": until.map(|until| humantime::format_rfc3339_seconds(until).to_string()),
@@ -301,7 +302,7 @@ mod tests {
         let why = |body: &str| wanted(body.as_bytes()).unwrap_err();
         assert!(
             wanted(br#"{"rate": "10/s", "ttl": "1h"}"#)
-                .is_ok_and(|(numbers, _)| numbers.burst.get() == 10)
+                .is_ok_and(|(quota, _)| quota.burst().get() == 10)
         );
         assert!(why("").contains("JSON object such as"));
         assert!(why("[]").contains("JSON object such as"));

@@ -10,7 +10,6 @@ use ipnet::IpNet;
 use super::{
     key_part::key_part,
     key_parts::{self, is_match, named},
-    limits,
     state::State,
 };
 use crate::{
@@ -18,10 +17,10 @@ use crate::{
     gateway::host,
     layer::{self, named_value},
     limit::{
-        self, Count, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Quota, Standing,
-        TemporaryError, Top,
+        Count, Gcra, Heavy, Key, KeyBuilder, Label, Limiter, Now, Part, Standing, TemporaryError,
+        Top,
     },
-    policy::{KeyPart, Limit, Missing, Numbers, Rate, Tier, ValuePattern},
+    policy::{KeyPart, Limit, Missing, Quota, Tier, ValuePattern},
     store::{Ask, Name, NameHasher, SharedLimit, Store},
 };
 
@@ -59,8 +58,8 @@ pub struct KnownKey {
 pub struct KeyState {
     /// Which.
     pub key: KnownKey,
-    /// The numbers that count for it now; `None`: everything passes.
-    pub numbers: Option<Numbers>,
+    /// The quota that counts for it now; `None`: everything passes.
+    pub quota: Option<Quota>,
     /// Its bucket, for who asks under these.
     pub bucket: Standing,
     /// What was seen of it lately.
@@ -250,7 +249,7 @@ impl OneLimit<'_> {
     async fn look_in_store(&self, states: &mut [KeyState]) {
         let asked: Vec<_> = states
             .iter_mut()
-            .filter_map(|state| Some((self.ask(&state.key, state.numbers?)?, state)))
+            .filter_map(|state| Some((self.ask(&state.key, state.quota?)?, state)))
             .collect();
         let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
         let Some((store, _)) = self.shared.filter(|_| !asks.is_empty()) else {
@@ -262,14 +261,14 @@ impl OneLimit<'_> {
     }
 
     /// The bucket in the store, for who asks under these numbers.
-    fn ask(&self, key: &KnownKey, numbers: Numbers) -> Option<Ask> {
+    fn ask(&self, key: &KnownKey, quota: Quota) -> Option<Ask> {
         let (_, limit) = self.shared?;
         Some(Ask {
             limit: Arc::clone(limit),
             name: key.name?,
             key: key.key,
             cost: 0,
-            quota: quota(numbers).ok(),
+            quota: Some(quota.into()),
             is_lent: false,
         })
     }
@@ -279,7 +278,7 @@ impl OneLimit<'_> {
     pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
         self.limiter.end_temporary(now, key.key);
         self.limiter.forget(key.key);
-        match (self.shared, self.ask(key, self.limit.numbers())) {
+        match (self.shared, self.ask(key, self.limit.quota)) {
             (Some((store, _)), Some(ask)) => store.fill(&ask).await,
             (Some(_), None) => false,
             (None, _) => true,
@@ -294,11 +293,11 @@ impl OneLimit<'_> {
         &self,
         now: Now,
         key: Key,
-        Numbers { rate, burst }: Numbers,
+        quota: Quota,
         ttl: Duration,
     ) -> Result<(), TemporaryError> {
         self.limiter
-            .set_temporary(now, key, limits::rate(rate), burst, now.after(ttl))
+            .set_temporary(now, key, quota, now.after(ttl))
             .map(drop)
     }
 
@@ -316,24 +315,18 @@ impl OneLimit<'_> {
             .limiter
             .temporary(now, key.key)
             .filter(|_| self.gives());
-        let numbers = match given {
-            Some(given) => Some(Numbers {
-                rate: Rate {
-                    count: given.rate.count,
-                    period: given.rate.period,
-                },
-                burst: given.quota.burst(),
-            }),
+        let quota = match given {
+            Some(given) => Some(given.quota),
             None => self.configured(&key.parts),
         };
-        let quota = numbers.and_then(|numbers| quota(numbers).ok());
-        let bucket = self.limiter.standing(now, key.key, quota.as_ref());
+        let gcra = quota.map(Gcra::from);
+        let bucket = self.limiter.standing(now, key.key, gcra.as_ref());
         let ends_in = given.map(|given| {
             Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos()))
         });
         KeyState {
             key,
-            numbers,
+            quota,
             bucket,
             count,
             ends_in,
@@ -341,15 +334,15 @@ impl OneLimit<'_> {
     }
 
     /// The numbers that the configuration has for this key.
-    fn configured(&self, parts: &[Part]) -> Option<Numbers> {
+    fn configured(&self, parts: &[Part]) -> Option<Quota> {
         if let Some(tier) = self.tier {
-            return Some(tier.numbers);
+            return Some(tier.quota);
         }
         if parts.len() < self.limit.key.len() {
-            return Some(self.limit.numbers()); // only its hash is known
+            return Some(self.limit.quota); // only its hash is known
         }
         if parts.iter().any(|part| part.is_fallback) {
-            return Some(self.limit.stand_ins.unwrap_or(self.limit.numbers()));
+            return Some(self.limit.stand_ins.unwrap_or(self.limit.quota));
         }
         let matches = |patterns: &Vec<ValuePattern>| {
             let each = patterns.iter().zip(&self.limit.key).zip(parts);
@@ -361,7 +354,7 @@ impl OneLimit<'_> {
             .overrides
             .iter()
             .find(|one| one.matches.iter().any(matches));
-        exception.map_or(Some(self.limit.numbers()), |one| one.numbers)
+        exception.map_or(Some(self.limit.quota), |one| one.quota)
     }
 
     /// Adds a part to the key and to what is shown of it.
@@ -479,10 +472,6 @@ impl OneLimit<'_> {
             query.join("&")
         )
     }
-}
-
-fn quota(Numbers { rate, burst }: Numbers) -> Result<Quota, limit::SettingsError> {
-    Quota::new(limits::rate(rate), burst)
 }
 
 fn count_of(one: &str, more: &str, count: usize) -> String {

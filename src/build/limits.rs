@@ -14,28 +14,12 @@ use crate::{
     layer::{
         Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier,
     },
-    limit::{Clock, KeyHasher, Limiter, Quota, Rate, Settings, SettingsError, Top},
+    limit::{Clock, KeyHasher, Limiter, LimiterError, Top},
     policy,
 };
 
 /// Buckets of limits, their tiers and their candidates, and the exceptions of limits that have some; by name.
 pub(super) type Limits = (Named<Limiter>, Named<Arc<Overrides>>);
-
-/// Says whether limits can be built from all numbers there are.
-pub(super) fn check(config: &Config) -> Result<(), BuildError> {
-    for limit in &config.limits {
-        let others = limit
-            .overrides
-            .iter()
-            .filter_map(|one| one.numbers)
-            .chain(limit.stand_ins);
-        for numbers in others.chain(buckets(limit).map(|(_, numbers)| numbers)) {
-            Quota::new(rate(numbers.rate), numbers.burst)
-                .map_err(|cause| failed(&limit.name, cause))?;
-        }
-    }
-    Ok(())
-}
 
 /// The limits of `config`, with the buckets of those before it. Other numbers take effect at once, when all else is done.
 pub(super) fn limits(
@@ -54,10 +38,9 @@ pub(super) fn limits(
                 .any(|before| before.name == limit.name && before.key == limit.key)
         };
         let earlier = earlier.filter(same_key);
-        for (name, numbers) in buckets(limit) {
-            let settings = settings(limit, numbers);
+        for (name, quota) in buckets(limit) {
             let base = match earlier.and_then(|earlier| earlier.limits.get(name)) {
-                None => Limiter::new(Arc::clone(name), &settings)
+                None => Limiter::new(Arc::clone(name), quota, limit.max_keys)
                     .map_err(|cause| failed(name, cause))?,
                 Some(before) => before.clone(),
             };
@@ -66,23 +49,18 @@ pub(super) fn limits(
                     exceptions(limit, &base, hasher).map_err(|cause| failed(name, cause))?;
                 overrides.insert(Arc::clone(name), Arc::new(built));
             }
-            bases.push((name, base, settings));
+            bases.push((limit, name, quota, base));
         }
     }
     let now = Clock.now();
-    let live = |(name, base, settings): (&Arc<str>, Limiter, Settings)| {
+    let mut limits = Named::new();
+    for (limit, name, quota, base) in bases {
         let limiter = base
-            .reconfigured(&settings, now)
+            .reconfigured(quota, limit.max_keys, now)
             .map_err(|cause| failed(name, cause))?;
-        Ok((Arc::clone(name), limiter))
-    };
-    Ok((
-        bases
-            .into_iter()
-            .map(live)
-            .collect::<Result<_, BuildError>>()?,
-        overrides,
-    ))
+        limits.insert(Arc::clone(name), limiter);
+    }
+    Ok((limits, overrides))
 }
 
 /// Who asks most of each limit and tier. What is known stays as long as the buckets do.
@@ -110,7 +88,7 @@ pub(super) fn tops(
     limits.iter().map(top).collect()
 }
 
-fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
+fn failed(name: &Arc<str>, cause: LimiterError) -> BuildError {
     BuildError::Limit {
         name: Arc::clone(name),
         cause,
@@ -118,40 +96,24 @@ fn failed(name: &Arc<str>, cause: SettingsError) -> BuildError {
 }
 
 /// Everything about a limit that has buckets: itself, its tiers, its candidate.
-fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Numbers)> {
-    let own = (&limit.name, limit.numbers());
-    let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.numbers));
+fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Quota)> {
+    let own = (&limit.name, limit.quota);
+    let tiers = limit.tiers.iter().map(|tier| (&tier.name, tier.quota));
     std::iter::once(own).chain(tiers).chain(
         limit
             .candidate
             .as_ref()
-            .map(|candidate| (&candidate.name, candidate.numbers)),
+            .map(|candidate| (&candidate.name, candidate.quota)),
     )
-}
-
-fn settings(limit: &policy::Limit, numbers: policy::Numbers) -> Settings {
-    Settings {
-        rate: rate(numbers.rate),
-        burst: numbers.burst,
-        max_keys: limit.max_keys,
-    }
-}
-
-pub(super) fn rate(rate: policy::Rate) -> Rate {
-    Rate {
-        count: rate.count,
-        period: rate.period,
-    }
 }
 
 fn exceptions(
     limit: &policy::Limit,
     limiter: &Limiter,
     hasher: &KeyHasher,
-) -> Result<Overrides, SettingsError> {
+) -> Result<Overrides, LimiterError> {
     let (begun, parts) = (hasher.key(&limit.name), key(limit));
     let mut overrides = Overrides::default();
-    let quota = |numbers: policy::Numbers| limiter.other_quota(rate(numbers.rate), numbers.burst);
     for one in &limit.overrides {
         let patterns: Vec<Vec<_>> = one
             .matches
@@ -162,11 +124,13 @@ fn exceptions(
             &begun,
             &parts,
             &patterns,
-            one.numbers.map(quota).transpose()?,
+            one.quota
+                .map(|quota| limiter.key_quota(quota))
+                .transpose()?,
         );
     }
-    if let Some(numbers) = limit.stand_ins {
-        overrides.set_stand_ins(quota(numbers)?);
+    if let Some(quota) = limit.stand_ins {
+        overrides.set_stand_ins(limiter.key_quota(quota)?);
     }
     Ok(overrides)
 }
@@ -300,31 +264,4 @@ fn policy(
 
 fn key(limit: &policy::Limit) -> Vec<KeyPart> {
     limit.key.iter().map(key_part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::config::{Environment, parse};
-
-    proptest! {
-        /// What the configuration lets through must not fail when it is built: then it would be too late for a diagnostic.
-        #[test]
-        fn limits_that_are_sound_can_be_built(
-            count in 1..=u32::MAX,
-            seconds in 1..=365 * 24 * 60 * 60_u64,
-            burst in prop_oneof![1..=200_u32, 1..=u32::MAX],
-            small in 0..2_u32,
-        ) {
-            let count = if small == 0 { count } else { count % 10 + 1 };
-            let text = format!(
-                "[limits.l]\nrate = '{count}/{seconds}s'\nburst = {burst}\n[[routes]]\nname = 'r'\nrespond = {{}}\n"
-            );
-            if let Ok(config) = parse("test.toml", &text, &Environment::new()) {
-                prop_assert!(check(&config).is_ok(), "{text}");
-            }
-        }
-    }
 }

@@ -43,7 +43,7 @@ use crate::{
         AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies,
         Respond, RetryPolicy, Rewrite, TimeoutsLayer,
     },
-    limit::SettingsError,
+    limit::LimiterError,
     policy,
     runtime::PerWorker,
     upstream::Upstream,
@@ -67,10 +67,7 @@ pub enum BuildError {
     #[error("the routes' paths: {0}")]
     Table(#[from] regex::Error),
     #[error("limit \"{name}\": {cause}")]
-    Limit {
-        name: Arc<str>,
-        cause: SettingsError,
-    },
+    Limit { name: Arc<str>, cause: LimiterError },
     #[error("upstream \"{name}\": {why}")]
     Tls { name: Arc<str>, why: String },
 }
@@ -88,7 +85,6 @@ pub fn build(
         config.routes.iter().map(|route| &route.matches),
     )?);
     let disguises = Arc::new(Disguises::build(&config.routes, &config.upstreams)?);
-    limits::check(&config)?;
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
     let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));

@@ -51,30 +51,30 @@ pub(super) fn view(root: &Table, config: &Config) -> Json {
 /// Fills in the bursts of a limit, and takes out the values of keys that may be credentials.
 fn complete(view: Option<&mut Json>, limit: &Limit) {
     let Some(view) = view else { return };
-    set(Some(&mut *view), "burst", json!(limit.burst));
+    set(Some(&mut *view), "burst", json!(limit.quota.burst()));
     if let Some(candidate) = &limit.candidate {
         set(
             view.get_mut("candidate"),
             "burst",
-            json!(candidate.numbers.burst),
+            json!(candidate.quota.burst()),
         );
     }
-    if let Some(numbers) = &limit.stand_ins {
-        set(view.get_mut("missing"), "burst", json!(numbers.burst));
+    if let Some(quota) = &limit.stand_ins {
+        set(view.get_mut("missing"), "burst", json!(quota.burst()));
     }
     for (at, tier) in limit.tiers.iter().enumerate() {
         set(
             view.get_mut("tiers").and_then(|tiers| tiers.get_mut(at)),
             "burst",
-            json!(tier.numbers.burst),
+            json!(tier.quota.burst()),
         );
     }
     for (at, one) in limit.overrides.iter().enumerate() {
         let mut shown = view
             .get_mut("overrides")
             .and_then(|overrides| overrides.get_mut(at));
-        if let Some(numbers) = &one.numbers {
-            set(shown.as_deref_mut(), "burst", json!(numbers.burst));
+        if let Some(quota) = &one.quota {
+            set(shown.as_deref_mut(), "burst", json!(quota.burst()));
         }
         let patterns = one
             .matches

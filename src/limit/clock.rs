@@ -5,13 +5,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use governor::clock;
-use governor::nanos::Nanos;
 use tokio::time::Instant;
 
-/// A reading of the [`Clock`]: nanoseconds, never 0, so that 0 can stand for "never" in a bucket.
-///
-/// As a `governor` clock it stands still.
+/// A reading of the [`Clock`] in nanoseconds. Never 0, so that a TAT of 0 is in the past of every reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Now(u64);
 
@@ -21,30 +17,19 @@ impl Now {
         Self(if nanos == 0 { 1 } else { nanos })
     }
 
-    /// Nanoseconds on the process's clock; its zero means nothing.
+    /// Nanoseconds since an arbitrary moment before the process began.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// This moment plus `by`; more than 584 years saturates.
+    /// This moment plus `by`. Saturates at about 584 years.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(nanos(by)))
     }
 }
 
-impl clock::Clock for Now {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(self.0)
-    }
-}
-
-/// The process's clock; all of them agree.
+/// The clock of this process; all values of this type agree.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Clock;
 
@@ -52,7 +37,7 @@ impl Clock {
     /// Reads tokio's clock: one `clock_gettime`, no system call.
     pub fn now(self) -> Now {
         let (start, now) = (*START.get_or_init(Instant::now), Instant::now());
-        // A paused runtime may stand before the process's start; the offset leaves room for it below.
+        // A paused runtime may stand before the first reading; the offset leaves room for it.
         match now.checked_duration_since(start) {
             Some(since) => Now::from_nanos(OFFSET).after(since),
             None => {
@@ -62,18 +47,10 @@ impl Clock {
     }
 }
 
-impl clock::Clock for Clock {
-    type Instant = Nanos;
-
-    fn now(&self) -> Nanos {
-        Nanos::new(Clock::now(*self).as_nanos())
-    }
-}
-
 /// The moment of the first reading.
 static START: OnceLock<Instant> = OnceLock::new();
 
-/// What the first reading says: a day, so that no paused clock reads 0.
+/// Nanoseconds that the first reading shows: a day, so that no paused clock reads 0.
 const OFFSET: u64 = 86_400_000_000_000;
 
 fn nanos(duration: Duration) -> u64 {

@@ -1,6 +1,9 @@
-//! The state behind a limit, and what can be done with one bucket of it.
+//! The state behind a limit, and the operations on one bucket of it.
+//!
+//! A [`Core`] is a quota over a table. A reload that changes either makes a new core, moves the buckets there one by
+//! one, and leaves a link in the old one: an operation that finds its bucket [`Halt::Moved`] follows the link.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,119 +11,113 @@ use std::time::Duration;
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
-use super::bucket::{Pace, rescaled};
-use super::others::Others;
+use super::classes::Classes;
+use super::decide::Ask;
+use super::gcra::rescaled;
 use super::table::{Insert, OVERFLOW, Read, Table};
 use super::temporary::Temporaries;
-use super::{Ask, Key, Now, Quota, Settings, SettingsError, Standing};
+use super::{Gcra, Key, LimiterError, Now};
+use crate::policy::Quota;
 
-/// Tokens of one bucket, as they can be given back. Kept small: admissions are moved about.
+/// Tokens taken from one bucket, with all that a refund needs. Kept small: admissions are moved about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Taken {
     /// The bucket's TAT right after.
     pub(super) tat: u64,
-    /// Whose bucket it is: the asker's, or the shared one.
+    /// The bucket: that of the request's key, or [`OVERFLOW`].
     key: Key,
+    /// The quota under which they were taken.
     emission: u64,
     burst: NonZeroU32,
     cost: u32,
 }
 
 impl Taken {
-    /// Of the quota under which they were taken.
-    pub(super) fn pace(&self) -> Pace {
-        Pace {
-            emission: self.emission,
-            burst: self.burst,
-        }
+    /// The quota under which they were taken.
+    pub(super) fn gcra(&self) -> Gcra {
+        Gcra::from_parts(self.emission, self.burst)
     }
 }
 
-/// Tokens that are there for the taking.
+/// Tokens that a look has found available.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Offer {
-    /// Whose bucket it is: the asker's, or the shared one.
+    /// The bucket: that of the request's key, or [`OVERFLOW`].
     key: Key,
-    /// Where it was seen, or [`NOWHERE`] for a key that is yet to come in.
+    /// Its slot, or [`NOWHERE`] for a key that is not in the table yet.
     slot: usize,
-    /// Its TAT before.
+    /// Its TAT as it was seen.
     seen: u64,
-    /// And after.
+    /// Its TAT once the tokens are taken.
     tat: u64,
-}
-
-impl Offer {
-    /// How the bucket stands before anything is taken.
-    pub(super) fn state(&self, now: Now, index: usize, ask: &Ask<'_>) -> Standing {
-        let own = ask.limiter.quota().pace();
-        let pace = if self.key == ask.key {
-            ask.quota.map_or(own, Quota::pace)
-        } else {
-            own
-        };
-        pace.state(now, self.seen, index)
-    }
 }
 
 /// A slot that no table has.
 const NOWHERE: usize = usize::MAX;
 
-/// Why an operation came to nothing here.
+/// Why an operation did not complete on this core.
 #[derive(Debug)]
 pub(super) enum Halt {
-    /// The bucket is too empty; for so long.
+    /// The bucket has too few tokens; it has enough after this time.
     Refused(Duration),
     /// The bucket lives in the next core.
     Moved,
 }
 
-/// The state behind a limit; replaced when its numbers change.
+/// A quota over a table of buckets; replaced when either changes.
 #[derive(Debug)]
 pub(super) struct Core {
-    pub(super) settings: Settings,
     pub(super) quota: Quota,
+    pub(super) max_keys: NonZeroUsize,
+    /// The quota, prepared.
+    pub(super) gcra: Gcra,
     pub(super) table: Table,
-    /// What took over; set once, before the first bucket is moved there.
+    /// The core that took over; set once, before the first bucket moves there.
     pub(super) next: OnceLock<Arc<Core>>,
     pub(super) lineage: Arc<Lineage>,
 }
 
-/// What all cores of a limit share.
+/// State that all cores of one limit share.
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
     evictions_idle: AtomicU64,
     evictions_overflow: AtomicU64,
-    /// Numbers that some of its keys have instead of the limit's own.
-    pub(super) others: Others,
-    /// Those that some have for a while. Padded: every request reads it, and evictions are counted beside it.
+    /// Quotas that some keys have instead of the limit's own.
+    pub(super) classes: Classes,
+    /// Quotas that some keys have for a while. Padded: every request reads it, and evictions are counted beside it.
     pub(super) temporaries: CachePadded<Temporaries>,
-    /// One reload at a time; requests never touch it.
+    /// Serialises reloads; requests never touch it.
     pub(super) reload: Mutex<()>,
 }
 
 impl Lineage {
-    /// One more request of a stranger goes to the shared bucket.
-    pub(super) fn note_stranger(&self) {
+    /// Counts a request whose key found no slot and went to the overflow bucket.
+    pub(super) fn note_overflow(&self) {
         self.evictions_overflow.fetch_add(1, Relaxed);
     }
 
-    /// Idle keys that made room, and requests sent to the shared bucket.
-    pub(super) fn evictions(&self) -> (u64, u64) {
-        (
-            self.evictions_idle.load(Relaxed),
-            self.evictions_overflow.load(Relaxed),
-        )
+    /// Idle keys that were evicted to make room.
+    pub(super) fn evictions_idle(&self) -> u64 {
+        self.evictions_idle.load(Relaxed)
+    }
+
+    /// Requests that went to the overflow bucket.
+    pub(super) fn evictions_overflow(&self) -> u64 {
+        self.evictions_overflow.load(Relaxed)
     }
 }
 
 impl Core {
-    pub(super) fn new(settings: &Settings, lineage: Arc<Lineage>) -> Result<Self, SettingsError> {
-        let quota = Quota::new(settings.rate, settings.burst)?;
-        let table = Table::new(settings.max_keys)?;
+    pub(super) fn new(
+        quota: Quota,
+        max_keys: NonZeroUsize,
+        lineage: Arc<Lineage>,
+    ) -> Result<Self, LimiterError> {
         Ok(Self {
-            settings: *settings,
             quota,
-            table,
+            max_keys,
+            gcra: quota.into(),
+            table: Table::new(max_keys)?,
             next: OnceLock::new(),
             lineage,
         })
@@ -135,7 +132,7 @@ impl Core {
         core
     }
 
-    /// Does `attempt` on the core where the bucket lives.
+    /// Does `attempt` on the core where the bucket lives. Fails with the time to wait if the bucket refuses.
     #[inline(always)]
     pub(super) fn follow<T>(
         &self,
@@ -151,7 +148,7 @@ impl Core {
         }
     }
 
-    /// First step: would the tokens be there? Takes nothing.
+    /// The first step of a decision: looks whether the tokens are there, and takes nothing.
     #[inline(always)]
     pub(super) fn look(&self, now: Now, ask: &Ask<'_>) -> Result<Offer, Halt> {
         loop {
@@ -165,8 +162,8 @@ impl Core {
         }
     }
 
-    /// Second step: takes just what [`Core::look`] offered; nothing if someone else was here in between, or if the
-    /// offer may be that of a successor, whose slots are others.
+    /// The second step: takes exactly what [`Core::look`] offered. `None` if another thread changed the bucket in
+    /// between, or if the offer may be that of a successor, whose slots are others; nothing was taken then.
     #[inline]
     pub(super) fn accept(&self, offer: Offer, ask: &Ask<'_>) -> Option<Taken> {
         if self.next.get().is_some() {
@@ -191,8 +188,8 @@ impl Core {
         }
     }
 
-    /// What the bucket in `slot` has for the asker; nothing if the slot has changed hands or its debt had to be put
-    /// into other numbers.
+    /// The offer of the bucket in `slot`. `None` if the slot has changed hands, or if its debt had to be converted to
+    /// another quota first; the caller looks again.
     #[inline(always)]
     fn offer(&self, slot: usize, ask: &Ask<'_>, now: Now) -> Result<Option<Offer>, Halt> {
         match self.table.read(slot, ask.key) {
@@ -212,7 +209,7 @@ impl Core {
     fn priced(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) -> Result<Offer, Halt> {
         let tat = ask
             .quota
-            .unwrap_or(&self.quota)
+            .unwrap_or(&self.gcra)
             .conform(now, seen, ask.cost)
             .map_err(Halt::Refused)?;
         Ok(Offer {
@@ -236,25 +233,25 @@ impl Core {
             .then(|| self.taken(key, tat, ask))
     }
 
-    /// What was taken from the bucket of `key`, which is the asker's or the shared one.
+    /// The tokens taken from the bucket of `key`, which is the request's own or the overflow bucket.
     #[inline]
     fn taken(&self, key: Key, tat: u64, ask: &Ask<'_>) -> Taken {
         let Ask { quota, cost, .. } = if key == ask.key {
             *ask
         } else {
-            self.of_a_stranger(ask)
+            self.as_overflow(ask)
         };
-        let Pace { emission, burst } = quota.unwrap_or(&self.quota).pace();
+        let gcra = quota.unwrap_or(&self.gcra);
         Taken {
             tat,
             key,
-            emission,
-            burst,
+            emission: gcra.emission(),
+            burst: gcra.burst(),
             cost,
         }
     }
 
-    /// What a key that the table does not know would have; nothing if it knows it by now.
+    /// The offer for a key that is not in the table; `None` if it has come in by now.
     #[cold]
     fn foresee(&self, now: Now, ask: &Ask<'_>) -> Result<Option<Offer>, Halt> {
         match self.table.room(ask.key, now) {
@@ -265,12 +262,12 @@ impl Core {
         }
     }
 
-    /// Takes the first tokens of a key the table does not know; nothing if it knows it by now.
+    /// Takes the first tokens of a key that is not in the table; `None` if it has come in by now.
     #[cold]
     fn enter(&self, now: Now, ask: &Ask<'_>) -> Result<Option<Taken>, Halt> {
         let Offer { tat, .. } = self.priced(NOWHERE, ask, 0, now)?;
         if ask.cost == 0 {
-            return Ok(Some(self.taken(ask.key, tat, ask))); // no reason to hold the key
+            return Ok(Some(self.taken(ask.key, tat, ask))); // no debt, so no reason to hold the key
         }
         match self.bring_in(now, ask, tat) {
             Insert::Done { .. } => Ok(Some(self.taken(ask.key, tat, ask))),
@@ -290,57 +287,54 @@ impl Core {
         insert
     }
 
-    /// Puts the debt in a slot into the asker's numbers, which changed since the bucket was last used: the share that is
-    /// used stays. Whether it came to that or someone else was faster, the asker looks again.
+    /// Converts the debt in a slot to the quota of `ask`, which differs from the one it came about under; the share of
+    /// the bucket that is used stays. The caller looks again, whether this or another thread did it.
     #[cold]
     fn convert(&self, slot: usize, ask: &Ask<'_>, seen: u64, now: Now) {
-        let (old, new) = (
-            self.numbers(self.table.class(slot)),
-            ask.quota.unwrap_or(&self.quota).pace(),
-        );
+        let old = self.gcra_of(self.table.class(slot));
+        let new = ask.quota.unwrap_or(&self.gcra);
         let tat = rescaled(seen, now, old.fill(), new.fill());
-        self.table.convert(slot, ask.key, (seen, tat), ask.class());
+        self.table.convert(slot, ask.key, seen, tat, ask.class());
     }
 
-    /// The TAT of a key that is held, and its numbers.
-    pub(super) fn held(&self, key: Key) -> Option<(u64, Pace)> {
+    /// The TAT of a key and the quota by which it is measured; `None` if the table does not hold the key.
+    pub(super) fn held(&self, key: Key) -> Option<Held> {
         let slot = self.table.find(key)?;
         match self.table.read(slot, key) {
-            Read::Tat(tat) => Some((tat, self.numbers(self.table.class(slot)))),
+            Read::Tat(tat) => Some(Held {
+                tat,
+                gcra: self.gcra_of(self.table.class(slot)),
+            }),
             Read::Changed | Read::Moved => None,
         }
     }
 
-    /// The numbers in which the debt of a slot of this class is measured.
-    pub(super) fn numbers(&self, class: u16) -> Pace {
-        self.lineage
-            .others
-            .numbers(class)
-            .unwrap_or(self.quota.pace())
+    /// The quota by which the debts of a class are measured.
+    pub(super) fn gcra_of(&self, class: u16) -> Gcra {
+        self.lineage.classes.get(class).unwrap_or(self.gcra)
     }
 
-    /// Gives back what was taken, as far as the bucket is not full again without it: once the time in which those
-    /// tokens came back has passed, the bucket would be no fuller had they never been taken, and giving them back
-    /// would add to what rate and burst allow. Nothing goes back after the key's numbers have changed.
+    /// Returns tokens, as far as they have not come back by themselves: once the time in which they do has passed, the
+    /// bucket is no fuller than if they had never been taken, and returning them would add to what rate and burst
+    /// allow. Returns nothing if the key's quota has changed since.
     pub(super) fn give_back(&self, now: Now, taken: &Taken) -> Result<(), Halt> {
-        let back = taken
-            .pace()
-            .weight(taken.cost)
-            .min(taken.tat.saturating_sub(now.as_nanos()));
+        let gcra = taken.gcra();
+        let missing = taken.tat.saturating_sub(now.as_nanos());
+        let back = gcra.weight(taken.cost).min(missing);
         if back == 0 {
             return Ok(());
         }
         self.shift(taken.key, |class, tat| {
-            let same = self.numbers(class).fill() == taken.pace().fill();
-            if same { tat.checked_sub(back) } else { None }
+            let is_same = self.gcra_of(class).fill() == gcra.fill();
+            if is_same { tat.checked_sub(back) } else { None }
         })
         .map(drop)
     }
 
-    /// Changes the TAT of a key, which is told with the class of its numbers; tells the new one, or nothing if the key is
-    /// not there.
+    /// Replaces the TAT of a key by what `change` makes of its class and TAT. Returns the new TAT; `None` if `change`
+    /// did, or if the table does not hold the key.
     ///
-    /// Should the slot go to another key meanwhile, that key was full and stays full: see the table's protocol.
+    /// If the slot goes to another key meanwhile, `key` had a full bucket and still has: see the table's protocol.
     pub(super) fn shift(
         &self,
         key: Key,
@@ -362,16 +356,17 @@ impl Core {
         Ok(None)
     }
 
-    /// What a stranger to a full table asks of the bucket that strangers share.
+    /// Redirects a request whose key found no slot to the overflow bucket, and counts it.
     fn overflow<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
-        self.lineage.note_stranger();
-        self.of_a_stranger(ask)
+        self.lineage.note_overflow();
+        self.as_overflow(ask)
     }
 
-    /// The shared bucket has the limit's own numbers; whoever may take more at once takes all of it.
-    fn of_a_stranger<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
+    /// The same request on the overflow bucket, which has the limit's own quota. A key with a larger burst of its own
+    /// takes at most all of it.
+    fn as_overflow<'a>(&self, ask: &Ask<'a>) -> Ask<'a> {
         let most = if ask.quota.is_some() {
-            self.quota.burst().get()
+            self.gcra.burst().get()
         } else {
             u32::MAX
         };
@@ -382,4 +377,12 @@ impl Core {
             ..*ask
         }
     }
+}
+
+/// The bucket of a key that is in the table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held {
+    pub(super) tat: u64,
+    /// The quota by which the TAT is measured.
+    pub(super) gcra: Gcra,
 }

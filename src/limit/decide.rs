@@ -1,30 +1,31 @@
-//! Several limits decide together: all of them admit, or none is charged.
+//! One request, several limits: all of them admit, or none is charged.
 //!
-//! Two steps. First every limit looks, and writes nothing, so that a refusal by any takes from none; then each takes
-//! what it saw. A race lost in between is refunded to those that had already taken, and counts as a refusal.
+//! A decision has two steps. First every limit looks at its bucket and writes nothing, so that a refusal by any of
+//! them takes tokens from none. Then each takes what it saw. Where another thread was faster in between, those that
+//! had already taken are refunded, and the decision is a refusal.
 
 use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::core::{Offer, Taken};
-use super::{Key, Limiter, Now, Quota};
+use super::{Gcra, Key, Limiter, Now, Standing};
 
-/// What one limit is asked.
+/// The question that a request puts to one limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
-    /// This limit.
+    /// The limit.
     pub limiter: &'a Limiter,
-    /// For this key.
+    /// The bucket.
     pub key: Key,
-    /// This many tokens; 0 always passes, and more than the burst never.
+    /// Tokens wanted; 0 is always admitted, and more than the burst never.
     pub cost: u32,
-    /// Under these numbers instead of the limit's own; of [`Limiter::other_quota`].
-    pub quota: Option<&'a Quota>,
+    /// A quota that counts for this key instead of the limit's own; made by [`Limiter::key_quota`].
+    pub quota: Option<&'a Gcra>,
 }
 
 impl<'a> Ask<'a> {
-    /// Under the limit's own numbers.
+    /// Asks under the limit's own quota.
     pub const fn new(limiter: &'a Limiter, key: Key, cost: u32) -> Self {
         Self {
             limiter,
@@ -35,13 +36,16 @@ impl<'a> Ask<'a> {
     }
 
     pub(super) fn class(&self) -> u16 {
-        self.quota.map_or(0, Quota::class)
+        self.quota.map_or(0, Gcra::class)
     }
 }
 
-/// Takes the tokens of all `asks`, or none.
+/// Takes the tokens of all `asks`, or of none.
 ///
 /// Does not allocate for one or two limits.
+///
+/// # Errors
+/// Fails if at least one limit refuses; nothing was taken then.
 #[inline]
 pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     match asks {
@@ -57,7 +61,12 @@ pub fn decide(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     }
 }
 
-/// What [`decide_many`] does, in registers: a route with a client's limit and a daily one is the usual case.
+/// Whether `ask` would be admitted at `now`; takes nothing.
+pub fn would_admit(now: Now, ask: &Ask<'_>) -> bool {
+    look(now, ask).is_ok()
+}
+
+/// [`decide_many`] in registers: a limit per client and a daily one are the usual case.
 #[inline]
 fn decide_two(now: Now, first: &Ask<'_>, second: &Ask<'_>) -> Result<Admission, Refusal> {
     let (one, two) = match (look(now, first), look(now, second)) {
@@ -105,19 +114,19 @@ fn decide_many(now: Now, asks: &[Ask<'_>]) -> Result<Admission, Refusal> {
     Ok(admission)
 }
 
-/// First step.
+/// The first step.
 #[inline(always)]
 fn look(now: Now, ask: &Ask<'_>) -> Result<Offer, Duration> {
     ask.limiter.core.follow(|core| core.look(now, ask))
 }
 
-/// Both steps in one.
+/// Both steps in one, for a limit that decides alone.
 #[inline(always)]
 fn take(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
     ask.limiter.core.follow(|core| core.take(now, ask))
 }
 
-/// Second step; what is there by now, if that is no longer what was offered.
+/// The second step. If the bucket has changed since the first, decides anew.
 #[inline(always)]
 fn accept(now: Now, ask: &Ask<'_>, offer: Offer) -> Result<Taken, Duration> {
     match ask.limiter.core.accept(offer, ask) {
@@ -131,27 +140,9 @@ fn take_anew(now: Now, ask: &Ask<'_>) -> Result<Taken, Duration> {
     take(now, ask)
 }
 
-/// What [`decide`] would say of all `asks` now, without taking anything: the one nearest to exhaustion as it stands, if
-/// there is any.
-pub fn preview(now: Now, asks: &[Ask<'_>]) -> Result<Option<Standing>, Refusal> {
-    let (mut nearest, mut refusal): (Option<Standing>, Option<Refusal>) = (None, None);
-    for (index, ask) in asks.iter().enumerate() {
-        match look(now, ask) {
-            Ok(offer) => {
-                let state = offer.state(now, index, ask);
-                nearest = Some(nearest.map_or(state, |earlier| earlier.nearer(state)));
-            }
-            Err(wait) => refusal = Some(Refusal::after(refusal, index, wait)),
-        }
-    }
-    refusal.map_or(Ok(nearest), Err)
-}
-
-/// All limits have admitted.
-///
-/// Holds what was taken; dropping it keeps the tokens taken.
+/// The tokens of a request that all limits have admitted. Dropping it keeps them taken.
 #[derive(Debug, Clone)]
-#[must_use = "an admission that comes to nothing is to be refunded"]
+#[must_use = "the tokens of a request that comes to nothing are to be refunded"]
 pub struct Admission {
     now: Now,
     /// In the order of the asks.
@@ -159,26 +150,19 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// The limit nearest to exhaustion: with the fewest tokens left, of equals the one that takes longest to fill.
-    /// Nothing if no limit was asked.
-    pub fn nearest(&self) -> Option<Standing> {
-        self.states().reduce(Standing::nearer)
-    }
-
-    /// How each limit stands after this request, in the order of the asks.
-    pub fn states(&self) -> impl Iterator<Item = Standing> {
+    /// How each bucket stands after this request, in the order of the asks.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
         self.taken
             .iter()
-            .enumerate()
-            .map(|(index, taken)| taken.pace().state(self.now, taken.tat, index))
+            .map(|taken| taken.gcra().standing(self.now, taken.tat))
     }
 
-    /// Whether nothing was taken, or all of it was taken out.
+    /// Whether it holds nothing: no limit was asked, or [`Self::take_apart`] took everything out.
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty()
     }
 
-    /// Takes out the part of each ask, in their order: an admission of its own for each.
+    /// Takes out the tokens of each ask as an admission of its own, in the order of the asks.
     pub fn take_apart(&mut self) -> impl Iterator<Item = Self> {
         let now = self.now;
         std::mem::take(&mut self.taken)
@@ -189,18 +173,19 @@ impl Admission {
             })
     }
 
-    /// Gives back what was taken, for a request that was refused further in. `limiters` are those of the asks, in the
-    /// same order.
+    /// Returns the tokens of a request that was turned away later on. `limiters` are those of the asks, in their
+    /// order.
     ///
-    /// A bucket gets no fuller by it than it would be without the request: of tokens that came back by themselves
-    /// meanwhile, nothing is returned. A key that has left its table gets nothing; its bucket was full.
+    /// A refund leaves a bucket no fuller than it would be without the request: tokens that have come back by
+    /// themselves meanwhile are not returned again. A key that has left its table gets nothing, since its bucket was
+    /// full.
     pub fn refund<'a>(self, now: Now, limiters: impl IntoIterator<Item = &'a Limiter>) {
         for (limiter, taken) in limiters.into_iter().zip(&self.taken) {
             let _never_refused = limiter.core.follow(|core| core.give_back(now, taken));
         }
     }
 
-    /// Someone else took the tokens of the next limit between the steps: those before it get theirs back.
+    /// Refunds those limits that had taken when another thread took the tokens of the next one.
     #[cold]
     fn lost_race(self, asks: &[Ask<'_>], wait: Duration) -> Refusal {
         let (now, index) = (self.now, self.taken.len());
@@ -209,64 +194,20 @@ impl Admission {
     }
 }
 
-/// How one limit stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// Its place among the asks.
-    pub index: usize,
-    /// Whole tokens left.
-    pub remaining: u32,
-    /// Tokens in a full bucket.
-    pub burst: u32,
-    /// Time in which an empty bucket fills.
-    pub fill: Duration,
-    /// Time until there is one token more than `remaining`; none when the bucket is full.
-    pub next: Duration,
-    /// Time until the bucket is full.
-    pub reset: Duration,
-}
-
-impl Standing {
-    /// A bucket that is kept elsewhere, of which `remaining` and `reset` are known.
-    pub fn known(index: usize, quota: &Quota, remaining: u32, reset: Duration) -> Self {
-        let (burst, emission) = (quota.burst().get(), quota.emission());
-        let after_next = emission * burst.saturating_sub(remaining.saturating_add(1));
-        Self {
-            index,
-            remaining,
-            burst,
-            fill: emission * burst,
-            next: reset.saturating_sub(after_next),
-            reset,
-        }
-    }
-
-    /// The one of two with the fewest tokens left; of equals the one that takes longest to fill, then the first.
-    #[must_use]
-    pub fn nearer(self, other: Self) -> Self {
-        let rank = |of: &Self| (of.remaining, std::cmp::Reverse(of.reset));
-        if rank(&other) < rank(&self) {
-            other
-        } else {
-            self
-        }
-    }
-}
-
-/// At least one limit has refused; nothing was taken.
+/// At least one limit has refused, and nothing was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Place among the asks of the limit that refuses longest.
+    /// Index, among the asks, of the limit with the longest wait.
     pub index: usize,
-    /// When all would admit, if nobody else asks: exactly then and no nanosecond earlier. [`Duration::MAX`] for a cost
-    /// above the burst, which is never admitted.
+    /// Time after which all limits admit the request if nobody else asks: exactly then and no nanosecond earlier.
+    /// [`Duration::MAX`] for a cost above the burst, which is never admitted.
     pub retry_after: Duration,
-    /// A bit for each place that refused, the first being the lowest; places from 64 on are not told.
+    /// One bit for each ask that was refused, the first ask in the lowest bit. Asks from the 65th on have none.
     pub refused: u64,
 }
 
 impl Refusal {
-    /// Refused by the limit in this place alone.
+    /// Refused by the ask with this index alone.
     pub fn by(index: usize, retry_after: Duration) -> Self {
         Self {
             index,
@@ -275,7 +216,7 @@ impl Refusal {
         }
     }
 
-    /// Refused by the limit in this place, after those that refused before it.
+    /// Adds a refusal to those that came before it, if any.
     #[must_use]
     pub fn after(earlier: Option<Self>, index: usize, retry_after: Duration) -> Self {
         earlier.map_or(Self::by(index, retry_after), |earlier| {
@@ -283,7 +224,7 @@ impl Refusal {
         })
     }
 
-    /// Places of the limits that refused.
+    /// Indices of the asks that were refused, in ascending order.
     pub fn indices(&self) -> impl Iterator<Item = usize> + use<> {
         let mut left = self.refused;
         std::iter::from_fn(move || {
@@ -293,7 +234,7 @@ impl Refusal {
         })
     }
 
-    /// One more that refuses.
+    /// Adds one more refusal; the longest wait counts.
     #[must_use]
     pub fn and(self, index: usize, wait: Duration) -> Self {
         let worst = if wait > self.retry_after {
@@ -315,6 +256,6 @@ fn bit(index: usize) -> u64 {
         .unwrap_or(0)
 }
 
-/// Limits that are decided without an allocation. More would make every admission larger to move, which costs more than
-/// the allocation that routes with more limits pay.
+/// Limits that are decided without an allocation. A larger number would make every admission larger to move, which
+/// costs more than the allocation that routes with more limits pay.
 const INLINE: usize = 2;

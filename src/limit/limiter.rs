@@ -1,27 +1,17 @@
 //! One limit: a quota over a table of buckets.
 //!
-//! Every operation works on the core it finds in its handle, and where a reload has moved the bucket on, on the
-//! core that took over: handles of before and after a reload never disagree about a key.
+//! Every operation begins on the core that its handle holds, and follows to the core that took over where a reload has
+//! moved the bucket: handles from before and after a reload never disagree about a key.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::bucket::rescaled;
 use super::core::Core;
-use super::{Key, Now, Quota, Rate, SettingsError, Standing};
+use super::gcra::rescaled;
+use super::{Gcra, Key, Now, Standing};
+use crate::policy::Quota;
 
-/// The numbers of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Sustained pace.
-    pub rate: Rate,
-    /// Tokens in a full bucket.
-    pub burst: NonZeroU32,
-    /// Most keys held at once; up to 72 bytes each, taken only as keys come.
-    pub max_keys: NonZeroUsize,
-}
-
-/// A named limit, shared by all workers. Cloning shares the buckets.
+/// A named limit, shared by all workers. A clone is another handle to the same buckets.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     pub(super) name: Arc<str>,
@@ -29,11 +19,19 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// A limit all of whose buckets are full.
-    pub fn new(name: impl Into<Arc<str>>, settings: &Settings) -> Result<Self, SettingsError> {
+    /// A limit all of whose buckets are full. It holds at most `max_keys` keys at once, at up to 72 bytes each, which
+    /// are taken only as keys come.
+    ///
+    /// # Errors
+    /// Fails if there is no memory for so many keys.
+    pub fn new(
+        name: impl Into<Arc<str>>,
+        quota: Quota,
+        max_keys: NonZeroUsize,
+    ) -> Result<Self, LimiterError> {
         Ok(Self {
             name: name.into(),
-            core: Arc::new(Core::new(settings, Arc::default())?),
+            core: Arc::new(Core::new(quota, max_keys, Arc::default())?),
         })
     }
 
@@ -42,40 +40,39 @@ impl Limiter {
         &self.name
     }
 
-    /// Whether both are handles of one limit, perhaps with other numbers.
+    /// Whether both are handles of one limit, perhaps with different quotas.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.core.lineage, &other.core.lineage)
     }
 
-    /// Rate and burst of this handle; after a reload those of the newest one count.
-    pub fn quota(&self) -> &Quota {
-        &self.core.quota
+    /// The quota of this handle. After a reload the quota of the newest handle counts.
+    pub fn gcra(&self) -> &Gcra {
+        &self.core.gcra
     }
 
-    /// Other numbers for some of its keys, for [`Ask::quota`](super::Ask::quota). The same numbers are the same
-    /// quota, for the limit's life and over reloads.
+    /// Prepares a quota that single keys have instead of the limit's own, for [`Ask::quota`](super::Ask::quota). Equal
+    /// quotas are one, for the limit's life and over reloads.
     ///
     /// # Errors
-    /// Numbers that cannot work, or more than 65,535 different ones.
-    pub fn other_quota(&self, rate: Rate, burst: NonZeroU32) -> Result<Quota, SettingsError> {
-        self.core.lineage.others.class_of(Quota::new(rate, burst)?)
+    /// Fails if the limit has seen 65,535 different ones.
+    pub fn key_quota(&self, quota: Quota) -> Result<Gcra, LimiterError> {
+        self.core.lineage.classes.register(quota.into())
     }
 
-    /// What happened since the limit first came up, and the keys held now.
+    /// Counts since the limit first came up, and the keys held now.
     pub fn stats(&self) -> Stats {
         let core = self.core.newest();
-        let (evictions_idle, evictions_overflow) = core.lineage.evictions();
         Stats {
             keys: core.table.keys(),
             max_bytes: core.table.bytes(),
-            evictions_idle,
-            evictions_overflow,
+            evictions_idle: core.lineage.evictions_idle(),
+            evictions_overflow: core.lineage.evictions_overflow(),
         }
     }
 
-    /// Counts one more stranger that shares a bucket, of a limit whose buckets are kept elsewhere.
-    pub fn note_stranger(&self) {
-        self.core.lineage.note_stranger();
+    /// Counts a request to the overflow bucket of a limit whose buckets are kept elsewhere.
+    pub fn note_overflow(&self) {
+        self.core.lineage.note_overflow();
     }
 
     /// Whether there is a bucket for `key`.
@@ -83,18 +80,19 @@ impl Limiter {
         self.core.newest().held(key).is_some()
     }
 
-    /// How the bucket of `key` stands for who asks under these numbers, or else the limit's own. Those under which its
-    /// debt came about may be others, until it is asked. For people: it takes nothing and may be out of date at once.
-    pub fn standing(&self, now: Now, key: Key, quota: Option<&Quota>) -> Standing {
+    /// How the bucket of `key` stands under `quota`, by default the limit's own. A debt that is still measured by
+    /// another quota is converted for the answer, and in the table at the next decision. Takes nothing; the answer may
+    /// be out of date at once.
+    pub fn standing(&self, now: Now, key: Key, quota: Option<&Gcra>) -> Standing {
         let core = self.core.newest();
-        let pace = quota.unwrap_or(&core.quota).pace();
-        let tat = core
-            .held(key)
-            .map_or(0, |(tat, old)| rescaled(tat, now, old.fill(), pace.fill()));
-        pace.state(now, tat, 0)
+        let gcra = quota.unwrap_or(&core.gcra);
+        let tat = core.held(key).map_or(0, |held| {
+            rescaled(held.tat, now, held.gcra.fill(), gcra.fill())
+        });
+        gcra.standing(now, tat)
     }
 
-    /// Fills the bucket of `key`; says whether there was one.
+    /// Fills the bucket of `key`. Returns whether there was one.
     pub fn forget(&self, key: Key) -> bool {
         self.core
             .follow(|core| core.shift(key, |_, _| Some(0)))
@@ -102,15 +100,31 @@ impl Limiter {
     }
 }
 
-/// What a table holds and has done.
+/// Why a limit, or a quota for single keys of it, could not be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimiterError {
+    /// There is no memory for so many keys.
+    #[error("no memory for {max_keys} keys")]
+    TooManyKeys {
+        /// The bound that was asked for.
+        max_keys: usize,
+    },
+    /// The limit has seen too many different quotas for single keys.
+    #[error(
+        "single keys have had more than 65535 different rates and bursts; a restart forgets them"
+    )]
+    TooManyQuotas,
+}
+
+/// Counters of one limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Keys held.
     pub keys: usize,
-    /// Most bytes the table can come to occupy.
+    /// Most bytes that the table can come to occupy.
     pub max_bytes: usize,
     /// Keys that made room for others, their buckets being full again.
     pub evictions_idle: u64,
-    /// Requests of strangers to a full table, sent to the bucket they share.
+    /// Requests whose keys found no slot in a full table and went to the overflow bucket.
     pub evictions_overflow: u64,
 }

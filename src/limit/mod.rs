@@ -4,10 +4,10 @@
 //!
 //! * `clock`: one reading of time serves all limits of a request.
 //! * `key`: who is counted; only a keyed hash is kept.
-//! * `bucket`: how much is allowed: GCRA (ITU-T I.371, Annex A), computed by `governor`.
+//! * `gcra`: how much is allowed.
 //! * `table`: where the state lives: bounded memory, atomics only.
 //! * `core`: one bucket of a limit: what can be taken from it, and given back.
-//! * `others`: keys with numbers of their own.
+//! * `classes`: keys with quotas of their own.
 //! * `limiter`: one limit: a quota over a table.
 //! * `decide`: several limits, all or nothing.
 //! * `reload`: other numbers for the same buckets.
@@ -18,14 +18,14 @@
 //! * `temporary`: other numbers for one key, for a while.
 //! * `top`: the heaviest keys, in bounded memory; `label`: what they are made of.
 
-mod bucket;
+mod classes;
 mod clock;
 mod core;
 mod decide;
+mod gcra;
 mod key;
 mod label;
 mod limiter;
-mod others;
 mod reload;
 mod saved;
 mod table;
@@ -34,12 +34,12 @@ mod temporary;
 mod tests;
 mod top;
 
-pub use bucket::{Quota, Rate, SettingsError};
 pub use clock::{Clock, Now};
-pub use decide::{Admission, Ask, Refusal, Standing, decide, preview};
+pub use decide::{Admission, Ask, Refusal, decide, would_admit};
+pub use gcra::{Gcra, Standing};
 pub use key::{Key, KeyBuilder, KeyHasher, NotAKey};
 pub use label::{Label, Part};
-pub use limiter::{Limiter, Settings, Stats};
+pub use limiter::{Limiter, LimiterError, Stats};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};
 pub use temporary::{Temporary, TemporaryError};
 pub use top::{Count, Heavy, Top, Verdict};

@@ -1,5 +1,5 @@
-//! Debts as bytes: what a limit writes down before the process ends, and reads when the next one starts. Only bytes: files
-//! are somebody else's.
+//! Debts as bytes: what a limit writes before the process ends, and reads when the next one starts. Files are left to
+//! the caller.
 //!
 //! # Format, version 1
 //!
@@ -12,10 +12,14 @@
 //! count  checksum
 //! ```
 //!
-//! `identity` says to which limit and hasher the keys belong; `written` is the wall clock in nanoseconds since 1970; a key is
-//! its keyed hash; `debt` is the nanoseconds until the bucket is full, `fill` how many an empty one takes under the numbers of
-//! then: where those are others by now, the share that is used is kept, as over a reload. The checksum is SipHash-1-3 of
-//! everything before it, under the key (0, 0): against accidents, not against whoever may write the file.
+//! * `identity` says to which limit and hasher the keys belong.
+//! * `written` is the wall clock, in nanoseconds since 1970.
+//! * `key` is the keyed hash of a key.
+//! * `debt` is the number of nanoseconds until its bucket is full, and `fill` the number in which an empty bucket fills
+//!   under the quota by which the debt came about. If the quota has changed when the debt is read, the share of the
+//!   bucket that is used is kept, as over a reload.
+//! * The checksum is SipHash-1-3 of everything before it, under the key (0, 0). It protects against accidents, not
+//!   against somebody who may write the file.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -23,8 +27,9 @@ use std::time::Duration;
 use siphasher::sip::SipHasher13;
 use thiserror::Error;
 
-use super::bucket::rescaled;
-use super::table::{Insert, OVERFLOW, Read};
+use super::core::Core;
+use super::gcra::rescaled;
+use super::table::{Insert, OVERFLOW, Occupied, Read};
 use super::{Key, Limiter, Now};
 
 const MAGIC: [u8; 8] = *b"tidegate";
@@ -40,43 +45,43 @@ const TRAILER: usize = 16;
 /// A key in debt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Debt {
-    /// Whose bucket it is.
+    /// The bucket.
     pub key: Key,
-    /// Nanoseconds until it is full.
+    /// Nanoseconds until the bucket is full.
     pub nanos: u64,
-    /// Nanoseconds in which it fills from empty, under the numbers by which it came about; not 0.
+    /// Nanoseconds in which it fills from empty, under the quota by which the debt came about; not 0.
     pub fill: u64,
 }
 
-/// Why what was saved cannot be used; completes "it is not used: ...".
+/// Why saved debts cannot be used; the message completes "it is not used: ...".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Damage {
-    /// Another file, or none that was ever whole.
+    /// The bytes are another file's, or of one that was never whole.
     #[error("it is not a file of saved buckets")]
     Foreign,
-    /// Of a version that this one cannot read.
+    /// The version of the format is one that this build cannot read.
     #[error("it is of version {0}, and this is version {VERSION}")]
     Version(u64),
-    /// It ends too early, or goes on too long.
+    /// The bytes end too early, or go on too long.
     #[error("it is cut short, or something follows its end")]
     Length,
-    /// Some of its bytes are not those that were written.
+    /// Some of the bytes are not those that were written.
     #[error("its checksum is wrong")]
     Checksum,
-    /// Sound, but the keys are not those of this limit.
+    /// The bytes are sound, but the keys are not those of this limit.
     #[error("it belongs to another `key`, or to a state_dir with another seed")]
     Identity,
 }
 
-/// Debts that were read.
+/// Debts as they were read.
 #[derive(Debug, Clone, Copy)]
 pub struct Saved<'a> {
-    /// When they were written, since 1970 by the wall clock.
+    /// The time of writing since 1970, by the wall clock.
     pub written: Duration,
     records: &'a [u8],
 }
 
-/// Writes debts down, piece by piece, so that a large table needs no large buffer.
+/// Encodes debts piece by piece, so that a large table needs no large buffer.
 #[derive(Debug)]
 pub struct Encoder {
     checksum: SipHasher13,
@@ -84,7 +89,7 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins; with the first bytes. `written` is the wall clock since 1970.
+    /// Begins a file, and returns its first bytes. `written` is the wall clock since 1970.
     pub fn begin(identity: u64, written: Duration) -> (Self, [u8; HEADER]) {
         let written = u64::try_from(written.as_nanos()).unwrap_or(u64::MAX);
         let header = words([u64::from_le_bytes(MAGIC), VERSION, identity, written]);
@@ -96,7 +101,7 @@ impl Encoder {
         (encoder, header)
     }
 
-    /// One key in debt.
+    /// Encodes one key in debt.
     pub fn debt(&mut self, debt: Debt) -> [u8; RECORD] {
         let record = words([debt.key.hash(), debt.nanos, debt.fill]);
         self.checksum.write(&record);
@@ -104,14 +109,14 @@ impl Encoder {
         record
     }
 
-    /// The last bytes.
+    /// Ends the file with its last bytes.
     pub fn end(mut self) -> [u8; TRAILER] {
         self.checksum.write(&self.count.to_le_bytes());
         words([self.count, self.checksum.finish()])
     }
 }
 
-/// Bytes that so many keys in debt take.
+/// Bytes that `keys` keys in debt take.
 pub const fn saved_size(keys: usize) -> usize {
     keys.saturating_mul(RECORD).saturating_add(HEADER + TRAILER)
 }
@@ -120,7 +125,7 @@ impl<'a> Saved<'a> {
     /// Reads what an [`Encoder`] wrote.
     ///
     /// # Errors
-    /// Anything else, and what belongs to another identity.
+    /// Fails for anything else, and for debts of another identity.
     pub fn decode(bytes: &'a [u8], identity: u64) -> Result<Self, Damage> {
         let (header, rest) = bytes.split_at_checked(HEADER).ok_or(Damage::Foreign)?;
         if header[..8] != MAGIC {
@@ -149,7 +154,7 @@ impl<'a> Saved<'a> {
         })
     }
 
-    /// The keys in debt, as of [`Self::written`]. Those that make no sense are left out.
+    /// The keys in debt, as of [`Self::written`]. Records that make no sense are left out.
     pub fn debts(&self) -> impl Iterator<Item = Debt> + use<'a> {
         let debt = |record| Debt {
             key: Key::from_raw(word(record, 0)),
@@ -165,40 +170,33 @@ impl<'a> Saved<'a> {
 }
 
 impl Limiter {
-    /// Its keys in debt at `now`. While requests go on, each is as of some moment during the walk.
+    /// The keys in debt at `now`. While requests go on, each is as of some moment during the walk.
     pub fn debts(&self, now: Now) -> impl Iterator<Item = Debt> + '_ {
         let core = self.core.newest();
         core.table.indices().filter_map(move |slot| {
-            let (key, tat) = core.table.held(slot)?;
+            let Occupied { key, tat } = core.table.held(slot)?;
             let nanos = tat.checked_sub(now.as_nanos()).filter(|nanos| *nanos > 0)?;
-            let fill = core.numbers(core.table.class(slot)).fill();
+            let fill = core.gcra_of(core.table.class(slot)).fill();
             Some(Debt { key, nanos, fill })
         })
     }
 
-    /// Takes over debts that are `age` old, each under the limit's own numbers of now by the share that is used; tells
-    /// how many keys are in debt by them. For a limit that has just come up: a key that is there already is left alone,
-    /// and one for which there is no room owes in the bucket that strangers share.
+    /// Takes over debts that are `age` old, each under the limit's own quota of now, keeping the share that is used.
+    /// Returns how many keys are in debt by them.
+    ///
+    /// For a limit that has just come up: a key that is there already is left alone, and the debt of one for which
+    /// there is no room goes to the overflow bucket.
     pub fn restore(&self, now: Now, age: Duration, debts: impl Iterator<Item = Debt>) -> usize {
-        let (core, age) = (
-            self.core.newest(),
-            u64::try_from(age.as_nanos()).unwrap_or(u64::MAX),
-        );
-        let left = |debt: Debt| {
-            Some((
-                debt.key,
-                debt.nanos.checked_sub(age).filter(|left| *left > 0)?,
-                debt.fill,
-            ))
-        };
+        let core = self.core.newest();
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         let mut restored = 0;
-        for (key, left, fill) in debts.filter_map(left) {
-            let tat = rescaled(
-                now.after(Duration::from_nanos(left)).as_nanos(),
-                now,
-                fill,
-                core.quota.pace().fill(),
-            );
+        for Debt { key, nanos, fill } in debts {
+            let left = nanos.saturating_sub(age);
+            if left == 0 {
+                continue;
+            }
+            let old = now.after(Duration::from_nanos(left)).as_nanos();
+            let tat = rescaled(old, now, fill, core.gcra.fill());
             let insert = if key == OVERFLOW {
                 Insert::Full
             } else {
@@ -206,7 +204,7 @@ impl Limiter {
             };
             match insert {
                 Insert::Done { .. } => restored += 1,
-                Insert::Full => strangers_owe(core, now, tat),
+                Insert::Full => charge_overflow(core, now, tat),
                 Insert::Exists | Insert::Closed => {}
             }
         }
@@ -214,24 +212,22 @@ impl Limiter {
     }
 }
 
-/// The shared bucket is at least as empty as that of whoever has to use it.
-fn strangers_owe(core: &super::core::Core, now: Now, tat: u64) {
+/// Makes the overflow bucket at least as empty as that of a key that has to share it.
+fn charge_overflow(core: &Core, now: Now, tat: u64) {
     while let Some(slot) = core.table.find(OVERFLOW) {
-        match core.table.read(slot, OVERFLOW) {
-            Read::Tat(seen)
-                if core
-                    .table
-                    .replace(slot, OVERFLOW, seen, seen.max(tat).max(now.as_nanos())) =>
-            {
-                return;
-            }
-            Read::Tat(_) | Read::Changed => {}
+        let seen = match core.table.read(slot, OVERFLOW) {
+            Read::Tat(seen) => seen,
+            Read::Changed => continue,
             Read::Moved => return,
+        };
+        let next = seen.max(tat).max(now.as_nanos());
+        if core.table.replace(slot, OVERFLOW, seen, next) {
+            return;
         }
     }
 }
 
-/// Little-endian, one after the other.
+/// The words in little-endian order, one after the other.
 fn words<const N: usize, const M: usize>(words: [u64; N]) -> [u8; M] {
     let mut bytes = [0; M];
     bytes

@@ -1,59 +1,61 @@
-//! Other numbers for single keys, for a while: what somebody on call gives to one client until it is over.
+//! Quotas that single keys have for a while: an operator's answer to one client, until it expires.
 //!
-//! Requests read a map that is replaced as a whole, and while there is none of them only one flag. What has expired does
-//! not count from that moment on, whether or not anybody asks; it is cleared away when [`Limiter::sweep`] passes.
+//! Requests read a map that is replaced as a whole; while it is empty they only read one flag. A quota that has expired
+//! does not count from that moment on, whether or not the key is asked for. [`Limiter::sweep`] frees its entry.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use super::{Key, Limiter, Now, Quota, Rate, SettingsError};
+use super::{Gcra, Key, Limiter, LimiterError, Now};
+use crate::policy::Quota;
 
-/// Keys of one limit that can have numbers for a while at once; some 100 bytes each.
+/// Keys of one limit that can have a temporary quota at once; some 100 bytes each.
 pub(super) const MOST_TEMPORARY: usize = 10_000;
 
-/// Other numbers for one key.
+/// A quota that one key has for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Temporary {
-    /// As it was given.
-    pub rate: Rate,
-    /// The same numbers, for [`super::Ask::quota`].
+    /// The quota as it was given.
     pub quota: Quota,
-    /// From then on they do not count any more.
+    /// The same quota, prepared for [`super::Ask::quota`].
+    pub gcra: Gcra,
+    /// The moment from which it does not count any more.
     pub until: Now,
 }
 
-/// Why a key was not given other numbers.
+/// Why a key was not given a temporary quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum TemporaryError {
-    /// No quota can be made of them, or the limit has seen too many different ones.
+    /// The limit has seen too many different quotas.
     #[error(transparent)]
-    Numbers(#[from] SettingsError),
-    /// Too many keys have some.
+    Quota(#[from] LimiterError),
+    /// Too many keys have one.
     #[error(
         "{MOST_TEMPORARY} keys of this limit have numbers of their own for a while; end some, or wait"
     )]
     Full,
 }
 
-/// The keys that have some. Shared by all handles of a limit, so that a reload changes nothing about them.
+/// The keys of a limit with a temporary quota. Shared by all handles of the limit, so that a reload keeps them.
 #[derive(Debug, Default)]
 pub(super) struct Temporaries {
-    /// Whether there are any: all that a request looks at when there are none.
+    /// Whether the map has an entry; requests look no further while it has none.
     any: AtomicBool,
     map: ArcSwap<HashMap<Key, Temporary>>,
-    /// One change at a time; requests never touch it.
+    /// Serialises changes; requests never touch it.
     change: Mutex<()>,
 }
 
 impl Temporaries {
-    /// Those of `key` that count at `now`.
+    /// The quota of `key` that counts at `now`.
     #[inline]
     fn get(&self, now: Now, key: Key) -> Option<Temporary> {
-        // Relaxed: a request that is on its way while numbers are given may still go by the old ones.
+        // Relaxed: a request that is under way while a quota is given may still go by the old one.
         if self.any.load(Ordering::Relaxed) {
             self.find(now, key)
         } else {
@@ -70,7 +72,7 @@ impl Temporaries {
             .filter(|given| now < given.until)
     }
 
-    /// Replaces the map by what `change` makes of those that still count; keeps it on an error.
+    /// Replaces the map by its unexpired entries as `change` leaves them; on an error the map stays as it was.
     fn change<T, E>(
         &self,
         now: Now,
@@ -92,17 +94,16 @@ impl Temporaries {
 }
 
 impl Limiter {
-    /// Other numbers for `key` until then, over reloads too; in place of others that it had for a while. Its bucket
-    /// keeps the share that is used.
+    /// Gives `key` another quota until the moment `until`, in place of any temporary one it has. The quota survives
+    /// reloads, and the bucket keeps the share that is used.
     ///
     /// # Errors
-    /// Numbers that cannot work, or no room; nothing has changed then.
+    /// Fails if there is no room; nothing has changed then.
     pub fn set_temporary(
         &self,
         now: Now,
         key: Key,
-        rate: Rate,
-        burst: std::num::NonZeroU32,
+        quota: Quota,
         until: Now,
     ) -> Result<Temporary, TemporaryError> {
         self.core.lineage.temporaries.change(now, |map| {
@@ -110,8 +111,8 @@ impl Limiter {
                 return Err(TemporaryError::Full);
             }
             let given = Temporary {
-                rate,
-                quota: self.other_quota(rate, burst)?,
+                quota,
+                gcra: self.key_quota(quota)?,
                 until,
             };
             map.insert(key, given);
@@ -119,29 +120,27 @@ impl Limiter {
         })
     }
 
-    /// Whether any key has numbers for a while: a hint that costs next to nothing.
+    /// Whether any key has a temporary quota. A hint that costs next to nothing; an expired one may still count.
     #[inline]
     pub fn has_temporaries(&self) -> bool {
         self.core.lineage.temporaries.any.load(Ordering::Relaxed)
     }
 
-    /// The numbers that `key` has for a while, if it has any now.
+    /// The temporary quota of `key`, if it has one at `now`.
     #[inline]
     pub fn temporary(&self, now: Now, key: Key) -> Option<Temporary> {
         self.core.lineage.temporaries.get(now, key)
     }
 
-    /// Ends the numbers that `key` has for a while; says whether it had any.
+    /// Ends the temporary quota of `key`. Returns whether it had one.
     pub fn end_temporary(&self, now: Now, key: Key) -> bool {
-        let ended = self
-            .core
-            .lineage
-            .temporaries
-            .change(now, |map| Ok::<_, Never>(map.remove(&key).is_some()));
-        ended.unwrap_or_default()
+        let temporaries = &self.core.lineage.temporaries;
+        match temporaries.change(now, |map| Ok::<_, Infallible>(map.remove(&key).is_some())) {
+            Ok(had_one) => had_one,
+        }
     }
 
-    /// Keys that have numbers for a while at `now`.
+    /// Keys that have a temporary quota at `now`.
     pub fn temporaries(&self, now: Now) -> usize {
         self.core
             .lineage
@@ -153,43 +152,45 @@ impl Limiter {
             .count()
     }
 
-    /// Clears away what has expired, if anything has; tells how much that was. For about once a second.
+    /// Frees the entries that have expired and returns their number. To be called about once a second.
     pub fn sweep(&self, now: Now) -> usize {
         let temporaries = &self.core.lineage.temporaries;
         let held = temporaries.map.load().len();
         if held == self.temporaries(now) {
             return 0;
         }
-        let left = temporaries.change(now, |map| Ok::<_, Never>(map.len()));
-        held.saturating_sub(left.unwrap_or(held))
+        match temporaries.change(now, |map| Ok::<_, Infallible>(map.len())) {
+            Ok(left) => held.saturating_sub(left),
+        }
     }
 }
 
-/// An error that cannot come about.
-enum Never {}
-
 #[cfg(test)]
 impl Temporaries {
-    /// With so many keys, all of them until then; one by one would take a while.
+    /// Gives `many` keys a quota until `until`; one by one would take a while.
     pub(super) fn fill(&self, many: usize, limiter: &Limiter, until: Now) {
-        let rate = Rate {
+        let rate = crate::policy::Rate {
             count: std::num::NonZeroU32::MIN,
             period: std::time::Duration::from_secs(1),
         };
-        let quota = limiter
-            .other_quota(rate, std::num::NonZeroU32::MIN)
-            .unwrap();
-        let one = |n: usize| {
-            (
-                super::KeyHasher::with_seed([1, 2])
-                    .key("test")
-                    .path(&n.to_be_bytes())
-                    .finish(),
-                Temporary { rate, quota, until },
-            )
+        let quota = Quota::new(rate, std::num::NonZeroU32::MIN).unwrap();
+        let given = Temporary {
+            quota,
+            gcra: limiter.key_quota(quota).unwrap(),
+            until,
         };
-        self.map
-            .store((0..many).map(one).collect::<HashMap<_, _>>().into());
+        let key = |n: usize| {
+            super::KeyHasher::with_seed([1, 2])
+                .key("test")
+                .path(&n.to_be_bytes())
+                .finish()
+        };
+        self.map.store(
+            (0..many)
+                .map(|n| (key(n), given))
+                .collect::<HashMap<_, _>>()
+                .into(),
+        );
         self.any.store(true, Ordering::Relaxed);
     }
 }

@@ -1,13 +1,14 @@
 //! Limits of a checked configuration: who is counted, how much is allowed, and what a request takes.
 
 use std::{
-    num::{NonZeroU32, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     sync::Arc,
     time::Duration,
 };
 
 use http::{HeaderName, StatusCode};
 use ipnet::IpNet;
+use thiserror::Error;
 
 /// `[limits.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +19,10 @@ pub struct Limit {
     pub key: Vec<KeyPart>,
     /// What to do for an absent or empty part.
     pub missing: Missing,
-    /// Other numbers for those whose key has a stand-in for an absent part.
-    pub stand_ins: Option<Numbers>,
-    /// Sustained pace.
-    pub rate: Rate,
-    /// Bucket size, in tokens.
-    pub burst: NonZeroU32,
+    /// Another quota for requests in whose key a stand-in takes the place of an absent part.
+    pub stand_ins: Option<Quota>,
+    /// How much each key may do.
+    pub quota: Quota,
     /// Tokens that a request takes; never more than a bucket holds.
     pub cost: Cost,
     /// Decides and is told, and refuses nothing.
@@ -47,36 +46,104 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Its own pace, and the bucket in front of it.
-    pub fn numbers(&self) -> Numbers {
-        Numbers {
-            rate: self.rate,
-            burst: self.burst,
-        }
-    }
-
     /// The names under which it decides: its own and those of its tiers.
     pub fn deciding(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.name).chain(self.tiers.iter().map(|tier| &*tier.name))
     }
 }
 
-/// `count` requests in each `period`.
+/// `count` tokens in each `period`, sustained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests.
+    /// Tokens that come back in one period.
     pub count: NonZeroU32,
-    /// Time in which they come, at least a nanosecond per request.
+    /// At least one nanosecond for each token.
     pub period: Duration,
 }
 
-/// A pace and the bucket in front of it.
+/// A sustained rate and the size of the bucket in front of it.
+///
+/// Every value of this type can be enforced: [`Quota::new`] checks the bounds of the arithmetic once, where a
+/// configuration is read or an operator sends numbers, and nothing behind it has to check them again.
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+/// use tidegate::policy::{Quota, Rate};
+///
+/// let three = NonZeroU32::new(3).ok_or("zero")?;
+/// let quota = Quota::new(Rate { count: three, period: Duration::from_secs(1) }, three)?;
+/// assert_eq!(quota.emission().get(), 333_333_334); // rounded up
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Numbers {
-    /// Sustained pace.
-    pub rate: Rate,
-    /// Bucket size, in tokens.
-    pub burst: NonZeroU32,
+pub struct Quota {
+    rate: Rate,
+    burst: NonZeroU32,
+}
+
+impl Quota {
+    /// Longest time in which an empty bucket may fill, in nanoseconds: 2^61, about 73 years.
+    ///
+    /// Times are kept in 64 bits. With this bound a bucket's fill time, doubled by a conversion between two quotas and
+    /// added to the clock, stays below the marks that the bucket table keeps at the top of that range.
+    pub const LONGEST_FILL: u64 = 1 << 61;
+
+    /// Pairs a rate with a burst.
+    ///
+    /// # Errors
+    /// Fails if the period is zero, or if an empty bucket takes longer than [`Self::LONGEST_FILL`] to fill.
+    pub fn new(rate: Rate, burst: NonZeroU32) -> Result<Self, QuotaError> {
+        if rate.period.is_zero() {
+            return Err(QuotaError::ZeroPeriod);
+        }
+        let fill = emission(rate).checked_mul(burst.get().into());
+        if fill.is_none_or(|fill| fill > u128::from(Self::LONGEST_FILL)) {
+            return Err(QuotaError::TooSlow { burst });
+        }
+        Ok(Self { rate, burst })
+    }
+
+    /// The sustained rate.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// Tokens in a full bucket.
+    pub const fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    /// The emission interval: nanoseconds in which one token comes back.
+    ///
+    /// Rounded **up** to a whole nanosecond, so that no more than `burst + rate * time` is ever admitted. 1/d and
+    /// 1,000,000/s are exact; at worst rounding takes one nanosecond per token (0.1 % at a million a second).
+    pub fn emission(&self) -> NonZeroU64 {
+        u64::try_from(emission(self.rate))
+            .ok()
+            .and_then(NonZeroU64::new)
+            .unwrap_or(NonZeroU64::MIN)
+    }
+}
+
+/// Nanoseconds per token, rounded up.
+fn emission(rate: Rate) -> u128 {
+    rate.period
+        .as_nanos()
+        .div_ceil(u128::from(rate.count.get()))
+}
+
+/// Numbers that no bucket can enforce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum QuotaError {
+    /// The rate's period is zero.
+    #[error("the period of the rate is zero")]
+    ZeroPeriod,
+    /// An empty bucket would take longer than [`Quota::LONGEST_FILL`] to fill.
+    #[error("a bucket of {burst} tokens at this rate takes more than 73 years to fill")]
+    TooSlow {
+        /// The bucket's size.
+        burst: NonZeroU32,
+    },
 }
 
 /// What a request takes.
@@ -111,7 +178,7 @@ pub struct Candidate {
     /// What its buckets are called: `LIMIT/candidate`.
     pub name: Arc<str>,
     /// How much it would allow.
-    pub numbers: Numbers,
+    pub quota: Quota,
 }
 
 /// One of `tiers`.
@@ -122,7 +189,7 @@ pub struct Tier {
     /// Bits of an IPv6 address that count; fewer than the key's own.
     pub prefix: u8,
     /// How much it allows.
-    pub numbers: Numbers,
+    pub quota: Quota,
 }
 
 /// One of `overrides`.
@@ -131,7 +198,7 @@ pub struct Override {
     /// Whom it is for: any of these, each with a pattern for each part of the key.
     pub matches: Vec<Vec<ValuePattern>>,
     /// How much it allows; `None`: everything.
-    pub numbers: Option<Numbers>,
+    pub quota: Option<Quota>,
 }
 
 /// What a part of a key has to be.

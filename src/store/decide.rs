@@ -14,7 +14,7 @@ use super::{
     script::Want,
     share::{Local, Pace, Slot},
 };
-use crate::limit::{self, Clock, Key, Quota, Refusal, Standing};
+use crate::limit::{self, Clock, Gcra, Key, Refusal, Standing};
 
 /// What one shared limit is asked.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct Ask {
     /// So many tokens; 0 always passes, and more than the burst never.
     pub cost: u32,
     /// Under these numbers instead of the limit's own.
-    pub quota: Option<Quota>,
+    pub quota: Option<Gcra>,
     /// Most of what is taken comes back, as the answer does not count. Nothing is leased then: tokens that are held here
     /// could not go back to the store.
     pub is_lent: bool,
@@ -70,7 +70,8 @@ pub enum Refused {
 #[must_use = "an admission that comes to nothing is to be refunded"]
 pub struct Admission {
     how: How,
-    states: SmallVec<[Standing; 2]>,
+    /// In the order of the asks; `None` where nobody counted.
+    standings: SmallVec<[Option<Standing>; 2]>,
 }
 
 #[derive(Debug)]
@@ -95,12 +96,12 @@ pub(super) type Slots = SmallVec<[Slot; 2]>;
 pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
 
 impl Ask {
-    pub(super) fn quota(&self) -> &Quota {
-        self.quota.as_ref().unwrap_or(self.limit.limiter.quota())
+    pub(super) fn gcra(&self) -> &Gcra {
+        self.quota.as_ref().unwrap_or(self.limit.limiter.gcra())
     }
 
     pub(super) fn pace(&self) -> Pace {
-        self.quota().into()
+        self.gcra().into()
     }
 
     /// Its key in the store.
@@ -118,15 +119,15 @@ impl Ask {
     }
 
     /// How the bucket stands, as far as this gateway knows.
-    fn standing(&self, now: u64, index: usize) -> Standing {
+    fn standing(&self, now: u64) -> Standing {
         let (remaining, reset) = self.limit.ledger.standing(now, self.name, self.pace());
-        Standing::known(index, self.quota(), remaining, Duration::from_nanos(reset))
+        Standing::known(self.gcra(), remaining, reset)
     }
 
     /// Asks the bucket that strangers share, which has the limit's own numbers; whoever may take more at once takes all of
     /// it. As in a full table of this gateway.
     fn become_stranger(&mut self) {
-        let burst = self.limit.limiter.quota().burst().get();
+        let burst = self.limit.limiter.gcra().burst().get();
         (self.name, self.cost) = (
             Name::STRANGERS,
             if self.quota.is_some() {
@@ -136,7 +137,7 @@ impl Ask {
             },
         );
         self.quota = None;
-        self.limit.limiter.note_stranger();
+        self.limit.limiter.note_overflow();
     }
 
     fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
@@ -378,14 +379,10 @@ impl Store {
 }
 
 pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
-    let states = asks
-        .iter()
-        .enumerate()
-        .map(|(index, ask)| ask.standing(now, index))
-        .collect();
+    let standings = asks.iter().map(|ask| Some(ask.standing(now))).collect();
     Admission {
         how: How::Shared(asks, slots),
-        states,
+        standings,
     }
 }
 
@@ -393,35 +390,31 @@ impl Admission {
     pub(super) fn free() -> Self {
         Self {
             how: How::Free,
-            states: SmallVec::new(),
+            standings: SmallVec::new(),
         }
     }
 
     pub(super) fn alone(asks: Asks, admission: limit::Admission) -> Self {
-        let states = admission.states().collect();
+        let standings = admission.standings().map(Some).collect();
         Self {
             how: How::Alone(asks, admission),
-            states,
+            standings,
         }
     }
 
     /// Of one for each ask.
     pub(super) fn of_parts(parts: Vec<Self>) -> Self {
-        let state = |(index, part): (usize, &Self)| {
-            part.states()
-                .next()
-                .map(|state| Standing { index, ..state })
-        };
+        let standing = |part: &Self| part.standings().next().flatten();
         Self {
-            states: parts.iter().enumerate().filter_map(state).collect(),
+            standings: parts.iter().map(standing).collect(),
             how: How::Parts(parts),
         }
     }
 
     /// How each limit stands after this request, in the order of the asks, as far as this gateway knows; nothing where
     /// nobody counted.
-    pub fn states(&self) -> impl Iterator<Item = Standing> {
-        self.states.iter().copied()
+    pub fn standings(&self) -> impl Iterator<Item = Option<Standing>> {
+        self.standings.iter().copied()
     }
 
     /// The part of each ask, in their order: an admission of its own for each.
@@ -445,13 +438,13 @@ impl Admission {
                     .collect()
             }
         };
-        let part = |(how, state)| Self {
+        let part = |(how, standing)| Self {
             how,
-            states: SmallVec::from_iter([Standing { index: 0, ..state }]),
+            standings: SmallVec::from_iter([standing]),
         };
         parts
             .into_iter()
-            .zip(self.states)
+            .zip(self.standings)
             .map(part)
             .collect::<SmallVec<_>>()
             .into_iter()
@@ -474,7 +467,7 @@ impl Admission {
             }
             How::Shared(asks, slots) => {
                 store.give_back(now.as_nanos(), &asks, &slots);
-                Some(asks.first()?.standing(now.as_nanos(), 0))
+                Some(asks.first()?.standing(now.as_nanos()))
             }
         }
     }

@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use crate::limit::Quota;
+use crate::limit::Gcra;
 
 /// Rate and burst on the line of time, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,14 +55,11 @@ impl Pace {
     }
 }
 
-impl From<&Quota> for Pace {
-    fn from(quota: &Quota) -> Self {
-        let emission = u64::try_from(quota.emission().as_nanos())
-            .unwrap_or(u64::MAX)
-            .max(1);
+impl From<&Gcra> for Pace {
+    fn from(gcra: &Gcra) -> Self {
         Self {
-            emission,
-            fill: emission.saturating_mul(quota.burst().get().into()),
+            emission: gcra.emission(),
+            fill: gcra.fill(),
         }
     }
 }

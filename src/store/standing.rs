@@ -32,12 +32,8 @@ impl Store {
         let stands = |(ask, is_asked): (&Ask, &bool)| {
             let debt = is_asked.then(|| answers.next().flatten())??.told.before;
             let (pace, held) = (ask.pace(), ask.limit.ledger.held(now, ask.name));
-            Some(Standing::known(
-                0,
-                ask.quota(),
-                pace.left(debt.saturating_sub(held)),
-                Duration::from_nanos(debt),
-            ))
+            let left = pace.left(debt.saturating_sub(held));
+            Some(Standing::known(ask.gcra(), left, debt))
         };
         asks.iter().zip(&is_asked).map(stands).collect()
     }

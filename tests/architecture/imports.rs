@@ -193,7 +193,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("error", &["duration"]),
     ("inherited", &[]),
-    ("limit", &["runtime"]),
+    ("limit", &["policy", "runtime"]),
     ("telemetry", &["runtime"]),
     ("tls", &["policy"]),
     ("watch", &["config"]),

@@ -1,6 +1,6 @@
 //! `[limits.NAME]`.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::StatusCode;
 
@@ -13,17 +13,16 @@ use super::{
     overrides,
     reader::Reader,
 };
-use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Numbers, Rate, Tier};
-
-/// Longest time in which an empty bucket is full again, in nanoseconds: times are kept in 64 bits, of which debts of some
-/// bursts need the upper half. The arithmetic of `limit` has the same bound.
-const LONGEST_REFILL: u128 = 1 << 61;
+use crate::policy::{Candidate, Cost, KeyPart, Limit, Missing, Quota, QuotaError, Tier};
 
 pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> Option<Limit> {
-    let Numbers { rate, burst } = numbers(limit, problems)?;
+    let quota = quota(limit, problems);
     let cost = cost(limit, problems);
     let most = cost.as_ref().map_or(0, Cost::most);
-    if most > burst.get() {
+    if let Some(quota) = quota
+        && most > quota.burst().get()
+    {
+        let burst = quota.burst();
         let place = limit
             .table("cost")
             .given("max")
@@ -45,8 +44,7 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
     let candidate = candidate(name, limit, most, problems);
     Some(Limit {
         name: syntax::name(name).ok()?,
-        rate,
-        burst,
+        quota: quota?,
         shared: limit.text("scope")? == "shared",
         cost: cost?,
         shadow: limit.text("mode")? == "shadow",
@@ -65,13 +63,13 @@ pub(super) fn limit(name: &str, limit: Reader<'_>, problems: &mut Problems) -> O
     })
 }
 
-/// How an absent part of the key is dealt with, and the numbers of requests without one, where they are others.
+/// How an absent part of the key is dealt with, and the quota of requests without one, where it is another.
 fn missing(
     limit: Reader<'_>,
     key: &[KeyPart],
     most: u32,
     problems: &mut Problems,
-) -> Option<(Missing, Option<Numbers>)> {
+) -> Option<(Missing, Option<Quota>)> {
     if limit
         .given("missing")
         .is_none_or(|given| given.table().is_none())
@@ -85,8 +83,8 @@ fn missing(
         let problem = Problem::new(Code::Conflict, limit.place("missing"), message);
         problems.report(problem.help("add `key`, or leave `missing` out"));
     }
-    let numbers = numbers_for(table, most, problems)?;
-    Some((Missing::Use(table.parsed("key", key::part)?), Some(numbers)))
+    let quota = quota_for(table, most, problems)?;
+    Some((Missing::Use(table.parsed("key", key::part)?), Some(quota)))
 }
 
 /// What outlives the process is written somewhere.
@@ -111,31 +109,28 @@ pub(super) fn need_a_place(
 }
 
 /// `rate` and `burst` of a limit, a tier or the like.
-pub(super) fn numbers(reader: Reader<'_>, problems: &mut Problems) -> Option<Numbers> {
+pub(super) fn quota(reader: Reader<'_>, problems: &mut Problems) -> Option<Quota> {
     let rate = reader.parsed("rate", units::rate)?;
     let burst = if reader.given("burst").is_some() {
         reader.at_least_one_u32("burst")?
     } else {
         rate.count
     };
-    if refill(rate, burst) > LONGEST_REFILL {
+    let quota = Quota::new(rate, burst);
+    if let Err(QuotaError::TooSlow { burst }) = quota {
         let message =
             format!("a burst of {burst} at this rate takes more than 73 years to come back");
         let problem = Problem::new(Code::Conflict, reader.place("burst"), message);
         problems.report(problem.help("lower `burst` or raise `rate`"));
     }
-    Some(Numbers { rate, burst })
+    quota.ok()
 }
 
-/// As [`numbers`], of something through which a request of the limit has to fit.
-pub(super) fn numbers_for(
-    reader: Reader<'_>,
-    most: u32,
-    problems: &mut Problems,
-) -> Option<Numbers> {
-    let numbers = numbers(reader, problems)?;
-    if most > numbers.burst.get() {
-        let burst = numbers.burst;
+/// As [`quota`], of something through which a request of the limit has to fit.
+pub(super) fn quota_for(reader: Reader<'_>, most: u32, problems: &mut Problems) -> Option<Quota> {
+    let quota = quota(reader, problems)?;
+    if most > quota.burst().get() {
+        let burst = quota.burst();
         let message = format!(
             "a cost of {most}, which this limit's requests can have, never fits into a burst of {burst}"
         );
@@ -149,15 +144,7 @@ pub(super) fn numbers_for(
                 .help(format!("set `burst` to {most} or more")),
         );
     }
-    Some(numbers)
-}
-
-/// Nanoseconds in which a whole burst comes back; each token takes whole ones.
-fn refill(rate: Rate, burst: NonZeroU32) -> u128 {
-    rate.period
-        .as_nanos()
-        .div_ceil(u128::from(rate.count.get()))
-        * u128::from(burst.get())
+    Some(quota)
 }
 
 fn cost(limit: Reader<'_>, problems: &mut Problems) -> Option<Cost> {
@@ -194,10 +181,10 @@ fn candidate(
     if limit.entry("candidate").is_none() {
         return Some(None);
     }
-    let numbers = numbers_for(limit.table("candidate"), most, problems)?;
+    let quota = quota_for(limit.table("candidate"), most, problems)?;
     Some(Some(Candidate {
         name: candidate_name(name),
-        numbers,
+        quota,
     }))
 }
 
@@ -249,13 +236,13 @@ fn tiers(
             );
             problems.report(problem.help("keep one of the two"));
         }
-        let numbers = numbers_for(reader, most, problems);
-        let tier = |(numbers, prefix_bits)| Tier {
+        let quota = quota_for(reader, most, problems);
+        let tier = |(quota, prefix_bits)| Tier {
             name: tier_name(name, prefix),
             prefix: prefix_bits,
-            numbers,
+            quota,
         };
-        tiers.push((prefix, numbers.zip(u8::try_from(prefix).ok()).map(tier)));
+        tiers.push((prefix, quota.zip(u8::try_from(prefix).ok()).map(tier)));
     }
     if tiers.len() < limit.tables("tiers").len() {
         return None;

@@ -75,14 +75,14 @@ fn an_override(
         );
         problems.report(problem.help("leave `burst` out, or write a rate"));
     }
-    let numbers = if unlimited {
+    let quota = if unlimited {
         None
     } else {
-        Some(limits::numbers_for(reader, most, problems)?)
+        Some(limits::quota_for(reader, most, problems)?)
     };
     Some(Override {
         matches: matches.into_iter().collect::<Option<_>>()?,
-        numbers,
+        quota,
     })
 }
 

@@ -23,15 +23,12 @@ fn refused(keys: &str, code: Code, expected: &str) {
     assert!(text.contains(expected), "{keys}: {text}");
 }
 
-fn numbers(count: u32, burst: u32) -> Numbers {
+fn quota(count: u32, burst: u32) -> Quota {
     let rate = Rate {
         count: count.try_into().unwrap(),
         period: Duration::from_secs(1),
     };
-    Numbers {
-        rate,
-        burst: burst.try_into().unwrap(),
-    }
+    Quota::new(rate, burst.try_into().unwrap()).unwrap()
 }
 
 #[test]
@@ -152,8 +149,8 @@ fn what_is_tried_has_numbers_of_its_own() {
         .candidate
         .unwrap();
     assert_eq!(
-        (&*candidate.name, candidate.numbers),
-        ("a/candidate", numbers(3, 3))
+        (&*candidate.name, candidate.quota),
+        ("a/candidate", quota(3, 3))
     );
     refused(
         "rate = '5/s'\ncandidate = { burst = 3 }",
@@ -167,11 +164,11 @@ fn tiers_are_wider_networks_of_the_clients_address() {
     let tiers = limit("rate = '5/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s', burst = 4 }, { prefix = 48, rate = '10/s' }]").tiers;
     let told: Vec<_> = tiers
         .iter()
-        .map(|tier| (&*tier.name, tier.prefix, tier.numbers))
+        .map(|tier| (&*tier.name, tier.prefix, tier.quota))
         .collect();
     assert_eq!(
         told,
-        [("a/56", 56, numbers(9, 4)), ("a/48", 48, numbers(10, 10))]
+        [("a/56", 56, quota(9, 4)), ("a/48", 48, quota(10, 10))]
     );
     // An address that stands in for a header counts, too.
     assert_eq!(
@@ -226,15 +223,15 @@ fn overrides_match_values_lists_of_values_and_networks() {
     let one = limit("rate = '5/s'\nkey = 'client-ip'\noverrides = [{ match = ['192.0.2.1', '2001:db8::/32'], rate = 'unlimited' }, { match = '10.0.0.0/8', rate = '9/s', burst = 4 }]").overrides;
     let network = |text: &str| vec![Network(text.parse().unwrap())];
     assert_eq!(
-        (&one[0].matches, one[0].numbers),
+        (&one[0].matches, one[0].quota),
         (
             &vec![network("192.0.2.1/32"), network("2001:db8::/32")],
             None
         )
     );
     assert_eq!(
-        (&one[1].matches, one[1].numbers),
-        (&vec![network("10.0.0.0/8")], Some(numbers(9, 4)))
+        (&one[1].matches, one[1].quota),
+        (&vec![network("10.0.0.0/8")], Some(quota(9, 4)))
     );
     let more = limit("rate = '5/s'\nkey = ['header:x', 'host', 'path']\noverrides = [{ match = [['K', '*', '*'], ['*', 'A.com', '/a/%62']], rate = '9/s' }]").overrides;
     assert_eq!(

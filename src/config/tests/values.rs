@@ -29,7 +29,7 @@ fn a_limit_has_the_burst_of_its_rate_and_everyone_in_one_bucket() {
         "",
     )
     .unwrap();
-    assert_eq!(config.limits[0].burst.get(), 30);
+    assert_eq!(config.limits[0].quota.burst().get(), 30);
     assert!(config.limits[0].key.is_empty());
     assert_eq!(config.limits[1].key, [KeyPart::Host]);
     assert_eq!(
@@ -354,7 +354,8 @@ fn a_value_that_is_one_variable_takes_the_type_that_its_key_wants() {
     for (written, burst) in [("${BURST}", 7), ("${BURST:-5}", 7), ("${NO:-5}", 5)] {
         assert_eq!(
             limit(&format!("burst = \"{written}\"")).unwrap().limits[0]
-                .burst
+                .quota
+                .burst()
                 .get(),
             burst
         );

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use super::{LimitPolicy, decision::Asked};
 use crate::{
     call::{Exchange, Nearest},
-    limit::{self, Clock, Now, Quota},
+    limit::{self, Clock, Gcra, Now},
     store::{self, Store},
 };
 
@@ -82,7 +82,7 @@ impl Counted {
     }
 
     /// The answer is known: what it does not count for comes back. `temporary` are the request's numbers for a while.
-    pub(super) fn answered(mut self, temporary: &[Quota], status: StatusCode) {
+    pub(super) fn answered(mut self, temporary: &[Gcra], status: StatusCode) {
         let limits = Arc::clone(&self.limits);
         let counts = |asked: &Asked| {
             let count = limits[usize::from(asked.policy)].count.as_ref();
@@ -111,7 +111,8 @@ impl Counted {
             self.shared.drain(..).partition(|(asked, _)| counts(asked));
         self.shared = back;
         for (asked, admission) in kept {
-            let state = admission.states().next().filter(|_| is_live(&asked));
+            let state = admission.standings().next().flatten();
+            let state = state.filter(|_| is_live(&asked));
             nearest = nearer(nearest, state.map(|state| asked.told(&limits, state)));
         }
         for (asked, state) in self.give_back(now) {

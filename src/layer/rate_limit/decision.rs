@@ -16,7 +16,7 @@ use super::{
 use crate::{
     call::{Exchange, Nearest},
     error::Error,
-    limit::{self, Admission, Ask, Clock, Key, Label, Now, Quota, Refusal, Verdict, decide},
+    limit::{self, Admission, Ask, Clock, Gcra, Key, Label, Now, Refusal, Verdict, decide},
     runtime::worker,
 };
 
@@ -83,7 +83,7 @@ impl Asked {
     }
 
     #[inline]
-    pub(super) fn ask<'a>(&self, limits: &'a [LimitPolicy], temporary: &'a [Quota]) -> Ask<'a> {
+    pub(super) fn ask<'a>(&self, limits: &'a [LimitPolicy], temporary: &'a [Gcra]) -> Ask<'a> {
         let policy = &limits[usize::from(self.policy)];
         let limiter = match self.which {
             OWN => &policy.limiter,
@@ -146,7 +146,6 @@ impl Asked {
             fill,
             next,
             reset,
-            ..
         } = state;
         Nearest {
             index: self.name(limits),
@@ -160,24 +159,10 @@ impl Asked {
     }
 
     /// How a bucket stands that has what was asked for after `next`: there may be some tokens, only not enough.
-    fn exhausted(&self, limits: &[LimitPolicy], temporary: &[Quota], next: Duration) -> Nearest {
+    fn exhausted(&self, limits: &[LimitPolicy], temporary: &[Gcra], next: Duration) -> Nearest {
         let Ask { limiter, quota, .. } = self.ask(limits, temporary);
-        let quota = quota.unwrap_or(limiter.quota());
-        let (burst, emission) = (quota.burst().get(), quota.emission());
-        let reset = next.saturating_add(emission.saturating_mul(burst.saturating_sub(self.cost)));
-        let (index, key) = (self.name(limits), self.key.hash());
-        let there = emission.saturating_mul(self.cost).saturating_sub(next);
-        let remaining =
-            u32::try_from(there.as_nanos() / emission.as_nanos().max(1)).unwrap_or(u32::MAX);
-        Nearest {
-            index,
-            remaining,
-            burst,
-            fill: emission.saturating_mul(burst),
-            next,
-            reset,
-            key,
-        }
+        let gcra = quota.unwrap_or(limiter.gcra());
+        self.told(limits, limit::Standing::refused(gcra, self.cost, next))
     }
 
     /// Whether its tokens come back when the answer does not count.
@@ -203,7 +188,7 @@ pub struct Taken {
 
 impl Taken {
     /// Numbers for a while, of keys that have some.
-    pub(super) fn temporary(&self) -> &[Quota] {
+    pub(super) fn temporary(&self) -> &[Gcra] {
         self.more.as_ref().map_or(&[], |more| &more.temporary)
     }
 
@@ -279,9 +264,7 @@ fn plain(layer: &RateLimitLayer, exchange: &Exchange) -> Result<Taken, Error> {
                 exchange,
                 limits,
                 &asked,
-                admission
-                    .nearest()
-                    .map(|nearest| (asked[nearest.index], nearest)),
+                nearest(&asked, admission.standings()),
             );
             Ok(Taken {
                 admission,
@@ -307,7 +290,7 @@ pub(super) fn key_missing(limit: &LimitPolicy, exchange: &Exchange) -> Error {
 /// What the limits that refused are told as; nothing was taken.
 pub(super) fn refused(
     exchange: &Exchange,
-    (limits, temporary): (&[LimitPolicy], &[Quota]),
+    (limits, temporary): (&[LimitPolicy], &[Gcra]),
     asked: &[Asked],
     (now, refusal): (Now, &Refusal),
 ) -> Error {
@@ -348,6 +331,21 @@ pub(super) fn note_also(
         (Some(before), Some(now)) if before.remaining <= now.remaining => Some(before),
         (before, now) => now.or(before),
     };
+}
+
+/// The question whose bucket is nearest to exhaustion.
+pub(super) fn nearest(
+    asked: &[Asked],
+    standings: impl Iterator<Item = limit::Standing>,
+) -> Option<(Asked, limit::Standing)> {
+    let each = asked.iter().copied().zip(standings);
+    each.reduce(|best, other| {
+        if other.1.is_nearer(&best.1) {
+            other
+        } else {
+            best
+        }
+    })
 }
 
 /// Notes who admitted, and who of them is nearest to its end.

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     call::Exchange,
-    limit::{Key, KeyBuilder, Quota},
+    limit::{Gcra, Key, KeyBuilder},
 };
 
 /// Exceptions of one limit.
@@ -24,7 +24,7 @@ use crate::{
 pub struct Overrides {
     groups: Vec<Group>,
     /// By place in the file; after them those of `stand_ins`.
-    numbers: Vec<Option<Quota>>,
+    numbers: Vec<Option<Gcra>>,
     /// The place of the numbers for keys in which another part stands in for an absent one.
     stand_ins: Option<usize>,
 }
@@ -68,7 +68,7 @@ impl Overrides {
         begun: &KeyBuilder,
         parts: &[KeyPart],
         patterns: &[Vec<Pattern>],
-        numbers: Option<Quota>,
+        numbers: Option<Gcra>,
     ) {
         let place = self.numbers.len();
         self.numbers.push(numbers);
@@ -78,7 +78,7 @@ impl Overrides {
     }
 
     /// Numbers for keys in which another part stands in for an absent one. To be called after all [`Self::push`]es.
-    pub fn set_stand_ins(&mut self, numbers: Quota) {
+    pub fn set_stand_ins(&mut self, numbers: Gcra) {
         self.stand_ins = Some(self.numbers.len());
         self.numbers.push(Some(numbers));
     }
@@ -152,7 +152,7 @@ impl Overrides {
     }
 
     /// What is allowed there; nothing if that is everything.
-    pub(super) fn numbers(&self, place: usize) -> Option<&Quota> {
+    pub(super) fn numbers(&self, place: usize) -> Option<&Gcra> {
         self.numbers.get(place).and_then(Option::as_ref)
     }
 }

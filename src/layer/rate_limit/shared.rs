@@ -15,7 +15,7 @@ use super::{
 use crate::{
     call::Exchange,
     error::Error,
-    limit::{Clock, KeyBuilder, Verdict},
+    limit::{Clock, KeyBuilder, Standing, Verdict},
     store::{Admission, Ask, Asks, Decision, NameHasher, Outcome, Refused, SharedLimit, Store},
 };
 
@@ -178,11 +178,8 @@ impl Asking {
             self.keep(admission);
             return Ok(());
         }
-        let others = admission
-            .states()
-            .filter(|state| !counts(&questions[state.index]));
-        let others = others.reduce(crate::limit::Standing::nearer);
-        let others = others.map(|state| questions[state.index].told(&limits, state));
+        let others = nearest(&questions, &admission, |asked| !counts(asked))
+            .map(|(asked, state)| asked.told(&limits, state));
         self.counted().note_other(others);
         for (asked, admission) in questions.into_iter().zip(admission.take_apart()) {
             self.keep_one(asked, admission);
@@ -219,9 +216,7 @@ impl Asking {
     fn admitted(&self, outcome: Outcome, questions: &Questions) -> Result<Admission, Error> {
         match outcome {
             Ok(admission) => {
-                let nearest = admission.states().reduce(crate::limit::Standing::nearer);
-                let nearest =
-                    nearest.and_then(|nearest| Some((*questions.get(nearest.index)?, nearest)));
+                let nearest = nearest(questions, &admission, |_| true);
                 let (limits, now) = (&self.taken.limits, Clock.now());
                 questions
                     .iter()
@@ -272,6 +267,18 @@ impl Asking {
             }
         }
     }
+}
+
+/// The question, of those that are wanted, whose bucket is nearest to exhaustion.
+fn nearest(
+    questions: &Questions,
+    admission: &Admission,
+    is_wanted: impl Fn(&Asked) -> bool,
+) -> Option<(Asked, Standing)> {
+    let counted = questions.iter().copied().zip(admission.standings());
+    let wanted = counted.filter(|(asked, state)| state.is_some() && is_wanted(asked));
+    let (asked, standings): (Questions, SmallVec<[_; 4]>) = wanted.unzip();
+    decision::nearest(&asked, standings.into_iter().flatten())
 }
 
 async fn decided(store: &Arc<Store>, asks: Asks) -> Outcome {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     call::Exchange,
     error::Error,
-    limit::{Admission, Ask, Clock, Now, Quota, Refusal, Standing, Verdict, decide, preview},
+    limit::{Admission, Ask, Clock, Gcra, Now, Refusal, Verdict, decide, would_admit},
 };
 
 /// What a call holds beyond what the limits took together.
@@ -31,7 +31,7 @@ pub(super) struct More {
     pub(super) questions: SharedQuestions,
     pub(super) shared: Option<SharedTaken>,
     /// Numbers for a while, of keys that have some.
-    pub(super) temporary: Vec<Quota>,
+    pub(super) temporary: Vec<Gcra>,
 }
 
 impl More {
@@ -72,7 +72,7 @@ struct Sorted {
     shared: SharedQuestions,
     candidates: Questions,
     /// Numbers for a while, of keys that have some.
-    temporary: Vec<Quota>,
+    temporary: Vec<Gcra>,
 }
 
 pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<Taken, Error> {
@@ -113,9 +113,7 @@ pub(super) fn admit(layer: &RateLimitLayer, exchange: &Arc<Exchange>) -> Result<
         .live
         .iter()
         .for_each(|asked| asked.record(limits, now, Verdict::Admitted, exchange));
-    let nearest = admission
-        .nearest()
-        .map(|nearest| (sorted.live[nearest.index], nearest));
+    let nearest = decision::nearest(&sorted.live, admission.standings());
     decision::note_admission(exchange, limits, &sorted.live, nearest);
     sorted.shadow.iter().for_each(|asked| trial.shadow(*asked));
     if sorted.live.iter().any(|asked| asked.counts_answers(limits)) {
@@ -179,7 +177,7 @@ impl Sorted {
     fn add(&mut self, limit: &LimitPolicy, own: Asked, now: Now, exchange: &Exchange) {
         if let Some(given) = limit.limiter.temporary(now, own.key) {
             self.push(limit, own.for_a_while(self.temporary.len()));
-            self.temporary.push(given.quota);
+            self.temporary.push(given.gcra);
             return self.add_tiers(limit, own, exchange);
         }
         let exception = limit
@@ -241,7 +239,7 @@ impl Sorted {
 /// Decisions that refuse nothing.
 struct Trial<'a> {
     limits: &'a Arc<[LimitPolicy]>,
-    temporary: &'a [Quota],
+    temporary: &'a [Gcra],
     now: Now,
     exchange: &'a Arc<Exchange>,
     counted: Option<Counted>,
@@ -270,12 +268,12 @@ impl Trial<'_> {
 
     /// Keeps the tokens that the live ones took together, where some may come back alone.
     fn keep_apart(&mut self, live: &[Asked], admission: &mut Admission) {
-        let of_others = |state: &Standing| !live[state.index].counts_answers(self.limits);
-        let others = admission
-            .states()
-            .filter(of_others)
-            .reduce(Standing::nearer);
-        let others = others.map(|state| live[state.index].told(self.limits, state));
+        let all = live.iter().copied().zip(admission.standings());
+        let (others, standings): (Questions, SmallVec<[_; 4]>) = all
+            .filter(|(asked, _)| !asked.counts_answers(self.limits))
+            .unzip();
+        let others = decision::nearest(&others, standings.into_iter())
+            .map(|(asked, state)| asked.told(self.limits, state));
         self.counted().note_other(others);
         for (asked, admission) in live.iter().zip(admission.take_apart()) {
             self.keep(*asked, admission);
@@ -318,7 +316,7 @@ impl Trial<'_> {
 
     /// The others refused already: nothing is taken, as nothing would be if this one were live.
     fn shadow_of_refused(&self, asked: Asked) {
-        if preview(self.now, &[asked.ask(self.limits, self.temporary)]).is_err() {
+        if !would_admit(self.now, &asked.ask(self.limits, self.temporary)) {
             self.record(asked, Verdict::Refused);
             self.exchange.facts.lock().shadow_refused |= 1 << asked.name(self.limits);
         }

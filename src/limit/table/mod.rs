@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize};
 
 use crossbeam_utils::{Backoff, CachePadded};
 
-use super::{Key, SettingsError};
+use super::{Key, LimiterError};
 
 mod insert;
 mod pages;
@@ -72,14 +72,21 @@ pub(in crate::limit) struct Bucket {
     pub(in crate::limit) class: u16,
 }
 
+/// A slot with a key in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::limit) struct Occupied {
+    pub(in crate::limit) key: Key,
+    pub(in crate::limit) tat: u64,
+}
+
 /// The key under which the overflow bucket is found.
 pub(in crate::limit) const OVERFLOW: Key = Key::from_raw(2);
 
 impl Table {
     /// A table for at most `max_keys` keys.
-    pub(in crate::limit) fn new(max_keys: NonZeroUsize) -> Result<Self, SettingsError> {
+    pub(in crate::limit) fn new(max_keys: NonZeroUsize) -> Result<Self, LimiterError> {
         let max_keys = max_keys.get();
-        let too_many = SettingsError::TooManyKeys { max_keys };
+        let too_many = LimiterError::TooManyKeys { max_keys };
         let probed = max_keys
             .checked_mul(2)
             .and_then(usize::checked_next_power_of_two)
@@ -189,14 +196,14 @@ impl Table {
     }
 
     /// The key in a slot and its TAT, unless there is none or it has moved.
-    pub(in crate::limit) fn held(&self, index: usize) -> Option<(Key, u64)> {
+    pub(in crate::limit) fn held(&self, index: usize) -> Option<Occupied> {
         let key = self.slots()[index][KEY].load(SeqCst);
         if key == EMPTY || key == VACANT {
             return None;
         }
         let key = Key::from_raw(key);
         match self.read(index, key) {
-            Read::Tat(tat) => Some((key, tat)),
+            Read::Tat(tat) => Some(Occupied { key, tat }),
             Read::Changed | Read::Moved => None,
         }
     }
@@ -217,7 +224,8 @@ impl Table {
         &self,
         index: usize,
         key: Key,
-        (seen, tat): (u64, u64),
+        seen: u64,
+        tat: u64,
         class: u16,
     ) {
         if self.lock(Place {
@@ -246,7 +254,7 @@ impl Table {
     /// Hands the bucket of a slot to `carry`, and marks it as moved when that is done; hits wait meanwhile.
     pub(in crate::limit) fn hand_over(&self, index: usize, carry: impl FnOnce(Bucket)) {
         // A key that is published here after this look is taken out by its inserter, who sees `closed`.
-        while let Some((key, tat)) = self.held(index) {
+        while let Some(Occupied { key, tat }) = self.held(index) {
             if self.lock(Place {
                 distance: 0,
                 index,

@@ -44,8 +44,7 @@ proptest! {
         let limiters: Vec<_> = plans.iter().map(|plan| limiter(plan.rate, SECOND, plan.burst, 10)).collect();
         let others: Vec<_> = limiters.iter().zip(&plans)
             .map(|(limiter, plan)| plan.other.map(|burst| {
-                let numbers = settings(plan.rate, SECOND, burst, 1);
-                limiter.other_quota(numbers.rate, numbers.burst).unwrap()
+                limiter.key_quota(quota(plan.rate, SECOND, burst)).unwrap()
             }))
             .collect();
         let time = AtomicU64::new(START.as_nanos());

@@ -1,10 +1,10 @@
 //! The promises of the limits, each a test. Time is a number here; only `time` runs on tokio's paused clock.
 
 mod bounds;
+mod classes;
 mod interleavings;
-mod keys;
+mod key;
 mod model;
-mod others;
 mod races;
 mod reload;
 mod saved;
@@ -17,25 +17,30 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use super::*;
+use crate::policy::{Quota, QuotaError, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A moment to begin at.
 const START: Now = Now::from_nanos(1_000_000_000_000);
 
-fn settings(count: u32, period: Duration, burst: u32, max_keys: usize) -> Settings {
-    Settings {
-        rate: Rate {
-            count: NonZeroU32::new(count).unwrap(),
-            period,
-        },
-        burst: NonZeroU32::new(burst).unwrap(),
-        max_keys: NonZeroUsize::new(max_keys).unwrap(),
+fn rate(count: u32, period: Duration) -> Rate {
+    Rate {
+        count: NonZeroU32::new(count).unwrap(),
+        period,
     }
 }
 
+fn quota(count: u32, period: Duration, burst: u32) -> Quota {
+    Quota::new(rate(count, period), NonZeroU32::new(burst).unwrap()).unwrap()
+}
+
+fn keys(max: usize) -> NonZeroUsize {
+    NonZeroUsize::new(max).unwrap()
+}
+
 fn limiter(count: u32, period: Duration, burst: u32, max_keys: usize) -> Limiter {
-    Limiter::new("test", &settings(count, period, burst, max_keys)).unwrap()
+    Limiter::new("test", quota(count, period, burst), keys(max_keys)).unwrap()
 }
 
 /// The key of client `n`.
@@ -61,7 +66,7 @@ fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
         .sum()
 }
 
-/// A bucket as the table has it, under the numbers that its debt came about under.
+/// A bucket as the table has it, under the quota by which its debt came about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inspection {
     /// Whether the table knows the key; an unknown one has a full bucket.
@@ -75,12 +80,13 @@ impl Limiter {
     fn inspect(&self, now: Now, key: Key) -> Inspection {
         let core = self.core.newest();
         let held = core.held(key);
-        let (tat, pace) = held.unwrap_or((0, core.quota.pace()));
+        let (tat, gcra) = held.map_or((0, core.gcra), |held| (held.tat, held.gcra));
+        let standing = gcra.standing(now, tat);
         Inspection {
             held: held.is_some(),
-            burst: pace.burst,
-            remaining: pace.remaining(now, tat),
-            full_in: Duration::from_nanos(tat.saturating_sub(now.as_nanos())),
+            burst: gcra.burst(),
+            remaining: standing.remaining,
+            full_in: standing.reset,
         }
     }
 }

@@ -1,5 +1,9 @@
-//! One bucket against a plain token bucket that counts in fractions of a token.
+//! One bucket against a plain token bucket that counts in fractions of a token, and against `governor`.
 
+use governor::{
+    RateLimiter,
+    clock::{Clock as _, FakeRelativeClock},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -57,11 +61,11 @@ proptest! {
     #[test]
     fn a_limit_admits_exactly_what_a_token_bucket_admits((count, period) in rates(), burst in 1..50_u32, arrivals in arrivals()) {
         let limiter = limiter(count, period, burst, 10);
-        let rate = settings(count, period, burst, 10).rate;
+        let rate = rate(count, period);
         let (mut model, mut now, mut admitted) = (Model::new(rate, burst, START), START, 0_u128);
         for (gap, cost) in arrivals {
             let cost = cost.min(burst);
-            now = now.after(limiter.quota().emission().mul_f64(gap));
+            now = now.after(Duration::from_nanos(limiter.gcra().emission()).mul_f64(gap));
             let got = ask(&limiter, now, key(1), cost).map_err(|wait| wait.as_nanos());
             prop_assert_eq!(got, model.take(now, cost));
             admitted += if got.is_ok() { u128::from(cost) } else { 0 };
@@ -69,6 +73,25 @@ proptest! {
             let elapsed = u128::from(now.as_nanos() - START.as_nanos());
             let period = period.as_nanos();
             prop_assert!(admitted * period <= u128::from(burst) * period + u128::from(count) * elapsed);
+        }
+    }
+
+    /// The crate states GCRA independently of this one: both have to agree on every decision and every wait.
+    #[test]
+    fn a_limit_decides_as_governor_does((count, period) in rates(), burst in 1..50_u32, arrivals in arrivals()) {
+        let limiter = limiter(count, period, burst, 10);
+        let emission = Duration::from_nanos(limiter.gcra().emission());
+        let clock = FakeRelativeClock::default();
+        let quota = governor::Quota::with_period(emission).unwrap().allow_burst(NonZeroU32::new(burst).unwrap());
+        let governor = RateLimiter::direct_with_clock(quota, clock.clone());
+        let mut now = START;
+        for (gap, cost) in arrivals {
+            let gap = emission.mul_f64(gap);
+            now = now.after(gap);
+            clock.advance(gap);
+            let cost = NonZeroU32::new(cost.clamp(1, burst)).unwrap();
+            let theirs = governor.check_n(cost).unwrap().map_err(|until| until.wait_time_from(clock.now()));
+            prop_assert_eq!(ask(&limiter, now, key(1), cost.get()), theirs);
         }
     }
 
@@ -85,17 +108,11 @@ proptest! {
 
 #[test]
 fn slow_and_fast_rates_are_exact() {
+    let emission = |count, period| quota(count, period, 1).emission().get();
     let day = 86_400 * SECOND;
-    assert_eq!(limiter(1, day, 1, 1).quota().emission(), day);
-    assert_eq!(
-        limiter(1_000_000, SECOND, 1, 1).quota().emission(),
-        Duration::from_micros(1)
-    );
-    assert_eq!(
-        limiter(3, SECOND, 1, 1).quota().emission(),
-        Duration::from_nanos(333_333_334),
-        "rounded up"
-    );
+    assert_eq!(u128::from(emission(1, day)), day.as_nanos());
+    assert_eq!(emission(1_000_000, SECOND), 1000);
+    assert_eq!(emission(3, SECOND), 333_333_334, "rounded up");
 }
 
 #[test]
@@ -118,20 +135,19 @@ fn no_cost_passes_even_an_exhausted_limit_and_holds_no_key() {
 
 #[test]
 fn numbers_that_cannot_work_are_errors() {
-    let broken = |settings| Limiter::new("test", &settings).map(drop);
-    assert_eq!(
-        broken(settings(1, Duration::ZERO, 1, 1)),
-        Err(SettingsError::ZeroPeriod)
-    );
     let burst = NonZeroU32::MAX;
     assert_eq!(
-        broken(settings(1, 86_400 * SECOND, burst.get(), 1)),
-        Err(SettingsError::TooSlow { burst })
+        Quota::new(rate(1, Duration::ZERO), burst),
+        Err(QuotaError::ZeroPeriod)
+    );
+    assert_eq!(
+        Quota::new(rate(1, 86_400 * SECOND), burst),
+        Err(QuotaError::TooSlow { burst })
     );
     let max_keys = usize::MAX;
     assert_eq!(
-        broken(settings(1, SECOND, 1, max_keys)),
-        Err(SettingsError::TooManyKeys { max_keys })
+        Limiter::new("test", quota(1, SECOND, 1), keys(max_keys)).map(drop),
+        Err(LimiterError::TooManyKeys { max_keys })
     );
 }
 
@@ -139,22 +155,21 @@ fn numbers_that_cannot_work_are_errors() {
 fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
     let (wide, tight) = (limiter(100, SECOND, 100, 10), limiter(1, SECOND, 2, 10));
     let asks = [Ask::new(&wide, key(1), 10), Ask::new(&tight, key(1), 1)];
-    let nearest = decide(START, &asks).unwrap().nearest().unwrap();
+    let tightest = decide(START, &asks).unwrap().standings().last();
     assert_eq!(
-        nearest,
-        Standing {
-            index: 1,
+        tightest,
+        Some(Standing {
             remaining: 1,
             burst: 2,
             fill: 2 * SECOND,
             next: SECOND,
             reset: SECOND
-        }
+        })
     );
     let left: Vec<_> = decide(START, &asks)
         .unwrap()
-        .states()
-        .map(|state| state.remaining)
+        .standings()
+        .map(|standing| standing.remaining)
         .collect();
     assert_eq!(left, [80, 0]);
     drain(&wide, START, key(1));
@@ -164,10 +179,7 @@ fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
         (1, SECOND, 0b11)
     );
     assert_eq!(refusal.indices().collect::<Vec<_>>(), [0, 1]);
-    assert!(
-        decide(START, &[]).unwrap().nearest().is_none(),
-        "no limit admits"
-    );
+    assert!(decide(START, &[]).unwrap().is_empty(), "no limit admits");
 }
 
 #[test]

@@ -152,11 +152,12 @@ fn a_reload_under_fire_neither_wins_nor_loses_a_token() {
             return (0..20).map(|n| hammer(&handle(), key(n), 20)).sum();
         }
         for round in 1..200_u32 {
-            let settings = settings(1 + round % 7, SECOND, BURST, 1000 + round as usize % 3);
+            let quota = quota(1 + round % 7, SECOND, BURST);
+            let max_keys = keys(1000 + round as usize % 3);
             current.store(
                 current
                     .load()
-                    .reconfigured(&settings, START)
+                    .reconfigured(quota, max_keys, START)
                     .unwrap()
                     .into(),
             );

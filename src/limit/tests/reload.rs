@@ -19,9 +19,9 @@ proptest! {
         ask(&old, START, key(1), cost).unwrap();
         let now = START.after(Duration::from_millis(pause));
         let before = old.inspect(now, key(1));
-        let new = old.reconfigured(&settings(new_rate, 60 * SECOND, new_burst, 10), now).unwrap();
+        let new = old.reconfigured(quota(new_rate, 60 * SECOND, new_burst), keys(10), now).unwrap();
         let after = new.inspect(now, key(1));
-        let fill = |limiter: &Limiter| limiter.quota().emission().as_nanos() * u128::from(limiter.quota().burst().get());
+        let fill = |limiter: &Limiter| u128::from(limiter.gcra().fill());
         // Exact fractions: after/new fill is before/old fill, rounded up by less than a nanosecond.
         let (ours, exact) = (after.full_in.as_nanos() * fill(&old), before.full_in.as_nanos() * fill(&new));
         prop_assert!(ours >= exact && ours < exact + fill(&old));
@@ -35,7 +35,7 @@ fn a_lower_rate_gives_an_exhausted_key_no_fresh_burst() {
     let old = limiter(100, SECOND, 200, 10);
     drain(&old, START, key(1));
     let new = old
-        .reconfigured(&settings(1, SECOND, 50, 10), START)
+        .reconfigured(quota(1, SECOND, 50), keys(10), START)
         .unwrap();
     assert_eq!(drain(&new, START, key(1)), 0);
     assert_eq!(
@@ -55,7 +55,7 @@ fn a_higher_rate_gives_an_exhausted_key_no_fresh_burst() {
     let old = limiter(1, DAY, 5, 10);
     drain(&old, START, key(1));
     let new = old
-        .reconfigured(&settings(1_000_000, SECOND, 1000, 10), START)
+        .reconfigured(quota(1_000_000, SECOND, 1000), keys(10), START)
         .unwrap();
     assert_eq!(drain(&new, START, key(1)), 0);
     assert_eq!(
@@ -66,10 +66,11 @@ fn a_higher_rate_gives_an_exhausted_key_no_fresh_burst() {
 
 #[test]
 fn state_survives_a_rebuilt_limiter() {
-    let numbers = settings(10, SECOND, 10, 100);
-    let old = Limiter::new("test", &numbers).unwrap();
+    let old = limiter(10, SECOND, 10, 100);
     drain(&old, START, key(1));
-    let new = old.reconfigured(&numbers, START).unwrap();
+    let new = old
+        .reconfigured(quota(10, SECOND, 10), keys(100), START)
+        .unwrap();
     assert_eq!(new.name(), "test");
     drop(old);
     assert_eq!(
@@ -83,7 +84,7 @@ fn a_smaller_table_keeps_those_deepest_in_debt() {
     let old = limiter(1, DAY, 1000, 1000);
     (0..1000).for_each(|n| ask(&old, START, key(n), 1 + n as u32 % 1000).unwrap());
     let new = old
-        .reconfigured(&settings(1, DAY, 1000, 10), START)
+        .reconfigured(quota(1, DAY, 1000), keys(10), START)
         .unwrap();
     assert_eq!(new.stats().keys, 10);
     assert!((990..1000).all(|n| new.inspect(START, key(n)).remaining == 999 - n as u32));
@@ -96,7 +97,9 @@ fn a_larger_table_keeps_every_debt_and_takes_more_keys() {
         drain(&old, START, key(n));
     }
     assert_eq!(drain(&old, START, key(11)), 3, "the shared bucket");
-    let new = old.reconfigured(&settings(1, DAY, 3, 100), START).unwrap();
+    let new = old
+        .reconfigured(quota(1, DAY, 3), keys(100), START)
+        .unwrap();
     assert!((0..10).all(|n| drain(&new, START, key(n)) == 0));
     assert!((20..110).all(|n| drain(&new, START, key(n)) == 3));
     assert_eq!(
@@ -111,12 +114,12 @@ fn a_larger_table_keeps_every_debt_and_takes_more_keys() {
 }
 
 #[test]
-fn numbers_that_cannot_work_change_nothing() {
+fn a_reload_that_fails_changes_nothing() {
     let limiter = limiter(1, SECOND, 2, 10);
     drain(&limiter, START, key(1));
     assert!(
         limiter
-            .reconfigured(&settings(1, Duration::ZERO, 2, 10), START)
+            .reconfigured(quota(9, SECOND, 9), keys(usize::MAX), START)
             .is_err()
     );
     assert_eq!(drain(&limiter, START.after(SECOND), key(1)), 1);
@@ -127,7 +130,7 @@ fn a_refund_from_before_a_reload_wins_nothing_after_it() {
     let old = limiter(1, SECOND, 10, 10);
     let admission = decide(START, &[Ask::new(&old, key(1), 10)]).unwrap();
     let new = old
-        .reconfigured(&settings(1, SECOND, 100, 10), START)
+        .reconfigured(quota(1, SECOND, 100), keys(10), START)
         .unwrap();
     admission.refund(START, [&new]);
     assert_eq!(drain(&new, START, key(1)), 0);

@@ -55,12 +55,7 @@ fn other_numbers_after_the_restart_keep_the_share_that_is_used() {
 #[test]
 fn a_debt_under_numbers_of_a_keys_own_keeps_its_share() {
     let (old, new) = (limiter(1, SECOND, 100, 10), limiter(1, SECOND, 100, 10));
-    let big = old
-        .other_quota(
-            settings(10, SECOND, 1000, 1).rate,
-            NonZeroU32::new(1000).unwrap(),
-        )
-        .unwrap();
+    let big = old.key_quota(quota(10, SECOND, 1000)).unwrap();
     decide(
         START,
         &[Ask {

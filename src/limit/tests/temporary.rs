@@ -1,4 +1,4 @@
-//! Other numbers for single keys, for a while.
+//! Quotas that single keys have for a while.
 
 use super::*;
 use crate::limit::temporary::MOST_TEMPORARY;
@@ -10,15 +10,14 @@ fn give(
     (count, burst): (u32, u32),
     lasts: Duration,
 ) -> Result<Temporary, TemporaryError> {
-    let numbers = settings(count, SECOND, burst, 1);
-    limiter.set_temporary(now, key(n), numbers.rate, numbers.burst, now.after(lasts))
+    limiter.set_temporary(now, key(n), quota(count, SECOND, burst), now.after(lasts))
 }
 
 /// As a layer asks.
 fn drain_now(limiter: &Limiter, now: Now, n: u64) -> u32 {
     let given = limiter.temporary(now, key(n));
     let ask = Ask {
-        quota: given.as_ref().map(|given| &given.quota),
+        quota: given.as_ref().map(|given| &given.gcra),
         ..Ask::new(limiter, key(n), 1)
     };
     (0..u32::MAX)
@@ -65,7 +64,7 @@ fn they_hold_over_a_reload_whichever_handle_set_them() {
     let old = limiter(1, SECOND, 2, 10);
     give(&old, START, 1, (5, 20), 10 * SECOND).unwrap();
     let new = old
-        .reconfigured(&settings(3, SECOND, 4, 10), START)
+        .reconfigured(quota(3, SECOND, 4), keys(10), START)
         .unwrap();
     assert_eq!(drain_now(&new, START, 1), 20);
     give(&old, START, 2, (5, 30), 10 * SECOND).unwrap();
@@ -87,15 +86,13 @@ fn what_has_expired_is_cleared_away_without_a_request() {
 #[test]
 fn their_number_is_bounded_and_what_expired_makes_room() {
     let limiter = limiter(1, SECOND, 2, 10);
-    let numbers = settings(5, SECOND, 20, 1);
     limiter
         .core
         .lineage
         .temporaries
         .fill(MOST_TEMPORARY, &limiter, START.after(SECOND));
-    let one_more = |now: Now, n| {
-        limiter.set_temporary(now, key(n), numbers.rate, numbers.burst, now.after(SECOND))
-    };
+    let one_more =
+        |now: Now, n| limiter.set_temporary(now, key(n), quota(5, SECOND, 20), now.after(SECOND));
     assert_eq!(one_more(START, 1_000_000), Err(TemporaryError::Full));
     assert!(
         one_more(START, 3).is_ok(),
@@ -105,25 +102,12 @@ fn their_number_is_bounded_and_what_expired_makes_room() {
 }
 
 #[test]
-fn numbers_that_cannot_work_are_refused_and_change_nothing() {
-    let limiter = limiter(1, SECOND, 2, 10);
-    give(&limiter, START, 1, (5, 20), SECOND).unwrap();
-    let never = Rate {
-        count: NonZeroU32::MIN,
-        period: Duration::ZERO,
-    };
-    let refused = limiter.set_temporary(START, key(1), never, NonZeroU32::MIN, START.after(SECOND));
-    assert!(matches!(refused, Err(TemporaryError::Numbers(_))));
-    assert_eq!(drain_now(&limiter, START, 1), 20);
-}
-
-#[test]
 fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
     let limiter = limiter(1, SECOND, 10, 10);
     (0..5).for_each(|_| ask(&limiter, START, key(1), 1).unwrap());
     assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
     let big = give(&limiter, START, 1, (10, 100), 10 * SECOND).unwrap();
-    let told = limiter.standing(START, key(1), Some(&big.quota));
+    let told = limiter.standing(START, key(1), Some(&big.gcra));
     assert_eq!(
         (told.burst, told.remaining, told.reset),
         (100, 50, 5 * SECOND)
@@ -133,6 +117,6 @@ fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
         5,
         "and nothing has changed by that"
     );
-    let unknown = limiter.standing(START, key(2), Some(&big.quota));
+    let unknown = limiter.standing(START, key(2), Some(&big.gcra));
     assert_eq!((unknown.remaining, unknown.reset), (100, Duration::ZERO));
 }

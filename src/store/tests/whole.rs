@@ -8,8 +8,8 @@ use std::{
 
 use super::redis_server::Redis;
 use crate::{
-    limit::{KeyHasher, Limiter, Rate, Settings as Numbers},
-    policy::{self, StoreOnError as OnError, StoreServer},
+    limit::{KeyHasher, Limiter},
+    policy::{self, Quota, Rate, StoreOnError as OnError, StoreServer},
     store::{Admission, Ask, Asks, Decision, Name, Outcome, Refused, SharedLimit, Store},
     telemetry::Metrics,
 };
@@ -47,7 +47,7 @@ impl Gateway {
             on_error,
             lease,
         };
-        let limiter = Limiter::new("l", &numbers((per_hour, burst))).unwrap();
+        let limiter = limiter(per_hour, burst);
         let limit = SharedLimit::new(limiter, NonZeroUsize::new(1000).unwrap(), None);
         Self {
             store: Store::new(settings, 1, Metrics::new(1).store()),
@@ -100,15 +100,13 @@ impl Gateway {
     }
 }
 
-fn numbers((per_hour, burst): (u32, u32)) -> Numbers {
-    Numbers {
-        rate: Rate {
-            count: NonZeroU32::new(per_hour).unwrap(),
-            period: Duration::from_secs(3600),
-        },
-        burst: NonZeroU32::new(burst).unwrap(),
-        max_keys: NonZeroUsize::MIN,
-    }
+fn limiter(per_hour: u32, burst: u32) -> Limiter {
+    let rate = Rate {
+        count: NonZeroU32::new(per_hour).unwrap(),
+        period: Duration::from_secs(3600),
+    };
+    let quota = Quota::new(rate, NonZeroU32::new(burst).unwrap()).unwrap();
+    Limiter::new("l", quota, NonZeroUsize::MIN).unwrap()
 }
 
 /// How many of so many requests at once are admitted, each at the next gateway.
@@ -230,9 +228,8 @@ async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
     for lease in [0, 20] {
         redis.run(&["FLUSHALL"]);
         let mut gateway = Gateway::new(&redis, lease, OnError::Deny, (1, 5));
-        let limiter = Limiter::new("l", &numbers((1, 5))).unwrap();
         gateway.limit = Arc::new(SharedLimit::new(
-            limiter,
+            limiter(1, 5),
             NonZeroUsize::new(10).unwrap(),
             None,
         ));
@@ -283,7 +280,7 @@ async fn what_was_taken_together_is_taken_apart() {
         let parts: Vec<_> = gateway.decided(asks).await.unwrap().take_apart().collect();
         let left = parts
             .iter()
-            .map(|part| part.states().next().unwrap().remaining);
+            .map(|part| part.standings().next().flatten().unwrap().remaining);
         assert_eq!(left.collect::<Vec<_>>(), [7, 7]);
         let [_kept, back] = <[Admission; 2]>::try_from(parts).unwrap();
         assert_eq!(back.refund(&gateway.store).unwrap().remaining, 9);

@@ -1,4 +1,4 @@
-//! Keys with numbers of their own.
+//! Keys with quotas of their own.
 
 use proptest::prelude::*;
 
@@ -6,12 +6,11 @@ use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn other(limiter: &Limiter, count: u32, period: Duration, burst: u32) -> Quota {
-    let numbers = settings(count, period, burst, 1);
-    limiter.other_quota(numbers.rate, numbers.burst).unwrap()
+fn other(limiter: &Limiter, count: u32, period: Duration, burst: u32) -> Gcra {
+    limiter.key_quota(quota(count, period, burst)).unwrap()
 }
 
-fn under(limiter: &Limiter, now: Now, quota: Option<&Quota>, cost: u32) -> Result<(), Duration> {
+fn under(limiter: &Limiter, now: Now, quota: Option<&Gcra>, cost: u32) -> Result<(), Duration> {
     let ask = Ask {
         quota,
         ..Ask::new(limiter, key(1), cost)
@@ -22,7 +21,7 @@ fn under(limiter: &Limiter, now: Now, quota: Option<&Quota>, cost: u32) -> Resul
 }
 
 /// How many single tokens are admitted until the first refusal.
-fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Quota>) -> u32 {
+fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Gcra>) -> u32 {
     (0..u32::MAX)
         .take_while(|_| under(limiter, now, quota, 1).is_ok())
         .map(|_| 1)
@@ -59,7 +58,7 @@ fn equal_numbers_are_one_quota_also_after_a_reload() {
     let limiter = limiter(1, SECOND, 2, 10);
     let first = other(&limiter, 7, SECOND, 9);
     let reloaded = limiter
-        .reconfigured(&settings(2, SECOND, 4, 10), START)
+        .reconfigured(quota(2, SECOND, 4), keys(10), START)
         .unwrap();
     assert_eq!(other(&reloaded, 7, SECOND, 9), first);
     assert_ne!(other(&reloaded, 8, SECOND, 9), first);
@@ -67,16 +66,11 @@ fn equal_numbers_are_one_quota_also_after_a_reload() {
 
 #[test]
 fn the_numbers_of_keys_are_bounded() {
-    let filled = super::super::others::Others::full();
-    let quota = Quota::new(
-        Rate {
-            count: NonZeroU32::MIN,
-            period: SECOND,
-        },
-        NonZeroU32::new(3).unwrap(),
-    )
-    .unwrap();
-    assert_eq!(filled.class_of(quota), Err(SettingsError::TooManyNumbers));
+    let filled = super::super::classes::Classes::full();
+    assert_eq!(
+        filled.register(quota(1, SECOND, 3).into()),
+        Err(LimiterError::TooManyQuotas)
+    );
 }
 
 proptest! {
@@ -92,7 +86,7 @@ proptest! {
         quotas.push(None);
         for quota in &quotas {
             let burst = quota.map_or(100, |quota| quota.burst().get());
-            let emission = quota.map_or(*limiter.quota(), |quota| quota).emission().as_nanos();
+            let emission = u128::from(quota.unwrap_or(*limiter.gcra()).emission());
             under(&limiter, START, quota.as_ref(), 0).unwrap(); // converts, takes nothing
             let inspection = limiter.inspect(START, key(1));
             prop_assert!(inspection.burst.get() == burst || cost == 0);
@@ -109,7 +103,7 @@ proptest! {
         let big = other(&old, 5, MINUTE, 50);
         under(&old, START, Some(&big), cost).unwrap();
         let before = old.inspect(START, key(1));
-        let new = old.reconfigured(&settings(rate, MINUTE, burst, 20), START).unwrap();
+        let new = old.reconfigured(quota(rate, MINUTE, burst), keys(20), START).unwrap();
         prop_assert_eq!(new.inspect(START, key(1)), before);
         prop_assert_eq!(drain_under(&new, START, Some(&big)), 50 - cost);
     }

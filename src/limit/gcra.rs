@@ -1,0 +1,178 @@
+//! The arithmetic of one bucket: the generic cell rate algorithm (GCRA), ITU-T Recommendation I.371, Annex A.
+//!
+//! GCRA needs one number per bucket: its *theoretical arrival time* (TAT), here in nanoseconds of the
+//! [`Clock`](super::Clock). A TAT that is not after now is a full bucket. Each token moves the TAT one *emission
+//! interval* into the future, counted from now if the bucket was full, and a request conforms as long as the TAT gets
+//! no further ahead of now than `burst` intervals. Time does the refilling; nothing has to run for it.
+//!
+//! ```text
+//! burst 3, one token each T          now       TAT      limit = now + 3T
+//! two tokens were taken at now:       |----T----|----T----|
+//!                                     ^ now               ^ TAT: one token is left
+//! ```
+//!
+//! In the standard's terms T is the emission interval and `fill - T` the tolerance. The arithmetic is exact: an
+//! interval is a whole number of nanoseconds (see [`Quota::emission`]) and everything else is additions of it. A test
+//! holds it against the `governor` crate, another against a token bucket that counts in fractions.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::Now;
+use crate::policy::Quota;
+
+/// A [`Quota`] prepared for decisions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gcra {
+    /// Nanoseconds per token; not zero.
+    emission: u64,
+    burst: NonZeroU32,
+    /// The number by which the limit's table knows this quota; 0 for the limit's own. See `classes`.
+    class: u16,
+}
+
+impl From<Quota> for Gcra {
+    fn from(quota: Quota) -> Self {
+        Self {
+            emission: quota.emission().get(),
+            burst: quota.burst(),
+            class: 0,
+        }
+    }
+}
+
+impl Gcra {
+    /// Tokens in a full bucket.
+    pub const fn burst(&self) -> NonZeroU32 {
+        self.burst
+    }
+
+    /// Nanoseconds in which one token comes back; not zero.
+    pub const fn emission(&self) -> u64 {
+        self.emission
+    }
+
+    /// Nanoseconds in which an empty bucket fills; at most [`Quota::LONGEST_FILL`].
+    pub const fn fill(&self) -> u64 {
+        self.weight(self.burst.get())
+    }
+
+    /// Nanoseconds by which `cost` tokens move a TAT; saturates for costs above the burst.
+    pub const fn weight(&self, cost: u32) -> u64 {
+        self.emission.saturating_mul(cost as u64)
+    }
+
+    /// Of the limit's own class.
+    pub(super) const fn from_parts(emission: u64, burst: NonZeroU32) -> Self {
+        Self {
+            emission,
+            burst,
+            class: 0,
+        }
+    }
+
+    pub(super) const fn class(&self) -> u16 {
+        self.class
+    }
+
+    pub(super) const fn with_class(self, class: u16) -> Self {
+        Self { class, ..self }
+    }
+
+    /// Decides about `cost` tokens of a bucket with this `tat`: its TAT after taking them, or how long to wait for
+    /// them.
+    ///
+    /// A cost of 0 always conforms; one above the burst never does, and waits for [`Duration::MAX`].
+    #[inline]
+    pub(super) fn conform(&self, now: Now, tat: u64, cost: u32) -> Result<u64, Duration> {
+        if cost == 0 {
+            return Ok(tat);
+        }
+        if cost > self.burst.get() {
+            return Err(Duration::MAX);
+        }
+        let now = now.as_nanos();
+        let next = tat.max(now).saturating_add(self.weight(cost));
+        let early = (next - now).saturating_sub(self.fill());
+        if early > 0 {
+            return Err(Duration::from_nanos(early));
+        }
+        Ok(next)
+    }
+
+    /// Describes a bucket with this `tat`.
+    pub(super) fn standing(&self, now: Now, tat: u64) -> Standing {
+        let debt = tat.saturating_sub(now.as_nanos());
+        Standing::of_debt(self, debt)
+    }
+}
+
+/// The state of one bucket as it is reported to people and clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whole tokens left.
+    pub remaining: u32,
+    /// Tokens in a full bucket.
+    pub burst: u32,
+    /// Time in which an empty bucket fills.
+    pub fill: Duration,
+    /// Time until there is one token more than `remaining`; zero when the bucket is full.
+    pub next: Duration,
+    /// Time until the bucket is full.
+    pub reset: Duration,
+}
+
+impl Standing {
+    /// A bucket that is full in `debt` nanoseconds.
+    pub fn of_debt(gcra: &Gcra, debt: u64) -> Self {
+        let remaining = gcra.fill().saturating_sub(debt) / gcra.emission;
+        Self::known(gcra, u32::try_from(remaining).unwrap_or(u32::MAX), debt)
+    }
+
+    /// A bucket that is kept elsewhere, of which `remaining` and the nanoseconds until it is full are known.
+    pub fn known(gcra: &Gcra, remaining: u32, debt: u64) -> Self {
+        let (burst, fill) = (gcra.burst.get(), gcra.fill());
+        let after_next = gcra.weight(burst.saturating_sub(remaining.saturating_add(1)));
+        Self {
+            remaining,
+            burst,
+            fill: Duration::from_nanos(fill),
+            next: Duration::from_nanos(debt.saturating_sub(after_next)),
+            reset: Duration::from_nanos(debt),
+        }
+    }
+
+    /// A bucket that refused `cost` tokens and has them after `wait`. It may hold some tokens, only not enough.
+    pub fn refused(gcra: &Gcra, cost: u32, wait: Duration) -> Self {
+        let missing = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        let left = gcra.weight(cost).saturating_sub(missing) / gcra.emission;
+        let full_after = gcra.weight(gcra.burst.get().saturating_sub(cost));
+        Self {
+            remaining: u32::try_from(left).unwrap_or(u32::MAX),
+            burst: gcra.burst.get(),
+            fill: Duration::from_nanos(gcra.fill()),
+            next: wait,
+            reset: wait.saturating_add(Duration::from_nanos(full_after)),
+        }
+    }
+
+    /// Whether this bucket is nearer to exhaustion than `other`: fewer tokens left or, of as many, longer until full.
+    pub fn is_nearer(&self, other: &Self) -> bool {
+        (self.remaining, std::cmp::Reverse(self.reset))
+            < (other.remaining, std::cmp::Reverse(other.reset))
+    }
+}
+
+/// Converts a TAT from a bucket that fills in `old` nanoseconds to one that fills in `new`, keeping the share that is
+/// used; rounded up, so that no token is handed out.
+pub(super) fn rescaled(tat: u64, now: Now, old: u64, new: u64) -> u64 {
+    let debt = u128::from(tat.saturating_sub(now.as_nanos()));
+    let rescaled = (debt * u128::from(new)).div_ceil(u128::from(old));
+    let bounded = u64::try_from(rescaled)
+        .unwrap_or(LONGEST_DEBT)
+        .min(LONGEST_DEBT);
+    now.as_nanos().saturating_add(bounded)
+}
+
+/// Bound of a converted debt, in nanoseconds: twice what the slowest quota's bucket takes to fill.
+const LONGEST_DEBT: u64 = Quota::LONGEST_FILL * 2;
