@@ -5,7 +5,7 @@
 mod support;
 
 use support::{
-    Client, PATIENCE, Upstream,
+    Client, TIMEOUT, Upstream,
     gateway::{Gateway, request},
     ok, one_route,
 };
@@ -20,7 +20,7 @@ fn limit(gateway: &Gateway) -> f64 {
 /// Sends as many at once as there is room for, by connections that are kept, until the cap has grown to `least`.
 #[track_caller]
 fn fill_until(gateway: &Gateway, clients: &mut [Client], least: f64) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while limit(gateway) < least {
         assert!(Instant::now() < end, "the cap stays at {}", limit(gateway));
         for _ in 0..50 {
@@ -45,7 +45,7 @@ fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
     inside
         .iter_mut()
         .for_each(|client| client.send(request("GET", "/", &[])));
-    (0..2).for_each(|_| drop(reached.recv_timeout(PATIENCE).unwrap()));
+    (0..2).for_each(|_| drop(reached.recv_timeout(TIMEOUT).unwrap()));
     let refused = gateway.get("/");
     let detail = "the cap of route \"app\" is reached: 2 requests are in flight and 0 may wait";
     assert_eq!(

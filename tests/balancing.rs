@@ -7,7 +7,7 @@ mod support;
 use std::{collections::BTreeSet, thread, time::Duration};
 
 use support::{
-    Client, PATIENCE, Upstream,
+    Client, TIMEOUT, Upstream,
     gateway::{Closed, Gateway, request, upstream_table},
     ok,
 };
@@ -123,7 +123,7 @@ fn held_by_each(bound: &str) -> Vec<usize> {
         (Upstream::held(), Upstream::held());
     let servers = [one, two];
     let gateway = Gateway::start(&hashing(&servers, bound));
-    let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + PATIENCE);
+    let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + TIMEOUT);
     for sent in 1..=4 {
         clients.push(gateway.sent("/", &["X-User: 7"]));
         // One after the other, so that each is seen by the next one's choice.

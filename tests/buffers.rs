@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use support::{
-    Client, Connection, Gate, Gateway, PATIENCE, Upstream,
+    Client, Connection, Gate, Gateway, TIMEOUT, Upstream,
     gateway::{Closed, request},
     http2, ok, one_route,
 };
@@ -37,7 +37,7 @@ fn told() -> Upstream {
 
 #[track_caller]
 fn nothing_is_left(gateway: &Gateway) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while gateway.metric("tidegate_buffered_bytes", &[]) > 0.0 {
         assert!(Instant::now() < end, "{}", gateway.metrics());
     }
@@ -343,7 +343,7 @@ fn a_client_that_reads_slowly_holds_neither_a_place_nor_a_server() {
         slow.send(request("GET", "/large", &[]));
         arrived.pass();
         // It reads nothing, and yet the place becomes free.
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while gateway.status("/other") != 200 {
             assert!(Instant::now() < end, "{}", gateway.metrics());
         }
@@ -369,7 +369,7 @@ fn a_client_of_http2_that_reads_slowly_holds_neither_a_place_nor_a_server() {
     let mut slow = http2::Http2::connect(gateway.address());
     let asked = slow.open("GET", "/large", &[], true);
     arrived.pass();
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while gateway.status("/other") != 200 {
         assert!(Instant::now() < end, "{}", gateway.metrics());
     }

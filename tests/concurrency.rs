@@ -7,7 +7,7 @@ mod support;
 use std::{thread, time::Duration};
 
 use support::{
-    Gate, PATIENCE, Upstream,
+    Gate, TIMEOUT, Upstream,
     gateway::{Gateway, request, responding},
     ok, one_route,
 };
@@ -47,7 +47,7 @@ fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
     let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 2 }"));
     let mut inside = [gateway.sent("/1", &[]), gateway.sent("/2", &[])];
     for _ in 0..2 {
-        reached.recv_timeout(PATIENCE).unwrap();
+        reached.recv_timeout(TIMEOUT).unwrap();
     }
     let asked = Instant::now();
     let refused = gateway.get("/");
@@ -116,7 +116,7 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
         "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
     ));
     let first = gateway.sent("/first", &[]);
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/first");
+    assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/first");
     let mut second = gateway.sent("/second", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(first);
@@ -136,7 +136,7 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
     );
     assert!(reached.try_recv().is_err(), "the server works on the first");
     leave.open();
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/second");
     assert_eq!(
         (gauge("tidegate_in_flight"), gauge("tidegate_abandoned")),
         (1.0, 0.0)
@@ -153,7 +153,7 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
         "concurrency = { max = 1, queue = 1, queue_timeout = '10s' }",
     ));
     let mut first = gateway.sent("/first", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let left = gateway.sent("/left", &[]);
     wait_for_queued(&gateway, 1.0);
     drop(left);
@@ -162,7 +162,7 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
     wait_for_queued(&gateway, 1.0);
     leave.open();
     assert_eq!(
-        reached.recv_timeout(PATIENCE).unwrap(),
+        reached.recv_timeout(TIMEOUT).unwrap(),
         "/third",
         "who left is never sent"
     );
@@ -181,7 +181,7 @@ fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
         "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }",
     ));
     let mut first = gateway.sent("/1", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let mut waiting = [gateway.sent("/2", &[]), gateway.sent("/3", &[])];
     wait_for_queued(&gateway, 2.0);
     let asked = Instant::now();
@@ -208,7 +208,7 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '100ms' }";
     let gateway = Gateway::start(&one_route(&upstream, more));
     let mut first = gateway.sent("/first", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
     let took = asked.elapsed();
@@ -240,14 +240,14 @@ fn who_came_first_is_served_first() {
         "concurrency = { max = 1, queue = 8, queue_timeout = '10s' }",
     ));
     let mut clients = vec![gateway.sent("/0", &[])];
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     for place in 1..=6 {
         clients.push(gateway.sent(&format!("/{place}"), &[]));
         wait_for_queued(&gateway, f64::from(place));
     }
     for place in 1..=6 {
         leave.open();
-        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), format!("/{place}"));
+        assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), format!("/{place}"));
     }
     leave.open();
     for client in &mut clients {
@@ -297,7 +297,7 @@ fn every_route_has_a_cap_of_its_own() {
         );
     let gateway = Gateway::start(&text);
     let mut first = gateway.sent("/", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     assert_eq!((gateway.status("/"), gateway.status("/free")), (503, 200));
     leave.open();
     assert_eq!(first.response().status(), 200);

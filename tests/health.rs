@@ -16,7 +16,7 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value;
 use support::{
-    Client, PATIENCE, RaisedAtEnd, Upstream,
+    Client, RaisedAtEnd, TIMEOUT, Upstream,
     gateway::{Closed, Gateway, request, responding, upstream_table},
     ok,
 };
@@ -55,7 +55,7 @@ fn times(upstream: &Upstream, path: &str) -> usize {
 /// Waits until this was asked for so often.
 #[track_caller]
 fn await_times(upstream: &Upstream, path: &str, least: usize) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while times(upstream, path) < least {
         assert!(
             Instant::now() < end,
@@ -81,7 +81,7 @@ fn view(gateway: &Gateway, server: &Upstream) -> Value {
 /// Looks at a server until it is in this state: it is bound to come.
 #[track_caller]
 fn await_state(gateway: &Gateway, server: &Upstream, state: &str) -> Value {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         let view = view(gateway, server);
         if view["state"] == state {
@@ -263,14 +263,14 @@ fn what_clients_do_is_not_held_against_a_server() {
     for _ in 0..4 {
         let mut client = gateway.connect();
         client.send(request("GET", "/left", &[]));
-        told.recv_timeout(PATIENCE).unwrap();
+        told.recv_timeout(TIMEOUT).unwrap();
         drop(client);
         assert_eq!(gateway.line_of("/left")["status"], 499);
     }
     for _ in 0..4 {
         let mut client = gateway.connect();
         client.send(request("POST", "/slow", &["Content-Length: 9"]) + "1");
-        told.recv_timeout(PATIENCE).unwrap();
+        told.recv_timeout(TIMEOUT).unwrap();
         assert_eq!(client.response().status(), 408);
     }
     for server in [&one, &two] {
@@ -318,7 +318,7 @@ fn a_check_asks_as_a_client_of_the_server_would() {
         ok("")
     });
     let _gateway = Gateway::start(&turns(&[&upstream], CHECK));
-    let check = told.recv_timeout(PATIENCE).unwrap();
+    let check = told.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(check.head.line, "GET /up?deep=1 HTTP/1.1");
     assert_eq!(check.get("host").unwrap(), upstream.address().to_string());
     assert_eq!(check.get("user-agent").unwrap(), "tidegate health check");
@@ -598,7 +598,7 @@ fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String>
     );
     let (is_over, count) = (&is_over, &count);
     let until = |least: usize| {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while count.load(Ordering::SeqCst) < least && Instant::now() < end {
             thread::yield_now();
         }

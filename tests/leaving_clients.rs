@@ -5,7 +5,7 @@
 mod support;
 
 use rustix::process::Signal;
-use support::{Client, Gate, Gateway, PATIENCE, Upstream, http2, ok, one_route};
+use support::{Client, Gate, Gateway, TIMEOUT, Upstream, http2, ok, one_route};
 
 /// One in flight, one in the line, for as long as it takes.
 const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
@@ -186,7 +186,7 @@ fn a_client_that_leaves_in_its_answers_body_frees_its_place() {
 fn a_client_that_leaves_without_having_read_frees_its_place() {
     let (_upstream, arrived, ended) = upstream(|connection| {
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
-        connection.flood(&[b'x'; 65536], PATIENCE / 20, 1_000_000_000);
+        connection.flood(&[b'x'; 65536], TIMEOUT / 20, 1_000_000_000);
     });
     let gateway = start(&_upstream);
     let mut first = Client::connect_narrow(gateway.address());
@@ -217,7 +217,7 @@ fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_c
         let gateway = Gateway::start(&one_route(&upstream, &cap));
         for path in ["/1", "/2"] {
             let client = gateway.sent(path, &[]);
-            assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), path);
+            assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), path);
             drop(client);
             is_gone(&gateway, path);
         }
@@ -228,7 +228,7 @@ fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_c
         }
         assert!(reached.try_recv().is_err(), "{cap}");
         leave.open();
-        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/3");
+        assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/3");
         leave.open();
         leave.open();
         assert_eq!(third.response().status(), 200);
@@ -267,10 +267,10 @@ fn a_server_that_never_ends_holds_a_place_for_no_longer_than_an_attempt() {
     let more = format!("{ONE_AT_A_TIME}\ntimeouts = {{ attempt = '200ms' }}");
     let gateway = Gateway::start(&one_route(&upstream, &more));
     let first = gateway.sent("/first", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let _second = gateway.sent("/second", &[]);
     drop(first);
-    assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/second");
+    assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/second");
     [(); 9].iter().for_each(|()| leave.open());
 }
 
@@ -306,7 +306,7 @@ fn a_drain_does_not_wait_for_what_clients_have_left_behind() {
     let (upstream, reached, leave) = Upstream::held();
     let mut gateway = Gateway::start(&one_route(&upstream, ONE_AT_A_TIME));
     let first = gateway.sent("/first", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     drop(first);
     abandoned(&gateway, 1.0);
     gateway.signal(Signal::TERM);
@@ -339,7 +339,7 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
         "{text}[[routes]]\nname = 'app'\nupstream = 'app'\n{ONE_AT_A_TIME}\n"
     ));
     let first = gateway.sent("/first", &[]);
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "/first");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "/first");
     let mut next = gateway.sent("/next", &[]);
     drop(first);
     assert_eq!(next.response().text(), "next");

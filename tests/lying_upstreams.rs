@@ -7,7 +7,7 @@ mod support;
 
 use std::thread;
 
-use support::{Client, Cut, End, Gate, Gateway, PATIENCE, Upstream, ok, one_route};
+use support::{Client, Cut, End, Gate, Gateway, TIMEOUT, Upstream, ok, one_route};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const A_LOT: usize = 32 * 1024 * 1024;
@@ -166,7 +166,7 @@ fn an_endless_head_is_cut_off() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\n");
-        assert!(connection.flood(&b"x: y\r\n".repeat(700), PATIENCE, A_LOT) < A_LOT);
+        assert!(connection.flood(&b"x: y\r\n".repeat(700), TIMEOUT, A_LOT) < A_LOT);
     });
     let gateway = alone(&upstream, "");
     assert_eq!(gateway.get("/").status(), 502);
@@ -177,7 +177,7 @@ fn endless_interim_answers_are_cut_off() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         let hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
-        assert!(connection.flood(&hint, PATIENCE, A_LOT) < A_LOT);
+        assert!(connection.flood(&hint, TIMEOUT, A_LOT) < A_LOT);
     });
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();

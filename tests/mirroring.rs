@@ -7,7 +7,7 @@ mod support;
 use std::sync::mpsc;
 
 use support::{
-    Message, PATIENCE, Upstream,
+    Message, TIMEOUT, Upstream,
     gateway::{Closed, Gateway, request},
     ok,
 };
@@ -55,7 +55,7 @@ fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
     let gateway = Gateway::start(&mirrored(&app, &other.url(), ""));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 4", "Expect: 100-continue"]) + "body");
-    let copy = copied.recv_timeout(PATIENCE).unwrap();
+    let copy = copied.recv_timeout(TIMEOUT).unwrap();
     assert_eq!((copy.get("expect"), copy.text().as_str()), (None, "body"));
     let mut client = gateway.connect();
     client.send(request(
@@ -63,7 +63,7 @@ fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
         "/",
         &["Connection: upgrade", "Upgrade: websocket"],
     ));
-    let copy = copied.recv_timeout(PATIENCE).unwrap();
+    let copy = copied.recv_timeout(TIMEOUT).unwrap();
     assert_eq!((copy.get("upgrade"), copy.get("connection")), (None, None));
 }
 
@@ -90,8 +90,8 @@ fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
     );
     assert_eq!(client.response().text(), "original");
     let (original, copy) = (
-        asked.recv_timeout(PATIENCE).unwrap(),
-        copied.recv_timeout(PATIENCE).unwrap(),
+        asked.recv_timeout(TIMEOUT).unwrap(),
+        copied.recv_timeout(TIMEOUT).unwrap(),
     );
     assert_eq!(copy.head.line, "POST /cart?x=1 HTTP/1.1");
     assert_eq!(
@@ -128,7 +128,7 @@ fn a_body_in_pieces_is_copied_whole() {
         client.send(piece);
     }
     assert_eq!(client.response().text(), "onetwo");
-    assert_eq!(copied.recv_timeout(PATIENCE).unwrap().text(), "onetwo");
+    assert_eq!(copied.recv_timeout(TIMEOUT).unwrap().text(), "onetwo");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_mirror_that_never_answers_delays_nothing_and_holds_a_bounded_number_of_copi
     for _ in 0..200 {
         assert_eq!(client.exchange(request("GET", "/", &[])).text(), "original");
     }
-    assert!(asked.elapsed() < PATIENCE / 2, "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < TIMEOUT / 2, "{:?}", asked.elapsed());
     assert_eq!(copies(&gateway, "busy"), 72.0);
     assert!(silent.connections() <= 128, "{}", silent.connections());
 }
@@ -255,7 +255,7 @@ fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() 
         &other,
     ));
     assert_eq!(gateway.status("/"), 200);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let gauge = |name| gateway.metric(name, &[("upstream", "other")]);
     assert_eq!(gauge("tidegate_upstream_in_flight"), 1.0);
     assert_eq!(gateway.status("/"), 200);
@@ -280,7 +280,7 @@ fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
     let gateway = Gateway::start(&capped("app", "max = 1", &app, &other));
     let mut first = gateway.connect();
     first.send(request("GET", "/first", &[]));
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     assert_eq!(gateway.status("/refused"), 503);
     leave.open();
     assert_eq!(first.response().status(), 200);

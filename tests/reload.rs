@@ -18,7 +18,7 @@ use rustix::{
     process::Signal,
 };
 use support::{
-    Client, End, Gate, PATIENCE, RaisedAtEnd, Upstream,
+    Client, End, Gate, RaisedAtEnd, TIMEOUT, Upstream,
     gateway::{Gateway, Start, completed, replace, request, responding},
     ok, one_route,
 };
@@ -189,7 +189,7 @@ fn a_link_two_folders_up_that_is_swapped_is_noticed() {
 #[test]
 fn a_file_that_never_stops_changing_is_read_all_the_same() {
     let gateway = Gateway::start(&route("old"));
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     for change in 0.. {
         // Each change is a whole file, as editors write it: one that is cut short would be read as one.
         let next = gateway.folder().join("next");

@@ -9,7 +9,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use socket2::{Domain, Socket, Type};
 use support::{
-    Client, PATIENCE, Upstream,
+    Client, TIMEOUT, Upstream,
     gateway::{Gateway, Start, responding},
     one_route,
 };
@@ -246,7 +246,7 @@ fn the_connections_of_one_client_are_bounded_over_all_listeners() {
         &[("listener", &second.to_string())],
         1.0,
     );
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while served_from(one, *second).is_none() {
         assert!(Instant::now() < end, "never free again");
     }
@@ -406,7 +406,7 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
     let mut clients: Vec<_> = (0..16).map(|_| gateway.sent("/", &[])).collect();
     clients
         .iter()
-        .for_each(|_| assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), "/"));
+        .for_each(|_| assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/"));
     stopped(&gateway, || clients.iter().for_each(|_| leave.open()));
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);

@@ -5,7 +5,7 @@
 mod support;
 
 use support::{
-    PATIENCE, Upstream,
+    TIMEOUT, Upstream,
     gateway::{Gateway, upstream_table},
     ok,
 };
@@ -32,7 +32,7 @@ fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
     let gateway = Gateway::start(&routes(&upstream, "max = 2", &[("a", ""), ("b", "")]));
     let mut inside = [gateway.sent("/a", &[]), gateway.sent("/b", &[])];
     for _ in 0..2 {
-        reached.recv_timeout(PATIENCE).unwrap();
+        reached.recv_timeout(TIMEOUT).unwrap();
     }
     let refused = gateway.get("/b/more");
     assert_eq!(
@@ -79,14 +79,14 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
     ];
     let gateway = Gateway::start(&routes(&upstream, cap, &of));
     let mut clients = vec![gateway.sent("/low", &[])];
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     for (queued, path) in (1_u8..).zip(["/low/1", "/normal/1", "/high/1", "/high/2", "/normal/2"]) {
         clients.push(gateway.sent(path, &[]));
         wait_for_queued(&gateway, f64::from(queued));
     }
     for expected in ["/high/1", "/high/2", "/normal/1", "/normal/2", "/low/1"] {
         leave.open();
-        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+        assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), expected);
     }
     leave.open();
     clients
@@ -104,7 +104,7 @@ fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
         &[("low", "priority = 'low'"), ("high", "priority = 'high'")],
     ));
     let mut first = gateway.sent("/low", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let mut low = gateway.sent("/low/1", &[]);
     wait_for_queued(&gateway, 1.0);
     let mut high = gateway.sent("/high/1", &[]);
@@ -127,7 +127,7 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
     let cap = "max = 1, queue = 8, queue_timeout = '10s', fair_by = 'header:x-tenant'";
     let gateway = Gateway::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
     let mut clients = vec![gateway.sent("/a", &["X-Tenant: loud"])];
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let asked = [
         ("/a/1", "loud"),
         ("/b/2", "loud"),
@@ -141,7 +141,7 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
     }
     for expected in ["/a/1", "/a/quiet", "/b/none", "/b/2", "/a/3"] {
         leave.open();
-        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+        assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), expected);
     }
     leave.open();
     clients
@@ -158,7 +158,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
     );
     let gateway = Gateway::start(&text);
     let mut first = gateway.sent("/0", &["X-Tenant: loud"]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let mut loud = Vec::new();
     for queued in [1.0, 2.0] {
         loud.push(gateway.sent(&format!("/{queued}"), &["X-Tenant: loud"]));
@@ -179,7 +179,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
     );
     for expected in ["/1", "/quiet"] {
         leave.open();
-        assert_eq!(reached.recv_timeout(PATIENCE).unwrap(), expected);
+        assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), expected);
     }
     leave.open();
     assert_eq!(
@@ -198,12 +198,12 @@ fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
         &[("narrow", narrow), ("wide", "")],
     ));
     let mut clients = vec![gateway.sent("/narrow/1", &[])];
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     clients.push(gateway.sent("/narrow/2", &[]));
     gateway.await_metric("tidegate_queued", &[("route", "narrow")], 1.0);
     clients.push(gateway.sent("/wide", &[]));
     assert_eq!(
-        reached.recv_timeout(PATIENCE).unwrap(),
+        reached.recv_timeout(TIMEOUT).unwrap(),
         "/wide",
         "the upstream's second place was free"
     );
@@ -243,12 +243,12 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
     };
     let gateway = Gateway::start(&text(1));
     let mut clients = vec![gateway.sent("/a/1", &[])];
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     clients.push(gateway.sent("/a/2", &[]));
     wait_for_queued(&gateway, 1.0);
     gateway.reload_with(&text(2));
     assert_eq!(
-        reached.recv_timeout(PATIENCE).unwrap(),
+        reached.recv_timeout(TIMEOUT).unwrap(),
         "/a/2",
         "a higher cap has a place for who waits"
     );
@@ -282,7 +282,7 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
         table("free", &free, 64)
     ));
     let mut inside = gateway.sent("/full", &[]);
-    reached.recv_timeout(PATIENCE).unwrap();
+    reached.recv_timeout(TIMEOUT).unwrap();
     let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
     let (refused, served): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status() == 503);

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::process::Signal;
 use support::{
-    Cut, End, Gate, PATIENCE, Upstream,
+    Cut, End, Gate, TIMEOUT, Upstream,
     gateway::{Gateway, Start, request, responding, upstream_table},
     ok,
 };
@@ -48,7 +48,7 @@ fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
 /// Connects until that is refused.
 #[track_caller]
 fn wait_for_closed(address: SocketAddr) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while TcpStream::connect(address).is_ok() {
         assert!(Instant::now() < end, "it still listens");
     }
@@ -308,7 +308,7 @@ fn systemd_hears_of_readiness_reloads_and_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let hear = || {
         let mut buffer = [0; 1024];
         let length = socket.recv(&mut buffer).expect("a notification");

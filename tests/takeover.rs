@@ -20,7 +20,7 @@ use std::{
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{
-    Client, Gate, PATIENCE, Upstream,
+    Client, Gate, TIMEOUT, Upstream,
     gateway::{Gateway, Start, request, responding},
     ok, one_route,
 };
@@ -49,7 +49,7 @@ impl Drop for Successor {
 /// Asks by a new connection; what went wrong, if anything.
 fn ask(address: SocketAddr) -> Result<(), String> {
     let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let sent = stream.write_all(request("GET", "/", &["Connection: close"]).as_bytes());
     sent.map_err(|error| format!("send: {error}"))?;
     let mut answer = String::new();
@@ -121,7 +121,7 @@ impl Load {
     fn pass(&self, more: usize) {
         let (until, end) = (
             self.asked.load(Ordering::Relaxed) + more,
-            Instant::now() + PATIENCE,
+            Instant::now() + TIMEOUT,
         );
         while self.asked.load(Ordering::Relaxed) < until {
             assert!(Instant::now() < end, "the load stands still");
@@ -228,7 +228,7 @@ fn systemd_hears_which_process_is_the_main_one_and_of_no_stop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let hear = || {
         let mut text = [0; 4096];
         let length = socket.recv(&mut text).unwrap();

@@ -178,14 +178,14 @@ fn much_passes_both_ways_at_once_and_whole() {
         .collect();
     let sent = content.clone();
     let upstream = switching(move |mut connection| {
-        let (mut writer, expected) = (connection.twin(), sent.clone());
+        let (mut writer, expected) = (connection.try_clone(), sent.clone());
         let writing = thread::spawn(move || writer.send(expected));
         assert!(connection.bytes(SIZE).unwrap() == sent);
         writing.join().unwrap();
     });
     let gateway = Gateway::start(&one_route(&upstream, "[routes.request]\nmax_body = '1KiB'"));
     let mut reader = dig(&gateway);
-    let mut writer = reader.twin();
+    let mut writer = reader.try_clone();
     let expected = content.clone();
     let writing = thread::spawn(move || writer.send(content));
     assert!(reader.bytes(SIZE).unwrap() == expected);

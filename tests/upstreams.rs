@@ -15,7 +15,7 @@ use std::{
 };
 
 use support::{
-    Client, Gate, PATIENCE, Upstream,
+    Client, Gate, TIMEOUT, Upstream,
     gateway::{Closed, Gateway, request, responding, upstream_table},
     ok, one_route,
 };
@@ -109,7 +109,7 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
         "max_connections = 1\nwait_timeout = '150ms'",
     ));
     let mut first = gateway.sent("/first", &[]);
-    told.recv_timeout(PATIENCE).unwrap();
+    told.recv_timeout(TIMEOUT).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
     let took = asked.elapsed();
@@ -138,7 +138,7 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
         .map(|index| gateway.sent(&format!("/{index}"), &[]))
         .collect();
     for _ in 0..8 {
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
         assert!(told.try_recv().is_err(), "one at a time");
         leave.open();
     }
@@ -154,7 +154,7 @@ fn no_more_than_max_idle_are_kept() {
     let gateway = Gateway::start(&pooled(&upstream, "max_idle = 1"));
     let mut clients: Vec<_> = (0..3).map(|_| gateway.sent("/", &[])).collect();
     for _ in 0..3 {
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
     }
     assert_eq!(upstream.connections(), 3);
     (0..3).for_each(|_| leave.open());
@@ -162,7 +162,7 @@ fn no_more_than_max_idle_are_kept() {
         assert_eq!(client.response().status(), 200);
     }
     for _ in 0..2 {
-        assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
+        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "end");
     }
     let kept = [("upstream", "app"), ("state", "idle")];
     assert_eq!(gateway.metric("tidegate_upstream_connections", &kept), 1.0);
@@ -175,8 +175,8 @@ fn an_unused_connection_is_closed_after_idle_timeout() {
     leave.open();
     assert_eq!(gateway.status("/"), 200);
     let answered = Instant::now();
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "request");
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "end");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
+    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "end");
     assert!(
         answered.elapsed() >= Duration::from_millis(95)
             && answered.elapsed() < Duration::from_secs(6)
@@ -270,7 +270,7 @@ fn an_upstream_that_hangs_stalls_no_other() {
     let gateway = Gateway::start(&text);
     let mut waiting: Vec<_> = (0..50).map(|_| gateway.sent("/slow", &[])).collect();
     for _ in 0..50 {
-        told.recv_timeout(PATIENCE).unwrap();
+        told.recv_timeout(TIMEOUT).unwrap();
     }
     let asked = Instant::now();
     for _ in 0..50 {
@@ -328,9 +328,9 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
     };
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let client = gateway.sent("/", &[]);
-    ended.recv_timeout(PATIENCE).unwrap();
+    ended.recv_timeout(TIMEOUT).unwrap();
     drop(client);
-    assert_eq!(ended.recv_timeout(PATIENCE).unwrap(), "end");
+    assert_eq!(ended.recv_timeout(TIMEOUT).unwrap(), "end");
     assert_eq!(gateway.line_of("/")["status"], 499);
 }
 

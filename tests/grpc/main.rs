@@ -19,7 +19,7 @@ use http::Response;
 use support::{
     Gateway, Upstream,
     gateway::{Closed, responding},
-    http2::{Answer, Http2, Server, Stream},
+    http2::{self, Http2, Server, Stream},
     one_route,
 };
 
@@ -27,7 +27,7 @@ const CALL: (&str, &str) = ("content-type", "application/grpc");
 
 /// Checks that an answer is a grpc-status in a head alone, and gives its code.
 #[track_caller]
-fn code(answer: &Answer) -> u8 {
+fn code(answer: &http2::Response) -> u8 {
     assert_eq!(
         (answer.status.as_u16(), answer.get("content-type")),
         (200, "application/grpc")

@@ -1,6 +1,6 @@
 //! Bounds: nobody can make the gateway hold more, or wait longer, than it says.
 
-use crate::support::{Client, End, Gateway, PATIENCE, Upstream, ok, one_route};
+use crate::support::{Client, End, Gateway, TIMEOUT, Upstream, ok, one_route};
 
 /// Far more than a head may have.
 const A_LOT: usize = 32 * 1024 * 1024;
@@ -112,7 +112,7 @@ fn is_cut_off(request: &str, piece: &str) {
     let (_upstream, gateway) = start("", "");
     let mut client = gateway.connect();
     client.send(request);
-    assert!(client.flood(piece.as_bytes(), PATIENCE, A_LOT) < A_LOT);
+    assert!(client.flood(piece.as_bytes(), TIMEOUT, A_LOT) < A_LOT);
     assert_eq!(gateway.get("/").text(), "good");
 }
 
@@ -144,7 +144,7 @@ fn body_is_cut_off(start: &str, piece: &str) {
     client.send(format!(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
     ));
-    assert!(client.flood(piece.as_bytes(), PATIENCE, A_LOT) < A_LOT);
+    assert!(client.flood(piece.as_bytes(), TIMEOUT, A_LOT) < A_LOT);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn endless_empty_lines_are_no_request_and_end_in_time() {
         "",
     );
     let mut client = gateway.connect();
-    assert!(client.flood(b"\r\n\r\n\r\n\r\n", PATIENCE, usize::MAX) > 0);
+    assert!(client.flood(b"\r\n\r\n\r\n\r\n", TIMEOUT, usize::MAX) > 0);
     assert_eq!(gateway.get("/").text(), "good");
 }
 
@@ -188,7 +188,7 @@ fn a_client_that_never_reads_its_refusals_is_cut_off() {
     // Writing ends when the gateway takes no more, as its answers are not read, or when it has closed.
     client.flood(
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(),
-        2 * PATIENCE / 10,
+        2 * TIMEOUT / 10,
         A_LOT,
     );
     while gateway.access_line()["reason"] == "no_route" {}

@@ -10,8 +10,8 @@ use h2::{Reason, client, server::Builder};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::support::{
-    Gateway, PATIENCE, Upstream,
-    http2::{Asked, Http2, Server, Stream},
+    Gateway, TIMEOUT, Upstream,
+    http2::{Http2, Pending, Server, Stream},
     ok,
 };
 
@@ -53,7 +53,7 @@ fn to(url: &str, protocol: &str) -> String {
 }
 
 fn await_count(count: &AtomicUsize, least: usize) {
-    let end = tokio::time::Instant::now() + PATIENCE;
+    let end = tokio::time::Instant::now() + TIMEOUT;
     while count.load(Ordering::SeqCst) < least {
         assert!(
             tokio::time::Instant::now() < end,
@@ -64,14 +64,14 @@ fn await_count(count: &AtomicUsize, least: usize) {
     }
 }
 
-fn open(client: &mut Http2, count: usize) -> Vec<Asked> {
+fn open(client: &mut Http2, count: usize) -> Vec<Pending> {
     (0..count)
         .map(|_| client.open("GET", "/hang", &[], true))
         .collect()
 }
 
 /// Takes requests back, and waits until the gateway has told of them.
-fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Asked>, so_far: usize) {
+fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Pending>, so_far: usize) {
     drop(asked);
     client.settle();
     gateway.await_metric(
@@ -127,7 +127,7 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
         let asked = open(&mut client, count);
         all += count;
         gateway.await_metric("tidegate_in_flight", &[("route", "app")], count as f64);
-        let end = tokio::time::Instant::now() + PATIENCE;
+        let end = tokio::time::Instant::now() + TIMEOUT;
         while upstream.connections() < all {
             assert!(
                 tokio::time::Instant::now() < end,

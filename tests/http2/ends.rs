@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use crate::support::{
     Gate, Gateway, Upstream,
     gateway::responding,
-    http2::{END_HEADERS, Frames, Http2, Told, frame, get, kind},
+    http2::{END_HEADERS, Frames, Http2, Reaction, frame, get, kind},
     ok, one_route,
 };
 
@@ -95,7 +95,7 @@ fn pings_do_not_keep_a_connection_without_streams() {
     let gateway = with_timeouts("keep_alive = '300ms'");
     let mut client = Frames::connect(gateway.address());
     client.send(kind::PING, 0, 0, b"01234567");
-    assert_eq!(client.told(), Told::Goaway(h2::Reason::NO_ERROR));
+    assert_eq!(client.reaction(), Reaction::Goaway(h2::Reason::NO_ERROR));
 }
 
 #[test]
@@ -103,7 +103,10 @@ fn a_head_that_does_not_end_is_not_waited_for() {
     let gateway = with_timeouts("headers = '300ms'");
     let mut client = Frames::connect(gateway.address());
     client.send(kind::HEADERS, 0, 1, &get("/"));
-    assert_eq!(client.told(), Told::Goaway(h2::Reason::ENHANCE_YOUR_CALM));
+    assert_eq!(
+        client.reaction(),
+        Reaction::Goaway(h2::Reason::ENHANCE_YOUR_CALM)
+    );
     gateway.await_metric("tidegate_http2_floods_total", &[("kind", "slow_head")], 1.0);
 }
 
@@ -113,7 +116,10 @@ fn a_frame_of_a_head_that_does_not_end_is_not_waited_for() {
     let mut client = Frames::connect(gateway.address());
     let bytes = frame(kind::HEADERS, END_HEADERS, 1, &get("/"));
     client.write(&bytes[..bytes.len() - 1]);
-    assert_eq!(client.told(), Told::Goaway(h2::Reason::ENHANCE_YOUR_CALM));
+    assert_eq!(
+        client.reaction(),
+        Reaction::Goaway(h2::Reason::ENHANCE_YOUR_CALM)
+    );
 }
 
 #[test]

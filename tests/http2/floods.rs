@@ -5,7 +5,7 @@ use h2::Reason;
 use crate::support::{
     Gateway, Upstream,
     gateway::responding,
-    http2::{END_HEADERS, END_STREAM, Frames, Http2, Told, block, frame, get, kind, post},
+    http2::{END_HEADERS, END_STREAM, Frames, Http2, Reaction, block, frame, get, kind, post},
     ok, one_route,
 };
 
@@ -15,10 +15,10 @@ fn is_calmed(kind: &str, flood: impl FnOnce(&mut Frames)) {
     let gateway = Gateway::start(&responding("self", ""));
     let mut client = Frames::connect(gateway.address());
     flood(&mut client);
-    while let told = client.told()
-        && told != Told::Goaway(Reason::ENHANCE_YOUR_CALM)
+    while let told = client.reaction()
+        && told != Reaction::Goaway(Reason::ENHANCE_YOUR_CALM)
     {
-        assert!(told != Told::Nothing, "{kind}: it ended without a word");
+        assert!(told != Reaction::Nothing, "{kind}: it ended without a word");
     }
     gateway.await_metric("tidegate_http2_floods_total", &[("kind", kind)], 1.0);
     assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 1.0);

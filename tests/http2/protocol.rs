@@ -6,7 +6,7 @@ use h2::Reason;
 use crate::support::{
     Gateway, Upstream,
     gateway::responding,
-    http2::{END_HEADERS, END_STREAM, Frames, Told, block, frame, get, kind, post},
+    http2::{END_HEADERS, END_STREAM, Frames, Reaction, block, frame, get, kind, post},
     ok, one_route,
 };
 
@@ -33,17 +33,17 @@ fn opened(stream: u32) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check(cases: Vec<(&str, Vec<u8>, Told)>) {
+fn check(cases: Vec<(&str, Vec<u8>, Reaction)>) {
     check_at(&Gateway::start(&responding("self", "")), cases);
 }
 
 #[track_caller]
-fn check_at(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Told)>) {
+fn check_at(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Reaction)>) {
     let mut wrong = Vec::new();
     for (name, bytes, expected) in cases {
         let mut client = Frames::connect(gateway.address());
         client.write(&bytes);
-        let told = client.told();
+        let told = client.reaction();
         if told != expected {
             wrong.push(format!("{name}: {told:?}, not {expected:?}"));
         }
@@ -76,8 +76,8 @@ fn a_host_may_leave_out_the_port_of_the_scheme() {
         let mut client = Frames::connect(gateway.address());
         client.write(&head(&fields));
         assert_eq!(
-            client.told(),
-            Told::Status(status.parse().unwrap()),
+            client.reaction(),
+            Reaction::Status(status.parse().unwrap()),
             "{scheme} {authority} {host}"
         );
     }
@@ -90,13 +90,13 @@ fn a_host_may_leave_out_the_port_of_the_scheme() {
         ];
         let mut client = Frames::connect(gateway.address());
         client.write(&head(&fields));
-        assert_ne!(client.told(), Told::Status(200), "{authority}");
+        assert_ne!(client.reaction(), Reaction::Status(200), "{authority}");
     }
 }
 
 #[test]
 fn frames_and_their_sizes() {
-    use Told::Goaway;
+    use Reaction::Goaway;
     let size = Goaway(Reason::FRAME_SIZE_ERROR);
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
     // The RFC asks for FRAME_SIZE_ERROR; h2 tells it by its general name.
@@ -230,7 +230,7 @@ fn frames_and_their_sizes() {
 
 #[test]
 fn states_of_streams() {
-    use Told::{Goaway, Reset};
+    use Reaction::{Goaway, Reset};
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
     check(vec![
         (
@@ -284,7 +284,7 @@ fn states_of_streams() {
 
 #[test]
 fn header_lists() {
-    use Told::{Goaway, Reset, Status};
+    use Reaction::{Goaway, Reset, Status};
     let reset = Reset(Reason::PROTOCOL_ERROR);
     // A client may always be told that a fault of its stream is one of its connection (RFC 9113, 5.4.1).
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
@@ -449,9 +449,17 @@ fn a_malformed_field_ends_its_own_request_and_no_other() {
         let mut client = Frames::connect(gateway.address());
         client.write(&opened(1));
         client.write(&frame(kind::HEADERS, BOTH, 3, &block(&fields)));
-        assert_eq!(client.told(), Told::Status(400), "{name}: {value:?}");
+        assert_eq!(
+            client.reaction(),
+            Reaction::Status(400),
+            "{name}: {value:?}"
+        );
         client.write(&frame(kind::DATA, END_STREAM, 1, b"x"));
-        assert_eq!(client.told(), Told::Status(200), "{name}: {value:?}");
+        assert_eq!(
+            client.reaction(),
+            Reaction::Status(200),
+            "{name}: {value:?}"
+        );
     }
     assert!(!upstream.text().contains("a: b"));
 }
@@ -474,7 +482,10 @@ fn trailers() {
         (":authority", "b.example"),
         (":path", "/b"),
     ];
-    let (reset, dropped) = (Told::Reset(Reason::PROTOCOL_ERROR), Told::Status(200));
+    let (reset, dropped) = (
+        Reaction::Reset(Reason::PROTOCOL_ERROR),
+        Reaction::Status(200),
+    );
     let upstream = Upstream::answering(|request| {
         assert_eq!(
             (request.target(), request.get("host")),
@@ -491,7 +502,7 @@ fn trailers() {
         (
             "8.1 trailers",
             trailed(BOTH, &[("a", "b")]),
-            Told::Status(200),
+            Reaction::Status(200),
         ),
         (
             "8.1 trailers that do not end the stream",
@@ -522,7 +533,7 @@ fn trailers() {
         (
             "8.1 an unknown one in trailers",
             trailed(BOTH, &[(":x", "y")]),
-            Told::Goaway(Reason::PROTOCOL_ERROR),
+            Reaction::Goaway(Reason::PROTOCOL_ERROR),
         ),
         (
             "8.2.2 connection in trailers",

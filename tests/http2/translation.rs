@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::support::{
     Client, Gateway, Upstream,
     gateway::responding,
-    http2::{Frames, Http2, PREFACE, Told},
+    http2::{Frames, Http2, PREFACE, Reaction},
     ok, one_route,
 };
 
@@ -292,5 +292,5 @@ fn two_hosts_that_differ_are_refused() {
         ("host", "b"),
     ];
     frames.send(1, 5, 1, &crate::support::http2::block(&fields));
-    assert_eq!(frames.told(), Told::Status(400));
+    assert_eq!(frames.reaction(), Reaction::Status(400));
 }

@@ -366,7 +366,7 @@ fn an_unused_connection_is_closed_after_its_time() {
     let server = telling();
     let gateway = Gateway::start(&to(&server, "pool = { idle_timeout = '100ms' }", ""));
     assert_eq!(gateway.status("/"), 200);
-    let end = tokio::time::Instant::now() + crate::support::PATIENCE;
+    let end = tokio::time::Instant::now() + crate::support::TIMEOUT;
     while gateway.metric("tidegate_upstream_connections", &[("upstream", "app")]) > 0.0 {
         assert!(tokio::time::Instant::now() < end, "it stays open");
     }

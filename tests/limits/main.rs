@@ -16,7 +16,7 @@ mod trial;
 mod who;
 
 use support::{
-    Message, PATIENCE,
+    Message, TIMEOUT,
     gateway::{Gateway, responding},
 };
 use tokio::time::Instant;
@@ -54,7 +54,7 @@ fn status_for(gateway: &Gateway, client: &str) -> u16 {
 /// Waits until every exchange so far has been counted, which is when its last holder lets go.
 #[track_caller]
 fn settle(gateway: &Gateway) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while gateway.metric("tidegate_in_flight", &[]) > 0.0 {
         assert!(Instant::now() < end, "requests stay in flight");
     }

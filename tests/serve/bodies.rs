@@ -351,7 +351,7 @@ fn an_early_answer_reaches_a_client_that_sends_all_of_its_request_first() {
             "x".repeat(4096)
         };
         assert!(
-            client.flood(piece.as_bytes(), support::PATIENCE, LONG) >= LONG,
+            client.flood(piece.as_bytes(), support::TIMEOUT, LONG) >= LONG,
             "{path} {framing}"
         );
         assert_eq!(client.response().status(), status, "{path} {framing}");

@@ -1,4 +1,4 @@
-//! A client's side of a connection.
+//! The client's side of a connection.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -8,25 +8,25 @@ use std::{
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Message, PATIENCE, Wire};
+use super::{Message, TIMEOUT, Wire};
 
-/// A client's connection.
+/// A client's connection to the gateway.
 pub struct Client(Wire);
 
 impl Client {
-    /// Connects.
+    /// Connects to `address`.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT).unwrap();
         Self(Wire::new(stream, Arc::default()))
     }
 
-    /// By a connection that is made already.
+    /// Wraps a connection that is already established.
     pub fn over(stream: TcpStream) -> Self {
         Self(Wire::new(stream, Arc::default()))
     }
 
-    /// Connects with a small window, so that whoever writes to it without being read stops soon.
+    /// Connects with a small receive buffer: a peer blocks soon if this client does not read.
     #[track_caller]
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -35,7 +35,7 @@ impl Client {
         Self(Wire::new(socket.into(), Arc::default()))
     }
 
-    /// Reads the answer to a request that was not HEAD. Interim answers are answers, too.
+    /// Reads the response to any request but HEAD. Interim responses are returned, too.
     #[track_caller]
     pub fn response(&mut self) -> Message {
         let head = self.head().unwrap();
@@ -43,14 +43,14 @@ impl Client {
         self.message(head, is_bodiless, true)
     }
 
-    /// Reads the answer to a HEAD request.
+    /// Reads the response to a HEAD request.
     #[track_caller]
     pub fn response_to_head(&mut self) -> Message {
         let head = self.head().unwrap();
         self.message(head, true, true)
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
     #[track_caller]
     pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> Message {
         self.send(request);
@@ -59,7 +59,7 @@ impl Client {
 }
 
 impl Client {
-    /// The connection itself.
+    /// Returns the underlying connection.
     pub fn into_wire(self) -> Wire {
         self.0
     }

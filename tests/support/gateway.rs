@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 pub use super::texts::{completed, replace, request, responding, sum, upstream_table};
-use super::{Client, Message, PATIENCE};
+use super::{Client, Message, TIMEOUT};
 
 /// The configuration, environment and descriptors that a [`Gateway`] is started with.
 pub struct Start {
@@ -327,7 +327,7 @@ impl Gateway {
     /// Asks for metrics until this one has reached `least`: what it counts is bound to happen.
     #[track_caller]
     pub fn await_metric(&self, name: &str, labels: &[(&str, &str)], least: f64) {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         while self.metric(name, labels) < least {
             assert!(
                 Instant::now() < end,
@@ -340,14 +340,14 @@ impl Gateway {
     /// Waits for the next access line.
     #[track_caller]
     pub fn access_line(&self) -> Value {
-        let line = self.access.recv_timeout(PATIENCE).expect("an access line");
+        let line = self.access.recv_timeout(TIMEOUT).expect("an access line");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
     /// Waits for the next access line, whatever it holds.
     #[track_caller]
     pub fn access_text(&self) -> String {
-        self.access.recv_timeout(PATIENCE).expect("an access line")
+        self.access.recv_timeout(TIMEOUT).expect("an access line")
     }
 
     /// Every further access line, up to the end of the process.
@@ -373,7 +373,7 @@ impl Gateway {
         loop {
             let line = self
                 .log
-                .recv_timeout(PATIENCE)
+                .recv_timeout(TIMEOUT)
                 .unwrap_or_else(|_| panic!("no {message:?} in\n{said}"));
             let value = serde_json::from_str(&line).unwrap_or_else(|_| from_text(&line, message));
             if value["message"]
@@ -454,7 +454,7 @@ impl Gateway {
     /// Waits until its process has ended, though others may still write to its log; its status.
     #[track_caller]
     pub fn wait_alone(&mut self) -> ExitStatus {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -469,7 +469,7 @@ impl Gateway {
     pub fn wait(&mut self) -> (ExitStatus, Vec<String>) {
         let mut said = Vec::new();
         loop {
-            match self.log.recv_timeout(PATIENCE) {
+            match self.log.recv_timeout(TIMEOUT) {
                 Ok(line) => said.push(line),
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     return (self.child.wait().unwrap(), said);

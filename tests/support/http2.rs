@@ -1,4 +1,4 @@
-//! A client that speaks HTTP/2 as it should (h2's), and one that writes any frames.
+//! HTTP/2 for tests: a correct client and server (h2's), and a client that writes arbitrary frames.
 
 use std::{
     future::{Future, poll_fn},
@@ -22,45 +22,48 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Client, End, PATIENCE, Wire};
+use super::{Client, End, TIMEOUT, Wire};
 
-/// A client's HTTP/2 connection. It moves only while something is asked of it.
+/// A client's HTTP/2 connection. It makes progress only inside calls of its methods.
 pub struct Http2 {
     runtime: Runtime,
     requests: client::SendRequest<Bytes>,
     connection: JoinHandle<Result<(), h2::Error>>,
 }
 
-/// A request on its way.
-pub struct Asked {
-    /// Its answer's head.
+/// A request whose response has not been read.
+pub struct Pending {
+    /// Resolves to the head of the response.
     pub response: client::ResponseFuture,
-    /// The rest of its body.
+    /// Sends the rest of the request's body.
     pub body: SendStream<Bytes>,
 }
 
-/// A whole answer.
+/// A whole response.
 #[derive(Debug)]
-pub struct Answer {
-    /// Its status.
+pub struct Response {
+    /// Status code.
     pub status: StatusCode,
-    /// Its fields.
+    /// Fields of the head.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Whole body.
     pub body: Vec<u8>,
-    /// Its trailers.
+    /// Trailers, if there were any.
     pub trailers: Option<HeaderMap>,
-    /// The stream ended with the head.
+    /// Whether the head carried END_STREAM.
     pub is_head_alone: bool,
 }
 
-impl Answer {
+impl Response {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A field that is there.
+    /// The value of a field of the head.
+    ///
+    /// # Panics
+    /// If the field is absent.
     #[track_caller]
     pub fn get(&self, name: &str) -> &str {
         self.headers
@@ -72,7 +75,7 @@ impl Answer {
 }
 
 impl Http2 {
-    /// Connects, knowing that HTTP/2 is spoken.
+    /// Connects with prior knowledge of HTTP/2 and h2's default settings.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
         Self::with(address, &mut client::Builder::new())
@@ -94,16 +97,22 @@ impl Http2 {
         }
     }
 
-    /// Waits for something that is bound to come.
+    /// Drives the connection until `what` completes, at most for [`TIMEOUT`].
     #[track_caller]
     pub fn wait<F: Future>(&self, what: F) -> F::Output {
         self.runtime
-            .block_on(async { timeout(PATIENCE, what).await.expect("it never comes") })
+            .block_on(async { timeout(TIMEOUT, what).await.expect("nothing came in time") })
     }
 
-    /// Sends a request's head; `ends` when it has no body.
+    /// Sends the head of a request. `ends` sets END_STREAM: the request has no body.
     #[track_caller]
-    pub fn open(&mut self, method: &str, path: &str, fields: &[(&str, &str)], ends: bool) -> Asked {
+    pub fn open(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        ends: bool,
+    ) -> Pending {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("http://a.example{path}"));
@@ -115,10 +124,10 @@ impl Http2 {
         self.wait(poll_fn(|cx| requests.poll_ready(cx))).unwrap();
         let (response, body) = requests.send_request(request, ends).unwrap();
         self.settle();
-        Asked { response, body }
+        Pending { response, body }
     }
 
-    /// Lets what was written leave.
+    /// Lets the connection write what is queued and read what has arrived.
     pub fn settle(&self) {
         self.runtime.block_on(async {
             for _ in 0..10 {
@@ -127,15 +136,15 @@ impl Http2 {
         });
     }
 
-    /// Reads an answer to its end.
+    /// Reads a response to its end.
     ///
     /// # Errors
-    /// When the stream was reset or the connection ended.
+    /// If the stream is reset or the connection ends.
     #[track_caller]
-    pub fn finish(&self, response: client::ResponseFuture) -> Result<Answer, h2::Error> {
+    pub fn finish(&self, response: client::ResponseFuture) -> Result<Response, h2::Error> {
         self.wait(async {
             let (head, mut body) = response.await?.into_parts();
-            let mut answer = Answer {
+            let mut answer = Response {
                 status: head.status,
                 headers: head.headers,
                 body: Vec::new(),
@@ -150,22 +159,22 @@ impl Http2 {
         })
     }
 
-    /// GET.
+    /// Sends a GET and reads its response.
     #[track_caller]
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub fn get(&mut self, path: &str) -> Response {
         self.ask("GET", path, &[])
     }
 
-    /// A request without a body, and its answer.
+    /// Sends a request without a body and reads its response.
     #[track_caller]
-    pub fn ask(&mut self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub fn ask(&mut self, method: &str, path: &str, fields: &[(&str, &str)]) -> Response {
         let asked = self.open(method, path, fields, true);
         self.finish(asked.response).unwrap()
     }
 
-    /// A request with a body, and its answer.
+    /// Sends a request with a body and reads its response.
     #[track_caller]
-    pub fn post(&mut self, path: &str, fields: &[(&str, &str)], body: &'static [u8]) -> Answer {
+    pub fn post(&mut self, path: &str, fields: &[(&str, &str)], body: &'static [u8]) -> Response {
         let mut asked = self.open("POST", path, fields, false);
         asked
             .body
@@ -174,10 +183,10 @@ impl Http2 {
         self.finish(asked.response).unwrap()
     }
 
-    /// Waits for the end of the connection.
+    /// Drops the request handle and waits for the end of the connection.
     ///
     /// # Errors
-    /// When it did not end in order.
+    /// If the connection ends with an error.
     #[track_caller]
     pub fn ended(self) -> Result<(), h2::Error> {
         let Self {
@@ -187,36 +196,36 @@ impl Http2 {
         } = self;
         drop(requests);
         runtime.block_on(async {
-            timeout(PATIENCE, connection)
+            timeout(TIMEOUT, connection)
                 .await
-                .expect("it does not end")
+                .expect("the connection does not end")
                 .unwrap()
         })
     }
 
-    /// Waits for the end of the connection while requests could still be sent by it.
+    /// Waits for the end of the connection while still holding the request handle.
     ///
     /// # Errors
-    /// When it did not end in order.
+    /// If the connection ends with an error.
     #[track_caller]
     pub fn closed(&mut self) -> Result<(), h2::Error> {
         let connection = &mut self.connection;
         self.runtime.block_on(async {
-            timeout(PATIENCE, connection)
+            timeout(TIMEOUT, connection)
                 .await
-                .expect("it does not end")
+                .expect("the connection does not end")
                 .unwrap()
         })
     }
 }
 
-/// Gives the window back for what was read.
+/// Releases the flow-control capacity of `data` and returns it.
 fn take(body: &mut RecvStream, data: Bytes) -> Bytes {
     body.flow_control().release_capacity(data.len()).unwrap();
     data
 }
 
-/// A server that speaks HTTP/2 only, each stream answered by a script. Declare it before the gateway.
+/// An HTTP/2 server that runs a script for each stream. Declare it before the gateway.
 pub struct Server {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
@@ -224,20 +233,20 @@ pub struct Server {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// What a script is given of a stream.
+/// A stream as its script sees it.
 pub struct Stream {
     /// The request.
     pub request: Request<RecvStream>,
-    /// The way to answer.
+    /// Sends the response.
     pub respond: h2::server::SendResponse<Bytes>,
-    /// How many connections came before its own.
+    /// Number of connections that were accepted before the one of this stream.
     pub connection: usize,
-    /// Asks the connection to say GOAWAY.
+    /// Tells the connection to send GOAWAY.
     pub leave: Arc<Notify>,
 }
 
 impl Server {
-    /// Runs `script` for each stream.
+    /// Starts a server that runs `script` for each stream.
     pub fn start<F>(
         settings: h2::server::Builder,
         script: impl Fn(Stream) -> F + Send + Sync + 'static,
@@ -279,12 +288,12 @@ impl Server {
         }
     }
 
-    /// As the configuration names it.
+    /// URL of the server, for the configuration.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Connections that were accepted so far.
+    /// Number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -333,14 +342,14 @@ impl Drop for Server {
 }
 
 impl Stream {
-    /// Answers with a whole body.
+    /// Sends a whole response.
     pub fn answer(mut self, status: u16, body: impl Into<Bytes>) {
         let head = http::Response::builder().status(status).body(()).unwrap();
         let mut stream = self.respond.send_response(head, false).unwrap();
         stream.send_data(body.into(), true).unwrap();
     }
 
-    /// Reads the request's body, and its trailers.
+    /// Reads the request's body and its trailers.
     pub async fn body(&mut self) -> (Vec<u8>, Option<HeaderMap>) {
         let (body, mut all) = (self.request.body_mut(), Vec::new());
         while let Some(data) = body.data().await {
@@ -350,10 +359,10 @@ impl Stream {
     }
 }
 
-/// A connection on which any frame can be written.
+/// A connection that arbitrary frames can be written to.
 pub struct Frames(Wire);
 
-/// Kinds of frames.
+/// Frame types (RFC 9113, 6).
 pub mod kind {
     #![allow(missing_docs, reason = "names of RFC 9113, section 6")]
     pub const DATA: u8 = 0;
@@ -368,46 +377,46 @@ pub mod kind {
     pub const CONTINUATION: u8 = 9;
 }
 
-/// END_STREAM, and the acknowledgement of SETTINGS and PING.
+/// Flag END_STREAM of DATA and HEADERS, and ACK of SETTINGS and PING.
 pub const END_STREAM: u8 = 1;
-/// END_HEADERS.
+/// Flag END_HEADERS of HEADERS and CONTINUATION.
 pub const END_HEADERS: u8 = 4;
-/// What a client says first.
+/// The HTTP/2 client preface (RFC 9113, 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A frame that came.
+/// A received frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// What it is.
+    /// Frame type, see [`kind`].
     pub kind: u8,
-    /// Its flags.
+    /// Flags.
     pub flags: u8,
-    /// Its stream.
+    /// Stream identifier.
     pub stream: u32,
-    /// The rest.
+    /// Payload.
     pub payload: Vec<u8>,
 }
 
-/// How a client is told that it did wrong.
+/// The gateway's reaction to the frames of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Reaction {
     /// The connection ends: GOAWAY with this code.
     Goaway(Reason),
-    /// The stream was reset with this code.
+    /// RST_STREAM with this code.
     Reset(Reason),
-    /// The stream was answered.
+    /// A response with this status.
     Status(u16),
-    /// The connection ended without a word.
+    /// The connection ends without GOAWAY.
     Nothing,
 }
 
-/// The bytes of a frame.
+/// Encodes a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// A header block of literals, none of which is remembered.
+/// Encodes a header block of literals that are not indexed.
 pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     fields
         .iter()
@@ -433,7 +442,7 @@ fn string(text: &str) -> Vec<u8> {
     out
 }
 
-/// The header block of a request for this path.
+/// Header block of a GET for `path`.
 pub fn get(path: &str) -> Vec<u8> {
     block(&[
         (":method", "GET"),
@@ -443,7 +452,7 @@ pub fn get(path: &str) -> Vec<u8> {
     ])
 }
 
-/// The header block of a request with a body for this path.
+/// Header block of a POST to `path`, with further fields.
 pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let head = [
         (":method", "POST"),
@@ -455,7 +464,7 @@ pub fn post(path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 impl Frames {
-    /// Connects, and says what a client says first.
+    /// Connects and sends the client preface with empty SETTINGS.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
         let mut wire = Client::connect(address).into_wire();
@@ -467,17 +476,17 @@ impl Frames {
         frames
     }
 
-    /// Writes a frame.
+    /// Writes a frame. The connection may be closed already.
     pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         self.write(&frame(kind, flags, stream, payload));
     }
 
-    /// Writes bytes, to somebody who may have gone.
+    /// Writes raw bytes to a connection that may be closed already.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.0.try_send(bytes);
     }
 
-    /// Reads a frame; `None` at the end.
+    /// Reads a frame. Returns `None` at the end of the connection.
     #[track_caller]
     pub fn next(&mut self) -> Option<Frame> {
         let head = self.0.bytes(9).ok()?;
@@ -492,22 +501,22 @@ impl Frames {
         })
     }
 
-    /// Reads a frame of this kind, whatever comes before it.
+    /// Reads frames until one of this type comes.
     #[track_caller]
     pub fn until(&mut self, kind: u8) -> Frame {
         loop {
             let frame = self
                 .next()
-                .unwrap_or_else(|| panic!("it ends without a frame of kind {kind}"));
+                .unwrap_or_else(|| panic!("the connection ends without a frame of type {kind}"));
             if frame.kind == kind {
                 return frame;
             }
         }
     }
 
-    /// Reads until the client is told something about what it asked for.
+    /// Reads frames up to the first GOAWAY, RST_STREAM or HEADERS.
     #[track_caller]
-    pub fn told(&mut self) -> Told {
+    pub fn reaction(&mut self) -> Reaction {
         while let Some(frame) = self.next() {
             let code = |at: usize| {
                 Reason::from(u32::from_be_bytes(
@@ -515,13 +524,13 @@ impl Frames {
                 ))
             };
             match frame.kind {
-                kind::GOAWAY => return Told::Goaway(code(4)),
-                kind::RST_STREAM => return Told::Reset(code(0)),
-                kind::HEADERS => return Told::Status(status(&frame.payload)),
+                kind::GOAWAY => return Reaction::Goaway(code(4)),
+                kind::RST_STREAM => return Reaction::Reset(code(0)),
+                kind::HEADERS => return Reaction::Status(status(&frame.payload)),
                 _ => {}
             }
         }
-        Told::Nothing
+        Reaction::Nothing
     }
 
     /// Reads to the end of the connection.
@@ -530,14 +539,14 @@ impl Frames {
         self.0.rest(&mut Vec::new())
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub fn finish(&mut self) {
         self.0.finish();
     }
 }
 
-/// The status at the beginning of an answer's header block: of the static table, or three digits, which are five or six
-/// bits in Huffman's code (RFC 7541, appendix B).
+/// The status at the beginning of a response's header block: an entry of the static table, or three digits, which take
+/// five or six bits each in the Huffman code (RFC 7541, appendix B).
 fn status(block: &[u8]) -> u16 {
     match block {
         [indexed @ 0x88..=0x8e, ..] => {

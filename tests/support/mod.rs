@@ -1,6 +1,9 @@
-//! What the tests share: the real binary as a process, clients that speak raw bytes, upstreams that follow a script.
+//! Shared by the tests: the real binary as a process, clients that send raw bytes, and scripted upstreams.
 //!
-//! Nothing here waits by the clock: every wait is a read, a channel or a gate, bounded by [`PATIENCE`] so that a test
+//! No test sleeps. Each wait is a read, a channel or a gate, and lasts at most [`TIMEOUT`], so that a failing test
+//! ends, too.
+//!
+//! Nothing here waits by the clock: every wait is a read, a channel or a gate, bounded by [`TIMEOUT`] so that a test
 //! that fails also ends.
 
 #![allow(
@@ -33,10 +36,10 @@ pub use self::{
     wire::{Cut, End, Head, Message, Wire},
 };
 
-/// Longest wait for something that is bound to come.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for an event that a passing test always reaches.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Raises a flag when it is dropped: the threads of a scope that look at it end when an assertion in the scope fails, too.
+/// Sets a flag on drop. Threads of a scope that poll the flag end even if an assertion in the scope fails.
 #[derive(Debug)]
 pub struct RaisedAtEnd<'a>(pub &'a AtomicBool);
 
@@ -46,7 +49,7 @@ impl Drop for RaisedAtEnd<'_> {
     }
 }
 
-/// An answer with a length.
+/// A response with a `content-length`.
 pub fn ok(body: &str) -> String {
     format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
@@ -54,7 +57,7 @@ pub fn ok(body: &str) -> String {
     )
 }
 
-/// A file with one upstream, `app`, and one route to it, `app`; `more` is added to the route.
+/// A configuration with the upstream `app` and the route `app` to it. `more` holds further keys of the route.
 pub fn one_route(upstream: &Upstream, more: &str) -> String {
     format!(
         "[upstreams.app]\nservers = [\"{}\"]\n\n[[routes]]\nname = \"app\"\nupstream = \"app\"\n{more}\n",

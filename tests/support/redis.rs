@@ -1,4 +1,4 @@
-//! A real Redis of a test's own: on a free port, in memory, ended with the test.
+//! A real Redis server for one test: on a free port, in memory, killed at the end of the test.
 
 #![allow(
     dead_code,
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// A server; ended when dropped.
+/// A running `redis-server`, killed on drop.
 pub struct Redis {
     child: Child,
     pub port: u16,
@@ -25,13 +25,13 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one.
+    /// Starts a server.
     #[track_caller]
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// Starts one with more arguments.
+    /// Starts a server with further command-line arguments.
     #[track_caller]
     pub fn with(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -57,20 +57,20 @@ impl Redis {
             if self.try_run(&["PING"]).is_some() {
                 return;
             }
-            thread::park_timeout(Duration::from_millis(10)); // a process that starts: there is nothing else to wait for
+            thread::park_timeout(Duration::from_millis(10)); // a starting process sends no signal to wait for
         }
         panic!("redis-server does not start");
     }
 
-    /// Its URL.
+    /// URL of the server.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Runs a command and gives what it answered, in Redis's own protocol.
+    /// Runs a command and returns the response in Redis's own protocol (RESP).
     #[track_caller]
     pub fn run(&self, command: &[&str]) -> String {
-        self.try_run(command).expect("an answer")
+        self.try_run(command).expect("a response")
     }
 
     fn try_run(&self, command: &[&str]) -> Option<String> {
@@ -87,7 +87,7 @@ impl Redis {
         answer.strip_suffix("+OK\r\n").map(str::to_owned)
     }
 
-    /// How often a command was run, by the server's own count.
+    /// Number of calls of a command, by the server's own statistics.
     #[track_caller]
     pub fn calls(&self, command: &str) -> u64 {
         let stats = self.run(&["INFO", "commandstats"]);
@@ -98,30 +98,30 @@ impl Redis {
             .unwrap_or(0)
     }
 
-    /// Its process.
+    /// Process id of the server.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it without warning.
+    /// Kills the server.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again where it was, empty.
+    /// Starts the server again on the same port, empty.
     #[track_caller]
     pub fn restart(&mut self) {
         self.child = spawn(self.port, &self.arguments, self.folder.path());
         self.wait_until_up();
     }
 
-    /// Stops it without ending it: it neither answers nor refuses.
+    /// Suspends the process: it neither responds nor refuses connections.
     pub fn hang(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Resumes the suspended process.
     pub fn go_on(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
@@ -132,11 +132,12 @@ impl Redis {
     }
 }
 
-/// Starts a cluster of so many nodes, each with an equal part of the slots, of which any is of use without the others.
+/// Starts a cluster of `nodes` nodes with equal parts of the slots. Each node serves its part even if the others are
+/// down.
 #[track_caller]
 pub fn cluster(nodes: usize) -> Vec<Redis> {
     let start = |_| {
-        let bus = free_port().to_string(); // the usual one is the port and 10000, which may be none
+        let bus = free_port().to_string(); // the default, port + 10000, may exceed 65535
         let own = ["--cluster-enabled", "yes", "--cluster-port", &bus];
         Redis::with(&[&own[..], &["--cluster-require-full-coverage", "no"]].concat())
     };
@@ -159,7 +160,7 @@ pub fn cluster(nodes: usize) -> Vec<Redis> {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

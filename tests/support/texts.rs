@@ -1,10 +1,10 @@
-//! Texts that tests are made of: configurations, requests, metrics.
+//! Texts that many tests need: configurations, requests, metrics.
 
 use std::{fmt::Write as _, fs, path::Path};
 
 use super::Upstream;
 
-/// A request without a body; `lines` may name another host than `a`.
+/// A request without a body. The host is `a` unless `lines` has a `Host` field.
 pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
     let has_host = lines
         .iter()
@@ -14,27 +14,27 @@ pub fn request(method: &str, path: &str, lines: &[&str]) -> String {
     format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n")
 }
 
-/// One more route, which answers by itself with its own name.
+/// A route that responds by itself, with its name as the body.
 pub fn responding(name: &str, more: &str) -> String {
     format!(
         "[[routes]]\nname = \"{name}\"\nrespond = {{ status = 200, body = \"{name}\" }}\n{more}\n\n"
     )
 }
 
-/// An upstream of this name.
+/// The table of an upstream with these servers.
 pub fn upstream_table(name: &str, servers: &[&Upstream], more: &str) -> String {
     let urls: Vec<_> = servers.iter().map(|server| server.url()).collect();
     format!("[upstreams.{name}]\nservers = {urls:?}\n{more}\n\n")
 }
 
-/// Writes a file whole and puts it in the place of what was there.
+/// Writes a file beside `file` and renames it to `file`, so that no reader sees half of it.
 pub fn replace(file: &Path, text: &str) {
     let next = file.with_extension("next");
     fs::write(&next, text).unwrap();
     fs::rename(next, file).unwrap();
 }
 
-/// The text with workers, a listener and an admin listener, where it has none.
+/// Adds workers, a listener and an admin listener to the text if it has none.
 pub fn completed(text: &str) -> String {
     let mut text = text.to_owned();
     for (table, lines) in [
@@ -49,7 +49,7 @@ pub fn completed(text: &str) -> String {
     text
 }
 
-/// Sum over the series of a metric that have all of these labels.
+/// Sum of all series of a metric that have all of these labels.
 pub fn sum(metrics: &str, name: &str, labels: &[(&str, &str)]) -> f64 {
     let of_name = metrics.lines().filter_map(|line| line.strip_prefix(name));
     let of_series = of_name.filter(|rest| rest.starts_with([' ', '{']));

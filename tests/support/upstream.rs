@@ -1,4 +1,4 @@
-//! An upstream that follows a script: a thread for each connection, and a record of every byte that reached it.
+//! A scripted upstream: one thread for each connection, and a record of every byte that the scripts read.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},
@@ -14,8 +14,10 @@ use std::{
 
 use super::{Cut, Gate, Message, Wire, ok};
 
-/// A server that follows a script; its threads are waited for when it is dropped, and a panic in one of them fails the
-/// test. Declare it before the gateway, which is then gone first.
+/// A server that runs a script for each connection.
+///
+/// Dropping it joins its threads, and a panic in one of them fails the test. Declare it before the gateway, so that the
+/// gateway is dropped first.
 pub struct Upstream {
     address: SocketAddr,
     received: Received,
@@ -23,18 +25,18 @@ pub struct Upstream {
     acceptor: Option<JoinHandle<Vec<JoinHandle<()>>>>,
 }
 
-/// What each connection received, in the order of accepting.
+/// The bytes that each connection received, in the order of accepting.
 type Received = Arc<Mutex<Vec<Arc<Mutex<Vec<u8>>>>>>;
 
-/// A connection as the script sees it.
+/// A connection as its script sees it.
 pub struct Connection {
     wire: Wire,
-    /// How many connections came before it.
+    /// Number of connections that were accepted before this one.
     pub index: usize,
 }
 
 impl Upstream {
-    /// Runs `script` for each connection; the connection closes when it returns.
+    /// Starts a server that runs `script` for each connection. The connection closes when the script returns.
     pub fn start(script: impl Fn(Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -65,7 +67,7 @@ impl Upstream {
         }
     }
 
-    /// Answers every request by `answer`.
+    /// Starts a server that responds to every request with the result of `answer`.
     pub fn answering(answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
         Self::start(move |mut connection| {
             while let Some(request) = connection.request() {
@@ -74,13 +76,13 @@ impl Upstream {
         })
     }
 
-    /// Tells the path of each request that reaches it, and answers it when the gate is opened.
+    /// Starts a server that sends the path of each request to the channel and responds once the gate is opened.
     pub fn held() -> (Self, Receiver<String>, Gate) {
         let (tell, told) = mpsc::channel();
         let leave = Gate::new();
         let gate = leave.clone();
         let upstream = Self::answering(move |request| {
-            // A request that comes when the test is over is no longer listened to.
+            // The receiver may be gone: a request may arrive after the end of the test.
             let _ = tell.send(request.target().to_owned());
             gate.pass();
             ok("")
@@ -88,22 +90,22 @@ impl Upstream {
         (upstream, told, leave)
     }
 
-    /// Where it listens.
+    /// Address that the server listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// As the configuration names it.
+    /// URL of the server, for the configuration.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Connections that were accepted so far.
+    /// Number of connections accepted so far.
     pub fn connections(&self) -> usize {
         self.received.lock().unwrap().len()
     }
 
-    /// Every byte that its scripts read so far, by connection.
+    /// Every byte that the scripts have read so far, by connection.
     pub fn received(&self) -> Vec<Vec<u8>> {
         self.received
             .lock()
@@ -113,7 +115,7 @@ impl Upstream {
             .collect()
     }
 
-    /// All of it as text.
+    /// Every byte that the scripts have read so far, as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.received().concat()).into_owned()
     }
@@ -136,26 +138,29 @@ impl Drop for Upstream {
 }
 
 impl Connection {
-    /// Reads the next request whole; `None` when the gateway closed the connection instead.
+    /// Reads a whole request. Returns `None` if the gateway closes the connection before one begins.
     #[track_caller]
     pub fn request(&mut self) -> Option<Message> {
         let head = match self.head() {
             Ok(head) => head,
             Err(Cut(rest)) if rest.is_empty() => return None,
-            Err(Cut(rest)) => panic!("it ends in a head: {:?}", String::from_utf8_lossy(&rest)),
+            Err(Cut(rest)) => panic!(
+                "the connection ends inside a head: {:?}",
+                String::from_utf8_lossy(&rest)
+            ),
         };
         let request = self.message(head, false, false);
-        assert!(request.is_whole, "the request is cut: {request:?}");
+        assert!(request.is_whole, "the request is incomplete: {request:?}");
         Some(request)
     }
 
-    /// Reads the next request, which has to come.
+    /// Reads the next request and panics if there is none.
     #[track_caller]
     pub fn expect_request(&mut self) -> Message {
         self.request().expect("a request")
     }
 
-    /// Ends by a reset.
+    /// Closes the connection with a TCP reset.
     pub fn break_off(self) {
         self.wire.reset();
     }

@@ -1,4 +1,4 @@
-//! A TCP connection that is read and written as raw bytes, taken apart just enough to tell messages from each other.
+//! A TCP connection that is read and written as raw bytes, with just enough parsing to separate messages.
 
 use std::{
     io::{self, Read, Write},
@@ -10,50 +10,50 @@ use std::{
 use serde_json::Value;
 use socket2::SockRef;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-/// A connection, from either side.
+/// One side of a connection.
 pub struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Every byte that was read.
+    /// Every byte read so far.
     seen: Arc<Mutex<Vec<u8>>>,
 }
 
-/// The connection ended in the middle of something.
+/// The connection ended inside a message. Holds the bytes that came after the last whole part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut(pub Vec<u8>);
 
-/// How a connection ended.
+/// The way a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// In order.
+    /// By a TCP FIN.
     Closed,
-    /// By a reset.
+    /// By a TCP reset.
     Reset,
 }
 
-/// A first line and the fields behind it.
+/// The first line of a message and its fields.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// Without its line end.
+    /// The first line, without its line end.
     pub line: String,
-    /// Names in lower case, in their order.
+    /// Fields in their order, with names in lower case.
     pub fields: Vec<(String, String)>,
-    /// As it came.
+    /// The head as it was received.
     pub raw: Vec<u8>,
 }
 
 /// A head with its body.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// First line and fields.
+    /// The first line and the fields.
     pub head: Head,
-    /// The body, chunks put together.
+    /// The body, with chunks joined.
     pub body: Vec<u8>,
-    /// Fields behind the last chunk.
+    /// The trailers of a chunked body.
     pub trailers: Vec<(String, String)>,
-    /// Its end was seen.
+    /// Whether the end of the message was received.
     pub is_whole: bool,
 }
 
@@ -69,7 +69,7 @@ impl Head {
         }
     }
 
-    /// Every value of a field.
+    /// Every value of a field, in order.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.fields
             .iter()
@@ -78,7 +78,10 @@ impl Head {
             .collect()
     }
 
-    /// The one value of a field; none if it is absent, a panic if there are several.
+    /// The value of a field, or `None` if it is absent.
+    ///
+    /// # Panics
+    /// If the field occurs more than once.
     #[track_caller]
     pub fn get(&self, name: &str) -> Option<&str> {
         let all = self.all(name);
@@ -90,7 +93,7 @@ impl Head {
         all.first().copied()
     }
 
-    /// The status of an answer.
+    /// Status of a response.
     pub fn status(&self) -> u16 {
         self.line
             .split(' ')
@@ -99,7 +102,7 @@ impl Head {
             .unwrap_or_else(|| panic!("{:?}", self.line))
     }
 
-    /// The target of a request.
+    /// Target of a request.
     pub fn target(&self) -> &str {
         self.line.split(' ').nth(1).unwrap()
     }
@@ -116,17 +119,17 @@ impl Head {
 }
 
 impl Message {
-    /// The status of an answer.
+    /// Status of a response.
     pub fn status(&self) -> u16 {
         self.head.status()
     }
 
-    /// The target of a request.
+    /// Target of a request.
     pub fn target(&self) -> &str {
         self.head.target()
     }
 
-    /// The one value of a field.
+    /// The value of a field, or `None` if it is absent.
     #[track_caller]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.head.get(name)
@@ -137,7 +140,7 @@ impl Message {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as a problem (RFC 9457), checked to have all that is promised.
+    /// The body parsed as problem details (RFC 9457), after checking that all promised members are there.
     #[track_caller]
     pub fn problem(&self) -> Value {
         assert_eq!(
@@ -169,8 +172,8 @@ fn field(line: &str) -> (String, String) {
 
 impl Wire {
     pub(super) fn new(stream: TcpStream, seen: Arc<Mutex<Vec<u8>>>) -> Self {
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
@@ -185,15 +188,16 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
-    /// Sends bytes to somebody who may have gone.
+    /// Sends bytes to a peer that may have closed the connection.
     ///
     /// # Errors
-    /// Those of the socket.
+    /// Fails as the write to the socket fails.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// Writes the same piece over and over until nothing was taken for `silence`, or `most` bytes were; gives how many.
+    /// Writes `piece` repeatedly until the peer accepts nothing for `silence`, or until `most` bytes are written.
+    /// Returns the number of bytes written.
     pub fn flood(&mut self, piece: &[u8], silence: Duration, most: usize) -> usize {
         self.stream.set_write_timeout(Some(silence)).unwrap();
         let mut sent = 0;
@@ -204,33 +208,33 @@ impl Wire {
                 Err(_) => break,
             }
         }
-        self.stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        self.stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         sent
     }
 
-    /// The same connection once more, so that one thread can write while another reads.
-    pub fn twin(&self) -> Self {
+    /// Duplicates the handle of the connection, so that one thread can write while another reads.
+    pub fn try_clone(&self) -> Self {
         Self::new(self.stream.try_clone().unwrap(), Arc::default())
     }
 
-    /// Says that nothing more will be sent.
+    /// Shuts down the sending side.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Ends the connection by a reset.
+    /// Closes the connection with a TCP reset.
     pub fn reset(self) {
         SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
 
-    /// This end's address.
+    /// Local address.
     pub fn local(&self) -> SocketAddr {
         self.stream.local_addr().unwrap()
     }
 
-    /// Reads what is there; 0 at the end.
+    /// Reads the bytes that are available. Returns 0 at the end of the connection.
     #[track_caller]
     fn fill(&mut self) -> Result<usize, End> {
         let mut piece = vec![0; 64 * 1024];
@@ -260,7 +264,7 @@ impl Wire {
         self.buffer.drain(..length).collect()
     }
 
-    /// Reads up to and with `end`.
+    /// Reads up to and including `end`.
     #[track_caller]
     fn until(&mut self, end: &[u8]) -> Result<Vec<u8>, Cut> {
         loop {
@@ -273,10 +277,10 @@ impl Wire {
         }
     }
 
-    /// Reads this many bytes.
+    /// Reads `length` bytes.
     ///
     /// # Errors
-    /// What came before the connection ended.
+    /// If the connection ends before: the bytes that came.
     #[track_caller]
     pub fn bytes(&mut self, length: usize) -> Result<Vec<u8>, Cut> {
         while self.buffer.len() < length {
@@ -290,16 +294,16 @@ impl Wire {
     /// Reads a head.
     ///
     /// # Errors
-    /// What came before the connection ended.
+    /// If the connection ends before: the bytes that came.
     #[track_caller]
     pub fn head(&mut self) -> Result<Head, Cut> {
         self.until(b"\r\n\r\n").map(Head::parse)
     }
 
-    /// Reads one chunk; the last one is empty, and its trailers are still to be read.
+    /// Reads one chunk. The last chunk is returned empty, with its trailers still unread.
     ///
     /// # Errors
-    /// What came before the connection ended.
+    /// If the connection ends before: the bytes that came.
     #[track_caller]
     pub fn chunk(&mut self) -> Result<Vec<u8>, Cut> {
         let line = self.until(b"\r\n")?;
@@ -314,20 +318,20 @@ impl Wire {
         Ok(chunk)
     }
 
-    /// Reads chunks until this many bytes of data have come.
+    /// Reads chunks until `length` bytes of data have come.
     #[track_caller]
     pub fn chunked(&mut self, length: usize) -> Vec<u8> {
         let mut data = Vec::new();
         while data.len() < length {
             let chunk = self.chunk().unwrap();
-            assert!(!chunk.is_empty(), "it ended early");
+            assert!(!chunk.is_empty(), "the body ended early");
             data.extend(chunk);
         }
         assert_eq!(data.len(), length);
         data
     }
 
-    /// Reads the body that belongs to a head.
+    /// Reads the body of a message with this head.
     #[track_caller]
     pub fn message(
         &mut self,
@@ -380,7 +384,7 @@ impl Wire {
         }
     }
 
-    /// Reads to the end of the connection.
+    /// Appends everything up to the end of the connection to `into`.
     #[track_caller]
     pub fn rest(&mut self, into: &mut Vec<u8>) -> End {
         let end = loop {
@@ -394,14 +398,17 @@ impl Wire {
         end
     }
 
-    /// Waits for the end of the connection, before which nothing more may come.
+    /// Waits for the end of the connection.
+    ///
+    /// # Panics
+    /// If any byte comes before the end.
     #[track_caller]
     pub fn ended(&mut self) -> End {
         let mut rest = Vec::new();
         let end = self.rest(&mut rest);
         assert!(
             rest.is_empty(),
-            "something came before the end: {:?}",
+            "unexpected bytes before the end: {:?}",
             String::from_utf8_lossy(&rest)
         );
         end

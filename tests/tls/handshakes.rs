@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     pki::{Pki, ask, certificate, connect, shown_to},
-    support::{PATIENCE, Upstream, gateway::Gateway, ok},
+    support::{TIMEOUT, Upstream, gateway::Gateway, ok},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -269,7 +269,7 @@ fn who_speaks_neither_gets_an_alert() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let mut socket = TcpStream::connect(gateway.address()).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     socket.write_all(&[0x80; 64]).unwrap();
     let mut alert = Vec::new();
     let _ = socket.read_to_end(&mut alert);
@@ -284,7 +284,7 @@ fn a_handshake_has_its_own_bounded_time() {
     // One that says nothing, and one that stops in the middle.
     for said in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.write_all(said).unwrap();
         assert_eq!(socket.read(&mut [0]).unwrap(), 0);
     }

@@ -23,7 +23,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 
-use crate::support::PATIENCE;
+use crate::support::TIMEOUT;
 
 /// An authority. What it issues is in `folder`: NAME.pem and NAME.key; itself is in `ca.pem`.
 pub struct Pki {
@@ -207,7 +207,7 @@ pub fn connect_over(
     mut socket: TcpStream,
     name: &str,
 ) -> std::io::Result<Tls> {
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut session = ClientConnection::new(Arc::clone(config), name).unwrap();
     while session.is_handshaking() {

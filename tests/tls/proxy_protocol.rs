@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     pki::{Pki, ask, connect_over},
-    support::{PATIENCE, gateway::Gateway},
+    support::{TIMEOUT, gateway::Gateway},
 };
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
@@ -74,7 +74,7 @@ fn nobody_gets_in_without_a_header() {
         "",
     ] {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.write_all(said.as_bytes()).unwrap();
         let mut answer = Vec::new();
         // A reset where something was left unread.

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::{
     pki::{Pki, server, telling_server},
-    support::{PATIENCE, gateway::Gateway},
+    support::{TIMEOUT, gateway::Gateway},
 };
 
 fn gateway(address: SocketAddr, tls: &str) -> Gateway {
@@ -289,7 +289,7 @@ fn connections_end_with_a_close_notify() {
     let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
     let gateway = gateway(address, &(trusting(&pki, "") + ONE_WORKER + pool));
     assert_eq!(gateway.status("/"), 200);
-    assert_eq!(ended.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(ended.recv_timeout(TIMEOUT), Ok(true));
 }
 
 #[test]
@@ -300,7 +300,7 @@ fn kept_connections_end_with_a_close_notify_when_the_gateway_stops() {
     assert_eq!(gateway.status("/"), 200);
     gateway.signal(Signal::TERM);
     gateway.wait();
-    assert_eq!(ended.recv_timeout(PATIENCE), Ok(true));
+    assert_eq!(ended.recv_timeout(TIMEOUT), Ok(true));
 }
 
 /// What was trusted before must not go on over kept connections.
