@@ -37,7 +37,7 @@ use tidegate::{
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
-    policy::{Quota, Rate},
+    policy::{LogFormat, Quota, Rate},
     runtime::worker,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
@@ -377,8 +377,13 @@ fn gateway(rate: &str) -> Gateway {
         config::parse("bench.toml", &text, &config::Environment::new()).expect("a sound text"),
     );
     let metrics = Metrics::new(1);
-    let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped())
-        .expect("a thread to write lines");
+    let (access, guard) = AccessLog::start(
+        Form::Full(LogFormat::Json),
+        std::io::sink(),
+        1,
+        metrics.dropped(),
+    )
+    .expect("a thread to write lines");
     // Lines are written to the end of the process.
     std::mem::forget(guard);
     let buffers = Arc::default();

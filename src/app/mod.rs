@@ -24,7 +24,7 @@ pub use self::process::try_build;
 use self::{
     maintain::maintain,
     persist::{Saver, StateDir},
-    process::{files, keep_memory_private, level, process, start_logs},
+    process::{files, keep_memory_private, process, start_logs},
     reading::{Read, Reader},
     signals::Signals,
     systemd::{notify, reloading},
@@ -314,7 +314,7 @@ impl App {
         if let Outcome::Done { .. } = outcome {
             let config = Arc::clone(&self.reloader.state.load().config);
             keep_memory_private(&config);
-            if let Err(error) = self.log_level.set_level(level(config.log.level)) {
+            if let Err(error) = self.log_level.set_level(config.log.level) {
                 tracing::warn!(%error, "the log level stays as it was");
             }
             admin::reconfigure(

@@ -10,9 +10,9 @@ use crate::{
     build::{Process, build},
     config::Config,
     limit::KeyHasher,
-    policy,
+    policy::{self, LogFormat},
     reload::Files,
-    telemetry::{AccessGuard, AccessLog, Form, LogFormat, LogGuard, Metrics, is_colored, logs},
+    telemetry::{AccessGuard, AccessLog, Form, LogGuard, Metrics, is_colored, logs},
 };
 
 /// File descriptors that are not connections: sockets, logs, runtimes.
@@ -20,37 +20,28 @@ const OWN_FILES: u64 = 64;
 /// File descriptors kept for connections to upstreams, at most half of all: idle clients, which are most, need none.
 const UPSTREAM_FILES: u64 = 2048;
 
+/// Starts the log of the process.
 pub(super) fn start_logs(log: &policy::Log) -> Result<LogGuard, StartError> {
     let format = log_format(log, io::stderr().is_terminal());
-    logs::init(level(log.level), format, is_colored(&io::stderr()))
+    logs::init(log.level, format, is_colored(&io::stderr()))
         .map_err(|error| StartError::Other(error.to_string()))
 }
 
+/// The configured format, or else text for a person at a terminal and JSON for everything else.
 fn log_format(log: &policy::Log, is_terminal: bool) -> LogFormat {
-    match log.format {
-        Some(policy::LogFormat::Json) => LogFormat::Json,
-        Some(policy::LogFormat::Text) => LogFormat::Text,
-        None if is_terminal => LogFormat::Text,
-        None => LogFormat::Json,
-    }
+    let usual = if is_terminal {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    };
+    log.format.unwrap_or(usual)
 }
 
-/// Text is short on a terminal, where a line of all fields takes several rows.
+/// The form of access lines. Text is short on a terminal, where a line of all fields takes several rows.
 fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     match log_format(log, is_terminal) {
-        LogFormat::Json => Form::Json,
         LogFormat::Text if is_terminal => Form::Short { color },
-        LogFormat::Text => Form::Text,
-    }
-}
-
-pub(super) fn level(level: policy::LogLevel) -> tracing::Level {
-    match level {
-        policy::LogLevel::Error => tracing::Level::ERROR,
-        policy::LogLevel::Warn => tracing::Level::WARN,
-        policy::LogLevel::Info => tracing::Level::INFO,
-        policy::LogLevel::Debug => tracing::Level::DEBUG,
-        policy::LogLevel::Trace => tracing::Level::TRACE,
+        format => Form::Full(format),
     }
 }
 
@@ -117,8 +108,13 @@ pub(super) fn files() -> Files {
 /// Says what cannot be built.
 pub fn try_build(config: Config) -> Result<Config, String> {
     let metrics = Metrics::new(1);
-    let (access, _guard) = AccessLog::start(Form::Text, io::sink(), 1, metrics.dropped())
-        .map_err(|error| format!("cannot start a thread ({error})"))?;
+    let (access, _guard) = AccessLog::start(
+        Form::Full(LogFormat::Text),
+        io::sink(),
+        1,
+        metrics.dropped(),
+    )
+    .map_err(|error| format!("cannot start a thread ({error})"))?;
     let process = Process {
         workers: 1,
         metrics,
@@ -176,20 +172,23 @@ mod tests {
             access_form(&config(&text).log, is_terminal, true)
         };
         let short = Form::Short { color: true };
-        assert_eq!((form("", true), form("", false)), (short, Form::Json));
+        assert_eq!(
+            (form("", true), form("", false)),
+            (short, Form::Full(LogFormat::Json))
+        );
         assert_eq!(
             (
                 form("format = 'text'", true),
                 form("format = 'text'", false)
             ),
-            (short, Form::Text)
+            (short, Form::Full(LogFormat::Text))
         );
         assert_eq!(
             (
                 form("format = 'json'", true),
                 form("format = 'json'", false)
             ),
-            (Form::Json, Form::Json)
+            (Form::Full(LogFormat::Json), Form::Full(LogFormat::Json))
         );
     }
 

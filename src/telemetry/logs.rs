@@ -15,13 +15,14 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use super::{Dropped, LogFormat};
+use super::Dropped;
+use crate::policy::{LogFormat, LogLevel};
 
 /// Lines that may wait for stderr; some 200 bytes each, so about 1 MiB at most.
 const BUFFERED_LINES: usize = 4096;
 
 /// Starts the log of the process, on stderr. `color` is for text on a terminal.
-pub fn init(level: Level, format: LogFormat, color: bool) -> Result<LogGuard, LogError> {
+pub fn init(level: LogLevel, format: LogFormat, color: bool) -> Result<LogGuard, LogError> {
     let (subscriber, guard) = log(level, format, color, io::stderr());
     subscriber.try_init().map_err(|_| LogError::Started)?;
     Ok(guard)
@@ -61,7 +62,7 @@ pub struct LogControl {
 
 impl LogControl {
     /// From now on writes what is at least as severe as `level`.
-    pub fn set_level(&self, level: Level) -> Result<(), LogError> {
+    pub fn set_level(&self, level: LogLevel) -> Result<(), LogError> {
         self.filter
             .reload(targets(level))
             .map_err(|_| LogError::Ended)
@@ -80,7 +81,7 @@ impl fmt::Debug for LogControl {
 }
 
 fn log(
-    level: Level,
+    level: LogLevel,
     format: LogFormat,
     color: bool,
     sink: impl io::Write + Send + 'static,
@@ -127,8 +128,16 @@ where
     }
 }
 
-/// What libraries say below a warning is about them, not about the gateway; it is there when all is asked for.
-fn targets(level: Level) -> Targets {
+/// The lines that are written at `level`. Libraries say nothing about the gateway below a warning, so that their lines
+/// are left out until everything is asked for.
+fn targets(level: LogLevel) -> Targets {
+    let level = match level {
+        LogLevel::Error => Level::ERROR,
+        LogLevel::Warn => Level::WARN,
+        LogLevel::Info => Level::INFO,
+        LogLevel::Debug => Level::DEBUG,
+        LogLevel::Trace => Level::TRACE,
+    };
     let libraries = if level == Level::TRACE {
         level
     } else {
@@ -184,9 +193,9 @@ mod tests {
     fn the_level_can_change_while_it_runs() {
         let lines = logged(LogFormat::Text, |control| {
             tracing::debug!("before");
-            control.set_level(Level::DEBUG).unwrap();
+            control.set_level(LogLevel::Debug).unwrap();
             tracing::debug!("after");
-            control.set_level(Level::ERROR).unwrap();
+            control.set_level(LogLevel::Error).unwrap();
             tracing::warn!("no more");
         });
         assert!(
@@ -209,7 +218,7 @@ mod tests {
 
     fn logged(format: LogFormat, say: impl FnOnce(&LogControl)) -> String {
         let (sender, receiver) = mpsc::channel();
-        let (subscriber, guard) = log(Level::INFO, format, false, Sink(sender));
+        let (subscriber, guard) = log(LogLevel::Info, format, false, Sink(sender));
         let control = guard.control();
         tracing::subscriber::with_default(subscriber, || say(&control));
         drop(guard);

@@ -20,15 +20,6 @@ pub use self::{
     metrics::{Decision, ListenerMetrics, Metrics, RouteMetrics, UpstreamMetrics},
 };
 
-/// Shapes of a line in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For eyes.
-    Text,
-}
-
 /// Whether to write in colour: on a terminal, for people who did not decline it (<https://no-color.org>).
 pub fn is_colored(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -194,7 +194,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &["duration"]),
     ("inherited", &[]),
     ("limit", &["policy", "runtime"]),
-    ("telemetry", &["runtime"]),
+    ("telemetry", &["policy", "runtime"]),
     ("tls", &["policy"]),
     ("watch", &["config"]),
 ];

@@ -22,6 +22,7 @@ use tidegate::{
     gateway::Gateway,
     limit::KeyHasher,
     message::{Names, Origin, Request, Response},
+    policy::LogFormat,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
 };
@@ -99,8 +100,13 @@ fn gateway(limits: &[Limit]) -> Gateway {
     );
     let config = config::parse("test.toml", &text, &config::Environment::new()).unwrap();
     let metrics = Metrics::new(1);
-    let (access, guard) =
-        AccessLog::start(Form::Json, std::io::sink(), 1, metrics.dropped()).unwrap();
+    let (access, guard) = AccessLog::start(
+        Form::Full(LogFormat::Json),
+        std::io::sink(),
+        1,
+        metrics.dropped(),
+    )
+    .unwrap();
     drop(guard);
     let process = Process {
         workers: 1,

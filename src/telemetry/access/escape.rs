@@ -1,8 +1,8 @@
 //! Text that a client chose, written so that it can neither end the line nor begin a field.
 //!
-//! What comes out between quotes is always the inside of a valid JSON string, in both formats.
+//! The text between quotes is always the inside of a valid JSON string, in both formats.
 
-/// Follows a value that was cut.
+/// Written after a value that was cut.
 const CUT: &str = "…";
 
 /// Appends `text`, at most `longest` bytes of it, as the inside of a JSON string.
@@ -46,7 +46,7 @@ fn is_printable_without<const N: usize>(text: &[u8], unwanted: [u8; N]) -> bool 
     }
 }
 
-/// Not 0 if any of the eight bytes is a control character, not ASCII, or unwanted.
+/// Returns other than 0 if any of the eight bytes is a control character, not ASCII, or unwanted.
 ///
 /// A byte is below `n` if taking `n` from it borrows from its highest bit; a byte that equals another is 0, below 1,
 /// after an exclusive or. A borrow can only mark bytes above one that is marked rightly.
@@ -64,7 +64,7 @@ fn strange_bytes<const N: usize>(word: u64, unwanted: [u8; N]) -> u64 {
 /// 1 in each byte of a word.
 const EACH: u64 = u64::from_le_bytes([1; 8]);
 
-/// No character is cut in two: at most three continuation bytes are given up with the one that began them.
+/// Cuts between characters: at most three continuation bytes are given up with the one that began them.
 fn cut(text: &[u8], longest: usize) -> &[u8] {
     if text.len() <= longest {
         return text;
@@ -95,8 +95,8 @@ fn escape_str(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&text.as_bytes()[plain_from..]);
 }
 
-/// Beside what JSON asks for: whatever a terminal obeys, some readers take for the end of a line, or that turns the
-/// direction of what follows.
+/// True for the characters that JSON escapes, and for those that a terminal obeys, that some readers take for the end of
+/// a line, or that turn the direction of the text after them.
 fn must_escape(c: char) -> bool {
     c.is_control() || matches!(c, '"' | '\\' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -106,7 +106,7 @@ fn unicode(code: u32, out: &mut Vec<u8>) {
     hex(u64::from(code), 4, out);
 }
 
-/// The lowest `digits` hexadecimal digits of a number.
+/// Appends the lowest `digits` hexadecimal digits of a number.
 pub(super) fn hex(number: u64, digits: u32, out: &mut Vec<u8>) {
     let digit = |place: u32| b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf];
     out.extend((0..digits).rev().map(digit));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_becomes_a_replacement_character() {
+    fn bytes_that_are_not_utf8_become_a_replacement_character() {
         assert_eq!(escaped(b"a\xffb\xe2\x82"), "a\u{fffd}b\u{fffd}");
     }
 

@@ -1,15 +1,15 @@
-//! An access line as one JSON object. Field names and their order are what users were promised.
+//! An access line as one JSON object. The names and the order of its fields are part of the interface.
 
 use super::{
     escape::{escape, hex},
     line::{LONG, Line, SHORT},
-    value::{self, Calendar},
+    value::{self, DateCache},
 };
 
 /// Appends the object and the end of its line.
-pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>) {
+pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"time":""#);
-    calendar.write(line.time, out);
+    dates.write(line.time, out);
     out.push(b'"');
     request(line, out);
     verdict(line, out);
@@ -73,9 +73,9 @@ fn cost(line: &Line<'_>, out: &mut Vec<u8>) {
     bytes(br#","user_agent":""#, line.user_agent, LONG, out);
 }
 
-// `before` is all that stands before the value, its opening quote too: one copy instead of several.
+// `before` is the whole text before a value, with its opening quote: one copy instead of several.
 
-/// A value that is plain by construction: our own words and names from the configuration.
+/// Appends a value that needs no escapes: a word of the gateway or a name from the configuration.
 #[inline]
 fn plain(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
@@ -84,7 +84,7 @@ fn plain(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// A word that is nearly always a few capital letters.
+/// Appends a word that is nearly always a few capital letters.
 #[inline]
 fn word(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     match value {
@@ -95,6 +95,7 @@ fn word(before: &[u8], value: Option<&str>, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a value that a client chose.
 #[inline]
 fn bytes(before: &[u8], value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
@@ -103,6 +104,7 @@ fn bytes(before: &[u8], value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>)
     out.push(b'"');
 }
 
+/// Appends a number, which has no quotes.
 #[inline]
 fn number(before: &[u8], value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
     let Some(value) = value else { return };

@@ -1,75 +1,89 @@
-//! What an access line says: one request, borrowed from whoever served it.
+//! The fields of an access line, borrowed from the exchange that has ended, and its forms.
 
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, SystemTime},
 };
 
-/// One request, when its exchange has ended. Absent fields are left out of the line.
+use crate::policy::LogFormat;
+
+/// The form of an access line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Every field: as one JSON object, or as `key=value`.
+    Full(LogFormat),
+    /// The most important fields in one row of a terminal.
+    Short {
+        /// The status is coloured.
+        color: bool,
+    },
+}
+
+/// One request, written when its exchange has ended. Absent fields are left out of the line.
 #[derive(Debug, Clone)]
 pub struct Line<'a> {
-    /// When its exchange ended.
+    /// End of the exchange.
     pub time: SystemTime,
-    /// Names the request, here and upstream. Plain by construction: printable ASCII without quotes, at most 128 bytes.
+    /// The name of the request here and upstream: printable ASCII without quotes, at most 128 bytes.
     pub request_id: &'a [u8],
-    /// Address of the listener it came through.
+    /// Address of the listener that accepted the connection.
     pub listener: &'a str,
-    /// Who counts as its client.
+    /// The client, as trusted proxies name it.
     pub client: IpAddr,
-    /// Who holds the other end of the connection.
+    /// The other end of the connection.
     pub peer: SocketAddr,
-    /// Its address as text, without the port.
+    /// The address of `peer` as text, without the port.
     pub peer_ip: &'a str,
-    /// As in `HTTP/1.1`.
+    /// The version, as in `HTTP/1.1`.
     pub protocol: &'static str,
-    /// Its method, invented ones too; none of what was no request.
+    /// The method as received; `None` if the bytes were no request.
     pub method: Option<&'a str>,
-    /// The host it was sent to, as received.
+    /// The host of the request, as received.
     pub host: Option<&'a [u8]>,
-    /// Its path, as received; none of a target that could not be read.
+    /// The path, as received; `None` if the target could not be parsed.
     pub path: Option<&'a [u8]>,
-    /// Its query, as received, without the question mark.
+    /// The query, as received, without the question mark.
     pub query: Option<&'a [u8]>,
     /// The route that matched.
     pub route: Option<&'a str>,
-    /// Status of the answer; 499 when the client left before there was one.
+    /// Status of the response; 499 if the client left before there was one.
     pub status: u16,
-    /// How a gRPC call ended.
+    /// Status of a gRPC call.
     pub grpc_status: Option<u8>,
-    /// Why the gateway itself answered.
+    /// Why the gateway itself made the response.
     pub reason: Option<&'a str>,
-    /// The limit that refused, or is nearest to it.
+    /// The limit that refused the request, or was nearest to it.
     pub limit: Option<&'a str>,
-    /// What that limit has left.
+    /// Tokens that `limit` has left for the key.
     pub remaining: Option<u64>,
-    /// Keyed hash of that limit's key; never the key.
+    /// Keyed hash of the key of `limit`; never the key itself.
     pub key: Option<u64>,
-    /// The first limit in shadow mode that would have refused it.
+    /// The first limit in shadow mode that would have refused the request.
     pub shadow: Option<&'a str>,
-    /// The upstream it was sent to.
+    /// The upstream that the request was sent to.
     pub upstream: Option<&'a str>,
-    /// The server that answered, or was tried last.
+    /// The server that responded, or was tried last.
     pub server: Option<&'a str>,
-    /// Tries in all.
+    /// Number of attempts.
     pub attempts: Option<u32>,
     /// Why a failure was not retried.
     pub not_retried: Option<&'a str>,
-    /// Time spent waiting under a cap.
+    /// Time spent in the queue of a concurrency limit.
     pub queue: Option<Duration>,
-    /// Time of the last attempt, to the head of its response.
+    /// Duration of the last attempt, to the head of its response.
     pub upstream_time: Option<Duration>,
-    /// From the request's first byte to the end of the exchange.
+    /// From the first byte of the request to the end of the exchange.
     pub duration: Duration,
-    /// Bytes of the request's body.
+    /// Bytes of the request body.
     pub bytes_in: u64,
-    /// Bytes of the response's body.
+    /// Bytes of the response body.
     pub bytes_out: u64,
-    /// What the client calls itself.
+    /// The `User-Agent` of the client.
     pub user_agent: Option<&'a [u8]>,
 }
 
-/// Longest path, query and user agent that is written, in bytes as received; enough for any that is meant to be read.
+/// Bytes of a path, query or user agent that are written, as received: enough for any that is meant to be read.
 pub(super) const LONG: usize = 2048;
 
-/// The same of every other text: host names end at 253, names of the configuration long before.
+/// Bytes of any other text that are written: host names end at 253, names of the configuration long before.
 pub(super) const SHORT: usize = 256;

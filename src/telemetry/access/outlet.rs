@@ -1,4 +1,4 @@
-//! The sink of the access log and its troubles: a reader that is gone, a full disk.
+//! The sink of the access log and its failures: a reader that is gone, a full disk.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -9,15 +9,15 @@ use std::{
 
 use crate::telemetry::{Dropped, Latch};
 
-/// How soon to try again where a sink answers that it would block instead of blocking.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// Pause before the next write to a sink that returns `WouldBlock` instead of blocking.
+const PAUSE: Duration = Duration::from_millis(10);
 
-/// Writes chunks; lines that cannot be written are dropped and counted, and that is said once until it is over.
+/// Writes chunks. Lines that cannot be written are dropped and counted, and a warning says so once until it is over.
 pub(super) struct Outlet<W> {
     sink: W,
     dropped: Arc<Dropped>,
     failing: Latch,
-    /// A line was begun and not ended: the next one must not be glued to it.
+    /// The last line was written in part. A line end is written before the next one, so that both do not become one.
     torn: bool,
 }
 
@@ -46,7 +46,7 @@ impl<W: Write> Outlet<W> {
         }
     }
 
-    /// Takes from `lines` what the sink has taken.
+    /// Shortens `lines` by the bytes that the sink has taken.
     fn put(&mut self, lines: &mut &[u8]) -> io::Result<()> {
         if self.torn {
             self.put_part(&mut &b"\n"[..])?;
@@ -63,10 +63,8 @@ impl<W: Write> Outlet<W> {
                     *text = &text[taken..];
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody who shares the sink made it so; whether the end may wait for this is for the guard to say.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    thread::park_timeout(PATIENCE)
-                }
+                // Another process that shares the sink made it so. The guard bounds the wait at the end.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(PAUSE),
                 Err(error) => return Err(error),
             }
         }

@@ -1,4 +1,4 @@
-//! The way from the workers to the writer: a bounded queue of full buffers, which gives empty ones back.
+//! The bounded queue of full buffers between the workers and the writer, which gives empty buffers back.
 //!
 //! Its lock is held for a push or a pop, never while anything is written.
 
@@ -11,33 +11,38 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use tokio::time::Instant;
 
-use super::CAPACITY;
+/// Bytes that a buffer gathers before it is handed over: large enough that a write costs a hundredth of a line each.
+pub(super) const CHUNK: usize = 32 * 1024;
+
+/// Capacity that a buffer is made with, so that the line that fills it does not make it grow.
+pub(super) const CAPACITY: usize = CHUNK + 4 * 1024;
 
 /// Chunks that may wait for the writer: a tenth of a second or so of a busy gateway, 2 MiB.
 pub(super) const QUEUED: usize = 64;
 
-/// Chunks that are worth waking the writer for. It looks twice a second anyway, and a wake-up costs the worker as much
-/// as ten lines: on a busy gateway a few chunks share one, and still fit a core's cache.
+/// Queued chunks from which on the writer is woken. It looks twice a second anyway, and a wake-up costs the worker as
+/// much as ten lines: on a busy gateway a few chunks share one, and still fit into the cache of a core.
 const WORTH_WAKING: usize = 4;
 
-/// Empty buffers kept for reuse; more are only in use together when the writer is behind.
+/// Empty buffers that are kept; more are in use at once only when the writer is behind.
 const SPARE: usize = WORTH_WAKING;
 
-/// Some whole lines of one worker.
+/// Whole lines of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Chunk {
     pub(super) text: Vec<u8>,
     pub(super) lines: u64,
 }
 
+/// The queue; the lock is held for a push or a pop.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// Set under the lock of `state`; nothing is queued by workers from then on.
+    /// Workers queue nothing any more. Set under the lock of `state`.
     closed: AtomicBool,
     /// The writer waits here for something to do.
     work: Condvar,
-    /// Who closes the queue waits here for the writer to end.
+    /// The caller of `close` waits here for the writer to end.
     end: Condvar,
 }
 
@@ -45,7 +50,7 @@ pub(super) struct Queue {
 struct State {
     chunks: VecDeque<Chunk>,
     spare: Vec<Vec<u8>>,
-    /// A lane holds lines, and the writer did not know.
+    /// A worker wrote a line while the writer slept.
     stirred: bool,
     closing: bool,
     ended: bool,
@@ -53,20 +58,23 @@ struct State {
     in_hand: u64,
 }
 
-/// What the writer has to do next.
+/// The next task of the writer.
 pub(super) enum Next {
-    /// Write this.
+    /// Write this chunk.
     Chunk(Chunk),
-    /// The time it asked for has come.
+    /// Collect the buffers: the time that the writer asked for has come.
     Due,
-    /// A lane holds lines again.
+    /// Collect the buffers after the interval: a worker has written a line.
     Stirred,
     /// Write everything and end.
     Closing,
 }
 
 impl Queue {
-    /// Queues a chunk and answers an empty buffer, or gives it back when there is no room.
+    /// Queues a chunk and returns an empty buffer.
+    ///
+    /// # Errors
+    /// Returns the chunk when there is no room, or the log has ended.
     pub(super) fn offer(&self, chunk: Chunk) -> Result<Vec<u8>, Chunk> {
         let mut state = self.state.lock();
         if self.is_closed() || state.chunks.len() >= QUEUED {
@@ -82,7 +90,7 @@ impl Queue {
         Ok(empty)
     }
 
-    /// Tells the writer that a lane holds lines.
+    /// Tells a sleeping writer that a worker has written a line.
     pub(super) fn stir(&self) {
         self.state.lock().stirred = true;
         self.work.notify_one();
@@ -95,7 +103,8 @@ impl Queue {
             if state.closing {
                 return Next::Closing;
             }
-            // Before the chunks: on a busy gateway there may always be one, and quiet lanes must not wait for ever.
+            // Checked before the chunks: on a busy gateway there may always be one, and the lines of quiet workers must
+            // not wait for ever.
             if due.is_some_and(|due| due <= Instant::now()) {
                 return Next::Due;
             }
@@ -112,12 +121,12 @@ impl Queue {
         }
     }
 
-    /// A chunk was written, or given up; its buffer can be used again.
+    /// Takes the buffer of a chunk that was written or dropped, for reuse.
     pub(super) fn done(&self, mut chunk: Chunk) {
         chunk.text.clear();
         let mut state = self.state.lock();
         state.in_hand = 0;
-        // One that hostile lines made grow is not kept.
+        // A buffer that hostile lines made grow is not kept.
         if state.spare.len() < SPARE && chunk.text.capacity() <= CAPACITY {
             state.spare.push(chunk.text);
         }
@@ -129,23 +138,23 @@ impl Queue {
         self.closed.store(true, Relaxed);
     }
 
-    /// Queues what the writer found in a lane at the end, room or not: it is one chunk a lane at most.
+    /// Queues the last chunk of a worker, at the end, even without room: it is at most one for each worker.
     pub(super) fn push_last(&self, chunk: Chunk) {
         self.state.lock().chunks.push_back(chunk);
     }
 
-    /// The next chunk, without a wait.
+    /// Returns the next chunk without waiting.
     pub(super) fn pop(&self) -> Option<Chunk> {
         self.state.lock().pop()
     }
 
-    /// The writer has ended.
+    /// Wakes the caller of `close`: the writer has ended.
     pub(super) fn ended(&self) {
         self.state.lock().ended = true;
         self.end.notify_all();
     }
 
-    /// Makes the writer end and waits for that, for `timeout` at most. Whether it has ended.
+    /// Makes the writer end and waits for that, for `timeout` at most. Returns whether it has ended.
     pub(super) fn close(&self, timeout: Duration) -> bool {
         let mut state = self.state.lock();
         state.closing = true;
@@ -155,7 +164,7 @@ impl Queue {
         state.ended
     }
 
-    /// Whether chunks are refused for good.
+    /// True once chunks of workers are refused for good.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Relaxed)
     }

@@ -1,14 +1,14 @@
-//! An access line for a terminal: one row of it, status first, and in colour.
+//! An access line for a terminal: one row, status first, in colour.
 
 use std::time::Duration;
 
 use super::{line::Line, text, value};
 
-/// Longest path that is written, in bytes as received: with it a usual line still fits into one row.
+/// Bytes of a path that are written, as received: with it a usual line still fits into one row.
 const PATH: usize = 48;
-/// Longest method, reason and name of a limit.
+/// Bytes of a method, a reason and the name of a limit that are written.
 const WORD: usize = 24;
-/// Stands where there is no method or no path, so that columns keep their meaning.
+/// Written in place of a missing method or path, so that columns keep their meaning.
 const NONE: &[u8] = b"-";
 
 /// Appends status, method, path, duration, reason, limit and client, and the end of their line.
@@ -40,7 +40,7 @@ fn status(status: u16, color: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// By the class of the status: green, cyan, yellow, red.
+/// The color of a class of statuses: green, cyan, yellow, red.
 fn start_of_color(status: u16) -> &'static [u8] {
     match status {
         200..=299 => b"\x1b[32m",
@@ -50,7 +50,7 @@ fn start_of_color(status: u16) -> &'static [u8] {
     }
 }
 
-/// To about three digits: `85us`, `13.5ms`, `2.04s`.
+/// Appends a duration with about three digits: `85us`, `13.5ms`, `2.04s`.
 fn time(duration: Duration, out: &mut Vec<u8>) {
     let micros = duration.as_micros();
     let (whole, decimals, unit): (_, &[u128], &[u8]) = match micros {

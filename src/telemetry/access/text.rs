@@ -1,15 +1,15 @@
-//! An access line for eyes: the fields of the JSON object as `key=value`, what one looks for first in front.
+//! An access line for people: the fields of the JSON object as `key=value`, the most important ones first.
 
 use super::{
     escape::{escape, hex, is_bare},
     line::{LONG, Line, SHORT},
-    value::{self, Calendar},
+    value::{self, DateCache},
 };
 
 /// Appends the pairs and the end of their line.
-pub(super) fn write(line: &Line<'_>, calendar: &mut Calendar, out: &mut Vec<u8>) {
+pub(super) fn write(line: &Line<'_>, dates: &mut DateCache, out: &mut Vec<u8>) {
     out.extend_from_slice(b"time=");
-    calendar.write(line.time, out);
+    dates.write(line.time, out);
     request(line, out);
     verdict(line, out);
     forwarding(line, out);
@@ -65,7 +65,7 @@ fn text(before: &str, value: Option<&str>, out: &mut Vec<u8>) {
     bytes(before, value.map(str::as_bytes), SHORT, out);
 }
 
-/// Appends a value that there is, in quotes if it would not be plain without.
+/// Appends a value if there is one, in quotes if it could be misread without.
 pub(super) fn bytes(before: &str, value: Option<&[u8]>, longest: usize, out: &mut Vec<u8>) {
     let Some(value) = value else { return };
     out.extend_from_slice(before.as_bytes());

@@ -1,4 +1,4 @@
-//! Values that are no text, written without an allocation: numbers, addresses, times.
+//! Values other than text, written without an allocation: numbers, addresses, times.
 
 use std::{
     io::Write,
@@ -8,11 +8,12 @@ use std::{
 
 use super::line::Line;
 
+/// Appends a number in decimal.
 pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Milliseconds with three decimals.
+/// Appends a duration in milliseconds, with three decimals.
 pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     integer(
         duration
@@ -25,7 +26,7 @@ pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
     three_digits(duration.subsec_micros() % 1000, out);
 }
 
-/// The client's address. Mostly the client is the peer, whose address is there as text.
+/// Appends the address of the client. The client is nearly always the peer, whose address exists as text already.
 pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
     if line.client == line.peer.ip() {
         out.extend_from_slice(line.peer_ip.as_bytes());
@@ -35,7 +36,7 @@ pub(super) fn client(line: &Line<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// The peer's address and port.
+/// Appends the address and port of the peer.
 pub(super) fn peer(line: &Line<'_>, out: &mut Vec<u8>) {
     match line.peer {
         SocketAddr::V4(address) => {
@@ -51,21 +52,22 @@ fn three_digits(number: u32, out: &mut Vec<u8>) {
     out.extend([number / 100, number / 10 % 10, number % 10].map(|digit| b'0' + digit as u8));
 }
 
-/// Writes times in RFC 3339 with milliseconds, and remembers the last second it wrote: the calendar is asked once a
-/// second rather than once a line.
+/// Writes times in RFC 3339 with milliseconds, and keeps the text of the last second: `humantime` formats once a second
+/// rather than once a line.
 #[derive(Debug, Default)]
-pub(super) struct Calendar {
-    /// Since the Unix epoch.
+pub(super) struct DateCache {
+    /// The second whose text is kept, since the Unix epoch.
     second: Option<u64>,
-    /// That second as text, up to the fraction.
+    /// The text of `second`, up to the fraction.
     text: Vec<u8>,
 }
 
-impl Calendar {
+impl DateCache {
+    /// Appends `time`, which is UTC.
     pub(super) fn write(&mut self, time: SystemTime, out: &mut Vec<u8>) {
         let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != Some(since_epoch.as_secs()) {
-            self.turn_to(since_epoch.as_secs());
+            self.format(since_epoch.as_secs());
         }
         out.extend_from_slice(&self.text);
         out.push(b'.');
@@ -73,7 +75,7 @@ impl Calendar {
         out.push(b'Z');
     }
 
-    fn turn_to(&mut self, second: u64) {
+    fn format(&mut self, second: u64) {
         self.second = Some(second);
         self.text.clear();
         let time = UNIX_EPOCH + Duration::from_secs(second.min(LAST_SECOND));
@@ -87,7 +89,7 @@ impl Calendar {
     }
 }
 
-/// End of the year 9999, as far as RFC 3339 goes.
+/// End of the year 9999: RFC 3339 has four digits for the year.
 const LAST_SECOND: u64 = 253_402_300_799;
 
 #[cfg(test)]
@@ -96,9 +98,9 @@ mod tests {
 
     #[test]
     fn a_time_has_milliseconds_and_is_utc() {
-        let mut calendar = Calendar::default();
+        let mut dates = DateCache::default();
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        let mut written = |time| text(|out| calendar.write(time, out));
+        let mut written = |time| text(|out| dates.write(time, out));
         assert_eq!(written(at(1_700_000_000_007)), "2023-11-14T22:13:20.007Z");
         assert_eq!(written(at(1_700_000_000_999)), "2023-11-14T22:13:20.999Z");
         assert_eq!(written(at(1_700_000_001_000)), "2023-11-14T22:13:21.000Z");

@@ -1,77 +1,82 @@
-//! The one thread that writes access lines. The only place of the access log that may wait for whoever reads it.
+//! The thread that writes access lines: the only place of the access log that may wait for the reader of the log.
 
 use std::{io::Write, sync::atomic::Ordering::Relaxed, time::Duration};
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Shared,
+    buffer::Buffers,
     outlet::Outlet,
     queue::{Chunk, Next},
 };
 
-/// Writes until the log is closed. While there are lines, lanes are looked at every `interval`; while there are none
+/// Writes until the log is closed. While there are lines, the buffers are visited every `interval`; while there are none
 /// the thread sleeps.
-pub(super) fn run(shared: &Shared, mut outlet: Outlet<impl Write>, interval: Duration) {
-    let _ended = Ended(shared);
+pub(super) fn run(buffers: &Buffers, mut outlet: Outlet<impl Write>, interval: Duration) {
+    let _ended = Ended(buffers);
     let mut due = None;
     loop {
-        match shared.queue.next(due) {
-            Next::Chunk(chunk) => write(shared, &mut outlet, chunk),
+        match buffers.queue.next(due) {
+            Next::Chunk(chunk) => write(buffers, &mut outlet, chunk),
             Next::Stirred => due = Some(Instant::now() + interval),
-            Next::Due => due = (collect(shared) || rest(shared)).then(|| Instant::now() + interval),
-            Next::Closing => return finish(shared, outlet),
+            Next::Due => {
+                let is_busy = collect(buffers) || !goes_idle(buffers);
+                due = is_busy.then(|| Instant::now() + interval);
+            }
+            Next::Closing => return finish(buffers, outlet),
         }
     }
 }
 
-/// Queues what the lanes hold, behind their older chunks. Whether there was anything.
-fn collect(shared: &Shared) -> bool {
-    let mut any = false;
-    for mut lane in shared
-        .lanes
-        .iter()
-        .map(Mutex::lock)
-        .filter(|lane| lane.lines > 0)
-    {
-        any = true;
-        match shared.queue.offer(lane.take()) {
-            Ok(empty) => lane.text = empty,
-            // No room: there is enough to write, and the lane can still grow.
-            Err(Chunk { text, lines }) => (lane.text, lane.lines) = (text, lines),
+/// Queues the content of the buffers, behind their older chunks. Returns whether there was any.
+fn collect(buffers: &Buffers) -> bool {
+    let mut found = false;
+    for buffer in buffers.each.iter() {
+        let mut buffer = buffer.lock();
+        if buffer.lines == 0 {
+            continue;
+        }
+        found = true;
+        match buffers.queue.offer(buffer.take()) {
+            Ok(empty) => buffer.text = empty,
+            // Without room there is enough to write, and the buffer can still grow.
+            Err(Chunk { text, lines }) => {
+                buffer.text = text;
+                buffer.lines = lines;
+            }
         }
     }
-    any
+    found
 }
 
-/// Nothing was told for a while: asks to be woken by the next line, unless one came in between.
-fn rest(shared: &Shared) -> bool {
-    shared.idle.store(true, Relaxed);
-    let any = collect(shared);
-    if any {
-        shared.idle.store(false, Relaxed);
+/// Asks the workers to wake the writer with their next line. Returns false if a line came in between.
+fn goes_idle(buffers: &Buffers) -> bool {
+    buffers.is_idle.store(true, Relaxed);
+    let found = collect(buffers);
+    if found {
+        buffers.is_idle.store(false, Relaxed);
     }
-    any
+    !found
 }
 
-fn finish(shared: &Shared, mut outlet: Outlet<impl Write>) {
-    shared.queue.refuse();
-    for mut lane in shared.lanes.iter().map(Mutex::lock) {
-        shared.queue.push_last(lane.take());
+/// Writes everything that is there, and refuses further lines.
+fn finish(buffers: &Buffers, mut outlet: Outlet<impl Write>) {
+    buffers.queue.refuse();
+    for buffer in buffers.each.iter() {
+        buffers.queue.push_last(buffer.lock().take());
     }
-    while let Some(chunk) = shared.queue.pop() {
-        write(shared, &mut outlet, chunk);
+    while let Some(chunk) = buffers.queue.pop() {
+        write(buffers, &mut outlet, chunk);
     }
 }
 
-fn write(shared: &Shared, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
+fn write(buffers: &Buffers, outlet: &mut Outlet<impl Write>, chunk: Chunk) {
     outlet.write(&chunk.text);
-    shared.queue.done(chunk);
+    buffers.queue.done(chunk);
 }
 
-/// Tells of the writer's end, however it came: nobody waits for a writer that panicked, and nothing is queued for it.
-struct Ended<'a>(&'a Shared);
+/// Announces the end of the writer, also after a panic: nobody waits for it then, and nothing is queued for it.
+struct Ended<'a>(&'a Buffers);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

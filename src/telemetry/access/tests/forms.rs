@@ -1,0 +1,271 @@
+//! The forms of a line, and that no client can forge or lengthen one.
+
+use std::{
+    net::{Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::{
+    super::{
+        Form, Line,
+        buffer::Buffer,
+        line::{LONG, SHORT},
+    },
+    full, least,
+};
+use crate::policy::LogFormat;
+
+const JSON: Form = Form::Full(LogFormat::Json);
+const TEXT: Form = Form::Full(LogFormat::Text);
+
+#[test]
+fn a_json_line_has_the_promised_fields_in_order() {
+    let line = written(JSON, &full());
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"time":"2023-11-14T22:13:20.123Z","request_id":"r-1","listener":"0.0.0.0:8080","client":"203.0.113.7","#,
+            r#""peer":"10.0.0.9:40000","protocol":"HTTP/1.1","method":"GET","host":"example.com","path":"/orders/7","#,
+            r#""query":"a=b","route":"orders","status":429,"grpc_status":8,"reason":"rate_limited","limit":"daily","remaining":0,"#,
+            r#""key":"00000000deadbeef","shadow":"trial","upstream":"backend","server":"http://10.0.0.1:9001","attempts":2,"#,
+            r#""not_retried":"budget","queue_ms":0.250,"upstream_ms":12.000,"duration_ms":13.500,"bytes_in":1,"#,
+            r#""bytes_out":234,"user_agent":"curl/8.5.0"}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn a_text_line_says_the_same() {
+    let line = written(TEXT, &full());
+    assert_eq!(
+        line,
+        concat!(
+            "time=2023-11-14T22:13:20.123Z status=429 method=GET host=example.com path=/orders/7 query=\"a=b\" ",
+            "duration_ms=13.500 route=orders grpc_status=8 reason=rate_limited limit=daily remaining=0 key=00000000deadbeef shadow=trial ",
+            "upstream=backend server=http://10.0.0.1:9001 attempts=2 not_retried=budget queue_ms=0.250 ",
+            "upstream_ms=12.000 bytes_in=1 bytes_out=234 client=203.0.113.7 peer=10.0.0.9:40000 ",
+            "listener=0.0.0.0:8080 protocol=HTTP/1.1 request_id=r-1 user_agent=curl/8.5.0\n"
+        )
+    );
+}
+
+#[test]
+fn a_short_line_is_one_row_with_what_people_look_for() {
+    let short = |line: &Line<'_>| written(Form::Short { color: false }, line);
+    assert_eq!(
+        short(&full()),
+        "429 GET /orders/7 13.5ms rate_limited limit=daily 203.0.113.7\n"
+    );
+    assert_eq!(short(&least()), "404 GET / 13.5ms 203.0.113.7\n");
+    let unreadable = Line {
+        method: None,
+        path: None,
+        status: 400,
+        reason: Some("malformed"),
+        ..least()
+    };
+    assert_eq!(short(&unreadable), "400 - - 13.5ms malformed 203.0.113.7\n");
+    let time = |micros| {
+        short(&Line {
+            duration: Duration::from_micros(micros),
+            ..least()
+        })
+    };
+    let times = [
+        (0, "0us"),
+        (999, "999us"),
+        (1_049, "1.0ms"),
+        (999_999, "999.9ms"),
+        (61_059_999, "61.05s"),
+    ];
+    times.iter().for_each(|&(micros, text)| {
+        assert_eq!(time(micros), format!("404 GET / {text} 203.0.113.7\n"))
+    });
+}
+
+#[test]
+fn the_color_of_a_short_line_tells_the_class_of_its_status() {
+    for (status, color) in [
+        (101, 36),
+        (200, 32),
+        (308, 36),
+        (429, 33),
+        (499, 33),
+        (500, 31),
+        (504, 31),
+    ] {
+        let line = written(Form::Short { color: true }, &Line { status, ..least() });
+        assert_eq!(
+            line,
+            format!("\x1b[{color}m{status}\x1b[0m GET / 13.5ms 203.0.113.7\n")
+        );
+    }
+}
+
+#[test]
+fn a_short_line_neither_grows_nor_obeys_with_its_path() {
+    let short = |path: &[u8]| {
+        written(
+            Form::Short { color: false },
+            &Line {
+                path: Some(path),
+                ..least()
+            },
+        )
+    };
+    assert_eq!(
+        short(b"/\x1b[2J\r\n"),
+        "404 GET \"/\\u001b[2J\\r\\n\" 13.5ms 203.0.113.7\n"
+    );
+    let long = short(&[b'/'; 2000]);
+    assert_eq!(
+        long,
+        format!("404 GET \"{}…\" 13.5ms 203.0.113.7\n", "/".repeat(48))
+    );
+}
+
+#[test]
+fn addresses_are_written_as_the_standard_library_would() {
+    for peer in [
+        "0.0.0.0:0",
+        "192.168.200.10:65535",
+        "[2001:db8::1]:80",
+        "[::ffff:1.2.3.4]:1",
+    ] {
+        let peer: SocketAddr = peer.parse().unwrap();
+        let peer_ip = peer.ip().to_canonical().to_string();
+        for client in [
+            peer.ip(),
+            peer.ip().to_canonical(),
+            [203, 0, 113, 7].into(),
+            Ipv6Addr::LOCALHOST.into(),
+        ] {
+            let line = written(
+                JSON,
+                &Line {
+                    client,
+                    peer,
+                    peer_ip: &peer_ip,
+                    ..least()
+                },
+            );
+            let value: Value = serde_json::from_str(&line).unwrap();
+            let (client, peer) = (client.to_canonical().to_string(), peer.to_string());
+            assert_eq!(
+                (&value["client"], &value["peer"]),
+                (&client.into(), &peer.into())
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_absent_is_left_out() {
+    let value: Value = serde_json::from_str(&written(JSON, &least())).unwrap();
+    let names = [
+        "time",
+        "request_id",
+        "listener",
+        "client",
+        "peer",
+        "protocol",
+        "method",
+        "path",
+        "status",
+        "duration_ms",
+        "bytes_in",
+        "bytes_out",
+    ];
+    let mut found: Vec<_> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    found.sort_unstable_by_key(|name| names.iter().position(|known| known == name));
+    assert_eq!(found, names);
+    assert_eq!(written(TEXT, &least()).split(' ').count(), names.len());
+}
+
+#[test]
+fn a_line_is_bounded_whatever_a_client_sends() {
+    let huge = vec![0; 100_000];
+    let hostile = String::from_utf8(huge.clone()).unwrap();
+    let line = Line {
+        method: Some(&hostile),
+        path: Some(&huge),
+        query: Some(&huge),
+        ..full()
+    };
+    let line = Line {
+        host: Some(&huge),
+        user_agent: Some(&huge),
+        ..line
+    };
+    for format in [JSON, TEXT, Form::Short { color: true }] {
+        assert!(written(format, &line).len() < 56 * 1024);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_of_a_client_forge_a_line_or_a_field(
+        path in any::<Vec<u8>>(), agent in any::<Vec<u8>>(), host in any::<Vec<u8>>(), method in ".*",
+    ) {
+        let line = Line { path: Some(&path), user_agent: Some(&agent), host: Some(&host), method: Some(&method), ..full() };
+        let json = written(JSON, &line);
+        let value: Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(&value["path"], &lossy(&path, LONG));
+        prop_assert_eq!(&value["user_agent"], &lossy(&agent, LONG));
+        prop_assert_eq!(&value["host"], &lossy(&host, SHORT));
+        prop_assert_eq!(value.as_object().unwrap().len(), 28);
+        for text in [json, written(TEXT, &line), written(Form::Short { color: false }, &line)] {
+            let inside = text.strip_suffix('\n').unwrap();
+            let breaks_a_line = inside.contains(|c: char| c.is_control() || c == '\u{2028}');
+            prop_assert!(!breaks_a_line, "{}", inside);
+        }
+    }
+
+    #[test]
+    fn text_can_be_taken_apart_again(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
+        let line = Line { path: Some(&path), user_agent: Some(&agent), ..full() };
+        let fields = fields(written(TEXT, &line).trim_end_matches('\n'));
+        prop_assert_eq!(fields.len(), 28);
+        prop_assert_eq!(&fields[4], &("path".to_owned(), lossy(&path, LONG)));
+        prop_assert_eq!(&fields[27], &("user_agent".to_owned(), lossy(&agent, LONG)));
+    }
+}
+
+fn written(form: Form, line: &Line<'_>) -> String {
+    let mut buffer = Buffer::default();
+    buffer.append(line, form);
+    String::from_utf8(buffer.text).unwrap()
+}
+
+/// The text in a line of bytes that a client sent.
+fn lossy(bytes: &[u8], longest: usize) -> String {
+    assert!(bytes.len() <= longest);
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Keys and values of a text line.
+fn fields(mut line: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    while let Some((key, rest)) = line.split_once('=') {
+        let mut quoted = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+        let (value, length) = if rest.starts_with('"') {
+            (quoted.next().unwrap().unwrap(), quoted.byte_offset())
+        } else {
+            let end = rest.find(' ').unwrap_or(rest.len());
+            (rest[..end].to_owned(), end)
+        };
+        fields.push((key.to_owned(), value));
+        line = rest[length..].strip_prefix(' ').unwrap_or(&rest[length..]);
+    }
+    assert_eq!(line, "");
+    fields
+}
