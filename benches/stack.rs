@@ -25,7 +25,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use tidegate::{
     body::Body,
     build::{Process, build},
-    call::{Call, Client, Exchange, Head, Known, Outgoing, RequestId, RouteTag, Target},
+    call::{
+        Call, Client, Exchange, Head, Known, Outgoing, RequestId, RouteTag, Target,
+        query::LoggedQuery,
+    },
     config,
     error::{CapName, Error},
     gateway::Gateway,
@@ -93,10 +96,10 @@ fn tag(metrics: &Metrics) -> Arc<RouteTag> {
     Arc::new(RouteTag {
         name: Some("bench".into()),
         limits: Vec::new(),
-        told: Default::default(),
+        limit_headers: Default::default(),
         metrics,
         access: None,
-        query: Default::default(),
+        query: LoggedQuery::off(),
     })
 }
 

@@ -174,10 +174,10 @@ fn tag() -> Arc<RouteTag> {
     let tag = || RouteTag {
         name: Some(ROUTE.into()),
         limits: Vec::new(),
-        told: Default::default(),
+        limit_headers: Default::default(),
         metrics: Metrics::new(1).route(ROUTE),
         access: None,
-        query: Default::default(),
+        query: tidegate::call::query::LoggedQuery::off(),
     };
     Arc::clone(TAG.get_or_init(|| Arc::new(tag())))
 }

@@ -9,7 +9,7 @@ use super::{
     state::{Process, State},
 };
 use crate::{
-    call::{RouteTag, Told, query::Logged},
+    call::{RouteTag, query::LoggedQuery},
     gateway::{ToMirror, Way, to_mirror},
     layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
     limit::KeyHasher,
@@ -103,10 +103,10 @@ fn copies(
     let tag = RouteTag {
         name: Some(Arc::clone(&route.name)),
         limits: Vec::new(),
-        told: Told::default(),
+        limit_headers: policy::LimitHeaders::default(),
         metrics: process.metrics.unseen_route(),
         access: None,
-        query: Logged::Off,
+        query: LoggedQuery::off(),
     };
     Some(Arc::new(CopyPolicy {
         percent: mirror.percent,

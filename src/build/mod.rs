@@ -33,10 +33,7 @@ pub use self::{
 };
 use self::{caps::Caps, destinations::ways, named::Named};
 use crate::{
-    call::{
-        ForwardedBy, RouteTag, Told,
-        query::{Logged, Mask},
-    },
+    call::{RouteTag, query::LoggedQuery},
     config::Config,
     gateway::{Disguises, Lane, Layers, Route, Snapshot, Target, Trust, table::Table},
     layer::{
@@ -216,20 +213,16 @@ fn upstreams(
 
 fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: &Process) -> Lane {
     let access = state.config.log.access.then(|| process.access.clone());
-    let header = match state.config.client_ip.header {
-        policy::ClientIpHeader::XForwardedFor => ForwardedBy::XForwardedFor,
-        policy::ClientIpHeader::Forwarded => ForwardedBy::Forwarded,
-    };
     let tag = |route: &policy::Route| {
         Arc::new(RouteTag {
             name: Some(Arc::clone(&route.name)),
             limits: limits::names(route, &state.config),
-            told: told(route.response.limit_headers),
+            limit_headers: route.response.limit_headers,
             metrics: process.metrics.route(&route.name),
             access: access.clone(),
-            query: logged(
-                limits::query_keys(route, &state.config),
+            query: LoggedQuery::new(
                 state.config.log.query,
+                limits::query_keys(route, &state.config),
             ),
         })
     };
@@ -258,16 +251,16 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
         routes,
         trust: Arc::new(Trust::new(
             &state.config.client_ip.trusted_proxies,
-            header,
+            state.config.client_ip.header,
             Arc::clone(&state.unknown_proxies),
         )),
         unmatched: Arc::new(RouteTag {
             name: None,
             limits: Vec::new(),
-            told: Told::default(),
+            limit_headers: policy::LimitHeaders::default(),
             metrics: process.metrics.unmatched(),
             access: access.clone(),
-            query: logged([].into(), state.config.log.query),
+            query: LoggedQuery::new(state.config.log.query, [].into()),
         }),
     }
 }
@@ -277,22 +270,6 @@ fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
         .upstreams()
         .filter_map(|name| state.upstreams.get(name).cloned())
         .collect()
-}
-
-/// How access lines tell the query: where values are masked, those of keys and of what is named as secrets are.
-fn logged(names: Arc<[Box<str>]>, query: policy::LogQuery) -> Logged {
-    match query {
-        policy::LogQuery::Masked => Logged::Masked(Mask {
-            names,
-            is_secret: policy::is_secret_name,
-        }),
-        policy::LogQuery::Off => Logged::Off,
-        policy::LogQuery::Full => Logged::Full,
-    }
-}
-
-fn told(policy::LimitHeaders { draft, x_ratelimit }: policy::LimitHeaders) -> Told {
-    Told { draft, x_ratelimit }
 }
 
 fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::ForwardedBy;
+use crate::policy::ClientIpHeader;
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Client {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
     /// The field that it stands in; the other one is not believed.
-    pub by: ForwardedBy,
+    pub by: ClientIpHeader,
     /// How many hops, counted from the peer, lead to the client; 0 where the peer is the client.
     pub walked: usize,
 }

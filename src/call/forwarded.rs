@@ -9,21 +9,14 @@ use std::{
 
 use http::{HeaderMap, HeaderName, header};
 
+use crate::policy::ClientIpHeader;
+
 /// `X-Forwarded-For`, which is in no registry.
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Hops that are read, counted from the peer. No real chain comes near it, and each costs more bytes where it is written
 /// in the other of the two fields.
 const MOST_HOPS: usize = 64;
-
-/// The field in which trusted proxies name the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ForwardedBy {
-    /// `X-Forwarded-For`: addresses, separated by commas.
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
 
 /// One element of the chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,10 +42,10 @@ impl Hop<'_> {
 
 /// The hops of a request, the nearest first, over all lines of the field; at most 64. Empty elements are skipped
 /// (RFC 9110, 5.6.1).
-pub fn hops(headers: &HeaderMap, by: ForwardedBy) -> impl Iterator<Item = Hop<'_>> {
+pub fn hops(headers: &HeaderMap, by: ClientIpHeader) -> impl Iterator<Item = Hop<'_>> {
     let name = match by {
-        ForwardedBy::XForwardedFor => X_FORWARDED_FOR,
-        ForwardedBy::Forwarded => header::FORWARDED,
+        ClientIpHeader::XForwardedFor => X_FORWARDED_FOR,
+        ClientIpHeader::Forwarded => header::FORWARDED,
     };
     let lines = headers.get_all(name).iter().rev();
     lines
@@ -76,10 +69,10 @@ enum Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(by: ForwardedBy, line: &'a [u8]) -> Self {
+    fn of(by: ClientIpHeader, line: &'a [u8]) -> Self {
         match by {
-            ForwardedBy::XForwardedFor => Line::Addresses(Some(line)),
-            ForwardedBy::Forwarded => Line::Elements(elements(line).into_iter()),
+            ClientIpHeader::XForwardedFor => Line::Addresses(Some(line)),
+            ClientIpHeader::Forwarded => Line::Elements(elements(line).into_iter()),
         }
     }
 }
@@ -335,7 +328,7 @@ mod tests {
         ] {
             headers.append(name, HeaderValue::from_static(line));
         }
-        for by in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
+        for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
             let found: Vec<_> = hops(&headers, by)
                 .map(|hop| hop.address.unwrap().to_string())
                 .collect();
@@ -350,7 +343,7 @@ mod tests {
         headers.append(X_FORWARDED_FOR, many("1"));
         headers.append(header::FORWARDED, many("x"));
         headers.append(header::FORWARDED, many("x=y"));
-        for by in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
+        for by in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
             assert_eq!(hops(&headers, by).count(), MOST_HOPS);
         }
     }

@@ -28,7 +28,6 @@ pub use self::{
     client::{Chain, Client},
     deadline::{Deadline, Uploading},
     facts::{Facts, Flag, Nearest},
-    forwarded::ForwardedBy,
     grpc::Grpc,
     holds::Holds,
     max_forwards::{HEADER as MAX_FORWARDS_HEADER, max_forwards},
@@ -40,6 +39,7 @@ use crate::{
     duration,
     error::Fault,
     message::{Interim, Origin},
+    policy::LimitHeaders,
     telemetry::{AccessLog, Decision, Line, RouteMetrics},
 };
 
@@ -167,23 +167,14 @@ pub struct RouteTag {
     pub name: Option<Arc<str>>,
     /// The names of its limits, each followed by those of its tiers.
     pub limits: Vec<Arc<str>>,
-    /// In which fields its answers tell of them.
-    pub told: Told,
+    /// The response header fields that describe the limit nearest to exhaustion.
+    pub limit_headers: LimitHeaders,
     /// Its cells.
     pub metrics: Arc<RouteMetrics>,
     /// Where access lines go; `None` when they are switched off.
     pub access: Option<AccessLog>,
-    /// How they tell the query.
-    pub query: query::Logged,
-}
-
-/// In which fields an answer tells of the limit nearest to exhaustion.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
-    /// `RateLimit-Policy` and `RateLimit`.
-    pub draft: bool,
-    /// `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
-    pub x_ratelimit: bool,
+    /// How access lines show the query.
+    pub query: query::LoggedQuery,
 }
 
 impl Exchange {
@@ -287,7 +278,7 @@ impl Exchange {
         let query = head
             .target
             .query()
-            .and_then(|query| self.route.query.of(query));
+            .and_then(|query| self.route.query.shown(query));
         access.write(&Line {
             time: SystemTime::now(),
             request_id: self.id.as_bytes(),

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use crate::policy::{LogQuery, is_secret_name};
+
 /// A parameter's name and value.
 pub type Pair<'r> = (Cow<'r, [u8]>, Cow<'r, [u8]>);
 
@@ -12,47 +14,44 @@ pub fn pairs(raw: &[u8]) -> impl Iterator<Item = Pair<'_>> {
         .map(pair)
 }
 
-/// How the query of a request stands in its access line.
-#[derive(Debug, Clone, Default)]
-pub enum Logged {
-    /// As it was received.
-    #[default]
-    Full,
-    /// Not at all.
-    Off,
-    /// Without the values of some parameters.
-    Masked(Mask),
-}
-
-/// Parameters whose values are not told.
+/// How the access lines of a route show the query of a request.
 #[derive(Debug, Clone)]
-pub struct Mask {
-    /// Parameters of these names.
-    pub names: Arc<[Box<str>]>,
-    /// And those whose name, or a text in which such a name is, this says yes to.
-    pub is_secret: fn(&str) -> bool,
+pub struct LoggedQuery {
+    log: LogQuery,
+    /// Parameters whose values [`LogQuery::Masked`] replaces.
+    masked: Arc<[Box<str>]>,
 }
 
-/// Stands for a value that is not told.
-const HIDDEN: &[u8] = b"***";
+/// Replaces a value that is masked.
+const MASK: &[u8] = b"***";
 
-impl Logged {
-    /// The query as an access line tells it.
-    pub fn of<'q>(&self, raw: &'q [u8]) -> Option<Cow<'q, [u8]>> {
-        match self {
-            Logged::Full => Some(Cow::Borrowed(raw)),
-            Logged::Off => None,
-            Logged::Masked(mask) => Some(mask.applied(raw)),
+impl LoggedQuery {
+    /// Shows the query as `log` says. [`LogQuery::Masked`] replaces the values of the parameters `masked`, and of those
+    /// that are named as secrets are, by `***`.
+    pub fn new(log: LogQuery, masked: Arc<[Box<str>]>) -> Self {
+        Self { log, masked }
+    }
+
+    /// Never shows the query.
+    pub fn off() -> Self {
+        Self::new(LogQuery::Off, [].into())
+    }
+
+    /// The query as an access line shows it; `None` if it leaves the query out. `raw` is the query as received, without
+    /// its `?`.
+    pub fn shown<'q>(&self, raw: &'q [u8]) -> Option<Cow<'q, [u8]>> {
+        match self.log {
+            LogQuery::Full => Some(Cow::Borrowed(raw)),
+            LogQuery::Off => None,
+            LogQuery::Masked => Some(self.mask(raw)),
         }
     }
-}
 
-impl Mask {
-    fn applied<'q>(&self, raw: &'q [u8]) -> Cow<'q, [u8]> {
-        // Nearly no query names a secret, and one look at all of it tells. An escape may hide a name.
-        let may_hold =
-            !self.names.is_empty() || memchr::memchr(b'%', raw).is_some() || self.names_secret(raw);
-        if !may_hold || !raw.split(|byte| *byte == b'&').any(|part| self.hides(part)) {
+    fn mask<'q>(&self, raw: &'q [u8]) -> Cow<'q, [u8]> {
+        // Nearly no query names a secret, and one look at all of it shows that. An escape may hide a name.
+        let may_contain =
+            !self.masked.is_empty() || memchr::memchr(b'%', raw).is_some() || names_secret(raw);
+        if !may_contain || !raw.split(|byte| *byte == b'&').any(|part| self.masks(part)) {
             return Cow::Borrowed(raw);
         }
         let mut out = Vec::with_capacity(raw.len());
@@ -61,9 +60,9 @@ impl Mask {
                 out.push(b'&');
             }
             match part.iter().position(|byte| *byte == b'=') {
-                Some(equals) if self.hides(part) => {
+                Some(equals) if self.masks(part) => {
                     out.extend_from_slice(&part[..=equals]);
-                    out.extend_from_slice(HIDDEN);
+                    out.extend_from_slice(MASK);
                 }
                 _ => out.extend_from_slice(part),
             }
@@ -71,18 +70,17 @@ impl Mask {
         Cow::Owned(out)
     }
 
-    /// Whether a parameter has a value that is not told.
-    fn hides(&self, part: &[u8]) -> bool {
+    /// Whether the value of this `name=value` is masked. An empty value never is.
+    fn masks(&self, part: &[u8]) -> bool {
         let (name, value) = pair(part);
         !value.is_empty()
-            && (self.names.iter().any(|known| known.as_bytes() == &*name)
-                || self.names_secret(&name))
+            && (self.masked.iter().any(|known| known.as_bytes() == &*name) || names_secret(&name))
     }
+}
 
-    /// A text that is not UTF-8 might name anything.
-    fn names_secret(&self, name: &[u8]) -> bool {
-        str::from_utf8(name).map_or(true, self.is_secret)
-    }
+/// Whether a name is that of a secret, or a text contains such a name. A text that is not UTF-8 counts as one.
+fn names_secret(name: &[u8]) -> bool {
+    str::from_utf8(name).map_or(true, is_secret_name)
 }
 
 fn pair(part: &[u8]) -> Pair<'_> {
@@ -127,17 +125,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_a_query_the_values_of_secrets_are_not_told() {
-        let is_secret = |name: &str| name.contains("token");
-        let names: Arc<[Box<str>]> = [Box::from("user")].into();
-        let told = |names: &Arc<[Box<str>]>, raw: &str| {
-            let logged = Logged::Masked(Mask {
-                names: Arc::clone(names),
-                is_secret,
-            });
-            String::from_utf8_lossy(&logged.of(raw.as_bytes()).unwrap()).into_owned()
-        };
-        for (raw, shown) in [
+    fn the_values_of_secrets_in_a_query_are_masked() {
+        fn logged(log: LogQuery, masked: &[&str]) -> LoggedQuery {
+            let masked = masked.iter().copied().map(Box::from).collect();
+            LoggedQuery::new(log, masked)
+        }
+        fn shown(masked: &[&str], raw: &str) -> String {
+            let logged = logged(LogQuery::Masked, masked);
+            String::from_utf8_lossy(&logged.shown(raw.as_bytes()).unwrap()).into_owned()
+        }
+        for (raw, masked) in [
             ("page=2&user=a&q=x=y", "page=2&user=***&q=x=y"),
             ("us%65r=a", "us%65r=***"),
             ("user=&user&token=%20", "user=&user&token=***"),
@@ -146,14 +143,14 @@ mod tests {
             ("", ""),
             ("&&", "&&"),
         ] {
-            assert_eq!(told(&names, raw), shown, "{raw}");
+            assert_eq!(shown(&["user"], raw), masked, "{raw}");
         }
-        assert_eq!(told(&[].into(), "user=a&token=b"), "user=a&token=***");
+        assert_eq!(shown(&[], "user=a&token=b"), "user=a&token=***");
         assert_eq!(
-            Logged::Full.of(b"token=1").as_deref(),
+            logged(LogQuery::Full, &[]).shown(b"token=1").as_deref(),
             Some(&b"token=1"[..])
         );
-        assert_eq!(Logged::Off.of(b"token=1"), None);
+        assert_eq!(logged(LogQuery::Off, &[]).shown(b"token=1"), None);
     }
 
     #[test]

@@ -9,14 +9,17 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::unknown_proxies::{self, UnknownProxies};
-use crate::call::{Chain, Client, ForwardedBy, forwarded};
+use crate::{
+    call::{Chain, Client, forwarded},
+    policy::ClientIpHeader,
+};
 
 /// Whose word is taken for who the client is.
 #[derive(Debug)]
 pub(crate) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
-    header: ForwardedBy,
+    header: ClientIpHeader,
     /// Peers that may be proxies, as this worker has seen them: it asks the others only about those that it has not.
     seen: UnknownProxies,
     /// The same of all workers, over all reloads.
@@ -25,7 +28,11 @@ pub(crate) struct Trust {
 
 impl Trust {
     /// Trusts these networks to name the client in this header.
-    pub(crate) fn new(networks: &[IpNet], header: ForwardedBy, told: Arc<UnknownProxies>) -> Self {
+    pub(crate) fn new(
+        networks: &[IpNet],
+        header: ClientIpHeader,
+        told: Arc<UnknownProxies>,
+    ) -> Self {
         let mut ranges: Vec<_> = networks
             .iter()
             .map(|net| (number(net.network()), number(net.broadcast())))
@@ -108,9 +115,9 @@ mod tests {
 
     const PEER: &str = "10.0.0.1";
 
-    fn client(header: ForwardedBy, trusted: &[&str], lines: &[&str]) -> String {
+    fn client(header: ClientIpHeader, trusted: &[&str], lines: &[&str]) -> String {
         let networks: Vec<IpNet> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let name = if header == ForwardedBy::Forwarded {
+        let name = if header == ClientIpHeader::Forwarded {
             "forwarded"
         } else {
             "x-forwarded-for"
@@ -127,10 +134,13 @@ mod tests {
 
     #[test]
     fn without_trust_the_peer_is_the_client_whatever_it_says() {
-        assert_eq!(client(ForwardedBy::XForwardedFor, &[], &["1.2.3.4"]), PEER);
+        assert_eq!(
+            client(ClientIpHeader::XForwardedFor, &[], &["1.2.3.4"]),
+            PEER
+        );
         assert_eq!(
             client(
-                ForwardedBy::XForwardedFor,
+                ClientIpHeader::XForwardedFor,
                 &["192.168.0.0/16"],
                 &["1.2.3.4"]
             ),
@@ -159,7 +169,7 @@ mod tests {
             (&[], PEER),
         ] {
             assert_eq!(
-                client(ForwardedBy::XForwardedFor, &trusted, lines),
+                client(ClientIpHeader::XForwardedFor, &trusted, lines),
                 expected,
                 "{lines:?}"
             );
@@ -182,7 +192,7 @@ mod tests {
             ("for=1.2.3.4, ", "1.2.3.4"),
         ] {
             assert_eq!(
-                client(ForwardedBy::Forwarded, &trusted, &[line]),
+                client(ClientIpHeader::Forwarded, &trusted, &[line]),
                 expected,
                 "{line}"
             );
@@ -193,7 +203,7 @@ mod tests {
     fn overlapping_networks_count_as_one() {
         assert_eq!(
             client(
-                ForwardedBy::XForwardedFor,
+                ClientIpHeader::XForwardedFor,
                 &["10.0.0.0/8", "10.0.0.0/24"],
                 &["1.2.3.4, 10.9.9.9"]
             ),
@@ -254,12 +264,12 @@ mod tests {
         fn the_walk_finds_the_same_client_however_hops_are_spelled_and_split_over_lines(
             hops in prop::collection::vec((hops(), any::<bool>(), "[ \t]{0,2}"), 0..12),
         ) {
-            for header in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
+            for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
                 let mut lines: Vec<String> = Vec::new();
                 for ((text, _), begins_a_line, space) in &hops {
                     let element = match header {
-                        ForwardedBy::XForwardedFor => text.clone(),
-                        ForwardedBy::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
+                        ClientIpHeader::XForwardedFor => text.clone(),
+                        ClientIpHeader::Forwarded => format!("proto=http;for=\"{text}\";host=\"a,b\""),
                     };
                     match lines.last_mut() {
                         Some(line) if !begins_a_line => *line += &format!("{space},{space}{element}"),
@@ -284,7 +294,7 @@ mod tests {
                 }
             }
             let everyone = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
-            for header in [ForwardedBy::XForwardedFor, ForwardedBy::Forwarded] {
+            for header in [ClientIpHeader::XForwardedFor, ClientIpHeader::Forwarded] {
                 let found = Trust::new(&everyone, header, Arc::default()).client(PEER.parse().unwrap(), &headers).ip;
                 prop_assert_eq!(found, found.to_canonical());
             }
@@ -301,7 +311,7 @@ mod tests {
                 "for=\"1.2.3.4\";by=\"[::1]\"",
             ]),
         ) {
-            let found = client(ForwardedBy::Forwarded, &["10.0.0.0/8"], &[&format!("{left}, {right}")]);
+            let found = client(ClientIpHeader::Forwarded, &["10.0.0.0/8"], &[&format!("{left}, {right}")]);
             prop_assert!(found == "1.2.3.4" || found == PEER, "{}", found);
         }
 
@@ -309,7 +319,7 @@ mod tests {
         fn whatever_stands_left_of_the_first_untrusted_hop_changes_nothing(left in "[ -~]{0,40}") {
             let line = format!("{left}, 1.2.3.4");
             // An open quote to the left would swallow the comma: it still cannot invent another client.
-            let found = client(ForwardedBy::XForwardedFor, &["10.0.0.0/8"], &[&line]);
+            let found = client(ClientIpHeader::XForwardedFor, &["10.0.0.0/8"], &[&line]);
             prop_assert_eq!(found, "1.2.3.4");
         }
     }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::{client::Trust, readings};
-use crate::call::{Client, ForwardedBy};
+use crate::{call::Client, policy::ClientIpHeader};
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
 pub fn client(
@@ -18,9 +18,9 @@ pub fn client(
     headers: &HeaderMap,
 ) -> Client {
     let header = if reads_forwarded {
-        ForwardedBy::Forwarded
+        ClientIpHeader::Forwarded
     } else {
-        ForwardedBy::XForwardedFor
+        ClientIpHeader::XForwardedFor
     };
     Trust::new(trusted, header, Arc::default()).client(peer, headers)
 }

@@ -10,9 +10,10 @@ use http::HeaderName;
 use memchr::memmem;
 
 use crate::{
-    call::{Nearest, Told},
+    call::Nearest,
     error::Error,
     http1::{self, Fields},
+    policy::LimitHeaders,
 };
 
 static POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -21,9 +22,9 @@ static X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
-/// Says how the limit called `name` stands.
-pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest) {
-    if told.draft {
+/// Writes the header fields that describe the limit called `name`.
+pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Nearest) {
+    if headers.draft {
         let name = (
             if is_told(fields, name) {
                 "gateway:"
@@ -46,7 +47,7 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
             }
         });
     }
-    if told.x_ratelimit && !is_tighter(fields, state.remaining) {
+    if headers.x_ratelimit && !is_tighter(fields, state.remaining) {
         let reset = seconds(state.reset);
         for (name, value) in [
             (&X_LIMIT, state.burst.into()),
@@ -60,11 +61,11 @@ pub(super) fn tell(fields: &mut Fields, told: Told, name: &str, state: &Nearest)
 }
 
 /// Says which cap on requests in flight turned a request away, if that is what happened.
-pub(super) fn tell_cap(fields: &mut Fields, told: Told, error: &Error) -> bool {
+pub(super) fn tell_cap(fields: &mut Fields, headers: LimitHeaders, error: &Error) -> bool {
     let (Error::CapReached { cap, max, .. } | Error::QueueTimeout { cap, max, .. }) = error else {
         return false;
     };
-    if told.draft {
+    if headers.draft {
         fields.push_with(POLICY.as_str(), |out| {
             write_name(out, ("", cap.name()));
             write_parameter(out, b";q=", *max as u64);
@@ -131,7 +132,7 @@ mod tests {
     use super::*;
     use crate::error::CapName;
 
-    const BOTH: Told = Told {
+    const BOTH: LimitHeaders = LimitHeaders {
         draft: true,
         x_ratelimit: true,
     };

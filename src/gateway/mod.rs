@@ -214,11 +214,11 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     }
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
-    if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.told, &error))
+    if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.limit_headers, &error))
         && let Some((state, name)) =
             nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
     {
-        limit_fields::tell(fields, route.told, name, &state);
+        limit_fields::tell(fields, route.limit_headers, name, &state);
     }
     response.body.watch(exchange);
     response

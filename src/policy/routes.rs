@@ -270,14 +270,14 @@ pub struct ResponseChanges {
     pub set_headers: Vec<(HeaderName, HeaderValue)>,
     /// Headers removed.
     pub remove_headers: Vec<HeaderName>,
-    /// In which fields clients hear of the limit nearest to exhaustion.
+    /// The header fields that describe the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,
     /// Bytes of a body that are read ahead of the client; 0: off.
     pub buffer: usize,
 }
 
-/// Fields that tell clients of a limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Response header fields that describe the limit nearest to exhaustion. The default is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LimitHeaders {
     /// `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11.
     pub draft: bool,

@@ -133,7 +133,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    // Plain settings come from `build`: a policy never sees the configuration.
+    // Layers are built from `policy`: none of them sees the configuration.
     (
         "layer",
         &[
@@ -144,6 +144,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http1",
             "limit",
             "message",
+            "policy",
             "store",
             "telemetry",
         ],
@@ -177,6 +178,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "duration",
             "error",
             "message",
+            "policy",
             "runtime",
             "telemetry",
         ],

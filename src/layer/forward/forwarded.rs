@@ -11,10 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use super::Changes;
 use crate::{
     call::{
-        Chain, Exchange, ForwardedBy,
+        Chain, Exchange,
         forwarded::{self, Hop, X_FORWARDED_FOR},
     },
     http1,
+    policy::ClientIpHeader,
 };
 
 // In no registry but everywhere.
@@ -107,13 +108,13 @@ impl<'a> Story<'a> {
     fn of(exchange: &'a Exchange, chain: Chain) -> Self {
         let headers = &exchange.request.headers;
         let hops: Vec<_> = forwarded::hops(headers, chain.by).collect();
-        let (client, is_forwarded) = (chain.walked, chain.by == ForwardedBy::Forwarded);
+        let (client, is_forwarded) = (chain.walked, chain.by == ClientIpHeader::Forwarded);
         let (proto, host) = match chain.by {
-            ForwardedBy::XForwardedFor => (
+            ClientIpHeader::XForwardedFor => (
                 member(headers, &X_FORWARDED_PROTO, client),
                 member(headers, &X_FORWARDED_HOST, client),
             ),
-            ForwardedBy::Forwarded => {
+            ClientIpHeader::Forwarded => {
                 // The client's own element, or the nearest to it that says it: what is beyond it is only claimed.
                 let known = hops.get(..client).unwrap_or_default();
                 let first =
