@@ -30,17 +30,17 @@ use tidegate::{
         query::LoggedQuery,
     },
     config,
-    error::{CapName, Error},
+    error::{CapName, Failed},
     gateway::Gateway,
     http1::{self, HeadLimits},
     layer::{
         AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer,
-        Conditions, Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority,
-        RateLimitLayer, RetryLayer, RetryPolicy, Standing, TimeoutsLayer,
+        Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority, RateLimitLayer,
+        RetryLayer, Standing, TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
-    policy::{LogFormat, Quota, Rate},
+    policy::{LogFormat, Quota, Rate, Retry, RetryOn, Timeouts},
     runtime::worker,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
@@ -66,10 +66,10 @@ struct Nothing;
 
 impl<R> Service<R> for Nothing {
     type Response = Response;
-    type Error = Error;
-    type Future = Ready<Result<Response, Error>>;
+    type Error = Failed;
+    type Future = Ready<Result<Response, Failed>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
@@ -183,14 +183,15 @@ fn layers(c: &mut Criterion) {
     group.bench_function("rate limit, two limits", |b| {
         b.iter(|| drive(limited.call(call())))
     });
-    let mut timeouts = TimeoutsLayer {
+    let mut timeouts = TotalTimeoutLayer::new(Timeouts {
         total: 30 * second,
+        attempt: 10 * second,
         idle: 60 * second,
         tunnel: 3600 * second,
         body: None,
-    }
+    })
     .layer(Nothing);
-    group.bench_function("timeouts", |b| b.iter(|| drive(timeouts.call(call()))));
+    group.bench_function("total timeout", |b| b.iter(|| drive(timeouts.call(call()))));
     let mut cap = capped().layer(Nothing);
     group.bench_function("concurrency", |b| b.iter(|| drive(cap.call(call()))));
     let mut retry = retry().layer(Nothing);
@@ -300,9 +301,9 @@ fn outgoing(call: Call) -> Outgoing {
 }
 
 fn retry() -> RetryLayer {
-    let policy = RetryPolicy {
-        attempts: 2,
-        on: Conditions {
+    let policy = Retry {
+        attempts: NonZeroU32::new(2).expect("not zero"),
+        on: RetryOn {
             connect: true,
             reset: true,
             timeout: false,
@@ -311,12 +312,11 @@ fn retry() -> RetryLayer {
         methods: vec![Method::GET],
         backoff: Duration::from_millis(25),
         max_backoff: Duration::from_secs(1),
+        budget: 0.2,
+        budget_min: 10,
         buffer: 65536,
     };
-    RetryLayer {
-        policy: Arc::new(policy),
-        budget: Arc::new(Budget::new(0.2, 10, 1)),
-    }
+    RetryLayer::new(&policy, &Arc::new(Budget::new(0.2, 10, 1)))
 }
 
 /// From arrival to answer, with everything on but the upstream: match, limits, cap, metrics, access line.

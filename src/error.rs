@@ -1,148 +1,280 @@
-//! Everything that can go wrong with a request, each case naming its cause and its culprit.
+//! Everything that can go wrong with a request: each case names its cause and who is to blame.
 //!
-//! [`Error`] ends a request before its answer began: `gateway::answer` turns it into a response with one exhaustive
-//! match. [`Fault`] ends a body that is already flowing, when there is no answer left to give.
+//! * [`Error`] ends a request before its response began. `gateway::answer` turns it into a response with one exhaustive
+//!   match.
+//! * [`Failed`] is an error on its way through a route's stack, with what the layers need to know of the attempt.
+//! * [`Fault`] ends a body that is already flowing, when no response can be given any more.
+
+mod fault;
 
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 use thiserror::Error as ThisError;
 
+pub use self::fault::Fault;
 use crate::duration;
 
-/// Why a request got an answer of the gateway's own making.
+/// Why the gateway answers a request by itself.
+///
+/// The message is the `detail` of the problem body that the client gets, [`reason`](Self::reason) the word in access lines
+/// and metrics. The variants come in the order in which a request can meet them.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[expect(missing_docs, reason = "each variant's message says it")]
 pub enum Error {
+    /// The client sent something that is not HTTP, or that could be read in two ways. The text says what. The client is to
+    /// blame.
     #[error("the request is malformed: {0}")]
     Malformed(&'static str),
+    /// Some servers would take the path of the request for one of another route, which allows less. The text names what
+    /// makes it ambiguous. The client is to blame.
     #[error("the path can be read in more than one way: {0}")]
     AmbiguousPath(&'static str),
+    /// The request line has a target of more than `limit` bytes. The client is to blame.
     #[error("the request target is longer than {limit} bytes")]
-    TargetTooLong { limit: usize },
+    TargetTooLong {
+        /// Bytes of a target that the listener accepts.
+        limit: usize,
+    },
+    /// Request line and header together exceed `limit` bytes, or a server says that it takes no head of this size. The
+    /// client is to blame.
     #[error("the request head has more than {limit} bytes")]
-    HeadTooLarge { limit: usize },
+    HeadTooLarge {
+        /// Bytes of a head that are accepted.
+        limit: usize,
+    },
+    /// The request has more than `limit` header lines. The client is to blame.
     #[error("the request head has more than {limit} header lines")]
-    TooManyHeaders { limit: usize },
+    TooManyHeaders {
+        /// Header lines that the listener accepts.
+        limit: usize,
+    },
+    /// The request head was begun and not finished in time. The client, or its network, is to blame.
     #[error("the request head was not complete after {}", duration::text(*after))]
-    SlowHead { after: Duration },
+    SlowHead {
+        /// The listener's timeout for a head.
+        after: Duration,
+    },
+    /// The client stopped to send in the middle of its request body. The client, or its network, is to blame.
     #[error(
         "the client sent nothing of the request body for {}, which is what the route's `timeouts.idle` allows",
         duration::text(*after)
     )]
-    SlowBody { after: Duration },
+    SlowBody {
+        /// The silence that the route allows.
+        after: Duration,
+    },
+    /// The request body is longer than the route allows, by its announced length or by what arrived. The client is to
+    /// blame.
     #[error("the request body is longer than {limit} bytes")]
-    BodyTooLarge { limit: u64 },
+    BodyTooLarge {
+        /// Bytes of a body that the route accepts.
+        limit: u64,
+    },
+    /// The request asks for a host that the certificate shown on this connection does not stand for. The client is to
+    /// blame; it may ask again over a connection of its own (RFC 9110, 15.5.20).
     #[error("this connection is not for that host: ask for it by a connection of its own")]
     Misdirected,
+    /// No route matches the request. The client asks for something that is not there, or the configuration lacks a route.
     #[error("no route matches")]
     NoRoute,
+    /// A TRACE request matches a route that does not list TRACE. Its response would show the client what is added to
+    /// requests on the way. The client is to blame.
     #[error("TRACE is answered only by a route that lists it in `match.methods`")]
     TraceNotAllowed,
+    /// The request has come through this gateway before. The configuration of this gateway or of another hop is to blame.
     #[error(
         "the request has passed this gateway, or others like it, {rounds} times: it probably goes round in a circle"
     )]
-    Loop { rounds: usize },
+    Loop {
+        /// How many `Via` elements name a gateway like this one.
+        rounds: usize,
+    },
+    /// The client has used up a rate limit. The client is to blame.
     #[error("limit {} is exhausted", Names(limits))]
     RateLimited {
+        /// The limits that refused.
         limits: Vec<Arc<str>>,
+        /// When the request could be admitted at the earliest, from now.
         retry_after: Duration,
+        /// The configured status of the refusal.
         status: StatusCode,
     },
+    /// The request lacks the part that a limit's key is made of, and the limit refuses such requests. The client is to
+    /// blame.
     #[error("limit \"{limit}\" needs a key that the request does not carry")]
-    KeyMissing { limit: Arc<str>, status: StatusCode },
+    KeyMissing {
+        /// The limit.
+        limit: Arc<str>,
+        /// The configured status of the refusal.
+        status: StatusCode,
+    },
+    /// The store of shared limits is out of reach, and the configuration refuses requests then. The store is to blame.
     #[error("shared limits cannot be decided: their store does not answer")]
-    StoreUnavailable { retry_after: Duration },
+    StoreUnavailable {
+        /// When the store is asked again, from now.
+        retry_after: Duration,
+    },
+    /// A concurrency limit is reached and its queue is full, or the request had to give up its place in the queue. The
+    /// load, or a slow upstream, is to blame.
     #[error("the cap of {cap} is reached: {max} requests are in flight and {queue} may wait")]
     CapReached {
+        /// The owner of the limit.
         cap: CapName,
+        /// Requests that may be in flight.
         max: usize,
+        /// Requests that may wait.
         queue: usize,
     },
+    /// The request waited in the queue of a concurrency limit for as long as it may. The load, or a slow upstream, is to
+    /// blame.
     #[error("no place under the cap of {cap}, {max} requests, became free within {}", duration::text(*after))]
     QueueTimeout {
+        /// The owner of the limit.
         cap: CapName,
+        /// Requests that may be in flight.
         max: usize,
+        /// The longest wait.
         after: Duration,
     },
+    /// The request passed its deadline, wherever it was at that moment. A slow upstream, or the load, is to blame.
     #[error("the request took longer than {}", duration::text(*after))]
     TotalTimeout {
+        /// The configured total, or the shorter timeout that the client itself set.
         after: Duration,
-        /// An attempt had begun.
-        is_sent: bool,
     },
+    /// The last attempt had no response head in time. The upstream is to blame.
     #[error("the upstream did not answer within {}", duration::text(*after))]
-    AttemptTimeout { after: Duration },
+    AttemptTimeout {
+        /// The longest time for an attempt.
+        after: Duration,
+    },
+    /// No connection to a server could be made. The upstream, its network, or its configuration is to blame.
     #[error("upstream \"{upstream}\" could not be reached: {cause}")]
     ConnectFailed {
+        /// The upstream.
         upstream: Arc<str>,
+        /// The step that failed.
         cause: ConnectFailure,
-        earlier: Earlier,
     },
+    /// All connections that the pool may have were busy for the whole wait. A slow upstream, or the load, is to blame.
     #[error("all connections to upstream \"{upstream}\" were busy for {}", duration::text(*after))]
     PoolTimeout {
+        /// The upstream.
         upstream: Arc<str>,
+        /// The longest wait for a connection.
         after: Duration,
-        earlier: Earlier,
     },
+    /// Every server of the upstream is unhealthy, ejected, or was tried already. The upstream is to blame.
     #[error("no server of upstream \"{upstream}\" is healthy")]
     NoHealthyServer {
+        /// The upstream.
         upstream: Arc<str>,
-        earlier: Earlier,
     },
+    /// The server had closed a pooled connection before it read the request. Nobody is to blame; it is a race.
     #[error("upstream \"{upstream}\" closed a kept connection before answering")]
     Stale {
+        /// The upstream.
         upstream: Arc<str>,
-        written: bool,
-        earlier: Earlier,
     },
+    /// The connection broke after the request was sent. The upstream, or its network, is to blame.
     #[error("upstream \"{upstream}\" broke the connection before answering")]
     Reset {
+        /// The upstream.
         upstream: Arc<str>,
-        /// Some bytes of an answer had come.
+        /// Whether a byte of a response had come.
         is_begun: bool,
     },
+    /// The server said that it did not begin to work on the request (HTTP/2: GOAWAY or REFUSED_STREAM). The upstream, which
+    /// shuts down or is overloaded, is to blame.
     #[error("upstream \"{upstream}\" refused the request before it began with it")]
     Unbegun {
+        /// The upstream.
         upstream: Arc<str>,
-        earlier: Earlier,
     },
+    /// The server sent something that is not HTTP. The upstream is to blame.
     #[error("upstream \"{upstream}\" sent an answer that is not HTTP: {what}")]
     BadAnswer {
+        /// The upstream.
         upstream: Arc<str>,
+        /// The mistake in it.
         what: &'static str,
     },
+    /// The exchange passed `timeouts.body` before a response began. The slower of client and upstream is to blame.
     #[error("the exchange took longer than the route allows")]
     BodyTimeout,
+    /// The client closed its connection, or reset its stream. There is nobody left to answer.
     #[error("the client went away")]
     ClientGone,
+    /// Code of the gateway panicked. The gateway is to blame: this is a bug.
     #[error("the gateway failed while it handled the request")]
     Panicked,
 }
 
-/// What became of the attempts before the one that an error ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Earlier {
-    /// There were none, or no server can have seen them.
-    #[default]
-    Unseen,
-    /// A server may have served one.
-    Seen,
+/// An error on its way out through the layers of a route.
+///
+/// `Failed::from(error)` is that of a request that a server may have seen, or that failed by the client's own doing: it
+/// has used what it took. [`Failed::unseen`] is that of a request that no server has seen.
+///
+/// ```
+/// use tidegate::error::{Error, Failed, Seen};
+///
+/// let refused = Failed::unseen(Error::NoHealthyServer { upstream: "app".into() });
+/// assert_eq!(refused.seen, Seen::No);
+/// assert_eq!(Failed::from(Error::ClientGone).seen, Seen::Maybe);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The error.
+    pub error: Error,
+    /// Whether a server may have seen one of the request's attempts.
+    pub seen: Seen,
+    /// Whether a server is healthy that was not tried yet. Only known of an attempt that no server has seen.
+    pub has_alternative: bool,
 }
 
-/// Whose cap on requests in flight it is.
+/// Whether a server may have seen a request that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    /// No server has: it is safe to send the request again, whatever its method, and it gets its tokens back.
+    No,
+    /// A server may have acted on it.
+    Maybe,
+}
+
+impl Failed {
+    /// A request that failed before any server could see it.
+    pub fn unseen(error: Error) -> Self {
+        Self {
+            error,
+            seen: Seen::No,
+            has_alternative: false,
+        }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            seen: Seen::Maybe,
+            has_alternative: false,
+        }
+    }
+}
+
+/// The owner of a concurrency limit.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
 pub enum CapName {
-    /// Of the route of this name.
+    /// That of the route of this name.
     #[error("route \"{0}\"")]
     Route(Arc<str>),
-    /// Of the upstream of this name, over all routes to it.
+    /// That of the upstream of this name, over all routes to it.
     #[error("upstream \"{0}\"")]
     Upstream(Arc<str>),
 }
 
 impl CapName {
-    /// The route's or the upstream's name.
+    /// The name of the route or the upstream.
     pub fn name(&self) -> &Arc<str> {
         let (CapName::Route(name) | CapName::Upstream(name)) = self;
         name
@@ -152,28 +284,28 @@ impl CapName {
 /// Why no connection to a server could be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
 pub enum ConnectFailure {
-    /// The server, or the network on the way, said no.
+    /// The server, or the network on the way, refused it.
     #[error("connection refused")]
     Refused,
-    /// Nothing was heard within `connect_timeout`.
+    /// It was not made within `connect_timeout`.
     #[error("timed out")]
     Timeout,
-    /// Its name has no address.
+    /// The server's name has no address.
     #[error("its name could not be resolved")]
     Name,
-    /// The TLS handshake failed; says why.
+    /// The TLS handshake failed, for this reason.
     #[error("TLS handshake failed: {0}")]
     Tls(&'static str),
-    /// It took the connection and then did not speak HTTP/2, or ended it at once.
+    /// The server accepted the connection and then did not speak HTTP/2, or closed it at once.
     #[error("it does not speak HTTP/2")]
     NoHttp2,
-    /// This process has no file descriptor, port or memory left for one.
+    /// This process has no file descriptor, port or memory left for a connection.
     #[error("no local resources left")]
     Local,
 }
 
 impl ConnectFailure {
-    /// Label of `tidegate_upstream_connects_total{outcome}`.
+    /// The label `outcome` of `tidegate_upstream_connects_total`.
     pub fn outcome(self) -> &'static str {
         match self {
             ConnectFailure::Refused | ConnectFailure::NoHttp2 => "refused",
@@ -219,39 +351,7 @@ impl Error {
         }
     }
 
-    /// True when the request was turned away before any server could serve it, so that what it took is given back.
-    pub fn served_nothing(&self) -> bool {
-        const UNSEEN: Earlier = Earlier::Unseen;
-        matches!(
-            self,
-            Error::CapReached { .. }
-                | Error::QueueTimeout { .. }
-                | Error::PoolTimeout {
-                    earlier: UNSEEN,
-                    ..
-                }
-                | Error::NoHealthyServer {
-                    earlier: UNSEEN,
-                    ..
-                }
-                | Error::ConnectFailed {
-                    earlier: UNSEEN,
-                    ..
-                }
-                | Error::TotalTimeout { is_sent: false, .. }
-                | Error::Stale {
-                    written: false,
-                    earlier: UNSEEN,
-                    ..
-                }
-                | Error::Unbegun {
-                    earlier: UNSEEN,
-                    ..
-                }
-        )
-    }
-
-    /// True when the client ended the request by what it did, so that no answer tells what became of it at a server.
+    /// Whether the client ended the request by its own doing, so that nobody knows what became of it at a server.
     pub fn is_by_client(&self) -> bool {
         matches!(
             self,
@@ -261,77 +361,9 @@ impl Error {
                 | Error::Malformed(_)
         )
     }
-
-    /// The same error, of a request an earlier attempt of which a server may have served.
-    pub fn after_one_was_seen(mut self) -> Self {
-        if let Error::PoolTimeout { earlier, .. }
-        | Error::NoHealthyServer { earlier, .. }
-        | Error::ConnectFailed { earlier, .. }
-        | Error::Stale { earlier, .. }
-        | Error::Unbegun { earlier, .. } = &mut self
-        {
-            *earlier = Earlier::Seen;
-        }
-        self
-    }
 }
 
-/// Why a body that was already flowing broke off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ThisError)]
-pub enum Fault {
-    /// The client closed its connection.
-    #[error("the client went away")]
-    ClientGone,
-    /// The client sent nothing for this long.
-    #[error("the client sent nothing for {0:?}")]
-    ClientSilent(Duration),
-    /// The client's body is not what its head announced.
-    #[error("the request body is malformed: {0}")]
-    ClientMalformed(&'static str),
-    /// The request body passed its bound.
-    #[error("the request body is longer than {0} bytes")]
-    TooLarge(u64),
-    /// The upstream broke off, or its body is not what its head announced.
-    #[error("the upstream broke off: {0}")]
-    UpstreamCut(&'static str),
-    /// No byte moved in either direction for this long.
-    #[error("nothing moved for {0:?}")]
-    Idle(Duration),
-    /// The whole exchange passed `timeouts.body`.
-    #[error("the exchange passed its bound")]
-    OutOfTime,
-}
-
-impl Fault {
-    /// The `reason` of an access line.
-    pub fn reason(self) -> &'static str {
-        match self {
-            Fault::ClientGone => "client_gone",
-            Fault::ClientSilent(_) => "slow_body",
-            Fault::ClientMalformed(_) => "malformed",
-            Fault::TooLarge(_) => "body_too_large",
-            Fault::UpstreamCut(_) => "upstream_cut",
-            Fault::Idle(_) => "idle_timeout",
-            Fault::OutOfTime => "body_timeout",
-        }
-    }
-}
-
-/// The error for a request whose own body broke off before any response began.
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::ClientSilent(after) => Error::SlowBody { after },
-            Fault::ClientMalformed(what) => Error::Malformed(what),
-            Fault::TooLarge(limit) => Error::BodyTooLarge { limit },
-            Fault::Idle(after) => Error::AttemptTimeout { after },
-            Fault::OutOfTime => Error::BodyTimeout,
-            Fault::ClientGone | Fault::UpstreamCut(_) => Error::ClientGone,
-        }
-    }
-}
-
-/// Limit names as a sentence shows them.
+/// Shows the names of limits in a sentence: quoted, separated by commas.
 struct Names<'a>(&'a [Arc<str>]);
 
 impl std::fmt::Display for Names<'_> {

@@ -5,7 +5,6 @@ use std::{num::NonZeroU32, sync::Arc};
 use super::{
     changes,
     key_part::key_part,
-    retry_policy,
     state::{Process, State},
 };
 use crate::{
@@ -52,10 +51,7 @@ fn way(
             .caps
             .of_upstream(described(name, state)?, route, &process.hasher),
         mirror: mirror.clone(),
-        retry: RetryLayer {
-            policy: Arc::new(retry_policy(&route.retry)),
-            budget: Arc::clone(budget),
-        },
+        retry: RetryLayer::new(&route.retry, budget),
         attempt_timeout: AttemptTimeoutLayer {
             attempt: route.timeouts.attempt,
         },

@@ -21,7 +21,6 @@ mod store;
 use std::sync::Arc;
 
 use http::Method;
-use parking_lot::Mutex;
 use thiserror::Error as ThisError;
 
 pub use self::{
@@ -37,8 +36,8 @@ use crate::{
     config::Config,
     gateway::{Disguises, Lane, Layers, Route, Snapshot, Target, Trust, table::Table},
     layer::{
-        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Conditions, Copies,
-        Respond, RetryPolicy, Rewrite, TimeoutsLayer,
+        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Copies, Respond,
+        Rewrite, TotalTimeoutLayer,
     },
     limit::LimiterError,
     policy,
@@ -228,7 +227,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
     };
     let route = |route: &Arc<policy::Route>| Route {
         tag: tag(route),
-        stack: Mutex::new(layers(route, state, process).stack()),
+        stack: layers(route, state, process).stack(),
         max_body: route.request.max_body,
         max_call_body: route.request.max_call_body,
         callees: if route.grpc {
@@ -273,21 +272,9 @@ fn callees(route: &policy::Route, state: &State) -> Box<[Arc<Upstream>]> {
 }
 
 fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
-    let policy::Timeouts {
-        total,
-        idle,
-        tunnel,
-        body,
-        ..
-    } = route.timeouts;
     Layers {
         rate_limit: limits::layer(route, state, process),
-        timeouts: TimeoutsLayer {
-            total,
-            idle,
-            tunnel,
-            body,
-        },
+        total_timeout: TotalTimeoutLayer::new(route.timeouts),
         buffer: BufferLayer {
             policy: buffers(route, process),
         },
@@ -345,28 +332,6 @@ fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
                 others: ways,
             }
         }
-    }
-}
-
-fn retry_policy(retry: &policy::Retry) -> RetryPolicy {
-    let policy::RetryOn {
-        connect,
-        reset,
-        timeout,
-        statuses,
-    } = retry.on.clone();
-    RetryPolicy {
-        attempts: retry.attempts.get(),
-        on: Conditions {
-            connect,
-            reset,
-            timeout,
-            statuses,
-        },
-        methods: retry.methods.clone(),
-        backoff: retry.backoff,
-        max_backoff: retry.max_backoff,
-        buffer: retry.buffer,
     }
 }
 

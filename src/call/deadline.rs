@@ -24,20 +24,9 @@ impl Deadline {
         }
     }
 
-    /// The error for a request that has passed it.
+    /// The error of a request that has passed its deadline.
     pub fn error(&self) -> Error {
-        Error::TotalTimeout {
-            after: self.total,
-            is_sent: true,
-        }
-    }
-
-    /// The error for a request that has waited in a queue all the time.
-    pub fn error_in_line(&self) -> Error {
-        Error::TotalTimeout {
-            after: self.total,
-            is_sent: false,
-        }
+        Error::TotalTimeout { after: self.total }
     }
 }
 

@@ -59,8 +59,6 @@ pub struct Facts {
     pub attempts: u32,
     /// Servers tried, a bit each.
     pub tried: u64,
-    /// The last attempt reached no server, and there is one that is well and was not tried.
-    pub has_other_server: bool,
     /// The client has left while a server works on, for as long as this lives.
     pub abandoned: Weak<Holds>,
     /// Why a failure was not tried again.

@@ -226,11 +226,6 @@ impl Exchange {
         self.facts.lock().unserved = Some(Arc::clone(upstream));
     }
 
-    /// Notes, of an attempt that reached no server, whether another one is well that was not tried.
-    pub fn has_other_server(&self, has_other: bool) {
-        self.facts.lock().has_other_server = has_other;
-    }
-
     /// Notes that the client has left while a server works on: for as long as `holds` lives.
     pub fn abandon(&self, holds: &Arc<Holds>) {
         self.facts.lock().abandoned = Arc::downgrade(holds);
@@ -243,6 +238,11 @@ impl Exchange {
         if let Some(holds) = holds {
             holds.add(guard());
         }
+    }
+
+    /// Notes why a failed attempt was not retried.
+    pub fn not_retried(&self, reason: &'static str) {
+        self.facts.lock().not_retried = Some(reason);
     }
 
     /// Notes how long an attempt took.

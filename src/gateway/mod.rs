@@ -23,18 +23,19 @@ mod unknown_proxies;
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use arc_swap::ArcSwap;
+use futures_util::future::Either;
 use http::Version;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 pub use self::snapshot::Snapshot;
 use self::stack::Stack;
@@ -47,7 +48,7 @@ pub(crate) use self::{
 };
 use crate::{
     call::{Call, Exchange, grpc},
-    error::Error,
+    error::{Error, Failed},
     message::{Origin, Request, Response},
     server::Arrival,
     telemetry::Metrics,
@@ -96,9 +97,8 @@ impl Gateway {
                     patience: None,
                     linger: None,
                 };
-                let inner = route.stack.lock().call(call);
                 Answering::Working {
-                    inner,
+                    inner: start(route.stack.clone(), call),
                     exchange: Some(exchange),
                     metrics: Arc::clone(&self.metrics),
                 }
@@ -146,6 +146,23 @@ impl Service<Arrival> for Gateway {
     }
 }
 
+/// A request in a route's stack.
+type Started = Either<<Stack as Service<Call>>::Future, Delayed>;
+
+/// A request in a stack that is not ready at once.
+type Delayed = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
+
+/// Calls the stack once it is ready. The layers of this crate always are. A foreign layer may have to wait, and pays for
+/// that with a box.
+fn start(mut stack: Stack, call: Call) -> Started {
+    match stack.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => Either::Left(stack.call(call)),
+        Poll::Ready(Err(failed)) => Either::Right(Box::pin(ready(Err(failed)))),
+        // Polls the stack again, with a waker.
+        Poll::Pending => Either::Right(Box::pin(stack.oneshot(call))),
+    }
+}
+
 pin_project! {
     /// An answer in the making.
     #[project = Step]
@@ -154,7 +171,7 @@ pin_project! {
         /// The route's stack works on it.
         Working {
             #[pin]
-            inner: <Stack as Service<Call>>::Future,
+            inner: Started,
             exchange: Option<Arc<Exchange>>,
             metrics: Arc<Metrics>,
         },
@@ -178,14 +195,14 @@ impl Future for Answering {
                 let polled =
                     catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
                         metrics.panicked();
-                        Poll::Ready(Err(Error::Panicked))
+                        Poll::Ready(Err(Error::Panicked.into()))
                     });
                 let Poll::Ready(answer) = polled else {
                     return Poll::Pending;
                 };
                 let exchange = exchange.take();
                 Poll::Ready(Ok(exchange
-                    .map(|exchange| give(answer, exchange))
+                    .map(|exchange| give(answer.map_err(|failed| failed.error), exchange))
                     .unwrap_or_default()))
             }
         }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Method};
-use parking_lot::Mutex;
 
 use super::{
     client::Trust,
@@ -48,9 +47,8 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) tag: Arc<RouteTag>,
-    /// Its layers. The lock is never waited for, as each worker has a lane; taking it costs less than the clone of all
-    /// layers that each request would need otherwise.
-    pub(crate) stack: Mutex<Stack>,
+    /// Its layers, cloned for each request: a service is called by whoever owns it.
+    pub(crate) stack: Stack,
     pub(crate) max_body: Option<u64>,
     /// The same for gRPC calls.
     pub(crate) max_call_body: Option<u64>,

@@ -8,14 +8,14 @@ use crate::{
     layer::{
         AttemptTimeout, AttemptTimeoutLayer, Buffer, BufferLayer, Concurrency, ConcurrencyLayer,
         Forward, ForwardLayer, Mirror, MirrorLayer, RateLimit, RateLimitLayer, Respond, Retry,
-        RetryLayer, Split, Timeouts, TimeoutsLayer,
+        RetryLayer, Split, TotalTimeout, TotalTimeoutLayer,
     },
     upstream::SendTo,
 };
 
 /// What a route does with a request, from its limits inwards.
 pub(crate) type Stack =
-    RateLimit<Timeouts<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
+    RateLimit<TotalTimeout<Buffer<Concurrency<Either<Split<ToUpstream>, Respond>>>>>;
 
 /// The part that only requests to an upstream pass.
 pub(crate) type ToUpstream = Concurrency<Mirror<Retry<AttemptTimeout<Forward<SendTo>>>, ToMirror>>;
@@ -27,7 +27,7 @@ pub(crate) type ToMirror = Concurrency<AttemptTimeout<Forward<SendTo>>>;
 #[derive(Debug)]
 pub(crate) struct Layers {
     pub(crate) rate_limit: RateLimitLayer,
-    pub(crate) timeouts: TimeoutsLayer,
+    pub(crate) total_timeout: TotalTimeoutLayer,
     pub(crate) buffer: BufferLayer,
     pub(crate) concurrency: ConcurrencyLayer,
     pub(crate) target: Target,
@@ -102,7 +102,7 @@ impl Layers {
             // First: the cheapest refusal, and whoever is over the limit must not take a place in the line.
             .layer(self.rate_limit)
             // Before anything can wait: the line, attempts and back-off share one deadline.
-            .layer(self.timeouts)
+            .layer(self.total_timeout)
             // Outside of both caps: a client that sends slowly holds no permit and no worker of a service, and the permits of
             // one that reads slowly are free with the last byte that the server sends. Inside of the limits, which refuse
             // without a look at the body, and of the timeouts, which set the pace at which it has to arrive.

@@ -16,7 +16,6 @@ use tower::{Layer, Service};
 use crate::{
     call::{Call, Deadline, Uploading},
     error::Error,
-    message::Response,
     runtime::timer::PooledTimer,
 };
 
@@ -47,13 +46,15 @@ pub struct AttemptTimeout<S> {
 
 impl<S> Service<Call> for AttemptTimeout<S>
 where
-    S: Service<Call, Response = Response, Error = Error>,
+    S: Service<Call>,
+    S::Error: From<Error>,
 {
-    type Response = Response;
-    type Error = Error;
+    type Response = S::Response;
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
@@ -132,7 +133,11 @@ impl Upload {
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+impl<F, R, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    E: From<Error>,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -147,12 +152,13 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
             *this.deadline = deadline;
         }
         this.timer.poll(cx).map(|()| {
-            Err(match this.deadline {
+            let error = match this.deadline {
                 Some(deadline) => deadline.error(),
                 None => Error::AttemptTimeout {
                     after: *this.attempt,
                 },
-            })
+            };
+            Err(E::from(error))
         })
     }
 }

@@ -25,7 +25,6 @@ use super::{
 use crate::{
     body::Body,
     call::{Call, Exchange, MAX_FORWARDS_HEADER, Outgoing, REQUEST_ID_HEADER, grpc, max_forwards},
-    error::Error,
     http1::{self, Hops},
     limit::KeyBuilder,
     message::Response,
@@ -136,13 +135,14 @@ pub struct Forward<S> {
 
 impl<S> Service<Call> for Forward<S>
 where
-    S: Service<Outgoing, Response = Response, Error = Error>,
+    S: Service<Outgoing, Response = Response>,
 {
     type Response = Response;
-    type Error = Error;
+    type Error = S::Error;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
@@ -205,7 +205,10 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+impl<F, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

@@ -15,7 +15,7 @@ mod rate_limit;
 mod respond;
 mod retry;
 mod split;
-mod timeouts;
+mod total_timeout;
 
 pub use answer_changes::AnswerChanges;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
@@ -34,9 +34,9 @@ pub use rate_limit::{
     SharedPolicy, Statuses, Tier,
 };
 pub use respond::{Canned, Respond};
-pub use retry::{Budget, Conditions, Retry, RetryLayer, RetryPolicy};
+pub use retry::{Budget, Retry, RetryLayer};
 pub use split::Split;
-pub use timeouts::{Timeouts, TimeoutsLayer};
+pub use total_timeout::{TotalTimeout, TotalTimeoutLayer};
 
 use crate::call::Exchange;
 

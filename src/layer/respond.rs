@@ -14,7 +14,7 @@ use super::answer_changes::AnswerChanges;
 use crate::{
     body::Body,
     call::{Call, Exchange},
-    error::Error,
+    error::{Error, Failed},
     message::Response,
 };
 
@@ -50,10 +50,11 @@ pub struct Respond {
 
 impl Service<Call> for Respond {
     type Response = Response;
-    type Error = Error;
-    type Future = Ready<Result<Response, Error>>;
+    type Error = Failed;
+    type Future = Ready<Result<Response, Failed>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 
@@ -67,9 +68,9 @@ impl Service<Call> for Respond {
             Canned::Redirect { to, .. }
                 if call.exchange.request.host.is_empty() && to.contains("{host}") =>
             {
-                return ready(Err(Error::Malformed(
+                return ready(Err(Failed::from(Error::Malformed(
                     "it names no host, which the redirect of its route needs",
-                )));
+                ))));
             }
             Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
         };

@@ -1,4 +1,10 @@
-//! Split: each request goes one of several ways, drawn by weight. What is inside, retries too, stays on that way.
+//! Split: each request goes to one of several inner services, drawn by weight.
+//!
+//! The draw is made once for each request: what lies inside, retries too, stays with the service that was drawn. The layer
+//! refuses nothing and holds nothing.
+//!
+//! tower's `Steer` picks a service by the request, once all of them are ready. This one does not look at the request, so
+//! that it draws first, in `poll_ready`, and needs only the drawn service to be ready.
 
 use std::{
     num::NonZeroU32,
@@ -9,59 +15,55 @@ use std::{
 use rand::RngExt;
 use tower::Service;
 
-use crate::{call::Call, error::Error};
-
-/// One way, or several. Most routes have one, and pay no more for it than a look.
+/// One inner service, or several. Most routes have one and pay for no more than a look.
 #[derive(Debug, Clone)]
 pub struct Split<S> {
     first: S,
-    drawn: Option<Arc<Drawn<S>>>,
+    /// The services of a route that has several; `first` is among them.
+    weighted: Option<Arc<Weighted<S>>>,
+    /// The service of the next request, once it is drawn.
+    drawn: Option<S>,
 }
 
 #[derive(Debug)]
-struct Drawn<S> {
+struct Weighted<S> {
     /// Sum of all weights.
     total: u64,
-    first: u64,
-    /// The other ways, each with its weight.
-    others: Vec<(u64, S)>,
+    services: Vec<(u64, S)>,
 }
 
-impl<S> Split<S> {
-    /// The way `first`, with its weight, and others.
-    pub fn new(
-        (weight, first): (NonZeroU32, S),
-        others: impl IntoIterator<Item = (NonZeroU32, S)>,
-    ) -> Self {
-        let others: Vec<_> = others
-            .into_iter()
-            .map(|(weight, way)| (u64::from(weight.get()), way))
+impl<S: Clone> Split<S> {
+    /// Sends each request to `first` or to one of `others`, in proportion to the weights.
+    pub fn new(first: (NonZeroU32, S), others: impl IntoIterator<Item = (NonZeroU32, S)>) -> Self {
+        let only = first.1.clone();
+        let services: Vec<_> = std::iter::once(first)
+            .chain(others)
+            .map(|(weight, service)| (u64::from(weight.get()), service))
             .collect();
-        let weight = u64::from(weight.get());
-        let total = weight + others.iter().map(|(weight, _)| weight).sum::<u64>();
-        let drawn = (!others.is_empty()).then(|| {
-            Arc::new(Drawn {
-                total,
-                first: weight,
-                others,
+        let weighted = (services.len() > 1).then(|| {
+            Arc::new(Weighted {
+                total: services.iter().map(|(weight, _)| weight).sum(),
+                services,
             })
         });
-        Self { first, drawn }
+        Self {
+            first: only,
+            weighted,
+            drawn: None,
+        }
     }
 }
 
-impl<S> Drawn<S> {
-    /// Another way than the first, if it is drawn.
+impl<S> Weighted<S> {
     fn draw(&self) -> Option<&S> {
         self.at(rand::rng().random_range(0..self.total))
     }
 
-    /// The way that the ticket `number` is for, below the total.
-    fn at(&self, number: u64) -> Option<&S> {
-        let mut number = number.checked_sub(self.first)?;
-        for (weight, way) in &self.others {
+    /// The service that holds ticket `number`; each has as many tickets as its weight. `None` from the total on.
+    fn at(&self, mut number: u64) -> Option<&S> {
+        for (weight, service) in &self.services {
             match number.checked_sub(*weight) {
-                None => return Some(way),
+                None => return Some(service),
                 Some(rest) => number = rest,
             }
         }
@@ -69,22 +71,32 @@ impl<S> Drawn<S> {
     }
 }
 
-impl<S> Service<Call> for Split<S>
+impl<S, R> Service<R> for Split<S>
 where
-    S: Service<Call, Error = Error> + Clone,
+    S: Service<R> + Clone,
 {
     type Response = S::Response;
-    type Error = Error;
+    type Error = S::Error;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.first.poll_ready(cx)
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if let Some(weighted) = &self.weighted
+            && self.drawn.is_none()
+        {
+            self.drawn = weighted.draw().cloned();
+        }
+        match &mut self.drawn {
+            None => self.first.poll_ready(cx),
+            Some(drawn) => drawn.poll_ready(cx),
+        }
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
-        match self.drawn.as_ref().and_then(|drawn| drawn.draw()) {
-            Some(way) => way.clone().call(call),
-            None => self.first.call(call),
+    #[inline]
+    fn call(&mut self, request: R) -> Self::Future {
+        match self.drawn.take() {
+            None => self.first.call(request),
+            Some(mut drawn) => drawn.call(request),
         }
     }
 }
@@ -94,14 +106,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_has_as_many_tickets_as_its_weight() {
+    fn every_service_has_as_many_tickets_as_its_weight() {
         let weight = |weight| NonZeroU32::new(weight).unwrap();
         let split = Split::new((weight(95), "a"), [(weight(1), "b"), (weight(4), "c")]);
-        let drawn = split.drawn.unwrap();
-        let tickets: Vec<_> = (0..drawn.total)
-            .map(|number| drawn.at(number).unwrap_or(&"a"))
+        let weighted = split.weighted.unwrap();
+        let tickets: Vec<_> = (0..weighted.total)
+            .filter_map(|number| weighted.at(number))
             .collect();
-        let of = |way: &str| tickets.iter().filter(|ticket| **ticket == &way).count();
-        assert_eq!((of("a"), of("b"), of("c")), (95, 1, 4));
+        let count = |service: &str| tickets.iter().filter(|ticket| **ticket == &service).count();
+        assert_eq!((count("a"), count("b"), count("c")), (95, 1, 4));
     }
 }

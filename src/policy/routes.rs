@@ -176,51 +176,53 @@ pub enum Priority {
 }
 
 /// `[routes.timeouts]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Request head to response head.
+    /// Longest time from the request head to the response head. The time in which the request body flows is not counted.
     pub total: Duration,
-    /// One attempt, to its response's head; at most `total`.
+    /// Longest time for one attempt, from its start to the response head, without the time in which the request body
+    /// flows; at most `total`.
     pub attempt: Duration,
-    /// Longest silence once bodies flow.
+    /// Longest silence of a body that flows.
     pub idle: Duration,
-    /// The same for upgraded connections, gRPC and streams of events.
+    /// Longest silence of what is silent by nature: upgraded connections, gRPC calls and event streams.
     pub tunnel: Duration,
-    /// The whole exchange, bodies included; `None`: off.
+    /// Longest time for the whole exchange, bodies included; `None` is no bound.
     pub body: Option<Duration>,
 }
 
 /// `[routes.retry]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Retry {
-    /// Tries in all; 1 is no retry.
+    /// Attempts in all; 1 is no retry.
     pub attempts: NonZeroU32,
-    /// What is tried again.
+    /// The outcomes that are retried.
     pub on: RetryOn,
-    /// Methods that are retried when the request may have been seen upstream.
+    /// Methods that are retried even if a server may have seen the request.
     pub methods: Vec<Method>,
-    /// First wait; doubles; full jitter.
+    /// Bound of the wait before the first retry; it doubles with each further one. The wait is drawn from zero up to
+    /// the bound (full jitter).
     pub backoff: Duration,
-    /// Longest wait.
+    /// Greatest bound of a wait, at least `backoff`.
     pub max_backoff: Duration,
-    /// Share of the route's requests of the last 10 s, 0.0 to 1.0 and above.
+    /// Retries as a share of the route's requests of the last ten seconds, 0.0 to 1.0 and above.
     pub budget: f64,
     /// Retries a second that are always allowed.
     pub budget_min: u32,
-    /// Bytes of a request body kept for a replay.
+    /// Bytes of a request body that are kept for a replay.
     pub buffer: usize,
 }
 
-/// What a retry policy listens to.
+/// The outcomes of an attempt that are retried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetryOn {
-    /// No connection, or a pooled one that was closed before any byte of the answer.
+    /// No connection was made, or a pooled one turned out to be closed before any byte of the response.
     pub connect: bool,
-    /// A connection that broke before any byte of the answer.
+    /// The connection broke before any byte of the response.
     pub reset: bool,
-    /// An attempt that ran out of time.
+    /// The attempt timed out.
     pub timeout: bool,
-    /// Answers with these statuses.
+    /// The response has one of these statuses.
     pub statuses: Vec<StatusCode>,
 }
 

@@ -49,7 +49,7 @@ pub use self::{
 };
 use crate::{
     call::{self, Outgoing},
-    error::{Earlier, Error, Fault},
+    error::{Error, Failed, Fault, Seen},
     message::Response,
     policy,
     runtime::worker,
@@ -216,16 +216,15 @@ impl Upstream {
         is_reached
     }
 
-    async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Error> {
+    async fn send(self: Arc<Self>, outgoing: Outgoing) -> Result<Response, Failed> {
         let chosen = self
             .balancer
             .choose(|| outgoing.call.tried(), outgoing.key, outgoing.now);
         let Some(index) = chosen else {
             outgoing.call.no_server(self.name());
-            return Err(Error::NoHealthyServer {
+            return Err(Failed::unseen(Error::NoHealthyServer {
                 upstream: Arc::clone(self.name()),
-                earlier: Earlier::Unseen,
-            });
+            }));
         };
         let server = &self.balancer.servers[index];
         outgoing.call.try_server(index, self.name(), &server.url);
@@ -237,7 +236,7 @@ impl Upstream {
             // Boxed, as it is rare and large: others need not carry its state.
             None => Box::pin(self.reach(server, worker, outgoing.fresh, &mut trial))
                 .await
-                .map_err(|error| self.passed_over(&outgoing.call, error))?,
+                .map_err(|error| self.passed_over(&outgoing.call, Failed::unseen(error)))?,
         };
         let linger = outgoing.linger;
         let (exchange, call) =
@@ -267,10 +266,10 @@ impl Upstream {
             Err(failure) => {
                 trial.failed(failing(&failure), took, now);
                 asked.failed(failure);
-                let error = self.error(failure);
+                let failed = self.error(failure);
                 return Err(match &trial.sent {
-                    Some(call) => self.passed_over(call, error),
-                    None => error,
+                    Some(call) => self.passed_over(call, failed),
+                    None => failed,
                 });
             }
         };
@@ -281,7 +280,7 @@ impl Upstream {
             in_flight,
         }) = asked.answered()
         else {
-            return Err(Error::ClientGone);
+            return Err(Error::ClientGone.into());
         };
         let rest = Rest {
             upstream: self,
@@ -293,30 +292,24 @@ impl Upstream {
         Ok(exchange.into_answer(head, rest, now))
     }
 
-    /// Notes, of a request that a server has not seen, whether there is another one to send it to.
-    fn passed_over(&self, call: &call::Exchange, error: Error) -> Error {
-        if error.served_nothing() {
-            call.has_other_server(self.balancer.has_other(call.tried(), Instant::now()));
+    /// Adds to the failure of an attempt that no server has seen whether there is another server to send it to.
+    fn passed_over(&self, call: &call::Exchange, mut failed: Failed) -> Failed {
+        if failed.seen == Seen::No {
+            failed.has_alternative = self.balancer.has_other(call.tried(), Instant::now());
         }
-        error
+        failed
     }
 
-    fn error(&self, failure: Failure) -> Error {
+    fn error(&self, failure: Failure) -> Failed {
         let upstream = Arc::clone(self.name());
         match failure {
-            Failure::Stale { written } => Error::Stale {
-                upstream,
-                written,
-                earlier: Earlier::Unseen,
-            },
-            Failure::Reset { is_begun } => Error::Reset { upstream, is_begun },
-            Failure::Unbegun => Error::Unbegun {
-                upstream,
-                earlier: Earlier::Unseen,
-            },
-            Failure::HeadTooLarge { limit } => Error::HeadTooLarge { limit },
-            Failure::BadAnswer(what) => Error::BadAnswer { upstream, what },
-            Failure::Client(fault) => Error::from(fault),
+            Failure::Stale { written: true } => Failed::from(Error::Stale { upstream }),
+            Failure::Stale { written: false } => Failed::unseen(Error::Stale { upstream }),
+            Failure::Reset { is_begun } => Failed::from(Error::Reset { upstream, is_begun }),
+            Failure::Unbegun => Failed::unseen(Error::Unbegun { upstream }),
+            Failure::HeadTooLarge { limit } => Failed::from(Error::HeadTooLarge { limit }),
+            Failure::BadAnswer(what) => Failed::from(Error::BadAnswer { upstream, what }),
+            Failure::Client(fault) => Failed::from(Error::from(fault)),
         }
     }
 }
@@ -359,11 +352,12 @@ pub struct SendTo(pub Arc<Upstream>);
 
 impl Service<Outgoing> for SendTo {
     type Response = Response;
-    type Error = Error;
+    type Error = Failed;
     /// The one box of a request's way through the stack.
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         Poll::Ready(Ok(()))
     }
 

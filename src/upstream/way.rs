@@ -20,7 +20,7 @@ use super::{
 use crate::{
     body::Trailers,
     call::{self, Outgoing},
-    error::{ConnectFailure, Earlier, Error},
+    error::{ConnectFailure, Error},
     http1::{self, ResponseHead},
     message::Response,
     runtime::timer::timeout,
@@ -180,7 +180,6 @@ impl Upstream {
         Error::ConnectFailed {
             upstream: Arc::clone(self.name()),
             cause,
-            earlier: Earlier::Unseen,
         }
     }
 
@@ -189,7 +188,6 @@ impl Upstream {
         Error::PoolTimeout {
             upstream: Arc::clone(self.name()),
             after,
-            earlier: Earlier::Unseen,
         }
     }
 }

@@ -35,7 +35,6 @@ const STILL_THERE: &[(&str, usize)] = &[
     ("src/call", 15),
     ("src/cli", 4),
     ("src/config", 58),
-    ("src/error", 2),
     ("src/gateway", 21),
     ("src/http1", 3),
     ("src/http2", 4),

@@ -16,7 +16,7 @@ use std::{
 
 use http::header;
 use pin_project_lite::pin_project;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 pub use self::memory::Memory;
 use self::{ahead::Ahead, fill::fill};
@@ -61,13 +61,15 @@ pub struct Buffer<S> {
 
 impl<S> Service<Call> for Buffer<S>
 where
-    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
+    S: Service<Call, Response = Response, Future: Send> + Clone + Send + 'static,
+    S::Error: From<Error> + Send,
 {
     type Response = Response;
-    type Error = Error;
-    type Future = ResponseFuture<S::Future>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, S::Error>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
@@ -97,30 +99,32 @@ async fn filled<S>(
     mut call: Call,
     policy: Arc<BufferPolicy>,
     mut inner: S,
-) -> Result<Response, Error>
+) -> Result<Response, S::Error>
 where
-    S: Service<Call, Response = Response, Error = Error>,
+    S: Service<Call, Response = Response>,
+    S::Error: From<Error>,
 {
     fill(&mut call, policy.request, &policy.memory).await?;
-    ResponseFuture::Passing {
-        inner: inner.call(call),
-        policy: Some(policy),
-    }
-    .await
+    let mut response = inner.ready().await?.call(call).await?;
+    policy.read_ahead(&mut response);
+    Ok(response)
 }
 
 pin_project! {
     /// A call whose body is read, or that goes on.
     #[project = State]
-    pub enum ResponseFuture<F> {
+    pub enum ResponseFuture<F, E> {
         /// Its body is read. Boxed, as only those wait that have one.
-        Filling { filling: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>> },
+        Filling { filling: Pin<Box<dyn Future<Output = Result<Response, E>> + Send>> },
         /// It goes on.
         Passing { #[pin] inner: F, policy: Option<Arc<BufferPolicy>> },
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+impl<F, E> Future for ResponseFuture<F, E>
+where
+    F: Future<Output = Result<Response, E>>,
+{
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -144,7 +148,7 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
     }
 }
 
-impl<F> std::fmt::Debug for ResponseFuture<F> {
+impl<F, E> std::fmt::Debug for ResponseFuture<F, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Filling { .. } => "Filling",

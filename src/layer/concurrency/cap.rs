@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     call::Deadline,
-    error::{CapName, Error},
+    error::{CapName, Error, Failed},
     message::Response,
 };
 
@@ -93,7 +93,7 @@ impl Permit {
 
     /// The answer's head is here, or will never be. Of a request that was tried more than once, `last` is how long the last
     /// attempt took: those before it, and the back-off in between, are nothing that this answer had to wait for.
-    pub fn answered(&mut self, answer: &Result<Response, Error>, last: Option<Duration>) {
+    pub fn answered(&mut self, answer: &Result<Response, Failed>, last: Option<Duration>) {
         if let Some(since) = self.since.take() {
             self.cap
                 .measured(Outcome::of(answer), last.unwrap_or_else(|| since.elapsed()));
@@ -244,7 +244,7 @@ impl Cap {
         self: &Arc<Self>,
         turn: Turn,
         deadline: Option<Deadline>,
-    ) -> Result<Queued, Error> {
+    ) -> Result<Queued, Failed> {
         let bound = self.queue.load(Ordering::Relaxed);
         if bound == 0 {
             return Err(self.reached());
@@ -299,12 +299,12 @@ impl Cap {
         }
     }
 
-    pub(super) fn reached(&self) -> Error {
-        Error::CapReached {
+    pub(super) fn reached(&self) -> Failed {
+        Failed::unseen(Error::CapReached {
             cap: self.name.clone(),
             max: self.max(),
             queue: self.queue.load(Ordering::Relaxed),
-        }
+        })
     }
 
     /// Hands free places to those whose turn it is.

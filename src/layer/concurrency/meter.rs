@@ -17,7 +17,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    error::{ConnectFailure, Error},
+    error::{ConnectFailure, Error, Failed},
     message::Response,
 };
 
@@ -50,17 +50,20 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn of(answer: &Result<Response, Error>) -> Self {
-        match answer {
-            Ok(response) => Self::of_status(response.status),
-            Err(
-                Error::AttemptTimeout { .. } | Error::TotalTimeout { .. } | Error::Reset { .. },
-            ) => Self::Overloaded,
-            Err(Error::ConnectFailed {
+    pub(super) fn of(answer: &Result<Response, Failed>) -> Self {
+        let error = match answer {
+            Ok(response) => return Self::of_status(response.status),
+            Err(failed) => &failed.error,
+        };
+        match error {
+            Error::AttemptTimeout { .. } | Error::TotalTimeout { .. } | Error::Reset { .. } => {
+                Self::Overloaded
+            }
+            Error::ConnectFailed {
                 cause: ConnectFailure::Timeout,
                 ..
-            }) => Self::Overloaded,
-            Err(_) => Self::Nothing,
+            } => Self::Overloaded,
+            _ => Self::Nothing,
         }
     }
 

@@ -26,7 +26,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 pub use self::{
     adaptive::Bounds,
@@ -37,7 +37,7 @@ pub use self::{
 use super::key::{KeyPart, feed};
 use crate::{
     call::{Call, Exchange},
-    error::Error,
+    error::{Error, Failed},
     limit::KeyBuilder,
     message::Response,
 };
@@ -73,7 +73,7 @@ pub struct FairBy {
 
 impl CapPolicy {
     /// A place in the line, for whom there is none under the cap.
-    fn line_up(&self, call: &Call) -> Result<Queued, Error> {
+    fn line_up(&self, call: &Call) -> Result<Queued, Failed> {
         let standing = self.line.as_ref().ok_or_else(|| self.cap.reached())?;
         self.cap
             .line_up(standing.turn(&call.exchange), call.deadline)
@@ -127,14 +127,15 @@ pub struct Concurrency<S> {
 
 impl<S> Service<Call> for Concurrency<S>
 where
-    S: Service<Call, Response = Response, Error = Error> + Clone + Send + 'static,
+    S: Service<Call, Response = Response, Error = Failed> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response;
-    type Error = Error;
+    type Error = Failed;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.inner.poll_ready(cx)
     }
 
@@ -166,9 +167,9 @@ where
 }
 
 /// Waits for a place, then calls.
-async fn wait<S>(place: Queued, mut call: Call, mut inner: S) -> Result<Seated<S::Future>, Error>
+async fn wait<S>(place: Queued, mut call: Call, mut inner: S) -> Result<Seated<S::Future>, Failed>
 where
-    S: Service<Call>,
+    S: Service<Call, Error = Failed>,
 {
     let since = Instant::now();
     let permit = place.enter().await;
@@ -176,7 +177,7 @@ where
     call.exchange.queued(call.now - since);
     let permit = permit?;
     let seat = Seat::new(permit, &call);
-    Ok((inner.call(call), seat))
+    Ok((inner.ready().await?.call(call), seat))
 }
 
 /// The permit of a request that is not answered yet.
@@ -194,7 +195,7 @@ impl Seat {
     }
 
     /// From the answer's head on the permit is held to the end of its body.
-    fn answered(mut self, answer: &mut Result<Response, Error>) {
+    fn answered(mut self, answer: &mut Result<Response, Failed>) {
         let Some(mut permit) = self.permit.take() else {
             return;
         };
@@ -223,14 +224,14 @@ impl Drop for Seat {
 type Seated<F> = (F, Seat);
 
 /// A wait in the line. Boxed, as only those wait for whom there is no place: the others need not carry its state.
-type Wait<F> = Pin<Box<dyn Future<Output = Result<Seated<F>, Error>> + Send>>;
+type Wait<F> = Pin<Box<dyn Future<Output = Result<Seated<F>, Failed>> + Send>>;
 
 pin_project! {
     /// A call before, in or behind the line.
     #[project = State]
     pub enum ResponseFuture<F> {
         /// Turned away.
-        Refused { error: Option<Error> },
+        Refused { error: Option<Failed> },
         /// In the line.
         Queued { wait: Wait<F> },
         /// Let through. `inner` is dropped first.
@@ -238,14 +239,16 @@ pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         loop {
             match self.as_mut().project() {
                 State::Refused { error } => {
-                    return Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone)));
+                    return Poll::Ready(Err(error
+                        .take()
+                        .unwrap_or_else(|| Error::ClientGone.into())));
                 }
                 State::Queued { wait } => match ready!(wait.as_mut().poll(cx)) {
                     Ok((inner, seat)) => self.set(ResponseFuture::InFlight {
@@ -258,7 +261,10 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
                     let mut answer = ready!(inner.poll(cx));
                     match seat.take() {
                         // It left in its own body: what the server has of the request it may work on.
-                        Some(seat) if matches!(answer, Err(Error::ClientGone)) => drop(seat),
+                        Some(seat) if matches!(&answer, Err(failed) if failed.error == Error::ClientGone) =>
+                        {
+                            drop(seat);
+                        }
                         Some(seat) => seat.answered(&mut answer),
                         None => {}
                     }

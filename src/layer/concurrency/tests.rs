@@ -34,7 +34,7 @@ fn cap(max: usize, queue: usize) -> Arc<Cap> {
     Arc::new(Cap::new(name(), settings(max, queue)))
 }
 
-fn line_up(cap: &Arc<Cap>) -> Result<Queued, Error> {
+fn line_up(cap: &Arc<Cap>) -> Result<Queued, Failed> {
     cap.line_up(Turn::default(), None)
 }
 
@@ -54,11 +54,11 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert!(waiting.is_ok());
     assert_eq!(
         line_up(&cap).err(),
-        Some(Error::CapReached {
+        Some(Failed::unseen(Error::CapReached {
             cap: name(),
             max: 1,
             queue: 1
-        })
+        }))
     );
     assert_eq!(cap.queued(), 1);
     drop(waiting);
@@ -108,11 +108,11 @@ async fn who_waits_too_long_is_told_for_how_long() {
     let refused = line_up(&cap).unwrap().enter().await.err();
     assert_eq!(
         refused,
-        Some(Error::QueueTimeout {
+        Some(Failed::unseen(Error::QueueTimeout {
             cap: name(),
             max: 1,
             after: SECOND
-        })
+        }))
     );
     assert_eq!((cap.queued(), cap.in_flight()), (0, 1));
 }
@@ -134,10 +134,7 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
         .err();
     assert_eq!(
         refused,
-        Some(Error::TotalTimeout {
-            after: total,
-            is_sent: false
-        })
+        Some(Failed::unseen(Error::TotalTimeout { after: total }))
     );
 }
 
@@ -165,10 +162,7 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     );
     assert_eq!(
         late.enter().await.err(),
-        Some(Error::TotalTimeout {
-            after: total,
-            is_sent: false
-        })
+        Some(Failed::unseen(Error::TotalTimeout { after: total }))
     );
     assert!(next.enter().await.is_ok());
 }
@@ -194,11 +188,11 @@ async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
     let refused = next.await.err();
     assert_eq!(
         refused,
-        Some(Error::QueueTimeout {
+        Some(Failed::unseen(Error::QueueTimeout {
             cap: name(),
             max: 1,
             after: SECOND
-        }),
+        })),
         "it has waited for long enough"
     );
 }
@@ -260,11 +254,11 @@ async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
     let before = Instant::now();
     assert_eq!(
         newest.enter().await.err(),
-        Some(Error::CapReached {
+        Some(Failed::unseen(Error::CapReached {
             cap: name(),
             max: 1,
             queue: 2
-        })
+        }))
     );
     assert_eq!((before.elapsed(), cap.queued()), (Duration::ZERO, 2));
     drop(held);

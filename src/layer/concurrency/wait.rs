@@ -8,7 +8,11 @@ use super::{
     cap::{Cap, Permit},
     queue::Place,
 };
-use crate::{call::Deadline, error::Error, runtime::timer};
+use crate::{
+    call::Deadline,
+    error::{Error, Failed},
+    runtime::timer,
+};
 
 /// How long those wait besides who notice late that their time is over: the process was stopped or kept waiting, and the
 /// permit may be held by a worker that has not come yet to the response that frees it.
@@ -73,7 +77,7 @@ impl Queued {
     ///
     /// # Errors
     /// That time is over, or the place in the line had to be given up.
-    pub async fn enter(mut self) -> Result<Permit, Error> {
+    pub async fn enter(mut self) -> Result<Permit, Failed> {
         let mut granted = timer::timeout_at(self.end, &mut self.granted).await;
         if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > timer::LATE {
             granted = timer::timeout(OTHER_WORKERS, &mut self.granted).await;
@@ -88,16 +92,15 @@ impl Queued {
         }
     }
 
-    fn too_late(&self) -> Error {
-        let (cap, max) = (self.cap.name().clone(), self.cap.max());
-        self.deadline.map_or(
-            Error::QueueTimeout {
-                cap,
-                max,
+    fn too_late(&self) -> Failed {
+        Failed::unseen(match self.deadline {
+            Some(deadline) => deadline.error(),
+            None => Error::QueueTimeout {
+                cap: self.cap.name().clone(),
+                max: self.cap.max(),
                 after: self.after,
             },
-            |deadline| deadline.error_in_line(),
-        )
+        })
     }
 }
 

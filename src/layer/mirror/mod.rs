@@ -24,13 +24,13 @@ use http_body_util::BodyExt;
 use rand::RngExt;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 use self::tee::Tee;
 use crate::{
     body::Body,
     call::{Call, Exchange, Head, Known, RouteTag},
-    error::Error,
+    error::{Error, Failed},
     message::Response,
     telemetry::RouteMetrics,
 };
@@ -137,15 +137,16 @@ impl<S: Clone, M> Clone for Mirror<S, M> {
 
 impl<S, M> Service<Call> for Mirror<S, M>
 where
-    S: Service<Call, Response = Response, Error = Error>,
-    M: Service<Call, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+    S: Service<Call>,
+    M: Service<Call, Response = Response, Error = Failed> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
-    type Response = Response;
-    type Error = Error;
+    type Response = S::Response;
+    type Error = S::Error;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
@@ -159,7 +160,7 @@ where
 
 impl<M> CopyPolicy<M>
 where
-    M: Service<Call, Response = Response, Error = Error> + Clone + Send + Sync + 'static,
+    M: Service<Call, Response = Response, Error = Failed> + Clone + Send + Sync + 'static,
     M::Future: Send,
 {
     fn copy(self: &Arc<Self>, call: &mut Call) {
@@ -196,13 +197,13 @@ where
             let outcome = timeout(policy.timeout, sent).await;
             policy.count(match outcome {
                 Ok(Ok(Ok(()))) => "success",
-                Ok(Ok(Err(Error::CapReached { .. }))) => "cap",
+                Ok(Ok(Err(failed))) if matches!(failed.error, Error::CapReached { .. }) => "cap",
                 _ => "failure",
             });
         });
     }
 
-    async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Error> {
+    async fn send(&self, exchange: Arc<Exchange>, whole: Bytes) -> Result<(), Failed> {
         let body = Body::whole(whole);
         let now = Instant::now();
         // A copy has no client that could leave: its end is that of its time.
@@ -217,7 +218,7 @@ where
             patience: None,
             linger: None,
         };
-        let mut answer = self.send.clone().call(call).await?;
+        let mut answer = self.send.clone().oneshot(call).await?;
         let mut read = 0;
         while let Some(Ok(frame)) = answer.body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);

@@ -23,7 +23,7 @@ use std::{
 use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
-use tower::{Layer, Service};
+use tower::{Layer, Service, ServiceExt};
 
 pub use self::{
     cost::Cost,
@@ -36,7 +36,7 @@ use self::{decision::Taken, shared::Deciding};
 use super::key::KeyPart;
 use crate::{
     call::Call,
-    error::Error,
+    error::{Error, Failed, Seen},
     limit::{Clock, KeyBuilder, Limiter, Top},
     message::Response,
     store::Store,
@@ -144,13 +144,13 @@ pub struct RateLimit<S> {
 
 impl<S> Service<Call> for RateLimit<S>
 where
-    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
+    S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
     type Response = Response;
-    type Error = Error;
+    type Error = Failed;
     type Future = ResponseFuture<S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.inner.poll_ready(cx)
     }
 
@@ -177,7 +177,7 @@ where
 
 impl<S> RateLimit<S>
 where
-    S: Service<Call, Response = Response, Error = Error, Future: Send> + Clone + Send + 'static,
+    S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
     /// After the local limits the shared ones. What has to wait for the store is boxed: it alone pays for that.
     #[cold]
@@ -204,7 +204,7 @@ where
                         ..call
                     };
                     ResponseFuture::Admitted {
-                        inner: inner.call(call),
+                        inner: inner.ready().await?.call(call),
                         taken: Some(taken),
                     }
                     .await
@@ -226,16 +226,18 @@ pin_project! {
         /// Let through.
         Admitted { #[pin] inner: F, taken: Option<Taken> },
         /// Waiting for the store, then for the rest.
-        Asking { asked: Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>> },
+        Asking { asked: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
     }
 }
 
-impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
+impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         match self.project() {
-            State::Refused { error } => Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone))),
+            State::Refused { error } => {
+                Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone).into()))
+            }
             State::Asking { asked } => asked.as_mut().poll(cx),
             State::Admitted { inner, taken } => {
                 let answer = ready!(inner.poll(cx));
@@ -246,15 +248,15 @@ impl<F: Future<Output = Result<Response, Error>>> Future for ResponseFuture<F> {
                             more: Some(more), ..
                         }),
                     ) => more.answered(response.status),
-                    (Err(error), Some(taken)) if error.served_nothing() => {
+                    (Err(failed), Some(taken)) if failed.seen == Seen::No => {
                         taken.give_back(Clock.now())
                     }
                     (
-                        Err(error),
+                        Err(failed),
                         Some(Taken {
                             more: Some(more), ..
                         }),
-                    ) if !error.is_by_client() => more.not_answered(),
+                    ) if !failed.error.is_by_client() => more.not_answered(),
                     _ => {}
                 }
                 Poll::Ready(answer)

@@ -1,4 +1,19 @@
-//! Retry: what failed is tried again when that is safe, useful and affordable; otherwise the failure says why it was not.
+//! Retry: repeats a failed attempt when that is safe, useful and affordable; otherwise notes why it does not.
+//!
+//! An attempt is repeated when the policy lists its outcome and
+//!
+//! * attempts are left, and the request's deadline leaves time for one,
+//! * no server can have seen the failed attempt, or the policy lists the method and nothing was upgraded,
+//! * the request body can be sent again from its beginning ([`Replay`]),
+//! * the route's [`Budget`] holds a retry, if a server may have worked on the failed attempt.
+//!
+//! If one of these does not hold, the outcome of the last attempt is that of the request, and the access line names the
+//! first one (`not_retried`). The layer refuses nothing by itself. From the first attempt to the response head it holds
+//! the part of the request body that has passed, up to `retry.buffer` bytes.
+//!
+//! tower's `Retry` asks a `Policy` for a future that says whether to retry. This one keeps the first attempt, which is
+//! the last one of nearly all requests, in the future of the layer; what follows a failure is an ordinary `async`
+//! function with a loop, and boxed. It also repeats bodies and passes on whether a server may have seen any attempt.
 
 mod budget;
 mod policy;
@@ -13,215 +28,310 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Instant, Sleep, sleep};
-use tower::{Layer, Service};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, Service, ServiceExt};
 
-pub use self::{
-    budget::Budget,
-    policy::{Conditions, RetryPolicy},
+pub use self::budget::Budget;
+use self::{
+    policy::{Failure, FailureKind, Verdict},
+    replay::Replay,
 };
-use self::{policy::Verdict, replay::Replay};
 use crate::{
     body::Body,
     call::{Call, Deadline, Exchange, Uploading},
-    error::Error,
+    error::{Failed, Seen},
     message::Response,
+    policy::Retry as Policy,
     runtime::worker,
 };
 
 /// Adds [`Retry`].
 #[derive(Debug, Clone)]
 pub struct RetryLayer {
-    /// What is tried again, and how often.
-    pub policy: Arc<RetryPolicy>,
-    /// What it may cost the upstream.
-    pub budget: Arc<Budget>,
+    policy: Arc<Policy>,
+    budget: Arc<Budget>,
 }
 
-impl<S> Layer<S> for RetryLayer {
+impl RetryLayer {
+    /// Retries as `policy` says; `budget` is that of the route, over all workers and reloads.
+    pub fn new(policy: &Policy, budget: &Arc<Budget>) -> Self {
+        Self {
+            policy: Arc::new(policy.clone()),
+            budget: Arc::clone(budget),
+        }
+    }
+}
+
+impl<S: Clone> Layer<S> for RetryLayer {
     type Service = Retry<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Retry {
+            shared: Arc::new(Shared {
+                policy: Arc::clone(&self.policy),
+                budget: Arc::clone(&self.budget),
+                inner: inner.clone(),
+            }),
             inner,
-            policy: Arc::clone(&self.policy),
-            budget: Arc::clone(&self.budget),
         }
     }
 }
 
-/// Tries again.
+/// Repeats failed attempts.
 #[derive(Debug, Clone)]
 pub struct Retry<S> {
+    /// Makes the first attempt.
     inner: S,
-    policy: Arc<RetryPolicy>,
+    shared: Arc<Shared<S>>,
+}
+
+#[derive(Debug)]
+struct Shared<S> {
+    policy: Arc<Policy>,
     budget: Arc<Budget>,
+    /// Cloned for each retry. In here, so that a request that needs none pays for no clone.
+    inner: S,
 }
 
 impl<S> Service<Call> for Retry<S>
 where
-    S: Service<Call, Response = Response, Error = Error> + Clone,
+    S: Service<Call, Response = Response, Error = Failed, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
 {
     type Response = Response;
-    type Error = Error;
-    type Future = ResponseFuture<S>;
+    type Error = Failed;
+    type Future = ResponseFuture<S, S::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut call: Call) -> Self::Future {
-        self.budget
-            .deposit(worker::current(), call.exchange.started);
-        let attempts = Attempts {
+        let Shared { policy, budget, .. } = &*self.shared;
+        budget.deposit(worker::current(), call.exchange.started);
+        let retries = Retries {
             exchange: Arc::clone(&call.exchange),
             deadline: call.deadline,
             linger: call.linger,
             uploading: call.uploading.clone(),
-            policy: Arc::clone(&self.policy),
-            budget: Arc::clone(&self.budget),
+            // Most requests have no body: nothing to keep, nothing to repeat.
+            replay: (!call.body.is_empty() && policy.attempts.get() > 1)
+                .then(|| Replay::new(std::mem::take(&mut call.body), policy.buffer)),
+            shared: Arc::clone(&self.shared),
             made: 1,
             is_retrying: false,
-            is_seen: false,
-            // Most requests have no body: nothing to keep, nothing to replay.
-            replay: (!call.body.is_empty() && self.policy.attempts > 1)
-                .then(|| Replay::new(std::mem::take(&mut call.body), self.policy.buffer)),
+            seen: Seen::No,
         };
-        if let Some(replay) = &attempts.replay {
+        if let Some(replay) = &retries.replay {
             call.body = replay.body();
         }
         ResponseFuture {
-            state: State::Trying {
+            state: State::First {
                 attempt: self.inner.call(call),
             },
-            attempts,
-            inner: self.inner.clone(),
+            retries: Some(retries),
         }
     }
 }
 
-/// The attempts of one call.
-struct Attempts {
+pin_project! {
+    /// A request that is repeated until an attempt succeeds, or no further one may follow.
+    pub struct ResponseFuture<S, F> {
+        #[pin]
+        state: State<F>,
+        // Moved into the future of the retries when there is one.
+        retries: Option<Retries<S>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        First { #[pin] attempt: F },
+        Retrying { outcome: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
+        Over,
+    }
+}
+
+impl<S, F> Future for ResponseFuture<S, F>
+where
+    S: Service<Call, Response = Response, Error = Failed, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    F: Future<Output = Result<Response, Failed>>,
+{
+    type Output = Result<Response, Failed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let outcome = match this.state.as_mut().project() {
+            StateProj::First { attempt } => ready!(attempt.poll(cx)),
+            StateProj::Retrying { outcome } => return outcome.as_mut().poll(cx),
+            StateProj::Over => return Poll::Pending,
+        };
+        let failure = match this.retries.as_mut().map(|retries| retries.judge(&outcome)) {
+            None | Some(Verdict::Final) => return Poll::Ready(outcome),
+            Some(Verdict::Retry(failure)) => failure,
+        };
+        // Drops the attempt, which gives the rest of the request body back to be repeated.
+        this.state.set(State::Over);
+        let Some(mut retries) = this.retries.take() else {
+            return Poll::Ready(outcome);
+        };
+        let Some(plan) = retries.plan(failure) else {
+            return Poll::Ready(outcome);
+        };
+        drop(outcome);
+        let mut outcome = Box::pin(retries.run(plan));
+        let polled = outcome.as_mut().poll(cx);
+        this.state.set(State::Retrying { outcome });
+        polled
+    }
+}
+
+impl<S, F> std::fmt::Debug for ResponseFuture<S, F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// What the retries of a request need, and what is known of its attempts so far.
+struct Retries<S> {
     exchange: Arc<Exchange>,
     deadline: Option<Deadline>,
     linger: Option<Duration>,
     uploading: Option<Arc<Uploading>>,
-    policy: Arc<RetryPolicy>,
-    budget: Arc<Budget>,
-    made: u32,
-    /// A retry has begun that has no outcome yet.
-    is_retrying: bool,
-    /// A server may have served one of them, but the last.
-    is_seen: bool,
     replay: Option<Replay>,
+    shared: Arc<Shared<S>>,
+    /// Attempts made, the first one included.
+    made: u32,
+    /// A retry has begun and has no outcome yet.
+    is_retrying: bool,
+    /// Whether a server may have seen one of the attempts before the last.
+    seen: Seen,
 }
 
-impl Attempts {
-    fn body(&self) -> Body {
-        self.replay.as_ref().map_or_else(Body::empty, Replay::body)
+/// How the next attempt begins.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    /// The wait before it; `None` begins it at once.
+    wait: Option<Duration>,
+    /// It opens a new connection: the pooled one of the last attempt turned out to be closed.
+    fresh: bool,
+}
+
+/// Why a failed attempt is not repeated although the policy lists its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Obstacle {
+    Attempts,
+    Method,
+    Upgrade,
+    Body,
+    Deadline,
+    Budget,
+}
+
+impl Obstacle {
+    /// The field `not_retried` of the access line.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Attempts => "attempts",
+            Self::Method => "method",
+            Self::Upgrade => "upgrade",
+            Self::Body => "body",
+            Self::Deadline => "deadline",
+            Self::Budget => "budget",
+        }
     }
 
-    /// Whether, after this outcome, another attempt follows: after what wait, and whether by a new connection.
-    fn again(
-        &mut self,
-        outcome: &Result<Response, Error>,
-    ) -> Option<(Option<Pin<Box<Sleep>>>, bool)> {
+    /// The label `outcome` of the metric of retries; `None` where the last retry was counted as a failure already.
+    fn outcome(self) -> Option<&'static str> {
+        match self {
+            Self::Attempts => None,
+            Self::Upgrade => Some(Self::Method.as_str()),
+            other => Some(other.as_str()),
+        }
+    }
+}
+
+impl<S> Retries<S> {
+    /// Judges the outcome of the last attempt, and counts it if that was a retry.
+    fn judge(&mut self, outcome: &Result<Response, Failed>) -> Verdict {
         let is_call = self.exchange.request.grpc.is_some();
-        let judged = outcome
-            .as_ref()
-            .map(|response| policy::status(response, is_call));
-        let verdict = self.policy.judge(&judged);
-        if std::mem::take(&mut self.is_retrying) {
-            let is_good = verdict == Verdict::Final && outcome.is_ok();
-            self.count(if is_good { "success" } else { "failure" });
+        let policy = &*self.shared.policy;
+        let verdict = policy::judge(policy, outcome, is_call);
+        if self.is_retrying {
+            self.is_retrying = false;
+            let is_success = verdict == Verdict::Final && outcome.is_ok();
+            self.count(if is_success { "success" } else { "failure" });
         }
-        let Verdict::Again {
-            is_unseen,
-            is_charged,
-            is_stale,
-        } = verdict
-        else {
-            return None;
-        };
-        if self.policy.attempts == 1 {
-            // Retries are switched off: that is no news.
-            return None;
+        // Where retries are switched off, their absence is not worth a note.
+        if policy.attempts.get() == 1 {
+            return Verdict::Final;
         }
+        verdict
+    }
+
+    /// Decides whether another attempt follows `failure`, and notes why if none does. The failed attempt is dropped by
+    /// then.
+    fn plan(&mut self, failure: Failure) -> Option<Plan> {
         let now = Instant::now();
-        // A server that was not asked need not be given time: another one is asked at once.
-        let is_passed_over = is_unseen && self.exchange.facts.lock().has_other_server;
-        let wait = (!is_stale && !is_passed_over).then(|| self.policy.wait(self.made + 1));
-        let begin = now + wait.unwrap_or_default();
-        if let Some(reason) = self
-            .obstacle(is_unseen, begin)
-            .or_else(|| self.unaffordable(is_charged, now))
-        {
-            self.exchange.facts.lock().not_retried = Some(reason);
-            match reason {
-                // Counted as the failure of the last retry.
-                "attempts" => {}
-                "upgrade" => self.count("method"),
-                reason => self.count(reason),
+        let fresh = failure.kind == FailureKind::Stale;
+        let wait = if fresh || failure.has_alternative {
+            None
+        } else {
+            Some(policy::backoff(&self.shared.policy, self.made + 1))
+        };
+        let obstacle = self
+            .obstacle(failure, now + wait.unwrap_or_default())
+            // Asked last, as a retry that the budget allows is spent.
+            .or_else(|| self.unaffordable(failure, now));
+        if let Some(obstacle) = obstacle {
+            self.exchange.not_retried(obstacle.as_str());
+            if let Some(outcome) = obstacle.outcome() {
+                self.count(outcome);
             }
             return None;
         }
         self.made += 1;
         self.is_retrying = true;
-        self.is_seen |= !outcome.as_ref().is_err_and(Error::served_nothing);
-        Some((wait.map(|wait| Box::pin(sleep(wait))), is_stale))
+        self.seen = self.seen.max(failure.seen);
+        Some(Plan { wait, fresh })
     }
 
-    /// Why what failed cannot be tried again, by an attempt that would `begin` then.
-    fn obstacle(&self, is_unseen: bool, begin: Instant) -> Option<&'static str> {
-        if self.made >= self.policy.attempts {
-            Some("attempts")
-        } else if !is_unseen && !self.policy.methods.contains(&self.exchange.request.method) {
-            Some("method")
-        } else if !is_unseen && self.exchange.request.upgrade.is_some() {
-            // Whatever its method says, the server may have begun something that a second request would double.
-            Some("upgrade")
-        } else if self
-            .replay
-            .as_ref()
-            .is_some_and(|replay| !replay.can_replay())
-        {
-            Some("body")
+    /// Why no attempt that would begin at `begin` can follow `failure`, the budget aside.
+    fn obstacle(&self, failure: Failure, begin: Instant) -> Option<Obstacle> {
+        let (policy, request) = (&self.shared.policy, &self.exchange.request);
+        let is_seen = failure.seen == Seen::Maybe;
+        if self.made >= policy.attempts.get() {
+            Some(Obstacle::Attempts)
+        } else if is_seen && !policy.methods.contains(&request.method) {
+            Some(Obstacle::Method)
+        } else if is_seen && request.upgrade.is_some() {
+            // Whatever the method says, the server may have begun something that a second request would double.
+            Some(Obstacle::Upgrade)
+        } else if self.replay.as_ref().is_some_and(|body| !body.can_replay()) {
+            Some(Obstacle::Body)
         } else if self.deadline().is_some_and(|deadline| begin >= deadline.at) {
-            Some("deadline")
+            Some(Obstacle::Deadline)
         } else {
             None
         }
     }
 
-    /// Asked last, as what it allows is spent.
-    fn unaffordable(&self, is_charged: bool, now: Instant) -> Option<&'static str> {
-        (is_charged && !self.budget.withdraw(now)).then_some("budget")
+    fn unaffordable(&self, failure: Failure, now: Instant) -> Option<Obstacle> {
+        let is_charged = failure.kind == FailureKind::Served;
+        (is_charged && !self.shared.budget.withdraw(now)).then_some(Obstacle::Budget)
     }
 
     fn count(&self, outcome: &'static str) {
         self.exchange.route.metrics.retried(outcome);
-    }
-
-    /// The outcome of the last attempt as that of all.
-    fn told(&self, outcome: Result<Response, Error>) -> Result<Response, Error> {
-        if self.is_seen {
-            outcome.map_err(Error::after_one_was_seen)
-        } else {
-            outcome
-        }
-    }
-
-    fn call(&self, fresh: bool) -> Call {
-        Call {
-            exchange: Arc::clone(&self.exchange),
-            body: self.body(),
-            deadline: self.deadline,
-            uploading: self.uploading.clone(),
-            fresh,
-            now: Instant::now(),
-            patience: None,
-            linger: self.linger,
-        }
     }
 
     /// The deadline as of now, between two attempts.
@@ -232,73 +342,51 @@ impl Attempts {
     }
 }
 
-impl Drop for Attempts {
+impl<S> Retries<S>
+where
+    S: Service<Call, Response = Response, Error = Failed> + Clone,
+{
+    /// Makes the attempts that follow the first one, as long as [`plan`](Self::plan) allows.
+    async fn run(mut self, mut plan: Plan) -> Result<Response, Failed> {
+        loop {
+            if let Some(wait) = plan.wait {
+                sleep(wait).await;
+            }
+            let outcome = self.attempt(plan.fresh).await;
+            if let Verdict::Retry(failure) = self.judge(&outcome)
+                && let Some(next) = self.plan(failure)
+            {
+                plan = next;
+                continue;
+            }
+            return outcome.map_err(|failed| Failed {
+                seen: failed.seen.max(self.seen),
+                ..failed
+            });
+        }
+    }
+
+    async fn attempt(&self, fresh: bool) -> Result<Response, Failed> {
+        let mut inner = self.shared.inner.clone();
+        let inner = inner.ready().await?;
+        let call = Call {
+            exchange: Arc::clone(&self.exchange),
+            body: self.replay.as_ref().map_or_else(Body::empty, Replay::body),
+            deadline: self.deadline,
+            uploading: self.uploading.clone(),
+            fresh,
+            now: Instant::now(),
+            patience: None,
+            linger: self.linger,
+        };
+        inner.call(call).await
+    }
+}
+
+impl<S> Drop for Retries<S> {
     fn drop(&mut self) {
         if self.is_retrying {
             self.count("client_gone");
         }
-    }
-}
-
-pin_project! {
-    /// A call that is tried until it succeeds or may not be tried again.
-    pub struct ResponseFuture<S: Service<Call>> {
-        #[pin]
-        state: State<S::Future>,
-        attempts: Attempts,
-        inner: S,
-    }
-}
-
-pin_project! {
-    #[project = Step]
-    enum State<F> {
-        Trying { #[pin] attempt: F },
-        /// Boxed, as it is rare and large.
-        Waiting { wait: Pin<Box<Sleep>> },
-        Between,
-    }
-}
-
-impl<S> Future for ResponseFuture<S>
-where
-    S: Service<Call, Response = Response, Error = Error>,
-{
-    type Output = Result<Response, Error>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        loop {
-            let is_fresh = match this.state.as_mut().project() {
-                Step::Waiting { wait } => {
-                    ready!(wait.as_mut().poll(cx));
-                    false
-                }
-                Step::Trying { attempt } => {
-                    let outcome = ready!(attempt.poll(cx));
-                    // Drops what is left of the attempt, which hands the rest of the body back.
-                    this.state.set(State::Between);
-                    match this.attempts.again(&outcome) {
-                        None => return Poll::Ready(this.attempts.told(outcome)),
-                        Some((Some(wait), _)) => {
-                            this.state.set(State::Waiting { wait });
-                            continue;
-                        }
-                        Some((None, is_fresh)) => is_fresh,
-                    }
-                }
-                Step::Between => false,
-            };
-            let attempt = this.inner.call(this.attempts.call(is_fresh));
-            this.state.set(State::Trying { attempt });
-        }
-    }
-}
-
-impl<S: Service<Call>> std::fmt::Debug for ResponseFuture<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("made", &self.attempts.made)
-            .finish_non_exhaustive()
     }
 }

@@ -1,61 +1,86 @@
-//! Which outcomes are tried again: a pure decision, one reason a refusal.
+//! Which outcomes of an attempt are retried, and after how long: pure decisions.
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use rand::RngExt;
 
-use crate::{call::grpc, error::Error, message::Response};
+use crate::{
+    call::grpc,
+    error::{Error, Failed, Seen},
+    message::Response,
+    policy,
+};
 
-/// A route's retries.
-#[derive(Debug, Clone)]
-pub struct RetryPolicy {
-    /// Tries in all, at least 1.
-    pub attempts: u32,
-    /// What is tried again.
-    pub on: Conditions,
-    /// Methods that are tried again when the request may have been seen.
-    pub methods: Vec<Method>,
-    /// First wait; doubles.
-    pub backoff: Duration,
-    /// Longest wait.
-    pub max_backoff: Duration,
-    /// Bytes of a body kept for a replay.
-    pub buffer: usize,
-}
-
-/// Outcomes that are tried again.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions {
-    /// No connection, or a kept one that was closed before any byte of the answer.
-    pub connect: bool,
-    /// A connection that broke before any byte of the answer.
-    pub reset: bool,
-    /// An attempt that ran out of time.
-    pub timeout: bool,
-    /// Answers with these statuses.
-    pub statuses: Vec<StatusCode>,
-}
-
-/// What an attempt's outcome means to a retry.
+/// What the outcome of an attempt means to a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// An end, good or bad: nothing to try again.
+    /// The outcome, good or bad, is that of the request.
     Final,
-    /// To be tried again.
-    Again {
-        /// Certainly never seen by a server: safe for every method.
-        is_unseen: bool,
-        /// Charged to the budget.
-        is_charged: bool,
-        /// A kept connection was closed: the next try opens one, at once.
-        is_stale: bool,
-    },
+    /// The policy asks for another attempt.
+    Retry(Failure),
 }
 
-/// What an answer counts as: that of a gRPC call that failed at once (its status is in the head, not behind messages) as
-/// the HTTP status that means the same.
-pub(super) fn status(response: &Response, is_call: bool) -> StatusCode {
+/// A failed attempt that the policy retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// Whether a server may have seen the attempt. One that none has seen is safe to repeat with every method.
+    pub(super) seen: Seen,
+    /// Whether the retry can go to another server, which needs no time to recover.
+    pub(super) has_alternative: bool,
+    pub(super) kind: FailureKind,
+}
+
+/// What a retry after a failure costs, and how it connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureKind {
+    /// No server began with the request: the retry adds no load and is not charged to the budget.
+    Unbegun,
+    /// A pooled connection turned out to be closed. The retry opens a new one, at once, and is not charged.
+    Stale,
+    /// A server worked on the request, or may have: the retry is charged to the budget.
+    Served,
+}
+
+/// Judges the outcome of an attempt at a request, which is a gRPC call if `is_call`.
+pub(super) fn judge(
+    policy: &policy::Retry,
+    outcome: &Result<Response, Failed>,
+    is_call: bool,
+) -> Verdict {
+    let on = &policy.on;
+    let failure = match outcome {
+        Ok(response) if on.statuses.contains(&status(response, is_call)) => Failure {
+            seen: Seen::Maybe,
+            has_alternative: false,
+            kind: FailureKind::Served,
+        },
+        Ok(_) => return Verdict::Final,
+        Err(failed) => {
+            let kind = match failed.error {
+                Error::ConnectFailed { .. } | Error::Unbegun { .. } if on.connect => {
+                    FailureKind::Unbegun
+                }
+                Error::Stale { .. } if on.connect => FailureKind::Stale,
+                Error::Reset {
+                    is_begun: false, ..
+                } if on.reset => FailureKind::Served,
+                Error::AttemptTimeout { .. } if on.timeout => FailureKind::Served,
+                _ => return Verdict::Final,
+            };
+            Failure {
+                seen: failed.seen,
+                has_alternative: failed.has_alternative,
+                kind,
+            }
+        }
+    };
+    Verdict::Retry(failure)
+}
+
+/// The status that a response counts as. A gRPC call that fails at once has its own status in the head and not behind
+/// messages; it counts as the HTTP status of the same meaning.
+fn status(response: &Response, is_call: bool) -> StatusCode {
     let code = if is_call {
         response.fields.get(&grpc::STATUS)
     } else {
@@ -64,39 +89,13 @@ pub(super) fn status(response: &Response, is_call: bool) -> StatusCode {
     code.and_then(grpc::status_for).unwrap_or(response.status)
 }
 
-impl RetryPolicy {
-    pub(super) fn judge(&self, outcome: &Result<StatusCode, &Error>) -> Verdict {
-        let again = |applies: bool, is_unseen: bool, is_charged: bool, is_stale: bool| {
-            if applies {
-                Verdict::Again {
-                    is_unseen,
-                    is_charged,
-                    is_stale,
-                }
-            } else {
-                Verdict::Final
-            }
-        };
-        match outcome {
-            Ok(status) => again(self.on.statuses.contains(status), false, true, false),
-            Err(Error::ConnectFailed { .. } | Error::Unbegun { .. }) => {
-                again(self.on.connect, true, false, false)
-            }
-            Err(Error::Stale { written, .. }) => again(self.on.connect, !written, false, true),
-            Err(Error::Reset { is_begun, .. }) => {
-                again(self.on.reset && !is_begun, false, true, false)
-            }
-            Err(Error::AttemptTimeout { .. }) => again(self.on.timeout, false, true, false),
-            Err(_) => Verdict::Final,
-        }
-    }
-
-    /// The wait before attempt `attempt` (2 is the first retry): anything up to the doubled base, so that clients that
-    /// failed together do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
-    pub(super) fn wait(&self, attempt: u32) -> Duration {
-        let doubled = self
-            .backoff
-            .saturating_mul(1 << (attempt.saturating_sub(2)).min(30));
-        doubled.min(self.max_backoff).mul_f64(rand::rng().random())
-    }
+/// The wait before attempt `attempt`, of which 2 is the first retry. It is drawn from zero up to the doubled base, so that
+/// clients that failed together do not come back together ("full jitter", Brooker, AWS Architecture Blog, 2015).
+pub(super) fn backoff(policy: &policy::Retry, attempt: u32) -> Duration {
+    let doubled = policy
+        .backoff
+        .saturating_mul(1 << (attempt.saturating_sub(2)).min(30));
+    doubled
+        .min(policy.max_backoff)
+        .mul_f64(rand::rng().random())
 }

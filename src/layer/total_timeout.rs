@@ -1,0 +1,177 @@
+//! Total timeout: sets the time by which the response head must have arrived, and the pace at which bodies must move.
+//!
+//! A request that passes its deadline is refused with 504 (`total_timeout`) by the layer that is waiting at that moment:
+//! the deadline is a value that travels with the [`Call`] and not a timer, so that a request arms one timer at a time.
+//! Whatever waits (the queue of a concurrency limit, an attempt, the wait before a retry) waits no longer than that. The
+//! time begins with the request head and stands still while the request body flows.
+//!
+//! The pace bounds the silence of a body once it flows. It depends on the kind of body: tunnels, event streams and gRPC
+//! calls are silent by nature and get `timeouts.tunnel`, all others `timeouts.idle`. The code that moves a body enforces
+//! its pace.
+//!
+//! tower's `Timeout` layer wraps each call in a timer and ends at the response head. This one holds nothing.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::header;
+use pin_project_lite::pin_project;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+
+use super::content::is_silent_by_nature;
+use crate::{
+    body::{Flow, Pace},
+    call::{Call, Deadline, Uploading},
+    message::Response,
+    policy::Timeouts,
+};
+
+/// Adds [`TotalTimeout`].
+#[derive(Debug, Clone, Copy)]
+pub struct TotalTimeoutLayer {
+    timeouts: Timeouts,
+}
+
+impl TotalTimeoutLayer {
+    /// Applies all of these timeouts but that of an attempt.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self { timeouts }
+    }
+}
+
+impl<S> Layer<S> for TotalTimeoutLayer {
+    type Service = TotalTimeout<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        TotalTimeout {
+            inner,
+            timeouts: self.timeouts,
+        }
+    }
+}
+
+/// Gives calls a deadline and their bodies a pace.
+#[derive(Debug, Clone)]
+pub struct TotalTimeout<S> {
+    inner: S,
+    timeouts: Timeouts,
+}
+
+impl<S> Service<Call> for TotalTimeout<S>
+where
+    S: Service<Call, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let total = self.timeouts.total;
+        let started = call.exchange.started;
+        // The client's own timeout counts where it is the shorter one.
+        let of_client = call.exchange.request.grpc.and_then(|grpc| grpc.timeout);
+        call.deadline = Some(Deadline::after(
+            started,
+            of_client.map_or(total, |of_client| of_client.min(total)),
+        ));
+        if !call.body.is_whole() {
+            let waits = call.exchange.request.headers.contains_key(header::EXPECT);
+            call.uploading = Some(Arc::new(Uploading {
+                flow: Arc::new(Flow::new(waits)),
+                of_route: Deadline::after(started, total),
+                of_client: of_client.map(|of_client| Deadline::after(started, of_client)),
+            }));
+        }
+        let silence = Silence {
+            idle: self.timeouts.idle,
+            tunnel: self.timeouts.tunnel,
+        };
+        let end = self.timeouts.body.map(|body| started + body);
+        if !call.body.is_empty() {
+            // The content type is the client's to choose and decides nothing here: only gRPC calls stream in both
+            // directions.
+            let is_call = call.exchange.request.grpc.is_some();
+            call.body.set_pace(Some(silence.pace(is_call, end)));
+        }
+        ResponseFuture {
+            inner: self.inner.call(call),
+            silence,
+            end,
+        }
+    }
+}
+
+/// How long bodies may be silent.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    idle: Duration,
+    tunnel: Duration,
+}
+
+impl Silence {
+    fn pace(&self, is_silent_by_nature: bool, end: Option<Instant>) -> Pace {
+        let idle = if is_silent_by_nature {
+            self.tunnel
+        } else {
+            self.idle
+        };
+        Pace {
+            idle,
+            half_closed: self.idle,
+            end,
+        }
+    }
+
+    /// The pace of a response body. A tunnel is no exchange, so that the bound on whole exchanges does not apply to it.
+    fn pace_of(&self, response: &Response, end: Option<Instant>) -> Pace {
+        if response.body.is_tunnel() {
+            return self.pace(true, None);
+        }
+        // A body that is in memory already never pauses, so that its content type need not be looked up.
+        let content_type = if response.body.is_whole() {
+            None
+        } else {
+            response.fields.get(&header::CONTENT_TYPE)
+        };
+        self.pace(content_type.is_some_and(is_silent_by_nature), end)
+    }
+}
+
+pin_project! {
+    /// Waits for the response and sets the pace of its body.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        silence: Silence,
+        end: Option<Instant>,
+    }
+}
+
+impl<F, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let mut result = ready!(this.inner.poll(cx));
+        if let Ok(response) = &mut result {
+            let pace = this.silence.pace_of(response, *this.end);
+            response.body.set_pace(Some(pace));
+        }
+        Poll::Ready(result)
+    }
+}
