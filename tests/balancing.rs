@@ -34,9 +34,9 @@ fn hashing(servers: &[Upstream], more: &str) -> String {
 /// Which server answers this user.
 #[track_caller]
 fn server_of(client: &mut Client, user: usize) -> String {
-    let answer = client.exchange(request("GET", "/", &[&format!("X-User: {user}")]));
-    assert_eq!(answer.status(), 200);
-    answer.text()
+    let response = client.exchange(request("GET", "/", &[&format!("X-User: {user}")]));
+    assert_eq!(response.status(), 200);
+    response.text()
 }
 
 #[test]
@@ -196,14 +196,14 @@ fn a_split_sends_each_upstream_its_share_and_says_which_it_was() {
     );
     let gateway = Gateway::start(&split(&a.url(), &b.url(), (3, 1), ""));
     let mut client = gateway.connect();
-    let answers: Vec<_> = (0..600)
+    let responses: Vec<_> = (0..600)
         .map(|_| client.exchange(request("GET", "/", &[])).text())
         .collect();
-    let of_b = answers.iter().filter(|answer| *answer == "b").count();
+    let of_b = responses.iter().filter(|response| *response == "b").count();
     // Within five standard deviations.
     assert!((97..=203).contains(&of_b), "{of_b}");
-    for answer in &answers[..50] {
-        assert_eq!(gateway.access_line()["upstream"], **answer);
+    for response in &responses[..50] {
+        assert_eq!(gateway.access_line()["upstream"], **response);
     }
     let count = |upstream| {
         gateway.metric(

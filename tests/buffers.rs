@@ -187,7 +187,7 @@ fn an_upload_that_is_too_long_too_slow_or_malformed_reaches_no_server() {
 }
 
 #[test]
-fn the_time_that_a_body_takes_is_not_that_of_its_answer() {
+fn the_time_that_a_body_takes_is_not_that_of_its_response() {
     let upstream = told();
     let gateway = Gateway::start(
         &(buffered(&upstream, "1MiB", "timeouts = { total = '200ms' }")
@@ -349,10 +349,10 @@ fn a_client_that_reads_slowly_holds_neither_a_place_nor_a_server() {
         }
         gateway.await_metric("tidegate_upstream_connections", &[("state", "idle")], 1.0);
         gateway.await_metric("tidegate_buffered_bytes", &[], 1.0);
-        let answer = slow.response();
-        assert!(answer.is_whole && answer.body.len() == LARGE);
+        let response = slow.response();
+        assert!(response.is_whole && response.body.len() == LARGE);
         assert!(
-            answer
+            response
                 .body
                 .iter()
                 .enumerate()
@@ -374,10 +374,10 @@ fn a_client_of_http2_that_reads_slowly_holds_neither_a_place_nor_a_server() {
         assert!(Instant::now() < end, "{}", gateway.metrics());
     }
     gateway.await_metric("tidegate_buffered_bytes", &[], 1.0);
-    let answer = slow.finish(asked.response).unwrap();
-    assert_eq!(answer.body.len(), LARGE);
+    let response = slow.finish(asked.response).unwrap();
+    assert_eq!(response.body.len(), LARGE);
     assert!(
-        answer
+        response
             .body
             .iter()
             .enumerate()
@@ -432,19 +432,22 @@ fn what_a_client_takes_at_once_passes_as_it_comes() {
 }
 
 #[test]
-fn an_answer_that_breaks_off_is_cut_for_its_client_too() {
+fn a_response_that_breaks_off_is_cut_for_its_client_too() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
     });
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
-    let answer = gateway.get("/");
-    assert!(!answer.is_whole && answer.text() == "hello", "{answer:?}");
+    let response = gateway.get("/");
+    assert!(
+        !response.is_whole && response.text() == "hello",
+        "{response:?}"
+    );
     assert_eq!(gateway.line_of("/")["reason"], "upstream_cut");
 }
 
 #[test]
-fn answers_without_a_body_and_tunnels_are_as_they_were() {
+fn responses_without_a_body_and_tunnels_are_not_buffered() {
     let upstream = Upstream::start(|mut connection| {
         while let Some(request) = connection.request() {
             match request.target() {

@@ -22,7 +22,7 @@ fn wait_for_queued(gateway: &Gateway, queued: f64) {
 
 /// One in some hundred was refused: its place was still that of the answer before, whose last byte the client had.
 #[test]
-fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
+fn who_has_a_whole_response_finds_the_place_free_by_another_connection_too() {
     let upstream = Upstream::answering(|_| ok("hello"));
     let text = one_route(
         &upstream,
@@ -35,8 +35,8 @@ fn who_has_a_whole_answer_finds_the_place_free_by_another_connection_too() {
     let mut clients: Vec<_> = (0..4).map(|_| gateway.connect()).collect();
     for path in ["/app", "/own"] {
         for round in 0..1000 {
-            let answer = clients[round % 4].exchange(request("GET", path, &[]));
-            assert_eq!(answer.status(), 200, "{path}, round {round}");
+            let response = clients[round % 4].exchange(request("GET", path, &[]));
+            assert_eq!(response.status(), 200, "{path}, round {round}");
         }
     }
 }
@@ -82,7 +82,7 @@ fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
 }
 
 #[test]
-fn a_place_is_kept_to_the_end_of_the_answers_body() {
+fn a_permit_is_held_to_the_end_of_the_response_body() {
     let end = Gate::new();
     let gate = end.clone();
     let upstream = Upstream::start(move |mut connection| {

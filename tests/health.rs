@@ -531,11 +531,11 @@ fn a_page_that_is_broken_on_all_servers_ejects_none() {
 }
 
 #[test]
-fn answers_that_a_client_decides_by_its_request_eject_no_server() {
+fn responses_that_a_request_provokes_eject_no_server() {
     for status in [501, 505, 506, 508, 510, 511, 429, 404] {
-        let answer: &'static str =
+        let response: &'static str =
             format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
-        let servers = [partly_broken(answer), partly_broken(answer)];
+        let servers = [partly_broken(response), partly_broken(response)];
         let servers: Vec<_> = servers.iter().collect();
         let gateway = Gateway::start(&turns(&servers, "ejection = { consecutive_failures = 2 }"));
         for turn in 0..12 {
@@ -570,7 +570,7 @@ fn a_client_that_provokes_cool_downs_takes_out_one_server_at_most() {
 }
 
 #[test]
-fn a_server_that_breaks_its_answers_off_is_ejected() {
+fn a_server_that_breaks_off_its_responses_is_ejected() {
     let (cutting, good) = (partly_broken(FAILED), Upstream::answering(|_| ok("good")));
     let gateway = Gateway::start(&turns(
         &[&cutting, &good],
@@ -579,8 +579,8 @@ fn a_server_that_breaks_its_answers_off_is_ejected() {
     for _ in 0..12 {
         let mut client = gateway.connect();
         client.send(request("GET", "/cut", &["Connection: close"]));
-        let mut answer = Vec::new();
-        client.rest(&mut answer);
+        let mut response = Vec::new();
+        client.rest(&mut response);
     }
     assert_eq!(times(&cutting, "/cut"), 3);
     assert_eq!(
@@ -610,10 +610,10 @@ fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String>
                     let mut client = Client::connect(address);
                     let mut errors = Vec::new();
                     while !is_over.load(Ordering::SeqCst) {
-                        let answer = client.exchange(request("GET", "/", &[]));
+                        let response = client.exchange(request("GET", "/", &[]));
                         count.fetch_add(1, Ordering::SeqCst);
-                        if answer.status() != 200 {
-                            errors.push(answer.text());
+                        if response.status() != 200 {
+                            errors.push(response.text());
                         }
                     }
                     errors

@@ -114,7 +114,7 @@ fn frees_its_place(leave: impl FnOnce(Client)) -> Upstream {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_answer_frees_its_place() {
+fn a_client_that_leaves_before_its_response_frees_its_place() {
     frees_its_place(drop);
 }
 
@@ -162,7 +162,7 @@ fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_pla
 }
 
 #[test]
-fn a_client_that_leaves_in_its_answers_body_frees_its_place() {
+fn a_client_that_leaves_in_its_response_body_frees_its_permit() {
     for start_of_answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhello",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",

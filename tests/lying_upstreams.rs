@@ -22,48 +22,48 @@ fn alone(upstream: &Upstream, more: &str) -> Gateway {
 
 /// Each of these instead of an answer is a 502, after which the client's connection goes on.
 #[track_caller]
-fn all_are_bad(answers: &'static [&'static str]) {
+fn all_are_bad(responses: &'static [&'static str]) {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
-        let answer = answers[connection.index];
-        connection.send(answer);
+        let response = responses[connection.index];
+        connection.send(response);
         assert!(
             connection.request().is_none(),
-            "a connection was used again after {answer:?}"
+            "a connection was used again after {response:?}"
         );
     });
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
-    for answer in answers {
+    for response in responses {
         let got = client.exchange(GET);
         assert_eq!(
             (got.status(), got.get("connection")),
             (502, None),
-            "{answer:?}"
+            "{response:?}"
         );
         got.problem();
     }
-    for answer in answers {
+    for response in responses {
         let line = gateway.access_line();
         assert_eq!(
             (&line["status"], &line["reason"]),
             (&502.into(), &"bad_answer".into()),
-            "{answer:?}: {line}"
+            "{response:?}: {line}"
         );
     }
 }
 
 /// What the client gets of an answer that breaks off: its body so far, and the connection's end.
 #[track_caller]
-fn is_cut(answer: &'static str, body: &str) {
-    ends_cut(GET, answer, body, End::Closed);
+fn is_cut(response: &'static str, body: &str) {
+    ends_cut(GET, response, body, End::Closed);
 }
 
 #[track_caller]
-fn ends_cut(request: &str, answer: &'static str, body: &str, end: End) {
+fn ends_cut(request: &str, response: &'static str, body: &str, end: End) {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        connection.send(answer);
+        connection.send(response);
     });
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
@@ -71,19 +71,19 @@ fn ends_cut(request: &str, answer: &'static str, body: &str, end: End) {
     assert_eq!(
         (got.status(), got.text().as_str(), got.is_whole),
         (200, body, false),
-        "{answer:?}"
+        "{response:?}"
     );
-    assert!(end == End::Reset || client.ended() == end, "{answer:?}");
+    assert!(end == End::Reset || client.ended() == end, "{response:?}");
     let line = gateway.access_line();
     assert_eq!(
         (&line["status"], &line["reason"]),
         (&200.into(), &"upstream_cut".into()),
-        "{answer:?}"
+        "{response:?}"
     );
 }
 
 #[test]
-fn a_bad_status_line_is_a_bad_answer() {
+fn a_bad_status_line_is_a_bad_response() {
     all_are_bad(&[
         "HTTP/9.1 200 OK\r\n\r\n",
         "HTTP/2 200\r\n\r\n",
@@ -100,7 +100,7 @@ fn a_bad_status_line_is_a_bad_answer() {
 }
 
 #[test]
-fn a_bad_field_makes_a_bad_answer() {
+fn a_bad_field_makes_a_bad_response() {
     all_are_bad(&[
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         "HTTP/1.1 200 OK\r\n: y\r\n\r\n",
@@ -111,7 +111,7 @@ fn a_bad_field_makes_a_bad_answer() {
 }
 
 #[test]
-fn a_line_feed_alone_ends_no_line_of_an_answer() {
+fn a_line_feed_alone_ends_no_line_of_a_response() {
     all_are_bad(&[
         "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
         "HTTP/1.1 200 OK\ncontent-length: 0\r\n\r\n",
@@ -123,19 +123,19 @@ fn a_line_feed_alone_ends_no_line_of_an_answer() {
 }
 
 #[test]
-fn an_answer_whose_connection_field_is_a_long_list_is_a_bad_answer() {
+fn a_response_whose_connection_field_is_a_long_list_is_a_bad_response() {
     let lists = [",".repeat(10_000), "x, ".repeat(32) + "y"];
     for list in lists
         .map(|list| format!("HTTP/1.1 200 OK\r\nconnection: {list}\r\ncontent-length: 0\r\n\r\n"))
     {
         let upstream = Upstream::answering(move |_| list.clone());
-        let answer = alone(&upstream, "").get("/");
-        assert_eq!(answer.status(), 502, "{}", answer.text());
+        let response = alone(&upstream, "").get("/");
+        assert_eq!(response.status(), 502, "{}", response.text());
     }
 }
 
 #[test]
-fn an_answer_whose_end_is_uncertain_is_a_bad_answer() {
+fn a_response_whose_end_is_uncertain_is_a_bad_response() {
     all_are_bad(&[
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
@@ -148,14 +148,14 @@ fn an_answer_whose_end_is_uncertain_is_a_bad_answer() {
 }
 
 #[test]
-fn switching_protocols_unasked_is_a_bad_answer() {
+fn switching_protocols_unasked_is_a_bad_response() {
     all_are_bad(&[
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
     ]);
 }
 
 #[test]
-fn an_interim_answer_in_chunks_is_a_bad_answer() {
+fn an_interim_response_in_chunks_is_a_bad_response() {
     all_are_bad(&[
         "HTTP/1.1 103 Early Hints\r\ntransfer-encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
     ]);
@@ -173,7 +173,7 @@ fn an_endless_head_is_cut_off() {
 }
 
 #[test]
-fn endless_interim_answers_are_cut_off() {
+fn endless_interim_responses_are_cut_off() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         let hint = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
@@ -185,8 +185,8 @@ fn endless_interim_answers_are_cut_off() {
     let mut hints = 0;
     let last = loop {
         match client.response() {
-            answer if answer.status() == 103 => hints += 1,
-            answer => break answer,
+            response if response.status() == 103 => hints += 1,
+            response => break response,
         }
     };
     assert_eq!(last.status(), 502);
@@ -276,7 +276,7 @@ fn a_body_that_ends_in_a_reset_is_seen_to_be_cut() {
 }
 
 #[test]
-fn an_upstream_that_falls_silent_in_its_answer_is_cut_off_and_named() {
+fn an_upstream_that_falls_silent_in_its_response_is_cut_off_and_named() {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
@@ -293,7 +293,7 @@ fn an_upstream_that_falls_silent_in_its_answer_is_cut_off_and_named() {
 }
 
 #[test]
-fn what_comes_after_an_answer_is_nobodys() {
+fn what_comes_after_a_response_is_nobodys() {
     let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL";
     for (request, first) in [
         (GET, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"),
@@ -358,7 +358,7 @@ fn what_comes_between_two_requests_is_nobodys() {
 }
 
 #[test]
-fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
+fn an_upstream_that_breaks_off_before_its_response_is_a_502() {
     for (part, is_reset) in [
         ("", false),
         ("", true),
@@ -373,9 +373,9 @@ fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
             }
         });
         let gateway = alone(&upstream, "");
-        let answer = gateway.get("/");
-        assert_eq!(answer.status(), 502, "{part:?}");
-        answer.problem();
+        let response = gateway.get("/");
+        assert_eq!(response.status(), 502, "{part:?}");
+        response.problem();
         assert_eq!(gateway.access_line()["reason"], "reset", "{part:?}");
         let tries = if part.is_empty() { 2 } else { 1 };
         assert_eq!(
@@ -387,7 +387,7 @@ fn an_upstream_that_breaks_off_before_its_answer_is_a_502() {
 }
 
 #[test]
-fn an_http_1_0_answer_is_passed_on_and_its_connection_is_not_used_again() {
+fn an_http_1_0_response_is_passed_on_and_its_connection_is_not_used_again() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -396,9 +396,9 @@ fn an_http_1_0_answer_is_passed_on_and_its_connection_is_not_used_again() {
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
     for _ in 0..2 {
-        let answer = client.exchange(GET);
+        let response = client.exchange(GET);
         assert_eq!(
-            (answer.head.line.as_str(), answer.text().as_str()),
+            (response.head.line.as_str(), response.text().as_str()),
             ("HTTP/1.1 200 OK", "ok")
         );
     }
@@ -406,7 +406,7 @@ fn an_http_1_0_answer_is_passed_on_and_its_connection_is_not_used_again() {
 }
 
 #[test]
-fn an_answer_before_the_request_is_complete_reaches_the_client_and_ends_both_connections() {
+fn a_response_before_the_request_is_complete_reaches_the_client_and_ends_both_connections() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection.bytes(5).unwrap();
@@ -416,8 +416,11 @@ fn an_answer_before_the_request_is_complete_reaches_the_client_and_ends_both_con
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nhello");
-    let answer = client.response();
-    assert_eq!((answer.status(), answer.text().as_str()), (413, "too much"));
+    let response = client.response();
+    assert_eq!(
+        (response.status(), response.text().as_str()),
+        (413, "too much")
+    );
     client.ended();
 }
 
@@ -473,14 +476,14 @@ fn a_request_that_may_have_been_served_and_must_not_be_repeated_is_not() {
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
     assert_eq!(client.exchange(GET).text(), "fine");
-    let answer = client.exchange("POST /once HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-    assert_eq!(answer.status(), 502);
+    let response = client.exchange("POST /once HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(response.status(), 502);
     assert_eq!(gateway.line_of("/once")["not_retried"], "method");
     assert_eq!(upstream.text().matches("/once").count(), 1);
 }
 
 #[test]
-fn answers_never_mix_between_clients() {
+fn responses_never_mix_between_clients() {
     let upstream = Upstream::answering(|request| {
         let target = request.target();
         let size = target.len() * 37 % 3000;
@@ -510,12 +513,12 @@ fn answers_never_mix_between_clients() {
                 let mut connection = Client::connect(address);
                 for number in 0..60 {
                     let target = format!("/{client}/{}", "x".repeat(number));
-                    let answer = connection.exchange(format!(
+                    let response = connection.exchange(format!(
                         "POST {target} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n{client:03}-{number:04}"
                     ));
-                    assert_eq!(answer.status(), 200, "{}", answer.text());
+                    assert_eq!(response.status(), 200, "{}", response.text());
                     let start = format!("{target} {client:03}-{number:04} ");
-                    assert!(answer.text().starts_with(&start), "{start:?} got {:?}", answer.text());
+                    assert!(response.text().starts_with(&start), "{start:?} got {:?}", response.text());
                 }
             });
         }

@@ -68,7 +68,7 @@ fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
 }
 
 #[test]
-fn a_copy_is_what_the_original_is_and_its_answer_goes_nowhere() {
+fn a_copy_is_what_the_original_is_and_its_response_goes_nowhere() {
     let (app, asked) = {
         let (tell, told) = mpsc::channel();
         let app = Upstream::answering(move |request| {

@@ -41,13 +41,13 @@ fn admin_with(
     let mut client = Client::connect(gateway.admin());
     let head =
         format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}");
-    let answer = client.exchange(format!(
+    let response = client.exchange(format!(
         "{head}Content-Length: {}\r\n\r\n{body}",
         body.len()
     ));
     (
-        answer.status(),
-        serde_json::from_slice(&answer.body).unwrap_or_else(|_| panic!("{}", answer.text())),
+        response.status(),
+        serde_json::from_slice(&response.body).unwrap_or_else(|_| panic!("{}", response.text())),
     )
 }
 
@@ -278,11 +278,11 @@ fn values_of_keys_are_shown_only_with_the_token_where_one_is_set() {
     status_of(&gateway, "alice");
     let token = "Authorization: Bearer s3cret\r\n";
     for path in ["/limits/l/top", "/limits/l/keys?key=alice"] {
-        let first = |answer: Value| {
-            if answer.is_array() {
-                answer[0].clone()
+        let first = |response: Value| {
+            if response.is_array() {
+                response[0].clone()
             } else {
-                answer
+                response
             }
         };
         for lines in ["", "Authorization: Bearer wrong\r\n"] {

@@ -264,9 +264,9 @@ fn a_connection_is_used_before_and_after() {
     let mut client = gateway.connect();
     assert_eq!(client.exchange(GET).text(), "old");
     gateway.reload_with(&route("new"));
-    let answer = client.exchange(GET);
+    let response = client.exchange(GET);
     assert_eq!(
-        (answer.text().as_str(), answer.get("connection")),
+        (response.text().as_str(), response.get("connection")),
         ("new", None)
     );
 }
@@ -290,9 +290,9 @@ fn a_request_in_flight_ends_as_it_began() {
     gateway.reload_with(&route("new"));
     assert_eq!(gateway.get("/").text(), "new");
     leave.open();
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.text().as_str(), answer.get("x-by")),
+        (response.text().as_str(), response.get("x-by")),
         ("from before", Some("old"))
     );
     assert_eq!(client.exchange(GET).text(), "new");
@@ -462,9 +462,9 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
         "the other listener is not concerned"
     );
     leave.open();
-    let answer = busy.response();
+    let response = busy.response();
     assert_eq!(
-        (answer.text().as_str(), answer.get("connection")),
+        (response.text().as_str(), response.get("connection")),
         ("finished", Some("close"))
     );
     assert_eq!(busy.ended(), End::Closed);
@@ -602,8 +602,11 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
             scope.spawn(move || {
                 let mut client = Client::connect(address);
                 while !is_over.load(Ordering::Acquire) {
-                    let answer = client.exchange(request("GET", "/path", &[]));
-                    assert_eq!((answer.status(), answer.text().as_str()), (200, "/path"));
+                    let response = client.exchange(request("GET", "/path", &[]));
+                    assert_eq!(
+                        (response.status(), response.text().as_str()),
+                        (200, "/path")
+                    );
                     served.fetch_add(1, Ordering::AcqRel);
                     if !reuses {
                         client = Client::connect(address);

@@ -398,7 +398,7 @@ fn stopped(gateway: &Gateway, meanwhile: impl FnOnce()) {
 
 /// All requests in flight were 504, and the server was ejected.
 #[test]
-fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
+fn responses_that_came_while_the_gateway_was_suspended_are_not_late() {
     let (upstream, reached, leave) = Upstream::held();
     let ejection = "[upstreams.app.ejection]\nconsecutive_failures = 1\n";
     let more = "timeouts = { attempt = '3s' }\nretry = { attempts = 1 }";
@@ -418,7 +418,7 @@ fn answers_that_came_while_the_gateway_was_stopped_are_not_late() {
 }
 
 #[test]
-fn what_clients_sent_while_the_gateway_was_stopped_is_not_late() {
+fn requests_that_came_while_the_gateway_was_suspended_are_not_late() {
     let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '3s' }\n".to_owned();
     let gateway = Gateway::start(&(text + &responding("r", "")));
     let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
@@ -468,10 +468,10 @@ fn as_many_header_lines_are_taken_as_the_listener_allows() {
     let gateway = Gateway::start(&listener("max_headers = 1000", 1));
     for (lines, status) in [(257, 200), (999, 200), (1000, 431)] {
         let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
-        let answer = gateway
+        let response = gateway
             .connect()
             .exchange(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
-        assert_eq!(answer.status(), status, "{lines} and a Host");
+        assert_eq!(response.status(), status, "{lines} and a Host");
     }
 }
 

@@ -126,7 +126,7 @@ fn by_default_a_kept_connection_that_turned_out_to_be_closed_is_replaced() {
 }
 
 #[test]
-fn a_post_on_a_kept_connection_that_closes_unanswered_is_not_sent_again() {
+fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_sent_again() {
     let upstream = Upstream::start(|mut connection| {
         if connection.request().is_some() {
             connection.send(ok(""));
@@ -225,9 +225,9 @@ fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
     static BODY: [u8; 65_537] = [b'x'; 65_537];
     for _ in 0..2 {
         let mut client = http2::Http2::connect(gateway.address());
-        let answer = client.post("/", &[("content-length", "65537")], &BODY);
+        let response = client.post("/", &[("content-length", "65537")], &BODY);
         assert_eq!(
-            (answer.status.as_u16(), answer.text().as_str()),
+            (response.status.as_u16(), response.text().as_str()),
             (200, "65537")
         );
         let mut client = gateway.connect();
@@ -306,7 +306,7 @@ fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
 
 /// A server that restarts ends connections without a word: NGINX and HAProxy show no client of it either.
 #[test]
-fn by_default_a_reset_before_any_byte_of_the_answer_is_tried_again_once() {
+fn by_default_a_reset_before_any_byte_of_the_response_is_tried_again_once() {
     for fail in [Connection::break_off as fn(Connection), drop] {
         let upstream = failing(1, fail);
         let gateway = Gateway::start(&one_route(&upstream, ""));
@@ -334,7 +334,7 @@ fn by_default_a_post_that_was_written_is_not_sent_again() {
 }
 
 #[test]
-fn a_reset_within_the_answers_head_is_not_tried_again() {
+fn a_reset_within_the_response_head_is_not_retried() {
     for begun in [
         "HTTP/1.1 200 OK\r\ncontent-le",
         "H",
@@ -348,12 +348,12 @@ fn a_reset_within_the_answers_head_is_not_tried_again() {
         let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.sent("/", &[]);
         let first = client.response();
-        let answer = if first.status() == 103 {
+        let response = if first.status() == 103 {
             client.response()
         } else {
             first
         };
-        assert_eq!(answer.status(), 502, "{begun:?}");
+        assert_eq!(response.status(), 502, "{begun:?}");
         assert_eq!(times(&upstream, "GET /"), 1);
     }
 }
@@ -395,7 +395,7 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
 }
 
 #[test]
-fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given() {
+fn a_status_is_tried_again_where_the_route_says_so_and_the_last_response_is_given() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
     assert_eq!(gateway.status("/"), 200);
@@ -405,12 +405,12 @@ fn a_status_is_tried_again_where_the_route_says_so_and_the_last_answer_is_given(
         );
     });
     let gateway = Gateway::start(&retrying(&upstream, "on = ['503']\nattempts = 3"));
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert_eq!(
         (
-            answer.status(),
-            answer.text().as_str(),
-            answer.get("x-mine")
+            response.status(),
+            response.text().as_str(),
+            response.get("x-mine")
         ),
         (503, "busy", Some("1"))
     );
@@ -587,7 +587,7 @@ fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
 }
 
 #[test]
-fn an_answer_that_has_begun_is_never_tried_again() {
+fn a_response_that_has_begun_is_never_tried_again() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let upstream = Upstream::start(move |mut connection| {
@@ -601,8 +601,8 @@ fn an_answer_that_has_begun_is_never_tried_again() {
         &upstream,
         "on = ['reset', 'connect', 'timeout', '502']",
     ));
-    let answer = gateway.get("/");
-    assert!(!answer.is_whole, "{answer:?}");
+    let response = gateway.get("/");
+    assert!(!response.is_whole, "{response:?}");
     assert_eq!(seen.load(Ordering::SeqCst), 1);
     let line = gateway.line_of("/");
     assert_eq!(

@@ -23,11 +23,11 @@ fn routes(routes: &[(&str, &str)]) -> Gateway {
 /// The route that takes a request, `-` where none does.
 #[track_caller]
 fn taker(gateway: &Gateway, method: &str, path: &str, lines: &[&str]) -> String {
-    let answer = gateway.ask(method, path, lines);
-    if answer.status() == 404 {
+    let response = gateway.ask(method, path, lines);
+    if response.status() == 404 {
         "-".to_owned()
     } else {
-        answer.text()
+        response.text()
     }
 }
 
@@ -182,12 +182,12 @@ fn a_prefix_ends_with_a_segment() {
 #[test]
 fn no_route_is_a_404_whose_problem_names_none() {
     let gateway = routes(&[("secret", "path = '/secret'")]);
-    let answer = gateway.get("/else");
-    assert_eq!(answer.status(), 404);
-    let problem = answer.problem();
+    let response = gateway.get("/else");
+    assert_eq!(response.status(), 404);
+    let problem = response.problem();
     assert!(problem.get("route").is_none(), "{problem}");
-    assert!(!answer.text().contains("secret"), "{problem}");
-    assert_eq!(problem["request_id"], answer.get("x-request-id").unwrap());
+    assert!(!response.text().contains("secret"), "{problem}");
+    assert_eq!(problem["request_id"], response.get("x-request-id").unwrap());
     let line = gateway.access_line();
     assert_eq!(
         (&line["status"], &line["reason"]),
@@ -374,8 +374,8 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     let mut seen = [0, 0, 0];
     for path in spellings.iter().filter(|path| path.starts_with('/')) {
         client.send(request("GET", path, &[]));
-        let answer = client.response();
-        let (is_admin, outcome) = (answer.text() == "admin", answer.status());
+        let response = client.response();
+        let (is_admin, outcome) = (response.text() == "admin", response.status());
         assert!(matches!(outcome, 200 | 400), "{path}: {outcome}");
         seen[if outcome == 400 {
             0
@@ -872,15 +872,15 @@ fn parameters_keep_their_escapes_in_rewrites_and_redirects() {
            [[routes]]\nname = 'tls'\nmatch = { path_prefix = '/tls' }\nredirect = { to = 'https://{host}{path}', status = 301 }\n";
     let gateway = Gateway::start(&text);
     assert_eq!(gateway.get("/orders/a%2Fb?q=1").text(), "/v2/a%2Fb/x?q=1");
-    let answer = gateway.get("/old/a%2fb%20c");
-    assert_eq!(answer.status(), 308);
+    let response = gateway.get("/old/a%2fb%20c");
+    assert_eq!(response.status(), 308);
     assert!(matches!(
-        answer.get("location"),
+        response.get("location"),
         Some("https://a/new/a%2Fb%20c" | "https://a/new/a%2fb%20c")
     ));
-    let answer = gateway.get("/tls/x?y=1");
+    let response = gateway.get("/tls/x?y=1");
     assert_eq!(
-        (answer.status(), answer.get("location")),
+        (response.status(), response.get("location")),
         (301, Some("https://a/tls/x?y=1"))
     );
 }

@@ -128,7 +128,7 @@ fn a_shared_and_a_local_limit_decide_together() {
 }
 
 #[test]
-fn costs_exceptions_tiers_and_counted_answers_are_shared_too() {
+fn costs_overrides_tiers_and_counted_responses_are_shared_too() {
     let redis = Redis::start();
     let store = format!("url = '{}'\nlease = '0%'", redis.url());
     let limit = "key = 'header:x-user'\nrate = '1/h'\nburst = 10\ncost = { header = 'x-cost', default = 1, max = 10 }\n\
@@ -281,7 +281,7 @@ fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
 }
 
 #[test]
-fn of_counted_answers_only_those_take_tokens_whichever_gateway_saw_them() {
+fn only_counted_responses_take_tokens_whichever_gateway_saw_them() {
     let redis = Redis::start();
     let upstream = Upstream::answering(|request| {
         let is_wrong = request.target() == "/wrong";

@@ -215,9 +215,9 @@ fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
 
 #[test]
 fn a_retry_keeps_its_one_place_and_takes_no_second() {
-    let answers = std::sync::atomic::AtomicUsize::new(0);
+    let responses = std::sync::atomic::AtomicUsize::new(0);
     let upstream = Upstream::answering(move |_| {
-        let first = answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        let first = responses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
         if first {
             "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".into()
         } else {
@@ -283,9 +283,10 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
     ));
     let mut inside = gateway.sent("/full", &[]);
     reached.recv_timeout(TIMEOUT).unwrap();
-    let answers: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
-    let (refused, served): (Vec<_>, Vec<_>) =
-        answers.iter().partition(|answer| answer.status() == 503);
+    let responses: Vec<_> = (0..64).map(|_| gateway.get("/split")).collect();
+    let (refused, served): (Vec<_>, Vec<_>) = responses
+        .iter()
+        .partition(|response| response.status() == 503);
     assert!(
         !refused.is_empty() && !served.is_empty(),
         "one in 2^63 draws always the same"
@@ -294,9 +295,9 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
     assert!(
         refused
             .iter()
-            .all(|answer| answer.problem()["detail"] == detail)
+            .all(|response| response.problem()["detail"] == detail)
     );
-    assert!(served.iter().all(|answer| answer.text() == "free"));
+    assert!(served.iter().all(|response| response.text() == "free"));
     assert_eq!(
         gateway.metric("tidegate_upstream_in_flight", &[("upstream", "full")]),
         1.0

@@ -73,9 +73,9 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
         assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
         wait_for_closed(gateway.address());
         leave.open();
-        let answer = client.response();
+        let response = client.response();
         assert_eq!(
-            (answer.text().as_str(), answer.get("connection")),
+            (response.text().as_str(), response.get("connection")),
             ("finished", Some("close"))
         );
         assert_eq!(client.ended(), End::Closed);
@@ -86,7 +86,7 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
 }
 
 #[test]
-fn an_answer_that_flows_is_let_flow_to_its_end() {
+fn a_response_that_flows_is_let_flow_to_its_end() {
     let more = Gate::new();
     let gate = more.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -215,7 +215,7 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
 }
 
 #[test]
-fn an_answer_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
+fn a_response_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
     let leave = Gate::new();
     let leaving = leave.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -245,9 +245,9 @@ fn during_the_delay_new_connections_are_served() {
     gateway.logged("draining");
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 503);
     let mut client = gateway.connect();
-    let answer = client.exchange(request("GET", "/own", &[]));
+    let response = client.exchange(request("GET", "/own", &[]));
     assert_eq!(
-        (answer.text().as_str(), answer.get("connection")),
+        (response.text().as_str(), response.get("connection")),
         ("own", None)
     );
     assert_eq!(client.ended(), End::Closed);

@@ -52,14 +52,14 @@ fn ask(address: SocketAddr) -> Result<(), String> {
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let sent = stream.write_all(request("GET", "/", &["Connection: close"]).as_bytes());
     sent.map_err(|error| format!("send: {error}"))?;
-    let mut answer = String::new();
+    let mut response = String::new();
     stream
-        .read_to_string(&mut answer)
-        .map_err(|error| format!("read: {error} after {answer:?}"))?;
-    if answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("fine") {
+        .read_to_string(&mut response)
+        .map_err(|error| format!("read: {error} after {response:?}"))?;
+    if response.starts_with("HTTP/1.1 200 ") && response.ends_with("fine") {
         Ok(())
     } else {
-        Err(format!("{answer:?}"))
+        Err(format!("{response:?}"))
     }
 }
 
@@ -72,14 +72,14 @@ fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> 
     let head = client
         .head()
         .map_err(|cut| format!("read by a kept connection: {cut:?}"))?;
-    let answer = client.message(head, false, false);
-    if answer.get("connection") == Some("close") {
+    let response = client.message(head, false, false);
+    if response.get("connection") == Some("close") {
         *kept = None;
     }
-    if answer.text() == "fine" {
+    if response.text() == "fine" {
         Ok(())
     } else {
-        Err(format!("{answer:?}"))
+        Err(format!("{response:?}"))
     }
 }
 
@@ -167,9 +167,9 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
     let successor = Successor::of(&gateway);
     load.pass(100);
     leave.open();
-    let answer = held.response();
+    let response = held.response();
     assert_eq!(
-        (answer.text().as_str(), answer.get("connection")),
+        (response.text().as_str(), response.get("connection")),
         ("fine", Some("close"))
     );
     assert_eq!(gateway.wait_alone().code(), Some(0));

@@ -129,7 +129,7 @@ fn a_proxied_request_is_told_with_its_way() {
         "X-Request-Id: mine",
     ];
     client.send(request("POST", "/a/b?q=1", &lines) + "abc");
-    let answer = client.response();
+    let response = client.response();
     let line = gateway.access_line();
     assert!(
         ALWAYS.iter().all(|name| line.get(name).is_some()),
@@ -140,7 +140,7 @@ fn a_proxied_request_is_told_with_its_way() {
         &[
             (
                 "request_id",
-                answer
+                response
                     .get("x-request-id")
                     .map_or(line["request_id"].clone(), Into::into),
             ),
@@ -207,9 +207,9 @@ fn what_is_no_request_is_told_too() {
     let gateway = Gateway::start(&responding("r", ""));
     let mut client = gateway.connect();
     client.send("no request at all\r\n\r\n");
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.status(), answer.problem()["status"].as_u64()),
+        (response.status(), response.problem()["status"].as_u64()),
         (400, Some(400))
     );
     let line = gateway.access_line();
@@ -494,12 +494,12 @@ fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
             "tidegate_requests counter",
         ),
     ] {
-        let answer = gateway.call_admin("GET", "/metrics", &[&format!("Accept: {accept}")]);
-        let text = answer.text();
+        let response = gateway.call_admin("GET", "/metrics", &[&format!("Accept: {accept}")]);
+        let text = response.text();
         assert!(
-            answer.get("content-type").unwrap().starts_with(media),
+            response.get("content-type").unwrap().starts_with(media),
             "{:?}",
-            answer.head
+            response.head
         );
         assert_eq!(text.ends_with("# EOF\n"), media.contains("openmetrics"));
         assert!(

@@ -33,13 +33,13 @@ fn silent() -> Upstream {
 #[track_caller]
 fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     let asked = Instant::now();
-    let answer = ask();
+    let response = ask();
     let took = asked.elapsed();
     assert!(
         took >= Duration::from_millis(millis.start) && took < Duration::from_millis(millis.end),
         "{took:?}"
     );
-    answer
+    response
 }
 
 /// Status, reason and count of the one request to `/`.
@@ -73,9 +73,9 @@ fn to(url: &str, upstream: &str, route: &str) -> String {
 fn a_server_that_refuses_connections_is_a_502() {
     let nobody = Closed::new();
     let gateway = Gateway::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
-    let answer = timed(0..1000, || gateway.get("/"));
+    let response = timed(0..1000, || gateway.get("/"));
     assert_eq!(
-        (answer.status(), &answer.problem()["route"]),
+        (response.status(), &response.problem()["route"]),
         (502, &"app".into())
     );
     told(&gateway, 502, "connect_failed");
@@ -124,9 +124,9 @@ fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
 fn an_attempt_ends_after_its_timeout() {
     let upstream = silent();
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { attempt = '100ms' }"));
-    let answer = timed(100..1000, || gateway.get("/"));
+    let response = timed(100..1000, || gateway.get("/"));
     assert_eq!(
-        (answer.status(), &answer.problem()["route"]),
+        (response.status(), &response.problem()["route"]),
         (504, &"app".into())
     );
     told(&gateway, 504, "attempt_timeout");
@@ -162,7 +162,7 @@ fn dribble(client: &mut support::Client) {
 }
 
 #[test]
-fn an_upload_may_take_longer_than_its_answer() {
+fn an_upload_may_take_longer_than_its_response() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     for more in ["total = '300ms'", "attempt = '300ms'"] {
         for head in [
@@ -187,7 +187,7 @@ fn an_upload_may_take_longer_than_its_answer() {
 }
 
 #[test]
-fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
+fn the_time_for_a_response_runs_from_the_end_of_the_body_on() {
     let upstream = silent();
     for (more, reason) in [
         ("total = '300ms'", "total_timeout"),
@@ -203,7 +203,7 @@ fn the_time_for_an_answer_runs_from_the_end_of_the_body_on() {
 }
 
 #[test]
-fn an_upload_over_http2_may_take_longer_than_its_answer() {
+fn an_upload_over_http2_may_take_longer_than_its_response() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { total = '300ms' }"));
     let mut client = Http2::connect(gateway.address());
@@ -217,7 +217,7 @@ fn an_upload_over_http2_may_take_longer_than_its_answer() {
 }
 
 #[test]
-fn the_total_ends_with_the_answers_head() {
+fn the_total_timeout_ends_with_the_response_head() {
     let end = Gate::new();
     let gate = end.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -237,7 +237,7 @@ fn the_total_ends_with_the_answers_head() {
 }
 
 #[test]
-fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
+fn a_response_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
     for head in [
         "content-length: 9\r\n\r\nabc",
         "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -248,9 +248,9 @@ fn an_answer_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
             connection.ended();
         });
         let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
-        let answer = timed(150..1500, || gateway.get("/"));
-        assert!(!answer.is_whole, "{answer:?}");
-        assert_eq!(answer.body, b"abc");
+        let response = timed(150..1500, || gateway.get("/"));
+        assert!(!response.is_whole, "{response:?}");
+        assert_eq!(response.body, b"abc");
         told(&gateway, 200, "idle_timeout");
         let warned = gateway.logged("an answer was cut because nothing moved for 150ms");
         assert_eq!(warned["route"], "app", "{warned}");
@@ -299,9 +299,9 @@ fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 10"]) + "abc");
-    let answer = timed(140..1500, || client.response());
+    let response = timed(140..1500, || client.response());
     assert_eq!(
-        (answer.status(), answer.get("connection")),
+        (response.status(), response.get("connection")),
         (408, Some("close"))
     );
     told(&gateway, 408, "slow_body");
@@ -369,8 +369,11 @@ fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
         }
     });
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
-    let answer = timed(240..1500, || gateway.get("/"));
-    assert!(!answer.is_whole && !answer.body.is_empty(), "{answer:?}");
+    let response = timed(240..1500, || gateway.get("/"));
+    assert!(
+        !response.is_whole && !response.body.is_empty(),
+        "{response:?}"
+    );
     told(&gateway, 200, "body_timeout");
 }
 
@@ -409,9 +412,9 @@ fn a_head_that_does_not_come_to_its_end_is_a_408() {
     let gateway = Gateway::start(&(text + &responding("app", "")));
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
-    let answer = timed(100..1500, || client.response());
+    let response = timed(100..1500, || client.response());
     assert_eq!(
-        (answer.status(), answer.get("connection")),
+        (response.status(), response.get("connection")),
         (408, Some("close"))
     );
     assert_eq!(gateway.access_line()["reason"], "slow_head");

@@ -213,7 +213,7 @@ fn a_reader_that_stops_stops_the_writer() {
 }
 
 #[test]
-fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
+fn an_upstream_that_does_not_switch_gives_an_ordinary_response() {
     let upstream = Upstream::answering(|request| {
         if request.target() == "/" {
             ok("no thanks")
@@ -225,12 +225,12 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_answer() {
     let mut client = gateway.connect();
     // What follows is then the next request, not the first bytes of a tunnel.
     client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
         (
-            answer.status(),
-            answer.text().as_str(),
-            answer.get("upgrade")
+            response.status(),
+            response.text().as_str(),
+            response.get("upgrade")
         ),
         (200, "no thanks", None)
     );
@@ -248,13 +248,13 @@ fn an_upstream_that_wants_an_upgrade_is_heard() {
         (&[][..], "upgrade"),
         (&["Connection: close"], "close, upgrade"),
     ] {
-        let answer = client.exchange(request("GET", "/", lines));
-        assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
+        let response = client.exchange(request("GET", "/", lines));
+        assert_eq!((response.status(), response.text().as_str()), (426, "no"));
         assert_eq!(
-            (answer.get("upgrade"), answer.get("connection")),
+            (response.get("upgrade"), response.get("connection")),
             (Some("websocket"), Some(connection))
         );
-        assert_eq!(answer.get("x-hop"), None);
+        assert_eq!(response.get("x-hop"), None);
     }
 }
 
@@ -284,8 +284,8 @@ fn only_what_was_offered_is_switched_to() {
         let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.connect();
         client.send(request("GET", "/", lines) + "{}");
-        let answer = client.response();
-        assert_eq!(answer.status(), 502, "{lines:?}");
+        let response = client.response();
+        assert_eq!(response.status(), 502, "{lines:?}");
         let line = gateway.line_of("/");
         assert_eq!(line["reason"], "bad_answer", "{line}");
     }
@@ -415,9 +415,9 @@ fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
         gateway.metric("tidegate_upstream_connections", &labels),
         1.0
     );
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert_eq!(
-        (answer.status(), gateway.line_of("/")["reason"].as_str()),
+        (response.status(), gateway.line_of("/")["reason"].as_str()),
         (503, Some("cap"))
     );
     drop(client);
@@ -589,12 +589,12 @@ fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
 fn an_offer_goes_by_a_connection_of_its_own() {
     let upstream = Upstream::start(|mut connection| {
         while let Some(request) = connection.request() {
-            let answer = if request.get("upgrade").is_some() {
+            let response = if request.get("upgrade").is_some() {
                 SWITCH.to_owned()
             } else {
                 ok("")
             };
-            connection.send(answer);
+            connection.send(response);
         }
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
@@ -637,7 +637,7 @@ fn an_event_arrives_while_its_stream_is_open() {
 }
 
 #[test]
-fn event_streams_and_calls_may_be_silent_for_longer_than_other_answers() {
+fn event_streams_and_calls_may_be_silent_for_longer_than_other_responses() {
     for (content_type, is_cut) in [
         ("text/event-stream; charset=utf-8", false),
         ("application/grpc+proto", false),

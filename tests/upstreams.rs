@@ -93,7 +93,7 @@ fn a_connection_that_its_server_wants_closed_is_not_kept() {
 }
 
 #[test]
-fn bytes_that_nobody_asked_for_are_never_taken_for_an_answer() {
+fn bytes_that_nobody_asked_for_are_never_taken_for_a_response() {
     let upstream = Upstream::answering(|_| ok("mine") + &ok("not yours"));
     let gateway = Gateway::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..5 {
@@ -297,9 +297,9 @@ fn the_name_of_a_server_is_looked_up() {
     let text = one_route(&upstream, "request = { preserve_host = false }")
         .replace("127.0.0.1", "localhost");
     let gateway = Gateway::start(&text);
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert_eq!(
-        (answer.status(), answer.text()),
+        (response.status(), response.text()),
         (200, format!("localhost:{}", upstream.address().port()))
     );
 }
@@ -335,7 +335,7 @@ fn a_client_that_leaves_closes_its_connection_to_the_server() {
 }
 
 #[test]
-fn parallel_requests_never_get_each_others_answers() {
+fn parallel_requests_never_get_each_others_responses() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Gateway::start(&pooled(
         &upstream,

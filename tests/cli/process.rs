@@ -105,9 +105,9 @@ fn call(to: SocketAddr, method: &str, path: &str) -> (u16, String) {
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
@@ -121,13 +121,13 @@ fn service() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            thread::spawn(|| answer_all(BufReader::new(stream.unwrap())));
+            thread::spawn(|| respond_to_all(BufReader::new(stream.unwrap())));
         }
     });
     address
 }
 
-fn answer_all(mut stream: BufReader<TcpStream>) {
+fn respond_to_all(mut stream: BufReader<TcpStream>) {
     while next_blank(&mut stream) {
         stream
             .get_mut()

@@ -27,17 +27,17 @@ const CALL: (&str, &str) = ("content-type", "application/grpc");
 
 /// Checks that an answer is a grpc-status in a head alone, and gives its code.
 #[track_caller]
-fn code(answer: &http2::Response) -> u8 {
+fn code(response: &http2::Response) -> u8 {
     assert_eq!(
-        (answer.status.as_u16(), answer.get("content-type")),
+        (response.status.as_u16(), response.get("content-type")),
         (200, "application/grpc")
     );
     assert!(
-        answer.is_head_alone && !answer.headers.contains_key("content-length"),
-        "{answer:?}"
+        response.is_head_alone && !response.headers.contains_key("content-length"),
+        "{response:?}"
     );
-    assert!(!answer.get("grpc-message").is_empty());
-    answer.get("grpc-status").parse().unwrap()
+    assert!(!response.get("grpc-message").is_empty());
+    response.get("grpc-status").parse().unwrap()
 }
 
 fn to(url: &str, route: &str) -> String {
@@ -49,11 +49,11 @@ fn to(url: &str, route: &str) -> String {
 
 /// A server that answers calls by `answer`, given how many came before and what time they say they have.
 fn answering(
-    answer: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync,
+    response: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync,
 ) -> Server {
-    let (count, answer) = (AtomicUsize::new(0), Arc::new(answer));
+    let (count, response) = (AtomicUsize::new(0), Arc::new(response));
     Server::start(Builder::new(), move |mut stream: Stream| {
-        let (index, answer) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&answer));
+        let (index, response) = (count.fetch_add(1, Ordering::SeqCst), Arc::clone(&response));
         async move {
             let left = stream
                 .request
@@ -62,7 +62,7 @@ fn answering(
                 .map(|left| left.to_str().unwrap().to_owned());
             stream
                 .respond
-                .send_response(answer(index, left.as_deref()), true)
+                .send_response(response(index, left.as_deref()), true)
                 .unwrap();
         }
     })
@@ -137,16 +137,16 @@ fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
         "retry = { on = ['503'], methods = ['POST'] }",
     ));
     let mut client = Http2::connect(gateway.address());
-    let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "5S")]);
-    assert_eq!(answer.get("grpc-status"), "0");
+    let response = client.ask("POST", "/", &[CALL, ("grpc-timeout", "5S")]);
+    assert_eq!(response.get("grpc-status"), "0");
     let silent = Server::start(Builder::new(), |stream| async move {
         let _stream = stream;
         std::future::pending().await
     });
     let gateway = Gateway::start(&to(&silent.url(), ""));
     let mut client = Http2::connect(gateway.address());
-    let answer = client.ask("POST", "/", &[CALL, ("grpc-timeout", "200m")]);
-    assert_eq!(code(&answer), 4);
+    let response = client.ask("POST", "/", &[CALL, ("grpc-timeout", "200m")]);
+    assert_eq!(code(&response), 4);
     assert_eq!(gateway.access_line()["reason"], "total_timeout");
 }
 
@@ -157,8 +157,8 @@ fn a_call_is_tried_again_by_the_status_that_means_the_same() {
         &server.url(),
         "retry = { on = ['503'], methods = ['POST'] }",
     ));
-    let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
-    assert_eq!(answer.get("grpc-status"), "0");
+    let response = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
+    assert_eq!(response.get("grpc-status"), "0");
     assert_eq!(gateway.access_line()["attempts"], 2);
 }
 
@@ -169,9 +169,9 @@ fn a_call_that_fails_otherwise_is_not_tried_again() {
         &server.url(),
         "retry = { on = ['503'], methods = ['POST'] }",
     ));
-    let answer = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
+    let response = Http2::connect(gateway.address()).ask("POST", "/", &[CALL]);
     assert_eq!(
-        (answer.get("grpc-status"), answer.is_head_alone),
+        (response.get("grpc-status"), response.is_head_alone),
         ("9", true)
     );
     assert_eq!(gateway.access_line()["attempts"], 1);

@@ -49,9 +49,9 @@ fn all_break_off(rests: &[&str]) {
         let mut client = begun(&gateway, &seen);
         client.send(format!("{rest}{SMUGGLED}"));
         assert_eq!(seen.recv().unwrap(), Seen::Broken, "{rest:?}");
-        let answer = client.response();
-        assert_eq!(answer.status(), 400, "{rest:?}");
-        answer.problem();
+        let response = client.response();
+        assert_eq!(response.status(), 400, "{rest:?}");
+        response.problem();
         let mut after = Vec::new();
         client.rest(&mut after);
         assert!(
@@ -167,9 +167,9 @@ fn a_body_that_passes_its_bound_is_broken_off() {
     let mut client = begun(&gateway, &seen);
     client.send("2\r\nde\r\n2000\r\nf");
     assert_eq!(seen.recv().unwrap(), Seen::Broken);
-    let answer = client.response();
-    assert_eq!(answer.status(), 413);
-    answer.problem();
+    let response = client.response();
+    assert_eq!(response.status(), 413);
+    response.problem();
     client.ended();
     let line = gateway.access_line();
     assert_eq!(
@@ -196,12 +196,12 @@ fn a_body_that_is_announced_too_long_is_never_forwarded() {
     client.send(format!(
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n{SMUGGLED}"
     ));
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.status(), answer.get("connection")),
+        (response.status(), response.get("connection")),
         (413, Some("close"))
     );
-    answer.problem();
+    response.problem();
     client.ended();
     assert_eq!(upstream.connections(), 0);
 }
@@ -212,12 +212,12 @@ fn a_client_that_falls_silent_in_its_body_is_told_so() {
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = \"100ms\" }"));
     let mut client = begun(&gateway, &seen);
     assert_eq!(seen.recv().unwrap(), Seen::Broken);
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.status(), answer.get("connection")),
+        (response.status(), response.get("connection")),
         (408, Some("close"))
     );
-    answer.problem();
+    response.problem();
     client.ended();
     assert_eq!(gateway.access_line()["reason"], "slow_body");
 }

@@ -20,14 +20,14 @@ fn is_refused(listener: &str, request: &str, status: u16, reason: &str) {
     let (upstream, gateway) = start(listener, "");
     let mut client = gateway.connect();
     client.send(request);
-    let answer = client.response();
+    let response = client.response();
     assert_eq!(
-        (answer.status(), answer.get("connection")),
+        (response.status(), response.get("connection")),
         (status, Some("close")),
         "{}",
-        answer.text()
+        response.text()
     );
-    answer.problem();
+    response.problem();
     client.ended();
     let line = gateway.access_line();
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_slow_head_is_refused() {
 }
 
 #[test]
-fn a_slow_head_after_an_answer_is_refused() {
+fn a_slow_head_after_a_response_is_refused() {
     let (_upstream, gateway) = start("timeouts = { headers = \"100ms\" }", "");
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT");

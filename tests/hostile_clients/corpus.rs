@@ -411,13 +411,13 @@ fn every_attack_of_the_corpus_has_its_one_outcome_at_both_ends() {
             assert_eq!(client.response().status(), 200, "{name}: {request}");
         }
         if expected.is_empty() {
-            let answer = client.response();
+            let response = client.response();
             assert_eq!(
-                (answer.status(), answer.get("connection")),
+                (response.status(), response.get("connection")),
                 (400, Some("close")),
                 "{name}"
             );
-            answer.problem();
+            response.problem();
         }
         let mut rest = Vec::new();
         client.rest(&mut rest);

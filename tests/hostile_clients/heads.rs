@@ -15,9 +15,9 @@ fn all_are_refused(attacks: &[&[u8]]) {
         let text = String::from_utf8_lossy(attack).into_owned();
         let mut client = gateway.connect();
         client.send([attack, SMUGGLED.as_bytes()].concat());
-        let answer = client.response();
-        assert_eq!(answer.status(), 400, "{text:?}");
-        answer.problem();
+        let response = client.response();
+        assert_eq!(response.status(), 400, "{text:?}");
+        response.problem();
         let mut rest = Vec::new();
         client.rest(&mut rest);
         assert!(
@@ -217,8 +217,13 @@ fn a_tls_handshake_is_told_what_it_met() {
     all_are_refused(&[hello]);
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway.connect().exchange(hello);
-    assert!(answer.problem()["detail"].as_str().unwrap().contains("TLS"));
+    let response = gateway.connect().exchange(hello);
+    assert!(
+        response.problem()["detail"]
+            .as_str()
+            .unwrap()
+            .contains("TLS")
+    );
 }
 
 #[test]
@@ -257,7 +262,7 @@ fn an_asterisk_is_for_options_only() {
 }
 
 #[test]
-fn the_answers_before_a_refusal_are_still_delivered() {
+fn responses_before_a_refusal_are_still_delivered() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();

@@ -197,8 +197,8 @@ fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
     let asked = other.open("GET", "/hang", &[], true);
     await_count(&seen.began, 1);
     let large = "x".repeat(14_000);
-    let answer = one.ask("GET", "/large", &[("x-large", &large)]);
-    assert_eq!(answer.status, 431);
+    let response = one.ask("GET", "/large", &[("x-large", &large)]);
+    assert_eq!(response.status, 431);
     assert_eq!(gateway.line_of("/large")["reason"], "head_too_large");
     // Many small ones are as long as a large one.
     let names: Vec<_> = (0..50).map(|number| format!("x-{number}")).collect();

@@ -54,7 +54,7 @@ fn resets_of_requests_that_were_begun() {
         client.send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &get("/"));
         // An answer to the ping says that the request has been seen.
         client.send(kind::PING, 0, 0, &[7; 8]);
-        let answer = loop {
+        let response = loop {
             match client.next() {
                 Some(frame) if matches!(frame.kind, kind::PING | kind::GOAWAY) => {
                     break Some(frame.kind);
@@ -63,8 +63,8 @@ fn resets_of_requests_that_were_begun() {
                 None => break None,
             }
         };
-        if answer != Some(kind::PING) {
-            told = answer == Some(kind::GOAWAY);
+        if response != Some(kind::PING) {
+            told = response == Some(kind::GOAWAY);
             break;
         }
         client.send(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8]);

@@ -133,7 +133,7 @@ fn uploads_that_nobody_reads_do_not_stall_the_others() {
 }
 
 #[test]
-fn an_answer_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_others() {
+fn a_response_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_others() {
     let length = 1 << 20;
     let upstream = Upstream::answering(move |_| ok(&"z".repeat(length)));
     let text = format!(
@@ -163,7 +163,7 @@ fn an_answer_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_other
 }
 
 #[test]
-fn an_answer_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does_not() {
+fn a_response_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does_not() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         let _ = connection.try_send(ok(&"z".repeat(16 << 20)));
@@ -208,7 +208,7 @@ fn a_body_that_stops_coming_is_a_408_of_its_stream_alone() {
 }
 
 #[test]
-fn an_answer_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
+fn a_response_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
@@ -259,7 +259,7 @@ fn more_streams_than_were_allowed_are_refused_as_never_begun() {
 
 /// The reset came with the answer; libcurl 7.88 and git took that for an error of the connection.
 #[test]
-fn an_early_answer_is_no_reset_while_the_client_goes_on_sending() {
+fn an_early_response_is_no_reset_while_the_client_goes_on_sending() {
     const LONG: usize = 3 << 20;
     let upstream = Upstream::answering(|_| ok("good"));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = '1KiB' }"));

@@ -71,18 +71,22 @@ fn a_request_arrives_upstream_as_one_of_http_1() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let fields = [("cookie", "a=1"), ("te", "trailers"), ("cookie", "b=2")];
-    let answer = Http2::connect(gateway.address()).ask("GET", "/x%2Fy?q=%zz", &fields);
+    let response = Http2::connect(gateway.address()).ask("GET", "/x%2Fy?q=%zz", &fields);
     assert_eq!(
-        (answer.status.as_u16(), answer.get("x-kept"), answer.text()),
+        (
+            response.status.as_u16(),
+            response.get("x-kept"),
+            response.text()
+        ),
         (200, "2", "ok".into())
     );
-    assert_eq!(answer.get("content-length"), "2");
+    assert_eq!(response.get("content-length"), "2");
     assert!(
         ["x-hop", "connection", "keep-alive"]
             .iter()
-            .all(|name| !answer.headers.contains_key(*name))
+            .all(|name| !response.headers.contains_key(*name))
     );
-    assert_eq!(answer.headers.get_all("date").iter().count(), 1);
+    assert_eq!(response.headers.get_all("date").iter().count(), 1);
 }
 
 #[test]
@@ -92,12 +96,15 @@ fn an_upstream_that_wants_an_upgrade_is_heard_without_a_field_that_http2_has_not
             .into()
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = Http2::connect(gateway.address()).get("/");
-    assert_eq!((answer.status.as_u16(), answer.text()), (426, "no".into()));
+    let response = Http2::connect(gateway.address()).get("/");
+    assert_eq!(
+        (response.status.as_u16(), response.text()),
+        (426, "no".into())
+    );
     assert!(
         ["upgrade", "connection"]
             .iter()
-            .all(|name| !answer.headers.contains_key(*name))
+            .all(|name| !response.headers.contains_key(*name))
     );
 }
 
@@ -146,13 +153,13 @@ fn trailers_pass_both_ways_to_http_1_where_the_route_says_so() {
         .body
         .send_trailers(HeaderMap::from_iter(trailers))
         .unwrap();
-    let answer = client.finish(asked.response).unwrap();
-    assert_eq!(answer.text(), "ok");
-    assert_eq!(answer.trailers.unwrap()["x-down"], "2");
+    let response = client.finish(asked.response).unwrap();
+    assert_eq!(response.text(), "ok");
+    assert_eq!(response.trailers.unwrap()["x-down"], "2");
 }
 
 #[test]
-fn answers_without_a_body_end_with_their_head_and_say_the_length_they_stand_for() {
+fn responses_without_a_body_end_with_their_head_and_keep_their_length() {
     let upstream = Upstream::answering(|request| match request.target() {
         "/head" => "HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n".into(),
         "/304" => "HTTP/1.1 304 Not Modified\r\ncontent-length: 8\r\n\r\n".into(),
@@ -165,18 +172,18 @@ fn answers_without_a_body_end_with_their_head_and_say_the_length_they_stand_for(
         ("GET", "/304", 304, Some("8")),
         ("GET", "/204", 204, None),
     ] {
-        let answer = client.ask(method, path, &[]);
-        assert!(answer.is_head_alone, "{path}");
-        let told = answer
+        let response = client.ask(method, path, &[]);
+        assert!(response.is_head_alone, "{path}");
+        let told = response
             .headers
             .get("content-length")
             .map(|length| length.to_str().unwrap());
-        assert_eq!((answer.status.as_u16(), told), (status, length), "{path}");
+        assert_eq!((response.status.as_u16(), told), (status, length), "{path}");
     }
 }
 
 #[test]
-fn interim_answers_go_ahead_of_the_final_one() {
+fn interim_responses_precede_the_final_one() {
     let upstream = Upstream::answering(|_| {
         format!(
             "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n{}",
@@ -198,12 +205,12 @@ fn interim_answers_go_ahead_of_the_final_one() {
 }
 
 #[test]
-fn what_the_gateway_itself_answers_is_the_same_as_in_http_1() {
+fn responses_of_the_gateway_itself_are_the_same_as_in_http_1() {
     let gateway = Gateway::start(&responding("self", "match = { path = '/self' }"));
     let mut client = Http2::connect(gateway.address());
-    let answer = client.get("/nowhere");
+    let response = client.get("/nowhere");
     assert_eq!(
-        (answer.status.as_u16(), answer.get("content-type")),
+        (response.status.as_u16(), response.get("content-type")),
         (404, "application/problem+json")
     );
     assert_eq!(gateway.line_of("/nowhere")["reason"], "no_route");
@@ -265,7 +272,7 @@ fn each_stream_is_limited_by_itself() {
 #[test]
 fn a_listener_does_not_offer_to_be_upgraded_to_http2() {
     let gateway = Gateway::start(&responding("self", ""));
-    let answer = gateway.ask(
+    let response = gateway.ask(
         "GET",
         "/",
         &[
@@ -274,7 +281,7 @@ fn a_listener_does_not_offer_to_be_upgraded_to_http2() {
             "HTTP2-Settings: AAMAAABk",
         ],
     );
-    assert_eq!((answer.status(), answer.get("upgrade")), (200, None));
+    assert_eq!((response.status(), response.get("upgrade")), (200, None));
 }
 
 #[test]

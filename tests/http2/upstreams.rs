@@ -53,7 +53,7 @@ fn telling() -> Server {
 fn a_request_of_http_1_arrives_as_one_of_http_2() {
     let server = telling();
     let gateway = Gateway::start(&to(&server, "", ""));
-    let answer = gateway.ask(
+    let response = gateway.ask(
         "GET",
         "/a%2Fb?q=%zz",
         &[
@@ -64,7 +64,7 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
         ],
     );
     assert_eq!(
-        answer.text(),
+        response.text(),
         "GET http://b.example:80/a%2Fb?q=%zz host=None length=None te=Some(\"trailers\") connection=None \
          via=Some(\"1.1 tidegate\") body= trailers=None"
     );
@@ -123,7 +123,7 @@ fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_s
 
 /// A client of HTTP/1 that was told to switch would send what is no request.
 #[test]
-fn an_interim_answer_that_http_2_does_not_have_is_a_bad_answer() {
+fn an_interim_response_that_http_2_does_not_have_is_a_bad_response() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let head = Response::builder()
             .status(101)
@@ -134,8 +134,8 @@ fn an_interim_answer_that_http_2_does_not_have_is_a_bad_answer() {
         stream.answer(200, "x");
     });
     let gateway = Gateway::start(&to(&server, "", ""));
-    let answer = gateway.ask("GET", "/1", &["Connection: upgrade", "Upgrade: websocket"]);
-    assert_eq!(answer.status(), 502);
+    let response = gateway.ask("GET", "/1", &["Connection: upgrade", "Upgrade: websocket"]);
+    assert_eq!(response.status(), 502);
     assert_eq!(gateway.line_of("/1")["reason"], "bad_answer");
     assert_eq!(Http2::connect(gateway.address()).get("/2").status, 502);
     assert_eq!(gateway.line_of("/2")["reason"], "bad_answer");
@@ -172,21 +172,21 @@ fn trailers_come_back_and_a_head_alone_stays_one() {
     });
     let gateway = Gateway::start(&to(&server, "", ""));
     let mut client = Http2::connect(gateway.address());
-    let answer = client.get("/");
+    let response = client.get("/");
     assert_eq!(
-        (answer.text(), &answer.trailers.unwrap()["x-down"]),
+        (response.text(), &response.trailers.unwrap()["x-down"]),
         ("data".into(), &"1".parse().unwrap())
     );
     let call = [("content-type", "application/grpc")];
-    let answer = client.ask("POST", "/alone", &call);
+    let response = client.ask("POST", "/alone", &call);
     assert!(
-        answer.is_head_alone && !answer.headers.contains_key("content-length"),
-        "{answer:?}"
+        response.is_head_alone && !response.headers.contains_key("content-length"),
+        "{response:?}"
     );
     // The same to a client of HTTP/1.
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert_eq!(
-        (answer.text(), &answer.trailers[..]),
+        (response.text(), &response.trailers[..]),
         ("data".into(), &[("x-down".to_owned(), "1".to_owned())][..])
     );
     assert_eq!(gateway.get("/alone").get("content-length"), Some("0"));
@@ -292,10 +292,10 @@ fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
         }
     });
     let gateway = Gateway::start(&to(&server, "", ""));
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
-    assert_eq!((answer.status(), answer.text()), (200, "body".into()));
+    assert_eq!((response.status(), response.text()), (200, "body".into()));
     gateway.await_metric("tidegate_retries_total", &[("outcome", "success")], 1.0);
 }
 
@@ -334,7 +334,7 @@ fn a_connection_whose_server_says_goaway_is_replaced_without_an_error() {
 }
 
 #[test]
-fn a_reset_before_the_answer_is_a_502_and_one_behind_its_head_cuts_it() {
+fn a_reset_before_the_response_is_a_502_and_one_behind_its_head_cuts_it() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         if stream.request.uri().path() == "/before" {
             return stream.respond.send_reset(Reason::INTERNAL_ERROR);
@@ -415,9 +415,9 @@ fn a_server_that_does_not_know_http_2_is_told_as_that() {
         "[upstreams.app]\nservers = ['{}']\nprotocol = 'http2'\n[[routes]]\nname = 'app'\nupstream = 'app'\n",
         server.url()
     ));
-    let answer = gateway.get("/");
-    assert_eq!(answer.status(), 502);
-    let detail = answer.problem()["detail"].clone();
+    let response = gateway.get("/");
+    assert_eq!(response.status(), 502);
+    let detail = response.problem()["detail"].clone();
     assert_eq!(
         detail,
         "upstream \"app\" could not be reached: it does not speak HTTP/2"

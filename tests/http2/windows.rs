@@ -80,7 +80,7 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
 }
 
 #[test]
-fn the_window_of_an_answer_grows_while_its_reader_keeps_up() {
+fn the_window_of_a_response_grows_while_its_reader_keeps_up() {
     let (tell, bursts) = mpsc::channel();
     let (done, was_read) = async_mpsc::unbounded_channel();
     let was_read = std::sync::Arc::new(tokio::sync::Mutex::new(was_read));

@@ -1,4 +1,4 @@
-//! What a request takes.
+//! Costs: the number of tokens that a request takes.
 
 use super::{admitted, one_limit};
 
@@ -14,7 +14,7 @@ fn a_request_takes_what_it_costs() {
 }
 
 #[test]
-fn what_costs_nothing_always_passes() {
+fn a_request_that_costs_nothing_always_passes() {
     let gateway = one_limit("rate = '1/h'\ncost = 0", "");
     assert_eq!(admitted(20, || gateway.get("/")), 20);
     assert_eq!(
@@ -24,7 +24,7 @@ fn what_costs_nothing_always_passes() {
 }
 
 #[test]
-fn a_header_tells_the_cost_within_its_bounds() {
+fn a_header_sets_the_cost_within_its_bounds() {
     let start = || {
         one_limit(
             "rate = '10/h'\ncost = { header = 'x-cost', default = 2, max = 6 }",
@@ -52,7 +52,7 @@ fn a_header_tells_the_cost_within_its_bounds() {
 }
 
 #[test]
-fn a_dear_request_is_refused_where_a_cheap_one_passes() {
+fn an_expensive_request_is_refused_where_a_cheap_one_passes() {
     let gateway = one_limit("rate = '10/h'\ncost = { header = 'x-cost', max = 10 }", "");
     let ask = |cost: &str| {
         gateway
@@ -65,9 +65,9 @@ fn a_dear_request_is_refused_where_a_cheap_one_passes() {
     );
 }
 
-/// It was told that nothing is left, and so had no reason to ask for less.
+/// The refusal reported no remaining tokens, so a client had no reason to try a cheaper request.
 #[test]
-fn who_asks_for_more_than_there_is_hears_what_there_is() {
+fn a_refusal_of_a_high_cost_reports_the_remaining_tokens() {
     let gateway = one_limit("rate = '10/h'\ncost = { header = 'x-cost', max = 10 }", "");
     let ask = |cost: &str| gateway.ask("GET", "/", &[&format!("X-Cost: {cost}")]);
     assert_eq!(ask("7").get("ratelimit"), Some("\"l\";r=3;t=360"));
@@ -82,7 +82,7 @@ fn who_asks_for_more_than_there_is_hears_what_there_is() {
     assert_eq!(
         ask("3")
             .get("ratelimit")
-            .map(|told| told.starts_with("\"l\";r=0")),
+            .map(|field| field.starts_with("\"l\";r=0")),
         Some(true)
     );
 }

@@ -1,4 +1,4 @@
-//! Limits that count answers.
+//! Limits that count responses.
 
 use super::{
     TRUST, decisions,
@@ -8,8 +8,8 @@ use super::{
     },
 };
 
-/// Says 401 to whoever knocks at `/wrong`, 500 at `/broken`, and 200 to all others.
-fn door() -> Upstream {
+/// Responds with 401 to `/wrong`, with 500 to `/broken`, and with 200 to everything else.
+fn login_service() -> Upstream {
     Upstream::answering(|request| {
         let status = match request.target() {
             "/wrong" => "401 Unauthorized",
@@ -30,9 +30,9 @@ fn text(upstream: &Upstream, limit: &str) -> String {
 const FIVE: &str = "key = 'client-ip'\nrate = '5/h'\ncount = ['401']";
 
 #[test]
-fn wrong_answers_are_counted_and_right_ones_never() {
-    let door = door();
-    let gateway = Gateway::start(&text(&door, FIVE));
+fn failed_logins_are_counted_and_successful_ones_never() {
+    let login_service = login_service();
+    let gateway = Gateway::start(&text(&login_service, FIVE));
     let ask = |path: &str| gateway.status(path);
     assert!((0..20).all(|_| ask("/right") == 200));
     assert!((0..3).all(|_| ask("/wrong") == 401 && ask("/broken") == 500));
@@ -43,42 +43,46 @@ fn wrong_answers_are_counted_and_right_ones_never() {
     assert_eq!(
         [ask("/wrong"), ask("/right")],
         [429, 429],
-        "five were wrong: nothing is let through any more"
+        "after five failures every request is refused"
     );
     assert_eq!(
         gateway
             .ask("GET", "/wrong", &["X-Forwarded-For: 192.0.2.1"])
             .status(),
         401,
-        "somebody else"
+        "another client"
     );
 }
 
 #[test]
 fn a_class_of_statuses_is_counted() {
-    let door = door();
-    let gateway = Gateway::start(&text(&door, "rate = '3/h'\ncount = ['401', '5xx']"));
+    let login_service = login_service();
+    let gateway = Gateway::start(&text(
+        &login_service,
+        "rate = '3/h'\ncount = ['401', '5xx']",
+    ));
     let statuses =
         ["/broken", "/wrong", "/right", "/broken", "/right"].map(|path| gateway.status(path));
     assert_eq!(statuses, [500, 401, 200, 500, 429]);
 }
 
-/// Answers with this status, once its gate is passed; the other gate is passed when a request has come.
-fn slow_door(status: &'static str) -> (Upstream, Gate, Gate) {
+/// A service that responds with this status once the second gate is opened. The first gate is opened for each request
+/// that arrives.
+fn slow_service(status: &'static str) -> (Upstream, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
-    let door = Upstream::answering(move |_| {
+    let login_service = Upstream::answering(move |_| {
         entering.open();
         leaving.pass();
         format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
     });
-    (door, entered, leave)
+    (login_service, entered, leave)
 }
 
 #[test]
-fn guesses_at_once_are_bounded_by_the_burst() {
-    let (door, entered, leave) = slow_door("401 Unauthorized");
-    let gateway = Gateway::start(&text(&door, FIVE));
+fn concurrent_guesses_are_bounded_by_the_burst() {
+    let (login_service, entered, leave) = slow_service("401 Unauthorized");
+    let gateway = Gateway::start(&text(&login_service, FIVE));
     let mut clients: Vec<_> = (0..30).map(|_| gateway.sent("/", &[])).collect();
     (0..5).for_each(|_| entered.pass());
     (0..30).for_each(|_| leave.open());
@@ -104,7 +108,7 @@ fn guesses_at_once_are_bounded_by_the_burst() {
         .unwrap();
     assert!(
         (720 - 60..=720).contains(&wait),
-        "nothing is owed beyond the bucket: {wait}"
+        "the wait is that of one token: {wait}"
     );
     assert_eq!(
         (
@@ -116,12 +120,12 @@ fn guesses_at_once_are_bounded_by_the_burst() {
 }
 
 #[test]
-fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
-    let (door, entered, leave) = slow_door("200 OK");
-    let gateway = Gateway::start(&text(&door, FIVE));
+fn concurrent_successes_are_bounded_by_the_burst_and_return_their_tokens() {
+    let (login_service, entered, leave) = slow_service("200 OK");
+    let gateway = Gateway::start(&text(&login_service, FIVE));
     let mut clients: Vec<_> = (0..5).map(|_| gateway.sent("/", &[])).collect();
     (0..5).for_each(|_| entered.pass());
-    assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
+    assert_eq!(gateway.status("/"), 429, "the whole burst is in flight");
     (0..25).for_each(|_| leave.open());
     assert!(
         clients
@@ -132,9 +136,9 @@ fn right_answers_at_once_are_bounded_by_the_burst_and_all_give_back() {
 }
 
 #[test]
-fn a_client_that_leaves_after_its_request_was_sent_up_has_used_its_token() {
-    let (door, entered, leave) = slow_door("200 OK");
-    let gateway = Gateway::start(&text(&door, FIVE));
+fn a_client_that_leaves_after_its_request_was_sent_uses_its_token() {
+    let (login_service, entered, leave) = slow_service("200 OK");
+    let gateway = Gateway::start(&text(&login_service, FIVE));
     for _ in 0..5 {
         let client = gateway.sent("/", &[]);
         entered.pass();
@@ -146,21 +150,21 @@ fn a_client_that_leaves_after_its_request_was_sent_up_has_used_its_token() {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_request_was_sent_up_gets_its_token_back() {
-    let (door, entered, leave) = slow_door("401 Unauthorized");
+fn a_client_that_leaves_before_its_request_was_sent_gets_its_token_back() {
+    let (login_service, entered, leave) = slow_service("401 Unauthorized");
     let cap = "[routes.concurrency]\nmax = 1\nqueue = 9\nqueue_timeout = '1m'\n";
-    let gateway = Gateway::start(&format!("{}{cap}", text(&door, FIVE)));
+    let gateway = Gateway::start(&format!("{}{cap}", text(&login_service, FIVE)));
     let mut first = gateway.sent("/", &[]);
     entered.pass();
     let waiting: Vec<_> = (0..4).map(|_| gateway.sent("/", &[])).collect();
     gateway.await_metric("tidegate_queued", &[], 4.0);
-    assert_eq!(gateway.status("/"), 429, "all of the burst is under way");
+    assert_eq!(gateway.status("/"), 429, "the whole burst is in flight");
     drop(waiting);
     let end = tokio::time::Instant::now() + super::support::TIMEOUT;
     while gateway.metric("tidegate_queued", &[]) > 0.0 {
         assert!(
             tokio::time::Instant::now() < end,
-            "who waits for nothing leaves the queue"
+            "requests of clients that left stay in the queue"
         );
     }
     (0..5).for_each(|_| leave.open());
@@ -168,12 +172,12 @@ fn a_client_that_leaves_before_its_request_was_sent_up_gets_its_token_back() {
     assert_eq!(
         [(); 5].map(|()| gateway.status("/")),
         [401, 401, 401, 401, 429],
-        "one of five was used before"
+        "the first request used one of the five tokens"
     );
 }
 
 #[test]
-fn an_answer_that_never_came_in_time_gives_its_token_back() {
+fn a_timeout_returns_the_token() {
     let silent = Upstream::start(|mut connection| {
         let _ = connection.request();
         let _ = connection.request();
@@ -188,11 +192,11 @@ fn an_answer_that_never_came_in_time_gives_its_token_back() {
 
 #[test]
 fn tokens_come_back_to_every_kind_of_limit_that_counts() {
-    let door = door();
+    let login_service = login_service();
     let limit = "key = 'client-ip'\nrate = '2/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '2/h' }]\n\
                  overrides = [{ match = '192.0.2.0/24', rate = '1/h' }]\ncandidate = { rate = '1/h' }\n\
                  [limits.shadow]\nrate = '1/h'\ncount = ['401']\nmode = 'shadow'";
-    let text = text(&door, limit).replace("limits = ['l']", "limits = ['l', 'shadow']");
+    let text = text(&login_service, limit).replace("limits = ['l']", "limits = ['l', 'shadow']");
     let gateway = Gateway::start(&text);
     for client in ["192.0.2.1", "2001:db8::1", "198.51.100.1"] {
         let ask = |path: &str| {
@@ -217,37 +221,37 @@ fn tokens_come_back_to_every_kind_of_limit_that_counts() {
     assert_eq!(
         [ask("/wrong"), ask("/right"), ask("/wrong")],
         [401, 429, 429],
-        "an override of one"
+        "the override has one token"
     );
 }
 
 #[test]
-fn an_answer_tells_what_is_left_when_its_own_token_is_back() {
-    let door = door();
+fn a_response_reports_the_remaining_tokens_after_its_own_is_returned() {
+    let login_service = login_service();
     let limits = "rate = '3/h'\ncount = ['401']\n[limits.wide]\nrate = '9/h'";
-    let text = text(&door, limits).replace("limits = ['l']", "limits = ['l', 'wide']");
+    let text = text(&login_service, limits).replace("limits = ['l']", "limits = ['l', 'wide']");
     let gateway = Gateway::start(&text);
     for (path, left) in [("/right", "r=3"), ("/wrong", "r=2"), ("/right", "r=2")] {
-        let answer = gateway.get(path);
-        let told = answer.get("ratelimit").unwrap();
+        let response = gateway.get(path);
+        let field = response.get("ratelimit").unwrap();
         assert!(
-            told.starts_with("\"l\"") && told.contains(left),
-            "{path}: {told}"
+            field.starts_with("\"l\"") && field.contains(left),
+            "{path}: {field}"
         );
     }
-    // The other limit is nearer to its end once it has fewer left.
+    // The field reports the other limit once that one has fewer tokens left.
     (0..5).for_each(|_| drop(gateway.get("/right")));
-    let told = gateway.get("/right").get("ratelimit").unwrap().to_owned();
-    assert!(told.starts_with("\"wide\";r=0"), "{told}");
+    let field = gateway.get("/right").get("ratelimit").unwrap().to_owned();
+    assert!(field.starts_with("\"wide\";r=0"), "{field}");
 }
 
 #[test]
-fn what_the_gateway_says_itself_is_not_counted() {
-    let nobody = Closed::new();
+fn errors_of_the_gateway_itself_are_not_counted() {
+    let closed = Closed::new();
     let text = format!(
         "[limits.l]\nrate = '2/h'\ncount = ['5xx']\n[upstreams.u]\nservers = ['{}']\n\
          [[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",
-        nobody.url()
+        closed.url()
     );
     let gateway = Gateway::start(&text);
     assert!((0..10).all(|_| gateway.status("/") == 502));
@@ -255,16 +259,16 @@ fn what_the_gateway_says_itself_is_not_counted() {
 }
 
 #[test]
-fn what_a_route_answers_by_itself_is_counted() {
+fn responses_of_a_route_without_an_upstream_are_counted() {
     let text = "[limits.l]\nrate = '2/h'\ncount = ['403']\n[[routes]]\nname = 'r'\nrespond = { status = 403 }\nlimits = ['l']\n";
     let gateway = Gateway::start(text);
     assert_eq!([(); 3].map(|()| gateway.status("/")), [403, 403, 429]);
 }
 
 #[test]
-fn an_access_line_tells_what_is_left_after_the_answer_was_counted() {
-    let door = door();
-    let gateway = Gateway::start(&text(&door, FIVE));
+fn an_access_line_reports_the_remaining_tokens_after_the_response_is_counted() {
+    let login_service = login_service();
+    let gateway = Gateway::start(&text(&login_service, FIVE));
     for (path, remaining) in [("/right", 5), ("/wrong", 4), ("/right", 4)] {
         gateway.get(path);
         let line = gateway.access_line();
@@ -277,10 +281,10 @@ fn an_access_line_tells_what_is_left_after_the_answer_was_counted() {
 }
 
 #[test]
-fn a_limit_that_counts_refuses_together_with_those_that_take() {
-    let door = door();
+fn a_counting_limit_decides_together_with_the_others() {
+    let login_service = login_service();
     let limits = "key = 'client-ip'\nrate = '2/h'\ncount = ['401']\n[limits.all]\nrate = '4/h'";
-    let text = text(&door, limits).replace("limits = ['l']", "limits = ['all', 'l']");
+    let text = text(&login_service, limits).replace("limits = ['l']", "limits = ['all', 'l']");
     let gateway = Gateway::start(&text);
     assert_eq!(
         ["/wrong", "/wrong"].map(|path| gateway.status(path)),
@@ -291,7 +295,7 @@ fn a_limit_that_counts_refuses_together_with_those_that_take() {
         assert_eq!(
             refused["violated-policies"],
             serde_json::json!(["l"]),
-            "and takes nothing from the other"
+            "a refusal takes nothing from the other limit"
         );
     }
     let ask = || {
@@ -305,11 +309,11 @@ fn a_limit_that_counts_refuses_together_with_those_that_take() {
 }
 
 #[test]
-fn tiers_count_the_same_answers() {
-    let door = door();
+fn tiers_count_the_same_responses() {
+    let login_service = login_service();
     let limit =
         "key = 'client-ip'\nrate = '3/h'\ncount = ['401']\ntiers = [{ prefix = 56, rate = '5/h' }]";
-    let gateway = Gateway::start(&text(&door, limit));
+    let gateway = Gateway::start(&text(&login_service, limit));
     let guess = |network: u8| {
         gateway
             .ask(

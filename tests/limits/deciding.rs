@@ -1,4 +1,4 @@
-//! Deciding: bursts, several limits together, full tables, and what a refusal says.
+//! Decisions: bursts, several limits together, full tables, and the content of a refusal.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,20 +17,20 @@ use super::{
 };
 
 #[test]
-fn a_burst_is_admitted_and_what_goes_beyond_it_refused() {
+fn a_burst_is_admitted_and_requests_beyond_it_are_refused() {
     let gateway = one_limit("rate = '1/h'\nburst = 5", "");
     let statuses: Vec<_> = (0..8).map(|_| gateway.status("/")).collect();
     assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429, 429]);
 }
 
 #[test]
-fn a_burst_that_is_not_given_is_the_number_of_the_rate() {
+fn the_default_burst_is_the_number_of_the_rate() {
     let gateway = one_limit("rate = '3/h'", "");
     assert_eq!(admitted(6, || gateway.get("/")), 3);
 }
 
 #[test]
-fn who_comes_back_after_retry_after_is_admitted() {
+fn a_client_that_waits_for_retry_after_is_admitted() {
     let gateway = one_limit("rate = '1/s'\nburst = 2", "");
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 200));
     let refused = gateway.get("/");
@@ -39,7 +39,7 @@ fn who_comes_back_after_retry_after_is_admitted() {
         (refused.status(), refused.get("retry-after")),
         (429, Some("1"))
     );
-    // The promise is about time itself, so nothing but time can be waited for.
+    // `Retry-After` promises real time, and the gateway is a process of its own, so the test has to wait for it.
     std::thread::park_timeout(
         Duration::from_secs(1).saturating_sub(asked.elapsed()) + Duration::from_millis(5),
     );
@@ -55,9 +55,9 @@ fn retry_after_is_the_time_until_a_token_is_back_rounded_up() {
     gateway.status("/");
     let refused = std::iter::repeat_with(|| gateway.get("/"))
         .take(50)
-        .find(|answer| answer.status() == 429);
+        .find(|response| response.status() == 429);
     assert!(
-        refused.is_none_or(|answer| answer.get("retry-after") == Some("1")),
+        refused.is_none_or(|response| response.get("retry-after") == Some("1")),
         "never 0"
     );
 }
@@ -97,7 +97,7 @@ fn a_refusal_names_the_limit_the_route_and_the_request() {
 }
 
 #[test]
-fn a_refusal_by_one_limit_takes_from_no_other() {
+fn a_refusal_by_one_limit_takes_tokens_from_none() {
     let gateway = Gateway::start(&format!(
         "[limits.wide]\nrate = '1/h'\nburst = 4\n[limits.narrow]\nkey = 'path'\nrate = '1/h'\nburst = 1\n{}",
         responding("r", "limits = ['wide', 'narrow']")
@@ -110,7 +110,7 @@ fn a_refusal_by_one_limit_takes_from_no_other() {
             (429, &serde_json::json!(["narrow"]))
         );
     }
-    // One of four is used: three are left for others.
+    // One of four tokens is used, so three are left.
     let statuses: Vec<_> = ["/b", "/c", "/d", "/e"]
         .iter()
         .map(|path| gateway.status(path))
@@ -124,7 +124,7 @@ fn a_refusal_by_one_limit_takes_from_no_other() {
 }
 
 #[test]
-fn a_limit_that_two_routes_name_is_one_limit() {
+fn two_routes_that_name_a_limit_share_it() {
     let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 3\n{}{}",
         responding("a", "match = { path = '/a' }\nlimits = ['l']"),
@@ -138,7 +138,7 @@ fn a_limit_that_two_routes_name_is_one_limit() {
 }
 
 #[test]
-fn a_limit_refuses_with_the_status_it_was_given() {
+fn a_limit_refuses_with_its_configured_status() {
     let gateway = one_limit("rate = '1/h'\nstatus = 503", "");
     gateway.status("/");
     let refused = gateway.get("/");
@@ -153,7 +153,7 @@ fn a_limit_refuses_with_the_status_it_was_given() {
 }
 
 #[test]
-fn in_a_full_table_no_stranger_has_a_bucket_of_its_own_and_no_debt_is_forgotten() {
+fn in_a_full_table_new_keys_share_a_bucket_and_no_debt_is_forgotten() {
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'\nmax_keys = 16", "");
     let mut client = gateway.connect();
     let mut ask = |user: &str| {
@@ -167,11 +167,11 @@ fn in_a_full_table_no_stranger_has_a_bucket_of_its_own_and_no_debt_is_forgotten(
         assert_eq!(ask(&format!("known-{known}")), 200);
     }
     let admitted = (0..1000)
-        .filter(|stranger| ask(&format!("stranger-{stranger}")) == 200)
+        .filter(|new| ask(&format!("new-{new}")) == 200)
         .count();
     assert!(
         admitted <= 1,
-        "strangers share one bucket of 1, and {admitted} were admitted"
+        "new keys share one bucket of 1, and {admitted} were admitted"
     );
     for known in 0..16 {
         assert_eq!(ask(&format!("known-{known}")), 429, "known-{known}");
@@ -186,7 +186,7 @@ fn in_a_full_table_no_stranger_has_a_bucket_of_its_own_and_no_debt_is_forgotten(
 }
 
 #[test]
-fn known_clients_are_served_while_others_make_up_keys_without_end() {
+fn known_clients_are_served_during_a_flood_of_made_up_keys() {
     const MADE_UP: usize = 20_000;
     let gateway = one_limit(
         "key = 'header:x-user'\nrate = '1/h'\nburst = 400\nmax_keys = 256",
@@ -231,14 +231,14 @@ fn known_clients_are_served_while_others_make_up_keys_without_end() {
         is_over.store(true, Ordering::Release);
         assert_eq!(
             all, [true; 4],
-            "each has its own bucket, all of it and no more"
+            "each known key has the whole of its own bucket and no more"
         );
     });
     assert!(gateway.metric("tidegate_limit_keys", &[("limit", "l")]) <= 257.0);
 }
 
 #[test]
-fn many_at_once_are_admitted_no_more_than_the_burst() {
+fn concurrent_requests_are_bounded_by_the_burst() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = format!(
         "[limits.l]\nrate = '1/h'\nburst = 50\n{}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n",

@@ -1,19 +1,19 @@
-//! Limits: a request is admitted or refused by exactly the buckets it belongs to, and a refusal is honest.
+//! Limits: a request is admitted or refused by exactly the buckets that it belongs to, and a refusal states the truth.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod cost;
 mod counting;
 mod deciding;
-mod given_back;
+mod keys;
 mod overrides;
 mod promise;
+mod refunds;
+mod response_fields;
+mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
 mod tiers;
-mod told;
-mod trial;
-mod who;
 
 use support::{
     Message, TIMEOUT,
@@ -21,10 +21,10 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// Every peer may name its client.
+/// Trusts every loopback peer to name its client.
 const TRUST: &str = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']";
 
-/// A gateway with the one route `r`, which answers by itself under the one limit `l`.
+/// Starts a gateway with the route `r`, which responds by itself and has the limit `l`.
 #[track_caller]
 fn one_limit(limit: &str, more: &str) -> Gateway {
     Gateway::start(&one_limit_text(limit, more))
@@ -37,13 +37,13 @@ fn one_limit_text(limit: &str, more: &str) -> String {
     )
 }
 
-/// How many of `tries` requests are admitted.
+/// Number of admitted requests among `tries`.
 #[track_caller]
 fn admitted(tries: usize, mut ask: impl FnMut() -> Message) -> usize {
     (0..tries).filter(|_| ask().status() == 200).count()
 }
 
-/// Status of a request of this client, which a trusted peer names.
+/// Status of a request by this client, which is named by a trusted peer.
 #[track_caller]
 fn status_for(gateway: &Gateway, client: &str) -> u16 {
     gateway
@@ -51,7 +51,7 @@ fn status_for(gateway: &Gateway, client: &str) -> u16 {
         .status()
 }
 
-/// Waits until every exchange so far has been counted, which is when its last holder lets go.
+/// Waits until no request is in flight: all of them have been counted.
 #[track_caller]
 fn settle(gateway: &Gateway) {
     let end = Instant::now() + TIMEOUT;
@@ -60,7 +60,7 @@ fn settle(gateway: &Gateway) {
     }
 }
 
-/// How often the limit said this on the route `r`.
+/// Number of decisions of this kind by the limit on the route `r`.
 #[track_caller]
 fn decisions(gateway: &Gateway, limit: &str, decision: &str) -> f64 {
     settle(gateway);

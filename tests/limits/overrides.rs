@@ -1,17 +1,17 @@
-//! Other numbers for some keys.
+//! Overrides: some keys have other numbers than the rest of their limit.
 
 use super::{
     TRUST, admitted, decisions, one_limit, one_limit_text, status_for,
     support::{Message, gateway::Gateway},
 };
 
-/// Requests of this user.
+/// Sends requests of this user.
 fn by<'g>(gateway: &'g Gateway, user: &'g str) -> impl FnMut() -> Message + 'g {
     move || gateway.ask("GET", "/", &[&format!("X-User: {user}")])
 }
 
 #[test]
-fn some_values_have_numbers_of_their_own() {
+fn matching_keys_have_the_numbers_of_their_override() {
     let overrides = "overrides = [{ match = 'big', rate = '6/h' }, { match = ['tiny', 'small'], rate = '1/h' }]";
     let gateway = one_limit(
         &format!("key = 'header:x-user'\nrate = '3/h'\n{overrides}"),
@@ -31,7 +31,7 @@ fn some_values_have_numbers_of_their_own() {
 }
 
 #[test]
-fn a_composite_key_matches_value_by_value() {
+fn an_override_of_a_composite_key_matches_part_by_part() {
     let overrides = "overrides = [{ match = [['big', '*']], rate = '4/h', burst = 5 }, { match = [['*', '/free']], rate = '9/h' }]";
     let gateway = one_limit(
         &format!("key = ['header:x-user', 'path']\nrate = '2/h'\n{overrides}"),
@@ -45,18 +45,18 @@ fn a_composite_key_matches_value_by_value() {
     assert_eq!(
         (admitted("big", "/a"), admitted("big", "/b")),
         (5, 5),
-        "a bucket for each path"
+        "each path has a bucket"
     );
     assert_eq!(
         (admitted("other", "/free"), admitted("big", "/free")),
         (9, 5),
-        "the first in the file wins"
+        "the first override in the file wins"
     );
     assert_eq!(admitted("other", "/a"), 2);
 }
 
 #[test]
-fn the_first_in_the_file_wins_whatever_it_is_matched_by() {
+fn the_first_override_in_the_file_wins_however_it_matches() {
     for (first, second, expected) in [
         ("'192.0.2.0/24'", "'192.0.2.7'", 2),
         ("'192.0.2.7'", "'192.0.2.0/24'", 2),
@@ -78,7 +78,7 @@ fn the_first_in_the_file_wins_whatever_it_is_matched_by() {
 }
 
 #[test]
-fn networks_match_addresses_and_each_client_has_its_own_bucket() {
+fn a_network_matches_its_addresses_and_each_client_keeps_its_own_bucket() {
     let overrides = "overrides = [{ match = ['10.0.0.0/8', '2001:db8::/32', '2001:db9:1:2::/64'], rate = '3/h' }]";
     let gateway = one_limit(
         &format!("key = 'client-ip'\nrate = '1/h'\n{overrides}"),
@@ -105,7 +105,7 @@ fn networks_match_addresses_and_each_client_has_its_own_bucket() {
 }
 
 #[test]
-fn who_is_unlimited_passes_tiers_too_and_holds_no_bucket() {
+fn an_unlimited_client_passes_tiers_too_and_holds_no_bucket() {
     let limit = "key = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '3/h' }]
         overrides = [{ match = '2001:db8:0:1::/64', rate = 'unlimited' }]";
     let gateway = one_limit(limit, TRUST);
@@ -115,11 +115,14 @@ fn who_is_unlimited_passes_tiers_too_and_holds_no_bucket() {
     let admitted = (2..20)
         .filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200)
         .count();
-    assert_eq!(admitted, 3, "and uses up nothing of its neighbours' tier");
+    assert_eq!(
+        admitted, 3,
+        "an unlimited client takes nothing from its neighbours' tier"
+    );
 }
 
 #[test]
-fn a_value_that_stands_in_for_a_missing_one_is_not_that_value() {
+fn an_override_does_not_match_the_replacement_of_a_missing_part() {
     let limit = "key = 'header:x-user'\nmissing = 'host'\nrate = '1/h'\noverrides = [{ match = 'big', rate = '5/h' }]";
     let gateway = one_limit(limit, "");
     assert_eq!(admitted(6, || gateway.ask("GET", "/", &["Host: big"])), 1);
@@ -127,7 +130,7 @@ fn a_value_that_stands_in_for_a_missing_one_is_not_that_value() {
 }
 
 #[test]
-fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
+fn a_reload_that_changes_an_override_keeps_the_used_share() {
     let text = |overrides: &str| {
         one_limit_text(
             &format!("key = ['header:x-user', 'host']\nrate = '2/h'\n{overrides}"),
@@ -145,13 +148,13 @@ fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
     assert_eq!(
         admitted(3, by(&gateway, "big")),
         0,
-        "who was exhausted stays exhausted"
+        "an exhausted key stays exhausted"
     );
     gateway.reload_with(&text(""));
     assert_eq!(
         admitted(3, by(&gateway, "big")),
         0,
-        "under the limit's own numbers, too"
+        "an exhausted key stays exhausted under the limit's own numbers"
     );
     let other = || by(&gateway, "half")();
     assert_eq!(admitted(1, other), 1);
@@ -161,12 +164,12 @@ fn a_reload_that_changes_an_override_keeps_the_share_that_is_used() {
     assert_eq!(
         admitted(9, || by(&gateway, "half")()),
         5,
-        "half of ten is used"
+        "half of the ten tokens are used"
     );
 }
 
 #[test]
-fn an_override_has_no_part_in_a_trial_of_other_numbers() {
+fn a_candidate_ignores_keys_with_an_override() {
     let limit = "key = 'header:x-user'\nrate = '2/h'\ncandidate = { rate = '1/h' }\noverrides = [{ match = 'big', rate = '9/h' }]";
     let gateway = one_limit(limit, "");
     assert_eq!(admitted(9, by(&gateway, "big")), 9);
@@ -192,7 +195,7 @@ fn thousands_of_overrides_are_found_as_fast_as_one() {
 }
 
 #[test]
-fn an_override_is_found_whichever_spelling_it_and_the_request_have() {
+fn an_override_matches_every_spelling_of_its_value() {
     for (key, value, path, line) in [
         (
             "header:authorization",
@@ -221,14 +224,14 @@ fn an_override_is_found_whichever_spelling_it_and_the_request_have() {
 }
 
 #[test]
-fn an_override_for_any_value_does_not_apply_to_who_has_none() {
+fn an_override_for_any_value_does_not_match_a_missing_one() {
     let limit = "key = 'header:x-user'\nrate = '1/h'\noverrides = [{ match = '*', rate = '4/h' }]";
     let gateway = one_limit(limit, "");
     assert_eq!(admitted(6, by(&gateway, "a")), 4);
     assert_eq!(
         admitted(6, || gateway.get("/")),
         1,
-        "by the client's address, under the limit's own numbers"
+        "requests without the header have the limit's own numbers"
     );
     let limit = "key = ['header:x-user', 'path']\nrate = '1/h'\noverrides = [{ match = [['*', '/free']], rate = '4/h' }]";
     let gateway = one_limit(limit, "");
@@ -240,7 +243,7 @@ fn an_override_for_any_value_does_not_apply_to_who_has_none() {
 }
 
 #[test]
-fn who_has_no_key_has_numbers_of_its_own() {
+fn requests_without_the_key_have_numbers_of_their_own() {
     let limit = "key = 'header:x-user'\nrate = '5000/h'\nburst = 4\n\
                  missing = { key = 'client-ip', rate = '60/h', burst = 2 }\ncandidate = { rate = '1/h' }\n\
                  overrides = [{ match = '*', rate = '9/h', burst = 3 }]";
@@ -265,7 +268,7 @@ fn who_has_no_key_has_numbers_of_its_own() {
     assert_eq!(
         decisions(&gateway, "l", "candidate_refused"),
         0.0,
-        "who has other numbers is no part of a trial"
+        "the candidate ignores keys with numbers of their own"
     );
     let key = gateway.call_admin("GET", "/limits/l/keys?missing=192.0.2.1", &[]);
     let key: serde_json::Value = serde_json::from_slice(&key.body).unwrap();
@@ -280,7 +283,7 @@ fn who_has_no_key_has_numbers_of_its_own() {
 }
 
 #[test]
-fn a_reload_that_changes_the_numbers_of_those_without_a_key_keeps_the_share_that_is_used() {
+fn a_reload_that_changes_the_numbers_for_a_missing_key_keeps_the_used_share() {
     let text = |missing: &str| {
         one_limit_text(
             &format!("key = 'header:x-user'\nrate = '9/h'\nmissing = {missing}"),
@@ -290,7 +293,11 @@ fn a_reload_that_changes_the_numbers_of_those_without_a_key_keeps_the_share_that
     let gateway = Gateway::start(&text("{ key = 'client-ip', rate = '4/h' }"));
     assert_eq!(admitted(2, || gateway.get("/")), 2);
     gateway.reload_with(&text("{ key = 'client-ip', rate = '10/h' }"));
-    assert_eq!(admitted(9, || gateway.get("/")), 5, "half of ten is used");
+    assert_eq!(
+        admitted(9, || gateway.get("/")),
+        5,
+        "half of the ten tokens are used"
+    );
     gateway.reload_with(&text("'client-ip'"));
     assert_eq!(admitted(9, || gateway.get("/")), 0);
     assert_eq!(admitted(12, by(&gateway, "a")), 9);

@@ -1,4 +1,4 @@
-//! `Retry-After` is true to the second: on a paused clock, through everything between a request and its answer.
+//! `Retry-After` is exact to the second: checked on a paused clock, through the whole stack of a route.
 
 use std::{
     convert::Infallible,
@@ -29,13 +29,13 @@ use tidegate::{
 use tokio::time::{Instant, advance};
 use tower::Service;
 
-/// A limit of a route.
+/// One limit of the route.
 #[derive(Debug, Clone)]
 struct Limit {
     rate: u32,
     unit: &'static str,
     burst: u32,
-    counts_answers: bool,
+    counts_responses: bool,
     tier: Option<u32>,
 }
 
@@ -48,17 +48,17 @@ fn limits() -> impl Strategy<Value = Vec<Limit>> {
         any::<bool>(),
         prop::option::of(3..12_u32),
     );
-    let limit = limit.prop_map(|(rate, unit, burst, counts_answers, tier)| Limit {
+    let limit = limit.prop_map(|(rate, unit, burst, counts_responses, tier)| Limit {
         rate,
         unit,
         burst,
-        counts_answers,
+        counts_responses,
         tier,
     });
     prop::collection::vec(limit, 1..4)
 }
 
-/// A gateway within this process, with one route that answers by itself.
+/// Builds a gateway inside this process, with one route that responds by itself.
 fn gateway(limits: &[Limit]) -> Gateway {
     let mut text =
         String::from("[client_ip]\ntrusted_proxies = ['127.0.0.1']\n[log]\naccess = false\n");
@@ -68,12 +68,12 @@ fn gateway(limits: &[Limit]) -> Gateway {
             rate,
             unit,
             burst,
-            counts_answers,
+            counts_responses,
             tier,
         },
     ) in limits.iter().enumerate()
     {
-        let count = if *counts_answers {
+        let count = if *counts_responses {
             "count = ['2xx']"
         } else {
             ""
@@ -119,7 +119,7 @@ fn gateway(limits: &[Limit]) -> Gateway {
     Gateway::new(Arc::new(ArcSwap::from_pointee(built.snapshot)), 0, metrics)
 }
 
-/// The seconds after which a request would be admitted; nothing if it was.
+/// Sends a request. Returns the seconds of `Retry-After` if it is refused.
 fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
     let mut headers = HeaderMap::new();
     headers.insert("host", HeaderValue::from_static("a"));
@@ -142,17 +142,17 @@ fn ask(gateway: &mut Gateway, network: u8, cost: u8) -> Option<u64> {
         interim: None,
         upgrade: None,
     };
-    let answer: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));
-    let Ok(answer) = answer;
-    let after = answer.fields.get(&http::header::RETRY_AFTER);
+    let response: Result<Response, Infallible> = at_once(gateway.call(Arrival::Request(request)));
+    let Ok(response) = response;
+    let after = response.fields.get(&http::header::RETRY_AFTER);
     after.map(|after| std::str::from_utf8(after).unwrap().parse().unwrap())
 }
 
-/// What needs no waiting.
+/// Polls a future once; it has to be ready.
 fn at_once<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("an answer without an upstream waits for nothing"),
+        Poll::Pending => panic!("a response without an upstream is ready at once"),
     }
 }
 
@@ -160,7 +160,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn waiting_as_long_as_retry_after_says_admits_and_asking_a_second_earlier_does_not(
+    fn a_request_is_admitted_after_retry_after_and_refused_a_second_before(
         limits in limits(),
         steps in prop::collection::vec((0..3_u8, 0..4_u8, 0..4000_u64), 1..80),
     ) {
@@ -174,9 +174,9 @@ proptest! {
                 };
                 prop_assert!(seconds > 0);
                 advance(Duration::from_secs(seconds - 1)).await;
-                prop_assert!(ask(&mut gateway, network, cost).is_some(), "a second earlier");
+                prop_assert!(ask(&mut gateway, network, cost).is_some(), "admitted a second before");
                 advance(Duration::from_secs(1)).await;
-                prop_assert_eq!(ask(&mut gateway, network, cost), None, "as told: {} s", seconds);
+                prop_assert_eq!(ask(&mut gateway, network, cost), None, "refused after {} s", seconds);
             }
             Ok(())
         })?;

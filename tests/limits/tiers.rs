@@ -1,11 +1,11 @@
-//! Tiers: who hops through IPv6 networks is stopped by the wider ones.
+//! Tiers: a client that hops through IPv6 networks is stopped by the wider networks.
 
 use super::{TRUST, decisions, one_limit, status_for};
 
 const THREE: &str = "key = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '10/h' }, { prefix = 48, rate = '30/h' }]";
 
 #[test]
-fn a_hopper_through_thousands_of_networks_is_stopped_by_the_wider_ones() {
+fn a_client_that_hops_through_thousands_of_networks_is_stopped_by_the_wider_ones() {
     let gateway = one_limit(THREE, TRUST);
     let mut client = gateway.connect();
     let mut ask = |address: String| {
@@ -19,7 +19,7 @@ fn a_hopper_through_thousands_of_networks_is_stopped_by_the_wider_ones() {
         };
         (refused.status(), named.to_string())
     };
-    // 256 /64s of one /56, then thousands of /64s over the /56s of one /48.
+    // First 256 /64s of one /56, then thousands of /64s over the /56s of one /48.
     let of_56: Vec<_> = (0..256)
         .map(|network| ask(format!("2001:db8:1:{network:x}::1")))
         .collect();
@@ -34,10 +34,14 @@ fn a_hopper_through_thousands_of_networks_is_stopped_by_the_wider_ones() {
     assert_eq!(
         of_48.iter().filter(|(status, _)| *status == 200).count(),
         20,
-        "30 less those of the first /56"
+        "30 for the /48, less the 10 of the first /56"
     );
     assert_eq!(of_48[3000].1, "[\"l/48\"]");
-    assert_eq!(ask("2001:db8:2::1".into()).0, 200, "the next /48");
+    assert_eq!(
+        ask("2001:db8:2::1".into()).0,
+        200,
+        "the next /48 has a bucket of its own"
+    );
 }
 
 #[test]
@@ -47,7 +51,7 @@ fn tiers_and_limit_decide_together() {
         [(); 5].map(|()| status_for(&gateway, "2001:db8::1")),
         [200, 200, 429, 429, 429]
     );
-    // What the limit refused took nothing from its tiers: eight are left in the /56.
+    // Refusals by the limit take nothing from its tiers: eight tokens are left for the /56.
     let admitted = (1..=0x20)
         .filter(|network| status_for(&gateway, &format!("2001:db8:0:{network:x}::1")) == 200);
     assert_eq!(admitted.count(), 8);
@@ -112,7 +116,7 @@ fn a_tier_keeps_the_other_parts_of_the_key() {
 }
 
 #[test]
-fn an_address_in_place_of_a_missing_part_has_tiers_too() {
+fn an_address_that_replaces_a_missing_part_has_tiers_too() {
     let gateway = one_limit(
         "key = 'header:x-key'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '3/h' }]",
         TRUST,
@@ -131,12 +135,12 @@ fn an_address_in_place_of_a_missing_part_has_tiers_too() {
     assert_eq!(
         with_key.count(),
         20,
-        "who is known by a key is no part of a network"
+        "requests with the key do not count for a network"
     );
 }
 
 #[test]
-fn a_tier_that_refuses_is_told_by_its_name() {
+fn a_refusal_by_a_tier_names_the_tier() {
     let gateway = one_limit(
         "key = 'client-ip'\nrate = '5/h'\ntiers = [{ prefix = 56, rate = '1/h', burst = 1 }]",
         TRUST,
@@ -146,7 +150,7 @@ fn a_tier_that_refuses_is_told_by_its_name() {
     assert_eq!(
         (&line["limit"], &line["remaining"]),
         (&"l/56".into(), &0.into()),
-        "the nearest: {line}"
+        "the tier is the nearest limit: {line}"
     );
     assert_eq!(status_for(&gateway, "2001:db8:0:1::1"), 429);
     let line = gateway.access_line();
@@ -161,7 +165,7 @@ fn a_tier_that_refuses_is_told_by_its_name() {
 }
 
 #[test]
-fn every_tier_has_a_table_of_its_own_and_its_bound() {
+fn every_tier_has_its_own_bounded_table() {
     let limit =
         "key = 'client-ip'\nrate = '1/h'\nmax_keys = 8\ntiers = [{ prefix = 56, rate = '1/h' }]";
     let gateway = one_limit(limit, TRUST);
@@ -181,7 +185,7 @@ fn every_tier_has_a_table_of_its_own_and_its_bound() {
 }
 
 #[test]
-fn a_reload_keeps_the_buckets_of_tiers_and_drops_those_that_are_gone() {
+fn a_reload_keeps_the_buckets_of_tiers_and_drops_those_of_removed_ones() {
     let text = |tiers: &str| {
         super::one_limit_text(&format!("key = 'client-ip'\nrate = '9/h'\n{tiers}"), TRUST)
     };
@@ -196,9 +200,9 @@ fn a_reload_keeps_the_buckets_of_tiers_and_drops_those_that_are_gone() {
     assert_eq!(
         status_for(&gateway, "2001:db8:0:1::1"),
         429,
-        "still exhausted"
+        "the bucket of the /56 is still exhausted"
     );
-    // What ends later is counted under the names that it began with.
+    // A request that ends after the reload counts under the names of the old configuration.
     super::settle(&gateway);
     gateway.reload_with(&text(""));
     assert_eq!(status_for(&gateway, "2001:db8:0:1::1"), 200);

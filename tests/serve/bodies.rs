@@ -22,10 +22,10 @@ fn ask(request: &str) -> String {
 }
 
 /// What a client gets when this comes from the upstream, which closes afterwards.
-fn answered(request: &str, answer: &'static str) -> (Message, Option<End>) {
+fn answered(request: &str, response: &'static str) -> (Message, Option<End>) {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
-        connection.send(answer);
+        connection.send(response);
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -33,9 +33,9 @@ fn answered(request: &str, answer: &'static str) -> (Message, Option<End>) {
     if request.starts_with("HEAD") {
         return (client.response_to_head(), None);
     }
-    let answer = client.response();
-    let ends = answer.get("connection") == Some("close");
-    (answer, ends.then(|| client.ended()))
+    let response = client.response();
+    let ends = response.get("connection") == Some("close");
+    (response, ends.then(|| client.ended()))
 }
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -108,60 +108,64 @@ fn a_body_larger_than_every_buffer_arrives_as_it_was() {
 }
 
 #[test]
-fn a_counted_answer_comes_down_counted() {
-    let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+fn a_counted_response_comes_down_counted() {
+    let (response, _) = answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(
-        (answer.text().as_str(), answer.get("content-length")),
+        (response.text().as_str(), response.get("content-length")),
         ("hello", Some("5"))
     );
 }
 
 #[test]
-fn a_chunked_answer_comes_down_chunked() {
-    let (answer, _) = answered(
+fn a_chunked_response_comes_down_chunked() {
+    let (response, _) = answered(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
     );
     assert_eq!(
-        (answer.text().as_str(), answer.get("transfer-encoding")),
+        (response.text().as_str(), response.get("transfer-encoding")),
         ("hello", Some("chunked"))
     );
-    assert_eq!(answer.get("content-length"), None);
+    assert_eq!(response.get("content-length"), None);
 }
 
 #[test]
-fn an_answer_without_a_length_comes_down_chunked() {
-    let (answer, _) = answered(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
+fn a_response_without_a_length_comes_down_chunked() {
+    let (response, _) = answered(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
     assert_eq!(
-        (answer.text().as_str(), answer.get("transfer-encoding")),
+        (response.text().as_str(), response.get("transfer-encoding")),
         ("hello", Some("chunked"))
     );
 }
 
 #[test]
-fn a_chunked_answer_to_an_http_1_0_client_ends_with_its_connection() {
-    let (answer, end) = answered(
+fn a_chunked_response_to_an_http_1_0_client_ends_with_its_connection() {
+    let (response, end) = answered(
         "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n",
     );
     assert_eq!(
-        (answer.text().as_str(), answer.get("transfer-encoding")),
+        (response.text().as_str(), response.get("transfer-encoding")),
         ("hello", None)
     );
     assert_eq!(
-        (answer.get("connection"), end),
+        (response.get("connection"), end),
         (Some("close"), Some(End::Closed))
     );
 }
 
 #[test]
 fn a_service_may_pad_the_size_of_a_chunk() {
-    let (answer, _) = answered(
+    let (response, _) = answered(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nX-A : one\r\n\r\n5  \r\nhello\r\n00000001 \t\r\n!\r\n0 \r\n\r\n",
     );
     assert_eq!(
-        (answer.text().as_str(), answer.get("x-a"), answer.is_whole),
+        (
+            response.text().as_str(),
+            response.get("x-a"),
+            response.is_whole
+        ),
         ("hello!", Some("one"), true)
     );
 }
@@ -170,10 +174,10 @@ fn a_service_may_pad_the_size_of_a_chunk() {
 fn trailers_of_a_request_go_up_where_the_route_says_so() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
-    let answer = gateway.connect().exchange(
+    let response = gateway.connect().exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
-    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+    assert_eq!(response.text(), r#"[("x-sum", "7")]"#);
     assert_eq!(upstream.text().matches("trailer: x-sum\r\n").count(), 1);
 }
 
@@ -187,10 +191,10 @@ fn a_service_of_http_1_gets_no_trailers_by_itself() {
         ))
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway.connect().exchange(
+    let response = gateway.connect().exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
-    assert_eq!(answer.text(), "None []");
+    assert_eq!(response.text(), "None []");
 }
 
 #[test]
@@ -221,56 +225,56 @@ fn a_trailer_says_nothing_that_the_head_may_not() {
         .iter()
         .map(|name| format!("{name}: 1\r\n"))
         .collect();
-    let answer = gateway.connect().exchange(format!(
+    let response = gateway.connect().exchange(format!(
         "POST / HTTP/1.1\r\nHost: a\r\nConnection: x-mine\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\
          Trailer: {announced}\r\n\r\n1\r\na\r\n0\r\n{trailers}X-Sum: 7\r\nX-Unsaid: 8\r\n\r\n"
     ));
-    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+    assert_eq!(response.text(), r#"[("x-sum", "7")]"#);
     assert_eq!(upstream.text().matches("trailer: x-sum\r\n").count(), 1);
 }
 
 #[test]
-fn a_trailer_of_an_answer_does_not_bring_back_what_the_route_decides() {
+fn a_trailer_of_a_response_does_not_bring_back_what_the_route_decides() {
     let upstream = Upstream::answering(|_| {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nServer: old\r\nX-Frame-Options: ALLOW\r\n\
          Set-Cookie: a=1\r\nX-Sum: 7\r\n\r\n"
             .into()
     });
     let route = "response = { remove_headers = [\"server\"], set_headers = { x-frame-options = \"DENY\" } }";
-    let answer = Gateway::start(&one_route(&upstream, route)).get("/");
-    assert_eq!(answer.trailers, [("x-sum".into(), "7".into())]);
+    let response = Gateway::start(&one_route(&upstream, route)).get("/");
+    assert_eq!(response.trailers, [("x-sum".into(), "7".into())]);
 }
 
 #[test]
-fn trailers_of_an_answer_come_down() {
-    let (answer, _) = answered(
+fn trailers_of_a_response_come_down() {
+    let (response, _) = answered(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
-    assert_eq!(answer.trailers, [("x-sum".into(), "7".into())]);
-    assert_eq!(answer.get("trailer"), Some("x-sum"));
+    assert_eq!(response.trailers, [("x-sum".into(), "7".into())]);
+    assert_eq!(response.get("trailer"), Some("x-sum"));
 }
 
 #[test]
 fn trailers_that_would_frame_route_or_authenticate_are_left_out() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
-    let answer = gateway.connect().exchange(
+    let response = gateway.connect().exchange(
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
          Trailer: content-length, transfer-encoding, host, authorization, x-sum\r\n\r\n1\r\na\r\n0\r\nContent-Length: 9\r\n\
          Transfer-Encoding: chunked\r\nHost: b\r\nAuthorization: me\r\nx-sum: 7\r\n\r\n",
     );
-    assert_eq!(answer.text(), r#"[("x-sum", "7")]"#);
+    assert_eq!(response.text(), r#"[("x-sum", "7")]"#);
 }
 
 #[test]
-fn the_answer_to_head_keeps_its_length_and_has_no_body() {
-    let (answer, _) = answered(
+fn the_response_to_head_keeps_its_length_and_has_no_body() {
+    let (response, _) = answered(
         "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n",
     );
     assert_eq!(
-        (answer.status(), answer.get("content-length")),
+        (response.status(), response.get("content-length")),
         (200, Some("12345"))
     );
 }
@@ -291,44 +295,44 @@ fn after_head_both_connections_go_on() {
 }
 
 #[test]
-fn answers_that_have_no_body_end_with_their_head() {
-    for answer in [
+fn responses_that_have_no_body_end_with_their_head() {
+    for response in [
         "HTTP/1.1 204 No Content\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\netag: \"x\"\r\n\r\n",
     ] {
-        let upstream = Upstream::answering(move |_| answer.into());
+        let upstream = Upstream::answering(move |_| response.into());
         let gateway = Gateway::start(&one_route(&upstream, ""));
         let mut client = gateway.connect();
         for _ in 0..2 {
             let got = client.exchange(GET);
-            assert_eq!(got.get("content-length"), None, "{answer:?}");
-            assert_eq!(got.get("transfer-encoding"), None, "{answer:?}");
-            assert_eq!(got.head.line, answer.split_once("\r\n").unwrap().0);
+            assert_eq!(got.get("content-length"), None, "{response:?}");
+            assert_eq!(got.get("transfer-encoding"), None, "{response:?}");
+            assert_eq!(got.head.line, response.split_once("\r\n").unwrap().0);
         }
-        assert_eq!(upstream.connections(), 1, "{answer:?}");
+        assert_eq!(upstream.connections(), 1, "{response:?}");
     }
 }
 
 #[test]
 fn a_304_may_tell_the_length_that_it_stands_for() {
-    let (answer, _) = answered(
+    let (response, _) = answered(
         GET,
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
     );
-    assert_eq!(answer.get("content-length"), Some("7"));
+    assert_eq!(response.get("content-length"), Some("7"));
 }
 
 #[test]
 fn a_204_never_has_a_length() {
-    let (answer, _) = answered(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
-    assert_eq!(answer.get("content-length"), None);
+    let (response, _) = answered(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
+    assert_eq!(response.get("content-length"), None);
 }
 
 /// Longer than sockets hold, so that the gateway has to take it in: most clients look at an answer once all is sent.
 const LONG: usize = 16 << 20;
 
 #[test]
-fn an_early_answer_reaches_a_client_that_sends_all_of_its_request_first() {
+fn an_early_response_reaches_a_client_that_sends_all_of_its_request_first() {
     let upstream = mirror();
     let gateway = Gateway::start(&format!(
         "[limits.none]\nrate = '1/h'\n{}[[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['none']\n\

@@ -9,11 +9,14 @@ fn echo() -> Upstream {
 }
 
 #[test]
-fn a_request_is_forwarded_and_its_answer_comes_back() {
+fn a_request_is_forwarded_and_its_response_comes_back() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway.get("/hello");
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "/hello"));
+    let response = gateway.get("/hello");
+    assert_eq!(
+        (response.status(), response.text().as_str()),
+        (200, "/hello")
+    );
     let line = gateway.access_line();
     assert_eq!(
         (&line["route"], &line["status"]),
@@ -27,9 +30,9 @@ fn requests_of_one_client_share_one_connection_on_each_side() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for number in 0..5 {
-        let answer = client.exchange(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let response = client.exchange(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
         assert_eq!(
-            (answer.text(), answer.get("connection")),
+            (response.text(), response.get("connection")),
             (format!("/{number}"), None)
         );
     }
@@ -50,12 +53,12 @@ fn clients_of_one_worker_share_its_upstream_connections() {
 }
 
 #[test]
-fn a_client_that_asks_for_it_is_closed_after_its_answer() {
+fn a_client_that_asks_for_it_is_closed_after_its_response() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    let answer = client.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    assert_eq!(answer.get("connection"), Some("close"));
+    let response = client.exchange("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    assert_eq!(response.get("connection"), Some("close"));
     assert_eq!(client.ended(), End::Closed);
 }
 
@@ -72,9 +75,9 @@ fn an_upstream_that_closes_does_not_close_the_client() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for _ in 0..3 {
-        let answer = client.exchange(GET);
+        let response = client.exchange(GET);
         assert_eq!(
-            (answer.text().as_str(), answer.get("connection")),
+            (response.text().as_str(), response.get("connection")),
             ("ok", None)
         );
     }
@@ -82,12 +85,12 @@ fn an_upstream_that_closes_does_not_close_the_client() {
 }
 
 #[test]
-fn an_http_1_0_client_is_closed_after_its_answer() {
+fn an_http_1_0_client_is_closed_after_its_response() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    let answer = client.exchange("GET /old HTTP/1.0\r\nHost: a\r\n\r\n");
-    assert_eq!(answer.text(), "/old");
+    let response = client.exchange("GET /old HTTP/1.0\r\nHost: a\r\n\r\n");
+    assert_eq!(response.text(), "/old");
     assert_eq!(client.ended(), End::Closed);
 }
 
@@ -97,10 +100,10 @@ fn an_http_1_0_client_that_asks_for_it_keeps_its_connection() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     for _ in 0..2 {
-        let answer =
+        let response =
             client.exchange("GET /old HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
         assert_eq!(
-            (answer.text().as_str(), answer.get("connection")),
+            (response.text().as_str(), response.get("connection")),
             ("/old", Some("keep-alive"))
         );
     }
@@ -152,15 +155,15 @@ fn a_refusal_among_pipelined_requests_keeps_its_place() {
     client.send(
         "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\nGET /a/2 HTTP/1.1\r\nHost: a\r\n\r\n",
     );
-    let answers: Vec<_> = (0..3).map(|_| client.response()).collect();
+    let responses: Vec<_> = (0..3).map(|_| client.response()).collect();
     assert_eq!(
-        answers
+        responses
             .iter()
-            .map(|answer| answer.status())
+            .map(|response| response.status())
             .collect::<Vec<_>>(),
         [200, 404, 200]
     );
-    assert_eq!(answers[2].text(), "/a/2");
+    assert_eq!(responses[2].text(), "/a/2");
 }
 
 #[test]
@@ -177,7 +180,7 @@ fn a_request_may_come_byte_by_byte() {
 }
 
 #[test]
-fn an_answer_may_come_byte_by_byte() {
+fn a_response_may_come_byte_by_byte() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         for byte in
@@ -188,9 +191,9 @@ fn an_answer_may_come_byte_by_byte() {
         assert!(connection.request().is_none());
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway.get("/");
-    assert_eq!(answer.text(), "abc");
-    assert_eq!(answer.trailers, [("x-t".into(), "1".into())]);
+    let response = gateway.get("/");
+    assert_eq!(response.text(), "abc");
+    assert_eq!(response.trailers, [("x-t".into(), "1".into())]);
 }
 
 #[test]

@@ -6,8 +6,8 @@ use crate::support::{Gateway, Head, Message, Upstream, ok, one_route};
 fn sent_up(top: &str, route: &str, request: &str) -> (Head, String) {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
-    let answer = gateway.connect().exchange(request);
-    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let response = gateway.connect().exchange(request);
+    assert_eq!(response.status(), 200, "{}", response.text());
     let text = upstream.text();
     let lines: Vec<_> = text
         .split_once("\r\n\r\n")
@@ -35,8 +35,8 @@ fn up(request: &str) -> Head {
 }
 
 /// What a client gets when this comes from the upstream.
-fn down(route: &str, answer: &'static str) -> Message {
-    let upstream = Upstream::answering(move |_| answer.into());
+fn down(route: &str, response: &'static str) -> Message {
+    let upstream = Upstream::answering(move |_| response.into());
     let gateway = Gateway::start(&one_route(&upstream, route));
     gateway.get("/")
 }
@@ -69,7 +69,7 @@ fn fields_of_the_clients_hop_are_not_forwarded() {
 
 #[test]
 fn fields_of_the_upstreams_hop_are_not_passed_back() {
-    let answer = down(
+    let response = down(
         "",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\n\
          proxy-authenticate: Basic\r\nproxy-connection: keep-alive\r\nupgrade: h2c\r\nx-kept: 3\r\n\r\n",
@@ -81,10 +81,10 @@ fn fields_of_the_upstreams_hop_are_not_passed_back() {
         "proxy-connection",
         "upgrade",
     ] {
-        assert_eq!(answer.head.all(name), [""; 0], "{name}");
+        assert_eq!(response.head.all(name), [""; 0], "{name}");
     }
     assert_eq!(
-        (answer.get("x-kept"), answer.get("connection")),
+        (response.get("x-kept"), response.get("connection")),
         (Some("3"), Some("close"))
     );
 }
@@ -100,12 +100,12 @@ fn naming_a_framing_field_in_connection_does_not_unframe_a_message() {
         (Some("2"), Some("a"))
     );
     assert_eq!(head.get("x-forwarded-for"), Some("127.0.0.1"));
-    let answer = down(
+    let response = down(
         "",
         "HTTP/1.1 200 OK\r\nconnection: content-length\r\ncontent-length: 2\r\n\r\nhi",
     );
     assert_eq!(
-        (answer.get("content-length"), answer.text().as_str()),
+        (response.get("content-length"), response.text().as_str()),
         (Some("2"), "hi")
     );
 }
@@ -125,11 +125,11 @@ fn repeated_fields_keep_their_values_and_their_order() {
         up("GET / HTTP/1.1\r\nHost: a\r\nX-Many: 1\r\nX-Other: 2\r\nX-Many: 3\r\nX-Empty:\r\n\r\n");
     assert_eq!(head.all("x-many"), ["1", "3"]);
     assert_eq!(head.all("x-empty"), [""]);
-    let answer = down(
+    let response = down(
         "",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n\r\n",
     );
-    assert_eq!(answer.head.all("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(response.head.all("set-cookie"), ["a=1", "b=2"]);
 }
 
 #[test]
@@ -538,19 +538,19 @@ fn a_route_may_set_or_remove_what_the_gateway_writes_itself() {
 }
 
 #[test]
-fn a_route_sets_and_removes_fields_of_an_answer() {
-    let answer = down(
+fn a_route_sets_and_removes_fields_of_a_response() {
+    let response = down(
         "response = { set_headers = { x-frame-options = \"DENY\" }, remove_headers = [\"server\"] }",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nserver: old\r\nx-frame-options: ALLOW\r\n\r\n",
     );
     assert_eq!(
-        (answer.get("x-frame-options"), answer.get("server")),
+        (response.get("x-frame-options"), response.get("server")),
         (Some("DENY"), None)
     );
 }
 
 #[test]
-fn an_answers_date_is_kept_and_a_missing_one_is_added() {
+fn a_responses_date_is_kept_and_a_missing_one_is_added() {
     let dated = down(
         "",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
@@ -576,8 +576,8 @@ fn a_services_own_words_for_a_status_are_kept() {
     ] {
         let upstream =
             Upstream::answering(move |_| format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n"));
-        let answer = Gateway::start(&one_route(&upstream, "")).get("/");
-        assert_eq!(answer.head.line, format!("HTTP/1.1 {line}"));
+        let response = Gateway::start(&one_route(&upstream, "")).get("/");
+        assert_eq!(response.head.line, format!("HTTP/1.1 {line}"));
     }
 }
 
@@ -585,11 +585,11 @@ fn a_services_own_words_for_a_status_are_kept() {
 fn the_gateways_own_words_are_those_of_the_standard() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"1B\" }"));
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
-    assert_eq!(answer.head.line, "HTTP/1.1 413 Content Too Large");
-    assert_eq!(answer.problem()["title"], "Content Too Large");
+    assert_eq!(response.head.line, "HTTP/1.1 413 Content Too Large");
+    assert_eq!(response.problem()["title"], "Content Too Large");
 }
 
 #[test]

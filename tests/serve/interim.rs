@@ -33,7 +33,7 @@ fn a_client_is_told_to_continue_when_its_upstream_says_so() {
 }
 
 #[test]
-fn a_final_answer_instead_of_continue_reaches_the_client_without_its_body() {
+fn a_final_response_instead_of_continue_reaches_the_client_without_its_body() {
     let upstream = Upstream::start(move |mut connection| {
         connection.head().unwrap();
         connection.send("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
@@ -41,8 +41,8 @@ fn a_final_answer_instead_of_continue_reaches_the_client_without_its_body() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    let answer = client.exchange(EXPECTING);
-    assert_eq!((answer.status(), answer.text().as_str()), (403, "no"));
+    let response = client.exchange(EXPECTING);
+    assert_eq!((response.status(), response.text().as_str()), (403, "no"));
     // Whether the body would still come cannot be known, so the connection cannot go on.
     client.ended();
 }
@@ -67,7 +67,7 @@ fn a_client_that_does_not_wait_for_continue_is_served() {
 }
 
 #[test]
-fn early_hints_are_passed_on_before_the_answer() {
+fn early_hints_are_passed_on_before_the_response() {
     let gate = Gate::new();
     let seen = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -90,18 +90,21 @@ fn early_hints_are_passed_on_before_the_answer() {
 }
 
 #[test]
-fn an_http_1_0_client_never_sees_an_interim_answer() {
+fn an_http_1_0_client_never_sees_an_interim_response() {
     let upstream =
         Upstream::answering(|_| format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", ok("final")));
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "final"));
+    assert_eq!(
+        (response.status(), response.text().as_str()),
+        (200, "final")
+    );
 }
 
 #[test]
-fn an_interim_answer_never_names_a_length() {
+fn an_interim_response_never_names_a_length() {
     let upstream = Upstream::answering(|_| {
         format!(
             "HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\n{}",

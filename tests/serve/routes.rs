@@ -6,11 +6,11 @@ use crate::support::{Gateway, Upstream, ok, one_route};
 fn target(route: &str, request_line: &str) -> String {
     let upstream = Upstream::answering(|request| ok(&request.head.line));
     let gateway = Gateway::start(&one_route(&upstream, route));
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange(format!("{request_line}\r\nHost: a\r\n\r\n"));
-    assert_eq!(answer.status(), 200, "{}", answer.text());
-    answer.text().trim_end_matches(" HTTP/1.1").to_owned()
+    assert_eq!(response.status(), 200, "{}", response.text());
+    response.text().trim_end_matches(" HTTP/1.1").to_owned()
 }
 
 #[test]
@@ -29,8 +29,8 @@ fn a_target_is_forwarded_byte_for_byte() {
         "/'\"<>\\^`{|}",
         "/a?x=/../&y",
     ] {
-        let answer = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!(answer.text(), target);
+        let response = client.exchange(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(response.text(), target);
     }
 }
 
@@ -127,11 +127,11 @@ fn trace_is_for_routes_that_list_it() {
             .exchange(format!("TRACE {path} HTTP/1.1\r\nHost: a\r\n\r\n"))
     };
     for path in ["/", "/own", "/traced/x"] {
-        let answer = ask(path);
-        assert_eq!(answer.status(), 405, "{path}");
+        let response = ask(path);
+        assert_eq!(response.status(), 405, "{path}");
         assert_eq!(gateway.access_line()["reason"], "method_not_allowed");
         assert_eq!(
-            answer.get("allow"),
+            response.get("allow"),
             Some("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
         );
     }
@@ -195,15 +195,19 @@ fn a_route_answers_by_itself() {
         "[[routes]]\nname = \"hello\"\nrespond = { status = 203, body = \"hi\", headers = { x-a = \"1\" } }",
     );
     let mut client = gateway.connect();
-    let answer = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let response = client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(
-        (answer.status(), answer.text().as_str(), answer.get("x-a")),
+        (
+            response.status(),
+            response.text().as_str(),
+            response.get("x-a")
+        ),
         (203, "hi", Some("1"))
     );
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.response_to_head().status(), 203);
-    let answer = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
-    assert_eq!(answer.text(), "hi");
+    let response = client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nabcde");
+    assert_eq!(response.text(), "hi");
     assert_eq!(
         client.exchange("GET / HTTP/1.1\r\nHost: a\r\n\r\n").text(),
         "hi"
@@ -225,9 +229,9 @@ fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
     );
     let gateway = Gateway::start(&text);
     for path in ["/text", "/moved"] {
-        let answer = gateway.get(path);
+        let response = gateway.get(path);
         assert_eq!(
-            (answer.get("x-set"), answer.get("x-gone")),
+            (response.get("x-set"), response.get("x-gone")),
             (Some("1"), None),
             "{path}"
         );
@@ -239,14 +243,14 @@ fn a_route_redirects_with_path_and_query() {
     let gateway = Gateway::start(
         "[[routes]]\nname = \"old\"\nredirect = { to = \"https://{host}{path}\", status = 308 }",
     );
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange("GET /a%20b?c=d HTTP/1.1\r\nHost: shop:8080\r\n\r\n");
     assert_eq!(
-        (answer.status(), answer.get("location")),
+        (response.status(), response.get("location")),
         (308, Some("https://shop/a%20b?c=d"))
     );
-    assert_eq!(answer.get("content-length"), Some("0"));
+    assert_eq!(response.get("content-length"), Some("0"));
 }
 
 #[test]
@@ -254,11 +258,11 @@ fn a_redirect_cannot_be_split() {
     let gateway = Gateway::start(
         "[[routes]]\nname = \"old\"\nredirect = { to = \"https://x{path}\", status = 302 }",
     );
-    let answer = gateway
+    let response = gateway
         .connect()
         .exchange("GET /a%0d%0aset-cookie:x=1 HTTP/1.1\r\nHost: shop\r\n\r\n");
     assert_eq!(
-        (answer.get("location"), answer.get("set-cookie")),
+        (response.get("location"), response.get("set-cookie")),
         (Some("https://x/a%0d%0aset-cookie:x=1"), None)
     );
 }
@@ -267,9 +271,9 @@ fn a_redirect_cannot_be_split() {
 fn without_a_route_there_is_a_problem() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "match = { path = \"/here\" }"));
-    let answer = gateway.get("/there");
-    assert_eq!(answer.status(), 404);
-    let problem = answer.problem();
+    let response = gateway.get("/there");
+    assert_eq!(response.status(), 404);
+    let problem = response.problem();
     let line = gateway.access_line();
     assert_eq!(
         (&line["reason"], &line["request_id"]),
@@ -280,7 +284,7 @@ fn without_a_route_there_is_a_problem() {
 
 /// It had none, which a cache or a client that asks for a size takes for an answer without a body.
 #[test]
-fn to_head_an_answer_without_an_upstream_tells_the_length_that_get_would_have() {
+fn to_head_a_response_without_an_upstream_tells_the_length_that_get_would_have() {
     let upstream = Upstream::answering(|_| "HTTP/1.1 200 OK\r\n\r\n".to_owned());
     let own = |name: &str, action: &str| {
         format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n")
@@ -307,8 +311,8 @@ fn to_head_an_answer_without_an_upstream_tells_the_length_that_get_would_have() 
             length,
             "{path}"
         );
-        let answer = client.exchange(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
-        assert_eq!(answer.get("content-length"), length, "{path}");
+        let response = client.exchange(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        assert_eq!(response.get("content-length"), length, "{path}");
     }
     client.send("HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n");
     let length = client

@@ -11,7 +11,7 @@ const SILENCE: Duration = Duration::from_millis(500);
 const PIECE: &[u8] = &[b'x'; 64 * 1024];
 
 #[test]
-fn the_first_chunk_of_an_answer_comes_down_before_the_next_is_sent() {
+fn the_first_chunk_of_a_response_comes_down_before_the_next_is_sent() {
     let gate = Gate::new();
     let read = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -32,7 +32,7 @@ fn the_first_chunk_of_an_answer_comes_down_before_the_next_is_sent() {
 }
 
 #[test]
-fn the_head_of_an_answer_comes_down_before_its_body_is_sent() {
+fn the_head_of_a_response_comes_down_before_its_body_is_sent() {
     let gate = Gate::new();
     let read = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -98,7 +98,7 @@ fn both_bodies_may_flow_at_once() {
 
 /// The connection was closed after it all the same, and the client's next request was lost.
 #[test]
-fn an_answer_that_streams_before_its_requests_body_is_read_says_that_it_is_the_last() {
+fn a_response_that_streams_before_its_requests_body_is_read_says_that_it_is_the_last() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection
@@ -111,9 +111,9 @@ fn an_answer_that_streams_before_its_requests_body_is_read_says_that_it_is_the_l
     ] {
         let mut client = gateway.connect();
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
-        let answer = client.response();
+        let response = client.response();
         assert_eq!(
-            (answer.text().as_str(), answer.get("connection")),
+            (response.text().as_str(), response.get("connection")),
             ("early", Some("close")),
             "{body:?}"
         );
@@ -122,7 +122,7 @@ fn an_answer_that_streams_before_its_requests_body_is_read_says_that_it_is_the_l
 }
 
 #[test]
-fn an_answer_that_streams_after_its_requests_body_was_read_is_not_the_last() {
+fn a_response_that_streams_after_its_requests_body_was_read_is_not_the_last() {
     let upstream = Upstream::start(|mut connection| {
         while connection.request().is_some() {
             connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -135,9 +135,9 @@ fn an_answer_that_streams_after_its_requests_body_was_read_is_not_the_last() {
         "transfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
         "content-length: 4\r\n\r\nbody",
     ] {
-        let answer = client.exchange(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
+        let response = client.exchange(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}"));
         assert_eq!(
-            (answer.text().as_str(), answer.get("connection")),
+            (response.text().as_str(), response.get("connection")),
             ("late", None),
             "{body:?}"
         );

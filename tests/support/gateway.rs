@@ -296,10 +296,10 @@ impl Gateway {
     /// Asks for a reload; its outcome.
     #[track_caller]
     pub fn reload(&self) -> (u16, Value) {
-        let answer = self.call_admin("POST", "/reload", &[]);
+        let response = self.call_admin("POST", "/reload", &[]);
         (
-            answer.status(),
-            serde_json::from_slice(&answer.body).unwrap(),
+            response.status(),
+            serde_json::from_slice(&response.body).unwrap(),
         )
     }
 

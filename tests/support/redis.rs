@@ -82,9 +82,9 @@ impl Redis {
         }
         text += "*1\r\n$4\r\nQUIT\r\n";
         stream.write_all(text.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        answer.strip_suffix("+OK\r\n").map(str::to_owned)
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        response.strip_suffix("+OK\r\n").map(str::to_owned)
     }
 
     /// Number of calls of a command, by the server's own statistics.

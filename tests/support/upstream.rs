@@ -68,10 +68,10 @@ impl Upstream {
     }
 
     /// Starts a server that responds to every request with the result of `answer`.
-    pub fn answering(answer: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
+    pub fn answering(response: impl Fn(&Message) -> String + Send + Sync + 'static) -> Self {
         Self::start(move |mut connection| {
             while let Some(request) = connection.request() {
-                connection.send(answer(&request));
+                connection.send(response(&request));
             }
         })
     }

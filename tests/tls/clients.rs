@@ -34,24 +34,24 @@ fn openssl_speaks_both_versions_and_none_older() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     for (version, said) in [("-tls1_3", "New, TLSv1.3"), ("-tls1_2", "New, TLSv1.2")] {
-        let answer = s_client(
+        let response = s_client(
             &gateway,
             &pki,
             &[version, "-servername", "a.example", "-alpn", "http/1.1"],
         );
         assert!(
-            answer.contains(said) && answer.contains("Verify return code: 0 (ok)"),
-            "{answer}"
+            response.contains(said) && response.contains("Verify return code: 0 (ok)"),
+            "{response}"
         );
         assert!(
-            answer.contains("ALPN protocol: http/1.1") && answer.contains("HTTP/1.1 200 OK"),
-            "{answer}"
+            response.contains("ALPN protocol: http/1.1") && response.contains("HTTP/1.1 200 OK"),
+            "{response}"
         );
     }
-    let answer = s_client(&gateway, &pki, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
+    let response = s_client(&gateway, &pki, &["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]);
     assert!(
-        answer.contains("alert") && !answer.contains("HTTP/1.1 200"),
-        "{answer}"
+        response.contains("alert") && !response.contains("HTTP/1.1 200"),
+        "{response}"
     );
 }
 
@@ -70,14 +70,14 @@ fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
     pki.issue_rsa("rsa", &["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["ecdsa", "rsa"], "") + OK));
     for (algorithms, kind) in [("ECDSA+SHA256", "ECDSA"), ("RSA-PSS+SHA256", "RSA-PSS")] {
-        let answer = s_client(
+        let response = s_client(
             &gateway,
             &pki,
             &["-servername", "a.example", "-sigalgs", algorithms],
         );
         assert!(
-            answer.contains(&format!("Peer signature type: {kind}")),
-            "{answer}"
+            response.contains(&format!("Peer signature type: {kind}")),
+            "{response}"
         );
     }
 }
@@ -91,8 +91,8 @@ fn openssl_goes_on_with_a_session_in_both_versions_over_a_reload() {
         let session = pki.shown("session");
         assert!(s_client(&gateway, &pki, &[version, "-sess_out", &session]).contains("New, TLSv1"));
         gateway.reload_with(&text.replace("body = 'ok'", &format!("body = 'ok{version}'")));
-        let answer = s_client(&gateway, &pki, &[version, "-sess_in", &session]);
-        assert!(answer.contains("Reused, TLSv1"), "{answer}");
+        let response = s_client(&gateway, &pki, &[version, "-sess_in", &session]);
+        assert!(response.contains("Reused, TLSv1"), "{response}");
     }
     gateway.await_metric("tidegate_tls_resumptions_total", &[], 2.0);
 }
@@ -165,7 +165,7 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
 
 /// Python's ssl said "EOF occurred in violation of protocol" instead of showing the refusal, and curl a framing error.
 #[test]
-fn clients_see_the_early_answer_to_a_long_upload() {
+fn clients_see_the_early_response_to_a_long_upload() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(
         &(pki.listener(&["site"], "") + "[defaults.request]\nmax_body = '1KiB'\n" + OK),

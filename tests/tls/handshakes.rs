@@ -70,15 +70,15 @@ fn a_name_with_a_final_dot_is_the_same_name() {
         .unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
     client.stdin.as_mut().unwrap().write_all(request).unwrap();
-    let mut answer = String::new();
+    let mut response = String::new();
     client
         .stdout
         .take()
         .unwrap()
-        .read_to_string(&mut answer)
+        .read_to_string(&mut response)
         .unwrap();
     client.wait().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    assert!(response.starts_with("HTTP/1.1 200"), "{response:?}");
 }
 
 #[test]
@@ -153,18 +153,21 @@ fn keys_are_exchanged_so_that_no_quantum_computer_reads_them_later() {
 }
 
 #[test]
-fn a_request_arrives_as_https_and_its_answer_ends_in_order() {
+fn a_request_arrives_as_https_and_its_response_ends_in_order() {
     let upstream = Upstream::answering(|request| ok(&String::from_utf8_lossy(&request.head.raw)));
     let pki = Pki::with_site(&["a.example"]);
     let routes = crate::support::one_route(&upstream, "");
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + &routes));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
     // Reading to the end fails without a close_notify.
-    let answer = ask(&mut stream, "a.example", "/x").unwrap();
-    assert!(answer.contains("x-forwarded-proto: https\r\n"), "{answer}");
+    let response = ask(&mut stream, "a.example", "/x").unwrap();
     assert!(
-        answer.contains(";host=\"a.example\";proto=https\r\n"),
-        "{answer}"
+        response.contains("x-forwarded-proto: https\r\n"),
+        "{response}"
+    );
+    assert!(
+        response.contains(";host=\"a.example\";proto=https\r\n"),
+        "{response}"
     );
     assert_eq!(gateway.line_of("/x")["protocol"], "HTTP/1.1");
 }
@@ -182,12 +185,12 @@ fn a_large_body_goes_both_ways() {
     );
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&vec![b'y'; length]).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
     assert!(
-        answer.ends_with(&vec![b'x'; length]),
+        response.ends_with(&vec![b'x'; length]),
         "{} bytes",
-        answer.len()
+        response.len()
     );
 }
 
@@ -254,9 +257,9 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
 fn who_speaks_plain_http_is_told_in_plain_http() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
-    let answer = gateway.get("/");
-    assert_eq!(answer.status(), 400);
-    assert!(answer.text().contains("https://"), "{}", answer.text());
+    let response = gateway.get("/");
+    assert_eq!(response.status(), 400);
+    assert!(response.text().contains("https://"), "{}", response.text());
     gateway.await_metric(
         "tidegate_tls_handshakes_total",
         &[("outcome", "plain_http")],
@@ -351,14 +354,16 @@ fn an_idle_connection_is_closed_with_a_word() {
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
         .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("a close_notify");
-    assert!(answer.ends_with("ok"), "{answer}");
+    let mut response = String::new();
+    stream
+        .read_to_string(&mut response)
+        .expect("a close_notify");
+    assert!(response.ends_with("ok"), "{response}");
 }
 
 /// An attacker who cuts the connection must not make half of an answer look like a whole one.
 #[test]
-fn an_answer_that_is_cut_does_not_end_in_order() {
+fn a_response_that_is_cut_does_not_end_in_order() {
     let upstream = Upstream::start(|mut connection| {
         connection.request();
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
@@ -371,9 +376,9 @@ fn an_answer_that_is_cut_does_not_end_in_order() {
     stream
         .write_all(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n")
         .unwrap();
-    let mut answer = Vec::new();
-    assert!(stream.read_to_end(&mut answer).is_err());
-    assert!(answer.ends_with(b"hello"));
+    let mut response = Vec::new();
+    assert!(stream.read_to_end(&mut response).is_err());
+    assert!(response.ends_with(b"hello"));
 }
 
 #[test]

@@ -55,9 +55,9 @@ fn trust_is_judged_by_the_peer_that_the_header_names() {
     ] {
         let mut connection = gateway.connect();
         connection.send(format!("PROXY TCP4 {peer} 127.0.0.1 1 2\r\n"));
-        let answer = connection
+        let response = connection
             .exchange("GET /x HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n");
-        assert_eq!(answer.status(), 200);
+        assert_eq!(response.status(), 200);
         drop(connection);
         assert_eq!(gateway.line_of("/x")["client"], client);
     }
@@ -76,10 +76,10 @@ fn nobody_gets_in_without_a_header() {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
         socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.write_all(said.as_bytes()).unwrap();
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         // A reset where something was left unread.
-        let _ = socket.read_to_end(&mut answer);
-        assert!(answer.is_empty());
+        let _ = socket.read_to_end(&mut response);
+        assert!(response.is_empty());
     }
     let counted = |reason| {
         gateway.metric(

@@ -33,12 +33,12 @@ fn trusting(pki: &Pki, more: &str) -> String {
 fn a_server_is_verified_by_the_authority_that_is_named() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, ""));
-    let answer = gateway.get("/x");
-    assert_eq!(answer.status(), 200, "{}", answer.text());
+    let response = gateway.get("/x");
+    assert_eq!(response.status(), 200, "{}", response.text());
     assert!(
-        answer.text().contains("GET /x HTTP/1.1\r\n"),
+        response.text().contains("GET /x HTTP/1.1\r\n"),
         "{}",
-        answer.text()
+        response.text()
     );
     assert_eq!(
         gateway.metric(
@@ -56,11 +56,11 @@ fn a_server_may_be_called_by_another_name() {
         server(pki.server("site", false)),
         &trusting(&pki, "server_name = 'app.internal'"),
     );
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert!(
-        answer.text().contains("sni=app.internal"),
+        response.text().contains("sni=app.internal"),
         "{}",
-        answer.text()
+        response.text()
     );
 }
 
@@ -89,14 +89,14 @@ fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
         (pki.server("old", true), "its certificate has expired"),
     ] {
         let gateway = gateway(server(config), &trusting(&pki, ""));
-        let answer = gateway.get("/");
-        assert_eq!(answer.status(), 502);
+        let response = gateway.get("/");
+        assert_eq!(response.status(), 502);
         assert!(
-            answer
+            response
                 .text()
                 .contains(&format!("TLS handshake failed: {reason}")),
             "{}",
-            answer.text()
+            response.text()
         );
         assert_eq!(
             gateway.metric("tidegate_upstream_connects_total", &[("outcome", "tls")]),
@@ -146,13 +146,13 @@ fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
         ),
     ] {
         let gateway = gateway(server(pki.server(shown, false)), &trusted(named));
-        let answer = gateway.get("/");
+        let response = gateway.get("/");
         assert!(
-            answer
+            response
                 .text()
                 .contains(&format!("TLS handshake failed: {reason}")),
             "{shown}: {}",
-            answer.text()
+            response.text()
         );
         let line = gateway.logged("no TLS connection");
         assert!(line["message"].as_str().unwrap().contains(reason), "{line}");
@@ -172,11 +172,11 @@ fn a_server_may_be_named_with_a_final_dot() {
             trusting(&pki, more)
         );
         let gateway = Gateway::start(&text);
-        let answer = gateway.get("/").text();
-        assert!(answer.contains("sni=localhost "), "{answer}");
+        let response = gateway.get("/").text();
+        assert!(response.contains("sni=localhost "), "{response}");
         assert!(
-            answer.contains(&format!("host: localhost:{}\r\n", address.port())),
-            "{answer}"
+            response.contains(&format!("host: localhost:{}\r\n", address.port())),
+            "{response}"
         );
     }
 }
@@ -185,11 +185,11 @@ fn a_server_may_be_named_with_a_final_dot() {
 fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(server(pki.server("site", false)), "");
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert!(
-        answer.status() == 502 && answer.text().contains("nobody who is trusted"),
+        response.status() == 502 && response.text().contains("nobody who is trusted"),
         "{}",
-        answer.text()
+        response.text()
     );
 }
 
@@ -202,14 +202,14 @@ fn a_server_that_speaks_no_tls_is_told_as_such() {
         &upstream.url().replace("http://", "https://"),
         &trusting(&Pki::new(), ""),
     );
-    let answer = gateway.get("/");
-    assert_eq!(answer.status(), 502);
+    let response = gateway.get("/");
+    assert_eq!(response.status(), 502);
     assert!(
-        answer
+        response
             .text()
             .contains("TLS handshake failed: it does not speak TLS"),
         "{}",
-        answer.text()
+        response.text()
     );
 }
 
@@ -233,11 +233,11 @@ fn a_silent_server_costs_no_more_than_the_time_to_connect() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = "[upstreams.app.pool]\nconnect_timeout = '150ms'\n";
     let gateway = gateway(silent.local_addr().unwrap(), pool);
-    let answer = gateway.get("/");
+    let response = gateway.get("/");
     assert!(
-        answer.status() == 502 && answer.text().contains("timed out"),
+        response.status() == 502 && response.text().contains("timed out"),
         "{}",
-        answer.text()
+        response.text()
     );
 }
 
@@ -269,8 +269,8 @@ fn a_further_connection_goes_on_with_the_session_of_one_before() {
         &(trusting(&pki, "") + ONE_WORKER + pool),
     );
     let kinds = [(); 3].map(|()| {
-        let answer = gateway.get("/").text();
-        answer
+        let response = gateway.get("/").text();
+        response
             .split_once("kind=Some(")
             .unwrap()
             .1

@@ -314,7 +314,7 @@ fn a_mirror_can_be_a_default_for_routes_with_an_upstream() {
 }
 
 #[test]
-fn a_route_can_answer_or_redirect_by_itself() {
+fn a_route_can_respond_or_redirect_by_itself() {
     let config = read("[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/x/{id}\" }\nredirect = { to = \"https://{host}/y/{id}\" }").unwrap();
     assert_eq!(
         config.routes[0].action,

@@ -130,7 +130,7 @@ async fn gateways_without_leases_share_a_burst_to_the_token() {
 
 /// After the process had been stopped, each call that was under way counted as not answered.
 #[tokio::test]
-async fn an_answer_that_came_while_the_loop_stood_still_is_in_time() {
+async fn a_response_that_came_while_the_loop_stood_still_is_in_time() {
     let redis = Redis::start();
     let timeout = Duration::from_millis(500);
     let gateway = Gateway::in_time(timeout, &redis, 0, OnError::Deny, (1, 50));
@@ -161,7 +161,7 @@ async fn gateways_with_leases_never_pass_the_burst_and_ask_seldom() {
 }
 
 #[tokio::test]
-async fn who_waits_for_anothers_answer_does_not_ask_too() {
+async fn who_waits_for_anothers_response_does_not_ask_too() {
     let redis = Redis::start();
     let gateway = [Gateway::new(&redis, 100, OnError::Deny, (1_000_000, 1000))];
     assert_eq!(admitted(&gateway, 1).await, 1);

@@ -1,4 +1,4 @@
-//! Who is asking: every kind of key, and what counts as missing.
+//! Keys: which requests share a bucket, and which values count as missing.
 
 use super::{
     admitted, one_limit,
@@ -20,8 +20,8 @@ fn by_route_each_route_has_a_bucket() {
 }
 
 #[test]
-fn each_kind_of_key_tells_requests_apart_by_what_it_names() {
-    // For each: two requests of one bucket, and one of another.
+fn each_kind_of_key_separates_requests_by_its_value() {
+    // For each key: two requests of one bucket and one of another.
     for (key, same, other) in [
         (
             "'header:x-user'",
@@ -61,7 +61,7 @@ fn each_kind_of_key_tells_requests_apart_by_what_it_names() {
 }
 
 #[test]
-fn parts_of_a_composite_key_are_not_glued_together() {
+fn parts_of_a_composite_key_are_not_concatenated() {
     let gateway = one_limit("key = ['header:x-a', 'header:x-b']\nrate = '1/h'", "");
     assert_eq!(
         gateway.ask("GET", "/", &["X-A: 12", "X-B: 3"]).status(),
@@ -78,7 +78,7 @@ fn parts_of_a_composite_key_are_not_glued_together() {
 }
 
 #[test]
-fn without_trusted_proxies_nobody_chooses_who_they_are() {
+fn without_trusted_proxies_no_client_chooses_its_address() {
     let gateway = one_limit("key = 'client-ip'\nrate = '1/h'\nburst = 2", "");
     let lines = [
         "X-Forwarded-For: 1.1.1.1",
@@ -101,7 +101,7 @@ fn behind_trusted_proxies_the_client_is_found_from_the_right() {
             .status()
     };
     assert_eq!(ask("1.1.1.1"), 200);
-    // Whatever a client puts before its own address, and whichever trusted hops follow.
+    // The result is the same whatever the client puts before its own address and whichever trusted hops follow.
     for hops in [
         "9.9.9.9, 1.1.1.1",
         "1.1.1.1, 10.0.0.1",
@@ -130,7 +130,7 @@ fn behind_trusted_proxies_the_client_is_found_from_the_right() {
             .status(),
         200
     );
-    // By its path: lines of two workers come in no order.
+    // Found by its path: the workers write their lines in no fixed order.
     let line = gateway.line_of("/told");
     assert_eq!(line["client"], "3.3.3.3");
     assert!(
@@ -140,7 +140,7 @@ fn behind_trusted_proxies_the_client_is_found_from_the_right() {
 }
 
 #[test]
-fn forwarded_names_the_client_where_that_is_the_chosen_header() {
+fn forwarded_names_the_client_if_it_is_the_configured_header() {
     let trust = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\nheader = 'forwarded'";
     let gateway = one_limit("key = 'client-ip'\nrate = '1/h'", trust);
     let ask = |line: &str| gateway.ask("GET", "/", &[line]).status();
@@ -153,12 +153,12 @@ fn forwarded_names_the_client_where_that_is_the_chosen_header() {
             ask("X-Forwarded-For: 2.2.2.2")
         ),
         (200, 429),
-        "the peer itself"
+        "the client is the peer itself"
     );
 }
 
 #[test]
-fn nobody_names_themselves_inside_a_quoted_string_of_forwarded() {
+fn a_quoted_string_in_forwarded_names_no_client() {
     let trust = "[client_ip]\ntrusted_proxies = ['127.0.0.0/8']\nheader = 'forwarded'";
     let gateway = one_limit("key = 'client-ip'\nrate = '1/h'", trust);
     let ask = |line: &str| {
@@ -169,7 +169,7 @@ fn nobody_names_themselves_inside_a_quoted_string_of_forwarded() {
     assert_eq!(ask("for=1.2.3.4"), 200);
     assert_eq!(ask(r#"host="x;for=6.6.6.6;y=";for=1.2.3.4"#), 429);
     assert_eq!(ask(r#"for=1.2.3.4;host="a\",for=6.6.6.6;x=\"b""#), 429);
-    // A value that cannot be read as a whole names nobody: the sender is the client.
+    // A value that cannot be parsed as a whole is ignored: the client is the sender.
     assert_eq!(ask(r#"for=1.1.1.1;host="x"y, for=6.6.6.6;z="w""#), 200);
     assert_eq!(ask(r#"for="6.6.6.7"#), 429);
 }
@@ -180,17 +180,17 @@ fn a_missing_part_is_replaced_skipped_or_refused() {
     assert_eq!(
         (gateway.status("/"), gateway.status("/")),
         (200, 429),
-        "the client's address by default"
+        "the default replacement is the client's address"
     );
     assert_eq!(
         gateway.ask("GET", "/", &["X-User:"]).status(),
         429,
-        "empty is missing"
+        "an empty value is missing"
     );
     assert_eq!(
         gateway.ask("GET", "/", &["X-User: 127.0.0.1"]).status(),
         200,
-        "and no name is taken for an address"
+        "a value that looks like an address is not the address"
     );
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'\nmissing = 'host'", "");
     assert_eq!((gateway.status("/"), gateway.status("/")), (200, 429));
@@ -210,7 +210,7 @@ fn a_missing_part_is_replaced_skipped_or_refused() {
 }
 
 #[test]
-fn cookies_queries_and_parameters_tell_requests_apart() {
+fn cookies_queries_and_parameters_separate_requests() {
     let with_route = |key: &str, route: &str| {
         Gateway::start(&format!(
             "[limits.l]\nkey = {key}\nrate = '1/h'\n{}",
@@ -257,7 +257,7 @@ fn cookies_queries_and_parameters_tell_requests_apart() {
 }
 
 #[test]
-fn one_value_of_two_kinds_is_two_clients() {
+fn equal_values_of_two_kinds_of_key_have_two_buckets() {
     let gateway = Gateway::start(&format!(
         "[limits.l]\nkey = 'cookie:a'\nmissing = 'query:a'\nrate = '1/h'\n{}",
         responding("r", "limits = ['l']")
@@ -274,8 +274,8 @@ fn one_value_of_two_kinds_is_two_clients() {
 }
 
 #[test]
-fn a_value_that_stands_there_twice_and_differs_is_missing() {
-    // Whoever could hide one behind another would have a fresh bucket for each.
+fn a_repeated_part_with_different_values_is_missing() {
+    // Otherwise a client could hide one value behind another and get a fresh bucket for each.
     for (key, path, lines) in [
         ("header:x-user", "/", &["X-User: NAME", "X-User: mine"][..]),
         ("header:x-user", "/", &["X-User: mine", "X-User: NAME"]),
@@ -300,7 +300,7 @@ fn a_value_that_stands_there_twice_and_differs_is_missing() {
         assert_eq!(
             admitted.count(),
             1,
-            "{key} {path} {lines:?}: the address's bucket"
+            "{key} {path} {lines:?}: not in the bucket of the address"
         );
     }
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'", "");
@@ -308,12 +308,12 @@ fn a_value_that_stands_there_twice_and_differs_is_missing() {
     assert_eq!(
         (ask(&["X-User: a"]), ask(&["X-User: a", "X-User: a"])),
         (200, 429),
-        "the same twice is one"
+        "a repeated equal value is one value"
     );
 }
 
 #[test]
-fn what_is_missing_can_be_replaced_by_every_kind_of_part() {
+fn a_missing_part_can_be_replaced_by_every_kind_of_part() {
     for (missing, path, line) in [
         ("cookie:sid", "/o/7", "Cookie: sid=NAME"),
         ("query:q", "/o/7?q=NAME", "A: 1"),
@@ -339,15 +339,11 @@ fn what_is_missing_can_be_replaced_by_every_kind_of_part() {
         "key = 'header:x-user'\nmissing = 'cookie:sid'\nrate = '1/h'",
         "",
     );
-    assert_eq!(
-        gateway.status("/"),
-        429,
-        "what stands in for the key is missing, too"
-    );
+    assert_eq!(gateway.status("/"), 429, "the replacement is missing, too");
 }
 
 #[test]
-fn long_values_are_keys_as_good_as_short_ones() {
+fn long_values_are_distinct_keys() {
     let gateway = one_limit("key = 'header:x-user'\nrate = '1/h'", "");
     let long = "x".repeat(8000);
     let ask = |end: &str| {
@@ -360,7 +356,7 @@ fn long_values_are_keys_as_good_as_short_ones() {
 
 #[test]
 fn every_spelling_of_one_value_is_one_key() {
-    // For each key: spellings of one value by path and header line, and another value.
+    // For each key: spellings of one value, each as a path and a header line, and a request with another value.
     for (key, spellings, other) in [
         (
             "header:authorization",
@@ -459,8 +455,8 @@ fn every_spelling_of_one_value_is_one_key() {
             statuses[1..].iter().all(|status| *status == 403),
             "{key}: {statuses:?}"
         );
-        assert_eq!(ask(&other), 200, "{key}: another value");
+        assert_eq!(ask(&other), 200, "{key}: another value has another bucket");
         let refused = gateway.metric("tidegate_refusals_total", &[("reason", "key_missing")]);
-        assert_eq!(refused, 0.0, "{key}: none of them is missing");
+        assert_eq!(refused, 0.0, "{key}: no spelling counts as missing");
     }
 }

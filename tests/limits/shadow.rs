@@ -1,4 +1,4 @@
-//! Limits in shadow mode, and numbers on trial.
+//! Limits in shadow mode, and candidates for other numbers.
 
 use super::{
     decisions, one_limit,
@@ -9,7 +9,7 @@ use super::{
 };
 
 #[test]
-fn a_limit_in_shadow_mode_refuses_nothing_and_is_told() {
+fn a_limit_in_shadow_mode_refuses_nothing_and_is_logged() {
     let gateway = one_limit("rate = '2/h'\nmode = 'shadow'", "");
     assert_eq!([(); 5].map(|()| gateway.status("/")), [200; 5]);
     let lines: Vec<_> = (0..5)
@@ -32,7 +32,7 @@ fn a_limit_in_shadow_mode_refuses_nothing_and_is_told() {
 }
 
 #[test]
-fn a_limit_in_shadow_mode_refuses_not_even_who_has_no_key() {
+fn a_limit_in_shadow_mode_does_not_refuse_a_missing_key() {
     let gateway = one_limit(
         "key = 'header:x-user'\nmissing = 'refuse'\nrate = '2/h'\nmode = 'shadow'",
         "",
@@ -43,7 +43,7 @@ fn a_limit_in_shadow_mode_refuses_not_even_who_has_no_key() {
 }
 
 #[test]
-fn shadow_and_live_limits_do_not_disturb_each_other() {
+fn limits_in_shadow_mode_and_enforced_ones_are_independent() {
     let gateway = Gateway::start(&format!(
         "[limits.shadow]\nrate = '2/h'\nmode = 'shadow'\n[limits.live]\nrate = '4/h'\n{}",
         responding("r", "limits = ['shadow', 'live']")
@@ -56,7 +56,7 @@ fn shadow_and_live_limits_do_not_disturb_each_other() {
         gateway.get("/").problem()["violated-policies"],
         serde_json::json!(["live"])
     );
-    // Of the three that the live one refused, too, the shadow would have refused all.
+    // The shadow would also have refused the requests that the enforced limit refused.
     assert_eq!(
         (
             decisions(&gateway, "shadow", "allowed"),
@@ -67,7 +67,7 @@ fn shadow_and_live_limits_do_not_disturb_each_other() {
 }
 
 #[test]
-fn what_the_live_limits_refuse_takes_nothing_from_one_in_shadow_mode() {
+fn a_refusal_takes_no_tokens_from_a_limit_in_shadow_mode() {
     let gateway = Gateway::start(&format!(
         "[limits.shadow]\nrate = '3/h'\nmode = 'shadow'\n[limits.live]\nkey = 'path'\nrate = '1/h'\n{}",
         responding("r", "limits = ['shadow', 'live']")
@@ -80,7 +80,7 @@ fn what_the_live_limits_refuse_takes_nothing_from_one_in_shadow_mode() {
 }
 
 #[test]
-fn a_limit_that_becomes_live_keeps_what_it_saw() {
+fn a_limit_keeps_its_buckets_when_it_becomes_enforced() {
     let text = |mode: &str| super::one_limit_text(&format!("rate = '3/h'\nmode = '{mode}'"), "");
     let gateway = Gateway::start(&text("shadow"));
     assert_eq!([(); 2].map(|()| gateway.status("/")), [200; 2]);
@@ -89,7 +89,7 @@ fn a_limit_that_becomes_live_keeps_what_it_saw() {
 }
 
 #[test]
-fn a_candidate_refuses_nothing_and_is_counted_on_the_same_keys() {
+fn a_candidate_refuses_nothing_and_counts_the_same_keys() {
     let limit = "key = 'path'\nrate = '4/h'\ncandidate = { rate = '2/h' }";
     let gateway = one_limit(limit, "");
     let statuses = |path: &str| [(); 5].map(|()| gateway.status(path));
@@ -107,7 +107,7 @@ fn a_candidate_refuses_nothing_and_is_counted_on_the_same_keys() {
     assert_eq!(
         decisions(&gateway, "l", "candidate_refused"),
         6.0,
-        "three of each five"
+        "three of five requests for each key"
     );
     assert_eq!(
         gateway.metric("tidegate_limit_keys", &[("limit", "l/candidate")]),
@@ -116,7 +116,7 @@ fn a_candidate_refuses_nothing_and_is_counted_on_the_same_keys() {
 }
 
 #[test]
-fn a_candidate_decides_whatever_the_live_numbers_said() {
+fn a_candidate_decides_independently_of_the_enforced_numbers() {
     let gateway = one_limit("rate = '1/h'\ncandidate = { rate = '4/h' }", "");
     assert_eq!(
         [(); 6].map(|()| gateway.status("/")),
@@ -125,13 +125,13 @@ fn a_candidate_decides_whatever_the_live_numbers_said() {
     assert_eq!(
         decisions(&gateway, "l", "candidate_refused"),
         2.0,
-        "the fifth and the sixth"
+        "the candidate refuses the fifth and the sixth request"
     );
 }
 
 #[test]
-fn a_candidate_of_a_limit_that_counts_answers_counts_the_same_ones() {
-    let door = Upstream::answering(|request| {
+fn a_candidate_of_a_counting_limit_counts_the_same_responses() {
+    let login_service = Upstream::answering(|request| {
         let status = if request.target() == "/wrong" {
             "401 Unauthorized"
         } else {
@@ -140,7 +140,7 @@ fn a_candidate_of_a_limit_that_counts_answers_counts_the_same_ones() {
         format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n")
     });
     let limit = "[limits.l]\nrate = '4/h'\ncount = ['401']\ncandidate = { rate = '2/h' }\n";
-    let upstream = upstream_table("u", &[&door], "");
+    let upstream = upstream_table("u", &[&login_service], "");
     let gateway = Gateway::start(&format!(
         "{limit}{upstream}[[routes]]\nname = 'r'\nupstream = 'u'\nlimits = ['l']\n"
     ));
@@ -150,7 +150,7 @@ fn a_candidate_of_a_limit_that_counts_answers_counts_the_same_ones() {
     assert_eq!(
         decisions(&gateway, "l", "candidate_refused"),
         2.0,
-        "what came after two wrong ones"
+        "the candidate refuses the requests after two failures"
     );
 }
 
@@ -169,6 +169,6 @@ fn a_reload_keeps_the_buckets_of_a_candidate() {
     assert_eq!(
         decisions(&gateway, "l", "candidate_refused"),
         2.0,
-        "who was exhausted stays exhausted"
+        "an exhausted key stays exhausted"
     );
 }

@@ -1,4 +1,4 @@
-//! What is given back, and what is not.
+//! Refunds: which requests return their tokens, and which do not.
 
 use super::{
     admitted, decisions,
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn what_the_cap_turned_away_is_given_back() {
+fn a_request_refused_by_a_cap_returns_its_tokens() {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
     let upstream = Upstream::answering(move |_| {
@@ -30,19 +30,23 @@ fn what_the_cap_turned_away_is_given_back() {
         assert_eq!(
             gateway.get("/").problem()["status"],
             503,
-            "the queue's timeout"
+            "refused after the queue's timeout"
         );
     }
     leave.open();
     assert_eq!(first.response().status(), 200);
     leave.open();
     leave.open();
-    assert_eq!(admitted(4, || gateway.get("/")), 2, "one of three was used");
+    assert_eq!(
+        admitted(4, || gateway.get("/")),
+        2,
+        "one of three tokens was used"
+    );
 }
 
 #[test]
-fn what_could_not_be_sent_is_given_back() {
-    let nobody = Closed::new();
+fn a_request_that_could_not_be_sent_returns_its_tokens() {
+    let closed = Closed::new();
     let upstream = Upstream::answering(|_| ok(""));
     let text = |url: &str| {
         format!(
@@ -50,14 +54,14 @@ fn what_could_not_be_sent_is_given_back() {
              [[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n[routes.retry]\nattempts = 1\n"
         )
     };
-    let gateway = Gateway::start(&text(&nobody.url()));
+    let gateway = Gateway::start(&text(&closed.url()));
     assert_eq!([0; 6].map(|_| gateway.status("/")), [502; 6]);
     gateway.reload_with(&text(&upstream.url()));
     assert_eq!(admitted(5, || gateway.get("/")), 3);
 }
 
 #[test]
-fn what_a_server_has_seen_is_not_given_back() {
+fn a_request_that_a_server_received_returns_nothing() {
     let upstream =
         Upstream::answering(|_| "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n".to_owned());
     let more = "limits = ['l']";
@@ -69,8 +73,8 @@ fn what_a_server_has_seen_is_not_given_back() {
 }
 
 #[test]
-fn what_an_earlier_attempt_brought_to_a_server_is_not_given_back() {
-    let nobody = Closed::new();
+fn a_request_that_a_server_received_in_an_earlier_attempt_returns_nothing() {
+    let closed = Closed::new();
     let busy = Upstream::answering(|_| "HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n".to_owned());
     let gateway = Gateway::start(&format!(
         "[limits.l]\nrate = '1/h'\nburst = 3\n[upstreams.app]\nbalance = 'round-robin'\n\
@@ -78,19 +82,19 @@ fn what_an_earlier_attempt_brought_to_a_server_is_not_given_back() {
          [[routes]]\nname = 'app'\nupstream = 'app'\nlimits = ['l']\n\
          [routes.retry]\nattempts = 2\non = ['503', 'connect']\nbackoff = '0s'\n",
         busy.url(),
-        nobody.url()
+        closed.url()
     ));
     let statuses = [0; 5].map(|_| gateway.status("/"));
     assert_eq!(statuses[3..], [429, 429], "{statuses:?}");
     assert!(
         statuses.contains(&502),
-        "the last attempt was one that met nobody: {statuses:?}"
+        "no last attempt failed to connect: {statuses:?}"
     );
 }
 
 #[test]
-fn tiers_costs_shadows_and_candidates_are_given_back_too() {
-    let nobody = Closed::new();
+fn tokens_of_tiers_costs_shadows_and_candidates_are_returned_too() {
+    let closed = Closed::new();
     let upstream = Upstream::answering(|_| ok(""));
     let text = |url: &str| {
         format!(
@@ -101,7 +105,7 @@ fn tiers_costs_shadows_and_candidates_are_given_back_too() {
             super::TRUST
         )
     };
-    let gateway = Gateway::start(&text(&nobody.url()));
+    let gateway = Gateway::start(&text(&closed.url()));
     let ask = |client: &str| super::status_for(&gateway, client);
     assert!((0..10).all(|_| ask("2001:db8::1") == 502 && ask("2001:db9::1") == 502));
     super::settle(&gateway);
@@ -120,17 +124,17 @@ fn tiers_costs_shadows_and_candidates_are_given_back_too() {
             ask("2001:db8:0:1::1")
         ),
         (3.0, 200),
-        "four of eight"
+        "four of the tier's eight tokens are used"
     );
     assert_eq!(
         (0..5).filter(|_| ask("2001:db9::1") == 200).count(),
         2,
-        "an override"
+        "the override's four tokens are two requests"
     );
 }
 
 #[test]
-fn what_waited_in_the_line_until_its_deadline_is_given_back() {
+fn a_request_queued_until_its_deadline_returns_its_tokens() {
     let leave = Gate::new();
     let leaving = leave.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -147,11 +151,15 @@ fn what_waited_in_the_line_until_its_deadline_is_given_back() {
     ));
     let mut first = gateway.connect();
     first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    // Its head has come, so its deadline is met; until its body has, it holds the only place.
+    // The head meets the deadline. The request holds the only permit until the end of its body.
     assert_eq!(first.head().unwrap().status(), 200);
     assert!((0..3).all(|_| gateway.status("/") == 504));
     (0..3).for_each(|_| leave.open());
     assert_eq!(first.bytes(1).unwrap(), b"x");
     super::settle(&gateway);
-    assert_eq!(admitted(3, || gateway.get("/")), 1, "one of two was used");
+    assert_eq!(
+        admitted(3, || gateway.get("/")),
+        1,
+        "one of two tokens was used"
+    );
 }

@@ -1,9 +1,9 @@
-//! Answers under a limit tell how it stands.
+//! Response fields that report the state of a limit.
 
 use super::support::gateway::{Gateway, responding};
 
 #[test]
-fn answers_under_a_limit_tell_how_the_nearest_one_stands() {
+fn responses_report_the_state_of_the_nearest_limit() {
     let limits = "[limits.wide]\nrate = '100/h'\n[limits.l]\nrate = '1/m'\nburst = 3\n";
     let gateway = Gateway::start(&format!(
         "{limits}{}",
@@ -26,7 +26,7 @@ fn answers_under_a_limit_tell_how_the_nearest_one_stands() {
 }
 
 #[test]
-fn old_clients_are_told_in_the_fields_they_know_and_others_nothing_if_so_wished() {
+fn the_form_of_the_fields_is_configurable() {
     for (style, old, new) in [
         ("x-ratelimit", true, false),
         ("both", true, true),
