@@ -104,11 +104,11 @@ fn the_keys_of_a_server_that_is_ejected_move_and_the_others_stay() {
 #[test]
 fn a_retry_leaves_the_server_of_the_key() {
     let good = Upstream::answering(|_| ok("good"));
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let text = format!(
         "[upstreams.app]\nservers = ['{}', '{}']\nbalance = 'hash'\nhash_key = ['host', 'path']\n\
          ejection = {{ max_percent = 0 }}\n{ROUTE}",
-        nobody.url(),
+        closed.url(),
         good.url()
     );
     let gateway = Gateway::start(&text);
@@ -237,10 +237,10 @@ fn a_reload_changes_the_weights_of_a_split_and_keeps_its_connections() {
 
 #[test]
 fn retries_stay_within_the_upstream_that_was_drawn() {
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let b = Upstream::answering(|_| ok("b"));
     let gateway = Gateway::start(&split(
-        &nobody.url(),
+        &closed.url(),
         &b.url(),
         (1, 1),
         "retry = { attempts = 3, backoff = '0s' }",

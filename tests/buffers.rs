@@ -227,10 +227,10 @@ fn a_buffered_upload_is_sent_again_whatever_retries_keep_of_others() {
 
 #[test]
 fn a_buffered_upload_goes_to_another_server_when_one_refuses_the_connection() {
-    let (upstream, nobody) = (told(), Closed::new());
+    let (upstream, closed) = (told(), Closed::new());
     let servers = format!(
         "servers = [\"{}\", \"{}\"]\nbalance = 'round-robin'",
-        nobody.url(),
+        closed.url(),
         upstream.url()
     );
     let text = buffered(&upstream, "1MiB", "")

@@ -196,12 +196,12 @@ fn of_two_servers_that_both_fail_one_is_always_tried() {
 
 #[test]
 fn refused_connections_resets_and_silence_count_as_failures() {
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let good = Upstream::answering(|_| ok(""));
     let text = format!(
         "[upstreams.app]\nservers = ['{}', '{}']\nbalance = 'round-robin'\nejection = {{ consecutive_failures = 2 }}\n\
          [[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n",
-        nobody.url(),
+        closed.url(),
         good.url()
     );
     let gateway = Gateway::start(&text);

@@ -150,8 +150,8 @@ fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
 #[test]
 fn a_mirror_that_is_not_there_fails_nothing_and_is_counted() {
     let app = Upstream::answering(|_| ok("original"));
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&mirrored(&app, &nobody.url(), ""));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&mirrored(&app, &closed.url(), ""));
     for _ in 0..5 {
         assert_eq!(gateway.get("/").text(), "original");
     }

@@ -70,8 +70,8 @@ fn post(gateway: &Gateway, body: &str) -> support::Message {
 #[test]
 fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&turns(&[closed.url(), upstream.url()], ""));
     for _ in 0..4 {
         assert_eq!(post(&gateway, "body").text(), "body");
     }
@@ -152,8 +152,8 @@ fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_sent_again() {
 fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
     let upstream =
         Upstream::answering(|request| ok(&format!("{} {}", request.head.line, request.body.len())));
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&turns(&[closed.url(), upstream.url()], ""));
     let size = 1 << 20;
     for (method, length) in [
         ("POST", 65_536),
@@ -197,8 +197,8 @@ fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_
             connection.send(ok(&request.body.len().to_string()));
         }
     });
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&turns(&[nobody.url(), upstream.url()], ""));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&turns(&[closed.url(), upstream.url()], ""));
     for _ in 0..2 {
         let mut client = gateway.connect();
         client.send(request(
@@ -214,12 +214,12 @@ fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_
 
 #[test]
 fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let server = http2::Server::start(h2::server::Builder::new(), async |mut stream| {
         let (body, _) = stream.body().await;
         stream.answer(200, body.len().to_string());
     });
-    let text = turns(&[nobody.url(), server.url()], "")
+    let text = turns(&[closed.url(), server.url()], "")
         .replace("balance =", "protocol = 'http2'\nbalance =");
     let gateway = Gateway::start(&text);
     static BODY: [u8; 65_537] = [b'x'; 65_537];
@@ -240,10 +240,10 @@ fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
 #[test]
 fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
     let upstream = Upstream::answering(|_| ok(""));
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let slow = "backoff = '20s'\nmax_backoff = '20s'";
     let gateway = Gateway::start(
-        &turns(&[nobody.url(), upstream.url()], "").replace("backoff = '1ms'", slow),
+        &turns(&[closed.url(), upstream.url()], "").replace("backoff = '1ms'", slow),
     );
     let asked = Instant::now();
     for _ in 0..8 {
@@ -444,8 +444,8 @@ fn an_attempt_that_ran_out_of_time_is_tried_again_where_the_route_says_so() {
 
 #[test]
 fn one_attempt_is_no_retry() {
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&turns(&[nobody.url()], "attempts = 1"));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&turns(&[closed.url()], "attempts = 1"));
     assert_eq!(gateway.status("/"), 502);
     let line = gateway.line_of("/");
     assert_eq!(
@@ -487,9 +487,9 @@ fn a_budget_bounds_what_failures_cost() {
 #[test]
 fn connections_that_could_not_be_made_cost_no_budget() {
     let upstream = Upstream::answering(|_| ok(""));
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let gateway = Gateway::start(&turns(
-        &[nobody.url(), upstream.url()],
+        &[closed.url(), upstream.url()],
         "budget = '0%'\nbudget_min = 0",
     ));
     for _ in 0..6 {

@@ -71,8 +71,8 @@ fn to(url: &str, upstream: &str, route: &str) -> String {
 
 #[test]
 fn a_server_that_refuses_connections_is_a_502() {
-    let nobody = Closed::new();
-    let gateway = Gateway::start(&to(&nobody.url(), "", "retry = { attempts = 1 }"));
+    let closed = Closed::new();
+    let gateway = Gateway::start(&to(&closed.url(), "", "retry = { attempts = 1 }"));
     let response = timed(0..1000, || gateway.get("/"));
     assert_eq!(
         (response.status(), &response.problem()["route"]),

@@ -259,10 +259,10 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
 fn an_upstream_that_hangs_stalls_no_other() {
     let (slow, told, leave) = held();
     let quick = Upstream::answering(|_| ok("quick"));
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let text = upstream_table("slow", &[&slow], "")
         + &upstream_table("quick", &[&quick], "")
-        + &format!("[upstreams.gone]\nservers = ['{}']\n", nobody.url())
+        + &format!("[upstreams.gone]\nservers = ['{}']\n", closed.url())
         + "[[routes]]\nname = 'slow'\nupstream = 'slow'\nmatch = { path = '/slow' }\n\
            [[routes]]\nname = 'gone'\nupstream = 'gone'\nmatch = { path = '/gone' }\n\
            [[routes]]\nname = 'quick'\nupstream = 'quick'\n"

@@ -78,12 +78,12 @@ fn failing(status: &str) -> Response<()> {
 
 #[test]
 fn refusals_are_grpc_statuses_in_a_head_alone() {
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let server = answering(|_, _| failing("0"));
     let text = format!(
         "[limits.one]\nrate = '1/h'\n{}[upstreams.up]\nservers = ['{}']\nprotocol = 'http2'\n\
          [[routes]]\nname = 'limited'\nupstream = 'up'\nmatch = {{ path = '/limited' }}\nlimits = ['one']\n",
-        to(&nobody.url(), "match = { path = '/down' }"),
+        to(&closed.url(), "match = { path = '/down' }"),
         server.url()
     );
     let gateway = Gateway::start(&text);
@@ -314,8 +314,12 @@ fn a_body_that_only_says_to_be_a_call_or_a_stream_is_paced_as_others_are() {
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '100ms' }"));
     for kind in ["application/grpc", "text/event-stream"] {
         let mut client = Http2::connect(gateway.address());
-        let asked = client.open("POST", "/", &[("content-type", kind)], false);
-        assert_eq!(client.finish(asked.response).unwrap().status, 408, "{kind}");
+        let pending = client.open("POST", "/", &[("content-type", kind)], false);
+        assert_eq!(
+            client.finish(pending.response).unwrap().status,
+            408,
+            "{kind}"
+        );
         let mut client = gateway.connect();
         client.send(format!(
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 9\r\n\r\n"
@@ -354,12 +358,12 @@ fn grpcio_makes_all_four_kinds_of_call() {
     BufReader::new(server.0.stdout.as_mut().unwrap())
         .read_line(&mut port)
         .unwrap();
-    let nobody = Closed::new();
+    let closed = Closed::new();
     let text = format!(
         "[limits.one]\nrate = '1/h'\n[upstreams.down]\nservers = ['{}']\nprotocol = 'http2'\n{}\
          [[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['one']\nmatch = {{ path_prefix = '/limited' }}\n\
          [[routes]]\nname = 'down'\nupstream = 'down'\nmatch = {{ path_prefix = '/down' }}\n",
-        nobody.url(),
+        closed.url(),
         to(
             &format!("http://127.0.0.1:{}", port.trim()),
             "match = { path_prefix = '/t.T' }"

@@ -1,5 +1,5 @@
-//! Bodies that turn bad once their head has been forwarded: the upstream sees the connection break, never a whole
-//! request, and what follows is never taken for one.
+//! Bodies that turn out to be malformed after their head was forwarded: the upstream sees the connection break instead
+//! of a whole request, and the bytes behind are never read as a request.
 
 use std::sync::mpsc;
 
@@ -8,7 +8,7 @@ use crate::support::{Client, Gateway, Upstream, ok, one_route};
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
 
-/// What the upstream saw of a request whose first three bytes arrived.
+/// The part of a request that the upstream received, beyond its first three bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     FirstBytes,
@@ -16,7 +16,7 @@ enum Seen {
     Broken,
 }
 
-fn witness() -> (Upstream, mpsc::Receiver<Seen>) {
+fn observing() -> (Upstream, mpsc::Receiver<Seen>) {
     let (tell, told) = mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         let head = connection.head().unwrap();
@@ -32,7 +32,7 @@ fn witness() -> (Upstream, mpsc::Receiver<Seen>) {
     (upstream, told)
 }
 
-/// A client whose request has begun to arrive upstream.
+/// Connects a client and sends the first part of a request, which arrives upstream.
 #[track_caller]
 fn begun(gateway: &Gateway, seen: &mpsc::Receiver<Seen>) -> Client {
     let mut client = gateway.connect();
@@ -42,8 +42,8 @@ fn begun(gateway: &Gateway, seen: &mpsc::Receiver<Seen>) -> Client {
 }
 
 #[track_caller]
-fn all_break_off(rests: &[&str]) {
-    let (upstream, seen) = witness();
+fn assert_all_break_off(rests: &[&str]) {
+    let (upstream, seen) = observing();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     for rest in rests {
         let mut client = begun(&gateway, &seen);
@@ -74,7 +74,7 @@ fn all_break_off(rests: &[&str]) {
 
 #[test]
 fn a_chunk_size_is_hex_digits_and_nothing_else() {
-    all_break_off(&[
+    assert_all_break_off(&[
         "0x5\r\nhello\r\n0\r\n\r\n",
         " 5\r\nhello\r\n0\r\n\r\n",
         "5 \r\nhello\r\n0\r\n\r\n",
@@ -95,7 +95,7 @@ fn a_chunk_size_is_hex_digits_and_nothing_else() {
 
 #[test]
 fn a_chunk_ends_in_cr_lf() {
-    all_break_off(&[
+    assert_all_break_off(&[
         "5\nhello\n0\n\n",
         "5\r\nhello\n0\r\n\r\n",
         "5\nhello\r\n0\r\n\r\n",
@@ -112,7 +112,7 @@ fn a_chunk_ends_in_cr_lf() {
 #[test]
 fn a_chunk_extension_hides_nothing() {
     let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(400));
-    all_break_off(&[
+    assert_all_break_off(&[
         "5;a=\u{1}\r\nhello\r\n0\r\n\r\n",
         "5;a\0\r\nhello\r\n0\r\n\r\n",
         "5;a\rb\r\nhello\r\n0\r\n\r\n",
@@ -124,7 +124,7 @@ fn a_chunk_extension_hides_nothing() {
 
 #[test]
 fn trailers_are_fields() {
-    all_break_off(&[
+    assert_all_break_off(&[
         "0\r\nno colon\r\n\r\n",
         "0\r\n: no name\r\n\r\n",
         "0\r\nx : y\r\n\r\n",
@@ -141,7 +141,7 @@ fn trailers_are_fields() {
 
 #[test]
 fn a_lone_lf_in_trailers_is_refused_without_waiting_for_their_end() {
-    let (upstream, seen) = witness();
+    let (upstream, seen) = observing();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     for rest in ["0\r\n\n", "0\r\nx: y\n", "0\r\nx: y\r\n\n"] {
         let mut client = begun(&gateway, &seen);
@@ -157,12 +157,12 @@ fn trailers_are_bounded() {
         .map(|number| format!("x-{number}: y\r\n"))
         .collect();
     let large = format!("0\r\nx: {}\r\n\r\n", "y".repeat(64 * 1024));
-    all_break_off(&[&format!("0\r\n{many}\r\n"), &large]);
+    assert_all_break_off(&[&format!("0\r\n{many}\r\n"), &large]);
 }
 
 #[test]
 fn a_body_that_passes_its_bound_is_broken_off() {
-    let (upstream, seen) = witness();
+    let (upstream, seen) = observing();
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"5B\" }"));
     let mut client = begun(&gateway, &seen);
     client.send("2\r\nde\r\n2000\r\nf");
@@ -181,7 +181,7 @@ fn a_body_that_passes_its_bound_is_broken_off() {
 
 #[test]
 fn a_body_at_its_bound_passes() {
-    let (upstream, seen) = witness();
+    let (upstream, seen) = observing();
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"5B\" }"));
     let mut client = begun(&gateway, &seen);
     client.send("2\r\nde\r\n0\r\n\r\n");
@@ -189,7 +189,7 @@ fn a_body_at_its_bound_passes() {
 }
 
 #[test]
-fn a_body_that_is_announced_too_long_is_never_forwarded() {
+fn a_body_whose_announced_length_is_too_large_is_never_forwarded() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"5B\" }"));
     let mut client = gateway.connect();
@@ -207,8 +207,8 @@ fn a_body_that_is_announced_too_long_is_never_forwarded() {
 }
 
 #[test]
-fn a_client_that_falls_silent_in_its_body_is_told_so() {
-    let (upstream, seen) = witness();
+fn a_client_that_falls_silent_in_its_body_gets_408() {
+    let (upstream, seen) = observing();
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = \"100ms\" }"));
     let mut client = begun(&gateway, &seen);
     assert_eq!(seen.recv().unwrap(), Seen::Broken);

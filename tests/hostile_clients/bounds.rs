@@ -1,8 +1,8 @@
-//! Bounds: nobody can make the gateway hold more, or wait longer, than it says.
+//! Bounds: no client can make the gateway hold more, or wait longer, than its configuration says.
 
 use crate::support::{Client, End, Gateway, TIMEOUT, Upstream, ok, one_route};
 
-/// Far more than a head may have.
+/// Far more bytes than a head may have.
 const A_LOT: usize = 32 * 1024 * 1024;
 
 fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
@@ -14,9 +14,10 @@ fn start(listener: &str, route: &str) -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// The status of the answer to `request`, the problem's reason in the access line, and the end of the connection.
+/// Sends `request` and checks the status of the response, its problem details, the reason in the access line, the end
+/// of the connection, and that the next client is served.
 #[track_caller]
-fn is_refused(listener: &str, request: &str, status: u16, reason: &str) {
+fn assert_refused(listener: &str, request: &str, status: u16, reason: &str) {
     let (upstream, gateway) = start(listener, "");
     let mut client = gateway.connect();
     client.send(request);
@@ -49,9 +50,9 @@ fn too_many_fields_are_refused() {
     let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(9));
     assert_eq!(gateway.connect().exchange(most).status(), 200);
     let more = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(10));
-    is_refused("max_headers = 10", &more, 431, "head_too_large");
+    assert_refused("max_headers = 10", &more, 431, "head_too_large");
     let more = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(100));
-    is_refused("", &more, 431, "head_too_large");
+    assert_refused("", &more, 431, "head_too_large");
 }
 
 #[test]
@@ -62,13 +63,13 @@ fn too_large_a_head_is_refused() {
             "y".repeat(length)
         )
     };
-    is_refused(
+    assert_refused(
         "max_header_bytes = \"1KiB\"",
         &request(1024),
         431,
         "head_too_large",
     );
-    is_refused("", &request(32 * 1024), 431, "head_too_large");
+    assert_refused("", &request(32 * 1024), 431, "head_too_large");
 }
 
 #[test]
@@ -83,12 +84,12 @@ fn a_head_may_fill_its_bound() {
 #[test]
 fn too_long_a_request_line_is_refused() {
     let request = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(40 * 1024));
-    is_refused("", &request, 414, "target_too_long");
+    assert_refused("", &request, 414, "target_too_long");
 }
 
 #[test]
 fn a_slow_head_is_refused() {
-    is_refused(
+    assert_refused(
         "timeouts = { headers = \"100ms\" }",
         "GET / HTTP/1.1\r\nHost:",
         408,
@@ -106,9 +107,9 @@ fn a_slow_head_after_a_response_is_refused() {
     assert_eq!(client.ended(), End::Closed);
 }
 
-/// A client that sends without end is cut off, and others are served.
+/// Sends without end and checks that the client is cut off while others are served.
 #[track_caller]
-fn is_cut_off(request: &str, piece: &str) {
+fn assert_cut_off(request: &str, piece: &str) {
     let (_upstream, gateway) = start("", "");
     let mut client = gateway.connect();
     client.send(request);
@@ -118,22 +119,23 @@ fn is_cut_off(request: &str, piece: &str) {
 
 #[test]
 fn an_endless_request_line_is_cut_off() {
-    is_cut_off("GET /", &"y".repeat(4096));
+    assert_cut_off("GET /", &"y".repeat(4096));
 }
 
 #[test]
 fn an_endless_field_is_cut_off() {
-    is_cut_off("GET / HTTP/1.1\r\nx: ", &"y".repeat(4096));
+    assert_cut_off("GET / HTTP/1.1\r\nx: ", &"y".repeat(4096));
 }
 
 #[test]
 fn endless_fields_are_cut_off() {
-    is_cut_off("GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(700));
+    assert_cut_off("GET / HTTP/1.1\r\n", &"x: y\r\n".repeat(700));
 }
 
-/// The same where the upstream has the head already, which it then may not take for a request.
+/// Sends a body without end and checks that the client is cut off. The upstream has the head already and must not see a
+/// whole request.
 #[track_caller]
-fn body_is_cut_off(start: &str, piece: &str) {
+fn assert_body_is_cut_off(start: &str, piece: &str) {
     let upstream = Upstream::start(|mut connection| {
         if let Ok(head) = connection.head() {
             assert!(!connection.message(head, false, false).is_whole);
@@ -149,26 +151,26 @@ fn body_is_cut_off(start: &str, piece: &str) {
 
 #[test]
 fn endless_trailers_are_cut_off() {
-    body_is_cut_off("0\r\n", &"x: y\r\n".repeat(700));
+    assert_body_is_cut_off("0\r\n", &"x: y\r\n".repeat(700));
 }
 
 #[test]
 fn an_endless_trailer_is_cut_off() {
-    body_is_cut_off("0\r\nx: ", &"y".repeat(4096));
+    assert_body_is_cut_off("0\r\nx: ", &"y".repeat(4096));
 }
 
 #[test]
 fn an_endless_chunk_extension_is_cut_off() {
-    body_is_cut_off("5;x=", &"y".repeat(4096));
+    assert_body_is_cut_off("5;x=", &"y".repeat(4096));
 }
 
 #[test]
 fn an_endless_chunk_size_is_cut_off() {
-    body_is_cut_off("", &"0".repeat(4096));
+    assert_body_is_cut_off("", &"0".repeat(4096));
 }
 
 #[test]
-fn endless_empty_lines_are_no_request_and_end_in_time() {
+fn endless_empty_lines_are_cut_off_in_time() {
     let (_upstream, gateway) = start(
         "timeouts = { headers = \"200ms\", keep_alive = \"200ms\" }",
         "",
@@ -185,7 +187,8 @@ fn a_client_that_never_reads_its_refusals_is_cut_off() {
         "match = { path = \"/other\" }",
     );
     let mut client = Client::connect_narrow(gateway.address());
-    // Writing ends when the gateway takes no more, as its answers are not read, or when it has closed.
+    // The write ends when the gateway stops reading, because its responses are not read, or when it closes the
+    // connection.
     client.flood(
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100).as_bytes(),
         2 * TIMEOUT / 10,
@@ -213,7 +216,7 @@ fn connections_beyond_the_bound_wait_until_one_leaves() {
 }
 
 #[test]
-fn everyone_who_waits_to_be_accepted_is_accepted_in_the_end() {
+fn every_client_that_waits_to_be_accepted_is_accepted_in_the_end() {
     let (_upstream, gateway) = start("max_connections = 1", "");
     let mut first = gateway.connect();
     assert_eq!(
@@ -228,7 +231,7 @@ fn everyone_who_waits_to_be_accepted_is_accepted_in_the_end() {
         })
         .collect();
     drop(first);
-    // Each leaves as soon as it has its answer: a connection that lingers keeps its place.
+    // Each client leaves after its response, since a connection that stays open holds its slot.
     std::thread::scope(|scope| {
         for mut client in waiting {
             scope.spawn(move || assert_eq!(client.response().text(), "good"));

@@ -1,20 +1,21 @@
-//! A corpus of known attacks on HTTP/1, each with its one expected outcome: what the client is told, and every request
-//! that arrives upstream. Variants of each are in `heads` and `bodies`.
+//! A corpus of known attacks on HTTP/1. Each has one expected outcome at both ends: the client's response, and the
+//! requests that arrive upstream. Variants are in `heads` and `bodies`.
 
 use std::sync::{Arc, Mutex};
 
 use crate::support::{Gateway, Upstream, ok, one_route};
 
-/// Sent behind each attack: whatever swallows it, or makes another request of it, is seen.
+/// Sent behind each attack. An attack that swallows this request or splits another one from it is noticed.
 const LAST: &str = "GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// What comes of an attack.
+/// The expected outcome of an attack.
 enum Outcome {
-    /// 400, the end of the connection, and nothing upstream.
+    /// The client gets 400 and the end of the connection; nothing arrives upstream.
     Refused,
-    /// These requests arrive upstream, each as "METHOD target host body", and then the last one.
+    /// These requests arrive upstream, each as "METHOD target host body", followed by [`LAST`].
     Passes(&'static [&'static str]),
-    /// Its body turns out to be malformed: 400, the end of the connection, and at most a request that breaks off upstream.
+    /// The body turns out to be malformed: the client gets 400 and the end of the connection, and at most an incomplete
+    /// request arrives upstream.
     BreaksOff,
 }
 use Outcome::{BreaksOff, Passes, Refused};
@@ -76,7 +77,7 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "POST / HTTP/1.1\r\nHost: a\r\n\r\n",
         Passes(&["POST / a "]),
     ),
-    // An encoding in disguise.
+    // Disguised transfer codings.
     (
         "TE.TE",
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
@@ -194,7 +195,8 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "GET / HTTP/1.1\r\n Host: b\r\nHost: a\r\n\r\n",
         Refused,
     ),
-    // RFC 9112, 2.2 allows to take a bare LF for the end of a line: one parser sees another field where the other does not.
+    // RFC 9112, 2.2 allows a recipient to accept a bare LF as a line end: one parser then sees a field that another one
+    // does not.
     (
         "lines that end in a bare LF",
         "GET / HTTP/1.1\nHost: a\nX: y\n\n",
@@ -251,7 +253,7 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         Refused,
     ),
     ("CR CR LF", "GET / HTTP/1.1\r\nHost: a\r\r\n\r\n", Refused),
-    // Which host.
+    // The authority: which host is meant.
     (
         "two hosts",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -354,7 +356,7 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
         "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
         Passes(&["GET / a "]),
     ),
-    // What is in the pipe.
+    // Bytes behind a request, and other protocols.
     (
         "a request behind a request",
         "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -378,7 +380,7 @@ const CORPUS: &[(&str, &str, Outcome)] = &[
 ];
 
 #[test]
-fn every_attack_of_the_corpus_has_its_one_outcome_at_both_ends() {
+fn every_attack_of_the_corpus_has_its_expected_outcome_at_both_ends() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let record = Arc::clone(&seen);
     let upstream = Upstream::start(move |mut connection| {

@@ -1,14 +1,14 @@
-//! Heads that are refused before anything is forwarded.
+//! Malformed heads, which are refused before anything is forwarded.
 
 use crate::support::{Gateway, Upstream, ok, one_route};
 
-/// What an attacker hopes will be taken for a request of its own.
+/// A request that an attacker hides behind an attack.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Sends each attack by a connection of its own: 400 as a problem, the end of the connection, and no byte upstream.
-/// Afterwards others are served.
+/// Sends each attack on a connection of its own and checks that the client gets 400 as problem details and the end of
+/// the connection, that no byte arrives upstream, and that other clients are served afterwards.
 #[track_caller]
-fn all_are_refused(attacks: &[&[u8]]) {
+fn assert_all_refused(attacks: &[&[u8]]) {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     for attack in attacks {
@@ -46,14 +46,14 @@ fn posts(fields: &[&str]) -> Vec<Vec<u8>> {
 }
 
 #[track_caller]
-fn all_fields_are_refused(fields: &[&str]) {
+fn assert_all_fields_refused(fields: &[&str]) {
     let attacks = posts(fields);
-    all_are_refused(&attacks.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert_all_refused(&attacks.iter().map(Vec::as_slice).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_message_with_two_ways_to_find_its_end_is_refused() {
-    all_fields_are_refused(&[
+    assert_all_fields_refused(&[
         "Content-Length: 5\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 5",
         "Transfer-Encoding: chunked\r\nContent-Length: 0",
@@ -65,7 +65,7 @@ fn a_message_with_two_ways_to_find_its_end_is_refused() {
 
 #[test]
 fn a_length_that_is_not_digits_is_refused() {
-    all_fields_are_refused(&[
+    assert_all_fields_refused(&[
         "Content-Length: +1",
         "Content-Length: -1",
         "Content-Length: 1, 1",
@@ -87,7 +87,7 @@ fn a_length_that_is_not_digits_is_refused() {
 
 #[test]
 fn an_encoding_other_than_chunked_is_refused() {
-    all_fields_are_refused(&[
+    assert_all_fields_refused(&[
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: chunked, chunked",
         "Transfer-Encoding: gzip, chunked",
@@ -107,7 +107,7 @@ fn an_encoding_other_than_chunked_is_refused() {
 
 #[test]
 fn http_1_0_has_no_chunks() {
-    all_are_refused(&[
+    assert_all_refused(&[
         b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"POST / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ]);
@@ -115,7 +115,7 @@ fn http_1_0_has_no_chunks() {
 
 #[test]
 fn a_field_that_can_be_read_in_two_ways_is_refused() {
-    all_fields_are_refused(&[
+    assert_all_fields_refused(&[
         "X : y",
         "Content-Length : 5",
         "Transfer-Encoding : chunked",
@@ -140,7 +140,7 @@ fn a_field_that_can_be_read_in_two_ways_is_refused() {
 
 #[test]
 fn a_first_field_that_continues_the_request_line_is_refused() {
-    all_are_refused(&[
+    assert_all_refused(&[
         b"GET / HTTP/1.1\r\n Host: a\r\n\r\n",
         b"GET / HTTP/1.1\r\n\tX: y\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\n \r\nHost: a\r\n\r\n",
@@ -148,8 +148,8 @@ fn a_first_field_that_continues_the_request_line_is_refused() {
 }
 
 #[test]
-fn a_request_asks_for_exactly_one_sound_host() {
-    all_are_refused(&[
+fn a_request_names_exactly_one_valid_host() {
+    assert_all_refused(&[
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
@@ -172,8 +172,8 @@ fn a_request_asks_for_exactly_one_sound_host() {
 }
 
 #[test]
-fn a_request_line_is_method_target_and_version_with_one_space_between() {
-    all_are_refused(&[
+fn a_request_line_is_method_target_and_version_with_single_spaces() {
+    assert_all_refused(&[
         b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /  HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET\t/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -197,7 +197,7 @@ fn a_request_line_is_method_target_and_version_with_one_space_between() {
 
 #[test]
 fn a_version_other_than_1_0_and_1_1_is_refused() {
-    all_are_refused(&[
+    assert_all_refused(&[
         b"GET / HTTP/1.2\r\nHost: a\r\n\r\n",
         b"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
         b"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
@@ -212,9 +212,9 @@ fn a_version_other_than_1_0_and_1_1_is_refused() {
 }
 
 #[test]
-fn a_tls_handshake_is_told_what_it_met() {
+fn a_tls_handshake_on_a_plain_listener_is_named_in_the_refusal() {
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
-    all_are_refused(&[hello]);
+    assert_all_refused(&[hello]);
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let response = gateway.connect().exchange(hello);
@@ -228,7 +228,7 @@ fn a_tls_handshake_is_told_what_it_met() {
 
 #[test]
 fn a_target_is_a_path_or_an_http_url() {
-    all_are_refused(&[
+    assert_all_refused(&[
         b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\x7f HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -245,8 +245,8 @@ fn a_target_is_a_path_or_an_http_url() {
 }
 
 #[test]
-fn no_tunnel_is_dug() {
-    all_are_refused(&[
+fn connect_is_refused() {
+    assert_all_refused(&[
         b"CONNECT internal:443 HTTP/1.1\r\nHost: internal:443\r\n\r\n",
         b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"CONNECT http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -254,8 +254,8 @@ fn no_tunnel_is_dug() {
 }
 
 #[test]
-fn an_asterisk_is_for_options_only() {
-    all_are_refused(&[
+fn an_asterisk_target_is_for_options_only() {
+    assert_all_refused(&[
         b"GET * HTTP/1.1\r\nHost: a\r\n\r\n",
         b"OPTIONS ** HTTP/1.1\r\nHost: a\r\n\r\n",
     ]);

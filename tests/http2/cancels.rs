@@ -1,4 +1,4 @@
-//! Requests that are taken back, and heads that a server does not take: they are their client's affair, and nobody else's.
+//! Cancelled requests, and heads that a server does not accept: they affect only the client that sent them.
 
 use std::sync::{
     Arc,
@@ -15,14 +15,15 @@ use crate::support::{
     ok,
 };
 
-/// The streams and resets that a server has seen.
+/// Streams and resets that a server has seen.
 #[derive(Default)]
 struct Seen {
     began: AtomicUsize,
     resets: AtomicUsize,
 }
 
-/// A server that answers a body with its length, and hangs on anything else until that is taken back.
+/// A server that responds to a POST with the length of the body. It never responds to other requests and counts their
+/// resets.
 fn hanging(settings: Builder) -> (Server, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let tell = Arc::clone(&seen);
@@ -70,9 +71,9 @@ fn open(client: &mut Http2, count: usize) -> Vec<Pending> {
         .collect()
 }
 
-/// Takes requests back, and waits until the gateway has told of them.
-fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Pending>, so_far: usize) {
-    drop(asked);
+/// Cancels requests and waits until the gateway has counted them, `so_far` in all.
+fn cancel(gateway: &Gateway, client: &Http2, pending: Vec<Pending>, so_far: usize) {
+    drop(pending);
     client.settle();
     gateway.await_metric(
         "tidegate_requests_total",
@@ -81,9 +82,10 @@ fn take_back(gateway: &Gateway, client: &Http2, asked: Vec<Pending>, so_far: usi
     );
 }
 
-/// A server that bounds the resets of a connection, 200 in 30 s being common, ended it with the streams of everybody else.
+/// Servers bound the resets of a connection, commonly to 200 in 30 s, and then end the connection with the streams of
+/// all other clients.
 #[test]
-fn what_one_client_takes_back_ends_no_stream_of_another() {
+fn cancelled_requests_of_one_client_end_no_stream_of_another() {
     let (server, seen) = hanging(Builder::new());
     let gateway = Gateway::start(&to(&server.url(), "http2"));
     let mut other = Http2::connect(gateway.address());
@@ -92,27 +94,32 @@ fn what_one_client_takes_back_ends_no_stream_of_another() {
         Http2::connect(gateway.address()),
         Http2::connect(gateway.address()),
     );
-    let asked = [open(&mut one, 103), open(&mut two, 102)];
+    let pending = [open(&mut one, 103), open(&mut two, 102)];
     await_count(&seen.began, 205);
     assert_eq!(server.connections(), 1);
-    let [first, second] = asked;
-    take_back(&gateway, &one, first, 103);
-    take_back(&gateway, &two, second, 205);
+    let [first, second] = pending;
+    cancel(&gateway, &one, first, 103);
+    cancel(&gateway, &two, second, 205);
     posted
         .body
         .send_data(Bytes::from_static(b"12345"), true)
         .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
-    // The server has seen by now what was sent before that body. One more may have had its turn every 400 ms.
+    // The server has read all resets sent before that body. The gateway may have sent one more every 400 ms.
     let resets = seen.resets.load(Ordering::SeqCst);
     assert!((50..100).contains(&resets), "{resets} resets");
     assert_eq!(other.post("/", &[], b"123").text(), "3");
-    assert_eq!(server.connections(), 2, "the first one takes no new stream");
+    assert_eq!(
+        server.connections(),
+        2,
+        "the first connection takes no new stream"
+    );
 }
 
-/// Each costs a server its work, and an HTTP/1 server its connection: one client made thousands in a second.
+/// Each cancelled request costs a server work, and an HTTP/1 server a connection: one client could cause thousands in a
+/// second.
 #[test]
-fn who_takes_too_many_requests_back_is_refused_for_a_while() {
+fn a_client_that_cancels_too_many_requests_is_refused_for_a_while() {
     let upstream = Upstream::start(|mut connection| {
         let head = connection.head().unwrap();
         if head.target() == "/good" {
@@ -124,7 +131,7 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
     let mut client = Http2::connect(gateway.address());
     let mut all = 0;
     for count in [99, 120] {
-        let asked = open(&mut client, count);
+        let pending = open(&mut client, count);
         all += count;
         gateway.await_metric("tidegate_in_flight", &[("route", "app")], count as f64);
         let end = tokio::time::Instant::now() + TIMEOUT;
@@ -136,11 +143,11 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
             );
             std::thread::yield_now();
         }
-        take_back(&gateway, &client, asked, all);
+        cancel(&gateway, &client, pending, all);
     }
     for _ in 0..10 {
-        let asked = client.open("GET", "/hang", &[], true);
-        let refused = client.finish(asked.response).unwrap_err();
+        let pending = client.open("GET", "/hang", &[], true);
+        let refused = client.finish(pending.response).unwrap_err();
         assert_eq!(refused.reason(), Some(Reason::REFUSED_STREAM));
     }
     assert_eq!(upstream.connections(), all);
@@ -154,9 +161,9 @@ fn who_takes_too_many_requests_back_is_refused_for_a_while() {
     );
 }
 
-/// Answers that are read to their end are no reason to refuse anything, nor is what never reached a server.
+/// Only requests that reached a server count: neither whole responses nor queued requests do.
 #[test]
-fn what_no_server_has_begun_is_taken_back_for_nothing() {
+fn cancelling_queued_requests_is_no_flood() {
     let upstream = Upstream::start(|mut connection| {
         connection.rest(&mut Vec::new());
     });
@@ -169,9 +176,9 @@ fn what_no_server_has_begun_is_taken_back_for_nothing() {
     let first = client.open("GET", "/", &[], true);
     gateway.await_metric("tidegate_in_flight", &[("route", "app")], 1.0);
     for round in 1..4 {
-        let asked = open(&mut client, 100);
+        let pending = open(&mut client, 100);
         gateway.await_metric("tidegate_queued", &[("route", "app")], 100.0);
-        take_back(&gateway, &client, asked, round * 100);
+        cancel(&gateway, &client, pending, round * 100);
     }
     assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 0.0);
     let last = client.open("GET", "/", &[], true);
@@ -186,7 +193,7 @@ fn bounded(most: u32) -> Builder {
 }
 
 #[test]
-fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
+fn a_head_above_the_servers_limit_is_a_431_and_ends_no_other_stream() {
     let (server, seen) = hanging(bounded(2048));
     let gateway = Gateway::start(&to(&server.url(), "http2"));
     let (mut one, mut other) = (
@@ -194,13 +201,13 @@ fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
         Http2::connect(gateway.address()),
     );
     let mut posted = other.open("POST", "/", &[], false);
-    let asked = other.open("GET", "/hang", &[], true);
+    let pending = other.open("GET", "/hang", &[], true);
     await_count(&seen.began, 1);
     let large = "x".repeat(14_000);
     let response = one.ask("GET", "/large", &[("x-large", &large)]);
     assert_eq!(response.status, 431);
     assert_eq!(gateway.line_of("/large")["reason"], "head_too_large");
-    // Many small ones are as long as a large one.
+    // Many small fields exceed the limit like one large field.
     let names: Vec<_> = (0..50).map(|number| format!("x-{number}")).collect();
     let many: Vec<_> = names.iter().map(|name| (name.as_str(), "1")).collect();
     assert_eq!(one.ask("GET", "/many", &many).status, 431);
@@ -211,11 +218,11 @@ fn a_head_that_the_server_does_not_take_is_431_and_nobody_elses_end() {
         .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
     assert_eq!(server.connections(), 1);
-    drop(asked);
+    drop(pending);
 }
 
 #[test]
-fn trailers_that_the_server_does_not_take_are_their_clients_end_alone() {
+fn trailers_above_the_servers_limit_end_their_own_request_alone() {
     let (server, seen) = hanging(bounded(2048));
     let gateway = Gateway::start(&to(&server.url(), "http2"));
     let mut settings = client::Builder::new();
@@ -224,7 +231,7 @@ fn trailers_that_the_server_does_not_take_are_their_clients_end_alone() {
         Http2::connect(gateway.address()),
     );
     let mut posted = other.open("POST", "/", &[], false);
-    let asked = other.open("GET", "/hang", &[], true);
+    let pending = other.open("GET", "/hang", &[], true);
     await_count(&seen.began, 1);
     let mut large = one.open("POST", "/", &[("trailer", "x-large")], false);
     let value = HeaderValue::from_str(&"x".repeat(14_000)).unwrap();
@@ -242,5 +249,5 @@ fn trailers_that_the_server_does_not_take_are_their_clients_end_alone() {
         .unwrap();
     assert_eq!(other.finish(posted.response).unwrap().text(), "5");
     assert_eq!(server.connections(), 1);
-    drop(asked);
+    drop(pending);
 }

@@ -1,4 +1,4 @@
-//! How a connection ends: by a drain, by silence, or by a client that dawdles.
+//! The end of a connection: by a drain, by silence, or by a client that is too slow.
 
 use rustix::process::Signal;
 
@@ -28,12 +28,12 @@ fn a_drain_says_goaway_and_finishes_the_streams_in_flight() {
     });
     let mut gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let asked = client.open("GET", "/", &[], true);
+    let pending = client.open("GET", "/", &[], true);
     begun.pass();
     gateway.signal(Signal::TERM);
     gateway.logged("draining");
     go_on.open();
-    assert_eq!(client.finish(asked.response).unwrap().text(), "late");
+    assert_eq!(client.finish(pending.response).unwrap().text(), "late");
     client.ended().unwrap();
     assert!(gateway.wait().0.success());
 }
@@ -57,9 +57,10 @@ fn a_connection_without_streams_makes_room_for_a_new_one() {
         responding("self", "match = { path = '/self' }")
     ));
     let mut busy = Http2::connect(gateway.address());
-    let asked = busy.open("GET", "/", &[], true);
+    let pending = busy.open("GET", "/", &[], true);
     begun.pass();
-    // It has idled for less than the busy one has been there, and asks for nothing: it is the one to go, and is told.
+    // This connection has idled for less time than the busy one is open. It has no stream, so it is the one that is
+    // closed, with GOAWAY.
     let mut idle = Frames::connect(gateway.address());
     idle.send(kind::PING, 0, 0, b"01234567");
     idle.until(kind::PING);
@@ -67,23 +68,23 @@ fn a_connection_without_streams_makes_room_for_a_new_one() {
     assert_eq!(late.get("/self").text(), "self");
     assert_eq!(idle.until(kind::GOAWAY).payload[4..8], [0; 4]);
     go_on.open();
-    assert_eq!(busy.finish(asked.response).unwrap().text(), "late");
+    assert_eq!(busy.finish(pending.response).unwrap().text(), "late");
 }
 
 #[test]
-fn a_drain_ends_connections_without_streams_though_their_clients_say_nothing() {
+fn a_drain_ends_connections_without_streams_even_if_their_clients_are_silent() {
     let mut gateway = Gateway::start(&responding("self", ""));
     let mut client = Frames::connect(gateway.address());
     client.send(kind::PING, 0, 0, b"01234567");
     client.until(kind::PING);
     gateway.signal(Signal::TERM);
-    // Its PING is not answered, nor does it close.
+    // The client neither acknowledges the gateway's PING nor closes.
     assert_eq!(client.until(kind::GOAWAY).payload[4..8], [0; 4]);
     assert!(gateway.wait().0.success());
 }
 
 #[test]
-fn a_connection_without_streams_is_told_goaway_after_the_keep_alive_time() {
+fn a_connection_without_streams_gets_goaway_after_keep_alive() {
     let gateway = with_timeouts("keep_alive = '300ms'");
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.get("/").text(), "self");
@@ -91,7 +92,7 @@ fn a_connection_without_streams_is_told_goaway_after_the_keep_alive_time() {
 }
 
 #[test]
-fn pings_do_not_keep_a_connection_without_streams() {
+fn pings_do_not_keep_a_connection_without_streams_open() {
     let gateway = with_timeouts("keep_alive = '300ms'");
     let mut client = Frames::connect(gateway.address());
     client.send(kind::PING, 0, 0, b"01234567");
@@ -99,7 +100,7 @@ fn pings_do_not_keep_a_connection_without_streams() {
 }
 
 #[test]
-fn a_head_that_does_not_end_is_not_waited_for() {
+fn a_head_without_an_end_times_out() {
     let gateway = with_timeouts("headers = '300ms'");
     let mut client = Frames::connect(gateway.address());
     client.send(kind::HEADERS, 0, 1, &get("/"));
@@ -111,7 +112,7 @@ fn a_head_that_does_not_end_is_not_waited_for() {
 }
 
 #[test]
-fn a_frame_of_a_head_that_does_not_end_is_not_waited_for() {
+fn an_incomplete_frame_of_a_head_times_out() {
     let gateway = with_timeouts("headers = '300ms'");
     let mut client = Frames::connect(gateway.address());
     let bytes = frame(kind::HEADERS, END_HEADERS, 1, &get("/"));
@@ -123,7 +124,7 @@ fn a_frame_of_a_head_that_does_not_end_is_not_waited_for() {
 }
 
 #[test]
-fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
+fn a_client_that_reads_nothing_times_out() {
     let upstream = Upstream::start(|mut connection| {
         while connection.request().is_some()
             && connection.try_send(ok(&"z".repeat(16 << 20))).is_ok()
@@ -132,7 +133,7 @@ fn who_takes_nothing_of_what_is_written_is_not_waited_for() {
     let listener = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { keep_alive = '500ms' }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
     let mut client = Frames::connect(gateway.address());
-    // Windows as large as they can be: only the socket holds anything back.
+    // Flow-control windows of the maximum size: only the socket limits what the gateway can write.
     client.send(kind::SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
     client.send(kind::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
     client.send(kind::HEADERS, 5, 1, &get("/"));

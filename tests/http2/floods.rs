@@ -1,4 +1,4 @@
-//! Clients that ask for work without end are told to calm down, and counted by what they flooded with.
+//! Floods: a client that causes work without end gets ENHANCE_YOUR_CALM, and is counted by the kind of its flood.
 
 use h2::Reason;
 
@@ -9,16 +9,19 @@ use crate::support::{
     ok, one_route,
 };
 
-/// Sends what `flood` makes until the gateway has had enough; then others are served as before.
+/// Runs `flood` and checks that the gateway ends the connection with ENHANCE_YOUR_CALM, counts it, and serves others.
 #[track_caller]
-fn is_calmed(kind: &str, flood: impl FnOnce(&mut Frames)) {
+fn assert_calmed(kind: &str, flood: impl FnOnce(&mut Frames)) {
     let gateway = Gateway::start(&responding("self", ""));
     let mut client = Frames::connect(gateway.address());
     flood(&mut client);
-    while let told = client.reaction()
-        && told != Reaction::Goaway(Reason::ENHANCE_YOUR_CALM)
+    while let reaction = client.reaction()
+        && reaction != Reaction::Goaway(Reason::ENHANCE_YOUR_CALM)
     {
-        assert!(told != Reaction::Nothing, "{kind}: it ended without a word");
+        assert!(
+            reaction != Reaction::Nothing,
+            "{kind}: the connection ended without GOAWAY"
+        );
     }
     gateway.await_metric("tidegate_http2_floods_total", &[("kind", kind)], 1.0);
     assert_eq!(gateway.metric("tidegate_http2_floods_total", &[]), 1.0);
@@ -29,10 +32,10 @@ fn repeated(frames: usize, one: &[u8]) -> Vec<u8> {
     one.repeat(frames)
 }
 
-/// CVE-2023-44487, the resets right behind the requests.
+/// CVE-2023-44487: each reset directly follows its request.
 #[test]
 fn rapid_resets() {
-    is_calmed("rst_stream", |client| {
+    assert_calmed("rst_stream", |client| {
         for stream in (1..6000).step_by(2) {
             let request = frame(kind::HEADERS, END_HEADERS | END_STREAM, stream, &get("/"));
             client.write(&[request, frame(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat());
@@ -40,19 +43,19 @@ fn rapid_resets() {
     });
 }
 
-/// The same, slow enough that each request is begun before it is taken back.
+/// Resets that are slow enough for each request to begin before it is cancelled.
 #[test]
-fn resets_of_requests_that_were_begun() {
+fn resets_of_requests_that_have_begun() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
     let gateway = Gateway::start(&one_route(
         &upstream,
         "concurrency = { max = 1, queue = 200 }",
     ));
     let mut client = Frames::connect(gateway.address());
-    let mut told = false;
+    let mut is_refused = false;
     for stream in (1..8000).step_by(2) {
         client.send(kind::HEADERS, END_HEADERS | END_STREAM, stream, &get("/"));
-        // An answer to the ping says that the request has been seen.
+        // The acknowledgement of the PING shows that the request has been read.
         client.send(kind::PING, 0, 0, &[7; 8]);
         let response = loop {
             match client.next() {
@@ -64,12 +67,12 @@ fn resets_of_requests_that_were_begun() {
             }
         };
         if response != Some(kind::PING) {
-            told = response == Some(kind::GOAWAY);
+            is_refused = response == Some(kind::GOAWAY);
             break;
         }
         client.send(kind::RST_STREAM, 0, stream, &[0, 0, 0, 8]);
     }
-    assert!(told);
+    assert!(is_refused);
     gateway.await_metric(
         "tidegate_http2_floods_total",
         &[("kind", "rst_stream")],
@@ -77,10 +80,10 @@ fn resets_of_requests_that_were_begun() {
     );
 }
 
-/// Requests that break the protocol: the gateway is made to send the resets (CVE-2025-8671).
+/// CVE-2025-8671: malformed requests make the gateway send the resets.
 #[test]
 fn resets_that_the_client_provokes() {
-    is_calmed("broken_streams", |client| {
+    assert_calmed("broken_streams", |client| {
         for stream in (1..4000).step_by(2) {
             let bad = block(&[
                 (":method", "GET"),
@@ -95,7 +98,7 @@ fn resets_that_the_client_provokes() {
 
 #[test]
 fn continuations_without_end() {
-    is_calmed("continuation", |client| {
+    assert_calmed("continuation", |client| {
         client.send(kind::HEADERS, 0, 1, &get("/"));
         client.write(&repeated(
             100,
@@ -106,7 +109,7 @@ fn continuations_without_end() {
 
 #[test]
 fn empty_continuations() {
-    is_calmed("continuation", |client| {
+    assert_calmed("continuation", |client| {
         client.send(kind::HEADERS, 0, 1, &get("/"));
         client.write(&repeated(1000, &frame(kind::CONTINUATION, 0, 1, &[])));
     });
@@ -114,14 +117,14 @@ fn empty_continuations() {
 
 #[test]
 fn pings() {
-    is_calmed("ping", |client| {
+    assert_calmed("ping", |client| {
         client.write(&repeated(3000, &frame(kind::PING, 0, 0, &[1; 8])))
     });
 }
 
 #[test]
 fn settings() {
-    is_calmed("settings", |client| {
+    assert_calmed("settings", |client| {
         client.write(&repeated(
             3000,
             &frame(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]),
@@ -131,7 +134,7 @@ fn settings() {
 
 #[test]
 fn priorities() {
-    is_calmed("priority", |client| {
+    assert_calmed("priority", |client| {
         client.write(&repeated(
             3000,
             &frame(kind::PRIORITY, 0, 1, &[0, 0, 0, 3, 1]),
@@ -141,7 +144,7 @@ fn priorities() {
 
 #[test]
 fn windows() {
-    is_calmed("window_update", |client| {
+    assert_calmed("window_update", |client| {
         client.write(&repeated(
             3000,
             &frame(kind::WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
@@ -150,23 +153,23 @@ fn windows() {
 }
 
 #[test]
-fn frames_that_nobody_knows() {
-    is_calmed("other_frames", |client| {
+fn frames_of_unknown_types() {
+    assert_calmed("other_frames", |client| {
         client.write(&repeated(3000, &frame(0xee, 0xff, 9, b"x")))
     });
 }
 
 #[test]
 fn empty_data() {
-    is_calmed("small_data", |client| {
+    assert_calmed("small_data", |client| {
         client.send(kind::HEADERS, END_HEADERS, 1, &post("/", &[]));
         client.write(&repeated(3000, &frame(kind::DATA, 0, 1, &[])));
     });
 }
 
-/// Each byte costs the gateway two hundred and fifty to remember.
+/// Each byte in a frame of its own costs the gateway about 250 bytes of bookkeeping.
 #[test]
-fn data_byte_by_byte_that_nobody_reads() {
+fn unread_data_byte_by_byte() {
     let upstream = Upstream::start(|mut connection| while connection.request().is_some() {});
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -174,7 +177,7 @@ fn data_byte_by_byte_that_nobody_reads() {
     ));
     let mut client = Frames::connect(gateway.address());
     client.send(kind::HEADERS, END_HEADERS | END_STREAM, 1, &get("/"));
-    // Waits in the queue, its body unread.
+    // This request waits in the queue, so its body is not read.
     client.send(kind::HEADERS, END_HEADERS, 3, &post("/", &[]));
     client.write(&repeated(20_000, &frame(kind::DATA, 0, 3, b"x")));
     assert_eq!(client.until(kind::GOAWAY).payload[4..8], [0, 0, 0, 11]);
@@ -185,12 +188,12 @@ fn data_byte_by_byte_that_nobody_reads() {
     );
 }
 
-/// A field of four thousand bytes that is sent once and named a thousand times (RFC 7541, 7.3).
+/// A field of 4,000 bytes that is sent once and referenced thousands of times (RFC 7541, 7.3).
 #[test]
 fn header_bombs() {
-    is_calmed("header_list", |client| {
+    assert_calmed("header_list", |client| {
         let long = "x".repeat(4000);
-        // Literal with incremental indexing, then the first entry of the dynamic table over and over.
+        // A literal with incremental indexing, then the first entry of the dynamic table over and over.
         let remembered = [&[0x40][..], &block(&[("a", &long)])[1..]].concat();
         let bomb = [&get("/")[..], &remembered, &[0xbe; 5000]].concat();
         client.send(kind::HEADERS, END_HEADERS | END_STREAM, 1, &bomb);
@@ -198,7 +201,7 @@ fn header_bombs() {
 }
 
 #[test]
-fn what_busy_clients_send_is_no_flood() {
+fn frames_of_a_busy_client_are_no_flood() {
     let upstream = Upstream::answering(|_| ok(&"z".repeat(100)));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Frames::connect(gateway.address());

@@ -1,5 +1,5 @@
-//! The corpus of what breaks the protocol, each with what RFC 9113 has the client told. In the order of the RFC, after the
-//! cases of h2spec.
+//! A corpus of protocol violations, each with the reaction that RFC 9113 demands. In the order of the RFC, modelled on
+//! the cases of h2spec.
 
 use h2::Reason;
 
@@ -16,7 +16,7 @@ fn head(fields: &[(&str, &str)]) -> Vec<u8> {
     frame(kind::HEADERS, BOTH, 1, &block(fields))
 }
 
-/// A sound request with this field more.
+/// A valid request with one more field.
 fn with(name: &str, value: &str) -> Vec<u8> {
     let fields = [
         (":method", "GET"),
@@ -33,26 +33,26 @@ fn opened(stream: u32) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check(cases: Vec<(&str, Vec<u8>, Reaction)>) {
-    check_at(&Gateway::start(&responding("self", "")), cases);
+fn assert_reactions(cases: Vec<(&str, Vec<u8>, Reaction)>) {
+    assert_reactions_of(&Gateway::start(&responding("self", "")), cases);
 }
 
 #[track_caller]
-fn check_at(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Reaction)>) {
+fn assert_reactions_of(gateway: &Gateway, cases: Vec<(&str, Vec<u8>, Reaction)>) {
     let mut wrong = Vec::new();
     for (name, bytes, expected) in cases {
         let mut client = Frames::connect(gateway.address());
         client.write(&bytes);
-        let told = client.reaction();
-        if told != expected {
-            wrong.push(format!("{name}: {told:?}, not {expected:?}"));
+        let reaction = client.reaction();
+        if reaction != expected {
+            wrong.push(format!("{name}: {reaction:?}, not {expected:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(gateway.metric("tidegate_panics_total", &[]), 0.0);
 }
 
-/// RFC 9113, 8.3.1: an authority may name the port that its scheme has anyway.
+/// RFC 9113, 8.3.1: an authority may contain the default port of its scheme.
 #[test]
 fn a_host_may_leave_out_the_port_of_the_scheme() {
     let upstream = Upstream::answering(|request| ok(request.get("host").unwrap_or_default()));
@@ -99,9 +99,9 @@ fn frames_and_their_sizes() {
     use Reaction::Goaway;
     let size = Goaway(Reason::FRAME_SIZE_ERROR);
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
-    // The RFC asks for FRAME_SIZE_ERROR; h2 tells it by its general name.
+    // The RFC demands FRAME_SIZE_ERROR; h2 uses the general PROTOCOL_ERROR.
     let general = protocol;
-    check(vec![
+    assert_reactions(vec![
         (
             "4.2 a frame above 16 KiB",
             frame(kind::DATA, 0, 1, &[0; 16_385]),
@@ -232,7 +232,7 @@ fn frames_and_their_sizes() {
 fn states_of_streams() {
     use Reaction::{Goaway, Reset};
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
-    check(vec![
+    assert_reactions(vec![
         (
             "5.1 DATA on an idle stream",
             frame(kind::DATA, 0, 1, b"x"),
@@ -273,7 +273,7 @@ fn states_of_streams() {
             frame(kind::WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]),
             Goaway(Reason::FLOW_CONTROL_ERROR),
         ),
-        // The RFC asks for FLOW_CONTROL_ERROR; h2 tells it by its general name.
+        // The RFC demands FLOW_CONTROL_ERROR; h2 uses the general PROTOCOL_ERROR.
         (
             "6.9.2 INITIAL_WINDOW_SIZE above 2^31-1",
             frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]),
@@ -286,9 +286,9 @@ fn states_of_streams() {
 fn header_lists() {
     use Reaction::{Goaway, Reset, Status};
     let reset = Reset(Reason::PROTOCOL_ERROR);
-    // A client may always be told that a fault of its stream is one of its connection (RFC 9113, 5.4.1).
+    // An endpoint may treat any stream error as a connection error (RFC 9113, 5.4.1).
     let protocol = Goaway(Reason::PROTOCOL_ERROR);
-    check(vec![
+    assert_reactions(vec![
         ("8.2 a name in upper case", with("X-A", "b"), Status(400)),
         (
             "8.2.1 a value with a line end",
@@ -415,7 +415,7 @@ fn header_lists() {
             reset,
         ),
         ("8.1.1 two lengths", with("content-length", "0, 1"), reset),
-        // The RFC asks for COMPRESSION_ERROR; h2 tells it by its general name.
+        // The RFC demands COMPRESSION_ERROR; h2 uses the general PROTOCOL_ERROR.
         (
             "4.3 an index that is not there",
             frame(kind::HEADERS, BOTH, 1, &[0xff, 0xff, 0x7f]),
@@ -424,8 +424,8 @@ fn header_lists() {
     ]);
 }
 
-/// RFC 9113, 8.1.1: a malformed request is the fault of its stream. Where a proxy in front has many clients on one connection,
-/// one of them must not end what the others asked for.
+/// RFC 9113, 8.1.1: a malformed request is a stream error. A proxy may send many clients' requests on one connection,
+/// and one of them must not end the requests of the others.
 #[test]
 fn a_malformed_field_ends_its_own_request_and_no_other() {
     let upstream = Upstream::answering(|request| ok(request.target()));
@@ -464,8 +464,8 @@ fn a_malformed_field_ends_its_own_request_and_no_other() {
     assert!(!upstream.text().contains("a: b"));
 }
 
-/// To an upstream that answers whoever sends it a whole request. The RFC calls pseudo-fields in trailers malformed; h2
-/// drops them, and nobody gets to see them.
+/// Sent to an upstream that responds to every whole request. The RFC calls pseudo-fields in trailers malformed; h2
+/// drops them, and they do not arrive upstream.
 #[test]
 fn trailers() {
     let trailed = |flags: u8, fields: &[(&str, &str)]| {
@@ -541,5 +541,5 @@ fn trailers() {
             reset,
         ),
     ];
-    check_at(&Gateway::start(&one_route(&upstream, "")), cases);
+    assert_reactions_of(&Gateway::start(&one_route(&upstream, "")), cases);
 }

@@ -1,4 +1,4 @@
-//! Streams of one connection do not disturb each other, and each ends by itself.
+//! Streams of one connection are independent: each is served, slowed down and ended by itself.
 
 use bytes::Bytes;
 use h2::{Reason, client};
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[test]
-fn many_streams_are_worked_on_at_the_same_time() {
+fn many_streams_are_served_concurrently() {
     const STREAMS: usize = 50;
     let (all, here) = (Gate::new(), std::sync::Barrier::new(STREAMS));
     let upstream = Upstream::start({
@@ -27,18 +27,18 @@ fn many_streams_are_worked_on_at_the_same_time() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..STREAMS)
+    let pending: Vec<_> = (0..STREAMS)
         .map(|_| client.open("GET", "/", &[], true))
         .collect();
     all.pass();
-    for asked in asked {
-        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    for pending in pending {
+        assert_eq!(client.finish(pending.response).unwrap().text(), "x");
     }
     assert_eq!(gateway.metric("tidegate_connections", &[]), 1.0);
 }
 
 #[test]
-fn a_stream_that_the_client_resets_ends_its_request_upstream_at_once() {
+fn a_reset_by_the_client_ends_the_request_upstream_at_once() {
     let (begun, ended) = (Gate::new(), Gate::new());
     let upstream = Upstream::start({
         let (begun, ended) = (begun.clone(), ended.clone());
@@ -56,9 +56,9 @@ fn a_stream_that_the_client_resets_ends_its_request_upstream_at_once() {
     );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("GET", "/slow", &[], true);
+    let mut pending = client.open("GET", "/slow", &[], true);
     begun.pass();
-    asked.body.send_reset(Reason::CANCEL);
+    pending.body.send_reset(Reason::CANCEL);
     client.settle();
     ended.pass();
     let line = gateway.line_of("/slow");
@@ -82,20 +82,20 @@ fn a_client_that_leaves_ends_all_of_its_requests() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..3)
+    let pending: Vec<_> = (0..3)
         .map(|_| client.open("GET", "/slow", &[], true))
         .collect();
     (0..3).for_each(|_| begun.pass());
-    drop((asked, client));
+    drop((pending, client));
     for _ in 0..3 {
         assert_eq!(gateway.access_line()["status"], 499);
     }
     assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
 }
 
-/// The connection's window is many times that of a stream.
+/// The window of the connection is many times that of a stream, so a stuck stream leaves room for others.
 #[test]
-fn uploads_that_nobody_reads_do_not_stall_the_others() {
+fn unread_uploads_do_not_stall_other_streams() {
     let over = Gate::new();
     let upstream = Upstream::start({
         let over = over.clone();
@@ -115,13 +115,13 @@ fn uploads_that_nobody_reads_do_not_stall_the_others() {
     let mut client = Http2::connect(gateway.address());
     let mut stuck = Vec::new();
     for _ in 0..8 {
-        let mut asked = client.open("POST", "/stuck", &[], false);
-        // Far more than sockets and windows take.
-        asked
+        let mut pending = client.open("POST", "/stuck", &[], false);
+        // Far more bytes than sockets and windows hold.
+        pending
             .body
             .send_data(Bytes::from(vec![b'x'; 16 << 20]), true)
             .unwrap();
-        stuck.push(asked);
+        stuck.push(pending);
     }
     static LARGE: [u8; 1 << 20] = [b'y'; 1 << 20];
     assert_eq!(
@@ -133,7 +133,7 @@ fn uploads_that_nobody_reads_do_not_stall_the_others() {
 }
 
 #[test]
-fn a_response_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_others() {
+fn an_unread_response_waits_for_its_window_and_does_not_stall_other_streams() {
     let length = 1 << 20;
     let upstream = Upstream::answering(move |_| ok(&"z".repeat(length)));
     let text = format!(
@@ -163,7 +163,7 @@ fn a_response_that_nobody_reads_waits_for_its_window_and_does_not_stall_the_othe
 }
 
 #[test]
-fn a_response_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does_not() {
+fn an_unread_response_ends_after_the_idle_timeout_and_its_connection_stays() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         let _ = connection.try_send(ok(&"z".repeat(16 << 20)));
@@ -186,7 +186,7 @@ fn a_response_that_nobody_reads_ends_after_the_idle_time_and_the_connection_does
 }
 
 #[test]
-fn a_body_that_stops_coming_is_a_408_of_its_stream_alone() {
+fn a_body_that_stops_is_a_408_of_its_stream_alone() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection.rest(&mut Vec::new());
@@ -198,17 +198,17 @@ fn a_body_that_stops_coming_is_a_408_of_its_stream_alone() {
     );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("POST", "/", &[], false);
-    asked
+    let mut pending = client.open("POST", "/", &[], false);
+    pending
         .body
         .send_data(Bytes::from_static(b"some"), false)
         .unwrap();
-    assert_eq!(client.finish(asked.response).unwrap().status, 408);
+    assert_eq!(client.finish(pending.response).unwrap().status, 408);
     assert_eq!(client.get("/self").text(), "self");
 }
 
 #[test]
-fn a_response_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
+fn a_response_that_breaks_off_upstream_is_a_reset_of_its_stream_alone() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc");
@@ -220,8 +220,8 @@ fn a_response_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
     );
     let gateway = Gateway::start(&text);
     let mut client = Http2::connect(gateway.address());
-    let asked = client.open("GET", "/cut", &[], true);
-    let error = client.finish(asked.response).unwrap_err();
+    let pending = client.open("GET", "/cut", &[], true);
+    let error = client.finish(pending.response).unwrap_err();
     assert_eq!(
         (error.is_reset(), error.reason()),
         (true, Some(Reason::INTERNAL_ERROR))
@@ -231,7 +231,7 @@ fn a_response_that_is_cut_upstream_is_a_reset_of_its_stream_alone() {
 }
 
 #[test]
-fn more_streams_than_were_allowed_are_refused_as_never_begun() {
+fn streams_beyond_the_bound_are_refused_as_never_begun() {
     let begun = Gate::new();
     let upstream = Upstream::start({
         let begun = begun.clone();
@@ -257,38 +257,38 @@ fn more_streams_than_were_allowed_are_refused_as_never_begun() {
     assert_eq!((reset.stream, &reset.payload[..]), (257, &[0, 0, 0, 7][..]));
 }
 
-/// The reset came with the answer; libcurl 7.88 and git took that for an error of the connection.
+/// libcurl 7.88 and git treat a reset that comes together with the response as an error of the connection.
 #[test]
 fn an_early_response_is_no_reset_while_the_client_goes_on_sending() {
     const LONG: usize = 3 << 20;
     let upstream = Upstream::answering(|_| ok("good"));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = '1KiB' }"));
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("POST", "/", &[("content-length", &LONG.to_string())], false);
-    assert_eq!(client.finish(asked.response).unwrap().status, 413);
+    let mut pending = client.open("POST", "/", &[("content-length", &LONG.to_string())], false);
+    assert_eq!(client.finish(pending.response).unwrap().status, 413);
     let mut left = LONG;
     while left > 0 {
-        asked.body.reserve_capacity(left);
-        let granted = client.wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)));
+        pending.body.reserve_capacity(left);
+        let granted = client.wait(std::future::poll_fn(|cx| pending.body.poll_capacity(cx)));
         let granted = granted
             .expect("the stream is open")
-            .expect("it is not reset")
+            .expect("the stream is not reset")
             .min(left);
         left -= granted;
-        asked
+        pending
             .body
             .send_data(Bytes::from(vec![b'x'; granted]), left == 0)
             .unwrap();
     }
     client.settle();
-    // Nothing of it is taken for another request, and the connection goes on.
+    // The rest of the body is not read as another request, and the connection goes on.
     assert_eq!(client.get("/").text(), "good");
     assert_eq!(gateway.metric("tidegate_in_flight", &[]), 0.0);
 }
 
-/// In half of all tries only the reset arrived: it overtook what was handed over before it.
+/// A reset must not overtake the data that was written before it.
 #[test]
-fn what_came_before_a_cut_comes_before_the_reset() {
+fn data_before_a_cut_arrives_before_the_reset() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 500 Broken\r\ncontent-length: 123\r\n\r\nseventeen bytes..");
@@ -296,20 +296,20 @@ fn what_came_before_a_cut_comes_before_the_reset() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
     for _ in 0..20 {
-        cut_after(&mut client, 500, b"seventeen bytes..");
+        assert_cut_after(&mut client, 500, b"seventeen bytes..");
     }
 }
 
-/// Asks, and reads an answer that is cut behind this.
+/// Sends a request and checks that its response has `status`, carries `bytes` and ends in a reset.
 #[track_caller]
-fn cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
-    let asked = client.open("GET", "/", &[], true);
-    let (head, mut body) = client.wait(asked.response).expect("the head").into_parts();
+fn assert_cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
+    let pending = client.open("GET", "/", &[], true);
+    let (head, mut body) = client.wait(pending.response).expect("a head").into_parts();
     assert_eq!(head.status, status);
     let mut seen = Vec::new();
     let cut = client.wait(async {
         loop {
-            match body.data().await.expect("it is cut") {
+            match body.data().await.expect("a reset") {
                 Ok(data) => seen.extend(data),
                 Err(cut) => return cut,
             }
@@ -321,7 +321,7 @@ fn cut_after(client: &mut Http2, status: u16, bytes: &[u8]) {
     );
 }
 
-/// A frame as a server writes it.
+/// Encodes a frame as a server sends it, with less than 256 bytes of payload and a stream below 256.
 fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0, 0, payload.len() as u8, kind, flags, 0, 0, 0, stream];
     frame.extend(payload);
@@ -329,7 +329,7 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
+fn data_before_a_reset_by_a_server_arrives_before_the_reset() {
     let upstream = Upstream::start(|mut connection| {
         connection.bytes(24).unwrap();
         connection.send(frame(kind::SETTINGS, 0, 0, b""));
@@ -340,7 +340,7 @@ fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
             if head[3] != kind::HEADERS {
                 continue;
             }
-            // `:status: 500` and `content-length: 123`, the bytes, and INTERNAL_ERROR.
+            // `:status: 500` and `content-length: 123`, then the bytes, then RST_STREAM with INTERNAL_ERROR.
             let fields = [&[0x8e, 0x0f, 0x0d, 3][..], b"123"].concat();
             let stream = head[8];
             let head = frame(kind::HEADERS, END_HEADERS, stream, &fields);
@@ -361,6 +361,6 @@ fn what_came_before_a_reset_of_a_server_comes_before_that_of_the_gateway() {
     ));
     let mut client = Http2::connect(gateway.address());
     for _ in 0..20 {
-        cut_after(&mut client, 500, b"seventeen bytes..");
+        assert_cut_after(&mut client, 500, b"seventeen bytes..");
     }
 }

@@ -1,4 +1,4 @@
-//! A request of HTTP/2 arrives upstream as one of HTTP/1, and its answer as one of HTTP/2.
+//! Translation: a request over HTTP/2 arrives upstream over HTTP/1, and the response comes back over HTTP/2.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -20,7 +20,7 @@ fn clients_of_both_versions_are_served_by_one_listener() {
 }
 
 #[test]
-fn a_preface_that_comes_byte_by_byte_is_one() {
+fn a_preface_that_comes_byte_by_byte_is_recognised() {
     let gateway = Gateway::start(&responding("self", ""));
     let mut client = Client::connect(gateway.address()).into_wire();
     for byte in PREFACE {
@@ -31,7 +31,7 @@ fn a_preface_that_comes_byte_by_byte_is_one() {
 }
 
 #[test]
-fn where_http2_is_off_its_preface_is_a_bad_request_of_http_1() {
+fn with_http2_off_the_preface_is_a_bad_request_of_http_1() {
     let gateway = Gateway::start(&format!(
         "[[listeners]]\nbind = '127.0.0.1:0'\nhttp2 = false\n{}",
         responding("self", "")
@@ -42,7 +42,7 @@ fn where_http2_is_off_its_preface_is_a_bad_request_of_http_1() {
 }
 
 #[test]
-fn a_preface_that_is_none_is_answered_in_http_1() {
+fn a_broken_preface_is_refused_in_http_1() {
     let gateway = Gateway::start(&responding("self", ""));
     let mut client = gateway.connect();
     client.send(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
@@ -50,7 +50,7 @@ fn a_preface_that_is_none_is_answered_in_http_1() {
 }
 
 #[test]
-fn a_request_arrives_upstream_as_one_of_http_1() {
+fn a_request_arrives_upstream_over_http_1() {
     let upstream = Upstream::answering(|request| {
         assert_eq!(request.head.line, "GET /x%2Fy?q=%zz HTTP/1.1");
         assert_eq!(request.get("host"), Some("a.example"));
@@ -90,7 +90,7 @@ fn a_request_arrives_upstream_as_one_of_http_1() {
 }
 
 #[test]
-fn an_upstream_that_wants_an_upgrade_is_heard_without_a_field_that_http2_has_not() {
+fn a_426_passes_without_fields_that_http2_does_not_have() {
     let upstream = Upstream::answering(|_| {
         "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n\r\nno"
             .into()
@@ -109,7 +109,7 @@ fn an_upstream_that_wants_an_upgrade_is_heard_without_a_field_that_http2_has_not
 }
 
 #[test]
-fn bodies_pass_both_ways_with_their_length_or_without() {
+fn bodies_pass_both_ways_with_or_without_a_length() {
     let upstream = Upstream::answering(|request| {
         ok(&format!(
             "{:?} {}",
@@ -129,7 +129,7 @@ fn bodies_pass_both_ways_with_their_length_or_without() {
 }
 
 #[test]
-fn trailers_pass_both_ways_to_http_1_where_the_route_says_so() {
+fn trailers_pass_both_ways_if_the_route_allows_it() {
     let upstream = Upstream::answering(|request| {
         assert_eq!(request.trailers, [("x-up".to_owned(), "1".to_owned())]);
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n"
@@ -137,23 +137,23 @@ fn trailers_pass_both_ways_to_http_1_where_the_route_says_so() {
     });
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open(
+    let mut pending = client.open(
         "POST",
         "/",
         &[("te", "trailers"), ("trailer", "x-up")],
         false,
     );
-    asked
+    pending
         .body
         .send_data(Bytes::from_static(b"body"), false)
         .unwrap();
     let trailers = ["x-up", "x-unsaid"]
         .map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1")));
-    asked
+    pending
         .body
         .send_trailers(HeaderMap::from_iter(trailers))
         .unwrap();
-    let response = client.finish(asked.response).unwrap();
+    let response = client.finish(pending.response).unwrap();
     assert_eq!(response.text(), "ok");
     assert_eq!(response.trailers.unwrap()["x-down"], "2");
 }
@@ -174,11 +174,11 @@ fn responses_without_a_body_end_with_their_head_and_keep_their_length() {
     ] {
         let response = client.ask(method, path, &[]);
         assert!(response.is_head_alone, "{path}");
-        let told = response
+        let sent = response
             .headers
             .get("content-length")
             .map(|length| length.to_str().unwrap());
-        assert_eq!((response.status.as_u16(), told), (status, length), "{path}");
+        assert_eq!((response.status.as_u16(), sent), (status, length), "{path}");
     }
 }
 
@@ -192,16 +192,16 @@ fn interim_responses_precede_the_final_one() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = Http2::connect(gateway.address());
-    let mut asked = client.open("GET", "/", &[], true);
+    let mut pending = client.open("GET", "/", &[], true);
     let interim = client.wait(std::future::poll_fn(|cx| {
-        asked.response.poll_informational(cx)
+        pending.response.poll_informational(cx)
     }));
-    let interim = interim.expect("an interim answer").unwrap();
+    let interim = interim.expect("an interim response").unwrap();
     assert_eq!(
         (interim.status().as_u16(), &interim.headers()["link"]),
         (103, &"</a>; rel=preload".parse().unwrap())
     );
-    assert_eq!(client.finish(asked.response).unwrap().text(), "final");
+    assert_eq!(client.finish(pending.response).unwrap().text(), "final");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn responses_of_the_gateway_itself_are_the_same_as_in_http_1() {
         (404, "application/problem+json")
     );
     assert_eq!(gateway.line_of("/nowhere")["reason"], "no_route");
-    // The connection goes on.
+    // The connection goes on after a refusal.
     assert_eq!(client.get("/self").text(), "self");
 }
 
@@ -230,14 +230,14 @@ fn a_head_has_the_same_bounds_as_in_http_1() {
     assert_eq!(
         client.ask("GET", "/", &[("a", ""); 5]).status,
         431,
-        "the host is one, too"
+        "the host counts as a field, too"
     );
     assert_eq!(client.get(&format!("/{long}")).status, 414);
     assert_eq!(client.get("/").status, 200);
 }
 
 #[test]
-fn a_request_body_above_the_bound_is_refused_before_or_while_it_comes() {
+fn a_request_body_above_the_bound_is_refused_before_or_while_it_arrives() {
     let upstream = Upstream::start(|mut connection| {
         let _ = connection.head();
         connection.rest(&mut Vec::new());
@@ -261,16 +261,16 @@ fn each_stream_is_limited_by_itself() {
         responding("self", "limits = ['few']")
     ));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..4).map(|_| client.open("GET", "/", &[], true)).collect();
-    let statuses: Vec<_> = asked
+    let pending: Vec<_> = (0..4).map(|_| client.open("GET", "/", &[], true)).collect();
+    let statuses: Vec<_> = pending
         .into_iter()
-        .map(|asked| client.finish(asked.response).unwrap().status.as_u16())
+        .map(|pending| client.finish(pending.response).unwrap().status.as_u16())
         .collect();
     assert_eq!(statuses, [200, 200, 429, 429]);
 }
 
 #[test]
-fn a_listener_does_not_offer_to_be_upgraded_to_http2() {
+fn a_listener_does_not_upgrade_to_http2() {
     let gateway = Gateway::start(&responding("self", ""));
     let response = gateway.ask(
         "GET",
@@ -285,7 +285,7 @@ fn a_listener_does_not_offer_to_be_upgraded_to_http2() {
 }
 
 #[test]
-fn two_hosts_that_differ_are_refused() {
+fn two_different_hosts_are_refused() {
     let gateway = Gateway::start(&responding("self", ""));
     let mut client = Http2::connect(gateway.address());
     assert_eq!(client.ask("GET", "/", &[("host", "b.example")]).status, 400);

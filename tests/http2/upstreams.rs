@@ -1,4 +1,4 @@
-//! Servers that are spoken to in HTTP/2: streams that share connections, and what is done about those that end.
+//! HTTP/2 towards servers: streams share connections, and connections that end are replaced.
 
 use std::sync::{
     Arc,
@@ -23,8 +23,8 @@ fn to(server: &Server, upstream: &str, route: &str) -> String {
     )
 }
 
-/// A server that answers with what it was asked.
-fn telling() -> Server {
+/// A server that responds with a description of the request that it received.
+fn describing() -> Server {
     Server::start(Builder::new(), |mut stream| async move {
         let (body, trailers) = stream.body().await;
         let (request, headers) = (&stream.request, stream.request.headers());
@@ -33,7 +33,7 @@ fn telling() -> Server {
                 .get(name)
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        let told = format!(
+        let description = format!(
             "{} {} host={:?} length={:?} te={:?} connection={:?} via={:?} body={} trailers={:?}",
             request.method(),
             request.uri(),
@@ -45,13 +45,13 @@ fn telling() -> Server {
             String::from_utf8_lossy(&body),
             trailers.map(|trailers| trailers["x-up"].to_str().unwrap().to_owned()),
         );
-        stream.answer(200, told);
+        stream.answer(200, description);
     })
 }
 
 #[test]
-fn a_request_of_http_1_arrives_as_one_of_http_2() {
-    let server = telling();
+fn a_request_over_http_1_arrives_over_http_2() {
+    let server = describing();
     let gateway = Gateway::start(&to(&server, "", ""));
     let response = gateway.ask(
         "GET",
@@ -87,7 +87,7 @@ fn a_request_of_http_1_arrives_as_one_of_http_2() {
 }
 
 #[test]
-fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_server_of_http_2() {
+fn trailers_that_are_not_announced_or_that_the_route_sets_do_not_reach_an_http_2_server() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let (_, trailers) = stream.body().await;
         let names = trailers.map(|trailers| {
@@ -96,8 +96,8 @@ fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_s
                 .map(|name| name.as_str().to_owned())
                 .collect::<Vec<_>>()
         });
-        let told = format!("{:?} {names:?}", stream.request.headers().get("trailer"));
-        stream.answer(200, told);
+        let description = format!("{:?} {names:?}", stream.request.headers().get("trailer"));
+        stream.answer(200, description);
     });
     let gateway = Gateway::start(&to(
         &server,
@@ -121,9 +121,9 @@ fn a_trailer_that_was_not_announced_or_that_the_route_decides_does_not_reach_a_s
     );
 }
 
-/// A client of HTTP/1 that was told to switch would send what is no request.
+/// A client that received 101 over HTTP/1 would continue with bytes that are no request.
 #[test]
-fn an_interim_response_that_http_2_does_not_have_is_a_bad_response() {
+fn a_101_over_http_2_is_a_bad_response() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let head = Response::builder()
             .status(101)
@@ -142,8 +142,8 @@ fn an_interim_response_that_http_2_does_not_have_is_a_bad_response() {
 }
 
 #[test]
-fn the_servers_own_name_is_sent_where_the_clients_is_not_kept() {
-    let server = telling();
+fn the_servers_name_is_sent_if_the_clients_host_is_not_preserved() {
+    let server = describing();
     let gateway = Gateway::start(&to(&server, "", "request = { preserve_host = false }"));
     assert!(
         gateway
@@ -154,7 +154,7 @@ fn the_servers_own_name_is_sent_where_the_clients_is_not_kept() {
 }
 
 #[test]
-fn trailers_come_back_and_a_head_alone_stays_one() {
+fn trailers_come_back_and_a_response_without_a_body_stays_one() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let is_alone = stream.request.uri().path() == "/alone";
         let mut sent = stream
@@ -183,7 +183,7 @@ fn trailers_come_back_and_a_head_alone_stays_one() {
         response.is_head_alone && !response.headers.contains_key("content-length"),
         "{response:?}"
     );
-    // The same to a client of HTTP/1.
+    // A client over HTTP/1 gets the same.
     let response = gateway.get("/");
     assert_eq!(
         (response.text(), &response.trailers[..]),
@@ -192,7 +192,7 @@ fn trailers_come_back_and_a_head_alone_stays_one() {
     assert_eq!(gateway.get("/alone").get("content-length"), Some("0"));
 }
 
-/// A server that lets so many streams be open on a connection, and answers each once so many have come.
+/// A server that allows `streams` concurrent streams on a connection. It responds once `all` requests have come.
 fn crowded(streams: u32, all: usize) -> Server {
     let mut settings = Builder::new();
     settings.max_concurrent_streams(streams);
@@ -210,21 +210,21 @@ fn crowded(streams: u32, all: usize) -> Server {
 }
 
 #[test]
-fn connections_are_shared_up_to_the_servers_bound_and_more_are_opened_when_they_are_full() {
+fn connections_are_shared_up_to_the_servers_bound_and_opened_beyond_it() {
     let server = crowded(10, 30);
     let gateway = Gateway::start(&to(&server, "", ""));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..30)
+    let pending: Vec<_> = (0..30)
         .map(|_| client.open("GET", "/", &[], true))
         .collect();
-    for asked in asked {
-        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    for pending in pending {
+        assert_eq!(client.finish(pending.response).unwrap().text(), "x");
     }
     assert_eq!(server.connections(), 3);
 }
 
 #[test]
-fn no_more_connections_are_opened_than_are_allowed_and_who_finds_no_stream_waits() {
+fn requests_beyond_the_streams_of_all_allowed_connections_wait() {
     let server = crowded(1, 1);
     let gateway = Gateway::start(&to(
         &server,
@@ -232,11 +232,11 @@ fn no_more_connections_are_opened_than_are_allowed_and_who_finds_no_stream_waits
         "",
     ));
     let mut client = Http2::connect(gateway.address());
-    let asked: Vec<_> = (0..20)
+    let pending: Vec<_> = (0..20)
         .map(|_| client.open("GET", "/", &[], true))
         .collect();
-    for asked in asked {
-        assert_eq!(client.finish(asked.response).unwrap().text(), "x");
+    for pending in pending {
+        assert_eq!(client.finish(pending.response).unwrap().text(), "x");
     }
     assert!(server.connections() <= 2, "{}", server.connections());
 }
@@ -275,7 +275,7 @@ fn stream_text(connection: usize) -> String {
 }
 
 #[test]
-fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
+fn a_refused_stream_is_retried_whatever_its_method() {
     let seen = Arc::new(AtomicUsize::new(0));
     let server = Server::start(Builder::new(), {
         let seen = Arc::clone(&seen);
@@ -300,7 +300,7 @@ fn a_stream_that_was_refused_is_tried_again_whatever_its_method() {
 }
 
 #[test]
-fn a_refusal_that_is_not_tried_again_is_a_502_and_takes_no_token() {
+fn a_refusal_that_is_not_retried_is_a_502_and_takes_no_token() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         stream.respond.send_reset(Reason::REFUSED_STREAM);
     });
@@ -316,11 +316,11 @@ fn a_refusal_that_is_not_tried_again_is_a_502_and_takes_no_token() {
 }
 
 #[test]
-fn a_connection_whose_server_says_goaway_is_replaced_without_an_error() {
+fn a_connection_that_got_goaway_is_replaced_without_an_error() {
     let server = Server::start(Builder::new(), |stream: Stream| async move {
         let text = stream_text(stream.connection);
         stream.leave.notify_one();
-        // What was begun before the GOAWAY is finished after it.
+        // The stream has begun before GOAWAY, so the response follows after it.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -334,7 +334,7 @@ fn a_connection_whose_server_says_goaway_is_replaced_without_an_error() {
 }
 
 #[test]
-fn a_reset_before_the_response_is_a_502_and_one_behind_its_head_cuts_it() {
+fn a_reset_before_the_response_is_a_502_and_a_reset_after_its_head_cuts_it() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         if stream.request.uri().path() == "/before" {
             return stream.respond.send_reset(Reason::INTERNAL_ERROR);
@@ -353,22 +353,25 @@ fn a_reset_before_the_response_is_a_502_and_one_behind_its_head_cuts_it() {
     assert_eq!(gateway.status("/before"), 502);
     assert_eq!(gateway.line_of("/before")["reason"], "reset");
     let mut client = Http2::connect(gateway.address());
-    let asked = client.open("GET", "/behind", &[], true);
+    let pending = client.open("GET", "/behind", &[], true);
     assert_eq!(
-        client.finish(asked.response).unwrap_err().reason(),
+        client.finish(pending.response).unwrap_err().reason(),
         Some(Reason::INTERNAL_ERROR)
     );
     assert_eq!(gateway.line_of("/behind")["reason"], "upstream_cut");
 }
 
 #[test]
-fn an_unused_connection_is_closed_after_its_time() {
-    let server = telling();
+fn an_idle_connection_is_closed_after_idle_timeout() {
+    let server = describing();
     let gateway = Gateway::start(&to(&server, "pool = { idle_timeout = '100ms' }", ""));
     assert_eq!(gateway.status("/"), 200);
     let end = tokio::time::Instant::now() + crate::support::TIMEOUT;
     while gateway.metric("tidegate_upstream_connections", &[("upstream", "app")]) > 0.0 {
-        assert!(tokio::time::Instant::now() < end, "it stays open");
+        assert!(
+            tokio::time::Instant::now() < end,
+            "the connection stays open"
+        );
     }
     assert_eq!(gateway.status("/"), 200);
     assert_eq!(server.connections(), 2);
@@ -403,9 +406,9 @@ fn uploads_wait_for_the_servers_window() {
     );
 }
 
-/// It was told as "connection refused", by which nobody finds the wrong `protocol`.
+/// A detail such as "connection refused" would not lead an operator to the wrong `protocol`.
 #[test]
-fn a_server_that_does_not_know_http_2_is_told_as_that() {
+fn the_problem_names_a_server_that_does_not_speak_http_2() {
     let server = Upstream::start(|mut connection| {
         connection.expect_request();
         let _ = connection

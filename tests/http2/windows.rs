@@ -1,5 +1,7 @@
-//! Windows: how much may be on its way in one round trip. A round trip is a burst of all that is granted, which is read to
-//! its last byte before the next one: what a connection over any distance does, counted in bytes and not in time.
+//! Flow-control windows: the number of bytes in flight in one round trip.
+//!
+//! A round trip is simulated by bytes instead of time: the sender sends all that the window grants, and the reader
+//! reads the last byte of it before the next round trip begins.
 
 use std::sync::mpsc;
 
@@ -14,19 +16,19 @@ use crate::support::{
     ok, one_route,
 };
 
-/// Enough for 20 MB/s at 100 ms.
+/// Window that allows 20 MB/s at a round-trip time of 100 ms.
 const ENOUGH: usize = 2 * 1024 * 1024;
-/// Round trips in which that has to be reached.
+/// Round trips within which [`ENOUGH`] has to be reached.
 const MOST_TRIPS: usize = 16;
 const LENGTH: usize = 1 << 30;
-/// A body that is long enough for two steps.
+/// Length of a body that makes a window grow in two steps.
 const WHOLE: usize = 16 << 20;
-/// Bytes that windows may have grown by before those that rest give theirs back.
+/// Sum of grown windows above which idle connections give theirs back.
 const AMPLE: f64 = (64 << 20) as f64;
-/// The window that the other side has to hold itself.
+/// Send buffer of the peer, larger than any window.
 const BUFFER: usize = 64 << 20;
 
-/// 256 KiB a round trip were 2.4 MB/s at 100 ms.
+/// A fixed window of 256 KiB would allow 2.4 MB/s at a round-trip time of 100 ms.
 #[test]
 fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
     let (read, to_read) = mpsc::channel::<usize>();
@@ -44,7 +46,7 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
         gateway.address(),
         client::Builder::new().max_send_buffer_size(BUFFER),
     );
-    let mut asked = client.open(
+    let mut pending = client.open(
         "POST",
         "/",
         &[("content-length", &LENGTH.to_string())],
@@ -53,19 +55,19 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
     let mut bursts = Vec::new();
     while bursts.last().is_none_or(|burst| *burst < ENOUGH) {
         assert!(bursts.len() < MOST_TRIPS, "{bursts:?}");
-        asked.body.reserve_capacity(BUFFER);
+        pending.body.reserve_capacity(BUFFER);
         client
-            .wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)))
+            .wait(std::future::poll_fn(|cx| pending.body.poll_capacity(cx)))
             .unwrap()
             .unwrap();
         client.settle();
-        let burst = asked.body.capacity();
-        asked
+        let burst = pending.body.capacity();
+        pending
             .body
             .send_data(Bytes::from(vec![b'x'; burst]), false)
             .unwrap();
         read.send(burst).unwrap();
-        // The connection moves while it is waited for.
+        // The client's connection makes progress only while something is awaited.
         client.wait(async {
             while done.try_recv().is_err() {
                 tokio::task::yield_now().await;
@@ -74,7 +76,8 @@ fn the_window_of_an_upload_grows_while_its_reader_keeps_up() {
         bursts.push(burst);
     }
     assert!(bursts.iter().sum::<usize>() < 32 << 20, "{bursts:?}");
-    // Those of this connection are ENOUGH or more; other tests of this process may have grown some, too.
+    // The window of this connection has grown by `ENOUGH` or more. Connections of other tests in this process may have
+    // grown, too.
     assert!(gateway.metric("tidegate_http2_grown_window_bytes", &[]) >= ENOUGH as f64);
     drop(read);
 }
@@ -128,9 +131,9 @@ fn the_window_of_a_response_grows_while_its_reader_keeps_up() {
     drop((client, done));
 }
 
-/// Sixty clients that had uploaded something would leave no room for the next ones for as long as `keep_alive`.
+/// Otherwise sixty clients that have uploaded something would leave no room for further ones until `keep_alive`.
 #[test]
-fn clients_that_ask_for_nothing_give_their_grown_windows_back() {
+fn idle_clients_give_their_grown_windows_back() {
     let upstream = Upstream::start(|mut connection| {
         while connection.head().is_ok() {
             connection.bytes(WHOLE).unwrap();
@@ -140,7 +143,7 @@ fn clients_that_ask_for_nothing_give_their_grown_windows_back() {
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = 'off' }"));
     let mut clients: Vec<_> = (0..6).map(|_| Http2::connect(gateway.address())).collect();
     for client in &mut clients {
-        let mut asked = client.open(
+        let mut pending = client.open(
             "POST",
             "/",
             &[("content-length", &WHOLE.to_string())],
@@ -148,24 +151,24 @@ fn clients_that_ask_for_nothing_give_their_grown_windows_back() {
         );
         let mut left = WHOLE;
         while left > 0 {
-            asked.body.reserve_capacity(left);
+            pending.body.reserve_capacity(left);
             client
-                .wait(std::future::poll_fn(|cx| asked.body.poll_capacity(cx)))
+                .wait(std::future::poll_fn(|cx| pending.body.poll_capacity(cx)))
                 .unwrap()
                 .unwrap();
-            let burst = asked.body.capacity().min(left);
+            let burst = pending.body.capacity().min(left);
             left -= burst;
-            asked
+            pending
                 .body
                 .send_data(Bytes::from(vec![b'x'; burst]), left == 0)
                 .unwrap();
         }
-        assert_eq!(client.finish(asked.response).unwrap().status, 200);
+        assert_eq!(client.finish(pending.response).unwrap().status, 200);
     }
     assert!(
         gateway.metric("tidegate_http2_grown_window_bytes", &[]) > AMPLE,
-        "there is room enough"
+        "the grown windows are below the threshold"
     );
-    // Long before the 75 s of `keep_alive`.
+    // The connection is closed long before the default `keep_alive` of 75 s.
     clients[0].closed().unwrap();
 }
