@@ -1,95 +1,118 @@
-//! The end in order: not ready, stop accepting, finish what is in flight, cut the rest, write the last lines.
+//! The end in order: report not ready, stop accepting, finish requests in flight, cut the rest, write the last lines.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{sleep, timeout};
+use sd_notify::NotifyState;
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
-use super::{App, Ended, systemd::notify};
-use crate::{admin, duration, server::Worker};
+use super::{outcome::Ended, serve::App, systemd::notify};
+use crate::{
+    admin, duration, policy,
+    server::{Door, Worker},
+};
 
-/// Longest wait for those who read the logs, once all is over.
+/// Longest wait for the readers of the logs after everything else has ended, and for a worker whose connections are cut.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
+/// How a drain ended.
+#[derive(Debug, Clone, Copy)]
+enum Drain {
+    /// No connection was left.
+    Complete,
+    /// The time was over before that.
+    OutOfTime,
+    /// A second signal did not wait.
+    Interrupted,
+}
+
 impl App {
-    /// Not ready, stop accepting, finish what is in flight, cut the rest.
-    /// Where a `successor` has taken over, the service goes on: what remains here is to finish.
+    /// Drains and ends. With a `successor`, the id of the process that has taken over, the service goes on there: its
+    /// address stays, so that no load balancer has to learn that it goes away.
     pub(super) async fn drain(mut self, successor: Option<u32>) -> Ended {
         let mut shutdown = self.reloader.state.load().config.shutdown.clone();
-        match successor {
-            Some(process) => {
-                notify(&[sd_notify::NotifyState::MainPid(process)]);
-                // Nobody has to learn that this address goes away: it stays.
-                shutdown.delay = Duration::ZERO;
-                admin::stop(&self.admin);
-                tracing::info!(process, "a new process has taken over");
-            }
-            None => {
-                // One that is still starting would be left alone with nobody to tell.
-                self.takeover = None;
-                notify(&[sd_notify::NotifyState::Stopping]);
-            }
+        if let Some(process) = successor {
+            notify(&[NotifyState::MainPid(process)]);
+            shutdown.delay = Duration::ZERO;
+            admin::stop(&self.admin);
+            tracing::info!(process, "a new process has taken over");
+        } else {
+            // A process that still starts would find nobody to report to.
+            self.takeover = None;
+            notify(&[NotifyState::Stopping]);
         }
-        self.readiness.set_ready(false);
+        self.admin.readiness.set_ready(false);
         self.refuse_reloads();
-        let [drain, delay] = [shutdown.drain, shutdown.delay].map(duration::text);
-        tracing::info!(%drain, %delay, "draining");
-        let doors: Vec<_> = self.reloader.doors.lock().values().cloned().collect();
         let workers = std::mem::take(&mut self.reloader.workers);
-        let drained = async {
+        let drain = self.finish_requests(&shutdown, &workers).await;
+        let cut = workers.iter().map(Worker::connections).sum();
+        report(drain, cut);
+        for worker in workers {
+            let _ = timeout(LAST_LINES, worker.cut()).await;
+        }
+        self.save().await;
+        self.end_logs().await;
+        match drain {
+            Drain::Complete | Drain::OutOfTime => Ended::Drained { cut },
+            Drain::Interrupted => Ended::AtOnce,
+        }
+    }
+
+    /// Stops accepting after `shutdown.delay`, and waits until the workers have no connections, at most for
+    /// `shutdown.drain`.
+    async fn finish_requests(&mut self, shutdown: &policy::Shutdown, workers: &[Worker]) -> Drain {
+        let drain = duration::text(shutdown.drain);
+        let delay = duration::text(shutdown.delay);
+        tracing::info!(%drain, %delay, "draining");
+        let doors: Vec<Arc<Door>> = self.reloader.doors.lock().values().cloned().collect();
+        let sockets = &mut self.reloader.sockets;
+        let finished = async {
             sleep(shutdown.delay).await;
-            // First: a socket that is open somewhere still takes connections, which nobody would serve.
-            self.reloader.sockets.clear();
+            // The copies come first: a socket that is open anywhere still takes connections, which nobody would serve.
+            sockets.clear();
             for door in doors {
                 door.begin_drain(shutdown.drain);
             }
             let idle = futures_util::future::join_all(workers.iter().map(Worker::idle));
             timeout(shutdown.drain, idle).await.is_ok()
         };
-        let is_done = tokio::select! {
-            is_done = drained => Some(is_done),
-            () = self.signals.stop() => None,
-        };
-        let cut: usize = workers.iter().map(Worker::connections).sum();
-        match is_done {
-            Some(true) => tracing::info!("drained"),
-            Some(false) => {
-                tracing::warn!(
-                    cut,
-                    "the drain took too long: {cut} connections with requests in flight are cut"
-                )
-            }
-            None => tracing::warn!(
-                cut,
-                "stopped at once by a second signal: {cut} connections are cut"
-            ),
-        }
-        for worker in workers {
-            let _ = timeout(LAST_LINES, worker.cut()).await;
-        }
-        self.save().await;
-        self.end_logs().await;
-        if is_done.is_some() {
-            Ended::Drained { cut }
-        } else {
-            Ended::AtOnce
+        tokio::select! {
+            is_complete = finished => if is_complete { Drain::Complete } else { Drain::OutOfTime },
+            () = self.signals.stop() => Drain::Interrupted,
         }
     }
 
-    /// Who waits for a reload is told that there is none any more.
+    /// Tells callers that wait for a reload that there is none any more.
     fn refuse_reloads(&mut self) {
-        self.asked.close();
-        while let Ok(reply) = self.asked.try_recv() {
+        self.reload_requests.close();
+        while let Ok(reply) = self.reload_requests.try_recv() {
             drop(reply);
         }
     }
 
+    /// Writes the access lines that still wait.
     async fn end_logs(self) {
         let access = self.access;
-        let left = tokio::task::spawn_blocking(move || access.flush(LAST_LINES))
-            .await
-            .unwrap_or_default();
+        let flushed = spawn_blocking(move || access.flush(LAST_LINES)).await;
+        let left = flushed.unwrap_or_default();
         if left > 0 {
             tracing::warn!(left, "access lines were not read in time and are lost");
         }
+    }
+}
+
+fn report(drain: Drain, cut: usize) {
+    match drain {
+        Drain::Complete => tracing::info!("drained"),
+        Drain::OutOfTime => tracing::warn!(
+            cut,
+            "the drain took too long: {cut} connections with requests in flight are cut"
+        ),
+        Drain::Interrupted => tracing::warn!(
+            cut,
+            "stopped at once by a second signal: {cut} connections are cut"
+        ),
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks of the control thread every few seconds, whatever comes in: old connections, expired entries, names to look up.
+//! Regular work of the control thread: closes old connections, drops expired entries, looks names up.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,14 +7,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{build::State, limit::Clock, upstream::Upstream};
 
-/// How often the control thread looks for old and closed connections, for entries that have expired, and for names that are
-/// due, while all servers are within reach. One timer for all: it is most of the wake-ups of a gateway with nothing to do. Of
-/// a longer time tokio's wheel of timers wakes up three times instead of twice.
+/// Time between two sweeps while all servers are within reach: for old and closed connections, for expired entries, and for
+/// names that are due. They share one timer, since it causes most of the wake-ups of an idle gateway. For a longer time
+/// tokio's timer wheel wakes up three times instead of twice.
 const SWEEP: Duration = Duration::from_secs(4);
-/// The same while a server is out of reach, or a name is in doubt.
+/// Time between two sweeps while a server is out of reach or a name is in doubt.
 const SOON: Duration = Duration::from_secs(2);
 
-/// Keeps pools and names fresh.
+/// Sweeps for ever.
 pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
     let mut next = Instant::now();
     loop {
@@ -30,14 +30,14 @@ pub(super) async fn maintain(state: Arc<ArcSwap<State>>) {
         } else {
             next = next.min(now + SOON);
         }
-        // Nobody waits for them here: a name server may be slow.
+        // The lookups run by themselves, because a name server may be slow.
         state
             .upstreams()
             .for_each(|(_, upstream)| drop(upstream.resolve()));
     }
 }
 
-/// Clears away what is over. Tells whether all servers are within reach.
+/// Closes and drops what is old. Returns whether all servers are within reach.
 fn sweep(state: &State) -> bool {
     let out_of_reach = state
         .upstreams()

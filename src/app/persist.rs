@@ -1,7 +1,9 @@
-//! What outlives the process, in `state_dir`: the seed of the keys' hashes, and the debts of limits with `persist = true`.
+//! The state that outlives the process, in `state_dir`: the seed of the keys' hashes, and the debts of limits with
+//! `persist = true`.
 //!
-//! Written every few seconds on the blocking pool and once more at the end, never by a worker; each file whole or not at all.
-//! A file that cannot be used is a warning and an empty table: a gateway that does not start would be worse.
+//! It is written every few seconds on the blocking pool and once more at the end, never by a worker. Each file is replaced
+//! as a whole, by a rename. A file that cannot be used causes a warning and an empty table: a gateway that does not start
+//! would be worse.
 
 use std::{
     collections::BTreeMap,
@@ -21,16 +23,16 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// Shortest time between two writes: what a crash can lose.
+/// Shortest time between two writes, and so the debts that a crash loses.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
-/// Of all time, at most one part in so many is spent on writing.
+/// At most one part in so many of all time is spent on writing.
 const SHARE: u32 = 20;
-/// A file up to this size is read though `max_keys` has become smaller since.
+/// A file of up to so many bytes is read even if `max_keys` has become smaller since.
 const READ_ANYWAY: usize = 64 << 20;
 
 const SEED: &str = "seed";
 
-/// The folder for what outlives the process.
+/// The folder of the state.
 #[derive(Clone)]
 pub(super) struct StateDir {
     path: PathBuf,
@@ -38,8 +40,11 @@ pub(super) struct StateDir {
 }
 
 impl StateDir {
-    /// Makes the folder if it is absent, and reads the seed, or draws one; so it is known whether it can be written to.
-    pub(super) fn open(path: &Path) -> Result<(Self, KeyHasher), String> {
+    /// Makes the folder if it is absent, and reads the seed or draws one.
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or written to. The text is a sentence for people.
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
         let cannot = |what: &str, error: &io::Error| {
             format!(
                 "cannot {what} {} (key server.state_dir): {error}",
@@ -60,10 +65,15 @@ impl StateDir {
             path: path.to_owned(),
             seed,
         };
-        // Written in any case: the folder has to be one that can be written to.
+        // The seed is written in any case, so that a folder that cannot be written to is found at the start.
         dir.write_seed()
             .map_err(|error| cannot("write to", &error))?;
-        Ok((dir, KeyHasher::with_seed(seed)))
+        Ok(dir)
+    }
+
+    /// Hashes keys under the seed of the folder, so that saved debts belong to the same keys again.
+    pub(super) fn hasher(&self) -> KeyHasher {
+        KeyHasher::with_seed(self.seed)
     }
 
     fn write_seed(&self) -> io::Result<()> {
@@ -71,7 +81,7 @@ impl StateDir {
         self.replace(SEED, |file| writeln!(file, "{high:016x}{low:016x}"))
     }
 
-    /// Makes the folder again if somebody has deleted it, with the seed: without that the debts in it would be nobody's.
+    /// Makes the folder with its seed again if it was deleted. Without the seed the debts would belong to no key.
     fn mend(&self) -> io::Result<()> {
         if fs::exists(self.path.join(SEED))? {
             return Ok(());
@@ -80,7 +90,7 @@ impl StateDir {
         self.write_seed()
     }
 
-    /// Puts the debts that were saved back, aged by the wall clock.
+    /// Restores the debts that were saved, less the time that has passed by the wall clock.
     pub(super) fn restore(&self, state: &State) {
         for limit in state.persisted() {
             let path = self.path.join(file_name(&limit));
@@ -97,7 +107,7 @@ impl StateDir {
         }
     }
 
-    /// Writes the debts of one limit; tells how many keys have one.
+    /// Writes the debts of one limit, and returns the number of keys that have one.
     fn save(&self, limit: &Persisted<'_>) -> io::Result<usize> {
         let written = since_1970();
         let mut keys = 0;
@@ -114,7 +124,7 @@ impl StateDir {
         Ok(keys)
     }
 
-    /// The whole file or none of it, whatever happens meanwhile; readable for its owner alone.
+    /// Replaces a file as a whole, whatever happens meanwhile. The file is readable for its owner alone.
     fn replace(
         &self,
         name: &str,
@@ -131,23 +141,24 @@ impl StateDir {
         write(&mut file)?;
         file.into_inner()?.sync_all()?;
         fs::rename(&next, self.path.join(name))?;
-        File::open(&self.path)?.sync_all() // so that the new name is there after a loss of power
+        // The new name has to be on the disk, too.
+        File::open(&self.path)?.sync_all()
     }
 }
 
 impl std::fmt::Debug for StateDir {
-    /// Without the seed, which must not reach a log.
+    /// Leaves the seed out, which must not reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("StateDir").field(&self.path).finish()
     }
 }
 
-/// The folder, for its owner alone, with those above it.
+/// Makes the folder, for its owner alone, and the folders above it.
 fn make(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// The seed that was drawn once; nothing if the file holds none.
+/// Reads the seed; `None` if the file does not hold one.
 fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     let text = fs::read_to_string(path.join(SEED))?;
     let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
@@ -158,14 +169,16 @@ fn seed_in(path: &Path) -> io::Result<Option<[u64; 2]>> {
     Ok(halves.and_then(|(high, low)| Some([number(high)?, number(low)?])))
 }
 
+/// Restores the debts of one limit from the content of its file, and returns the number of keys.
 fn put_back(limit: &Persisted<'_>, bytes: &[u8]) -> io::Result<usize> {
     let saved = Saved::decode(bytes, limit.identity)
         .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage))?;
-    // A clock that went back says nothing about how much time has passed.
+    // After a clock that went back the time that has passed is unknown, and none is assumed.
     let age = since_1970().saturating_sub(saved.written);
     Ok(limit.limiter.restore(Clock.now(), age, saved.debts()))
 }
 
+/// Reads a file of at most `most` bytes.
 fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let most = u64::try_from(most).unwrap_or(u64::MAX);
@@ -181,14 +194,14 @@ fn read(path: &Path, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Names of limits may hold anything that can be printed; names of files not.
+/// The name of the file of a limit: the name of the limit, with `_` for each character that not every file system takes.
 fn file_name(limit: &Persisted<'_>) -> String {
     let plain = limit.name.bytes().take(100).map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte),
         _ => '_',
     });
     let name: String = plain.collect();
-    // Two names may look the same by now.
+    // Names that differ only in such characters would share a file.
     if name == **limit.name {
         format!("{name}.buckets")
     } else {
@@ -196,7 +209,7 @@ fn file_name(limit: &Persisted<'_>) -> String {
     }
 }
 
-/// FNV-1a: the same in every process.
+/// FNV-1a, which is the same in every process.
 fn fingerprint(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -209,12 +222,12 @@ fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// Writes debts again and again.
+/// Writes the debts of all limits, and remembers what it has reported.
 #[derive(Debug)]
 pub(super) struct Saver {
     dir: StateDir,
     metrics: Arc<Metrics>,
-    /// Limits by name: whether the last write went well, and how many keys it told of.
+    /// By limit: the number of keys in the last write, or `None` if it failed.
     last: BTreeMap<Arc<str>, Option<usize>>,
 }
 
@@ -227,7 +240,7 @@ impl Saver {
         }
     }
 
-    /// Writes the debts of every limit with `persist`. A failure is told once, and so is its end.
+    /// Writes the debts of every limit with `persist`. A failure is logged once, and so is its end.
     pub(super) fn save(&mut self, state: &State) {
         for limit in state.persisted() {
             let before = self.last.get(limit.name).copied();
@@ -253,10 +266,10 @@ impl Saver {
     }
 }
 
-/// One write, off this thread, and how long to wait until the next.
+/// Saves once, off this thread, and returns the time to wait until the next.
 pub(super) async fn save(saver: &Arc<parking_lot::Mutex<Saver>>, state: Arc<State>) -> Duration {
     let (saver, started) = (Arc::clone(saver), Instant::now());
-    // The mutex keeps the last write from meeting one that still runs.
+    // The mutex keeps the last write from running beside one that has not ended.
     let written = tokio::task::spawn_blocking(move || saver.lock().save(&state)).await;
     if let Err(error) = written {
         tracing::error!(%error, "saving buckets failed");

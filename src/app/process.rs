@@ -1,11 +1,11 @@
-//! What the process sets up once: its logs, what it gives to every generation of routes, its bounds.
+//! The setup for the whole life of the process: logs, worker threads, the file limit, the secrecy of its memory.
 
 use std::{
     io::{self, IsTerminal},
     sync::Arc,
 };
 
-use super::StartError;
+use super::outcome::StartError;
 use crate::{
     build::{Process, build},
     config::Config,
@@ -17,7 +17,8 @@ use crate::{
 
 /// File descriptors that are not connections: sockets, logs, runtimes.
 const OWN_FILES: u64 = 64;
-/// File descriptors kept for connections to upstreams, at most half of all: idle clients, which are most, need none.
+/// File descriptors that are reserved for connections to upstreams, at most half of all. Most clients are idle and need
+/// none.
 const UPSTREAM_FILES: u64 = 2048;
 
 /// Starts the log of the process.
@@ -45,41 +46,30 @@ fn access_form(log: &policy::Log, is_terminal: bool, color: bool) -> Form {
     }
 }
 
-/// What the process gives to every generation.
-pub(super) fn process(
-    config: &Config,
-    hasher: KeyHasher,
-) -> Result<(Process, AccessGuard), StartError> {
-    let workers = config.server.workers.map_or_else(cores, Into::into);
-    let metrics = Metrics::new(workers);
-    let form = access_form(
-        &config.log,
-        io::stdout().is_terminal(),
-        is_colored(&io::stdout()),
-    );
-    let (access, guard) = AccessLog::start(form, io::stdout(), workers, metrics.dropped())
-        .map_err(|error| format!("cannot start the access log's thread ({error})"))?;
-    Ok((
-        Process {
-            workers,
-            metrics,
-            access,
-            hasher,
-            buffers: Arc::default(),
-        },
-        guard,
-    ))
+/// Starts the thread that writes access lines to stdout.
+pub(super) fn start_access_log(
+    log: &policy::Log,
+    workers: usize,
+    metrics: &Metrics,
+) -> Result<(AccessLog, AccessGuard), StartError> {
+    let form = access_form(log, io::stdout().is_terminal(), is_colored(&io::stdout()));
+    AccessLog::start(form, io::stdout(), workers, metrics.dropped()).map_err(|error| {
+        StartError::Other(format!("cannot start the access log's thread ({error})"))
+    })
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
+/// The configured number of worker threads, or else one for each core that this process may use.
+pub(super) fn worker_count(server: &policy::Server) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, Into::into);
+    server.workers.map_or_else(cores, Into::into)
 }
 
-/// Connections that the file limit allows: of clients all but some for the process itself and for connections to upstreams.
+/// Raises the file limit as far as the system allows, and divides it: clients get all descriptors but those of the process
+/// itself and of connections to upstreams.
 pub(super) fn files() -> Files {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    // The soft limit is low for the sake of programs that use select(); this one does not.
+    // The soft limit is low for programs that use select(), which fails above 1024.
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
@@ -91,21 +81,23 @@ pub(super) fn files() -> Files {
     };
     let files = files.unwrap_or(1 << 20);
     let upstream = UPSTREAM_FILES.min(files / 2);
-    let but = |some: u64| {
-        usize::try_from(files.saturating_sub(some))
-            .unwrap_or(usize::MAX)
-            .max(1)
-    };
     Files {
-        clients: but(OWN_FILES + upstream),
-        all: but(OWN_FILES),
+        clients: all_but(OWN_FILES + upstream, files),
+        all: all_but(OWN_FILES, files),
     }
 }
 
-/// Builds what `config` says and lets it go again: what a start would find wrong, short of sockets and names.
+/// The number of files without `reserved`, at least one.
+fn all_but(reserved: u64, files: u64) -> usize {
+    let left = usize::try_from(files.saturating_sub(reserved)).unwrap_or(usize::MAX);
+    left.max(1)
+}
+
+/// Builds what `config` says and drops it again: finds everything that a start would find wrong, except for sockets and
+/// names.
 ///
 /// # Errors
-/// Says what cannot be built.
+/// The text is a sentence for people that says what cannot be built.
 pub fn try_build(config: Config) -> Result<Config, String> {
     let metrics = Metrics::new(1);
     let (access, _guard) = AccessLog::start(
@@ -138,8 +130,8 @@ pub fn try_build(config: Config) -> Result<Config, String> {
     Ok(Arc::unwrap_or_clone(config))
 }
 
-/// Once there is a private key in memory: no core files, and no look into it by other processes of the same user. It
-/// stays so when the last key goes, as nobody knows where copies of it lie.
+/// Keeps core files from being written and other processes of the same user from reading this memory, once `config` holds
+/// a private key (`PR_SET_DUMPABLE` of prctl(2)). This stays when the last key goes, because copies of it may be left.
 pub(super) fn keep_memory_private(config: &Config) {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     let has_key = config

@@ -1,4 +1,4 @@
-//! Reading the configuration beside everything else: a file system that hangs stops no signal, probe or scrape.
+//! Reads the configuration beside everything else, so that a file system that hangs delays no signal, probe or scrape.
 
 use std::{future::pending, time::Duration};
 
@@ -19,14 +19,15 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 type Load = JoinHandle<Result<Config, Diagnostics>>;
 
-/// The files as read, and the caller who asked for it.
+/// The outcome of one reading.
 pub(super) struct Read {
-    /// `None`: it took too long.
+    /// The configuration or its mistakes; `None` if reading took too long.
     pub(super) loaded: Option<Result<Config, Diagnostics>>,
+    /// The begin of the reading.
     pub(super) since: Instant,
     /// The caller that waits for the outcome.
     pub(super) reply: Option<oneshot::Sender<Outcome>>,
-    /// It was asked for once more meanwhile.
+    /// Another reload was asked for meanwhile.
     pub(super) is_wanted_again: bool,
 }
 
@@ -34,7 +35,7 @@ pub(super) struct Read {
 pub(super) struct Reader {
     source: Source,
     reading: Option<Reading>,
-    /// A load that took too long. It keeps its thread, so the next reading is its end: no more threads are lost to it.
+    /// A load that took too long and keeps its thread. The next reading waits for its end, so that no second thread is lost.
     stuck: Option<Load>,
     watcher: Option<JoinHandle<()>>,
 }
@@ -61,7 +62,7 @@ impl Reader {
         self.reading.is_some()
     }
 
-    /// Begins to read, or notes that it is to be done once more.
+    /// Begins to read. During a reading, only notes that another one is wanted.
     pub(super) fn begin(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
         if let Some(reading) = &mut self.reading {
             reading.is_wanted_again = true;
@@ -109,7 +110,7 @@ impl Reader {
         }
     }
 
-    /// Watches these files from now on, those of what was read last.
+    /// Watches the files that were read last.
     pub(super) fn watch(&mut self, watched: &Watched) {
         if let (Source::File(_), None) = (&self.source, &self.stuck) {
             let watcher = tokio::spawn(watch::changed(watched.clone()));
@@ -119,7 +120,7 @@ impl Reader {
         }
     }
 
-    /// Waits until the files are not what was read.
+    /// Waits until a watched file has changed.
     pub(super) async fn changed(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return pending().await;

@@ -1,20 +1,30 @@
-//! Signals, and what they ask for.
+//! The signals that the process reacts to.
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
-use super::Event;
+/// A request by signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// SIGTERM or SIGINT: drain and end.
+    Stop,
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR2: start a new process that takes over.
+    Upgrade,
+}
 
-/// The signals that the process reacts to.
+/// The handlers of these signals.
 pub(super) struct Signals {
-    reload: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-    upgrade: Signal,
+    reload: unix::Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    upgrade: unix::Signal,
 }
 
 impl Signals {
+    /// Installs the handlers. From now on the signals do not end the process by themselves.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             reload: signal(SignalKind::hangup())?,
@@ -24,17 +34,18 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Event {
+    /// Waits for the next signal.
+    pub(super) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => Event::Stop,
-            _ = self.interrupt.recv() => Event::Stop,
-            _ = self.reload.recv() => Event::Reload(None),
-            _ = self.upgrade.recv() => Event::Upgrade,
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.reload.recv() => Signal::Reload,
+            _ = self.upgrade.recv() => Signal::Upgrade,
         }
     }
 
-    /// Waits for a signal that ends the process.
+    /// Waits for a signal that ends the process; the others are ignored.
     pub(super) async fn stop(&mut self) {
-        while !matches!(self.next().await, Event::Stop) {}
+        while self.next().await != Signal::Stop {}
     }
 }

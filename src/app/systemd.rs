@@ -1,16 +1,15 @@
-//! Telling systemd how far the process is (`Type=notify`).
+//! Messages to systemd about the state of the process (`Type=notify`, sd_notify(3)).
 
-/// What systemd wants to hear when a reload begins (`Type=notify-reload` compares the time).
-pub(super) fn reloading() -> Vec<sd_notify::NotifyState<'static>> {
-    let now = sd_notify::NotifyState::monotonic_usec_now().ok();
-    [sd_notify::NotifyState::Reloading]
-        .into_iter()
-        .chain(now)
-        .collect()
+use sd_notify::NotifyState;
+
+/// The message for the begin of a reload. `Type=notify-reload` compares its time with that of its own request.
+pub(super) fn reloading() -> Vec<NotifyState<'static>> {
+    let now = NotifyState::monotonic_usec_now().ok();
+    [NotifyState::Reloading].into_iter().chain(now).collect()
 }
 
-/// Tells systemd, if it asked.
-pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
+/// Sends a message, if systemd started the process and asked for messages.
+pub(super) fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "systemd was not notified");
     }

@@ -1,8 +1,8 @@
 //! A new binary in place of this one, without a refused connection: SIGUSR2 starts the program again with the same
 //! arguments and hands it the listening sockets. Once it says that it serves, this process drains.
 //!
-//! Both accept from the same queues meanwhile, so that nobody who connects meets a closed one. If the new process does not
-//! come up, nothing has changed.
+//! Both processes accept from the same queues meanwhile, so that no connection is refused. If the new process does not
+//! serve in time, it is killed and nothing has changed.
 
 use std::{
     env, io,
@@ -21,20 +21,18 @@ use tokio::{
     time::{Instant, interval, sleep_until},
 };
 
-use super::{App, systemd::notify};
-use crate::{
-    admin,
-    inherited::{ADMIN, Inherited, LISTENER, READY},
-};
+use super::systemd::notify;
+use crate::inherited::{ADMIN, Inherited, LISTENER, READY};
 
-/// Longest wait for the new process. It reads and builds what this one did at its start; names are waited for for 2 s.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// How often the new process is looked after while it starts.
+/// Longest wait until the new process serves. It reads and builds what this process did at its start, and waits up to 2 s
+/// for names.
+const LONGEST_START: Duration = Duration::from_secs(60);
+/// Time between two checks whether the new process still lives.
 const LOOK: Duration = Duration::from_millis(100);
-/// The first descriptor that is handed over, by sd_listen_fds(3).
+/// The first descriptor that is handed over (sd_listen_fds(3)).
 const FIRST: i32 = 3;
 
-/// A process that is to take over; ended when dropped before it has.
+/// A new process that is to take over. It is killed if this is dropped before it has.
 #[derive(Debug)]
 pub(super) struct Takeover {
     process: Option<Child>,
@@ -42,26 +40,12 @@ pub(super) struct Takeover {
     end: Instant,
 }
 
-impl App {
-    /// Starts the process that is to take over.
-    pub(super) fn upgrade(&mut self) {
-        if self.takeover.is_some() {
-            tracing::warn!("a new process starts already");
-            return;
-        }
-        let sockets = self.reloader.sockets.values().flatten();
-        match Takeover::start(sockets, admin::socket(&self.admin)) {
-            Ok(takeover) => {
-                tracing::info!(process = takeover.id(), "a new process starts");
-                self.takeover = Some(takeover);
-            }
-            Err(why) => tracing::error!("no new process takes over, this one goes on: {why}"),
-        }
-    }
-}
-
 impl Takeover {
-    fn start<'a>(
+    /// Starts the program again and hands it the sockets.
+    ///
+    /// # Errors
+    /// The text is a sentence for people.
+    pub(super) fn start<'a>(
         listeners: impl Iterator<Item = &'a TcpListener>,
         admin: Option<OwnedFd>,
     ) -> Result<Self, String> {
@@ -85,11 +69,12 @@ impl Takeover {
         Ok(Self {
             process: Some(process),
             ready,
-            end: Instant::now() + PATIENCE,
+            end: Instant::now() + LONGEST_START,
         })
     }
 
-    fn id(&self) -> u32 {
+    /// The id of the new process.
+    pub(super) fn id(&self) -> u32 {
         self.process.as_ref().map_or(0, Child::id)
     }
 
@@ -102,11 +87,12 @@ impl Takeover {
                 biased;
                 Ok(_) = self.ready.recv(&mut said) => return Ok(self.id()),
                 _ = looks.tick() => self.look()?,
-                () = sleep_until(self.end) => return Err(format!("it did not serve within {PATIENCE:?}")),
+                () = sleep_until(self.end) => return Err(format!("it did not serve within {LONGEST_START:?}")),
             }
         }
     }
 
+    /// Fails if the new process has ended.
     fn look(&mut self) -> Result<(), String> {
         match self.process.as_mut().map(Child::try_wait) {
             Some(Ok(Some(status))) => Err(format!("it has ended ({status}); its own log says why")),
@@ -118,14 +104,14 @@ impl Takeover {
 impl Drop for Takeover {
     fn drop(&mut self) {
         if let Some(mut process) = self.process.take() {
-            // It may have ended already; either way nothing is left of it.
+            // Both fail if it has ended already, and either way nothing is left of it.
             let _ = process.kill();
             let _ = process.wait();
         }
     }
 }
 
-/// The program as it was called: a new file under the same name is the new program.
+/// The command line of this process. A new file under the same name is the new program.
 fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     let mut arguments = env::args_os();
     let program = arguments.next().ok_or("its own name is unknown")?;
@@ -135,7 +121,8 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
         .args(arguments)
         .env("LISTEN_FDS", names.len().to_string())
         .env("LISTEN_FDNAMES", names.join(":"))
-        // The id of a process that is not there yet: without, the variables are for whoever reads them.
+        // LISTEN_PID would have to be the id of a process that does not exist yet. Without it the variables are meant for
+        // any process that reads them.
         .env_remove("LISTEN_PID")
         .env_remove("LISTEN_FDS_FIRST_FD");
     let mapped = handed
@@ -151,22 +138,22 @@ fn command(handed: Vec<(&str, OwnedFd)>) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Waits for what comes of a takeover, if one is under way; it is over then.
+/// Waits for the outcome of the takeover that is under way; for ever without one.
 pub(super) async fn outcome(takeover: &mut Option<Takeover>) -> Result<u32, String> {
     let Some(running) = takeover else {
         return std::future::pending().await;
     };
     let outcome = running.outcome().await;
     if outcome.is_ok() {
-        // It stays.
+        // The new process goes on when this one ends.
         running.process = None;
     }
     *takeover = None;
     outcome
 }
 
-/// Tells whoever waits for this process that it serves: the process that it takes over from, which tells systemd who is the
-/// main process now; or systemd itself.
+/// Reports that this process serves: to the process that it takes over from, which then tells systemd the id of the new
+/// main process; or else to systemd itself.
 pub(super) fn tell_ready(inherited: &mut Inherited) {
     if !inherited.is_takeover() {
         notify(&[sd_notify::NotifyState::Ready]);

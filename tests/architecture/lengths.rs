@@ -14,7 +14,6 @@ pub const LONGEST_FUNCTION: usize = 60;
 
 /// Files that are still longer. The list only gets shorter: a file that is short enough has to be struck off.
 const STILL_TOO_LONG: &[&str] = &[
-    "src/app/mod.rs",
     "src/body.rs",
     "src/call/mod.rs",
     "src/config/advice.rs",
@@ -39,8 +38,6 @@ const STILL_TOO_LONG: &[&str] = &[
 ];
 /// Functions that are still longer, each as `file function`. This list only gets shorter, too.
 const STILL_TOO_LONG_FUNCTIONS: &[&str] = &[
-    "src/app/drain.rs drain",
-    "src/app/mod.rs start",
     "src/config/advice.rs in_a_table",
     "src/config/advice.rs right_type",
     "src/config/advice.rs right_value",

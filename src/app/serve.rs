@@ -1,0 +1,210 @@
+//! The loop of the control thread, from the start to the end of the process.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use sd_notify::NotifyState;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{
+    maintain::maintain,
+    outcome::{Ended, Ready},
+    persist::{self, Saver},
+    process::keep_memory_private,
+    reading::{Read, Reader},
+    signals::{Signal, Signals},
+    systemd::{notify, reloading},
+    takeover::{self, Takeover},
+};
+use crate::{
+    admin::{self, Admin},
+    build::State,
+    reload::{Outcome, Reloader},
+    server::Worker,
+    telemetry::{AccessGuard, LogControl},
+};
+
+/// A gateway that serves, as its control thread sees it.
+pub(super) struct App {
+    pub(super) reloader: Reloader,
+    pub(super) admin: Arc<Admin>,
+    /// Reload requests of the admin listener, each with the sender for its outcome.
+    pub(super) reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    pub(super) access: AccessGuard,
+    /// Writes the state that outlives the process; `None` without a `state_dir`.
+    pub(super) saver: Option<Arc<Mutex<Saver>>>,
+    pub(super) log_control: LogControl,
+    pub(super) signals: Signals,
+    pub(super) reader: Reader,
+    /// The process that is to take over, while it starts.
+    pub(super) takeover: Option<Takeover>,
+    pub(super) ready: Ready,
+}
+
+/// An event that the control thread reacts to.
+enum Event {
+    /// A signal.
+    Signal(Signal),
+    /// Files have changed, or the admin listener asks for a reload and waits for its outcome.
+    Reload(Option<oneshot::Sender<Outcome>>),
+    /// The configuration was read, or could not be.
+    Read(Box<Read>),
+    /// The new process serves, and has this id; or it failed, for this reason.
+    Upgraded(Result<u32, String>),
+    /// The thread of a worker has ended, which none does by itself.
+    WorkerDied,
+}
+
+/// Why the loop ended.
+enum End {
+    /// A signal to end.
+    Stopped,
+    /// The process with this id has taken over.
+    TakenOver(u32),
+    /// A worker has died.
+    Broken,
+}
+
+impl App {
+    /// Serves until the end, and drains.
+    pub(super) async fn serve(mut self) -> Ended {
+        let maintenance = tokio::spawn(maintain(Arc::clone(&self.reloader.state)));
+        let saving = self.saver.clone().map(|saver| {
+            let state = Arc::clone(&self.reloader.state);
+            tokio::spawn(save_often(saver, state))
+        });
+        self.reader.watch(&self.reloader.watched);
+        let end = self.run().await;
+        maintenance.abort();
+        saving.inspect(JoinHandle::abort);
+        match end {
+            End::Stopped => self.drain(None).await,
+            End::TakenOver(process) => {
+                // The files in the state directory belong to the new process now.
+                self.saver = None;
+                self.drain(Some(process)).await
+            }
+            End::Broken => {
+                self.drain(None).await;
+                Ended::Broken
+            }
+        }
+    }
+
+    async fn run(&mut self) -> End {
+        loop {
+            match self.next().await {
+                Event::Signal(Signal::Stop) => return End::Stopped,
+                Event::Signal(Signal::Reload) => self.begin_reload(None),
+                Event::Signal(Signal::Upgrade) => {
+                    // The new process starts with the state that is saved here.
+                    self.save().await;
+                    self.upgrade();
+                }
+                Event::Reload(reply) => self.begin_reload(reply),
+                Event::Read(read) => self.reload(*read).await,
+                Event::Upgraded(Ok(process)) => return End::TakenOver(process),
+                Event::Upgraded(Err(why)) => {
+                    tracing::error!("no new process takes over, this one goes on: {why}");
+                }
+                Event::WorkerDied => {
+                    tracing::error!("a worker thread has ended; stopping");
+                    return End::Broken;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next event.
+    async fn next(&mut self) -> Event {
+        let is_reading = self.reader.is_busy();
+        let reader = &mut self.reader;
+        let files = async {
+            if is_reading {
+                return Event::Read(Box::new(reader.read().await));
+            }
+            reader.changed().await;
+            Event::Reload(None)
+        };
+        tokio::select! {
+            signal = self.signals.next() => Event::Signal(signal),
+            outcome = takeover::outcome(&mut self.takeover) => Event::Upgraded(outcome),
+            Some(reply) = self.reload_requests.recv(), if !is_reading => Event::Reload(Some(reply)),
+            event = files => event,
+            () = one_ended(&self.reloader.workers) => Event::WorkerDied,
+        }
+    }
+
+    /// Saves the state that outlives the process.
+    pub(super) async fn save(&self) {
+        if let Some(saver) = &self.saver {
+            persist::save(saver, self.reloader.state.load_full()).await;
+        }
+    }
+
+    fn begin_reload(&mut self, reply: Option<oneshot::Sender<Outcome>>) {
+        notify(&reloading());
+        self.reader.begin(reply);
+    }
+
+    /// Applies a configuration that was read.
+    async fn reload(&mut self, read: Read) {
+        let outcome = self.reloader.reload(read.loaded, read.since).await;
+        if let Outcome::Done { .. } = outcome {
+            let config = Arc::clone(&self.reloader.state.load().config);
+            keep_memory_private(&config);
+            if let Err(error) = self.log_control.set_level(config.log.level) {
+                tracing::warn!(%error, "the log level stays as it was");
+            }
+            let bound = self.reloader.admin.take();
+            admin::reconfigure(&self.admin, config.admin.as_ref(), bound);
+        }
+        notify(&[NotifyState::Ready]);
+        if let Some(reply) = read.reply {
+            // The caller may have left since.
+            let _ = reply.send(outcome);
+        }
+        if read.is_wanted_again {
+            self.begin_reload(None);
+        } else {
+            self.reader.watch(&self.reloader.watched);
+        }
+    }
+
+    /// Starts the process that is to take over.
+    fn upgrade(&mut self) {
+        if self.takeover.is_some() {
+            tracing::warn!("a new process starts already");
+            return;
+        }
+        let sockets = self.reloader.sockets.values().flatten();
+        match Takeover::start(sockets, admin::socket(&self.admin)) {
+            Ok(takeover) => {
+                tracing::info!(process = takeover.id(), "a new process starts");
+                self.takeover = Some(takeover);
+            }
+            Err(why) => tracing::error!("no new process takes over, this one goes on: {why}"),
+        }
+    }
+}
+
+/// Waits until the thread of a worker has ended.
+async fn one_ended(workers: &[Worker]) {
+    let mut all: FuturesUnordered<_> = workers.iter().map(Worker::ended).collect();
+    all.next().await;
+}
+
+/// Saves the state that outlives the process, again and again.
+async fn save_often(saver: Arc<Mutex<Saver>>, state: Arc<ArcSwap<State>>) {
+    let mut pause = persist::PAUSE;
+    loop {
+        sleep(pause).await;
+        pause = persist::save(&saver, state.load_full()).await;
+    }
+}

@@ -1,0 +1,144 @@
+//! The start. Everything that can fail comes before the first connection is accepted.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::SystemTime};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    outcome::{Ready, StartError},
+    persist::{Saver, StateDir},
+    process::{files, keep_memory_private, start_access_log, worker_count},
+    reading::Reader,
+    serve::App,
+    signals::Signals,
+    takeover,
+};
+use crate::{
+    admin::{self, Admin},
+    build::{Built, Process, build},
+    config::{Config, Watched},
+    gateway::Gateway,
+    inherited::Inherited,
+    limit::KeyHasher,
+    reload::{self, Doors, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
+    server::{Crowd, Worker},
+    telemetry::{LogGuard, Metrics},
+};
+
+/// Reload requests that may wait while a reload runs; further callers wait to ask.
+const MOST_RELOADS: usize = 8;
+
+/// Starts everything that `config` says. When this returns, the gateway serves.
+pub(super) async fn start(
+    source: Source,
+    config: Config,
+    mut inherited: Inherited,
+    logs: &LogGuard,
+) -> Result<App, StartError> {
+    let started = Instant::now();
+    let signals = Signals::new().map_err(|error| format!("cannot listen to signals ({error})"))?;
+    let state_dir = config.server.state_dir.as_deref();
+    let state_dir = state_dir.map(StateDir::open).transpose()?;
+    let workers = worker_count(&config.server);
+    let metrics = Metrics::new(workers);
+    let (access, access_guard) = start_access_log(&config.log, workers, &metrics)?;
+    let seeded = state_dir.as_ref().map(StateDir::hasher);
+    let process = Process {
+        workers,
+        metrics: Arc::clone(&metrics),
+        access,
+        hasher: seeded.unwrap_or_else(KeyHasher::new),
+        buffers: Arc::default(),
+    };
+    logs.control().count_dropped(&metrics.dropped());
+    let watched = config.watched.clone();
+    let config = Arc::new(config);
+    let built = build(Arc::clone(&config), None, &process).map_err(|error| error.to_string())?;
+    let saver = state_dir.map(|dir| {
+        dir.restore(&built.state);
+        Arc::new(Mutex::new(Saver::new(dir, Arc::clone(&metrics))))
+    });
+    let mut reloader = new_reloader(process, built, watched);
+    let opening = reloader.bind_new(&config, &mut inherited)?;
+    let listeners = opening.addresses();
+    let (reload, reload_requests) = mpsc::channel(MOST_RELOADS);
+    let admin = Arc::new(new_admin(&reloader, &config, ReloadHandle(reload)));
+    let admin_settings = config.admin.as_ref();
+    let admin_socket = admin_settings.and_then(|admin| inherited.admin(admin.bind));
+    inherited.finish()?;
+    let admin_address = admin::start(&admin, admin_socket)?;
+    open(&mut reloader, opening).await?;
+    log_warnings(&config.warnings);
+    keep_memory_private(&config);
+    metrics.loaded(SystemTime::now(), started.elapsed());
+    admin.readiness.set_ready(true);
+    takeover::tell_ready(&mut inherited);
+    Ok(App {
+        reloader,
+        admin,
+        reload_requests,
+        access: access_guard,
+        saver,
+        log_control: logs.control(),
+        signals,
+        reader: Reader::new(source),
+        takeover: None,
+        ready: Ready {
+            listeners,
+            admin: admin_address,
+        },
+    })
+}
+
+/// A reloader of what was built. Nothing is open yet.
+fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
+    let files = files();
+    Reloader {
+        process,
+        state: Arc::new(ArcSwap::from_pointee(built.state)),
+        routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
+        doors: Doors::default(),
+        sockets: BTreeMap::new(),
+        workers: Vec::new(),
+        crowd: Crowd::new(files.clients),
+        files,
+        admin: None,
+        watched,
+    }
+}
+
+fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
+    Admin::new(
+        config.admin.clone(),
+        Arc::clone(&reloader.process.metrics),
+        Arc::clone(&reloader.state),
+        Arc::clone(&reloader.doors),
+        reload,
+    )
+}
+
+/// Opens the listeners that were bound, after the names of servers were looked up and the workers have started.
+async fn open(reloader: &mut Reloader, opening: Opening) -> Result<(), StartError> {
+    resolve(&reloader.state.load(), reload::NAMES).await;
+    reloader.workers = start_workers(reloader)?;
+    reloader.warm_up(&reloader.state.load_full()).await;
+    reloader.open(opening).await;
+    reloader.state.load().take_over_checks(None);
+    Ok(())
+}
+
+fn start_workers(reloader: &Reloader) -> Result<Vec<Worker>, StartError> {
+    let mut workers = Vec::new();
+    for index in 0..reloader.process.workers {
+        let metrics = Arc::clone(&reloader.process.metrics);
+        let gateway = Gateway::new(Arc::clone(&reloader.routes), index, metrics);
+        workers.push(Worker::start(index, gateway).map_err(cannot_start)?);
+    }
+    Ok(workers)
+}
+
+fn cannot_start(error: io::Error) -> StartError {
+    StartError::Other(format!("cannot start the workers ({error})"))
+}
