@@ -17,12 +17,17 @@ fn limit(gateway: &Gateway) -> f64 {
     gateway.metric("tidegate_concurrency_limit", &ROUTE)
 }
 
-/// Sends as many at once as there is room for, by connections that are kept, until the cap has grown to `least`.
+/// Sends as many concurrent requests as there are `clients`, on keep-alive connections, until the cap has grown to
+/// `least`.
 #[track_caller]
 fn fill_until(gateway: &Gateway, clients: &mut [Client], least: f64) {
     let end = Instant::now() + TIMEOUT;
     while limit(gateway) < least {
-        assert!(Instant::now() < end, "the cap stays at {}", limit(gateway));
+        assert!(
+            Instant::now() < end,
+            "the cap does not grow beyond {}",
+            limit(gateway)
+        );
         for _ in 0..50 {
             clients
                 .iter_mut()
@@ -35,7 +40,7 @@ fn fill_until(gateway: &Gateway, clients: &mut [Client], least: f64) {
 }
 
 #[test]
-fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
+fn an_adaptive_cap_begins_at_its_minimum_and_is_reported() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -71,7 +76,7 @@ fn an_adaptive_cap_begins_at_its_least_and_says_where_it_is() {
 }
 
 #[test]
-fn an_adaptive_cap_that_is_used_grows_and_a_reload_keeps_what_it_learnt() {
+fn a_busy_adaptive_cap_grows_and_a_reload_keeps_it() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = |max: u8, queue: u8| {
         one_route(
@@ -80,7 +85,7 @@ fn an_adaptive_cap_that_is_used_grows_and_a_reload_keeps_what_it_learnt() {
         )
     };
     let gateway = Gateway::start(&text(16, 100));
-    // More than the cap ever admits, so that it is always reached.
+    // More clients than the cap ever admits, so that it is always reached.
     let mut clients: Vec<_> = (0..24).map(|_| gateway.connect()).collect();
     fill_until(&gateway, &mut clients, 4.0);
     let before = limit(&gateway);

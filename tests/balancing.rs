@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 const ROUTE: &str = "[[routes]]\nname = 'app'\nupstream = 'app'\n";
 
-/// Servers that answer with their number.
+/// Servers that respond with their number.
 fn numbered(count: usize) -> Vec<Upstream> {
     (0..count)
         .map(|number| Upstream::answering(move |_| ok(&number.to_string())))
@@ -31,7 +31,7 @@ fn hashing(servers: &[Upstream], more: &str) -> String {
     ) + ROUTE
 }
 
-/// Which server answers this user.
+/// The server that this user's requests go to.
 #[track_caller]
 fn server_of(client: &mut Client, user: usize) -> String {
     let response = client.exchange(request("GET", "/", &[&format!("X-User: {user}")]));
@@ -117,7 +117,8 @@ fn a_retry_leaves_the_server_of_the_key() {
     }
 }
 
-/// Four requests of one user at once to two servers that hold them: how many each has.
+/// Sends four concurrent requests of one user to two servers that hold them. Returns the number of requests at each
+/// server.
 fn held_by_each(bound: &str) -> Vec<usize> {
     let ((one, told_one, leave_one), (two, told_two, leave_two)) =
         (Upstream::held(), Upstream::held());
@@ -126,11 +127,11 @@ fn held_by_each(bound: &str) -> Vec<usize> {
     let (mut held, mut clients, end) = (vec![0, 0], Vec::new(), Instant::now() + TIMEOUT);
     for sent in 1..=4 {
         clients.push(gateway.sent("/", &["X-User: 7"]));
-        // One after the other, so that each is seen by the next one's choice.
+        // One after the other, so that the choice for each request sees the one before.
         while held[0] + held[1] < sent {
             held[0] += told_one.try_iter().count();
             held[1] += told_two.try_iter().count();
-            assert!(Instant::now() < end, "it never arrives");
+            assert!(Instant::now() < end, "a request does not arrive");
             thread::yield_now();
         }
     }
@@ -166,7 +167,7 @@ fn requests_without_the_key_are_spread() {
 #[test]
 fn by_latency_a_slow_server_gets_few_requests() {
     let slow = Upstream::answering(|_| {
-        thread::park_timeout(Duration::from_millis(50)); // being slow is what this server is for
+        thread::park_timeout(Duration::from_millis(50)); // this server is slow by design
         ok("slow")
     });
     let quick = Upstream::answering(|_| ok("quick"));
@@ -179,7 +180,7 @@ fn by_latency_a_slow_server_gets_few_requests() {
     assert!((1..20).contains(&slow), "{slow}");
 }
 
-/// Upstreams `a` and `b` and a route that splits between them.
+/// Upstreams `a` and `b`, and a route that splits its requests between them.
 fn split(a: &str, b: &str, weights: (u32, u32), more: &str) -> String {
     format!(
         "[upstreams.a]\nservers = ['{a}']\n[upstreams.b]\nservers = ['{b}']\n[[routes]]\nname = 'app'\n\
@@ -200,7 +201,7 @@ fn a_split_sends_each_upstream_its_share_and_says_which_it_was() {
         .map(|_| client.exchange(request("GET", "/", &[])).text())
         .collect();
     let of_b = responses.iter().filter(|response| *response == "b").count();
-    // Within five standard deviations.
+    // Within five standard deviations of the expected number.
     assert!((97..=203).contains(&of_b), "{of_b}");
     for response in &responses[..50] {
         assert_eq!(gateway.access_line()["upstream"], **response);

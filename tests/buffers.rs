@@ -1,4 +1,4 @@
-//! Buffers: a slow client holds neither a place under a cap nor a server, and nothing else is different.
+//! Buffers: a slow client holds neither a permit nor a server, and nothing else changes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -13,7 +13,7 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// Both buffers, so large, and a cap of one.
+/// A route with a cap of one and both buffers of this size.
 fn buffered(upstream: &Upstream, size: &str, more: &str) -> String {
     one_route(
         upstream,
@@ -23,8 +23,8 @@ fn buffered(upstream: &Upstream, size: &str, more: &str) -> String {
     )
 }
 
-/// Answers with what it was sent: its framing and its size, or its body where that is short.
-fn told() -> Upstream {
+/// A service that responds with the framing fields of the request and the size of its body.
+fn describing() -> Upstream {
     Upstream::answering(|request| {
         let framing = [
             request.get("content-length"),
@@ -43,10 +43,10 @@ fn nothing_is_left(gateway: &Gateway) {
     }
 }
 
-/// Servers that know no chunks take a chunked upload for an empty one.
+/// A server that does not know chunks reads a chunked upload as empty.
 #[test]
 fn a_chunked_upload_is_sent_with_its_length() {
-    let upstream = told();
+    let upstream = describing();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     for (pieces, size) in [(1, 5), (100, 777), (3, 32 * 1024)] {
         let mut client = gateway.connect();
@@ -61,7 +61,7 @@ fn a_chunked_upload_is_sent_with_its_length() {
             format!("[Some(\"{length}\"), None, None] {length}")
         );
     }
-    // One without a byte has a length, too.
+    // An upload without any byte has a length, too.
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Transfer-Encoding: chunked"]) + "0\r\n\r\n");
     assert_eq!(client.response().text(), "[Some(\"0\"), None, None] 0");
@@ -69,8 +69,8 @@ fn a_chunked_upload_is_sent_with_its_length() {
 }
 
 #[test]
-fn a_slow_upload_holds_neither_a_place_nor_a_server() {
-    let upstream = told();
+fn a_slow_upload_holds_neither_a_permit_nor_a_server() {
+    let upstream = describing();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     for announced in [true, false] {
         let mut slow = gateway.connect();
@@ -83,9 +83,9 @@ fn a_slow_upload_holds_neither_a_place_nor_a_server() {
         let slow_ones = || upstream.text().matches("POST /slow").count();
         let before = slow_ones();
         for _ in 0..3 {
-            assert_eq!(gateway.status("/other"), 200, "the one place is free");
+            assert_eq!(gateway.status("/other"), 200, "the one permit is free");
         }
-        assert_eq!(slow_ones(), before, "nothing of it was sent");
+        assert_eq!(slow_ones(), before, "nothing of the upload was sent");
         slow.send(if announced {
             "world"
         } else {
@@ -140,8 +140,8 @@ fn a_longer_upload_streams_once_the_buffer_is_full() {
 }
 
 #[test]
-fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_the_gateway_once() {
-    let upstream = told();
+fn a_client_that_waits_for_continue_gets_it_from_the_gateway_once() {
+    let upstream = describing();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     let mut client = gateway.connect();
     client.send(request(
@@ -153,7 +153,7 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_the_gateway_once() {
     assert_eq!(upstream.connections(), 0);
     client.send("hello");
     assert_eq!(client.response().text(), "[Some(\"5\"), None, None] 5");
-    // A client that is refused is not asked for its body.
+    // A refused client does not get 100 Continue.
     let refused = client.exchange(request(
         "PUT",
         "/",
@@ -164,7 +164,7 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_by_the_gateway_once() {
 
 #[test]
 fn an_upload_that_is_too_long_too_slow_or_malformed_reaches_no_server() {
-    let upstream = told();
+    let upstream = describing();
     let text = buffered(&upstream, "1MiB", "timeouts = { idle = '100ms' }")
         .replace("buffer", "max_body = '1KiB'\nbuffer");
     let gateway = Gateway::start(&text.replace(
@@ -187,8 +187,8 @@ fn an_upload_that_is_too_long_too_slow_or_malformed_reaches_no_server() {
 }
 
 #[test]
-fn the_time_that_a_body_takes_is_not_that_of_its_response() {
-    let upstream = told();
+fn the_time_of_a_buffered_upload_does_not_count_for_its_response() {
+    let upstream = describing();
     let gateway = Gateway::start(
         &(buffered(&upstream, "1MiB", "timeouts = { total = '200ms' }")
             + "\n[upstreams.silent]\nservers = ['http://127.0.0.1:9']\n"),
@@ -196,7 +196,7 @@ fn the_time_that_a_body_takes_is_not_that_of_its_response() {
     let mut slow = gateway.connect();
     slow.send(request("POST", "/slow", &["Content-Length: 10"]) + "hello");
     gateway.await_metric("tidegate_buffered_bytes", &[], 5.0);
-    // Longer than its deadline.
+    // The upload takes longer than the deadline of the response.
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(300) {
         assert_eq!(gateway.status("/other"), 200);
@@ -206,7 +206,7 @@ fn the_time_that_a_body_takes_is_not_that_of_its_response() {
 }
 
 #[test]
-fn a_buffered_upload_is_sent_again_whatever_retries_keep_of_others() {
+fn a_buffered_upload_is_retried_whatever_the_replay_buffer() {
     let upstream = Upstream::start(|mut connection| {
         let Some(request) = connection.request() else {
             return;
@@ -227,7 +227,7 @@ fn a_buffered_upload_is_sent_again_whatever_retries_keep_of_others() {
 
 #[test]
 fn a_buffered_upload_goes_to_another_server_when_one_refuses_the_connection() {
-    let (upstream, closed) = (told(), Closed::new());
+    let (upstream, closed) = (describing(), Closed::new());
     let servers = format!(
         "servers = [\"{}\", \"{}\"]\nbalance = 'round-robin'",
         closed.url(),
@@ -247,7 +247,7 @@ fn a_buffered_upload_goes_to_another_server_when_one_refuses_the_connection() {
 
 #[test]
 fn a_client_that_leaves_in_its_upload_leaves_nothing_behind() {
-    let upstream = told();
+    let upstream = describing();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     let mut client = gateway.connect();
     client.send(request("POST", "/left", &["Content-Length: 10"]) + "hello");
@@ -263,8 +263,8 @@ fn a_client_that_leaves_in_its_upload_leaves_nothing_behind() {
 }
 
 #[test]
-fn where_the_process_has_no_memory_left_bodies_stream() {
-    let upstream = told();
+fn bodies_stream_when_the_memory_for_buffers_is_used_up() {
+    let upstream = describing();
     let gateway = Gateway::start(
         &("[server]\nmax_buffered = '64KiB'\nworkers = 2\n".to_owned()
             + &buffered(&upstream, "1MiB", "")),
@@ -297,10 +297,10 @@ fn where_the_process_has_no_memory_left_bodies_stream() {
     );
 }
 
-/// More than all sockets on the way take.
+/// More bytes than all sockets between client and server hold.
 const LARGE: usize = 16 << 20;
 
-/// Answers `/large` with so many bytes, after it has opened the gate, and others at once.
+/// A service that opens the gate and responds to `/large` with [`LARGE`] bytes, and to other paths with a short body.
 fn large(framed: fn(Vec<u8>) -> Vec<u8>) -> (Upstream, Gate) {
     let arrived = Gate::new();
     let tell = arrived.clone();
@@ -335,14 +335,14 @@ fn chunked(body: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_that_reads_slowly_holds_neither_a_place_nor_a_server() {
+fn a_client_that_reads_slowly_holds_neither_a_permit_nor_a_server() {
     for framed in [counted as fn(Vec<u8>) -> Vec<u8>, chunked] {
         let (upstream, arrived) = large(framed);
         let gateway = Gateway::start(&buffered(&upstream, "32MiB", ""));
         let mut slow = Client::connect_narrow(gateway.address());
         slow.send(request("GET", "/large", &[]));
         arrived.pass();
-        // It reads nothing, and yet the place becomes free.
+        // The client reads nothing, and yet the permit becomes free.
         let end = Instant::now() + TIMEOUT;
         while gateway.status("/other") != 200 {
             assert!(Instant::now() < end, "{}", gateway.metrics());
@@ -363,7 +363,7 @@ fn a_client_that_reads_slowly_holds_neither_a_place_nor_a_server() {
 }
 
 #[test]
-fn a_client_of_http2_that_reads_slowly_holds_neither_a_place_nor_a_server() {
+fn an_http2_client_that_reads_slowly_holds_neither_a_permit_nor_a_server() {
     let (upstream, arrived) = large(chunked);
     let gateway = Gateway::start(&buffered(&upstream, "32MiB", ""));
     let mut slow = http2::Http2::connect(gateway.address());
@@ -387,7 +387,7 @@ fn a_client_of_http2_that_reads_slowly_holds_neither_a_place_nor_a_server() {
 }
 
 #[test]
-fn without_a_buffer_or_with_a_smaller_one_a_client_that_reads_slowly_slows_the_server() {
+fn without_a_large_enough_buffer_a_slow_client_slows_the_server() {
     for size in ["off", "64KiB"] {
         let (upstream, arrived) = large(counted);
         let gateway = Gateway::start(&buffered(&upstream, size, ""));
@@ -403,10 +403,10 @@ fn without_a_buffer_or_with_a_smaller_one_a_client_that_reads_slowly_slows_the_s
 }
 
 #[test]
-fn what_a_client_takes_at_once_passes_as_it_comes() {
+fn a_response_that_is_read_at_once_passes_as_it_comes() {
     for kind in ["text/event-stream", "text/plain"] {
-        let (go, told) = (Gate::new(), Gate::new());
-        let (wait, tell) = (go.clone(), told.clone());
+        let (go, describing) = (Gate::new(), Gate::new());
+        let (wait, tell) = (go.clone(), describing.clone());
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
             connection.send(format!(
@@ -427,12 +427,12 @@ fn what_a_client_takes_at_once_passes_as_it_comes() {
             go.open();
         }
         assert_eq!(client.bytes(5).unwrap(), b"0\r\n\r\n");
-        told.pass();
+        describing.pass();
     }
 }
 
 #[test]
-fn a_response_that_breaks_off_is_cut_for_its_client_too() {
+fn a_buffered_response_that_breaks_off_is_cut_for_its_client_too() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
@@ -478,7 +478,7 @@ fn responses_without_a_body_and_tunnels_are_not_buffered() {
 
 #[test]
 fn bodies_of_http2_are_buffered_too() {
-    let upstream = told();
+    let upstream = describing();
     let gateway = Gateway::start(&buffered(&upstream, "1MiB", ""));
     let mut client = http2::Http2::connect(gateway.address());
     assert_eq!(

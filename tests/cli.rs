@@ -1,4 +1,4 @@
-//! The command line: transcripts of what each command says, and gateways that really run.
+//! The command line: transcripts of every command, and gateways that really run.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -12,14 +12,14 @@ use std::{
 };
 
 #[test]
-fn every_command_says_what_its_transcript_says() {
+fn every_command_matches_its_transcript() {
     trycmd::TestCases::new()
         .env("NO_COLOR", "1")
         .case("tests/cli/*.md");
 }
 
 #[test]
-fn the_committed_schema_is_the_one_that_is_printed() {
+fn the_committed_schema_is_the_printed_one() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/tidegate.schema.json");
     assert_eq!(
         printed(&["schema"]),
@@ -60,7 +60,7 @@ fn there_is_a_manual_page_for_every_command() {
     let page = printed(&["man"]);
     assert!(
         page.contains("\n\\&tidegate run \\-\\-config tidegate.toml "),
-        "examples are one a line\n{page}"
+        "not one example on each line\n{page}"
     );
     for section in ["EXAMPLES", "FILES", "SIGNALS", "EXIT STATUS"] {
         assert!(
@@ -71,7 +71,7 @@ fn there_is_a_manual_page_for_every_command() {
 }
 
 #[test]
-fn the_configuration_of_the_demo_is_one_to_begin_with() {
+fn the_configuration_of_the_demo_is_a_valid_start() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(
         folder.path().join("tidegate.toml"),

@@ -1,4 +1,4 @@
-//! Concurrency: no more than the cap in flight, and a line that is bounded in length and in time.
+//! Concurrency: no more requests in flight than the cap, and a queue that is bounded in length and in time.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -20,9 +20,10 @@ fn wait_for_queued(gateway: &Gateway, queued: f64) {
     gateway.await_metric("tidegate_queued", &[("route", "app")], queued);
 }
 
-/// One in some hundred was refused: its place was still that of the answer before, whose last byte the client had.
+/// The permit must be free before the client gets the last byte of the response. Otherwise its next request may be
+/// refused.
 #[test]
-fn who_has_a_whole_response_finds_the_place_free_by_another_connection_too() {
+fn a_permit_is_free_once_the_client_has_the_whole_response() {
     let upstream = Upstream::answering(|_| ok("hello"));
     let text = one_route(
         &upstream,
@@ -42,7 +43,7 @@ fn who_has_a_whole_response_finds_the_place_free_by_another_connection_too() {
 }
 
 #[test]
-fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
+fn without_a_queue_requests_beyond_the_cap_are_refused_at_once() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(&upstream, "concurrency = { max = 2 }"));
     let mut inside = [gateway.sent("/1", &[]), gateway.sent("/2", &[])];
@@ -78,7 +79,7 @@ fn beyond_the_cap_and_without_a_queue_requests_are_refused_at_once() {
         [200, 200]
     );
     leave.open();
-    assert_eq!(gateway.status("/"), 200, "a place that was left is free");
+    assert_eq!(gateway.status("/"), 200, "a released permit is free");
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_permit_is_held_to_the_end_of_the_response_body() {
     assert_eq!(
         gateway.status("/second"),
         503,
-        "its head is answered, its body is not"
+        "the response's head has come, its body has not"
     );
     end.open();
     assert_eq!(first.bytes(1).unwrap(), b"b");
@@ -109,7 +110,7 @@ fn a_permit_is_held_to_the_end_of_the_response_body() {
 }
 
 #[test]
-fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with_its_request() {
+fn the_permit_of_a_client_that_left_is_free_once_the_server_is_done() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -123,7 +124,7 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
     assert_eq!(
         gateway.line_of("/first")["status"],
         499,
-        "the line is written when the client leaves"
+        "the access line is written when the client leaves"
     );
     let gauge = |name| gateway.metric(name, &[("route", "app")]);
     assert_eq!(
@@ -134,7 +135,10 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
         ),
         (0.0, 1.0, 1.0)
     );
-    assert!(reached.try_recv().is_err(), "the server works on the first");
+    assert!(
+        reached.try_recv().is_err(),
+        "the server still works on the first request"
+    );
     leave.open();
     assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/second");
     assert_eq!(
@@ -146,7 +150,7 @@ fn a_client_that_leaves_gives_its_place_to_the_next_once_the_server_is_done_with
 }
 
 #[test]
-fn a_client_that_leaves_the_line_frees_its_place_in_it() {
+fn a_client_that_leaves_the_queue_frees_its_slot() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -164,7 +168,7 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
     assert_eq!(
         reached.recv_timeout(TIMEOUT).unwrap(),
         "/third",
-        "who left is never sent"
+        "the request of a client that left is never sent"
     );
     leave.open();
     assert_eq!(
@@ -174,7 +178,7 @@ fn a_client_that_leaves_the_line_frees_its_place_in_it() {
 }
 
 #[test]
-fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
+fn a_request_that_finds_the_queue_full_is_refused_at_once() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -203,7 +207,7 @@ fn the_line_is_bounded_and_who_finds_it_full_is_refused_at_once() {
 }
 
 #[test]
-fn a_wait_in_the_line_ends_after_queue_timeout() {
+fn a_wait_in_the_queue_ends_after_queue_timeout() {
     let (upstream, reached, leave) = Upstream::held();
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '100ms' }";
     let gateway = Gateway::start(&one_route(&upstream, more));
@@ -233,7 +237,7 @@ fn a_wait_in_the_line_ends_after_queue_timeout() {
 }
 
 #[test]
-fn who_came_first_is_served_first() {
+fn queued_requests_are_served_in_the_order_of_arrival() {
     let (upstream, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -256,7 +260,7 @@ fn who_came_first_is_served_first() {
 }
 
 #[test]
-fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
+fn the_total_timeout_ends_a_wait_in_the_queue_with_504() {
     let end = Gate::new();
     let gate = end.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -267,7 +271,7 @@ fn the_total_timeout_ends_a_wait_in_the_line_with_504() {
     });
     let more = "concurrency = { max = 1, queue = 2, queue_timeout = '10s' }\ntimeouts = { total = '200ms' }";
     let gateway = Gateway::start(&one_route(&upstream, more));
-    // Its head is answered in time: the body may take longer than `total`, and keeps the place.
+    // The head arrives in time. The body may take longer than `total` and holds the permit.
     let mut first = gateway.sent("/first", &[]);
     first.head().unwrap();
     let asked = Instant::now();

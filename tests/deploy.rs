@@ -1,5 +1,5 @@
-//! What is shipped around the binary keeps to what the binary does: manifests parse, their times fit together, and
-//! dashboards, alerts and documents name only what there is.
+//! The files shipped with the binary agree with it: manifests parse, their times fit together, and dashboards, alerts
+//! and documents name only existing metrics and keys.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -22,7 +22,7 @@ const REFERENCE: &str = "docs/configuration.md";
 const UNIT: &str = "deploy/systemd/tidegate.service";
 
 #[test]
-fn the_configuration_for_kubernetes_is_sound() {
+fn the_configuration_for_kubernetes_is_valid() {
     let config = kubernetes_config();
     assert_eq!(
         config
@@ -32,7 +32,7 @@ fn the_configuration_for_kubernetes_is_sound() {
             .to_string(),
         "0.0.0.0:9901"
     );
-    // The probes come from the node, and a token would be a secret to make first.
+    // The probes come from the node, and a token would first require a secret.
     assert_eq!(
         config
             .warnings
@@ -44,7 +44,7 @@ fn the_configuration_for_kubernetes_is_sound() {
     );
 }
 
-/// Every pod is in the network of the pods: each of them could name any client.
+/// Every pod has an address in the network of the pods, so each of them could name any client.
 #[test]
 fn the_configuration_for_kubernetes_trusts_no_network_of_pods() {
     assert!(kubernetes_config().client_ip.trusted_proxies.is_empty());
@@ -68,7 +68,7 @@ fn a_change_of_the_config_map_reaches_the_pod() {
     let deployment = read("deploy/kubernetes/deployment.yaml");
     assert!(
         !deployment.contains("subPath:"),
-        "a subPath mount never changes"
+        "a subPath mount is never updated"
     );
     assert!(deployment.contains("mountPath: /etc/tidegate\n"));
 }
@@ -106,9 +106,9 @@ fn the_socket_unit_listens_where_the_gateway_does_by_default() {
     assert_eq!(find(&unit, r"(?m)^ListenStream=(.*)$"), [bind.to_string()]);
 }
 
-/// The service has a user of its own, which cannot read what certbot keeps for root.
+/// The service has a user of its own, which cannot read the files that certbot keeps for root.
 #[test]
-fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
+fn the_hook_for_certbot_gives_keys_to_one_group_only() {
     let folder = tempfile::tempdir().unwrap();
     let (lineage, copies) = (
         folder.path().join("live/www.example.com"),
@@ -143,22 +143,22 @@ fn the_hook_for_certbot_hands_keys_to_a_group_and_to_nobody_else() {
         assert_eq!(
             mode(parent),
             0o755,
-            "the service reads its configuration there, also where the hook came first"
+            "the service cannot read its configuration if the hook created the folder"
         );
         assert_eq!(
             fs::read_dir(&copy).unwrap().count(),
             2,
-            "nothing is left beside them"
+            "temporary files are left"
         );
     }
 }
 
 #[test]
-fn every_configuration_in_the_documents_is_sound() {
+fn every_configuration_in_the_documents_is_valid() {
     let mut seen = 0;
     for (file, text) in documents() {
         let blocks = find(&text, r"(?s)```toml\n(.*?)```");
-        // Whole files that need no others: some blocks are parts, or name certificates.
+        // Only whole files that need no others: some blocks are excerpts or name certificates.
         for block in blocks.iter().filter(|block| block.contains("[[routes]]")) {
             let warnings = sound(&file, block).warnings;
             assert!(warnings.list.is_empty(), "{file}\n{warnings}");
@@ -180,7 +180,7 @@ fn the_reference_names_every_key() {
         .collect();
     assert!(
         missing.is_empty(),
-        "{REFERENCE} says nothing of {missing:?}"
+        "{REFERENCE} does not mention {missing:?}"
     );
 }
 
@@ -195,12 +195,12 @@ fn the_reference_names_every_metric_and_every_reason() {
         .collect();
     assert!(
         missing.is_empty(),
-        "{REFERENCE} says nothing of {missing:?}"
+        "{REFERENCE} does not mention {missing:?}"
     );
 }
 
 #[test]
-fn the_documents_name_no_metric_that_is_not_there() {
+fn the_documents_name_only_existing_metrics() {
     documents()
         .iter()
         .for_each(|(file, text)| only_ours(file, text));
@@ -208,12 +208,12 @@ fn the_documents_name_no_metric_that_is_not_there() {
 }
 
 #[test]
-fn alerts_name_only_metrics_that_are_there() {
+fn alerts_name_only_existing_metrics() {
     only_ours(ALERTS, &read(ALERTS));
 }
 
 #[test]
-fn the_dashboard_names_only_metrics_that_are_there() {
+fn the_dashboard_names_only_existing_metrics() {
     only_ours(DASHBOARD, &expressions().join("\n"));
 }
 
@@ -236,7 +236,7 @@ fn prometheus_understands_every_expression_of_the_dashboard() {
     promtool(&["check", "rules", file.path().to_str().unwrap()]);
 }
 
-/// What the panels of the dashboard ask for.
+/// The expressions of all panels of the dashboard.
 fn expressions() -> Vec<String> {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
@@ -250,7 +250,7 @@ fn expressions() -> Vec<String> {
 }
 
 #[test]
-fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
+fn the_panels_of_the_dashboard_have_distinct_titles_and_positions() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let (mut names, mut cells) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().expect("panels") {
@@ -259,7 +259,7 @@ fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
             "two panels are {}",
             panel["id"]
         );
-        let at = |key: &str| panel["gridPos"][key].as_u64().expect("a place");
+        let at = |key: &str| panel["gridPos"][key].as_u64().expect("a position");
         let of_panel = (at("y")..at("y") + at("h"))
             .flat_map(|y| (at("x")..at("x") + at("w")).map(move |x| (x, y)));
         for cell in of_panel {
@@ -273,7 +273,7 @@ fn the_panels_of_the_dashboard_have_a_name_and_a_place_each() {
 }
 
 #[test]
-fn the_dashboard_lets_its_reader_choose_what_is_shown() {
+fn the_dashboard_has_variables_to_filter_by() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     let variables = dashboard["templating"]["list"]
         .as_array()
@@ -285,12 +285,15 @@ fn the_dashboard_lets_its_reader_choose_what_is_shown() {
     assert_eq!(names, ["datasource", "job", "instance", "route"]);
 }
 
-/// Without it, an import is another dashboard each time, and links to it break.
+/// Without a uid, each import creates another dashboard, and links to it break.
 #[test]
-fn the_dashboard_has_an_identity_of_its_own() {
+fn the_dashboard_has_a_uid_and_no_id() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).expect("JSON");
     assert_eq!(dashboard["uid"], "tidegate");
-    assert!(dashboard.get("id").is_none(), "that is the database's");
+    assert!(
+        dashboard.get("id").is_none(),
+        "the id belongs to Grafana's database"
+    );
 }
 
 #[test]
@@ -328,7 +331,7 @@ fn promtool(arguments: &[&str]) {
         .current_dir(path("deploy/prometheus"))
         .output();
     let output = run.unwrap_or_else(|error| {
-        panic!("promtool cannot be run ({error}); `apt-get install prometheus` brings it, and so does tests/all")
+        panic!("promtool cannot be run ({error}); `apt-get install prometheus` or tests/all installs it")
     });
     let told = format!(
         "{}{}",
@@ -350,7 +353,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Everything that is written for users, by name.
+/// All documents for users, by name.
 fn documents() -> Vec<(String, String)> {
     let folder = fs::read_dir(path("docs"))
         .unwrap()
@@ -359,7 +362,7 @@ fn documents() -> Vec<(String, String)> {
     names.map(|name| (name.clone(), read(&name))).collect()
 }
 
-/// What the first group of `pattern` holds, each time it matches.
+/// The first group of each match of `pattern`.
 fn find(text: &str, pattern: &str) -> Vec<String> {
     Regex::new(pattern)
         .unwrap()
@@ -379,7 +382,7 @@ fn sound(name: &str, text: &str) -> Config {
         .unwrap_or_else(|mistakes| panic!("{name}:\n{}", mistakes.render(false)))
 }
 
-/// The file inside of the ConfigMap: the lines under its key, without their indentation.
+/// The file in the ConfigMap: the lines below its key, without indentation.
 fn kubernetes_config() -> Config {
     let manifest = read("deploy/kubernetes/configmap.yaml");
     let (_, block) = manifest
@@ -392,7 +395,7 @@ fn kubernetes_config() -> Config {
     sound("configmap.yaml", &text.join("\n"))
 }
 
-/// Names of all properties of a JSON Schema, at any depth. Names that users choose are no properties.
+/// Names of all properties in a JSON Schema, at any depth, without names that users choose.
 fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         keys.extend(properties.keys().cloned());
@@ -404,7 +407,7 @@ fn keys_of(schema: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// Kind and name of every family that the product writes, counters as they are scraped.
+/// Type and name of every metric family, counters by their name in the text format.
 fn families() -> Vec<(String, String)> {
     let family = Regex::new(r#"Kind::(Counter|Gauge|Histogram),\s*"([a-z_]+)""#).unwrap();
     let source = ["render", "process"]

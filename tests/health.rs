@@ -1,4 +1,4 @@
-//! Health: servers that fail are left alone, those that are well again get requests again, and clients notice neither.
+//! Health: failing servers are ejected, recovered ones get requests again, and clients notice neither.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,13 +24,13 @@ use tokio::time::Instant;
 
 const FAILED: &str = "HTTP/1.1 500 Oh\r\ncontent-length: 0\r\n\r\n";
 
-/// An upstream `app` of these servers, in turns, and a route to it without retries.
+/// An upstream `app` with these servers, used in turns, and a route to it without retries.
 fn turns(servers: &[&Upstream], more: &str) -> String {
     upstream_table("app", servers, &format!("balance = 'round-robin'\n{more}"))
         + "[[routes]]\nname = 'app'\nupstream = 'app'\nretry = { attempts = 1 }\n"
 }
 
-/// An upstream that answers as it should while the flag is up, and with 500 otherwise; whatever is asked for.
+/// An upstream that responds with 200 while the flag is set and with 500 otherwise, for every path.
 fn moody() -> (Upstream, Arc<AtomicBool>) {
     let is_well = Arc::new(AtomicBool::new(true));
     let flag = Arc::clone(&is_well);
@@ -44,7 +44,7 @@ fn moody() -> (Upstream, Arc<AtomicBool>) {
     (upstream, is_well)
 }
 
-/// How often this was asked for at an upstream.
+/// Number of requests for this path at an upstream.
 fn times(upstream: &Upstream, path: &str) -> usize {
     upstream
         .text()
@@ -52,20 +52,20 @@ fn times(upstream: &Upstream, path: &str) -> usize {
         .count()
 }
 
-/// Waits until this was asked for so often.
+/// Waits for at least so many requests for this path.
 #[track_caller]
 fn await_times(upstream: &Upstream, path: &str, least: usize) {
     let end = Instant::now() + TIMEOUT;
     while times(upstream, path) < least {
         assert!(
             Instant::now() < end,
-            "{path} is not asked for {least} times"
+            "{path} is not requested {least} times"
         );
         thread::yield_now();
     }
 }
 
-/// What `/upstreams` says of a server.
+/// The entry of a server in `/upstreams`.
 #[track_caller]
 fn view(gateway: &Gateway, server: &Upstream) -> Value {
     let upstreams: Value =
@@ -78,7 +78,7 @@ fn view(gateway: &Gateway, server: &Upstream) -> Value {
         .clone()
 }
 
-/// Looks at a server until it is in this state: it is bound to come.
+/// Polls the view of a server until it is in this state.
 #[track_caller]
 fn await_state(gateway: &Gateway, server: &Upstream, state: &str) -> Value {
     let end = Instant::now() + TIMEOUT;
@@ -96,7 +96,7 @@ fn up(gateway: &Gateway, server: &Upstream) -> f64 {
 }
 
 #[test]
-fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_gets_requests_again() {
+fn a_server_that_fails_too_often_in_a_row_is_ejected_for_a_while() {
     let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
     let ejection = "ejection = { consecutive_failures = 3, base = '2s' }";
     let gateway = Gateway::start(&turns(&[&bad, &good], ejection));
@@ -131,7 +131,7 @@ fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_get
     is_well.store(true, Ordering::SeqCst);
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "its ejection is over"
+        "the ejection is over"
     );
     for _ in 0..20 {
         assert_eq!(gateway.status("/"), 200);
@@ -141,7 +141,7 @@ fn a_server_that_fails_too_often_in_a_row_is_left_alone_for_a_while_and_then_get
 }
 
 #[test]
-fn a_server_that_came_back_begins_with_few_requests() {
+fn a_recovered_server_begins_with_few_requests() {
     let ((bad, is_well), good) = (moody(), Upstream::answering(|_| ok("good")));
     let more = "slow_start = '1h'\nejection = { consecutive_failures = 1, base = '100ms' }";
     let gateway = Gateway::start(&turns(&[&bad, &good], more));
@@ -153,7 +153,7 @@ fn a_server_that_came_back_begins_with_few_requests() {
     for _ in 0..300 {
         assert_eq!(client.exchange(request("GET", "/slow", &[])).status(), 200);
     }
-    // A tenth of a half, and not a half.
+    // A tenth of its half instead of the half.
     assert!(
         (1..60).contains(&times(&bad, "/slow")),
         "{}",
@@ -184,7 +184,7 @@ fn of_two_servers_that_both_fail_one_is_always_tried() {
         "ejection = { consecutive_failures = 1 }",
     ));
     for _ in 0..20 {
-        assert_eq!(gateway.status("/"), 500, "from a server");
+        assert_eq!(gateway.status("/"), 500, "a response of a server");
     }
     let states = [&one, &two].map(|server| view(&gateway, server)["state"].clone());
     assert!(
@@ -244,7 +244,7 @@ fn refused_connections_resets_and_silence_count_as_failures() {
 }
 
 #[test]
-fn what_clients_do_is_not_held_against_a_server() {
+fn actions_of_clients_do_not_count_as_failures() {
     let (tell, told) = mpsc::channel();
     let holding = move || {
         let tell = tell.clone();
@@ -311,7 +311,7 @@ fn a_server_whose_checks_fail_gets_nothing_until_they_pass_again() {
 }
 
 #[test]
-fn a_check_asks_as_a_client_of_the_server_would() {
+fn a_check_sends_a_request_like_a_client_of_the_server() {
     let (tell, told) = mpsc::channel();
     let upstream = Upstream::answering(move |request| {
         let _ = tell.send(request.clone());
@@ -387,7 +387,7 @@ fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
     assert_eq!(
         view(&gateway, &bad)["state"],
         "up",
-        "who is not checked is up"
+        "a server without checks is up"
     );
 
     gateway.reload_with(&turns(
@@ -403,7 +403,7 @@ fn the_state_of_servers_outlives_a_reload_and_checks_follow_it() {
 }
 
 #[test]
-fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
+fn a_server_that_sends_retry_after_is_left_alone_until_then() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let busy = Upstream::answering(move |_| match counted.fetch_add(1, Ordering::SeqCst) {
@@ -421,7 +421,7 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
     assert_eq!(view(&gateway, &busy)["state"], "cooling_down");
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "its cool-down is over"
+        "the cool-down is over"
     );
     for _ in 0..10 {
         assert_eq!(gateway.status("/"), 200);
@@ -430,7 +430,7 @@ fn a_server_that_says_when_to_come_back_is_left_alone_until_then() {
 }
 
 #[test]
-fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
+fn the_last_server_gets_requests_even_while_it_cools_down() {
     let busy = || {
         Upstream::answering(|_| {
             "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned()
@@ -445,7 +445,7 @@ fn with_the_last_server_cooling_down_it_is_asked_all_the_same() {
 }
 
 #[test]
-fn a_cool_down_that_is_switched_off_is_not_made() {
+fn a_cool_down_can_be_switched_off() {
     let busy = Upstream::answering(|_| {
         "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n".to_owned()
     });
@@ -457,7 +457,7 @@ fn a_cool_down_that_is_switched_off_is_not_made() {
 }
 
 #[test]
-fn a_server_that_is_ejected_for_want_of_a_connection_is_back_once_it_takes_one() {
+fn a_server_ejected_for_refused_connections_is_back_once_it_accepts_one() {
     let (restarting, good) = (Closed::new(), Upstream::answering(|_| ok("good")));
     let text = format!(
         "[upstreams.app]\nservers = ['{}', '{}']\nbalance = 'round-robin'\n\
@@ -474,12 +474,12 @@ fn a_server_that_is_ejected_for_want_of_a_connection_is_back_once_it_takes_one()
     restarting.listen();
     assert_eq!(
         gateway.logged("server is back")["cause"],
-        "it takes connections again"
+        "the server accepts connections again"
     );
 }
 
-/// An upstream that answers the paths below `/broken` so, with 503 and `Retry-After` those below `/busy`, breaks off its
-/// answers to `/cut` in the middle, and is well otherwise.
+/// An upstream that fails below `/broken` with this response, sends 503 with `Retry-After` below `/busy`, breaks off
+/// its responses to `/cut`, and otherwise responds with 200.
 fn partly_broken(broken: &'static str) -> Upstream {
     Upstream::start(move |mut connection| {
         while let Some(request) = connection.request() {
@@ -499,7 +499,7 @@ fn partly_broken(broken: &'static str) -> Upstream {
 
 const BUSY: &str = "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n";
 
-/// How many of these are left alone.
+/// Number of servers, among these, that are ejected or cool down.
 #[track_caller]
 fn left_alone(gateway: &Gateway, servers: &[&Upstream]) -> usize {
     servers
@@ -531,7 +531,7 @@ fn a_page_that_is_broken_on_all_servers_ejects_none() {
 }
 
 #[test]
-fn responses_that_a_request_provokes_eject_no_server() {
+fn failures_that_a_request_provokes_eject_no_server() {
     for status in [501, 505, 506, 508, 510, 511, 429, 404] {
         let response: &'static str =
             format!("HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").leak();
@@ -589,7 +589,8 @@ fn a_server_that_breaks_off_its_responses_is_ejected() {
     );
 }
 
-/// GETs by keep-alive clients while `meanwhile` runs, and for a while after; statuses other than 200.
+/// Sends GETs on keep-alive connections while `meanwhile` runs and for a while after. Returns the statuses other than
+/// 200.
 fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String> {
     let (address, is_over, count) = (
         gateway.address(),
@@ -632,7 +633,7 @@ fn errors_under_load(gateway: &Gateway, meanwhile: impl FnOnce()) -> Vec<String>
     })
 }
 
-/// One of two servers is killed under load, with this `[routes.retry]`.
+/// Kills one of two servers under load, with this `[routes.retry]`.
 #[track_caller]
 fn kill_one_of_two(retry: &str) {
     let (mut one, two) = (

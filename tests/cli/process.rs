@@ -1,4 +1,4 @@
-//! Gateways that run: started as a user starts them, on ports that the system chooses, ended by signals.
+//! Running gateways: started as a user starts them, on ports that the system chooses, ended by signals.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running `tidegate`; killed when a test fails.
+/// A running `tidegate`, killed on drop.
 struct Tidegate {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -51,7 +51,7 @@ impl Tidegate {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for the end; exit code, and the rest of stdout and stderr.
+    /// Waits for the end of the process. Returns the exit code and the rest of stdout and stderr.
     fn end(mut self) -> (Option<i32>, String, String) {
         let (mut out, mut err) = (String::new(), String::new());
         self.stdout.read_to_string(&mut out).unwrap();
@@ -79,13 +79,13 @@ fn next_line(from: &mut impl BufRead, with: &str) -> String {
         line.clear();
         assert!(
             from.read_line(&mut line).unwrap() > 0,
-            "it ended without a line with {with}"
+            "the output ended without a line with {with}"
         );
     }
     line
 }
 
-/// The address behind the scheme in a line that a command printed.
+/// The address after the scheme in a line of a command's output.
 fn address(line: &str) -> SocketAddr {
     line.split("http://")
         .nth(1)
@@ -97,7 +97,7 @@ fn address(line: &str) -> SocketAddr {
         .unwrap()
 }
 
-/// Status and body of one request.
+/// Status and body of the response to one request.
 fn call(to: SocketAddr, method: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(to).unwrap();
     write!(
@@ -115,7 +115,7 @@ fn get(to: SocketAddr, path: &str) -> (u16, String) {
     call(to, "GET", path)
 }
 
-/// A service that answers every request alike, on as many connections as the gateway's workers want.
+/// A service that responds to every request alike, on any number of connections.
 fn service() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -136,7 +136,7 @@ fn respond_to_all(mut stream: BufReader<TcpStream>) {
     }
 }
 
-/// Whether a head has come to its end.
+/// Reads up to the end of a head. Returns whether there was one.
 fn next_blank(stream: &mut impl BufRead) -> bool {
     let mut line = String::new();
     while stream.read_line(&mut line).unwrap_or(0) > 0 {
@@ -185,14 +185,14 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn run_serves_says_where_and_ends_with_0_when_told_to() {
+fn run_serves_logs_its_address_and_ends_with_0_on_a_signal() {
     let folder = tempfile::tempdir().unwrap();
     let (tidegate, listener, admin) = Tidegate::run(&written(folder.path(), SMALL));
     assert_eq!(get(listener, "/"), (200, "hello".into()));
     for path in ["/livez", "/readyz"] {
-        let (status, told) = get(admin, path);
+        let (status, reported) = get(admin, path);
         assert_eq!(
-            (status, serde_json::from_str(&told).ok()),
+            (status, serde_json::from_str(&reported).ok()),
             (200, Some(serde_json::json!({ "status": "ok" })))
         );
     }
@@ -222,12 +222,12 @@ fn run_serves_says_where_and_ends_with_0_when_told_to() {
     assert_eq!(code, Some(0));
     assert!(
         out.contains("\"route\":\"hello\""),
-        "the access line is on stdout: {out}"
+        "the access line is not on stdout: {out}"
     );
 }
 
 #[test]
-fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
+fn reload_reports_changes_and_keeps_serving_after_a_failure() {
     let folder = tempfile::tempdir().unwrap();
     let config = written(folder.path(), SMALL);
     let (_tidegate, listener, admin) = Tidegate::run(&config);
@@ -236,8 +236,8 @@ fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
         (unchanged.status.code(), text(&unchanged.stdout)),
         (Some(0), "unchanged\n")
     );
-    // The gateway looks at its files by itself; once in a while it is faster than this.
-    let told = (101..120).find_map(|rate| {
+    // The gateway watches its files, too, and may load the new one before the command does.
+    let reported = (101..120).find_map(|rate| {
         written(folder.path(), &SMALL.replace("100/s", &format!("{rate}/s")));
         let reloaded = reload(&config, admin);
         assert_eq!(reloaded.status.code(), Some(0));
@@ -246,7 +246,7 @@ fn reload_tells_what_changed_and_keeps_what_serves_when_it_cannot() {
             .then(|| text(&reloaded.stdout).to_owned())
     });
     assert_eq!(
-        told.as_deref(),
+        reported.as_deref(),
         Some(
             "reloaded\n  changed: limits\n  limits: 1 changed (all)\n  upstreams: none\n  routes: 1 kept\n"
         )
@@ -275,7 +275,7 @@ fn a_reload_needs_the_token_that_the_configuration_names() {
     let (_, out, err) = tidegate.end();
     assert!(
         err.contains("admin call refused") && err.contains("\"status\":200"),
-        "both are in the log: {err}"
+        "the log has both failures: {err}"
     );
     assert!(!out.contains("s3cret") && !err.contains("s3cret"));
 }
@@ -296,7 +296,7 @@ fn a_second_signal_does_not_wait_for_the_drain() {
     let (mut tidegate, listener, admin) = Tidegate::run(&written(folder.path(), &toml));
     let mut client = TcpStream::connect(listener).unwrap();
     write!(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    // Here it is in flight.
+    // The request is in flight here.
     let _reached = silent.accept().unwrap();
     tidegate.signal(Signal::TERM);
     next_line(&mut tidegate.stderr, "\"message\":\"draining\"");
@@ -307,7 +307,7 @@ fn a_second_signal_does_not_wait_for_the_drain() {
 }
 
 #[test]
-fn an_admin_address_that_is_taken_is_told_with_its_key() {
+fn an_admin_address_in_use_is_reported_with_its_key() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let toml = SMALL.replace(
@@ -379,7 +379,7 @@ fn demo_shows_limits_queueing_and_retries() {
 }
 
 #[test]
-fn a_variable_that_is_no_text_matters_only_where_it_is_used() {
+fn a_variable_that_is_not_utf_8_matters_only_if_it_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let check = |greeting: &str| {
         let file = folder.path().join("tidegate.toml");

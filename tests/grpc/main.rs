@@ -1,4 +1,4 @@
-//! gRPC: calls pass through whole, and what the gateway itself has to say is a grpc-status.
+//! gRPC: calls pass whole, and the gateway's own responses to calls are a grpc-status.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -25,7 +25,7 @@ use support::{
 
 const CALL: (&str, &str) = ("content-type", "application/grpc");
 
-/// Checks that an answer is a grpc-status in a head alone, and gives its code.
+/// Checks that a response is a grpc-status in a head without a body, and returns the code.
 #[track_caller]
 fn code(response: &http2::Response) -> u8 {
     assert_eq!(
@@ -47,7 +47,8 @@ fn to(url: &str, route: &str) -> String {
     )
 }
 
-/// A server that answers calls by `answer`, given how many came before and what time they say they have.
+/// A server that responds to calls with the result of `response`, which gets the number of earlier calls and the value
+/// of grpc-timeout.
 fn answering(
     response: impl Fn(usize, Option<&str>) -> Response<()> + 'static + Send + Sync,
 ) -> Server {
@@ -103,7 +104,7 @@ fn refusals_are_grpc_statuses_in_a_head_alone() {
     );
     let pushback: u32 = limited.get("grpc-retry-pushback-ms").parse().unwrap();
     assert!((3_000_000..=3_600_000).contains(&pushback), "{pushback}");
-    // Who is no call is told as ever.
+    // A request that is no call gets the plain status.
     assert_eq!(
         client
             .ask(
@@ -117,7 +118,7 @@ fn refusals_are_grpc_statuses_in_a_head_alone() {
 }
 
 #[test]
-fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
+fn grpc_timeout_bounds_the_total_and_the_remaining_time_is_passed_on() {
     let server = answering(|index, left| {
         let left = left
             .unwrap()
@@ -125,7 +126,7 @@ fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
             .expect("microseconds")
             .parse::<u64>()
             .unwrap();
-        // The first attempt begins at once; the second one after the first and a pause.
+        // The first attempt begins at once, the second one after the first and a pause.
         assert!(
             (4_000_000..=5_000_000).contains(&left) && (index == 0 || left < 5_000_000),
             "{index}: {left}"
@@ -151,7 +152,7 @@ fn the_time_that_a_call_has_bounds_the_total_and_what_is_left_is_passed_on() {
 }
 
 #[test]
-fn a_call_is_tried_again_by_the_status_that_means_the_same() {
+fn a_call_is_retried_by_the_equivalent_http_status() {
     let server = answering(|index, _| failing(if index == 0 { "14" } else { "0" }));
     let gateway = Gateway::start(&to(
         &server.url(),
@@ -163,7 +164,7 @@ fn a_call_is_tried_again_by_the_status_that_means_the_same() {
 }
 
 #[test]
-fn a_call_that_fails_otherwise_is_not_tried_again() {
+fn a_call_that_fails_otherwise_is_not_retried() {
     let server = answering(|_, _| failing("9"));
     let gateway = Gateway::start(&to(
         &server.url(),
@@ -178,7 +179,7 @@ fn a_call_that_fails_otherwise_is_not_tried_again() {
 }
 
 #[test]
-fn the_status_of_a_call_stands_in_its_line_and_in_a_metric() {
+fn the_status_of_a_call_is_in_its_access_line_and_in_a_metric() {
     let server = Server::start(Builder::new(), |mut stream| async move {
         let head = Response::builder().header(CALL.0, CALL.1);
         match stream.request.uri().path() {
@@ -223,12 +224,12 @@ fn the_status_of_a_call_stands_in_its_line_and_in_a_metric() {
     client.ask("GET", "/other", &[]);
     assert!(
         gateway.line_of("/other")["grpc_status"].is_null(),
-        "it is no call"
+        "the request is no call"
     );
     assert_eq!(gateway.metric("tidegate_grpc_calls_total", &[]), 3.0);
 }
 
-/// A server that says how many bytes a request's body has.
+/// A server that responds with the length of the request's body.
 fn counting() -> Server {
     Server::start(Builder::new(), |mut stream| async move {
         let (body, _) = stream.body().await;
@@ -236,9 +237,9 @@ fn counting() -> Server {
     })
 }
 
-/// Calls are streams without a length, so that a bound that is the default of all routes does not mean them.
+/// Calls are streams without a length, so the default bound of all routes does not apply to them.
 #[test]
-fn a_call_is_bound_by_the_length_that_its_route_sets_and_by_no_other() {
+fn only_a_bound_of_its_own_route_applies_to_a_call() {
     let server = counting();
     let defaults = "[defaults.request]\nmax_body = '4B'\n";
     let gateway = Gateway::start(&format!("{defaults}{}", to(&server.url(), "")));
@@ -252,9 +253,9 @@ fn a_call_is_bound_by_the_length_that_its_route_sets_and_by_no_other() {
     assert_eq!(client.post("/", &[CALL], b"1234").text(), "4");
 }
 
-/// A client that said `application/grpc` was bound by nothing, and heard 200 instead of each refusal.
+/// Otherwise a client that sends `application/grpc` would escape bounds and see 200 in place of each refusal.
 #[test]
-fn a_request_is_no_call_where_the_upstream_cannot_speak_http_2() {
+fn a_request_is_no_call_if_the_upstream_does_not_speak_http_2() {
     let upstream = Upstream::answering(|_| support::ok("good"));
     let limited = "match = { path = '/limited' }\nlimits = ['one']";
     let text = format!(
@@ -271,7 +272,7 @@ fn a_request_is_no_call_where_the_upstream_cannot_speak_http_2() {
 }
 
 #[test]
-fn a_request_is_no_call_where_the_route_says_so() {
+fn a_request_is_no_call_if_the_route_disables_calls() {
     let server = counting();
     let text = format!(
         "[defaults.request]\nmax_body = '4B'\n{}",
@@ -285,13 +286,13 @@ fn a_request_is_no_call_where_the_route_says_so() {
             .ask("POST", "/", &[CALL, ("grpc-timeout", "1n")])
             .text(),
         "0",
-        "its grpc-timeout bounds nothing"
+        "grpc-timeout is ignored"
     );
 }
 
-/// Of a split, the drawn upstream may be the one that cannot.
+/// The drawn upstream of a split may be the one that does not speak HTTP/2.
 #[test]
-fn a_request_is_no_call_where_one_upstream_of_a_split_cannot_speak_http_2() {
+fn a_request_is_no_call_if_one_upstream_of_a_split_does_not_speak_http_2() {
     let (server, upstream) = (counting(), Upstream::answering(|_| support::ok("good")));
     let text = format!(
         "[defaults.request]\nmax_body = '4B'\n[upstreams.a]\nservers = ['{}']\nprotocol = 'http2'\n\
@@ -305,9 +306,9 @@ fn a_request_is_no_call_where_one_upstream_of_a_split_cannot_speak_http_2() {
     assert_eq!(client.post("/", &[CALL], b"12345").status, 413);
 }
 
-/// A client chooses the type of its body, and so chose how long it may be silent: an hour.
+/// Clients choose the content type of their body; it must not allow them to be silent for an hour.
 #[test]
-fn a_body_that_only_says_to_be_a_call_or_a_stream_is_paced_as_others_are() {
+fn a_body_that_only_claims_to_be_a_call_or_a_stream_has_the_timeouts_of_others() {
     let upstream = Upstream::start(|mut connection| {
         connection.rest(&mut Vec::new());
     });
@@ -338,7 +339,8 @@ impl Drop for Python {
 }
 
 fn python(script: &str) -> Command {
-    let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
+    let python = std::env::var("TIDEGATE_TEST_PYTHON")
+        .expect("TIDEGATE_TEST_PYTHON is not set: run tests/all");
     let mut command = Command::new(python);
     command.arg(format!(
         "{}/tests/grpc/{script}",

@@ -1,9 +1,9 @@
-//! Bodies: whole, in their framing, both ways.
+//! Bodies: whole and in their framing, in both directions.
 
 use crate::support::{self, End, Gateway, Message, Upstream, ok, one_route};
 
-/// Answers with what it got: the framing fields, a line end, the body.
-fn mirror() -> Upstream {
+/// A service that responds with the framing fields of the request, a line feed, and the body.
+fn echo() -> Upstream {
     Upstream::answering(|request| {
         let framing = |name| request.get(name).unwrap_or("-").to_owned();
         ok(&format!(
@@ -16,13 +16,14 @@ fn mirror() -> Upstream {
 }
 
 fn ask(request: &str) -> String {
-    let upstream = mirror();
+    let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     gateway.connect().exchange(request).text()
 }
 
-/// What a client gets when this comes from the upstream, which closes afterwards.
-fn answered(request: &str, response: &'static str) -> (Message, Option<End>) {
+/// Sends `request` to a gateway whose upstream sends `response` and closes. Returns the response that the client gets,
+/// and the end of the connection if the response announces it.
+fn response_to(request: &str, response: &'static str) -> (Message, Option<End>) {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send(response);
@@ -41,7 +42,7 @@ fn answered(request: &str, response: &'static str) -> (Message, Option<End>) {
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn a_counted_body_goes_up_counted() {
+fn a_body_with_a_length_arrives_with_its_length() {
     assert_eq!(
         ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"),
         "5 -\nhello"
@@ -49,19 +50,19 @@ fn a_counted_body_goes_up_counted() {
 }
 
 #[test]
-fn a_chunked_body_goes_up_chunked() {
+fn a_chunked_body_arrives_chunked() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;x=\"y\"\r\nhe\r\n003\r\nllo\r\n0\r\n\r\n";
     assert_eq!(ask(request), "- chunked\nhello");
 }
 
 #[test]
-fn an_empty_chunked_body_stays_one() {
+fn an_empty_chunked_body_arrives_chunked() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(ask(request), "- chunked\n");
 }
 
 #[test]
-fn an_empty_body_is_announced_where_one_could_be_expected() {
+fn an_empty_body_is_announced_for_methods_that_expect_one() {
     assert_eq!(ask("POST / HTTP/1.1\r\nHost: a\r\n\r\n"), "0 -\n");
     assert_eq!(ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "- -\n");
     assert_eq!(
@@ -87,7 +88,7 @@ fn an_http_1_0_client_may_send_a_body() {
 }
 
 #[test]
-fn a_body_larger_than_every_buffer_arrives_as_it_was() {
+fn a_body_larger_than_every_buffer_arrives_whole() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let body: String = (0..200_000).map(|n| format!("{n:07},")).collect();
@@ -108,8 +109,8 @@ fn a_body_larger_than_every_buffer_arrives_as_it_was() {
 }
 
 #[test]
-fn a_counted_response_comes_down_counted() {
-    let (response, _) = answered(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
+fn a_response_with_a_length_arrives_with_its_length() {
+    let (response, _) = response_to(GET, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello");
     assert_eq!(
         (response.text().as_str(), response.get("content-length")),
         ("hello", Some("5"))
@@ -117,8 +118,8 @@ fn a_counted_response_comes_down_counted() {
 }
 
 #[test]
-fn a_chunked_response_comes_down_chunked() {
-    let (response, _) = answered(
+fn a_chunked_response_arrives_chunked() {
+    let (response, _) = response_to(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
     );
@@ -130,8 +131,8 @@ fn a_chunked_response_comes_down_chunked() {
 }
 
 #[test]
-fn a_response_without_a_length_comes_down_chunked() {
-    let (response, _) = answered(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
+fn a_response_without_a_length_arrives_chunked() {
+    let (response, _) = response_to(GET, "HTTP/1.1 200 OK\r\n\r\nhello");
     assert_eq!(
         (response.text().as_str(), response.get("transfer-encoding")),
         ("hello", Some("chunked"))
@@ -140,7 +141,7 @@ fn a_response_without_a_length_comes_down_chunked() {
 
 #[test]
 fn a_chunked_response_to_an_http_1_0_client_ends_with_its_connection() {
-    let (response, end) = answered(
+    let (response, end) = response_to(
         "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nx-t: 1\r\n\r\n",
     );
@@ -156,7 +157,7 @@ fn a_chunked_response_to_an_http_1_0_client_ends_with_its_connection() {
 
 #[test]
 fn a_service_may_pad_the_size_of_a_chunk() {
-    let (response, _) = answered(
+    let (response, _) = response_to(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\nX-A : one\r\n\r\n5  \r\nhello\r\n00000001 \t\r\n!\r\n0 \r\n\r\n",
     );
@@ -171,7 +172,7 @@ fn a_service_may_pad_the_size_of_a_chunk() {
 }
 
 #[test]
-fn trailers_of_a_request_go_up_where_the_route_says_so() {
+fn trailers_of_a_request_pass_if_the_route_allows_it() {
     let upstream = Upstream::answering(|request| ok(&format!("{:?}", request.trailers)));
     let gateway = Gateway::start(&one_route(&upstream, "request = { trailers = \"pass\" }"));
     let response = gateway.connect().exchange(
@@ -182,7 +183,7 @@ fn trailers_of_a_request_go_up_where_the_route_says_so() {
 }
 
 #[test]
-fn a_service_of_http_1_gets_no_trailers_by_itself() {
+fn a_service_of_http_1_gets_no_trailers_by_default() {
     let upstream = Upstream::answering(|request| {
         ok(&format!(
             "{:?} {:?}",
@@ -198,7 +199,7 @@ fn a_service_of_http_1_gets_no_trailers_by_itself() {
 }
 
 #[test]
-fn a_trailer_says_nothing_that_the_head_may_not() {
+fn trailers_with_reserved_names_are_dropped() {
     const DECIDED: [&str; 16] = [
         "X-Role",
         "X-Secret",
@@ -234,7 +235,7 @@ fn a_trailer_says_nothing_that_the_head_may_not() {
 }
 
 #[test]
-fn a_trailer_of_a_response_does_not_bring_back_what_the_route_decides() {
+fn trailers_of_a_response_do_not_undo_the_changes_of_the_route() {
     let upstream = Upstream::answering(|_| {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nServer: old\r\nX-Frame-Options: ALLOW\r\n\
          Set-Cookie: a=1\r\nX-Sum: 7\r\n\r\n"
@@ -246,8 +247,8 @@ fn a_trailer_of_a_response_does_not_bring_back_what_the_route_decides() {
 }
 
 #[test]
-fn trailers_of_a_response_come_down() {
-    let (response, _) = answered(
+fn trailers_of_a_response_pass() {
+    let (response, _) = response_to(
         GET,
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     );
@@ -269,7 +270,7 @@ fn trailers_that_would_frame_route_or_authenticate_are_left_out() {
 
 #[test]
 fn the_response_to_head_keeps_its_length_and_has_no_body() {
-    let (response, _) = answered(
+    let (response, _) = response_to(
         "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n",
     );
@@ -280,7 +281,7 @@ fn the_response_to_head_keeps_its_length_and_has_no_body() {
 }
 
 #[test]
-fn after_head_both_connections_go_on() {
+fn after_head_both_connections_are_reused() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n");
@@ -314,8 +315,8 @@ fn responses_that_have_no_body_end_with_their_head() {
 }
 
 #[test]
-fn a_304_may_tell_the_length_that_it_stands_for() {
-    let (response, _) = answered(
+fn a_304_may_have_a_length() {
+    let (response, _) = response_to(
         GET,
         "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\n\r\n",
     );
@@ -324,16 +325,17 @@ fn a_304_may_tell_the_length_that_it_stands_for() {
 
 #[test]
 fn a_204_never_has_a_length() {
-    let (response, _) = answered(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
+    let (response, _) = response_to(GET, "HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n");
     assert_eq!(response.get("content-length"), None);
 }
 
-/// Longer than sockets hold, so that the gateway has to take it in: most clients look at an answer once all is sent.
+/// More bytes than sockets hold, so that the gateway has to read them: most clients read a response only after sending
+/// the whole request.
 const LONG: usize = 16 << 20;
 
 #[test]
-fn an_early_response_reaches_a_client_that_sends_all_of_its_request_first() {
-    let upstream = mirror();
+fn an_early_response_reaches_a_client_that_first_sends_its_whole_request() {
+    let upstream = echo();
     let gateway = Gateway::start(&format!(
         "[limits.none]\nrate = '1/h'\n{}[[routes]]\nname = 'limited'\nupstream = 'app'\nlimits = ['none']\n\
          match = {{ path = '/limited' }}\nrequest = {{ max_body = 'off' }}\n",

@@ -1,10 +1,11 @@
-//! Fields that claim what only a proxy can know, and names that services take for others: who may send them.
+//! Fields that claim facts only a proxy can know, and names that services mistake for others: which clients may send
+//! them.
 
 use http::StatusCode;
 
 use crate::support::{Gateway, Upstream, http2::Http2, ok, one_route};
 
-/// Claims of a proxy, one field of each kind.
+/// Fields by which a proxy makes claims, one of each kind.
 const CLAIMS: [&str; 18] = [
     "x-real-ip",
     "true-client-ip",
@@ -28,7 +29,8 @@ const CLAIMS: [&str; 18] = [
 const TRUSTING: &str = "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\"]";
 const KEEPING: &str = "[[listeners]]\nbind = '127.0.0.1:0'\nunderscores = 'keep'\n";
 
-/// The names of those fields, each with the value 1, that reach the service: over HTTP/1 and over HTTP/2, which have to agree.
+/// Sends each of `names` as a field with the value 1, over HTTP/1 and over HTTP/2, and returns the names that reach the
+/// service. Both protocols have to agree.
 fn passing(top: &str, route: &str, names: &[&str]) -> Vec<String> {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
@@ -65,7 +67,7 @@ fn passing(top: &str, route: &str, names: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_only_a_proxy_can_know_is_not_taken_from_strangers() {
+fn claims_of_untrusted_clients_are_dropped() {
     assert_eq!(passing("", "", &CLAIMS), [""; 0]);
     assert_eq!(
         passing("", "", &["X-Api-Key", "x-request-with", "forwarded-to"]).len(),
@@ -74,7 +76,7 @@ fn what_only_a_proxy_can_know_is_not_taken_from_strangers() {
 }
 
 #[test]
-fn a_trusted_proxy_may_claim_it() {
+fn claims_of_a_trusted_proxy_pass() {
     assert_eq!(passing(TRUSTING, "", &CLAIMS), CLAIMS);
 }
 
@@ -85,7 +87,7 @@ fn a_route_keeps_the_claims_that_it_names_and_no_others() {
         passing("", route, &CLAIMS),
         ["x-real-ip", "x-http-method-override"]
     );
-    // A field that the gateway writes is not kept by a name that looks like it.
+    // A field that the gateway writes is not kept under a name that resembles it.
     let keeping = passing(
         KEEPING,
         route,
@@ -137,7 +139,7 @@ fn names_with_underscores_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_listener_that_keeps_underscores_passes_them_on_but_not_around_what_is_decided_of_the_name() {
+fn a_listener_that_keeps_underscores_still_applies_the_rules_for_the_name() {
     let names = [
         "X_Mine",
         "X_Role",
@@ -153,7 +155,7 @@ fn a_listener_that_keeps_underscores_passes_them_on_but_not_around_what_is_decid
 }
 
 #[test]
-fn connection_names_a_field_however_it_is_spelled() {
+fn connection_drops_every_spelling_of_a_name() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{KEEPING}{}", one_route(&upstream, "")));
     gateway.ask("GET", "/", &["Connection: x-hop", "X_Hop: 1", "X_Kept: 2"]);
@@ -165,7 +167,7 @@ fn connection_names_a_field_however_it_is_spelled() {
 }
 
 #[test]
-fn no_limit_is_fed_by_what_is_not_passed_on() {
+fn dropped_fields_are_no_key_of_a_limit() {
     for (key, line) in [
         ("x-real-ip", "X-Real-IP: "),
         ("x_user", "X_User: "),
@@ -182,7 +184,7 @@ fn no_limit_is_fed_by_what_is_not_passed_on() {
         assert_eq!(
             (ask("1.1.1.1"), ask("2.2.2.2")),
             (200, 429),
-            "{key}: by the client's address"
+            "{key}: the key is the client's address"
         );
     }
 }

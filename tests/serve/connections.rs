@@ -1,4 +1,4 @@
-//! Connections: how long they live on both sides, and in which order they are answered.
+//! Connections: their lifetime on both sides, and the order of responses.
 
 use crate::support::{Client, End, Gateway, Upstream, ok, one_route};
 
@@ -53,7 +53,7 @@ fn clients_of_one_worker_share_its_upstream_connections() {
 }
 
 #[test]
-fn a_client_that_asks_for_it_is_closed_after_its_response() {
+fn a_client_that_sends_close_is_closed_after_its_response() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -69,7 +69,7 @@ fn an_upstream_that_closes_does_not_close_the_client() {
         connection.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
         assert!(
             connection.request().is_none(),
-            "an upstream that said close was used again"
+            "a connection was reused after Connection: close"
         );
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
@@ -95,7 +95,7 @@ fn an_http_1_0_client_is_closed_after_its_response() {
 }
 
 #[test]
-fn an_http_1_0_client_that_asks_for_it_keeps_its_connection() {
+fn an_http_1_0_client_with_keep_alive_keeps_its_connection() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -148,7 +148,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
-fn a_refusal_among_pipelined_requests_keeps_its_place() {
+fn a_refusal_among_pipelined_requests_keeps_the_order() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, "match = { path_prefix = \"/a\" }"));
     let mut client = gateway.connect();
@@ -197,7 +197,7 @@ fn a_response_may_come_byte_by_byte() {
 }
 
 #[test]
-fn an_empty_line_before_a_request_is_forgiven() {
+fn an_empty_line_before_a_request_is_ignored() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -206,7 +206,7 @@ fn an_empty_line_before_a_request_is_forgiven() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_without_a_word() {
+fn an_idle_connection_is_closed_without_a_response() {
     let upstream = echo();
     let listener = "[[listeners]]\nbind = \"127.0.0.1:0\"\ntimeouts = { keep_alive = \"100ms\" }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));
@@ -216,7 +216,7 @@ fn an_idle_connection_is_closed_without_a_word() {
 }
 
 #[test]
-fn a_connection_without_a_request_is_closed_without_a_word() {
+fn a_connection_without_a_request_is_closed_without_a_response() {
     let upstream = echo();
     let listener = "[[listeners]]\nbind = \"127.0.0.1:0\"\ntimeouts = { headers = \"100ms\" }\n";
     let gateway = Gateway::start(&format!("{listener}{}", one_route(&upstream, "")));

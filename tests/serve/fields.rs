@@ -1,8 +1,8 @@
-//! Fields: which pass, which end at the hop, and which the gateway writes.
+//! Fields: those that pass, those that end at the hop, and those that the gateway writes.
 
 use crate::support::{Gateway, Head, Message, Upstream, ok, one_route};
 
-/// The head that the upstream gets for a request.
+/// The head that arrives upstream for a request, and the address of the upstream.
 fn sent_up(top: &str, route: &str, request: &str) -> (Head, String) {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{top}\n{}", one_route(&upstream, route)));
@@ -34,7 +34,7 @@ fn up(request: &str) -> Head {
     sent_up("", "", request).0
 }
 
-/// What a client gets when this comes from the upstream.
+/// The response that the client gets for a response of the upstream.
 fn down(route: &str, response: &'static str) -> Message {
     let upstream = Upstream::answering(move |_| response.into());
     let gateway = Gateway::start(&one_route(&upstream, route));
@@ -147,7 +147,7 @@ fn bytes_beyond_ascii_pass_in_values() {
 }
 
 #[test]
-fn an_untrusted_peers_claims_are_replaced() {
+fn claims_of_an_untrusted_peer_are_replaced() {
     let head = up(
         "GET / HTTP/1.1\r\nHost: a:81\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n\
                    X-Forwarded-Host: evil\r\nForwarded: for=1.2.3.4\r\n\r\n",
@@ -162,7 +162,7 @@ fn an_untrusted_peers_claims_are_replaced() {
 }
 
 #[test]
-fn a_trusted_peers_claims_are_extended() {
+fn claims_of_a_trusted_peer_are_extended() {
     let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 1.2.3.4\r\n\
                    X-Forwarded-Proto: https\r\nX-Forwarded-Host: shop\r\nForwarded: for=1.2.3.4\r\n\r\n";
     let (head, _) = sent_up(TRUSTING, "", request);
@@ -177,8 +177,9 @@ fn a_trusted_peers_claims_are_extended() {
     assert_eq!(head.get("forwarded"), Some(forwarded));
 }
 
-/// The four forwarding fields as they go up: addresses, protocol, host, and `Forwarded` without this hop's own element.
-fn told(top: &str, lines: &str) -> [String; 4] {
+/// The four forwarding fields that arrive upstream: addresses, protocol, host, and `Forwarded` without this hop's own
+/// element.
+fn forwarding_fields(top: &str, lines: &str) -> [String; 4] {
     let (head, _) = sent_up(
         top,
         "",
@@ -209,8 +210,8 @@ const BY_FORWARDED: &str =
     "[client_ip]\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\nheader = \"forwarded\"";
 
 #[test]
-fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
-    for (lines, told_up) in [
+fn x_forwarded_fields_of_a_trusted_peer_are_copied_to_forwarded() {
+    for (lines, expected) in [
         (
             "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example\r\n",
             [
@@ -220,7 +221,8 @@ fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
                 "for=203.0.113.9;proto=https;host=www.example, ",
             ],
         ),
-        // Protocol and host are those of the client's own request; whatever stands beyond the client is only claimed.
+        // Protocol and host are those of the client's own request. Values left of the client's address are unproven
+        // claims.
         (
             "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.2\r\nX-Forwarded-Proto: ftp, https, http\r\n",
             [
@@ -258,13 +260,13 @@ fn what_a_trusted_peer_says_in_x_forwarded_is_told_in_forwarded_too() {
             ],
         ),
     ] {
-        assert_eq!(told(TRUSTING_MORE, lines), told_up, "{lines}");
+        assert_eq!(forwarding_fields(TRUSTING_MORE, lines), expected, "{lines}");
     }
 }
 
 #[test]
-fn what_a_trusted_peer_says_in_forwarded_is_told_in_x_forwarded_too() {
-    for (line, told_up) in [
+fn forwarded_of_a_trusted_peer_is_copied_to_x_forwarded_fields() {
+    for (line, expected) in [
         (
             "for=203.0.113.9;proto=https;host=www.example",
             [
@@ -294,8 +296,8 @@ fn what_a_trusted_peer_says_in_forwarded_is_told_in_x_forwarded_too() {
         ),
     ] {
         assert_eq!(
-            told(BY_FORWARDED, &format!("Forwarded: {line}\r\n")),
-            told_up,
+            forwarding_fields(BY_FORWARDED, &format!("Forwarded: {line}\r\n")),
+            expected,
             "{line}"
         );
     }
@@ -307,15 +309,15 @@ fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer(
         "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\n";
     let forwarded = "Forwarded: for=6.6.6.6;proto=https;host=evil\r\n";
     let nothing = ["127.0.0.1", "http", "10.0.0.5:8080", ""];
-    assert_eq!(told(BY_FORWARDED, x_forwarded), nothing);
-    assert_eq!(told(TRUSTING_MORE, forwarded), nothing);
+    assert_eq!(forwarding_fields(BY_FORWARDED, x_forwarded), nothing);
+    assert_eq!(forwarding_fields(TRUSTING_MORE, forwarded), nothing);
     let both = |own: &str, other: &str| format!("{own}{other}");
-    let told_up = told(
+    let expected = forwarding_fields(
         TRUSTING_MORE,
         &both("X-Forwarded-For: 203.0.113.9\r\n", forwarded),
     );
     assert_eq!(
-        told_up,
+        expected,
         [
             "203.0.113.9, 127.0.0.1",
             "http",
@@ -323,7 +325,7 @@ fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer(
             "for=203.0.113.9, "
         ]
     );
-    let told_up = told(
+    let expected = forwarding_fields(
         BY_FORWARDED,
         &both(
             "Forwarded: for=203.0.113.9;proto=http;host=shop\r\n",
@@ -331,7 +333,7 @@ fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer(
         ),
     );
     assert_eq!(
-        told_up,
+        expected,
         [
             "203.0.113.9, 127.0.0.1",
             "http",
@@ -342,7 +344,7 @@ fn the_field_that_is_not_the_configured_one_is_dropped_even_from_a_trusted_peer(
 }
 
 #[test]
-fn a_trusted_peer_that_names_no_client_still_says_how_it_was_asked() {
+fn a_trusted_peer_that_names_no_client_still_sets_protocol_and_host() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&format!("{TRUSTING}\n{}", one_route(&upstream, "")));
     gateway.ask(
@@ -381,7 +383,7 @@ fn via_names_every_hop() {
 }
 
 #[test]
-fn the_hops_that_are_left_are_counted_down_for_options_and_trace() {
+fn max_forwards_is_decremented_for_options_and_trace() {
     let trace = "match = { methods = [\"TRACE\", \"OPTIONS\", \"GET\"] }";
     for method in ["OPTIONS", "TRACE"] {
         for (field, sent) in [
@@ -407,13 +409,13 @@ fn the_hops_that_are_left_are_counted_down_for_options_and_trace() {
         assert_eq!(
             head.get("max-forwards"),
             Some(field),
-            "other methods do not heed it"
+            "other methods ignore Max-Forwards"
         );
     }
 }
 
 #[test]
-fn a_request_with_no_hop_left_is_answered_here() {
+fn a_request_with_max_forwards_0_is_answered_by_the_gateway() {
     let upstream = Upstream::answering(|_| ok("from the service"));
     let gateway = Gateway::start(&one_route(
         &upstream,
@@ -443,7 +445,7 @@ fn a_request_with_no_hop_left_is_answered_here() {
 }
 
 #[test]
-fn a_request_that_goes_round_in_a_circle_is_stopped() {
+fn a_forwarding_loop_is_stopped() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let round = |via: &str| {
@@ -455,12 +457,12 @@ fn a_request_that_goes_round_in_a_circle_is_stopped() {
     assert_eq!(
         round("Via: 1.1 tidegate, 2.0 tidegate"),
         200,
-        "a chain of several gateways"
+        "a chain of several gateways is no loop"
     );
     assert_eq!(
         round(&format!("Via: {}1.1 near", "1.1 far, ".repeat(20))),
         200,
-        "other proxies"
+        "other proxies do not count"
     );
     let _ = (gateway.access_line(), gateway.access_line());
     assert_eq!(
@@ -471,7 +473,7 @@ fn a_request_that_goes_round_in_a_circle_is_stopped() {
 }
 
 #[test]
-fn a_request_has_one_identity_upstream_and_in_its_access_line() {
+fn a_request_has_one_id_upstream_and_in_its_access_line() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -550,7 +552,7 @@ fn a_route_sets_and_removes_fields_of_a_response() {
 }
 
 #[test]
-fn a_responses_date_is_kept_and_a_missing_one_is_added() {
+fn the_date_of_a_response_is_kept_and_a_missing_one_is_added() {
     let dated = down(
         "",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n",
@@ -565,7 +567,7 @@ fn a_responses_date_is_kept_and_a_missing_one_is_added() {
 }
 
 #[test]
-fn a_services_own_words_for_a_status_are_kept() {
+fn a_reason_phrase_of_the_service_is_kept() {
     for line in [
         "302 FOUND",
         "200 Fine",
@@ -582,7 +584,7 @@ fn a_services_own_words_for_a_status_are_kept() {
 }
 
 #[test]
-fn the_gateways_own_words_are_those_of_the_standard() {
+fn reason_phrases_of_the_gateway_are_standard() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = Gateway::start(&one_route(&upstream, "request = { max_body = \"1B\" }"));
     let response = gateway

@@ -1,4 +1,4 @@
-//! Interim answers: an upstream's 1xx reach the client, and nothing is made up.
+//! Interim responses: the upstream's 1xx reach the client, and the gateway adds none.
 
 use crate::support::{Gate, Gateway, Upstream, ok, one_route};
 
@@ -6,7 +6,7 @@ const EXPECTING: &str =
     "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 
 #[test]
-fn a_client_is_told_to_continue_when_its_upstream_says_so() {
+fn continue_reaches_the_client_when_the_upstream_sends_it() {
     let gate = Gate::new();
     let asked = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -43,7 +43,7 @@ fn a_final_response_instead_of_continue_reaches_the_client_without_its_body() {
     let mut client = gateway.connect();
     let response = client.exchange(EXPECTING);
     assert_eq!((response.status(), response.text().as_str()), (403, "no"));
-    // Whether the body would still come cannot be known, so the connection cannot go on.
+    // The gateway cannot know whether the client still sends the body, so the connection cannot be reused.
     client.ended();
 }
 

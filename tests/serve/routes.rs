@@ -1,8 +1,8 @@
-//! Routes: targets as received or rewritten, and answers without an upstream.
+//! Routes: targets as received or rewritten, and responses without an upstream.
 
 use crate::support::{Gateway, Upstream, ok, one_route};
 
-/// The target that the upstream gets.
+/// The method and target that the upstream receives.
 fn target(route: &str, request_line: &str) -> String {
     let upstream = Upstream::answering(|request| ok(&request.head.line));
     let gateway = Gateway::start(&one_route(&upstream, route));
@@ -144,7 +144,7 @@ fn an_unknown_method_is_forwarded() {
 }
 
 #[test]
-fn a_prefix_is_taken_off_and_another_put_before() {
+fn a_prefix_is_stripped_and_another_added() {
     let route = "match = { path_prefix = \"/orders\" }\nrequest = { strip_prefix = \"/orders\", add_prefix = \"/v1\" }";
     for (received, forwarded) in [
         ("/orders/7?a=b", "/v1/7?a=b"),
@@ -162,9 +162,9 @@ fn a_prefix_is_taken_off_and_another_put_before() {
     }
 }
 
-/// It took `/ord` off `/orders/7`, which left `/ers/7`.
+/// Without whole segments, `/ord` would be stripped from `/orders/7` and leave `/ers/7`.
 #[test]
-fn a_prefix_is_taken_off_in_whole_segments_only() {
+fn a_prefix_is_stripped_in_whole_segments_only() {
     let route = "request = { strip_prefix = \"/ord\" }";
     for (received, forwarded) in [
         ("/orders/7", "/orders/7"),
@@ -190,7 +190,7 @@ fn a_path_is_rewritten_with_the_parameters_of_its_match() {
 }
 
 #[test]
-fn a_route_answers_by_itself() {
+fn a_route_can_respond_by_itself() {
     let gateway = Gateway::start(
         "[[routes]]\nname = \"hello\"\nrespond = { status = 203, body = \"hi\", headers = { x-a = \"1\" } }",
     );
@@ -215,7 +215,7 @@ fn a_route_answers_by_itself() {
 }
 
 #[test]
-fn a_route_that_answers_by_itself_sets_and_removes_fields_as_any_other() {
+fn a_route_that_responds_by_itself_sets_and_removes_fields_like_any_other() {
     let changes = "response = { set_headers = { x-set = '1' }, remove_headers = ['x-gone'] }\n";
     let own = |name: &str, action: &str| {
         format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n{changes}")
@@ -282,9 +282,9 @@ fn without_a_route_there_is_a_problem() {
     assert_eq!((upstream.connections(), line["route"].is_null()), (0, true));
 }
 
-/// It had none, which a cache or a client that asks for a size takes for an answer without a body.
+/// Without a length, a cache or a client that asks for the size would assume an empty body.
 #[test]
-fn to_head_a_response_without_an_upstream_tells_the_length_that_get_would_have() {
+fn a_response_to_head_without_an_upstream_has_the_length_of_get() {
     let upstream = Upstream::answering(|_| "HTTP/1.1 200 OK\r\n\r\n".to_owned());
     let own = |name: &str, action: &str| {
         format!("[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\n{action}\n")
@@ -330,6 +330,6 @@ fn to_head_a_response_without_an_upstream_tells_the_length_that_get_would_have()
     assert_eq!(
         client.response_to_head().get("content-length"),
         None,
-        "nobody knows that of an upstream's"
+        "the length of an upstream's response is unknown"
     );
 }

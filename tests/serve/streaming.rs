@@ -1,17 +1,17 @@
-//! Streaming: bytes pass as they come, and no more of them than the other side takes.
+//! Streaming: bytes pass as they come, and no faster than the receiver reads.
 
 use std::{sync::mpsc, time::Duration};
 
 use crate::support::{Client, End, Gate, Gateway, Upstream, ok, one_route};
 
-/// More than all buffers of two sockets pairs and the gateway hold together.
+/// More bytes than the buffers of two pairs of sockets and of the gateway hold together.
 const A_LOT: usize = 48 * 1024 * 1024;
-/// No byte was taken for so long: nobody reads.
+/// A write that makes no progress for this long has met a peer that does not read.
 const SILENCE: Duration = Duration::from_millis(500);
 const PIECE: &[u8] = &[b'x'; 64 * 1024];
 
 #[test]
-fn the_first_chunk_of_a_response_comes_down_before_the_next_is_sent() {
+fn the_first_chunk_of_a_response_arrives_before_the_next_is_sent() {
     let gate = Gate::new();
     let read = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -32,7 +32,7 @@ fn the_first_chunk_of_a_response_comes_down_before_the_next_is_sent() {
 }
 
 #[test]
-fn the_head_of_a_response_comes_down_before_its_body_is_sent() {
+fn the_head_of_a_response_arrives_before_its_body_is_sent() {
     let gate = Gate::new();
     let read = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -50,7 +50,7 @@ fn the_head_of_a_response_comes_down_before_its_body_is_sent() {
 }
 
 #[test]
-fn the_first_chunk_of_a_request_goes_up_before_the_next_is_sent() {
+fn the_first_chunk_of_a_request_arrives_before_the_next_is_sent() {
     let gate = Gate::new();
     let read = gate.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -96,9 +96,9 @@ fn both_bodies_may_flow_at_once() {
     assert!(client.chunk().unwrap().is_empty());
 }
 
-/// The connection was closed after it all the same, and the client's next request was lost.
+/// Without `Connection: close` the client would lose its next request, since the connection closes.
 #[test]
-fn a_response_that_streams_before_its_requests_body_is_read_says_that_it_is_the_last() {
+fn a_response_that_streams_before_the_request_is_read_announces_the_end_of_the_connection() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection
@@ -122,7 +122,7 @@ fn a_response_that_streams_before_its_requests_body_is_read_says_that_it_is_the_
 }
 
 #[test]
-fn a_response_that_streams_after_its_requests_body_was_read_is_not_the_last() {
+fn a_response_that_streams_after_the_request_is_read_keeps_the_connection() {
     let upstream = Upstream::start(|mut connection| {
         while connection.request().is_some() {
             connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -146,14 +146,14 @@ fn a_response_that_streams_after_its_requests_body_was_read_is_not_the_last() {
 
 #[test]
 fn a_client_that_does_not_read_slows_its_upstream_down() {
-    let (told, taken) = mpsc::channel();
+    let (report, taken) = mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send(format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {A_LOT}\r\n\r\n"
         ));
         let mut sent = connection.flood(PIECE, SILENCE, A_LOT);
-        told.send(sent).unwrap();
+        report.send(sent).unwrap();
         while sent < A_LOT {
             let piece = &PIECE[..PIECE.len().min(A_LOT - sent)];
             connection.send(piece);
@@ -165,7 +165,10 @@ fn a_client_that_does_not_read_slows_its_upstream_down() {
     let mut client = Client::connect_narrow(gateway.address());
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let taken = taken.recv().unwrap();
-    assert!(taken < A_LOT, "all of it was taken, though nobody read");
+    assert!(
+        taken < A_LOT,
+        "everything was accepted although the peer did not read"
+    );
     assert_eq!(client.response().body.len(), A_LOT);
 }
 
@@ -185,7 +188,10 @@ fn an_upstream_that_does_not_read_slows_its_client_down() {
         "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: {A_LOT}\r\n\r\n"
     ));
     let mut sent = client.flood(PIECE, SILENCE, A_LOT);
-    assert!(sent < A_LOT, "all of it was taken, though nobody read");
+    assert!(
+        sent < A_LOT,
+        "everything was accepted although the peer did not read"
+    );
     gate.open();
     while sent < A_LOT {
         let piece = &PIECE[..PIECE.len().min(A_LOT - sent)];

@@ -1,4 +1,4 @@
-//! Other people's clients.
+//! Independent clients: openssl, curl and Python.
 
 use std::{
     io::Write,
@@ -9,7 +9,7 @@ use crate::{pki::Pki, support::gateway::Gateway};
 
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 
-/// What `openssl s_client` says after one request.
+/// Output of `openssl s_client` for one request.
 fn s_client(gateway: &Gateway, pki: &Pki, arguments: &[&str]) -> String {
     let (address, ca) = (gateway.address().to_string(), pki.shown("ca.pem"));
     let mut client = Command::new("openssl")
@@ -21,7 +21,7 @@ fn s_client(gateway: &Gateway, pki: &Pki, arguments: &[&str]) -> String {
         .spawn()
         .expect("openssl is missing: tests/all installs it");
     let request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n";
-    // A client that was refused may have ended by now.
+    // A client that was refused may have ended already.
     let _ = client.stdin.take().unwrap().write_all(request);
     let Output { stdout, stderr, .. } = client.wait_with_output().unwrap();
     [stdout, stderr]
@@ -83,7 +83,7 @@ fn a_client_is_shown_a_certificate_whose_key_it_can_verify() {
 }
 
 #[test]
-fn openssl_goes_on_with_a_session_in_both_versions_over_a_reload() {
+fn openssl_resumes_a_session_in_both_versions_across_a_reload() {
     let pki = Pki::with_site(&["a.example"]);
     let text = pki.listener(&["site"], "") + OK;
     let gateway = Gateway::start(&text);
@@ -163,7 +163,8 @@ fn the_handshake_agrees_on_the_best_version_that_both_speak() {
     }
 }
 
-/// Python's ssl said "EOF occurred in violation of protocol" instead of showing the refusal, and curl a framing error.
+/// Without the rest of the upload being read, Python's ssl reports "EOF occurred in violation of protocol" instead of
+/// the refusal, and curl a framing error.
 #[test]
 fn clients_see_the_early_response_to_a_long_upload() {
     let pki = Pki::with_site(&["a.example"]);
@@ -198,7 +199,8 @@ fn clients_see_the_early_response_to_a_long_upload() {
                 "{version} {bytes}"
             );
         }
-        let python = std::env::var("TIDEGATE_TEST_PYTHON").expect("`tests/all` names it");
+        let python = std::env::var("TIDEGATE_TEST_PYTHON")
+            .expect("TIDEGATE_TEST_PYTHON is not set: run tests/all");
         let script = format!(
             "import httpx\nprint(httpx.post('https://127.0.0.1:{port}/', content=b'x' * {bytes}, verify=False).status_code)"
         );

@@ -1,4 +1,5 @@
-//! Which certificate is shown, who must show one, and which requests belong on a connection.
+//! Handshakes: the certificate that is shown, the clients that must show one, and the requests that belong on a
+//! connection.
 
 use std::{
     io::{Read, Write},
@@ -19,7 +20,7 @@ use crate::{
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 
 #[test]
-fn the_name_that_is_asked_for_chooses_the_certificate() {
+fn the_requested_name_selects_the_certificate() {
     let pki = Pki::new();
     pki.issue("default", &["default.example"]);
     pki.issue("wild", &["*.example.com"]);
@@ -39,13 +40,13 @@ fn the_name_that_is_asked_for_chooses_the_certificate() {
     }
 }
 
-/// RFC 6066, 3: a name that is asked for has no final dot, and some clients send one.
+/// RFC 6066, 3: a server name has no final dot, but some clients send one.
 #[test]
 fn a_name_with_a_final_dot_is_the_same_name() {
     let pki = Pki::with_site(&["default.example"]);
     pki.issue("other", &["other.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site", "other"], "") + OK));
-    // rustls takes the dot away.
+    // rustls strips the dot, so the name is sent by hand.
     let mut client = Command::new("openssl")
         .args([
             "s_client",
@@ -104,7 +105,7 @@ fn a_client_that_offers_an_older_version_of_http_is_served() {
     }
 }
 
-/// `openssl req -x509` makes such: they say of themselves that they are authorities.
+/// `openssl req -x509` makes such certificates: self-signed and marked as authorities.
 #[test]
 fn a_client_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::with_site(&["a.example"]);
@@ -194,9 +195,9 @@ fn a_large_body_goes_both_ways() {
     );
 }
 
-/// RFC 9110, 15.5.20.
+/// RFC 9110, 15.5.20: 421 Misdirected Request.
 #[test]
-fn a_host_that_the_certificate_does_not_stand_for_is_asked_for_by_another_connection() {
+fn a_host_that_the_certificate_does_not_cover_is_a_421() {
     let pki = Pki::with_site(&["a.example", "b.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let status = |host: &str| {
@@ -214,7 +215,7 @@ fn a_host_that_the_certificate_does_not_stand_for_is_asked_for_by_another_connec
 }
 
 #[test]
-fn clients_must_show_a_certificate_where_the_listener_says_so() {
+fn clients_must_show_a_certificate_if_the_listener_demands_it() {
     let pki = Pki::with_site(&["a.example", "b.example"]);
     pki.issue("client", &[]);
     let other = Pki::new();
@@ -240,7 +241,7 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
         .client_auth_cert_resolver
         .clone();
     assert!(get(&stranger.into(), "a.example").is_err());
-    // What was proven was proven to the name that was asked for.
+    // The client has proven its identity to the name of the handshake only.
     assert!(
         get(&pki.client(Some("client")), "b.example")
             .unwrap()
@@ -254,7 +255,7 @@ fn clients_must_show_a_certificate_where_the_listener_says_so() {
 }
 
 #[test]
-fn who_speaks_plain_http_is_told_in_plain_http() {
+fn plain_http_is_refused_in_plain_http() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let response = gateway.get("/");
@@ -268,7 +269,7 @@ fn who_speaks_plain_http_is_told_in_plain_http() {
 }
 
 #[test]
-fn who_speaks_neither_gets_an_alert() {
+fn other_protocols_get_an_alert() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let mut socket = TcpStream::connect(gateway.address()).unwrap();
@@ -280,11 +281,11 @@ fn who_speaks_neither_gets_an_alert() {
 }
 
 #[test]
-fn a_handshake_has_its_own_bounded_time() {
+fn a_handshake_has_its_own_timeout() {
     let pki = Pki::with_site(&["a.example"]);
     let listener = pki.listener(&["site"], "[listeners.timeouts]\ntls_handshake = '200ms'");
     let gateway = Gateway::start(&(listener + OK));
-    // One that says nothing, and one that stops in the middle.
+    // One client that sends nothing, and one that stops in the middle.
     for said in [&b""[..], &[22, 3, 1, 2, 0, 1]] {
         let mut socket = TcpStream::connect(gateway.address()).unwrap();
         socket.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -306,9 +307,9 @@ fn a_handshake_has_its_own_bounded_time() {
     );
 }
 
-/// They took the turns of those who meant it, for as long as a handshake may last.
+/// Otherwise they would take the turns of genuine clients for as long as a handshake may last.
 #[test]
-fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
+fn thousands_of_stalled_handshakes_do_not_delay_others() {
     const SILENT: usize = 2100;
     let files = Rlimit {
         current: getrlimit(Resource::Nofile).maximum,
@@ -324,7 +325,7 @@ fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
         ClientConnection::new(Arc::clone(&client), "a.example".try_into().unwrap()).unwrap();
     let mut hello = Vec::new();
     session.write_tls(&mut hello).unwrap();
-    // A byte, nearly all of the first message, and all of it with nothing behind.
+    // One byte, nearly all of the first message, and the whole message with nothing after it.
     for said in [&hello[..1], &hello[..hello.len() - 1], &hello] {
         let silent: Vec<_> = (0..SILENT)
             .map(|_| {
@@ -346,7 +347,7 @@ fn thousands_of_connections_that_do_not_go_on_keep_nobody_from_shaking_hands() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_with_a_word() {
+fn an_idle_connection_is_closed_with_close_notify() {
     let pki = Pki::with_site(&["a.example"]);
     let listener = pki.listener(&["site"], "[listeners.timeouts]\nkeep_alive = '100ms'");
     let gateway = Gateway::start(&(listener + OK));
@@ -361,9 +362,9 @@ fn an_idle_connection_is_closed_with_a_word() {
     assert!(response.ends_with("ok"), "{response}");
 }
 
-/// An attacker who cuts the connection must not make half of an answer look like a whole one.
+/// An attacker that cuts the connection must not make half of a response look whole.
 #[test]
-fn a_response_that_is_cut_does_not_end_in_order() {
+fn a_response_that_breaks_off_does_not_end_with_close_notify() {
     let upstream = Upstream::start(|mut connection| {
         connection.request();
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n");
@@ -372,7 +373,7 @@ fn a_response_that_is_cut_does_not_end_in_order() {
     let gateway =
         Gateway::start(&(pki.listener(&["site"], "") + &crate::support::one_route(&upstream, "")));
     let mut stream = connect(&pki.client(None), gateway.address(), "a.example").unwrap();
-    // HTTP/1.0: only the end of the connection delimits the answer.
+    // HTTP/1.0: only the end of the connection delimits the response.
     stream
         .write_all(b"GET / HTTP/1.0\r\nHost: a.example\r\n\r\n")
         .unwrap();
@@ -382,7 +383,7 @@ fn a_response_that_is_cut_does_not_end_in_order() {
 }
 
 #[test]
-fn what_a_listener_shows_is_told_and_its_key_is_not() {
+fn certificates_are_logged_and_keys_are_not() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     connect(&pki.client(None), gateway.address(), "a.example").unwrap();
@@ -423,7 +424,7 @@ fn the_name_in_a_clients_certificate_is_the_key_of_a_limit() {
         ["one", "one", "one", "two"].map(status),
         ["200", "200", "429", "200"]
     );
-    // Another certificate with the same name is the same client, and so is a session that goes on.
+    // Another certificate with the same name is the same client, and so is a resumed session.
     pki.issue("one", &[]);
     assert_eq!(status("one"), "429");
     let config = pki.client(Some("two"));

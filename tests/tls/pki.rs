@@ -1,4 +1,4 @@
-//! An authority with a folder for what it issues, and both sides of TLS as tests speak it.
+//! A certificate authority with a folder for the certificates that it issues, and both sides of TLS.
 
 #![allow(unreachable_pub, reason = "each file of this test uses a part of it")]
 
@@ -25,7 +25,8 @@ use rustls::{
 
 use crate::support::TIMEOUT;
 
-/// An authority. What it issues is in `folder`: NAME.pem and NAME.key; itself is in `ca.pem`.
+/// A certificate authority. `folder` holds NAME.pem and NAME.key of each issued certificate, and `ca.pem` of the
+/// authority.
 pub struct Pki {
     folder: tempfile::TempDir,
     authority: CertifiedIssuer<'static, KeyPair>,
@@ -47,7 +48,7 @@ impl Pki {
         Self { folder, authority }
     }
 
-    /// An authority that has issued `site` for these names.
+    /// Creates an authority that has issued `site` for these names.
     pub fn with_site(names: &[&str]) -> Self {
         let pki = Self::new();
         pki.issue("site", names);
@@ -58,7 +59,7 @@ impl Pki {
         self.folder.path().join(name)
     }
 
-    /// As it stands in a configuration.
+    /// The certificate and key of `name` as an entry of the configuration.
     pub fn shown(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
@@ -76,7 +77,7 @@ impl Pki {
         );
     }
 
-    /// A certificate that signs itself and says that it is an authority, as `openssl req -x509` makes them.
+    /// Writes a self-signed certificate that is marked as an authority, as `openssl req -x509` makes them.
     pub fn sign_itself(
         &self,
         name: &str,
@@ -98,7 +99,7 @@ impl Pki {
         fs::write(self.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
     }
 
-    /// Both files are replaced by renaming, as tools that renew certificates do.
+    /// Issues a certificate for this key. Both files are replaced by renaming, as tools that renew certificates do.
     pub fn issue_with(
         &self,
         name: &str,
@@ -123,7 +124,7 @@ impl Pki {
         }
     }
 
-    /// A listener on a port that the system chooses that shows these, the first by default.
+    /// A listener on a free port with these certificates; the first one is the default.
     pub fn listener(&self, names: &[&str], more: &str) -> String {
         let pair = |name: &&str| {
             format!(
@@ -158,7 +159,7 @@ impl Pki {
         roots
     }
 
-    /// A client that trusts this authority, and shows the certificate of this name.
+    /// TLS settings of a client that trusts this authority and shows the certificate `identity`, if any.
     pub fn client(&self, shown: Option<&str>) -> Arc<ClientConfig> {
         let config = ClientConfig::builder().with_root_certificates(self.roots());
         Arc::new(match shown {
@@ -169,7 +170,8 @@ impl Pki {
         })
     }
 
-    /// What a server needs to show `name`; with `asks`, clients must show a certificate of this authority.
+    /// TLS settings of a server with the certificate `name`. If `asks` is set, clients must show a certificate of this
+    /// authority.
     pub fn server(&self, name: &str, asks: bool) -> Arc<ServerConfig> {
         let config = ServerConfig::builder();
         let config = match asks {
@@ -188,10 +190,10 @@ impl Pki {
     }
 }
 
-/// A client's connection.
+/// A client's TLS connection.
 pub type Tls = StreamOwned<ClientConnection, TcpStream>;
 
-/// Connects and shakes hands.
+/// Connects and completes the handshake.
 pub fn connect(
     config: &Arc<ClientConfig>,
     address: SocketAddr,
@@ -201,7 +203,7 @@ pub fn connect(
     connect_over(config, socket, name)
 }
 
-/// Shakes hands.
+/// Completes the handshake on an established connection.
 pub fn connect_over(
     config: &Arc<ClientConfig>,
     mut socket: TcpStream,
@@ -216,7 +218,7 @@ pub fn connect_over(
     Ok(StreamOwned::new(session, socket))
 }
 
-/// Asks once and reads to the end of the connection.
+/// Sends one request and reads to the end of the connection.
 pub fn ask(stream: &mut Tls, host: &str, path: &str) -> std::io::Result<String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes())?;
@@ -225,39 +227,40 @@ pub fn ask(stream: &mut Tls, host: &str, path: &str) -> std::io::Result<String> 
     Ok(response)
 }
 
-/// The first name in the certificate that a server shows to who asks for `name`.
+/// The first name in the certificate that the server shows for the server name `name`.
 pub fn shown_to(config: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> Vec<u8> {
     let stream = connect(config, address, name).unwrap();
     stream.conn.peer_certificates().unwrap()[0].to_vec()
 }
 
-/// The certificate in a file.
+/// Reads a certificate from a file.
 pub fn certificate(file: &Path) -> Vec<u8> {
     CertificateDer::from_pem_file(file).unwrap().to_vec()
 }
 
-/// A server that speaks TLS and answers every request by what was read of it. Ends with the test's process.
+/// Starts a TLS server that responds to each request with the bytes of the request. It runs until the test process
+/// ends.
 pub fn server(config: Arc<ServerConfig>) -> SocketAddr {
-    telling_server(config).0
+    server_with_ends(config).0
 }
 
-/// As [`server`]; tells of each connection whether it ended with a `close_notify`.
-pub fn telling_server(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool>) {
-    let (tell, told) = mpsc::channel();
+/// Like [`server`]. Sends to the channel whether each connection ended with a close_notify.
+pub fn server_with_ends(config: Arc<ServerConfig>) -> (SocketAddr, Receiver<bool>) {
+    let (sender, ends) = mpsc::channel();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for socket in listener.incoming() {
             let config = Arc::clone(&config);
-            let tell = tell.clone();
-            // Most tests do not listen.
-            thread::spawn(move || tell.send(echo(config, socket.unwrap())).is_ok());
+            let sender = sender.clone();
+            // The receiver is gone in most tests.
+            thread::spawn(move || sender.send(echo(config, socket.unwrap())).is_ok());
         }
     });
-    (address, told)
+    (address, ends)
 }
 
-/// Answers until the connection ends: true when that was in order.
+/// Responds until the connection ends. Returns whether it ended with a close_notify.
 fn echo(config: Arc<ServerConfig>, socket: TcpStream) -> bool {
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
     let mut read = Vec::new();

@@ -1,4 +1,4 @@
-//! The PROXY protocol: the header names the client, and nobody gets in without one.
+//! The PROXY protocol: the header names the client, and connections without one are refused.
 
 use std::{
     io::{Read, Write},
@@ -64,7 +64,7 @@ fn trust_is_judged_by_the_peer_that_the_header_names() {
 }
 
 #[test]
-fn nobody_gets_in_without_a_header() {
+fn connections_without_a_header_are_refused() {
     let gateway =
         Gateway::start(&(REQUIRED.to_owned() + "[listeners.timeouts]\nheaders = '200ms'\n" + OK));
     for said in [
@@ -77,7 +77,7 @@ fn nobody_gets_in_without_a_header() {
         socket.set_read_timeout(Some(TIMEOUT)).unwrap();
         socket.write_all(said.as_bytes()).unwrap();
         let mut response = Vec::new();
-        // A reset where something was left unread.
+        // The connection ends with a reset if bytes were left unread.
         let _ = socket.read_to_end(&mut response);
         assert!(response.is_empty());
     }

@@ -1,4 +1,4 @@
-//! Certificates change while the gateway serves, in every way in which files change.
+//! Certificates that change while the gateway serves, in every way in which files change.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -10,14 +10,14 @@ use crate::{
 const OK: &str = "[[routes]]\nname = 'ok'\nrespond = { body = 'ok' }\n";
 
 #[test]
-fn renamed_files_are_shown_by_themselves_and_connections_stay() {
+fn renamed_files_are_shown_without_a_reload_and_connections_stay() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     let client = pki.client(None);
     let mut kept = connect(&client, gateway.address(), "a.example").unwrap();
     pki.issue("site", &["a.example"]);
     gateway.logged("configuration reloaded");
-    // A client of its own: a session that goes on shows what it showed.
+    // A new client, since a resumed session shows the earlier certificate.
     assert!(
         shown_to(&pki.client(None), gateway.address(), "a.example")
             == certificate(&pki.path("site.pem"))
@@ -26,7 +26,7 @@ fn renamed_files_are_shown_by_themselves_and_connections_stay() {
 }
 
 #[test]
-fn files_that_are_written_over_are_shown_by_themselves() {
+fn overwritten_files_are_shown_without_a_reload() {
     let pki = Pki::with_site(&["a.example"]);
     let gateway = Gateway::start(&(pki.listener(&["site"], "") + OK));
     pki.issue("new", &["a.example"]);
@@ -44,9 +44,9 @@ fn files_that_are_written_over_are_shown_by_themselves() {
     );
 }
 
-/// A Secret is a folder of links into `..data`, itself a link that is replaced.
+/// Kubernetes mounts a Secret as a folder of links into `..data`, which is a link that is replaced.
 #[test]
-fn a_secret_that_kubernetes_swaps_is_shown_by_itself() {
+fn a_secret_that_kubernetes_swaps_is_shown_without_a_reload() {
     let pki = Pki::new();
     for version in ["one", "two"] {
         pki.issue(version, &["a.example"]);

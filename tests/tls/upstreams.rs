@@ -1,11 +1,11 @@
-//! TLS towards servers: who is believed, who is refused and why, and what a connection costs.
+//! TLS towards servers: which servers are trusted, why others are refused, and the number of handshakes.
 
 use std::net::SocketAddr;
 
 use rustix::process::Signal;
 
 use crate::{
-    pki::{Pki, server, telling_server},
+    pki::{Pki, server, server_with_ends},
     support::{TIMEOUT, gateway::Gateway},
 };
 
@@ -19,7 +19,7 @@ fn gateway_to(url: &str, tls: &str) -> Gateway {
     ))
 }
 
-/// Each worker keeps connections of its own.
+/// Each worker has a connection pool of its own.
 const ONE_WORKER: &str = "\n[server]\nworkers = 1\n";
 
 fn trusting(pki: &Pki, more: &str) -> String {
@@ -65,7 +65,7 @@ fn a_server_may_be_called_by_another_name() {
 }
 
 #[test]
-fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
+fn untrusted_servers_are_refused_with_a_reason() {
     let pki = Pki::with_site(&["other.internal"]);
     pki.issue_with(
         "old",
@@ -105,7 +105,7 @@ fn who_cannot_be_believed_is_not_spoken_to_and_the_reason_is_told() {
     }
 }
 
-/// `openssl req -x509` makes such: they say of themselves that they are authorities.
+/// `openssl req -x509` makes such certificates: self-signed and marked as authorities.
 #[test]
 fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
     let pki = Pki::new();
@@ -159,7 +159,7 @@ fn a_server_certificate_that_is_itself_in_the_file_is_accepted() {
     }
 }
 
-/// RFC 6066, 3 and RFC 9110, 4.2.3: neither has the dot that ends a whole name, nor does the case of a scheme matter.
+/// RFC 6066, 3 and RFC 9110, 4.2.3: a server name has no final dot, and a scheme is case-insensitive.
 #[test]
 fn a_server_may_be_named_with_a_final_dot() {
     let pki = Pki::with_site(&["localhost"]);
@@ -182,7 +182,7 @@ fn a_server_may_be_named_with_a_final_dot() {
 }
 
 #[test]
-fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
+fn the_default_authorities_are_those_of_the_system() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(server(pki.server("site", false)), "");
     let response = gateway.get("/");
@@ -194,7 +194,7 @@ fn without_an_authority_whom_the_system_trusts_is_believed_and_no_one_else() {
 }
 
 #[test]
-fn a_server_that_speaks_no_tls_is_told_as_such() {
+fn the_problem_names_a_server_that_does_not_speak_tls() {
     let upstream = crate::support::Upstream::start(|mut connection| {
         connection.send("HTTP/1.1 400 Bad Request\r\n\r\n")
     });
@@ -229,7 +229,7 @@ fn a_server_that_asks_is_shown_the_gateways_certificate() {
 }
 
 #[test]
-fn a_silent_server_costs_no_more_than_the_time_to_connect() {
+fn a_silent_server_costs_no_more_than_connect_timeout() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = "[upstreams.app.pool]\nconnect_timeout = '150ms'\n";
     let gateway = gateway(silent.local_addr().unwrap(), pool);
@@ -242,7 +242,7 @@ fn a_silent_server_costs_no_more_than_the_time_to_connect() {
 }
 
 #[test]
-fn connections_are_kept_though_tickets_come_unasked() {
+fn connections_with_unsolicited_tickets_are_reused() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(
         server(pki.server("site", false)),
@@ -261,7 +261,7 @@ fn connections_are_kept_though_tickets_come_unasked() {
 }
 
 #[test]
-fn a_further_connection_goes_on_with_the_session_of_one_before() {
+fn further_connections_resume_a_session() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
     let gateway = gateway(
@@ -285,7 +285,7 @@ fn a_further_connection_goes_on_with_the_session_of_one_before() {
 #[test]
 fn connections_end_with_a_close_notify() {
     let pki = Pki::with_site(&["127.0.0.1"]);
-    let (address, ended) = telling_server(pki.server("site", false));
+    let (address, ended) = server_with_ends(pki.server("site", false));
     let pool = "[upstreams.app.pool]\nmax_idle = 0\n";
     let gateway = gateway(address, &(trusting(&pki, "") + ONE_WORKER + pool));
     assert_eq!(gateway.status("/"), 200);
@@ -293,9 +293,9 @@ fn connections_end_with_a_close_notify() {
 }
 
 #[test]
-fn kept_connections_end_with_a_close_notify_when_the_gateway_stops() {
+fn pooled_connections_end_with_a_close_notify_when_the_gateway_stops() {
     let pki = Pki::with_site(&["127.0.0.1"]);
-    let (address, ended) = telling_server(pki.server("site", false));
+    let (address, ended) = server_with_ends(pki.server("site", false));
     let mut gateway = gateway(address, &trusting(&pki, ""));
     assert_eq!(gateway.status("/"), 200);
     gateway.signal(Signal::TERM);
@@ -303,9 +303,9 @@ fn kept_connections_end_with_a_close_notify_when_the_gateway_stops() {
     assert_eq!(ended.recv_timeout(TIMEOUT), Ok(true));
 }
 
-/// What was trusted before must not go on over kept connections.
+/// Pooled connections must not outlive the trust that they were opened with.
 #[test]
-fn another_authority_holds_from_the_next_request_on() {
+fn another_authority_applies_to_the_next_request() {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let gateway = gateway(server(pki.server("site", false)), &trusting(&pki, ""));
     assert_eq!(gateway.get("/").status(), 200);
@@ -314,9 +314,10 @@ fn another_authority_holds_from_the_next_request_on() {
     assert_eq!(gateway.get("/").status(), 502);
 }
 
-/// A gateway that speaks these versions, before which another one stands that wants `protocol`.
+/// Sends a request through a gateway with `protocol` to another gateway, whose listener has `http2` on or off. Returns
+/// the status and the protocol that was protocol_between between them.
 #[track_caller]
-fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
+fn protocol_between(http2: bool, protocol: &str) -> (u16, Option<String>) {
     let pki = Pki::with_site(&["127.0.0.1"]);
     let file = pki.listener(&["site"], "").replace(
         "[listeners.tls]",
@@ -329,7 +330,7 @@ fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
     );
     let status = gateway.get("/").status();
     if status == 200 {
-        // A connection that is kept serves the same.
+        // A pooled connection serves the same protocol.
         assert_eq!(gateway.status("/"), 200);
     }
     (
@@ -345,10 +346,10 @@ fn spoken(http2: bool, protocol: &str) -> (u16, Option<String>) {
 
 #[test]
 fn the_handshake_agrees_on_what_is_spoken_with_a_server() {
-    let told = |version: &str| (200, Some(version.to_owned()));
-    assert_eq!(spoken(true, "http1"), told("HTTP/1.1"));
-    assert_eq!(spoken(true, "http2"), told("HTTP/2"));
-    assert_eq!(spoken(true, "auto"), told("HTTP/2"));
-    assert_eq!(spoken(false, "auto"), told("HTTP/1.1"));
-    assert_eq!(spoken(false, "http2"), (502, None));
+    let over = |version: &str| (200, Some(version.to_owned()));
+    assert_eq!(protocol_between(true, "http1"), over("HTTP/1.1"));
+    assert_eq!(protocol_between(true, "http2"), over("HTTP/2"));
+    assert_eq!(protocol_between(true, "auto"), over("HTTP/2"));
+    assert_eq!(protocol_between(false, "auto"), over("HTTP/1.1"));
+    assert_eq!(protocol_between(false, "http2"), (502, None));
 }
