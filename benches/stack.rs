@@ -40,7 +40,7 @@ use tidegate::{
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
-    policy::{LogFormat, Quota, Rate, Retry, RetryOn, Timeouts},
+    policy::{HeaderChanges, LogFormat, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts},
     runtime::worker,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},
@@ -204,8 +204,11 @@ fn layers(c: &mut Criterion) {
         b.iter(|| drive(attempt.call(call())))
     });
     let changes = Changes {
-        preserve_host: true,
-        ..Changes::default()
+        request: RequestChanges {
+            preserve_host: true,
+            ..RequestChanges::default()
+        },
+        response: HeaderChanges::default(),
     };
     let mut forward = ForwardLayer {
         changes: Arc::new(changes),

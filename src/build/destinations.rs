@@ -3,14 +3,15 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    changes,
     key_part::key_part,
     state::{Process, State},
 };
 use crate::{
     call::{RouteTag, query::LoggedQuery},
     gateway::{ToMirror, Way, to_mirror},
-    layer::{AttemptTimeoutLayer, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer},
+    layer::{
+        AttemptTimeoutLayer, Changes, CopyPolicy, ForwardLayer, HashKey, MirrorLayer, RetryLayer,
+    },
     limit::KeyHasher,
     policy::{self, Action},
     upstream::{SendTo, Upstream},
@@ -71,7 +72,10 @@ fn described<'s>(name: &str, state: &'s State) -> Option<&'s policy::Upstream> {
 
 fn forward(route: &policy::Route, upstream: &Arc<str>, state: &State) -> ForwardLayer {
     ForwardLayer {
-        changes: Arc::new(changes(route)),
+        changes: Arc::new(Changes {
+            request: route.request.clone(),
+            response: route.response.headers.clone(),
+        }),
         key: hash_key(upstream, state),
     }
 }

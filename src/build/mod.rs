@@ -35,10 +35,7 @@ use crate::{
     call::{RouteTag, query::LoggedQuery},
     config::Config,
     gateway::{Disguises, Lane, Layers, Route, Snapshot, Target, Trust, table::Table},
-    layer::{
-        AnswerChanges, Budget, BufferLayer, BufferPolicy, Canned, Changes, Copies, Respond,
-        Rewrite, TotalTimeoutLayer,
-    },
+    layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     limit::LimiterError,
     policy,
     runtime::PerWorker,
@@ -295,67 +292,14 @@ fn buffers(route: &policy::Route, process: &Process) -> Option<Arc<BufferPolicy>
 }
 
 fn target(route: &policy::Route, state: &State, process: &Process) -> Target {
-    let canned = |canned: Canned| {
-        Target::Respond(Respond {
-            canned: Arc::new(canned),
-            changes: Arc::new(answer_changes(route)),
-        })
-    };
-    match &route.action {
-        policy::Action::Respond {
-            status,
-            body,
-            headers,
-        } => canned(Canned::Fixed {
-            status: *status,
-            body: body.clone().into(),
-            headers: headers.clone(),
-        }),
-        policy::Action::Redirect { to, status } => canned(Canned::Redirect {
-            to: to.clone(),
-            status: *status,
-        }),
-        policy::Action::Forward(_) | policy::Action::Split(_) => {
-            let mut ways = ways(route, state, process);
-            // The configuration was checked for this; should it happen all the same, the route says that it is broken.
-            if ways.is_empty() {
-                let (status, body) = (http::StatusCode::SERVICE_UNAVAILABLE, bytes::Bytes::new());
-                return canned(Canned::Fixed {
-                    status,
-                    body,
-                    headers: Vec::new(),
-                });
-            }
-            let first = ways.remove(0);
-            Target::Upstreams {
-                first,
-                others: ways,
-            }
-        }
+    let mut ways = ways(route, state, process);
+    // A route without an upstream responds by itself.
+    if ways.is_empty() {
+        return Target::Respond(Respond::new(&route.action, &route.response.headers));
     }
-}
-
-fn changes(route: &policy::Route) -> Changes {
-    Changes {
-        rewrite: match &route.request.rewrite {
-            policy::Rewrite::None => Rewrite::None,
-            policy::Rewrite::Prefix { strip, add } => Rewrite::Prefix {
-                strip: strip.clone(),
-                add: add.clone(),
-            },
-            policy::Rewrite::Template(template) => Rewrite::Template(template.clone()),
-        },
-        set: route.request.set_headers.clone(),
-        remove: route.request.remove_headers.clone(),
-        preserve_host: route.request.preserve_host,
-        trailers_to_http1: route.request.passes_trailers,
-        answer: answer_changes(route),
+    let first = ways.remove(0);
+    Target::Upstreams {
+        first,
+        others: ways,
     }
-}
-
-fn answer_changes(route: &policy::Route) -> AnswerChanges {
-    AnswerChanges::new(
-        route.response.set_headers.clone(),
-        route.response.remove_headers.clone(),
-    )
 }

@@ -92,8 +92,7 @@ impl Guard {
             || (own.grpc && !others.grpc)
             || own.mirror != others.mirror
             || self.changes != other.changes
-            || own.response.set_headers != others.response.set_headers
-            || own.response.remove_headers != others.response.remove_headers
+            || own.response.headers != others.response.headers
     }
 
     /// Whether a path leads to the same place by both: a server in common, under the same name there.

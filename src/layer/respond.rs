@@ -1,4 +1,8 @@
-//! Routes that answer by themselves: a fixed response, or a redirect. Innermost, in the place of an upstream.
+//! Respond: a fixed response or a redirect, in the place of an upstream.
+//!
+//! Innermost in the stack of a route that has no upstream. Everything further out applies as it does to forwarded
+//! requests, the changes to response headers included. It refuses with 400 a request without a host where the target of
+//! the redirect needs one, and holds nothing.
 
 use std::{
     future::{Ready, ready},
@@ -10,42 +14,36 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tower::Service;
 
-use super::answer_changes::AnswerChanges;
+use super::{response_changes, template};
 use crate::{
     body::Body,
     call::{Call, Exchange},
     error::{Error, Failed},
     message::Response,
+    policy::{Action, HeaderChanges},
 };
 
-/// What is answered.
+/// Responds without an upstream.
 #[derive(Debug, Clone)]
-pub enum Canned {
-    /// Always the same.
-    Fixed {
-        /// Its status.
-        status: StatusCode,
-        /// Its body.
-        body: Bytes,
-        /// Its fields.
-        headers: Vec<(HeaderName, HeaderValue)>,
-    },
-    /// To somewhere else.
-    Redirect {
-        /// Where to; `{host}`, `{path}` (with the query) and parameters are filled in.
-        to: String,
-        /// A 3xx status.
-        status: StatusCode,
-    },
+pub struct Respond(Arc<Configured>);
+
+#[derive(Debug)]
+struct Configured {
+    action: Action,
+    headers: HeaderChanges,
 }
 
-/// Answers without an upstream.
-#[derive(Debug, Clone)]
-pub struct Respond {
-    /// With this...
-    pub canned: Arc<Canned>,
-    /// ...in which the route makes its changes, as in the answers of an upstream.
-    pub changes: Arc<AnswerChanges>,
+impl Respond {
+    /// Responds as `action` says, with the route's changes to response headers.
+    ///
+    /// An action that forwards requests leads nowhere here. A configuration is refused before it comes to that; should it
+    /// happen, the response is an empty 503.
+    pub fn new(action: &Action, headers: &HeaderChanges) -> Self {
+        Self(Arc::new(Configured {
+            action: action.clone(),
+            headers: headers.clone(),
+        }))
+    }
 }
 
 impl Service<Call> for Respond {
@@ -59,23 +57,26 @@ impl Service<Call> for Respond {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let mut answer = match &*self.canned {
-            Canned::Fixed {
+        let mut response = match &self.0.action {
+            Action::Respond {
                 status,
                 body,
                 headers,
             } => fixed(*status, body, headers),
-            Canned::Redirect { to, .. }
+            Action::Redirect { to, .. }
                 if call.exchange.request.host.is_empty() && to.contains("{host}") =>
             {
                 return ready(Err(Failed::from(Error::Malformed(
                     "it names no host, which the redirect of its route needs",
                 ))));
             }
-            Canned::Redirect { to, status } => redirect(to, *status, &call.exchange),
+            Action::Redirect { to, status } => redirect(to, *status, &call.exchange),
+            Action::Forward(_) | Action::Split(_) => {
+                Response::new(StatusCode::SERVICE_UNAVAILABLE, Body::empty())
+            }
         };
-        self.changes.make_in(&mut answer);
-        ready(Ok(answer))
+        response_changes::apply(&self.0.headers, &mut response);
+        ready(Ok(response))
     }
 }
 
@@ -94,7 +95,7 @@ fn fixed(status: StatusCode, body: &Bytes, headers: &[(HeaderName, HeaderValue)]
 
 fn redirect(to: &str, status: StatusCode, exchange: &Exchange) -> Response {
     let mut response = Response::new(status, Body::empty());
-    if let Ok(location) = HeaderValue::try_from(super::fill(to, exchange)) {
+    if let Ok(location) = HeaderValue::try_from(template::fill(to, exchange)) {
         response
             .fields
             .push(header::LOCATION.as_str(), location.as_bytes());

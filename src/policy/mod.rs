@@ -3,6 +3,7 @@
 //! The configuration resolves into these types, and the parts that run take them as they are. A leaf: nothing here reads
 //! a file, waits, or knows another module.
 
+mod headers;
 mod health;
 mod limits;
 mod process;
@@ -13,5 +14,6 @@ mod tls;
 mod upstreams;
 
 pub use self::{
-    health::*, limits::*, process::*, routes::*, secret::*, store::*, tls::*, upstreams::*,
+    headers::*, health::*, limits::*, process::*, routes::*, secret::*, store::*, tls::*,
+    upstreams::*,
 };

@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::KeyPart;
+use super::{HeaderChanges, KeyPart};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,18 +104,18 @@ pub enum Action {
     Forward(Arc<str>),
     /// Send it to one of these upstreams, which exist: at least two, each only once.
     Split(Vec<Share>),
-    /// Answer at once.
+    /// Respond with a fixed response.
     Respond {
-        /// Status to send.
+        /// The status.
         status: StatusCode,
-        /// Body to send.
-        body: String,
-        /// Headers to send.
+        /// The body, empty where the status has none.
+        body: Bytes,
+        /// The header fields. `Content-Type` is added to a body that has none.
         headers: Vec<(HeaderName, HeaderValue)>,
     },
-    /// Send the client elsewhere.
+    /// Redirect the client.
     Redirect {
-        /// Target; `{host}`, `{path}` (with the query) and the parameters of the match are filled in.
+        /// The target, in which `{host}`, `{path}` (with the query) and the parameters of the match are filled in.
         to: String,
         /// 301, 302, 303, 307 or 308.
         status: StatusCode,
@@ -227,54 +228,52 @@ pub struct RetryOn {
 }
 
 /// `[routes.request]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestChanges {
     /// How the path is rewritten.
     pub rewrite: Rewrite,
-    /// Headers set, in name order.
-    pub set_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Headers removed.
-    pub remove_headers: Vec<HeaderName>,
-    /// Headers that are passed on though the peer is no trusted proxy.
+    /// Header fields that are set or removed.
+    pub headers: HeaderChanges,
+    /// Header fields that are passed on although the peer is no trusted proxy.
     pub keep_headers: Vec<HeaderName>,
-    /// Send the client's `Host` up; otherwise the server's.
+    /// Whether servers get the client's `Host` in place of their own name.
     pub preserve_host: bool,
-    /// Services that speak HTTP/1 get trailers, too.
+    /// Whether servers that speak HTTP/1 get trailers. Those that speak HTTP/2 always do.
     pub passes_trailers: bool,
-    /// Longest request body; `None`: off.
+    /// Bytes of the longest request body; `None` is no bound.
     pub max_body: Option<u64>,
-    /// The same for gRPC calls: only a bound that the route itself sets, as calls are streams without a length.
+    /// The same for gRPC calls. Only the route itself sets it and no default does, as calls are streams without a
+    /// length.
     pub max_call_body: Option<u64>,
-    /// Bytes of a body that are read before the request goes on; 0: off.
+    /// Bytes of a body that are read before the request goes on; 0 is none.
     pub buffer: usize,
 }
 
-/// How a path changes on its way up; works on the normal form. `None` forwards the bytes as received.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a path changes on its way to a server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Rewrite {
-    /// As received.
+    /// The path is sent byte for byte as received.
+    #[default]
     None,
-    /// Take a prefix off, then put one on.
+    /// One prefix of the path's normal form is replaced by another.
     Prefix {
-        /// Whole segments, without a trailing `/`; empty: nothing to take off.
+        /// The prefix that is taken off: whole segments without a trailing `/`, or empty.
         strip: String,
-        /// Without a trailing `/`; empty: nothing to put on.
+        /// The prefix that is put on, without a trailing `/`, or empty.
         add: String,
     },
-    /// A path in which the parameters of the match are filled in.
+    /// A path in which `{name}` stands for a parameter of the match.
     Template(String),
 }
 
 /// `[routes.response]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResponseChanges {
-    /// Headers set, in name order.
-    pub set_headers: Vec<(HeaderName, HeaderValue)>,
-    /// Headers removed.
-    pub remove_headers: Vec<HeaderName>,
+    /// Header fields that are set or removed.
+    pub headers: HeaderChanges,
     /// The header fields that describe the limit nearest to exhaustion.
     pub limit_headers: LimitHeaders,
-    /// Bytes of a body that are read ahead of the client; 0: off.
+    /// Bytes of a body that are read ahead of the client; 0 is none.
     pub buffer: usize,
 }
 

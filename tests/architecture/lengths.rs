@@ -27,7 +27,6 @@ const STILL_TOO_LONG: &[&str] = &[
     "src/build/keys.rs",
     "src/gateway/table/tests.rs",
     "src/http1/head.rs",
-    "src/layer/forward.rs",
     "src/reload.rs",
     "src/server/connection.rs",
     "src/server/http2/blocks.rs",

@@ -114,7 +114,7 @@ fn respond(respond: Reader<'_>, problems: &mut Problems) -> Option<Action> {
     let headers = respond.pairs("headers", header::changeable, header::value);
     Some(Action::Respond {
         status,
-        body,
+        body: body.into(),
         headers: headers
             .into_iter()
             .map(|(name, value, _)| (name, value))

@@ -1,7 +1,5 @@
 //! `[routes.request]` and `[routes.response]`: what changes on the way.
 
-use http::{HeaderName, HeaderValue};
-
 use super::{
     super::{
         problem::{Code, Problem, Problems},
@@ -10,7 +8,9 @@ use super::{
     },
     reader::Reader,
 };
-use crate::policy::{LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite};
+use crate::policy::{
+    HeaderChanges, LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite,
+};
 
 pub(super) fn request(
     reader: Reader<'_>,
@@ -18,12 +18,11 @@ pub(super) fn request(
     problems: &mut Problems,
 ) -> Option<RequestChanges> {
     let rewrite = rewrite(reader, path, problems);
-    let (set_headers, remove_headers) = headers(reader, problems);
+    let headers = headers(reader, problems);
     let max_body = reader.unless_off("max_body", units::size)?;
     Some(RequestChanges {
         rewrite: rewrite?,
-        set_headers,
-        remove_headers,
+        headers,
         keep_headers: reader.list("keep_headers", header::kept),
         passes_trailers: reader.text("trailers")? == "pass",
         preserve_host: reader.flag("preserve_host")?,
@@ -34,7 +33,7 @@ pub(super) fn request(
 }
 
 pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<ResponseChanges> {
-    let (set_headers, remove_headers) = headers(reader, problems);
+    let headers = headers(reader, problems);
     let sound = !reader.is_broken("set_headers") && !reader.is_broken("remove_headers");
     let limit_headers = match reader.text("limit_headers")? {
         "draft-11" => LimitHeaders {
@@ -56,8 +55,7 @@ pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<Re
     };
     let buffer = buffer(reader)?;
     sound.then_some(ResponseChanges {
-        set_headers,
-        remove_headers,
+        headers,
         limit_headers,
         buffer,
     })
@@ -139,10 +137,8 @@ pub(super) fn check_places(
     }
 }
 
-type Changes = (Vec<(HeaderName, HeaderValue)>, Vec<HeaderName>);
-
 /// Headers to set and to remove; one header cannot be in both, nor twice in one.
-fn headers(reader: Reader<'_>, problems: &mut Problems) -> Changes {
+fn headers(reader: Reader<'_>, problems: &mut Problems) -> HeaderChanges {
     let set = reader.pairs("set_headers", header::changeable, header::value);
     for (at, (name, _, place)) in set.iter().enumerate() {
         if set.iter().take(at).any(|(other, _, _)| other == name) {
@@ -178,5 +174,5 @@ fn headers(reader: Reader<'_>, problems: &mut Problems) -> Changes {
         .into_iter()
         .map(|(name, value, _)| (name, value))
         .collect();
-    (set, remove)
+    HeaderChanges::new(set, remove)
 }

@@ -73,7 +73,8 @@ fn a_route_keeps_its_own_keys_over_the_defaults_one_by_one() {
     );
     let headers: Vec<_> = route
         .response
-        .set_headers
+        .headers
+        .set()
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_bytes()))
         .collect();
@@ -320,7 +321,7 @@ fn a_route_can_respond_or_redirect_by_itself() {
         config.routes[0].action,
         Action::Respond {
             status: http::StatusCode::OK,
-            body: String::new(),
+            body: bytes::Bytes::new(),
             headers: Vec::new()
         }
     );

@@ -8,14 +8,13 @@ use std::{borrow::Cow, io::Write as _, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::Changes;
 use crate::{
     call::{
         Chain, Exchange,
         forwarded::{self, Hop, X_FORWARDED_FOR},
     },
     http1,
-    policy::ClientIpHeader,
+    policy::{ClientIpHeader, RequestChanges},
 };
 
 // In no registry but everywhere.
@@ -34,7 +33,7 @@ pub(super) fn writes(name: &HeaderName) -> bool {
 }
 
 /// Writes the fields; `host` is the one that the client asked for, with its port, or empty.
-pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &Changes) {
+pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes: &RequestChanges) {
     let story = exchange
         .client
         .chain
@@ -45,13 +44,13 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
     } else {
         b"http"
     };
-    if !changes.decides(&X_FORWARDED_FOR) {
+    if !changes.headers.decides(&X_FORWARDED_FOR) {
         out.extend_from_slice(b"x-forwarded-for: ");
         story.write_addresses(out);
         out.extend_from_slice(exchange.origin.peer_ip.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-    if !changes.decides(&header::FORWARDED) {
+    if !changes.headers.decides(&header::FORWARDED) {
         out.extend_from_slice(b"forwarded: ");
         story.write_elements(out);
         // Where the peer itself is the client, this is its element.
@@ -84,7 +83,7 @@ pub(super) fn write(out: &mut Vec<u8>, exchange: &Exchange, host: &[u8], changes
         (X_FORWARDED_HOST, story.host.as_deref(), host),
     ] {
         let value = said.unwrap_or(own);
-        if !value.is_empty() && !changes.decides(&name) {
+        if !value.is_empty() && !changes.headers.decides(&name) {
             http1::write_field(out, name.as_str(), value);
         }
     }

@@ -1,0 +1,312 @@
+//! The head of a request as a server gets it: request line and header fields, in the syntax of HTTP/1 and without
+//! framing.
+
+use http::{HeaderName, HeaderValue, header};
+use tokio::time::Instant;
+
+use super::{super::template, forwarded};
+use crate::{
+    body::Body,
+    call::{Exchange, MAX_FORWARDS_HEADER, REQUEST_ID_HEADER, grpc, max_forwards},
+    http1::{self, Hops},
+    policy::{RequestChanges, Rewrite},
+};
+
+/// Trailers of one request that are announced; a body in chunks has no more of them.
+const MOST_TRAILERS: usize = 32;
+
+/// The head of an attempt that begins `now`.
+pub(super) fn write(
+    exchange: &Exchange,
+    changes: &RequestChanges,
+    body: &Body,
+    now: Instant,
+) -> Vec<u8> {
+    let (request, host) = (&exchange.request, host(exchange));
+    let mut out = Vec::with_capacity(512 + request.headers.len() * 48);
+    out.extend_from_slice(request.method.as_str().as_bytes());
+    out.push(b' ');
+    write_target(&mut out, exchange, &changes.rewrite);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if changes.preserve_host
+        && let Some(host) = host
+    {
+        http1::write_field(&mut out, "host", host);
+    }
+    // The client of a body that is in memory was told to send it, if it asked.
+    let expect = if !body.is_empty() && body.is_whole() {
+        Expect::Satisfied
+    } else {
+        Expect::Passed
+    };
+    write_received(&mut out, exchange, changes, expect);
+    forwarded::write(&mut out, exchange, host.unwrap_or_default(), changes);
+    if !changes.headers.decides(&header::VIA) {
+        write_via(&mut out, exchange);
+    }
+    if !changes.headers.decides(&REQUEST_ID_HEADER) {
+        http1::write_field(&mut out, REQUEST_ID_HEADER.as_str(), exchange.id.as_bytes());
+    }
+    // The rest of a gRPC call's time, some of which has passed in queues and attempts.
+    if let Some(left) = request
+        .grpc
+        .and_then(|grpc| grpc.left(now - exchange.started))
+    {
+        http1::write_field(&mut out, grpc::TIMEOUT.as_str(), left.as_bytes());
+    }
+    for (name, value) in changes.headers.set() {
+        http1::write_field(&mut out, name.as_str(), value.as_bytes());
+    }
+    out
+}
+
+/// The host as the client named it, with its port.
+fn host(exchange: &Exchange) -> Option<&[u8]> {
+    let headers = &exchange.request.headers;
+    // Most clients send it as the first field.
+    let first = headers
+        .iter()
+        .next()
+        .filter(|(name, _)| *name == header::HOST)
+        .map(|(_, value)| value);
+    let named = || {
+        first
+            .or_else(|| headers.get(header::HOST))
+            .map(HeaderValue::as_bytes)
+    };
+    exchange
+        .request
+        .target
+        .authority()
+        .or_else(named)
+        .filter(|host| !host.is_empty())
+}
+
+fn write_target(out: &mut Vec<u8>, exchange: &Exchange, rewrite: &Rewrite) {
+    let target = &exchange.request.target;
+    match rewrite {
+        Rewrite::None => {
+            let (path, query) = target.to_forward();
+            out.extend_from_slice(path);
+            out.extend_from_slice(query);
+            return;
+        }
+        // `OPTIONS *` is about the server and not about a path.
+        Rewrite::Prefix { .. } if target.path() == b"*" => out.push(b'*'),
+        Rewrite::Prefix { strip, add } => {
+            let path = target.normal_path();
+            let rest = after_prefix(path, strip).unwrap_or(path);
+            out.extend_from_slice(add.as_bytes());
+            if !rest.starts_with(b"/") {
+                out.push(b'/');
+            }
+            out.extend_from_slice(rest);
+        }
+        Rewrite::Template(template) => {
+            out.extend_from_slice(template::fill(template, exchange).as_bytes())
+        }
+    }
+    out.extend_from_slice(target.query_with_mark());
+}
+
+/// The rest of a path behind a prefix of whole segments, as routes match them; `None` if it does not begin with that.
+///
+/// ```
+/// use tidegate::layer::after_prefix;
+///
+/// assert_eq!(after_prefix(b"/orders/7", "/orders"), Some(&b"/7"[..]));
+/// assert_eq!(after_prefix(b"/orders", "/ord"), None);
+/// ```
+pub fn after_prefix<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
+    path.strip_prefix(prefix.as_bytes())
+        .filter(|rest| matches!(rest, [] | [b'/', ..]))
+}
+
+/// Whether `Expect: 100-continue` is left to the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expect {
+    /// The server gives leave to send the body.
+    Passed,
+    /// The body is here already, so that the field is left out.
+    Satisfied,
+}
+
+/// Writes the fields that the client sent, without those of the hop and those that the gateway writes anew.
+fn write_received(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    changes: &RequestChanges,
+    expect: Expect,
+) {
+    let request = &exchange.request;
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let hops_left = max_forwards(request);
+    let mut wants_trailers = false;
+    // Then nearly all fields pass, and a look at the length and the first letter of a name shows it.
+    let is_plain = !hops.are_any() && changes.headers.is_empty() && !request.has_underscores;
+    for (name, value) in &request.headers {
+        if is_plain && !may_be_held_back(name.as_str()) {
+            http1::write_field(out, name.as_str(), value.as_bytes());
+            continue;
+        }
+        if *name == header::TE {
+            wants_trailers |= contains(value, b"trailers");
+        }
+        let is_written_anew = (request.grpc.is_some() && *name == grpc::TIMEOUT)
+            || (hops_left.is_some() && *name == MAX_FORWARDS_HEADER);
+        if is_written_anew
+            || (expect == Expect::Satisfied && *name == header::EXPECT)
+            || ends_here(name, &hops, changes)
+            || (request.has_underscores && ends_here(&with_hyphens(name), &hops, changes))
+        {
+            continue;
+        }
+        http1::write_field(out, name.as_str(), value.as_bytes());
+    }
+    if let Some(left) = hops_left {
+        out.extend_from_slice(b"max-forwards: ");
+        http1::write_number(out, left.saturating_sub(1));
+        out.extend_from_slice(b"\r\n");
+    }
+    if let Some(protocols) = &request.upgrade {
+        http1::write_field(out, "upgrade", protocols);
+    }
+    out.extend_from_slice(match (wants_trailers, request.upgrade.is_some()) {
+        (false, false) => b"",
+        (true, false) => b"te: trailers\r\nconnection: te\r\n",
+        (false, true) => b"connection: upgrade\r\n",
+        (true, true) => b"te: trailers\r\nconnection: te, upgrade\r\n",
+    });
+}
+
+/// Whether a field of this name is not passed on: it is of this hop, the gateway writes it anew, or the route decides it.
+fn ends_here(name: &HeaderName, hops: &Hops<'_>, changes: &RequestChanges) -> bool {
+    is_ours(name) || hops.names(name.as_str()) || changes.headers.decides(name)
+}
+
+/// The name with `-` in place of each `_`. Servers of CGI and WSGI programs do not tell the two apart.
+fn with_hyphens(name: &HeaderName) -> HeaderName {
+    let hyphens = name.as_str().replace('_', "-");
+    HeaderName::try_from(hyphens).unwrap_or_else(|_| name.clone())
+}
+
+/// Whether a list of tokens contains `wanted`, in any letter case.
+fn contains(value: &HeaderValue, wanted: &[u8]) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+}
+
+/// Whether a field may be one that is not passed on as it is, by the length and the first letter of its name. They are
+/// cheaper to look at than a comparison with each such name, and rule out nearly all others.
+fn may_be_held_back(name: &str) -> bool {
+    let first = name.as_bytes().first().copied().unwrap_or_default();
+    match name.len() {
+        2 | 17 => matches!(first, b't' | b'x'),
+        3 => first == b'v',
+        4 => first == b'h',
+        6 => first == b'e',
+        7 => matches!(first, b't' | b'u'),
+        9 => first == b'f',
+        10 => matches!(first, b'c' | b'k'),
+        12 => matches!(first, b'g' | b'm' | b'x'),
+        14 => matches!(first, b'c' | b'h'),
+        15 => first == b'x',
+        16 => matches!(first, b'p' | b'x'),
+        18 | 19 | 25 => first == b'p',
+        _ => false,
+    }
+}
+
+/// Whether a field is of this hop, or the gateway writes it anew.
+fn is_ours(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::HOST | header::CONTENT_LENGTH | header::TRAILER | header::VIA
+    ) || http1::hop_by_hop(name.as_str().as_bytes())
+        || forwarded::writes(name)
+        || *name == REQUEST_ID_HEADER
+}
+
+/// The trailers that `Trailer` announces and that may pass. A server may read a trailer as a header field, so that a name
+/// that may not stand in the header may not trail either.
+pub(super) fn announced_trailers(
+    exchange: &Exchange,
+    changes: &RequestChanges,
+) -> Box<[HeaderName]> {
+    let request = &exchange.request;
+    let hops = Hops::of(&request.headers, request.names_hops);
+    let lines = request.headers.get_all(header::TRAILER).iter();
+    let members = lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii);
+    // Bounded before any is looked at, so that an endless list costs no more than a short one.
+    let members = members
+        .filter(|member| !member.is_empty())
+        .take(MOST_TRAILERS);
+    let may_pass = |name: &HeaderName| {
+        let text = name.as_str().as_bytes();
+        let is_own = *name == grpc::TIMEOUT || http1::is_claim(text) || text.contains(&b'_');
+        !is_own && http1::may_trail(name) && !ends_here(name, &hops, changes)
+    };
+    members
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(may_pass)
+        .collect()
+}
+
+/// Writes `Via` with this hop as its last element (RFC 9110, 7.6.3).
+fn write_via(out: &mut Vec<u8>, exchange: &Exchange) {
+    out.extend_from_slice(b"via: ");
+    if exchange.request.has_via {
+        for value in exchange.request.headers.get_all(header::VIA) {
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(match exchange.request.version {
+        http::Version::HTTP_10 => b"1.0 tidegate\r\n",
+        http::Version::HTTP_2 => b"2.0 tidegate\r\n",
+        _ => b"1.1 tidegate\r\n",
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_field_that_is_held_back_is_taken_for_another() {
+        let ours = [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::TRAILER,
+            header::VIA,
+            header::FORWARDED,
+            header::EXPECT,
+            header::TE,
+            REQUEST_ID_HEADER,
+            MAX_FORWARDS_HEADER,
+            grpc::TIMEOUT,
+            HeaderName::from_static("x-forwarded-for"),
+            HeaderName::from_static("x-forwarded-proto"),
+            HeaderName::from_static("x-forwarded-host"),
+        ];
+        let hops = http1::HOP_BY_HOP.map(|name| HeaderName::from_bytes(name).unwrap());
+        for name in ours.iter().chain(&hops) {
+            assert!(may_be_held_back(name.as_str()), "{name}");
+        }
+        for name in [
+            "user-agent",
+            "accept",
+            "accept-encoding",
+            "cookie",
+            "authorization",
+            "content-type",
+            "sec-fetch-site",
+        ] {
+            assert!(!may_be_held_back(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Forward: turns a call into the request that is sent to a server.
+//!
+//! The head is written once, into the bytes that will leave, straight from the request as received. Fields of the hop and
+//! those that `Connection` names are left out; `X-Forwarded-*`, `Forwarded`, `Via` and the request's id are added, and the
+//! route's own changes are made. On the way back the route's changes to the response header are made.
+//!
+//! It refuses nothing and holds nothing. tower has no such layer; tower-http's `SetRequestHeader` and its like change a
+//! header map, one field for each layer.
+
+mod forwarded;
+mod head;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Method, header};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+pub use self::head::after_prefix;
+use super::{
+    key::{KeyPart, feed},
+    response_changes,
+};
+use crate::{
+    call::{Call, Exchange, Outgoing},
+    limit::KeyBuilder,
+    message::Response,
+    policy::{HeaderChanges, RequestChanges},
+};
+
+/// The changes that a route makes in messages that pass.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// Those in requests.
+    pub request: RequestChanges,
+    /// Those in response headers.
+    pub response: HeaderChanges,
+}
+
+/// The key that a server is chosen by, so that requests with the same key go to the same server.
+#[derive(Debug)]
+pub struct HashKey {
+    /// A key without parts.
+    pub begun: KeyBuilder,
+    /// The parts of the key, at least one.
+    pub parts: Vec<KeyPart>,
+}
+
+impl HashKey {
+    /// The hash of a request's key; `None` if a part of it is absent or empty.
+    fn of(&self, exchange: &Exchange) -> Option<u64> {
+        let fed = self
+            .parts
+            .iter()
+            .try_fold(self.begun.clone(), |key, part| feed(key, part, exchange));
+        fed.ok().map(|key| key.finish().hash())
+    }
+}
+
+/// Adds [`Forward`].
+#[derive(Debug, Clone)]
+pub struct ForwardLayer {
+    /// The changes on the way.
+    pub changes: Arc<Changes>,
+    /// The key that the server is chosen by, where the upstream's balance asks for one.
+    pub key: Option<Arc<HashKey>>,
+}
+
+impl<S> Layer<S> for ForwardLayer {
+    type Service = Forward<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Forward {
+            inner,
+            changes: Arc::clone(&self.changes),
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// Turns calls into requests to a server.
+#[derive(Debug, Clone)]
+pub struct Forward<S> {
+    inner: S,
+    changes: Arc<Changes>,
+    key: Option<Arc<HashKey>>,
+}
+
+impl<S> Service<Call> for Forward<S>
+where
+    S: Service<Outgoing, Response = Response>,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let Call {
+            exchange,
+            body,
+            fresh,
+            now,
+            patience,
+            linger,
+            ..
+        } = call;
+        let changes = &self.changes.request;
+        // A body that is in memory as a whole has no trailers.
+        let trailers = if body.is_whole() {
+            Box::default()
+        } else {
+            head::announced_trailers(&exchange, changes)
+        };
+        let outgoing = Outgoing {
+            trailers,
+            trailers_to_http1: changes.passes_trailers,
+            head: head::write(&exchange, changes, &body, now),
+            has_host: changes.preserve_host && !exchange.request.host.is_empty(),
+            names_length: names_length(&exchange),
+            // A connection that switches protocols is not given back to the pool: it may as well be a new one, which its
+            // server has not closed unnoticed. Such a request is not retried once a server may have seen it.
+            fresh: fresh || exchange.request.upgrade.is_some(),
+            key: self.key.as_ref().and_then(|key| key.of(&exchange)),
+            call: exchange,
+            body,
+            now,
+            patience,
+            linger,
+        };
+        ResponseFuture {
+            inner: self.inner.call(outgoing),
+            changes: Arc::clone(&self.changes),
+        }
+    }
+}
+
+/// Whether an empty body is announced with a length of 0. Some servers answer 411 to a POST without one (RFC 9110, 8.6).
+fn names_length(exchange: &Exchange) -> bool {
+    let request = &exchange.request;
+    match request.method {
+        Method::GET | Method::HEAD | Method::OPTIONS => false,
+        Method::POST | Method::PUT | Method::PATCH => true,
+        _ => request.headers.contains_key(header::CONTENT_LENGTH),
+    }
+}
+
+pin_project! {
+    /// Waits for the response and makes the route's changes in its header.
+    #[derive(Debug)]
+    pub struct ResponseFuture<F> {
+        #[pin]
+        inner: F,
+        changes: Arc<Changes>,
+    }
+}
+
+impl<F, E> Future for ResponseFuture<F>
+where
+    F: Future<Output = Result<Response, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let mut result = ready!(this.inner.poll(cx));
+        if let Ok(response) = &mut result {
+            response_changes::apply(&this.changes.response, response);
+        }
+        Poll::Ready(result)
+    }
+}

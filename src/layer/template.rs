@@ -1,0 +1,37 @@
+//! Templates of rewrites and redirects.
+
+use crate::call::Exchange;
+
+/// Fills `{host}`, `{path}` (as received, with the query) and the parameters of the match into a template. Other names do
+/// not occur: the configuration is refused then.
+pub(super) fn fill(template: &str, exchange: &Exchange) -> String {
+    let mut out = String::with_capacity(template.len() + 64);
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        out.push_str(before);
+        let (name, tail) = after.split_once('}').unwrap_or((after, ""));
+        fill_one(&mut out, name, exchange);
+        rest = tail;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn fill_one(out: &mut String, name: &str, exchange: &Exchange) {
+    let target = &exchange.request.target;
+    if let Some((_, value)) = exchange
+        .parameters
+        .iter()
+        .find(|(known, _)| **known == *name)
+    {
+        out.push_str(value);
+    } else if name == "host" {
+        out.push_str(&exchange.request.host);
+    } else if name == "path" {
+        let (path, query) = target.to_forward();
+        // `OPTIONS *` asks for no path: elsewhere, it would be a part of the host's name.
+        let path = if path == b"*" { b"/" } else { path };
+        out.push_str(&String::from_utf8_lossy(path));
+        out.push_str(&String::from_utf8_lossy(query));
+    }
+}
