@@ -1,4 +1,5 @@
-//! Leaving clients: who goes away frees everything that no server works on, and the next in line is served.
+//! Leaving clients: a client that leaves frees everything that no server works on, and the next queued request is
+//! served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -7,13 +8,13 @@ mod support;
 use rustix::process::Signal;
 use support::{Client, Gate, Gateway, TIMEOUT, Upstream, http2, ok, one_route};
 
-/// One in flight, one in the line, for as long as it takes.
+/// One request in flight and one in the queue, which may wait longer than any test.
 const ONE_AT_A_TIME: &str = "concurrency = { max = 1, queue = 1, queue_timeout = \"10s\" }";
 
-/// Bytes that the gateway reads of a client to whom it does not listen.
+/// Bytes that the gateway reads ahead of a client whose request is being served.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// One worker: requests are taken in the order in which they were sent.
+/// Starts a gateway with one worker, which takes requests in the order in which they are sent.
 fn start(upstream: &Upstream) -> Gateway {
     Gateway::start(&format!(
         "[server]\nworkers = 1\n{}",
@@ -25,13 +26,13 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
-/// The line about a client that left before its answer.
+/// Checks the access line of a client that left before its response.
 #[track_caller]
 fn is_gone(gateway: &Gateway, path: &str) {
     is_gone_after(gateway, path, 499);
 }
 
-/// The line about a client that left when this status was told.
+/// Checks the access line of a client that left when the response had this status.
 #[track_caller]
 fn is_gone_after(gateway: &Gateway, path: &str, status: u16) {
     let line = gateway.line_of(path);
@@ -42,8 +43,8 @@ fn is_gone_after(gateway: &Gateway, path: &str, status: u16) {
     );
 }
 
-/// An upstream that serves `/next` and tells, through the gates, when anything else has arrived and when its
-/// connection has ended; what it does about it in between is up to `first`.
+/// An upstream that serves `/next`. For any other request it opens the first gate when the request arrives and the
+/// second one when the connection has ended; `first` decides what it does in between.
 fn upstream(
     first: impl Fn(&mut support::Connection) + Send + Sync + 'static,
 ) -> (Upstream, Gate, Gate) {
@@ -64,7 +65,7 @@ fn upstream(
 }
 
 #[test]
-fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
+fn a_client_that_leaves_the_queue_frees_its_slot_for_the_next() {
     let gate = Gate::new();
     let release = gate.clone();
     let upstream = Upstream::answering(move |request| {
@@ -79,7 +80,7 @@ fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
     assert_eq!(
         gateway.sent("/third", &[]).response().status(),
         503,
-        "the line is full"
+        "the queue is full"
     );
     drop(second);
     is_gone(&gateway, "/second");
@@ -87,20 +88,21 @@ fn a_client_that_leaves_the_line_gives_its_place_there_to_the_next() {
     assert_eq!(
         gateway.sent("/fifth", &[]).response().status(),
         503,
-        "the line is full again"
+        "the queue is full again"
     );
     gate.open();
     assert_eq!(first.response().text(), "/first");
     assert_eq!(fourth.response().text(), "/fourth");
     assert!(
         !upstream.text().contains("/second"),
-        "who had left was served"
+        "the request of a client that left was served"
     );
 }
 
-/// Whoever leaves in this way while its request is being served makes room for the next.
+/// Checks that a client that leaves as `leave` does, while its request is being served, frees its permit for the next
+/// one.
 #[track_caller]
-fn frees_its_place(leave: impl FnOnce(Client)) -> Upstream {
+fn assert_frees_its_permit(leave: impl FnOnce(Client)) -> Upstream {
     let (upstream, arrived, ended) = upstream(|_| {});
     let gateway = start(&upstream);
     let first = gateway.sent("/first", &[]);
@@ -114,31 +116,31 @@ fn frees_its_place(leave: impl FnOnce(Client)) -> Upstream {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_response_frees_its_place() {
-    frees_its_place(drop);
+fn a_client_that_leaves_before_its_response_frees_its_permit() {
+    assert_frees_its_permit(drop);
 }
 
 #[test]
-fn a_client_that_resets_its_connection_frees_its_place() {
-    frees_its_place(|first| first.into_wire().reset());
+fn a_client_that_resets_its_connection_frees_its_permit() {
+    assert_frees_its_permit(|first| first.into_wire().reset());
 }
 
 #[test]
-fn a_client_that_leaves_after_pipelining_frees_its_place() {
-    let upstream = frees_its_place(|mut first| first.send(get("/never")));
+fn a_client_that_leaves_after_pipelining_frees_its_permit() {
+    let upstream = assert_frees_its_permit(|mut first| first.send(get("/never")));
     assert!(!upstream.text().contains("/never"));
 }
 
-/// What it sent filled the buffer, after which nothing was read and its end was never seen.
+/// The end of the connection has to be noticed even though the buffer is full and nothing more is read.
 #[test]
-fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_place() {
-    frees_its_place(|mut first| {
+fn a_client_that_leaves_after_pipelining_more_than_is_read_ahead_frees_its_permit() {
+    assert_frees_its_permit(|mut first| {
         first.send(get("/never").repeat(READ_AHEAD * 3 / 2 / get("/never").len()))
     });
 }
 
 #[test]
-fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_place_to_the_next() {
+fn a_client_that_leaves_the_queue_with_more_sent_than_is_read_ahead_frees_its_slot() {
     let (_upstream, arrived, _ended) = upstream(|_| {});
     let gateway = start(&_upstream);
     let first = gateway.sent("/first", &[]);
@@ -152,7 +154,7 @@ fn a_client_that_leaves_the_line_with_more_sent_than_is_read_ahead_gives_its_pla
     assert_eq!(
         gateway.sent("/third", &[]).response().status(),
         503,
-        "the line is full"
+        "the queue is full"
     );
     drop(second);
     is_gone(&gateway, "/second");
@@ -183,7 +185,7 @@ fn a_client_that_leaves_in_its_response_body_frees_its_permit() {
 }
 
 #[test]
-fn a_client_that_leaves_without_having_read_frees_its_place() {
+fn a_client_that_leaves_without_reading_frees_its_permit() {
     let (_upstream, arrived, ended) = upstream(|connection| {
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n");
         connection.flood(&[b'x'; 65536], TIMEOUT / 20, 1_000_000_000);
@@ -196,7 +198,7 @@ fn a_client_that_leaves_without_having_read_frees_its_place() {
     drop(first);
     ended.pass();
     assert_eq!(next.response().text(), "next");
-    // The answer may have begun or not.
+    // The response may or may not have begun.
     assert_eq!(gateway.line_of("/first")["reason"], "client_gone");
 }
 
@@ -205,9 +207,9 @@ fn abandoned(gateway: &Gateway, least: f64) {
     gateway.await_metric("tidegate_abandoned", &[("route", "app")], least);
 }
 
-/// Each client took its place with it when it left, and 96 requests were at the service at once under a cap of 2.
+/// If each client took its permit with it, a service could have 96 requests to work on under a cap of 2.
 #[test]
-fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_clients_leave() {
+fn a_service_that_finishes_abandoned_requests_has_no_more_than_the_cap() {
     for (whose, queued) in [
         ("routes", "tidegate_queued"),
         ("upstreams.app", "tidegate_upstream_queued"),
@@ -237,7 +239,7 @@ fn a_service_that_finishes_what_it_began_has_no_more_than_the_cap_however_many_c
 }
 
 #[test]
-fn a_server_hears_at_once_that_its_client_left_and_frees_the_place_by_its_own_end() {
+fn a_server_notices_at_once_that_its_client_left_and_frees_the_permit_by_closing() {
     let end = Gate::new();
     let gate = end.clone();
     let begun = Gate::new();
@@ -262,7 +264,7 @@ fn a_server_hears_at_once_that_its_client_left_and_frees_the_place_by_its_own_en
 }
 
 #[test]
-fn a_server_that_never_ends_holds_a_place_for_no_longer_than_an_attempt() {
+fn a_server_that_never_closes_holds_a_permit_for_no_longer_than_an_attempt() {
     let (upstream, reached, leave) = Upstream::held();
     let more = format!("{ONE_AT_A_TIME}\ntimeouts = {{ attempt = '200ms' }}");
     let gateway = Gateway::start(&one_route(&upstream, &more));
@@ -275,7 +277,7 @@ fn a_server_that_never_ends_holds_a_place_for_no_longer_than_an_attempt() {
 }
 
 #[test]
-fn a_client_that_leaves_in_its_own_body_leaves_its_place_to_what_the_server_has_of_it() {
+fn a_client_that_leaves_in_its_upload_leaves_its_permit_to_the_server() {
     let end = Gate::new();
     let gate = end.clone();
     let begun = Gate::new();
@@ -302,7 +304,7 @@ fn a_client_that_leaves_in_its_own_body_leaves_its_place_to_what_the_server_has_
 }
 
 #[test]
-fn a_drain_does_not_wait_for_what_clients_have_left_behind() {
+fn a_drain_does_not_wait_for_abandoned_requests() {
     let (upstream, reached, leave) = Upstream::held();
     let mut gateway = Gateway::start(&one_route(&upstream, ONE_AT_A_TIME));
     let first = gateway.sent("/first", &[]);
@@ -315,7 +317,7 @@ fn a_drain_does_not_wait_for_what_clients_have_left_behind() {
 }
 
 #[test]
-fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
+fn over_http2_a_server_gets_a_reset_and_the_permit_is_free_at_once() {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let server = http2::Server::start(h2::server::Builder::new(), move |stream: http2::Stream| {
@@ -327,7 +329,7 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
             if stream.request.uri().path() == "/next" {
                 return stream.answer(200, "next");
             }
-            // It works on without looking.
+            // The server works on without noticing the reset.
             std::future::pending().await
         }
     });
@@ -346,7 +348,7 @@ fn by_http2_a_server_is_told_by_a_reset_and_the_place_is_free_at_once() {
 }
 
 #[test]
-fn a_client_that_leaves_in_its_own_body_breaks_the_upload_off() {
+fn a_client_that_leaves_in_its_upload_breaks_it_off() {
     for body in [
         "Content-Length: 10\r\n\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -389,7 +391,7 @@ fn an_upload_that_breaks_off_is_never_a_whole_request() {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_request_is_complete_is_not_told_of() {
+fn a_client_that_leaves_before_its_request_is_complete_is_not_logged() {
     let upstream = Upstream::answering(|_| ok(""));
     let gateway = start(&upstream);
     let mut first = gateway.connect();
@@ -400,7 +402,7 @@ fn a_client_that_leaves_before_its_request_is_complete_is_not_told_of() {
 }
 
 #[test]
-fn a_client_that_ends_in_its_own_body_gets_no_status_that_is_for_logs_only() {
+fn a_client_that_shuts_its_side_in_its_upload_gets_no_499() {
     let (_upstream, arrived, ended) = upstream(|connection| {
         assert!(connection.bytes(5).is_ok());
     });
@@ -415,7 +417,7 @@ fn a_client_that_ends_in_its_own_body_gets_no_status_that_is_for_logs_only() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_while_it_waits_has_left() {
+fn a_client_that_shuts_its_side_while_it_waits_has_left() {
     let (upstream, arrived, ended) = upstream(|_| {});
     let gateway = start(&upstream);
     let mut client = gateway.sent("/first", &[]);
@@ -427,7 +429,7 @@ fn a_client_that_ends_its_side_while_it_waits_has_left() {
 }
 
 #[test]
-fn a_client_that_ends_its_side_gets_a_response_that_is_ready() {
+fn a_client_that_shuts_its_side_gets_a_response_that_is_ready() {
     let gateway =
         Gateway::start("[[routes]]\nname = 'own'\nrespond = { status = 200, body = 'own' }\n");
     let mut client = gateway.connect();

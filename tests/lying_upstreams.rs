@@ -1,5 +1,5 @@
-//! Lying upstreams: what is not an answer becomes 502, what breaks off is seen to break off, and no client ever gets
-//! what belongs to another.
+//! Lying upstreams: a malformed response becomes 502, a response that breaks off is seen to break off, and no client
+//! ever gets bytes of another client's response.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -12,7 +12,7 @@ use support::{Client, Cut, End, Gate, Gateway, TIMEOUT, Upstream, ok, one_route}
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const A_LOT: usize = 32 * 1024 * 1024;
 
-/// One worker: what one client leaves behind, the next one meets.
+/// A gateway with one worker, so that the next client uses the connections that one client leaves behind.
 fn alone(upstream: &Upstream, more: &str) -> Gateway {
     Gateway::start(&format!(
         "[server]\nworkers = 1\n{}",
@@ -20,16 +20,16 @@ fn alone(upstream: &Upstream, more: &str) -> Gateway {
     ))
 }
 
-/// Each of these instead of an answer is a 502, after which the client's connection goes on.
+/// Sends each of these instead of a response and checks that it becomes a 502 and that the client's connection goes on.
 #[track_caller]
-fn all_are_bad(responses: &'static [&'static str]) {
+fn assert_all_bad(responses: &'static [&'static str]) {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         let response = responses[connection.index];
         connection.send(response);
         assert!(
             connection.request().is_none(),
-            "a connection was used again after {response:?}"
+            "a connection was reused after {response:?}"
         );
     });
     let gateway = alone(&upstream, "");
@@ -53,9 +53,9 @@ fn all_are_bad(responses: &'static [&'static str]) {
     }
 }
 
-/// What the client gets of an answer that breaks off: its body so far, and the connection's end.
+/// Checks that the client sees a response break off: this part of the body, then this end of the connection.
 #[track_caller]
-fn is_cut(response: &'static str, body: &str) {
+fn assert_cut(response: &'static str, body: &str) {
     ends_cut(GET, response, body, End::Closed);
 }
 
@@ -83,8 +83,8 @@ fn ends_cut(request: &str, response: &'static str, body: &str, end: End) {
 }
 
 #[test]
-fn a_bad_status_line_is_a_bad_response() {
-    all_are_bad(&[
+fn a_malformed_status_line_is_a_bad_response() {
+    assert_all_bad(&[
         "HTTP/9.1 200 OK\r\n\r\n",
         "HTTP/2 200\r\n\r\n",
         "ICY 200 OK\r\n\r\n",
@@ -100,8 +100,8 @@ fn a_bad_status_line_is_a_bad_response() {
 }
 
 #[test]
-fn a_bad_field_makes_a_bad_response() {
-    all_are_bad(&[
+fn a_malformed_field_is_a_bad_response() {
+    assert_all_bad(&[
         "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         "HTTP/1.1 200 OK\r\n: y\r\n\r\n",
         "HTTP/1.1 200 OK\r\nx: y\r\n folded\r\n\r\n",
@@ -111,8 +111,8 @@ fn a_bad_field_makes_a_bad_response() {
 }
 
 #[test]
-fn a_line_feed_alone_ends_no_line_of_a_response() {
-    all_are_bad(&[
+fn a_bare_lf_ends_no_line_of_a_response() {
+    assert_all_bad(&[
         "HTTP/1.1 200 OK\ncontent-length: 0\n\n",
         "HTTP/1.1 200 OK\ncontent-length: 0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 0\n\r\n",
@@ -135,8 +135,8 @@ fn a_response_whose_connection_field_is_a_long_list_is_a_bad_response() {
 }
 
 #[test]
-fn a_response_whose_end_is_uncertain_is_a_bad_response() {
-    all_are_bad(&[
+fn a_response_with_an_ambiguous_end_is_a_bad_response() {
+    assert_all_bad(&[
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
         "HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\nhello",
@@ -148,15 +148,15 @@ fn a_response_whose_end_is_uncertain_is_a_bad_response() {
 }
 
 #[test]
-fn switching_protocols_unasked_is_a_bad_response() {
-    all_are_bad(&[
+fn an_unsolicited_101_is_a_bad_response() {
+    assert_all_bad(&[
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n",
     ]);
 }
 
 #[test]
 fn an_interim_response_in_chunks_is_a_bad_response() {
-    all_are_bad(&[
+    assert_all_bad(&[
         "HTTP/1.1 103 Early Hints\r\ntransfer-encoding: chunked\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
     ]);
 }
@@ -194,44 +194,44 @@ fn endless_interim_responses_are_cut_off() {
 }
 
 #[test]
-fn a_body_shorter_than_announced_is_seen_to_be_cut() {
-    is_cut(
+fn a_body_shorter_than_its_length_is_seen_to_break_off() {
+    assert_cut(
         "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello",
         "hello",
     );
 }
 
 #[test]
-fn chunks_without_an_end_are_seen_to_be_cut() {
-    is_cut(
+fn chunks_without_an_end_are_seen_to_break_off() {
+    assert_cut(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "hello",
     );
 }
 
 #[test]
-fn a_bad_chunk_is_seen_to_be_cut() {
-    is_cut(
+fn a_malformed_chunk_is_seen_to_break_off() {
+    assert_cut(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0x1\r\na\r\n0\r\n\r\n",
         "hello",
     );
-    is_cut(
+    assert_cut(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1 1\r\na\r\n0\r\n\r\n",
         "hello",
     );
-    is_cut(
+    assert_cut(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n",
         "hello",
     );
-    is_cut(
+    assert_cut(
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
         "hello",
     );
 }
 
-/// Only the end of the connection tells such a client that the answer is over, so that a cut one looked whole.
+/// Only the end of the connection tells an HTTP/1.0 client that the response is over, so it has to be a reset.
 #[test]
-fn a_cut_body_that_the_connections_end_would_delimit_ends_in_a_reset() {
+fn a_cut_body_delimited_by_the_connection_ends_in_a_reset() {
     let get = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
     ends_cut(
         get,
@@ -242,7 +242,7 @@ fn a_cut_body_that_the_connections_end_would_delimit_ends_in_a_reset() {
 }
 
 #[test]
-fn a_body_that_ends_in_a_reset_is_seen_to_be_cut() {
+fn a_body_that_ends_in_a_reset_is_seen_to_break_off() {
     for head in [
         "content-length: 10\r\n\r\nhello",
         "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -276,7 +276,7 @@ fn a_body_that_ends_in_a_reset_is_seen_to_be_cut() {
 }
 
 #[test]
-fn an_upstream_that_falls_silent_in_its_response_is_cut_off_and_named() {
+fn an_upstream_that_falls_silent_in_its_response_is_cut_off_and_logged() {
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello");
@@ -293,7 +293,7 @@ fn an_upstream_that_falls_silent_in_its_response_is_cut_off_and_named() {
 }
 
 #[test]
-fn what_comes_after_a_response_is_nobodys() {
+fn bytes_after_a_response_are_discarded() {
     let evil = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nEVIL";
     for (request, first) in [
         (GET, "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst"),
@@ -334,7 +334,7 @@ fn what_comes_after_a_response_is_nobodys() {
 }
 
 #[test]
-fn what_comes_between_two_requests_is_nobodys() {
+fn bytes_between_two_requests_are_discarded() {
     let gate = Gate::new();
     let (answered, sent) = (gate.clone(), Gate::new());
     let told = sent.clone();
@@ -381,13 +381,13 @@ fn an_upstream_that_breaks_off_before_its_response_is_a_502() {
         assert_eq!(
             upstream.connections(),
             tries,
-            "{part:?}: only what broke before any byte is tried again"
+            "{part:?}: only a failure before any byte is retried"
         );
     }
 }
 
 #[test]
-fn an_http_1_0_response_is_passed_on_and_its_connection_is_not_used_again() {
+fn an_http_1_0_response_passes_and_its_connection_is_not_reused() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok");
@@ -406,7 +406,7 @@ fn an_http_1_0_response_is_passed_on_and_its_connection_is_not_used_again() {
 }
 
 #[test]
-fn a_response_before_the_request_is_complete_reaches_the_client_and_ends_both_connections() {
+fn an_early_response_reaches_the_client_and_ends_both_connections() {
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection.bytes(5).unwrap();
@@ -425,7 +425,7 @@ fn a_response_before_the_request_is_complete_reaches_the_client_and_ends_both_co
 }
 
 #[test]
-fn a_kept_connection_that_its_server_closed_is_replaced_unnoticed() {
+fn a_pooled_connection_that_its_server_closed_is_replaced_unnoticed() {
     for request in [
         GET,
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
@@ -448,7 +448,7 @@ fn a_kept_connection_that_its_server_closed_is_replaced_unnoticed() {
     }
 }
 
-/// The server takes the second request of its first connection and closes.
+/// A server that reads the second request of its first connection and then closes it.
 fn closes_at_the_second() -> Upstream {
     Upstream::start(|mut connection| {
         connection.expect_request();
@@ -460,7 +460,7 @@ fn closes_at_the_second() -> Upstream {
 }
 
 #[test]
-fn a_kept_connection_that_closes_at_its_next_request_is_replaced_where_that_is_safe() {
+fn a_pooled_connection_that_closes_at_its_next_request_is_replaced_if_that_is_safe() {
     let upstream = closes_at_the_second();
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();
@@ -471,7 +471,7 @@ fn a_kept_connection_that_closes_at_its_next_request_is_replaced_where_that_is_s
 }
 
 #[test]
-fn a_request_that_may_have_been_served_and_must_not_be_repeated_is_not() {
+fn a_request_that_may_have_been_served_is_not_repeated_unless_safe() {
     let upstream = closes_at_the_second();
     let gateway = alone(&upstream, "");
     let mut client = gateway.connect();

@@ -1,4 +1,4 @@
-//! Mirroring: copies reach the other upstream, and whatever that does the original knows nothing of it.
+//! Mirroring: copies reach the other upstream, and the original is unaffected by them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -13,7 +13,7 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// Upstreams `app` and `other`, and a route to the one that is mirrored to the other.
+/// Upstreams `app` and `other`, and a route to `app` that is mirrored to `other`.
 fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
     format!(
         "[upstreams.app]\nservers = ['{}']\n[upstreams.other]\nservers = ['{other}']\n[[routes]]\nname = 'app'\n\
@@ -22,8 +22,8 @@ fn mirrored(app: &Upstream, other: &str, more: &str) -> String {
     )
 }
 
-/// An upstream that tells of every request whole, and answers with something that must reach nobody.
-fn telling() -> (Upstream, mpsc::Receiver<Message>) {
+/// An upstream that sends each whole request to the channel. Its responses must not reach any client.
+fn recording() -> (Upstream, mpsc::Receiver<Message>) {
     let (tell, told) = mpsc::channel();
     let upstream = Upstream::answering(move |request| {
         let _ = tell.send(request.clone());
@@ -49,9 +49,9 @@ fn await_copies(gateway: &Gateway, outcome: &str, least: f64) {
 }
 
 #[test]
-fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
+fn a_copy_has_no_expect_and_no_upgrade() {
     let app = Upstream::answering(|_| ok("original"));
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let gateway = Gateway::start(&mirrored(&app, &other.url(), ""));
     let mut client = gateway.connect();
     client.send(request("POST", "/", &["Content-Length: 4", "Expect: 100-continue"]) + "body");
@@ -68,7 +68,7 @@ fn a_copy_waits_for_no_hundred_and_switches_no_protocol() {
 }
 
 #[test]
-fn a_copy_is_what_the_original_is_and_its_response_goes_nowhere() {
+fn a_copy_equals_the_original_and_its_response_is_discarded() {
     let (app, asked) = {
         let (tell, told) = mpsc::channel();
         let app = Upstream::answering(move |request| {
@@ -77,7 +77,7 @@ fn a_copy_is_what_the_original_is_and_its_response_goes_nowhere() {
         });
         (app, told)
     };
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let more = "request = { strip_prefix = '/shop', set_headers = { x-from = 'gate' } }\nmatch = { path_prefix = '/shop' }";
     let gateway = Gateway::start(&mirrored(&app, &other.url(), more));
     let mut client = gateway.connect();
@@ -118,9 +118,9 @@ fn a_copy_is_what_the_original_is_and_its_response_goes_nowhere() {
 }
 
 #[test]
-fn a_body_in_pieces_is_copied_whole() {
+fn a_chunked_body_is_copied_whole() {
     let app = Upstream::answering(|request| ok(&request.text()));
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let gateway = Gateway::start(&mirrored(&app, &other.url(), ""));
     let mut client = gateway.connect();
     client.send(request("PUT", "/", &["Transfer-Encoding: chunked"]));
@@ -134,7 +134,7 @@ fn a_body_in_pieces_is_copied_whole() {
 #[test]
 fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
     let app = Upstream::answering(|request| ok(&request.body.len().to_string()));
-    let (other, _copied) = telling();
+    let (other, _copied) = recording();
     let gateway = Gateway::start(&mirrored(&app, &other.url(), "retry = { buffer = '1KiB' }"));
     let (long, half) = ("x".repeat(2000), "x".repeat(1000));
     let mut client = gateway.connect();
@@ -148,7 +148,7 @@ fn a_body_beyond_the_buffer_is_not_copied_and_is_counted() {
 }
 
 #[test]
-fn a_mirror_that_is_not_there_fails_nothing_and_is_counted() {
+fn an_unreachable_mirror_fails_no_request_and_is_counted() {
     let app = Upstream::answering(|_| ok("original"));
     let closed = Closed::new();
     let gateway = Gateway::start(&mirrored(&app, &closed.url(), ""));
@@ -177,7 +177,7 @@ fn a_mirror_that_never_answers_delays_nothing_and_holds_a_bounded_number_of_copi
 }
 
 #[test]
-fn a_copy_that_takes_too_long_is_given_up() {
+fn a_copy_that_takes_too_long_is_abandoned() {
     let app = Upstream::answering(|_| ok("original"));
     let silent = Upstream::start(|mut connection| {
         connection.request();
@@ -193,9 +193,9 @@ fn a_copy_that_takes_too_long_is_given_up() {
 }
 
 #[test]
-fn copies_take_no_tokens_and_what_is_refused_is_not_copied() {
+fn copies_take_no_tokens_and_refused_requests_are_not_copied() {
     let app = Upstream::answering(|_| ok("original"));
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let limit = "limits = ['few']\n[limits.few]\nrate = '1/h'\nburst = 3";
     let gateway = Gateway::start(&mirrored(&app, &other.url(), limit));
     let statuses: Vec<_> = (0..5).map(|_| gateway.status("/")).collect();
@@ -205,9 +205,9 @@ fn copies_take_no_tokens_and_what_is_refused_is_not_copied() {
 }
 
 #[test]
-fn a_request_that_is_tried_again_is_copied_once() {
+fn a_retried_request_is_copied_once() {
     let app = Upstream::answering(|_| "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n".to_owned());
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let retry = "retry = { attempts = 3, on = ['503'], backoff = '0s' }";
     let gateway = Gateway::start(&mirrored(&app, &other.url(), retry));
     assert_eq!(gateway.status("/"), 503);
@@ -224,7 +224,7 @@ fn a_request_that_is_tried_again_is_copied_once() {
 #[test]
 fn a_percentage_of_requests_is_copied() {
     let app = Upstream::answering(|_| ok("original"));
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let text = mirrored(&app, &other.url(), "").replace("'other' }", "'other', percent = 20 }");
     let gateway = Gateway::start(&text);
     let mut client = gateway.connect();
@@ -236,7 +236,7 @@ fn a_percentage_of_requests_is_copied() {
     assert!(copied.try_iter().count() <= 94);
 }
 
-/// As [`mirrored`], with this table as the cap of upstream `app` or of `other`.
+/// Like [`mirrored`], with this cap for the upstream `app` or `other`.
 fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
     format!(
         "{}\n[upstreams.{of}.concurrency]\n{cap}\n",
@@ -245,7 +245,7 @@ fn capped(of: &str, cap: &str, app: &Upstream, other: &Upstream) -> String {
 }
 
 #[test]
-fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() {
+fn a_copy_takes_a_permit_of_the_other_upstream_and_never_waits_for_one() {
     let app = Upstream::answering(|_| ok("original"));
     let (other, reached, leave) = Upstream::held();
     let gateway = Gateway::start(&capped(
@@ -268,15 +268,15 @@ fn a_copy_takes_a_place_under_the_other_upstreams_cap_and_never_waits_for_one() 
     assert_eq!(
         gateway.status("/"),
         200,
-        "the place is free for another copy"
+        "the permit is free for another copy"
     );
     await_copies(&gateway, "success", 2.0);
 }
 
 #[test]
-fn a_request_that_its_upstreams_cap_refuses_is_not_copied() {
+fn a_request_refused_by_a_cap_is_not_copied() {
     let (app, reached, leave) = Upstream::held();
-    let (other, copied) = telling();
+    let (other, copied) = recording();
     let gateway = Gateway::start(&capped("app", "max = 1", &app, &other));
     let mut first = gateway.connect();
     first.send(request("GET", "/first", &[]));

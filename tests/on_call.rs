@@ -1,5 +1,5 @@
-//! For the person on call: who asks most, how a key stands, filling its bucket, other numbers for a while; and buckets that
-//! outlive a restart.
+//! Calls for an operator: the keys with the most requests, the state of a key, refilling its bucket, and temporary
+//! numbers. Also buckets that survive a restart.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -51,7 +51,7 @@ fn admin_with(
     )
 }
 
-/// What is wrong with a call.
+/// The `detail` of a failed call.
 #[track_caller]
 fn detail(gateway: &Gateway, method: &str, path: &str, body: &str) -> (u16, String) {
     let (status, problem) = admin(gateway, method, path, body);
@@ -73,7 +73,7 @@ fn ask_times(gateway: &Gateway, user: &str, times: usize) {
 }
 
 #[test]
-fn the_keys_that_ask_most_are_told_with_what_became_of_it() {
+fn the_keys_with_the_most_requests_are_listed_with_their_decisions() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     for (user, times) in [("a", 5), ("b", 2), ("c", 1)] {
         ask_times(&gateway, user, times);
@@ -120,7 +120,7 @@ fn the_keys_that_ask_most_are_told_with_what_became_of_it() {
 }
 
 #[test]
-fn what_is_known_of_heavy_keys_outlives_a_reload_of_the_numbers() {
+fn the_list_of_heavy_keys_survives_a_reload_of_the_numbers() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     status_of(&gateway, "a");
     gateway.reload_with(&one_limit(&PER_USER.replace("burst = 3", "burst = 30")));
@@ -132,7 +132,7 @@ fn what_is_known_of_heavy_keys_outlives_a_reload_of_the_numbers() {
 }
 
 #[test]
-fn a_key_is_looked_at_without_taking_from_it_and_one_never_seen_is_full() {
+fn viewing_a_key_takes_nothing_and_an_unknown_key_is_full() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     status_of(&gateway, "a b");
     for _ in 0..5 {
@@ -177,7 +177,7 @@ fn a_key_is_found_by_every_spelling_of_its_value() {
 }
 
 #[test]
-fn a_key_is_given_a_full_bucket_again() {
+fn a_bucket_can_be_refilled() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     ask_times(&gateway, "a", 4);
     assert_eq!(status_of(&gateway, "a"), 429);
@@ -187,11 +187,11 @@ fn a_key_is_given_a_full_bucket_again() {
     let line = gateway.logged("a key's bucket is filled");
     assert!(line["limit"] == "l" && line["peer"].is_string(), "{line}");
     let hash = gateway.access_line()["key"].clone();
-    assert_eq!(line["key"], hash, "the hash that access lines have");
+    assert_eq!(line["key"], hash, "the hash of the access lines");
 }
 
 #[test]
-fn a_key_has_other_numbers_for_a_while_over_a_reload_until_they_are_ended() {
+fn temporary_numbers_survive_a_reload_until_they_are_ended() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     assert_eq!(status_of(&gateway, "b"), 200);
     let given = r#"{"rate": "10/h", "burst": 9, "ttl": "1h"}"#;
@@ -229,7 +229,7 @@ fn a_key_has_other_numbers_for_a_while_over_a_reload_until_they_are_ended() {
 }
 
 #[test]
-fn other_numbers_end_by_themselves_without_any_request() {
+fn temporary_numbers_expire_without_a_request() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     admin(
         &gateway,
@@ -247,7 +247,7 @@ fn other_numbers_end_by_themselves_without_any_request() {
 }
 
 #[test]
-fn changes_need_the_token_where_one_is_set_and_looking_does_not() {
+fn changes_need_the_token_if_one_is_set_and_views_do_not() {
     let text = format!(
         "[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}",
         one_limit(PER_USER)
@@ -269,7 +269,7 @@ fn changes_need_the_token_where_one_is_set_and_looking_does_not() {
 }
 
 #[test]
-fn values_of_keys_are_shown_only_with_the_token_where_one_is_set() {
+fn values_of_keys_are_shown_only_with_the_token_if_one_is_set() {
     let text = format!(
         "[admin]\nbind = '127.0.0.1:0'\ntoken_file = 'token'\n{}",
         one_limit(PER_USER)
@@ -300,7 +300,7 @@ fn values_of_keys_are_shown_only_with_the_token_where_one_is_set() {
 }
 
 #[test]
-fn without_a_token_four_characters_are_shown_of_what_may_be_a_credential() {
+fn without_a_token_four_characters_of_a_possible_credential_are_shown() {
     for (key, path, line, shown) in [
         (
             "['header:authorization', 'client-ip']",
@@ -437,7 +437,7 @@ fn the_client_is_named_by_its_address_or_its_network() {
 }
 
 #[test]
-fn parts_are_named_in_their_order_and_found_as_requests_have_them() {
+fn parts_are_given_in_their_order_and_match_those_of_requests() {
     let limit = "[limits.l]\nkey = ['route', 'header:x-a', 'host', 'path', 'method', 'query:q']\nrate = '2/h'";
     let gateway = Gateway::start(&one_limit(limit));
     gateway.ask(
@@ -474,7 +474,7 @@ fn parts_are_named_in_their_order_and_found_as_requests_have_them() {
 }
 
 #[test]
-fn what_stands_in_for_a_missing_part_is_told_and_named_apart() {
+fn the_replacement_of_a_missing_part_is_shown_and_addressed_apart() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     gateway.get("/");
     status_of(&gateway, "127.0.0.1");
@@ -504,7 +504,7 @@ fn what_stands_in_for_a_missing_part_is_told_and_named_apart() {
 }
 
 #[test]
-fn exceptions_and_tiers_are_told_as_they_are_applied() {
+fn overrides_and_tiers_are_shown_as_they_apply() {
     let limit = "[limits.l]\nkey = 'client-ip'\nrate = '2/h'\ntiers = [{ prefix = 56, rate = '4/h' }]\n\
                  overrides = [{ match = ['192.0.2.0/24'], rate = '7/h' }, { match = ['198.51.100.1'], rate = 'unlimited' }]";
     let gateway = Gateway::start(&format!(
@@ -564,7 +564,7 @@ fn exceptions_and_tiers_are_told_as_they_are_applied() {
         .0,
         409
     );
-    // Numbers for a while go before those of the configuration.
+    // Temporary numbers take precedence over those of the configuration.
     admin(
         &gateway,
         "PUT",
@@ -582,7 +582,7 @@ fn exceptions_and_tiers_are_told_as_they_are_applied() {
 }
 
 #[test]
-fn mistakes_of_a_call_are_told_with_what_would_be_right() {
+fn mistakes_in_a_call_are_explained_with_a_correction() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     let (status, told) = detail(&gateway, "GET", "/limits/x/top", "");
     assert_eq!(
@@ -633,7 +633,7 @@ fn mistakes_of_a_call_are_told_with_what_would_be_right() {
 }
 
 #[test]
-fn the_list_of_what_there_is_has_the_calls_about_keys() {
+fn the_list_of_endpoints_has_the_calls_about_keys() {
     let gateway = Gateway::start(&one_limit(PER_USER));
     let list = gateway.call_admin("GET", "/", &[]).text();
     for line in [
@@ -646,7 +646,7 @@ fn the_list_of_what_there_is_has_the_calls_about_keys() {
     }
 }
 
-/// A limit whose buckets outlive the process.
+/// A limit with persistent buckets.
 fn persisted(folder: &Path, limit: &str) -> String {
     format!(
         "[server]\nworkers = 2\nstate_dir = '{}'\n{}",
@@ -662,14 +662,14 @@ fn stopped(mut gateway: Gateway) {
 }
 
 #[test]
-fn who_is_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
+fn an_exhausted_key_stays_exhausted_after_a_restart_and_refills_meanwhile() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
     let statuses: Vec<_> = (0..4).map(|_| status_of(&gateway, "a")).collect();
     assert_eq!(statuses, [200, 200, 200, 429]);
     stopped(gateway);
-    // As if it had been down for half an hour.
+    // As if the gateway had been down for half an hour.
     age(&dir.join("l.buckets"), Duration::from_secs(1800));
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
     assert_eq!(
@@ -683,7 +683,7 @@ fn who_is_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
     assert_eq!(status_of(&gateway, "b"), 200);
 }
 
-/// Moves the moment of writing back; the checksum is made anew as the format says.
+/// Moves the time of writing in the file into the past, and updates the checksum as the format demands.
 fn age(file: &Path, by: Duration) {
     use siphasher::sip::SipHasher13;
     use std::hash::Hasher as _;
@@ -703,7 +703,7 @@ fn age(file: &Path, by: Duration) {
 }
 
 #[test]
-fn other_numbers_after_a_restart_keep_the_share_that_is_used() {
+fn other_numbers_after_a_restart_keep_the_used_share() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
@@ -719,7 +719,7 @@ fn other_numbers_after_a_restart_keep_the_share_that_is_used() {
 }
 
 #[test]
-fn files_are_for_their_owner_alone_and_written_while_it_serves() {
+fn files_are_private_and_written_while_the_gateway_serves() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
@@ -734,7 +734,7 @@ fn files_are_for_their_owner_alone_and_written_while_it_serves() {
         ],
         [0o700, 0o600, 0o600]
     );
-    // Nothing is drained by this: what was written while it served is all there is.
+    // The gateway is killed, so only the file written while it served remains.
     gateway.signal(Signal::KILL);
     drop(gateway);
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
@@ -745,7 +745,7 @@ fn files_are_for_their_owner_alone_and_written_while_it_serves() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_a_warning_and_all_begin_full() {
+fn an_unusable_file_is_a_warning_and_all_buckets_begin_full() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&persisted(folder.path(), PER_USER));
     ask_times(&gateway, "a", 4);
@@ -788,7 +788,7 @@ fn a_key_of_another_kind_does_not_take_over_buckets() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_told_at_the_start_with_its_key() {
+fn a_read_only_folder_is_reported_at_the_start_with_its_key() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for (dir, command) in [("file", "run"), ("file/state", "run"), ("file", "check")] {
@@ -815,12 +815,12 @@ fn a_folder_that_cannot_be_written_to_is_told_at_the_start_with_its_key() {
 }
 
 #[test]
-fn a_write_that_fails_is_told_once_and_counted_and_so_is_its_end() {
+fn a_failing_write_is_logged_once_and_counted_and_so_is_its_recovery() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("state");
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
     status_of(&gateway, "a");
-    // A folder in the place of the file that is written: not even root can write there.
+    // A folder in place of the temporary file: not even root can write there.
     fs::create_dir(dir.join("l.buckets.next")).unwrap();
     let told = gateway.logged("buckets cannot be saved");
     assert_eq!(told["limit"], "l");
@@ -830,7 +830,7 @@ fn a_write_that_fails_is_told_once_and_counted_and_so_is_its_end() {
 }
 
 #[test]
-fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
+fn a_probe_is_served_beside_the_maximum_of_silent_connections() {
     let gateway = Gateway::start(&responding("r", ""));
     let mut slow = Client::connect(gateway.admin());
     slow.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n");
@@ -839,7 +839,7 @@ fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
         assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
     }
     drop(silent);
-    // Neither do connections in the middle of a call keep a probe out.
+    // Connections in the middle of a call do not keep a probe out, either.
     let calling: Vec<_> = (0..100)
         .map(|_| {
             let mut client = Client::connect(gateway.admin());
@@ -854,7 +854,7 @@ fn a_probe_is_answered_beside_as_many_silent_connections_as_there_may_be() {
 }
 
 #[test]
-fn a_probe_that_ends_its_side_after_its_request_is_answered() {
+fn a_probe_that_shuts_its_side_after_its_request_is_served() {
     let gateway = Gateway::start(&responding("r", ""));
     for _ in 0..100 {
         let mut client = Client::connect(gateway.admin());
@@ -865,7 +865,7 @@ fn a_probe_that_ends_its_side_after_its_request_is_answered() {
 }
 
 #[test]
-fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner_alone() {
+fn a_deleted_state_folder_is_created_again_private_and_with_its_seed() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("var/state");
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
@@ -883,15 +883,15 @@ fn a_state_folder_that_was_deleted_is_made_again_with_its_seed_and_for_its_owner
     assert_eq!(
         fs::read_to_string(dir.join("seed")).unwrap(),
         seed,
-        "without it the debts are nobody's"
+        "without the seed the debts belong to no key"
     );
     let gateway = Gateway::start(&persisted(&dir, PER_USER));
     assert_eq!(
         status_of(&gateway, "a"),
         429,
-        "what was taken before is still owed"
+        "tokens taken before are still missing"
     );
-    // The seed alone, too.
+    // The seed file alone can be deleted, too.
     fs::remove_file(dir.join("seed")).unwrap();
     stopped(gateway);
     assert_eq!(fs::read_to_string(dir.join("seed")).unwrap(), seed);

@@ -1,7 +1,7 @@
-//! Other people's programs at both ends: NGINX, Python's web server and `websockets` behind the gateway; wrk, curl, httpx,
+//! Independent programs at both ends: NGINX, Python's web server and `websockets` behind the gateway; wrk, curl, httpx,
 //! aiohttp and `websockets` in front.
 //!
-//! `tests/all` installs what is needed here; without it these tests fail and say so.
+//! `tests/all` installs these programs; without them the tests fail with a message that says so.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -18,14 +18,14 @@ use std::{
 
 use support::{Gate, Gateway, Upstream, one_route};
 
-/// A megabyte that no two places of look alike.
+/// A megabyte of which no two parts are alike.
 fn content() -> Vec<u8> {
     (0..1_000_000_u32)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect()
 }
 
-/// A server that ends with the test.
+/// A server process, killed on drop.
 struct Service {
     process: Child,
     address: SocketAddr,
@@ -42,7 +42,7 @@ impl Drop for Service {
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), content()).unwrap();
-    // NGINX serves as another user.
+    // NGINX serves the folder as another user.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     folder
 }
@@ -55,7 +55,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// NGINX that serves a folder. It is asked until it answers: it tells nobody when it is ready.
+/// Starts NGINX with a folder and polls it until it responds, since it does not report that it is ready.
 fn nginx() -> Service {
     let (folder, port) = (folder(), free_port());
     let root = folder.path().display();
@@ -100,7 +100,7 @@ fn nginx() -> Service {
     service
 }
 
-/// Python's own web server, HTTP/1.1, on a port that it chooses and tells.
+/// Starts Python's own web server (HTTP/1.1) on a port that it chooses and prints.
 fn python_server() -> Service {
     let folder = folder();
     let mut process = Command::new("python3")
@@ -145,7 +145,7 @@ fn gateway(service: &Service) -> Gateway {
     ))
 }
 
-/// HAProxy that passes connections on to `address`, each with a header of the PROXY protocol.
+/// Starts HAProxy, which forwards connections to `address` with a header of the PROXY protocol.
 fn haproxy(address: SocketAddr, send: &str) -> Service {
     let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
     let text = format!(
@@ -181,7 +181,7 @@ fn haproxy(address: SocketAddr, send: &str) -> Service {
     service
 }
 
-/// The Python that has httpx, aiohttp and websockets.
+/// The Python environment with httpx, aiohttp and websockets.
 fn python() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
     let python =
@@ -210,7 +210,7 @@ fn run(script: &str, gateway: &Gateway) -> String {
 const EXPECTED: &str =
     "expected = bytes(((at * 2654435761) % 2**32) >> 24 for at in range(1_000_000))\n";
 
-/// One connection, kept; then many requests at once.
+/// Requests on one keep-alive connection, then many concurrent ones.
 const HTTPX: &str = "
 import sys, httpx
 with httpx.Client() as client:
@@ -276,7 +276,7 @@ fn a_second_of_wrk_meets_no_error() {
     );
 }
 
-/// By HTTP/1.1, over one connection; the whole file, in both versions of TLS.
+/// The whole file over HTTP/1.1, on one connection, in both versions of TLS.
 const HTTPX_TLS: &str = "
 import sys, ssl, httpx
 for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -289,7 +289,7 @@ for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
 print('fine')
 ";
 
-/// Sends everything back, on a port that it chooses and tells.
+/// A WebSocket server that sends everything back, on a port that it chooses and prints.
 const WEBSOCKET_SERVER: &str = "
 import asyncio, websockets
 async def echo(socket):
@@ -302,7 +302,7 @@ async def main():
 asyncio.run(main())
 ";
 
-/// Fifty at once, each with texts, long and short binary messages, a ping, and a closing handshake.
+/// Fifty concurrent clients, each with texts, short and long binary messages, a ping and a closing handshake.
 const WEBSOCKET_CLIENT: &str = "
 import asyncio, os, sys, websockets
 async def one(number):
@@ -319,7 +319,7 @@ print('fine')
 ";
 
 #[test]
-fn files_of_nginx_reach_httpx_by_tls() {
+fn files_of_nginx_reach_httpx_over_tls() {
     let nginx = nginx();
     let certificates = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();

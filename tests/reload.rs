@@ -1,4 +1,4 @@
-//! Reload: a new configuration takes effect whole, without a request failing, and what has a name keeps its state.
+//! Reload: a new configuration takes effect as a whole, no request fails, and named objects keep their state.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -26,14 +26,14 @@ use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// Waits for the reload that a changed file brings about, and checks that the route `new` serves.
+/// Waits until a changed file has been loaded, and checks that the route `new` serves.
 #[track_caller]
 fn reloaded(gateway: &Gateway) {
     gateway.logged("configuration reloaded");
     assert_eq!(gateway.get("/").text(), "new");
 }
 
-/// The admin socket stays where it is when its listener has port 0; so do the listeners.
+/// A configuration with the route `name`. With port 0, the admin listener and the other listeners keep their sockets.
 fn route(name: &str) -> String {
     responding(name, "")
 }
@@ -50,7 +50,7 @@ fn sighup_reads_the_file_again() {
     );
 }
 
-/// A service that is the gateway itself: each request goes round a few times and no more.
+/// The gateway is its own service, so each request passes it repeatedly until the loop is detected.
 #[test]
 fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
     let gateway = Gateway::start(&route("old"));
@@ -70,7 +70,7 @@ fn a_gateway_that_is_its_own_service_stops_after_a_few_rounds() {
 }
 
 #[test]
-fn a_call_to_reload_answers_once_the_new_routes_serve() {
+fn a_call_to_reload_returns_once_the_new_routes_serve() {
     let gateway = Gateway::start(&route("old"));
     for round in 0..10 {
         let name = format!("round-{round}");
@@ -123,7 +123,7 @@ fn warnings_are_logged_at_the_start_and_listed_and_logged_by_a_reload() {
 }
 
 #[test]
-fn a_reload_tells_of_every_section_that_changed_and_a_start_which_file_was_read() {
+fn a_reload_logs_every_changed_section_and_a_start_logs_its_file() {
     let gateway = Gateway::start(&route("old"));
     let read = format!("configuration read from {}", gateway.file().display());
     assert!(
@@ -168,8 +168,8 @@ fn a_file_written_in_place_is_noticed() {
 }
 
 #[test]
-fn a_link_two_folders_up_that_is_swapped_is_noticed() {
-    // As Kubernetes does with a mounted ConfigMap: tidegate.toml -> ..data/x.toml, ..data -> ..first.
+fn a_swapped_link_two_folders_up_is_noticed() {
+    // Kubernetes mounts a ConfigMap like this: tidegate.toml -> ..data/x.toml, ..data -> ..first.
     let gateway = Gateway::start(&route("old"));
     let at = |name: &str| gateway.folder().join(name);
     for (folder, name) in [("..first", "first"), ("..second", "new")] {
@@ -187,11 +187,11 @@ fn a_link_two_folders_up_that_is_swapped_is_noticed() {
 }
 
 #[test]
-fn a_file_that_never_stops_changing_is_read_all_the_same() {
+fn a_file_that_never_stops_changing_is_still_read() {
     let gateway = Gateway::start(&route("old"));
     let end = Instant::now() + TIMEOUT;
     for change in 0.. {
-        // Each change is a whole file, as editors write it: one that is cut short would be read as one.
+        // Each change replaces the whole file, as editors do: a half-written file would be read as one.
         let next = gateway.folder().join("next");
         fs::write(&next, format!("{}# {change}\n", completed(&route("new")))).unwrap();
         fs::rename(&next, gateway.file()).unwrap();
@@ -202,14 +202,14 @@ fn a_file_that_never_stops_changing_is_read_all_the_same() {
         {
             break;
         }
-        assert!(Instant::now() < end, "it is never read");
+        assert!(Instant::now() < end, "the file is never read");
         thread::yield_now();
     }
     assert_eq!(gateway.get("/").text(), "new");
 }
 
 #[test]
-fn a_pipe_among_the_files_stops_nothing_and_is_told() {
+fn a_pipe_among_the_files_blocks_nothing_and_is_reported() {
     let text = format!("include = ['conf.d/*.toml']\n{}", route("old"));
     let mut gateway = Start::new(&text).file("conf.d/a.toml", "").go();
     mknodat(
@@ -236,7 +236,7 @@ fn a_pipe_among_the_files_stops_nothing_and_is_told() {
 }
 
 #[test]
-fn included_files_are_watched_and_so_are_those_that_come_to_match() {
+fn included_files_are_watched_and_so_are_new_matches() {
     let gateway = Start::new(&format!(
         "include = ['conf.d/*.toml']\n{}",
         responding("main", "match = { path = '/x' }")
@@ -299,7 +299,7 @@ fn a_request_in_flight_ends_as_it_began() {
 }
 
 #[test]
-fn what_stays_changed_came_and_went_is_told() {
+fn a_reload_logs_added_changed_and_removed_names() {
     let limits =
         |rate: &str| format!("[limits.kept]\nrate = '1/h'\n[limits.other]\nrate = '{rate}'\n");
     let gateway =
@@ -321,7 +321,7 @@ fn what_stays_changed_came_and_went_is_told() {
 }
 
 #[test]
-fn a_file_that_says_the_same_is_unchanged() {
+fn a_file_with_the_same_meaning_is_unchanged() {
     let gateway = Gateway::start(&route("old"));
     gateway.rewrite(&format!("# a comment\n\n{}", route("old")));
     let (status, outcome) = gateway.reload();
@@ -333,7 +333,7 @@ fn a_file_that_says_the_same_is_unchanged() {
 }
 
 #[test]
-fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
+fn an_invalid_file_changes_nothing_and_is_reported_until_it_is_corrected() {
     let gateway = Gateway::start(&route("old"));
     let text = completed(&route("new")).replace("respond =", "responds =");
     fs::write(gateway.file(), &text).unwrap();
@@ -360,7 +360,7 @@ fn a_bad_file_changes_nothing_and_is_told_with_its_place_until_it_is_mended() {
 }
 
 #[test]
-fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
+fn an_invalid_file_that_is_reverted_is_corrected_too() {
     let gateway = Gateway::start(&route("new"));
     let good = fs::read(gateway.file()).unwrap();
     fs::write(gateway.file(), "nonsense").unwrap();
@@ -378,7 +378,7 @@ fn a_bad_file_that_goes_back_to_what_serves_is_mended_too() {
 }
 
 #[test]
-fn an_address_that_is_taken_changes_nothing() {
+fn an_address_in_use_changes_nothing() {
     let gateway = Gateway::start(&route("old"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listeners = format!(
@@ -398,9 +398,9 @@ fn an_address_that_is_taken_changes_nothing() {
     assert_eq!(gateway.get("/").text(), "old");
 }
 
-/// The rest was swapped, the answer was 200, and only a note in it told that the admin listener had not moved.
+/// A failure to bind the admin listener must fail the whole reload.
 #[test]
-fn an_admin_address_that_is_taken_changes_nothing() {
+fn an_admin_address_in_use_changes_nothing() {
     let gateway = Gateway::start(&route("old"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = |address: SocketAddr| format!("[admin]\nbind = '{address}'\n{}", route("new"));
@@ -416,7 +416,7 @@ fn an_admin_address_that_is_taken_changes_nothing() {
         "{outcome}"
     );
     assert_eq!(gateway.get("/").text(), "old");
-    // Once it can be bound, the same file is loaded.
+    // The same file is loaded once the address can be bound.
     drop(taken);
     assert_eq!(gateway.reload().0, 200);
     assert_eq!(gateway.get("/").text(), "new");
@@ -470,7 +470,7 @@ fn a_listener_comes_and_goes_and_its_connections_finish() {
     assert_eq!(busy.ended(), End::Closed);
     assert!(
         TcpStream::connect_timeout(&second, Duration::from_secs(1)).is_err(),
-        "nobody listens there"
+        "nothing listens on the old address"
     );
 }
 
@@ -487,7 +487,7 @@ fn buckets_stay_with_their_limit() {
         assert_eq!(gateway.status("/"), 200);
     }
     assert_eq!(gateway.status("/"), 429);
-    // Neither another route, nor a lower pace, nor a larger bucket makes an exhausted key fresh.
+    // Neither another route, nor a lower rate, nor a larger bucket refills an exhausted key.
     for (name, rate, burst) in [
         ("new", "10/h", 10),
         ("new", "1/h", 10),
@@ -500,7 +500,7 @@ fn buckets_stay_with_their_limit() {
 }
 
 #[test]
-fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
+fn the_used_share_of_a_bucket_is_used_of_the_new_one() {
     let text = |burst: u32| {
         format!(
             "[limits.l]\nrate = '1/h'\nburst = {burst}\n{}",
@@ -517,7 +517,7 @@ fn who_has_used_a_share_of_a_bucket_has_used_it_of_the_new_one() {
 }
 
 #[test]
-fn a_limit_whose_key_changed_begins_anew() {
+fn a_limit_with_another_key_begins_with_full_buckets() {
     let text = |key: &str| {
         format!(
             "[limits.l]\nkey = '{key}'\nrate = '1/h'\n{}",
@@ -531,7 +531,7 @@ fn a_limit_whose_key_changed_begins_anew() {
 }
 
 #[test]
-fn a_cap_keeps_count_of_those_who_came_in_before() {
+fn a_cap_counts_the_requests_in_flight_before_a_reload() {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
     let upstream = Upstream::answering(move |_| {
@@ -624,7 +624,7 @@ fn not_one_request_fails_while_the_configuration_changes_twenty_times() {
 }
 
 #[test]
-fn what_takes_effect_only_with_a_restart_is_said() {
+fn changes_that_need_a_restart_are_reported() {
     let gateway = Gateway::start(&route("old"));
     let outcome = gateway.reload_with(&(route("old") + "[server]\nworkers = 1\n"));
     assert!(
@@ -633,7 +633,7 @@ fn what_takes_effect_only_with_a_restart_is_said() {
     );
 }
 
-/// A table for a million keys would be 38 MB if all of it were touched, or 2 MiB for each key if the system gave huge pages.
+/// A table for a million keys would take 38 MB if all of it were touched, or 2 MiB for each key with huge pages.
 #[test]
 fn ten_reloads_that_change_numbers_leave_memory_as_it_was() {
     let limits = |rate: u32| -> String {

@@ -1,4 +1,4 @@
-//! Resources: at the end of file descriptors, places or patience the gateway waits, says so once, and recovers.
+//! Resources: without file descriptors, connection slots or memory the gateway waits, logs it once, and recovers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -24,7 +24,7 @@ fn listener(more: &str, workers: usize) -> String {
     )
 }
 
-/// One whose clients are all at one address.
+/// A listener without a bound for one client, for tests whose clients share an address.
 fn listener_for_many(more: &str) -> String {
     listener(more, 1).replacen(
         "[server]\n",
@@ -33,35 +33,35 @@ fn listener_for_many(more: &str) -> String {
     )
 }
 
-/// Lines that say that accepting pauses.
+/// Number of log lines that say that accepting pauses.
 fn pauses(said: &[String]) -> usize {
     said.iter()
         .filter(|line| line.contains("accepting pauses"))
         .count()
 }
 
-/// A client in the middle of a head: it neither idles nor asks for anything.
+/// A client in the middle of a head: the connection is neither idle nor has it a request.
 fn dawdling(gateway: &Gateway) -> Client {
     let mut client = gateway.connect();
     client.send("GET / HTTP/1.1\r\n");
     client
 }
 
-/// A client that has asked once, and idles.
+/// A client that has sent one request and is idle now.
 fn idle(address: SocketAddr) -> Client {
     let mut client = Client::connect(address);
     assert_eq!(client.exchange(GET).status(), 200);
     client
 }
 
-/// Whether its connection is still served.
+/// Whether the connection of a client is still served.
 fn is_served(client: &mut Client) -> bool {
     let answered = client.try_send(GET).ok().and_then(|()| client.head().ok());
     answered.is_some_and(|head| client.message(head, false, true).status() == 200)
 }
 
 #[test]
-fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
+fn without_file_descriptors_accepting_pauses_logs_once_and_recovers() {
     let mut gateway = Gateway::start(&listener("max_connections = 1000", 1));
     let mut dawdling = dawdling(&gateway);
     let few = Rlimit {
@@ -72,11 +72,11 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
     let others: Vec<_> = (0..100).map(|_| gateway.connect()).collect();
     gateway.logged("accepting pauses");
     let before = gateway.cpu_time();
-    // That nothing spins can only be seen over time.
+    // A busy loop shows only in the processor time over a second.
     thread::park_timeout(Duration::from_secs(1));
     let used = gateway.cpu_time() - before;
     let said = gateway.log_so_far();
-    assert_eq!(pauses(&said), 0, "it said so already: {said:?}");
+    assert_eq!(pauses(&said), 0, "the pause is already logged: {said:?}");
     assert!(
         used < Duration::from_millis(300),
         "{used:?} of processor time in a second of waiting"
@@ -84,7 +84,7 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
     assert_eq!(
         dawdling.exchange("Host: a\r\n\r\n").status(),
         200,
-        "who is in is served"
+        "accepted clients are served"
     );
     drop(others);
     let mut late = gateway.connect();
@@ -96,7 +96,7 @@ fn without_file_descriptors_accepting_pauses_says_so_once_and_recovers() {
 }
 
 #[test]
-fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_so() {
+fn connections_beyond_the_file_limit_are_not_accepted_and_the_start_logs_it() {
     let pool =
         "[upstreams.app]\nservers = ['http://127.0.0.1:1']\npool = { max_connections = 1000 }\n";
     let gateway = Start::new(&listener_for_many(&format!(
@@ -113,7 +113,7 @@ fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_
     let _all: Vec<_> = (0..64).map(|_| dawdling(&gateway)).collect();
     let mut late = gateway.connect();
     gateway.logged("accepting pauses: all connections are taken");
-    // The rest is for everything else.
+    // The rest of the descriptors is for everything else.
     assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
     late.send(GET);
     drop(_all);
@@ -121,7 +121,7 @@ fn more_connections_than_the_file_limit_allows_are_not_taken_and_the_start_says_
 }
 
 #[test]
-fn all_listeners_together_take_no_more_than_the_file_limit_allows() {
+fn all_listeners_together_accept_no_more_than_the_file_limit_allows() {
     let second = "[[listeners]]\nbind = '127.0.0.2:0'\n";
     let gateway = Start::new(&listener_for_many(&format!("\n{second}")))
         .files(256)
@@ -141,7 +141,7 @@ fn all_listeners_together_take_no_more_than_the_file_limit_allows() {
 }
 
 #[test]
-fn beyond_max_connections_clients_wait_while_nobody_idles() {
+fn beyond_max_connections_clients_wait_while_none_is_idle() {
     let gateway = Gateway::start(&listener("max_connections = 2", 1));
     let mut inside: Vec<_> = (0..2).map(|_| dawdling(&gateway)).collect();
     let mut waiting = gateway.connect();
@@ -150,7 +150,7 @@ fn beyond_max_connections_clients_wait_while_nobody_idles() {
     assert_eq!(gateway.metric("tidegate_connections", &[]), 2.0);
     let mut idle = inside.pop().unwrap();
     assert_eq!(idle.exchange("Host: a\r\n\r\n").status(), 200);
-    // It idles now, which is heard by the one that waits.
+    // The connection is idle now, which wakes the waiting client.
     assert_eq!(waiting.response().status(), 200);
     assert!(!is_served(&mut idle));
     drop(inside);
@@ -174,14 +174,14 @@ fn a_new_connection_closes_the_one_that_has_idled_longest() {
 }
 
 #[test]
-fn idle_connections_of_all_workers_keep_nobody_out() {
+fn idle_connections_of_any_worker_make_room() {
     let gateway = Gateway::start(&listener("max_connections = 16", 4).replacen(
         "[server]\n",
         "[server]\nmax_connections_per_client = 100\n",
         1,
     ));
     let mut clients: Vec<_> = (0..16).map(|_| idle(gateway.address())).collect();
-    // Each is served while all places are taken by clients that asked once and stay.
+    // Each client is served although idle clients hold all slots.
     clients.extend((0..89).map(|_| idle(gateway.address())));
     assert_eq!(
         gateway.metric("tidegate_connections_closed_total", &[("reason", "idle")]),
@@ -196,7 +196,7 @@ fn idle_connections_of_all_workers_keep_nobody_out() {
     );
 }
 
-/// A connection from this address of the loopback network.
+/// Connects from this address of the loopback network.
 fn connect_from(from: [u8; 4], to: SocketAddr) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
@@ -239,7 +239,7 @@ fn the_connections_of_one_client_are_bounded_over_all_listeners() {
         2.0
     );
     assert_eq!(gateway.metric("tidegate_connections", &[]), 4.0);
-    // A connection that is left is free for the same client.
+    // A closed connection makes room for the same client.
     drop(inside.pop());
     gateway.await_metric(
         "tidegate_connections",
@@ -248,7 +248,7 @@ fn the_connections_of_one_client_are_bounded_over_all_listeners() {
     );
     let end = Instant::now() + TIMEOUT;
     while served_from(one, *second).is_none() {
-        assert!(Instant::now() < end, "never free again");
+        assert!(Instant::now() < end, "the slot is not free again");
     }
 }
 
@@ -293,11 +293,15 @@ fn behind_the_proxy_protocol_the_address_that_it_names_is_the_client() {
     .filter_map(|client| named(&format!("TCP6 {client} 2001:db8:ffff::1 4711 443")))
     .collect();
     assert_eq!(_v6.len(), 3, "the third of one network is one too many");
-    assert_eq!(of("UNKNOWN").len(), 4, "the balancer speaks for itself");
+    assert_eq!(
+        of("UNKNOWN").len(),
+        4,
+        "the balancer's own checks are not counted for a client"
+    );
 }
 
 #[test]
-fn a_tenth_of_all_connections_is_one_clients_share() {
+fn by_default_one_client_may_have_a_tenth_of_all_connections() {
     let gateway = Gateway::start(&listener("max_connections = 200", 1));
     let inside: Vec<_> = (0..30)
         .filter_map(|_| served_from([127, 0, 0, 2], gateway.address()))
@@ -307,11 +311,12 @@ fn a_tenth_of_all_connections_is_one_clients_share() {
 }
 
 #[test]
-fn a_place_that_is_left_is_free_for_a_client_of_any_worker() {
+fn a_free_slot_serves_a_client_of_any_worker() {
     let gateway = Gateway::start(&listener("max_connections = 1", 4));
     let address = gateway.address();
     for _ in 0..40 {
-        // More than may be in at once, then nobody: whichever worker's socket the next one comes to must accept it.
+        // First more clients than there are slots, then none: the worker whose socket gets the next client must accept
+        // it.
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| assert_eq!(Client::connect(address).exchange(GET).status(), 200));
@@ -321,7 +326,7 @@ fn a_place_that_is_left_is_free_for_a_client_of_any_worker() {
 }
 
 #[test]
-fn a_listener_may_let_more_in_after_a_reload() {
+fn a_listener_accepts_more_after_a_reload() {
     let gateway = Gateway::start(&listener("max_connections = 1", 1));
     let mut first = dawdling(&gateway);
     let mut second = gateway.connect();
@@ -360,9 +365,9 @@ fn a_thousand_idle_connections_cost_little_memory_and_no_time() {
     assert_eq!(warm.exchange(GET).status(), 200);
 }
 
-/// Names are looked up by threads of their own, and a look at the files twice a second must not keep those in turns.
+/// Names are resolved by separate threads, and checking the files twice a second must not keep these alive.
 #[test]
-fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
+fn threads_that_resolved_names_end_although_files_are_checked_all_the_time() {
     let gateway = Start::new(&listener("", 1)).go();
     let before = gateway.threads();
     let upstream = |at: u16| {
@@ -375,28 +380,28 @@ fn threads_that_looked_names_up_end_though_files_are_looked_at_all_the_time() {
     gateway.reload_with(&listener(&named, 1));
     gateway.reload_with(&listener("", 1));
     let end = Instant::now() + Duration::from_secs(25);
-    // The one that looks may have come since.
+    // The thread that checks the files may have started since.
     while gateway.threads() > before + 1 {
         assert!(
             Instant::now() < end,
             "{} threads, {before} before",
             gateway.threads()
         );
-        // The process is looked at from outside and not too often: asking it would keep it busy.
+        // The process is inspected from outside and not too often: a request would keep it busy.
         thread::park_timeout(Duration::from_millis(20));
     }
 }
 
-/// Stops the gateway for longer than the times under test, `meanwhile` something happens.
-fn stopped(gateway: &Gateway, meanwhile: impl FnOnce()) {
+/// Suspends the gateway for longer than the timeouts under test, while `meanwhile` runs.
+fn suspended(gateway: &Gateway, meanwhile: impl FnOnce()) {
     gateway.signal(Signal::STOP);
     meanwhile();
-    // Only its own clock, which goes on, makes it late.
+    // Only the gateway's own clock, which goes on, can make it late.
     thread::park_timeout(Duration::from_millis(3400));
     gateway.signal(Signal::CONT);
 }
 
-/// All requests in flight were 504, and the server was ejected.
+/// Otherwise every request in flight would become a 504 and the server would be ejected.
 #[test]
 fn responses_that_came_while_the_gateway_was_suspended_are_not_late() {
     let (upstream, reached, leave) = Upstream::held();
@@ -407,7 +412,7 @@ fn responses_that_came_while_the_gateway_was_suspended_are_not_late() {
     clients
         .iter()
         .for_each(|_| assert_eq!(reached.recv_timeout(TIMEOUT).unwrap(), "/"));
-    stopped(&gateway, || clients.iter().for_each(|_| leave.open()));
+    suspended(&gateway, || clients.iter().for_each(|_| leave.open()));
     for client in &mut clients {
         assert_eq!(client.response().status(), 200);
     }
@@ -423,7 +428,7 @@ fn requests_that_came_while_the_gateway_was_suspended_are_not_late() {
     let gateway = Gateway::start(&(text + &responding("r", "")));
     let mut clients: Vec<_> = (0..16).map(|_| dawdling(&gateway)).collect();
     gateway.await_metric("tidegate_connections", &[], 16.0);
-    stopped(&gateway, || {
+    suspended(&gateway, || {
         clients
             .iter_mut()
             .for_each(|client| client.send("Host: a\r\n\r\n"))
@@ -434,7 +439,7 @@ fn requests_that_came_while_the_gateway_was_suspended_are_not_late() {
 }
 
 #[test]
-fn a_port_is_listened_on_for_both_families() {
+fn a_port_can_be_bound_for_both_families() {
     let port = std::net::TcpListener::bind("[::1]:0")
         .unwrap()
         .local_addr()
@@ -453,7 +458,7 @@ fn a_port_is_listened_on_for_both_families() {
         );
     }
     drop(gateway);
-    // Alone, one for IPv6 takes both, as the system has it.
+    // The system default: a single IPv6 socket accepts both families.
     let gateway = Gateway::start(&format!(
         "[[listeners]]\nbind = '[::]:{port}'\n{}",
         responding("r", "")
@@ -464,7 +469,7 @@ fn a_port_is_listened_on_for_both_families() {
 }
 
 #[test]
-fn as_many_header_lines_are_taken_as_the_listener_allows() {
+fn as_many_header_lines_are_accepted_as_the_listener_allows() {
     let gateway = Gateway::start(&listener("max_headers = 1000", 1));
     for (lines, status) in [(257, 200), (999, 200), (1000, 431)] {
         let fields: String = (0..lines).map(|at| format!("x-{at}: 1\r\n")).collect();
@@ -475,7 +480,7 @@ fn as_many_header_lines_are_taken_as_the_listener_allows() {
     }
 }
 
-/// How often its threads have gone to sleep of their own accord.
+/// Number of times that its threads have gone to sleep voluntarily.
 fn rests(gateway: &Gateway) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
     let of_task = |task: std::io::Result<std::fs::DirEntry>| {
@@ -491,10 +496,10 @@ fn rests(gateway: &Gateway) -> u64 {
 }
 
 #[test]
-fn with_nothing_to_do_it_wakes_up_at_most_twice_a_second() {
+fn an_idle_gateway_wakes_up_at_most_twice_a_second() {
     let gateway = Gateway::start(&listener("", 2));
     assert_eq!(gateway.get("/").status(), 200);
-    // Time has to pass for this. What the start leaves behind ends in the first part of it.
+    // The promise is about time, so time has to pass. Work left over from the start ends in the first part of it.
     thread::park_timeout(Duration::from_secs(2));
     let (before, begun) = (rests(&gateway), Instant::now());
     thread::park_timeout(Duration::from_secs(8));

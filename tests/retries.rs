@@ -1,4 +1,4 @@
-//! Retries: what is safe, useful and affordable is tried again, nothing else is, and the access line says why not.
+//! Retries: failures are retried if that is safe, useful and affordable, and the access line says why not otherwise.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 const UNAVAILABLE: &str = "HTTP/1.1 503 Busy\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
-/// An upstream `app` of these servers, in turns, and a route to it with this `[routes.retry]`.
+/// An upstream `app` with these servers, used in turns, and a route to it with this `[routes.retry]`.
 fn turns(urls: &[String], retry: &str) -> String {
     format!(
         "[upstreams.app]\nservers = {urls:?}\nbalance = 'round-robin'\n\
@@ -29,12 +29,12 @@ fn turns(urls: &[String], retry: &str) -> String {
     )
 }
 
-/// A route with this `[routes.retry]` to one server.
+/// A route to one server, with this `[routes.retry]`.
 fn retrying(upstream: &Upstream, retry: &str) -> String {
     turns(&[upstream.url()], retry)
 }
 
-/// An upstream that deals with its first `bad` requests in this way, and answers the others with their bodies.
+/// An upstream that treats its first `bad` requests this way and responds to the others with their bodies.
 fn failing(bad: usize, fail: impl Fn(Connection) + Send + Sync + 'static) -> Upstream {
     let seen = AtomicUsize::new(0);
     Upstream::start(move |mut connection| {
@@ -47,7 +47,7 @@ fn failing(bad: usize, fail: impl Fn(Connection) + Send + Sync + 'static) -> Ups
     })
 }
 
-/// How often a request with this method and target reached an upstream.
+/// Number of requests with this method and target at an upstream.
 fn times(upstream: &Upstream, line: &str) -> usize {
     upstream.text().matches(&format!("{line} HTTP/1.1")).count()
 }
@@ -75,7 +75,7 @@ fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
     for _ in 0..4 {
         assert_eq!(post(&gateway, "body").text(), "body");
     }
-    assert_eq!(times(&upstream, "POST /"), 4, "none is sent twice");
+    assert_eq!(times(&upstream, "POST /"), 4, "no request is sent twice");
     let attempts: Vec<_> = (0..4).map(|_| gateway.access_line()).collect();
     assert!(
         attempts.iter().any(|line| line["attempts"] == 2),
@@ -89,7 +89,7 @@ fn a_server_that_refuses_connections_is_passed_over_whatever_the_method() {
 }
 
 #[test]
-fn a_server_that_was_not_tried_is_preferred() {
+fn a_server_without_an_attempt_is_preferred() {
     let upstream = Upstream::answering(|_| ok(""));
     let (one, two) = (Closed::new(), Closed::new());
     for balance in ["round-robin", "least-requests"] {
@@ -103,8 +103,8 @@ fn a_server_that_was_not_tried_is_preferred() {
 }
 
 #[test]
-fn by_default_a_kept_connection_that_turned_out_to_be_closed_is_replaced() {
-    // Every connection serves one request and answers the next by closing.
+fn by_default_a_pooled_connection_that_turns_out_to_be_closed_is_replaced() {
+    // Each connection serves one request and closes at the next one.
     let upstream = Upstream::start(|mut connection| {
         if connection.request().is_some() {
             connection.send(ok(""));
@@ -126,7 +126,7 @@ fn by_default_a_kept_connection_that_turned_out_to_be_closed_is_replaced() {
 }
 
 #[test]
-fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_sent_again() {
+fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_retried() {
     let upstream = Upstream::start(|mut connection| {
         if connection.request().is_some() {
             connection.send(ok(""));
@@ -147,7 +147,7 @@ fn a_post_on_a_pooled_connection_that_closes_unanswered_is_not_sent_again() {
     assert_eq!(outcomes(&gateway, "method"), 1.0);
 }
 
-/// The announced length does not matter: nothing of it was read, so that it is still whole.
+/// The announced length does not matter: nothing of the upload has been read, so it is still whole.
 #[test]
 fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection() {
     let upstream =
@@ -162,7 +162,7 @@ fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection(
         ("PUT", size),
         ("PATCH", size),
     ] {
-        // Both servers have a turn.
+        // Both servers get a turn.
         for _ in 0..2 {
             let mut client = gateway.connect();
             client.send(request(
@@ -189,7 +189,7 @@ fn an_upload_of_any_size_goes_to_another_server_when_one_refuses_the_connection(
 }
 
 #[test]
-fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_the_connection() {
+fn an_upload_that_waits_for_continue_goes_to_another_server_when_one_refuses_the_connection() {
     let upstream = Upstream::start(|mut connection| {
         while let Ok(head) = connection.head() {
             connection.send("HTTP/1.1 100 Continue\r\n\r\n");
@@ -213,7 +213,7 @@ fn an_upload_that_waits_to_be_asked_for_goes_to_another_server_when_one_refuses_
 }
 
 #[test]
-fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
+fn an_upload_of_any_size_goes_to_another_server_over_http2_too() {
     let closed = Closed::new();
     let server = http2::Server::start(h2::server::Builder::new(), async |mut stream| {
         let (body, _) = stream.body().await;
@@ -238,7 +238,7 @@ fn an_upload_of_any_size_goes_to_another_server_by_http2_too() {
 }
 
 #[test]
-fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
+fn a_server_that_refuses_connections_costs_no_backoff_while_another_one_is_up() {
     let upstream = Upstream::answering(|_| ok(""));
     let closed = Closed::new();
     let slow = "backoff = '20s'\nmax_backoff = '20s'";
@@ -251,7 +251,7 @@ fn a_server_that_refuses_connections_costs_no_wait_while_another_one_is_well() {
     }
     assert!(
         outcomes(&gateway, "success") >= 4.0,
-        "a turn is the dead one's, every other time"
+        "every other turn is the dead server's"
     );
     assert!(
         asked.elapsed() < Duration::from_secs(5),
@@ -269,7 +269,7 @@ fn every_retry_is_counted_by_its_own_outcome() {
     }
     assert_eq!(times(&upstream, "GET /"), 18);
     assert_eq!(outcomes(&gateway, "failure"), 12.0);
-    // Two fail and the third is good.
+    // Two attempts fail and the third succeeds.
     let upstream = failing(3, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&retrying(&upstream, "on = ['503']\nattempts = 9"));
     assert_eq!(gateway.status("/"), 200);
@@ -280,7 +280,7 @@ fn every_retry_is_counted_by_its_own_outcome() {
 }
 
 #[test]
-fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
+fn a_retry_whose_client_left_is_counted_as_such() {
     let (tell, told) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         let Some(request) = connection.request() else {
@@ -304,9 +304,9 @@ fn a_retry_that_a_client_did_not_wait_for_is_counted_as_that() {
     );
 }
 
-/// A server that restarts ends connections without a word: NGINX and HAProxy show no client of it either.
+/// A restarting server closes connections without a response; NGINX and HAProxy hide that from clients, too.
 #[test]
-fn by_default_a_reset_before_any_byte_of_the_response_is_tried_again_once() {
+fn by_default_a_reset_before_any_byte_of_the_response_is_retried_once() {
     for fail in [Connection::break_off as fn(Connection), drop] {
         let upstream = failing(1, fail);
         let gateway = Gateway::start(&one_route(&upstream, ""));
@@ -325,7 +325,7 @@ fn by_default_a_reset_before_any_byte_of_the_response_is_tried_again_once() {
 }
 
 #[test]
-fn by_default_a_post_that_was_written_is_not_sent_again() {
+fn by_default_a_post_that_was_sent_is_not_retried() {
     let upstream = failing(1, Connection::break_off);
     let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(post(&gateway, "x").status(), 502);
@@ -359,7 +359,7 @@ fn a_reset_within_the_response_head_is_not_retried() {
 }
 
 #[test]
-fn by_default_a_status_is_not_tried_again() {
+fn by_default_a_status_is_not_retried() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(gateway.status("/"), 503);
@@ -367,7 +367,7 @@ fn by_default_a_status_is_not_tried_again() {
 }
 
 #[test]
-fn a_reset_is_tried_again_where_the_route_says_so() {
+fn a_reset_is_retried_if_the_route_allows_it() {
     let upstream = failing(1, Connection::break_off);
     let gateway = Gateway::start(&retrying(&upstream, "on = ['reset']"));
     assert_eq!(gateway.status("/"), 200);
@@ -384,7 +384,7 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
     assert_eq!(
         post(&gateway, "x").status(),
         502,
-        "a POST only where it is listed"
+        "a POST is retried only if the route lists it"
     );
     assert_eq!(times(&upstream, "POST /"), 1);
     assert_eq!(gateway.line_of("/")["not_retried"], "method");
@@ -395,7 +395,7 @@ fn a_reset_is_tried_again_where_the_route_says_so() {
 }
 
 #[test]
-fn a_status_is_tried_again_where_the_route_says_so_and_the_last_response_is_given() {
+fn a_status_is_retried_if_the_route_allows_it_and_the_last_response_is_returned() {
     let upstream = failing(1, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&retrying(&upstream, "on = ['503']"));
     assert_eq!(gateway.status("/"), 200);
@@ -421,11 +421,15 @@ fn a_status_is_tried_again_where_the_route_says_so_and_the_last_response_is_give
         (&3.into(), &"attempts".into()),
         "{line}"
     );
-    assert_eq!(outcomes(&gateway, "failure"), 2.0, "both retries");
+    assert_eq!(
+        outcomes(&gateway, "failure"),
+        2.0,
+        "both retries are counted"
+    );
 }
 
 #[test]
-fn an_attempt_that_ran_out_of_time_is_tried_again_where_the_route_says_so() {
+fn an_attempt_that_timed_out_is_retried_if_the_route_allows_it() {
     let upstream = failing(1, |mut connection| {
         assert_eq!(connection.ended(), End::Closed)
     });
@@ -455,7 +459,7 @@ fn one_attempt_is_no_retry() {
 }
 
 #[test]
-fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
+fn without_a_budget_only_unsent_requests_are_retried() {
     let upstream = failing(9, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&retrying(
         &upstream,
@@ -468,7 +472,7 @@ fn without_a_budget_what_may_have_been_seen_is_not_tried_again() {
 }
 
 #[test]
-fn a_budget_bounds_what_failures_cost() {
+fn a_budget_bounds_the_number_of_retries() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
     let gateway = Gateway::start(&retrying(
         &upstream,
@@ -485,7 +489,7 @@ fn a_budget_bounds_what_failures_cost() {
 }
 
 #[test]
-fn connections_that_could_not_be_made_cost_no_budget() {
+fn failed_connections_cost_no_budget() {
     let upstream = Upstream::answering(|_| ok(""));
     let closed = Closed::new();
     let gateway = Gateway::start(&turns(
@@ -537,7 +541,7 @@ fn a_body_is_replayed_byte_for_byte_counted_and_chunked() {
 }
 
 #[test]
-fn a_body_larger_than_the_buffer_is_not_sent_again_and_the_line_says_so() {
+fn a_body_larger_than_the_buffer_is_not_retried_and_the_access_line_says_so() {
     let swallow = |connection: Connection| connection.break_off();
     for chunked in [false, true] {
         let upstream = failing(1, swallow);
@@ -564,10 +568,10 @@ fn a_body_larger_than_the_buffer_is_not_sent_again_and_the_line_says_so() {
 }
 
 #[test]
-fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
+fn no_attempt_begins_after_the_deadline() {
     let upstream = failing(usize::MAX, |mut connection| connection.send(UNAVAILABLE));
-    // The wait is a part of `backoff` that is drawn. Of a whole day it is longer than `total`, whichever is drawn, and `total`
-    // is longer than a busy machine needs for one attempt.
+    // The drawn part of the `backoff` of a whole day always exceeds `total`, and `total` is longer than a busy machine
+    // needs for one attempt.
     let text = retrying(&upstream, "on = ['503']")
         .replace("backoff = '1ms'", "backoff = '1d'\nmax_backoff = '1d'")
         .replace(
@@ -579,7 +583,7 @@ fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
     assert_eq!(
         gateway.status("/"),
         503,
-        "the last answer, not a timeout: the wait would have been in vain"
+        "the last response instead of a timeout: waiting would have been useless"
     );
     assert!(asked.elapsed() < Duration::from_secs(5));
     assert_eq!(gateway.line_of("/")["not_retried"], "deadline");
@@ -587,7 +591,7 @@ fn nothing_is_tried_again_that_would_begin_after_the_deadline() {
 }
 
 #[test]
-fn a_response_that_has_begun_is_never_tried_again() {
+fn a_response_that_has_begun_is_never_retried() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);
     let upstream = Upstream::start(move |mut connection| {
