@@ -32,7 +32,7 @@ use tidegate::{
     config,
     error::{CapName, Failed},
     gateway::Gateway,
-    http1::{self, HeadLimits},
+    http1,
     layer::{
         AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer,
         Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority, RateLimitLayer,
@@ -40,7 +40,9 @@ use tidegate::{
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
-    policy::{HeaderChanges, LogFormat, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts},
+    policy::{
+        HeadLimits, HeaderChanges, LogFormat, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
+    },
     runtime::worker,
     server::Arrival,
     telemetry::{AccessLog, Form, Metrics},

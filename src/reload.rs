@@ -29,7 +29,7 @@ use crate::{
     config::{self, Config, Diagnostics, Watched},
     gateway::Snapshot,
     inherited::Inherited,
-    server::{Crowd, Door, Worker, bind},
+    server::{AllConnections, Listener, Worker, bind},
     telemetry::metrics::{Kept, Reload as Told},
 };
 
@@ -127,7 +127,7 @@ impl ReloadHandle {
 }
 
 /// Open listeners by the address that is configured.
-pub type Doors = Arc<Mutex<BTreeMap<SocketAddr, Arc<Door>>>>;
+pub type Listeners = Arc<Mutex<BTreeMap<SocketAddr, Arc<Listener>>>>;
 
 /// Everything that a reload touches.
 #[derive(Debug)]
@@ -139,13 +139,13 @@ pub struct Reloader {
     /// What requests are matched on.
     pub routes: Arc<ArcSwap<Snapshot>>,
     /// Open listeners.
-    pub doors: Doors,
+    pub listeners: Listeners,
     /// Their sockets once more, to be handed to a process that takes over.
     pub sockets: BTreeMap<SocketAddr, Vec<std::net::TcpListener>>,
     /// Those who serve them.
     pub workers: Vec<Worker>,
     /// All connections of clients, bounded by the file limit.
-    pub crowd: Arc<Crowd>,
+    pub connections: Arc<AllConnections>,
     /// The number of them that the system allows, and of all others.
     pub files: Files,
     /// What the last reload bound for the admin listener, to be taken by whoever serves it; `None` when it stays where
@@ -244,7 +244,7 @@ impl Reloader {
         let (mut settings, mut bound) = (Vec::new(), Vec::new());
         self.files.warn_of_pools(config);
         for (index, listener) in config.listeners.iter().enumerate() {
-            let open = self.doors.lock().get(&listener.bind).cloned();
+            let open = self.listeners.lock().get(&listener.bind).cloned();
             let wanted = doors::settings(config, listener, open.as_deref(), self.files)?;
             settings.push((listener.bind, wanted));
             if open.is_some() {
@@ -280,9 +280,9 @@ impl Reloader {
     /// Opens what was bound, and tells those that stay what holds now.
     pub async fn open(&mut self, Opening { settings, bound }: Opening) {
         for (address, settings) in &settings {
-            let open = self.doors.lock().get(address).cloned();
-            if let Some(door) = open {
-                door.reconfigure(settings.clone());
+            let open = self.listeners.lock().get(address).cloned();
+            if let Some(listener) = open {
+                listener.reconfigure(settings.clone());
             }
         }
         for Bound {
@@ -295,9 +295,14 @@ impl Reloader {
                 continue;
             };
             let metrics = Arc::clone(&self.process.metrics);
-            let crowd = Arc::clone(&self.crowd);
-            let door = Door::new(local.to_string().into(), settings.clone(), crowd, metrics);
-            self.doors.lock().insert(address, Arc::clone(&door));
+            let connections = Arc::clone(&self.connections);
+            let listener = Listener::new(
+                local.to_string().into(),
+                settings.clone(),
+                connections,
+                metrics,
+            );
+            self.listeners.lock().insert(address, Arc::clone(&listener));
             tracing::info!(address = %local, "listening");
             let again = sockets
                 .iter()
@@ -307,7 +312,7 @@ impl Reloader {
             self.sockets.insert(address, again.unwrap_or_default());
             // More sockets than workers were handed over by a process that had more: each has a queue to be served.
             for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
-                worker.listen(socket, Arc::clone(&door)).await;
+                worker.listen(socket, Arc::clone(&listener)).await;
             }
         }
     }
@@ -320,14 +325,14 @@ impl Reloader {
                 .iter()
                 .any(|listener| listener.bind == *address)
         });
-        self.doors.lock().retain(|address, door| {
+        self.listeners.lock().retain(|address, listener| {
             let stays = config
                 .listeners
                 .iter()
                 .any(|listener| listener.bind == *address);
             if !stays {
-                tracing::info!(address = %door.name, "listener closes; its connections drain");
-                door.drain.cancel();
+                tracing::info!(address = %listener.name, "listener closes; its connections drain");
+                listener.drain.cancel();
             }
             stays
         });
@@ -336,10 +341,10 @@ impl Reloader {
     /// Drops the series of what is gone.
     fn forget_gone(&self, config: &Config) {
         let listeners: Vec<_> = self
-            .doors
+            .listeners
             .lock()
             .values()
-            .map(|door| Arc::clone(&door.name))
+            .map(|listener| Arc::clone(&listener.name))
             .collect();
         let kept = Kept {
             routes: config.routes.iter().map(|route| &*route.name).collect(),

@@ -17,7 +17,7 @@ use std::{
 use http::StatusCode;
 use http_body_util::BodyExt;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{body::Body, error::Fault, http1::HeadLimits, message::{Hangup, Request, Response}, server::{Accepted, Arrival, ConnectionLimits, Crowd, Door, DoorSettings, Listener, Socket, accept}, telemetry::Metrics};
+use tidegate::{body::Body, error::Fault, policy::{ConnectionLimits, HeadLimits}, message::{Hangup, Request, Response}, server::{Accept, Accepted, AllConnections, Arrival, Listener, ListenerSettings, Socket, accept}, telemetry::Metrics};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::Notify,
@@ -53,7 +53,7 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         keep_alive: Duration::from_secs(1),
         http2,
     };
-    let settings = DoorSettings {
+    let settings = ListenerSettings {
         max_connections: 2,
         max_per_client: 2,
         trusted: [].into(),
@@ -62,11 +62,11 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
         tls: None,
         tls_handshake: Duration::from_secs(1),
     };
-    let door = Door::new("here".into(), settings, Crowd::new(2), Metrics::new(1));
+    let listener = Listener::new("here".into(), settings, AllConnections::new(2), Metrics::new(1));
     runtime.block_on(async {
         let (begun, connections) = (Arc::new(Notify::new()), TaskTracker::new());
-        let listener = Once(Some(socket), Arc::clone(&begun));
-        tokio::spawn(accept(listener, door, service.clone(), connections.clone()));
+        let socket = Once(Some(socket), Arc::clone(&begun));
+        tokio::spawn(accept(socket, listener, service.clone(), connections.clone()));
         begun.notified().await;
         connections.close();
         connections.wait().await;
@@ -131,7 +131,7 @@ fn note(seen: &Mutex<Vec<String>>, what: String) {
 /// Listens for one connection, and says when it has begun.
 struct Once(Option<Script>, Arc<Notify>);
 
-impl Listener for Once {
+impl Accept for Once {
     type Io = Script;
 
     async fn accept(&mut self) -> io::Result<Accepted<Script>> {

@@ -6,7 +6,8 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use libfuzzer_sys::fuzz_target;
-use tidegate::http1::{Decoder, HeadLimits, Length, Piece, RequestHead, Unended, find_end, parse_request, parse_response};
+use tidegate::policy::HeadLimits;
+use tidegate::http1::{Decoder, Length, Piece, RequestHead, Unended, find_end, parse_request, parse_response};
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 1024, headers: 20, keeps_underscores: false };
 const MOST_TRAILER_BYTES: usize = 256;

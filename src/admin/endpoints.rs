@@ -284,7 +284,7 @@ fn metrics<B>(admin: &Admin, request: &Request<B>) -> Answer {
     let format = Format::negotiate(Some(&accept.join(",")));
     let text = admin.metrics.render(
         format,
-        &observed::observe(&admin.state.load(), &admin.doors, &admin.metrics),
+        &observed::observe(&admin.state.load(), &admin.listeners, &admin.metrics),
     );
     with_type(format.content_type(), StatusCode::OK, text.into())
 }

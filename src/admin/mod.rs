@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     build::State,
     policy,
-    reload::{Doors, ReloadHandle, bind_admin},
+    reload::{Listeners, ReloadHandle, bind_admin},
     telemetry::Metrics,
 };
 
@@ -59,7 +59,7 @@ pub struct Admin {
     /// What runs.
     pub state: Arc<ArcSwap<State>>,
     /// Open listeners.
-    pub doors: Doors,
+    pub listeners: Listeners,
     /// Asks for a reload.
     pub reload: ReloadHandle,
     /// What `/readyz` says.
@@ -84,14 +84,14 @@ impl Admin {
         settings: Option<policy::Admin>,
         metrics: Arc<Metrics>,
         state: Arc<ArcSwap<State>>,
-        doors: Doors,
+        listeners: Listeners,
         reload: ReloadHandle,
     ) -> Self {
         Self {
             settings: ArcSwap::from_pointee(settings),
             metrics,
             state,
-            doors,
+            listeners,
             reload,
             readiness: Arc::default(),
             listening: Mutex::default(),

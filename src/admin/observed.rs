@@ -6,15 +6,15 @@ use crate::{
     build::{CapView, State},
     http2::windows,
     limit::Stats,
-    reload::Doors,
-    server::Door,
+    reload::Listeners,
+    server::Listener,
     telemetry::metrics::{
         CapGauges, LimitGauges, ListenerGauges, Metrics, Observed, RouteGauges, UpstreamGauges,
     },
     upstream::Upstream,
 };
 
-pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observed {
+pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -> Observed {
     Observed {
         routes: routes(state, metrics),
         limits: state
@@ -24,10 +24,10 @@ pub(super) fn observe(state: &State, doors: &Doors, metrics: &Metrics) -> Observ
         upstreams: upstreams(state),
         buffered: state.buffered() as u64,
         grown_windows: windows::grown() as u64,
-        listeners: doors
+        listeners: listeners
             .lock()
             .iter()
-            .map(|(bind, door)| listener(door, *bind, state))
+            .map(|(bind, listener)| listener_gauges(listener, *bind, state))
             .collect(),
     }
 }
@@ -56,7 +56,7 @@ fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
         .collect()
 }
 
-fn listener(door: &Door, bind: SocketAddr, state: &State) -> ListenerGauges {
+fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> ListenerGauges {
     let configured = state
         .config
         .listeners
@@ -79,9 +79,9 @@ fn listener(door: &Door, bind: SocketAddr, state: &State) -> ListenerGauges {
         *first = expires.min(*first);
     }
     ListenerGauges {
-        listener: Arc::clone(&door.name),
-        connections: door.open() as u64,
-        handshaking: door.handshaking().map(|count| count as u64),
+        listener: Arc::clone(&listener.name),
+        connections: listener.open() as u64,
+        handshaking: listener.handshaking().map(|count| count as u64),
         certificates: certificates.into_iter().collect(),
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 use super::{outcome::Ended, serve::App, systemd::notify};
 use crate::{
     admin, duration, policy,
-    server::{Door, Worker},
+    server::{Listener, Worker},
 };
 
 /// Longest wait for the readers of the logs after everything else has ended, and for a worker whose connections are cut.
@@ -66,14 +66,15 @@ impl App {
         let drain = duration::text(shutdown.drain);
         let delay = duration::text(shutdown.delay);
         tracing::info!(%drain, %delay, "draining");
-        let doors: Vec<Arc<Door>> = self.reloader.doors.lock().values().cloned().collect();
+        let listeners: Vec<Arc<Listener>> =
+            self.reloader.listeners.lock().values().cloned().collect();
         let sockets = &mut self.reloader.sockets;
         let finished = async {
             sleep(shutdown.delay).await;
             // The copies come first: a socket that is open anywhere still takes connections, which nobody would serve.
             sockets.clear();
-            for door in doors {
-                door.begin_drain(shutdown.drain);
+            for listener in listeners {
+                listener.begin_drain(shutdown.drain);
             }
             let idle = futures_util::future::join_all(workers.iter().map(Worker::idle));
             timeout(shutdown.drain, idle).await.is_ok()

@@ -22,8 +22,8 @@ use crate::{
     gateway::Gateway,
     inherited::Inherited,
     limit::KeyHasher,
-    reload::{self, Doors, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
-    server::{Crowd, Worker},
+    reload::{self, Listeners, Opening, ReloadHandle, Reloader, Source, log_warnings, resolve},
+    server::{AllConnections, Worker},
     telemetry::{LogGuard, Metrics},
 };
 
@@ -99,10 +99,10 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
         process,
         state: Arc::new(ArcSwap::from_pointee(built.state)),
         routes: Arc::new(ArcSwap::from_pointee(built.snapshot)),
-        doors: Doors::default(),
+        listeners: Listeners::default(),
         sockets: BTreeMap::new(),
         workers: Vec::new(),
-        crowd: Crowd::new(files.clients),
+        connections: AllConnections::new(files.clients),
         files,
         admin: None,
         watched,
@@ -114,7 +114,7 @@ fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admi
         config.admin.clone(),
         Arc::clone(&reloader.process.metrics),
         Arc::clone(&reloader.state),
-        Arc::clone(&reloader.doors),
+        Arc::clone(&reloader.listeners),
         reload,
     )
 }

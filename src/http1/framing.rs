@@ -128,9 +128,7 @@ pub(super) fn of_response(
     if status.is_informational() && chunked {
         return Err("an interim answer announces chunks");
     }
-    let bodiless = status.is_informational()
-        || matches!(status.as_u16(), 204 | 304)
-        || *method == Method::HEAD;
+    let bodiless = has_no_body(status) || *method == Method::HEAD;
     Ok(match length {
         _ if bodiless => Length::Empty,
         _ if chunked => Length::Chunked,
@@ -138,6 +136,11 @@ pub(super) fn of_response(
         Some(length) => Length::Exact(length),
         None => Length::UntilClose,
     })
+}
+
+/// Whether no response of this status has a body (RFC 9110, 6.4.1).
+pub fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status.as_u16(), 204 | 304)
 }
 
 /// Whether the body is chunked, and its length: one of them at most, said once and clearly.

@@ -12,22 +12,11 @@ use super::{
     fields::{Copying, Fields},
     framing::{self, Length, Marks, is},
 };
-use crate::error::Error;
+use crate::{error::Error, policy::HeadLimits};
 
 /// Header lines that are taken apart on the stack: of an answer the most that is accepted, of a request more than nearly
 /// all have.
 const ON_STACK: usize = 256;
-
-/// Bounds on a head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadLimits {
-    /// Bytes of the whole head.
-    pub bytes: usize,
-    /// Header lines.
-    pub headers: usize,
-    /// Lines whose name holds `_` are kept; otherwise they are dropped.
-    pub keeps_underscores: bool,
-}
 
 /// A request's head, its framing decided.
 #[derive(Debug)]

@@ -20,9 +20,9 @@ pub use encode::{
     write_status_line,
 };
 pub use fields::{Fields, to_map};
-pub use framing::{Decoder, Length};
+pub use framing::{Decoder, Length, has_no_body};
 pub use head::{
-    BARE_LINE_FEED, HeadLimits, Names, RequestHead, ResponseHead, Unended, find_end, parse_request,
+    BARE_LINE_FEED, Names, RequestHead, ResponseHead, Unended, find_end, parse_request,
     parse_response,
 };
 pub use upgrade::{is_offered, offered};

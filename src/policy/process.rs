@@ -26,24 +26,38 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// Open connections over all workers; `None` is what the file limit allows.
     pub max_connections: Option<NonZeroUsize>,
-    /// Bytes of a request head, more is 431.
-    pub max_header_bytes: usize,
-    /// Header lines of a request, more is 431.
-    pub max_headers: usize,
-    /// HTTP/2 is spoken beside HTTP/1.
-    pub http2: bool,
-    /// Header lines whose name holds `_` are kept; otherwise they are dropped.
-    pub keeps_underscores: bool,
-    /// Longest wait for a whole head.
-    pub headers_timeout: Duration,
-    /// Longest silence between requests.
-    pub keep_alive: Duration,
+    /// The limits of each connection.
+    pub limits: ConnectionLimits,
     /// Longest TLS handshake.
     pub tls_handshake: Duration,
     /// Connections begin with a PROXY protocol header that names the client.
     pub proxy_protocol: bool,
     /// `None`: plain.
     pub tls: Option<ListenerTls>,
+}
+
+/// The limits of one connection of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Bounds on the head of each request.
+    pub head: HeadLimits,
+    /// Longest wait for a whole head.
+    pub headers_timeout: Duration,
+    /// Longest silence between requests.
+    pub keep_alive: Duration,
+    /// HTTP/2 is spoken beside HTTP/1.
+    pub http2: bool,
+}
+
+/// Bounds on the head of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes of the whole head; more is 431.
+    pub bytes: usize,
+    /// Header lines; more is 431.
+    pub headers: usize,
+    /// Lines whose name holds `_` are kept; otherwise they are dropped.
+    pub keeps_underscores: bool,
 }
 
 /// `[client_ip]`.

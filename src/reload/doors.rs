@@ -1,4 +1,4 @@
-//! From a configured listener to what its door asks of those who come.
+//! From a configured listener to the settings of the one that serves.
 
 use std::{
     io,
@@ -8,9 +8,8 @@ use std::{
 use super::Files;
 use crate::{
     config::Config,
-    http1::HeadLimits,
     policy,
-    server::{ConnectionLimits, Door, DoorSettings},
+    server::{Listener, ListenerSettings},
     tls::{AlpnProtocol, ServerTls},
 };
 
@@ -21,7 +20,7 @@ const LEAST_PER_CLIENT: usize = 10;
 #[derive(Debug)]
 pub struct Opening {
     /// Of all listeners, in their order.
-    pub(super) settings: Vec<(SocketAddr, DoorSettings)>,
+    pub(super) settings: Vec<(SocketAddr, ListenerSettings)>,
     /// Of those that are new.
     pub(super) bound: Vec<Bound>,
 }
@@ -54,37 +53,28 @@ pub(super) fn one_each(
     Ok(sockets)
 }
 
-/// What `listener` asks for, as far as the limit on open files allows; `open` is its door, if it is open already.
+/// What `listener` asks for, as far as the limit on open files allows; `open` is the open listener, if there is one.
 ///
 /// # Errors
 /// Why its TLS cannot be built.
 pub(super) fn settings(
     config: &Config,
     listener: &policy::Listener,
-    open: Option<&Door>,
+    open: Option<&Listener>,
     files: Files,
-) -> Result<DoorSettings, String> {
+) -> Result<ListenerSettings, String> {
     let max_connections = files.max_connections(listener);
     let per_client = config.server.max_connections_per_client;
-    let earlier = open.and_then(Door::tls);
+    let earlier = open.and_then(Listener::tls);
     let tls = listener
         .tls
         .as_ref()
         .map(|tls| ServerTls::new(tls, offered(listener), earlier.as_ref()));
-    Ok(DoorSettings {
+    Ok(ListenerSettings {
         max_connections,
         max_per_client: per_client.map_or_else(|| share_of_a_client(max_connections), Into::into),
         trusted: config.client_ip.trusted_proxies.as_slice().into(),
-        limits: ConnectionLimits {
-            head: HeadLimits {
-                bytes: listener.max_header_bytes,
-                headers: listener.max_headers,
-                keeps_underscores: listener.keeps_underscores,
-            },
-            headers_timeout: listener.headers_timeout,
-            keep_alive: listener.keep_alive,
-            http2: listener.http2,
-        },
+        limits: listener.limits,
         proxy_protocol: listener.proxy_protocol,
         tls: tls
             .transpose()
@@ -100,7 +90,7 @@ fn share_of_a_client(max_connections: usize) -> usize {
 
 /// The versions of HTTP that are offered to clients, the preferred one first.
 fn offered(listener: &policy::Listener) -> &'static [AlpnProtocol] {
-    if listener.http2 {
+    if listener.limits.http2 {
         &[AlpnProtocol::Http2, AlpnProtocol::Http1]
     } else {
         &[AlpnProtocol::Http1]

@@ -1,4 +1,4 @@
-//! The accept loop of one listener on one worker: a task for each connection, no more of them than there is room for.
+//! The accept loop of one listener on one worker. Each connection is a task, and there are no more of them than slots.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc};
 
@@ -9,139 +9,138 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use super::{
-    Accepted, Arrival, Door, Listener, Socket,
-    arrival::Terms,
-    connection::serve,
-    door::Visit,
-    entrance::{self, HANDSHAKES_AT_ONCE},
-    idle::Roll,
-    listener::BACKLOG,
+    Accept, Accepted, Arrival, Listener, Socket,
+    bind::BACKLOG,
+    connection::{ConnectionContext, ConnectionGuard},
+    eviction::Registry,
+    handshake::{self, CONCURRENT_HANDSHAKES},
+    http1,
 };
 use crate::message::{Origin, Response};
 
-/// One worker's side of a door.
-struct Side<S> {
-    door: Arc<Door>,
+/// One listener on one worker.
+struct Acceptor<S> {
+    listener: Arc<Listener>,
     service: S,
     connections: TaskTracker,
-    /// Its connections.
-    roll: Arc<Roll>,
-    /// Turns of those who want to shake hands.
-    turns: Arc<Semaphore>,
+    /// The connections of this listener on this worker.
+    registry: Arc<Registry>,
+    /// A permit for each TLS handshake that this worker computes.
+    handshakes: Arc<Semaphore>,
 }
 
-/// Accepts until the door drains; what the kernel has accepted by then is still served.
-pub async fn accept<L, S>(mut listener: L, door: Arc<Door>, service: S, connections: TaskTracker)
-where
-    L: Listener,
+/// Accepts until the listener drains. Connections that the kernel has accepted by then are still served.
+pub async fn accept<A, S>(
+    mut socket: A,
+    listener: Arc<Listener>,
+    service: S,
+    connections: TaskTracker,
+) where
+    A: Accept,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
 {
-    let (roll, turns) = (door.roll(), Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE)));
-    let mut side = Side {
-        door,
+    let mut acceptor = Acceptor {
+        registry: listener.add_registry(),
+        listener,
         service,
         connections,
-        roll,
-        turns,
+        handshakes: Arc::new(Semaphore::new(CONCURRENT_HANDSHAKES)),
     };
     loop {
         let accepted = tokio::select! {
             biased;
-            () = side.door.drain.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            () = acceptor.listener.drain.cancelled() => break,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok(accepted) => side.admit(accepted).await,
-            Err(error) => side.door.failed(&error).await,
+            Ok(accepted) => acceptor.admit(accepted).await,
+            Err(error) => acceptor.listener.accept_failed(&error).await,
         }
     }
-    side.finish(listener).await;
+    acceptor.finish(socket).await;
 }
 
-impl<S> Side<S>
+impl<S> Acceptor<S>
 where
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
         + Clone
         + Send
         + 'static,
 {
-    /// Serves those who were connected when the drain began: closing the socket resets whoever is still in its queue. As
-    /// many as the queue can hold, and no more: those behind them came later, and must not keep the process from ending.
+    /// Serves the connections that were in the kernel's queue when the drain began, as closing the socket resets them. At
+    /// most as many as the queue holds: later ones must not keep the process from ending.
     ///
-    /// One case remains: a client that connects in the moment before the close, or is half connected then, is reset, as one
-    /// that comes a moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is for that.
-    async fn finish<L: Listener>(&mut self, mut listener: L) {
+    /// A client that connects at the moment of the close, or is half connected then, is still reset, just as one that
+    /// comes a moment later is refused. No program can tell the kernel to let the queue run dry; `[shutdown] delay` is
+    /// for that.
+    async fn finish<A: Accept>(&mut self, mut socket: A) {
         for _ in 0..=BACKLOG {
-            // Those who are served already have their turn, too.
+            // Lets the connections that are already served run, too.
             coop::consume_budget().await;
-            match listener.accept_waiting() {
+            match socket.accept_waiting() {
                 Ok(Some(accepted)) => self.admit(accepted).await,
                 Ok(None) => return,
-                Err(error) => self.door.failed(&error).await,
+                Err(error) => self.listener.accept_failed(&error).await,
             }
         }
     }
 
-    /// Serves a connection once there is room for it. Closes it at once where its client has too many: it must not even
-    /// wait for a place.
+    /// Serves a connection once there is a slot for it. If its client has too many connections, it is closed at once and
+    /// does not even wait for a slot.
     async fn admit<IO: Socket>(&mut self, accepted: Accepted<IO>) {
-        let guest = {
-            let settings = self.door.settings();
-            // A balancer's address says nothing of the client: the header that it sends does.
+        let client = {
+            let settings = self.listener.settings();
+            // A load balancer's address is not the client's: the header that it sends names the client.
             if settings.proxy_protocol {
                 Ok(None)
             } else {
-                self.door.admit(accepted.peer, &settings)
+                self.listener.admit(accepted.peer, &settings)
             }
         };
-        let Ok(guest) = guest else { return };
-        let visit = self.door.enter(&self.roll, guest).await;
-        self.begin(accepted, visit);
+        let Ok(client) = client else { return };
+        let slot = self.listener.acquire_slot().await;
+        let guard = ConnectionGuard::new(slot, &self.registry, client);
+        self.spawn(accepted, guard);
     }
 
-    fn begin<IO: Socket>(&self, accepted: Accepted<IO>, visit: Visit) {
-        let Self {
-            door,
-            service,
-            connections,
-            turns,
-            ..
-        } = self;
-        door.accepted();
-        let settings = door.settings();
-        let (peer, service, seat) = (accepted.peer, service.clone(), Arc::clone(&visit.seat));
+    /// Spawns the task that serves a connection.
+    fn spawn<IO: Socket>(&self, accepted: Accepted<IO>, guard: ConnectionGuard) {
+        self.listener.accepted();
+        let settings = self.listener.settings();
+        let (peer, service, handle) = (accepted.peer, self.service.clone(), guard.handle.clone());
         if settings.proxy_protocol || settings.tls.is_some() {
-            // Boxed: the others need not be as large as one that goes through all of this.
-            let entering = entrance::enter(
+            let served = handshake::serve(
                 accepted,
                 Arc::clone(&settings),
                 service,
-                seat,
-                Arc::clone(turns),
+                handle,
+                Arc::clone(&self.handshakes),
             );
-            let entering = AssertUnwindSafe(Box::pin(entering)).catch_unwind();
-            connections.spawn(async move { visit.ended(peer, entering.await.is_err()) });
+            // Boxed: plain connections need not be as large as one that goes through all of this.
+            let served = AssertUnwindSafe(Box::pin(served)).catch_unwind();
+            self.connections.spawn(async move {
+                if served.await.is_err() {
+                    guard.panicked(peer);
+                }
+            });
             return;
         }
-        let limits = settings.limits;
         let Accepted { io, local, .. } = accepted;
-        let origin = Arc::new(Origin::new(Arc::clone(&door.name), peer, local));
-        let served = serve(
-            io,
-            BytesMut::new(),
-            Terms {
-                service,
-                limits,
-                origin,
-                seat,
-            },
-        );
-        connections.spawn(async move {
-            let served = AssertUnwindSafe(served).catch_unwind().await;
-            visit.ended(peer, served.is_err());
+        let name = Arc::clone(&self.listener.name);
+        let context = ConnectionContext {
+            service,
+            limits: settings.limits,
+            origin: Arc::new(Origin::new(name, peer, local)),
+            handle,
+        };
+        let served = http1::serve(io, BytesMut::new(), context);
+        self.connections.spawn(async move {
+            if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+                guard.panicked(peer);
+            }
         });
     }
 }
@@ -164,8 +163,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        http1::HeadLimits,
-        server::{ConnectionLimits, Crowd, DoorSettings, bind},
+        policy::{ConnectionLimits, HeadLimits},
+        server::{AllConnections, ListenerSettings, bind},
         telemetry::Metrics,
     };
 
@@ -174,7 +173,7 @@ pub(super) mod tests {
 
     const ANY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1));
 
-    pub(in crate::server) fn door(max_connections: usize) -> Arc<Door> {
+    pub(in crate::server) fn listener(max_connections: usize) -> Arc<Listener> {
         let limits = ConnectionLimits {
             head: HeadLimits {
                 bytes: 32 * 1024,
@@ -185,7 +184,7 @@ pub(super) mod tests {
             keep_alive: Duration::from_secs(75),
             http2: true,
         };
-        let settings = DoorSettings {
+        let settings = ListenerSettings {
             max_connections,
             max_per_client: 1000,
             trusted: [].into(),
@@ -194,7 +193,12 @@ pub(super) mod tests {
             tls: None,
             tls_handshake: Duration::from_secs(10),
         };
-        Door::new("a".into(), settings, Crowd::new(1000), Metrics::new(1))
+        Listener::new(
+            "a".into(),
+            settings,
+            AllConnections::new(1000),
+            Metrics::new(1),
+        )
     }
 
     impl Socket for DuplexStream {
@@ -210,7 +214,7 @@ pub(super) mod tests {
     /// Connections that all come at the same time.
     struct Burst(Arc<Barrier>, Option<DuplexStream>);
 
-    impl Listener for Burst {
+    impl Accept for Burst {
         type Io = DuplexStream;
 
         async fn accept(&mut self) -> io::Result<Accepted<DuplexStream>> {
@@ -234,7 +238,7 @@ pub(super) mod tests {
     #[tokio::test(start_paused = true)]
     async fn workers_that_accept_at_the_same_time_take_no_more_than_there_is_room_for() {
         const WORKERS: usize = 4;
-        let (door, connections) = (door(2), TaskTracker::new());
+        let (listener, connections) = (listener(2), TaskTracker::new());
         let together = Arc::new(Barrier::new(WORKERS));
         let mut clients = Vec::new();
         for _ in 0..WORKERS {
@@ -244,30 +248,35 @@ pub(super) mod tests {
             let service = service_fn(|_| async { Ok(Response::default()) });
             tokio::spawn(accept(
                 burst,
-                Arc::clone(&door),
+                Arc::clone(&listener),
                 service,
                 connections.clone(),
             ));
         }
         // The clock is paused: it moves on when all others have nothing left to do.
         sleep(PAUSE).await;
-        assert_eq!((door.open(), connections.len()), (2, 2));
-        // A place that is left goes to one that waits, until none does.
+        assert_eq!((listener.open(), connections.len()), (2, 2));
+        // A slot that is released goes to a connection that waits, until none does.
         let mut ended = Vec::new();
         for mut client in clients {
             client.shutdown().await.unwrap();
             sleep(PAUSE).await;
-            ended.push(door.open());
+            ended.push(listener.open());
         }
         assert_eq!(ended, [2, 2, 1, 0]);
     }
 
-    /// A listener of one connection that is there at once.
-    async fn serve_one(door: &Arc<Door>) -> DuplexStream {
+    /// Serves one connection, which is there at once.
+    async fn serve_one(listener: &Arc<Listener>) -> DuplexStream {
         let (client, io) = duplex(1024);
         let service = service_fn(|_| async { Ok(Response::default()) });
         let burst = Burst(Arc::new(Barrier::new(1)), Some(io));
-        tokio::spawn(accept(burst, Arc::clone(door), service, TaskTracker::new()));
+        tokio::spawn(accept(
+            burst,
+            Arc::clone(listener),
+            service,
+            TaskTracker::new(),
+        ));
         sleep(PAUSE).await;
         client
     }
@@ -277,19 +286,19 @@ pub(super) mod tests {
             .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
             .await
             .unwrap();
-        let mut answer = vec![0; 1024];
-        let length = client.read(&mut answer).await.unwrap();
-        String::from_utf8_lossy(&answer[..length]).into_owned()
+        let mut response = vec![0; 1024];
+        let length = client.read(&mut response).await.unwrap();
+        String::from_utf8_lossy(&response[..length]).into_owned()
     }
 
-    /// A client that does not know of the drain met the close with one request in three takeovers.
+    /// Once, a client that did not know of the drain lost one request in three takeovers to the close.
     #[tokio::test(start_paused = true)]
     async fn in_the_first_second_of_a_drain_an_idle_connection_answers_once_more() {
-        let door = door(1);
-        let mut client = serve_one(&door).await;
+        let listener = listener(1);
+        let mut client = serve_one(&listener).await;
         assert!(!ask(&mut client).await.contains("close"));
         sleep(Duration::from_secs(9)).await;
-        door.begin_drain(Duration::from_secs(30));
+        listener.begin_drain(Duration::from_secs(30));
         sleep(Duration::from_millis(900)).await;
         assert!(ask(&mut client).await.contains("connection: close"));
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
@@ -297,20 +306,20 @@ pub(super) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_without_a_request_ends_a_second_after_the_drain_began_or_earlier() {
-        for (patience, grace) in [(30_000, 1000), (500, 250), (0, 0)] {
-            let door = door(1);
-            let mut client = serve_one(&door).await;
+        for (timeout, grace) in [(30_000, 1000), (500, 250), (0, 0)] {
+            let listener = listener(1);
+            let mut client = serve_one(&listener).await;
             ask(&mut client).await;
             sleep(Duration::from_secs(9)).await;
             let began = Instant::now();
-            door.begin_drain(Duration::from_millis(patience));
+            listener.begin_drain(Duration::from_millis(timeout));
             assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
             assert_eq!(began.elapsed(), Duration::from_millis(grace));
         }
     }
 
-    /// Of a burst of clients only some were served: the last look at the queue believed tokio, which says after 128
-    /// operations in a row, or when it has not looked at the socket yet, that there is nothing. The rest was reset.
+    /// Once, only some of a burst of clients were served and the others reset: the last look at the queue asked tokio, which
+    /// reports an empty queue after 128 operations in a row, or if it has not polled the socket yet.
     #[tokio::test]
     async fn a_drain_leaves_nobody_in_the_queue() {
         const CLIENTS: usize = 300;
@@ -318,13 +327,13 @@ pub(super) mod tests {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| TcpStream::connect(address).unwrap())
             .collect();
-        let (door, connections) = (door(CLIENTS), TaskTracker::new());
-        door.drain.cancel();
+        let (listener, connections) = (listener(CLIENTS), TaskTracker::new());
+        listener.drain.cancel();
         for socket in sockets {
-            let listener = tokio::net::TcpListener::from_std(socket).unwrap();
+            let socket = tokio::net::TcpListener::from_std(socket).unwrap();
             let service = service_fn(|_| async { Ok(Response::default()) });
-            accept(listener, Arc::clone(&door), service, connections.clone()).await;
+            accept(socket, Arc::clone(&listener), service, connections.clone()).await;
         }
-        assert_eq!(door.open(), clients.len());
+        assert_eq!(listener.open(), clients.len());
     }
 }

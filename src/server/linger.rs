@@ -1,8 +1,10 @@
-//! Bytes that a client still sends behind its last answer are taken in and thrown away, so that the answer reaches it: an unread
-//! byte in a socket that is closed makes the kernel reset the connection, and most clients look at an early answer only once
-//! they have sent all of their request.
+//! The bounds on reading bytes that a client still sends behind its last response.
 //!
-//! As in NGINX it is bound by time, by silence, and by how many do it at once, not by bytes: an upload is as long as it is.
+//! They are read and thrown away so that the response arrives: an unread byte in a socket that is closed makes the kernel
+//! reset the connection, and most clients read an early response only after they have sent their whole request.
+//!
+//! As in NGINX, lingering is bounded by time, by silence and by how many connections do it at once. It is not bounded by
+//! bytes, because the length of an upload is the client's.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -14,24 +16,26 @@ use tokio::time::Instant;
 
 use crate::runtime::timer::Timer;
 
-/// In all, and between two reads: NGINX's `lingering_time` and `lingering_timeout`.
+/// Longest time in all, as NGINX's `lingering_time`.
 const LONG: Duration = Duration::from_secs(30);
+/// Longest time between two reads, as NGINX's `lingering_timeout`.
 const SILENCE: Duration = Duration::from_secs(5);
-/// In all and at most, where nothing more is known to come, or too many linger already.
+/// Longest time in all if no more bytes are known to come, or too many connections linger already.
 const SHORT: Duration = Duration::from_secs(2);
+/// Most bytes in that case.
 const SHORT_BYTES: usize = 256 * 1024;
-/// Requests of the whole process whose rest is taken in for long. Each holds no more than its connection does.
-const MOST: usize = 1024;
+/// Connections of the whole process that may linger for [`LONG`]. Each uses the memory of an idle connection.
+const MAX_LONG: usize = 1024;
 
 static LINGERING: AtomicUsize = AtomicUsize::new(0);
 
-/// One of [`MOST`] places; left when dropped.
+/// One of [`MAX_LONG`] permits; released on drop.
 #[derive(Debug)]
-struct Place;
+struct LongPermit;
 
-impl Place {
-    fn take() -> Option<Self> {
-        let more = |count: usize| (count < MOST).then_some(count + 1);
+impl LongPermit {
+    fn acquire() -> Option<Self> {
+        let more = |count: usize| (count < MAX_LONG).then_some(count + 1);
         LINGERING
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .ok()
@@ -39,30 +43,34 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LongPermit {
     fn drop(&mut self) {
         LINGERING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// How long the rest of one request is taken in.
+/// The bounds on one connection that lingers.
 #[derive(Debug)]
 pub(super) struct Linger {
     end: Instant,
     silence: Duration,
-    /// Bytes that are still taken.
+    /// Bytes that may still be read.
     left: usize,
-    /// When something last came; `None` while that is now.
+    /// When bytes last came; `None` while that is now.
     heard: Option<Instant>,
     timer: Timer,
-    place: Option<Place>,
+    permit: Option<LongPermit>,
 }
 
 impl Linger {
-    /// Begins, for long where more is known to come.
+    /// Begins to linger, for [`LONG`] if more bytes are known to come (`has_more`).
     pub(super) fn begin(timer: Timer, has_more: bool) -> Self {
-        let place = if has_more { Place::take() } else { None };
-        let (total, left) = if place.is_some() {
+        let permit = if has_more {
+            LongPermit::acquire()
+        } else {
+            None
+        };
+        let (total, left) = if permit.is_some() {
             (LONG, usize::MAX)
         } else {
             (SHORT, SHORT_BYTES)
@@ -73,25 +81,25 @@ impl Linger {
             left,
             heard: None,
             timer,
-            place,
+            permit,
         }
     }
 
-    /// The process is about to end: no longer than where nothing is known to come.
+    /// Shortens the time to [`SHORT`], because the process is about to end.
     pub(super) fn hurry(&mut self) {
-        if self.place.take().is_some() {
+        if self.permit.take().is_some() {
             self.end = self.end.min(Instant::now() + SHORT);
         }
     }
 
-    /// So many bytes came. Returns whether more are taken.
+    /// Counts bytes that were read. Returns whether more may be.
     pub(super) fn took(&mut self, bytes: usize) -> bool {
         self.heard = None;
         self.left = self.left.saturating_sub(bytes);
         self.left > 0
     }
 
-    /// Ready when nothing came for too long, or all of it takes too long.
+    /// Ready when no bytes came for too long, or all of them take too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let heard = *self.heard.get_or_insert_with(Instant::now);
         self.timer.set(self.end.min(heard + self.silence));
@@ -138,11 +146,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_so_many_linger_for_long() {
-        let all: Vec<_> = (0..MOST + 10)
+        let all: Vec<_> = (0..MAX_LONG + 10)
             .map(|_| Linger::begin(Timer::default(), true))
             .collect();
-        // Other tests may hold a few places.
-        let long = all.iter().filter(|linger| linger.place.is_some()).count();
-        assert!(long <= MOST && long > MOST - 10, "{long}");
+        // Other tests may hold a few permits.
+        let long = all.iter().filter(|linger| linger.permit.is_some()).count();
+        assert!(long <= MAX_LONG && long > MAX_LONG - 10, "{long}");
     }
 }

@@ -1,111 +1,338 @@
-//! Listening sockets: one for each worker on the same address (SO_REUSEPORT), so that the kernel shares connections out
-//! and no worker wakes another.
+//! One listener as all workers share it: the settings for new connections, and the bounds on how many are open.
 
-use std::{future::Future, io, net::SocketAddr};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use socket2::{Domain, Protocol, SockRef, Type};
-use tokio::net::{TcpListener, TcpStream};
+use arc_swap::{ArcSwap, Guard};
+use ipnet::IpNet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
-use super::Socket;
+use super::{
+    clients::{AllConnections, ClientGuard},
+    eviction::{Connections, Registry},
+    log_throttle::LogThrottle,
+    slots::Slots,
+};
+use crate::{
+    policy::ConnectionLimits,
+    telemetry::{Latch, ListenerMetrics, Metrics},
+    tls::ServerTls,
+};
 
-/// Connections that the kernel completes ahead of us; it cuts this to `net.core.somaxconn`.
-pub(super) const BACKLOG: i32 = 4096;
+/// How long accepting pauses if the process has no file descriptor left. A connection that closes ends the pause.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where connections come from. The seam for tests, and for streams that are more than TCP.
-pub trait Listener: Send + 'static {
-    /// A connection.
-    type Io: Socket;
+/// How long a connection without a request is kept once the listener drains. Over any network, a request arrives within
+/// this time if it was sent before its client could know of the drain.
+const GRACE: Duration = Duration::from_secs(1);
 
-    /// Waits for the next connection; gives its own address and the peer's too. Cancel safe.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted<Self::Io>>> + Send;
+/// A listener as all workers share it.
+#[derive(Debug)]
+pub struct Listener {
+    /// The address that it is bound to.
+    pub name: Arc<str>,
+    /// Cancelled when the listener is removed or the process drains.
+    pub drain: CancellationToken,
+    /// How long a connection without a request is kept once the listener drains, in milliseconds.
+    grace: AtomicU64,
+    settings: ArcSwap<ListenerSettings>,
+    slots: Slots,
+    connections: Arc<Connections>,
+    all: Arc<AllConnections>,
+    is_full: Latch,
+    /// Open connections when the system last had no file descriptor for another one; 0 when it has.
+    short_at: AtomicUsize,
+    /// TLS handshakes between a whole ClientHello and their end.
+    handshaking: AtomicUsize,
+    /// The times of idle connections count from here.
+    opened: Instant,
+    /// Connections that were closed because their client had too many.
+    refused: LogThrottle,
+    /// TLS handshakes that were refused.
+    unsecured: LogThrottle,
+    pub(super) metrics: Arc<ListenerMetrics>,
+    process: Arc<Metrics>,
+}
 
-    /// Takes a connection that is complete already; `None` when there is none.
+/// Settings that may change while a listener stays open. They apply to new connections.
+#[derive(Debug, Clone)]
+pub struct ListenerSettings {
+    /// Most open connections over all workers, at least 1.
+    pub max_connections: usize,
+    /// Most open connections of one client over all listeners, at least 1.
+    pub max_per_client: usize,
+    /// Peers that stand for many clients: their connections are not counted by address.
+    pub trusted: Arc<[IpNet]>,
+    /// The limits of each connection.
+    pub limits: ConnectionLimits,
+    /// Each connection begins with a PROXY protocol header, within the time for a head.
+    pub proxy_protocol: bool,
+    /// Each connection then begins with a TLS handshake.
+    pub tls: Option<ServerTls>,
+    /// Longest time of that handshake.
+    pub tls_handshake: Duration,
+}
+
+impl Listener {
+    /// A listener that is about to open.
+    pub fn new(
+        name: Arc<str>,
+        settings: ListenerSettings,
+        all: Arc<AllConnections>,
+        process: Arc<Metrics>,
+    ) -> Arc<Self> {
+        let metrics = process.listener(&name);
+        let connections = Connections::new(Arc::clone(&metrics));
+        all.add(&connections);
+        Arc::new(Self {
+            metrics,
+            name,
+            drain: CancellationToken::new(),
+            grace: AtomicU64::new(GRACE.as_millis() as u64),
+            settings: ArcSwap::from_pointee(settings),
+            slots: Slots::default(),
+            connections,
+            all,
+            is_full: Latch::default(),
+            short_at: AtomicUsize::new(0),
+            handshaking: AtomicUsize::new(0),
+            opened: Instant::now(),
+            refused: LogThrottle::default(),
+            unsecured: LogThrottle::default(),
+            process,
+        })
+    }
+
+    /// Changes the settings for new connections.
+    pub fn reconfigure(&self, settings: ListenerSettings) {
+        self.settings.store(Arc::new(settings));
+        self.slots.wake();
+    }
+
+    /// Stops accepting. Open connections end after their requests in flight, and those without a request within half of
+    /// `timeout`, after which all that are left will be cut.
+    pub fn begin_drain(&self, timeout: Duration) {
+        let grace = GRACE.min(timeout / 2);
+        self.grace
+            .store(grace.as_millis() as u64, Ordering::Relaxed);
+        self.drain.cancel();
+    }
+
+    /// How long a connection without a request is kept once the listener drains.
+    pub(super) fn grace(&self) -> Duration {
+        Duration::from_millis(self.grace.load(Ordering::Relaxed))
+    }
+
+    /// Open connections.
+    pub fn open(&self) -> usize {
+        self.slots.used()
+    }
+
+    /// TLS handshakes in progress; `None` if the listener has no TLS.
+    pub fn handshaking(&self) -> Option<usize> {
+        let has_tls = self.settings.load().tls.is_some();
+        has_tls.then(|| self.handshakes())
+    }
+
+    pub(super) fn handshakes(&self) -> usize {
+        self.handshaking.load(Ordering::Relaxed)
+    }
+
+    /// Counts a TLS handshake until the guard is dropped.
+    pub(super) fn begin_handshake(&self) -> Handshaking<'_> {
+        self.handshaking.fetch_add(1, Ordering::Relaxed);
+        Handshaking(&self.handshaking)
+    }
+
+    /// The TLS of new connections.
+    pub fn tls(&self) -> Option<ServerTls> {
+        self.settings.load().tls.clone()
+    }
+
+    /// The settings of new connections.
+    pub(super) fn settings(&self) -> Guard<Arc<ListenerSettings>> {
+        self.settings.load()
+    }
+
+    /// A registry for the connections of another worker.
+    pub(super) fn add_registry(&self) -> Arc<Registry> {
+        self.connections.add_registry()
+    }
+
+    /// Counts a connection from `peer` for its client. Returns `None` where connections are not counted by client.
     ///
     /// # Errors
-    /// Those of the system.
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<Self::Io>>>;
+    /// [`TooMany`] if the client has as many as it may have; the connection is to be closed.
+    pub(super) fn admit(
+        &self,
+        peer: SocketAddr,
+        settings: &ListenerSettings,
+    ) -> Result<Option<ClientGuard>, TooMany> {
+        let address = peer.ip().to_canonical();
+        let is_trusted = |network: &IpNet| network.contains(&address);
+        if settings.trusted.iter().any(is_trusted) {
+            return Ok(None);
+        }
+        if let Some(guard) = self.all.admit(address, settings.max_per_client) {
+            return Ok(Some(guard));
+        }
+        self.metrics.closed("per_client");
+        if let Some(closed) = self.refused.count() {
+            tracing::warn!(
+                listener = %self.name, client = %peer.ip(), max_connections_per_client = settings.max_per_client, closed,
+                "connections closed: the client has as many open as one may have"
+            );
+        }
+        Err(TooMany)
+    }
+
+    /// Logs a TLS handshake that was refused for what the client offered.
+    pub(super) fn unsecured(&self, peer: SocketAddr, why: &str) {
+        if let Some(refused) = self.unsecured.count() {
+            tracing::info!(listener = %self.name, %peer, refused, "TLS handshakes refused, the last one because {why}");
+        }
+    }
+
+    /// Reacts to a failed `accept`: if the system is short of resources, waits until that may have changed.
+    pub(super) async fn accept_failed(&self, error: &io::Error) {
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: the connection stays in the kernel's queue, and trying at once would spin.
+        if !matches!(error.raw_os_error(), Some(23 | 24 | 105 | 12)) {
+            // All others concern one connection, which is already gone.
+            return;
+        }
+        if self.short_at.swap(self.open().max(1), Ordering::Relaxed) == 0 {
+            tracing::error!(listener = %self.name, %error, "accepting pauses until a connection closes");
+        }
+        self.metrics.accept_paused("no_files");
+        let released = self.slots.released();
+        self.connections.evict_idle();
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = released => {}
+        }
+    }
+
+    /// Counts a connection that asked for too much work, by this kind of frames.
+    pub(super) fn flooded(&self, kind: &'static str, peer: SocketAddr) {
+        self.metrics.flooded(kind);
+        tracing::debug!(listener = %self.name, %peer, kind, "connection closed: a flood of frames");
+    }
+
+    /// Counts a connection that cancelled too many requests; its streams are refused until it has calmed down.
+    pub(super) fn refuses_streams(&self, peer: SocketAddr) {
+        self.metrics.flooded("cancels");
+        tracing::debug!(listener = %self.name, %peer, "streams refused: too many requests were taken back");
+    }
+
+    /// Logs that the task of a connection panicked.
+    pub(super) fn panicked(&self, peer: SocketAddr) {
+        self.process.panicked();
+        tracing::error!(listener = %self.name, %peer, "what served a connection ended in a panic");
+    }
+
+    /// Notes that a connection was accepted: the system has file descriptors again.
+    pub(super) fn accepted(&self) {
+        let short_at = self.short_at.load(Ordering::Relaxed);
+        // One descriptor that is freed and used again is not worth a line.
+        if self.open() + short_at / 16 < short_at && self.short_at.swap(0, Ordering::Relaxed) != 0 {
+            tracing::info!(listener = %self.name, "accepting connections again");
+        }
+    }
+
+    /// Acquires a slot for a connection that was accepted. While it waits, the connection that has been idle for longest
+    /// is evicted, or the first one that becomes idle.
+    pub(super) async fn acquire_slot(self: &Arc<Self>) -> ListenerSlot {
+        loop {
+            if let Some(slot) = self.try_acquire_slot() {
+                return slot;
+            }
+            // Either this listener is full, or all of them together are.
+            let is_own = self.open() >= self.settings.load().max_connections;
+            let full = if is_own { &self.slots } else { &self.all.slots };
+            let (released, _waiting) = (full.released(), full.wait());
+            // A slot may have been released before `released` was created.
+            if let Some(slot) = self.try_acquire_slot() {
+                return slot;
+            }
+            if !self.connections.evict_idle() && (is_own || !self.all.evict_idle()) {
+                self.pause();
+            }
+            released.await;
+        }
+    }
+
+    fn try_acquire_slot(self: &Arc<Self>) -> Option<ListenerSlot> {
+        let max = self.settings.load().max_connections;
+        if !self.slots.try_acquire(max) {
+            return None;
+        }
+        if !self.all.slots.try_acquire(self.all.max) {
+            self.slots.release();
+            return None;
+        }
+        // One slot that is released and acquired again is not worth a line.
+        if self.open() + max / 16 < max && self.is_full.clear() {
+            tracing::info!(listener = %self.name, "accepting connections again");
+        }
+        Some(ListenerSlot(Arc::clone(self)))
+    }
+
+    /// All slots are used, and no connection is idle.
+    fn pause(&self) {
+        if self.is_full.raise() {
+            let max = self.settings.load().max_connections;
+            tracing::warn!(listener = %self.name, max_connections = max, "accepting pauses: all connections are taken");
+        }
+        self.metrics.accept_paused("max_connections");
+    }
+
+    /// Wakes the workers that wait for a slot: a connection has become idle and can be evicted.
+    pub(super) fn wake_waiters(&self) {
+        self.slots.wake_if_awaited();
+        self.all.slots.wake_if_awaited();
+    }
+
+    /// The microseconds by which idle connections are compared.
+    pub(super) fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.opened).as_micros() as u64
+    }
 }
 
-/// A new connection.
+/// A client has as many open connections as it may have.
 #[derive(Debug)]
-pub struct Accepted<IO> {
-    /// Its bytes.
-    pub io: IO,
-    /// The other end.
-    pub peer: SocketAddr,
-    /// This end.
-    pub local: SocketAddr,
-}
+pub(super) struct TooMany;
 
-impl Listener for TcpListener {
-    type Io = TcpStream;
+/// One of a listener's slots for connections, and one of all listeners together. Released on drop.
+#[derive(Debug)]
+pub(super) struct ListenerSlot(Arc<Listener>);
 
-    async fn accept(&mut self) -> io::Result<Accepted<TcpStream>> {
-        let (io, peer) = TcpListener::accept(self).await?;
-        accepted(io, peer)
-    }
-
-    fn accept_waiting(&mut self) -> io::Result<Option<Accepted<TcpStream>>> {
-        // Asks the system itself. What tokio knows is from the last look at all sockets, and after so many operations
-        // in a row it says that there is nothing more, to give other tasks their turn: one cannot tell from it that a
-        // queue is empty.
-        let (socket, peer) = match SockRef::from(&*self).accept() {
-            Ok(connection) => connection,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        socket.set_nonblocking(true)?;
-        let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        accepted(TcpStream::from_std(socket.into())?, peer).map(Some)
+impl ListenerSlot {
+    pub(super) fn listener(&self) -> &Arc<Listener> {
+        &self.0
     }
 }
 
-fn accepted(io: TcpStream, peer: SocketAddr) -> io::Result<Accepted<TcpStream>> {
-    // An answer is written whole: waiting for more to send along would only delay it.
-    io.set_nodelay(true)?;
-    let local = io.local_addr()?;
-    Ok(Accepted { io, peer, local })
+impl Drop for ListenerSlot {
+    fn drop(&mut self) {
+        self.0.all.slots.release();
+        self.0.slots.release();
+    }
 }
 
-/// Binds `count` sockets to one address, with port 0 all to the same free port; gives the address with its port.
-/// `only_v6`: an IPv6 address takes no IPv4 connections, as another listener has an IPv4 address of the same port.
-///
-/// # Errors
-/// Those of the system; also when another process listens there already, which SO_REUSEPORT alone would let pass in
-/// silence, each process getting a part of the connections.
-pub fn bind(
-    address: SocketAddr,
-    count: usize,
-    only_v6: bool,
-) -> io::Result<(SocketAddr, Vec<std::net::TcpListener>)> {
-    drop(socket(address, false, only_v6)?);
-    let first = socket(address, true, only_v6)?;
-    let address = first.local_addr()?;
-    let mut sockets = vec![first];
-    for _ in 1..count {
-        sockets.push(socket(address, true, only_v6)?);
-    }
-    Ok((address, sockets))
-}
+/// Counts one TLS handshake; the count is decremented on drop.
+#[derive(Debug)]
+pub(super) struct Handshaking<'a>(&'a AtomicUsize);
 
-fn socket(
-    address: SocketAddr,
-    is_shared: bool,
-    only_v6: bool,
-) -> io::Result<std::net::TcpListener> {
-    let socket = socket2::Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() && only_v6 {
-        socket.set_only_v6(true)?;
+impl Drop for Handshaking<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
-    // Connections of an earlier process that linger in TIME_WAIT do not keep the address.
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(is_shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }

@@ -1,30 +1,39 @@
-//! The PROXY protocol (HAProxy's `proxy-protocol.txt`, versions 1 and 2): who connected to the balancer before us.
+//! The PROXY protocol (HAProxy's `proxy-protocol.txt`, versions 1 and 2): the client behind a load balancer.
 //!
-//! Where a listener requires it, every connection begins with such a header, before TLS and before any request.
+//! If a listener requires it, every connection begins with such a header, before TLS and before any request.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// First bytes of version 2.
+/// The first bytes of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest header of version 1, its end included (section 2.1).
+/// Longest header of version 1 in bytes, with its CR LF (section 2.1).
 const LONGEST_V1: usize = 107;
-/// Longest header of version 2 that is taken: addresses have at most 216 bytes, the rest is for extensions (a client's
-/// certificate's name, a cloud's identifiers), of which none is read here.
+/// Longest header of version 2 in bytes that is accepted. Addresses have at most 216 bytes; the rest is for extensions (the
+/// name in a client's certificate, identifiers of a cloud), which are skipped.
 const LONGEST_V2: usize = 4096;
 
-/// What a header says.
+/// A parsed header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of the header.
+    /// Its length in bytes.
     pub length: usize,
-    /// The client's address, and the one that it dialled; `None`: the balancer speaks for itself, or cannot tell.
-    pub ends: Option<(SocketAddr, SocketAddr)>,
+    /// The ends of the client's connection; `None` if the load balancer speaks for itself or does not know them.
+    pub ends: Option<Ends>,
 }
 
-/// Looks for a header at the beginning of `bytes`; `None` while it is not complete.
+/// Both ends of the connection between the client and the load balancer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's address.
+    pub source: SocketAddr,
+    /// The address that the client connected to.
+    pub destination: SocketAddr,
+}
+
+/// Parses the header at the beginning of `bytes`; `None` while it is not complete.
 ///
 /// # Errors
-/// What is wrong with it. Nothing is guessed then: what follows cannot be told from a forgery.
+/// Says why it is malformed. Nothing is guessed then, since the bytes that follow might be a forgery.
 pub fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     if begins(bytes, SIGNATURE) {
         return version_2(bytes);
@@ -35,7 +44,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     Err("it does not begin with a PROXY protocol header")
 }
 
-/// Whether one of the two begins with all there is of the other.
+/// Whether one of the two is a prefix of the other.
 fn begins(bytes: &[u8], expected: &[u8]) -> bool {
     let length = bytes.len().min(expected.len());
     bytes[..length] == expected[..length]
@@ -74,10 +83,10 @@ fn version_1(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     if !is_of_family(source) || !is_of_family(destination) || words.next().is_some() {
         return Err(BAD);
     }
-    let ends = (
-        SocketAddr::new(source, ports.0),
-        SocketAddr::new(destination, ports.1),
-    );
+    let ends = Ends {
+        source: SocketAddr::new(source, ports.0),
+        destination: SocketAddr::new(destination, ports.1),
+    };
     Ok(Some(Header {
         length,
         ends: Some(ends),
@@ -101,7 +110,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
     let Some(body) = bytes.get(16..length) else {
         return Ok(None);
     };
-    // AF_UNIX and AF_UNSPEC have no address that could be a client's.
+    // AF_UNIX and AF_UNSPEC have no address that could identify a client.
     let ends = match (is_local, family) {
         (false, 0x11) => Some(ends::<4, Ipv4Addr>(body)?),
         (false, 0x21) => Some(ends::<16, Ipv6Addr>(body)?),
@@ -112,7 +121,7 @@ fn version_2(bytes: &[u8]) -> Result<Option<Header>, &'static str> {
 }
 
 /// Two addresses of `N` bytes, then two ports.
-fn ends<const N: usize, A>(body: &[u8]) -> Result<(SocketAddr, SocketAddr), &'static str>
+fn ends<const N: usize, A>(body: &[u8]) -> Result<Ends, &'static str>
 where
     A: From<[u8; N]> + Into<IpAddr>,
 {
@@ -122,7 +131,10 @@ where
     let (&[a, b, c, d], _) = rest.split_first_chunk::<4>().ok_or(SHORT)?;
     let end =
         |address: [u8; N], port| SocketAddr::new(A::from(address).into(), u16::from_be_bytes(port));
-    Ok((end(*source, [a, b]), end(*destination, [c, d])))
+    Ok(Ends {
+        source: end(*source, [a, b]),
+        destination: end(*destination, [c, d]),
+    })
 }
 
 #[cfg(test)]
@@ -131,8 +143,11 @@ mod tests {
 
     use super::*;
 
-    fn ends(source: &str, destination: &str) -> Option<(SocketAddr, SocketAddr)> {
-        Some((source.parse().unwrap(), destination.parse().unwrap()))
+    fn ends(source: &str, destination: &str) -> Option<Ends> {
+        Some(Ends {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+        })
     }
 
     fn v2(kind: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -219,7 +234,7 @@ mod tests {
             prop_assume!(source.is_ipv4() == destination.is_ipv4());
             let line = format!("PROXY {family} {} {} {} {}\r\n", source.ip(), destination.ip(), source.port(), destination.port());
             let header = parse(&[line.as_bytes(), &rest].concat()).unwrap().unwrap();
-            prop_assert_eq!(header, Header { length: line.len(), ends: Some((source, destination)) });
+            prop_assert_eq!(header, Header { length: line.len(), ends: Some(Ends { source, destination }) });
         }
 
         #[test]

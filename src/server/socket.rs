@@ -1,4 +1,5 @@
-//! What the server asks of a connection beside its bytes: to end in a reset, and whether the peer has ended.
+//! A connection's bytes, with two abilities beside reading and writing: to end in a reset, and to tell whether the peer
+//! has ended.
 
 use std::{
     io,
@@ -16,18 +17,18 @@ use tokio::{
 
 use crate::tls::ServerStream;
 
-/// A connection's bytes, and what else the server asks of it.
+/// The bytes of a connection.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// From now on, whether a close cuts: the peer sees a reset instead of an end.
+    /// Sets whether a close from now on is a cut: the peer sees a reset instead of an end.
     ///
     /// # Errors
     /// Those of the system.
     fn close_cuts(&self, cuts: bool) -> io::Result<()>;
 
-    /// Whether the peer has said all that it will, even if not all of it was read. Asks nothing of the system.
+    /// Whether the peer has ended its side, even if not all of its bytes were read. Makes no system call.
     fn has_ended(&self) -> bool;
 
-    /// Says that this is the end and no cut, where that takes more than closing. Waits for nothing.
+    /// Tells the peer that the connection ends without a cut, where that takes more than closing. Never waits.
     fn say_goodbye(&mut self) {}
 }
 
@@ -51,7 +52,7 @@ impl<IO: Socket> Socket for ServerStream<IO> {
         self.get_ref().0.io().has_ended()
     }
 
-    /// Sends `close_notify`. Where the socket takes nothing more, nobody is left to read it.
+    /// Sends `close_notify`. It is dropped if the socket takes no more bytes, as nobody is left to read it then.
     fn say_goodbye(&mut self) {
         let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
     }

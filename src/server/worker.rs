@@ -1,4 +1,4 @@
-//! A worker: one thread with a runtime of its own. A request is served on one worker from accept to close.
+//! A worker: one thread with a runtime of its own, on which a request is served from accept to close.
 
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, sync::Arc, thread};
 
@@ -9,33 +9,33 @@ use tokio_util::{
 };
 use tower::Service;
 
-use super::{Arrival, Door, accept};
+use super::{Arrival, Listener, accept};
 use crate::{message::Response, runtime::worker};
 
-/// Orders that may wait for a worker: a reload gives one for each new listener.
-const MOST_ORDERS: usize = 1024;
+/// Commands that may be queued for a worker. A reload sends one for each new listener.
+const MAX_COMMANDS: usize = 1024;
 
-/// What a worker is told.
-enum Order {
-    /// Serve this socket. The token counts as its accept loop until there is one: a drain that begins right now must
-    /// not take the worker for idle.
-    Listen(TcpListener, Arc<Door>, TaskTrackerToken),
-    /// Do this beside everything else.
-    Do(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// Drop what is still in flight and end.
+/// A command to a worker.
+enum Command {
+    /// Serve this socket. The token stands for its accept loop until that runs: a drain that begins in between must not
+    /// find the worker idle.
+    Listen(TcpListener, Arc<Listener>, TaskTrackerToken),
+    /// Run this task.
+    Run(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// Drop all requests in flight and end.
     Cut,
 }
 
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     /// Its accept loops.
     loops: TaskTracker,
     /// Its connections.
     connections: TaskTracker,
     thread: thread::JoinHandle<()>,
-    /// Cancelled when the thread ends, also by a panic.
+    /// Cancelled when the thread ends, by a panic too.
     ended: CancellationToken,
 }
 
@@ -43,7 +43,7 @@ impl Worker {
     /// Starts worker number `index`.
     ///
     /// # Errors
-    /// When the system has no thread or no file descriptor left for it.
+    /// If the system has no thread or no file descriptor left for it.
     pub fn start<S>(index: usize, service: S) -> io::Result<Self>
     where
         S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -54,7 +54,7 @@ impl Worker {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (orders, inbox) = mpsc::channel(MOST_ORDERS);
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (loops, connections) = (TaskTracker::new(), TaskTracker::new());
         let own = (loops.clone(), connections.clone());
         let ended = CancellationToken::new();
@@ -67,7 +67,7 @@ impl Worker {
                 runtime.block_on(run(inbox, service, own.0, own.1));
             })?;
         Ok(Self {
-            orders,
+            commands,
             loops,
             connections,
             thread,
@@ -75,48 +75,48 @@ impl Worker {
         })
     }
 
-    /// Has it serve another socket.
-    pub async fn listen(&self, socket: TcpListener, door: Arc<Door>) {
-        // It refuses only when the worker has ended, which the process does not survive anyway.
+    /// Makes the worker accept on another socket of `listener`.
+    pub async fn listen(&self, socket: TcpListener, listener: Arc<Listener>) {
+        // Fails only if the worker has ended, which ends the process anyway.
         let _ = self
-            .orders
-            .send(Order::Listen(socket, door, self.loops.token()))
+            .commands
+            .send(Command::Listen(socket, listener, self.loops.token()))
             .await;
     }
 
-    /// Has it do something on its own runtime; it is dropped when the worker is cut.
-    pub async fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let _ = self.orders.send(Order::Do(Box::pin(work))).await;
+    /// Spawns a task on the worker's runtime. It is dropped when the worker is cut.
+    pub async fn run(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let _ = self.commands.send(Command::Run(Box::pin(task))).await;
     }
 
-    /// Waits until all its connections are closed; its doors must be draining.
+    /// Waits until all its connections are closed. Its listeners must be draining.
     pub async fn idle(&self) {
-        // In this order: only loops begin connections.
+        // In this order, as only accept loops begin connections.
         self.loops.close();
         self.loops.wait().await;
         self.connections.close();
         self.connections.wait().await;
     }
 
-    /// Connections that it still serves.
+    /// Open connections.
     pub fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Waits until its thread has ended, which it never does by itself.
+    /// Waits until its thread has ended, which it does only when cut or by a panic.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Ends it, dropping what is still in flight.
+    /// Ends the worker and drops all requests in flight.
     pub async fn cut(self) {
-        let _ = self.orders.send(Order::Cut).await;
+        let _ = self.commands.send(Command::Cut).await;
         let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
     }
 }
 
 async fn run<S>(
-    mut inbox: mpsc::Receiver<Order>,
+    mut inbox: mpsc::Receiver<Command>,
     service: S,
     loops: TaskTracker,
     connections: TaskTracker,
@@ -127,22 +127,29 @@ async fn run<S>(
         + 'static,
 {
     loop {
-        let (socket, door, _token) = match inbox.recv().await {
-            Some(Order::Listen(socket, door, token)) => (socket, door, token),
-            Some(Order::Do(work)) => {
-                loops.spawn(work);
+        let (socket, listener, _token) = match inbox.recv().await {
+            Some(Command::Listen(socket, listener, token)) => (socket, listener, token),
+            Some(Command::Run(task)) => {
+                loops.spawn(task);
                 continue;
             }
-            Some(Order::Cut) | None => {
+            Some(Command::Cut) | None => {
                 worker::cut();
                 return;
             }
         };
         match tokio::net::TcpListener::from_std(socket) {
-            Ok(listener) => {
-                loops.spawn(accept(listener, door, service.clone(), connections.clone()));
+            Ok(socket) => {
+                loops.spawn(accept(
+                    socket,
+                    listener,
+                    service.clone(),
+                    connections.clone(),
+                ));
             }
-            Err(error) => tracing::error!(listener = %door.name, %error, "a worker cannot listen"),
+            Err(error) => {
+                tracing::error!(listener = %listener.name, %error, "a worker cannot listen")
+            }
         }
     }
 }

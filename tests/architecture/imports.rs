@@ -94,6 +94,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "http1",
             "http2",
             "message",
+            "policy",
             "telemetry",
             "tls",
         ],
@@ -185,7 +186,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("message", &["body", "http1", "tls"]),
     ("body", &["error"]),
-    ("http1", &["error"]),
+    ("http1", &["error", "policy"]),
     ("http2", &["body", "error", "http1"]),
     // Leaves. Messages of any module say durations alike.
     ("runtime", &[]),

@@ -14,8 +14,8 @@ use super::{
     tls,
 };
 use crate::policy::{
-    Admin, ClientIp, ClientIpHeader, Listener, Log, LogFormat, LogLevel, LogQuery, Secret, Server,
-    Shutdown,
+    Admin, ClientIp, ClientIpHeader, ConnectionLimits, HeadLimits, Listener, Log, LogFormat,
+    LogLevel, LogQuery, Secret, Server, Shutdown,
 };
 
 /// Longest token file; a longer one is surely another file.
@@ -88,13 +88,16 @@ fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener>
     Some(Listener {
         bind: listener.parsed("bind", address::bind)?,
         max_connections,
-        max_header_bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?)
-            .ok()?,
-        max_headers: listener.count("max_headers")?,
-        http2: listener.flag("http2")?,
-        keeps_underscores: listener.text("underscores")? == "keep",
-        headers_timeout: timeouts.parsed("headers", units::duration)?,
-        keep_alive: timeouts.parsed("keep_alive", units::duration)?,
+        limits: ConnectionLimits {
+            head: HeadLimits {
+                bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?).ok()?,
+                headers: listener.count("max_headers")?,
+                keeps_underscores: listener.text("underscores")? == "keep",
+            },
+            headers_timeout: timeouts.parsed("headers", units::duration)?,
+            keep_alive: timeouts.parsed("keep_alive", units::duration)?,
+            http2: listener.flag("http2")?,
+        },
         tls_handshake: timeouts.parsed("tls_handshake", units::duration)?,
         proxy_protocol: listener.text("proxy_protocol")? == "required",
         tls: tls?,

@@ -1,4 +1,4 @@
-//! What one HTTP/2 connection may ask of the gateway: each number with its reason, all of them in docs/protocols.md.
+//! The bounds on one HTTP/2 connection, each with its reason. docs/protocols.md lists them for users.
 
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use crate::{
         FIELD_OVERHEAD, SEND_BUFFER,
         windows::{CONNECTION_WINDOW, STREAM_WINDOW},
     },
-    server::ConnectionLimits,
+    policy::ConnectionLimits,
 };
 
-/// Streams at once: what RFC 9113, 6.5.2 asks for at least, with some room; NGINX's default.
+/// Concurrent streams: above the 100 that RFC 9113, 6.5.2 recommends at least; NGINX's default.
 const STREAMS: u32 = 128;
-/// Bytes of a client's table of header fields (HPACK): the protocol's default.
+/// Size of a client's HPACK table in bytes: the protocol's default.
 const HEADER_TABLE: u32 = 4096;
-/// Streams that were reset here, of which late frames are forgiven, and for how long.
+/// Streams reset by us whose late frames are tolerated.
 const RESET_STREAMS: usize = 50;
+/// How long they are tolerated.
 const RESET_MEMORY: Duration = Duration::from_secs(1);
-/// Streams that a client opened and reset before they were looked at.
+/// Streams that a client opened and reset before they were accepted.
 const UNSEEN_RESETS: usize = 50;
-/// Requests of one connection that broke the protocol or came above the bound on streams.
+/// Requests of one connection that broke the protocol or exceeded the bound on streams.
 const BROKEN_STREAMS: usize = 1024;
 
-/// How long a client may take to end, once it was told to.
+/// How long a client may take to end after it was told to.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A connection's settings and bounds.
@@ -44,9 +45,9 @@ pub(super) fn builder(limits: &ConnectionLimits) -> Builder {
     builder
 }
 
-/// The bound on the decoded head as the protocol counts it. Above what the listener allows, so that who is a little
-/// above gets an answer and an access line from the gateway; who is above this gets a bare 431, and who is four times
-/// above it loses the connection.
+/// The bound on the decoded head as the protocol counts it. It is above the listener's own bound, so that a request that is
+/// slightly too large gets a response and an access line from the gateway. One above this bound gets a bare 431, and one four
+/// times above it ends the connection.
 fn header_list(limits: &ConnectionLimits) -> u32 {
     let most = 2 * limits.head.bytes + (limits.head.headers + 1) * FIELD_OVERHEAD;
     u32::try_from(most).unwrap_or(u32::MAX)

@@ -24,7 +24,7 @@ const LINGER_BYTES: usize = 256 * 1024;
 const PIECE: usize = 4 * 1024;
 
 /// The connection's task and its bytes share the meter. Both are one task: its lock is never waited for.
-pub(super) type Shared = Arc<Mutex<Meter>>;
+pub(super) type SharedMeter = Arc<Mutex<Meter>>;
 
 /// Bytes that are looked at as they pass.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Metered<IO> {
     held: BytesMut,
     /// So much of it may be read.
     whole: usize,
-    meter: Shared,
+    meter: SharedMeter,
     /// What may still be read after the end was said.
     linger: usize,
     is_shut: bool,
@@ -44,7 +44,7 @@ pub(super) struct Metered<IO> {
 }
 
 impl<IO> Metered<IO> {
-    pub(super) fn new(io: IO, ahead: BytesMut, meter: Shared) -> Self {
+    pub(super) fn new(io: IO, ahead: BytesMut, meter: SharedMeter) -> Self {
         Self {
             io,
             ahead,

@@ -1,7 +1,7 @@
 //! One HTTP/2 connection: streams in, each a task that calls the gateway, all of them owned by the connection.
 //!
-//! The protocol itself is h2's. What is added here is what a gateway needs around it: times, bounds on work (`meter`), an
-//! orderly end, and the same service that HTTP/1 calls.
+//! The protocol itself is h2's. Around it this module adds timeouts, bounds on work (`meter`), an orderly end, and the call
+//! of the same service that HTTP/1 calls.
 
 mod blocks;
 mod bounds;
@@ -32,22 +32,27 @@ use self::{
     bounds::{FAREWELL, builder},
     cancels::Cancels,
     meter::{Meter, Overdue},
-    metered::{Metered, Shared},
-    stream::{Carrier, Ended},
+    metered::{Metered, SharedMeter},
+    stream::{Ended, StreamContext},
 };
-use super::{Arrival, ConnectionLimits, Socket, arrival::Terms, idle::Seat};
+use super::{
+    Arrival, Socket,
+    connection::{ConnectionContext, ConnectionHandle},
+};
 use crate::{
     http2::windows::{Tuner, Windows},
     message::{Origin, Response},
+    policy::ConnectionLimits,
     runtime::timer::{Timer, timeout},
 };
 
-/// With what a connection begins that speaks HTTP/2.
+/// The HTTP/2 client preface (RFC 9113, 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Serves one connection to its end; `ahead` was read of it already. Once it is told to end
-/// it takes no new streams and ends with those in flight.
-pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, terms: Terms<S>)
+/// Serves one connection to its end. `ahead` holds the bytes that were already read from it.
+///
+/// When the listener drains, the connection takes no new streams and ends with those in flight.
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
 where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -55,12 +60,12 @@ where
         + Send
         + 'static,
 {
-    let Terms {
+    let ConnectionContext {
         service,
         limits,
         origin,
-        seat,
-    } = terms;
+        handle,
+    } = context;
     let meter = Arc::new(Mutex::new(Meter::new()));
     let io = Metered::new(io, ahead, Arc::clone(&meter));
     let Ok(Ok(h2)) = timeout(limits.headers_timeout, builder(&limits).handshake(io)).await else {
@@ -69,21 +74,21 @@ where
     let streams = JoinSet::new();
     let timer = Timer::default();
     let state = State::Open { idle_since: None };
-    let drain = seat.drain.clone();
+    let drain = handle.drain().clone();
     let (cancels, tuner) = (Cancels::default(), Tuner::new(Windows::new()));
-    let carrier = Carrier::new(Arc::clone(tuner.windows()));
+    let stream_context = StreamContext::new(Arc::clone(tuner.windows()));
     let mut connection = Connection {
         h2,
         meter,
         tuner,
-        carrier,
+        stream_context,
         cancels,
-        are_faulty: false,
+        has_faults: false,
         streams,
         service,
         limits,
         origin,
-        seat,
+        handle,
         timer,
         state,
     };
@@ -93,31 +98,31 @@ where
 
 struct Connection<IO, S> {
     h2: server::Connection<Metered<IO>, Bytes>,
-    meter: Shared,
+    meter: SharedMeter,
     tuner: Tuner,
-    carrier: Arc<Carrier>,
-    /// Requests that the client took back.
+    stream_context: Arc<StreamContext>,
+    /// Requests that the client cancelled.
     cancels: Cancels,
-    /// A request that is to be taken is malformed.
-    are_faulty: bool,
-    /// Tasks of streams. Dropped with the connection, which ends them.
+    /// A malformed request is among those to be accepted.
+    has_faults: bool,
+    /// The tasks of streams. They end when the connection is dropped.
     streams: JoinSet<Ended>,
     service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-    seat: Arc<Seat>,
+    handle: ConnectionHandle,
     timer: Timer,
     state: State,
 }
 
-/// How far a connection is from its end.
+/// The phases of a connection.
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Without streams since then, if without any.
+    /// Serves streams; without any since `idle_since`.
     Open { idle_since: Option<Instant> },
-    /// The client was asked to open no more streams; without any since then.
+    /// The client was told to open no more streams; without any since `idle_since`.
     Leaving { idle_since: Option<Instant> },
-    /// The last word is on its way; it is waited for no longer than to then.
+    /// The last GOAWAY is being written, until `until` at most.
     Ending { until: Instant },
 }
 
@@ -136,9 +141,9 @@ where
         mut drained: Pin<&mut WaitForCancellationFuture<'_>>,
     ) -> Poll<()> {
         loop {
-            let is_told =
+            let is_draining =
                 matches!(self.state, State::Open { .. }) && drained.as_mut().poll(cx).is_ready();
-            if is_told && !self.seat.is_chosen() {
+            if is_draining && !self.handle.is_evicted() {
                 self.leave();
             }
             let accepted = self.h2.poll_accept(cx);
@@ -148,7 +153,7 @@ where
                     self.begin(request, down);
                     continue;
                 }
-                // An error is the end, too: it was told.
+                // After an error h2 has told the client, and the connection is over.
                 Poll::Ready(None | Some(Err(_))) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
@@ -156,9 +161,9 @@ where
             if self.tune(cx) {
                 continue;
             }
-            // Here, when nothing more can be read: what the client has sent before is still answered.
-            if is_told && matches!(self.state, State::Open { .. }) {
-                if self.seat.is_chosen() {
+            // Checked when no more can be read, so that requests the client has already sent are still answered.
+            if is_draining && matches!(self.state, State::Open { .. }) {
+                if self.handle.is_evicted() {
                     self.make_room()
                 } else {
                     self.leave()
@@ -174,7 +179,7 @@ where
                 Poll::Ready(true) => return Poll::Ready(()),
                 Poll::Ready(false) => {}
                 Poll::Pending => {
-                    self.carrier.passed();
+                    self.stream_context.set_flushed();
                     return Poll::Pending;
                 }
             }
@@ -189,12 +194,12 @@ where
         if self.cancels.are_too_many() {
             return down.send_reset(Reason::REFUSED_STREAM);
         }
-        if self.are_faulty
+        if self.has_faults
             && let Some(fault) = self.meter.lock().blocks.take(down.stream_id().as_u32())
         {
             request.extensions_mut().insert(fault);
         }
-        let (origin, carrier) = (Arc::clone(&self.origin), Arc::clone(&self.carrier));
+        let origin = Arc::clone(&self.origin);
         self.tuner.windows().crowd(self.streams.len() + 1);
         self.streams.spawn(stream::exchange(
             request,
@@ -202,25 +207,25 @@ where
             self.service.clone(),
             self.limits,
             origin,
-            carrier,
+            Arc::clone(&self.stream_context),
         ));
         if let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
             && idle_since.take().is_some()
         {
-            self.seat.rise();
+            self.handle.set_busy();
         }
     }
 
-    /// Forgets streams that ended.
+    /// Removes the streams that have ended.
     fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(ended)) = self.streams.poll_join_next(cx) {
             match ended {
                 Ok(Ended::Answered) => self.cancels.answered(),
                 Ok(Ended::Cancelled) if self.cancels.note() => {
-                    self.seat.door().refuses(self.origin.peer)
+                    self.handle.listener().refuses_streams(self.origin.peer)
                 }
                 Ok(Ended::Cancelled | Ended::Otherwise) => {}
-                Err(error) if error.is_panic() => self.seat.door().panicked(self.origin.peer),
+                Err(error) if error.is_panic() => self.handle.listener().panicked(self.origin.peer),
                 Err(_) => {}
             }
         }
@@ -228,37 +233,37 @@ where
             && let State::Open { idle_since } | State::Leaving { idle_since } = &mut self.state
             && idle_since.is_none()
         {
-            self.seat.rest(*idle_since.insert(Instant::now()));
+            self.handle.set_idle(*idle_since.insert(Instant::now()));
             self.tuner.begin_rest();
         }
     }
 
-    /// Whether the client is to be told of other windows.
+    /// Adjusts the windows. Returns whether the client is to be told of new ones.
     fn tune(&mut self, cx: &mut Context<'_>) -> bool {
         let (h2, streams) = (&mut self.h2, self.streams.len());
         let is_due = self.tuner.windows().poll_due(cx).is_ready();
         is_due
             && self.tuner.tune(streams, |sizes| {
-                let is_told = h2.set_initial_window_size(sizes.stream).is_ok();
-                if is_told {
+                let is_set = h2.set_initial_window_size(sizes.stream).is_ok();
+                if is_set {
                     h2.set_target_window_size(sizes.connection);
                 }
-                is_told
+                is_set
             })
     }
 
-    /// Tells the client that no more streams are taken, and goes on with those that are open.
+    /// Tells the client to open no more streams, and goes on with those that are open.
     fn leave(&mut self) {
         self.h2.graceful_shutdown();
         if let State::Open { idle_since } = self.state {
-            // A client that has asked for nothing yet did not know: its request is probably on its way.
+            // A client without a request so far did not know of the drain: its first request is probably on its way.
             self.state = State::Leaving {
                 idle_since: idle_since.map(|_| Instant::now()),
             };
         }
     }
 
-    /// Ends at once: another connection needs the place.
+    /// Ends at once, because another connection needs the slot.
     fn make_room(&mut self) {
         self.meter.lock().is_hurried = true;
         self.end(Reason::NO_ERROR);
@@ -272,27 +277,27 @@ where
         };
     }
 
-    /// Ends a connection that asks for too much work.
+    /// Ends the connection because it asks for too much work.
     fn calm(&mut self, kind: &'static str) {
         if matches!(self.state, State::Ending { .. }) {
             return;
         }
-        self.seat.door().flooded(kind, self.origin.peer);
+        self.handle.listener().flooded(kind, self.origin.peer);
         self.end(Reason::ENHANCE_YOUR_CALM);
     }
 
-    /// Counts a flood that h2 has just told the client about, and notes what it does not tell.
+    /// Counts a flood about which h2 has just told the client, and notes malformed requests, about which it does not.
     fn note(&mut self) {
         let mut meter = self.meter.lock();
-        let told = meter.told();
-        self.are_faulty = meter.blocks.are_any_noted();
+        let flood = meter.told();
+        self.has_faults = meter.blocks.are_any_noted();
         drop(meter);
-        if let Some(kind) = told.filter(|_| !matches!(self.state, State::Ending { .. })) {
-            self.seat.door().flooded(kind, self.origin.peer);
+        if let Some(kind) = flood.filter(|_| !matches!(self.state, State::Ending { .. })) {
+            self.handle.listener().flooded(kind, self.origin.peer);
         }
     }
 
-    /// Pending until something is due. Ready with whether the connection is over.
+    /// Pending until a deadline has passed. Ready with whether the connection is over.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let overdue = self
             .meter
@@ -316,7 +321,7 @@ where
         self.timer.clear();
         let is_over = match (self.state, overdue) {
             (State::Ending { .. }, _) => true,
-            // Where nobody takes what is written, a last word would wait behind it.
+            // If the client takes no bytes, a GOAWAY would wait behind those that are pending.
             (_, Some((at, Overdue::Write))) if at == soonest => true,
             (_, Some((at, Overdue::Head))) if at == soonest => {
                 self.calm("slow_head");

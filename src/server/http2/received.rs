@@ -1,4 +1,4 @@
-//! A request's body while it comes in on its stream.
+//! The body of a request while it is received on its stream.
 
 use std::{
     pin::Pin,
@@ -12,18 +12,18 @@ use parking_lot::Mutex;
 
 use crate::{error::Fault, http2::Inflow};
 
-/// A body on a stream. Dropped early it leaves what is left of it in `rest`: dropping that would reset the stream, or let the
-/// client wait for a window for ever.
-pub(super) struct Received {
+/// The body of a request on a stream. If dropped early, it leaves the rest of the stream in `rest`: dropping that, too, would
+/// reset the stream or let the client wait for a window for ever.
+pub(super) struct StreamBody {
     /// `Some` until this is dropped.
     flow: Option<Inflow>,
     rest: Rest,
 }
 
-/// Where the rest of a body is left.
+/// The place for the rest of a body that was dropped early.
 pub(super) type Rest = Arc<Mutex<Option<Inflow>>>;
 
-impl Received {
+impl StreamBody {
     pub(super) fn new(flow: Inflow, rest: Rest) -> Self {
         Self {
             flow: Some(flow),
@@ -32,13 +32,13 @@ impl Received {
     }
 }
 
-impl Drop for Received {
+impl Drop for StreamBody {
     fn drop(&mut self) {
         *self.rest.lock() = self.flow.take().filter(|flow| !flow.is_over());
     }
 }
 
-impl http_body::Body for Received {
+impl http_body::Body for StreamBody {
     type Data = Bytes;
     type Error = Fault;
 

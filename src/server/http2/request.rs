@@ -8,10 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Uri, header, request::Parts, uri::Scheme};
 
 use super::blocks::Fault;
-use crate::{
-    error::Error,
-    http1::{HeadLimits, Names},
-};
+use crate::{error::Error, http1::Names, policy::HeadLimits};
 
 /// What a field costs on the wire beside its name and value: colon, space and line end.
 const LINE_OVERHEAD: usize = 4;

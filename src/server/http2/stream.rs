@@ -1,4 +1,4 @@
-//! One exchange on one stream: a task of its own, which the client's reset ends by dropping it.
+//! One exchange on one stream. It is a task of its own; a reset by the client cancels it.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time::Instant};
 use tower::Service;
 
 use super::{
-    received::{Received, Rest},
+    received::{Rest, StreamBody},
     request::normalise,
     transfer::Transfer,
 };
@@ -29,116 +29,116 @@ use crate::{
     http1::{self, Fields},
     http2::{Inflow, windows::Windows},
     message::{Hangup, Interim, InterimSink, Origin, Request, Response},
+    policy::ConnectionLimits,
     runtime::timer::Timer,
-    server::{Arrival, ConnectionLimits, linger::Linger},
+    server::{Arrival, linger::Linger},
 };
 
-/// The stream's way down, as the task and the request's interim answers share it. Both run in the same task.
-type Down = Arc<Way>;
-
-struct Way {
+/// The sending side of a stream, shared between its task and the interim responses of the request. Both run in the same
+/// task.
+struct Responder {
     respond: Mutex<SendResponse<Bytes>>,
-    /// A server was handed the request.
+    /// The request was sent to a server.
     is_sent_up: AtomicBool,
 }
 
-/// The connection, as its streams know it.
-pub(super) struct Carrier {
+/// The part of a connection that its streams use.
+pub(super) struct StreamContext {
     pub(super) windows: Arc<Windows>,
-    /// How many wait for `pass`.
+    /// Streams that wait for `flushed`.
     waiting: AtomicUsize,
-    /// The connection's task has written what the client takes now.
-    pass: Notify,
+    /// Notified when the connection's task has written all that the client takes now.
+    flushed: Notify,
 }
 
-impl Carrier {
+impl StreamContext {
     pub(super) fn new(windows: Arc<Windows>) -> Arc<Self> {
         Arc::new(Self {
             windows,
             waiting: AtomicUsize::new(0),
-            pass: Notify::new(),
+            flushed: Notify::new(),
         })
     }
 
-    /// To be called by the connection's task, when it has written what the client takes now.
-    pub(super) fn passed(&self) {
+    /// Called by the connection's task when it has written all that the client takes now.
+    pub(super) fn set_flushed(&self) {
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.waiting.store(0, Ordering::Relaxed);
-            self.pass.notify_waiters();
+            self.flushed.notify_waiters();
         }
     }
 
-    /// Waits until what was handed over before is written, as far as the client takes it.
-    async fn written(&self) {
-        let passed = self.pass.notified();
+    /// Waits until the frames that were queued before are written, as far as the client takes them.
+    async fn flush(&self) {
+        let flushed = self.flushed.notified();
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.windows.wake();
-        passed.await;
+        flushed.await;
     }
 }
 
 /// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The client has the whole answer.
+    /// The client has the whole response.
     Answered,
-    /// The client took the request back after a server was handed it.
+    /// The client cancelled the request after it was sent to a server.
     Cancelled,
-    /// In some other way.
+    /// In any other way.
     Otherwise,
 }
 
-/// Has `service` answer what came on a stream.
+/// Has `service` respond to the request of a stream, and sends the response.
 pub(super) async fn exchange<S>(
     request: http::Request<RecvStream>,
-    down: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
     mut service: S,
     limits: ConnectionLimits,
     origin: Arc<Origin>,
-    carrier: Arc<Carrier>,
+    context: Arc<StreamContext>,
 ) -> Ended
 where
     S: Service<Arrival, Response = Response, Error = Infallible>,
 {
     let is_head = request.method() == Method::HEAD;
-    let down = Arc::new(Way {
-        respond: Mutex::new(down),
+    let responder = Arc::new(Responder {
+        respond: Mutex::new(respond),
         is_sent_up: AtomicBool::new(false),
     });
     let rest = (!request.body().is_end_stream()).then(Rest::default);
     let arrival = arrival(
         request,
-        &down,
+        &responder,
         rest.as_ref(),
         &limits,
         origin,
-        Arc::clone(&carrier.windows),
+        Arc::clone(&context.windows),
     );
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-    let answered = {
-        let mut answer = pin!(service.call(arrival));
-        poll_fn(|cx| poll_answer(cx, answer.as_mut(), &down)).await
+    let response = {
+        let mut response = pin!(service.call(arrival));
+        poll_fn(|cx| poll_response(cx, response.as_mut(), &responder)).await
     };
-    let taken_back = || {
-        if down.is_sent_up.load(Ordering::Relaxed) {
+    let cancelled = || {
+        if responder.is_sent_up.load(Ordering::Relaxed) {
             Ended::Cancelled
         } else {
             Ended::Otherwise
         }
     };
-    match answered {
-        None => taken_back(),
-        // Dropping what is left resets the stream.
+    match response {
+        None => cancelled(),
+        // Dropping the rest resets the stream.
         Some(response) if response.hangup == Some(Hangup::AtOnce) => Ended::Otherwise,
-        Some(response) => match deliver(response, is_head, &down, &limits, &carrier).await {
+        Some(response) => match deliver(response, is_head, &responder, &limits, &context).await {
             Ok(()) => {
                 if let Some(rest) = rest.and_then(|rest| rest.lock().take()) {
                     // Boxed, as it is rare.
-                    Box::pin(take_in(rest)).await;
+                    Box::pin(linger(rest)).await;
                 }
                 Ended::Answered
             }
-            Err(Fault::ClientGone) => taken_back(),
+            Err(Fault::ClientGone) => cancelled(),
             Err(_) => Ended::Otherwise,
         },
     }
@@ -146,7 +146,7 @@ where
 
 fn arrival(
     request: http::Request<RecvStream>,
-    down: &Down,
+    responder: &Arc<Responder>,
     rest: Option<&Rest>,
     limits: &ConnectionLimits,
     origin: Arc<Origin>,
@@ -170,7 +170,7 @@ fn arrival(
             .headers
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        Body::stream(Received::new(
+        Body::stream(StreamBody::new(
             Inflow::new(stream, length, windows),
             Arc::clone(rest),
         ))
@@ -186,14 +186,15 @@ fn arrival(
         names,
         started,
         origin,
-        interim: Some(Interim(Arc::clone(down) as _)),
+        interim: Some(Interim(Arc::clone(responder) as _)),
         upgrade: None,
     })
 }
 
-/// Takes in what is left of a request that was answered early. Some clients (libcurl 7.88, git) take RST_STREAM for an error
-/// that comes before they have sent everything, though it says NO_ERROR (RFC 9113, 8.1): it follows when they do not go on.
-async fn take_in(mut rest: Inflow) {
+/// Reads the rest of a request that was answered early and throws it away. Some clients (libcurl 7.88, git) take an
+/// RST_STREAM that comes before they have sent everything for an error, though it says NO_ERROR (RFC 9113, 8.1). The reset
+/// is sent only when they do not go on.
+async fn linger(mut rest: Inflow) {
     let mut linger = Linger::begin(Timer::default(), true);
     poll_fn(|cx| {
         loop {
@@ -208,24 +209,29 @@ async fn take_in(mut rest: Inflow) {
     .await;
 }
 
-/// Lets the gateway answer; `None` when the client reset the stream first, which is to drop the gateway's work.
-fn poll_answer<F>(cx: &mut Context<'_>, answer: Pin<&mut F>, down: &Down) -> Poll<Option<Response>>
+/// Polls the service for its response. `None` if the client resets the stream first, upon which the caller drops the
+/// service's future and so cancels the request.
+fn poll_response<F>(
+    cx: &mut Context<'_>,
+    response: Pin<&mut F>,
+    responder: &Arc<Responder>,
+) -> Poll<Option<Response>>
 where
     F: Future<Output = Result<Response, Infallible>>,
 {
-    if let Poll::Ready(Ok(response)) = answer.poll(cx) {
+    if let Poll::Ready(Ok(response)) = response.poll(cx) {
         return Poll::Ready(Some(response));
     }
-    down.respond.lock().poll_reset(cx).map(|_| None)
+    responder.respond.lock().poll_reset(cx).map(|_| None)
 }
 
-/// Sends the answer; its body is dropped, and with it all that the exchange held, once its end is handed over.
+/// Sends a response. Its body is dropped, and with it all guards of the exchange, once its end is queued.
 async fn deliver(
     response: Response,
     is_head: bool,
-    down: &Down,
+    responder: &Arc<Responder>,
     limits: &ConnectionLimits,
-    carrier: &Carrier,
+    context: &StreamContext,
 ) -> Result<(), Fault> {
     let Response {
         status,
@@ -233,24 +239,24 @@ async fn deliver(
         mut body,
         ..
     } = response;
-    let has_body = !is_head && !has_no_body(status);
+    let has_body = !is_head && !http1::has_no_body(status);
     let length = body.length();
     let head = head(status, fields, length, has_body);
     let is_over = !has_body || body.is_empty();
-    let sent = down.respond.lock().send_response(head, is_over);
+    let sent = responder.respond.lock().send_response(head, is_over);
     let Ok(stream) = sent else {
         body.broke(&Fault::ClientGone);
         return Err(Fault::ClientGone);
     };
     if !is_over {
-        // Answers of the gateway's own have no pace, and a client that never reads them must not stay for ever either.
+        // Responses of the gateway itself have no pace, and a client that never reads them must not stay for ever either.
         let pace = body.pace().unwrap_or(Pace::of(limits.keep_alive));
         let mut transfer = Transfer::new(stream, pace);
         if let Err(fault) = poll_fn(|cx| transfer.poll(cx, &mut body)).await {
             body.broke(&fault);
             if matches!(fault, Fault::UpstreamCut(_)) {
-                // The bytes before the break are the client's: a reset would overtake them.
-                carrier.written().await;
+                // The client gets the bytes before the break: a reset would overtake them.
+                context.flush().await;
             }
             transfer.reset(reason(fault));
             return Err(fault);
@@ -268,7 +274,7 @@ fn head(
 ) -> http::Response<()> {
     let mut head = http::Response::new(());
     *head.status_mut() = status;
-    // The length that is told, as in HTTP/1: of the body that follows, or of the one that an answer to HEAD stands for.
+    // As in HTTP/1, the length of the body that follows, or of the one that a GET would have got.
     let length = match (has_body, status) {
         (true, _) => length,
         (false, StatusCode::NO_CONTENT) => None,
@@ -279,7 +285,7 @@ fn head(
     let headers = head.headers_mut();
     *headers = fields.into_map();
     if status == StatusCode::UPGRADE_REQUIRED {
-        // HTTP/2 has no such field (RFC 9113, 8.2.2): here, the status alone has to say it.
+        // HTTP/2 has no `Upgrade` (RFC 9113, 8.2.2); the status alone has to say it.
         headers.remove(header::UPGRADE);
     }
     if let Some(length) = length {
@@ -291,11 +297,7 @@ fn head(
     head
 }
 
-fn has_no_body(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// Why the client's stream is reset in the middle of an answer.
+/// The error code of a reset in the middle of a response.
 fn reason(fault: Fault) -> Reason {
     match fault {
         Fault::ClientGone | Fault::ClientSilent(_) | Fault::Idle(_) | Fault::OutOfTime => {
@@ -306,7 +308,7 @@ fn reason(fault: Fault) -> Reason {
     }
 }
 
-impl InterimSink for Way {
+impl InterimSink for Responder {
     fn sent_up(&self) {
         self.is_sent_up.store(true, Ordering::Relaxed);
     }
@@ -315,7 +317,7 @@ impl InterimSink for Way {
         let mut head = http::Response::new(());
         *head.status_mut() = status;
         *head.headers_mut() = fields.clone().into_map();
-        // Who has left does not miss it.
+        // A client that has left needs no interim response.
         let _ = self.respond.lock().send_informational(head);
     }
 }

@@ -1,4 +1,4 @@
-//! A response body on its way down a stream, at the pace that its route allows.
+//! The body of a response on its way to the client, at the pace that its route allows.
 
 use std::task::{Context, Poll};
 
@@ -13,7 +13,7 @@ use crate::{
     runtime::timer::Timer,
 };
 
-/// One body's transfer.
+/// The transfer of one body.
 pub(super) struct Transfer {
     flow: Outflow,
     pace: Pace,
@@ -37,7 +37,7 @@ impl Transfer {
         self.flow.stream().send_reset(reason);
     }
 
-    /// Moves what can be moved. Ready when all is handed over, or when the transfer broke off.
+    /// Moves the bytes that can be moved. Ready when all are queued, or when the transfer broke off.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

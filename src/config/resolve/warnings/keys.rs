@@ -38,7 +38,7 @@ pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems
         underscores: config
             .listeners
             .iter()
-            .any(|listener| listener.keeps_underscores),
+            .any(|listener| listener.limits.head.keeps_underscores),
         certificates: config
             .listeners
             .iter()

@@ -1,8 +1,9 @@
-//! A connection that has switched protocols, WebSocket for one: bytes both ways, taken for nothing but bytes.
+//! A connection that has switched protocols, such as to WebSocket: bytes are moved in both directions and not interpreted.
 //!
-//! Each way has a buffer of 64 KiB at most, so that a slow reader slows the writer at the other end, and ends by itself:
-//! what one side has ended is ended towards the other, while the other way goes on. Only silence in both is an end: a
-//! shorter one once one side has ended, as pings stop then, and the other may never have noticed.
+//! Each direction has a buffer of at most 64 KiB, so that a slow reader slows the writer at the other end. The directions
+//! end independently: an end from one side is passed on to the other, while the other direction goes on. Otherwise only
+//! silence in both directions ends a tunnel. The allowed silence is shorter once one side has ended, because pings stop
+//! then and the other side may never have noticed.
 
 use std::{
     future::poll_fn,
@@ -14,11 +15,7 @@ use std::{
 use bytes::Buf;
 use tokio::{io::AsyncWrite, time::Instant};
 
-use super::{
-    Socket,
-    connection::After,
-    wire::{Shared, Wire},
-};
+use super::wire::{SharedWire, Wire};
 use crate::{
     body::{self, Body, Pace},
     error::Fault,
@@ -26,69 +23,79 @@ use crate::{
         io::{self, READ_SIZE},
         timer::Timer,
     },
+    server::Socket,
 };
 
-/// A buffer that holds as much is not read into: with one more read it would pass 64 KiB.
+/// A buffer that holds this many bytes is not read into: one more read could take it above 64 KiB.
 const FULL: usize = 64 * 1024 - READ_SIZE + 1;
 
-/// Moves bytes both ways until both have ended, or nothing has moved for as long as `pace` allows; `body` holds what the
-/// exchange holds, and hears how it went.
+/// The state of the client's side when a tunnel ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client has ended its side, or the tunnel is broken.
+    ClientEnded,
+    /// The client may still send, which must not destroy bytes that it has not read yet.
+    ClientMaySend,
+}
+
+/// Moves bytes both ways until both have ended, or nothing has moved for as long as `pace` allows.
+///
+/// `body` holds the guards of the exchange, and records how the tunnel ended.
 pub(super) async fn run<IO: Socket>(
-    wire: &Shared<IO>,
+    wire: &SharedWire<IO>,
     body: Body,
     far_end: Box<dyn body::Tunnel>,
     pace: Pace,
     timer: &mut Timer,
-) -> After {
-    // Some of what the client sends may have been read before the switch.
-    let up = Way {
-        passed: wire.0.lock().input.len() as u64,
-        ..Way::default()
+) -> End {
+    // Some bytes of the client may have been read before the switch.
+    let up = Direction {
+        passed: wire.lock().input.len() as u64,
+        ..Direction::default()
     };
-    let mut tunnel = Tunnel {
+    let mut relay = Relay {
         body,
         far_end,
         up,
-        down: Way::default(),
+        down: Direction::default(),
         pace,
         moved: None,
     };
-    poll_fn(|cx| tunnel.poll(cx, wire, timer)).await;
-    // Whatever a client that has not ended still sends must not destroy what it has not read yet.
-    if tunnel.up.is_ended {
-        After::Close
+    poll_fn(|cx| relay.poll(cx, wire, timer)).await;
+    if relay.up.is_ended {
+        End::ClientEnded
     } else {
-        After::Linger
+        End::ClientMaySend
     }
 }
 
 /// A client's connection joined to a server's.
-struct Tunnel {
+struct Relay {
     body: Body,
     far_end: Box<dyn body::Tunnel>,
-    /// From the client.
-    up: Way,
-    /// To the client.
-    down: Way,
+    /// From the client to the server.
+    up: Direction,
+    /// From the server to the client.
+    down: Direction,
     pace: Pace,
-    /// When a byte last moved, or an end; `None` while that is now.
+    /// When a byte or an end last moved; `None` while that is now.
     moved: Option<Instant>,
 }
 
-/// One of the two ways.
+/// One of the two directions.
 #[derive(Debug, Default)]
-struct Way {
-    /// Bytes read at its beginning.
+struct Direction {
+    /// Bytes read from its source.
     passed: u64,
-    /// Nothing more will be read.
+    /// Its source has ended.
     is_ended: bool,
-    /// Nothing more will be written.
+    /// Its destination was told of the end, or takes no more.
     is_shut: bool,
 }
 
-impl Way {
-    /// Notes what came of a read at its beginning; whether anything did.
-    fn note(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
+impl Direction {
+    /// Records the result of a read from the source. Returns whether the read was ready.
+    fn record(&mut self, read: Poll<std::io::Result<usize>>) -> std::io::Result<bool> {
         let Poll::Ready(read) = read else {
             return Ok(false);
         };
@@ -99,28 +106,28 @@ impl Way {
     }
 }
 
-impl Tunnel {
-    /// Moves what can be moved. Ready once both ways have ended, or the tunnel has broken.
+impl Relay {
+    /// Moves the bytes that can be moved. Ready once both directions have ended, or the tunnel is broken.
     fn poll<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
-        wire: &Shared<IO>,
+        wire: &SharedWire<IO>,
         timer: &mut Timer,
     ) -> Poll<()> {
-        let mut wire = wire.0.lock();
-        match self.poll_ways(cx, &mut wire, timer) {
+        let mut wire = wire.lock();
+        match self.poll_directions(cx, &mut wire, timer) {
             Poll::Pending => {
-                wire.slacken();
+                wire.free_burst_buffers();
                 Poll::Pending
             }
             Poll::Ready(Ok(())) => Poll::Ready(()),
             Poll::Ready(Err(fault)) => {
                 if let Fault::UpstreamCut(_) = fault {
-                    // What was broken must not look like what has ended.
+                    // A break must not look like an end.
                     let _ = wire.poll_flush(cx);
                     wire.close_cuts(true);
                 }
-                // That the client left is how tunnels end, and nothing to tell.
+                // Tunnels usually end because the client leaves, which is no fault.
                 if fault != Fault::ClientGone {
                     self.body.broke(&fault);
                 }
@@ -130,7 +137,7 @@ impl Tunnel {
         }
     }
 
-    fn poll_ways<IO: Socket>(
+    fn poll_directions<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
         wire: &mut Wire<IO>,
@@ -152,6 +159,7 @@ impl Tunnel {
         timer.poll(cx).map(|()| Err(Fault::Idle(longest)))
     }
 
+    /// How long nothing may move, as of now.
     fn longest_silence(&self) -> Duration {
         let Pace {
             idle, half_closed, ..
@@ -164,7 +172,7 @@ impl Tunnel {
         }
     }
 
-    /// From the client to the server; whether anything moved.
+    /// Moves bytes from the client to the server. Returns whether any moved.
     fn go_up<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -174,7 +182,7 @@ impl Tunnel {
         if !self.up.is_ended && wire.input.len() < FULL {
             has_moved = self
                 .up
-                .note(wire.poll_read(cx))
+                .record(wire.poll_read(cx))
                 .map_err(|_| Fault::ClientGone)?;
         }
         while !wire.input.is_empty() && !self.up.is_shut {
@@ -184,7 +192,7 @@ impl Tunnel {
                     wire.input.advance(written);
                     has_moved = true;
                 }
-                // It takes no more, but may have something left to say.
+                // The server takes no more, but may still have something to send.
                 Poll::Ready(Ok(0) | Err(_)) => self.up.is_shut = true,
             }
         }
@@ -196,7 +204,7 @@ impl Tunnel {
         Ok(has_moved)
     }
 
-    /// From the server to the client, behind the head of the answer; whether anything moved.
+    /// Moves bytes from the server to the client, behind the head of the response. Returns whether any moved.
     fn go_down<IO: Socket>(
         &mut self,
         cx: &mut Context<'_>,
@@ -207,7 +215,7 @@ impl Tunnel {
             let read = io::poll_read(&mut self.far_end, cx, wire.output.buffer());
             has_moved = self
                 .down
-                .note(read)
+                .record(read)
                 .map_err(|_| Fault::UpstreamCut("the connection broke"))?;
         }
         let waiting = wire.output.pending();
@@ -227,7 +235,7 @@ impl Tunnel {
     }
 }
 
-impl Drop for Tunnel {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.body.tunnelled(self.up.passed, self.down.passed);
     }

@@ -1,11 +1,12 @@
-//! Between accept and the first request: the PROXY protocol header and the TLS handshake, each in its own time.
+//! Between accept and the first request: the PROXY protocol header and the TLS handshake, each within its own time.
 //!
-//! In the connection's own task: whoever dawdles here keeps nobody else from being accepted.
+//! Both run in the connection's own task, so that a slow client delays no other.
 
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     io,
+    net::SocketAddr,
     pin::pin,
     sync::Arc,
     task::Poll,
@@ -20,31 +21,34 @@ use tokio::{
 use tower::Service;
 
 use super::{
-    Accepted, Arrival, Door, DoorSettings, Socket, arrival::Terms, http2, idle::Seat,
-    proxy_protocol, serve,
+    Accepted, Arrival, Listener, ListenerSettings, Socket,
+    clients::ClientGuard,
+    connection::{ConnectionContext, ConnectionHandle},
+    http1, http2,
+    proxy_protocol::{self, Ends},
 };
 use crate::{
     message::{Origin, Response},
-    runtime::timer::timeout,
+    runtime::{io::poll_read, timer::timeout},
     tls::{AlpnProtocol, Hello, ReadAhead, Refusal, Secured, ServerTls},
 };
 
-/// Handshakes that a worker computes for one listener before everything else has its turn: one takes a tenth of a
-/// millisecond with ECDSA, half of one with RSA. More wait, first come, first served.
-pub(super) const HANDSHAKES_AT_ONCE: usize = 8;
+/// Handshakes that a worker computes for one listener before all other tasks run. One takes a tenth of a millisecond with
+/// ECDSA and half of one with RSA. Further ones queue, first come, first served.
+pub(super) const CONCURRENT_HANDSHAKES: usize = 8;
 
-/// What a client is told that speaks plain HTTP where TLS is spoken.
+/// The response to plain HTTP on a port that speaks TLS.
 const NOT_PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 48\r\n\
     connection: close\r\n\r\nThis port speaks TLS: the URL begins https://.\r\n";
 
-/// Takes a connection through what its listener asks for, then serves it.
-pub(super) async fn enter<IO, S>(
-    accepted: Accepted<IO>,
-    settings: Arc<DoorSettings>,
+/// Takes a connection through the steps that its listener requires, then serves it.
+pub(super) async fn serve<IO, S>(
+    mut accepted: Accepted<IO>,
+    settings: Arc<ListenerSettings>,
     service: S,
-    seat: Arc<Seat>,
-    turns: Arc<Semaphore>,
+    handle: ConnectionHandle,
+    handshakes: Arc<Semaphore>,
 ) where
     IO: Socket,
     S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
@@ -52,91 +56,97 @@ pub(super) async fn enter<IO, S>(
         + Send
         + 'static,
 {
-    let (door, limits) = (Arc::clone(seat.door()), settings.limits);
-    let listener = Arc::clone(&door.name);
-    let Accepted {
-        mut io,
-        mut peer,
-        mut local,
-    } = accepted;
+    let listener = Arc::clone(handle.listener());
     let mut ahead = BytesMut::new();
-    // Counts for the client that the header names; nobody counts where the balancer speaks for itself.
-    let mut _guest = None;
-    if settings.proxy_protocol {
-        match timeout(limits.headers_timeout, named_ends(&mut io, &mut ahead))
-            .await
-            .unwrap_or(Err(NotNamed::TIMEOUT))
-        {
-            Ok(None) => {}
-            Ok(Some(ends)) => {
-                (peer, local) = ends;
-                let Ok(admitted) = door.admit(peer, &settings) else {
-                    return;
-                };
-                _guest = admitted;
-            }
-            Err(NotNamed { reason, why }) => {
-                door.metrics.not_named(reason);
-                tracing::debug!(%listener, %peer, why, "connection closed: the PROXY protocol is required");
-                return;
-            }
-        }
-    }
-    let mut origin = Origin::new(Arc::clone(&listener), peer, local);
+    // Held to the end of the connection, for the client that the header names.
+    let Ok(_client) = read_proxy_header(&mut accepted, &mut ahead, &listener, &settings).await
+    else {
+        return;
+    };
+    let Accepted { io, peer, local } = accepted;
+    let mut origin = Origin::new(Arc::clone(&listener.name), peer, local);
+    let context = |origin| ConnectionContext {
+        service,
+        limits: settings.limits,
+        origin: Arc::new(origin),
+        handle,
+    };
     let Some(tls) = &settings.tls else {
-        return serve(
-            io,
-            ahead,
-            Terms {
-                service,
-                limits,
-                origin: Arc::new(origin),
-                seat,
-            },
-        )
-        .await;
+        return http1::serve(io, ahead, context(origin)).await;
     };
     // Boxed: a connection need not be as large as its handshake.
-    let handshake = Box::pin(secure(ReadAhead::new(io, ahead), tls, &door, &turns));
-    let secured = match timeout(settings.tls_handshake, handshake)
+    let handshake = Box::pin(secure(
+        ReadAhead::new(io, ahead),
+        tls,
+        &listener,
+        &handshakes,
+    ));
+    let secured = timeout(settings.tls_handshake, handshake)
         .await
-        .unwrap_or(Err(Unsecured::Slow))
-    {
+        .unwrap_or(Err(Unsecured::Slow));
+    let secured = match secured {
         Ok(secured) => secured,
-        Err(unsecured) => {
-            door.metrics.handshake(unsecured.outcome());
-            tracing::debug!(%listener, %peer, outcome = unsecured.outcome(), why = unsecured.why(), "no TLS handshake");
-            if let Unsecured::Refused(Refusal::Failed(_)) = unsecured {
-                door.unsecured(peer, &unsecured.why());
-            }
-            return;
-        }
+        Err(unsecured) => return unsecured.report(&listener, peer),
     };
-    door.metrics.handshake("success");
+    listener.metrics.handshake("success");
     if secured.is_resumed {
-        door.metrics.resumed();
+        listener.metrics.resumed();
     }
     origin.tls = Some(secured.facts);
-    let terms = Terms {
-        service,
-        limits,
-        origin: Arc::new(origin),
-        seat,
-    };
+    let (io, ahead, context) = (secured.io, BytesMut::new(), context(origin));
     match secured.protocol {
-        AlpnProtocol::Http1 => serve(secured.io, BytesMut::new(), terms).await,
+        AlpnProtocol::Http1 => http1::serve(io, ahead, context).await,
         // Boxed: a connection of HTTP/1 need not be as large.
-        AlpnProtocol::Http2 => Box::pin(http2::serve(secured.io, BytesMut::new(), terms)).await,
+        AlpnProtocol::Http2 => Box::pin(http2::serve(io, ahead, context)).await,
     }
 }
 
-/// Why the PROXY protocol named nobody: for the metric, and for the log.
-struct NotNamed {
+/// The connection is to be closed, which was counted and logged.
+struct Closed;
+
+/// Reads the PROXY protocol header where the listener requires one, and counts the connection for the client that it
+/// names. `ahead` then holds the bytes behind the header.
+async fn read_proxy_header<IO: Socket>(
+    accepted: &mut Accepted<IO>,
+    ahead: &mut BytesMut,
+    listener: &Listener,
+    settings: &ListenerSettings,
+) -> Result<Option<ClientGuard>, Closed> {
+    if !settings.proxy_protocol {
+        return Ok(None);
+    }
+    let header = timeout(
+        settings.limits.headers_timeout,
+        read_ends(&mut accepted.io, ahead),
+    );
+    match header.await.unwrap_or(Err(NoHeader::TIMEOUT)) {
+        // The load balancer connects for itself, for a health check: that is not counted by client.
+        Ok(None) => Ok(None),
+        Ok(Some(Ends {
+            source,
+            destination,
+        })) => {
+            (accepted.peer, accepted.local) = (source, destination);
+            listener.admit(source, settings).map_err(|_| Closed)
+        }
+        Err(NoHeader { reason, why }) => {
+            let peer = accepted.peer;
+            listener.metrics.not_named(reason);
+            tracing::debug!(listener = %listener.name, %peer, why, "connection closed: the PROXY protocol is required");
+            Err(Closed)
+        }
+    }
+}
+
+/// Why there is no PROXY protocol header.
+struct NoHeader {
+    /// The label of the metric.
     reason: &'static str,
+    /// The text of the log line.
     why: &'static str,
 }
 
-impl NotNamed {
+impl NoHeader {
     const TIMEOUT: Self = Self {
         reason: "timeout",
         why: "its header did not come in time",
@@ -147,10 +157,8 @@ impl NotNamed {
     };
 }
 
-type Ends = (std::net::SocketAddr, std::net::SocketAddr);
-
-/// Reads the header, which tells both ends or that the balancer speaks for itself. `ahead` holds what came after it.
-async fn named_ends<IO>(io: &mut IO, ahead: &mut BytesMut) -> Result<Option<Ends>, NotNamed>
+/// Reads a PROXY protocol header. `None` if the load balancer speaks for itself.
+async fn read_ends<IO>(io: &mut IO, ahead: &mut BytesMut) -> Result<Option<Ends>, NoHeader>
 where
     IO: AsyncRead + Unpin,
 {
@@ -162,32 +170,30 @@ where
             }
             Ok(None) => {}
             Err(why) => {
-                return Err(NotNamed {
+                return Err(NoHeader {
                     reason: "malformed",
                     why,
                 });
             }
         }
-        if !matches!(
-            poll_fn(|cx| crate::runtime::io::poll_read(io, cx, ahead)).await,
-            Ok(1..)
-        ) {
-            return Err(NotNamed::CLOSED);
+        if !matches!(poll_fn(|cx| poll_read(io, cx, ahead)).await, Ok(1..)) {
+            return Err(NoHeader::CLOSED);
         }
     }
 }
 
-/// Why a connection is not secured.
+/// Why a connection has no TLS.
 enum Unsecured {
-    /// Not within `tls_handshake`.
+    /// The handshake took longer than `tls_handshake`.
     Slow,
-    /// It speaks plain HTTP, and was told.
+    /// The client speaks plain HTTP, and was told.
     Plain,
+    /// The handshake failed.
     Refused(Refusal),
 }
 
 impl Unsecured {
-    /// Label of `tidegate_tls_handshakes_total{outcome}`.
+    /// The label `outcome` of `tidegate_tls_handshakes_total`.
     fn outcome(&self) -> &'static str {
         match self {
             Unsecured::Slow => "timeout",
@@ -204,39 +210,49 @@ impl Unsecured {
             Unsecured::Refused(refusal) => refusal.to_string(),
         }
     }
+
+    /// Counts and logs it.
+    fn report(&self, listener: &Listener, peer: SocketAddr) {
+        listener.metrics.handshake(self.outcome());
+        tracing::debug!(listener = %listener.name, %peer, outcome = self.outcome(), why = self.why(), "no TLS handshake");
+        if let Unsecured::Refused(Refusal::Failed(_)) = self {
+            listener.unsecured(peer, &self.why());
+        }
+    }
 }
 
 async fn secure<IO>(
     mut io: ReadAhead<IO>,
     tls: &ServerTls,
-    door: &Door,
-    turns: &Semaphore,
+    listener: &Listener,
+    handshakes: &Semaphore,
 ) -> Result<Secured<IO>, Unsecured>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let closed = |error| Unsecured::Refused(Refusal::Closed(error));
-    // Browsers connect ahead of need, and others dawdle: who has not said all of its first message takes no one's turn.
+    // Browsers connect before they need to, and other clients are slow. A client takes a permit only once its first message
+    // is complete.
     let mut hello = Hello::default();
     while io.ahead().is_empty() || !hello.is_whole(io.ahead()) {
         if poll_fn(|cx| io.poll_fill(cx)).await.map_err(closed)? == 0 {
             return Err(closed(io::ErrorKind::UnexpectedEof.into()));
         }
     }
-    // TLS begins with the byte 22; a method with a letter.
+    // TLS begins with the byte 22, and a method with a letter.
     if io.ahead().first().is_some_and(u8::is_ascii_uppercase) {
         let _ = io.write_all(NOT_PLAIN).await;
         let _ = io.shutdown().await;
         return Err(Unsecured::Plain);
     }
-    let _counted = door.shakes_hands();
+    let _counted = listener.begin_handshake();
     let mut handshake = pin!(tls.accept(io));
-    // The costly part, keys and the signature, comes with the first look at the message. The turn ends with it, or else
-    // who does not answer would keep others waiting; but not before everything else that is ready was looked at.
-    let turn = turns.acquire().await;
+    // The first poll does the expensive part, the keys and the signature. The permit is released after it, so that a client
+    // that does not respond keeps no other waiting, but not before all other tasks that are ready have run.
+    let permit = handshakes.acquire().await;
     let begun = poll_fn(|cx| Poll::Ready(handshake.as_mut().poll(cx))).await;
     yield_now().await;
-    drop(turn);
+    drop(permit);
     let secured = match begun {
         Poll::Ready(secured) => secured,
         Poll::Pending => handshake.await,
@@ -254,7 +270,7 @@ mod tests {
     use super::*;
     use crate::{
         policy::{ListenerTls, TlsVersion},
-        server::accept::tests::door,
+        server::accept::tests::listener,
         tls::tests::identity,
     };
 
@@ -281,8 +297,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_handshake_waits_for_its_turn_and_who_has_not_said_all_takes_none() {
-        let (tls, door, turns) = (tls(), door(1), Semaphore::new(1));
-        let secured = |io| secure(ReadAhead::new(io, BytesMut::new()), &tls, &door, &turns);
+        let (tls, listener, permits) = (tls(), listener(1), Semaphore::new(1));
+        let secured = |io| {
+            secure(
+                ReadAhead::new(io, BytesMut::new()),
+                &tls,
+                &listener,
+                &permits,
+            )
+        };
         let [(_quiet, silent), (mut slow, first), (mut ready, second)] =
             [(); 3].map(|()| duplex(4096));
         let (mut silent, mut first, mut second) = (
@@ -294,11 +317,11 @@ mod tests {
         let hello = hello();
         slow.write_all(&hello[..hello.len() - 1]).await.unwrap();
         assert!(first.as_mut().now_or_never().is_none());
-        assert_eq!(turns.available_permits(), 1, "one byte is missing");
+        assert_eq!(permits.available_permits(), 1, "one byte is missing");
         ready.write_all(&hello).await.unwrap();
         assert!(second.as_mut().now_or_never().is_none());
         assert_eq!(
-            turns.available_permits(),
+            permits.available_permits(),
             0,
             "everybody else has a turn before the next one"
         );
@@ -311,7 +334,7 @@ mod tests {
         assert!(first.as_mut().now_or_never().is_none());
         assert!(first.as_mut().now_or_never().is_none());
         assert_eq!(
-            (turns.available_permits(), door.shaking()),
+            (permits.available_permits(), listener.handshakes()),
             (1, 2),
             "both wait for their clients"
         );
@@ -324,15 +347,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_first_message_is_refused_at_once() {
-        let (tls, door, turns) = (tls(), door(1), Semaphore::new(1));
+        let (tls, listener, permits) = (tls(), listener(1), Semaphore::new(1));
         let (mut wrong, io) = duplex(4096);
         wrong.write_all(&[22, 9, 9, 0, 1, 1]).await.unwrap();
-        let secured = secure(ReadAhead::new(io, BytesMut::new()), &tls, &door, &turns).await;
+        let secured = secure(
+            ReadAhead::new(io, BytesMut::new()),
+            &tls,
+            &listener,
+            &permits,
+        )
+        .await;
         assert!(matches!(
             secured,
             Err(Unsecured::Refused(Refusal::Failed(_)))
         ));
-        assert_eq!((turns.available_permits(), door.shaking()), (1, 0));
+        assert_eq!((permits.available_permits(), listener.handshakes()), (1, 0));
     }
 
     #[test]

@@ -1,44 +1,51 @@
-//! The wait for the head of an HTTP/1 request: how far it has come, what it turned out to be, and when the wait ends.
+//! The wait for the head of an HTTP/1 request: how much of it has come, what it is, and when the wait ends.
 
 use std::time::Duration;
 
 use bytes::Buf;
 use tokio::time::Instant;
 
-use super::{ConnectionLimits, http2::PREFACE, wire::Wire};
+use super::wire::Wire;
 use crate::{
     error::Error,
     http1::{self, RequestHead, Unended},
+    policy::ConnectionLimits,
+    server::http2::PREFACE,
 };
 
-/// First byte of a TLS record that carries a handshake.
+/// The first byte of a TLS record that carries a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What the wait for a head ended in.
-pub(super) enum Next {
+/// The end of a wait for a head.
+#[derive(Debug)]
+pub(super) enum HeadRead {
+    /// A request's head, and when its first byte was seen.
     Head(RequestHead, Instant),
+    /// Bytes that are not a request's head, and when the first of them was seen.
     Refused(Error, Instant),
+    /// The client ended the connection, or was silent for too long.
     Close,
+    /// The client began with the preface of HTTP/2.
     Http2,
 }
 
-/// How far a head has come.
-#[derive(Default)]
-pub(super) struct Progress {
-    /// When the connection was accepted, for its first head.
+/// How much of a head has come.
+#[derive(Debug, Default)]
+pub(super) struct HeadProgress {
+    /// When the connection was accepted; only for its first head.
     pub(super) accepted: Option<Instant>,
-    /// When its first byte was seen.
+    /// When the head's first byte was seen.
     pub(super) started: Option<Instant>,
-    /// How far its end was looked for.
+    /// Bytes in which the end of the head was already looked for.
     seen: usize,
-    /// Since when the connection idles.
+    /// Since when the connection has been idle.
     idle_since: Option<Instant>,
-    /// Until when it is waited for while its door drains.
+    /// How long a request is waited for while the listener drains.
     last: Option<Instant>,
 }
 
-impl Progress {
-    /// Nothing of it is there yet.
+impl HeadProgress {
+    /// No byte has come yet. `accepted` is when the connection was accepted, for its first head.
     pub(super) fn new(accepted: Option<Instant>) -> Self {
         Self {
             accepted,
@@ -46,8 +53,8 @@ impl Progress {
         }
     }
 
-    /// The moment from which the connection idles, told once: when it has answered a request and no other has begun.
-    pub(super) fn begins_to_idle(&mut self) -> Option<Instant> {
+    /// The moment at which the connection becomes idle: a request was answered and no other has begun. Returned once.
+    pub(super) fn starts_idling(&mut self) -> Option<Instant> {
         if self.accepted.is_some() || self.started.is_some() || self.idle_since.is_some() {
             return None;
         }
@@ -55,29 +62,29 @@ impl Progress {
         self.idle_since
     }
 
-    /// Until when another request is waited for though the door drains: for `grace` from the first call on, or from the
-    /// accept. A client that did not know of the drain may have sent it already.
+    /// Whether an idle connection has begun a request. True once.
+    pub(super) fn stops_idling(&mut self) -> bool {
+        self.started.is_some() && self.idle_since.take().is_some()
+    }
+
+    /// How long another request is waited for although the listener drains: for `grace` after the first call, or after the
+    /// accept. A client that did not know of the drain may already have sent it.
     pub(super) fn last_wait(&mut self, grace: Duration) -> Instant {
         *self
             .last
             .get_or_insert_with(|| self.accepted.unwrap_or_else(Instant::now) + grace)
     }
-
-    /// Whether it idled and a request has begun, told once.
-    pub(super) fn goes_on(&mut self) -> bool {
-        self.started.is_some() && self.idle_since.take().is_some()
-    }
 }
 
-/// Looks for a whole head in what was read.
+/// Takes a whole head out of the bytes that were read; `None` while more of it has to come.
 pub(super) fn read<IO>(
     wire: &mut Wire<IO>,
     limits: &ConnectionLimits,
-    progress: &mut Progress,
-) -> Option<Next> {
+    progress: &mut HeadProgress,
+) -> Option<HeadRead> {
     let (limits, http2) = (&limits.head, limits.http2);
     if progress.started.is_none() {
-        // An empty line before a request is forgiven (RFC 9112, 2.2).
+        // An empty line before a request is ignored (RFC 9112, 2.2).
         while wire.input.starts_with(b"\r\n") {
             wire.input.advance(2);
         }
@@ -87,7 +94,7 @@ pub(super) fn read<IO>(
     }
     let first = *wire.input.first()?;
     let started = *progress.started.get_or_insert_with(Instant::now);
-    let refuse = |error| Some(Next::Refused(error, started));
+    let refuse = |error| Some(HeadRead::Refused(error, started));
     if first == TLS_HANDSHAKE {
         return refuse(Error::Malformed(
             "this is a TLS handshake, and the listener speaks plain HTTP",
@@ -99,7 +106,7 @@ pub(super) fn read<IO>(
     // No method of HTTP/1 begins as the preface of HTTP/2 does.
     if http2 && first == b'P' && progress.accepted.is_some() {
         match wire.input.get(..PREFACE.len()) {
-            Some(begin) if begin == PREFACE => return Some(Next::Http2),
+            Some(begin) if begin == PREFACE => return Some(HeadRead::Http2),
             None if PREFACE.starts_with(&wire.input) => return None,
             _ => {}
         }
@@ -107,8 +114,8 @@ pub(super) fn read<IO>(
     match http1::find_end(&wire.input, progress.seen) {
         Ok(length) if length <= limits.bytes => Some(
             match http1::parse_request(&mut wire.input, length, limits) {
-                Ok(head) => Next::Head(head, started),
-                Err(error) => Next::Refused(error, started),
+                Ok(head) => HeadRead::Head(head, started),
+                Err(error) => HeadRead::Refused(error, started),
             },
         ),
         Err(Unended::BareLineFeed) => refuse(Error::Malformed(http1::BARE_LINE_FEED)),
@@ -128,7 +135,7 @@ pub(super) fn read<IO>(
 }
 
 /// When the wait for a head ends.
-pub(super) fn due(progress: &mut Progress, limits: &ConnectionLimits) -> Instant {
+pub(super) fn due(progress: &mut HeadProgress, limits: &ConnectionLimits) -> Instant {
     match (progress.accepted, progress.started) {
         (Some(since), _) | (None, Some(since)) => since + limits.headers_timeout,
         (None, None) => *progress.idle_since.get_or_insert_with(Instant::now) + limits.keep_alive,

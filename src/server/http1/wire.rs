@@ -1,7 +1,8 @@
-//! One client connection's bytes: what was read and not yet taken, what is to be written, and the body in between.
+//! The bytes of one client connection: those read and not yet taken, those to be written, and the body of the current
+//! request between them.
 //!
-//! The connection's task and the body that it handed out share a [`Wire`]. Both run in the same task, so its lock is
-//! never waited for; it is there because a body must be `Send`.
+//! The connection's task and the request's body share a [`Wire`]. Both run in the same task, so its lock is never waited
+//! for; it exists because a body must be `Send`.
 
 use std::{
     io,
@@ -14,37 +15,39 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Interval, interval};
 
-use super::Socket;
 use crate::{
     error::Fault,
     http1::{self, Decoder, Fields, Length, Piece},
     message::InterimSink,
     runtime::io::Output,
+    server::Socket,
 };
 
-/// Read and not yet taken: beyond it the client is made to wait by its window.
-const MOST_INPUT: usize = 64 * 1024;
-/// Time between two looks whether a client is still there that has sent more than is read.
-const LOOK: Duration = Duration::from_millis(250);
-/// An idle connection gives larger buffers back.
-const KEPT_OUTPUT: usize = 2 * 1024;
+/// Bytes read and not yet taken. Beyond them nothing is read, and TCP makes the client wait.
+const MAX_INPUT: usize = 64 * 1024;
+/// Time between two checks whether a client is still there that has sent more than is read.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Largest output buffer, in bytes, that an idle connection keeps.
+const IDLE_OUTPUT: usize = 2 * 1024;
 
+/// A socket with its buffers.
 pub(super) struct Wire<IO> {
     io: IO,
     pub(super) input: BytesMut,
     pub(super) output: Output,
-    /// What is left of the current request's body; `None` between bodies.
+    /// The rest of the current request's body; `None` between bodies.
     body: Option<Decoder>,
-    /// That body is malformed: what follows is nothing that could be read.
+    /// The body is malformed, so that nothing behind it can be read.
     is_malformed: bool,
-    /// The client waits for a 100 before it sends its body, and none was sent yet.
+    /// The client waits for a 100 (Continue) before it sends its body, and none was sent yet.
     awaits_continue: bool,
+    /// The client has ended its side.
     ended: bool,
-    /// When to look whether a client has left whose bytes nobody reads.
-    looks: Option<Box<Interval>>,
+    /// Paces the checks whether a client has left whose bytes nobody reads.
+    checks: Option<Box<Interval>>,
 }
 
 impl<IO: Socket> Wire<IO> {
@@ -57,11 +60,11 @@ impl<IO: Socket> Wire<IO> {
             is_malformed: false,
             awaits_continue: false,
             ended: false,
-            looks: None,
+            checks: None,
         }
     }
 
-    /// Reads what is there and adds it to `input`; 0 at the end.
+    /// Reads the bytes that are there and appends them to `input`; 0 at the end.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
@@ -75,9 +78,9 @@ impl<IO: Socket> Wire<IO> {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads ahead while there is room, only to learn whether the client is still there. Ready when it is not.
+    /// Reads ahead while there is room, to learn whether the client is still there. Ready when it is gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.input.len() < MOST_INPUT {
+        while self.input.len() < MAX_INPUT {
             match ready!(self.poll_read(cx)) {
                 Ok(0) | Err(_) => return Poll::Ready(()),
                 Ok(_) => {}
@@ -86,13 +89,15 @@ impl<IO: Socket> Wire<IO> {
         self.poll_ended(cx)
     }
 
-    /// Looks now and then whether the client has ended, its bytes unread: reading on would need memory, and readiness to
-    /// read tells nothing while there is something to read. It is not seen while its end still waits, behind more than
-    /// the system takes in unread, on the client's side.
+    /// Checks from time to time whether the client has ended its side while its bytes are unread. Reading on would need
+    /// memory, and readiness to read tells nothing while there are bytes to read. A FIN queued behind more bytes than the
+    /// system's receive buffer takes cannot be detected.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.io.has_ended() {
-            let looks = self.looks.get_or_insert_with(|| Box::new(interval(LOOK)));
-            ready!(looks.poll_tick(cx));
+            let checks = self
+                .checks
+                .get_or_insert_with(|| Box::new(interval(CHECK_INTERVAL)));
+            ready!(checks.poll_tick(cx));
         }
         Poll::Ready(())
     }
@@ -102,51 +107,53 @@ impl<IO: Socket> Wire<IO> {
         self.output.poll_flush(&mut self.io, cx)
     }
 
+    /// Ends our side of the connection.
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
-    /// Before a close that cuts nothing.
+    /// Says that the close which follows is an end and no cut, where that takes more than closing (TLS).
     pub(super) fn say_goodbye(&mut self) {
         self.io.say_goodbye();
     }
 
-    /// From now on, whether a close cuts. Where only its close delimits an answer, a connection that is dropped early,
-    /// however that comes about, must not look like one that ended.
+    /// Sets whether a close from now on is seen as a cut (a reset). While only the close delimits a response, a connection
+    /// that is dropped early, for whatever reason, must not look like one that ended.
     pub(super) fn close_cuts(&self, cuts: bool) {
-        // The system refuses this to no open socket.
+        // The system refuses this only to a socket that is closed.
         let _ = self.io.close_cuts(cuts);
     }
 
-    /// Gives buffers back before a wait that may be long.
-    pub(super) fn rest(&mut self) {
+    /// Frees buffers before a wait that may be long.
+    pub(super) fn free_idle_buffers(&mut self) {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
-        self.looks = None;
-        self.output.shrink(KEPT_OUTPUT);
+        self.checks = None;
+        self.output.shrink(IDLE_OUTPUT);
     }
 
-    /// Gives back what a burst has needed, in a tunnel that is empty now.
-    pub(super) fn slacken(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > KEPT_OUTPUT {
+    /// Frees the memory that a burst needed, in a tunnel that is empty now.
+    pub(super) fn free_burst_buffers(&mut self) {
+        if self.input.is_empty() && self.input.capacity() > IDLE_OUTPUT {
             self.input = BytesMut::new();
         }
-        self.output.shrink(KEPT_OUTPUT);
+        self.output.shrink(IDLE_OUTPUT);
     }
 
+    /// Begins the body of a request whose head was taken.
     pub(super) fn begin_body(
         &mut self,
         length: Length,
         awaits_continue: bool,
-        most_trailer_bytes: usize,
+        max_trailer_bytes: usize,
     ) {
         self.body =
-            (length != Length::Empty).then(|| Decoder::of_request(length, most_trailer_bytes));
+            (length != Length::Empty).then(|| Decoder::of_request(length, max_trailer_bytes));
         self.awaits_continue = awaits_continue && self.body.is_some();
     }
 
-    /// Takes what is here of a body that nobody will read any more. True when that was all of it.
+    /// Discards what has arrived of a body that nobody will read any more. True once all of it is discarded.
     pub(super) fn discard_body(&mut self) -> bool {
         let Some(body) = &mut self.body else {
             return true;
@@ -166,20 +173,20 @@ impl<IO: Socket> Wire<IO> {
         true
     }
 
-    /// Whether more of a request's body is to come. Behind something malformed nothing is: neither behind a body that breaks the
-    /// rules nor behind a head that does.
+    /// Whether more of the request's body is to come. Nothing is known to come behind malformed bytes, be they of a body or
+    /// of a head.
     pub(super) fn has_more(&self) -> bool {
         !self.is_malformed && !self.body_is_done()
     }
 
-    /// Whether all of the body was taken.
+    /// Whether all of the request's body was taken.
     pub(super) fn body_is_done(&self) -> bool {
         self.body.as_ref().is_none_or(Decoder::is_done)
     }
 
-    /// Whether the rest of the body is known to be short and on its way.
-    pub(super) fn rest_is_short(&self, most: u64) -> bool {
-        !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= most)
+    /// Whether the rest of the body is known to be at most `max` bytes, and the client does not wait before it sends them.
+    pub(super) fn rest_is_short(&self, max: u64) -> bool {
+        !self.awaits_continue && matches!(&self.body, Some(Decoder::Exact(left)) if *left <= max)
     }
 
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
@@ -198,9 +205,9 @@ impl<IO: Socket> Wire<IO> {
                     Ok(0) | Err(_) => return Poll::Ready(Some(Err(Fault::ClientGone))),
                     Ok(_) => {}
                 },
-                Err(what) => {
+                Err(why) => {
                     self.is_malformed = true;
-                    return Poll::Ready(Some(Err(Fault::ClientMalformed(what))));
+                    return Poll::Ready(Some(Err(Fault::ClientMalformed(why))));
                 }
             }
         }
@@ -208,17 +215,33 @@ impl<IO: Socket> Wire<IO> {
 }
 
 /// A [`Wire`] as the connection's task and the request's body share it.
-pub(super) struct Shared<IO>(pub(super) Arc<Mutex<Wire<IO>>>);
+pub(super) struct SharedWire<IO>(Arc<Mutex<Wire<IO>>>);
 
-impl<IO> Shared<IO> {
-    /// The bytes themselves and what was read of them, when nobody else holds them.
+impl<IO> SharedWire<IO> {
+    pub(super) fn new(wire: Wire<IO>) -> Self {
+        Self(Arc::new(Mutex::new(wire)))
+    }
+
+    /// The wire itself. The lock is never contended.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Wire<IO>> {
+        self.0.lock()
+    }
+
+    /// The socket and the bytes read from it, if nobody else holds the wire.
     pub(super) fn into_parts(self) -> Option<(IO, BytesMut)> {
         let Wire { io, input, .. } = Arc::into_inner(self.0)?.into_inner();
         Some((io, input))
     }
 }
 
-impl<IO> Clone for Shared<IO> {
+impl<IO: Send + 'static> SharedWire<IO> {
+    /// The wire as the sink of interim responses.
+    pub(super) fn interim_sink(&self) -> Arc<dyn InterimSink> {
+        self.0.clone()
+    }
+}
+
+impl<IO> Clone for SharedWire<IO> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -230,25 +253,26 @@ impl<IO: Send> InterimSink for Mutex<Wire<IO>> {
         wire.awaits_continue &= status != StatusCode::CONTINUE;
         let out = wire.output.buffer();
         http1::write_status_line(out, status, None);
-        // No body follows, so no length may be named (RFC 9110, 8.6).
+        // Interim responses have no body and so no length (RFC 9110, 8.6).
         out.extend_from_slice(fields.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }
 
-/// A request's body while it is read from the connection.
-pub(super) struct Received<IO> {
-    wire: Shared<IO>,
+/// The body of a request while it is read from the wire.
+pub(super) struct WireBody<IO> {
+    wire: SharedWire<IO>,
+    /// The length that is left.
     length: Length,
 }
 
-impl<IO> Received<IO> {
-    pub(super) fn new(wire: Shared<IO>, length: Length) -> Self {
+impl<IO> WireBody<IO> {
+    pub(super) fn new(wire: SharedWire<IO>, length: Length) -> Self {
         Self { wire, length }
     }
 }
 
-impl<IO: Socket> http_body::Body for Received<IO> {
+impl<IO: Socket> http_body::Body for WireBody<IO> {
     type Data = Bytes;
     type Error = Fault;
 
@@ -257,7 +281,7 @@ impl<IO: Socket> http_body::Body for Received<IO> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = self.get_mut();
-        let frame = ready!(this.wire.0.lock().poll_body(cx));
+        let frame = ready!(this.wire.lock().poll_body(cx));
         if let (Length::Exact(left), Some(Ok(frame))) = (&mut this.length, &frame) {
             *left -= frame.data_ref().map_or(0, |data| data.len() as u64);
         }

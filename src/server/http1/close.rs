@@ -1,0 +1,89 @@
+//! Bytes that nobody will read any more: the rest of a request's body, and all that a client sends behind its last
+//! response.
+//!
+//! They are read and thrown away. The rest of a body has to be, so that the next request is found behind it. After the last
+//! response, an unread byte in a socket that is closed would make the kernel reset the connection, and destroy a response
+//! that the client has not read yet.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Next, wire::SharedWire};
+use crate::{
+    runtime::timer::Timer,
+    server::{Socket, linger::Linger},
+};
+
+/// Longest rest of a request's body, in bytes, that is read so that the connection can go on.
+pub(super) const SHORT_REST: u64 = 64 * 1024;
+/// How long that may take.
+const FINISH: Duration = Duration::from_secs(2);
+
+/// Reads the rest of the request's body, so that the next request can be found behind it.
+pub(super) async fn finish_request_body<IO: Socket>(
+    wire: &SharedWire<IO>,
+    timer: &mut Timer,
+) -> Next {
+    if wire.lock().discard_body() {
+        return Next::Request;
+    }
+    timer.set(Instant::now() + FINISH);
+    poll_fn(|cx| {
+        let mut wire = wire.lock();
+        loop {
+            if wire.discard_body() {
+                return Poll::Ready(Next::Request);
+            }
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::Close),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if !wire.rest_is_short(SHORT_REST) {
+            return Poll::Ready(Next::Linger);
+        }
+        timer.poll(cx).map(|()| Next::Close)
+    })
+    .await
+}
+
+/// Ends our side of the connection, then reads until the client has ended its own, within the bounds of [`Linger`].
+pub(super) async fn linger<IO: Socket>(
+    wire: &SharedWire<IO>,
+    timer: Timer,
+    drain: &CancellationToken,
+) {
+    let has_more = wire.lock().has_more();
+    let mut linger = Linger::begin(timer, has_more);
+    let mut drained = pin!(drain.cancelled());
+    let mut is_shut = false;
+    poll_fn(|cx| {
+        let mut wire = wire.lock();
+        if !is_shut {
+            is_shut = ready!(wire.poll_shutdown(cx)).is_ok();
+            if !is_shut {
+                return Poll::Ready(());
+            }
+        }
+        if drained.as_mut().poll(cx).is_ready() {
+            linger.hurry();
+        }
+        loop {
+            wire.input.clear();
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(read @ 1..)) if linger.took(read) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return linger.poll(cx),
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,366 @@
+//! One HTTP/1 connection: requests in, one after the other, and their responses out in the same order.
+//!
+//! A connection is one task, and the task is this state machine:
+//!
+//! ```text
+//!            ┌──────────────────────────────────────────────┐
+//!            v                                              │ keep-alive, and the request's body is read
+//! wait for a head ──> gateway works ──> write the response ─┤
+//!  │     │       │                                          ├──> linger: the client reads its response
+//!  │     │       └─ preface of HTTP/2: served by `http2`    └──> tunnel: bytes both ways, until both ended
+//!  │     └─ not a request: refused, then linger
+//!  └─ idle for too long, or the listener drains: closed
+//! ```
+//!
+//! [`head`] reads the head, [`response`] writes the response, [`close`] deals with bytes that nobody will read, and
+//! [`tunnel`] takes over once protocols are switched. All of them work on one [`wire`]: the socket with its buffers.
+//!
+//! While the gateway works on a request, the task also watches the client's socket. A client that leaves ends its request
+//! at once: the future that works on it is dropped.
+
+mod close;
+mod head;
+mod response;
+mod tunnel;
+mod wire;
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use http::{StatusCode, Version};
+use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFuture;
+use tower::Service;
+
+use self::{
+    close::{SHORT_REST, finish_request_body, linger},
+    head::{HeadProgress, HeadRead},
+    response::{Framing, RequestTraits, Transfer},
+    wire::{SharedWire, Wire, WireBody},
+};
+use super::{
+    Arrival, Socket,
+    connection::{ConnectionContext, ConnectionHandle},
+    http2,
+};
+use crate::{
+    body::{Body, Pace},
+    error::Error,
+    http1::{self, Length, RequestHead},
+    message::{Hangup, Interim, Origin, Request, Response},
+    policy::ConnectionLimits,
+    runtime::timer::Timer,
+};
+
+/// Serves one connection to its end. `ahead` holds the bytes that were already read from it.
+///
+/// When the listener drains, the connection ends after the request in flight, if there is one.
+pub(super) async fn serve<IO, S>(io: IO, ahead: BytesMut, context: ConnectionContext<S>)
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let ConnectionContext {
+        service,
+        limits,
+        origin,
+        handle,
+    } = context;
+    let mut connection = Connection {
+        wire: SharedWire::new(Wire::new(io, ahead)),
+        service,
+        limits,
+        origin,
+        timer: Timer::default(),
+        handle: &handle,
+    };
+    match connection.run().await {
+        Next::Linger => linger(&connection.wire, connection.timer, handle.drain()).await,
+        Next::Http2 => {
+            let Connection {
+                wire,
+                service,
+                limits,
+                origin,
+                ..
+            } = connection;
+            // No request was read yet, so nobody else holds the wire.
+            let Some((io, ahead)) = wire.into_parts() else {
+                return;
+            };
+            let context = ConnectionContext {
+                service,
+                limits,
+                origin,
+                handle,
+            };
+            // Boxed: the future of an HTTP/2 connection is large, and most connections are not one.
+            Box::pin(http2::serve(io, ahead, context)).await;
+        }
+        Next::Farewell => connection.wire.lock().say_goodbye(),
+        Next::Request | Next::Close => {}
+    }
+}
+
+struct Connection<'a, IO, S> {
+    wire: SharedWire<IO>,
+    service: S,
+    limits: ConnectionLimits,
+    origin: Arc<Origin>,
+    timer: Timer,
+    handle: &'a ConnectionHandle,
+}
+
+/// What a connection does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Wait for the next request.
+    Request,
+    /// Close, but let the client read its response first.
+    Linger,
+    /// Close between two requests.
+    Farewell,
+    /// Close at once: a response was cut, or the client is gone.
+    Close,
+    /// Speak HTTP/2: the client began with its preface.
+    Http2,
+}
+
+impl<IO, S> Connection<'_, IO, S>
+where
+    IO: Socket,
+    S: Service<Arrival, Response = Response, Error = Infallible>,
+{
+    async fn run(&mut self) -> Next {
+        let mut drained = pin!(self.handle.drain().cancelled());
+        let mut accepted = Some(Instant::now());
+        loop {
+            let mut progress = HeadProgress::new(accepted.take());
+            let read = poll_fn(|cx| self.poll_head(cx, &mut progress, drained.as_mut())).await;
+            let next = match read {
+                HeadRead::Head(head, started) => self.exchange(head, started).await,
+                HeadRead::Refused(error, started) => self.refuse(error, started).await,
+                HeadRead::Close => Next::Farewell,
+                HeadRead::Http2 => Next::Http2,
+            };
+            if next != Next::Request {
+                return next;
+            }
+        }
+    }
+
+    /// Waits for a head, for as long as the listener's limits allow.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut HeadProgress,
+        drained: Pin<&mut WaitForCancellationFuture<'_>>,
+    ) -> Poll<HeadRead> {
+        let mut wire = self.wire.lock();
+        loop {
+            let read = head::read(&mut wire, &self.limits, progress);
+            if progress.stops_idling() {
+                self.handle.set_busy();
+            }
+            if let Some(read) = read {
+                return Poll::Ready(read);
+            }
+            match wire.poll_read(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(HeadRead::Close),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
+        }
+        if let Some(now) = progress.starts_idling() {
+            self.handle.set_idle(now);
+        }
+        let mut due = head::due(progress, &self.limits);
+        if progress.started.is_none() {
+            wire.free_idle_buffers();
+            if drained.poll(cx).is_ready() {
+                if self.handle.is_evicted() {
+                    return Poll::Ready(HeadRead::Close);
+                }
+                // The client does not know of the drain. A request may be on its way; its response says `close`.
+                due = due.min(progress.last_wait(self.handle.listener().grace()));
+            }
+        }
+        self.timer.set(due);
+        ready!(self.timer.poll(cx));
+        Poll::Ready(match progress.started {
+            Some(started) => HeadRead::Refused(
+                Error::SlowHead {
+                    after: self.limits.headers_timeout,
+                },
+                started,
+            ),
+            None => HeadRead::Close,
+        })
+    }
+
+    /// Responds to bytes that are not a request.
+    async fn refuse(&mut self, error: Error, started: Instant) -> Next {
+        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+        let version = Version::HTTP_11;
+        let arrival = Arrival::Refused {
+            error,
+            started,
+            version,
+            origin: Arc::clone(&self.origin),
+        };
+        let Ok(response) = self.service.call(arrival).await;
+        let request = RequestTraits {
+            is_head: false,
+            version,
+            keep_alive: false,
+        };
+        match self.deliver(response, request).await {
+            Next::Close => Next::Close,
+            _ => Next::Linger,
+        }
+    }
+
+    /// Has the service respond to a request, and writes the response.
+    async fn exchange(&mut self, head: RequestHead, started: Instant) -> Next {
+        let mut request = RequestTraits {
+            is_head: head.method == http::Method::HEAD,
+            version: head.version,
+            keep_alive: head.keep_alive,
+        };
+        let Ok(()) = poll_fn(|cx| self.service.poll_ready(cx)).await;
+        // Built and called here and not further down: both values are large, and each level would move them once more.
+        let arrival = Arrival::Request(self.request(head, started));
+        let response = {
+            let mut response = pin!(self.service.call(arrival));
+            poll_fn(|cx| poll_response(cx, response.as_mut(), &self.wire)).await
+        };
+        let Some(response) = response else {
+            return Next::Close;
+        };
+        let hangup = response.hangup;
+        if hangup == Some(Hangup::AtOnce) {
+            return Next::Close;
+        }
+        request.keep_alive &= hangup.is_none() && !self.handle.drain().is_cancelled();
+        self.deliver(response, request).await
+    }
+
+    /// The request as the gateway gets it, its body still to be read from the wire.
+    fn request(&self, head: RequestHead, started: Instant) -> Request {
+        self.wire
+            .lock()
+            .begin_body(head.length, head.expects_continue, self.limits.head.bytes);
+        let body = match head.length {
+            Length::Empty => Body::empty(),
+            length => Body::stream(WireBody::new(self.wire.clone(), length)),
+        };
+        let interim = (head.version == Version::HTTP_11).then(|| Interim(self.wire.interim_sink()));
+        let upgrade = http1::offered(&head);
+        Request {
+            method: head.method,
+            target: head.target,
+            version: head.version,
+            headers: head.headers,
+            body,
+            names_hops: head.names_hops,
+            names: head.names,
+            started,
+            origin: Arc::clone(&self.origin),
+            interim,
+            upgrade,
+        }
+    }
+
+    /// Writes a response. Its body is dropped once the last byte is written; permits that it holds are released slightly
+    /// earlier (see [`Transfer`]).
+    async fn deliver(&mut self, mut response: Response, request: RequestTraits) -> Next {
+        let (framing, keep_alive) = self.begin_response(&mut response, request);
+        let mut body = response.body;
+        // Responses of the gateway itself have no pace, and a client that never reads them must not stay for ever either.
+        let pace = body.pace().unwrap_or(Pace::of(self.limits.keep_alive));
+        if let Some(far_end) = body.take_tunnel() {
+            // Boxed: a tunnel's state is large and rare, and other connections need not carry it.
+            let tunnel = tunnel::run(&self.wire, body, far_end, pace, &mut self.timer);
+            return match Box::pin(tunnel).await {
+                tunnel::End::ClientEnded => Next::Close,
+                tunnel::End::ClientMaySend => Next::Linger,
+            };
+        }
+        let ends_with_connection = framing == Framing::UntilClose;
+        if ends_with_connection {
+            self.wire.lock().close_cuts(true);
+        }
+        let mut transfer = Transfer::new(framing, body.is_empty(), pace);
+        let written = poll_fn(|cx| transfer.poll(cx, &self.wire, &mut body, &mut self.timer)).await;
+        if let Err(fault) = written {
+            body.broke(&fault);
+            return Next::Close;
+        }
+        body.delivered();
+        drop(body);
+        if ends_with_connection {
+            self.wire.lock().close_cuts(false);
+        }
+        if keep_alive {
+            finish_request_body(&self.wire, &mut self.timer).await
+        } else {
+            Next::Linger
+        }
+    }
+
+    /// Puts the head into the output buffer, and with it a body that is already here. Returns how the body is framed and
+    /// whether the connection stays open.
+    fn begin_response(
+        &self,
+        response: &mut Response,
+        mut request: RequestTraits,
+    ) -> (Framing, bool) {
+        let mut wire = self.wire.lock();
+        // Whether the request's body is read, or nearly so. The source of a response that streams may still be reading the
+        // body: none of it is discarded here, and since nobody knows how far the source gets, the connection ends.
+        let is_over = (response.body.is_whole() && wire.discard_body())
+            || wire.body_is_done()
+            || wire.rest_is_short(SHORT_REST);
+        // A client that was too slow with its body learns that no more of it is read (RFC 9110, 15.5.9). The bytes that
+        // still come must neither be waited for nor be taken for the next request.
+        request.keep_alive &= response.status != StatusCode::REQUEST_TIMEOUT && is_over;
+        let out = wire.output.buffer();
+        let (framing, keep_alive) = response::write_head(out, response, &request);
+        if framing == Framing::Counted
+            && let Some(bytes) = response.body.take_whole()
+        {
+            out.extend_from_slice(&bytes);
+        }
+        (framing, keep_alive)
+    }
+}
+
+/// Polls the service for its response. `None` if the client leaves first, upon which the caller drops the service's future
+/// and so cancels the request.
+fn poll_response<IO, F>(
+    cx: &mut Context<'_>,
+    response: Pin<&mut F>,
+    wire: &SharedWire<IO>,
+) -> Poll<Option<Response>>
+where
+    IO: Socket,
+    F: Future<Output = Result<Response, Infallible>>,
+{
+    if let Poll::Ready(Ok(response)) = response.poll(cx) {
+        return Poll::Ready(Some(response));
+    }
+    let mut wire = wire.lock();
+    if wire.output.pending() > 0 && matches!(wire.poll_flush(cx), Poll::Ready(Err(_))) {
+        return Poll::Ready(None);
+    }
+    wire.poll_gone(cx).map(|()| None)
+}

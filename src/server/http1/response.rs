@@ -1,0 +1,239 @@
+//! A response on its way to the client: its head, then its body.
+//!
+//! The head decides how the body is framed. The body is pulled frame by frame and written, never more than one buffer
+//! ahead of the client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{StatusCode, Version, header};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::wire::SharedWire;
+use crate::{
+    body::{Body, Pace},
+    error::Fault,
+    http1,
+    message::Response,
+    runtime::timer::Timer,
+    server::Socket,
+};
+
+/// Bytes pulled ahead of the client: enough for full segments, and few enough that a slow reader slows the upstream.
+const MAX_AHEAD: usize = 64 * 1024;
+
+/// The traits of a request that decide the form of its response.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestTraits {
+    /// A HEAD request: only the head of the response is written.
+    pub(super) is_head: bool,
+    /// The client's version.
+    pub(super) version: Version,
+    /// Both sides are ready for another request after this response.
+    pub(super) keep_alive: bool,
+}
+
+/// How the body of a response is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// No body is written.
+    Bodiless,
+    /// By its length.
+    Counted,
+    /// In chunks.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+    /// Not at all: the connection switches protocols.
+    Tunnel,
+}
+
+impl Framing {
+    fn of(response: &Response, request: &RequestTraits) -> Self {
+        if response.body.is_tunnel() {
+            Self::Tunnel
+        } else if request.is_head || http1::has_no_body(response.status) {
+            Self::Bodiless
+        } else if response.body.length().is_some() {
+            Self::Counted
+        } else if request.version == Version::HTTP_11 {
+            Self::Chunked
+        } else {
+            Self::UntilClose
+        }
+    }
+}
+
+/// Writes the head of a response. Returns how its body is to be written and whether the connection stays open.
+pub(super) fn write_head(
+    out: &mut Vec<u8>,
+    response: &Response,
+    request: &RequestTraits,
+) -> (Framing, bool) {
+    let Response { status, fields, .. } = response;
+    let framing = Framing::of(response, request);
+    let keep_alive = request.keep_alive && framing != Framing::UntilClose;
+    out.reserve(256 + fields.as_bytes().len());
+    http1::write_status_line(out, *status, response.reason.as_deref());
+    out.extend_from_slice(fields.as_bytes());
+    if !fields.has_date() {
+        http1::write_date(out);
+    }
+    if let Some(length) = content_length(response, framing) {
+        out.extend_from_slice(b"content-length: ");
+        http1::write_number(out, length);
+        out.extend_from_slice(b"\r\n");
+    }
+    if framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    let names_protocol =
+        *status == StatusCode::UPGRADE_REQUIRED && fields.get(&header::UPGRADE).is_some();
+    match (keep_alive, request.version) {
+        (false, _) if names_protocol => out.extend_from_slice(b"connection: close, upgrade\r\n"),
+        _ if framing == Framing::Tunnel || names_protocol => {
+            out.extend_from_slice(b"connection: upgrade\r\n")
+        }
+        (false, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (true, Version::HTTP_10) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        (true, _) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+    (framing, keep_alive)
+}
+
+/// The value of `Content-Length`, if the response has one.
+fn content_length(response: &Response, framing: Framing) -> Option<u64> {
+    let Response {
+        status,
+        fields,
+        body,
+        ..
+    } = response;
+    match framing {
+        Framing::Counted => body.length(),
+        // A 204 never has a Content-Length (RFC 9110, 8.6): some clients would wait for the body.
+        Framing::Bodiless if *status == StatusCode::NO_CONTENT => None,
+        // To HEAD, a response of the gateway itself states the length of its body; an upstream has stated one or not.
+        Framing::Bodiless if !http1::has_no_body(*status) => body.length().or(fields.length),
+        Framing::Bodiless => fields.length,
+        Framing::Chunked | Framing::UntilClose | Framing::Tunnel => None,
+    }
+}
+
+/// The transfer of one body to the client.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    framing: Framing,
+    pace: Pace,
+    is_ended: bool,
+    /// When a byte last moved; `None` while that is now.
+    moved: Option<Instant>,
+}
+
+impl Transfer {
+    /// `is_written` says that the whole body is already in the output buffer.
+    pub(super) fn new(framing: Framing, is_written: bool, pace: Pace) -> Self {
+        let is_ended = framing == Framing::Bodiless || (framing == Framing::Counted && is_written);
+        Self {
+            framing,
+            pace,
+            is_ended,
+            moved: None,
+        }
+    }
+
+    /// Moves the bytes that can be moved. Ready when all are written, or when the transfer broke off.
+    pub(super) fn poll<IO: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &SharedWire<IO>,
+        body: &mut Body,
+        timer: &mut Timer,
+    ) -> Poll<Result<(), Fault>> {
+        loop {
+            let pulled = match self.pull(cx, wire, body) {
+                Ok(pulled) => pulled,
+                Err(fault) => {
+                    // The client gets the bytes before the break, as far as its socket takes them.
+                    let _ = wire.lock().poll_flush(cx);
+                    return Poll::Ready(Err(fault));
+                }
+            };
+            if self.is_ended {
+                // Permits are released before the last bytes are written. A client that has the full response may send its
+                // next request at once, on another connection and so to another worker, and must not be refused because
+                // this permit is still held. At most one buffer is left to be written.
+                body.let_go();
+            }
+            let mut wire = wire.lock();
+            let waiting = wire.output.pending();
+            let flushed = wire.poll_flush(cx);
+            if wire.output.pending() < waiting {
+                self.moved = None;
+            }
+            match flushed {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
+                Poll::Ready(Ok(())) if self.is_ended => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) if pulled == Pulled::All => {}
+                // The upstream is awaited, and nothing else would notice that the client has left.
+                Poll::Ready(Ok(())) if wire.poll_gone(cx).is_ready() => {
+                    return Poll::Ready(Err(Fault::ClientGone));
+                }
+                flushed => {
+                    drop(wire);
+                    if flushed.is_pending() {
+                        body.poll_ahead(cx);
+                    }
+                    return self.poll_pace(cx, timer).map(Err);
+                }
+            }
+        }
+    }
+
+    /// Moves frames from the body into the output buffer.
+    fn pull<IO>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &SharedWire<IO>,
+        body: &mut Body,
+    ) -> Result<Pulled, Fault> {
+        while !self.is_ended && wire.lock().output.pending() < MAX_AHEAD {
+            match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return Ok(Pulled::Waiting),
+                Poll::Ready(Some(Err(fault))) => return Err(fault),
+                Poll::Ready(frame) => {
+                    self.moved = None;
+                    let is_chunked = self.framing == Framing::Chunked;
+                    let frame = frame.and_then(Result::ok);
+                    self.is_ended =
+                        http1::write_frame(wire.lock().output.buffer(), frame, is_chunked);
+                }
+            }
+        }
+        Ok(Pulled::All)
+    }
+
+    /// Ready when the transfer has paused, or lasted, for longer than it may.
+    fn poll_pace(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Fault> {
+        let pace = self.pace;
+        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
+        timer.set(pace.end.map_or(silent, |end| end.min(silent)));
+        timer.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= silent => Fault::OutOfTime,
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}
+
+/// How far a pull got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pulled {
+    /// The buffer is full, or the body has ended.
+    All,
+    /// The body has no frame yet.
+    Waiting,
+}

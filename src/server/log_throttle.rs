@@ -1,0 +1,35 @@
+//! Log lines about events that strangers can cause as often as they like.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Shortest time between two lines about the same kind of event.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Decides which of many events of one kind is logged. The others are only counted, for the next line.
+#[derive(Debug, Default)]
+pub(super) struct LogThrottle(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    logged: Option<Instant>,
+    events: u64,
+}
+
+impl LogThrottle {
+    /// Counts an event. If it is time for a line, returns the number of events since the last one, this one included.
+    pub(super) fn count(&self) -> Option<u64> {
+        let mut state = self.0.lock();
+        state.events += 1;
+        if state
+            .logged
+            .is_some_and(|logged| logged.elapsed() < INTERVAL)
+        {
+            return None;
+        }
+        state.logged = Some(Instant::now());
+        Some(std::mem::take(&mut state.events))
+    }
+}

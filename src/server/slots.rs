@@ -1,0 +1,68 @@
+//! Slots for connections: how many are used, and whether anybody waits for one.
+
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
+
+use tokio::sync::{Notify, futures::Notified};
+
+/// A bounded number of slots, shared by all workers. The caller passes the bound, which may change.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    used: AtomicUsize,
+    waiting: AtomicUsize,
+    released: Notify,
+}
+
+impl Slots {
+    /// Slots that are used.
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+
+    /// Acquires a slot unless `max` are used.
+    pub(super) fn try_acquire(&self, max: usize) -> bool {
+        let more = |used| (used < max).then_some(used + 1);
+        self.used.fetch_update(SeqCst, Relaxed, more).is_ok()
+    }
+
+    /// Releases a slot.
+    pub(super) fn release(&self) {
+        self.used.fetch_sub(1, SeqCst);
+        self.wake();
+    }
+
+    /// Wakes all waiters. All of them, since the first one may be a worker without a connection in its accept queue.
+    pub(super) fn wake(&self) {
+        self.released.notify_waiters();
+    }
+
+    /// Wakes all waiters, at the cost of one load if there are none.
+    pub(super) fn wake_if_awaited(&self) {
+        if self.waiting.load(SeqCst) > 0 {
+            self.wake();
+        }
+    }
+
+    /// Resolves once a slot may have become free after this call, whether or not it was polled in between.
+    pub(super) fn released(&self) -> Notified<'_> {
+        self.released.notified()
+    }
+
+    /// Counts a waiter; the count is decremented on drop.
+    pub(super) fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, SeqCst);
+        Waiting(self)
+    }
+}
+
+/// Counts one waiter for a slot.
+#[derive(Debug)]
+pub(super) struct Waiting<'a>(&'a Slots);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
