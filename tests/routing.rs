@@ -1,4 +1,4 @@
-//! Routing: the most specific route takes a request, whatever the order of the file and whatever spelling of its path.
+//! Routing: the most specific route takes a request, whatever the order in the file and the spelling of the path.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use support::{
     ok, one_route,
 };
 
-/// A gateway whose routes answer with their names; each is a name and the inside of its `match`.
+/// A gateway with these routes, each given by its name and the inside of its `match`. They respond with their names.
 #[track_caller]
 fn routes(routes: &[(&str, &str)]) -> Gateway {
     let text: String = routes
@@ -20,7 +20,7 @@ fn routes(routes: &[(&str, &str)]) -> Gateway {
     Gateway::start(&text)
 }
 
-/// The route that takes a request, `-` where none does.
+/// Name of the route that takes a request, or `-` if none does.
 #[track_caller]
 fn taker(gateway: &Gateway, method: &str, path: &str, lines: &[&str]) -> String {
     let response = gateway.ask(method, path, lines);
@@ -104,7 +104,7 @@ fn an_exact_path_wins_over_parameters_those_over_expressions_and_those_over_pref
 }
 
 #[test]
-fn of_one_path_a_method_wins_then_more_headers_then_more_query_then_the_order_of_the_file() {
+fn for_equal_paths_a_method_wins_then_more_headers_then_more_query_then_the_order_of_the_file() {
     let gateway = routes(&[
         ("plain", "path = '/x'"),
         ("query", "path = '/x', query = { beta = '1' }"),
@@ -141,7 +141,7 @@ fn of_one_path_a_method_wins_then_more_headers_then_more_query_then_the_order_of
 }
 
 #[test]
-fn what_a_more_specific_route_does_not_take_falls_through_to_the_next() {
+fn a_request_that_a_more_specific_route_does_not_take_falls_through_to_the_next() {
     let gateway = routes(&[
         ("any", ""),
         ("prefix", "path_prefix = '/a'"),
@@ -180,7 +180,7 @@ fn a_prefix_ends_with_a_segment() {
 }
 
 #[test]
-fn no_route_is_a_404_whose_problem_names_none() {
+fn without_a_route_the_response_is_a_404_that_names_no_route() {
     let gateway = routes(&[("secret", "path = '/secret'")]);
     let response = gateway.get("/else");
     assert_eq!(response.status(), 404);
@@ -203,7 +203,7 @@ fn no_route_is_a_404_whose_problem_names_none() {
 }
 
 #[test]
-fn every_spelling_of_a_path_meets_the_route_that_guards_it() {
+fn every_spelling_of_a_path_reaches_the_route_that_guards_it() {
     let gateway = routes(&[
         ("any", ""),
         ("admin", "path_prefix = '/admin'"),
@@ -260,8 +260,8 @@ fn an_escaped_slash_stays_a_character_of_its_segment() {
     }
 }
 
-/// What a service makes of a path that decodes (so many times), takes backslashes for slashes, drops what stands behind
-/// `;` and NUL, accepts overlong UTF-8, collapses and resolves.
+/// The path that a lenient service reads: it decodes `times` times, reads backslashes as slashes, drops everything
+/// behind `;` and NUL, accepts overlong UTF-8, collapses slashes and resolves dot segments.
 fn leniently(path: &str, times: usize) -> String {
     let mut bytes = path.split(['?', '#']).next().unwrap().as_bytes().to_vec();
     for _ in 0..times {
@@ -303,8 +303,8 @@ fn leniently(path: &str, times: usize) -> String {
     format!("/{}", segments.join("/"))
 }
 
-/// A service behind two routes, one of them with a limit: however its path is spelled, whatever the service may take for a
-/// path of that route has been counted by the limit, or was refused.
+/// A service has two routes, one of them with a limit. For every spelling of a path that the service may read as a path
+/// of that route, the request has been counted by the limit, or was refused.
 #[test]
 fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     let upstream = Upstream::answering(|request| ok(request.get("x-route").unwrap_or_default()));
@@ -394,7 +394,7 @@ fn no_spelling_of_a_path_reaches_a_service_around_the_limits_of_its_route() {
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }
 
-/// Only routes to one upstream were looked at: a split in front of a service opened every limit of its other routes.
+/// All routes count, including those to one upstream of a split.
 #[test]
 fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
     let upstream = Upstream::answering(|request| ok(request.target()));
@@ -427,7 +427,7 @@ fn a_split_is_no_way_around_the_limits_of_a_route_to_one_of_its_upstreams() {
     }
 }
 
-/// A gateway with these routes, and the service behind them, which answers with the path that it is sent.
+/// A gateway with these routes, and the service behind them, which responds with the path that it receives.
 fn service(routes: &[(&str, &str)]) -> (Upstream, Gateway) {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let route = |(name, rest): &(&str, &str)| format!("[[routes]]\nname = '{name}'\n{rest}\n");
@@ -437,7 +437,7 @@ fn service(routes: &[(&str, &str)]) -> (Upstream, Gateway) {
     (upstream, gateway)
 }
 
-/// Its own routes for `/admin`, and for `/pub` as `/public`, beside one for everything.
+/// Routes for `/admin`, and for `/pub` as `/public`, beside a route for everything else.
 const GUARDED: [(&str, &str); 3] = [
     (
         "admin",
@@ -451,7 +451,7 @@ const GUARDED: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn a_disguised_path_gets_nothing_that_its_own_route_would_not_give() {
+fn a_disguised_path_gets_nothing_that_its_own_route_would_refuse() {
     let (_upstream, gateway) = service(&GUARDED);
     for path in [
         "/a/..%2fadmin/x",
@@ -486,7 +486,7 @@ fn a_disguised_path_gets_nothing_that_its_own_route_would_not_give() {
 }
 
 #[test]
-fn an_ordinary_path_passes_though_it_has_escapes() {
+fn an_ordinary_path_with_escapes_passes() {
     let (_upstream, gateway) = service(&GUARDED);
     for path in [
         "/api/v4/projects/group%2Fname",
@@ -511,7 +511,7 @@ fn an_ordinary_path_passes_though_it_has_escapes() {
     assert_eq!(
         gateway.get(&disguised).status(),
         400,
-        "too long to be read in several ways"
+        "the path is too long to check all of its variants"
     );
 }
 
@@ -556,7 +556,7 @@ fn a_rewritten_path_stays_behind_the_prefix_that_is_added() {
 }
 
 #[test]
-fn a_disguise_does_not_leave_the_place_that_a_route_opens() {
+fn a_disguise_does_not_leave_the_prefix_that_a_route_opens() {
     let (_upstream, gateway) = service(&[(
         "items",
         "match = { path = '/shop/items/{id}' }\nupstream = 'app'",
@@ -573,9 +573,9 @@ fn a_disguise_does_not_leave_the_place_that_a_route_opens() {
     }
 }
 
-/// Each is a policy that requests of `/guarded` have, and those of the route for everything have not.
+/// Each is a policy that applies to requests of `/guarded` and not to those of the route for everything else.
 #[test]
-fn no_policy_of_a_route_is_passed_by_under_a_disguise() {
+fn no_policy_of_a_route_is_bypassed_by_a_disguise() {
     for policy in [
         "limits = ['one']",
         "concurrency = { max = 1 }",
@@ -611,9 +611,9 @@ fn no_policy_of_a_route_is_passed_by_under_a_disguise() {
     assert_eq!(gateway.get("/x%2f..%2fguarded").status(), 400);
 }
 
-/// A route that is stricter than the one that is meant gives nothing by a disguise.
+/// A route with more policies than the disguised one gives nothing away.
 #[test]
-fn a_stricter_route_may_be_asked_for_any_path_of_a_looser_one() {
+fn a_stricter_route_accepts_any_spelling_of_a_path_of_a_looser_one() {
     let (_upstream, gateway) = service(&[
         (
             "strict",
@@ -625,9 +625,9 @@ fn a_stricter_route_may_be_asked_for_any_path_of_a_looser_one() {
     assert_eq!(gateway.get(path).text(), path);
 }
 
-/// Another upstream is another service, unless it has a server in common: what a route opens of its own stays open.
+/// Another upstream is another service unless they have a server in common, so its own paths stay open.
 #[test]
-fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_around_it() {
+fn an_escaped_slash_below_the_prefix_of_a_route_disguises_no_outer_route() {
     let one = Upstream::answering(|request| ok(request.target()));
     let two = Upstream::answering(|_| ok("two"));
     let text = support::gateway::upstream_table("app", &[&one], "")
@@ -644,7 +644,7 @@ fn an_escaped_slash_within_the_place_of_a_route_is_no_disguise_of_the_routes_aro
     assert_eq!(gateway.get("/api/projects/..%2fx").status(), 400);
 }
 
-/// A guarded login beside a route for everything.
+/// A guarded route for logins beside a route for everything else.
 fn login(guard: &str) -> (Upstream, Gateway) {
     let login =
         format!("upstream = 'app'\nmatch = {{ path = '/login', methods = ['POST'] }}\n{guard}");
@@ -656,7 +656,7 @@ fn login(guard: &str) -> (Upstream, Gateway) {
 }
 
 #[test]
-fn another_case_or_a_slash_at_the_end_is_no_way_around_the_policies_of_a_route() {
+fn another_case_or_a_trailing_slash_does_not_bypass_the_policies_of_a_route() {
     for limit in ["tight", "by-path"] {
         for path in ["/login/", "/LOGIN", "/Login/", "//lOgin"] {
             let (_upstream, gateway) = login(&format!("limits = ['{limit}']"));
@@ -665,12 +665,16 @@ fn another_case_or_a_slash_at_the_end_is_no_way_around_the_policies_of_a_route()
             assert_eq!(
                 (first.status(), first.text().as_str()),
                 (200, path),
-                "is sent as it came"
+                "the path is forwarded as received"
             );
             assert_eq!(gateway.access_line()["route"], "login");
             assert_eq!(post("/login").status(), 429, "{limit} {path}");
             assert_eq!(post(path).status(), 429, "{limit} {path}");
-            assert_eq!(gateway.get(path).text(), path, "the route takes no GET");
+            assert_eq!(
+                gateway.get(path).text(),
+                path,
+                "the route does not take GET"
+            );
         }
     }
 }
@@ -701,7 +705,7 @@ fn a_spelling_that_two_routes_with_other_policies_could_take_is_refused() {
 }
 
 #[test]
-fn a_route_that_answers_by_itself_answers_other_spellings_too() {
+fn a_route_that_responds_by_itself_takes_other_spellings_too() {
     let (_upstream, gateway) = service(&[
         (
             "admin",
@@ -766,9 +770,9 @@ fn a_route_that_answers_by_itself_answers_other_spellings_too() {
     }
 }
 
-/// A redirect that adds the slash must not take the path that it leads to; and both spellings can be routes.
+/// A redirect that adds a slash must not match its own target, and both spellings can be routes.
 #[test]
-fn spellings_that_routes_spell_out_stay_apart() {
+fn spellings_with_routes_of_their_own_stay_apart() {
     let (_upstream, gateway) = service(&[
         (
             "docs",
@@ -804,9 +808,9 @@ fn spellings_that_routes_spell_out_stay_apart() {
     }
 }
 
-/// Without limits to pass by, the contract stands alone: an escaped slash is a character.
+/// Without a limit to bypass, only the documented rule applies: an escaped slash is a character of its segment.
 #[test]
-fn a_path_that_passes_no_limit_by_may_be_spelled_as_it_likes() {
+fn a_path_that_bypasses_no_limit_may_have_any_spelling() {
     let upstream = Upstream::answering(|request| ok(request.target()));
     let text = one_route(
         &upstream,
@@ -887,7 +891,7 @@ fn parameters_keep_their_escapes_in_rewrites_and_redirects() {
 
 #[test]
 fn defaults_hold_for_routes_that_do_not_say_otherwise_key_by_key() {
-    let upstream = Upstream::answering(|request| ok(request.get("x-from").unwrap_or("nobody")));
+    let upstream = Upstream::answering(|request| ok(request.get("x-from").unwrap_or("none")));
     let text = one_route(&upstream, "[routes.request]\nmax_body = '4B'")
         + "[[routes]]\nname = 'other'\nupstream = 'app'\nmatch = { path = '/other' }\nrequest = { max_body = '1KiB' }\n\
            [defaults]\nrequest = { max_body = '2B', set_headers = { x-from = 'defaults' } }\n";

@@ -1,4 +1,5 @@
-//! Limits shared by several gateways: real ones, on a real Redis. Whatever happens to it, every request has its answer.
+//! Limits shared by several real gateways through a real Redis. Every request gets its response, whatever happens to
+//! the store.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -15,9 +16,9 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// The one shared limit `l` on the route `r`, which answers by itself.
+/// The shared limit `l` on the route `r`, which responds by itself.
 fn shared(store: &str, limit: &str) -> String {
-    // Far more than a store on the same machine needs: what is tested is not how busy the machine is.
+    // Far more time than a local store needs, so that a busy machine does not fail the test.
     let timeout = if store.contains("timeout") {
         ""
     } else {
@@ -31,7 +32,7 @@ fn gateways<const N: usize>(text: &str) -> [Gateway; N] {
     std::array::from_fn(|_| Gateway::start(text))
 }
 
-/// How many of `tries` requests are admitted, each by the next gateway.
+/// Number of admitted requests among `tries`, sent to the gateways in turn.
 fn admitted(gateways: &[Gateway], tries: usize) -> usize {
     (0..tries)
         .filter(|index| gateways[index % gateways.len()].status("/") == 200)
@@ -58,7 +59,7 @@ fn two_gateways_without_leases_share_one_limit_to_the_request() {
 }
 
 #[test]
-fn with_leases_gateways_never_pass_the_burst_and_ask_seldom() {
+fn with_leases_gateways_never_exceed_the_burst_and_call_seldom() {
     let redis = Redis::start();
     let text = shared(
         &format!("url = '{}'\nlease = '5%'", redis.url()),
@@ -94,7 +95,7 @@ fn with_leases_gateways_never_pass_the_burst_and_ask_seldom() {
             .sum()
     };
     assert!(saved("lease") > 800.0);
-    assert!(saved("refusal") > 300.0, "known refusals cost no call");
+    assert!(saved("refusal") > 300.0, "cached refusals cost no call");
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn costs_overrides_tiers_and_counted_responses_are_shared_too() {
 }
 
 #[test]
-fn those_without_the_key_share_numbers_of_their_own_that_no_override_for_any_key_changes() {
+fn requests_without_the_key_share_numbers_that_overrides_do_not_change() {
     let redis = Redis::start();
     for (lease, overridden) in [("0%", "'unlimited'"), ("5%", "'1/h'\nburst = 5")] {
         let numbers =
@@ -166,7 +167,7 @@ fn those_without_the_key_share_numbers_of_their_own_that_no_override_for_any_key
         ) + &format!("[[limits.l.overrides]]\nmatch = ['*']\nrate = {overridden}\n");
         let gateways: [_; 2] = gateways(&text);
         assert_eq!(admitted(&gateways, 8), 3, "{overridden}");
-        // A key of this round: the store is that of the other one.
+        // A key of this round: the store still holds the buckets of the other round.
         let key = format!("X-Key: {lease}");
         let with_key = (0..8)
             .filter(|at| gateways[at % 2].ask("GET", "/", &[&key]).status() == 200)
@@ -180,9 +181,9 @@ fn those_without_the_key_share_numbers_of_their_own_that_no_override_for_any_key
     }
 }
 
-/// They spoke of this gateway's own buckets, which nobody uses while the store answers: full for a key that was refused.
+/// The gateway's own buckets are unused while the store responds: they are full even for a refused key.
 #[test]
-fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
+fn calls_of_an_operator_view_and_refill_the_shared_bucket() {
     let redis = Redis::start();
     for lease in ["0%", "20%"] {
         let store = format!("url = '{}'\nlease = '{lease}'", redis.url());
@@ -207,7 +208,7 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
         assert_eq!(
             call(1, "GET", &key)["remaining"],
             9,
-            "the other one sees it"
+            "the other gateway sees the refill"
         );
         assert_eq!(call(0, "GET", "/limits/l/top")[0]["remaining"], 9);
         assert_eq!(call(0, "GET", "/limits")[0]["scope"], "shared");
@@ -223,7 +224,7 @@ fn whoever_is_on_call_sees_and_fills_the_bucket_that_gateways_share() {
 }
 
 #[test]
-fn keys_of_shared_limits_are_counted_where_they_are_known() {
+fn keys_of_shared_limits_are_listed_at_their_gateway() {
     let redis = Redis::start();
     let store = format!("url = '{}'\nlease = '0%'", redis.url());
     let gateway = Gateway::start(&shared(&store, "key = 'path'\nrate = '1/h'\nburst = 2"));
@@ -236,7 +237,7 @@ fn keys_of_shared_limits_are_counted_where_they_are_known() {
     );
 }
 
-/// What was known under the old burst refused it for a second.
+/// A refusal that is cached under the old burst must not refuse the key for another second.
 #[test]
 fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     let redis = Redis::start();
@@ -255,13 +256,13 @@ fn a_key_of_a_shared_limit_has_other_numbers_at_once() {
     assert_eq!(
         (&given["burst"], &given["remaining"]),
         (&4.into(), &3.into()),
-        "a quarter is used"
+        "a quarter of the bucket is used"
     );
     assert_eq!([(); 4].map(|()| asked()), [200, 200, 200, 429]);
 }
 
 #[test]
-fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
+fn refilling_a_bucket_fails_with_a_message_while_the_store_is_unreachable() {
     let mut redis = Redis::start();
     let gateway = Gateway::start(&shared(
         &format!("url = '{}'", redis.url()),
@@ -276,12 +277,12 @@ fn a_bucket_in_a_store_that_is_away_cannot_be_filled_and_its_gateway_says_so() {
     assert_eq!(
         gateway.call_admin("GET", "/limits/l/keys", &[]).status(),
         200,
-        "what it counts alone"
+        "the view shows the gateway's own bucket"
     );
 }
 
 #[test]
-fn only_counted_responses_take_tokens_whichever_gateway_saw_them() {
+fn only_counted_responses_take_tokens_at_whichever_gateway() {
     let redis = Redis::start();
     let upstream = Upstream::answering(|request| {
         let is_wrong = request.target() == "/wrong";
@@ -299,7 +300,7 @@ fn only_counted_responses_take_tokens_whichever_gateway_saw_them() {
     );
     let gateways: [_; 2] = gateways(&text);
     assert!((0..10).all(|index| gateways[index % 2].status("/right") == 200));
-    // Tokens that do not count are given back without anyone waiting for it.
+    // Tokens of responses that do not count are returned in the background.
     while !redis.run(&["DBSIZE"]).starts_with(":0") {
         std::thread::yield_now();
     }
@@ -311,7 +312,7 @@ fn only_counted_responses_take_tokens_whichever_gateway_saw_them() {
 }
 
 #[test]
-fn guesses_at_once_at_several_gateways_are_bounded_by_one_burst() {
+fn concurrent_guesses_at_several_gateways_are_bounded_by_one_burst() {
     let redis = Redis::start();
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
@@ -344,7 +345,7 @@ fn guesses_at_once_at_several_gateways_are_bounded_by_one_burst() {
 }
 
 #[test]
-fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
+fn an_unreachable_store_is_logged_once_and_on_error_applies() {
     for (on_error, expected) in [("local", 3), ("allow", 9), ("deny", 0)] {
         let mut redis = Redis::start();
         let store = format!(
@@ -355,13 +356,13 @@ fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
         assert_eq!(admitted(&gateway, 1), 1);
         redis.kill();
         assert_eq!(admitted(&gateway, 9), expected, "{on_error}");
-        let told = gateway[0].logged("the store does not answer");
-        assert_eq!(told["on_error"], on_error);
+        let warning = gateway[0].logged("the store does not answer");
+        assert_eq!(warning["on_error"], on_error);
         assert!(
-            told["cause"]
+            warning["cause"]
                 .as_str()
                 .is_some_and(|cause| !cause.is_empty()),
-            "{told}"
+            "{warning}"
         );
         assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 1.0);
         assert!(gateway[0].metric("tidegate_store_requests_total", &[("outcome", "open")]) >= 4.0);
@@ -379,7 +380,7 @@ fn a_store_that_is_away_is_told_once_and_each_gateway_does_what_it_was_told() {
         assert_eq!(
             admitted(&gateway, 9),
             3,
-            "{on_error}: a store that forgot everything begins anew"
+            "{on_error}: an emptied store begins with full buckets"
         );
         assert_eq!(gateway[0].metric("tidegate_store_circuit_open", &[]), 0.0);
     }
@@ -403,7 +404,7 @@ fn a_flushed_store_gives_full_buckets_and_flushed_scripts_nothing() {
         ),
         (200, 200, 429)
     );
-    // What the gateway knew of a bucket it believes for a second at most.
+    // The gateway trusts its cached view of a bucket for at most a second.
     let begun = Instant::now();
     while gateway.status("/a") != 200 {
         assert!(begun.elapsed() < support::TIMEOUT);
@@ -429,13 +430,13 @@ fn a_store_that_hangs_costs_no_request_more_than_its_timeout() {
     redis.go_on();
     assert!(
         took < Duration::from_secs(4),
-        "five timeouts and no more: {took:?}"
+        "more than five timeouts: {took:?}"
     );
     gateway.logged("the store answers again");
 }
 
 #[test]
-fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
+fn a_wrong_password_is_reported_but_not_shown_and_a_new_one_is_used_at_once() {
     let redis = Redis::with(&["--requirepass", "hunter2"]);
     let store = format!(
         "url = '{}'\npassword_file = 'redis.password'\nlease = '0%'\non_error = 'deny'",
@@ -445,12 +446,12 @@ fn a_wrong_password_is_told_without_showing_it_and_a_new_one_is_used_at_once() {
     let gateway = Start::new(&text).file("redis.password", "hunter2\n").go();
     assert_eq!(gateway.status("/"), 200);
     std::fs::write(gateway.folder().join("redis.password"), "swordfish\n").unwrap();
-    let told = gateway.logged("the store does not answer").to_string();
+    let warning = gateway.logged("the store does not answer").to_string();
     assert!(
-        told.contains("WRONGPASS") || told.contains("assword"),
-        "{told}"
+        warning.contains("WRONGPASS") || warning.contains("assword"),
+        "{warning}"
     );
-    assert!(!told.contains("swordfish"), "{told}");
+    assert!(!warning.contains("swordfish"), "{warning}");
     assert!(
         !gateway
             .call_admin("GET", "/config", &[])
@@ -494,7 +495,7 @@ fn a_cluster_shares_limits_whose_buckets_are_on_different_nodes() {
     assert_eq!(
         more,
         [200, 200, 429, 429],
-        "a refusal by one took nothing from the other"
+        "a refusal by one limit took tokens from the other"
     );
 }
 
@@ -520,17 +521,17 @@ fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
     assert!(statuses(&gateway).iter().all(|status| *status == 200));
     nodes[1].kill();
     let detected = statuses(&gateway);
-    let told = gateway
+    let warning = gateway
         .logged("a node of the store does not answer")
         .to_string();
     assert!(
-        told.contains(&format!("127.0.0.1:{}", nodes[1].port)),
-        "{told}"
+        warning.contains(&format!("127.0.0.1:{}", nodes[1].port)),
+        "{warning}"
     );
     let after = statuses(&gateway);
     assert_eq!(
         detected, after,
-        "the same keys before it was left alone and after"
+        "the same keys fail before and after the node is left alone"
     );
     assert!(after.contains(&200) && after.contains(&503), "{after:?}");
     let metrics = gateway.call_admin("GET", "/metrics", &[]).text().to_owned();
@@ -549,7 +550,7 @@ fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
     assert_eq!(
         statuses(&later),
         after,
-        "a gateway that starts then is no worse off"
+        "a gateway that starts during the outage is no worse off"
     );
     nodes[1].restart();
     gateway.logged("the node of the store answers again");
@@ -557,7 +558,7 @@ fn one_dead_node_of_a_cluster_takes_only_its_own_keys_with_it() {
 }
 
 #[test]
-fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
+fn a_store_can_use_tls_with_the_systems_authorities() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (key, cert) = (path("key.pem"), path("cert.pem"));
@@ -614,12 +615,16 @@ fn a_store_is_spoken_to_by_tls_under_the_systems_roots() {
         (200, 200, 429)
     );
     let doubting = Gateway::start(&text);
-    assert_eq!(doubting.status("/"), 503, "nobody vouches for this store");
+    assert_eq!(
+        doubting.status("/"),
+        503,
+        "the store's certificate is not trusted"
+    );
     assert!(redis.run(&["DBSIZE"]).starts_with(":1"));
 }
 
 #[test]
-fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
+fn calls_of_the_store_do_not_wait_for_tcp_acknowledgements() {
     let redis = Redis::start();
     let gateway = Gateway::start(&shared(
         &format!("url = '{}'", redis.url()),
@@ -629,14 +634,14 @@ fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
     assert_eq!(
         nodelay(&gateway, redis.port),
         [true; 2],
-        "a connection for each worker"
+        "each worker has a connection"
     );
     let node = Redis::with(&["--cluster-enabled", "yes"]);
     node.run(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     while !node.run(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
         std::thread::yield_now();
     }
-    // Two addresses of one node: a list is a cluster.
+    // Two addresses of one node, because a list is a cluster.
     let url = format!(
         "url = ['redis://127.0.0.1:{0}', 'redis://localhost:{0}']",
         node.port
@@ -650,7 +655,7 @@ fn calls_of_the_store_do_not_wait_for_the_acknowledgement_of_others() {
     );
 }
 
-/// Whether TCP_NODELAY is set, of each connection of this gateway to a port.
+/// Whether TCP_NODELAY is set on each connection of this gateway to `port`.
 fn nodelay(gateway: &Gateway, port: u16) -> Vec<bool> {
     let process = Pid::from_raw(gateway.pid() as i32).unwrap();
     let process = pidfd_open(process, PidfdFlags::empty()).unwrap();

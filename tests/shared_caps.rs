@@ -1,4 +1,4 @@
-//! Caps that several share: routes to one upstream by priority, tenants in one line by turns.
+//! Caps that are shared: by the routes to one upstream with priorities, and by tenants who take turns in one queue.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use support::{
     ok,
 };
 
-/// Routes by their first segment, all to one upstream with this cap.
+/// Routes by their first path segment, all to one upstream with this cap.
 fn routes(upstream: &Upstream, cap: &str, routes: &[(&str, &str)]) -> String {
     let mut text = upstream_table("app", &[upstream], &format!("concurrency = {{ {cap} }}"));
     for (name, more) in routes {
@@ -65,11 +65,11 @@ fn the_cap_of_an_upstream_holds_over_all_its_routes_and_its_refusal_names_it() {
         [200, 200]
     );
     leave.open();
-    assert_eq!(gateway.status("/a"), 200, "a place that was left is free");
+    assert_eq!(gateway.status("/a"), 200, "a released permit is free");
 }
 
 #[test]
-fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_queue_lets_them() {
+fn routes_of_a_higher_priority_go_first_and_others_wait_no_longer_than_queue_timeout() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s'";
     let of = [
@@ -95,7 +95,7 @@ fn routes_of_a_higher_priority_go_first_and_the_others_wait_no_longer_than_the_q
 }
 
 #[test]
-fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
+fn in_a_full_queue_a_higher_priority_replaces_the_newest_low_request() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 1, queue_timeout = '10s'";
     let gateway = Gateway::start(&routes(
@@ -122,7 +122,7 @@ fn a_full_line_gives_the_newest_low_place_to_a_higher_priority() {
 }
 
 #[test]
-fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
+fn tenants_take_turns_in_the_queue_over_all_routes_to_an_upstream() {
     let (upstream, reached, leave) = Upstream::held();
     let cap = "max = 1, queue = 8, queue_timeout = '10s', fair_by = 'header:x-tenant'";
     let gateway = Gateway::start(&routes(&upstream, cap, &[("a", ""), ("b", "")]));
@@ -150,7 +150,7 @@ fn tenants_take_turns_in_the_line_over_all_routes_to_an_upstream() {
 }
 
 #[test]
-fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_another() {
+fn in_a_full_queue_the_newest_request_of_the_largest_tenant_is_replaced() {
     let (upstream, reached, leave) = Upstream::held();
     let text = support::one_route(
         &upstream,
@@ -167,7 +167,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
     assert_eq!(
         gateway.ask("GET", "/3", &["X-Tenant: loud"]).status(),
         503,
-        "the line is full of its own"
+        "the queue is full of the tenant's own requests"
     );
     let mut quiet = gateway.sent("/quiet", &["X-Tenant: quiet"]);
     assert_eq!(loud[1].response().status(), 503);
@@ -189,7 +189,7 @@ fn the_tenant_that_holds_most_of_a_full_line_gives_up_its_newest_place_to_anothe
 }
 
 #[test]
-fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
+fn a_request_that_waits_for_a_routes_permit_holds_none_of_the_upstream() {
     let (upstream, reached, leave) = Upstream::held();
     let narrow = "concurrency = { max = 1, queue = 4, queue_timeout = '10s' }";
     let gateway = Gateway::start(&routes(
@@ -205,7 +205,7 @@ fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
     assert_eq!(
         reached.recv_timeout(TIMEOUT).unwrap(),
         "/wide",
-        "the upstream's second place was free"
+        "the upstream's second permit was free"
     );
     (0..3).for_each(|_| leave.open());
     clients
@@ -214,7 +214,7 @@ fn who_waits_for_a_routes_place_holds_none_of_the_upstreams() {
 }
 
 #[test]
-fn a_retry_keeps_its_one_place_and_takes_no_second() {
+fn a_retry_keeps_its_permit_and_takes_no_second_one() {
     let responses = std::sync::atomic::AtomicUsize::new(0);
     let upstream = Upstream::answering(move |_| {
         let first = responses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
@@ -228,11 +228,11 @@ fn a_retry_keeps_its_one_place_and_takes_no_second() {
     let gateway = Gateway::start(&routes(&upstream, "max = 1", &[("a", retry)]));
     assert_eq!(gateway.status("/a"), 200);
     assert_eq!(gateway.line_of("/a")["attempts"], 2);
-    assert_eq!(gateway.status("/a"), 200, "the one place is free again");
+    assert_eq!(gateway.status("/a"), 200, "the one permit is free again");
 }
 
 #[test]
-fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
+fn a_reload_keeps_requests_in_flight_and_in_the_queue_of_an_upstreams_cap() {
     let (upstream, reached, leave) = Upstream::held();
     let text = |max: u8| {
         routes(
@@ -250,7 +250,7 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
     assert_eq!(
         reached.recv_timeout(TIMEOUT).unwrap(),
         "/a/2",
-        "a higher cap has a place for who waits"
+        "a higher cap has a permit for the queued request"
     );
     assert_eq!(
         gateway.metric("tidegate_upstream_in_flight", &[("upstream", "app")]),
@@ -264,7 +264,7 @@ fn a_reload_keeps_who_is_in_flight_and_who_waits_under_an_upstreams_cap() {
 }
 
 #[test]
-fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was_drawn() {
+fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_drawn_one() {
     let (full, reached, leave) = Upstream::held();
     let free = Upstream::answering(|_| ok("free"));
     let table = |name, upstream, max: u8| {
@@ -289,7 +289,7 @@ fn each_upstream_of_a_split_has_its_own_cap_and_a_refusal_names_the_one_that_was
         .partition(|response| response.status() == 503);
     assert!(
         !refused.is_empty() && !served.is_empty(),
-        "one in 2^63 draws always the same"
+        "64 draws chose the same upstream"
     );
     let detail = "the cap of upstream \"full\" is reached: 1 requests are in flight and 0 may wait";
     assert!(

@@ -1,12 +1,13 @@
-//! A few seconds of the soak (`soak.py`): everything at once, and nothing of it is left. By hand it goes on for minutes, with
-//! the release build, and looks at memory too, of which seconds tell nothing.
+//! A few seconds of the soak test (`soak.py`): everything at once, and nothing of it remains.
+//!
+//! Run by hand, it takes minutes with the release build and also checks memory, which seconds cannot show.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::{path::Path, process::Command};
 
 #[test]
-fn nothing_is_left_of_clients_that_leave_services_that_die_and_reloads_at_once() {
+fn nothing_remains_of_leaving_clients_dying_services_and_reloads() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/soak.py");
     let mut command = Command::new("python3");
     command.arg(script).args([

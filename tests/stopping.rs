@@ -1,4 +1,4 @@
-//! Stopping: what is in flight finishes, nothing new is taken, and the end is bounded and told.
+//! Stopping: requests in flight finish, nothing new is accepted, and the end is bounded and logged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A gateway with this `[shutdown]`, a route `/` to an upstream that answers when the second gate is opened and opens
-/// the first one when a request has reached it, and a route `/own`.
+/// A gateway with this `[shutdown]` and two routes: `/` to an upstream, which opens the first gate when a request
+/// arrives and responds once the second gate is opened, and `/own`, which responds by itself.
 fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
@@ -34,7 +34,7 @@ fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
         while connection.request().is_some() {
             entering.open();
             leaving.pass();
-            // It may have been cut off.
+            // The request may have been cut.
             let _ = connection.try_send(ok("finished"));
         }
     });
@@ -45,12 +45,12 @@ fn held(shutdown: &str) -> (Upstream, Gateway, Gate, Gate) {
     (upstream, gateway, entered, leave)
 }
 
-/// Connects until that is refused.
+/// Connects until a connection is refused.
 #[track_caller]
 fn wait_for_closed(address: SocketAddr) {
     let end = Instant::now() + TIMEOUT;
     while TcpStream::connect(address).is_ok() {
-        assert!(Instant::now() < end, "it still listens");
+        assert!(Instant::now() < end, "the gateway still listens");
     }
 }
 
@@ -63,11 +63,11 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
         entered.pass();
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
         gateway.signal(signal);
-        let told = gateway.logged("draining");
+        let line = gateway.logged("draining");
         assert_eq!(
-            (told["drain"].as_str(), told["delay"].as_str()),
+            (line["drain"].as_str(), line["delay"].as_str()),
             (Some("30s"), Some("0s")),
-            "{told}"
+            "{line}"
         );
         assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 503);
         assert_eq!(gateway.call_admin("GET", "/livez", &[]).status(), 200);
@@ -86,7 +86,7 @@ fn the_request_in_flight_finishes_and_nothing_new_is_taken() {
 }
 
 #[test]
-fn a_response_that_flows_is_let_flow_to_its_end() {
+fn a_response_that_streams_is_finished() {
     let more = Gate::new();
     let gate = more.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -129,7 +129,7 @@ fn idle_connections_close_soon() {
 }
 
 #[test]
-fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
+fn a_request_on_a_new_connection_that_is_not_accepted_yet_is_served() {
     let mut gateway = Gateway::start(&responding("own", ""));
     let mut client = gateway.connect();
     gateway.signal(Signal::TERM);
@@ -139,9 +139,9 @@ fn a_request_that_is_on_its_way_by_a_new_connection_is_served() {
     assert_eq!(gateway.wait().0.code(), Some(0));
 }
 
-/// Some of them were reset: they still waited in the queue of a socket that was closed.
+/// Connections in the queue of a closed socket must not be reset.
 #[test]
-fn who_was_connected_is_served_though_others_flood_new_connections() {
+fn connected_clients_are_served_during_a_flood_of_new_connections() {
     let mut gateway = Gateway::start(&responding("own", ""));
     let address = gateway.address();
     let (flood, is_over) = (Gate::new(), Arc::new(AtomicBool::new(false)));
@@ -174,7 +174,7 @@ fn who_was_connected_is_served_though_others_flood_new_connections() {
 }
 
 #[test]
-fn what_takes_longer_than_the_drain_is_cut_and_counted() {
+fn requests_that_take_longer_than_the_drain_are_cut_and_counted() {
     let (_upstream, mut gateway, entered, leave) = held("drain = '200ms'");
     let mut clients: Vec<_> = (0..2).map(|_| gateway.connect()).collect();
     for client in &mut clients {
@@ -202,20 +202,24 @@ fn what_takes_longer_than_the_drain_is_cut_and_counted() {
         "{warning}"
     );
     let lines = gateway.rest_of_access();
-    assert_eq!(lines.len(), 2, "what was cut is told, too: {lines:?}");
-    let told = |line: &str| {
+    assert_eq!(
+        lines.len(),
+        2,
+        "a cut request has no access line: {lines:?}"
+    );
+    let is_drained = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         line["status"] == 503 && line["reason"] == "draining"
     };
     assert!(
-        lines.iter().all(|line| told(line)),
-        "it was not the client who left: {lines:?}"
+        lines.iter().all(|line| is_drained(line)),
+        "a cut request is logged as client_gone: {lines:?}"
     );
     (0..2).for_each(|_| leave.open());
 }
 
 #[test]
-fn a_response_that_only_its_connections_end_delimits_is_seen_to_be_cut() {
+fn a_cut_response_delimited_by_its_connection_ends_in_a_reset() {
     let leave = Gate::new();
     let leaving = leave.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -282,7 +286,7 @@ fn a_second_signal_stops_at_once_with_status_1() {
             .expect("a warning");
         assert!(
             warning.contains("\"cut\":1"),
-            "one connection was cut: {warning}"
+            "not one cut connection: {warning}"
         );
         leave.open();
     }
@@ -304,7 +308,7 @@ fn a_hangup_while_draining_ends_nothing() {
 }
 
 #[test]
-fn systemd_hears_of_readiness_reloads_and_the_end() {
+fn systemd_is_notified_of_readiness_reloads_and_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();

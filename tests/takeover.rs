@@ -1,4 +1,5 @@
-//! A new binary in place of the running one, and sockets that systemd listens on first: whoever connects is served.
+//! A new binary in place of the running one, and sockets on which systemd listens first: every client that connects is
+//! served.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -26,7 +27,7 @@ use support::{
 };
 use tokio::time::Instant;
 
-/// A process that took over; ended when dropped.
+/// A process that took over, killed on drop.
 struct Successor(Pid);
 
 impl Successor {
@@ -46,7 +47,7 @@ impl Drop for Successor {
     }
 }
 
-/// Asks by a new connection; what went wrong, if anything.
+/// Sends a request on a new connection. The error says what went wrong.
 fn ask(address: SocketAddr) -> Result<(), String> {
     let mut stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
     stream.set_read_timeout(Some(TIMEOUT)).unwrap();
@@ -63,15 +64,15 @@ fn ask(address: SocketAddr) -> Result<(), String> {
     }
 }
 
-/// Asks by a connection that is kept until the gateway says that it ends.
+/// Sends a request on a keep-alive connection, which is replaced when the gateway closes it.
 fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> {
     let client = kept.get_or_insert_with(|| Client::connect(address));
     client
         .try_send(request("GET", "/", &[]))
-        .map_err(|error| format!("send by a kept connection: {error}"))?;
+        .map_err(|error| format!("send on a kept connection: {error}"))?;
     let head = client
         .head()
-        .map_err(|cut| format!("read by a kept connection: {cut:?}"))?;
+        .map_err(|cut| format!("read on a kept connection: {cut:?}"))?;
     let response = client.message(head, false, false);
     if response.get("connection") == Some("close") {
         *kept = None;
@@ -83,7 +84,7 @@ fn ask_on(kept: &mut Option<Client>, address: SocketAddr) -> Result<(), String> 
     }
 }
 
-/// Clients that ask over and over, half of them each time by a new connection.
+/// Clients that send requests all the time, half of them on a new connection for each.
 struct Load {
     is_over: Arc<AtomicBool>,
     asked: Arc<AtomicUsize>,
@@ -116,7 +117,7 @@ impl Load {
         }
     }
 
-    /// Waits until so many more were served.
+    /// Waits until `more` further requests were served.
     #[track_caller]
     fn pass(&self, more: usize) {
         let (until, end) = (
@@ -139,7 +140,7 @@ impl Load {
             .collect();
         assert!(
             wrong.is_empty(),
-            "{} went wrong: {:?}",
+            "{} requests failed: {:?}",
             wrong.len(),
             &wrong[..wrong.len().min(5)]
         );
@@ -147,7 +148,7 @@ impl Load {
 }
 
 #[test]
-fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finishes() {
+fn no_client_is_refused_while_a_new_process_takes_over_and_requests_in_flight_finish() {
     let (entered, leave) = (Gate::new(), Gate::new());
     let (entering, leaving) = (entered.clone(), leave.clone());
     let upstream = Upstream::answering(move |request| {
@@ -173,7 +174,7 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
         ("fine", Some("close"))
     );
     assert_eq!(gateway.wait_alone().code(), Some(0));
-    // Only the new process is left to answer, on both listeners, and it can be followed by another one.
+    // Only the new process serves both listeners now, and another one can take over from it.
     load.pass(100);
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
     kill_process(successor.0, Signal::USR2).unwrap();
@@ -184,7 +185,7 @@ fn nobody_is_refused_while_a_new_process_takes_over_and_what_is_in_flight_finish
 }
 
 #[test]
-fn the_new_process_reads_what_the_file_says_by_then() {
+fn the_new_process_reads_the_current_file() {
     let mut gateway = Gateway::start(&responding("old", "[server]\nworkers = 2"));
     for workers in [3, 1] {
         gateway.rewrite(&responding(
@@ -196,7 +197,7 @@ fn the_new_process_reads_what_the_file_says_by_then() {
     gateway.signal(Signal::USR2);
     let _successor = Successor::of(&gateway);
     assert_eq!(gateway.wait_alone().code(), Some(0));
-    // One worker serves the queues of two.
+    // One worker serves the accept queues of two.
     for _ in 0..20 {
         assert_eq!(gateway.get("/").text(), "new");
     }
@@ -224,7 +225,7 @@ fn a_new_process_that_does_not_come_up_changes_nothing() {
 }
 
 #[test]
-fn systemd_hears_which_process_is_the_main_one_and_of_no_stop() {
+fn systemd_is_notified_of_the_new_main_process_and_of_no_stop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -256,7 +257,7 @@ fn bound() -> (TcpListener, SocketAddr) {
 }
 
 #[test]
-fn who_connects_before_the_gateway_runs_is_served_by_the_socket_that_systemd_hands_over() {
+fn a_client_that_connects_before_the_start_is_served_on_the_socket_of_systemd() {
     let ((web, address), (admin, admin_address)) = (bound(), bound());
     let mut early = Client::connect(address);
     early.send(request("GET", "/", &[]));
@@ -279,7 +280,7 @@ fn who_connects_before_the_gateway_runs_is_served_by_the_socket_that_systemd_han
     assert_eq!(gateway.call_admin("GET", "/readyz", &[]).status(), 200);
 }
 
-/// Runs it with this one socket from systemd until it ends; what it says.
+/// Runs the gateway with one socket of systemd until it ends. Returns its output.
 #[track_caller]
 fn refused(socket: impl Into<OwnedFd>) -> String {
     let folder = tempfile::tempdir().unwrap();
@@ -302,7 +303,7 @@ fn refused(socket: impl Into<OwnedFd>) -> String {
 }
 
 #[test]
-fn a_socket_that_nobody_serves_is_a_mistake_that_says_what_to_write() {
+fn a_socket_without_a_listener_is_a_mistake_with_a_correction() {
     let (web, address) = bound();
     let said = refused(web);
     assert!(

@@ -1,4 +1,4 @@
-//! Timeouts: every wait has an end, and the end is told: by status, access line and metric.
+//! Timeouts: every wait ends, and its end is visible as status, access line and metric.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 const FOREVER: Duration = Duration::from_secs(5);
 
-/// An upstream that takes requests and never answers.
+/// An upstream that reads requests and never responds.
 fn silent() -> Upstream {
     Upstream::start(|mut connection| {
         connection.expect_request();
@@ -29,7 +29,7 @@ fn silent() -> Upstream {
     })
 }
 
-/// Asks, and checks that the answer came after a time within this range of milliseconds.
+/// Calls `ask` and checks that it took a time within this range of milliseconds.
 #[track_caller]
 fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     let asked = Instant::now();
@@ -42,9 +42,9 @@ fn timed(millis: Range<u64>, ask: impl FnOnce() -> Message) -> Message {
     response
 }
 
-/// Status, reason and count of the one request to `/`.
+/// Checks status and reason in the access line of the one request to `/`, and its count.
 #[track_caller]
-fn told(gateway: &Gateway, status: u16, reason: &str) {
+fn assert_reported(gateway: &Gateway, status: u16, reason: &str) {
     let line = gateway.line_of("/");
     assert_eq!(
         (&line["status"], &line["reason"]),
@@ -78,7 +78,7 @@ fn a_server_that_refuses_connections_is_a_502() {
         (response.status(), &response.problem()["route"]),
         (502, &"app".into())
     );
-    told(&gateway, 502, "connect_failed");
+    assert_reported(&gateway, 502, "connect_failed");
     assert_eq!(refusals(&gateway, "connect_failed"), 1.0);
     let labels = [("upstream", "app"), ("outcome", "refused")];
     assert_eq!(
@@ -87,7 +87,7 @@ fn a_server_that_refuses_connections_is_a_502() {
     );
 }
 
-/// A listener whose queue is full, so that nobody can connect, and what fills it.
+/// A listener with a full accept queue, so that no one can connect, and the connections that fill it.
 fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket
@@ -103,7 +103,7 @@ fn full() -> (socket2::Socket, SocketAddr, Vec<TcpStream>) {
 }
 
 #[test]
-fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
+fn a_server_that_does_not_accept_fails_after_connect_timeout() {
     let (_socket, address, _waiting) = full();
     let pool = "[upstreams.app.pool]\nconnect_timeout = '100ms'";
     let gateway = Gateway::start(&to(
@@ -112,7 +112,7 @@ fn a_server_that_does_not_accept_is_given_up_after_connect_timeout() {
         "retry = { attempts = 1 }",
     ));
     assert_eq!(timed(100..1000, || gateway.get("/")).status(), 502);
-    told(&gateway, 502, "connect_failed");
+    assert_reported(&gateway, 502, "connect_failed");
     let labels = [("upstream", "app"), ("outcome", "timeout")];
     assert_eq!(
         gateway.metric("tidegate_upstream_connects_total", &labels),
@@ -129,7 +129,7 @@ fn an_attempt_ends_after_its_timeout() {
         (response.status(), &response.problem()["route"]),
         (504, &"app".into())
     );
-    told(&gateway, 504, "attempt_timeout");
+    assert_reported(&gateway, 504, "attempt_timeout");
     assert_eq!(refusals(&gateway, "attempt_timeout"), 1.0);
 }
 
@@ -138,7 +138,7 @@ fn a_request_ends_after_its_total_timeout() {
     let upstream = silent();
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { total = '100ms' }"));
     assert_eq!(timed(95..1000, || gateway.get("/")).status(), 504);
-    told(&gateway, 504, "total_timeout");
+    assert_reported(&gateway, 504, "total_timeout");
     assert_eq!(refusals(&gateway, "total_timeout"), 1.0);
 }
 
@@ -153,7 +153,7 @@ fn the_total_covers_all_attempts_and_the_waits_between_them() {
     assert!((2..=4).contains(&attempts), "{attempts}");
 }
 
-/// Sends a body of ten bytes, one at a time, over more than 600 milliseconds.
+/// Sends a body of ten bytes, one byte at a time, over more than 600 milliseconds.
 fn dribble(client: &mut support::Client) {
     for byte in b"abcdefghij" {
         thread::park_timeout(Duration::from_millis(60));
@@ -169,7 +169,7 @@ fn an_upload_may_take_longer_than_its_response() {
             "Content-Length: 10",
             "Content-Length: 10\r\nExpect: 100-continue",
         ] {
-            // Kept for a retry, and not.
+            // With and without a copy for a retry.
             for attempts in [1, 3] {
                 let route = format!("timeouts = {{ {more} }}\nretry = {{ attempts = {attempts} }}");
                 let gateway = Gateway::start(&one_route(&upstream, &route));
@@ -187,7 +187,7 @@ fn an_upload_may_take_longer_than_its_response() {
 }
 
 #[test]
-fn the_time_for_a_response_runs_from_the_end_of_the_body_on() {
+fn the_timeout_of_a_response_begins_at_the_end_of_the_upload() {
     let upstream = silent();
     for (more, reason) in [
         ("total = '300ms'", "total_timeout"),
@@ -198,7 +198,7 @@ fn the_time_for_a_response_runs_from_the_end_of_the_body_on() {
         client.send(request("POST", "/", &["Content-Length: 10"]));
         dribble(&mut client);
         assert_eq!(timed(100..2000, || client.response()).status(), 504);
-        told(&gateway, 504, reason);
+        assert_reported(&gateway, 504, reason);
     }
 }
 
@@ -237,7 +237,7 @@ fn the_total_timeout_ends_with_the_response_head() {
 }
 
 #[test]
-fn a_response_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
+fn a_response_that_pauses_too_long_is_visibly_cut() {
     for head in [
         "content-length: 9\r\n\r\nabc",
         "transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
@@ -251,7 +251,7 @@ fn a_response_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
         let response = timed(150..1500, || gateway.get("/"));
         assert!(!response.is_whole, "{response:?}");
         assert_eq!(response.body, b"abc");
-        told(&gateway, 200, "idle_timeout");
+        assert_reported(&gateway, 200, "idle_timeout");
         let warned = gateway.logged("an answer was cut because nothing moved for 150ms");
         assert_eq!(warned["route"], "app", "{warned}");
         assert!(
@@ -263,7 +263,10 @@ fn a_response_that_pauses_too_long_is_cut_so_that_the_client_can_tell() {
         );
         gateway.get("/");
         gateway.access_line();
-        assert!(gateway.log_so_far().is_empty(), "once is enough");
+        assert!(
+            gateway.log_so_far().is_empty(),
+            "the timeout is counted once"
+        );
     }
 }
 
@@ -287,14 +290,14 @@ fn a_client_that_reads_nothing_is_cut_after_idle() {
     );
 }
 
-/// Reads a head and then whatever comes, to the end.
+/// Reads a head and then everything up to the end.
 fn swallow(mut connection: Connection) {
     connection.head().unwrap();
     connection.rest(&mut Vec::new());
 }
 
 #[test]
-fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
+fn a_client_that_stops_in_its_body_gets_408_after_idle() {
     let upstream = Upstream::start(swallow);
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { idle = '150ms' }"));
     let mut client = gateway.connect();
@@ -304,7 +307,7 @@ fn a_client_that_stops_in_its_body_is_told_408_after_idle() {
         (response.status(), response.get("connection")),
         (408, Some("close"))
     );
-    told(&gateway, 408, "slow_body");
+    assert_reported(&gateway, 408, "slow_body");
 }
 
 #[test]
@@ -321,8 +324,8 @@ fn a_body_that_keeps_moving_is_not_idle() {
 }
 
 #[test]
-fn while_one_direction_moves_the_other_may_rest() {
-    // The answer has begun and pauses for as long as the client uploads.
+fn while_one_direction_moves_the_other_may_pause() {
+    // The response has begun and pauses while the client uploads.
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\na");
@@ -339,7 +342,7 @@ fn while_one_direction_moves_the_other_may_rest() {
     }
     assert_eq!(client.bytes(2).unwrap(), b"ab");
 
-    // And the client pauses for as long as the answer flows.
+    // The client pauses while the response flows.
     let upstream = Upstream::start(|mut connection| {
         connection.head().unwrap();
         connection.send("HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n");
@@ -360,7 +363,7 @@ fn while_one_direction_moves_the_other_may_rest() {
 }
 
 #[test]
-fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
+fn a_timeout_of_the_whole_exchange_cuts_a_response_that_keeps_moving() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
@@ -374,11 +377,11 @@ fn a_bound_on_the_whole_exchange_cuts_what_keeps_moving() {
         !response.is_whole && !response.body.is_empty(),
         "{response:?}"
     );
-    told(&gateway, 200, "body_timeout");
+    assert_reported(&gateway, 200, "body_timeout");
 }
 
 #[test]
-fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
+fn a_timeout_of_the_whole_exchange_ends_an_upload_that_keeps_moving() {
     let upstream = Upstream::start(swallow);
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { body = '250ms' }"));
     let mut client = gateway.connect();
@@ -388,7 +391,7 @@ fn a_bound_on_the_whole_exchange_ends_an_upload_that_keeps_moving() {
         thread::park_timeout(Duration::from_millis(20));
     }
     assert_eq!(client.head().unwrap().status(), 504);
-    told(&gateway, 504, "body_timeout");
+    assert_reported(&gateway, 504, "body_timeout");
 }
 
 #[test]
@@ -407,7 +410,7 @@ fn an_idle_connection_is_closed_after_keep_alive() {
 }
 
 #[test]
-fn a_head_that_does_not_come_to_its_end_is_a_408() {
+fn an_incomplete_head_is_a_408() {
     let text = "[[listeners]]\nbind = '127.0.0.1:0'\ntimeouts = { headers = '150ms' }\n".to_owned();
     let gateway = Gateway::start(&(text + &responding("app", "")));
     let mut client = gateway.connect();
@@ -418,6 +421,6 @@ fn a_head_that_does_not_come_to_its_end_is_a_408() {
         (408, Some("close"))
     );
     assert_eq!(gateway.access_line()["reason"], "slow_head");
-    // A connection that never says anything is closed, too.
+    // A connection without any byte is closed, too.
     assert_eq!(gateway.connect().ended(), End::Closed);
 }

@@ -1,5 +1,5 @@
-//! Connections that switch protocols: both ends get exactly the bytes of the other, the tunnel is held to its route's
-//! bounds, and its end is told.
+//! Connections that switch protocols: both ends get exactly the bytes of the other, the bounds of the route apply, and
+//! the end is logged.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -23,7 +23,7 @@ const ASK: [&str; 4] = [
 const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                       Sec-WebSocket-Accept: xyz\r\n\r\n";
 
-/// An upstream that switches protocols, then follows the script.
+/// An upstream that switches protocols and then follows the script.
 fn switching(script: impl Fn(Connection) + Send + Sync + 'static) -> Upstream {
     Upstream::start(move |mut connection| {
         if connection.request().is_some() {
@@ -33,7 +33,7 @@ fn switching(script: impl Fn(Connection) + Send + Sync + 'static) -> Upstream {
     })
 }
 
-/// One that sends everything back, and ends when the client has.
+/// An upstream that sends everything back and closes after the client has.
 fn echo() -> Upstream {
     switching(|mut connection| {
         while let Ok(byte) = connection.bytes(1) {
@@ -42,7 +42,7 @@ fn echo() -> Upstream {
     })
 }
 
-/// Asks for a tunnel and reads the answer's head.
+/// Offers a tunnel and reads the head of the response.
 #[track_caller]
 fn ask(gateway: &Gateway) -> (Client, Head) {
     let mut client = gateway.connect();
@@ -51,9 +51,9 @@ fn ask(gateway: &Gateway) -> (Client, Head) {
     (client, head)
 }
 
-/// A tunnel.
+/// Opens a tunnel.
 #[track_caller]
-fn dig(gateway: &Gateway) -> Client {
+fn open_tunnel(gateway: &Gateway) -> Client {
     let (client, head) = ask(gateway);
     assert_eq!(head.status(), 101);
     client
@@ -123,7 +123,7 @@ fn bytes_that_come_early_on_either_side_are_not_lost() {
 }
 
 #[test]
-fn an_end_is_passed_on_while_the_other_way_goes_on() {
+fn a_shutdown_of_one_direction_is_passed_on_while_the_other_goes_on() {
     let upstream = switching(|mut connection| {
         let mut all = Vec::new();
         assert_eq!(connection.rest(&mut all), End::Closed);
@@ -131,7 +131,7 @@ fn an_end_is_passed_on_while_the_other_way_goes_on() {
         connection.send("answer");
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     client.send("all of it");
     client.finish();
     assert_eq!(client.bytes(6).unwrap(), b"answer");
@@ -143,7 +143,7 @@ fn an_end_is_passed_on_while_the_other_way_goes_on() {
         assert_eq!(connection.ended(), End::Closed);
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     assert_eq!(client.ended(), End::Closed);
     client.send("late");
     client.finish();
@@ -151,7 +151,7 @@ fn an_end_is_passed_on_while_the_other_way_goes_on() {
 }
 
 #[test]
-fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
+fn a_tunnel_that_the_upstream_breaks_does_not_seem_to_end_in_order() {
     let broken = Gate::new();
     let gate = broken.clone();
     let upstream = switching(move |connection| {
@@ -159,7 +159,7 @@ fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
         connection.break_off();
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     broken.open();
     assert_eq!(client.ended(), End::Reset);
     let line = gateway.line_of("/");
@@ -171,7 +171,7 @@ fn an_upstream_that_breaks_the_tunnel_does_not_seem_to_have_ended_it() {
 }
 
 #[test]
-fn much_passes_both_ways_at_once_and_whole() {
+fn megabytes_pass_both_ways_concurrently_and_whole() {
     const SIZE: usize = 4 * 1024 * 1024;
     let content: Vec<u8> = (0..SIZE)
         .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -184,7 +184,7 @@ fn much_passes_both_ways_at_once_and_whole() {
         writing.join().unwrap();
     });
     let gateway = Gateway::start(&one_route(&upstream, "[routes.request]\nmax_body = '1KiB'"));
-    let mut reader = dig(&gateway);
+    let mut reader = open_tunnel(&gateway);
     let mut writer = reader.try_clone();
     let expected = content.clone();
     let writing = thread::spawn(move || writer.send(content));
@@ -213,7 +213,7 @@ fn a_reader_that_stops_stops_the_writer() {
 }
 
 #[test]
-fn an_upstream_that_does_not_switch_gives_an_ordinary_response() {
+fn a_response_without_a_switch_is_an_ordinary_response() {
     let upstream = Upstream::answering(|request| {
         if request.target() == "/" {
             ok("no thanks")
@@ -223,7 +223,7 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_response() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
-    // What follows is then the next request, not the first bytes of a tunnel.
+    // The bytes that follow are the next request rather than the beginning of a tunnel.
     client.send(request("GET", "/", &ASK) + &request("GET", "/next", &[]));
     let response = client.response();
     assert_eq!(
@@ -238,7 +238,7 @@ fn an_upstream_that_does_not_switch_gives_an_ordinary_response() {
 }
 
 #[test]
-fn an_upstream_that_wants_an_upgrade_is_heard() {
+fn a_426_passes_with_its_upgrade_field() {
     const WANT: &str = "HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\nConnection: Upgrade, x-hop\r\n\
          X-Hop: 1\r\nContent-Length: 2\r\n\r\nno";
     let upstream = Upstream::answering(|_| WANT.to_owned());
@@ -259,7 +259,7 @@ fn an_upstream_that_wants_an_upgrade_is_heard() {
 }
 
 #[test]
-fn only_what_was_offered_is_switched_to() {
+fn only_an_offered_protocol_is_switched_to() {
     for (lines, switch) in [
         (&[][..], "websocket"),
         (&["Upgrade: websocket"], "websocket"),
@@ -292,7 +292,7 @@ fn only_what_was_offered_is_switched_to() {
 }
 
 #[test]
-fn an_offer_that_may_not_pass_is_not_passed_on() {
+fn an_offer_that_the_route_disallows_is_not_passed_on() {
     let upstream = Upstream::answering(|request| {
         assert_eq!(
             (request.get("upgrade"), request.get("http2-settings")),
@@ -325,9 +325,9 @@ const ATTACH: [&str; 3] = [
     "Content-Type: application/json",
 ];
 
-/// As programs attach to a container's process: a POST with its parameters, then a stream of bytes.
+/// Programs attach to the process of a container this way: a POST with parameters, then a stream of bytes.
 #[test]
-fn a_request_with_a_body_may_switch_and_what_follows_the_body_is_the_tunnels() {
+fn a_request_with_a_body_may_switch_and_bytes_after_the_body_are_the_tunnels() {
     let upstream = Upstream::start(|mut connection| {
         let request = connection.expect_request();
         assert_eq!(
@@ -380,7 +380,7 @@ fn a_server_that_switches_early_gets_the_rest_of_the_body_first() {
 }
 
 #[test]
-fn a_request_with_a_body_that_is_not_switched_is_answered_and_the_connection_goes_on() {
+fn a_request_with_a_body_that_is_not_switched_is_served_and_the_connection_goes_on() {
     let upstream = Upstream::answering(|request| ok(&request.text()));
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
@@ -396,12 +396,12 @@ fn a_request_with_a_body_that_is_not_switched_is_answered_and_the_connection_goe
 }
 
 #[test]
-fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
+fn a_tunnel_holds_its_permit_until_it_closes_and_is_charged_once() {
     let upstream = echo();
     let text = one_route(&upstream, "limits = ['two']\nconcurrency = { max = 1 }")
         + "[limits.two]\nrate = '2/h'\n";
     let gateway = Gateway::start(&text);
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     for _ in 0..10 {
         client.send("x");
         assert_eq!(client.bytes(1).unwrap(), b"x");
@@ -430,16 +430,16 @@ fn a_tunnel_holds_its_place_until_it_closes_and_is_charged_once() {
         gateway.metric("tidegate_upstream_connections", &labels),
         0.0
     );
-    drop(dig(&gateway));
+    drop(open_tunnel(&gateway));
     assert_eq!(ask(&gateway).1.status(), 429);
 }
 
 #[test]
-fn the_bounds_on_requests_say_nothing_of_a_tunnel() {
+fn the_bounds_of_requests_do_not_apply_to_a_tunnel() {
     let upstream = echo();
     let more = "timeouts = { total = '200ms', idle = '200ms', body = '200ms', tunnel = '1m' }";
     let gateway = Gateway::start(&one_route(&upstream, more));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     thread::park_timeout(Duration::from_millis(600));
     client.send("still there");
     assert_eq!(client.bytes(11).unwrap(), b"still there");
@@ -449,7 +449,7 @@ fn the_bounds_on_requests_say_nothing_of_a_tunnel() {
 fn silence_in_both_directions_ends_a_tunnel() {
     let upstream = switching(|mut connection| assert_eq!(connection.ended(), End::Closed));
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { tunnel = '200ms' }"));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     assert_eq!(client.ended(), End::Closed);
     let line = gateway.line_of("/");
     assert_eq!(
@@ -461,9 +461,9 @@ fn silence_in_both_directions_ends_a_tunnel() {
 }
 
 #[test]
-fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
+fn a_half_closed_tunnel_ends_after_a_shorter_silence() {
     const BOUNDS: &str = "timeouts = { idle = '300ms', tunnel = '1h' }";
-    // The client ends, and the server never notices.
+    // The client closes its side and the server does not notice.
     let leave = Gate::new();
     let gate = leave.clone();
     let upstream = switching(move |mut connection| {
@@ -471,20 +471,20 @@ fn a_tunnel_that_one_side_has_closed_is_ended_by_a_shorter_silence() {
         gate.pass();
     });
     let gateway = Gateway::start(&one_route(&upstream, BOUNDS));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     client.finish();
     assert_eq!(client.ended(), End::Closed);
     assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
     leave.open();
-    // The server ends, and the client never does.
+    // The server closes its side and the client never does.
     let upstream = switching(drop);
     let gateway = Gateway::start(&one_route(&upstream, BOUNDS));
-    let _client = dig(&gateway);
+    let _client = open_tunnel(&gateway);
     assert_eq!(gateway.line_of("/")["reason"], "idle_timeout");
 }
 
 #[test]
-fn what_still_flows_when_one_side_has_closed_is_not_cut() {
+fn bytes_that_still_flow_after_a_half_close_are_not_cut() {
     let upstream = switching(|mut connection| {
         connection.ended();
         for _ in 0..6 {
@@ -496,8 +496,8 @@ fn what_still_flows_when_one_side_has_closed_is_not_cut() {
         &upstream,
         "timeouts = { idle = '400ms', tunnel = '1h' }",
     ));
-    let mut client = dig(&gateway);
-    // It is measured from the end on.
+    let mut client = open_tunnel(&gateway);
+    // The silence is measured from the end of the first direction.
     thread::park_timeout(Duration::from_millis(600));
     client.finish();
     let mut all = Vec::new();
@@ -506,14 +506,14 @@ fn what_still_flows_when_one_side_has_closed_is_not_cut() {
 }
 
 #[test]
-fn bytes_in_one_direction_are_no_silence() {
+fn bytes_in_one_direction_keep_a_tunnel_open() {
     let upstream = switching(|mut connection| {
         let mut all = Vec::new();
         assert_eq!(connection.rest(&mut all), End::Closed);
         assert_eq!(all.len(), 8);
     });
     let gateway = Gateway::start(&one_route(&upstream, "timeouts = { tunnel = '500ms' }"));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     for _ in 0..8 {
         thread::park_timeout(Duration::from_millis(125));
         client.send("x");
@@ -524,10 +524,10 @@ fn bytes_in_one_direction_are_no_silence() {
 }
 
 #[test]
-fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
+fn a_tunnel_survives_a_reload_that_removes_its_route_and_upstream() {
     let upstream = echo();
     let gateway = Gateway::start(&one_route(&upstream, ""));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     gateway.reload_with("[[routes]]\nname = 'other'\nrespond = { status = 204 }\n");
     client.send("still there");
     assert_eq!(client.bytes(11).unwrap(), b"still there");
@@ -542,10 +542,10 @@ fn a_tunnel_outlives_a_reload_that_takes_its_route_and_its_upstream_away() {
 }
 
 #[test]
-fn a_drain_lets_tunnels_be_until_its_end_and_counts_those_it_cuts() {
+fn a_drain_cuts_tunnels_at_its_end_and_counts_them() {
     let upstream = echo();
     let mut gateway = Gateway::start(&one_route(&upstream, "[shutdown]\ndrain = '700ms'"));
-    let mut client = dig(&gateway);
+    let mut client = open_tunnel(&gateway);
     gateway.signal(Signal::TERM);
     gateway.logged("draining");
     client.send("still there");
@@ -565,7 +565,7 @@ fn a_drain_lets_tunnels_be_until_its_end_and_counts_those_it_cuts() {
 }
 
 #[test]
-fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
+fn an_offer_that_a_server_may_have_received_is_not_retried() {
     let upstream = Upstream::start(|mut connection| {
         connection.expect_request();
         connection.break_off();
@@ -584,9 +584,9 @@ fn an_offer_that_a_server_may_have_seen_is_not_made_again() {
     assert_eq!(upstream.connections(), 1);
 }
 
-/// A kept connection may have been closed by its server, which is seen only once something was written to it.
+/// A pooled connection may have been closed by its server, which shows only after the offer is written.
 #[test]
-fn an_offer_goes_by_a_connection_of_its_own() {
+fn an_offer_uses_a_new_connection() {
     let upstream = Upstream::start(|mut connection| {
         while let Some(request) = connection.request() {
             let response = if request.get("upgrade").is_some() {
@@ -599,12 +599,12 @@ fn an_offer_goes_by_a_connection_of_its_own() {
     });
     let gateway = Gateway::start(&one_route(&upstream, ""));
     assert_eq!(gateway.status("/"), 200);
-    drop(dig(&gateway));
+    drop(open_tunnel(&gateway));
     assert_eq!(upstream.connections(), 2);
 }
 
-/// An upstream whose answer, of this content type, says something each time that the gate opens.
-fn teller(content_type: &'static str) -> (Upstream, Gate) {
+/// An upstream that responds with this content type and sends one piece each time the gate opens.
+fn streaming(content_type: &'static str) -> (Upstream, Gate) {
     let tell = Gate::new();
     let gate = tell.clone();
     let upstream = Upstream::start(move |mut connection| {
@@ -614,7 +614,7 @@ fn teller(content_type: &'static str) -> (Upstream, Gate) {
         ));
         for _ in 0..2 {
             gate.pass();
-            // The gateway may have given up.
+            // The gateway may have closed the connection.
             let _ = connection.try_send("9\r\ndata: x\n\n\r\n");
         }
         let _ = connection.try_send("0\r\n\r\n");
@@ -624,7 +624,7 @@ fn teller(content_type: &'static str) -> (Upstream, Gate) {
 
 #[test]
 fn an_event_arrives_while_its_stream_is_open() {
-    let (upstream, tell) = teller("text/event-stream");
+    let (upstream, tell) = streaming("text/event-stream");
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &["Accept: text/event-stream"]));
@@ -637,7 +637,7 @@ fn an_event_arrives_while_its_stream_is_open() {
 }
 
 #[test]
-fn event_streams_and_calls_may_be_silent_for_longer_than_other_responses() {
+fn event_streams_and_calls_may_be_silent_longer_than_other_responses() {
     for (content_type, is_cut) in [
         ("text/event-stream; charset=utf-8", false),
         ("application/grpc+proto", false),
@@ -646,7 +646,7 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_responses() {
         ("application/json;stream=watch", false),
         ("text/plain", true),
     ] {
-        let (upstream, tell) = teller(content_type);
+        let (upstream, tell) = streaming(content_type);
         let gateway = Gateway::start(&one_route(
             &upstream,
             "timeouts = { idle = '150ms', tunnel = '1m' }",
@@ -663,8 +663,8 @@ fn event_streams_and_calls_may_be_silent_for_longer_than_other_responses() {
 }
 
 #[test]
-fn a_silent_event_stream_ends_after_the_time_for_tunnels() {
-    let (upstream, tell) = teller("text/event-stream");
+fn a_silent_event_stream_ends_after_the_timeout_of_tunnels() {
+    let (upstream, tell) = streaming("text/event-stream");
     let gateway = Gateway::start(&one_route(
         &upstream,
         "timeouts = { idle = '1m', tunnel = '150ms' }",

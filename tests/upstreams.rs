@@ -1,4 +1,4 @@
-//! Upstreams: connections are kept, bounded and let go as configured, and servers get their share.
+//! Upstreams: connections are pooled, bounded and closed as configured, and servers get their share of requests.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -29,24 +29,25 @@ fn pooled(upstream: &Upstream, pool: &str) -> String {
     format!("{tables}[[routes]]\nname = 'app'\nupstream = 'app'\nretry = {{ attempts = 1 }}\n")
 }
 
-/// An upstream that tells of every request, answers it when the gate is opened, and tells when a connection ends.
+/// An upstream that reports every request and the end of every connection to the channel, and responds once the gate is
+/// opened.
 fn held() -> (Upstream, mpsc::Receiver<&'static str>, Gate) {
-    let (tell, told) = mpsc::channel();
+    let (report, events) = mpsc::channel();
     let leave = Gate::new();
     let gate = leave.clone();
     let upstream = Upstream::start(move |mut connection| {
         while connection.request().is_some() {
-            // What happens when the test is over is told to nobody.
-            let _ = tell.send("request");
+            // The receiver is gone after the end of the test.
+            let _ = report.send("request");
             gate.pass();
             connection.send(ok(""));
         }
-        let _ = tell.send("end");
+        let _ = report.send("end");
     });
-    (upstream, told, leave)
+    (upstream, events, leave)
 }
 
-/// How many requests an upstream got.
+/// Number of requests that an upstream received.
 fn share(upstream: &Upstream) -> usize {
     upstream.text().matches("GET /").count()
 }
@@ -81,7 +82,7 @@ fn requests_one_after_the_other_use_one_connection() {
 }
 
 #[test]
-fn a_connection_that_its_server_wants_closed_is_not_kept() {
+fn a_connection_with_close_is_not_pooled() {
     let upstream = Upstream::answering(|_| {
         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".to_owned()
     });
@@ -93,7 +94,7 @@ fn a_connection_that_its_server_wants_closed_is_not_kept() {
 }
 
 #[test]
-fn bytes_that_nobody_asked_for_are_never_taken_for_a_response() {
+fn unsolicited_bytes_are_never_read_as_a_response() {
     let upstream = Upstream::answering(|_| ok("mine") + &ok("not yours"));
     let gateway = Gateway::start(&(one_route(&upstream, "") + ONE_WORKER));
     for _ in 0..5 {
@@ -103,13 +104,13 @@ fn bytes_that_nobody_asked_for_are_never_taken_for_a_response() {
 
 #[test]
 fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
-    let (upstream, told, leave) = held();
+    let (upstream, events, leave) = held();
     let gateway = Gateway::start(&pooled(
         &upstream,
         "max_connections = 1\nwait_timeout = '150ms'",
     ));
     let mut first = gateway.sent("/first", &[]);
-    told.recv_timeout(TIMEOUT).unwrap();
+    events.recv_timeout(TIMEOUT).unwrap();
     let asked = Instant::now();
     let refused = gateway.get("/second");
     let took = asked.elapsed();
@@ -128,8 +129,8 @@ fn beyond_max_connections_a_request_waits_a_bounded_time_and_is_refused() {
 }
 
 #[test]
-fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
-    let (upstream, told, leave) = held();
+fn a_waiting_request_gets_a_returned_connection_of_any_worker() {
+    let (upstream, events, leave) = held();
     let gateway = Gateway::start(&pooled(
         &upstream,
         "max_connections = 1\nwait_timeout = '10s'",
@@ -138,8 +139,8 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
         .map(|index| gateway.sent(&format!("/{index}"), &[]))
         .collect();
     for _ in 0..8 {
-        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
-        assert!(told.try_recv().is_err(), "one at a time");
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), "request");
+        assert!(events.try_recv().is_err(), "one at a time");
         leave.open();
     }
     for client in &mut clients {
@@ -149,12 +150,12 @@ fn who_waits_gets_the_connection_that_is_given_back_whichever_worker_has_it() {
 }
 
 #[test]
-fn no_more_than_max_idle_are_kept() {
-    let (upstream, told, leave) = held();
+fn no_more_than_max_idle_connections_are_pooled() {
+    let (upstream, events, leave) = held();
     let gateway = Gateway::start(&pooled(&upstream, "max_idle = 1"));
     let mut clients: Vec<_> = (0..3).map(|_| gateway.sent("/", &[])).collect();
     for _ in 0..3 {
-        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), "request");
     }
     assert_eq!(upstream.connections(), 3);
     (0..3).for_each(|_| leave.open());
@@ -162,21 +163,21 @@ fn no_more_than_max_idle_are_kept() {
         assert_eq!(client.response().status(), 200);
     }
     for _ in 0..2 {
-        assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "end");
+        assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), "end");
     }
     let kept = [("upstream", "app"), ("state", "idle")];
     assert_eq!(gateway.metric("tidegate_upstream_connections", &kept), 1.0);
 }
 
 #[test]
-fn an_unused_connection_is_closed_after_idle_timeout() {
-    let (upstream, told, leave) = held();
+fn an_idle_connection_is_closed_after_idle_timeout() {
+    let (upstream, events, leave) = held();
     let gateway = Gateway::start(&pooled(&upstream, "idle_timeout = '100ms'"));
     leave.open();
     assert_eq!(gateway.status("/"), 200);
     let answered = Instant::now();
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "request");
-    assert_eq!(told.recv_timeout(TIMEOUT).unwrap(), "end");
+    assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), "request");
+    assert_eq!(events.recv_timeout(TIMEOUT).unwrap(), "end");
     assert!(
         answered.elapsed() >= Duration::from_millis(95)
             && answered.elapsed() < Duration::from_secs(6)
@@ -218,14 +219,15 @@ fn in_turns_each_server_gets_exactly_its_weight() {
 
 #[test]
 fn of_two_servers_the_less_busy_one_is_chosen() {
-    // One of the two holds a request: two different ones are compared, so that none of the others goes there.
+    // One of the two servers holds a request. The choice compares two different servers, so none of the other requests
+    // goes there.
     let hold = Gate::new();
     let gate = hold.clone();
-    let (tell, told) = mpsc::channel();
-    let tell = Mutex::new(tell);
+    let (report, events) = mpsc::channel();
+    let report = Mutex::new(report);
     let busy = Upstream::answering(move |request| {
         if request.target() == "/held" {
-            tell.lock().unwrap().send(()).unwrap();
+            report.lock().unwrap().send(()).unwrap();
             gate.pass();
         }
         ok("")
@@ -237,8 +239,8 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
     let mut held: Vec<_> = Vec::new();
     while held.is_empty() {
         let mut client = gateway.sent("/held", &[]);
-        // It reached the one that holds it, or was answered by the other.
-        if told.recv_timeout(Duration::from_millis(100)).is_ok() {
+        // The request reached the busy server, or was served by the other one.
+        if events.recv_timeout(Duration::from_millis(100)).is_ok() {
             held.push(client);
         } else {
             assert_eq!(client.response().status(), 200);
@@ -249,7 +251,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
         assert_eq!(gateway.status("/"), 200);
     }
     let share = share(&busy) - before;
-    assert_eq!(share, 0, "of 200 that went to the busy one");
+    assert_eq!(share, 0, "requests that went to the busy server");
     held.iter().for_each(|_| hold.open());
     held.iter_mut()
         .for_each(|client| assert_eq!(client.response().status(), 200));
@@ -257,7 +259,7 @@ fn of_two_servers_the_less_busy_one_is_chosen() {
 
 #[test]
 fn an_upstream_that_hangs_stalls_no_other() {
-    let (slow, told, leave) = held();
+    let (slow, events, leave) = held();
     let quick = Upstream::answering(|_| ok("quick"));
     let closed = Closed::new();
     let text = upstream_table("slow", &[&slow], "")
@@ -270,7 +272,7 @@ fn an_upstream_that_hangs_stalls_no_other() {
     let gateway = Gateway::start(&text);
     let mut waiting: Vec<_> = (0..50).map(|_| gateway.sent("/slow", &[])).collect();
     for _ in 0..50 {
-        told.recv_timeout(TIMEOUT).unwrap();
+        events.recv_timeout(TIMEOUT).unwrap();
     }
     let asked = Instant::now();
     for _ in 0..50 {
@@ -305,7 +307,7 @@ fn the_name_of_a_server_is_looked_up() {
 }
 
 #[test]
-fn a_name_without_an_address_is_a_502_and_is_told() {
+fn a_name_without_an_address_is_a_502_and_is_logged() {
     let text = "[upstreams.app]\nservers = ['http://nowhere.invalid:80']\n[[routes]]\nname = 'app'\nupstream = 'app'\n";
     let gateway = Gateway::start(text);
     assert_eq!(gateway.status("/"), 502);
@@ -317,14 +319,14 @@ fn a_name_without_an_address_is_a_502_and_is_told() {
 #[test]
 fn a_client_that_leaves_closes_its_connection_to_the_server() {
     let (upstream, ended) = {
-        let (tell, told) = mpsc::channel();
+        let (report, events) = mpsc::channel();
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
-            tell.send("request").unwrap();
+            report.send("request").unwrap();
             connection.ended();
-            tell.send("end").unwrap();
+            report.send("end").unwrap();
         });
-        (upstream, told)
+        (upstream, events)
     };
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let client = gateway.sent("/", &[]);

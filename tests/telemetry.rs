@@ -1,4 +1,4 @@
-//! Telling: every request is told once, truly, bounded, and without telling what is nobody's business.
+//! Access log and metrics: every request is reported once, truthfully, within bounds, and without secrets.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -14,7 +14,7 @@ use support::{
     ok, one_route,
 };
 
-/// Every field of an access line but those that may be absent.
+/// Every field of an access line except the optional ones.
 const ALWAYS: [&str; 13] = [
     "time",
     "request_id",
@@ -43,7 +43,7 @@ fn has(line: &Value, fields: &[(&str, Value)]) {
 }
 
 #[test]
-fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
+fn an_untrusted_proxy_is_logged_once_with_advice() {
     let routes = responding("self", "");
     let gateway = Gateway::start(&routes);
     for _ in 0..20 {
@@ -51,16 +51,19 @@ fn a_proxy_that_nobody_named_is_told_once_and_how_to_name_it() {
         gateway.ask("GET", "/", &["X-Forwarded-For: 1.2.3.4"]);
         gateway.ask("GET", "/", &["Forwarded: for=1.2.3.4"]);
     }
-    let told = gateway.logged("requests from 127.0.0.1 carry X-Forwarded-For");
+    let warning = gateway.logged("requests from 127.0.0.1 carry X-Forwarded-For");
     assert!(
-        told["message"]
+        warning["message"]
             .as_str()
             .unwrap()
             .contains("trusted_proxies = [\"127.0.0.1\"]"),
-        "{told}"
+        "{warning}"
     );
-    assert_eq!(told["level"].as_str().unwrap().to_ascii_lowercase(), "warn");
-    // Not again after a reload either; and the advice is sound.
+    assert_eq!(
+        warning["level"].as_str().unwrap().to_ascii_lowercase(),
+        "warn"
+    );
+    // No second time after a reload, and the advice works.
     gateway.rewrite(&format!(
         "{routes}{}",
         responding("more", "match = { path = '/more' }")
@@ -115,7 +118,7 @@ fn on_a_terminal_a_request_is_one_short_row_in_color() {
 }
 
 #[test]
-fn a_proxied_request_is_told_with_its_way() {
+fn a_proxied_request_is_logged_with_its_upstream_and_attempts() {
     let upstream = Upstream::answering(|_| ok("hello"));
     let text = format!(
         "[limits.l]\nrate = '10/h'\n{}",
@@ -175,7 +178,7 @@ fn a_proxied_request_is_told_with_its_way() {
 }
 
 #[test]
-fn a_request_that_went_nowhere_is_told_without_a_way() {
+fn a_request_without_an_upstream_is_logged_without_one() {
     let gateway = Gateway::start(&responding("r", "match = { path = '/only' }"));
     gateway.get("/else");
     let line = gateway.access_line();
@@ -203,7 +206,7 @@ fn a_request_that_went_nowhere_is_told_without_a_way() {
 }
 
 #[test]
-fn what_is_no_request_is_told_too() {
+fn malformed_requests_are_logged_too() {
     let gateway = Gateway::start(&responding("r", ""));
     let mut client = gateway.connect();
     client.send("no request at all\r\n\r\n");
@@ -228,9 +231,9 @@ fn what_is_no_request_is_told_too() {
     assert_eq!(gateway.metric("tidegate_requests_total", &labels), 1.0);
 }
 
-/// Every event stream, answer of a language model or seek in a video ends so.
+/// Event streams, responses of language models and seeks in a video commonly end this way.
 #[test]
-fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
+fn a_client_that_ends_a_stream_is_logged_with_the_status_of_the_response() {
     for framing in ["transfer-encoding: chunked", "content-length: 1000000"] {
         let upstream = Upstream::start(move |mut connection| {
             connection.expect_request();
@@ -260,8 +263,8 @@ fn a_client_that_ends_a_stream_is_told_with_the_status_that_it_was_sent() {
 }
 
 #[test]
-fn a_client_that_left_is_told_with_499() {
-    let (tell, told) = std::sync::mpsc::channel();
+fn a_client_that_left_before_the_response_is_logged_with_499() {
+    let (tell, warning) = std::sync::mpsc::channel();
     let upstream = Upstream::start(move |mut connection| {
         connection.expect_request();
         tell.send(()).unwrap();
@@ -270,7 +273,7 @@ fn a_client_that_left_is_told_with_499() {
     let gateway = Gateway::start(&one_route(&upstream, ""));
     let mut client = gateway.connect();
     client.send(request("GET", "/", &[]));
-    told.recv().unwrap();
+    warning.recv().unwrap();
     drop(client);
     has(
         &gateway.access_line(),
@@ -290,7 +293,7 @@ fn a_client_that_left_is_told_with_499() {
 }
 
 #[test]
-fn a_text_line_holds_the_same() {
+fn a_text_line_has_the_same_fields() {
     let gateway = Gateway::start(&format!("[log]\nformat = 'text'\n{}", responding("r", "")));
     gateway.ask("GET", "/a%20b", &["User-Agent: two words"]);
     let line = gateway.access_text();
@@ -322,7 +325,7 @@ fn without_access_there_are_no_lines() {
 }
 
 #[test]
-fn every_line_that_was_told_is_written_before_the_end() {
+fn every_access_line_is_written_before_the_end() {
     let mut gateway = Gateway::start(&responding("r", ""));
     let mut client = gateway.connect();
     for number in 0..500 {
@@ -369,7 +372,7 @@ fn no_client_can_forge_a_line() {
                 let line: Value = serde_json::from_str(&line).unwrap();
                 assert!(line["status"] == 200 || line["status"] == 400, "{line}");
             } else {
-                // Whatever a client says stays inside the quotes of its field.
+                // Whatever a client sends stays inside the quotes of its field.
                 let outside: String = line.replace("\\\"", "").split('"').step_by(2).collect();
                 assert_eq!(
                     outside
@@ -385,7 +388,7 @@ fn no_client_can_forge_a_line() {
 }
 
 #[test]
-fn while_nobody_reads_stdout_the_gateway_serves_and_counts_what_it_drops() {
+fn while_stdout_is_not_read_the_gateway_serves_and_counts_dropped_lines() {
     let gateway = Start::new(&responding("r", "")).unread().go();
     let address = gateway.address();
     let long = "x".repeat(4000);
@@ -420,7 +423,7 @@ fn while_nobody_reads_stdout_the_gateway_serves_and_counts_what_it_drops() {
 }
 
 #[test]
-fn each_request_is_counted_once_whatever_became_of_it() {
+fn each_request_is_counted_once_whatever_its_outcome() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = format!(
         "[limits.l]\nrate = '5/h'\n{}",
@@ -470,7 +473,7 @@ fn each_request_is_counted_once_whatever_became_of_it() {
 }
 
 #[test]
-fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
+fn after_traffic_every_metric_of_it_is_there_in_both_formats() {
     let upstream = Upstream::answering(|_| ok(""));
     let text = format!(
         "[limits.l]\nrate = '1/h'\n{}",
@@ -541,7 +544,7 @@ fn after_traffic_every_metric_of_what_happened_is_there_in_both_formats() {
 }
 
 #[test]
-fn no_value_of_a_key_is_told_anywhere() {
+fn no_value_of_a_key_is_logged_or_shown() {
     let text = format!(
         "[log]\nlevel = 'trace'\n[limits.l]\nkey = 'header:x-api-key'\nrate = '1/h'\n{}",
         responding("r", "limits = ['l']")
@@ -596,7 +599,7 @@ fn values_of_a_query_that_are_keys_or_secrets_are_masked_in_access_lines() {
     assert_eq!(
         query("/o?page=2&user=alice"),
         "page=2&user=alice",
-        "a key of another route"
+        "the parameter is the key of another route"
     );
     assert_eq!(
         query("/o?access_token=x&API_KEY=y&page=2&sig=z"),
