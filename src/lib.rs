@@ -78,7 +78,7 @@
 //! closed unless its answer was complete, and the exchange is told with `client_gone`, and
 //! with status 499 where no answer had begun. One thing outlives it: where a cap
 //! applies, an HTTP/1 server that was sent the request is told by the end of our sending side, and the permits are held
-//! by a task until that server ends its side or answers, at most for `attempt` (`upstream::abandoned`). A future that is dropped between
+//! by a task until that server ends its side or answers, at most for `attempt` (`upstream::exchange`). A future that is dropped between
 //! two awaits has therefore nothing left to clean up, and no layer needs to know why it was dropped. Tokens are the one
 //! thing that is not returned by being dropped: a client that leaves has used them.
 //!

@@ -1,4 +1,10 @@
-//! Where a server is: an address, or a name that is looked up off the workers and kept fresh.
+//! The addresses of a server: one that is fixed, or those of a name that is looked up again and again.
+//!
+//! Look-ups run on the control thread's runtime, off the workers, which only read the result. Addresses come from the
+//! system's resolver, so that `/etc/hosts`, `nsswitch.conf`, and search domains work as in every other program of the
+//! machine. It does not tell how long they are valid; [`NameServers`] finds that out.
+//!
+//! Known addresses stay when a look-up fails: a name server that is down must not stop what works.
 
 use std::{
     io,
@@ -20,136 +26,140 @@ use tokio::{
 
 use super::ttl::NameServers;
 
-/// When to look again where no time to live is known.
-const USUAL: Duration = Duration::from_secs(30);
-/// However short a name's time to live, and however often connecting fails: not more often than this.
-const SHORTEST: Duration = Duration::from_secs(1);
-/// However long it is: a mistake in it must not last for a day.
-const LONGEST: Duration = Duration::from_secs(300);
-/// Longest wait for a time to live.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// When to look again after a failure.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// A name that takes longer counts as not found, until it is: as long as common resolvers wait for one name server.
+/// The interval of look-ups if no time to live is known.
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
+/// The shortest interval, for records with a shorter time to live and for names whose addresses refuse connections.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest interval: a mistake in a time to live must not last for a day.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(300);
+/// The interval after a look-up that failed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// The longest wait for a time to live.
+const TTL_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time after which a look-up counts as failed, though it goes on: as long as resolvers wait for one name server.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// Look-ups at once, in the whole process. Each holds a thread for as long as the system's resolver takes, which for a
-/// name whose name server is silent is many times as long as for others.
-const MOST: usize = 16;
-/// Those of them that may be for names that were not found the last time, or never: they do not keep others waiting.
+/// The most look-ups at once in the whole process. Each blocks a thread for as long as the system's resolver takes, which
+/// for a name whose name server is silent is many times as long as for others.
+const MOST_LOOKUPS: usize = 16;
+/// The most of them for names whose last look-up failed or that have no address yet, so that these keep no other name
+/// waiting.
 const MOST_UNLUCKY: usize = 12;
 
-/// The places of look-ups.
-static PLACES: Places = Places::new();
-/// Tells the control thread to look at names, connections and servers before its time.
-static WANTED: Notify = Notify::const_new();
+/// The slots for look-ups.
+static SLOTS: LookupSlots = LookupSlots::new();
+/// Wakes the control thread before its next regular look.
+static LOOK_REQUESTED: Notify = Notify::const_new();
 
-/// Places for look-ups, whoever's they are: the resolver and its threads are the machine's.
+/// Slots for look-ups, shared by all upstreams, as the resolver and its threads are the machine's.
 #[derive(Debug)]
-struct Places {
+struct LookupSlots {
     all: Semaphore,
     unlucky: Semaphore,
 }
 
-impl Places {
+impl LookupSlots {
     const fn new() -> Self {
         Self {
-            all: Semaphore::const_new(MOST),
+            all: Semaphore::const_new(MOST_LOOKUPS),
             unlucky: Semaphore::const_new(MOST_UNLUCKY),
         }
     }
 
-    /// Looks up in a place, which is held to the end of `look`; says so to `late` when that is overdue.
-    async fn look_up<T>(
+    /// Runs `lookup` in a slot, which is held to its end. Calls `late` when it is overdue.
+    async fn run<T>(
         &self,
         is_unlucky: bool,
-        look: impl Future<Output = T>,
+        lookup: impl Future<Output = T>,
         late: impl FnOnce(),
     ) -> T {
-        // Neither is ever closed.
+        // Neither semaphore is ever closed.
         let _unlucky = if is_unlucky {
             self.unlucky.acquire().await.ok()
         } else {
             None
         };
-        let _place = self.all.acquire().await;
-        let mut look = std::pin::pin!(look);
-        match timeout(OVERDUE, &mut look).await {
+        let _slot = self.all.acquire().await;
+        let mut lookup = std::pin::pin!(lookup);
+        match timeout(OVERDUE, &mut lookup).await {
             Ok(found) => found,
             Err(_) => {
                 late();
-                look.await
+                lookup.await
             }
         }
     }
 }
 
-/// Waits until the control thread should look at an upstream before its time.
-pub(super) async fn wanted() {
-    WANTED.notified().await;
+/// Waits until the control thread should look at names and servers before its next regular look.
+pub(super) async fn look_requested() {
+    LOOK_REQUESTED.notified().await;
 }
 
-/// Has the control thread look before its time.
-pub(super) fn want_a_look() {
-    WANTED.notify_one();
+/// Has the control thread look at names and servers before its next regular look.
+pub(super) fn request_a_look() {
+    LOOK_REQUESTED.notify_one();
 }
 
-/// A server's addresses.
+/// The addresses of a server.
 #[derive(Debug)]
 pub(super) struct Addresses {
     host: Arc<str>,
     port: u16,
-    /// A name, not an address: it may change.
+    /// Whether the host is a name, whose addresses may change, and not an address.
     is_name: bool,
     known: ArcSwap<Vec<SocketAddr>>,
     /// How often `known` has changed.
     changes: AtomicUsize,
-    turn: AtomicUsize,
-    lookup: Mutex<Lookup>,
+    /// Counts connections, to begin at another address each time.
+    rotation: AtomicUsize,
+    schedule: Mutex<Schedule>,
 }
 
-/// The last look.
+/// When a name is looked up.
 #[derive(Debug, Default)]
-struct Lookup {
-    /// When the next one is; `None`: now.
+struct Schedule {
+    /// When the next look-up is due; `None` if it is due now.
     due: Option<Instant>,
-    /// When it began; `None` before the first.
+    /// When the last one began; `None` before the first.
     begun: Option<Instant>,
     is_running: bool,
-    failed: bool,
+    /// Whether the last one failed.
+    has_failed: bool,
 }
 
-/// Where a connection goes, as long as its server has that address.
+/// The address that a connection goes to, to find out whether the server still has it.
 #[derive(Debug)]
 pub(super) struct Peer {
-    /// `None` for one that nobody knows, which is taken for one that stays.
+    /// `None` if the system did not tell it; such a connection is taken to be up to date.
     address: Option<SocketAddr>,
-    /// The number of changes of the addresses after which this one was still among them.
-    as_of: AtomicUsize,
+    /// The number of changes of the server's addresses at which this one was last found among them.
+    seen_at: AtomicUsize,
 }
 
 impl Peer {
     pub(super) fn new(address: Option<SocketAddr>) -> Self {
-        // Nobody has seen so many changes: the first look is a close one.
+        // No list of addresses has changed so often, so that the first comparison is a real one.
         Self {
             address,
-            as_of: AtomicUsize::new(usize::MAX),
+            seen_at: AtomicUsize::new(usize::MAX),
         }
     }
 }
 
-/// What a lookup came to.
+/// The outcome of a look-up.
 #[derive(Debug)]
-pub(super) enum Found {
-    /// As before, or not found as before.
-    Same,
-    /// Other addresses than before.
+pub(super) enum LookupOutcome {
+    /// Nothing: the addresses are the same, or the name was not found for another time.
+    Unchanged,
+    /// There are other addresses than before.
     Changed,
-    /// Not found any more; what was known stays.
+    /// The name was not found for the first time in a row. The addresses stay.
     Failed(io::Error),
 }
 
 impl Addresses {
+    /// The addresses of `host`, a name or an address, with this TCP port.
     pub(super) fn new(host: Arc<str>, port: u16) -> Self {
         let literal = host.parse::<IpAddr>().ok();
         let known = literal
@@ -162,121 +172,126 @@ impl Addresses {
             is_name: literal.is_none(),
             known: ArcSwap::from_pointee(known),
             changes: AtomicUsize::new(0),
-            turn: AtomicUsize::new(0),
-            lookup: Mutex::default(),
+            rotation: AtomicUsize::new(0),
+            schedule: Mutex::default(),
         }
     }
 
-    /// All known addresses, and with which of them to begin: they take turns.
-    pub(super) fn in_turn(&self) -> (Arc<Vec<SocketAddr>>, usize) {
+    /// The known addresses.
+    pub(super) fn all(&self) -> Arc<Vec<SocketAddr>> {
+        self.known.load_full()
+    }
+
+    /// The known addresses, and the index of the one to begin with, which is another one each time.
+    pub(super) fn rotated(&self) -> (Arc<Vec<SocketAddr>>, usize) {
         let known = self.known.load_full();
         let first = if known.len() > 1 {
-            self.turn.fetch_add(1, Ordering::Relaxed) % known.len()
+            self.rotation.fetch_add(1, Ordering::Relaxed) % known.len()
         } else {
             0
         };
         (known, first)
     }
 
-    /// Whether the name still has the address of this connection. Costs two loads while nothing has changed.
+    /// Whether the server still has the address of this connection. Costs two loads as long as nothing has changed.
     #[inline]
     pub(super) fn have(&self, peer: &Peer) -> bool {
         let changes = self.changes.load(Ordering::Relaxed);
-        peer.as_of.load(Ordering::Relaxed) == changes || self.have_still(peer, changes)
+        peer.seen_at.load(Ordering::Relaxed) == changes || self.contain(peer, changes)
     }
 
-    fn have_still(&self, peer: &Peer, changes: usize) -> bool {
+    fn contain(&self, peer: &Peer, changes: usize) -> bool {
         let has = !self.is_name
             || peer
                 .address
                 .is_none_or(|address| self.known.load().contains(&address));
         if has {
-            peer.as_of.store(changes, Ordering::Relaxed);
+            peer.seen_at.store(changes, Ordering::Relaxed);
         }
         has
     }
 
-    /// None of the addresses takes a connection: the name may have others by now. It is looked up at once, but not more often
-    /// than once a second.
-    pub(super) fn are_in_doubt(&self) {
+    /// Has the name looked up soon, as none of its addresses accepts a connection: it may have others by now. It is looked
+    /// up once a second at most.
+    pub(super) fn suspect(&self) {
         if !self.is_name {
             return;
         }
-        let mut lookup = self.lookup.lock();
+        let mut schedule = self.schedule.lock();
         let now = Instant::now();
-        let soonest = lookup.begun.map_or(now, |begun| begun + SHORTEST);
-        if let Some(due) = lookup.due.filter(|_| !lookup.is_running) {
-            lookup.due = Some(due.min(soonest));
-            // Told of what is due by now, or of what is due earlier than the control thread knows.
+        let soonest = schedule
+            .begun
+            .map_or(now, |begun| begun + SHORTEST_INTERVAL);
+        if let Some(due) = schedule.due.filter(|_| !schedule.is_running) {
+            schedule.due = Some(due.min(soonest));
+            // The control thread does not know of it yet if it was due later, and has to hurry if it is due.
             if due > soonest || due <= now {
-                want_a_look();
+                request_a_look();
             }
         }
     }
 
-    /// Begins a look-up, if it is time for one and none is running; to be followed by [`Self::refresh`].
+    /// Begins a look-up if one is due at `now` and none is running. Follow it by [`refresh`](Self::refresh).
     pub(super) fn begin(&self, now: Instant) -> bool {
-        let mut lookup = self.lookup.lock();
-        let begins = self.is_name && !lookup.is_running && lookup.due.is_none_or(|due| now >= due);
+        let mut schedule = self.schedule.lock();
+        let is_due = schedule.due.is_none_or(|due| now >= due);
+        let begins = self.is_name && !schedule.is_running && is_due;
         if begins {
-            lookup.is_running = true;
-            lookup.begun = Some(now);
+            schedule.is_running = true;
+            schedule.begun = Some(now);
         }
         begins
     }
 
-    /// Looks the name up, and tells what comes of it. What is known stays when that fails: a name server that is down must not
-    /// stop what works.
-    pub(super) async fn refresh(&self, servers: &NameServers, tell: impl Fn(Found)) {
-        let is_unlucky = self.lookup.lock().failed || self.known.load().is_empty();
-        let late = || tell(self.failed(io::ErrorKind::TimedOut.into()));
-        let (found, next) = match PLACES.look_up(is_unlucky, self.look_up(), late).await {
+    /// Looks the name up and schedules the next look-up. Calls `report` with the outcome, and before that with a failure if
+    /// the look-up is overdue.
+    pub(super) async fn refresh(&self, servers: &NameServers, report: impl Fn(LookupOutcome)) {
+        let is_unlucky = self.schedule.lock().has_failed || self.known.load().is_empty();
+        let late = || report(self.fail(io::ErrorKind::TimedOut.into()));
+        let (outcome, interval) = match SLOTS.run(is_unlucky, self.look_up(), late).await {
             Ok(found) => {
-                self.lookup.lock().failed = false;
-                (self.learn(found), self.time_to_live(servers).await)
+                self.schedule.lock().has_failed = false;
+                (self.update(found), self.time_to_live(servers).await)
             }
-            Err(error) => (self.failed(error), AFTER_FAILURE),
+            Err(error) => (self.fail(error), RETRY_INTERVAL),
         };
-        tell(found);
-        let mut lookup = self.lookup.lock();
-        lookup.due = Some(Instant::now() + next);
-        lookup.is_running = false;
+        report(outcome);
+        let mut schedule = self.schedule.lock();
+        schedule.due = Some(Instant::now() + interval);
+        schedule.is_running = false;
     }
 
-    /// Told once in a row.
-    fn failed(&self, error: io::Error) -> Found {
-        let had_failed = std::mem::replace(&mut self.lookup.lock().failed, true);
+    /// Notes a failure, which is reported if the last look-up had not failed.
+    fn fail(&self, error: io::Error) -> LookupOutcome {
+        let had_failed = std::mem::replace(&mut self.schedule.lock().has_failed, true);
         if had_failed {
-            Found::Same
+            LookupOutcome::Unchanged
         } else {
-            Found::Failed(error)
+            LookupOutcome::Failed(error)
         }
     }
 
-    fn learn(&self, found: Vec<SocketAddr>) -> Found {
+    fn update(&self, found: Vec<SocketAddr>) -> LookupOutcome {
         if **self.known.load() == found {
-            return Found::Same;
+            return LookupOutcome::Unchanged;
         }
         self.known.store(Arc::new(found));
         self.changes.fetch_add(1, Ordering::Release);
-        Found::Changed
+        LookupOutcome::Changed
     }
 
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
-        let told = timeout(
-            PATIENCE,
-            servers.time_to_live(self.host.trim_end_matches('.')),
-        )
-        .await
-        .ok()
-        .flatten();
-        told.map_or(USUAL, |time| time.clamp(SHORTEST, LONGEST))
+        let name = self.host.trim_end_matches('.');
+        let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(name)).await;
+        ttl.ok().flatten().map_or(DEFAULT_INTERVAL, |ttl| {
+            ttl.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+        })
     }
 
     async fn look_up(&self) -> io::Result<Vec<SocketAddr>> {
         let (host, port) = (Arc::clone(&self.host), self.port);
         let look = move || match ((&*host, port).to_socket_addrs(), host.strip_suffix('.')) {
-            // The file of hosts has no names with a final dot.
+            // `/etc/hosts` has no names with a final dot.
             (Err(error), Some(name)) => (name, port)
                 .to_socket_addrs()
                 .map(Vec::from_iter)
@@ -303,20 +318,20 @@ mod tests {
 
     use super::{super::ttl::tests::serve, *};
 
-    /// One whole look-up; what came of it.
-    async fn refreshed(addresses: &Addresses, servers: &NameServers) -> Vec<Found> {
-        let told = Mutex::new(Vec::new());
-        assert!(!addresses.begin(Instant::now()) || addresses.lookup.lock().is_running);
+    /// The outcomes that one whole look-up reports.
+    async fn refreshed(addresses: &Addresses, servers: &NameServers) -> Vec<LookupOutcome> {
+        let reported = Mutex::new(Vec::new());
+        assert!(!addresses.begin(Instant::now()) || addresses.schedule.lock().is_running);
         addresses
-            .refresh(servers, |found| told.lock().push(found))
+            .refresh(servers, |found| reported.lock().push(found))
             .await;
-        told.into_inner()
+        reported.into_inner()
     }
 
-    /// Whether it would be looked up so many milliseconds from now.
+    /// Whether a look-up would be due `after` milliseconds from now.
     fn is_due(addresses: &Addresses, after: u64) -> bool {
         let begins = addresses.begin(Instant::now() + Duration::from_millis(after));
-        addresses.lookup.lock().is_running = false;
+        addresses.schedule.lock().is_running = false;
         begins
     }
 
@@ -327,11 +342,10 @@ mod tests {
         let addresses = Addresses::new("localhost".into(), 80);
         assert!(is_due(&addresses, 0));
         let (found, ()) = tokio::join!(refreshed(&addresses, &servers), serve(&socket, [7, 9]));
-        assert!(matches!(found[..], [Found::Changed]));
+        assert!(matches!(found[..], [LookupOutcome::Changed]));
         assert!(
             addresses
-                .in_turn()
-                .0
+                .all()
                 .iter()
                 .any(|address| address.ip().is_loopback())
         );
@@ -340,12 +354,12 @@ mod tests {
             refreshed(&addresses, &servers),
             serve(&socket, [1_000_000, 1_000_000])
         );
-        assert!(matches!(found[..], [Found::Same]));
+        assert!(matches!(found[..], [LookupOutcome::Unchanged]));
         assert!(!is_due(&addresses, 298_000) && is_due(&addresses, 300_000));
     }
 
     #[tokio::test]
-    async fn what_is_known_stays_when_a_name_is_not_found_any_more() {
+    async fn known_addresses_stay_when_a_name_is_not_found_any_more() {
         let known: SocketAddr = "10.0.0.1:80".parse().unwrap();
         let gone = Addresses {
             known: ArcSwap::from_pointee(vec![known]),
@@ -354,13 +368,16 @@ mod tests {
         let nobody = NameServers::only("127.0.0.1:9".parse().unwrap());
         assert!(matches!(
             refreshed(&gone, &nobody).await[..],
-            [Found::Failed(_)]
+            [LookupOutcome::Failed(_)]
         ));
         assert!(
-            matches!(refreshed(&gone, &nobody).await[..], [Found::Same]),
-            "told once"
+            matches!(
+                refreshed(&gone, &nobody).await[..],
+                [LookupOutcome::Unchanged]
+            ),
+            "reported once"
         );
-        assert_eq!(*gone.in_turn().0, [known]);
+        assert_eq!(*gone.all(), [known]);
         assert!(!is_due(&gone, 4_000) && is_due(&gone, 5_000));
     }
 
@@ -368,40 +385,40 @@ mod tests {
     async fn a_name_none_of_whose_addresses_answers_is_looked_up_at_once_but_once_a_second() {
         let name = Addresses::new("a.invalid".into(), 80);
         let looked_up = |begun: Option<Instant>| {
-            let due = Some(Instant::now() + LONGEST);
-            *name.lookup.lock() = Lookup {
+            let due = Some(Instant::now() + LONGEST_INTERVAL);
+            *name.schedule.lock() = Schedule {
                 due,
                 begun,
-                ..Lookup::default()
+                ..Schedule::default()
             };
         };
         looked_up(None);
         assert!(!is_due(&name, 290_000));
-        name.are_in_doubt();
-        name.are_in_doubt();
-        let wanted = tokio::time::timeout(Duration::ZERO, super::wanted()).await;
-        assert!(wanted.is_ok(), "the control thread is told");
+        name.suspect();
+        name.suspect();
+        let woken = tokio::time::timeout(Duration::ZERO, super::look_requested()).await;
+        assert!(woken.is_ok(), "the control thread is woken");
         looked_up(Some(Instant::now()));
-        name.are_in_doubt();
+        name.suspect();
         assert!(!is_due(&name, 999) && is_due(&name, 1_000));
-        let is_told = async || {
-            tokio::time::timeout(Duration::ZERO, super::wanted())
+        let is_woken = async || {
+            tokio::time::timeout(Duration::ZERO, super::look_requested())
                 .await
                 .is_ok()
         };
-        assert!(is_told().await, "so that it looks soon");
-        name.are_in_doubt();
-        assert!(!is_told().await, "nothing is due yet");
-        tokio::time::advance(SHORTEST).await;
-        name.are_in_doubt();
-        assert!(is_told().await, "nobody waits for the next round");
+        assert!(is_woken().await, "so that it looks soon");
+        name.suspect();
+        assert!(!is_woken().await, "nothing is due yet");
+        tokio::time::advance(SHORTEST_INTERVAL).await;
+        name.suspect();
+        assert!(is_woken().await, "nobody waits for the next round");
     }
 
     #[tokio::test(start_paused = true)]
     async fn names_that_are_never_answered_keep_no_other_waiting_and_count_as_failed() {
-        let (places, late) = (Places::new(), AtomicUsize::new(0));
+        let (slots, late) = (LookupSlots::new(), AtomicUsize::new(0));
         let silent = |is_unlucky| {
-            places.look_up(is_unlucky, std::future::pending::<()>(), || {
+            slots.run(is_unlucky, std::future::pending::<()>(), || {
                 late.fetch_add(1, Ordering::Relaxed);
             })
         };
@@ -412,7 +429,7 @@ mod tests {
                 found = async {
                     // Those begin first.
                     tokio::time::sleep(Duration::from_secs(6)).await;
-                    places.look_up(false, std::future::ready(7), || {}).await
+                    slots.run(false, std::future::ready(7), || {}).await
                 } => found,
             }
         });
@@ -425,13 +442,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_to_an_address_that_a_name_no_longer_has_is_told_apart() {
+    fn a_connection_to_an_address_that_a_name_no_longer_has_is_woken_apart() {
         let [one, two]: [SocketAddr; 2] =
             ["10.0.0.1:80", "10.0.0.2:80"].map(|address| address.parse().unwrap());
         let name = Addresses::known(vec![one, two]);
         let (stays, goes, unknown) = (Peer::new(Some(two)), Peer::new(Some(one)), Peer::new(None));
         assert!([&stays, &goes, &unknown].iter().all(|peer| name.have(peer)));
-        assert!(matches!(name.learn(vec![two]), Found::Changed));
+        assert!(matches!(name.update(vec![two]), LookupOutcome::Changed));
         assert!(name.have(&stays) && !name.have(&goes) && name.have(&unknown));
         let address = Addresses::new("10.0.0.9".into(), 80);
         assert!(address.have(&goes), "an address does not change");
@@ -442,7 +459,7 @@ mod tests {
         assert!(!Addresses::new("::1".into(), 80).begin(Instant::now()));
     }
 
-    /// For tests of those who use addresses.
+    /// For the tests of other files.
     impl Addresses {
         pub(in crate::upstream) fn known(known: Vec<SocketAddr>) -> Self {
             Self {

@@ -1,64 +1,69 @@
-//! Making a connection: every address of the server in turn, within one bound.
+//! Making a connection: TCP to one of the server's addresses, then the TLS handshake.
+//!
+//! With several addresses the attempts overlap, as in "Happy Eyeballs" (RFC 8305): an address that has not answered after
+//! 250 ms no longer keeps the next one waiting, and the first connection wins. Attempts begin at a different address each
+//! time, so that a name with several addresses spreads its connections over them.
 
 use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{address::Addresses, server::Security, stream::Stream};
+use super::{address::Addresses, server::Server, stream::Stream};
 use crate::{error::ConnectFailure, policy::Protocol};
 
-/// An address that is silent for so long does not keep the next one waiting (RFC 8305, 5).
+/// The time after which a silent address no longer delays the attempt at the next one (RFC 8305, 5).
 const HEAD_START: Duration = Duration::from_millis(250);
+/// `EMFILE` and `ENFILE`, for which [`io::ErrorKind`] has no stable name.
+const TOO_MANY_FILES: [i32; 2] = [24, 23];
 
-/// Connects to the first address that answers, and shakes hands where TLS is spoken.
-pub(super) async fn connect(
-    addresses: &Addresses,
-    secure: Option<&Security>,
-    protocol: Protocol,
-) -> Result<Stream, ConnectFailure> {
-    let stream = reach(addresses).await?;
-    match secure {
-        None => Ok(Stream::Plain(stream)),
-        Some(Security { tls, name }) => {
-            let stream = tls
-                .connect(name.clone(), stream)
-                .await
-                .map_err(ConnectFailure::Tls)?;
-            let stream = Stream::Secure(Box::new(stream));
-            if protocol == Protocol::Http2 && !stream.is_http2() {
-                return Err(ConnectFailure::Tls("it does not agree on HTTP/2 (ALPN)"));
-            }
-            Ok(stream)
+impl Server {
+    /// Makes a connection, including the TLS handshake if the server speaks TLS. Not bounded in time.
+    pub(super) async fn connect(&self) -> Result<Stream, ConnectFailure> {
+        let stream = open_any(&self.addresses).await?;
+        let Some(secure) = &self.secure else {
+            return Ok(Stream::Plain(stream));
+        };
+        let stream = secure
+            .tls
+            .connect(secure.name.clone(), stream)
+            .await
+            .map_err(ConnectFailure::Tls)?;
+        let stream = Stream::Secure(Box::new(stream));
+        if self.protocol == Protocol::Http2 && !stream.is_http2() {
+            return Err(ConnectFailure::Tls("it does not agree on HTTP/2 (ALPN)"));
         }
+        Ok(stream)
     }
 }
 
-async fn reach(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
-    let (known, first) = addresses.in_turn();
+/// Opens a connection to the first address that accepts one. Fails as the last address did, or with
+/// [`ConnectFailure::Name`] if no address is known.
+async fn open_any(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
+    let (known, first) = addresses.rotated();
     if let [only] = known.as_slice() {
         return open(*only).await.map_err(|error| cause(&error));
     }
-    let mut waiting = known
+    let mut untried = known
         .iter()
         .copied()
         .cycle()
         .skip(first)
         .take(known.len())
         .peekable();
-    let (mut tries, mut failure) = (FuturesUnordered::new(), ConnectFailure::Name);
+    let (mut attempts, mut failure) = (FuturesUnordered::new(), ConnectFailure::Name);
     loop {
-        tries.extend(waiting.next().map(open));
-        let next = tries.next();
-        let tried = match waiting.peek() {
+        attempts.extend(untried.next().map(open));
+        let next = attempts.next();
+        let ended = match untried.peek() {
             Some(_) => timeout(HEAD_START, next).await,
             None => Ok(next.await),
         };
-        match tried {
+        match ended {
             Ok(Some(Ok(stream))) => return Ok(stream),
             Ok(Some(Err(error))) => failure = cause(&error),
             Ok(None) => return Err(failure),
-            // Its head start is over.
+            // The head start is over, and the next address is tried beside this one.
             Err(_) => {}
         }
     }
@@ -66,19 +71,19 @@ async fn reach(addresses: &Addresses) -> Result<TcpStream, ConnectFailure> {
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // A request is written whole: waiting for more to send along would only delay it.
+    // A request is written in one piece, so that waiting for more to send along would only delay it.
     stream.set_nodelay(true)?;
     Ok(stream)
 }
 
 fn cause(error: &io::Error) -> ConnectFailure {
+    let has_no_file = |code| TOO_MANY_FILES.contains(&code);
     match error.kind() {
         io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse | io::ErrorKind::OutOfMemory => {
             ConnectFailure::Local
         }
         io::ErrorKind::TimedOut => ConnectFailure::Timeout,
-        // EMFILE and ENFILE have no stable kind.
-        _ if matches!(error.raw_os_error(), Some(23 | 24)) => ConnectFailure::Local,
+        _ if error.raw_os_error().is_some_and(has_no_file) => ConnectFailure::Local,
         _ => ConnectFailure::Refused,
     }
 }
@@ -89,7 +94,7 @@ mod tests {
 
     use super::*;
 
-    /// An address where nobody listens, while the socket lives.
+    /// An address that refuses connections while the socket lives.
     fn closed() -> (socket2::Socket, SocketAddr) {
         let socket =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -107,24 +112,27 @@ mod tests {
             (listener.local_addr().unwrap(), closed(), closed());
         let addresses = Addresses::known(vec![first, second, open]);
         for _ in 0..3 {
-            assert_eq!(reach(&addresses).await.unwrap().peer_addr().unwrap(), open);
+            assert_eq!(
+                open_any(&addresses).await.unwrap().peer_addr().unwrap(),
+                open
+            );
         }
     }
 
     #[tokio::test]
     async fn a_server_none_of_whose_addresses_answers_refuses() {
         let ((_one, first), (_two, second)) = (closed(), closed());
-        let refused = reach(&Addresses::known(vec![first, second])).await;
+        let refused = open_any(&Addresses::known(vec![first, second])).await;
         assert_eq!(refused.unwrap_err(), ConnectFailure::Refused);
         assert_eq!(
-            reach(&Addresses::known(Vec::new())).await.unwrap_err(),
+            open_any(&Addresses::known(Vec::new())).await.unwrap_err(),
             ConnectFailure::Name
         );
     }
 
     #[tokio::test]
     async fn a_silent_address_keeps_the_next_one_waiting_for_a_moment_only() {
-        // Its backlog is full: it neither takes nor refuses.
+        // With a full backlog it neither accepts nor refuses.
         let (socket, silent) = closed();
         socket.listen(0).unwrap();
         let _full: Vec<_> = (0..2)
@@ -134,7 +142,7 @@ mod tests {
         let open = listener.local_addr().unwrap();
         let addresses = Addresses::known(vec![silent, open]);
         for _ in 0..2 {
-            let taken = timeout(HEAD_START * 4, reach(&addresses))
+            let taken = timeout(HEAD_START * 4, open_any(&addresses))
                 .await
                 .unwrap()
                 .unwrap();

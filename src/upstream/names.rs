@@ -1,4 +1,4 @@
-//! The names of an upstream's servers, looked up again and again on the control thread.
+//! Keeping the names of an upstream's servers up to date, on the control thread.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use tokio::{
 };
 
 use super::{
-    Upstream,
-    address::{self, Found},
+    address::{self, LookupOutcome},
     server::Server,
+    service::Upstream,
     ttl::NameServers,
 };
 
 impl Upstream {
-    /// Begins to look the names up whose time has come: that of their records, as far as a name server tells it, or when none
-    /// of their addresses takes connections. The log says what changed. Each name by itself; look-ups go on when what is
-    /// returned is dropped. To be called on the control thread.
+    /// Starts a look-up of each name that is due: its time to live is over, or none of its addresses accepts connections.
+    ///
+    /// The look-ups are independent of each other, and go on when the handles are dropped. The log says what has changed.
+    /// Call this on the control thread.
     pub fn resolve(&self) -> Vec<JoinHandle<()>> {
         let now = Instant::now();
         let due = self
@@ -29,29 +30,29 @@ impl Upstream {
             .collect()
     }
 
-    /// Waits until an upstream should be looked at before its time: a name is in doubt or has other addresses, or a server has
-    /// been ejected as no connection to it can be made.
+    /// Waits until an upstream should be looked at before the next regular time: the addresses of a name are suspect or
+    /// have changed, or a server was ejected because connections to it could not be made.
     pub async fn wants_a_look() {
-        address::wanted().await;
+        address::look_requested().await;
     }
 }
 
 async fn look_up(upstream: Arc<str>, server: Arc<Server>) {
-    let servers = NameServers::of_system().await;
-    let tell = |found: Found| {
-        let (upstream, server_url) = (&*upstream, &*server.url);
-        match found {
-            Found::Same => {}
-            Found::Changed => {
-                // Connections to addresses that it no longer has are closed then.
-                address::want_a_look();
-                let addresses = server.addresses.in_turn().0;
-                tracing::info!(upstream, server = server_url, ?addresses, "name resolved");
+    let name_servers = NameServers::of_system().await;
+    let report = |outcome: LookupOutcome| {
+        let (upstream, url) = (&*upstream, &*server.url);
+        match outcome {
+            LookupOutcome::Unchanged => {}
+            LookupOutcome::Changed => {
+                // The next sweep closes idle connections to addresses that the name no longer has.
+                address::request_a_look();
+                let addresses = server.addresses.all();
+                tracing::info!(upstream, server = url, ?addresses, "name resolved");
             }
-            Found::Failed(error) => {
-                tracing::warn!(upstream, server = server_url, %error, "name not resolved; trying again");
+            LookupOutcome::Failed(error) => {
+                tracing::warn!(upstream, server = url, %error, "name not resolved; trying again");
             }
         }
     };
-    server.addresses.refresh(&servers, tell).await;
+    server.addresses.refresh(&name_servers, report).await;
 }

@@ -1,4 +1,4 @@
-//! One server of an upstream: where it is, its connections, and how busy it is.
+//! One server of an upstream: its address, its connections, its health and its load.
 
 use std::sync::{
     Arc,
@@ -10,9 +10,10 @@ use crossbeam_utils::CachePadded;
 use super::{
     address::Addresses,
     balance::{Latency, identity},
+    capacity::Capacity,
     health::Health,
-    http2::Shared,
-    pool::Pool,
+    http1::Http1Pool,
+    http2::Http2Pool,
     stream::Stream,
 };
 use crate::{
@@ -23,107 +24,109 @@ use crate::{
 
 /// How TLS is spoken with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Security {
-    /// Whom to trust, and who we are.
+pub(super) struct TlsTo {
     pub(super) tls: Arc<ClientTls>,
-    /// The name that its certificate must stand for.
+    /// The name that the server's certificate must be valid for.
     pub(super) name: ServerName<'static>,
 }
 
-/// A server and what is known of it; outlives reloads.
+/// A server and everything that is known of it.
+///
+/// A reload makes a new `Server` of the same URL that shares the parts which outlive it: see
+/// [`reconfigured`](Self::reconfigured).
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) url: Arc<str>,
-    /// The `Host` that it is called by when the client's is not preserved.
+    /// The `Host` for requests that do not keep the client's.
     pub(super) authority: Arc<str>,
     pub(super) weight: u32,
     pub(super) addresses: Arc<Addresses>,
-    pub(super) pool: Arc<Pool>,
-    pub(super) secure: Option<Security>,
-    /// The last handshake failed.
-    pub(super) is_refused: Latch,
-    pub(super) health: Arc<Health>,
-    /// Only kept where servers are chosen by it.
-    pub(super) latency: Arc<Latency>,
-    /// Stands for its URL where servers are chosen by keys.
-    pub(super) identity: u64,
+    /// `None` on plain connections.
+    pub(super) secure: Option<TlsTo>,
     pub(super) protocol: Protocol,
-    /// Its HTTP/2 connections; `None` when it is never spoken.
-    http2: Option<Arc<Shared>>,
-    /// Where it may choose: it chose HTTP/1.
+    pub(super) capacity: Arc<Capacity>,
+    pub(super) http1: Arc<Http1Pool>,
+    /// `None` if HTTP/2 is never spoken with this server.
+    http2: Option<Arc<Http2Pool>>,
+    /// Whether the server, where it may choose, has chosen HTTP/1.
     prefers_http1: AtomicBool,
+    /// Set while handshakes fail, so that the log tells of the first one only.
+    pub(super) has_failed_tls: Latch,
+    pub(super) health: Arc<Health>,
+    /// Only updated if servers are chosen by latency.
+    pub(super) latency: Arc<Latency>,
+    /// Hash of the URL, which represents the server where servers are chosen by key.
+    pub(super) identity: u64,
     in_flight: Arc<CachePadded<AtomicUsize>>,
 }
 
-/// The parts of a server's policy that its connections depend on.
-struct Terms<'a> {
-    upstream: &'a policy::Upstream,
-    secure: Option<Security>,
+/// The connections to a server.
+struct Connections {
+    capacity: Arc<Capacity>,
+    http1: Arc<Http1Pool>,
+    http2: Option<Arc<Http2Pool>>,
 }
 
-impl<'a> Terms<'a> {
-    fn new(
-        upstream: &'a policy::Upstream,
-        server: &UpstreamServer,
-        tls: Option<&Arc<ClientTls>>,
+impl Connections {
+    /// No connections yet, to a server with these addresses.
+    fn none(
+        upstream: &policy::Upstream,
+        addresses: &Arc<Addresses>,
+        secure: Option<&TlsTo>,
+        workers: usize,
     ) -> Self {
-        let secure = tls.zip(server.secure_as.as_ref());
-        Self {
-            upstream,
-            secure: secure.map(|(tls, name)| Security {
-                tls: Arc::clone(tls),
-                name: name.clone(),
-            }),
-        }
-    }
-
-    /// The HTTP/2 connections of a server that may speak it.
-    fn http2(&self, workers: usize) -> Option<Arc<Shared>> {
-        let may_speak_it = match self.upstream.protocol {
+        let settings = upstream.pool.clone();
+        let capacity = Arc::new(Capacity::new(settings, Arc::clone(addresses)));
+        let may_speak_http2 = match upstream.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,
-            Protocol::Auto => self.secure.is_some(),
+            Protocol::Auto => secure.is_some(),
         };
-        may_speak_it.then(|| Arc::new(Shared::new(workers)))
-    }
-
-    fn pool(&self, addresses: &Arc<Addresses>, workers: usize) -> Arc<Pool> {
-        let settings = self.upstream.pool.clone();
-        Arc::new(Pool::new(settings, Arc::clone(addresses), workers))
+        let http2 = || Arc::new(Http2Pool::new(Arc::clone(&capacity), workers));
+        Self {
+            http2: may_speak_http2.then(http2),
+            http1: Arc::new(Http1Pool::new(Arc::clone(&capacity), workers)),
+            capacity,
+        }
     }
 }
 
 impl Server {
-    /// A server of `upstream` of which nothing is known yet.
+    /// A server of `upstream` of which nothing is known yet. `tls` is that of the upstream, if any of its servers speaks
+    /// TLS.
     pub(super) fn new(
         upstream: &policy::Upstream,
         server: &UpstreamServer,
         tls: Option<&Arc<ClientTls>>,
         workers: usize,
     ) -> Self {
-        let terms = Terms::new(upstream, server, tls);
         let url = &server.url;
         let addresses = Arc::new(Addresses::new(Arc::clone(&server.host), server.port));
+        let secure = tls_to(server, tls);
+        let connections = Connections::none(upstream, &addresses, secure.as_ref(), workers);
         Self {
             url: Arc::clone(url),
             authority: authority(url).into(),
             weight: server.weight.get(),
-            pool: terms.pool(&addresses, workers),
             addresses,
-            is_refused: Latch::default(),
+            secure,
+            protocol: upstream.protocol,
+            capacity: connections.capacity,
+            http1: connections.http1,
+            http2: connections.http2,
+            prefers_http1: AtomicBool::new(false),
+            has_failed_tls: Latch::default(),
             health: Arc::new(Health::new(Arc::clone(&upstream.name), Arc::clone(url))),
             latency: Arc::new(Latency::new()),
             identity: identity(url),
-            protocol: upstream.protocol,
-            http2: terms.http2(workers),
-            prefers_http1: AtomicBool::new(false),
             in_flight: Arc::default(),
-            secure: terms.secure,
         }
     }
 
-    /// The server with the same URL after a reload. Health, latency and requests in flight are carried over, and so are
-    /// connections unless the limits on them, TLS or the protocol have changed.
+    /// The server with the same URL after a reload.
+    ///
+    /// Addresses, health, latency and requests in flight are carried over, and so are connections, unless their limits,
+    /// TLS or the protocol have changed.
     pub(super) fn reconfigured(
         &self,
         upstream: &policy::Upstream,
@@ -131,42 +134,52 @@ impl Server {
         tls: Option<&Arc<ClientTls>>,
         workers: usize,
     ) -> Self {
-        let terms = Terms::new(upstream, server, tls);
-        let keeps_connections = self.pool.settings == upstream.pool
-            && self.secure == terms.secure
+        let secure = tls_to(server, tls);
+        let keeps_connections = self.capacity.settings == upstream.pool
+            && self.secure == secure
             && self.protocol == upstream.protocol;
-        let (pool, http2) = if keeps_connections {
-            (Arc::clone(&self.pool), self.http2.clone())
+        let connections = if keeps_connections {
+            Connections {
+                capacity: Arc::clone(&self.capacity),
+                http1: Arc::clone(&self.http1),
+                http2: self.http2.clone(),
+            }
         } else {
-            (terms.pool(&self.addresses, workers), terms.http2(workers))
+            Connections::none(upstream, &self.addresses, secure.as_ref(), workers)
         };
         Self {
             url: Arc::clone(&self.url),
             authority: Arc::clone(&self.authority),
             weight: server.weight.get(),
             addresses: Arc::clone(&self.addresses),
-            pool,
-            is_refused: Latch::default(),
+            secure,
+            protocol: upstream.protocol,
+            capacity: connections.capacity,
+            http1: connections.http1,
+            http2: connections.http2,
+            prefers_http1: AtomicBool::new(false),
+            has_failed_tls: Latch::default(),
             health: Arc::clone(&self.health),
             latency: Arc::clone(&self.latency),
             identity: self.identity,
-            protocol: upstream.protocol,
-            http2,
-            prefers_http1: AtomicBool::new(false),
             in_flight: Arc::clone(&self.in_flight),
-            secure: terms.secure,
         }
     }
 
-    /// Its HTTP/2 connections, while it is not known to speak HTTP/1.
-    pub(super) fn http2(&self) -> Option<&Arc<Shared>> {
+    /// Whether connections to this server are inside TLS.
+    pub(super) fn speaks_tls(&self) -> bool {
+        self.secure.is_some()
+    }
+
+    /// The server's HTTP/2 connections, as long as it is not known to speak HTTP/1.
+    pub(super) fn http2(&self) -> Option<&Arc<Http2Pool>> {
         self.http2
             .as_ref()
             .filter(|_| !self.prefers_http1.load(Ordering::Relaxed))
     }
 
-    /// Whether HTTP/2 is spoken on a new connection. Remembers when it is not.
-    pub(super) fn agreed_on_http2(&self, stream: &Stream) -> bool {
+    /// Whether HTTP/2 is spoken on a new connection. If it is not, remembers that the server prefers HTTP/1.
+    pub(super) fn agrees_on_http2(&self, stream: &Stream) -> bool {
         let is_agreed = self.protocol == Protocol::Http2 || stream.is_http2();
         if !is_agreed {
             self.prefers_http1.store(true, Ordering::Relaxed);
@@ -179,21 +192,29 @@ impl Server {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Counts a request until the guard is dropped.
+    /// Counts a request as in flight until the guard is dropped.
     pub(super) fn begin(&self) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(&self.in_flight))
     }
 }
 
-/// Host and port of a URL, as written.
+/// TLS with `server`, if it speaks it.
+fn tls_to(server: &UpstreamServer, tls: Option<&Arc<ClientTls>>) -> Option<TlsTo> {
+    Some(TlsTo {
+        tls: Arc::clone(tls?),
+        name: server.secure_as.clone()?,
+    })
+}
+
+/// Host and port of a URL, as they are written in it.
 fn authority(url: &str) -> &str {
     url.split_once("://")
         .map_or(url, |(_, authority)| authority)
         .trim_end_matches('/')
 }
 
-/// A request in flight.
+/// Counts one request in flight; the count is decremented on drop.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<CachePadded<AtomicUsize>>);
 

@@ -15,8 +15,9 @@ use tokio::{
 use super::address::Peer;
 use crate::tls::ClientStream;
 
-/// A connection's bytes. An enum and not a type parameter: a branch that is always taken the same way costs nothing
-/// beside a system call, and a pool holds one type.
+/// A connection's byte stream.
+///
+/// An enum and not a type parameter, so that a pool holds one type. The branch costs nothing beside a system call.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -24,7 +25,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Where it goes.
+    /// The address that the connection goes to.
     pub(super) fn peer(&self) -> Peer {
         let address = match self {
             Stream::Plain(io) => io.peer_addr(),
@@ -38,8 +39,10 @@ impl Stream {
         matches!(self, Stream::Secure(io) if io.is_http2())
     }
 
-    /// Whether the server has neither closed the connection nor said anything unasked. Costs no system call unless
-    /// something arrived. Session tickets are nothing that was said: they are taken in here.
+    /// Whether the server has neither closed the connection nor sent anything unasked.
+    ///
+    /// Costs no system call unless something has arrived. TLS session tickets are processed here and do not count as
+    /// data.
     pub(super) fn is_quiet(&mut self) -> bool {
         match self {
             Stream::Plain(io) => {
@@ -56,9 +59,11 @@ impl Stream {
 }
 
 impl Drop for Stream {
-    /// A connection inside of TLS does not end without a word (RFC 8446, 6.1), whyever it ends: that an exchange was not
-    /// complete is told by its framing. Waits for nothing; where the socket takes no more, nobody reads. Past tokio, whose
-    /// runtime may be gone by now: kept connections outlive it when the gateway stops.
+    /// Sends `close_notify` on a TLS connection, for whatever reason it ends (RFC 8446, 6.1). An incomplete exchange is
+    /// recognised by its framing.
+    ///
+    /// This waits for nothing: if the socket takes no more bytes, nobody reads them. It bypasses tokio, whose runtime may
+    /// have ended before the idle connections do when the gateway stops.
     fn drop(&mut self) {
         if let Stream::Secure(io) = self {
             let last_bytes = io.close();

@@ -1,8 +1,8 @@
-//! How long what is known of a name holds: its time to live, as a name server tells it.
+//! The time to live of a name's addresses, as a name server tells it.
 //!
-//! Addresses come from the system's resolver, which knows hosts files and whatever else a machine is set up with, but
-//! tells no time to live. So the name server is asked once more, for that alone. What it says only decides when to look
-//! again: a wrong answer, or none, does no harm.
+//! Addresses come from the system's resolver, which does not tell how long they are valid. The name server is therefore
+//! asked once more, for the time to live alone. Its answer only decides when the name is looked up again, so that a wrong
+//! one, or none, does no harm.
 
 use std::{
     io,
@@ -12,11 +12,11 @@ use std::{
 
 use tokio::{net::UdpSocket, task::spawn_blocking, time::timeout};
 
-/// Longest wait for one answer.
+/// The longest wait for one response.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Name servers that are asked, of those that the system has.
+/// The most name servers that are asked, of those that the system has.
 const MOST_SERVERS: usize = 2;
-/// What fits in a datagram without extensions (RFC 1035, 4.2.1), with room for those that do not care.
+/// The longest response, in bytes. Without extensions it has 512 (RFC 1035, 4.2.1); some servers send more.
 const MOST_BYTES: usize = 1500;
 
 const TYPE_A: u16 = 1;
@@ -24,23 +24,23 @@ const TYPE_AAAA: u16 = 28;
 const CLASS_IN: u16 = 1;
 const PORT: u16 = 53;
 
-/// Whom the system asks, and how it completes names (`resolv.conf(5)`).
+/// The system's name servers, and how it completes names (`resolv.conf(5)`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NameServers {
     servers: Vec<SocketAddr>,
     search: Vec<String>,
-    /// Dots from which on a name is first tried as it is.
+    /// The number of dots from which on a name is first tried as it is.
     dots: usize,
 }
 
 impl NameServers {
-    /// As the system is set up now.
+    /// Reads the system's configuration.
     pub(super) async fn of_system() -> Self {
         let text = spawn_blocking(|| std::fs::read_to_string("/etc/resolv.conf")).await;
         Self::parse(&text.ok().and_then(Result::ok).unwrap_or_default())
     }
 
-    /// One that is asked about names as they are.
+    /// One name server, which is asked about names as they are.
     #[cfg(test)]
     pub(super) fn only(server: SocketAddr) -> Self {
         Self {
@@ -77,7 +77,7 @@ impl NameServers {
         found
     }
 
-    /// The shortest time to live among a name's records; `None` where nobody says.
+    /// The shortest time to live among a name's records; `None` if no server tells it.
     pub(super) async fn time_to_live(&self, name: &str) -> Option<Duration> {
         for server in &self.servers {
             for name in self.candidates(name) {
@@ -112,7 +112,7 @@ impl NameServers {
     }
 }
 
-/// Asks for the records of one kind: the shortest time to live, if there is a record.
+/// Asks for the records of one kind. Returns the shortest time to live, if there is a record.
 async fn ask(server: SocketAddr, name: &str, kind: u16) -> io::Result<Option<u32>> {
     let here: IpAddr = if server.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
@@ -131,7 +131,7 @@ async fn ask(server: SocketAddr, name: &str, kind: u16) -> io::Result<Option<u32
     Ok(shortest(&answer[..length], id))
 }
 
-/// A question (RFC 1035, 4.1), recursion desired; nothing for what is no name.
+/// A query (RFC 1035, 4.1) with recursion desired; `None` if `name` is no valid name.
 fn query(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(name.len() + 18);
     out.extend_from_slice(&id.to_be_bytes());
@@ -149,7 +149,7 @@ fn query(id: u16, name: &str, kind: u16) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The shortest time to live of an answer's records; nothing if it has none or is no answer to `id`.
+/// The shortest time to live of a response's records. `None` if it has no records or is no response to `id`.
 fn shortest(answer: &[u8], id: u16) -> Option<u32> {
     let mut rest = Reader(answer);
     let (is_ours, flags) = (rest.short()? == id, rest.short()?);
@@ -175,7 +175,7 @@ fn shortest(answer: &[u8], id: u16) -> Option<u32> {
     shortest
 }
 
-/// What is left of a message.
+/// The rest of a message.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -190,7 +190,7 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Labels up to an empty one, or up to a pointer to elsewhere.
+    /// Skips labels up to an empty one, or up to a pointer.
     fn skip_name(&mut self) -> Option<()> {
         loop {
             match *self.0.first()? {

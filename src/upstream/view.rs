@@ -1,50 +1,46 @@
-//! What the admin listener and the metrics tell of servers.
+//! The state of servers as the admin listener and the metrics show it.
 
 use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::{Upstream, health::HealthView, server::Server};
+use super::{health::HealthView, server::Server, service::Upstream};
 
-/// What `/upstreams` and the metrics say of a server.
+/// The state of a server, for `/upstreams` and the metrics.
 #[derive(Debug, Clone)]
 pub struct ServerView {
-    /// Its URL.
+    /// The server's URL as configured.
     pub url: Arc<str>,
-    /// Its share.
+    /// The server's share of requests, relative to the other servers.
     pub weight: u32,
-    /// The addresses known.
+    /// The known addresses.
     pub addresses: Vec<SocketAddr>,
-    /// It is sent requests: it is well, or none is and it is the best there is.
+    /// Whether it is sent requests: it is healthy, or no server is and it is among the best that are left.
     pub up: bool,
-    /// Its state, and how it came to that.
+    /// The state of its health, and the reason for it.
     pub health: HealthView,
-    /// Requests that it is working on.
+    /// Requests that the server is working on.
     pub in_flight: usize,
     /// Open connections.
     pub open: usize,
-    /// Open connections that are unused.
+    /// Open connections that are idle.
     pub idle: usize,
 }
 
 impl Upstream {
-    /// What there is to say of each server.
+    /// The state of every server, in the order of the configuration.
     pub fn servers(&self) -> Vec<ServerView> {
         let now = Instant::now();
         let in_use = self.balancer.in_use(now);
-        let view = |(server, up): (&Arc<Server>, bool)| {
-            let (open, idle) = server.pool.counts();
-            let idle = idle + server.http2().map_or(0, |http2| http2.idle());
-            ServerView {
-                url: Arc::clone(&server.url),
-                weight: server.weight,
-                addresses: server.addresses.in_turn().0.to_vec(),
-                up,
-                health: server.health.view(now, self.policy.slow_start),
-                in_flight: server.in_flight(),
-                open,
-                idle,
-            }
+        let view = |(server, up): (&Arc<Server>, bool)| ServerView {
+            url: Arc::clone(&server.url),
+            weight: server.weight,
+            addresses: server.addresses.all().to_vec(),
+            up,
+            health: server.health.view(now, self.policy.slow_start),
+            in_flight: server.in_flight(),
+            open: server.capacity.open(),
+            idle: server.http1.idle() + server.http2().map_or(0, |http2| http2.idle()),
         };
         self.balancer.servers.iter().zip(in_use).map(view).collect()
     }

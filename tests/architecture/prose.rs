@@ -48,7 +48,6 @@ const STILL_THERE: &[(&str, usize)] = &[
     ("src/server", 31),
     ("src/store", 36),
     ("src/telemetry", 26),
-    ("src/upstream", 47),
 ];
 
 #[test]

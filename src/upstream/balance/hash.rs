@@ -1,37 +1,42 @@
-//! Consistent hashing: a key goes to the same server, where wanted only as long as that can take it.
+//! Consistent hashing: a key goes to the same server, optionally only as long as that server can take it.
 //!
-//! Weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights after Schindelhauer and Schomaker, 2005): every
-//! server draws a number for the key, and the best number wins. When a server goes, only its keys move, and they spread
-//! over all others; the same for one that comes. With a bound, no server gets more than so many times its part of the
-//! requests in flight (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018): a key that
-//! everybody wants overflows to its second server. The hashes have no secret and no state: gateways side by side, and one
-//! that was restarted, send a key to the same server.
+//! This is weighted rendezvous hashing (Thaler and Ravishankar, 1998; weights after Schindelhauer and Schomaker, 2005):
+//! every server draws a number for the key, and the best number wins. When a server goes, only its keys move, and they
+//! spread over all others; the same holds for a server that comes.
+//!
+//! With a bound (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with Bounded Loads", 2018) no server gets more
+//! than that factor of its share of the requests in flight: a key that everybody asks for overflows to its second server.
+//!
+//! The hashes have neither secret nor state, so that several gateways, and one that was restarted, send a key to the same
+//! server.
 
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
-/// A server as the choice sees it.
+/// A server that may get the key.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     /// Hash of its URL.
     pub(super) identity: u64,
-    /// Its part, above 0.
+    /// The server's weight, above 0.
     pub(super) weight: f64,
     pub(super) in_flight: usize,
-    /// A retry should go elsewhere.
+    /// Whether it was tried for this request, so that a retry should go elsewhere.
     pub(super) is_tried: bool,
 }
 
-/// Stands for a server in the draw.
+/// The number that represents a server in the draws.
 pub(in crate::upstream) fn identity(url: &str) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(url.as_bytes());
     hasher.finish()
 }
 
-/// The place of the server that gets the key with this hash, among at least one. With a `bound`, such as 1.25, a server that
-/// has as many times its part of the requests in flight gets no more while another one can take them.
+/// The index of the candidate that gets the key with this hash. There must be at least one candidate.
+///
+/// With a `bound`, such as 1.25, a server that has that factor of its share of the requests in flight gets no more while
+/// another one can take them.
 pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> usize {
     let most = bound.map(|bound| {
         let weight: f64 = candidates.iter().map(|candidate| candidate.weight).sum();
@@ -44,17 +49,17 @@ pub(super) fn choose(key: u64, bound: Option<f64>, candidates: &[Candidate]) -> 
         (candidate.is_tried, is_full, draw(key, candidate))
     };
     let (mut chosen, mut best) = (0, None);
-    for (place, candidate) in candidates.iter().enumerate() {
+    for (index, candidate) in candidates.iter().enumerate() {
         let rank = rank(candidate);
         if best.is_none_or(|best| rank < best) {
-            (chosen, best) = (place, Some(rank));
+            (chosen, best) = (index, Some(rank));
         }
     }
     chosen
 }
 
-/// An exponentially distributed number whose rate is the weight: the least of all is a server's with the probability of
-/// its part of the weights.
+/// An exponentially distributed number with the weight as its rate. A server draws the smallest one with a probability that
+/// is proportional to its weight.
 fn draw(key: u64, candidate: &Candidate) -> f64 {
     let bits = mix(key ^ candidate.identity) >> 11;
     let uniform = (bits + 1) as f64 / (1u64 << 53) as f64;

@@ -1,7 +1,16 @@
-//! Which server gets the next request: of those that are well, by the rule of the upstream.
+//! Balancing: which server gets the next request.
 //!
-//! A retry goes to a server that was not tried yet. When no server is well, those that are only suspected get it: the
-//! ejected, and those that asked to be left alone. One whose checks fail gets nothing.
+//! * `round_robin`: in turns, heavy servers more often, in NGINX's smooth order (`turns`).
+//! * `least_requests`: the power of two choices (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing",
+//!   2001). Of two random servers the one with fewer requests in flight is chosen. Comparing two suffices to keep the
+//!   longest queue short, and unlike the best of all it does not send everything to the same server for a moment.
+//! * `peak_ewma`: the same with an estimate of the response time, latency times requests in flight (`latency`; Finagle's
+//!   and linkerd's peak EWMA).
+//! * `hash`: the same server for the same key (`hash`; rendezvous hashing with bounded loads).
+//!
+//! Only healthy servers are chosen, and a server in slow start only for a part of the requests. A retry goes to a server
+//! that was not tried for this request yet. If no server is healthy, those that are merely suspect are chosen: see
+//! [`health`](super::health).
 
 mod hash;
 mod latency;
@@ -21,25 +30,25 @@ use tokio::time::Instant;
 use self::{hash::Candidate, turns::spread};
 pub(super) use self::{hash::identity, latency::Latency};
 use super::{
-    health::{Look, Standing},
+    health::{Assessment, Fitness},
     server::Server,
 };
 use crate::policy::{self, Balance};
 
-/// Servers to choose from, and the turn.
+/// Chooses among the servers of an upstream.
 #[derive(Debug)]
 pub(super) struct Balancer {
     policy: Arc<policy::Upstream>,
     pub(super) servers: Vec<Arc<Server>>,
-    /// One entry for each unit of weight, heavy servers spread out, when the turns are not equal.
+    /// A cycle of server indices in which each server stands as often as its weight says.
     turns: Vec<u16>,
     turn: AtomicU64,
 }
 
-/// What a choice goes by besides the servers themselves.
+/// Conditions of one choice.
 #[derive(Debug, Clone, Copy)]
-struct Asked {
-    /// Servers that should not be chosen again, a bit each.
+struct Conditions {
+    /// Servers that should not be chosen again, one bit each.
     tried: u64,
     now: Instant,
 }
@@ -55,7 +64,8 @@ impl Balancer {
         }
     }
 
-    /// A server, if possible one whose bit in `tried` is not set; none when the checks of all fail.
+    /// Chooses a server, by its index. `tried` has a bit for each server that was tried for this request; `key` is the hash
+    /// of the request's key. `None` if the checks of all servers fail.
     pub(super) fn choose(
         &self,
         tried: impl FnOnce() -> u64,
@@ -65,43 +75,46 @@ impl Balancer {
         if let [only] = self.servers.as_slice() {
             return (!only.health.is_down()).then_some(0);
         }
-        let asked = Asked {
+        let conditions = Conditions {
             tried: tried(),
             now,
         };
         let chosen = match (&self.policy.balance, key) {
-            (Balance::Hash(_), Some(key)) => return self.of_key(key, asked),
-            (Balance::RoundRobin, _) => self.next(asked),
-            (Balance::PeakEwma, _) => self.better(asked, |one, other| is_quicker(one, other, now)),
-            (Balance::LeastRequests | Balance::Hash(_), _) => self.better(asked, is_less_busy),
+            (Balance::Hash(_), Some(key)) => return self.of_key(key, conditions),
+            (Balance::RoundRobin, _) => self.next(conditions),
+            (Balance::PeakEwma, _) => {
+                self.better(conditions, |one, other| is_quicker(one, other, now))
+            }
+            (Balance::LeastRequests | Balance::Hash(_), _) => self.better(conditions, is_less_busy),
         };
-        chosen.or_else(|| self.best_left(asked))
+        chosen.or_else(|| self.best_left(conditions))
     }
 
-    /// Whether there is a server that is well and whose bit in `tried` is not set.
+    /// Whether a healthy server is left whose bit in `tried` is not set.
     pub(super) fn has_other(&self, tried: u64, now: Instant) -> bool {
         let is_other =
-            |index| !is_tried(tried, index) && self.look(index, now).standing == Standing::Fit;
+            |index| !is_tried(tried, index) && self.assess(index, now).fitness == Fitness::Healthy;
         (0..self.servers.len()).any(is_other)
     }
 
-    /// Servers that would be sent a request now, by place.
+    /// For each server, whether it would be chosen now.
     pub(super) fn in_use(&self, now: Instant) -> Vec<bool> {
-        let standings: Vec<_> = (0..self.servers.len())
-            .map(|index| self.look(index, now).standing)
+        let all: Vec<_> = (0..self.servers.len())
+            .map(|index| self.assess(index, now).fitness)
             .collect();
-        let best = standings.iter().min().copied().unwrap_or(Standing::Down);
-        standings
-            .iter()
-            .map(|standing| *standing == best && best != Standing::Down)
+        let best = all.iter().min().copied().unwrap_or(Fitness::Down);
+        all.iter()
+            .map(|fitness| *fitness == best && best != Fitness::Down)
             .collect()
     }
 
-    fn look(&self, index: usize, now: Instant) -> Look {
-        self.servers[index].health.look(now, self.policy.slow_start)
+    fn assess(&self, index: usize, now: Instant) -> Assessment {
+        self.servers[index]
+            .health
+            .assess(now, self.policy.slow_start)
     }
 
-    fn next(&self, asked: Asked) -> Option<usize> {
+    fn next(&self, conditions: Conditions) -> Option<usize> {
         let turns = self.turns.len() as u64;
         (0..turns)
             .map(|_| {
@@ -109,17 +122,21 @@ impl Balancer {
                     self.turns[(self.turn.fetch_add(1, Ordering::Relaxed) % turns) as usize],
                 )
             })
-            .find(|index| self.takes(*index, asked))
+            .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Of two random ones the first drawn, unless the other `is_better`: so servers that are alike get requests by their
-    /// weights, as they are drawn.
-    fn better(&self, asked: Asked, is_better: impl Fn(&Server, &Server) -> bool) -> Option<usize> {
-        let first = self.random(asked)?;
-        // Two different ones, if there are two: otherwise a busy server would be compared with itself.
-        let other = Asked {
-            tried: asked.tried | bit(first),
-            ..asked
+    /// Draws two servers and returns the first, unless the second `is_better`. Servers that are alike therefore get
+    /// requests by their weights, as they are drawn by weight.
+    fn better(
+        &self,
+        conditions: Conditions,
+        is_better: impl Fn(&Server, &Server) -> bool,
+    ) -> Option<usize> {
+        let first = self.random(conditions)?;
+        // Two different servers if there are two: a busy server must not be compared with itself.
+        let other = Conditions {
+            tried: conditions.tried | bit(first),
+            ..conditions
         };
         let Some(second) = self.random(other) else {
             return Some(first);
@@ -131,82 +148,84 @@ impl Balancer {
         })
     }
 
-    /// A server drawn by weight among those that take requests.
-    fn random(&self, asked: Asked) -> Option<usize> {
+    /// Draws a server by weight among those that may be chosen.
+    fn random(&self, conditions: Conditions) -> Option<usize> {
         let (mut rng, count) = (rand::rng(), self.servers.len());
         for _ in 0..count {
             let drawn = usize::from(self.turns[rng.random_range(0..self.turns.len())]);
-            if self.takes(drawn, asked) {
+            if self.is_eligible(drawn, conditions) {
                 return Some(drawn);
             }
         }
         let first = rng.random_range(0..count);
         (0..count)
-            .map(|place| (first + place) % count)
-            .find(|index| self.takes(*index, asked))
+            .map(|offset| (first + offset) % count)
+            .find(|index| self.is_eligible(*index, conditions))
     }
 
-    /// Whether a server is well and not tried yet; one that came back is so only for a part of the requests.
-    fn takes(&self, index: usize, asked: Asked) -> bool {
-        if is_tried(asked.tried, index) {
+    /// Whether a server may be chosen: it is healthy and was not tried. In slow start it may be only for a part of the
+    /// requests.
+    fn is_eligible(&self, index: usize, conditions: Conditions) -> bool {
+        if is_tried(conditions.tried, index) {
             return false;
         }
-        let Look { standing, share } = self.look(index, asked.now);
-        standing == Standing::Fit && (share >= 1.0 || rand::rng().random::<f32>() < share)
+        let Assessment { fitness, share } = self.assess(index, conditions.now);
+        fitness == Fitness::Healthy && (share >= 1.0 || rand::rng().random::<f32>() < share)
     }
 
-    /// What is left when none takes requests: the best there is, tried or not.
-    fn best_left(&self, asked: Asked) -> Option<usize> {
+    /// The best server if none is eligible, tried or not.
+    fn best_left(&self, conditions: Conditions) -> Option<usize> {
         let count = self.servers.len();
         let first = rand::rng().random_range(0..count);
         let rank = |index: &usize| {
             (
-                self.look(*index, asked.now).standing,
-                is_tried(asked.tried, *index),
+                self.assess(*index, conditions.now).fitness,
+                is_tried(conditions.tried, *index),
             )
         };
         let best = (0..count)
-            .map(|place| (first + place) % count)
+            .map(|offset| (first + offset) % count)
             .min_by_key(rank)?;
-        (rank(&best).0 != Standing::Down).then_some(best)
+        (rank(&best).0 != Fitness::Down).then_some(best)
     }
 
-    fn of_key(&self, key: u64, asked: Asked) -> Option<usize> {
-        let looks: SmallVec<[Look; 16]> = (0..self.servers.len())
-            .map(|index| self.look(index, asked.now))
+    fn of_key(&self, key: u64, conditions: Conditions) -> Option<usize> {
+        let assessments: SmallVec<[Assessment; 16]> = (0..self.servers.len())
+            .map(|index| self.assess(index, conditions.now))
             .collect();
-        let best = looks
+        let best = assessments
             .iter()
-            .map(|look| look.standing)
+            .map(|assessment| assessment.fitness)
             .min()
-            .filter(|best| *best != Standing::Down)?;
-        let (places, candidates): (SmallVec<[usize; 16]>, SmallVec<[Candidate; 16]>) = looks
+            .filter(|best| *best != Fitness::Down)?;
+        let (indices, candidates): (SmallVec<[usize; 16]>, SmallVec<[Candidate; 16]>) = assessments
             .iter()
             .enumerate()
-            .filter(|(_, look)| look.standing == best)
-            .map(|(index, look)| (index, self.candidate(index, *look, asked)))
+            .filter(|(_, assessment)| assessment.fitness == best)
+            .map(|(index, assessment)| (index, self.candidate(index, *assessment, conditions)))
             .unzip();
         let bound = self
             .policy
             .hash_bound
             .map(|percent| f64::from(percent) / 100.0);
-        places.get(hash::choose(key, bound, &candidates)).copied()
+        indices.get(hash::choose(key, bound, &candidates)).copied()
     }
 
-    fn candidate(&self, index: usize, look: Look, asked: Asked) -> Candidate {
+    fn candidate(&self, index: usize, assessment: Assessment, conditions: Conditions) -> Candidate {
         let server = &self.servers[index];
         Candidate {
             identity: server.identity,
-            weight: f64::from(server.weight) * f64::from(look.share),
+            weight: f64::from(server.weight) * f64::from(assessment.share),
             in_flight: server.in_flight(),
-            is_tried: is_tried(asked.tried, index),
+            is_tried: is_tried(conditions.tried, index),
         }
     }
 }
 
-/// Whether `one` has less to do for its weight than `other`: by one request where they weigh the same, by one of each
-/// otherwise. Less is chance, which would take a light server that idles for a moment for less busy than any heavy one, and
-/// shares would not follow the weights.
+/// Whether `one` has less to do for its weight than `other`, by a margin that is more than chance.
+///
+/// The margin is one request if the weights are equal, and one request of each server otherwise. With less, a light server
+/// that is idle for a moment would count as less busy than any heavy one, and shares would not follow the weights.
 fn is_less_busy(one: &Server, other: &Server) -> bool {
     let (one_has, other_has) = (one.in_flight() as u64, other.in_flight() as u64);
     let (one_weighs, other_weighs) = (u64::from(one.weight), u64::from(other.weight));
@@ -218,10 +237,9 @@ fn is_less_busy(one: &Server, other: &Server) -> bool {
     other_has * one_weighs >= one_has * other_weighs + chance
 }
 
-/// Whether `one` will probably answer sooner than `other`. Between servers whose latencies are alike it is their load that
-/// decides, by their weights.
+/// Whether `one` is expected to respond sooner than `other`. Between servers with similar latencies their load decides.
 fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
-    if one.latency.is_like(&other.latency, now) {
+    if one.latency.is_similar(&other.latency, now) {
         return is_less_busy(one, other);
     }
     let lighter = f64::from(one.weight.min(other.weight));
@@ -234,7 +252,7 @@ fn is_quicker(one: &Server, other: &Server, now: Instant) -> bool {
     cost(one) < cost(other)
 }
 
-/// Bits beyond the 64th server do not fit: such servers may be tried twice.
+/// Whether the server's bit is set. Servers after the 64th have none, and may be tried twice.
 fn is_tried(tried: u64, index: usize) -> bool {
     tried & bit(index) != 0
 }

@@ -1,4 +1,4 @@
-//! What every choice promises, whatever the balance and the state of the servers.
+//! Promises about every choice, whatever the balance and the state of the servers.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -20,7 +20,7 @@ const ALL: [Balance; 4] = [
 ];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What is wrong with a server.
+/// The trouble that a server is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wrong {
     Nothing,
@@ -113,7 +113,7 @@ async fn a_server_that_came_back_gets_its_share_gradually() {
         for server in &balancer.servers {
             server
                 .latency
-                .answered(Duration::from_millis(1), Instant::now());
+                .responded(Duration::from_millis(1), Instant::now());
         }
         let share = || {
             let of_first = |key: u64| {
@@ -151,7 +151,7 @@ async fn idle_servers_get_requests_by_their_weights() {
         for server in &balancer.servers {
             server
                 .latency
-                .answered(Duration::from_millis(1), Instant::now());
+                .responded(Duration::from_millis(1), Instant::now());
         }
         let light = (0..4000)
             .filter(|_| balancer.choose(|| 0, None, Instant::now()) == Some(1))
@@ -188,7 +188,7 @@ fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) ->
                 .unwrap();
             let (done, took, server, _leaves) = in_flight.swap_remove(next);
             clock = done;
-            balancer.servers[server].latency.answered(
+            balancer.servers[server].latency.responded(
                 Duration::from_micros(took),
                 begun + Duration::from_micros(clock),
             );

@@ -1,9 +1,10 @@
-//! Turns by weight.
+//! Turns by weight for round robin.
 
-/// Most turns in a cycle; weights that need more are scaled down to it.
+/// The longest cycle. Weights whose sum is larger are scaled down to it.
 const MOST_TURNS: u64 = 4096;
 
-/// Turns by weight in NGINX's smooth order: 5, 1, 1 gives a a b a c a a, not a a a a a b c.
+/// A cycle of server indices in NGINX's smooth weighted order: the weights 5, 1, 1 give `a a b a c a a` and not
+/// `a a a a a b c`.
 pub(super) fn spread(weights: &[u32]) -> Vec<u16> {
     let sum: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
     let scale = |weight: u32| {

@@ -1,118 +1,46 @@
-//! Passive ejection: a server that fails too often in a row is left alone for a while, each time for longer.
+//! Ejection by failures: a server that fails too often in a row gets no requests for a while, each time for longer.
 //!
-//! As Envoy's outlier detection by consecutive failures, with what goes wrong there in small sets put right: of two
-//! servers one can be ejected, and the last one never is. When the last one fails as well, those that were ejected come
-//! back: nothing is known that would make them worse. And a failure counts only if it stands out: a page that fails on
-//! two servers says nothing of either.
+//! This is Envoy's outlier detection by consecutive failures, with three differences that matter for small sets:
+//!
+//! * Of two servers one may be ejected whatever `max_percent` says, and the last healthy one never is.
+//! * When the last healthy server fails as well, all ejected servers come back: nothing is known that makes them worse.
+//! * A failure counts only if it stands out: a page that fails on two servers is held against neither.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    Failing, Health, HealthState, Standing, Story, counted,
-    pages::{Page, Pages},
+    memory::Run,
+    pages::{Page, Pages, Provoked},
+    state::{Fitness, Health},
+    view::{Failing, counted},
 };
 use crate::{
-    call::Exchange, duration, error::ConnectFailure, policy::Ejection,
-    upstream::address::want_a_look,
+    call::Exchange, error::ConnectFailure, policy::Ejection, upstream::address::request_a_look,
 };
 
-/// The request whose answer asked for a cool-down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::upstream) struct Provoked {
-    pub(in crate::upstream) page: Page,
-    pub(in crate::upstream) client: IpAddr,
-}
-
-impl Provoked {
-    /// Whether both are of one client; of IPv6, who has one address has its network of 64 bits.
-    fn is_same_client(&self, other: &Self) -> bool {
-        match (self.client, other.client) {
-            (IpAddr::V6(one), IpAddr::V6(two)) => one.segments()[..4] == two.segments()[..4],
-            (one, two) => one == two,
-        }
-    }
-}
-
-/// An ejection is not ended early before that, so that an outage of all does not fill the log.
-const SHORTEST: Duration = Duration::from_secs(1);
-
-/// What is remembered from one ejection to the next.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// How often the time is doubled.
-    level: u32,
-    begun: Option<Instant>,
-    ended: Option<Instant>,
-    /// The row of failures that led to the last ejection.
-    row: u32,
-    /// It was for connections that could not be made.
-    is_unreachable: bool,
-    /// `level` and `ended` as they were before it.
-    before: (u32, Option<Instant>),
-}
-
-impl Memory {
-    /// The time for which a server is ejected now. For each `base` that it was well, one doubling is forgotten.
-    fn next(&mut self, settings: &Ejection, row: u32, now: Instant) -> Duration {
-        self.row = row;
-        self.before = (self.level, self.ended);
-        if let Some(ended) = self.ended {
-            let well =
-                now.saturating_duration_since(ended).as_millis() / settings.base.as_millis().max(1);
-            self.level = self
-                .level
-                .saturating_sub(u32::try_from(well).unwrap_or(u32::MAX));
-        }
-        let time = settings
-            .base
-            .saturating_mul(1 << self.level.min(30))
-            .min(settings.max);
-        self.level += 1;
-        self.begun = Some(now);
-        time
-    }
-
-    pub(super) fn ended(&mut self, now: Instant) {
-        self.ended = Some(now);
-    }
-
-    /// Whether the last ejection was for this row of failures.
-    pub(super) fn is_for(&self, row: u32) -> bool {
-        self.begun.is_some() && self.row == row
-    }
-
-    fn has_lasted(&self, now: Instant) -> bool {
-        self.begun
-            .is_none_or(|begun| now.saturating_duration_since(begun) >= SHORTEST)
-    }
-}
-
-/// Decides on ejections in one set of servers.
+/// Decides on ejections and cool-downs of the servers of one upstream.
 #[derive(Debug)]
 pub(in crate::upstream) struct Ejector {
-    settings: Ejection,
+    policy: Ejection,
     slow_start: Duration,
     servers: Vec<Arc<Health>>,
     pages: Mutex<Pages>,
-    /// One decision at a time: two must not each take the other for the one that stays.
+    /// Held while a decision is made: two concurrent decisions must not each take the other's server for the one that
+    /// stays.
     deciding: Mutex<()>,
 }
 
 impl Ejector {
     pub(in crate::upstream) fn new(
-        settings: Ejection,
+        policy: Ejection,
         slow_start: Duration,
         servers: Vec<Arc<Health>>,
     ) -> Self {
         Self {
-            settings,
+            policy,
             slow_start,
             servers,
             pages: Mutex::default(),
@@ -120,66 +48,67 @@ impl Ejector {
         }
     }
 
-    /// The page that a request asks for.
+    /// The page that a request is for.
     pub(in crate::upstream) fn page_of(&self, call: &Exchange) -> Page {
         self.pages.lock().page_of(call)
     }
 
-    /// The server with this index failed: with this page, or before any page was asked for. Tells whether that speaks
-    /// against the server, or fails on others too.
+    /// Counts a failure of the server with this `index`; `page` is `None` if it failed before any page was requested.
+    /// Returns whether the failure speaks against the server: not if the page fails on others as well.
     pub(in crate::upstream) fn failed(
         &self,
         index: usize,
-        what: Failing,
+        failing: Failing,
         page: Option<Page>,
         now: Instant,
     ) -> bool {
         let Some(server) = self.servers.get(index).filter(|_| self.servers.len() > 1) else {
             return true;
         };
-        let (in_a_row, row) = server.fail();
-        let alike =
-            page.and_then(|page| Some((page, self.pages.lock().failed(page, index, row, now)?)));
-        if let Some((page, blames)) = alike {
-            let _one_at_a_time = self.deciding.lock();
+        let run = server.count_failure();
+        let shared = page.and_then(|page| {
+            let blames = self.pages.lock().failed(page, index, run.number, now)?;
+            Some((page, blames))
+        });
+        if let Some((page, blames)) = shared {
+            let _deciding = self.deciding.lock();
             for blame in blames {
                 self.servers[blame.server].take_back(page, blame, now, self.slow_start);
             }
             return false;
         }
-        if in_a_row >= self.settings.consecutive_failures.get() {
-            // Counted anew, whatever is decided: not every further failure has to ask again.
-            server.end_row();
-            self.decide(server, in_a_row, row, what, now);
+        if run.failures >= self.policy.consecutive_failures.get() {
+            // A new run begins whatever is decided, so that the next failure need not ask again.
+            server.end_run();
+            self.decide(server, run, failing, now);
         }
         true
     }
 
-    fn decide(&self, server: &Arc<Health>, in_a_row: u32, row: u32, what: Failing, now: Instant) {
-        let _one_at_a_time = self.deciding.lock();
-        if server.look(now, self.slow_start).standing != Standing::Fit {
+    /// Decides whether a server is ejected for this run of failures, the last of which was `failing`.
+    fn decide(&self, server: &Health, run: Run, failing: Failing, now: Instant) {
+        let _deciding = self.deciding.lock();
+        let is_healthy =
+            |server: &Health| server.assess(now, self.slow_start).fitness == Fitness::Healthy;
+        if !is_healthy(server) {
             return;
         }
-        let is_fit =
-            |other: &&Arc<Health>| other.look(now, self.slow_start).standing == Standing::Fit;
-        if self.servers.iter().filter(is_fit).count() < 2 {
+        let healthy = self.servers.iter().filter(|other| is_healthy(other));
+        if healthy.count() < 2 {
             self.bring_back(now);
-        } else if self.left_alone(now).count() < self.most() {
-            let failures = counted(in_a_row, "failure");
+        } else if self.avoided(now).count() < self.most_avoided() {
+            let failures = counted(run.failures, "failure");
             let is_unreachable =
-                matches!(what, Failing::Connect(cause) if cause != ConnectFailure::NoHttp2);
-            server.eject(
-                &self.settings,
-                row,
-                is_unreachable,
-                &format!("{failures} in a row, the last: {what}"),
-                now,
-            );
+                matches!(failing, Failing::Connect(cause) if cause != ConnectFailure::NoHttp2);
+            let cause = format!("{failures} in a row, the last: {failing}");
+            server.eject(&self.policy, run, is_unreachable, &cause, now);
         }
     }
 
-    /// The server with this index asks to be left alone for `after`, in its answer to this request. It is, unless too many
-    /// are already, or another one is for a request of the same client: then it may be the client that is served so.
+    /// Has the server with this `index` cool down for `after`, as it asked for in its response to the request `by`.
+    ///
+    /// It does not if too many servers are avoided already, or if another one cools down for a request of the same client:
+    /// it may then be that client that is served so.
     pub(in crate::upstream) fn cool_down(
         &self,
         index: usize,
@@ -190,32 +119,29 @@ impl Ejector {
         let Some(server) = self.servers.get(index) else {
             return;
         };
-        let _one_at_a_time = self.deciding.lock();
-        let is_same_client = |other: &&Arc<Health>| {
-            other
-                .story
-                .lock()
-                .cooled_by
-                .is_some_and(|cooled_by| cooled_by.is_same_client(&by))
+        let _deciding = self.deciding.lock();
+        let is_by_same_client = |other: &Arc<Health>| {
+            let cooled_by = other.history().cooled_by;
+            cooled_by.is_some_and(|cooled_by| cooled_by.is_same_client(&by))
         };
         let is_allowed = || {
-            self.left_alone(now).count() < self.most()
-                && !self.left_alone(now).any(|other| is_same_client(&other))
+            self.avoided(now).count() < self.most_avoided()
+                && !self.avoided(now).any(is_by_same_client)
         };
-        if server.is_left_alone(now, self.slow_start) || is_allowed() {
+        if server.is_avoided(now, self.slow_start) || is_allowed() {
             server.cool_down(after, by, now, self.slow_start);
         }
     }
 
-    /// Servers that are ejected or cool down.
-    fn left_alone(&self, now: Instant) -> impl Iterator<Item = &Arc<Health>> {
+    /// Servers that are ejected or cooling down.
+    fn avoided(&self, now: Instant) -> impl Iterator<Item = &Arc<Health>> {
         self.servers
             .iter()
-            .filter(move |server| server.is_left_alone(now, self.slow_start))
+            .filter(move |server| server.is_avoided(now, self.slow_start))
     }
 
-    fn most(&self) -> usize {
-        match usize::from(self.settings.max_percent) {
+    fn most_avoided(&self) -> usize {
+        match usize::from(self.policy.max_percent) {
             0 => 0,
             percent => (self.servers.len() * percent / 100).max(1),
         }
@@ -224,10 +150,10 @@ impl Ejector {
     /// Ends all ejections.
     fn bring_back(&self, now: Instant) {
         for server in &self.servers {
-            let mut story = server.story.lock();
-            if server.ejected_until.load(Relaxed) != 0 && story.ejector.has_lasted(now) {
+            let mut history = server.history();
+            if server.is_ejected() && history.ejection.may_end(now) {
                 let cause = "the last server that was left fails as well";
-                server.revoke_ejection(&mut story, cause, now, self.slow_start);
+                server.revoke_ejection(&mut history, cause, now, self.slow_start);
                 server.note_trouble();
             }
         }
@@ -235,63 +161,35 @@ impl Ejector {
 }
 
 impl Health {
-    fn eject(
-        &self,
-        settings: &Ejection,
-        row: u32,
-        is_unreachable: bool,
-        cause: &str,
-        now: Instant,
-    ) {
-        let mut story = self.story.lock();
-        let time = story.ejector.next(settings, row, now);
-        story.ejector.is_unreachable = is_unreachable;
-        self.ejected_until.store(self.millis(now + time), Relaxed);
-        self.slow_since.store(0, Relaxed);
-        story.ejections += 1;
-        if self.state() == HealthState::Ejected {
-            cause.clone_into(&mut story.cause);
-            story.since = SystemTime::now();
-        }
-        self.note_trouble();
+    fn eject(&self, policy: &Ejection, run: Run, is_unreachable: bool, cause: &str, now: Instant) {
+        let mut history = self.history();
+        let time = history.ejection.begin(policy, run.number, now);
+        history.ejection.is_unreachable = is_unreachable;
+        self.begin_ejection(&mut history, time, cause, now);
         if is_unreachable {
-            // It is tried whether a connection can be made.
-            want_a_look();
+            // The control thread then tries to connect to the server.
+            request_a_look();
         }
-        let (upstream, server) = (&*self.upstream, &*self.url);
-        tracing::warn!(upstream, server, cause, time = %duration::text(time), "server ejected");
     }
 
-    /// Whether it is ejected as no connection to it could be made: then one that can be made ends that.
-    pub(in crate::upstream) fn is_out_of_reach(&self) -> bool {
-        self.ejected_until.load(Relaxed) != 0 && self.story.lock().ejector.is_unreachable
+    /// Whether the server is ejected because connections to it could not be made. A connection that can be made ends that.
+    pub(in crate::upstream) fn is_unreachable(&self) -> bool {
+        self.is_ejected() && self.history().ejection.is_unreachable
     }
 
-    /// A connection to it was made: if it is ejected for want of one, it gives its place among the ejected up.
-    pub(in crate::upstream) fn was_reached(&self, now: Instant, slow_start: Duration) {
-        if self.is_out_of_reach() {
-            let mut story = self.story.lock();
-            self.end_ejection(&mut story, "it takes connections again", now, slow_start);
+    /// Notes that a connection was made, which ends an ejection for want of one.
+    pub(super) fn was_reached(&self, now: Instant, slow_start: Duration) {
+        if self.is_unreachable() {
+            let mut history = self.history();
+            self.end_ejection(&mut history, "it takes connections again", now, slow_start);
             self.note_trouble();
         }
-    }
-
-    /// Ends an ejection that says nothing of the server: the next one is as long as if it had not been.
-    pub(super) fn revoke_ejection(
-        &self,
-        story: &mut Story,
-        cause: &str,
-        now: Instant,
-        slow_start: Duration,
-    ) {
-        self.end_ejection(story, cause, now, slow_start);
-        (story.ejector.level, story.ejector.ended) = story.ejector.before;
     }
 }
 
 #[cfg(test)]
 impl Health {
-    /// It asks to be left alone for so long.
+    /// Has the server ask to be left alone for `after`.
     pub(in crate::upstream) fn test_cooling(&self, after: Duration) {
         let by = Provoked {
             page: Page::test(0),

@@ -1,9 +1,10 @@
-//! Pages that failed lately, and on which server: a page that fails on two servers says nothing of either.
+//! Pages that failed recently, and on which servers: a page that fails on two servers says nothing about either.
 //!
-//! Bounded: a page that is forgotten too early counts as if it had failed on one server only.
+//! The table is bounded. A page that is dropped from it too early counts as if it had failed on one server only.
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -12,44 +13,62 @@ use tokio::time::Instant;
 
 use crate::call::Exchange;
 
-/// Two failures of a page within this time are alike.
-const ALIKE: Duration = Duration::from_secs(10);
-/// Groups of places; a page has one group.
+/// The longest time between two failures of a page that are compared.
+const WINDOW: Duration = Duration::from_secs(10);
+/// Groups of entries. A page belongs to one group, by its hash.
 const GROUPS: usize = 128;
-/// Pages of a group. With 128 groups 512 pages in all, in less than 64 KiB: more broken pages than a service has.
-const PLACES: usize = 4;
+/// Entries of a group. With 128 groups this makes 512 pages in less than 64 KiB: more broken pages than a service has.
+const ENTRIES: usize = 4;
 
-/// The key by which failures are compared: the route and the path in its normal form, hashed.
+/// The key by which failures are compared: route and normalised path, hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::upstream) struct Page(u64);
 
-/// Failures in a row that one page has counted against one server.
+/// A request whose response asked for a cool-down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) struct Provoked {
+    pub(in crate::upstream) page: Page,
+    pub(in crate::upstream) client: IpAddr,
+}
+
+impl Provoked {
+    /// Whether both requests are of one client. A client that has an IPv6 address usually has the whole /64.
+    pub(super) fn is_same_client(&self, other: &Self) -> bool {
+        match (self.client, other.client) {
+            (IpAddr::V6(one), IpAddr::V6(two)) => one.segments()[..4] == two.segments()[..4],
+            (one, two) => one == two,
+        }
+    }
+}
+
+/// Failures that one page has counted against one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Blame {
     /// The server's index.
     pub(super) server: usize,
-    /// The row of failures that they belong to.
-    pub(super) row: u32,
+    /// The number of the run of failures that they belong to.
+    pub(super) run: u32,
     pub(super) failures: u32,
 }
 
-/// The pages that failed lately in one set of servers.
+/// The pages that failed recently on the servers of one upstream.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     /// Empty until the first failure.
-    groups: Vec<[Option<Failed>; PLACES]>,
+    groups: Vec<[Option<FailedPage>; ENTRIES]>,
     hasher: RandomState,
 }
 
 /// A page that failed.
 #[derive(Debug, Clone, Copy)]
-struct Failed {
+struct FailedPage {
     page: Page,
     latest: Mark,
     /// The latest failure on another server than that of `latest`.
     elsewhere: Option<Mark>,
 }
 
+/// Failures on one server, and when the last of them was.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
     blame: Blame,
@@ -57,11 +76,11 @@ struct Mark {
 }
 
 impl Mark {
-    fn new(server: usize, row: u32, at: Instant) -> Self {
+    fn new(server: usize, run: u32, at: Instant) -> Self {
         Self {
             blame: Blame {
                 server,
-                row,
+                run,
                 failures: 0,
             },
             at,
@@ -70,7 +89,7 @@ impl Mark {
 }
 
 impl Pages {
-    /// The page that a request asks for.
+    /// The page that a request is for.
     pub(super) fn page_of(&self, call: &Exchange) -> Page {
         let mut hasher = self.hasher.build_hasher();
         call.route.name.hash(&mut hasher);
@@ -78,41 +97,43 @@ impl Pages {
         Page(hasher.finish())
     }
 
-    /// Notes that `page` failed on `server`, in this row of its failures. Where it failed on another one within the last ten
-    /// seconds, what it has counted against both is returned, once.
+    /// Notes that `page` failed on `server`, whose run of failures has the number `run`.
+    ///
+    /// If it failed on another server within the last ten seconds, returns the failures that it has counted against both.
+    /// Each failure is returned once.
     pub(super) fn failed(
         &mut self,
         page: Page,
         server: usize,
-        row: u32,
+        run: u32,
         now: Instant,
     ) -> Option<[Blame; 2]> {
-        let failed = self.place(page).get_or_insert_with(|| Failed {
+        let failed = self.entry(page).get_or_insert_with(|| FailedPage {
             page,
-            latest: Mark::new(server, row, now),
+            latest: Mark::new(server, run, now),
             elsewhere: None,
         });
         if failed.latest.blame.server != server {
             failed.elsewhere = Some(std::mem::replace(
                 &mut failed.latest,
-                Mark::new(server, row, now),
+                Mark::new(server, run, now),
             ));
         }
-        let Failed {
+        let FailedPage {
             latest, elsewhere, ..
         } = failed;
         latest.at = now;
-        if latest.blame.row != row {
+        if latest.blame.run != run {
             latest.blame = Blame {
                 server,
-                row,
+                run,
                 failures: 0,
             };
         }
         latest.blame.failures += 1;
         let other = elsewhere
             .as_mut()
-            .filter(|other| now.saturating_duration_since(other.at) <= ALIKE)?;
+            .filter(|other| now.saturating_duration_since(other.at) <= WINDOW)?;
         let take = |mark: &mut Mark| {
             let blame = mark.blame;
             mark.blame.failures = 0;
@@ -121,17 +142,17 @@ impl Pages {
         Some([take(other), take(latest)])
     }
 
-    /// The place of a page: its own, an empty one, or that of the page of its group that has not failed for longest.
-    fn place(&mut self, page: Page) -> &mut Option<Failed> {
+    /// The entry of a page: its own, an empty one, or that of the page in its group whose last failure is the oldest.
+    fn entry(&mut self, page: Page) -> &mut Option<FailedPage> {
         if self.groups.is_empty() {
-            self.groups = vec![[None; PLACES]; GROUPS];
+            self.groups = vec![[None; ENTRIES]; GROUPS];
         }
         let group = &mut self.groups[page.0 as usize % GROUPS];
-        let is_own = |place: &Option<Failed>| place.is_some_and(|failed| failed.page == page);
-        let oldest = |place: &Option<Failed>| place.map(|failed| failed.latest.at);
+        let is_own = |entry: &Option<FailedPage>| entry.is_some_and(|failed| failed.page == page);
+        let oldest = |entry: &Option<FailedPage>| entry.map(|failed| failed.latest.at);
         let own = group.iter().position(is_own);
         let chosen = own
-            .or_else(|| (0..PLACES).min_by_key(|place| oldest(&group[*place])))
+            .or_else(|| (0..ENTRIES).min_by_key(|entry| oldest(&group[*entry])))
             .unwrap_or_default();
         if own.is_none() {
             group[chosen] = None;
@@ -142,7 +163,7 @@ impl Pages {
 
 #[cfg(test)]
 impl Page {
-    /// One that stands for this number.
+    /// A page that stands for `number`.
     pub(super) fn test(number: u64) -> Self {
         Self(number)
     }
@@ -157,12 +178,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_page_that_failed_elsewhere_within_ten_seconds_gives_back_what_it_counted() {
         let (mut pages, page) = (Pages::default(), Page(7));
-        let mut fail = |server, row| pages.failed(page, server, row, Instant::now());
+        let mut fail = |server, run| pages.failed(page, server, run, Instant::now());
         assert_eq!((fail(0, 3), fail(0, 3)), (None, None));
-        advance(ALIKE).await;
-        let blame = |server, row, failures| Blame {
+        advance(WINDOW).await;
+        let blame = |server, run, failures| Blame {
             server,
-            row,
+            run,
             failures,
         };
         assert_eq!(fail(1, 9), Some([blame(0, 3, 2), blame(1, 9, 1)]));
@@ -171,19 +192,19 @@ mod tests {
             Some([blame(1, 9, 0), blame(0, 4, 1)]),
             "each failure is given back once"
         );
-        advance(ALIKE + Duration::from_millis(1)).await;
+        advance(WINDOW + Duration::from_millis(1)).await;
         assert_eq!(fail(0, 4), None);
         assert_eq!(fail(2, 1), Some([blame(0, 4, 1), blame(2, 1, 1)]));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_pages_are_remembered_and_no_more() {
+    async fn a_bounded_number_of_pages_is_remembered() {
         let mut pages = Pages::default();
         for page in 0..100_000 {
             pages.failed(Page(page), 0, 0, Instant::now());
         }
         let kept = pages.groups.iter().flatten().flatten().count();
-        assert_eq!(kept, GROUPS * PLACES);
+        assert_eq!(kept, GROUPS * ENTRIES);
         assert!(
             size_of_val(pages.groups.as_slice()) <= 64 * 1024,
             "{}",

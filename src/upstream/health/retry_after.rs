@@ -1,15 +1,15 @@
-//! `Retry-After` (RFC 9110, 10.2.3): when a server wants to hear from us again.
+//! `Retry-After` (RFC 9110, 10.2.3): the time after which a server wants further requests.
 
 use std::time::{Duration, SystemTime};
 
-/// Longest time that a server is left alone: what it knew when it said so is old by then.
+/// The longest time that a server is avoided. A server cannot know further ahead when it will recover.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The time to wait: seconds, or until a date. Nothing for what is neither, or is over.
+/// The time to wait, from a number of seconds or a date. `None` if the value is neither, or the time is over at `now`.
 pub(in crate::upstream) fn retry_after(value: &[u8], now: SystemTime) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let wait = if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
-        // More digits than fit are a long time.
+        // A number that does not fit is a long time.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         httpdate::parse_http_date(text)

@@ -1,10 +1,11 @@
-//! What the state of servers promises, on a clock that stands still.
+//! Promises about the state of servers, on a clock that stands still.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, advance};
 
-use super::{pages::Page, *};
+use super::*;
+use crate::policy::Ejection;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -16,13 +17,13 @@ fn servers(count: usize) -> Vec<Arc<Health>> {
 
 /// Two failures in a row eject for 10 s, 20 s, up to 60 s.
 fn ejector(servers: &[Arc<Health>], max_percent: u8) -> Ejector {
-    let settings = crate::policy::Ejection {
+    let policy = Ejection {
         consecutive_failures: 2.try_into().unwrap(),
         base: 10 * SECOND,
         max: 60 * SECOND,
         max_percent,
     };
-    Ejector::new(settings, Duration::ZERO, servers.to_vec())
+    Ejector::new(policy, Duration::ZERO, servers.to_vec())
 }
 
 fn fail(ejector: &Ejector, index: usize) {
@@ -277,10 +278,10 @@ async fn failures_of_before_an_ejection_do_not_count_after_it() {
 async fn a_server_that_came_back_begins_with_a_tenth_of_its_share() {
     let servers = servers(2);
     fail(&ejector(&servers, 50), 0);
-    let share = || servers[0].look(Instant::now(), 20 * SECOND).share;
+    let share = || servers[0].assess(Instant::now(), 20 * SECOND).share;
     assert_eq!(
-        servers[0].look(Instant::now(), 20 * SECOND).standing,
-        Standing::Suspect
+        servers[0].assess(Instant::now(), 20 * SECOND).fitness,
+        Fitness::Suspect
     );
     advance(10 * SECOND).await;
     assert!((share() - 0.1).abs() < 0.01);
@@ -293,10 +294,7 @@ async fn a_server_that_came_back_begins_with_a_tenth_of_its_share() {
     advance(10 * SECOND).await;
     assert!((share() - 1.0).abs() < 0.01);
     assert_eq!(servers[0].view(Instant::now(), 20 * SECOND).state, Up);
-    assert!(
-        !servers[0].is_troubled.load(Relaxed),
-        "a look costs one load again"
-    );
+    assert!(!servers[0].is_troubled(), "a look costs one load again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,8 +305,8 @@ async fn a_server_that_cools_down_is_left_alone_until_then() {
     advance(4 * SECOND).await;
     assert_eq!(state(server), CoolingDown);
     assert_eq!(
-        server.look(Instant::now(), Duration::ZERO).standing,
-        Standing::Suspect
+        server.assess(Instant::now(), Duration::ZERO).fitness,
+        Fitness::Suspect
     );
     advance(SECOND).await;
     assert_eq!(state(server), Up);
@@ -323,8 +321,8 @@ async fn a_server_whose_checks_fail_is_down_whatever_else_passes() {
     assert_eq!(states(&servers), [Down, Up]);
     advance(100 * SECOND).await;
     assert_eq!(
-        servers[0].look(Instant::now(), Duration::ZERO).standing,
-        Standing::Down
+        servers[0].assess(Instant::now(), Duration::ZERO).fitness,
+        Fitness::Down
     );
 }
 
@@ -356,7 +354,7 @@ async fn the_first_check_decides_and_then_it_takes_several() {
 async fn a_server_that_is_not_checked_any_more_is_up() {
     let server = &servers(1)[0];
     server.test_checked(false, 1);
-    server.unchecked(Instant::now());
+    server.end_checks(Instant::now());
     assert_eq!(state(server), Up);
     assert!(!server.is_down());
 }

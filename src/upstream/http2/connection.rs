@@ -1,4 +1,4 @@
-//! One HTTP/2 connection to a server: driven by a task on the worker that made it, borrowed by requests.
+//! One HTTP/2 connection to a server: driven by a task on the worker that made it, shared by requests.
 
 use std::{
     future::{Future, poll_fn},
@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,64 +21,76 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{
-    PING_AGAIN, PING_EVERY, PONG,
-    heard::{Heard, MostFields},
-    resets::{Held, Resets},
+    resets::{OpenStream, Resets},
+    settings::{HeaderListLimit, WatchedStream},
 };
 use crate::{
     http2::{
         SEND_BUFFER,
         windows::{CONNECTION_WINDOW, STREAM_WINDOW, Tuner, Windows},
     },
-    policy,
     runtime::timer::timeout,
     upstream::{
         address::Peer,
-        pool::{OpenSlot, Pool},
+        capacity::{Capacity, ConnectionPermit},
         stream::Stream,
     },
 };
 
-/// Longest head of an answer, as for HTTP/1.
+/// The longest head of a response, in bytes, the same as on HTTP/1.
 const MOST_HEAD: u32 = 64 * 1024;
+/// The number of streams that h2 assumes before the server's SETTINGS have arrived.
+const STREAMS_UNKNOWN: usize = 0;
+/// The longest wait for the answer to a PING.
+const PONG_TIMEOUT: Duration = Duration::from_secs(5);
+/// The shortest time between two PINGs. gRPC servers take more for an attack (`too_many_pings`).
+const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// The interval of PINGs while streams are open, which is the shortest that gRPC servers allow by default.
+const PING_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Streams that are allowed before the server has said how many are.
-const UNKNOWN: usize = 0;
-
-/// A connection.
+/// An open connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct Http2Connection {
     requests: client::SendRequest<Bytes>,
-    state: Arc<State>,
+    shared: Arc<SharedState>,
     opened: Instant,
     peer: Peer,
-    pool: Arc<Pool>,
+    capacity: Arc<Capacity>,
 }
 
-/// What a connection, its streams and its driver tell each other.
+/// State that a connection shares with the permits for its streams and with its driver.
 #[derive(Debug)]
-struct State {
+struct SharedState {
+    /// Streams that are permitted, opened or not.
     streams: AtomicUsize,
-    /// It takes no more streams.
-    is_over: AtomicBool,
-    /// An answer did not come: is the server still there?
+    /// Set once no more streams may be opened.
+    is_retired: AtomicBool,
+    /// Woken when a response did not come, to find out whether the server is still there.
     is_suspected: Notify,
-    /// The resets of its streams.
     resets: Resets,
-    /// The longest header list that the server takes.
-    most_fields: MostFields,
-    /// Bytes of answers that may wait to be read.
+    header_list_limit: HeaderListLimit,
+    /// Flow-control windows for the bodies of responses.
     windows: Arc<Windows>,
-    /// When its last stream ended.
-    rested: Mutex<Instant>,
+    /// When the last stream ended.
+    idle_since: Mutex<Instant>,
 }
 
-impl Connection {
-    /// Begins to speak HTTP/2; `None` when the server does not.
+impl SharedState {
+    fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
+    }
+
+    fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
+    }
+}
+
+impl Http2Connection {
+    /// Begins to speak HTTP/2 and waits for the server's SETTINGS. `None` if the server ends the connection instead.
     pub(super) async fn begin(
         io: Stream,
-        slot: OpenSlot,
-        pool: &Arc<Pool>,
+        permit: ConnectionPermit,
+        capacity: &Arc<Capacity>,
         drivers: &TaskTracker,
     ) -> Option<Arc<Self>> {
         let peer = io.peer();
@@ -88,144 +101,160 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
             .max_send_buffer_size(SEND_BUFFER)
-            .initial_max_send_streams(UNKNOWN);
-        let most_fields = MostFields::unbounded();
+            .initial_max_send_streams(STREAMS_UNKNOWN);
+        let header_list_limit = HeaderListLimit::unlimited();
         let (requests, mut h2) = builder
-            .handshake(Heard::new(io, most_fields.clone()))
+            .handshake(WatchedStream::new(io, header_list_limit.clone()))
             .await
             .ok()?;
         poll_fn(|cx| poll_settings(cx, &mut h2)).await?;
         let now = Instant::now();
-        let state = Arc::new(State {
+        let shared = Arc::new(SharedState {
             streams: AtomicUsize::new(0),
-            is_over: AtomicBool::new(false),
+            is_retired: AtomicBool::new(false),
             is_suspected: Notify::new(),
             resets: Resets::new(now),
-            most_fields,
+            header_list_limit,
             windows: Windows::new(),
-            rested: Mutex::new(now),
+            idle_since: Mutex::new(now),
         });
-        drivers.spawn(drive(h2, Arc::clone(&state), slot));
+        drivers.spawn(drive(h2, Arc::clone(&shared), permit));
         Some(Arc::new(Self {
             requests,
-            state,
+            shared,
             opened: now,
             peer,
-            pool: Arc::clone(pool),
+            capacity: Arc::clone(capacity),
         }))
     }
 
-    /// Streams that are open.
+    /// Streams that are open, or permitted to be opened.
     pub(super) fn streams(&self) -> usize {
-        self.state.streams.load(Ordering::Relaxed)
+        self.shared.streams.load(Ordering::Relaxed)
     }
 
-    /// Whether it may be used for another request.
-    pub(super) fn is_fresh(&self, settings: &policy::Pool, now: Instant) -> bool {
-        let is_idle_for =
-            |rested: Instant| now.saturating_duration_since(rested) >= settings.idle_timeout;
-        !self.state.is_over.load(Ordering::Acquire)
-            && now.saturating_duration_since(self.opened) < settings.max_lifetime
-            && self.pool.addresses.have(&self.peer)
-            && (self.streams() > 0 || !is_idle_for(*self.state.rested.lock()))
+    /// Whether another request may use it.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        let idle_timeout = self.capacity.settings.idle_timeout;
+        let has_expired =
+            |idle_since: Instant| now.saturating_duration_since(idle_since) >= idle_timeout;
+        !self.shared.is_retired()
+            && self.capacity.allows_reuse(self.opened, &self.peer, now)
+            && (self.streams() > 0 || !has_expired(*self.shared.idle_since.lock()))
     }
 }
 
-/// Ready once the server has said how many streams it allows; `None` when it ends instead. What it would refuse is not
-/// sent to it, and who speaks another protocol is found out.
-fn poll_settings(cx: &mut Context<'_>, h2: &mut client::Connection<Heard>) -> Poll<Option<()>> {
+/// Ready once the server has announced how many streams it allows, or with `None` if it ends the connection.
+///
+/// Requests are not sent before that: the server might refuse them, or turn out to speak another protocol.
+fn poll_settings(
+    cx: &mut Context<'_>,
+    h2: &mut client::Connection<WatchedStream>,
+) -> Poll<Option<()>> {
     if Pin::new(&mut *h2).poll(cx).is_ready() {
         return Poll::Ready(None);
     }
-    if h2.max_concurrent_send_streams() == UNKNOWN {
+    if h2.max_concurrent_send_streams() == STREAMS_UNKNOWN {
         Poll::Pending
     } else {
         Poll::Ready(Some(()))
     }
 }
 
-/// Moves a connection's bytes until it ends: by its server, or when nobody holds it any more. Asks whether the server is
-/// still there when there is reason to doubt it, as a socket alone may wait for a quarter of an hour.
-async fn drive(mut h2: client::Connection<Heard>, state: Arc<State>, _slot: OpenSlot) {
+/// Moves the frames of a connection until the server ends it or nobody holds it any more.
+///
+/// Sends a PING when a response did not come, and from time to time while streams are open: a peer that vanished would
+/// otherwise be noticed only when the kernel gives up retransmitting, after a quarter of an hour.
+async fn drive(
+    mut h2: client::Connection<WatchedStream>,
+    shared: Arc<SharedState>,
+    _permit: ConnectionPermit,
+) {
     let mut pings = h2.ping_pong();
-    let mut last = Instant::now();
-    let mut tuner = Tuner::new(Arc::clone(&state.windows));
+    let mut last_ping = Instant::now();
+    let mut tuner = Tuner::new(Arc::clone(&shared.windows));
     loop {
         let is_suspected = tokio::select! {
             _ = &mut h2 => break,
-            () = poll_fn(|cx| state.windows.poll_due(cx)) => {
-                tuner.tune(state.streams.load(Ordering::Relaxed), |sizes| {
-                    let is_told = h2.set_initial_window_size(sizes.stream).is_ok();
-                    if is_told {
+            () = poll_fn(|cx| shared.windows.poll_due(cx)) => {
+                tuner.tune(shared.streams.load(Ordering::Relaxed), |sizes| {
+                    let is_set = h2.set_initial_window_size(sizes.stream).is_ok();
+                    if is_set {
                         h2.set_target_window_size(sizes.connection);
                     }
-                    is_told
+                    is_set
                 });
                 continue;
             }
-            () = state.resets.let_one_go() => continue,
-            () = state.is_suspected.notified() => true,
-            () = sleep_until(last + PING_EVERY) => false,
+            () = shared.resets.send_next() => continue,
+            () = shared.is_suspected.notified() => true,
+            () = sleep_until(last_ping + PING_INTERVAL) => false,
         };
-        let is_due = last.elapsed() >= if is_suspected { PING_AGAIN } else { PING_EVERY };
-        let is_wanted = is_due && (is_suspected || state.streams.load(Ordering::Relaxed) > 0);
+        let interval = if is_suspected {
+            SHORTEST_PING_INTERVAL
+        } else {
+            PING_INTERVAL
+        };
+        let is_due = last_ping.elapsed() >= interval;
+        let is_wanted = is_due && (is_suspected || shared.streams.load(Ordering::Relaxed) > 0);
         if is_due {
-            last = Instant::now();
+            last_ping = Instant::now();
         }
         let Some(pings) = pings.as_mut().filter(|_| is_wanted) else {
             continue;
         };
         tokio::select! {
             _ = &mut h2 => break,
-            pong = timeout(PONG, pings.ping(Ping::opaque())) => {
+            pong = timeout(PONG_TIMEOUT, pings.ping(Ping::opaque())) => {
                 if !matches!(pong, Ok(Ok(_))) {
                     break;
                 }
             }
         }
     }
-    state.is_over.store(true, Ordering::Release);
+    shared.retire();
 }
 
-/// A stream's place on a connection; given back when dropped.
+/// Permission to open one stream on a connection, and the stream while it is open. Given back on drop.
 #[derive(Debug)]
-pub(in crate::upstream) struct Borrowed {
-    connection: Arc<Connection>,
-    /// The connection carried a request before.
+pub(in crate::upstream) struct StreamPermit {
+    connection: Arc<Http2Connection>,
+    /// Whether the connection carried a request before.
     pub(super) is_reused: bool,
-    /// The head of the answer came, or why it did not is known.
-    pub(super) is_answered: bool,
-    /// The stream, while it is open.
-    stream: Option<Held>,
+    /// Whether the head of the response arrived, or the reason why it did not is known.
+    pub(super) is_settled: bool,
+    /// The stream, while it has to be reset when it is dropped.
+    stream: Option<OpenStream>,
 }
 
-impl Borrowed {
-    /// Takes a place, if there is one.
-    pub(super) fn of(connection: &Arc<Connection>) -> Option<Self> {
-        let state = &connection.state;
-        // Nothing is waited for here: only what is known of the server already, such as its GOAWAY.
+impl StreamPermit {
+    /// Permission to open a stream on `connection`, if it may have another one.
+    pub(super) fn of(connection: &Arc<Http2Connection>) -> Option<Self> {
+        let shared = &connection.shared;
+        // Never waits: this only asks for what is known already, such as a GOAWAY.
         let ready = connection
             .requests
             .clone()
             .poll_ready(&mut Context::from_waker(Waker::noop()));
         if matches!(ready, Poll::Ready(Err(_))) {
-            state.is_over.store(true, Ordering::Release);
+            shared.retire();
         }
-        if state.is_over.load(Ordering::Acquire) {
+        if shared.is_retired() {
             return None;
         }
         let most = connection.requests.current_max_send_streams();
-        let more = |streams| (streams < most).then_some(streams + 1);
-        let taken = state
+        let before = shared
             .streams
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |streams| {
+                (streams < most).then_some(streams + 1)
+            })
             .ok()?;
-        state.windows.crowd(taken + 1);
-        let is_reused = taken > 0 || *state.rested.lock() > connection.opened;
+        shared.windows.crowd(before + 1);
+        let is_reused = before > 0 || *shared.idle_since.lock() > connection.opened;
         Some(Self {
             connection: Arc::clone(connection),
             is_reused,
-            is_answered: false,
+            is_settled: false,
             stream: None,
         })
     }
@@ -234,45 +263,46 @@ impl Borrowed {
         self.connection.requests.clone()
     }
 
-    /// The longest header list that the server takes; `usize::MAX` when it has not said.
-    pub(super) fn most_fields(&self) -> usize {
-        self.connection.state.most_fields.get()
+    /// The longest header list that the server accepts, in bytes; `usize::MAX` if it has announced none.
+    pub(super) fn header_list_limit(&self) -> usize {
+        self.connection.shared.header_list_limit.get()
     }
 
-    /// Those of its connection.
+    /// The flow-control windows of the connection.
     pub(super) fn windows(&self) -> Arc<Windows> {
-        Arc::clone(&self.connection.state.windows)
+        Arc::clone(&self.connection.shared.windows)
     }
 
-    /// The stream is open: dropping this before it has [`ended`](Self::ended) resets it.
-    pub(super) fn opened(&mut self, stream: Held) {
+    /// Notes that the stream is open. From now on dropping the permit resets the stream, unless it has
+    /// [`ended`](Self::ended).
+    pub(super) fn opened(&mut self, stream: OpenStream) {
         self.stream = Some(stream);
     }
 
-    /// Nothing is left of the stream to be reset.
+    /// Notes that the stream has ended, so that there is nothing to reset.
     pub(super) fn ended(&mut self) {
         self.stream = None;
     }
 
-    /// No other request is sent by this connection.
+    /// Retires the connection: no other request is sent on it.
     pub(super) fn retire(&self) {
-        self.connection.state.is_over.store(true, Ordering::Release);
+        self.connection.shared.retire();
     }
 }
 
-impl Drop for Borrowed {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let state = &self.connection.state;
+        let shared = &self.connection.shared;
         if let Some(stream) = self.stream.take()
-            && state.resets.reset(stream)
+            && shared.resets.reset(stream)
         {
-            state.is_over.store(true, Ordering::Release);
+            shared.retire();
         }
-        if !self.is_answered {
-            state.is_suspected.notify_one();
+        if !self.is_settled {
+            shared.is_suspected.notify_one();
         }
-        *state.rested.lock() = Instant::now();
-        state.streams.fetch_sub(1, Ordering::Relaxed);
-        self.connection.pool.tell_first();
+        *shared.idle_since.lock() = Instant::now();
+        shared.streams.fetch_sub(1, Ordering::Relaxed);
+        self.connection.capacity.wake_front();
     }
 }

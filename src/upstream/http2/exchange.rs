@@ -1,142 +1,140 @@
-//! One exchange on a stream: a request on its way up, and the wait for the answer's head.
+//! One exchange on a stream of HTTP/2: a request on its way to the server, and the wait for the response's head.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use h2::{Reason, client};
 use http::{Method, Request, StatusCode};
 
-use super::{answer::Answer, connection::Borrowed, head, upload::Upload};
+use super::{body::Http2ResponseBody, connection::StreamPermit, head, upload::Http2Upload};
 use crate::{
     body::Body,
-    call::Outgoing,
+    call::{self, Outgoing},
     error::Fault,
     http1::{Length, ResponseHead},
     http2::Inflow,
-    message::{Interim, Response},
-    upstream::{
-        connection::{Failure, MOST_INTERIMS},
-        trial::Rest,
-    },
+    message::Response,
+    upstream::{attempt::ResponseOutcome, failure::Failure, http1::MOST_INTERIMS, server::Server},
 };
 
-/// An exchange before its answer.
-pub(in crate::upstream) struct Exchange {
-    borrowed: Borrowed,
+/// A request that is being sent, before its response.
+pub(in crate::upstream) struct Http2Exchange {
+    stream: StreamPermit,
     step: Step,
-    /// The answer's body, once its head is here.
+    /// The response's body, once its head is here.
     inflow: Option<Inflow>,
+    /// Interim responses so far.
     interims: usize,
-    is_call: bool,
+    is_grpc: bool,
 }
 
 enum Step {
-    /// Waits for leave to open a stream.
+    /// Waits until h2 accepts another stream.
     Waiting {
         requests: client::SendRequest<Bytes>,
         request: Option<Request<()>>,
         body: Option<Body>,
     },
+    /// The stream is open.
     Sent {
         response: client::ResponseFuture,
-        upload: Upload,
+        upload: Http2Upload,
     },
 }
 
-impl Exchange {
-    /// Of `outgoing`, to the server that is called `authority`.
+impl Http2Exchange {
+    /// Begins to send `outgoing` to `server`; head and body are taken.
     ///
     /// # Errors
-    /// It cannot be said in HTTP/2.
+    /// The request cannot be expressed in HTTP/2, or its header list exceeds the server's limit.
     pub(in crate::upstream) fn new(
-        borrowed: Borrowed,
-        mut outgoing: Outgoing,
-        authority: &str,
-        is_secure: bool,
+        mut stream: StreamPermit,
+        outgoing: &mut Outgoing,
+        server: &Server,
     ) -> Result<Self, Failure> {
-        let length = outgoing.body.length();
-        let request = head::request(&mut outgoing, authority, is_secure, length)
-            .map_err(|what| Failure::Client(Fault::ClientMalformed(what)));
-        let most = borrowed.most_fields();
-        let request = request.and_then(|request| {
-            let fits = most == usize::MAX || head::list_size(&request) <= most;
-            if fits {
-                Ok(request)
-            } else {
-                Err(Failure::HeadTooLarge { limit: most })
-            }
-        });
-        let mut borrowed = borrowed;
-        // Not the server's fault.
-        borrowed.is_answered = request.is_err();
+        let request = request(&stream, outgoing, server);
+        // A request that is not sent says nothing about the connection.
+        stream.is_settled = request.is_err();
         let step = Step::Waiting {
-            requests: borrowed.requests(),
+            requests: stream.requests(),
             request: Some(request?),
-            body: Some(outgoing.body),
+            body: Some(std::mem::take(&mut outgoing.body)),
         };
         Ok(Self {
-            borrowed,
+            stream,
             step,
             inflow: None,
             interims: 0,
-            is_call: outgoing.call.request.grpc.is_some(),
+            is_grpc: outgoing.call.request.grpc.is_some(),
         })
     }
 
-    /// Ready with the answer's head.
+    /// Sends the request and awaits the head of its response. `request` is the head that was sent.
     pub(in crate::upstream) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        method: &Method,
-        interim: Option<&Interim>,
+        request: &call::Head,
     ) -> Poll<Result<ResponseHead, Failure>> {
         if let Step::Waiting { .. } = &self.step {
-            ready!(self.send(cx))?;
+            ready!(self.poll_send(cx))?;
         }
         let Step::Sent { response, upload } = &mut self.step else {
             return Poll::Pending;
         };
         if let Poll::Ready(Err(fault)) = upload.poll(cx) {
-            self.borrowed.is_answered = !matches!(fault, Fault::Idle(_));
+            self.stream.is_settled = !matches!(fault, Fault::Idle(_));
             return Poll::Ready(Err(Failure::Client(fault)));
         }
         while let Poll::Ready(Some(head)) = response.poll_informational(cx) {
             let Ok(head) = head else { break };
             self.interims += 1;
-            if let Some(what) = never_interim(head.status(), self.interims) {
-                self.borrowed.is_answered = true;
-                return Poll::Ready(Err(Failure::BadAnswer(what)));
+            if let Some(what) = wrong_interim(head.status(), self.interims) {
+                self.stream.is_settled = true;
+                return Poll::Ready(Err(Failure::BadResponse(what)));
             }
-            if let Some(interim) = interim {
+            if let Some(interim) = &request.interim {
                 interim.0.send(head.status(), &head::fields(head.headers()));
             }
         }
-        let answer = ready!(std::pin::Pin::new(response).poll(cx));
-        self.borrowed.is_answered = true;
-        let (parts, body) = match answer {
-            Ok(answer) => answer.into_parts(),
-            Err(error) => return Poll::Ready(Err(self.failure(&error))),
-        };
+        let response = ready!(Pin::new(response).poll(cx));
+        self.stream.is_settled = true;
+        Poll::Ready(match response {
+            Ok(response) => Ok(self.response_head(response, &request.method)),
+            Err(error) => Err(self.failure(&error)),
+        })
+    }
+
+    /// The head of a response to `method`. Keeps its body for [`into_response`](Self::into_response).
+    fn response_head(
+        &mut self,
+        response: http::Response<h2::RecvStream>,
+        method: &Method,
+    ) -> ResponseHead {
+        let (parts, body) = response.into_parts();
         let fields = head::fields(&parts.headers);
         let is_over = body.is_end_stream();
         let length = fields.length.filter(|_| *method != Method::HEAD);
-        self.inflow = (!is_over).then(|| Inflow::new(body, length, self.borrowed.windows()));
+        self.inflow = (!is_over).then(|| Inflow::new(body, length, self.stream.windows()));
         let length = if is_over {
             Length::Empty
         } else {
             length.map_or(Length::UntilClose, Length::Exact)
         };
-        Poll::Ready(Ok(ResponseHead {
+        ResponseHead {
             status: parts.status,
             reason: None,
             fields,
             length,
             keep_alive: true,
-        }))
+        }
     }
 
-    /// Opens the stream once there is leave to.
-    fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    /// Opens the stream once h2 accepts another one.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let Step::Waiting {
             requests,
             request,
@@ -150,14 +148,18 @@ impl Exchange {
                 let body = body.take().unwrap_or_default();
                 let request = request.take().unwrap_or_default();
                 let is_whole = body.is_empty();
-                let most_trailers = self.borrowed.most_fields();
+                let most_trailers = self.stream.header_list_limit();
                 requests
                     .send_request(request, is_whole)
-                    .map(|(mut response, stream)| {
-                        self.borrowed.opened(response.push_promises());
+                    .map(|(mut response, body_stream)| {
+                        self.stream.opened(response.push_promises());
                         Step::Sent {
                             response,
-                            upload: Upload::new((!is_whole).then_some(stream), most_trailers, body),
+                            upload: Http2Upload::new(
+                                (!is_whole).then_some(body_stream),
+                                most_trailers,
+                                body,
+                            ),
                         }
                     })
             }
@@ -168,32 +170,32 @@ impl Exchange {
                 self.step = step;
                 Ok(())
             }
-            // The connection ended, or is about to: nothing of the request left.
+            // The connection has ended or is about to; nothing of the request was sent.
             Err(_) => {
-                self.borrowed.is_answered = true;
-                self.borrowed.retire();
-                Err(Failure::Unbegun)
+                self.stream.is_settled = true;
+                self.stream.retire();
+                Err(Failure::Unprocessed)
             }
         })
     }
 
     fn failure(&mut self, error: &h2::Error) -> Failure {
         if error.is_remote() || !error.is_reset() {
-            self.borrowed.ended();
+            self.stream.ended();
         }
         if error.is_go_away() && error.is_remote() {
-            // h2 says so only of streams above the last one that the server began.
-            self.borrowed.retire();
-            return Failure::Unbegun;
+            // h2 reports this only for streams above the last one that the server has processed (RFC 9113, 6.8).
+            self.stream.retire();
+            return Failure::Unprocessed;
         }
         match error.reason() {
-            Some(Reason::REFUSED_STREAM) => Failure::Unbegun,
-            Some(Reason::HTTP_1_1_REQUIRED) => Failure::BadAnswer("it wants HTTP/1.1"),
+            Some(Reason::REFUSED_STREAM) => Failure::Unprocessed,
+            Some(Reason::HTTP_1_1_REQUIRED) => Failure::BadResponse("it wants HTTP/1.1"),
             Some(_) if error.is_remote() => self.reset(),
-            Some(_) => Failure::BadAnswer("it breaks the rules of HTTP/2"),
+            Some(_) => Failure::BadResponse("it breaks the rules of HTTP/2"),
             None => {
-                self.borrowed.retire();
-                if self.borrowed.is_reused {
+                self.stream.retire();
+                if self.stream.is_reused {
                     Failure::Stale { written: true }
                 } else {
                     self.reset()
@@ -208,7 +210,7 @@ impl Exchange {
         }
     }
 
-    /// The server has to do something next: neither the client nor the gateway.
+    /// Whether the exchange waits for the server, and not for the client or the gateway.
     pub(in crate::upstream) fn waits_for_server(&self) -> bool {
         match &self.step {
             Step::Waiting { .. } => true,
@@ -216,26 +218,30 @@ impl Exchange {
         }
     }
 
-    /// The answer with its body.
-    pub(in crate::upstream) fn into_answer(self, head: ResponseHead, rest: Rest) -> Response {
+    /// The response whose `head` has arrived.
+    pub(in crate::upstream) fn into_response(
+        self,
+        head: ResponseHead,
+        outcome: ResponseOutcome,
+    ) -> Response {
         let Self {
-            mut borrowed,
+            mut stream,
             step,
             inflow,
-            is_call,
+            is_grpc,
             ..
         } = self;
         if inflow.is_none() && matches!(&step, Step::Sent { upload, .. } if upload.is_over()) {
-            borrowed.ended();
+            stream.ended();
         }
         let body = match (inflow, step) {
             (Some(inflow), Step::Sent { upload, .. }) => {
-                Body::stream(Answer::new(inflow, borrowed, upload, rest))
+                Body::stream(Http2ResponseBody::new(inflow, stream, upload, outcome))
             }
             _ => {
-                // A call that fails at once has a head without a body, of which no length is told.
-                let is_absent = is_call || rest.call.request.method == Method::HEAD;
-                rest.came();
+                // A gRPC call that fails at once has a head without a body, which must not get a length.
+                let is_absent = is_grpc || outcome.call.request.method == Method::HEAD;
+                outcome.complete();
                 if is_absent {
                     Body::absent()
                 } else {
@@ -252,9 +258,26 @@ impl Exchange {
     }
 }
 
-/// Why the interim answer of this number cannot be one. A client of HTTP/1 that is told to switch protocols would send
-/// something else than requests from then on, and nobody would take it for that.
-fn never_interim(status: StatusCode, number: usize) -> Option<&'static str> {
+/// The header list of `outgoing`, within the limit that the server announced.
+fn request(
+    stream: &StreamPermit,
+    outgoing: &mut Outgoing,
+    server: &Server,
+) -> Result<Request<()>, Failure> {
+    let length = outgoing.body.length();
+    let request = head::request(outgoing, &server.authority, server.speaks_tls(), length)
+        .map_err(|what| Failure::Client(Fault::ClientMalformed(what)))?;
+    let limit = stream.header_list_limit();
+    if limit == usize::MAX || head::list_size(&request) <= limit {
+        Ok(request)
+    } else {
+        Err(Failure::HeadTooLarge { limit })
+    }
+}
+
+/// The reason why a response cannot be the interim one with this number. A 101 must not be passed on: a client of HTTP/1
+/// would speak another protocol from then on, and the server would not.
+fn wrong_interim(status: StatusCode, number: usize) -> Option<&'static str> {
     match number {
         _ if status == StatusCode::SWITCHING_PROTOCOLS => {
             Some("it switches protocols, which HTTP/2 does not")

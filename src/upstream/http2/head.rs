@@ -1,4 +1,4 @@
-//! Heads between the text that the layers write and read and the header lists of HTTP/2.
+//! Conversion of heads: a request's from the text that the layers write to a header list, a response's back to text.
 
 use bytes::Bytes;
 use http::{
@@ -12,7 +12,10 @@ use crate::{
     http2::{self, FIELD_OVERHEAD},
 };
 
-/// The request as a header list; `authority` is for one that names no host.
+/// The request as a header list. `authority` is used if the head has no `Host` to be kept.
+///
+/// # Errors
+/// The head cannot be expressed in HTTP/2; the text says why.
 pub(super) fn request(
     outgoing: &mut Outgoing,
     authority: &str,
@@ -23,7 +26,7 @@ pub(super) fn request(
     let line_end = memchr::memchr(b'\n', &head).ok_or("it has no request line")? + 1;
     let target = target(&head, line_end)?;
     let mut headers = http1::to_map(&head.slice(line_end..));
-    // HTTP/2 switches no protocols so (RFC 9113, 8.6): who offers one is answered in this one.
+    // HTTP/2 has no `Upgrade` (RFC 9113, 8.6): a client that offers a protocol gets its response in HTTP/1.
     headers.remove(header::CONNECTION);
     headers.remove(header::UPGRADE);
     let named = headers.remove(header::HOST);
@@ -51,7 +54,7 @@ pub(super) fn request(
     Ok(request)
 }
 
-/// The size of a request's header list as the protocol counts it (RFC 9113, 6.5.2).
+/// The size of a request's header list in bytes as RFC 9113 (6.5.2) counts them.
 pub(super) fn list_size(request: &Request<()>) -> usize {
     const NAMES: usize = ":method:scheme:authority:path".len() + 4 * FIELD_OVERHEAD;
     let uri = request.uri();
@@ -64,7 +67,7 @@ pub(super) fn list_size(request: &Request<()>) -> usize {
         + http2::list_size(request.headers())
 }
 
-/// What stands between the two spaces of the request line.
+/// The request target: what stands between the first and the last space of the request line, byte for byte.
 fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     const CANNOT: &str = "its target cannot be sent by HTTP/2";
     let line = &head[..line_end];
@@ -73,7 +76,7 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
         .filter(|end| *end >= start)
         .ok_or(CANNOT)?;
     let target = PathAndQuery::from_maybe_shared(head.slice(start..end)).map_err(|_| CANNOT)?;
-    // Byte for byte, or not at all.
+    // `PathAndQuery` drops a fragment, which must not go unnoticed.
     if target.as_str().as_bytes() == &head[start..end] {
         Ok(target)
     } else {
@@ -81,7 +84,7 @@ fn target(head: &Bytes, line_end: usize) -> Result<PathAndQuery, &'static str> {
     }
 }
 
-/// What of an answer's fields is passed on: not those of the hop, and no length, which is written anew.
+/// The fields of a response that are passed on: without hop-by-hop fields, and without the length, which is written anew.
 pub(super) fn fields(headers: &http::HeaderMap) -> Fields {
     let room = headers
         .iter()

@@ -1,9 +1,11 @@
-//! Resets of the streams of one connection: so few that no server takes them for an attack.
+//! A limit on the resets of streams that a connection sends, so that no server takes them for an attack.
 //!
-//! A server bounds the resets that it takes of a connection, since they are work that brings nothing (CVE-2023-44487), and
-//! beyond its bound ends the connection, with the streams of all others on it; 200 in 30 s is a common bound. A connection
-//! sends 50 at once and then one every 400 ms: 125 in any 30 s. The first that would be more ends its use for new streams.
-//! A reset after that waits for its turn, and everything that the server still sends on the stream is thrown away.
+//! A reset makes the server drop work that it has begun. Servers bound the resets that they accept on a connection
+//! (CVE-2023-44487, "Rapid Reset") and end the connection beyond that, with the streams of all other requests on it; 200
+//! in 30 s is a common bound. A connection here sends 50 at once and then one every 400 ms, that is 125 in any 30 s.
+//!
+//! The first reset beyond that retires the connection. Its stream and later ones stay open until their reset is due; the
+//! server's frames on them are discarded meanwhile.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,67 +16,68 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// Resets at once.
-const AT_ONCE: u32 = 50;
-/// The time after which one more may be sent.
-const EVERY: Duration = Duration::from_millis(400);
+/// Resets that may be sent at once.
+const BURST: u32 = 50;
+/// The interval at which further resets may be sent.
+const INTERVAL: Duration = Duration::from_millis(400);
 
-/// Holds a stream open. A handle that h2 gives for another purpose, and the only one that can be had beside those that
-/// carry the exchange: a stream is reset when its last handle is dropped.
-pub(super) type Held = PushPromises;
+/// A handle that keeps a stream open: h2 resets a stream when its last handle is dropped. Meant for server push, which
+/// is switched off, this is the only handle to be had besides those that carry the exchange.
+pub(super) type OpenStream = PushPromises;
 
-/// The account of one connection.
+/// The resets of one connection.
 #[derive(Debug)]
-pub(super) struct Resets<T = Held> {
-    state: Mutex<State<T>>,
+pub(super) struct Resets<T = OpenStream> {
+    account: Mutex<Account<T>>,
     added: Notify,
 }
 
 #[derive(Debug)]
-struct State<T> {
-    /// When the account is even again.
-    even: Instant,
-    /// Streams whose turn comes later, soonest first: at most as many as the connection has.
+struct Account<T> {
+    /// When a full burst is available again: the theoretical arrival time of GCRA.
+    full_at: Instant,
+    /// Streams that are reset later and when, soonest first: at most as many as the connection has.
     late: VecDeque<(Instant, T)>,
 }
 
 impl<T> Resets<T> {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            state: Mutex::new(State {
-                even: now,
+            account: Mutex::new(Account {
+                full_at: now,
                 late: VecDeque::new(),
             }),
             added: Notify::new(),
         }
     }
 
-    /// Lets a stream go that has not ended, at once or in its turn. Returns whether there are too many for another stream.
+    /// Resets a stream that has not ended, at once or when its time comes. Returns true if it is late: the connection must
+    /// then get no further streams.
     pub(super) fn reset(&self, stream: T) -> bool {
         let now = Instant::now();
-        let mut state = self.state.lock();
-        state.even = state.even.max(now) + EVERY;
-        let turn = state.even - AT_ONCE * EVERY;
-        if turn <= now {
-            drop(state);
+        let mut account = self.account.lock();
+        account.full_at = account.full_at.max(now) + INTERVAL;
+        let due = account.full_at - BURST * INTERVAL;
+        if due <= now {
+            drop(account);
             drop(stream);
             return false;
         }
-        state.late.push_back((turn, stream));
-        drop(state);
+        account.late.push_back((due, stream));
+        drop(account);
         self.added.notify_one();
         true
     }
 
-    /// Waits for the turn of a stream and lets it go.
-    pub(super) async fn let_one_go(&self) {
+    /// Waits until the next late reset is due, and sends it.
+    pub(super) async fn send_next(&self) {
         loop {
-            let first = self.state.lock().late.front().map(|(turn, _)| *turn);
+            let first = self.account.lock().late.front().map(|(due, _)| *due);
             match first {
                 None => self.added.notified().await,
-                Some(turn) => {
-                    sleep_until(turn).await;
-                    let first = self.state.lock().late.pop_front();
+                Some(due) => {
+                    sleep_until(due).await;
+                    let first = self.account.lock().late.pop_front();
                     return drop(first);
                 }
             }
@@ -114,7 +117,7 @@ mod tests {
         );
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(30) {
-            resets.let_one_go().await;
+            resets.send_next().await;
         }
         assert_eq!(sent.load(Ordering::Relaxed), 125);
     }
@@ -124,7 +127,7 @@ mod tests {
         let resets = Resets::new(Instant::now());
         for _ in 0..1000 {
             assert!(!resets.reset(()));
-            tokio::time::advance(EVERY).await;
+            tokio::time::advance(INTERVAL).await;
         }
     }
 }

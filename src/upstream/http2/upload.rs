@@ -1,4 +1,4 @@
-//! A request's body on its way up a stream.
+//! A request's body on its way to the server, on a stream of HTTP/2.
 
 use std::task::{Context, Poll};
 
@@ -13,55 +13,61 @@ use crate::{
     runtime::timer::Timer,
 };
 
-/// One body's way up.
+/// The sending of one body.
 #[derive(Debug)]
-pub(super) struct Upload {
-    /// `None` once all is sent, or the server takes no more.
+pub(super) struct Http2Upload {
+    /// `None` once everything is sent, or the server takes no more.
     flow: Option<Outflow>,
     body: Body,
-    /// When a byte last moved; `None` while that is now.
-    moved: Option<Instant>,
-    /// A byte moved since this was last asked.
-    has_moved: bool,
+    /// Since when no byte has moved; `None` if one moved at the last poll.
+    stalled_since: Option<Instant>,
+    /// Whether a byte moved since [`take_progress`](Self::take_progress) was last called.
+    has_progressed: bool,
     timer: Timer,
 }
 
-impl Upload {
-    /// Of a body on this stream, or of none; the server takes no longer list of trailers than this.
+impl Http2Upload {
+    /// The upload of `body` on `stream`, which is `None` if the request has no body. Trailers are left out if they are
+    /// longer than `most_trailers` bytes, which is the server's limit.
     pub(super) fn new(stream: Option<SendStream<Bytes>>, most_trailers: usize, body: Body) -> Self {
         let flow = stream.map(|stream| Outflow::new(stream).with_trailers_up_to(most_trailers));
         Self {
             flow,
             body,
-            moved: None,
-            has_moved: false,
+            stalled_since: None,
+            has_progressed: false,
             timer: Timer::default(),
         }
     }
 
-    /// Whether all is sent, or the server takes no more.
+    /// Whether everything is sent, or the server takes no more.
     pub(super) fn is_over(&self) -> bool {
         self.flow.is_none()
     }
 
-    /// Leaves the pace to the answer, which has begun: from now on a byte in either direction counts.
-    pub(super) fn unpace(&mut self) {
+    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in either direction counts
+    /// as progress, which the response's body watches.
+    pub(super) fn stop_pacing(&mut self) {
         self.body.set_pace(None);
     }
 
-    /// Whether a byte moved since this was last asked.
-    pub(super) fn take_moved(&mut self) -> bool {
-        std::mem::take(&mut self.has_moved)
+    /// Whether a byte moved since this was last called.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_progressed)
     }
 
-    /// Moves what can be moved. Ready when nothing is left to move: all is sent, or the server takes no more, which is no
-    /// error here since it may have answered already.
+    /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
+    ///
+    /// A server that takes no more is no error here, since it may have responded already.
+    ///
+    /// # Errors
+    /// The client broke off, or its body stalled for longer than its pace allows.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         while let Some(flow) = &mut self.flow {
             match flow.poll_move(cx, &mut self.body) {
                 Poll::Ready(Ok(is_over)) => {
-                    self.moved = None;
-                    self.has_moved = true;
+                    self.stalled_since = None;
+                    self.has_progressed = true;
                     if is_over {
                         self.flow = None;
                         self.body.leave_unread();
@@ -81,16 +87,17 @@ impl Upload {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when nothing has moved for too long: the client's fault when all that it sent is on its way.
+    /// Ready when nothing has moved for too long. With everything on its way it is the client that stalls, otherwise the
+    /// server.
     fn poll_pace(&mut self, cx: &mut Context<'_>, is_drained: bool) -> Poll<Fault> {
         let Some(pace) = self.body.pace() else {
             return Poll::Pending;
         };
-        let silent = *self.moved.get_or_insert_with(Instant::now) + pace.idle;
+        let idle_end = *self.stalled_since.get_or_insert_with(Instant::now) + pace.idle;
         self.timer
-            .set(pace.end.map_or(silent, |end| end.min(silent)));
+            .set(pace.end.map_or(idle_end, |end| end.min(idle_end)));
         self.timer.poll(cx).map(|()| match pace.end {
-            Some(end) if end <= silent => Fault::OutOfTime,
+            Some(end) if end <= idle_end => Fault::OutOfTime,
             _ if is_drained => Fault::ClientSilent(pace.idle),
             _ => Fault::Idle(pace.idle),
         })

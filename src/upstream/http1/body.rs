@@ -1,4 +1,5 @@
-//! An answer's body on its way down, and the end of an exchange: the connection is kept or closed.
+//! The body of an HTTP/1 response on its way to the client, and the end of the exchange: the connection is pooled or
+//! closed.
 
 use std::{
     pin::Pin,
@@ -9,40 +10,47 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-use super::{pool::Lease, trial::Rest, upload::Upload};
+use super::{pool::Lease, upload::Http1Upload};
 use crate::{
     error::Fault,
     http1::{Decoder, Piece, ResponseHead},
+    upstream::attempt::ResponseOutcome,
 };
 
-/// Longest trailers of an answer.
+/// The longest trailers of a response, in bytes.
 const MOST_TRAILER_BYTES: usize = 16 * 1024;
 
-/// The rest of an exchange whose answer has begun.
+/// A response's body that did not arrive together with its head. Dropped early, it closes the connection.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Http1ResponseBody {
     /// `None` once the exchange is over.
-    open: Option<Open>,
+    rest: Option<RestOfExchange>,
     decoder: Decoder,
-    /// The server would take another request after this one.
+    /// Whether the server keeps the connection open after this response.
     keep_alive: bool,
 }
 
+/// Everything that an exchange holds until its end.
 #[derive(Debug)]
-struct Open {
+struct RestOfExchange {
     lease: Lease,
-    upload: Upload,
-    rest: Rest,
+    upload: Http1Upload,
+    outcome: ResponseOutcome,
 }
 
-impl Answer {
-    pub(super) fn new(head: &ResponseHead, lease: Lease, mut upload: Upload, rest: Rest) -> Self {
-        upload.unpace();
+impl Http1ResponseBody {
+    pub(super) fn new(
+        head: &ResponseHead,
+        lease: Lease,
+        mut upload: Http1Upload,
+        outcome: ResponseOutcome,
+    ) -> Self {
+        upload.stop_pacing();
         Self {
-            open: Some(Open {
+            rest: Some(RestOfExchange {
                 lease,
                 upload,
-                rest,
+                outcome,
             }),
             decoder: Decoder::of_answer(head.length, MOST_TRAILER_BYTES),
             keep_alive: head.keep_alive,
@@ -50,28 +58,28 @@ impl Answer {
     }
 
     fn finish(&mut self) {
-        if let Some(Open {
+        if let Some(RestOfExchange {
             lease,
             upload,
-            rest,
-        }) = self.open.take()
+            outcome,
+        }) = self.rest.take()
         {
-            rest.came();
+            outcome.complete();
             lease.end(self.keep_alive && upload.is_complete(), Instant::now());
         }
     }
 
-    /// Closes the connection, whoever broke the exchange off.
+    /// Closes the connection, and counts against the server if it was the server that broke off.
     fn break_off(&mut self, fault: Fault) {
-        if let Some(open) = self.open.take()
+        if let Some(rest) = self.rest.take()
             && let Fault::UpstreamCut(_) = fault
         {
-            open.rest.broke_off();
+            rest.outcome.broke_off();
         }
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Piece, Fault>> {
-        let Some(Open { lease, upload, .. }) = &mut self.open else {
+        let Some(RestOfExchange { lease, upload, .. }) = &mut self.rest else {
             return Poll::Ready(Ok(Piece::End));
         };
         if let Poll::Ready(Err(fault)) = upload.poll(cx, &mut lease.connection) {
@@ -85,8 +93,8 @@ impl Answer {
             }
             let read = match lease.connection.poll_read(cx) {
                 Poll::Ready(read) => read,
-                // Nothing, but a sign of life: whoever reads the answer also judges whether the exchange is idle.
-                Poll::Pending if upload.take_moved() => {
+                // An empty frame as a sign of life: the reader of the response also decides whether the exchange is idle.
+                Poll::Pending if upload.take_progress() => {
                     return Poll::Ready(Ok(Piece::Data(Bytes::new())));
                 }
                 Poll::Pending => return Poll::Pending,
@@ -105,7 +113,7 @@ impl Answer {
     }
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for Http1ResponseBody {
     type Data = Bytes;
     type Error = Fault;
 
@@ -129,7 +137,7 @@ impl http_body::Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.open.is_none()
+        self.rest.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

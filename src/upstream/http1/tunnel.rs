@@ -1,5 +1,5 @@
-//! A connection to a server that has switched protocols: the far end of a tunnel, which holds its place in the pool until
-//! the tunnel closes. It never serves another request.
+//! A connection to a server that has switched protocols. It keeps its permit until the tunnel closes, and never carries
+//! another request.
 
 use std::{
     io,
@@ -12,18 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::Lease;
 
-/// The server's side of a tunnel.
+/// The server's end of a tunnel. Bytes that were read behind the response's head are the first that it returns.
 #[derive(Debug)]
-pub(super) struct FarEnd(Lease);
+pub(super) struct TunnelEnd(Lease);
 
-impl FarEnd {
-    /// What was read behind the answer's head is its first bytes.
+impl TunnelEnd {
     pub(super) fn new(lease: Lease) -> Self {
         Self(lease)
     }
 }
 
-impl AsyncRead for FarEnd {
+impl AsyncRead for TunnelEnd {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -37,20 +36,20 @@ impl AsyncRead for FarEnd {
         buffer.put_slice(&connection.input[..length]);
         connection.input.advance(length);
         if connection.input.is_empty() {
-            // A tunnel may be idle for long, and has no more use for it.
+            // A tunnel may be idle for long, and no longer needs the buffer.
             connection.input = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for FarEnd {
+impl AsyncWrite for TunnelEnd {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        // A server may switch before it was sent the whole head.
+        // A server may switch protocols before the whole request was written.
         ready!(self.0.connection.poll_flush(cx))?;
         self.0.connection.poll_write(cx, bytes)
     }

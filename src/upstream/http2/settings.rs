@@ -1,4 +1,4 @@
-//! A connection's bytes, and what its server has said of header lists, which h2 reads and does not tell.
+//! The server's SETTINGS that h2 reads but does not expose, picked out of the connection's bytes.
 
 use std::{
     io::{self, IoSlice},
@@ -17,19 +17,20 @@ use crate::{
     upstream::stream::Stream,
 };
 
-/// SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, 6.5.2).
+/// The identifier of SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113, 6.5.2).
 const MAX_HEADER_LIST_SIZE: u16 = 6;
-/// Bytes of a setting: its name and its value.
+/// The length of one setting, identifier and value, in bytes.
 const SETTING: usize = 6;
-/// Bytes of SETTINGS that are looked at: 64 settings, where the protocol knows six.
+/// The longest SETTINGS frame that is looked at: 64 settings, where the protocol defines six.
 const MOST_SETTINGS: usize = 64 * SETTING;
 
-/// The longest header list that a server takes, as it counts it.
+/// The longest header list that the server accepts, in bytes as RFC 9113 (6.5.2) counts them.
 #[derive(Debug, Clone)]
-pub(super) struct MostFields(Arc<AtomicUsize>);
+pub(super) struct HeaderListLimit(Arc<AtomicUsize>);
 
-impl MostFields {
-    pub(super) fn unbounded() -> Self {
+impl HeaderListLimit {
+    /// The limit before the server has announced one.
+    pub(super) fn unlimited() -> Self {
         Self(Arc::new(AtomicUsize::new(usize::MAX)))
     }
 
@@ -38,26 +39,27 @@ impl MostFields {
     }
 }
 
-/// Bytes whose frames are looked at as they come in.
+/// A stream whose incoming SETTINGS are looked at as they pass.
 #[derive(Debug)]
-pub(super) struct Heard {
+pub(super) struct WatchedStream {
     io: Stream,
     frames: Frames,
-    most: MostFields,
+    limit: HeaderListLimit,
 }
 
-impl Heard {
-    pub(super) fn new(io: Stream, most: MostFields) -> Self {
+impl WatchedStream {
+    /// Writes the limit that the server announces on `io` to `limit`.
+    pub(super) fn new(io: Stream, limit: HeaderListLimit) -> Self {
         Self {
             io,
             frames: Frames::new(0, kind::SETTINGS, MOST_SETTINGS),
-            most,
+            limit,
         }
     }
 
-    fn hear(&mut self, bytes: &[u8]) {
+    fn watch(&mut self, bytes: &[u8]) {
         self.frames.pass(bytes, |_| {});
-        // Settings that came in pieces wait for the rest of their frame.
+        // A frame that arrived in pieces is looked at when it is complete.
         if !self.frames.has_kept() || !self.frames.is_between() {
             return;
         }
@@ -66,15 +68,14 @@ impl Heard {
                 && u16::from_be_bytes([*a, *b]) == MAX_HEADER_LIST_SIZE
                 && let Ok(value) = <[u8; 4]>::try_from(value)
             {
-                self.most
-                    .0
-                    .store(u32::from_be_bytes(value) as usize, Ordering::Relaxed);
+                let limit = u32::from_be_bytes(value) as usize;
+                self.limit.0.store(limit, Ordering::Relaxed);
             }
         }
     }
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for WatchedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -82,12 +83,12 @@ impl AsyncRead for Heard {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.hear(&buffer.filled()[before..]);
+        self.watch(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for WatchedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,0 +1,226 @@
+//! Judging a server by one attempt to have it serve a request.
+//!
+//! Only what the server does counts. A client that leaves, a body that stalls on the client's side, or a file descriptor
+//! that the gateway lacks says nothing about the server. A response counts twice: its status when its head arrives, and
+//! its completeness when its body ends.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use http::{StatusCode, header};
+use tokio::time::Instant;
+
+use super::{
+    health::{Failing, Page, Provoked, retry_after},
+    server::{InFlight, Server},
+    service::Upstream,
+};
+use crate::{
+    body::Flow,
+    call::{Exchange, Outgoing},
+    error::ConnectFailure,
+    http1::ResponseHead,
+    policy::Balance,
+};
+
+/// An attempt at a server. Dropped without an outcome, it was given up: by the client, or because the server was slow.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    upstream: &'a Upstream,
+    /// The server's index.
+    index: usize,
+    /// The end of the attempt's timeout; `None` if there is none, and once the outcome is known.
+    deadline: Option<Instant>,
+    /// The request, once it is being sent.
+    pub(super) sent: Option<Arc<Exchange>>,
+    upload: Option<TimedUpload>,
+    /// Whether the attempt waits for the server, and not for the client or the gateway.
+    pub(super) is_servers_turn: bool,
+}
+
+/// The flow of a request's body, whose time does not count as the server's.
+#[derive(Debug)]
+struct TimedUpload {
+    flow: Arc<Flow>,
+    /// The time for which the body had flowed before this attempt.
+    before: Duration,
+}
+
+impl TimedUpload {
+    /// The time for which the body flowed during this attempt; `None` while it flows.
+    fn passed(&self) -> Option<Duration> {
+        let passed = self.flow.passed()?;
+        Some(passed.saturating_sub(self.before))
+    }
+}
+
+/// Whether a status says that the server cannot do its work.
+///
+/// The other statuses above 500 depend on the request: 501 (an unknown method), 505, 506, 508, 510, 511. A client that
+/// asks for them must not be able to have a server ejected.
+fn is_failure(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502..=504)
+}
+
+impl<'a> Attempt<'a> {
+    /// An attempt at the server with this `index`.
+    pub(super) fn new(upstream: &'a Upstream, index: usize, outgoing: &Outgoing) -> Self {
+        let upload = outgoing.body.flow().map(|flow| TimedUpload {
+            flow: Arc::clone(flow),
+            before: flow.passed().unwrap_or_default(),
+        });
+        Self {
+            upstream,
+            index,
+            deadline: outgoing.patience,
+            upload,
+            sent: None,
+            is_servers_turn: false,
+        }
+    }
+
+    /// Judges the server by the head of its response, which took `took` and arrived at `now`. Returns whether the
+    /// response is a success, provided that its body arrives completely.
+    pub(super) fn responded(mut self, head: &ResponseHead, took: Duration, now: Instant) -> bool {
+        let status = head.status;
+        if is_failure(status) {
+            let counts = self.failed(Some(Failing::Status(status.as_u16())), took, now);
+            if counts && status == StatusCode::SERVICE_UNAVAILABLE {
+                self.obey_retry_after(head.fields.get(&header::RETRY_AFTER), now);
+            }
+            return false;
+        }
+        self.deadline = None;
+        if self.upstream.policy.balance == Balance::PeakEwma {
+            self.server().latency.responded(took, now);
+        }
+        true
+    }
+
+    /// Notes that the attempt failed, and that `failing` counts against the server, if anything does. Returns whether it
+    /// was counted: a page that fails on other servers as well is not.
+    pub(super) fn failed(
+        &mut self,
+        failing: Option<Failing>,
+        took: Duration,
+        now: Instant,
+    ) -> bool {
+        self.deadline = None;
+        failing.is_some_and(|failing| {
+            self.upstream
+                .server_failed(self.index, failing, self.page(), took, now)
+        })
+    }
+
+    /// Notes that no connection could be made, which was `begun` then.
+    pub(super) fn connect_failed(&mut self, cause: ConnectFailure, begun: Instant) {
+        let now = Instant::now();
+        // A lack of ports, descriptors or memory is the gateway's.
+        let failing = (cause != ConnectFailure::Local).then_some(Failing::Connect(cause));
+        self.failed(failing, now - begun, now);
+    }
+
+    /// Has a server that responded 503 with `Retry-After` cool down until then, unless it is the only one.
+    fn obey_retry_after(&self, value: Option<&[u8]>, now: Instant) {
+        let is_only = self.upstream.balancer.servers.len() == 1;
+        let value = value.filter(|_| self.upstream.policy.cool_down && !is_only);
+        let after = value.and_then(|value| retry_after(value, SystemTime::now()));
+        if let (Some(after), Some(page), Some(call)) = (after, self.page(), &self.sent) {
+            let by = Provoked {
+                page,
+                client: call.client.ip,
+            };
+            self.upstream.ejector.cool_down(self.index, after, by, now);
+        }
+    }
+
+    fn page(&self) -> Option<Page> {
+        self.sent
+            .as_ref()
+            .map(|call| self.upstream.ejector.page_of(call))
+    }
+
+    fn server(&self) -> &'a Server {
+        &self.upstream.balancer.servers[self.index]
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// Counts a timeout against the server if the attempt is given up after its deadline while the server's turn lasts.
+    fn drop(&mut self) {
+        let Some(deadline) = self.deadline.filter(|_| self.is_servers_turn) else {
+            return;
+        };
+        let flowed = match &self.upload {
+            None => Duration::ZERO,
+            // While the body flows, the server is held to the body's pace and not to the deadline.
+            Some(upload) => match upload.passed() {
+                None => return,
+                Some(flowed) => flowed,
+            },
+        };
+        let now = Instant::now();
+        if now >= deadline + flowed {
+            self.failed(Some(Failing::Timeout), Duration::ZERO, now);
+        }
+    }
+}
+
+impl Upstream {
+    /// Counts a failure of the server with this `index` that took `took`. Returns whether it speaks against the server.
+    fn server_failed(
+        &self,
+        index: usize,
+        failing: Failing,
+        page: Option<Page>,
+        took: Duration,
+        now: Instant,
+    ) -> bool {
+        let counts = self.ejector.failed(index, failing, page, now);
+        if counts && self.policy.balance == Balance::PeakEwma {
+            self.balancer.servers[index].latency.failed(took, now);
+        }
+        counts
+    }
+}
+
+/// The outcome of a response whose head has arrived, to be decided by its body. Dropped undecided, it counts neither way,
+/// as it was then the client that left.
+#[derive(Debug)]
+pub(super) struct ResponseOutcome {
+    pub(super) upstream: Arc<Upstream>,
+    /// The server's index.
+    pub(super) index: usize,
+    pub(super) call: Arc<Exchange>,
+    /// Whether the status is one of a success. A failure was counted when the head arrived.
+    pub(super) is_success: bool,
+    pub(super) in_flight: InFlight,
+}
+
+impl ResponseOutcome {
+    /// The response arrived completely. Returns the guard that counts the request as in flight, which a tunnel keeps.
+    pub(super) fn complete(self) -> InFlight {
+        if self.is_success {
+            self.upstream.balancer.servers[self.index]
+                .health
+                .succeeded();
+        }
+        self.in_flight
+    }
+
+    /// The server broke the response off.
+    pub(super) fn broke_off(self) {
+        if self.is_success {
+            let page = self.upstream.ejector.page_of(&self.call);
+            self.upstream.server_failed(
+                self.index,
+                Failing::Cut,
+                Some(page),
+                Duration::ZERO,
+                Instant::now(),
+            );
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One exchange on an HTTP/1 connection: a request on its way to the server, and the wait for the response's head.
+//!
+//! The exchange is a state machine that is polled by whoever awaits the response. It sends the request's body and reads
+//! the head at the same time, as a server may respond before it has read everything. Interim responses (1xx) are passed
+//! on to the client as they come. Once the head is here, [`Http1Exchange::into_response`] hands connection and upload to
+//! the response's body.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{Method, StatusCode, header};
+use tokio::time::Instant;
+
+use super::{body::Http1ResponseBody, pool::Lease, tunnel::TunnelEnd, upload::Http1Upload};
+use crate::{
+    body::Body,
+    call::{Head, Outgoing},
+    http1::{self, Length, ResponseHead, Unended},
+    message::{Interim, Response},
+    upstream::{attempt::ResponseOutcome, failure::Failure},
+};
+
+/// The longest head of a response, in bytes. NGINX and HAProxy accept less by default.
+const MOST_HEAD: usize = 64 * 1024;
+/// The longest body that is copied out of the connection's buffer instead of sharing its memory, in bytes.
+const CHEAPLY_COPIED: usize = 4 * 1024;
+/// The most interim responses of one exchange; a server that sends more is broken.
+pub(in crate::upstream) const MOST_INTERIMS: usize = 32;
+
+/// A request that is being sent, before its response.
+pub(in crate::upstream) struct Http1Exchange {
+    lease: Lease,
+    upload: Http1Upload,
+    /// The length of the input that is known to hold no end of a head.
+    scanned: usize,
+    /// Interim responses so far.
+    interims: usize,
+    /// Whether any byte of the response has arrived.
+    is_heard: bool,
+    /// The head of a response that switches protocols, kept until the request's body is complete. Boxed, as it is rare
+    /// and large.
+    switch: Option<Box<ResponseHead>>,
+}
+
+impl Http1Exchange {
+    /// Begins to send `outgoing`, whose body is taken. `authority` is the server's `Host`, for requests that do not keep
+    /// the client's.
+    pub(in crate::upstream) fn new(
+        mut lease: Lease,
+        outgoing: &mut Outgoing,
+        authority: &str,
+    ) -> Self {
+        write_head(lease.connection.output.buffer(), outgoing, authority);
+        Self {
+            upload: Http1Upload::new(std::mem::take(&mut outgoing.body)),
+            lease,
+            scanned: 0,
+            interims: 0,
+            is_heard: false,
+            switch: None,
+        }
+    }
+
+    /// Sends the request and awaits the head of its response. `request` is the head that was sent.
+    pub(in crate::upstream) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &Head,
+    ) -> Poll<Result<ResponseHead, Failure>> {
+        if let Poll::Ready(Err(fault)) = self.upload.poll(cx, &mut self.lease.connection) {
+            return Poll::Ready(Err(Failure::Client(fault)));
+        }
+        if self.switch.is_some() {
+            return self.poll_switch();
+        }
+        loop {
+            while let Some(head) = self.parse_head(&request.method)? {
+                if !head.status.is_informational() {
+                    return Poll::Ready(Ok(head));
+                }
+                if is_switch(&head, request)? {
+                    self.switch = Some(Box::new(head));
+                    return self.poll_switch();
+                }
+                self.pass_on(&head, request.interim.as_ref())?;
+            }
+            match ready!(self.lease.connection.poll_read(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(Err(self.broken())),
+                Ok(_) => self.is_heard = true,
+            }
+        }
+    }
+
+    /// Ready with the head of a 101 response once the request's body has arrived from the client completely: only the
+    /// bytes after it belong to the new protocol, however early the server responds.
+    fn poll_switch(&mut self) -> Poll<Result<ResponseHead, Failure>> {
+        if self.upload.is_read() {
+            let head = self.switch.take().map(|head| *head);
+            return Poll::Ready(head.ok_or_else(|| self.broken()));
+        }
+        // The upload was polled before, and wakes the task when it progresses.
+        if self.upload.is_over() {
+            Poll::Ready(Err(self.broken()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Takes a head from the input, if a complete one is there.
+    fn parse_head(&mut self, method: &Method) -> Result<Option<ResponseHead>, Failure> {
+        let input = &mut self.lease.connection.input;
+        // Nearly all heads arrive in one piece. For one that does not, only new bytes are searched for its end, so that a
+        // server that sends single bytes does not cost quadratic time.
+        let is_complete = match self.scanned {
+            0 => !input.is_empty(),
+            scanned => match http1::find_end(input, scanned) {
+                Err(Unended::More(scanned)) => {
+                    self.scanned = scanned;
+                    false
+                }
+                Err(Unended::BareLineFeed) => {
+                    return Err(Failure::BadResponse(http1::BARE_LINE_FEED));
+                }
+                Ok(_) => true,
+            },
+        };
+        let head = if is_complete {
+            http1::parse_response(input, method).map_err(Failure::BadResponse)?
+        } else {
+            None
+        };
+        match head {
+            Some((head, length)) if length <= MOST_HEAD => {
+                self.scanned = 0;
+                input.advance(length);
+                Ok(Some(head))
+            }
+            None if input.len() <= MOST_HEAD => {
+                self.scanned = self.scanned.max(input.len().min(1));
+                Ok(None)
+            }
+            _ => Err(Failure::BadResponse("its head is too long")),
+        }
+    }
+
+    fn pass_on(&mut self, head: &ResponseHead, interim: Option<&Interim>) -> Result<(), Failure> {
+        self.interims += 1;
+        if self.interims > MOST_INTERIMS {
+            return Err(Failure::BadResponse("it sends interim answers without end"));
+        }
+        if let Some(interim) = interim {
+            interim.0.send(head.status, &head.fields);
+        }
+        Ok(())
+    }
+
+    /// Whether the exchange waits for the server: the request is written, or the socket takes no more of it.
+    pub(in crate::upstream) fn waits_for_server(&self) -> bool {
+        self.upload.is_over() || self.lease.connection.output.pending() > 0
+    }
+
+    /// Whether any byte of the request was written.
+    pub(in crate::upstream) fn has_written(&self) -> bool {
+        self.upload.has_written()
+    }
+
+    /// Drops the rest of the request's body, and with it everything of the client that it holds.
+    pub(in crate::upstream) fn abandon(&mut self) {
+        self.upload = Http1Upload::new(Body::empty());
+    }
+
+    /// Closes the sending side, so that the server learns that nobody waits, and is ready when the server closes its own,
+    /// sends a final response to the `method` of the request, or breaks a rule.
+    pub(in crate::upstream) fn poll_abandoned(
+        &mut self,
+        cx: &mut Context<'_>,
+        method: &Method,
+    ) -> Poll<()> {
+        // Shutting down again is harmless, so that this need not remember that it did.
+        let _ = self.lease.connection.poll_shutdown(cx);
+        loop {
+            match self.parse_head(method) {
+                Ok(Some(head)) if is_interim(&head) && self.pass_on(&head, None).is_ok() => {
+                    continue;
+                }
+                Ok(None) => {}
+                _ => return Poll::Ready(()),
+            }
+            if !matches!(ready!(self.lease.connection.poll_read(cx)), Ok(1..)) {
+                return Poll::Ready(());
+            }
+        }
+    }
+
+    fn broken(&self) -> Failure {
+        if self.lease.is_reused && !self.is_heard {
+            Failure::Stale {
+                written: self.upload.has_written(),
+            }
+        } else {
+            Failure::Reset {
+                is_begun: self.is_heard,
+            }
+        }
+    }
+
+    /// The response whose `head` arrived at `now`.
+    ///
+    /// If its body has arrived as well, it is taken whole and the connection is pooled at once. Otherwise the body is read
+    /// as the client takes it.
+    pub(in crate::upstream) fn into_response(
+        self,
+        head: ResponseHead,
+        outcome: ResponseOutcome,
+        now: Instant,
+    ) -> Response {
+        let Self {
+            upload, mut lease, ..
+        } = self;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let mut body = Body::tunnel(TunnelEnd::new(lease));
+            body.hold(outcome.complete());
+            return response(head, body);
+        }
+        let input = &mut lease.connection.input;
+        let whole = match head.length {
+            Length::Empty => Some(Bytes::new()),
+            Length::Exact(length) if upload.is_complete() && length <= input.len() as u64 => {
+                Some(take(input, length as usize))
+            }
+            _ => None,
+        };
+        let body = match whole {
+            Some(bytes) => {
+                lease.end(head.keep_alive && upload.is_complete(), now);
+                let is_head = outcome.call.request.method == Method::HEAD;
+                outcome.complete();
+                if is_head {
+                    Body::absent()
+                } else {
+                    Body::whole(bytes)
+                }
+            }
+            None => Body::stream(Http1ResponseBody::new(&head, lease, upload, outcome)),
+        };
+        response(head, body)
+    }
+}
+
+fn response(head: ResponseHead, body: Body) -> Response {
+    Response {
+        status: head.status,
+        reason: head.reason,
+        fields: head.fields,
+        body,
+        hangup: None,
+    }
+}
+
+/// Whether another head follows: the response is informational and does not switch protocols.
+fn is_interim(head: &ResponseHead) -> bool {
+    head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// Whether the response switches protocols (RFC 9110, 15.2.2). It may switch only to a protocol that the request offers.
+fn is_switch(head: &ResponseHead, request: &Head) -> Result<bool, Failure> {
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(false);
+    }
+    let Some(offered) = &request.upgrade else {
+        return Err(Failure::BadResponse("it switches protocols unasked"));
+    };
+    match head.fields.get(&header::UPGRADE) {
+        Some(named) if http1::is_offered(offered, named) => Ok(true),
+        _ => Err(Failure::BadResponse(
+            "it switches to a protocol that was not offered",
+        )),
+    }
+}
+
+/// The first `length` bytes of `input`. A few bytes are copied, which is less work than sharing the memory and leaves it
+/// to the connection for its next response.
+fn take(input: &mut BytesMut, length: usize) -> Bytes {
+    if length > CHEAPLY_COPIED {
+        return input.split_to(length).freeze();
+    }
+    let bytes = Bytes::copy_from_slice(&input[..length]);
+    input.advance(length);
+    bytes
+}
+
+/// Writes the request line and the fields, with the framing that HTTP/1 needs (RFC 9112, 6).
+fn write_head(out: &mut Vec<u8>, outgoing: &Outgoing, authority: &str) {
+    out.extend_from_slice(&outgoing.head);
+    if !outgoing.has_host {
+        http1::write_field(out, "host", authority.as_bytes());
+    }
+    match outgoing.body.length() {
+        // A length of 0 is written where its absence might be read as "unknown" (RFC 9110, 8.6).
+        Some(0) if outgoing.names_length => out.extend_from_slice(b"content-length: 0\r\n"),
+        Some(0) => {}
+        Some(length) => {
+            out.extend_from_slice(b"content-length: ");
+            http1::write_number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        None => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    out.extend_from_slice(b"\r\n");
+}

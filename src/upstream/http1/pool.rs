@@ -1,0 +1,404 @@
+//! HTTP/1 connections to one server, and the pool of idle ones.
+//!
+//! Each worker has idle connections of its own and reuses the one that was used last, so that reuse touches no cache line
+//! that another worker writes, and connections that are not needed grow old and are closed. Only when `max_connections`
+//! are open does a worker look at the idle connections of others, or wait in the queue of [`Capacity`].
+//!
+//! # Races
+//!
+//! A server may close an idle connection at any time. [`Connection::is_quiet`] looks once more before each reuse, without
+//! a system call unless something has arrived, and closes a connection that has ended or that sent bytes nobody asked
+//! for. A close that arrives after that look is found when the response does not come: the exchange then fails as
+//! `Stale`, which the retry layer may answer with a new connection.
+//!
+//! A response may arrive before the request was sent completely, and the next request must not be mixed with its rest:
+//! [`Lease::end`] pools a connection only if both sides are exactly at the end of their message.
+//!
+//! A request may time out of the queue at the moment at which a connection becomes free for it. The wake-up is then
+//! passed on with the front of the queue: the next request looks for free connections when it reaches the front, whether
+//! it was woken or not.
+//!
+//! A connection belongs to the event loop of the worker that made it. One that another worker took, when all connections
+//! were open, returns to its home worker when it is pooled.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use crate::{
+    runtime::{self, PerWorker, io::Output, timer::timeout},
+    upstream::{
+        address::Peer,
+        capacity::{Capacity, ConnectionPermit, is_within},
+        stream::Stream,
+    },
+};
+
+/// An open connection.
+#[derive(Debug)]
+pub(in crate::upstream) struct Connection {
+    io: Stream,
+    /// Bytes that were read and not yet interpreted.
+    pub(super) input: BytesMut,
+    /// Bytes that are still to be written.
+    pub(super) output: Output,
+    opened: Instant,
+    /// When it was last pooled.
+    idle_since: Instant,
+    /// The worker whose event loop the socket is registered with.
+    home: usize,
+    peer: Peer,
+    _permit: ConnectionPermit,
+}
+
+impl Connection {
+    fn new(io: Stream, home: usize, permit: ConnectionPermit) -> Self {
+        let (now, peer) = (Instant::now(), io.peer());
+        Self {
+            io,
+            input: BytesMut::new(),
+            output: Output::default(),
+            opened: now,
+            idle_since: now,
+            home,
+            peer,
+            _permit: permit,
+        }
+    }
+
+    /// Whether an idle connection may be reused as far as the server is concerned: it has neither closed the connection
+    /// nor sent anything unasked. Costs no system call unless something has arrived.
+    fn is_quiet(&mut self) -> bool {
+        self.io.is_quiet()
+    }
+
+    /// Reads into [`input`](Self::input). Ready with 0 at the end of the stream.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        runtime::io::poll_read(&mut self.io, cx, &mut self.input)
+    }
+
+    /// Writes all of [`output`](Self::output).
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_flush(&mut self.io, cx)
+    }
+
+    /// Reads past [`input`](Self::input), into `buffer`. Reads nothing at the end of the stream.
+    pub(super) fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+
+    /// Writes past [`output`](Self::output), as much of `bytes` as the socket takes.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    /// Closes the sending side.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// A connection in use by one exchange. Dropped without [`end`](Lease::end), the connection closes.
+#[derive(Debug)]
+pub(in crate::upstream) struct Lease {
+    /// Boxed once when it is made, so that pooling and reusing it moves a pointer.
+    pub(super) connection: Box<Connection>,
+    pool: Arc<Http1Pool>,
+    /// Whether the connection served a request before.
+    pub(super) is_reused: bool,
+}
+
+impl Lease {
+    /// Leases a connection that was just made on the worker `home`.
+    pub(in crate::upstream) fn new(
+        io: Stream,
+        home: usize,
+        permit: ConnectionPermit,
+        pool: &Arc<Http1Pool>,
+    ) -> Self {
+        Self {
+            connection: Box::new(Connection::new(io, home, permit)),
+            pool: Arc::clone(pool),
+            is_reused: false,
+        }
+    }
+
+    /// Ends the exchange at `now`. The connection is pooled if `is_complete` says that both messages were transferred
+    /// whole and the server keeps the connection open; it closes otherwise.
+    ///
+    /// It also closes if bytes follow the response: nobody asked for them, and they must never be taken for the response
+    /// to another request.
+    pub(super) fn end(self, is_complete: bool, now: Instant) {
+        if is_complete && self.connection.input.is_empty() {
+            self.put_back(now);
+        }
+    }
+
+    fn put_back(self, now: Instant) {
+        let Self {
+            mut connection,
+            pool,
+            ..
+        } = self;
+        let capacity = &pool.capacity;
+        if !is_within(connection.opened, capacity.settings.max_lifetime, now) || !pool.has_room() {
+            return;
+        }
+        connection.idle_since = now;
+        pool.workers.of(connection.home).lock().push(connection);
+        capacity.wake_front();
+    }
+}
+
+/// Whether a request may use a connection that served others before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) enum Reuse {
+    /// An idle connection is preferred.
+    Allowed,
+    /// Only a new connection: the last attempt found that its idle connection had been closed.
+    Forbidden,
+}
+
+/// A connection, or permission to make one.
+#[derive(Debug)]
+pub(in crate::upstream) enum Acquired {
+    /// An idle connection.
+    Idle(Lease),
+    /// Permission to make a connection.
+    Permit(ConnectionPermit),
+}
+
+/// The idle connections of one server.
+#[derive(Debug)]
+pub(in crate::upstream) struct Http1Pool {
+    pub(in crate::upstream) capacity: Arc<Capacity>,
+    workers: PerWorker<Mutex<IdleConnections>>,
+    /// Idle connections of all workers, at most `max_idle`.
+    idle: AtomicUsize,
+}
+
+/// The idle connections of one worker; the one that was used last is at the end.
+type IdleConnections = Vec<Box<Connection>>;
+
+impl Http1Pool {
+    pub(in crate::upstream) fn new(capacity: Arc<Capacity>, workers: usize) -> Self {
+        Self {
+            capacity,
+            workers: PerWorker::workers_only(workers, |_| Mutex::default()),
+            idle: AtomicUsize::new(0),
+        }
+    }
+
+    /// An idle connection of this worker, which is how most requests get theirs. None while other requests wait.
+    pub(in crate::upstream) fn idle_of(
+        self: &Arc<Self>,
+        worker: usize,
+        reuse: Reuse,
+        now: Instant,
+    ) -> Option<Lease> {
+        if reuse == Reuse::Forbidden || self.capacity.is_contended() {
+            None
+        } else {
+            self.pop(worker, now)
+        }
+    }
+
+    /// Finds an idle connection or permission to make one. Waits for either, at most `wait_timeout`; `None` after that.
+    pub(in crate::upstream) async fn acquire(
+        self: &Arc<Self>,
+        worker: usize,
+        reuse: Reuse,
+    ) -> Option<Acquired> {
+        let at_once = if self.capacity.is_contended() {
+            None
+        } else {
+            self.try_acquire(worker, reuse)
+        };
+        match at_once {
+            None => self.wait(worker, reuse).await,
+            acquired => acquired,
+        }
+    }
+
+    /// Idle connections of all workers.
+    pub(in crate::upstream) fn idle(&self) -> usize {
+        self.idle.load(Ordering::Relaxed)
+    }
+
+    /// Closes idle connections that are too old or that the server has closed.
+    pub(in crate::upstream) fn sweep(&self) {
+        let now = Instant::now();
+        for worker in self.workers.iter() {
+            let mut connections = worker.lock();
+            let before = connections.len();
+            connections.retain_mut(|connection| self.is_usable(connection, now));
+            self.idle
+                .fetch_sub(before - connections.len(), Ordering::Relaxed);
+        }
+    }
+
+    fn try_acquire(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+        let idle = match reuse {
+            Reuse::Allowed => self.pop(worker, Instant::now()),
+            Reuse::Forbidden => None,
+        };
+        idle.map(Acquired::Idle)
+            .or_else(|| self.capacity.permit().map(Acquired::Permit))
+            .or_else(|| self.steal(worker, reuse))
+    }
+
+    async fn wait(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+        let acquired = async {
+            let front = self.capacity.queue().await;
+            loop {
+                if let Some(acquired) = self.try_acquire(worker, reuse) {
+                    return acquired;
+                }
+                front.freed().await;
+            }
+        };
+        timeout(self.capacity.settings.wait_timeout, acquired)
+            .await
+            .ok()
+    }
+
+    /// The usable connection of this worker that was used last. Closes unusable ones that it finds on the way.
+    fn pop(self: &Arc<Self>, worker: usize, now: Instant) -> Option<Lease> {
+        let mut connections = self.workers.of(worker).lock();
+        while let Some(mut connection) = connections.pop() {
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            if self.is_usable(&mut connection, now) {
+                return Some(Lease {
+                    connection,
+                    pool: Arc::clone(self),
+                    is_reused: true,
+                });
+            }
+        }
+        None
+    }
+
+    /// Takes an idle connection of another worker when no further connection may be opened: to use it here, or to close
+    /// it and make a new one in its place if reuse is forbidden.
+    fn steal(self: &Arc<Self>, worker: usize, reuse: Reuse) -> Option<Acquired> {
+        let now = Instant::now();
+        let mut workers = 0..self.workers.iter().count();
+        let lease = match reuse {
+            Reuse::Allowed => workers
+                .filter(|other| *other != worker)
+                .find_map(|other| self.pop(other, now))?,
+            Reuse::Forbidden => workers.find_map(|other| self.pop(other, now))?,
+        };
+        match reuse {
+            Reuse::Allowed => Some(Acquired::Idle(lease)),
+            Reuse::Forbidden => {
+                drop(lease);
+                self.capacity.permit().map(Acquired::Permit)
+            }
+        }
+    }
+
+    fn is_usable(&self, connection: &mut Connection, now: Instant) -> bool {
+        let idle_timeout = self.capacity.settings.idle_timeout;
+        is_within(connection.idle_since, idle_timeout, now)
+            && self
+                .capacity
+                .allows_reuse(connection.opened, &connection.peer, now)
+            && connection.is_quiet()
+    }
+
+    /// Counts one more idle connection, unless there are `max_idle`.
+    fn has_room(&self) -> bool {
+        let max = self.capacity.settings.max_idle;
+        self.idle
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| {
+                (idle < max).then_some(idle + 1)
+            })
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{pin::pin, task::Poll};
+
+    use futures_util::poll;
+
+    use super::{Reuse::Allowed, *};
+    use crate::upstream::{address::Addresses, tests::policy};
+
+    /// A pool that may have one connection.
+    fn pool() -> Arc<Http1Pool> {
+        let settings = policy(&[]).pool;
+        let addresses = Arc::new(Addresses::new("127.0.0.1".into(), 80));
+        let capacity = Arc::new(Capacity::new(settings, addresses));
+        Arc::new(Http1Pool::new(capacity, 1))
+    }
+
+    fn is_served(polled: Poll<Option<Acquired>>) -> bool {
+        matches!(polled, Poll::Ready(Some(_)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_waits_for_a_connection_is_served_before_later_ones() {
+        let pool = pool();
+        let held = pool.acquire(0, Allowed).await;
+        let mut first = pin!(pool.acquire(0, Allowed));
+        let mut second = pin!(pool.acquire(0, Reuse::Forbidden));
+        assert!(poll!(&mut first).is_pending() && poll!(&mut second).is_pending());
+        drop(held);
+        // The connection is free, but the first request was not polled since.
+        let mut late = pin!(pool.acquire(0, Allowed));
+        assert!(poll!(&mut late).is_pending());
+        let Poll::Ready(Some(acquired)) = poll!(&mut first) else {
+            panic!("it is the first one's turn")
+        };
+        assert!(poll!(&mut late).is_pending() && poll!(&mut second).is_pending());
+        drop(acquired);
+        assert!(poll!(&mut late).is_pending() && is_served(poll!(&mut second)));
+        assert!(is_served(poll!(&mut late)));
+        assert!(
+            pool.acquire(0, Allowed).await.is_some(),
+            "the queue is empty"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_gives_up_or_leaves_hands_its_turn_on() {
+        let pool = pool();
+        let held = pool.acquire(0, Allowed).await;
+        let mut first = Box::pin(pool.acquire(0, Allowed));
+        assert!(poll!(&mut first).is_pending());
+        let mut second = pin!(pool.acquire(0, Allowed));
+        assert!(poll!(&mut second).is_pending());
+        drop(held);
+        drop(first);
+        assert!(is_served(poll!(&mut second)));
+        let _again = pool.acquire(0, Allowed).await;
+        assert!(
+            pool.acquire(0, Allowed).await.is_none(),
+            "after `wait_timeout`"
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! A request's body on its way to an HTTP/1 server: frames are pulled from the client and written, at most one buffer
+//! ahead of the server, so that a slow server slows the client.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::pool::Connection;
+use crate::{
+    body::Body,
+    error::Fault,
+    http1,
+    runtime::{io::Output, timer::Timer},
+};
+
+/// The most bytes that are pulled from the client before the server has taken them.
+const MOST_AHEAD: usize = 64 * 1024;
+
+/// The sending of one request: its head, which is in the connection's output already, and its body.
+#[derive(Debug)]
+pub(super) struct Http1Upload {
+    body: Body,
+    is_chunked: bool,
+    /// Whether the body was read from the client to its end.
+    is_read: bool,
+    /// Whether everything is written, or the server takes no more.
+    is_over: bool,
+    has_failed: bool,
+    has_written: bool,
+    /// Since when no byte has moved; `None` if one moved at the last poll.
+    stalled_since: Option<Instant>,
+    /// Whether a byte moved since [`take_progress`](Self::take_progress) was last called.
+    has_progressed: bool,
+    /// Boxed, as most requests have no body to wait for.
+    timer: Option<Box<Timer>>,
+}
+
+impl Http1Upload {
+    pub(super) fn new(body: Body) -> Self {
+        Self {
+            is_chunked: body.length().is_none(),
+            is_read: body.is_empty(),
+            body,
+            is_over: false,
+            has_failed: false,
+            has_written: false,
+            stalled_since: None,
+            has_progressed: false,
+            timer: None,
+        }
+    }
+
+    /// Whether any byte of the request was written to the socket.
+    pub(super) fn has_written(&self) -> bool {
+        self.has_written
+    }
+
+    /// Whether the whole request was written, so that the connection can carry another one.
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_over && !self.has_failed
+    }
+
+    /// Whether the whole body was read from the client, though it may not be written yet.
+    pub(super) fn is_read(&self) -> bool {
+        self.is_read
+    }
+
+    /// Whether nothing is left to write, or the server takes no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Ends the supervision of the body's pace, as the response has begun: from now on a byte in either direction counts
+    /// as progress, which the response's body watches.
+    pub(super) fn stop_pacing(&mut self) {
+        self.body.set_pace(None);
+    }
+
+    /// Whether a byte moved since this was last called.
+    pub(super) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_progressed)
+    }
+
+    fn note_progress(&mut self) {
+        self.stalled_since = None;
+        self.has_progressed = true;
+    }
+
+    /// Moves as many bytes as client and server allow. Ready when nothing is left to move.
+    ///
+    /// A server that takes no more is no error here, since it may have responded already.
+    ///
+    /// # Errors
+    /// The client broke off, or its body stalled for longer than its pace allows.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        connection: &mut Connection,
+    ) -> Poll<Result<(), Fault>> {
+        while !self.is_over {
+            let is_filled = self.pull(cx, &mut connection.output)?;
+            let pending = connection.output.pending();
+            let flushed = connection.poll_flush(cx);
+            if connection.output.pending() < pending {
+                self.has_written = true;
+                self.note_progress();
+            }
+            match flushed {
+                Poll::Ready(Err(_)) => {
+                    self.has_failed = true;
+                    self.is_over = true;
+                    self.body.leave_unread();
+                }
+                Poll::Ready(Ok(())) if self.is_read => self.is_over = true,
+                Poll::Ready(Ok(())) if is_filled => {}
+                _ => return self.poll_pace(cx, flushed.is_ready()).map(Err),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Pulls from the client until the output is full or the body ends. Returns false if it waits for the client.
+    fn pull(&mut self, cx: &mut Context<'_>, out: &mut Output) -> Result<bool, Fault> {
+        while !self.is_read && out.pending() < MOST_AHEAD {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Some(Err(fault))) => return Err(fault),
+                Poll::Ready(frame) => {
+                    self.note_progress();
+                    let is_last = http1::write_frame(
+                        out.buffer(),
+                        frame.and_then(Result::ok),
+                        self.is_chunked,
+                    );
+                    self.is_read = is_last || (!self.is_chunked && self.body.length() == Some(0));
+                    if self.is_read {
+                        self.body.leave_unread();
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ready when nothing has moved for too long. With everything flushed it is the client that stalls, otherwise the
+    /// server.
+    fn poll_pace(&mut self, cx: &mut Context<'_>, is_flushed: bool) -> Poll<Fault> {
+        let Some(pace) = self.body.pace() else {
+            return Poll::Pending;
+        };
+        let idle_end = *self.stalled_since.get_or_insert_with(Instant::now) + pace.idle;
+        let timer = self.timer.get_or_insert_default();
+        timer.set(pace.end.map_or(idle_end, |end| end.min(idle_end)));
+        timer.poll(cx).map(|()| match pace.end {
+            Some(end) if end <= idle_end => Fault::OutOfTime,
+            _ if is_flushed => Fault::ClientSilent(pace.idle),
+            _ => Fault::Idle(pace.idle),
+        })
+    }
+}
