@@ -32,7 +32,7 @@ pub use self::{
     holds::Holds,
     max_forwards::{HEADER as MAX_FORWARDS_HEADER, max_forwards},
     request_id::{HEADER as REQUEST_ID_HEADER, RequestId},
-    target::{Target, escaped},
+    target::Target,
 };
 use crate::{
     body::{Body, Held, Witness},

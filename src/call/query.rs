@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use percent_encoding::percent_decode;
+
 use crate::policy::{LogQuery, is_secret_name};
 
 /// A parameter's name and value.
@@ -90,34 +92,19 @@ fn pair(part: &[u8]) -> Pair<'_> {
     }
 }
 
-/// Takes percent-escapes back, and `+`, which is a space; a `%` without two hex digits behind it stands for itself.
+/// Decodes percent-escapes, and `+` as a space. A `%` without two hexadecimal digits behind it stands for itself.
 pub fn decode(raw: &[u8]) -> Cow<'_, [u8]> {
     if !raw.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(raw);
     }
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((&first, after)) = rest.split_first() {
-        let (byte, after) = match first {
-            b'+' => (b' ', after),
-            b'%' => escape(after).unwrap_or((b'%', after)),
-            other => (other, after),
-        };
-        decoded.push(byte);
-        rest = after;
+    for (index, part) in raw.split(|byte| *byte == b'+').enumerate() {
+        if index > 0 {
+            decoded.push(b' ');
+        }
+        decoded.extend(percent_decode(part));
     }
     Cow::Owned(decoded)
-}
-
-/// The byte that two hex digits behind a `%` stand for, and what follows them.
-pub fn escape(after: &[u8]) -> Option<(u8, &[u8])> {
-    let (&[high, low], rest) = after.split_first_chunk::<2>()?;
-    Some((hex(high)? << 4 | hex(low)?, rest))
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    // A hex digit is below 16, so nothing is cut off.
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 #[cfg(test)]

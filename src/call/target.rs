@@ -1,11 +1,12 @@
-//! A request's target: the bytes as received, and the path in the normal form that routes and keys compare.
+//! A request's target: the bytes as received, and its path in the normal form (see [`path`](crate::policy::path)) that
+//! routes and keys compare.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::UNREADABLE;
-use crate::error::Error;
+use crate::{error::Error, policy::path::normal_form};
 
 /// A request target, taken apart.
 #[derive(Debug, Clone)]
@@ -41,13 +42,17 @@ impl Target {
         let start = authority.as_ref().map_or(0, |authority| authority.end);
         let mark = memchr::memchr(b'?', &raw[start..]).map(|at| start + at);
         let path = start..mark.unwrap_or(raw.len());
-        let normal = normal_form(&raw[path.clone()]);
+        // An asterisk, or the empty path of an absolute form, has no other spelling.
+        let normal = raw[path.clone()]
+            .starts_with(b"/")
+            .then(|| normal_form(&raw[path.clone()]))
+            .flatten();
         Ok(Self {
             path,
             query: mark.map(|mark| mark + 1),
             authority,
             is_of_options: false,
-            normal,
+            normal: normal.map(|normal| normal.into_bytes().into()),
             raw,
         })
     }
@@ -143,94 +148,8 @@ fn authority(raw: &[u8]) -> Result<Option<Range<usize>>, Error> {
     Ok(Some(7..end))
 }
 
-/// The normal form of a path (RFC 3986, 6.2.2), `None` where it is in it already: escaped unreserved characters are
-/// decoded, other escapes in upper case (an escaped slash stays a character), what cannot stand in a path is escaped,
-/// repeated slashes are one, dot segments gone. The same as `config::normal_form`, to which patterns are held.
-fn normal_form(path: &[u8]) -> Option<Box<[u8]>> {
-    let is_suspicious = path.iter().any(|byte| !IS_PLAIN[usize::from(*byte)])
-        || memchr::memmem::find(path, b"//").is_some()
-        || memchr::memmem::find(path, b"/.").is_some();
-    is_suspicious.then(|| without_dots(&escaped(path)).into())
-}
-
-/// Characters that may stand in a path unescaped, slashes included (`pchar` of RFC 3986).
-const IS_PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
-    while at < others.len() {
-        plain[others[at] as usize] = true;
-        at += 1;
-    }
-    let mut byte = 0;
-    while byte < 128 {
-        plain[byte] |= (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    plain
-};
-
-/// A path with escaped unreserved characters decoded, other escapes in upper case, and everything escaped that cannot
-/// stand in a path.
-pub fn escaped(path: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(path.len() + 16);
-    let mut rest = path;
-    while let [byte, tail @ ..] = rest {
-        let escaped = if *byte == b'%' {
-            tail.get(..2).and_then(hex_pair)
-        } else {
-            None
-        };
-        match escaped {
-            Some(value) if is_unreserved(value) => out.push(value),
-            Some(value) => push_escape(&mut out, value),
-            None if IS_PLAIN[usize::from(*byte)] => out.push(*byte),
-            None => push_escape(&mut out, *byte),
-        }
-        rest = if escaped.is_some() { &tail[2..] } else { tail };
-    }
-    out
-}
-
-fn push_escape(out: &mut Vec<u8>, byte: u8) {
-    let digit = |value: u8| b"0123456789ABCDEF"[usize::from(value & 15)];
-    out.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte)]);
-}
-
-fn hex_pair(digits: &[u8]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    Some((digit(digits[0])? * 16 + digit(digits[1])?) as u8)
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
-fn without_dots(path: &[u8]) -> Vec<u8> {
-    let mut segments: Vec<&[u8]> = Vec::new();
-    let mut is_open = false;
-    for segment in path.split(|byte| *byte == b'/') {
-        is_open = matches!(segment, b"" | b"." | b"..");
-        match segment {
-            b"" | b"." => {}
-            b".." => drop(segments.pop()),
-            _ => segments.push(segment),
-        }
-    }
-    let mut out = Vec::with_capacity(path.len());
-    for segment in &segments {
-        out.push(b'/');
-        out.extend_from_slice(segment);
-    }
-    if is_open || out.is_empty() {
-        out.push(b'/');
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn target(text: &str) -> Result<Target, Error> {
@@ -316,15 +235,6 @@ mod tests {
             "http:///a",
         ] {
             assert!(target(text).is_err(), "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_normal_form_is_its_own_normal_form(path in "/[a-c./%2eEfF~-]{0,24}") {
-            if let Some(normal) = normal_form(path.as_bytes()) {
-                prop_assert_eq!(normal_form(&normal).unwrap_or_else(|| normal.clone()), normal);
-            }
         }
     }
 }

@@ -41,7 +41,7 @@ pub use self::{
     json_schema::json_schema,
     problem::{Code, Severity},
     source::{LONGEST_FILE, decoded},
-    syntax::path::{normal_form, whole_path_regex},
+    syntax::path::whole_path_regex,
     units::rate_text,
     watched::Watched,
 };

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use crate::call::escaped;
+use crate::policy::path::{escaped, first_escape};
 
 /// Times that a path is decoded. Once more than the usual double escape: a proxy may stand before the service.
 const MOST_DECODINGS: usize = 3;
@@ -127,13 +127,9 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
 /// The byte that the escape at the beginning of `rest` stands for, and the escape's length: `%2f`, or `%u002f` as IIS
 /// reads it, full-width forms (U+FF01 to U+FF5E) included, and the slashes and the dot that it has no other character for.
 fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
-    let number = |digits: &[u8]| {
-        let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
-        digits.iter().try_fold(0, digit)
-    };
     match rest {
         [b'%', b'u' | b'U', digits @ ..] => {
-            let code = number(digits.get(..4)?)?;
+            let code = hexadecimal(digits.get(..4)?)?;
             let narrow = match code {
                 0xff01..=0xff5e => code - 0xfee0,
                 0x2044 | 0x2215 => u32::from(b'/'),
@@ -143,9 +139,13 @@ fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
             };
             Some((u8::try_from(narrow).ok()?, 6))
         }
-        [b'%', digits @ ..] => Some((u8::try_from(number(digits.get(..2)?)?).ok()?, 3)),
-        _ => None,
+        _ => first_escape(rest).map(|byte| (byte, 3)),
     }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    let digit = |sum: u32, byte: &u8| Some(sum * 16 + char::from(*byte).to_digit(16)?);
+    digits.iter().try_fold(0, digit)
 }
 
 /// Backslashes as slashes, overlong forms in their proper form, nothing from the first NUL, `?` or `#` on, and no blanks
@@ -211,7 +211,7 @@ fn resolved(path: &[u8], dots: Dots) -> Reading {
     let mut path = vec![b'/'];
     path.extend_from_slice(&segments.join(&b'/'));
     Reading {
-        path: escaped(&path),
+        path: escaped(&path).into_bytes(),
         keeps_dots: dots == Dots::Kept,
         climbs,
     }

@@ -125,20 +125,3 @@ impl Lane {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use crate::{call::Target, config::normal_form};
-
-    proptest! {
-        #[test]
-        fn patterns_and_requests_have_the_same_normal_form(path in "/[a-zA-Z0-9./%~é-]{0,24}", escapes in "(%[0-9a-fA-F]{2}){0,4}") {
-            let path = format!("{path}{escapes}");
-            let target = Target::parse(path.clone().into()).unwrap();
-            let pattern = normal_form(&path);
-            prop_assert_eq!(target.normal_path(), pattern.as_bytes());
-        }
-    }
-}

@@ -6,6 +6,7 @@
 mod headers;
 mod health;
 mod limits;
+pub mod path;
 mod process;
 mod routes;
 mod secret;

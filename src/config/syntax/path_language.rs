@@ -110,7 +110,7 @@ fn step(state: States, byte: u8) -> States {
         (SLASH, b'.') => DOT,
         (DOT, b'.') => DOTS,
         (_, b'%') => PERCENT,
-        _ if super::path::is_plain(byte) => INSIDE,
+        _ if crate::policy::path::is_plain(byte) => INSIDE,
         _ => 0,
     }
 }

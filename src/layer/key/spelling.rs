@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use http::{HeaderName, header};
 
 use super::KeyPart;
-use crate::call::query;
+use crate::{call::query, policy::path::first_escape};
 
 /// A value that people name, as requests have it: in an override, or at the admin listener.
 pub fn named<'v>(part: &KeyPart, value: &'v [u8]) -> Cow<'v, [u8]> {
@@ -134,15 +134,10 @@ pub(super) fn path(normal: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(normal.len());
     let mut rest = normal;
     while let [byte, after @ ..] = rest {
-        let escaped = if *byte == b'%' {
-            query::escape(after)
-        } else {
-            None
-        };
-        match escaped.filter(|(value, _)| b"!$&'()*+,;=:@".contains(value)) {
-            Some((value, beyond)) => {
+        match first_escape(rest).filter(|value| b"!$&'()*+,;=:@".contains(value)) {
+            Some(value) => {
                 out.push(value);
-                rest = beyond;
+                rest = &rest[3..];
             }
             None => {
                 out.push(*byte);

@@ -1,0 +1,153 @@
+//! The one normal form of a path (RFC 3986, 6.2.2), to which patterns are held and in which requests are compared.
+//!
+//! It decides which route, and so which limits, apply to a request. In the normal form
+//!
+//! * escaped unreserved characters are decoded, and other escapes are in upper case: an escaped slash is a character of
+//!   its segment and not a slash;
+//! * characters that cannot stand in a path are escaped;
+//! * repeated slashes are one;
+//! * dot segments are resolved.
+//!
+//! ```
+//! use tidegate::policy::path::normal_form;
+//!
+//! assert_eq!(normal_form(b"/a//b/../%7euser/%2f").as_deref(), Some("/a/~user/%2F"));
+//! assert_eq!(normal_form(b"/already/normal"), None);
+//! ```
+
+use percent_encoding::{percent_decode, percent_encode_byte};
+
+/// Characters that may stand in a path without an escape: `pchar` of RFC 3986, 3.3, and the slash.
+const IS_PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let (mut at, others) = (0, b"-._~!$&'()*+,;=:@/");
+    while at < others.len() {
+        plain[others[at] as usize] = true;
+        at += 1;
+    }
+    let mut byte = 0;
+    while byte < 128 {
+        plain[byte] |= (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    plain
+};
+
+/// Whether a byte may stand in a path without an escape. True for the slash, too.
+pub fn is_plain(byte: u8) -> bool {
+    IS_PLAIN[usize::from(byte)]
+}
+
+/// The normal form of a path without its query, or `None` if the path is already in it. The normal form is ASCII.
+pub fn normal_form(path: &[u8]) -> Option<String> {
+    let is_suspicious = path.iter().any(|byte| !is_plain(*byte))
+        || memchr::memmem::find(path, b"//").is_some()
+        || memchr::memmem::find(path, b"/.").is_some()
+        || !path.starts_with(b"/");
+    is_suspicious.then(|| without_dots(&escaped(path)))
+}
+
+/// A path whose escapes are normal: escaped unreserved characters are decoded, other escapes are in upper case, and
+/// characters that cannot stand in a path are escaped. Slashes and dot segments stay as they are.
+pub fn escaped(path: &[u8]) -> String {
+    let mut out = String::with_capacity(path.len() + 16);
+    let mut rest = path;
+    while let [byte, after @ ..] = rest {
+        let decoded = first_escape(rest);
+        match decoded {
+            Some(value) if is_unreserved(value) => out.push(char::from(value)),
+            Some(value) => out.push_str(percent_encode_byte(value)),
+            None if is_plain(*byte) => out.push(char::from(*byte)),
+            None => out.push_str(percent_encode_byte(*byte)),
+        }
+        rest = if decoded.is_some() { &rest[3..] } else { after };
+    }
+    out
+}
+
+/// The byte for which the escape (`%` and two hexadecimal digits) at the beginning of `text` stands, if one is there.
+pub fn first_escape(text: &[u8]) -> Option<u8> {
+    if text.first() != Some(&b'%') {
+        return None;
+    }
+    let mut decoded = percent_decode(text.get(..3)?);
+    let byte = decoded.next()?;
+    // Three bytes that are no escape stay three bytes.
+    decoded.next().is_none().then_some(byte)
+}
+
+/// Whether an escape of this character means the same as the character itself (RFC 3986, 2.3).
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+fn without_dots(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_with_slash = false;
+    for segment in path.split('/') {
+        ends_with_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            _ => segments.push(segment),
+        }
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if ends_with_slash || out.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn normal(path: &str) -> String {
+        normal_form(path.as_bytes()).unwrap_or_else(|| path.to_owned())
+    }
+
+    proptest! {
+        #[test]
+        fn the_normal_form_is_its_own_normal_form(path in "(/|\\.|%2[eEfF]|%7[bB]|%|[a-c]|é| ){0,20}") {
+            let once = normal(&path);
+            prop_assert_eq!(normal(&once), once.clone());
+            prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii());
+        }
+    }
+
+    #[test]
+    fn the_normal_form_is_that_of_rfc_3986() {
+        for (path, expected) in [
+            ("/a/./b/../c", "/a/c"),
+            ("/../../x", "/x"),
+            ("/%41%2fb", "/A%2Fb"),
+            ("//a///b/", "/a/b/"),
+            ("/a/%2e%2E/b", "/b"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("", "/"),
+            ("/a/..", "/"),
+            ("/a/.", "/a/"),
+            ("/%zz", "/%25zz"),
+        ] {
+            assert_eq!(normal(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_percent_sign_before_two_hexadecimal_digits_is_an_escape() {
+        let decoded = ["%2f", "%2Fa", "%25", "%", "%2", "%zz", "%%4", "a%2f", ""];
+        let bytes = decoded.map(|text| first_escape(text.as_bytes()));
+        let [slash, percent] = [b'/', b'%'].map(Some);
+        assert_eq!(
+            bytes,
+            [slash, slash, percent, None, None, None, None, None, None]
+        );
+    }
+}
