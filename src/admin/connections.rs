@@ -1,4 +1,4 @@
-//! Connections to the admin listener: how many, for how long, and the layers around every call.
+//! Connections to the admin listener: their number, their life, and the layers around every call.
 
 use std::{
     any::Any,
@@ -23,7 +23,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{ServiceBuilder, service_fn};
 use tower_http::{
     catch_panic::{CatchPanicLayer, ResponseForPanic},
@@ -32,67 +32,83 @@ use tower_http::{
 };
 
 use super::{
-    Admin,
-    answer::{Answer, problem},
-    endpoints::{Caller, answer},
+    context::Context,
+    endpoints::respond,
+    guard::Caller,
+    response::{Response, problem},
 };
 use crate::telemetry::Metrics;
 
-/// Scrapers, probes and a few people. Each further one closes another: a probe is always answered.
+/// Open connections: enough for scrapers, probes and a few people. Each further one closes another, so that a probe always
+/// gets its response.
 const MOST_CONNECTIONS: usize = 64;
-/// Longest wait for a head, and the longest silence between two calls: a place is not held for nothing.
+/// Longest wait for a head, and longest silence between two calls.
 const HEAD: Duration = Duration::from_secs(30);
-/// Longest time for an answer. A reload looks names up and has to build 10,000 routes: seconds, not minutes.
-const ANSWER: Duration = Duration::from_secs(30);
-/// Longest life of a connection, so that one that reads slowly does not hold its place for ever.
+/// Longest time for a response. A reload that looks names up and builds 10,000 routes takes seconds.
+const RESPONSE: Duration = Duration::from_secs(30);
+/// Longest life of a connection, also of one that reads slowly.
 const LIFE: Duration = Duration::from_secs(600);
-/// Longest wait for the last answer of a connection that ends.
-const LAST_ANSWER: Duration = Duration::from_secs(10);
-/// Bytes of a call's body; no call needs as many.
+/// Longest wait for the last response of a connection that ends.
+const LAST_RESPONSE: Duration = Duration::from_secs(10);
+/// Bytes of the body of a call; no call needs as many.
 const BODY: usize = 64 * 1024;
-/// How long accepting pauses when the process has no file descriptor left.
+/// Pause of accepting when the process has no file descriptor left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One connection, as it may have to make room for another.
+/// The entry of an open connection, which may have to make room for another one.
 #[derive(Debug)]
-struct Seat {
-    /// Whether a call is answered, and since when that is so.
-    state: Mutex<(bool, Instant)>,
+struct Entry {
+    activity: Mutex<Activity>,
     leave: CancellationToken,
 }
 
-impl Seat {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            state: Mutex::new((false, Instant::now())),
-            leave: CancellationToken::new(),
-        })
-    }
+/// The smallest is the first to make room: idle ones before busy ones, and the longest time before shorter ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Activity {
+    is_calling: bool,
+    since: Instant,
+}
 
-    fn set(&self, is_calling: bool) {
-        *self.state.lock() = (is_calling, Instant::now());
+impl Activity {
+    fn now(is_calling: bool) -> Self {
+        let since = Instant::now();
+        Self { is_calling, since }
     }
 }
 
-/// A call that is answered.
-struct Calling(Arc<Seat>);
+impl Entry {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            activity: Mutex::new(Activity::now(false)),
+            leave: CancellationToken::new(),
+        })
+    }
+}
+
+/// Marks a connection as busy until it is dropped.
+struct Calling(Arc<Entry>);
 
 impl Calling {
-    fn on(seat: &Arc<Seat>) -> Self {
-        seat.set(true);
-        Self(Arc::clone(seat))
+    fn on(entry: &Arc<Entry>) -> Self {
+        *entry.activity.lock() = Activity::now(true);
+        Self(Arc::clone(entry))
     }
 }
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        self.0.set(false);
+        *self.0.activity.lock() = Activity::now(false);
     }
 }
 
-/// Accepts until `stop`; connections finish the call that they are at.
-pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: CancellationToken) {
-    let mut seats = Vec::new();
+/// Accepts until `stop`. Connections then finish the call that they are at.
+pub(super) async fn accept(
+    listener: TcpListener,
+    context: Arc<Context>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let mut open = Vec::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -100,14 +116,14 @@ pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: Cance
         };
         match accepted {
             Ok((stream, caller)) => {
-                make_room(&mut seats);
-                let seat = Seat::new();
-                seats.push(Arc::downgrade(&seat));
-                admin.tasks.spawn(serve(
+                make_room(&mut open);
+                let entry = Entry::new();
+                open.push(Arc::downgrade(&entry));
+                tasks.spawn(serve(
                     stream,
                     caller,
-                    seat,
-                    Arc::clone(&admin),
+                    entry,
+                    Arc::clone(&context),
                     stop.clone(),
                 ));
             }
@@ -119,19 +135,19 @@ pub(super) async fn accept(listener: TcpListener, admin: Arc<Admin>, stop: Cance
     }
 }
 
-/// Closes the connection that has been without a call for longest, when there are as many as there may be; where all are
-/// at one, that which has been so for longest.
-fn make_room(seats: &mut Vec<Weak<Seat>>) {
-    if seats.len() < MOST_CONNECTIONS {
+/// Closes the connection that has been idle for longest if there are as many as there may be; if none is idle, the one with
+/// the longest call.
+fn make_room(open: &mut Vec<Weak<Entry>>) {
+    if open.len() < MOST_CONNECTIONS {
         return;
     }
-    seats.retain(|seat| seat.strong_count() > 0);
-    let open = seats.iter().filter_map(Weak::upgrade);
-    if seats.len() >= MOST_CONNECTIONS
-        && let Some(oldest) = open.min_by_key(|seat| *seat.state.lock())
+    open.retain(|entry| entry.strong_count() > 0);
+    let entries = open.iter().filter_map(Weak::upgrade);
+    if open.len() >= MOST_CONNECTIONS
+        && let Some(first) = entries.min_by_key(|entry| *entry.activity.lock())
     {
-        oldest.leave.cancel();
-        seats.retain(|seat| seat.as_ptr() != Arc::as_ptr(&oldest));
+        first.leave.cancel();
+        open.retain(|entry| entry.as_ptr() != Arc::as_ptr(&first));
     }
 }
 
@@ -147,50 +163,51 @@ async fn next(listener: &TcpListener) -> io::Result<(TcpStream, Caller)> {
 async fn serve(
     stream: TcpStream,
     caller: Caller,
-    seat: Arc<Seat>,
-    admin: Arc<Admin>,
+    entry: Arc<Entry>,
+    context: Arc<Context>,
     stop: CancellationToken,
 ) {
-    let of_calls = Arc::clone(&seat);
+    let busy = Arc::clone(&entry);
     let panics = Panics {
         peer: caller.peer,
-        metrics: Arc::clone(&admin.metrics),
+        metrics: Arc::clone(&context.metrics),
     };
     let calls = ServiceBuilder::new()
-        // Outermost: whatever panics below is this call's problem alone.
+        // Outermost, so that a panic in any other layer ends this call alone.
         .layer(CatchPanicLayer::custom(panics))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
-            ANSWER,
+            RESPONSE,
         ))
         .layer(RequestBodyLimitLayer::new(BODY))
         .service(service_fn(move |request: Request<_>| {
-            let (admin, calling) = (Arc::clone(&admin), Calling::on(&of_calls));
+            let context = Arc::clone(&context);
+            let calling = Calling::on(&busy);
             async move {
-                let answer = answer(&admin, caller, request).await;
+                let response = respond(&context, caller, request).await;
                 drop(calling);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(response)
             }
         }));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
-        // A probe may end its side once it has asked; it still waits for the answer.
+        // A probe may end its side after its request and still wait for the response.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(calls));
     let mut connection = pin!(connection);
     tokio::select! {
-        // What went wrong with a connection is its client's affair.
+        // The client sees an error of its connection by itself.
         _ = connection.as_mut() => return,
-        () = seat.leave.cancelled() => return,
+        () = entry.leave.cancelled() => return,
         () = stop.cancelled() => {}
         () = sleep(LIFE) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(LAST_ANSWER, connection).await;
+    let _ = timeout(LAST_RESPONSE, connection).await;
 }
 
-/// What a call is answered that panicked.
+/// Responds to a call that panicked, and logs the panic.
 #[derive(Clone)]
 struct Panics {
     peer: SocketAddr,
@@ -200,7 +217,7 @@ struct Panics {
 impl ResponseForPanic for Panics {
     type ResponseBody = Full<Bytes>;
 
-    fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> Answer {
+    fn response_for_panic(&mut self, panic: Box<dyn Any + Send>) -> Response {
         let text = panic
             .downcast_ref::<&str>()
             .copied()

@@ -1,27 +1,22 @@
-//! What the admin listener offers, and what is said of calls to anything else.
+//! The endpoints of the admin listener, and the responses to calls of anything else.
 
-use std::{fmt::Display, net::SocketAddr};
+use std::fmt::Display;
 
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
 use super::{
-    Admin,
-    answer::{Answer, json, problem, text, with_type},
-    guard::{Refusal, Rules, Sight, changes},
-    limit_keys, observed, reloading, views,
+    context::Context,
+    guard::{Caller, Refusal, Rules, Sight, changes},
+    limit_keys::{self, KeyCall},
+    observed, reloading,
+    response::{Response, json, problem, text, with_type},
+    views,
 };
 use crate::telemetry::metrics::Format;
 
-/// The two ends of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Caller {
-    pub(super) peer: SocketAddr,
-    pub(super) local: SocketAddr,
-}
-
-/// Everything there is, in the order in which `GET /` lists it.
+/// All endpoints, in the order in which `GET /` lists them.
 const ENDPOINTS: [Endpoint; 13] = [
     Endpoint {
         method: "GET",
@@ -106,14 +101,16 @@ const ENDPOINTS: [Endpoint; 13] = [
 const TOP: &str = "/limits/NAME/top";
 const KEYS: &str = "/limits/NAME/keys";
 
+/// A line of the list. An endpoint that takes several methods has a line for each.
 struct Endpoint {
-    /// The one that it is about.
     method: &'static str,
+    /// The path, with `NAME` for the name of a limit.
     path: &'static str,
     call: Call,
     about: &'static str,
 }
 
+/// The kinds of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call {
     Index,
@@ -130,21 +127,23 @@ enum Call {
 }
 
 impl Call {
-    /// Probes and scrapers reach a pod by whatever name they have for it, and nothing here is secret.
+    /// True for calls that any host may be named in: probes and scrapers reach a pod by whatever name they have for it, and
+    /// nothing in these responses is secret.
     fn is_for_probes(self) -> bool {
         matches!(self, Call::Metrics | Call::Livez | Call::Readyz)
     }
 
+    /// True for the methods that the call can be made with.
     fn takes(self, method: &Method) -> bool {
         match self {
             Call::Reload => *method == Method::POST,
             Call::Keys if matches!(*method, Method::PUT | Method::DELETE) => true,
-            // The server leaves the body of an answer to HEAD out.
+            // hyper leaves the body out of a response to HEAD.
             _ => matches!(*method, Method::GET | Method::HEAD),
         }
     }
 
-    /// For `Allow`.
+    /// The value of `Allow`.
     fn methods(self) -> &'static str {
         match self {
             Call::Reload => "POST",
@@ -154,24 +153,37 @@ impl Call {
     }
 }
 
-/// The call that a path is, and the name of a limit in it.
-fn find(path: &str) -> Option<(Call, &str)> {
-    let of_limit = |end| {
-        path.strip_prefix("/limits/")
-            .and_then(|path| path.strip_suffix(end))
-    };
-    match (of_limit("/top"), of_limit("/keys")) {
-        (Some(name), _) => Some((Call::Top, name)),
-        (_, Some(name)) => Some((Call::Keys, name)),
-        _ => ENDPOINTS
-            .iter()
-            .find(|endpoint| endpoint.path == path)
-            .map(|endpoint| (endpoint.call, "")),
-    }
+/// A path that is an endpoint.
+struct Found<'a> {
+    call: Call,
+    /// The name of the limit in the path, still percent-encoded; empty for calls without one.
+    limit: &'a str,
 }
 
-/// Answers one call.
-pub(super) async fn answer<B>(admin: &Admin, caller: Caller, request: Request<B>) -> Answer
+fn find(path: &str) -> Option<Found<'_>> {
+    if let Some(rest) = path.strip_prefix("/limits/") {
+        if let Some(limit) = rest.strip_suffix("/top") {
+            return Some(Found {
+                call: Call::Top,
+                limit,
+            });
+        }
+        if let Some(limit) = rest.strip_suffix("/keys") {
+            return Some(Found {
+                call: Call::Keys,
+                limit,
+            });
+        }
+    }
+    let endpoint = ENDPOINTS.iter().find(|endpoint| endpoint.path == path)?;
+    Some(Found {
+        call: endpoint.call,
+        limit: "",
+    })
+}
+
+/// Responds to one call, and logs it if it may change something.
+pub(super) async fn respond<B>(context: &Context, caller: Caller, request: Request<B>) -> Response
 where
     B: Body<Error: Display>,
 {
@@ -179,102 +191,104 @@ where
     let request = Request::from_parts(head, ());
     let path = request.uri().path();
     let found = find(path);
-    let answer = match check(admin, caller, &request, found.map(|(call, _)| call)) {
-        Err(refusal) => refused(&refusal),
-        Ok(sight) => match found {
-            None => missing(path),
-            Some((call, _)) if !call.takes(request.method()) => not_allowed(call),
-            Some((Call::Keys, name)) => match body.collect().await {
-                Ok(body) => keys(admin, (caller, sight), (&request, name), &body.to_bytes()).await,
-                Err(error) => problem(
-                    StatusCode::BAD_REQUEST,
-                    &format!("the body cannot be read: {error}"),
-                ),
-            },
-            Some((Call::Top, name)) => {
-                let query = request.uri().query().unwrap_or_default();
-                limit_keys::top(
-                    &admin.state.load_full(),
-                    sight,
-                    &limit_keys::name(name),
-                    query,
-                )
-                .await
-            }
-            Some((call, _)) => call_of(admin, call, &request).await,
-        },
+    let call = found.as_ref().map(|found| found.call);
+    let response = match (check(context, caller, &request, call), found) {
+        (Err(refusal), _) => refused(&refusal),
+        (Ok(_), None) => missing(path),
+        (Ok(_), Some(found)) if !found.call.takes(request.method()) => not_allowed(found.call),
+        (Ok(sight), Some(found)) => carry_out(context, found, caller, sight, &request, body).await,
     };
     if changes(request.method()) {
-        tell(caller, &request, answer.status());
+        log_change(caller, &request, response.status());
     }
-    answer
+    response
 }
 
-async fn keys(
-    admin: &Admin,
-    caller: (Caller, Sight),
-    (request, name): (&Request<()>, &str),
-    body: &[u8],
-) -> Answer {
-    let (state, name) = (admin.state.load_full(), limit_keys::name(name));
-    let query = request.uri().query().unwrap_or_default();
-    limit_keys::keys(&state, caller, request.method(), (&name, query), body).await
-}
-
-fn check<B>(
-    admin: &Admin,
+/// Checks the caller. Returns how much of the values of keys it may see.
+fn check(
+    context: &Context,
     caller: Caller,
-    request: &Request<B>,
+    request: &Request<()>,
     call: Option<Call>,
 ) -> Result<Sight, Refusal> {
-    let settings = admin.settings.load();
+    let settings = context.settings.load();
     let Some(settings) = &**settings else {
         return Err(Refusal::Off);
     };
-    let rules = Rules {
-        local: caller.local,
-        hosts: &settings.hosts,
-        token: settings.token.as_ref().map(|token| token.0.as_str()),
-    };
+    let local = caller.local;
+    let rules = Rules { local, settings };
     rules.check(request, call.is_some_and(Call::is_for_probes))?;
     Ok(rules.sight(request.headers()))
 }
 
-async fn call_of<B>(admin: &Admin, call: Call, request: &Request<B>) -> Answer {
-    match call {
+/// Carries a call out that the caller may make.
+async fn carry_out<B>(
+    context: &Context,
+    found: Found<'_>,
+    caller: Caller,
+    sight: Sight,
+    request: &Request<()>,
+    body: B,
+) -> Response
+where
+    B: Body<Error: Display>,
+{
+    let name = limit_keys::name(found.limit);
+    let query = request.uri().query().unwrap_or_default();
+    match found.call {
         Call::Index => text(index()),
-        Call::Metrics => metrics(admin, request),
+        Call::Metrics => metrics(context, request),
         Call::Livez => well(),
-        Call::Readyz if admin.readiness.is_ready() => well(),
+        Call::Readyz if context.readiness.is_ready() => well(),
         Call::Readyz => problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "the gateway is starting or draining",
         ),
-        Call::Config => json(StatusCode::OK, &admin.state.load().config.shown()),
-        Call::Routes => json(StatusCode::OK, &views::routes(&admin.state.load())),
-        Call::Upstreams => json(StatusCode::OK, &views::upstreams(&admin.state.load())),
-        Call::Limits => json(StatusCode::OK, &views::limits(&admin.state.load())),
-        Call::Reload => reloading::reload(&admin.reload).await,
-        // These have a name in their path.
-        Call::Top | Call::Keys => missing(request.uri().path()),
+        Call::Config => json(StatusCode::OK, &context.state.load().config.shown()),
+        Call::Routes => json(StatusCode::OK, &views::routes(&context.state.load())),
+        Call::Upstreams => json(StatusCode::OK, &views::upstreams(&context.state.load())),
+        Call::Limits => json(StatusCode::OK, &views::limits(&context.state.load())),
+        Call::Reload => reloading::reload(&context.reload).await,
+        Call::Top => limit_keys::top(&context.state.load_full(), sight, &name, query).await,
+        Call::Keys => match body.collect().await {
+            Ok(body) => {
+                let call = KeyCall {
+                    caller,
+                    sight,
+                    method: request.method(),
+                    name: &name,
+                    query,
+                    body: &body.to_bytes(),
+                };
+                limit_keys::keys(&context.state.load_full(), call).await
+            }
+            Err(error) => problem(
+                StatusCode::BAD_REQUEST,
+                &format!("the body cannot be read: {error}"),
+            ),
+        },
     }
 }
 
-fn well() -> Answer {
+fn well() -> Response {
     json(StatusCode::OK, &serde_json::json!({ "status": "ok" }))
 }
 
 fn index() -> String {
-    let line = |Endpoint {
-                    method,
-                    path,
-                    about,
-                    ..
-                }: &Endpoint| format!("{method:6} {path:17}  {about}\n");
-    ENDPOINTS.iter().map(line).collect()
+    let mut list = String::new();
+    for endpoint in &ENDPOINTS {
+        let Endpoint {
+            method,
+            path,
+            about,
+            ..
+        } = endpoint;
+        list += &format!("{method:6} {path:17}  {about}\n");
+    }
+    list
 }
 
-fn metrics<B>(admin: &Admin, request: &Request<B>) -> Answer {
+fn metrics(context: &Context, request: &Request<()>) -> Response {
     let accept: Vec<_> = request
         .headers()
         .get_all(header::ACCEPT)
@@ -282,48 +296,44 @@ fn metrics<B>(admin: &Admin, request: &Request<B>) -> Answer {
         .filter_map(|accept| accept.to_str().ok())
         .collect();
     let format = Format::negotiate(Some(&accept.join(",")));
-    let text = admin.metrics.render(
-        format,
-        &observed::observe(&admin.state.load(), &admin.listeners, &admin.metrics),
-    );
+    let observed = observed::observe(&context.state.load(), &context.listeners, &context.metrics);
+    let text = context.metrics.render(format, &observed);
     with_type(format.content_type(), StatusCode::OK, text.into())
 }
 
-fn refused(refusal: &Refusal) -> Answer {
-    let mut answer = problem(refusal.status(), &refusal.detail());
+fn refused(refusal: &Refusal) -> Response {
+    let mut response = problem(refusal.status(), &refusal.detail());
     if let Some(challenge) = refusal.challenge() {
-        answer.headers_mut().insert(
+        response.headers_mut().insert(
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static(challenge),
         );
     }
-    answer
+    response
 }
 
-fn missing(path: &str) -> Answer {
+fn missing(path: &str) -> Response {
     problem(
         StatusCode::NOT_FOUND,
         &format!("there is no {path} here; GET / lists what there is"),
     )
 }
 
-fn not_allowed(call: Call) -> Answer {
+fn not_allowed(call: Call) -> Response {
     let detail = format!("this is called with {}", call.methods());
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
-    answer
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &detail);
+    response
         .headers_mut()
         .insert(header::ALLOW, HeaderValue::from_static(call.methods()));
-    answer
+    response
 }
 
-/// Who changed something, or tried to, is in the log.
-fn tell<B>(caller: Caller, request: &Request<B>, status: StatusCode) {
-    let (peer, method, path, status) = (
-        caller.peer,
-        request.method(),
-        request.uri().path(),
-        status.as_u16(),
-    );
+/// Logs every call that changes something, and every attempt.
+fn log_change(caller: Caller, request: &Request<()>, status: StatusCode) {
+    let peer = caller.peer;
+    let method = request.method();
+    let path = request.uri().path();
+    let status = status.as_u16();
     if matches!(status, 401 | 403 | 421) {
         tracing::warn!(%peer, %method, path, status, "admin call refused");
     } else {
@@ -345,7 +355,7 @@ mod tests {
             let is_it = |line: &&str| line.split_whitespace().take(2).eq([*method, *path]);
             assert_eq!(list.lines().filter(is_it).count(), 1, "{list}");
             assert_eq!(
-                find(&path.replace("NAME", "a b/56")).map(|(call, _)| call),
+                find(&path.replace("NAME", "a b/56")).map(|found| found.call),
                 Some(*call)
             );
             assert!(call.takes(&method.parse().unwrap()) && call.methods().contains(method));
@@ -353,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_is_never_open_to_any_host() {
+    fn calls_that_change_something_are_never_open_to_any_host() {
         let open: Vec<_> = ENDPOINTS
             .iter()
             .filter(|endpoint| endpoint.call.is_for_probes())
@@ -370,10 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_taken_is_told_which_are() {
-        let answer = not_allowed(Call::Reload);
+    fn a_call_with_another_method_learns_which_are_taken() {
+        let response = not_allowed(Call::Reload);
         assert_eq!(
-            (answer.status().as_u16(), &answer.headers()[header::ALLOW]),
+            (
+                response.status().as_u16(),
+                &response.headers()[header::ALLOW]
+            ),
             (405, &"POST".parse().unwrap())
         );
     }

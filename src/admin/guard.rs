@@ -1,54 +1,64 @@
-//! Who may call the admin listener: no web page, whatever name it gave to this address (DNS rebinding), and for calls
-//! that change something only who knows the token.
+//! Decides which calls of the admin listener are allowed.
+//!
+//! Web pages are not, whatever name they gave to this address: a page can make a browser call a host whose name it points
+//! at this address (DNS rebinding), so that `Host` and `Origin` have to name the listener. Calls that change something
+//! need the token, if there is one.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
-/// Ports that a URL without one means.
+use crate::policy;
+
+/// The ports of a URL without one.
 const HTTP: u16 = 80;
 const HTTPS: u16 = 443;
 
-/// What a call has to keep to.
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+}
+
+/// The rules for a call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     /// This end of the connection.
     pub(super) local: SocketAddr,
-    /// Further names.
-    pub(super) hosts: &'a [String],
-    /// What calls that change something have to present.
-    pub(super) token: Option<&'a str>,
+    pub(super) settings: &'a policy::Admin,
 }
 
-/// How much is shown of the values of keys, which may be addresses, names and credentials.
+/// How much a caller sees of the values of keys, which may be addresses, names and credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// Everything: the caller has presented the token.
+    /// Everything, because the caller has presented the token.
     All,
-    /// No token is set: everything but what may be a credential, of which four characters are shown.
+    /// Everything but possible credentials, of which four characters are shown. No token is set.
     NoSecrets,
-    /// A token is set, and the caller has not presented it.
+    /// Nothing, because a token is set and the caller has not presented it.
     Nothing,
 }
 
 /// Why a call was refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The listener is closing, by a reload that switched it off.
+    /// A reload has switched the listener off, and it is closing.
     Off,
-    /// None, several, or none that can be read.
+    /// The host is missing, given twice, or cannot be parsed.
     BadHost,
-    /// The call is meant for somebody else, or a web page made the caller believe so.
+    /// The call names another host: it is meant for another server, or a web page has rebound its name to this address.
     ForeignHost(String),
-    /// A web page of somebody else made the call.
+    /// A web page of another origin made the call.
     ForeignOrigin,
     /// The token is missing.
     NoToken,
-    /// It is not the one.
+    /// The token is wrong.
     WrongToken,
 }
 
 impl Refusal {
+    /// The status of the response.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Refusal::Off => StatusCode::SERVICE_UNAVAILABLE,
@@ -59,6 +69,7 @@ impl Refusal {
         }
     }
 
+    /// The reason in words.
     pub(super) fn detail(&self) -> String {
         match self {
             Refusal::Off => "the admin listener was switched off".to_owned(),
@@ -74,7 +85,7 @@ impl Refusal {
         }
     }
 
-    /// For `WWW-Authenticate`.
+    /// The value of `WWW-Authenticate`.
     pub(super) fn challenge(&self) -> Option<&'static str> {
         match self {
             Refusal::NoToken => Some("Bearer realm=\"tidegate\""),
@@ -84,7 +95,7 @@ impl Refusal {
     }
 }
 
-/// Whether calls with this method may change something.
+/// True for methods that may change something.
 pub(super) fn changes(method: &Method) -> bool {
     !matches!(
         *method,
@@ -93,13 +104,16 @@ pub(super) fn changes(method: &Method) -> bool {
 }
 
 impl Rules<'_> {
-    /// Whether the call may come in. `any_host`: what it asks for is not secret, and probes call it by any name.
+    /// Checks a call. With `any_host` the host is not compared: probes use any name, and the response is not secret.
+    ///
+    /// # Errors
+    /// The reason for which the call is refused.
     pub(super) fn check<B>(&self, request: &Request<B>, any_host: bool) -> Result<(), Refusal> {
         let headers = request.headers();
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => Some(host.to_str().map_err(|_| Refusal::BadHost)?),
-            // Older probes name no host: those of HAProxy do not, unless they are told to.
+            // Probes that speak HTTP/1.0 name no host; those of HAProxy do so by default.
             (None, _) if any_host && request.version() == Version::HTTP_10 => None,
             _ => return Err(Refusal::BadHost),
         };
@@ -140,10 +154,11 @@ impl Rules<'_> {
                         .is_none_or(|port| port == called.port.unwrap_or(HTTP))
             })
         };
-        (is_own_port && self.is_own_host(called.host)) || self.hosts.iter().any(is_listed)
+        (is_own_port && self.is_own_host(called.host)) || self.settings.hosts.iter().any(is_listed)
     }
 
-    /// Addresses cannot be rebound to another machine, as names can. `localhost` is resolved by browsers themselves.
+    /// True for the address itself, loopback and `localhost`: an address cannot be rebound as a name can, and browsers resolve
+    /// `localhost` themselves.
     fn is_own_host(&self, host: &str) -> bool {
         let address = host
             .strip_prefix('[')
@@ -158,7 +173,7 @@ impl Rules<'_> {
         }
     }
 
-    /// The port counts: another service of this machine is another site.
+    /// True for an origin of this listener. The port counts, as another service of this machine is another origin.
     fn is_our_origin(&self, origin: &[u8]) -> bool {
         let Ok(origin) = str::from_utf8(origin) else {
             return false;
@@ -176,9 +191,9 @@ impl Rules<'_> {
         })
     }
 
-    /// How much of the values of keys the caller may see.
+    /// How much of the values of keys a caller with these headers may see.
     pub(super) fn sight(&self, headers: &HeaderMap) -> Sight {
-        match self.token {
+        match self.settings.token {
             None => Sight::NoSecrets,
             Some(_) if self.check_token(headers).is_ok() => Sight::All,
             Some(_) => Sight::Nothing,
@@ -186,7 +201,7 @@ impl Rules<'_> {
     }
 
     fn check_token(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(token) = self.token else {
+        let Some(token) = &self.settings.token else {
             return Ok(());
         };
         let mut given = headers.get_all(header::AUTHORIZATION).iter();
@@ -195,7 +210,7 @@ impl Rules<'_> {
         };
         match given.as_bytes().split_at_checked(b"bearer ".len()) {
             Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"bearer ") => {
-                if is_same(given.trim_ascii(), token.as_bytes()) {
+                if is_same(given.trim_ascii(), token.0.as_bytes()) {
                     Ok(())
                 } else {
                     Err(Refusal::WrongToken)
@@ -206,7 +221,7 @@ impl Rules<'_> {
     }
 }
 
-/// Compares in a time that depends on the length of `given` alone, so that it does not tell how much was right.
+/// Compares in a time that depends on the length of `given` alone, so that the time does not reveal how much was right.
 fn is_same(given: &[u8], token: &[u8]) -> bool {
     let expected = token.iter().cycle();
     let differs = given
@@ -216,7 +231,7 @@ fn is_same(given: &[u8], token: &[u8]) -> bool {
     std::hint::black_box(differs) == 0 && given.len() == token.len() && !token.is_empty()
 }
 
-/// A host as written (IPv6 in brackets), and the port behind it.
+/// A host as written, with IPv6 in brackets, and its port.
 #[derive(Debug, Clone, Copy)]
 struct Authority<'a> {
     host: &'a str,
@@ -247,6 +262,14 @@ mod tests {
 
     const LOCAL: &str = "10.1.2.3:9901";
 
+    fn settings(hosts: &[&str], token: Option<&str>) -> policy::Admin {
+        policy::Admin {
+            bind: LOCAL.parse().unwrap(),
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            token: token.map(|token| policy::Secret(token.to_owned())),
+        }
+    }
+
     fn checked(
         hosts: &[&str],
         token: Option<&str>,
@@ -254,11 +277,10 @@ mod tests {
         headers: &[(&str, &str)],
         any: bool,
     ) -> Result<(), Refusal> {
-        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let settings = settings(hosts, token);
         let rules = Rules {
             local: LOCAL.parse().unwrap(),
-            hosts: &hosts,
-            token,
+            settings: &settings,
         };
         let request = Request::builder().method(method).uri("/config");
         let request = headers.iter().fold(request, |request, (name, value)| {
@@ -357,10 +379,10 @@ mod tests {
     /// HAProxy's `option httpchk GET /readyz` was refused.
     #[test]
     fn a_probe_of_old_may_name_no_host() {
+        let settings = settings(&[], None);
         let rules = Rules {
             local: LOCAL.parse().unwrap(),
-            hosts: &[],
-            token: None,
+            settings: &settings,
         };
         let checked = |version, any_host| {
             rules.check(

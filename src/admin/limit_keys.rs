@@ -1,8 +1,7 @@
-//! `/limits/NAME/top` and `/limits/NAME/keys`: who asks most of a limit, and one key of it: looked at, filled, given other
-//! numbers for a while.
+//! `/limits/NAME/top` lists the keys that ask most of a limit. `/limits/NAME/keys` shows one key, fills its bucket, or gives it
+//! another quota for a while.
 //!
-//! Values of keys are shown to whoever may see them, see [`Sight`], and never logged: the log has the keyed hash, as access
-//! lines do.
+//! Values of keys are shown as far as [`Sight`] allows, and never logged: the log has the keyed hash, as access lines do.
 
 use std::{
     num::NonZeroU32,
@@ -14,9 +13,8 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{Answer, json, problem},
-    endpoints::Caller,
-    guard::Sight,
+    guard::{Caller, Sight},
+    response::{Response, json, problem},
 };
 use crate::{
     build::{KeyState, KnownKey, OneLimit, State},
@@ -26,21 +24,21 @@ use crate::{
     policy::Quota,
 };
 
-/// Keys that `top` shows when it is not said how many.
+/// Keys that `top` shows without `n`.
 const SHOWN: usize = 20;
-/// Most that it shows.
+/// Most keys that `top` shows.
 const MOST_SHOWN: usize = 1000;
-/// Longest time for which a key can have other numbers: what is to last belongs into the configuration.
+/// Longest time for which a key can have another quota; a lasting one belongs into the configuration.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// Why a call came to nothing.
+/// Why a call failed.
 struct Refused {
     status: StatusCode,
     why: String,
 }
 
 impl From<String> for Refused {
-    /// Of what the caller wrote.
+    /// A mistake in the call: status 400.
     fn from(why: String) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -53,7 +51,7 @@ impl From<String> for Refused {
 const FIELDS: [&str; 3] = ["rate", "burst", "ttl"];
 
 /// `GET /limits/NAME/top?n=20`.
-pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Answer {
+pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) -> Response {
     match limit(state, name).and_then(|limit| Ok((limit, how_many(query)?))) {
         Ok((limit, most)) => {
             let keys = limit.heaviest(Clock.now(), most).await;
@@ -66,14 +64,27 @@ pub(super) async fn top(state: &State, sight: Sight, name: &str, query: &str) ->
     }
 }
 
+/// A call of `/limits/NAME/keys`.
+pub(super) struct KeyCall<'a> {
+    pub(super) caller: Caller,
+    pub(super) sight: Sight,
+    pub(super) method: &'a Method,
+    /// The name of the limit.
+    pub(super) name: &'a str,
+    pub(super) query: &'a str,
+    pub(super) body: &'a [u8],
+}
+
 /// `GET`, `PUT` and `DELETE /limits/NAME/keys?key=VALUE`.
-pub(super) async fn keys(
-    state: &State,
-    (caller, sight): (Caller, Sight),
-    method: &Method,
-    (name, query): (&str, &str),
-    body: &[u8],
-) -> Answer {
+pub(super) async fn keys(state: &State, call: KeyCall<'_>) -> Response {
+    let KeyCall {
+        caller,
+        sight,
+        method,
+        name,
+        query,
+        body,
+    } = call;
     let done = async {
         let limit = limit(state, name)?;
         let key = limit.key(Clock.now(), query.as_bytes())?;

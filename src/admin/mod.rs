@@ -1,71 +1,37 @@
-//! The admin listener: metrics, health, views of what runs, reload. Built on hyper, as speed is not the point here.
+//! The admin listener: metrics, health, views of the running gateway, reload.
 //!
-//! `connections` accepts and bounds them, `guard` refuses who must not come in, `endpoints` answers; `observed`,
-//! `views` and `limit_keys` look at what runs.
+//! It is built on hyper and tower-http, as speed does not matter here. `connections` accepts and bounds connections,
+//! `guard` refuses callers, `endpoints` responds. `observed`, `views` and `limit_keys` read the state of the gateway.
 
-mod answer;
 mod connections;
+mod context;
 mod endpoints;
 mod guard;
 mod limit_keys;
 mod observed;
 mod reloading;
+mod response;
 mod views;
 
 use std::{
     net::SocketAddr,
     os::fd::{AsFd, OwnedFd},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    build::State,
-    policy,
-    reload::{Listeners, ReloadHandle, bind_admin},
-    telemetry::Metrics,
-};
+pub use self::context::{Context, Readiness};
+use crate::{policy, reload::bind_admin};
 
-/// Whether `/readyz` says that new requests are welcome.
-#[derive(Debug, Default)]
-pub struct Readiness(AtomicBool);
-
-impl Readiness {
-    /// Changes it.
-    pub fn set_ready(&self, is_ready: bool) {
-        self.0.store(is_ready, Ordering::Release);
-    }
-
-    /// As it is.
-    pub fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
-}
-
-/// Everything that the admin listener shows or does.
+/// The admin listener, which is open or not.
 #[derive(Debug)]
 pub struct Admin {
-    /// Its settings; `None` when it is off.
-    pub settings: ArcSwap<Option<policy::Admin>>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// What runs.
-    pub state: Arc<ArcSwap<State>>,
-    /// Open listeners.
-    pub listeners: Listeners,
-    /// Asks for a reload.
-    pub reload: ReloadHandle,
-    /// What `/readyz` says.
-    pub readiness: Arc<Readiness>,
+    context: Arc<Context>,
     listening: Mutex<Option<Listening>>,
-    /// Every task that the listeners run.
+    /// Every task of the listeners.
     tasks: TaskTracker,
 }
 
@@ -74,97 +40,88 @@ pub struct Admin {
 struct Listening {
     local: SocketAddr,
     stop: CancellationToken,
-    /// The socket once more, to be handed to a process that takes over.
+    /// A copy of the socket for a process that takes over.
     socket: Option<OwnedFd>,
 }
 
 impl Admin {
     /// An admin listener that is not yet open.
-    pub fn new(
-        settings: Option<policy::Admin>,
-        metrics: Arc<Metrics>,
-        state: Arc<ArcSwap<State>>,
-        listeners: Listeners,
-        reload: ReloadHandle,
-    ) -> Self {
+    pub fn new(context: Context) -> Self {
         Self {
-            settings: ArcSwap::from_pointee(settings),
-            metrics,
-            state,
-            listeners,
-            reload,
-            readiness: Arc::default(),
+            context: Arc::new(context),
             listening: Mutex::default(),
             tasks: TaskTracker::new(),
         }
     }
-}
 
-/// Opens the listener, if it is on; by the socket that was `inherited`, if there is one.
-///
-/// # Errors
-/// Says which address cannot be listened on.
-pub fn start(
-    admin: &Arc<Admin>,
-    inherited: Option<std::net::TcpListener>,
-) -> Result<Option<SocketAddr>, String> {
-    let bind = Option::as_ref(&admin.settings.load()).map(|settings| settings.bind);
-    let Some(bind) = bind else { return Ok(None) };
-    let listener = match inherited {
-        Some(socket) => TcpListener::from_std(socket)
-            .map_err(|error| format!("cannot listen on {bind} ({error})"))?,
-        None => bind_admin(&admin.state.load().config, bind)?,
-    };
-    Ok(Some(open(admin, bind, listener)))
-}
-
-/// The listener's socket for a process that takes over.
-pub fn socket(admin: &Admin) -> Option<OwnedFd> {
-    admin
-        .listening
-        .lock()
-        .as_ref()
-        .and_then(|listening| listening.socket.as_ref()?.try_clone().ok())
-}
-
-/// Closes the listener: another process answers there.
-pub fn stop(admin: &Admin) {
-    close(admin.listening.lock().take());
-}
-
-/// Applies other settings: hosts and token at once. Another address comes as the listener that is `bound` to it, which
-/// opens before the old one closes.
-pub fn reconfigure(
-    admin: &Arc<Admin>,
-    settings: Option<&policy::Admin>,
-    bound: Option<TcpListener>,
-) {
-    admin.settings.store(Arc::new(settings.cloned()));
-    match (settings, bound) {
-        (None, _) => close(admin.listening.lock().take()),
-        (Some(settings), Some(listener)) => {
-            open(admin, settings.bind, listener);
-        }
-        (Some(_), None) => {}
+    /// The response of `/readyz`.
+    pub fn readiness(&self) -> &Readiness {
+        &self.context.readiness
     }
-}
 
-fn open(admin: &Arc<Admin>, bind: SocketAddr, listener: TcpListener) -> SocketAddr {
-    let local = listener.local_addr().unwrap_or(bind);
-    let stop = CancellationToken::new();
-    let socket = listener.as_fd().try_clone_to_owned().ok();
-    admin.tasks.spawn(connections::accept(
-        listener,
-        Arc::clone(admin),
-        stop.clone(),
-    ));
-    tracing::info!(address = %local, "admin listening");
-    close(admin.listening.lock().replace(Listening {
-        local,
-        stop,
-        socket,
-    }));
-    local
+    /// Opens the listener if it is on, with the socket that was `inherited` if there is one. Returns its address.
+    ///
+    /// # Errors
+    /// The system refuses the address. The text is a sentence for people.
+    pub fn start(
+        &self,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<Option<SocketAddr>, String> {
+        let settings = self.context.settings.load();
+        let Some(settings) = &**settings else {
+            return Ok(None);
+        };
+        let bind = settings.bind;
+        let listener = match inherited {
+            Some(socket) => TcpListener::from_std(socket)
+                .map_err(|error| format!("cannot listen on {bind} ({error})"))?,
+            None => bind_admin(&self.context.state.load().config, bind)?,
+        };
+        Ok(Some(self.open(bind, listener)))
+    }
+
+    /// A copy of the listener's socket for a process that takes over.
+    pub fn socket(&self) -> Option<OwnedFd> {
+        let listening = self.listening.lock();
+        listening.as_ref()?.socket.as_ref()?.try_clone().ok()
+    }
+
+    /// Closes the listener, because another process responds there.
+    pub fn stop(&self) {
+        close(self.listening.lock().take());
+    }
+
+    /// Applies other settings. Hosts and token change at once. A new address comes as the listener that is `bound` to
+    /// it, which opens before the old one closes.
+    pub fn reconfigure(&self, settings: Option<&policy::Admin>, bound: Option<TcpListener>) {
+        self.context.settings.store(Arc::new(settings.cloned()));
+        match (settings, bound) {
+            (None, _) => self.stop(),
+            (Some(settings), Some(listener)) => {
+                self.open(settings.bind, listener);
+            }
+            (Some(_), None) => {}
+        }
+    }
+
+    fn open(&self, bind: SocketAddr, listener: TcpListener) -> SocketAddr {
+        let local = listener.local_addr().unwrap_or(bind);
+        let stop = CancellationToken::new();
+        let socket = listener.as_fd().try_clone_to_owned().ok();
+        self.tasks.spawn(connections::accept(
+            listener,
+            Arc::clone(&self.context),
+            self.tasks.clone(),
+            stop.clone(),
+        ));
+        tracing::info!(address = %local, "admin listening");
+        close(self.listening.lock().replace(Listening {
+            local,
+            stop,
+            socket,
+        }));
+        local
+    }
 }
 
 fn close(listening: Option<Listening>) {

@@ -1,4 +1,4 @@
-//! What is looked at for a scrape: everything that is a state and not a count.
+//! The gauges of a scrape: everything that is a state and not a count.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
@@ -14,6 +14,7 @@ use crate::{
     upstream::Upstream,
 };
 
+/// Reads all gauges.
 pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -> Observed {
     Observed {
         routes: routes(state, metrics),
@@ -32,7 +33,8 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
     }
 }
 
-/// In flight under a cap are those who hold a place; the others wait for one, or for their turn to be refused.
+/// Requests in flight are those that hold a permit of the route's concurrency limit. The others are queued for one, or about
+/// to be refused.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
     let caps: BTreeMap<_, _> = state.caps().collect();
     let route = |name: &Arc<str>| {
@@ -62,7 +64,7 @@ fn listener_gauges(listener: &Listener, bind: SocketAddr, state: &State) -> List
         .listeners
         .iter()
         .find(|listener| listener.bind == bind);
-    // Several certificates may have one name (RSA and ECDSA): the first that ends is the one to hear of.
+    // Several certificates may have one name (RSA and ECDSA). The gauge shows the first that expires.
     let mut certificates = BTreeMap::new();
     for identity in configured
         .and_then(|listener| listener.tls.as_ref())

@@ -1,24 +1,25 @@
-//! `POST /reload`: asks for a reload, waits until every worker serves the new table, and says what changed.
+//! `POST /reload`: asks for a reload, waits until every worker serves the new table, and lists what has changed.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, json, problem};
+use super::response::{Response, json, problem};
 use crate::{
     build::{Change, Report},
     reload::{Failure, Outcome, ReloadHandle},
 };
 
-pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
+/// Reloads the configuration. The status is 422 if it has mistakes or cannot be applied.
+pub(super) async fn reload(handle: &ReloadHandle) -> Response {
     match handle.reload().await {
         Some(outcome) => {
             let status = match outcome {
                 Outcome::Failed(_) => StatusCode::UNPROCESSABLE_ENTITY,
                 Outcome::Done { .. } | Outcome::Unchanged { .. } => StatusCode::OK,
             };
-            json(status, &told(&outcome))
+            json(status, &summary(&outcome))
         }
         None => problem(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -27,7 +28,7 @@ pub(super) async fn reload(handle: &ReloadHandle) -> Answer {
     }
 }
 
-fn told(outcome: &Outcome) -> Value {
+fn summary(outcome: &Outcome) -> Value {
     match outcome {
         Outcome::Done {
             report,
@@ -58,7 +59,7 @@ fn changes(report: &Report) -> Value {
     Value::Object(kinds.collect())
 }
 
-/// Every word is there, so that nobody has to ask whether it is.
+/// The names by kind of change. Every kind is there, so that a caller need not check whether it is.
 fn by_change(changes: &BTreeMap<Arc<str>, Change>) -> Value {
     let names = |change| {
         changes
@@ -88,14 +89,14 @@ mod tests {
             routes: [("r".into(), Change::New)].into(),
         };
         let notes = vec!["restart".into()];
-        let told = told(&Outcome::Done {
+        let summary = summary(&Outcome::Done {
             report,
             sections: vec!["log"],
             notes,
             warnings: Arc::default(),
         });
         assert_eq!(
-            told,
+            summary,
             json!({
                 "outcome": "reloaded",
                 "sections": ["log"],
@@ -112,11 +113,11 @@ mod tests {
 
     #[test]
     fn a_failure_gives_the_reason_even_where_no_line_of_a_file_is_to_blame() {
-        let told = told(&Outcome::Failed(Failure::Impossible(
+        let summary = summary(&Outcome::Failed(Failure::Impossible(
             "no such address".into(),
         )));
         assert_eq!(
-            told,
+            summary,
             json!({ "outcome": "failed", "error": "no such address", "diagnostics": [] })
         );
     }

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{outcome::Ended, serve::App, systemd::notify};
 use crate::{
-    admin, duration, policy,
+    duration, policy,
     server::{Listener, Worker},
 };
 
@@ -36,14 +36,14 @@ impl App {
         if let Some(process) = successor {
             notify(&[NotifyState::MainPid(process)]);
             shutdown.delay = Duration::ZERO;
-            admin::stop(&self.admin);
+            self.admin.stop();
             tracing::info!(process, "a new process has taken over");
         } else {
             // A process that still starts would find nobody to report to.
             self.takeover = None;
             notify(&[NotifyState::Stopping]);
         }
-        self.admin.readiness.set_ready(false);
+        self.admin.readiness().set_ready(false);
         self.refuse_reloads();
         let workers = std::mem::take(&mut self.reloader.workers);
         let drain = self.finish_requests(&shutdown, &workers).await;

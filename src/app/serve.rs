@@ -23,7 +23,7 @@ use super::{
     takeover::{self, Takeover},
 };
 use crate::{
-    admin::{self, Admin},
+    admin::Admin,
     build::State,
     reload::{Outcome, Reloader},
     server::Worker,
@@ -33,7 +33,7 @@ use crate::{
 /// A gateway that serves, as its control thread sees it.
 pub(super) struct App {
     pub(super) reloader: Reloader,
-    pub(super) admin: Arc<Admin>,
+    pub(super) admin: Admin,
     /// Reload requests of the admin listener, each with the sender for its outcome.
     pub(super) reload_requests: mpsc::Receiver<oneshot::Sender<Outcome>>,
     pub(super) access: AccessGuard,
@@ -163,7 +163,7 @@ impl App {
                 tracing::warn!(%error, "the log level stays as it was");
             }
             let bound = self.reloader.admin.take();
-            admin::reconfigure(&self.admin, config.admin.as_ref(), bound);
+            self.admin.reconfigure(config.admin.as_ref(), bound);
         }
         notify(&[NotifyState::Ready]);
         if let Some(reply) = read.reply {
@@ -184,7 +184,7 @@ impl App {
             return;
         }
         let sockets = self.reloader.sockets.values().flatten();
-        match Takeover::start(sockets, admin::socket(&self.admin)) {
+        match Takeover::start(sockets, self.admin.socket()) {
             Ok(takeover) => {
                 tracing::info!(process = takeover.id(), "a new process starts");
                 self.takeover = Some(takeover);

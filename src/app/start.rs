@@ -16,7 +16,7 @@ use super::{
     takeover,
 };
 use crate::{
-    admin::{self, Admin},
+    admin::{Admin, Context, Readiness},
     build::{Built, Process, build},
     config::{Config, Watched},
     gateway::Gateway,
@@ -64,16 +64,16 @@ pub(super) async fn start(
     let opening = reloader.bind_new(&config, &mut inherited)?;
     let listeners = opening.addresses();
     let (reload, reload_requests) = mpsc::channel(MOST_RELOADS);
-    let admin = Arc::new(new_admin(&reloader, &config, ReloadHandle(reload)));
+    let admin = new_admin(&reloader, &config, ReloadHandle(reload));
     let admin_settings = config.admin.as_ref();
     let admin_socket = admin_settings.and_then(|admin| inherited.admin(admin.bind));
     inherited.finish()?;
-    let admin_address = admin::start(&admin, admin_socket)?;
+    let admin_address = admin.start(admin_socket)?;
     open(&mut reloader, opening).await?;
     log_warnings(&config.warnings);
     keep_memory_private(&config);
     metrics.loaded(SystemTime::now(), started.elapsed());
-    admin.readiness.set_ready(true);
+    admin.readiness().set_ready(true);
     takeover::tell_ready(&mut inherited);
     Ok(App {
         reloader,
@@ -110,13 +110,14 @@ fn new_reloader(process: Process, built: Built, watched: Watched) -> Reloader {
 }
 
 fn new_admin(reloader: &Reloader, config: &Config, reload: ReloadHandle) -> Admin {
-    Admin::new(
-        config.admin.clone(),
-        Arc::clone(&reloader.process.metrics),
-        Arc::clone(&reloader.state),
-        Arc::clone(&reloader.listeners),
+    Admin::new(Context {
+        settings: ArcSwap::from_pointee(config.admin.clone()),
+        metrics: Arc::clone(&reloader.process.metrics),
+        state: Arc::clone(&reloader.state),
+        listeners: Arc::clone(&reloader.listeners),
         reload,
-    )
+        readiness: Readiness::default(),
+    })
 }
 
 /// Opens the listeners that were bound, after the names of servers were looked up and the workers have started.

@@ -16,10 +16,6 @@ const LARGEST_CIRCLE: usize = 2;
 
 /// Files that are still in larger circles. The list only gets shorter: a file that is in none has to be struck off.
 const STILL_IN_CIRCLES: &[&str] = &[
-    "src/admin/connections.rs",
-    "src/admin/endpoints.rs",
-    "src/admin/limit_keys.rs",
-    "src/admin/mod.rs",
     "src/cli/check.rs",
     "src/cli/completions.rs",
     "src/cli/demo.rs",

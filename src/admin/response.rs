@@ -1,0 +1,54 @@
+//! Responses of the admin listener: text, JSON and problems.
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::Full;
+use hyper::ext::ReasonPhrase;
+use serde_json::{Value, json};
+
+use crate::http1;
+
+/// A response with its whole body in memory.
+pub(super) type Response = http::Response<Full<Bytes>>;
+
+/// A response with status 200 and plain text.
+pub(super) fn text(text: impl Into<Bytes>) -> Response {
+    with_type("text/plain; charset=utf-8", StatusCode::OK, text.into())
+}
+
+/// A response with JSON, indented because people read it as often as programs.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response {
+    with_type("application/json", status, pretty(value))
+}
+
+/// A response with problem details (RFC 9457).
+pub(super) fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = http1::reason(status).unwrap_or("Refused");
+    let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail });
+    with_type("application/problem+json", status, pretty(&problem))
+}
+
+/// A response of any media type. It is never cached.
+pub(super) fn with_type(media: &'static str, status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    if let Some(words) = http1::reason(status) {
+        // The reason phrases of RFC 9110, as on the other listeners; those of hyper are older.
+        response
+            .extensions_mut()
+            .insert(ReasonPhrase::from_static(words.as_bytes()));
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Keeps browsers from running a view as a script.
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+fn pretty(value: &Value) -> Bytes {
+    format!("{value:#}\n").into()
+}
