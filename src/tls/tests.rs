@@ -1,4 +1,4 @@
-//! Handshakes between both sides in memory, with certificates made on the spot.
+//! Handshakes between both sides in memory, with certificates made by the tests.
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use super::*;
 use crate::policy::{Authorities, Identity, ListenerTls, Protocol, TlsVersion, UpstreamTls};
 
-/// A certificate that signs itself.
+/// A self-signed certificate.
 pub(crate) fn identity(names: &[&str]) -> Identity {
     let key = KeyPair::generate().unwrap();
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
@@ -32,7 +32,7 @@ fn made(chain: Vec<CertificateDer<'static>>, key: &KeyPair, names: &[String]) ->
     }
 }
 
-/// An authority, and a certificate of it.
+/// An authority, and a certificate that it has issued.
 fn signed(names: &[&str]) -> (CertificateDer<'static>, Identity) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -54,7 +54,7 @@ fn signed(names: &[&str]) -> (CertificateDer<'static>, Identity) {
 
 type Certificate = CertificateDer<'static>;
 
-/// The TLS of a listener that shows `identity` and trusts `client_ca`, as it is after a reload.
+/// The TLS of a listener that shows `identity` and trusts `client_ca`, as after a reload.
 fn server(
     identity: Identity,
     client_ca: Option<Certificate>,
@@ -102,7 +102,7 @@ async fn shake(
         let mut stream = client
             .connect(ServerName::try_from(name).unwrap(), near)
             .await?;
-        // Also takes in the tickets that follow a handshake.
+        // This also reads the tickets that follow a handshake.
         stream.write_all(b"x").await.map_err(|_| "cut")?;
         stream.read_u8().await.map(drop).map_err(|_| "cut")
     };
@@ -118,7 +118,7 @@ async fn shake(
 }
 
 #[tokio::test]
-async fn a_session_goes_on_after_a_reload_and_shows_the_certificate_no_more() {
+async fn a_session_is_resumed_after_a_reload_without_the_certificate() {
     let (ca, identity) = signed(&["a.example"]);
     let before = server(identity.clone(), None, None);
     let client = client(ca, None);
@@ -129,9 +129,9 @@ async fn a_session_goes_on_after_a_reload_and_shows_the_certificate_no_more() {
     assert!(answered.is_ok() && second.unwrap().is_resumed);
 }
 
-/// A client whose authority is trusted no more would otherwise be let in for as long as its ticket lasts.
+/// Otherwise a client of an authority that is no longer trusted would be accepted for the lifetime of its ticket.
 #[tokio::test]
-async fn sessions_end_when_others_are_trusted() {
+async fn sessions_end_when_the_trusted_authorities_change() {
     let (ca, identity) = signed(&["a.example"]);
     let (clients, shown) = signed(&[]);
     let client = client(ca.clone(), Some(shown));
@@ -143,7 +143,7 @@ async fn sessions_end_when_others_are_trusted() {
 }
 
 #[tokio::test]
-async fn a_server_that_nobody_vouches_for_is_refused_with_the_reason() {
+async fn an_untrusted_server_is_refused_with_the_reason() {
     let (ca, _) = signed(&["a.example"]);
     let stranger = server(identity(&["a.example"]), None, None);
     let (_, refused) = shake(&stranger, &client(ca, None), "a.example").await;

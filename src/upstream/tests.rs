@@ -1,4 +1,4 @@
-//! Shared by the tests of this folder: the policy of an upstream with small limits.
+//! Policies for the tests of this module.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},

@@ -1,4 +1,4 @@
-//! Mistakes that people make who know another gateway or another language: each is told once, with what works.
+//! Mistakes of people who know another gateway or another language: each is reported once, with a correction.
 
 use std::{fs, ops::Add};
 
@@ -7,17 +7,17 @@ use super::{
     APP, config_with, read,
 };
 
-/// The one mistake of a file says this, in message or help.
+/// Checks that the only mistake of a file contains this text, in its message or help.
 fn says(text: &str, expected: &str) {
-    told(text, read(text).expect_err(text), expected);
+    one_mistake(text, read(text).expect_err(text), expected);
 }
 
-/// The same of a route to the upstream `app`.
+/// Checks the only mistake of a route to the upstream `app` with these keys.
 fn route(keys: &str, expected: &str) {
-    told(keys, config_with("", keys).expect_err(keys), expected);
+    one_mistake(keys, config_with("", keys).expect_err(keys), expected);
 }
 
-fn told(text: &str, mistakes: Diagnostics, expected: &str) {
+fn one_mistake(text: &str, mistakes: Diagnostics, expected: &str) {
     assert_eq!(mistakes.list.len(), 1, "{text}\n{mistakes}");
     let one = &mistakes.list[0];
     let said = format!(
@@ -31,7 +31,7 @@ fn told(text: &str, mistakes: Diagnostics, expected: &str) {
 const REST: &str = "[[routes]]\nname = \"a\"\nrespond = {}\n";
 
 #[test]
-fn slips_of_grammar_are_told_with_what_is_right() {
+fn slips_of_grammar_are_reported_with_a_correction() {
     for (line, expected) in [
         (
             "[[listeners]]\nbind = 0.0.0.0:8080",
@@ -90,7 +90,7 @@ fn slips_of_grammar_are_told_with_what_is_right() {
 }
 
 #[test]
-fn quotes_and_commas_are_told_wherever_they_are_missing() {
+fn quotes_and_commas_are_reported_wherever_they_are_missing() {
     for (line, expected) in [
         (
             "[client_ip]\ntrusted_proxies = [10.0.0.0/8]",
@@ -189,7 +189,7 @@ fn quotes_and_commas_are_told_wherever_they_are_missing() {
 }
 
 #[test]
-fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+fn a_key_in_the_wrong_table_is_reported_where_it_belongs() {
     route(
         "[routes.match]\npath = \"/a\"\nlimits = [\"l\"]",
         "is a key of `[[routes]]`: move it above `[routes.match]`",
@@ -284,7 +284,7 @@ fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
 }
 
 #[test]
-fn a_key_under_another_name_is_told_once() {
+fn a_key_under_another_name_is_reported_once() {
     let name = "[[routes]]\nname = \"a\"\n";
     for key in [
         "backend = \"app\"",
@@ -333,7 +333,7 @@ fn a_key_under_another_name_is_told_once() {
 }
 
 #[test]
-fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
+fn a_word_of_another_gateway_is_reported_with_the_word_of_this_one() {
     let upstream =
         |keys: &str| format!("{APP}{keys}\n[[routes]]\nname = \"a\"\nupstream = \"app\"");
     for (keys, expected) in [
@@ -410,7 +410,7 @@ fn a_word_of_another_gateway_is_told_in_the_words_of_this_one() {
 }
 
 #[test]
-fn each_shape_is_told_in_the_one_that_the_key_has() {
+fn each_shape_is_reported_with_the_shape_of_the_key() {
     route("concurrency = \"10\"", "write `concurrency = { max = 10 }`");
     route(
         "mirror = [\"app\"]",
@@ -464,7 +464,7 @@ fn each_shape_is_told_in_the_one_that_the_key_has() {
 }
 
 #[test]
-fn a_value_in_the_wrong_shape_is_told_in_the_right_one() {
+fn a_value_in_the_wrong_shape_is_reported_with_the_right_one() {
     route("concurrency = 10", "write `concurrency = { max = 10 }`");
     route("retry = 3", "write `retry = { attempts = 3 }`");
     route(
@@ -546,7 +546,7 @@ fn a_value_in_the_wrong_shape_is_told_in_the_right_one() {
 }
 
 #[test]
-fn values_of_another_gateway_are_told_in_the_right_form() {
+fn values_of_another_gateway_are_reported_with_the_right_form() {
     route(
         "match = { path_prefix = \"^/api/.*\" }",
         "write \"/api\", or `path_regex`",
@@ -635,7 +635,7 @@ fn a_file_in_another_language_is_one_mistake() {
         (b"a\0b".to_vec(), "is not text"),
     ] {
         fs::write(&file, bytes).unwrap();
-        told(
+        one_mistake(
             expected,
             load(&file, &Environment::new()).unwrap_err(),
             expected,
@@ -646,7 +646,7 @@ fn a_file_in_another_language_is_one_mistake() {
         .chain(REST.encode_utf16().flat_map(u16::to_le_bytes))
         .collect();
     fs::write(&file, utf16).unwrap();
-    told(
+    one_mistake(
         "UTF-16",
         load(&file, &Environment::new()).unwrap_err(),
         "is UTF-16 and has to be UTF-8",

@@ -1,4 +1,4 @@
-//! The example files and the schema beside them are right.
+//! The example files and the schema beside them are valid and current.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ fn folder() -> &'static Path {
 }
 
 #[test]
-fn every_example_is_a_good_configuration_that_names_its_schema() {
+fn every_example_is_a_valid_configuration_that_names_its_schema() {
     let names = [
         "canary.toml",
         "complete.toml",
@@ -49,7 +49,8 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
             .unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert!(!config.routes.is_empty());
         let warned: Vec<_> = config.warnings.list.iter().map(|one| one.code).collect();
-        // Said beside the line itself: without a token, whoever reaches its admin listener may reload.
+        // The example itself says this beside the line: without a token, every client that reaches its admin listener
+        // may reload.
         let known = if name == "internal-services.toml" {
             &[Code::Exposed][..]
         } else {
@@ -59,7 +60,7 @@ fn every_example_is_a_good_configuration_that_names_its_schema() {
     }
 }
 
-/// A folder with the certificates and keys that a file names: examples come without.
+/// A folder with the certificates and keys that a file names, which the examples lack.
 fn with_certificates(text: &str) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();
     fs::create_dir(place.path().join("certs")).unwrap();
@@ -82,7 +83,7 @@ fn with_certificates(text: &str) -> tempfile::TempDir {
     place
 }
 
-/// Run with `UPDATE_SCHEMA=1` to write it anew.
+/// Run with `UPDATE_SCHEMA=1` to write the schema.
 #[test]
 fn the_schema_beside_the_examples_is_the_generated_one() {
     let path = folder().join("tidegate.schema.json");
@@ -108,7 +109,7 @@ fn the_complete_example_has_every_key_of_the_schema() {
     assert_eq!(absent(&json_schema(), &[&file], ""), Vec::<String>::new());
 }
 
-/// Keys of the schema that none of these tables has.
+/// Keys of the schema that are in none of these tables.
 fn absent(schema: &Value, tables: &[&Value], path: &str) -> Vec<String> {
     let of_values = |inner: &Value| {
         let values: Vec<&Value> = tables
@@ -139,7 +140,7 @@ fn absent(schema: &Value, tables: &[&Value], path: &str) -> Vec<String> {
     let of_key = |(key, inner): (&String, &Value)| {
         let path = format!("{path}.{key}");
         let values: Vec<&Value> = tables.iter().filter_map(|table| table.get(key)).collect();
-        // What a route has need not be repeated in the defaults.
+        // Keys of a route need not be repeated in the defaults.
         if values.is_empty() && !path.starts_with(".defaults.") {
             vec![path]
         } else {

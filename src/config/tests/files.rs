@@ -1,4 +1,4 @@
-//! Files: what is read, in which order, and what a watcher learns of it.
+//! Files: which are read, in which order, and which ones a watcher gets.
 
 use std::{fs, path::PathBuf};
 
@@ -74,7 +74,7 @@ fn included_files_are_read_in_name_order_as_if_written_at_the_include() {
 }
 
 #[test]
-fn upstreams_limits_and_routes_of_several_files_know_each_other() {
+fn upstreams_limits_and_routes_of_several_files_can_refer_to_each_other() {
     let folder = Folder::new(&[
         (
             "tidegate.toml",
@@ -97,7 +97,7 @@ fn a_mistake_in_an_included_file_names_that_file() {
 }
 
 #[test]
-fn nothing_is_given_in_two_files() {
+fn a_setting_in_two_files_is_a_mistake() {
     let main = format!("include = [\"x.toml\"]\n[log]\nlevel = \"info\"\n{ROUTE}");
     let folder = Folder::new(&[
         ("tidegate.toml", &main),
@@ -115,7 +115,7 @@ fn a_file_that_includes_itself_is_read_once() {
 }
 
 #[test]
-fn a_pattern_may_match_nothing_but_a_name_has_to_exist() {
+fn a_pattern_may_match_no_file_but_a_name_has_to_exist() {
     let folder = Folder::new(&[(
         "tidegate.toml",
         &format!("include = [\"conf.d/*.toml\"]\n{ROUTE}"),
@@ -137,7 +137,7 @@ fn a_pattern_may_match_nothing_but_a_name_has_to_exist() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_in_one_sentence() {
+fn a_file_that_cannot_be_read_is_reported_in_one_sentence() {
     let folder = Folder::new(&[]);
     assert!(folder.only().1.contains("there is no such file"));
     assert_eq!(
@@ -154,7 +154,7 @@ fn a_file_that_cannot_be_read_is_told_in_one_sentence() {
 }
 
 #[test]
-fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
+fn a_token_file_beside_the_configuration_is_read_watched_and_never_shown() {
     let main = format!("[admin]\ntoken_file = \"admin.token\"\n{ROUTE}");
     let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", "hunter2\n")]);
     let config = folder.load().unwrap();
@@ -168,7 +168,7 @@ fn a_token_is_read_from_beside_the_file_watched_and_never_shown() {
 }
 
 #[test]
-fn a_password_is_read_from_beside_the_file_watched_and_never_shown() {
+fn a_password_file_beside_the_configuration_is_read_watched_and_never_shown() {
     let store = "[store]\nurl = \"redis://gate:sword@fish@store/1\"";
     let main = format!("{store}\npassword_file = \"redis.password\"\n{ROUTE}");
     let folder = Folder::new(&[("tidegate.toml", &main), ("redis.password", " hunter2\n")]);
@@ -213,7 +213,7 @@ fn a_password_is_read_from_beside_the_file_watched_and_never_shown() {
 }
 
 #[test]
-fn a_token_that_is_none_is_refused_at_its_place() {
+fn an_invalid_token_is_refused_at_its_place() {
     let main = format!("[admin]\ntoken_file = \"admin.token\"\n{ROUTE}");
     for token in ["", " \n", "two words"] {
         let folder = Folder::new(&[("tidegate.toml", &main), ("admin.token", token)]);
@@ -222,7 +222,7 @@ fn a_token_that_is_none_is_refused_at_its_place() {
 }
 
 #[test]
-fn what_is_written_right_after_it_was_read_is_a_change() {
+fn a_write_right_after_the_read_is_a_change() {
     let main = format!("include = [\"conf.d/*.toml\"]\n{ROUTE}");
     let folder = Folder::new(&[
         ("tidegate.toml", &main),

@@ -1,4 +1,4 @@
-//! The tables of the language agree with everything that reads them.
+//! The tables of the language agree with everything that uses them.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::policy::{Route, is_secret_name};
 
-/// Every section with the head of a file that leads into it.
+/// Collects every section, with the beginning of a file that leads to it.
 fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Section, String)>) {
     out.push((section, header.to_owned()));
     let (above, last) = header.rsplit_once('\n').unwrap_or(("", header));
@@ -23,7 +23,7 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
             format!("{inner}.{name}")
         }
     };
-    // Inside of a list, the tables above have to be there.
+    // Inside a list, the tables above have to exist.
     let parent = if header.starts_with("[[") {
         format!("{header}\n")
     } else {
@@ -83,7 +83,7 @@ fn every_key_of_the_language_is_known_to_the_check() {
 }
 
 #[test]
-fn keys_that_only_sound_like_secrets_are_known_to_be_none() {
+fn keys_that_only_sound_like_secrets_are_listed() {
     let sections = all_sections();
     let names = sections
         .iter()
@@ -108,7 +108,7 @@ fn the_schema_has_exactly_the_keys_of_the_language() {
         };
         own + inner
     }
-    // The tables of servers, of a cost, of a split and of what is missing, for which there is a shorter form.
+    // The tables of servers, of a cost, of a split and of a missing part, for which there is a shorter form.
     let shorthands = 2 + 3 + 2 + 3;
     let language: usize = all_sections()
         .iter()
@@ -165,7 +165,7 @@ fn every_default_is_a_value_its_key_may_have() {
 }
 
 #[test]
-fn what_is_shown_is_a_configuration_again() {
+fn the_view_is_a_valid_configuration() {
     let text = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/config/public-api.toml"
@@ -176,7 +176,7 @@ fn what_is_shown_is_a_configuration_again() {
     let second = parse("b.toml", &again, &Environment::new())
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert_eq!(first.shown(), second.shown());
-    // The view has every default filled in, so that each route sets the bound that holds for calls, too.
+    // The view contains every default, so each route sets the bound that applies to calls, too.
     let without_call_bounds = |config: &Config| -> Vec<_> {
         let mut routes: Vec<_> = config
             .routes

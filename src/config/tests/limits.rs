@@ -1,4 +1,4 @@
-//! Limits: what may be written, and what cannot work.
+//! Limits: valid and invalid settings.
 
 use crate::policy::*;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn limit(keys: &str) -> Limit {
     )
 }
 
-/// Keys of a limit, and what has to be in the one diagnostic.
+/// Checks that these keys of a limit cause one diagnostic, which contains this text.
 #[track_caller]
 fn refused(keys: &str, code: Code, expected: &str) {
     let (found, text) = only(config_with(&format!("[limits.a]\n{keys}"), ""));
@@ -32,7 +32,7 @@ fn quota(count: u32, burst: u32) -> Quota {
 }
 
 #[test]
-fn a_limit_that_says_little_is_the_plainest() {
+fn a_limit_has_plain_defaults() {
     let limit = limit("rate = '1/s'");
     assert_eq!(
         (limit.cost, limit.shadow, limit.count),
@@ -108,7 +108,7 @@ fn a_cost_is_a_number_or_a_header() {
 }
 
 #[test]
-fn statuses_are_counted_one_by_one_or_by_the_hundred() {
+fn statuses_are_counted_one_by_one_or_by_class() {
     let count = limit("rate = '5/s'\ncount = ['401', '5xx']").count.unwrap();
     assert_eq!(
         count,
@@ -138,7 +138,7 @@ fn statuses_are_counted_one_by_one_or_by_the_hundred() {
 }
 
 #[test]
-fn what_is_tried_has_numbers_of_its_own() {
+fn a_candidate_has_numbers_of_its_own() {
     assert!(limit("rate = '5/s'\nmode = 'shadow'").shadow);
     refused(
         "rate = '5/s'\nmode = 'shadwo'",
@@ -170,7 +170,7 @@ fn tiers_are_wider_networks_of_the_clients_address() {
         told,
         [("a/56", 56, quota(9, 4)), ("a/48", 48, quota(10, 10))]
     );
-    // An address that stands in for a header counts, too.
+    // An address that replaces a missing header counts, too.
     assert_eq!(
         limit("rate = '5/s'\nkey = 'header:x'\ntiers = [{ prefix = 56, rate = '9/s' }]")
             .tiers
@@ -210,7 +210,7 @@ fn tiers_are_wider_networks_of_the_clients_address() {
 }
 
 #[test]
-fn no_limit_is_called_as_what_belongs_to_another() {
+fn no_limit_has_the_name_of_a_part_of_another() {
     let tier = "[limits.a]\nrate = '1/s'\nkey = 'client-ip'\ntiers = [{ prefix = 56, rate = '9/s' }]\n[limits.'a/56']\nrate = '1/s'";
     assert_eq!(places(config_with(tier, "")), [(5, Code::Duplicate)]);
     let candidate = "[limits.a]\nrate = '1/s'\ncandidate = { rate = '2/s' }\n[limits.'a/candidate']\nrate = '1/s'";
@@ -244,7 +244,7 @@ fn overrides_match_values_lists_of_values_and_networks() {
 }
 
 #[test]
-fn overrides_that_fit_no_key_are_told() {
+fn overrides_that_fit_no_key_are_reported() {
     let over = |key: &str, matches: &str| {
         format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]")
     };
@@ -261,7 +261,7 @@ fn overrides_that_fit_no_key_are_told() {
 }
 
 #[test]
-fn overrides_that_contradict_their_key_are_told_once() {
+fn overrides_that_contradict_their_key_are_reported_once() {
     let over = |key: &str, matches: &str| {
         format!("rate = '5/s'\n{key}\noverrides = [{{ match = {matches}, rate = '9/s' }}]")
     };
@@ -325,7 +325,7 @@ fn a_limit_by_a_parameter_needs_a_route_that_has_it() {
 }
 
 #[test]
-fn a_route_has_no_more_limits_than_can_be_told() {
+fn a_route_has_a_bounded_number_of_limits() {
     let tiers: String = (1..=32)
         .map(|prefix| format!("{{ prefix = {prefix}, rate = '1/s' }},"))
         .collect();
@@ -344,7 +344,7 @@ fn a_route_has_no_more_limits_than_can_be_told() {
 }
 
 #[test]
-fn what_is_shown_of_a_limit_is_complete_and_hides_what_may_be_a_credential() {
+fn the_view_of_a_limit_is_complete_and_hides_possible_credentials() {
     let text = "[limits.a]\nkey = ['header:x-api-key', 'host']\nrate = '1/s'\ntiers = [{ prefix = 56, rate = '9/s' }]
         candidate = { rate = '3/s' }\noverrides = [{ match = [['hunter2', 'a.com'], ['*', 'b.com']], rate = '2/s' }]";
     let shown = config_with(text, "").unwrap().shown();

@@ -1,4 +1,4 @@
-//! Every mistake is told, once, at its place, with what would be right.
+//! Every mistake is reported, once, at its place, with a correction.
 
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ total = 30
 "#;
 
 #[test]
-fn ten_mistakes_in_one_file_are_told_at_once() {
+fn ten_mistakes_in_one_file_are_reported_at_once() {
     let expected = [
         (3, Code::BadValue),
         (4, Code::WrongType),
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// Keys of a route, and what has to be in the one diagnostic.
+/// Checks that these keys of a route cause one diagnostic, which contains this text.
 fn refused(route: &str, code: Code, expected: &str) {
     let (found, text) = only(config_with("limits = { l = { rate = \"1/s\" } }", route));
     assert_eq!(found, code, "{route}: {text}");
@@ -78,7 +78,7 @@ fn refused(route: &str, code: Code, expected: &str) {
 }
 
 #[test]
-fn contradictions_in_a_route_are_told() {
+fn contradictions_in_a_route_are_reported() {
     refused(
         "respond = {}",
         Code::Conflict,
@@ -168,7 +168,7 @@ fn contradictions_in_a_route_are_told() {
 }
 
 #[test]
-fn mistakes_in_the_cap_of_an_upstream_are_told_at_their_place() {
+fn mistakes_in_the_cap_of_an_upstream_are_reported_at_their_place() {
     let upstream = |keys: &str| {
         places(config_with(
             &format!("[upstreams.b]\nservers = [\"http://a\"]\n[upstreams.b.concurrency]\n{keys}"),
@@ -185,7 +185,7 @@ fn mistakes_in_the_cap_of_an_upstream_are_told_at_their_place() {
 }
 
 #[test]
-fn bad_values_of_a_route_are_told_with_good_ones() {
+fn bad_values_of_a_route_are_reported_with_good_ones() {
     refused(
         "match = { path_regex = \"/(a\" }",
         Code::BadValue,
@@ -251,7 +251,7 @@ fn bad_values_of_a_route_are_told_with_good_ones() {
 }
 
 #[test]
-fn upstreams_are_refused_that_cannot_be_meant() {
+fn invalid_upstreams_are_refused() {
     let upstream = |keys: &str| {
         config_with(
             &format!("[upstreams.b]\nservers = [\"http://a\"]\n{keys}"),
@@ -302,7 +302,7 @@ fn upstreams_are_refused_that_cannot_be_meant() {
 }
 
 #[test]
-fn splits_and_mirrors_are_refused_that_cannot_be_meant() {
+fn invalid_splits_and_mirrors_are_refused() {
     let route = |keys: &str| read(&format!("{}[[routes]]\nname = \"a\"\n{keys}", super::APP));
     for (keys, code) in [
         ("upstream = []", Code::BadValue),
@@ -371,7 +371,7 @@ fn an_upstream_that_is_hashed_by_a_parameter_needs_routes_that_have_it() {
 }
 
 #[test]
-fn names_that_nothing_has_are_told_once_and_only_where_they_stand() {
+fn unknown_names_are_reported_once_and_only_at_their_use() {
     let broken_upstream = "[upstreams.a]\nservers = []\n[[routes]]\nname = \"a\"\nupstream = \"a\"";
     assert_eq!(places(read(broken_upstream)), [(2, Code::BadValue)]);
     let in_defaults = "[defaults]\nlimits = [\"no\"]\n[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"b\"\nmatch = { path = \"/b\" }\nrespond = {}";
@@ -379,7 +379,7 @@ fn names_that_nothing_has_are_told_once_and_only_where_they_stand() {
 }
 
 #[test]
-fn two_of_one_name_or_address_are_told() {
+fn duplicate_names_and_addresses_are_reported() {
     let names = "[[routes]]\nname = \"a\"\nrespond = {}\n[[routes]]\nname = \"a\"\nmatch = { path = \"/b\" }\nrespond = {}";
     assert_eq!(places(read(names)), [(5, Code::Duplicate)]);
     let admin = "admin = { bind = \"0.0.0.0:8080\" }";
@@ -417,7 +417,7 @@ fn two_of_one_name_or_address_are_told() {
     assert!(config_with(ports_of_the_system, "").is_ok());
 }
 
-/// Two routes with these matches; whether the second is hidden.
+/// Whether the first of two routes with these matches hides the second.
 fn hides(one: &str, two: &str) -> bool {
     let route = |name, matches| {
         format!("[[routes]]\nname = \"{name}\"\nrespond = {{}}\nmatch = {{ {matches} }}\n")
@@ -432,7 +432,7 @@ fn hides(one: &str, two: &str) -> bool {
 }
 
 #[test]
-fn a_route_that_an_earlier_one_hides_is_told() {
+fn a_route_hidden_by_an_earlier_one_is_reported() {
     assert!(hides("", ""));
     assert!(hides("path_prefix = \"/a\"", "path_prefix = \"/a/\""));
     assert!(hides("path = \"/a/{x}\"", "path = \"/a/{y}\""));
@@ -445,7 +445,7 @@ fn a_route_that_an_earlier_one_hides_is_told() {
 }
 
 #[test]
-fn a_route_without_a_name_or_a_goal_is_told() {
+fn a_route_without_a_name_or_an_action_is_reported() {
     assert_eq!(
         places(read("[[routes]]\nrespond = {}")),
         [(1, Code::MissingKey)]
@@ -461,7 +461,7 @@ fn a_route_without_a_name_or_a_goal_is_told() {
 }
 
 #[test]
-fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
+fn a_bucket_that_would_take_a_lifetime_to_fill_is_reported() {
     assert_eq!(
         places(config_with(
             "[limits.a]\nrate = \"1/d\"\nburst = 4000000000",
@@ -483,7 +483,7 @@ fn a_bucket_that_would_take_a_lifetime_to_fill_is_told() {
 }
 
 #[test]
-fn a_shared_limit_without_a_store_is_told_where_to_name_one() {
+fn a_shared_limit_without_a_store_is_reported_where_to_name_one() {
     let limit = "[limits.a]\nrate = \"1/s\"\nscope = \"shared\"";
     let (code, text) = only(config_with(limit, ""));
     assert_eq!(code, Code::Conflict);
@@ -497,7 +497,7 @@ fn a_shared_limit_without_a_store_is_told_where_to_name_one() {
 }
 
 #[test]
-fn a_store_that_cannot_be_is_told_where_it_stands() {
+fn an_invalid_store_is_reported_at_its_place() {
     for (store, line) in [
         ("[store]\ntimeout = \"1s\"", 1),
         ("[store]\nurl = \"http://store\"", 2),
@@ -560,7 +560,7 @@ fn the_password_of_a_store_is_shown_in_no_mistake() {
 #[test]
 fn values_under_names_of_secrets_are_shown_in_no_mistake() {
     for route in [
-        // Another key of the same line, or of a line between two places of one mistake, is wrong.
+        // Another key is wrong, on the same line or on a line between the two places of one mistake.
         "request = { set_headers = { x-vault-token = \"hunter2\" }, max_bdy = 1 }",
         "request = { set_headers = { x-vault-token = \"hunter2 \" } }",
         "request = { set_headers = { x-vault-token = \"hunter2\", X-Vault-Token = \"hunter2\" } }",
@@ -620,7 +620,7 @@ fn values_under_names_of_secrets_are_shown_in_no_mistake() {
 }
 
 #[test]
-fn a_limit_that_outlives_the_process_needs_a_place_for_it() {
+fn a_persistent_limit_needs_a_folder() {
     let limit = "[limits.l]\nrate = \"1/s\"\npersist = true";
     let (code, text) = only(config_with(limit, ""));
     assert_eq!(code, Code::Conflict);

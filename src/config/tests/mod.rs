@@ -1,4 +1,4 @@
-//! What the configuration promises, by the family of promises.
+//! Promises of the configuration, by family.
 
 mod advice;
 mod examples;
@@ -14,14 +14,14 @@ mod warnings;
 
 use super::{Code, Config, Diagnostics, Environment, parse};
 
-/// An upstream that is fine, for what comes before or after it.
+/// A valid upstream, to be combined with other tables.
 const APP: &str = "[upstreams.app]\nservers = [\"http://127.0.0.1:9000\"]\n";
 
 fn read(text: &str) -> Result<Config, Diagnostics> {
     parse("test.toml", text, &Environment::new())
 }
 
-/// A configuration with one upstream `app` and one route `app`, to which `route` adds keys; `top` goes before.
+/// Reads a configuration with the upstream `app` and the route `app`, to which `route` adds keys. `top` goes first.
 fn config_with(top: &str, route: &str) -> Result<Config, Diagnostics> {
     read(&format!(
         "{top}\n{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n{route}"

@@ -1,9 +1,9 @@
-//! Mistakes of grammar hide nothing behind them and invent nothing.
+//! Mistakes of grammar hide no mistakes behind them and cause no others.
 
 use super::{super::Code, APP, places, read};
 
 #[test]
-fn several_mistakes_of_grammar_are_told_at_once() {
+fn several_mistakes_of_grammar_are_reported_at_once() {
     let text =
         "[server]\nworkers = \n[log]\nlevel = info\n[shutdown]\ndrain = \"1s\ndelay = \"1\"\n";
     let expected = [

@@ -1,4 +1,4 @@
-//! How mistakes look to people and to tools.
+//! Mistakes as people and tools see them.
 
 use super::{
     super::{Environment, parse},
@@ -22,7 +22,7 @@ fn a_mistake_is_shown_with_its_line_a_caret_and_help() {
 }
 
 #[test]
-fn of_many_mistakes_people_see_fifty_and_how_many_there_are() {
+fn people_see_fifty_mistakes_and_the_number_of_all() {
     let text = "[[routes]]\nname = \"app\"\nupstream = \"ap\"\n".repeat(1000) + APP;
     let mistakes = read(&text).unwrap_err();
     let rendered = mistakes.render(false);
@@ -34,7 +34,7 @@ fn of_many_mistakes_people_see_fifty_and_how_many_there_are() {
     assert_eq!(
         mistakes.to_json().as_array().unwrap().len(),
         1999,
-        "tools get all"
+        "tools get all mistakes"
     );
 }
 
@@ -58,7 +58,7 @@ fn two_places_of_one_mistake_are_shown_together() {
 }
 
 #[test]
-fn a_file_with_nothing_in_it_gets_an_example() {
+fn an_empty_file_gets_an_example() {
     let rendered = read("# soon\n").unwrap_err().render(false);
     assert!(
         rendered.starts_with("error[nothing-to-serve]: nothing to serve: it has no route"),
@@ -71,14 +71,14 @@ fn a_file_with_nothing_in_it_gets_an_example() {
 }
 
 #[test]
-fn the_example_for_an_empty_file_is_right() {
+fn the_example_for_an_empty_file_is_valid() {
     let help = read("").unwrap_err().list[0].help.clone().unwrap();
     let (_, example) = help.split_once("\n\n").unwrap();
     read(example).unwrap();
 }
 
 #[test]
-fn colours_are_there_when_asked_for() {
+fn colours_are_optional() {
     let diagnostics = read("x = 1").unwrap_err();
     assert!(
         diagnostics.render(true).contains('\u{1b}')
@@ -115,7 +115,7 @@ fn columns_count_characters() {
 }
 
 #[test]
-fn what_came_from_the_environment_is_not_repeated() {
+fn values_from_the_environment_are_not_repeated() {
     let environment = Environment::from([("TOKEN".to_owned(), "hunter2\n".to_owned())]);
     let text = "[[routes]]\nname = \"a\"\nrespond = { headers = { x-token = \"${TOKEN}\" } }";
     let rendered = parse("test.toml", text, &environment)

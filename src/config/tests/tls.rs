@@ -1,4 +1,4 @@
-//! Certificates and keys: what is taken, what is refused and at which place, and what never shows.
+//! Certificates and keys: which are accepted, which are refused at which place, and that keys are never shown.
 
 use crate::policy::TlsVersion;
 use std::{fs, path::PathBuf, sync::Arc};
@@ -51,7 +51,7 @@ impl Folder {
         load(&self.path("tidegate.toml"), &Environment::new())
     }
 
-    /// The only mistake: its place in the line, and what it says.
+    /// The only mistake: its place in the line, and its text.
     #[track_caller]
     fn mistake(&self) -> String {
         let mistakes = self.load().unwrap_err();
@@ -59,14 +59,14 @@ impl Folder {
         assert_eq!(mistakes.list[0].code, Code::Unreadable);
         assert!(
             mistakes.watched.files().contains(&self.path("a.pem")),
-            "not watched for its repair"
+            "the broken file is not watched"
         );
         mistakes.list[0].message.clone()
     }
 }
 
 #[test]
-fn a_certificate_that_stands_for_no_name_is_told() {
+fn a_certificate_without_a_name_is_reported() {
     let folder = Folder::new(TLS);
     folder.certify("a", |params| params.subject_alt_names.clear());
     let config = folder.load().unwrap();
@@ -126,7 +126,7 @@ fn another_certificate_in_the_same_file_is_another_configuration() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_told_with_its_name() {
+fn problems_of_a_file_are_reported_with_its_name() {
     let folder = Folder::new(TLS);
     let (certificate, key) = ["a.pem", "a.key"]
         .map(|name| fs::read_to_string(folder.path(name)).unwrap())
@@ -184,7 +184,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_name() {
 }
 
 #[test]
-fn authorities_are_held_to_the_same() {
+fn authorities_have_the_same_rules() {
     let text = format!("{TLS}client_ca = \"ca.pem\"\n");
     let folder = Folder::new(&text);
     assert!(folder.mistake().contains("ca.pem cannot be read"));
@@ -223,11 +223,14 @@ fn an_expired_certificate_is_a_warning_and_no_mistake() {
             folder.path("a.pem").display()
         )
     );
-    assert!(one.place.is_some(), "it is told where the file is named");
+    assert!(
+        one.place.is_some(),
+        "the warning is where the file is named"
+    );
 }
 
 #[test]
-fn a_key_never_shows() {
+fn a_key_is_never_shown() {
     let folder = Folder::new(TLS);
     let config = folder.load().unwrap();
     let shown = format!("{config:?} {}", config.shown());
@@ -251,7 +254,7 @@ fn upstream(url: &str, tls: &str) -> Folder {
 }
 
 #[test]
-fn a_server_is_called_by_the_host_of_its_url_or_by_the_name_that_is_given() {
+fn the_name_of_a_server_is_the_host_of_its_url_or_a_given_name() {
     let name = |folder: Folder| {
         let name = folder.load().unwrap().upstreams[0].servers[0]
             .secure_as
@@ -313,7 +316,7 @@ fn tls_that_no_server_speaks_is_a_mistake() {
 }
 
 #[test]
-fn a_trusted_certificate_that_can_never_be_believed_is_a_warning() {
+fn a_trusted_certificate_that_cannot_be_verified_is_a_warning() {
     let upstream = "[upstreams.app]\nservers = [\"https://192.0.2.1\"]\ntls = { ca = \"b.pem\" }\n";
     let listener = TLS.to_owned() + "client_ca = \"b.pem\"\n";
     let old = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);

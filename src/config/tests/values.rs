@@ -1,4 +1,4 @@
-//! What is left out has its default, and what is given arrives.
+//! Omitted keys have their defaults, and given values arrive.
 
 use crate::policy::*;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn the_smallest_useful_file_is_one_upstream_and_one_route() {
 }
 
 #[test]
-fn a_limit_has_the_burst_of_its_rate_and_everyone_in_one_bucket() {
+fn a_limit_has_the_burst_of_its_rate_and_one_bucket_by_default() {
     let config = config_with(
         "[limits.a]\nrate = \"30/m\"\n[limits.b]\nkey = \"host\"\nrate = \"1/s\"\nburst = 9",
         "",
@@ -40,7 +40,7 @@ fn a_limit_has_the_burst_of_its_rate_and_everyone_in_one_bucket() {
 }
 
 #[test]
-fn off_is_nothing() {
+fn off_disables() {
     let config = config_with(
         "admin = { bind = \"off\" }",
         "timeouts = { body = \"off\" }\nrequest = { max_body = \"off\" }",
@@ -113,7 +113,7 @@ fn an_inherited_attempt_is_cut_to_a_shorter_total() {
 }
 
 #[test]
-fn how_long_to_queue_can_be_a_default_without_a_cap() {
+fn queue_timeout_can_be_a_default_without_a_cap() {
     let defaults = "[defaults.concurrency]\nqueue_timeout = \"2s\"";
     assert_eq!(
         config_with(defaults, "").unwrap().routes[0].concurrency,
@@ -165,7 +165,7 @@ fn an_upstream_has_a_cap_as_a_route_has_one_and_none_by_default() {
 }
 
 #[test]
-fn a_cap_that_adapts_stands_instead_of_an_inherited_fixed_one() {
+fn an_adaptive_cap_replaces_an_inherited_fixed_one() {
     let adaptive = "concurrency = { adaptive = { min = 4, max = 512 } }";
     let config = config_with("[defaults.concurrency]\nmax = 9\nqueue = 7", adaptive).unwrap();
     let concurrency = config.routes[0].concurrency.as_ref().unwrap();
@@ -205,7 +205,7 @@ fn servers_are_urls_or_tables() {
 }
 
 #[test]
-fn an_upstream_is_ejected_from_and_not_checked_unless_told_otherwise() {
+fn by_default_an_upstream_has_ejection_and_no_checks() {
     let upstream = &config_with("", "").unwrap().upstreams[0];
     assert_eq!(
         (
@@ -255,7 +255,7 @@ fn a_long_base_alone_lengthens_the_longest_ejection() {
 }
 
 #[test]
-fn a_hash_is_over_one_part_or_several() {
+fn a_hash_key_has_one_part_or_several() {
     let of = |key: &str| {
         let keys = format!(
             "[upstreams.b]\nservers = [\"http://a\"]\nbalance = \"hash\"\nhash_key = {key}"
@@ -279,7 +279,7 @@ fn a_hash_is_over_one_part_or_several() {
 }
 
 #[test]
-fn a_split_is_over_those_that_have_a_share() {
+fn a_split_ignores_upstreams_without_weight() {
     let of = |split: &str| {
         let route = format!(
             "[upstreams.b]\nservers = [\"http://b\"]\n[upstreams.a]\nservers = [\"http://a\"]\n[[routes]]\nname = \"r\"\nupstream = {split}"

@@ -1,4 +1,4 @@
-//! Settings that are allowed and surely not meant are told, at their place and with the right form, and hinder nothing.
+//! Settings that are allowed but surely a mistake cause a warning, at their place and with a correction, and load.
 
 use super::{
     super::{Code, Severity},
@@ -23,7 +23,7 @@ fn warned(text: &str) -> (usize, Code, String) {
     )
 }
 
-/// The last line is what is warned of.
+/// Checks that the only warning is at the last line.
 fn last_line(text: &str, code: Code, says: &str) {
     let (line, found, said) = warned(text);
     assert_eq!(
@@ -54,7 +54,7 @@ fn fine_route(keys: &str) {
 }
 
 #[test]
-fn a_limit_that_no_route_names_is_told_with_where_to_name_it() {
+fn a_limit_that_no_route_names_is_reported_with_where_to_name_it() {
     let limit = "[limits.per-client]\nkey = \"client-ip\"\nrate = \"1/s\"\n";
     let (line, code, said) = warned(&format!(
         "{limit}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""
@@ -72,7 +72,7 @@ fn a_limit_that_no_route_names_is_told_with_where_to_name_it() {
 }
 
 #[test]
-fn an_upstream_that_no_route_leads_to_is_told() {
+fn an_upstream_that_no_route_leads_to_is_reported() {
     let other = "[upstreams.b]\nservers = [\"http://127.0.0.1:9002\"]\n";
     let (line, code, said) = warned(&format!(
         "{other}{APP}[[routes]]\nname = \"app\"\nupstream = \"app\""
@@ -88,7 +88,7 @@ fn an_upstream_that_no_route_leads_to_is_told() {
 }
 
 #[test]
-fn a_limit_for_each_of_something_without_a_key_is_told() {
+fn a_limit_for_each_of_something_without_a_key_is_reported() {
     let limit = |name: &str, keys: &str| {
         format!(
             "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"{name}\"]\n[limits.{name}]\nrate = \"1/s\"\n{keys}"
@@ -110,7 +110,7 @@ fn a_limit_for_each_of_something_without_a_key_is_told() {
 }
 
 #[test]
-fn a_turn_or_a_retry_that_nothing_takes_is_told() {
+fn a_turn_or_a_retry_without_effect_is_reported() {
     route("priority = \"high\"", Code::NoEffect, "add `concurrency");
     fine(&format!(
         "{APP}concurrency = {{ max = 1, queue = 1 }}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\npriority = \"high\""
@@ -125,7 +125,7 @@ fn a_turn_or_a_retry_that_nothing_takes_is_told() {
 }
 
 #[test]
-fn a_store_in_which_nothing_is_counted_is_told() {
+fn a_store_in_which_nothing_is_counted_is_reported() {
     let text = format!(
         "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[store]\nurl = \"redis://127.0.0.1\""
     );
@@ -135,7 +135,7 @@ fn a_store_in_which_nothing_is_counted_is_told() {
 }
 
 #[test]
-fn what_is_misspelt_is_an_error_and_not_unused_as_well() {
+fn a_misspelt_name_is_an_error_and_not_also_an_unused_name() {
     let mistakes = config_with(
         "[limits.per-client]\nrate = \"1/s\"",
         "limits = [\"per-cleint\"]",
@@ -145,7 +145,7 @@ fn what_is_misspelt_is_an_error_and_not_unused_as_well() {
 }
 
 #[test]
-fn signs_that_stand_for_nothing_in_a_path_are_told() {
+fn characters_without_a_meaning_in_a_path_are_reported() {
     route(
         "match = { path_prefix = \"/api/*\" }",
         Code::NeverMatches,
@@ -209,7 +209,7 @@ fn signs_that_stand_for_nothing_in_a_path_are_told() {
 }
 
 #[test]
-fn an_expression_that_no_path_matches_is_told() {
+fn an_expression_that_no_path_matches_is_reported() {
     route(
         "match = { path_regex = '^api/.*' }",
         Code::NeverMatches,
@@ -231,7 +231,7 @@ fn an_expression_that_no_path_matches_is_told() {
 }
 
 #[test]
-fn hosts_that_are_no_hosts_are_told() {
+fn values_that_are_no_hosts_are_reported() {
     route(
         "match = { hosts = [\"https\"] }",
         Code::NeverMatches,
@@ -258,7 +258,7 @@ fn hosts_that_are_no_hosts_are_told() {
 }
 
 #[test]
-fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
+fn an_ipv6_prefix_that_is_meant_for_ipv4_is_reported() {
     for part in [
         "key = \"client-ip/24\"",
         "key = [\"route\", \"client-ip/16\"]",
@@ -287,7 +287,7 @@ fn an_ipv6_prefix_that_is_meant_for_ipv4_is_told() {
 }
 
 #[test]
-fn a_key_by_a_header_that_is_always_dropped_is_told() {
+fn a_key_by_a_header_that_is_always_dropped_is_reported() {
     let keys = "concurrency = { max = 1, queue = 1, fair_by = \"header:api_key\" }";
     route(keys, Code::NeverMatches, "sent as `api-key`");
     let keeping = "[[listeners]]\nbind = \"0.0.0.0:80\"\nunderscores = \"keep\"\n";
@@ -298,7 +298,7 @@ fn a_key_by_a_header_that_is_always_dropped_is_told() {
 }
 
 #[test]
-fn an_override_behind_one_for_all_is_told() {
+fn an_override_after_one_for_all_is_reported() {
     let limit = |overrides: &str| {
         format!(
             "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nkey = \"client-ip\"\nrate = \"1/s\"\n{overrides}"
@@ -314,7 +314,7 @@ fn an_override_behind_one_for_all_is_told() {
 }
 
 #[test]
-fn exceptions_that_no_key_gets_are_told() {
+fn overrides_that_no_key_matches_are_reported() {
     let limit = |key: &str, overrides: &str| {
         format!(
             "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\nlimits = [\"l\"]\n[limits.l]\nrate = \"1/s\"\nkey = \"{key}\"\noverrides = [{overrides}]"
@@ -349,7 +349,7 @@ fn exceptions_that_no_key_gets_are_told() {
 }
 
 #[test]
-fn a_key_by_a_certificate_that_nobody_is_asked_for_is_told() {
+fn a_key_by_a_certificate_that_no_listener_requests_is_reported() {
     route(
         "concurrency = { max = 1, queue = 1, fair_by = \"tls:subject\" }",
         Code::NeverMatches,
@@ -358,7 +358,7 @@ fn a_key_by_a_certificate_that_nobody_is_asked_for_is_told() {
 }
 
 #[test]
-fn variables_of_another_gateway_are_told() {
+fn variables_of_another_gateway_are_reported() {
     let redirect = |to: &str, says: &str| {
         last_line(
             &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
@@ -384,7 +384,7 @@ fn variables_of_another_gateway_are_told() {
 }
 
 #[test]
-fn proxies_that_are_everybody_are_told() {
+fn trusted_proxies_that_include_every_address_are_reported() {
     let trusted = |networks: &str| {
         format!(
             "{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[client_ip]\ntrusted_proxies = {networks}"
@@ -413,7 +413,7 @@ fn proxies_that_are_everybody_are_told() {
 }
 
 #[test]
-fn a_wait_that_the_total_timeout_cuts_is_told() {
+fn a_wait_that_the_total_timeout_cuts_is_reported() {
     let cap = "concurrency = { max = 1, queue = 9, queue_timeout = \"5s\" }";
     route(
         &format!("timeouts = {{ total = \"2s\" }}\n{cap}"),
@@ -437,7 +437,7 @@ fn a_wait_that_the_total_timeout_cuts_is_told() {
 }
 
 #[test]
-fn times_and_numbers_that_contradict_each_other_are_told() {
+fn times_and_numbers_that_contradict_each_other_are_reported() {
     for (keys, says) in [
         (
             "timeouts = { body = \"5s\", total = \"10s\" }",
@@ -527,7 +527,7 @@ fn times_and_numbers_that_contradict_each_other_are_told() {
 }
 
 #[test]
-fn values_that_nothing_is_equal_to_are_told() {
+fn values_that_never_match_are_reported() {
     route(
         "match = { methods = [\"*\"] }",
         Code::NeverMatches,
@@ -577,7 +577,7 @@ fn values_that_nothing_is_equal_to_are_told() {
 }
 
 #[test]
-fn places_of_other_templates_are_told() {
+fn placeholders_of_other_template_languages_are_reported() {
     let redirect = |to: &str, says: &str| {
         last_line(
             &format!("[[routes]]\nname = \"a\"\nredirect = {{ to = \"{to}\" }}"),
@@ -596,7 +596,7 @@ fn places_of_other_templates_are_told() {
 }
 
 #[test]
-fn a_mirror_to_the_same_upstream_is_told() {
+fn a_mirror_to_the_same_upstream_is_reported() {
     route(
         "mirror = { upstream = \"app\" }",
         Code::Misleading,
@@ -606,7 +606,7 @@ fn a_mirror_to_the_same_upstream_is_told() {
 }
 
 #[test]
-fn a_prefix_that_no_path_of_the_route_has_is_told() {
+fn a_prefix_that_no_path_of_the_route_has_is_reported() {
     route(
         "match = { path_prefix = \"/api\" }\nrequest = { strip_prefix = \"/apo\" }",
         Code::NoEffect,
@@ -622,7 +622,7 @@ fn a_prefix_that_no_path_of_the_route_has_is_told() {
 }
 
 #[test]
-fn an_admin_listener_that_everybody_reaches_is_told() {
+fn an_admin_listener_on_a_public_address_is_reported() {
     let admin = |bind: &str| {
         format!("{APP}[[routes]]\nname = \"app\"\nupstream = \"app\"\n[admin]\nbind = \"{bind}\"")
     };
@@ -640,7 +640,7 @@ fn an_admin_listener_that_everybody_reaches_is_told() {
 }
 
 #[test]
-fn a_server_that_is_the_gateway_itself_is_told() {
+fn a_server_that_is_the_gateway_itself_is_reported() {
     let server = |server: &str| {
         format!(
             "[[routes]]\nname = \"app\"\nupstream = \"app\"\n[upstreams.app]\nservers = [\"{server}\"]"

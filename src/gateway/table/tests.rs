@@ -1,4 +1,4 @@
-//! What the table promises, one example each; `oracle` covers what nobody thought of.
+//! Promises of the route table, one example each. `oracle` covers the combinations.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
@@ -21,7 +21,7 @@ fn an_exact_host_goes_before_wildcards_the_longest_wildcard_before_shorter_ones_
 }
 
 #[test]
-fn a_wildcard_takes_one_or_more_labels_and_whole_ones_only() {
+fn a_wildcard_takes_one_or_more_whole_labels() {
     let routes = [host("*.example.com")];
     assert_eq!(routes.asked("a.example.com", "/"), Some(0));
     assert_eq!(routes.asked("c.b.a.example.com", "/"), Some(0));
@@ -173,7 +173,7 @@ fn a_prefix_takes_whole_segments() {
 }
 
 #[test]
-fn an_exact_path_takes_no_trailing_slash_that_it_does_not_have() {
+fn an_exact_path_takes_no_additional_trailing_slash() {
     let routes = [path(exact("/a")), path(exact("/a/")), path(exact("/"))];
     assert_eq!(routes.asked("h", "/a"), Some(0));
     assert_eq!(routes.asked("h", "/a/"), Some(1));
@@ -201,7 +201,7 @@ fn parameters_come_in_the_order_of_the_path_and_keep_their_escapes() {
     let routes = [path(parameters("/{shop}/orders/{id}"))];
     let found = routes
         .answer("h", b"/caf%C3%A9/orders/a%2Fb\xff", "GET", &[], "")
-        .expect("it matches");
+        .expect("a match");
     let parameters: Vec<(&str, &str)> = found
         .parameters
         .iter()
@@ -214,12 +214,12 @@ fn parameters_come_in_the_order_of_the_path_and_keep_their_escapes() {
 fn a_route_without_parameters_allocates_none() {
     let found = [path(exact("/a"))]
         .answer("h", b"/a", "GET", &[], "")
-        .expect("it matches");
+        .expect("a match");
     assert_eq!(found.parameters.capacity(), 0);
 }
 
 #[test]
-fn an_expression_takes_the_whole_path_whatever_it_says_about_lines_and_alternatives() {
+fn an_expression_takes_the_whole_path_whatever_its_flags_and_alternatives() {
     let routes = [
         path(regex("/a|/b/c")),
         path(regex("(?m)/d$|x")),
@@ -241,7 +241,7 @@ fn an_expression_takes_the_whole_path_whatever_it_says_about_lines_and_alternati
 }
 
 #[test]
-fn bytes_that_are_not_utf_8_lead_around_no_expression_and_no_prefix() {
+fn bytes_that_are_not_utf_8_bypass_no_expression_and_no_prefix() {
     let routes = [
         path(PathPattern::Any),
         path(prefix("/files")),
@@ -258,7 +258,7 @@ fn bytes_that_are_not_utf_8_lead_around_no_expression_and_no_prefix() {
 }
 
 #[test]
-fn what_is_no_path_is_taken_by_routes_for_every_path_alone() {
+fn targets_without_a_path_match_only_routes_for_every_path() {
     let others = [
         path(prefix("/a")),
         path(regex(".*")),
@@ -276,7 +276,7 @@ fn what_is_no_path_is_taken_by_routes_for_every_path_alone() {
 }
 
 #[test]
-fn any_value_of_a_repeated_header_may_be_the_one() {
+fn any_value_of_a_repeated_header_may_match() {
     let routes = [any().header("x-version", "2")];
     let asked = |headers: &[(&'static str, &str)]| routes.found("h", "/", "GET", headers, "");
     assert_eq!(asked(&[("x-version", "1"), ("x-version", "2")]), Some(0));
@@ -285,7 +285,7 @@ fn any_value_of_a_repeated_header_may_be_the_one() {
 }
 
 #[test]
-fn query_parameters_compare_after_decoding_and_any_repeated_one_may_be_the_one() {
+fn query_parameters_compare_after_decoding_and_any_repeated_one_may_match() {
     let routes = [any().query("na me", "a+b=c")];
     for query in [
         "na+me=a%2bb%3Dc",
@@ -343,7 +343,7 @@ fn hostile_lengths_are_walked_no_further_than_the_routes_go() {
 
 #[test]
 fn expressions_that_compile_alone_compile_together() {
-    // Each takes more than a third of what a single one may by default.
+    // Each expression takes more than a third of the size that a single one may have by default.
     let routes =
         [r"/\w{80}x", r"/\w{80}y", r"/\w{80}z", r"/\w{80}"].map(|pattern| path(regex(pattern)));
     assert_eq!(routes.asked("h", &format!("/{}", "a".repeat(80))), Some(3));
@@ -354,7 +354,7 @@ fn an_empty_table_finds_nothing() {
     assert_eq!(<[Match]>::asked(&[], "h", "/"), None);
 }
 
-/// Questions to a table built from a slice of routes; answers are positions.
+/// Looks up requests in a table built from a slice of routes. The results are positions in the slice.
 trait Routes {
     fn answer(
         &self,
@@ -410,7 +410,7 @@ impl Routes for [Match] {
     }
 }
 
-/// Conditions added to a route one by one.
+/// Adds conditions to a route one by one.
 trait Narrowed {
     fn path(self, path: PathPattern) -> Self;
     fn method(self, method: &str) -> Self;

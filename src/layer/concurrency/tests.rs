@@ -1,4 +1,4 @@
-//! Promises of a cap with its line, from one thread and from many.
+//! Promises of a cap with its queue, from one thread and from many.
 
 use std::{
     sync::{
@@ -67,7 +67,7 @@ async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
     assert_eq!(cap.in_flight(), 0);
 }
 
-/// Rounds in which all places are taken, answered after `time`, and given back.
+/// Runs rounds in which all permits are taken, answered after `time`, and released.
 async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Duration>) {
     for _ in 0..rounds {
         let permits: Vec<_> = std::iter::from_fn(|| cap.try_enter(Instant::now())).collect();
@@ -82,7 +82,7 @@ async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Dura
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_off() {
+async fn of_a_retried_request_the_last_attempt_counts_without_the_backoff() {
     const TIME: Duration = Duration::from_millis(10);
     let bound = Bound::Adaptive(Bounds { min: 4, max: 1000 });
     let cap = Arc::new(Cap::new(
@@ -98,11 +98,11 @@ async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_o
     rounds(&cap, 50, SECOND, Some(TIME)).await;
     assert!(cap.max() >= before, "{} after {before}", cap.max());
     rounds(&cap, 10, SECOND, None).await;
-    assert!(cap.max() < before, "slow answers shrink it");
+    assert!(cap.max() < before, "slow responses shrink the cap");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_too_long_is_told_for_how_long() {
+async fn a_request_that_waits_too_long_is_refused_with_the_time() {
     let cap = cap(1, 1);
     let _held = cap.try_enter(Instant::now());
     let refused = line_up(&cap).unwrap().enter().await.err();
@@ -139,7 +139,7 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
+async fn a_request_past_its_deadline_is_skipped_even_before_its_timer_fires() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let total = Duration::from_millis(10);
@@ -158,7 +158,7 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     assert_eq!(
         (cap.in_flight(), cap.queued()),
         (1, 0),
-        "the place went to the next"
+        "the permit went to the next request"
     );
     assert_eq!(
         late.enter().await.err(),
@@ -167,9 +167,10 @@ async fn who_is_past_his_deadline_is_passed_over_even_before_his_timer_runs() {
     assert!(next.enter().await.is_ok());
 }
 
-/// After the process had been stopped, all in the line were refused though the answers of those in flight lay in the sockets.
+/// After a suspended process resumes, requests in the queue must not time out while the responses that free permits are
+/// still unread in their sockets.
 #[tokio::test(start_paused = true)]
-async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
+async fn a_queued_request_gets_a_permit_that_a_late_event_loop_finds_free() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let mut waiting = std::pin::pin!(line_up(&cap).unwrap().enter());
@@ -181,7 +182,7 @@ async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
     tokio::time::advance(5 * SECOND).await;
     assert!(
         futures_util::poll!(&mut waiting).is_pending(),
-        "the sockets have not been looked at"
+        "the sockets have not been read"
     );
     drop(held);
     let _permit = waiting.await.unwrap();
@@ -193,12 +194,12 @@ async fn who_waits_gets_the_place_that_a_loop_that_was_late_finds_free() {
             max: 1,
             after: SECOND
         })),
-        "it has waited for long enough"
+        "the second request has waited for queue_timeout"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn places_are_given_in_the_order_of_arrival() {
+async fn permits_are_given_in_the_order_of_arrival() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
@@ -217,21 +218,21 @@ async fn places_are_given_in_the_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_comes_in_past_those_who_wait() {
+async fn no_request_overtakes_queued_ones() {
     let cap = cap(1, 1);
     let held = cap.try_enter(Instant::now());
     let waiting = line_up(&cap).unwrap();
     drop(held);
     assert!(
         cap.try_enter(Instant::now()).is_none(),
-        "the place is taken by who waited, though he has not looked yet"
+        "the permit belongs to the queued request, even before it is polled"
     );
     drop(waiting.enter().await.unwrap());
     assert!(cap.try_enter(Instant::now()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_after_a_place_was_his_hands_it_on() {
+async fn a_request_that_leaves_with_a_permit_passes_it_on() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let (first, second) = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
@@ -243,7 +244,7 @@ async fn who_leaves_after_a_place_was_his_hands_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_to_give_up_a_place_in_the_line_is_refused_at_once() {
+async fn a_request_that_is_replaced_in_the_queue_is_refused_at_once() {
     let cap = cap(1, 2);
     let held = cap.try_enter(Instant::now());
     let (first, newest) = (
@@ -278,7 +279,7 @@ async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
     held.pop();
     assert!(
         cap.try_enter(Instant::now()).is_none(),
-        "the one place is taken"
+        "the one permit is taken"
     );
     assert_eq!(cap.in_flight(), 1);
     held.pop();
@@ -289,7 +290,7 @@ async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_higher_cap_lets_those_in_who_wait_already() {
+async fn a_higher_cap_admits_queued_requests() {
     let cap = cap(1, 2);
     let _held = cap.try_enter(Instant::now());
     let waiting = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
@@ -298,9 +299,9 @@ async fn a_higher_cap_lets_those_in_who_wait_already() {
     assert!(waiting.0.enter().await.is_ok() && waiting.1.enter().await.is_ok());
 }
 
-/// Four threads come in, wait, give up at any moment and leave, while another one changes the cap.
+/// Four threads enter, wait, give up at any moment and leave, while another one changes the cap.
 #[test]
-fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
+fn under_any_interleaving_the_cap_holds_and_no_permit_is_lost() {
     const MOST: usize = 3;
     let cap = cap(MOST, 8);
     let (inside, served, is_over) = (
@@ -337,7 +338,7 @@ fn under_any_interleaving_the_cap_holds_and_no_place_is_lost() {
     assert!(served.load(Ordering::Relaxed) > 1000);
     assert!(
         cap.try_enter(Instant::now()).is_some(),
-        "nobody is believed to wait"
+        "the queue is counted as empty"
     );
 }
 
@@ -354,7 +355,7 @@ fn on_a_thread(
         .unwrap();
     runtime.block_on(async {
         for round in 0..2000_u64 {
-            // Several at once on each thread, so that the line fills and overflows.
+            // Several requests at once on each thread, so that the queue fills and overflows.
             let calls = (0..4).map(|call| async move {
                 let permit = match cap.try_enter(Instant::now()) {
                     Some(permit) => permit,
@@ -379,7 +380,7 @@ fn on_a_thread(
             let all = futures_util::future::join_all(calls);
             tokio::time::timeout(30 * SECOND, all)
                 .await
-                .expect("a place that was left is handed on");
+                .expect("a released permit is passed on");
         }
     });
 }

@@ -1,10 +1,10 @@
-//! Full tables: what stays, what goes, and what it costs.
+//! Full tables: which keys stay, which are evicted, and the cost.
 
 use super::*;
 use crate::limit::table::{Insert, OVERFLOW, Table};
 
 #[test]
-fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
+fn a_flood_of_new_keys_evicts_no_debt_and_takes_no_memory() {
     let limiter = limiter(1, SECOND, 5, 1000);
     let debtors = 0..1000;
     for n in debtors.clone() {
@@ -22,7 +22,7 @@ fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
     assert_eq!(
         (admitted, after.evictions_idle, after.evictions_overflow),
         (5, 0, 1_000_000),
-        "one bucket for all"
+        "new keys share one bucket"
     );
     assert!(
         debtors
@@ -31,9 +31,9 @@ fn a_flood_of_strangers_evicts_no_debtor_and_takes_no_memory() {
     );
 }
 
-/// A reload, and each save, walks over every table, most of which have far more room than keys.
+/// A reload and each save walk over every table, most of which have far more capacity than keys.
 #[test]
-fn a_walk_over_a_table_looks_only_where_keys_have_been() {
+fn a_walk_over_a_table_visits_only_parts_that_have_held_keys() {
     let table = Table::new(NonZeroUsize::new(1 << 20).unwrap()).unwrap();
     let held = || {
         table
@@ -59,7 +59,7 @@ fn a_walk_over_a_table_looks_only_where_keys_have_been() {
 }
 
 #[test]
-fn a_look_takes_nothing() {
+fn a_view_takes_nothing() {
     let limiter = limiter(1, SECOND, 3, 10);
     let ask = Ask::new(&limiter, key(1), 1);
     assert!((0..5).all(|_| would_admit(START, &ask)));
@@ -68,7 +68,7 @@ fn a_look_takes_nothing() {
 }
 
 #[test]
-fn what_is_taken_apart_comes_back_one_by_one() {
+fn the_parts_of_a_common_decision_are_refunded_one_by_one() {
     let limits = [
         limiter(1, SECOND, 9, 10),
         limiter(1, SECOND, 3, 10),
@@ -134,7 +134,7 @@ fn the_number_of_keys_never_exceeds_its_bound() {
 }
 
 #[test]
-fn strangers_to_a_full_table_share_one_bucket_also_when_limits_decide_together() {
+fn new_keys_of_a_full_table_share_one_bucket_also_when_limits_decide_together() {
     let (full, roomy) = (limiter(1, SECOND, 2, 1), limiter(1, SECOND, 9, 10));
     drain(&full, START, key(0));
     let admitted = (1..9)
@@ -152,7 +152,7 @@ fn strangers_to_a_full_table_share_one_bucket_also_when_limits_decide_together()
     assert_eq!(
         ask(&full, START.after(SECOND), key(6), 1),
         Ok(()),
-        "a refund goes to the bucket that paid"
+        "the refund goes to the bucket that the tokens came from"
     );
 }
 
@@ -169,7 +169,7 @@ fn a_million_keys_stay_well_under_100_mib() {
         .count();
     assert!(
         held >= 999_990,
-        "all find a place of their own, but for the odd crowded window: {held}"
+        "more keys share a bucket than a rare crowded window explains: {held}"
     );
     assert!(limiter.stats().keys <= 1_000_000);
 }

@@ -20,7 +20,7 @@ fn under(limiter: &Limiter, now: Now, quota: Option<&Gcra>, cost: u32) -> Result
         .map_err(|refusal| refusal.retry_after)
 }
 
-/// How many single tokens are admitted until the first refusal.
+/// Number of single tokens that are admitted under `quota` until the first refusal.
 fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Gcra>) -> u32 {
     (0..u32::MAX)
         .take_while(|_| under(limiter, now, quota, 1).is_ok())
@@ -29,7 +29,7 @@ fn drain_under(limiter: &Limiter, now: Now, quota: Option<&Gcra>) -> u32 {
 }
 
 #[test]
-fn a_key_has_its_own_numbers_and_the_others_have_the_limits() {
+fn a_key_has_its_own_numbers_and_the_others_have_those_of_the_limit() {
     let limiter = limiter(1, SECOND, 2, 10);
     let big = other(&limiter, 10, SECOND, 50);
     assert_eq!(drain_under(&limiter, START, Some(&big)), 50);
@@ -75,7 +75,7 @@ fn the_numbers_of_keys_are_bounded() {
 
 proptest! {
     #[test]
-    fn other_numbers_for_a_key_keep_the_share_of_its_bucket_that_is_used(
+    fn other_numbers_for_a_key_keep_the_used_share_of_its_bucket(
         numbers in prop::collection::vec((1..10_000_u32, 1..1000_u32), 1..6),
         used in 0.0..=1.0_f64,
     ) {
@@ -90,7 +90,7 @@ proptest! {
             under(&limiter, START, quota.as_ref(), 0).unwrap(); // converts, takes nothing
             let inspection = limiter.inspect(START, key(1));
             prop_assert!(inspection.burst.get() == burst || cost == 0);
-            // Rounded up each time, by less than a nanosecond of the bucket it is converted to.
+            // Each conversion rounds up by less than a nanosecond of the new bucket.
             let (exact, slack) = (f64::from(cost) / 100.0, 6.0 / (emission * u128::from(burst)) as f64 + 1e-6);
             let share = inspection.full_in.as_nanos() as f64 / (emission * u128::from(burst)) as f64;
             prop_assert!((share - exact).abs() <= slack, "{share} {exact}");
@@ -110,7 +110,7 @@ proptest! {
 }
 
 #[test]
-fn an_exhausted_key_that_is_given_more_has_to_wait_at_the_new_pace() {
+fn an_exhausted_key_with_larger_numbers_waits_at_the_new_rate() {
     let limiter = limiter(1, MINUTE, 5, 10);
     drain(&limiter, START, key(1));
     let big = other(&limiter, 1000, SECOND, 1000);
@@ -126,26 +126,26 @@ fn an_exhausted_key_that_is_given_more_has_to_wait_at_the_new_pace() {
     assert_eq!(
         drain(&limiter, START.after(Duration::from_millis(100)), key(1)),
         0,
-        "and takes its debt back with it"
+        "the key keeps its debt when it returns to the limit's numbers"
     );
 }
 
 #[test]
-fn a_stranger_with_numbers_of_its_own_shares_the_bucket_of_strangers() {
+fn a_new_key_of_a_full_table_with_numbers_of_its_own_shares_the_common_bucket() {
     let limiter = limiter(1, SECOND, 3, 1);
     drain(&limiter, START, key(7));
     let big = other(&limiter, 100, SECOND, 100);
     assert_eq!(
         under(&limiter, START, Some(&big), 100),
         Ok(()),
-        "all that there is"
+        "the common bucket is exhausted"
     );
     assert_eq!(under(&limiter, START, Some(&big), 1), Err(SECOND));
     assert_eq!(ask(&limiter, START, key(3), 1), Err(SECOND));
 }
 
 #[test]
-fn a_refund_after_the_numbers_of_a_key_changed_wins_nothing() {
+fn a_refund_after_a_change_of_numbers_gains_nothing() {
     let limiter = limiter(1, SECOND, 10, 10);
     let admission = decide(START, &[Ask::new(&limiter, key(1), 10)]).unwrap();
     let big = other(&limiter, 1, SECOND, 100);
@@ -155,7 +155,7 @@ fn a_refund_after_the_numbers_of_a_key_changed_wins_nothing() {
 }
 
 #[test]
-fn threads_that_disagree_about_a_keys_numbers_share_one_bucket() {
+fn threads_with_different_numbers_for_a_key_share_one_bucket() {
     let limiter = limiter(1, 86_400 * SECOND, 10_000, 10);
     let half = other(&limiter, 1, 86_400 * SECOND, 5_000);
     let whole = std::sync::atomic::AtomicU64::new(0);
@@ -170,6 +170,6 @@ fn threads_that_disagree_about_a_keys_numbers_share_one_bucket() {
     let whole = whole.into_inner();
     assert!(
         (9_990..=10_000).contains(&whole),
-        "{whole}: a change of numbers costs less than a token"
+        "{whole}: a change of numbers costs a token or more"
     );
 }

@@ -1,4 +1,4 @@
-//! Whatever threads do at once to several limits: nothing beyond burst and rate, and no token lost.
+//! Any interleaving of threads over several limits: never more than burst and rate, and no token lost.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -11,7 +11,7 @@ const LIMITS: usize = 4;
 const THREADS: usize = 4;
 const ROUNDS: u64 = 300;
 
-/// A bucket: a limit and a key, of which some have numbers of their own.
+/// A bucket: a limit and a key. Some keys have numbers of their own.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     rate: u32,
@@ -27,7 +27,7 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
     )
 }
 
-/// What one thread does in a round: which limits decide, at what cost each, and whether it is given back.
+/// The step of one thread in a round: the limits that decide, the cost at each, and whether the tokens are returned.
 fn step(seed: u64, thread: usize, round: u64) -> (u8, [u32; LIMITS], bool) {
     let mut mixed = seed ^ (round * 31 + thread as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -63,7 +63,7 @@ proptest! {
                     kept[*limit].fetch_add(u64::from(costs[*limit]), Relaxed);
                 }
                 if returns && round % 2 == 0 {
-                    // At the very time at which it was taken, so that nothing has come back by itself.
+                    // Refunded at the time of the decision, so no tokens have come back by themselves.
                     for limit in &chosen {
                         kept[*limit].fetch_sub(u64::from(costs[*limit]), Relaxed);
                     }
@@ -81,7 +81,7 @@ proptest! {
             let admitted = u128::from(kept[limit].load(Relaxed));
             prop_assert!(admitted * 1_000_000_000 <= u128::from(burst) * 1_000_000_000 + u128::from(plan.rate) * elapsed);
         }
-        // Whatever is given back late leaves each bucket between what it was and full.
+        // Each late refund leaves its bucket between its earlier state and full.
         for (chosen, admission) in to_return.into_inner() {
             admission.refund(Now::from_nanos(end), chosen.iter().map(|limit| &limiters[*limit]));
         }
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn when_all_is_given_back_every_bucket_is_as_before(plans in plans(), seed: u64) {
+    fn when_all_tokens_are_returned_every_bucket_is_as_before(plans in plans(), seed: u64) {
         let limiters: Vec<_> = plans.iter().map(|plan| limiter(plan.rate, SECOND, plan.burst, 10)).collect();
         for (limiter, plan) in limiters.iter().zip(&plans) {
             ask(limiter, START, key(1), plan.burst / 3).unwrap();

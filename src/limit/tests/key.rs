@@ -1,4 +1,4 @@
-//! Who shares a bucket, and who does not.
+//! Keys that share a bucket, and keys that do not.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The promises of the limits, each a test. Time is a number here; only `time` runs on tokio's paused clock.
+//! Promises of the limits. Time is a number here; only `time` uses tokio's paused clock.
 
 mod bounds;
 mod classes;
@@ -21,7 +21,7 @@ use crate::policy::{Quota, QuotaError, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A moment to begin at.
+/// The time at which tests begin.
 const START: Now = Now::from_nanos(1_000_000_000_000);
 
 fn rate(count: u32, period: Duration) -> Rate {
@@ -58,7 +58,7 @@ fn ask(limiter: &Limiter, now: Now, key: Key, cost: u32) -> Result<(), Duration>
         .map_err(|refusal| refusal.retry_after)
 }
 
-/// How many single tokens are admitted until the first refusal.
+/// Number of single tokens that are admitted until the first refusal.
 fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
     (0..u32::MAX)
         .take_while(|_| ask(limiter, now, key, 1).is_ok())
@@ -66,10 +66,10 @@ fn drain(limiter: &Limiter, now: Now, key: Key) -> u32 {
         .sum()
 }
 
-/// A bucket as the table has it, under the quota by which its debt came about.
+/// A bucket as the table holds it, with the quota that its debt is kept under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Inspection {
-    /// Whether the table knows the key; an unknown one has a full bucket.
+    /// Whether the table has the key; an unknown key has a full bucket.
     held: bool,
     burst: NonZeroU32,
     remaining: u32,
@@ -91,7 +91,7 @@ impl Limiter {
     }
 }
 
-/// Runs `work` on `threads` threads that begin together; the sum of what they return.
+/// Runs `work` on `threads` threads that start together. Returns the sum of the results.
 fn together(threads: usize, work: impl Fn(usize) -> u64 + Sync) -> u64 {
     let start = Barrier::new(threads);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! One bucket against a plain token bucket that counts in fractions of a token, and against `governor`.
+//! One bucket against a plain token bucket that counts fractions of a token, and against `governor`.
 
 use governor::{
     RateLimiter,
@@ -31,7 +31,7 @@ impl Model {
         }
     }
 
-    /// Takes `cost` tokens, or tells the nanoseconds until they are there.
+    /// Takes `cost` tokens, or returns the nanoseconds until they are there.
     fn take(&mut self, now: Now, cost: u32) -> Result<(), u128> {
         let now = u128::from(now.as_nanos());
         self.level = (self.level + now - self.last).min(self.capacity);
@@ -51,7 +51,7 @@ fn rates() -> impl Strategy<Value = (u32, Duration)> {
     (prop_oneof![1..10_u32, 1..2_000_000_u32], periods)
 }
 
-/// Gaps of about a few emission intervals, and now and then none or a long one.
+/// Gaps of about a few emission intervals, sometimes none or a long one.
 fn arrivals() -> impl Strategy<Value = Vec<(f64, u32)>> {
     let gap = prop_oneof![3 => 0.0..3.0_f64, 1 => Just(0.0), 1 => 0.0..100.0_f64];
     prop::collection::vec((gap, 0..6_u32), 1..200)
@@ -76,7 +76,7 @@ proptest! {
         }
     }
 
-    /// The crate states GCRA independently of this one: both have to agree on every decision and every wait.
+    /// The crate implements GCRA independently of this one: both have to agree on every decision and every wait.
     #[test]
     fn a_limit_decides_as_governor_does((count, period) in rates(), burst in 1..50_u32, arrivals in arrivals()) {
         let limiter = limiter(count, period, burst, 10);
@@ -121,7 +121,7 @@ fn a_cost_above_the_burst_is_never_admitted() {
     for cost in [6, u32::MAX] {
         assert_eq!(ask(&limiter, START, key(1), cost), Err(Duration::MAX));
     }
-    assert_eq!(drain(&limiter, START, key(1)), 5, "and takes nothing");
+    assert_eq!(drain(&limiter, START, key(1)), 5, "a refusal takes nothing");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn numbers_that_cannot_work_are_errors() {
 }
 
 #[test]
-fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
+fn an_admission_has_the_remaining_tokens_and_a_refusal_the_longest_wait() {
     let (wide, tight) = (limiter(100, SECOND, 100, 10), limiter(1, SECOND, 2, 10));
     let asks = [Ask::new(&wide, key(1), 10), Ask::new(&tight, key(1), 1)];
     let tightest = decide(START, &asks).unwrap().standings().last();
@@ -183,7 +183,7 @@ fn an_admission_tells_what_is_left_and_a_refusal_who_refuses_longest() {
 }
 
 #[test]
-fn a_refusal_by_one_limit_takes_from_none() {
+fn a_refusal_by_one_limit_takes_tokens_from_none() {
     let limits: Vec<_> = (1..=6)
         .rev()
         .map(|burst| limiter(1, SECOND, burst, 10))
@@ -204,7 +204,7 @@ fn a_refusal_by_one_limit_takes_from_none() {
 }
 
 #[test]
-fn a_refund_gives_back_what_was_taken_and_no_more_than_is_still_missing() {
+fn a_refund_returns_the_taken_tokens_and_no_more_than_are_missing() {
     let limiter = limiter(10, SECOND, 10, 10);
     let take = |now, cost| decide(now, &[Ask::new(&limiter, key(1), cost)]).unwrap();
     let left = |now| limiter.inspect(now, key(1)).remaining;
@@ -214,7 +214,7 @@ fn a_refund_gives_back_what_was_taken_and_no_more_than_is_still_missing() {
     let later = START.after(SECOND);
     let _kept = take(later, 10);
     admission.refund(later, [&limiter]);
-    assert_eq!(left(later), 0, "its tokens had come back by themselves");
+    assert_eq!(left(later), 0, "the tokens had already come back");
 }
 
 #[test]

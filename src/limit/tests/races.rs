@@ -1,4 +1,4 @@
-//! Many threads at once: no token lost, none won.
+//! Races of many threads: no token is lost and none is gained.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,10 +8,10 @@ use super::*;
 
 const THREADS: usize = 4;
 
-/// How often three threads meet over new keys; the mistakes made on the way here showed within a few thousand.
+/// Number of rounds in which threads meet over new keys. Known mistakes in the table show within a few thousand.
 const ROUNDS: u64 = 2000;
 
-/// Single tokens admitted to one thread until `refusals` refusals.
+/// Number of single tokens admitted to one thread until `refusals` refusals.
 fn hammer(limiter: &Limiter, key: Key, refusals: u64) -> u64 {
     let (mut admitted, mut refused) = (0, 0);
     while refused < refusals {
@@ -43,11 +43,12 @@ fn many_threads_never_get_more_than_burst_and_rate_times_time() {
     assert_eq!(
         admitted,
         50 + elapsed / 1_000_000 - 1,
-        "every token that came was asked for"
+        "every token that came back was requested"
     );
 }
 
-/// `keys` new keys, asked for by all threads at the same moment, over a table prepared by `before`.
+/// Lets all threads request `keys` new keys at the same moment, on a table prepared by `before`. Each key has to get
+/// exactly one burst.
 fn new_keys_get_one_burst_each(max_keys: usize, keys: u64, before: impl Fn(&Limiter)) {
     const BURST: u64 = 3;
     for round in 0..ROUNDS {
@@ -64,7 +65,7 @@ fn new_keys_get_one_burst_each(max_keys: usize, keys: u64, before: impl Fn(&Limi
     }
 }
 
-/// Asks once for each of `keys`, long enough ago for their buckets to be full again.
+/// Requests each of `keys` once, so long ago that their buckets are full again.
 fn idle(limiter: &Limiter, keys: std::ops::Range<u64>) {
     let before = Now::from_nanos(START.as_nanos() - 10 * SECOND.as_nanos() as u64);
     keys.for_each(|n| ask(limiter, before, key(n), 1).unwrap());
@@ -76,7 +77,7 @@ fn a_hammered_new_key_gets_one_bucket_in_an_empty_table() {
 }
 
 #[test]
-fn a_hammered_new_key_gets_one_bucket_in_the_last_place() {
+fn a_hammered_new_key_gets_one_bucket_in_the_last_slot() {
     new_keys_get_one_burst_each(1, 1, |_| {});
     new_keys_get_one_burst_each(3, 1, |limiter| idle(limiter, 0..2));
 }
@@ -111,7 +112,7 @@ fn threads_that_churn_through_a_tiny_table_keep_its_bound() {
 }
 
 #[test]
-fn limits_that_race_together_lose_no_token_and_win_none() {
+fn limits_that_race_together_lose_no_token_and_gain_none() {
     let (wide, tight) = (limiter(1, SECOND, 6000, 10), limiter(1, SECOND, 5000, 10));
     let admitted = together(THREADS, |thread| {
         let both = [Ask::new(&wide, key(1), 1), Ask::new(&tight, key(1), 1)];
@@ -136,7 +137,7 @@ fn limits_that_race_together_lose_no_token_and_win_none() {
 }
 
 #[test]
-fn a_reload_under_fire_neither_wins_nor_loses_a_token() {
+fn a_reload_under_load_neither_gains_nor_loses_a_token() {
     const BURST: u32 = 20_000;
     let current = ArcSwap::from_pointee(limiter(1, SECOND, BURST, 1000));
     let admitted = together(THREADS, |thread| {
@@ -164,7 +165,7 @@ fn a_reload_under_fire_neither_wins_nor_loses_a_token() {
         }
         0
     });
-    // Of each exhausted bucket, rescaling rounds up by less than a token for every change.
+    // Rescaling rounds the debt of each exhausted bucket up by less than a token for every change.
     let expected = 20 * u64::from(BURST);
     assert!(
         admitted <= expected && admitted > expected - 20 * 200,

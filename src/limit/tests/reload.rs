@@ -1,4 +1,4 @@
-//! Other numbers for the same buckets.
+//! Other numbers for existing buckets.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 proptest! {
     #[test]
-    fn a_reload_keeps_the_share_of_each_bucket_that_is_used(
+    fn a_reload_keeps_the_used_share_of_each_bucket(
         (rate, burst) in (1..100_000_u32, 1..1000_u32),
         (new_rate, new_burst) in (1..100_000_u32, 1..1000_u32),
         used in 0.0..=1.0_f64,
@@ -22,11 +22,11 @@ proptest! {
         let new = old.reconfigured(quota(new_rate, 60 * SECOND, new_burst), keys(10), now).unwrap();
         let after = new.inspect(now, key(1));
         let fill = |limiter: &Limiter| u128::from(limiter.gcra().fill());
-        // Exact fractions: after/new fill is before/old fill, rounded up by less than a nanosecond.
+        // In exact fractions: debt/fill is the same before and after, rounded up by less than a nanosecond.
         let (ours, exact) = (after.full_in.as_nanos() * fill(&old), before.full_in.as_nanos() * fill(&new));
         prop_assert!(ours >= exact && ours < exact + fill(&old));
         prop_assert_eq!(drain(&new, now, key(1)), after.remaining);
-        prop_assert!(drain(&new, now, key(2)) == new_burst, "who was not there is full");
+        prop_assert!(drain(&new, now, key(2)) == new_burst, "unknown keys are full");
     }
 }
 
@@ -41,12 +41,12 @@ fn a_lower_rate_gives_an_exhausted_key_no_fresh_burst() {
     assert_eq!(
         drain(&new, START.after(10 * SECOND), key(1)),
         10,
-        "the new pace"
+        "the key refills at the new rate"
     );
     assert_eq!(
         drain(&old, START.after(10 * SECOND), key(1)),
         0,
-        "an old handle is as exhausted"
+        "the key is as exhausted through an old handle"
     );
 }
 
@@ -80,7 +80,7 @@ fn state_survives_a_rebuilt_limiter() {
 }
 
 #[test]
-fn a_smaller_table_keeps_those_deepest_in_debt() {
+fn a_smaller_table_keeps_the_largest_debts() {
     let old = limiter(1, DAY, 1000, 1000);
     (0..1000).for_each(|n| ask(&old, START, key(n), 1 + n as u32 % 1000).unwrap());
     let new = old
@@ -91,7 +91,7 @@ fn a_smaller_table_keeps_those_deepest_in_debt() {
 }
 
 #[test]
-fn a_larger_table_keeps_every_debt_and_takes_more_keys() {
+fn a_larger_table_keeps_every_debt_and_holds_more_keys() {
     let old = limiter(1, DAY, 3, 10);
     for n in 0..10 {
         drain(&old, START, key(n));
@@ -109,7 +109,7 @@ fn a_larger_table_keeps_every_debt_and_takes_more_keys() {
     );
     assert!(
         new.stats().evictions_overflow > old.stats().keys as u64 / 100,
-        "counts go on"
+        "the counters continue"
     );
 }
 
@@ -126,7 +126,7 @@ fn a_reload_that_fails_changes_nothing() {
 }
 
 #[test]
-fn a_refund_from_before_a_reload_wins_nothing_after_it() {
+fn a_refund_from_before_a_reload_gains_nothing_after_it() {
     let old = limiter(1, SECOND, 10, 10);
     let admission = decide(START, &[Ask::new(&old, key(1), 10)]).unwrap();
     let new = old

@@ -1,4 +1,4 @@
-//! Debts that outlive the process.
+//! Debts that survive the process.
 
 use proptest::prelude::*;
 
@@ -18,14 +18,14 @@ fn encoded(debts: impl IntoIterator<Item = Debt>) -> Vec<u8> {
     bytes
 }
 
-/// What a new process finds after `age`; its clock begins anew.
+/// The debts that a new process finds after `age`. Its clock starts anew.
 fn restarted(old: &Limiter, now: Now, new: &Limiter, age: Duration) -> usize {
     let bytes = encoded(old.debts(now));
     new.restore(START, age, Saved::decode(&bytes, IDENTITY).unwrap().debts())
 }
 
 #[test]
-fn who_was_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
+fn an_exhausted_key_stays_exhausted_after_a_restart_and_refills_meanwhile() {
     let (old, new) = (limiter(1, SECOND, 100, 10), limiter(1, SECOND, 100, 10));
     let now = START.after(7_777 * SECOND);
     drain(&old, now, key(1));
@@ -34,7 +34,7 @@ fn who_was_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
     assert_eq!(
         restarted(&old, now, &new, 30 * SECOND),
         2,
-        "one is full by now"
+        "one of the buckets is full by now"
     );
     assert_eq!(
         [1, 2, 3].map(|n| new.inspect(START, key(n)).remaining),
@@ -44,7 +44,7 @@ fn who_was_exhausted_still_is_after_a_restart_and_has_waited_meanwhile() {
 }
 
 #[test]
-fn other_numbers_after_the_restart_keep_the_share_that_is_used() {
+fn other_numbers_after_the_restart_keep_the_used_share() {
     let (old, new) = (limiter(1, SECOND, 100, 10), limiter(1, 60 * SECOND, 10, 10));
     drain(&old, START, key(1));
     ask(&old, START, key(2), 50).unwrap();
@@ -70,19 +70,19 @@ fn a_debt_under_numbers_of_a_keys_own_keeps_its_share() {
 }
 
 #[test]
-fn what_has_no_room_is_owed_by_strangers() {
+fn debts_without_room_go_to_the_common_bucket() {
     let (old, new) = (limiter(1, SECOND, 5, 10), limiter(1, SECOND, 5, 1));
     (0..3).for_each(|n| assert_eq!(drain(&old, START, key(n)), 5));
     assert_eq!(restarted(&old, START, &new, SECOND), 1);
     assert!(
         (0..3).all(|n| drain(&new, START, key(n)) <= 1),
-        "nobody has a fresh bucket"
+        "no key has a fresh bucket"
     );
     assert_eq!(new.stats().keys, 1);
 }
 
 #[test]
-fn what_was_not_written_by_this_is_told_apart() {
+fn files_of_other_origin_are_recognised() {
     let whole = encoded([Debt {
         key: key(1),
         nanos: 5,
@@ -115,7 +115,7 @@ fn what_was_not_written_by_this_is_told_apart() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(debts in prop::collection::vec((3..u64::MAX, any::<u64>(), 1..u64::MAX), 0..200)) {
+    fn written_debts_can_be_read(debts in prop::collection::vec((3..u64::MAX, any::<u64>(), 1..u64::MAX), 0..200)) {
         let debts: Vec<_> = debts.into_iter().map(|(hash, nanos, fill)| Debt { key: Key::from_raw(hash), nanos, fill }).collect();
         let bytes = encoded(debts.clone());
         let saved = Saved::decode(&bytes, IDENTITY).unwrap();
@@ -124,7 +124,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_read_harms_nobody(
+    fn any_bytes_can_be_read_without_harm(
         records in prop::collection::vec(any::<(u64, u64, u64)>(), 0..50),
         (at, bit) in any::<(prop::sample::Index, u8)>(),
         rest in prop::collection::vec(any::<u8>(), 0..100),

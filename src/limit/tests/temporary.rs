@@ -1,4 +1,4 @@
-//! Quotas that single keys have for a while.
+//! Temporary quotas of single keys.
 
 use super::*;
 use crate::limit::temporary::MOST_TEMPORARY;
@@ -13,7 +13,7 @@ fn give(
     limiter.set_temporary(now, key(n), quota(count, SECOND, burst), now.after(lasts))
 }
 
-/// As a layer asks.
+/// Drains a bucket as a layer does.
 fn drain_now(limiter: &Limiter, now: Now, n: u64) -> u32 {
     let given = limiter.temporary(now, key(n));
     let ask = Ask {
@@ -27,7 +27,7 @@ fn drain_now(limiter: &Limiter, now: Now, n: u64) -> u32 {
 }
 
 #[test]
-fn a_key_has_other_numbers_until_they_expire_and_nobody_else_has() {
+fn a_key_has_temporary_numbers_until_they_expire_and_other_keys_do_not() {
     let limiter = limiter(1, SECOND, 2, 10);
     give(&limiter, START, 1, (10, 50), 10 * SECOND).unwrap();
     assert_eq!(
@@ -45,14 +45,14 @@ fn a_key_has_other_numbers_until_they_expire_and_nobody_else_has() {
 }
 
 #[test]
-fn who_was_exhausted_is_not_filled_by_other_numbers_nor_by_their_end() {
+fn an_exhausted_key_is_refilled_neither_by_other_numbers_nor_by_their_end() {
     let limiter = limiter(1, 60 * SECOND, 2, 10);
     drain(&limiter, START, key(1));
     give(&limiter, START, 1, (100, 100), 10 * SECOND).unwrap();
     assert_eq!(
         drain_now(&limiter, START, 1),
         0,
-        "it has to wait, at the new pace"
+        "the key waits at the new rate"
     );
     assert_eq!(drain_now(&limiter, START.after(SECOND), 1), 100);
     limiter.end_temporary(START.after(SECOND), key(1));
@@ -60,7 +60,7 @@ fn who_was_exhausted_is_not_filled_by_other_numbers_nor_by_their_end() {
 }
 
 #[test]
-fn they_hold_over_a_reload_whichever_handle_set_them() {
+fn temporary_numbers_survive_a_reload_whichever_handle_set_them() {
     let old = limiter(1, SECOND, 2, 10);
     give(&old, START, 1, (5, 20), 10 * SECOND).unwrap();
     let new = old
@@ -73,7 +73,7 @@ fn they_hold_over_a_reload_whichever_handle_set_them() {
 }
 
 #[test]
-fn what_has_expired_is_cleared_away_without_a_request() {
+fn expired_numbers_are_removed_without_a_request() {
     let limiter = limiter(1, SECOND, 2, 10);
     give(&limiter, START, 1, (5, 20), SECOND).unwrap();
     give(&limiter, START, 2, (5, 20), 9 * SECOND).unwrap();
@@ -84,7 +84,7 @@ fn what_has_expired_is_cleared_away_without_a_request() {
 }
 
 #[test]
-fn their_number_is_bounded_and_what_expired_makes_room() {
+fn temporary_numbers_are_bounded_and_expired_ones_make_room() {
     let limiter = limiter(1, SECOND, 2, 10);
     limiter
         .core
@@ -96,13 +96,13 @@ fn their_number_is_bounded_and_what_expired_makes_room() {
     assert_eq!(one_more(START, 1_000_000), Err(TemporaryError::Full));
     assert!(
         one_more(START, 3).is_ok(),
-        "one that has some may get others"
+        "a key with temporary numbers may get others"
     );
     assert!(one_more(START.after(SECOND), 1_000_000).is_ok());
 }
 
 #[test]
-fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
+fn the_view_of_a_key_uses_its_current_numbers() {
     let limiter = limiter(1, SECOND, 10, 10);
     (0..5).for_each(|_| ask(&limiter, START, key(1), 1).unwrap());
     assert_eq!(limiter.standing(START, key(1), None).remaining, 5);
@@ -115,7 +115,7 @@ fn how_a_key_stands_is_told_under_the_numbers_that_count_now() {
     assert_eq!(
         limiter.inspect(START, key(1)).remaining,
         5,
-        "and nothing has changed by that"
+        "the view changes nothing"
     );
     let unknown = limiter.standing(START, key(2), Some(&big.gcra));
     assert_eq!((unknown.remaining, unknown.reset), (100, Duration::ZERO));

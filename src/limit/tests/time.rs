@@ -1,4 +1,4 @@
-//! The clock, paused.
+//! The paused clock.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The heaviest keys: exact while they are few, and never more wrong than is said.
+//! The heaviest keys: exact while they are few, and never further off than the reported error.
 
 use std::collections::HashMap;
 
@@ -30,7 +30,7 @@ fn label(write: impl FnOnce(&mut Label)) -> Vec<String> {
 }
 
 #[test]
-fn few_keys_are_counted_exactly_over_all_lanes() {
+fn few_keys_are_counted_exactly_over_all_workers() {
     let top = Top::new(3);
     for n in 0..100 {
         for turn in 0..=n {
@@ -97,7 +97,7 @@ fn a_flood_of_single_keys_does_not_hide_the_heavy_one() {
 }
 
 #[test]
-fn what_is_shown_is_of_this_period_and_the_one_before() {
+fn the_list_covers_this_period_and_the_one_before() {
     let top = Top::new(1);
     record(&top, 0, START, 1, Verdict::Admitted);
     let second = START.after(PERIOD);
@@ -121,7 +121,7 @@ fn what_is_shown_is_of_this_period_and_the_one_before() {
 }
 
 #[test]
-fn the_label_of_a_key_that_left_is_not_that_of_the_next() {
+fn a_key_does_not_inherit_the_label_of_an_evicted_one() {
     let top = Top::new(1);
     for n in 0..2 * CAPACITY as u64 {
         top.record(0, START, key(n), Verdict::Admitted, |label| {
@@ -163,7 +163,7 @@ fn labels_show_addresses_as_networks_and_cut_long_values() {
 }
 
 #[test]
-fn a_part_that_stands_in_for_a_missing_one_is_marked() {
+fn the_replacement_of_a_missing_part_is_marked() {
     let mut label = Label::default();
     label.text(b"given");
     let from = label.len();
@@ -179,7 +179,7 @@ fn a_part_that_stands_in_for_a_missing_one_is_marked() {
 
 proptest! {
     #[test]
-    fn no_count_is_more_wrong_than_it_says(
+    fn no_count_is_further_off_than_its_reported_error(
         requests in prop::collection::vec((0..3_usize, 0..4 * CAPACITY as u64, any::<bool>()), 0..6000),
         heavy in 0..50_u64,
     ) {

@@ -1,4 +1,4 @@
-//! A real cluster of three nodes, of which one is away.
+//! A real cluster of three nodes, one of which fails.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use crate::{
     store::{Asks, Name, Refused, nodes::Node},
 };
 
-/// A gateway before a cluster whose first node is about to go.
+/// A gateway with a cluster whose first node is about to fail.
 struct World {
     gateway: Gateway,
     servers: Vec<Redis>,
 }
 
 impl World {
-    /// The connection is there, and all nodes have answered.
+    /// Connects, and waits until all nodes have responded.
     async fn new(on_error: OnError, burst: u32) -> Self {
         let servers = cluster(3);
         let mut gateway = Gateway::new(&servers[0], 0, on_error, (1, burst));
@@ -37,7 +37,7 @@ impl World {
         Arc::clone(&gateway.store).warm_up().await;
         let world = Self { gateway, servers };
         for of in 0..3 {
-            while world.gateway.decided(world.asks(of, 1)).await.is_err() {} // a busy machine
+            while world.gateway.decided(world.asks(of, 1)).await.is_err() {} // a busy machine may need several attempts
         }
         world
     }
@@ -49,7 +49,7 @@ impl World {
         Arc::clone(each.find(|node| *node.name == *name).unwrap())
     }
 
-    /// A request for the bucket with this number among those of a node.
+    /// A request for bucket number `of` among those of a node.
     fn asks(&self, of: usize, number: usize) -> Asks {
         let node = self.node(of);
         let mut of_node = (1..).filter_map(|name| {
@@ -68,7 +68,8 @@ impl World {
             .collect()
     }
 
-    /// Asks the first node until it is left alone; each of the others is decided in the store meanwhile.
+    /// Sends requests to the first node until it is left alone. Requests to the others are decided by the store
+    /// meanwhile.
     async fn until_first_is_left_alone(&self) {
         for number in 10..30 {
             let (asked, one, other) = tokio::join!(
@@ -84,7 +85,7 @@ impl World {
                 return;
             }
         }
-        panic!("a node that is away is left alone");
+        panic!("an unreachable node is not left alone");
     }
 
     fn open(&self) -> [bool; 4] {
@@ -99,7 +100,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn a_node_that_died_takes_only_its_own_keys_with_it() {
+async fn a_dead_node_affects_only_its_own_keys() {
     let mut world = World::new(OnError::Deny, 4).await;
     world.servers[0].kill();
     world.until_first_is_left_alone().await;
@@ -131,17 +132,17 @@ async fn a_node_that_died_takes_only_its_own_keys_with_it() {
         .next()
         .flatten()
         .unwrap();
-    assert_eq!(left.remaining, 3, "the other one's bucket lost nothing");
+    assert_eq!(left.remaining, 3, "the other bucket lost nothing");
     world.servers[0].restart();
     let probe = world.node(0).probe.lock().take().unwrap();
     probe.await.unwrap();
     assert_eq!(world.open(), [false; 4]);
-    // Its connection is made again in the background.
+    // The connection is established again in the background.
     while world.gateway.decided(world.asks(0, 80)).await.is_err() {}
 }
 
 #[tokio::test]
-async fn a_node_that_hangs_takes_only_its_own_keys_with_it() {
+async fn a_hanging_node_affects_only_its_own_keys() {
     let world = World::new(OnError::Deny, 4).await;
     world.servers[0].hang();
     world.until_first_is_left_alone().await;
@@ -167,7 +168,7 @@ async fn a_node_that_hangs_takes_only_its_own_keys_with_it() {
 }
 
 #[tokio::test]
-async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
+async fn on_error_applies_only_to_the_limit_on_the_dead_node() {
     for on_error in [OnError::Local, OnError::Allow] {
         let world = World::new(on_error, 3).await;
         assert!(world.node(0).circuit.open());
@@ -190,7 +191,7 @@ async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
         world.gateway.settle().await;
         assert!(
             world.gateway.decided(world.asks(1, 9)).await.is_ok(),
-            "what came back to the store"
+            "the refund has reached the store"
         );
         let Refused::Limits(refusal) = world.gateway.decided(world.both(9)).await.unwrap_err()
         else {
@@ -202,7 +203,7 @@ async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
             "the store's limit is used up"
         );
         let alone = world.gateway.decided(world.asks(0, 9)).await;
-        assert!(alone.is_ok(), "nothing of the other one is lost by it");
+        assert!(alone.is_ok(), "the other limit loses nothing");
         if on_error == OnError::Local {
             let mut asks = world.both(9);
             asks[0] = world.asks(1, 40).remove(0);
@@ -212,7 +213,7 @@ async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
             assert_eq!(
                 (refusal.index, refusal.refused),
                 (1, 2),
-                "the gateway's own is used up"
+                "the gateway's own bucket is used up"
             );
             assert_eq!(
                 world
@@ -232,7 +233,7 @@ async fn of_limits_on_two_nodes_only_that_of_the_dead_one_goes_by_on_error() {
 }
 
 #[tokio::test]
-async fn what_a_node_did_not_answer_goes_by_on_error_and_the_rest_by_the_store() {
+async fn on_error_applies_only_to_requests_that_a_node_did_not_answer() {
     let world = World::new(OnError::Local, 3).await;
     world.servers[0].hang();
     let admission = world.gateway.decided(world.both(9)).await.unwrap();

@@ -1,10 +1,10 @@
-//! Inputs on which the simulation once failed, as they were found.
+//! Inputs for which the simulation once failed.
 
 use super::simulation::World;
 use crate::store::share::Pace;
 
 #[test]
-fn a_slot_that_is_given_back_in_part_counts_for_the_part_that_was_used() {
+fn a_partly_refunded_slot_counts_for_its_used_part() {
     let world = World {
         pace: Pace {
             emission: 160_230_000,
@@ -24,7 +24,7 @@ fn a_slot_that_is_given_back_in_part_counts_for_the_part_that_was_used() {
 }
 
 #[test]
-fn slots_that_are_given_back_one_after_another_move_up_no_one_too_far() {
+fn successive_refunds_move_no_slot_too_far() {
     let world = World {
         pace: Pace {
             emission: 10_000,

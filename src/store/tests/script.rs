@@ -1,4 +1,4 @@
-//! The script says what the model of the simulation says.
+//! The script agrees with the model of the simulation.
 
 use redis::aio::MultiplexedConnection;
 
@@ -9,7 +9,7 @@ use crate::store::{
 };
 
 const HOUR: u64 = 3_600_000_000_000;
-/// So slow that what comes back during a test does not count.
+/// So slow that tokens which come back during a test do not count.
 const PACE: Pace = Pace {
     emission: HOUR,
     fill: 10 * HOUR,
@@ -32,7 +32,7 @@ fn question(key: &str, want: Want, ahead: u32) -> Question {
     }
 }
 
-/// In hours, rounded up: whole tokens.
+/// Converts hours to whole tokens, rounded up.
 fn tokens(told: Told) -> (bool, u64, u64) {
     (
         told.admitted,
@@ -42,7 +42,7 @@ fn tokens(told: Told) -> (bool, u64, u64) {
 }
 
 #[tokio::test]
-async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
+async fn a_bucket_admits_its_tokens_and_leases_the_remaining_ones() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     let mut ask = async |want, ahead| {
@@ -57,19 +57,19 @@ async fn a_bucket_admits_what_it_holds_and_grants_ahead_what_is_left() {
     assert_eq!(
         ask(Want::Look(9), 0).await,
         (true, 1, 1),
-        "a look takes nothing"
+        "a view takes nothing"
     );
     assert_eq!(ask(Want::Look(10), 0).await, (false, 1, 1));
     assert_eq!(ask(Want::Take(3), 4).await, (true, 1, 8));
     assert_eq!(
         ask(Want::Take(1), 5).await,
         (true, 8, 10),
-        "and no more than there is"
+        "no more tokens are leased than there are"
     );
     assert_eq!(ask(Want::Take(1), 5).await, (false, 10, 10));
 }
 
-/// A store with one bucket, and what was taken of it.
+/// A store with one bucket, and the slot taken from it.
 struct Taken {
     redis: Redis,
     to: MultiplexedConnection,
@@ -110,7 +110,7 @@ async fn taken() -> Taken {
 }
 
 #[tokio::test]
-async fn what_is_given_back_is_there_again_and_a_full_bucket_is_none() {
+async fn refunded_tokens_are_available_again_and_a_full_bucket_is_not_stored() {
     let mut bucket = taken().await;
     let (first, second) = (
         bucket.ask(Want::Take(3), 0).await,
@@ -133,18 +133,18 @@ async fn what_is_given_back_is_there_again_and_a_full_bucket_is_none() {
         .await;
     assert!(
         bucket.redis.run(&["EXISTS", "k"]).starts_with(":0"),
-        "a full bucket is none"
+        "a full bucket is not stored"
     );
 }
 
 #[tokio::test]
-async fn of_what_is_given_back_late_comes_only_what_has_not_begun() {
+async fn a_late_refund_returns_only_tokens_that_have_not_begun() {
     let mut bucket = taken().await;
     let (first, second) = (
         bucket.ask(Want::Take(3), 0).await,
         bucket.ask(Want::Take(4), 0).await,
     );
-    // As if it had been taken two hours earlier: of its three, two have begun.
+    // As if the tokens had been taken two hours earlier: two of the three have begun.
     let since = first.at - 2 * HOUR / 1000;
     let late = Want::GiveBack {
         back: 3 * HOUR,
@@ -154,25 +154,25 @@ async fn of_what_is_given_back_late_comes_only_what_has_not_begun() {
     assert_eq!(
         tokens(bucket.ask(late, 0).await),
         (true, 7, 7),
-        "and of another life of the bucket nothing"
+        "a refund for an earlier life of the bucket returns nothing"
     );
     assert_eq!(bucket.give_back(4, second).await, (true, 7, 3));
     assert_eq!(
         bucket.give_back(3, first).await,
         (true, 3, 3),
-        "it may have moved up itself"
+        "the slot may have been moved itself"
     );
 }
 
 #[tokio::test]
-async fn what_was_taken_before_tokens_were_leased_does_not_come_back() {
+async fn tokens_taken_before_a_lease_are_not_refunded() {
     let mut bucket = taken().await;
     let first = bucket.ask(Want::Take(3), 0).await;
     bucket.ask(Want::Take(1), 4).await;
     assert_eq!(
         bucket.give_back(3, first).await,
         (true, 8, 8),
-        "it would move the lease"
+        "a refund would move the lease"
     );
     let last = bucket.ask(Want::Take(1), 0).await;
     assert_eq!(bucket.give_back(1, last).await, (true, 9, 8));
@@ -201,10 +201,10 @@ async fn buckets_that_decide_together_take_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn an_empty_bucket_grants_ahead_what_comes_back_in_a_moment() {
+async fn an_empty_bucket_leases_tokens_that_come_back_within_a_moment() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
-    // 100/s: of the future, a hundred tokens are a second.
+    // At 100/s, a hundred future tokens are a second.
     let pace = Pace {
         emission: MOMENT / 100,
         fill: 20 * MOMENT,
@@ -220,7 +220,7 @@ async fn an_empty_bucket_grants_ahead_what_comes_back_in_a_moment() {
 }
 
 #[tokio::test]
-async fn a_bucket_is_kept_as_long_as_it_owes_and_for_other_numbers_keeps_its_share() {
+async fn a_bucket_is_stored_while_it_has_debt_and_keeps_its_share_under_other_numbers() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     let ask = |pace, cost| {
@@ -245,12 +245,12 @@ async fn a_bucket_is_kept_as_long_as_it_owes_and_for_other_numbers_keeps_its_sha
     let told = script.ask(&mut to, &ask(quicker, 1)).await.unwrap()[0];
     assert!(
         told.before.abs_diff(HOUR) < HOUR / 100,
-        "half of it is used, as before: {told:?}"
+        "half of the bucket is still used: {told:?}"
     );
 }
 
 #[tokio::test]
-async fn a_store_that_forgot_the_script_is_told_again() {
+async fn a_store_that_lost_the_script_gets_it_again() {
     let redis = Redis::start();
     let (mut to, script) = (connect(&redis).await, Script::new());
     for _ in 0..3 {

@@ -1,4 +1,5 @@
-//! Many gateways over one bucket, with delays, lost requests and lost answers: the merged stream conforms.
+//! Simulates many gateways over one bucket, with delays, lost requests and lost responses. Together they must conform
+//! to the limit.
 
 use std::{cmp::Reverse, collections::BinaryHeap, num::NonZeroUsize};
 
@@ -12,7 +13,7 @@ use crate::store::{
 
 const NAME: Name = Name::from_raw(7);
 
-/// The script, on the true clock.
+/// A model of the script, on the true clock.
 #[derive(Default)]
 struct Bucket {
     at: u64,
@@ -45,7 +46,8 @@ impl Bucket {
         }
     }
 
-    /// How much was given back. The true clock is finer than the server's: what is between counts as begun.
+    /// Returns how much of `slot` was refunded. The true clock is finer than the server's: a slot that begins in
+    /// between counts as begun.
     fn give_back(&mut self, now: u64, slot: Slot) -> u64 {
         let debt = self.catch_up(now);
         let begun = (now.div_ceil(1000) - slot.since) * 1000;
@@ -69,7 +71,7 @@ impl Bucket {
     }
 }
 
-/// Something that happens at a gateway or at the store.
+/// An event at a gateway or at the store.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Request {
@@ -100,21 +102,21 @@ enum Event {
     },
 }
 
-/// What a run is made of.
+/// The input of a run.
 #[derive(Debug, Clone)]
 pub(super) struct World {
     pub(super) pace: Pace,
     pub(super) most_ahead: u32,
-    /// Each gateway's clock, and the longest way to the store and back.
+    /// Offset of each gateway's clock, and the longest delay between it and the store.
     pub(super) gateways: Vec<(u64, u64)>,
-    /// When, where, how much, how slow, and what goes wrong.
+    /// For each request: time, gateway, cost, delay, and the chance that decides on losses and refunds.
     pub(super) requests: Vec<(u64, usize, u32, u8, u8)>,
 }
 
-/// What came out.
+/// The result of a run.
 #[derive(Debug, Default)]
 struct Run {
-    /// When parts of the line of time were used, by the true clock, how much of it was not given back, and which.
+    /// Admitted requests: the true time, the part of the bucket that is used and not refunded, and the slot.
     used: Vec<(u64, u64, Slot)>,
     asks: usize,
     requests: usize,
@@ -184,7 +186,7 @@ impl World {
                             };
                             events.push(Reverse((now + delay(gateway), event)));
                         }
-                        Local::Ask { .. } | Local::Stranger => {} // lost on the way there
+                        Local::Ask { .. } | Local::Stranger => {} // lost on the way to the store
                     }
                 }
                 Event::AtStore {
@@ -241,7 +243,7 @@ impl World {
                         refund(&mut events, gateway, run.used.len() - 1);
                     }
                 }
-                // What had begun by then is kept as used: it is what a request that was served would have been.
+                // A part that has begun by then stays used, as if the request had been served.
                 Event::GiveBack { gateway, used } => {
                     let (local, slot) = (now + self.gateways[gateway].0, run.used[used].2);
                     let keeps = self.most_ahead > 0;
@@ -281,7 +283,7 @@ impl World {
     }
 }
 
-/// Whether no window holds more than `burst + rate * time`: the stream passes GCRA itself.
+/// Checks that no window holds more than `burst + rate * time`, by passing the stream through GCRA.
 fn conforms(pace: Pace, mut stream: Vec<(u64, u64)>) -> Result<(), String> {
     stream.sort_unstable();
     let mut tat = 0_u64;
@@ -298,7 +300,7 @@ fn conforms(pace: Pace, mut stream: Vec<(u64, u64)>) -> Result<(), String> {
 }
 
 fn worlds() -> impl Strategy<Value = World> {
-    // From a token each 10 us to one in ten seconds.
+    // From one token each 10 us to one in ten seconds.
     let pace = (1_u64..=1_000_000, 1_u64..=60).prop_map(|(micros, burst)| {
         let emission = micros * 10_000;
         Pace {
@@ -310,7 +312,7 @@ fn worlds() -> impl Strategy<Value = World> {
         let span = pace.fill * 4;
         let gateway = (0..u64::MAX / 4, 0..pace.fill.min(pace.emission * 8));
         let burst = u32::try_from(pace.fill / pace.emission).unwrap();
-        // Single requests keep leases coming; volleys at all gateways at once use everything there is to use.
+        // Single requests keep leases coming; volleys at all gateways use up everything that is available.
         let shots = prop_oneof![3 => Just(0), 1 => 1..=burst];
         let request = (
             0..span,
@@ -345,12 +347,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn all_gateways_together_never_pass_burst_plus_rate_times_time(world in worlds()) {
+    fn all_gateways_together_never_exceed_burst_plus_rate_times_time(world in worlds()) {
         prop_assert_eq!(world.conforms(), Ok(()));
     }
 }
 
-/// Requests at a steady pace, each at the next of the gateways.
+/// Runs requests at a steady pace, sent to the gateways in turn.
 fn steady(pace: Pace, gateways: usize, most_ahead: u32, gap: u64, count: u64) -> Run {
     let requests = (0..count)
         .map(|index| (index * gap, index as usize, 1, 255, 255))
@@ -366,7 +368,7 @@ fn steady(pace: Pace, gateways: usize, most_ahead: u32, gap: u64, count: u64) ->
 
 #[test]
 fn a_hot_key_asks_at_most_once_in_ten_requests() {
-    // 1000/s with a burst of 400 and leases of 5 %: at the pace of the limit, and at three times it.
+    // 1000/s with a burst of 400 and leases of 5 %: at the rate of the limit, and at three times the rate.
     let pace = Pace {
         emission: 1_000_000,
         fill: 400_000_000,
@@ -375,14 +377,14 @@ fn a_hot_key_asks_at_most_once_in_ten_requests() {
         let run = steady(pace, 1, 20, gap, 20_000);
         assert!(
             run.asks * 10 <= run.requests,
-            "{} asks for {} requests",
+            "{} calls for {} requests",
             run.asks,
             run.requests
         );
         let Run { asks, requests, .. } = steady(pace, 4, 20, gap / 4, 20_000);
         assert!(
             asks * 10 <= requests,
-            "{asks} asks of four gateways for {requests} requests"
+            "{asks} calls of four gateways for {requests} requests"
         );
     }
 }
@@ -412,7 +414,7 @@ fn a_cold_key_takes_nothing_ahead() {
     assert_eq!((run.asks, run.used.len()), (50, 50));
 }
 
-/// A ledger that has just leased the slots from `before` to `after`, the first of which is given out.
+/// Makes the ledger lease the slots from `before` to `after`, and returns the first one, which is used.
 fn leased(
     ledger: &Ledger,
     pace: Pace,
@@ -430,7 +432,7 @@ fn leased(
 }
 
 #[test]
-fn what_moved_up_by_a_refund_is_refunded_from_where_it_came_to_be() {
+fn a_slot_that_a_refund_moved_is_refunded_from_its_new_position() {
     let pace = Pace {
         emission: 1_000,
         fill: 10_000,
@@ -438,39 +440,39 @@ fn what_moved_up_by_a_refund_is_refunded_from_where_it_came_to_be() {
     let ledger = Ledger::new(NonZeroUsize::MIN);
     let first = leased(&ledger, pace, [0, 5_000], [1, 1]);
     let Local::Taken(second) = ledger.take(2, NAME, pace, 1, 4, false) else {
-        panic!("it is held")
+        panic!("the ledger holds a token")
     };
     assert_eq!(ledger.give_back(501, NAME, first), Some(500));
-    // It lay from 1001 to 2001, and now ends at 1501.
+    // The slot lay from 1001 to 2001, and now ends at 1501.
     assert_eq!(ledger.give_back(1_201, NAME, second), Some(300));
 }
 
 #[test]
-fn a_slot_of_an_earlier_lease_is_not_taken_for_one_of_this() {
+fn a_slot_of_an_earlier_lease_is_not_mistaken_for_one_of_the_current() {
     let pace = Pace {
         emission: 1_000,
         fill: 10_000,
     };
     let ledger = Ledger::new(NonZeroUsize::MIN);
     let earlier = leased(&ledger, pace, [5_000, 6_000], [1_000, 1_000]);
-    // The store was long in answering: counted from the sending, this lease seems to begin earlier than that one.
+    // The store took long to respond: counted from the sending, this lease seems to begin earlier than the one before.
     let slot = leased(&ledger, pace, [4_000, 9_000], [1_001, 3_001]);
     let Local::Taken(_) = ledger.take(3_002, NAME, pace, 1, 4, false) else {
-        panic!("it is held")
+        panic!("the ledger holds a token")
     };
     let Local::Taken(last) = ledger.take(3_003, NAME, pace, 1, 4, false) else {
-        panic!("it is held")
+        panic!("the ledger holds a token")
     };
     assert!(
         slot.from < earlier.from && earlier.until < last.until,
-        "it overlaps"
+        "the leases overlap"
     );
     assert_eq!(ledger.give_back(3_004, NAME, earlier), None);
     assert_eq!(ledger.give_back(3_004, NAME, last), Some(1_000));
 }
 
 #[test]
-fn a_refusal_is_known_for_a_moment() {
+fn a_refusal_is_cached_for_a_moment() {
     let pace = Pace {
         emission: 3600 * MOMENT,
         fill: 36_000 * MOMENT,
@@ -504,7 +506,7 @@ fn a_refusal_is_known_for_a_moment() {
 }
 
 #[test]
-fn each_leased_token_has_an_end_of_its_own() {
+fn each_leased_token_expires_on_its_own() {
     // Ten tokens; one gateway has leased four, the last of which begins when four are back.
     let pace = Pace {
         emission: 1_000,
@@ -528,7 +530,8 @@ fn each_leased_token_has_an_end_of_its_own() {
             received: 1,
         },
     );
-    // Just before, the bucket has nine for others: of the four only the one that is missing there may be used.
+    // Just before, the bucket has nine tokens for others: of the four leased ones only the one that is missing there
+    // may be used.
     let now = 4_000;
     let used = (0..4)
         .filter(|_| matches!(ledger.take(now, NAME, pace, 1, 4, false), Local::Taken(_)))

@@ -14,7 +14,7 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// What one gateway has of the store.
+/// The part of a gateway that uses the store.
 pub(super) struct Gateway {
     pub(super) store: Arc<Store>,
     pub(super) limit: Arc<SharedLimit>,
@@ -72,7 +72,7 @@ impl Gateway {
         self.decided(self.asks(cost)).await
     }
 
-    /// Takes what most probably comes back.
+    /// Takes tokens that are most probably returned.
     async fn borrow(&self, cost: u32) -> Outcome {
         let asks = self
             .asks(cost)
@@ -92,7 +92,7 @@ impl Gateway {
         }
     }
 
-    /// Waits until what is given back has come to the store.
+    /// Waits until refunds have reached the store.
     pub(super) async fn settle(&self) {
         self.store.errands.close();
         self.store.errands.wait().await;
@@ -109,7 +109,7 @@ fn limiter(per_hour: u32, burst: u32) -> Limiter {
     Limiter::new("l", quota, NonZeroUsize::MIN).unwrap()
 }
 
-/// How many of so many requests at once are admitted, each at the next gateway.
+/// Number of admitted requests among `tries` concurrent ones, sent to the gateways in turn.
 async fn admitted(gateways: &[Gateway], requests: usize) -> usize {
     let asked = (0..requests).map(|index| gateways[index % gateways.len()].decide(1));
     futures_util::future::join_all(asked)
@@ -124,13 +124,14 @@ async fn gateways_without_leases_share_a_burst_to_the_token() {
     let redis = Redis::start();
     let gateways = [1, 2, 3].map(|_| Gateway::new(&redis, 0, OnError::Deny, (1, 50)));
     assert_eq!(admitted(&gateways, 200).await, 50);
-    assert_eq!(redis.calls("evalsha"), 200, "each asked");
+    assert_eq!(redis.calls("evalsha"), 200, "each request is a call");
     assert_eq!(admitted(&gateways, 30).await, 0);
 }
 
-/// After the process had been stopped, each call that was under way counted as not answered.
+/// After a suspended process resumes, calls in flight must not time out while their responses are still unread in the
+/// sockets.
 #[tokio::test]
-async fn a_response_that_came_while_the_loop_stood_still_is_in_time() {
+async fn a_response_that_came_while_the_process_was_suspended_is_in_time() {
     let redis = Redis::start();
     let timeout = Duration::from_millis(500);
     let gateway = Gateway::in_time(timeout, &redis, 0, OnError::Deny, (1, 50));
@@ -138,17 +139,17 @@ async fn a_response_that_came_while_the_loop_stood_still_is_in_time() {
     redis.hang();
     let mut asked = std::pin::pin!(gateway.decide(1));
     for _ in 0..10 {
-        // The driver of the connection sends the question.
+        // The driver of the connection sends the request.
         assert!(futures_util::poll!(&mut asked).is_pending());
         tokio::task::yield_now().await;
     }
     redis.go_on();
     std::thread::park_timeout(timeout * 2);
-    assert!(asked.await.is_ok(), "the answer lies in the socket");
+    assert!(asked.await.is_ok(), "the response is in the socket");
 }
 
 #[tokio::test]
-async fn gateways_with_leases_never_pass_the_burst_and_ask_seldom() {
+async fn gateways_with_leases_never_exceed_the_burst_and_call_seldom() {
     let redis = Redis::start();
     let gateways = [1, 2].map(|_| Gateway::new(&redis, 5, OnError::Deny, (1, 1000)));
     let mut passed = 0;
@@ -161,7 +162,7 @@ async fn gateways_with_leases_never_pass_the_burst_and_ask_seldom() {
 }
 
 #[tokio::test]
-async fn who_waits_for_anothers_response_does_not_ask_too() {
+async fn concurrent_requests_share_one_call() {
     let redis = Redis::start();
     let gateway = [Gateway::new(&redis, 100, OnError::Deny, (1_000_000, 1000))];
     assert_eq!(admitted(&gateway, 1).await, 1);
@@ -174,7 +175,7 @@ async fn who_waits_for_anothers_response_does_not_ask_too() {
 }
 
 #[tokio::test]
-async fn what_is_refunded_can_be_used_by_others() {
+async fn refunded_tokens_can_be_used_by_others() {
     let redis = Redis::start();
     for lease in [0, 20] {
         redis.run(&["FLUSHALL"]);
@@ -197,7 +198,7 @@ async fn what_is_refunded_can_be_used_by_others() {
 }
 
 #[tokio::test]
-async fn what_is_lent_is_bounded_by_the_burst_and_comes_back_whole_also_with_leases() {
+async fn borrowed_tokens_are_bounded_by_the_burst_and_come_back_whole() {
     let redis = Redis::start();
     for lease in [0, 50] {
         redis.run(&["FLUSHALL"]);
@@ -223,7 +224,7 @@ async fn what_is_lent_is_bounded_by_the_burst_and_comes_back_whole_also_with_lea
 }
 
 #[tokio::test]
-async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
+async fn new_keys_share_one_bucket_once_the_limit_holds_its_maximum() {
     let redis = Redis::start();
     for lease in [0, 20] {
         redis.run(&["FLUSHALL"]);
@@ -244,7 +245,7 @@ async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
         assert_eq!(
             passed,
             10 + 5,
-            "ten of their own, and one burst for all others"
+            "ten keys have buckets of their own and all others share one"
         );
         assert!(
             redis.run(&["DBSIZE"]).starts_with(":11\r"),
@@ -258,13 +259,13 @@ async fn made_up_keys_share_one_bucket_where_the_limit_holds_all_it_may() {
         });
         assert!(
             gateway.decided(known.collect()).await.is_ok(),
-            "who had a key of its own keeps it"
+            "a key keeps its own bucket"
         );
     }
 }
 
 #[tokio::test]
-async fn what_was_taken_together_is_taken_apart() {
+async fn the_parts_of_a_common_decision_are_refunded_separately() {
     let redis = Redis::start();
     for (is_there, on_error) in [(true, OnError::Deny), (false, OnError::Local)] {
         let gateway = Gateway::new(&redis, 0, on_error, (1, 9));
@@ -288,7 +289,7 @@ async fn what_was_taken_together_is_taken_apart() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
+async fn an_unreachable_store_is_left_alone_until_it_is_back() {
     let mut redis = Redis::start();
     let gateways = [OnError::Local, OnError::Allow, OnError::Deny]
         .map(|on_error| Gateway::new(&redis, 0, on_error, (1, 4)));
@@ -300,11 +301,11 @@ async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
     assert_eq!(
         admitted(std::slice::from_ref(local), 9).await,
         4,
-        "it counts alone"
+        "the gateway counts by itself"
     );
     assert_eq!(admitted(std::slice::from_ref(allow), 9).await, 9);
     let Err(refused) = deny.decide(1).await else {
-        panic!("it is refused")
+        panic!("the request is refused")
     };
     assert!(matches!(refused, Refused::Unavailable { .. }));
     assert!(
@@ -324,7 +325,11 @@ async fn a_store_that_is_away_is_left_alone_until_it_is_back() {
         "the probes have ended"
     );
     assert!(deny.decide(1).await.is_ok());
-    assert_eq!(admitted(&gateways, 9).await, 3, "one of four is used");
+    assert_eq!(
+        admitted(&gateways, 9).await,
+        3,
+        "one of four tokens is used"
+    );
 }
 
 #[tokio::test]
@@ -332,7 +337,7 @@ async fn a_store_that_hangs_costs_no_request_more_than_the_timeout() {
     let redis = Redis::start();
     let mut gateway = Gateway::new(&redis, 0, OnError::Deny, (1, 1000));
     Arc::get_mut(&mut gateway.store).unwrap().settings.timeout = Duration::from_millis(50);
-    while gateway.decide(1).await.is_err() {} // on a busy machine the first connection may take longer
+    while gateway.decide(1).await.is_err() {} // a busy machine may need several attempts
     redis.hang();
     let begun = tokio::time::Instant::now();
     for _ in 0..50 {
@@ -342,6 +347,6 @@ async fn a_store_that_hangs_costs_no_request_more_than_the_timeout() {
     redis.go_on();
     assert!(
         took < Duration::from_millis(50 * 10),
-        "five timeouts, then none: {took:?}"
+        "more than five timeouts: {took:?}"
     );
 }

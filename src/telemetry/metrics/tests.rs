@@ -1,4 +1,4 @@
-//! Promises of the metrics, checked through a strict reader of both text formats.
+//! Promises of the metrics, checked with a strict parser of both text formats.
 
 use std::{collections::HashMap, thread};
 
@@ -9,7 +9,7 @@ use super::*;
 use crate::runtime::worker;
 
 #[test]
-fn both_formats_can_be_read_strictly() {
+fn both_formats_can_be_parsed_strictly() {
     let (metrics, observed) = populated();
     for format in [Format::Prometheus, Format::OpenMetrics] {
         let scrape = Scrape::read(format, &metrics.render(format, &observed));
@@ -18,7 +18,7 @@ fn both_formats_can_be_read_strictly() {
 }
 
 #[test]
-fn both_formats_say_the_same() {
+fn both_formats_have_the_same_values() {
     let (metrics, observed) = populated();
     let plain = Scrape::read(
         Format::Prometheus,
@@ -41,7 +41,7 @@ fn both_formats_say_the_same() {
 }
 
 #[test]
-fn what_workers_count_apart_is_one_sum() {
+fn counts_of_all_workers_are_one_sum() {
     let metrics = Metrics::new(2);
     let route = metrics.route("orders");
     thread::scope(|scope| {
@@ -76,7 +76,7 @@ fn what_workers_count_apart_is_one_sum() {
 }
 
 #[test]
-fn one_lock_is_enough_for_all_that_a_request_counts() {
+fn one_lock_is_enough_for_all_counts_of_a_request() {
     let metrics = Metrics::new(1);
     let (first, second) = (Arc::from("per-client"), Arc::from("daily"));
     metrics.route("orders").record(|cells| {
@@ -132,7 +132,7 @@ fn invented_methods_and_statuses_share_a_series() {
 }
 
 #[test]
-fn counters_go_on_over_a_reload_that_keeps_their_names() {
+fn counters_continue_across_a_reload_that_keeps_their_names() {
     let metrics = Metrics::new(1);
     metrics.route("orders").record(|cells| cells.refusal("cap"));
     metrics.retain(&Kept {
@@ -147,7 +147,7 @@ fn counters_go_on_over_a_reload_that_keeps_their_names() {
 }
 
 #[test]
-fn a_reload_forgets_the_series_of_what_it_removed() {
+fn a_reload_drops_the_series_of_removed_names() {
     let (metrics, _) = populated();
     let unmatched = metrics.unmatched();
     metrics.retain(&Kept {
@@ -223,7 +223,7 @@ fn a_name_with_quotes_and_newlines_stays_one_label() {
 }
 
 #[test]
-fn the_process_tells_of_itself() {
+fn the_metrics_of_the_process_are_there() {
     let scrape = scrape(&Metrics::new(1));
     for name in [
         "resident_memory_bytes",
@@ -242,7 +242,7 @@ fn the_process_tells_of_itself() {
     assert!(scrape.value("process_cpu_seconds_total").is_some());
 }
 
-/// Metrics of every kind with something in each.
+/// Metrics of every kind, each with a value.
 fn populated() -> (Arc<Metrics>, Observed) {
     let metrics = Metrics::new(2);
     let (route, upstream) = (metrics.route("orders"), metrics.upstream("backend"));
@@ -310,9 +310,10 @@ fn scrape(metrics: &Metrics) -> Scrape {
     )
 }
 
-/// What a strict scraper took from a text. Reading panics at whatever the formats do not allow.
+/// The families and samples of a text, parsed as a strict scraper does. Parsing panics at anything that the formats do
+/// not allow.
 struct Scrape {
-    /// Families by name, with their type.
+    /// Metric types by the name of their family.
     families: HashMap<String, String>,
     samples: HashMap<String, f64>,
 }
@@ -388,7 +389,7 @@ impl Scrape {
                 );
                 assert!(
                     last_bucket.is_none_or(|last| last <= value),
-                    "buckets are cumulative: {line}"
+                    "buckets are not cumulative: {line}"
                 );
                 *last_bucket = Some(value);
             }
@@ -407,7 +408,7 @@ impl Scrape {
     }
 }
 
-/// Names and unescaped values of what stands between the braces.
+/// Names and unescaped values of the labels between the braces.
 fn labels_of(mut text: &str) -> Vec<(String, String)> {
     let mut labels = Vec::new();
     while !text.is_empty() {

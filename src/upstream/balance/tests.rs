@@ -1,4 +1,4 @@
-//! Promises about every choice, whatever the balance and the state of the servers.
+//! Promises of every choice of a server, for each balance and any state of the servers.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -20,7 +20,7 @@ const ALL: [Balance; 4] = [
 ];
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The trouble that a server is in.
+/// A reason not to choose a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wrong {
     Nothing,
@@ -68,7 +68,7 @@ fn wrongs() -> impl Strategy<Value = Vec<(Wrong, bool, u32)>> {
 
 proptest! {
     #[test]
-    fn a_server_is_chosen_that_nothing_speaks_against_if_there_is_one(servers in wrongs(), key in any::<u64>()) {
+    fn a_usable_server_is_chosen_if_there_is_one(servers in wrongs(), key in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _inside = runtime.enter();
         let tried = servers.iter().take(64).enumerate().fold(0, |bits, (index, (_, is_tried, _))| bits | u64::from(*is_tried) << index);
@@ -90,7 +90,7 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_came_back_gets_its_share_gradually() {
+async fn a_recovered_server_gets_its_share_gradually() {
     for balance in ALL {
         let balancer = balancer(balance.clone(), 100 * SECOND, &[1, 1]);
         let health = balancer
@@ -160,7 +160,8 @@ async fn idle_servers_get_requests_by_their_weights() {
     }
 }
 
-/// So many requests at once, each of which is answered after a time with noise and sometimes a spike; shares of the servers.
+/// Simulates `at_once` concurrent requests. Each takes the time of its server, with noise and an occasional spike.
+/// Returns the share of each server.
 fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(7);
     let (mut in_flight, mut clock, begun) = (Vec::new(), 0, Instant::now());
@@ -198,7 +199,7 @@ fn shares(balancer: &Balancer, at_once: usize, millis: impl Fn(usize) -> u64) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn servers_that_are_alike_get_requests_by_their_weights_at_any_load() {
+async fn equal_servers_get_requests_by_their_weights_at_any_load() {
     for balance in [
         Balance::LeastRequests,
         Balance::PeakEwma,

@@ -1,4 +1,4 @@
-//! Promises about the state of servers, on a clock that stands still.
+//! Promises of the state of servers, on a paused clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,7 +40,7 @@ fn states(servers: &[Arc<Health>]) -> Vec<HealthState> {
     servers.iter().map(|server| state(server)).collect()
 }
 
-/// How long a server stays ejected.
+/// Duration of the current ejection of a server.
 async fn time_out(server: &Health) -> u64 {
     let begun = Instant::now();
     while state(server) == HealthState::Ejected {
@@ -80,7 +80,7 @@ async fn each_ejection_is_twice_as_long_up_to_the_longest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doubling_is_forgotten_for_each_base_that_a_server_was_well() {
+async fn a_doubling_is_forgotten_for_each_base_without_failure() {
     let servers = servers(2);
     let ejector = ejector(&servers, 50);
     for _ in 0..3 {
@@ -164,22 +164,25 @@ fn fail_page(ejector: &Ejector, index: usize, page: u64) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_fails_on_two_servers_is_held_against_neither() {
+async fn a_page_that_fails_on_two_servers_counts_for_neither() {
     let servers = servers(3);
     let ejector = ejector(&servers, 50);
-    assert!(fail_page(&ejector, 0, 1), "nothing is known of others yet");
+    assert!(
+        fail_page(&ejector, 0, 1),
+        "the page has not failed on other servers yet"
+    );
     for turn in 1..30 {
         assert!(!fail_page(&ejector, turn % 3, 1));
     }
     assert_eq!(states(&servers), [Up, Up, Up]);
-    // Its counted failures are not there for another page to complete.
+    // The failures that were counted for this page do not add up with those of another one.
     fail_page(&ejector, 0, 2);
     assert_eq!(states(&servers), [Up, Up, Up]);
     fail_page(&ejector, 0, 3);
     assert_eq!(
         states(&servers),
         [Ejected, Up, Up],
-        "others answer these two well"
+        "other servers respond to these two pages"
     );
 }
 
@@ -197,7 +200,7 @@ async fn an_ejection_for_a_page_that_then_fails_elsewhere_ends_and_is_forgotten(
     assert_eq!(
         time_out(&servers[0]).await,
         10,
-        "as if it had never been ejected"
+        "the next ejection is as long as the first"
     );
 }
 
@@ -211,7 +214,7 @@ async fn a_page_that_failed_elsewhere_long_ago_counts() {
     assert_eq!(states(&servers), [Ejected, Up]);
 }
 
-/// A server asks to be left alone in its answer to a request for this page, by the client with this last number.
+/// A server responds to a request for this page with `Retry-After`; the client's address ends in this number.
 fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
     if fail_page(ejector, index, page) {
         let by = Provoked {
@@ -223,7 +226,7 @@ fn cool_down(ejector: &Ejector, index: usize, page: u64, client: u8) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_client_has_one_server_cool_down_whatever_it_asks_for() {
+async fn one_client_makes_one_server_cool_down_whatever_its_requests() {
     let servers = servers(4);
     let ejector = ejector(&servers, 100);
     for page in 0..8 {
@@ -241,7 +244,7 @@ async fn one_client_has_one_server_cool_down_whatever_it_asks_for() {
     assert_eq!(
         states(&servers),
         [Up, Up, CoolingDown, Up],
-        "the first page fails elsewhere too"
+        "the first page fails on another server, too"
     );
 }
 
@@ -264,7 +267,7 @@ async fn ejections_and_cool_downs_share_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failures_of_before_an_ejection_do_not_count_after_it() {
+async fn failures_before_an_ejection_do_not_count_after_it() {
     let servers = servers(2);
     let ejector = ejector(&servers, 50);
     fail(&ejector, 0);
@@ -275,7 +278,7 @@ async fn failures_of_before_an_ejection_do_not_count_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_came_back_begins_with_a_tenth_of_its_share() {
+async fn a_recovered_server_begins_with_a_tenth_of_its_share() {
     let servers = servers(2);
     fail(&ejector(&servers, 50), 0);
     let share = || servers[0].assess(Instant::now(), 20 * SECOND).share;
@@ -327,7 +330,7 @@ async fn a_server_whose_checks_fail_is_down_whatever_else_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_check_decides_and_then_it_takes_several() {
+async fn the_first_check_decides_and_later_changes_take_several() {
     let server = &servers(1)[0];
     server.test_checked(false, 1);
     assert_eq!(state(server), Down);
@@ -351,7 +354,7 @@ async fn the_first_check_decides_and_then_it_takes_several() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_is_not_checked_any_more_is_up() {
+async fn a_server_without_checks_is_up() {
     let server = &servers(1)[0];
     server.test_checked(false, 1);
     server.end_checks(Instant::now());

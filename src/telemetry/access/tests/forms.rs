@@ -39,7 +39,7 @@ fn a_json_line_has_the_promised_fields_in_order() {
 }
 
 #[test]
-fn a_text_line_says_the_same() {
+fn a_text_line_has_the_same_fields() {
     let line = written(TEXT, &full());
     assert_eq!(
         line,
@@ -54,7 +54,7 @@ fn a_text_line_says_the_same() {
 }
 
 #[test]
-fn a_short_line_is_one_row_with_what_people_look_for() {
+fn a_short_line_is_one_row_with_the_main_fields() {
     let short = |line: &Line<'_>| written(Form::Short { color: false }, line);
     assert_eq!(
         short(&full()),
@@ -88,7 +88,7 @@ fn a_short_line_is_one_row_with_what_people_look_for() {
 }
 
 #[test]
-fn the_color_of_a_short_line_tells_the_class_of_its_status() {
+fn the_color_of_a_short_line_shows_the_class_of_its_status() {
     for (status, color) in [
         (101, 36),
         (200, 32),
@@ -107,7 +107,7 @@ fn the_color_of_a_short_line_tells_the_class_of_its_status() {
 }
 
 #[test]
-fn a_short_line_neither_grows_nor_obeys_with_its_path() {
+fn a_path_neither_lengthens_a_short_line_nor_controls_the_terminal() {
     let short = |path: &[u8]| {
         written(
             Form::Short { color: false },
@@ -164,7 +164,7 @@ fn addresses_are_written_as_the_standard_library_would() {
 }
 
 #[test]
-fn what_is_absent_is_left_out() {
+fn absent_fields_are_left_out() {
     let value: Value = serde_json::from_str(&written(JSON, &least())).unwrap();
     let names = [
         "time",
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn text_can_be_taken_apart_again(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
+    fn a_text_line_can_be_parsed(path in any::<Vec<u8>>(), agent in any::<Vec<u8>>()) {
         let line = Line { path: Some(&path), user_agent: Some(&agent), ..full() };
         let fields = fields(written(TEXT, &line).trim_end_matches('\n'));
         prop_assert_eq!(fields.len(), 28);

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::Line;
 
-/// A line of every field.
+/// A line with every field.
 fn full() -> Line<'static> {
     Line {
         host: Some(b"example.com"),
@@ -32,7 +32,7 @@ fn full() -> Line<'static> {
     }
 }
 
-/// A line of no more fields than every line has.
+/// A line with only the fields that every line has.
 fn least() -> Line<'static> {
     Line {
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),

@@ -1,4 +1,4 @@
-//! How lines reach the sink, with sinks that a test holds the other end of.
+//! Lines on their way to the sink; the tests hold the other end of it.
 
 use std::{
     io::{self, Write},
@@ -23,9 +23,9 @@ use super::{
 use crate::{policy::LogFormat, runtime::worker, telemetry::Dropped};
 
 const JSON: Form = Form::Full(LogFormat::Json);
-/// Longer than any test runs: nothing is collected before the end.
+/// Longer than any test runs: lines are not collected before the end.
 const NEVER: Duration = Duration::from_secs(3600);
-/// Longest wait for something that is bound to happen.
+/// Longest wait for an event that a passing test always reaches.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
@@ -33,8 +33,8 @@ fn a_line_does_not_wait_for_a_full_buffer() {
     let (sink, taken) = open();
     let (log, guard) = start(Duration::from_millis(1), sink);
     for round in 0..3 {
-        tell(&log, round);
-        // Nothing else is told: only the writer's own collection can bring the line, also after it went to sleep.
+        write_line(&log, round);
+        // Nothing else happens: only the writer's own timer can collect the line, even after the writer went to sleep.
         assert_eq!(numbers(&taken.recv_timeout(PATIENCE).unwrap()), [round]);
     }
     assert_eq!(guard.flush(PATIENCE), 0);
@@ -56,10 +56,10 @@ fn a_line_that_fills_a_buffer_alone_does_not_wait_for_others() {
 }
 
 #[test]
-fn full_buffers_are_written_before_their_time_and_end_with_a_line() {
+fn full_buffers_are_written_at_once_and_end_with_a_line() {
     let (sink, taken) = open();
     let (log, guard) = start(NEVER, sink);
-    (0..1000).for_each(|number| tell(&log, number));
+    (0..1000).for_each(|number| write_line(&log, number));
     let chunk = taken.recv_timeout(PATIENCE).unwrap();
     assert!(
         chunk.ends_with(b"}\n") && (CHUNK..CAPACITY).contains(&chunk.len()),
@@ -80,7 +80,7 @@ fn every_line_of_every_worker_arrives_in_its_order() {
             let log = &log;
             scope.spawn(move || {
                 worker::set_current(index);
-                (0..EACH).for_each(|number| tell(log, index as u64 * EACH + number));
+                (0..EACH).for_each(|number| write_line(log, index as u64 * EACH + number));
             });
         }
     });
@@ -91,13 +91,13 @@ fn every_line_of_every_worker_arrives_in_its_order() {
 }
 
 #[test]
-fn lines_that_nobody_reads_are_dropped_and_counted_and_nobody_waits() {
+fn unread_lines_are_dropped_and_counted_without_waiting() {
     let (sink, gate) = blocked();
     let dropped = Arc::<Dropped>::default();
     let (log, guard) = AccessLog::start_with(NEVER, JSON, sink, 2, Arc::clone(&dropped)).unwrap();
     let mut told = 0;
     while dropped.total() == 0 {
-        tell(&log, told);
+        write_line(&log, told);
         told += 1;
     }
     assert!(log.buffers.waiting() >= QUEUED as u64);
@@ -110,22 +110,22 @@ fn lines_that_nobody_reads_are_dropped_and_counted_and_nobody_waits() {
 fn the_end_does_not_wait_for_a_reader_that_does_not_read() {
     let (sink, gate) = blocked();
     let (log, guard) = start(NEVER, sink);
-    (0..500).for_each(|number| tell(&log, number));
+    (0..500).for_each(|number| write_line(&log, number));
     gate.entered.recv_timeout(PATIENCE).unwrap();
     assert_eq!(guard.flush(Duration::from_millis(1)), 500);
 }
 
 #[test]
-fn the_end_writes_what_waits() {
+fn the_end_writes_waiting_lines() {
     let (sink, taken) = open();
     let (log, guard) = start(NEVER, sink);
-    (0..500).for_each(|number| tell(&log, number));
+    (0..500).for_each(|number| write_line(&log, number));
     assert_eq!(guard.flush(PATIENCE), 0);
     assert!(taken.iter().flat_map(|chunk| numbers(&chunk)).eq(0..500));
 }
 
 #[test]
-fn a_line_told_after_the_end_is_counted_as_dropped() {
+fn a_line_after_the_end_is_counted_as_dropped() {
     let dropped = Arc::<Dropped>::default();
     let (log, guard) = AccessLog::start(
         Form::Full(LogFormat::Text),
@@ -135,7 +135,7 @@ fn a_line_told_after_the_end_is_counted_as_dropped() {
     )
     .unwrap();
     assert_eq!(guard.flush(PATIENCE), 0);
-    tell(&log, 1);
+    write_line(&log, 1);
     assert_eq!(dropped.total(), 1);
 }
 
@@ -145,10 +145,10 @@ fn a_sink_that_panics_costs_lines_and_nothing_else() {
     let dropped = Arc::<Dropped>::default();
     let (log, guard) =
         AccessLog::start_with(NEVER, JSON, Panics(sink), 1, Arc::clone(&dropped)).unwrap();
-    (0..100).for_each(|number| tell(&log, number));
+    (0..100).for_each(|number| write_line(&log, number));
     drop(gate);
     let _ = guard.flush(PATIENCE);
-    tell(&log, 100);
+    write_line(&log, 100);
     assert_eq!(dropped.total(), 1);
 }
 
@@ -157,7 +157,7 @@ fn start(interval: Duration, sink: impl Write + Send + 'static) -> (AccessLog, A
 }
 
 /// Writes the line of a request that `number` identifies.
-fn tell(log: &AccessLog, number: u64) {
+fn write_line(log: &AccessLog, number: u64) {
     log.write(&Line {
         bytes_out: number,
         ..full()
@@ -178,7 +178,7 @@ fn numbers(lines: &[u8]) -> Vec<u64> {
         .collect()
 }
 
-/// A sink that takes everything, and the bytes that it took.
+/// A sink that accepts everything, and the bytes that it received.
 fn open() -> (Sink, Receiver<Vec<u8>>) {
     let (sender, receiver) = mpsc::channel();
     (Sink(sender), receiver)
@@ -197,7 +197,7 @@ impl Write for Sink {
     }
 }
 
-/// A sink that blocks in every write until its gate is dropped, and then takes everything.
+/// A sink that blocks in every write until its gate is dropped, and then accepts everything.
 fn blocked() -> (Blocked, Gate) {
     let (entered, has_entered) = mpsc::channel();
     let (opens, open) = mpsc::channel();
@@ -216,7 +216,7 @@ struct Blocked {
 }
 
 struct Gate {
-    /// Hears of every write that begins.
+    /// Receives a message for every write that begins.
     entered: Receiver<()>,
     _opens: Sender<()>,
 }
@@ -238,7 +238,7 @@ struct Panics(Blocked);
 impl Write for Panics {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)?;
-        panic!("as the test wants");
+        panic!("the sink panics by design");
     }
 
     fn flush(&mut self) -> io::Result<()> {
