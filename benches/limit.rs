@@ -7,14 +7,17 @@
 
 use std::cell::LazyCell;
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use governor::clock::FakeRelativeClock;
 use governor::{Quota, RateLimiter};
-use tidegate::limit::{Ask, Key, KeyHasher, Limiter, Now, Top, Verdict, decide, would_admit};
-use tidegate::policy::{self, Rate};
+use tidegate::limit::{
+    Ask, Key, KeyHasher, KeyValue, Limiter, Now, Top, Verdict, decide, would_admit,
+};
+use tidegate::policy::{self, KeyPart, Rate};
 
 criterion_group!(
     benches,
@@ -150,23 +153,27 @@ fn flood(c: &mut Criterion) {
 
 fn keys(c: &mut Criterion) {
     let hasher = KeyHasher::new();
-    let address = black_box([192, 0, 2, 1].into());
+    let address = black_box(IpAddr::from([192, 0, 2, 1]));
     let begun = hasher.key("per-client");
     c.bench_function("a key of an address", |b| {
-        b.iter(|| begun.clone().ip(address, 64).finish())
+        b.iter(|| {
+            let mut builder = begun.clone();
+            builder.add(&CLIENT, &of_client(address));
+            builder.finish()
+        })
     });
 }
 
 /// What it adds to a decision to keep count of the heaviest keys.
 fn heaviest(c: &mut Criterion) {
     let mut group = c.benchmark_group("heaviest keys");
-    let address = black_box("192.0.2.1".parse().unwrap());
+    let address = black_box("192.0.2.1".parse::<IpAddr>().unwrap());
     let keys: Vec<_> = (0..1 << 16).map(key).collect();
     let mut random = Random(1);
     let mut ask = |name: &str, top: &Top, next: &mut dyn FnMut() -> Key| {
         let mut once = || {
             top.record(0, START, next(), Verdict::Admitted, |label| {
-                label.ip(address, 64)
+                label.add(&of_client(address))
             })
         };
         (0..100_000).for_each(|_| once());
@@ -206,10 +213,15 @@ fn million_per_second(burst: NonZeroU32) -> policy::Quota {
 
 /// The key of client `n`; it costs what `a key of an address` does.
 fn key(n: u64) -> Key {
-    KeyHasher::with_seed([1, 2])
-        .key("")
-        .path(&n.to_be_bytes())
-        .finish()
+    let mut builder = KeyHasher::with_seed([1, 2]).key("");
+    builder.add(&KeyPart::Path, &KeyValue::text(&n.to_be_bytes()));
+    builder.finish()
+}
+
+const CLIENT: KeyPart = KeyPart::ClientIp { v6_prefix: 64 };
+
+fn of_client(ip: IpAddr) -> KeyValue<'static> {
+    KeyValue::Address { ip, v6_prefix: 64 }
 }
 
 /// SplitMix64: random enough, and next to free.

@@ -34,14 +34,15 @@ use tidegate::{
     gateway::Gateway,
     http1,
     layer::{
-        AttemptTimeoutLayer, Bound, Budget, Cap, CapPolicy, CapSettings, Changes, ConcurrencyLayer,
-        Cost, FairBy, ForwardLayer, KeyPart, LimitPolicy, Missing, Priority, RateLimitLayer,
-        RetryLayer, Standing, TotalTimeoutLayer,
+        AttemptTimeoutLayer, Bound, Buckets, Budget, Cap, CapPolicy, CapSettings, Changes,
+        ConcurrencyLayer, FairBy, ForwardLayer, Priority, RateLimitLayer, RetryLayer, RouteLimit,
+        Standing, TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
     policy::{
-        HeadLimits, HeaderChanges, LogFormat, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
+        Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing, Quota, Rate,
+        RequestChanges, Retry, RetryOn, Timeouts,
     },
     runtime::worker,
     server::Arrival,
@@ -224,35 +225,46 @@ fn layers(c: &mut Criterion) {
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
 }
 
-/// One for each client, and one for everybody.
+/// A limit per client, and one for everybody.
 fn two_limits() -> RateLimitLayer {
-    let hasher = KeyHasher::new();
     let rate = Rate {
         count: NonZeroU32::MAX,
         period: Duration::from_secs(5),
     };
     let quota = Quota::new(rate, NonZeroU32::MAX).expect("a sound quota");
-    let limit = |place: usize, name: &str, key: Vec<KeyPart>| LimitPolicy {
+    let client = KeyPart::ClientIp { v6_prefix: 64 };
+    let limits = [
+        limit(0, "per-client", quota, vec![client]),
+        limit(1, "everyone", quota, Vec::new()),
+    ];
+    RateLimitLayer::new(limits, None)
+}
+
+fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimit {
+    let buckets = Buckets {
         limiter: Limiter::new(name, quota, NonZeroUsize::MIN).expect("a sound limit"),
         top: Arc::new(Top::new(1)),
-        name: place,
-        begun: hasher.key(name),
+        begun: KeyHasher::new().key(name),
+        shared: None,
+    };
+    let policy = Limit {
+        name: name.into(),
         key,
         missing: Missing::Refuse,
-        status: StatusCode::TOO_MANY_REQUESTS,
+        stand_ins: None,
+        quota,
         cost: Cost::Fixed(1),
         shadow: false,
         candidate: None,
         count: None,
-        overrides: None,
+        overrides: Vec::new(),
         tiers: Vec::new(),
-        shared: None,
+        shared: false,
+        max_keys: NonZeroUsize::MIN,
+        status: StatusCode::TOO_MANY_REQUESTS,
+        persist: false,
     };
-    let limits = [
-        limit(0, "per-client", vec![KeyPart::ClientIp(64)]),
-        limit(1, "everyone", Vec::new()),
-    ];
-    RateLimitLayer::new(limits, None)
+    RouteLimit::new(Arc::new(policy), index, buckets, [].into(), None, None)
 }
 
 fn capped() -> ConcurrencyLayer {

@@ -13,7 +13,7 @@ use std::{
 use bytes::BytesMut;
 use http::header;
 use libfuzzer_sys::fuzz_target;
-use tidegate::{call::{Client, Exchange, Head, Known, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, build::fuzzing::hashed, http1::self, message::Origin, telemetry::Metrics};
+use tidegate::{call::{Client, Exchange, Head, Known, RequestId, RouteTag, Target}, policy::{HeadLimits, KeyPart, Limit}, config::{self, Environment}, http1::self, layer::hashed, message::Origin, telemetry::Metrics};
 use tokio::time::Instant;
 
 const LIMITS: HeadLimits = HeadLimits { bytes: 4096, headers: 50, keeps_underscores: false };

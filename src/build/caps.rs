@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{key_part::key_part, named::Named};
+use super::named::Named;
 use crate::{
     config::Config,
     error::CapName,
@@ -163,7 +163,7 @@ fn layer(
     let policy = |(cap, bounds): (&Arc<Cap>, &policy::Concurrency)| {
         let fair_by = FairBy {
             begun: hasher.key(name),
-            parts: bounds.fair_by.iter().map(key_part).collect(),
+            parts: bounds.fair_by.clone(),
         };
         // No longer than a client that waits has it tried.
         let linger = Some(route.timeouts.attempt);

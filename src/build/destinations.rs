@@ -2,10 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{
-    key_part::key_part,
-    state::{Process, State},
-};
+use super::state::{Process, State};
 use crate::{
     call::{RouteTag, query::LoggedQuery},
     gateway::{ToMirror, Way, to_mirror},
@@ -88,7 +85,7 @@ fn hash_key(upstream: &Arc<str>, state: &State) -> Option<Arc<HashKey>> {
     let begun = KeyHasher::with_seed([0, 0]).key("");
     Some(Arc::new(HashKey {
         begun,
-        parts: parts.iter().map(key_part).collect(),
+        parts: parts.clone(),
     }))
 }
 

@@ -4,18 +4,15 @@ use std::sync::Arc;
 
 use super::{
     BuildError,
-    key_part::key_part,
     named::Named,
     state::{Process, State},
     store,
 };
 use crate::{
     config::Config,
-    layer::{
-        Cost, KeyPart, LimitPolicy, Missing, Overrides, Pattern, RateLimitLayer, Statuses, Tier,
-    },
+    layer::{Buckets, Overrides, RateLimitLayer, RouteLimit},
     limit::{Clock, KeyHasher, Limiter, LimiterError, Top},
-    policy,
+    policy::{self, KeyPart, Missing},
 };
 
 /// Buckets of limits, their tiers and their candidates, and the exceptions of limits that have some; by name.
@@ -44,10 +41,12 @@ pub(super) fn limits(
                     .map_err(|cause| failed(name, cause))?,
                 Some(before) => before.clone(),
             };
-            if *name == limit.name && (!limit.overrides.is_empty() || limit.stand_ins.is_some()) {
-                let built =
-                    exceptions(limit, &base, hasher).map_err(|cause| failed(name, cause))?;
-                overrides.insert(Arc::clone(name), Arc::new(built));
+            if *name == limit.name {
+                let built = Overrides::build(limit, &base, &hasher.key(name))
+                    .map_err(|cause| failed(name, cause))?;
+                if let Some(built) = built {
+                    overrides.insert(Arc::clone(name), Arc::new(built));
+                }
             }
             bases.push((limit, name, quota, base));
         }
@@ -107,42 +106,6 @@ fn buckets(limit: &policy::Limit) -> impl Iterator<Item = (&Arc<str>, policy::Qu
     )
 }
 
-fn exceptions(
-    limit: &policy::Limit,
-    limiter: &Limiter,
-    hasher: &KeyHasher,
-) -> Result<Overrides, LimiterError> {
-    let (begun, parts) = (hasher.key(&limit.name), key(limit));
-    let mut overrides = Overrides::default();
-    for one in &limit.overrides {
-        let patterns: Vec<Vec<_>> = one
-            .matches
-            .iter()
-            .map(|values| values.iter().map(pattern).collect())
-            .collect();
-        overrides.push(
-            &begun,
-            &parts,
-            &patterns,
-            one.quota
-                .map(|quota| limiter.key_quota(quota))
-                .transpose()?,
-        );
-    }
-    if let Some(quota) = limit.stand_ins {
-        overrides.set_stand_ins(limiter.key_quota(quota)?);
-    }
-    Ok(overrides)
-}
-
-fn pattern(pattern: &policy::ValuePattern) -> Pattern {
-    match pattern {
-        policy::ValuePattern::Any => Pattern::Any,
-        policy::ValuePattern::Text(text) => Pattern::Text(text.clone()),
-        policy::ValuePattern::Network(network) => Pattern::Network(*network),
-    }
-}
-
 /// The names under which a route's limits decide, each followed by its tiers.
 pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
     let with_tiers = |limit: &Arc<policy::Limit>| {
@@ -156,48 +119,38 @@ pub(super) fn names(route: &policy::Route, config: &Config) -> Vec<Arc<str>> {
 
 /// The query parameters that keys of a route's limits are made of.
 pub(super) fn query_keys(route: &policy::Route, config: &Config) -> Arc<[Box<str>]> {
-    let of_limit = |limit: &'_ Arc<policy::Limit>| {
-        let stand_in = if let policy::Missing::Use(part) = &limit.missing {
-            Some(part.clone())
-        } else {
-            None
+    let mut names = Vec::new();
+    for limit in of_route(route, config) {
+        let stand_in = match &limit.missing {
+            Missing::Use(part) => Some(part),
+            Missing::Skip | Missing::Refuse => None,
         };
-        limit
-            .key
-            .iter()
-            .cloned()
-            .chain(stand_in)
-            .collect::<Vec<_>>()
-    };
-    let name = |part| {
-        if let policy::KeyPart::Query(name) = part {
-            Some(name)
-        } else {
-            None
+        for part in limit.key.iter().chain(stand_in) {
+            if let KeyPart::Query(name) = part {
+                names.push(name.clone());
+            }
         }
-    };
-    of_route(route, config)
-        .flat_map(of_limit)
-        .filter_map(name)
-        .collect()
+    }
+    names.into()
 }
 
 /// How a route applies its limits.
 pub(super) fn layer(route: &policy::Route, state: &State, process: &Process) -> RateLimitLayer {
     let mut name = 0;
-    let policies = of_route(route, &state.config).filter_map(|limit| {
-        let policy = policy(limit, name, state, process);
+    let limits = of_route(route, &state.config).filter_map(|limit| {
+        let built = route_limit(limit, name, state, process);
         name += 1 + limit.tiers.len();
-        policy
+        built
     });
-    RateLimitLayer::new(policies, state.store.clone())
+    RateLimitLayer::new(limits, state.store.clone())
 }
 
+/// The limits that a route names, in its order.
 fn of_route<'c>(
     route: &'c policy::Route,
     config: &'c Config,
 ) -> impl Iterator<Item = &'c Arc<policy::Limit>> {
-    // In name order, as the model has them.
+    // The configuration keeps limits in the order of their names.
     let find = |name: &Arc<str>| {
         config
             .limits
@@ -210,58 +163,29 @@ fn of_route<'c>(
         .filter_map(move |name| config.limits.get(find(name)?))
 }
 
-fn policy(
-    limit: &policy::Limit,
+/// Joins a limit with its state. `name` is the index of its name among those of the route's limits.
+fn route_limit(
+    limit: &Arc<policy::Limit>,
     name: usize,
     state: &State,
     process: &Process,
-) -> Option<LimitPolicy> {
-    let tier = |tier: &policy::Tier| {
-        let limiter = state.limits.get(&tier.name)?.clone();
-        let top = state.tops.get(&tier.name)?.clone();
-        Some(Tier {
-            limiter,
-            top,
-            begun: process.hasher.key(&tier.name),
-            prefix: tier.prefix,
+) -> Option<RouteLimit> {
+    let buckets = |name: &Arc<str>| {
+        Some(Buckets {
+            limiter: state.limits.get(name)?.clone(),
+            top: state.tops.get(name)?.clone(),
+            begun: process.hasher.key(name),
+            shared: store::buckets(name, state),
         })
     };
-    Some(LimitPolicy {
-        limiter: state.limits.get(&limit.name)?.clone(),
-        top: state.tops.get(&limit.name)?.clone(),
+    let tiers = limit.tiers.iter().map(|tier| buckets(&tier.name));
+    let candidate = limit.candidate.as_ref();
+    Some(RouteLimit::new(
+        Arc::clone(limit),
         name,
-        begun: process.hasher.key(&limit.name),
-        key: key(limit),
-        missing: match &limit.missing {
-            policy::Missing::Use(part) => Missing::Use(key_part(part)),
-            policy::Missing::Skip => Missing::Skip,
-            policy::Missing::Refuse => Missing::Refuse,
-        },
-        status: limit.status,
-        cost: match &limit.cost {
-            policy::Cost::Fixed(cost) => Cost::Fixed(*cost),
-            policy::Cost::Header { name, default, max } => Cost::Header {
-                name: name.clone(),
-                default: *default,
-                max: *max,
-            },
-        },
-        shadow: limit.shadow,
-        candidate: limit
-            .candidate
-            .as_ref()
-            .and_then(|candidate| state.limits.get(&candidate.name))
-            .cloned(),
-        count: limit
-            .count
-            .as_ref()
-            .map(|count| Statuses::new(count.iter().map(|range| (range.first, range.last)))),
-        overrides: state.overrides.get(&limit.name).cloned(),
-        tiers: limit.tiers.iter().map(tier).collect::<Option<_>>()?,
-        shared: store::policy(limit, state),
-    })
-}
-
-fn key(limit: &policy::Limit) -> Vec<KeyPart> {
-    limit.key.iter().map(key_part).collect()
+        buckets(&limit.name)?,
+        tiers.collect::<Option<_>>()?,
+        candidate.and_then(|candidate| state.limits.get(&candidate.name).cloned()),
+        state.overrides.get(&limit.name).cloned(),
+    ))
 }

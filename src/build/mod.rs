@@ -6,10 +6,6 @@
 
 mod caps;
 mod destinations;
-#[cfg(any(test, fuzzing))]
-pub mod fuzzing;
-mod key_part;
-mod key_parts;
 mod keys;
 mod limits;
 mod named;

@@ -2,9 +2,9 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use super::{key_parts::named, state::State};
+use super::state::State;
 use crate::{
-    limit::Limiter,
+    limit::{KeyValue, Limiter},
     policy::{KeyPart, Limit, Missing},
 };
 
@@ -42,15 +42,12 @@ impl State {
         prefix: Option<u8>,
     ) -> Option<Persisted<'s>> {
         // Made by the hasher itself, so that another seed is another identity.
-        let identity = self
-            .hasher
-            .key(name)
-            .path(made_of(limit, prefix).as_bytes())
-            .finish()
-            .hash();
+        let mut identity = self.hasher.key(name);
+        let parts = made_of(limit, prefix);
+        identity.add(&KeyPart::Path, &KeyValue::text(parts.as_bytes()));
         Some(Persisted {
             name,
-            identity,
+            identity: identity.finish().hash(),
             limiter: self.limits.get(name)?,
             max_keys: limit.max_keys,
         })
@@ -61,7 +58,7 @@ impl State {
 fn made_of(limit: &Limit, prefix: Option<u8>) -> String {
     let part = |part: &KeyPart| match part {
         KeyPart::ClientIp { v6_prefix } => format!("client-ip/{}", prefix.unwrap_or(*v6_prefix)),
-        other => named(other),
+        other => other.to_string(),
     };
     let missing = match &limit.missing {
         Missing::Use(other) => part(other),

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    layer::{SharedBuckets, SharedPolicy},
+    layer::SharedBuckets,
     limit::{KeyBuilder, Limiter},
     policy,
     store::{NameHasher, SharedLimit, Store},
@@ -52,20 +52,13 @@ pub(super) fn limits(
     limits
 }
 
-/// What a limit is in the store; nothing for a local one.
-pub(super) fn policy(limit: &policy::Limit, state: &State) -> Option<SharedPolicy> {
-    let buckets = |name: &Arc<str>| {
-        let limit = Arc::clone(state.shared.get(name)?);
-        Some(SharedBuckets {
-            limit,
-            begun: KeyBuilder::over(NameHasher::new(), name),
-        })
-    };
-    let is_shared = limit.shared && state.store.is_some();
-    is_shared
-        .then(|| names(limit).map(buckets).collect::<Option<_>>())
-        .flatten()
-        .map(|buckets| SharedPolicy { buckets })
+/// The buckets in the store of the limit or tier of this name; `None` for a local one.
+pub(super) fn buckets(name: &str, state: &State) -> Option<SharedBuckets> {
+    let limit = state.shared.get(name).filter(|_| state.store.is_some())?;
+    Some(SharedBuckets {
+        limit: Arc::clone(limit),
+        begun: KeyBuilder::over(NameHasher::new(), name),
+    })
 }
 
 /// The limit's own, then those of its tiers.

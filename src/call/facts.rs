@@ -10,7 +10,11 @@ use std::{
 
 use super::Grpc;
 use super::Holds;
-use crate::{error::Fault, runtime::worker};
+use crate::{
+    error::Fault,
+    limit::{Key, Standing},
+    runtime::worker,
+};
 
 /// Something that happens once, without a lock.
 #[derive(Debug, Default)]
@@ -41,16 +45,8 @@ pub struct Facts {
     pub broke: Option<Fault>,
     /// The whole answer reached the client.
     pub delivered: bool,
-    /// Limits that admitted it, a bit each in the route's order.
-    pub admitted: u64,
-    /// Limits that refused it.
-    pub refused: u64,
-    /// Limits in shadow mode that would have refused it.
-    pub shadow_refused: u64,
-    /// Limits whose numbers on trial would have refused it.
-    pub candidate_refused: u64,
-    /// The limit that refused or is nearest to it.
-    pub limit: Option<Nearest>,
+    /// The decision of the route's limits, as it is emitted.
+    pub limits: LimitFacts,
     /// Upstream and server of the last attempt.
     pub server: Option<(Arc<str>, Arc<str>)>,
     /// Upstream that had no server for it.
@@ -73,23 +69,30 @@ pub struct Facts {
     pub bytes_out: u64,
 }
 
-/// A limit as an access line names it.
+/// A decision by the limits of a route, as it is emitted. Each limit has a bit, the first one the lowest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitFacts {
+    /// Limits that admitted the request.
+    pub admitted: u64,
+    /// Limits that refused it.
+    pub refused: u64,
+    /// Limits in shadow mode that would have refused it.
+    pub shadow_refused: u64,
+    /// Limits whose candidates would have refused it.
+    pub candidate_refused: u64,
+    /// The bucket that refused it longest or, of an admitted request, is nearest to exhaustion.
+    pub nearest: Option<Nearest>,
+}
+
+/// A bucket as fields of a response and the access line describe it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Nearest {
-    /// Which of the route's limits.
-    pub index: usize,
-    /// Requests that its bucket would still admit.
-    pub remaining: u32,
-    /// Tokens in a full bucket.
-    pub burst: u32,
-    /// Time in which an empty bucket fills.
-    pub fill: Duration,
-    /// Time until it would admit one more.
-    pub next: Duration,
-    /// Time until the bucket is full.
-    pub reset: Duration,
-    /// A keyed hash of the key.
-    pub key: u64,
+    /// Index of the limit's or tier's name among the names of the route's limits.
+    pub limit: usize,
+    /// The bucket.
+    pub key: Key,
+    /// How it stands after the request.
+    pub standing: Standing,
 }
 
 /// What is told of a request that the end of the process has cut before its answer, and why.

@@ -27,7 +27,7 @@ use tokio::time::Instant;
 pub use self::{
     client::{Chain, Client},
     deadline::{Deadline, Uploading},
-    facts::{Facts, Flag, Nearest},
+    facts::{Facts, Flag, LimitFacts, Nearest},
     grpc::Grpc,
     holds::Holds,
     max_forwards::{HEADER as MAX_FORWARDS_HEADER, max_forwards},
@@ -267,14 +267,14 @@ impl Exchange {
         let mut facts = self.facts.lock();
         facts.status = Some(status);
         facts.reason = reason;
-        facts.limit
+        facts.limits.nearest
     }
 
     fn write_line(&self, facts: &Facts, status: u16, duration: Duration) {
         let Some(access) = &self.route.access else {
             return;
         };
-        let (head, limit) = (&self.request, facts.limit.as_ref());
+        let (head, limit) = (&self.request, facts.limits.nearest.as_ref());
         let query = head
             .target
             .query()
@@ -300,14 +300,14 @@ impl Exchange {
             grpc_status: facts.grpc_status,
             reason: facts.reason,
             limit: limit
-                .and_then(|limit| self.route.limits.get(limit.index))
+                .and_then(|limit| self.route.limits.get(limit.limit))
                 .map(|name| &**name),
-            remaining: limit.map(|limit| u64::from(limit.remaining)),
-            key: limit.map(|limit| limit.key),
+            remaining: limit.map(|limit| u64::from(limit.standing.remaining)),
+            key: limit.map(|limit| limit.key.hash()),
             shadow: self
                 .route
                 .limits
-                .get(facts.shadow_refused.trailing_zeros() as usize)
+                .get(facts.limits.shadow_refused.trailing_zeros() as usize)
                 .map(|name| &**name),
             upstream: facts
                 .server
@@ -343,15 +343,15 @@ impl Drop for Exchange {
                 cells.refusal(reason);
             }
             for (index, limit) in self.route.limits.iter().enumerate() {
-                if told.admitted & (1 << index) != 0 {
+                if told.limits.admitted & (1 << index) != 0 {
                     cells.decision(limit, Decision::Allowed);
-                } else if told.refused & (1 << index) != 0 {
+                } else if told.limits.refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::Refused);
                 }
-                if told.shadow_refused & (1 << index) != 0 {
+                if told.limits.shadow_refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::ShadowRefused);
                 }
-                if told.candidate_refused & (1 << index) != 0 {
+                if told.limits.candidate_refused & (1 << index) != 0 {
                     cells.decision(limit, Decision::CandidateRefused);
                 }
             }

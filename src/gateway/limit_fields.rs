@@ -10,9 +10,9 @@ use http::HeaderName;
 use memchr::memmem;
 
 use crate::{
-    call::Nearest,
     error::Error,
     http1::{self, Fields},
+    limit::Standing,
     policy::LimitHeaders,
 };
 
@@ -23,7 +23,7 @@ static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining"
 static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// Writes the header fields that describe the limit called `name`.
-pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Nearest) {
+pub(super) fn tell(fields: &mut Fields, headers: LimitHeaders, name: &str, state: &Standing) {
     if headers.draft {
         let name = (
             if is_told(fields, name) {
@@ -111,7 +111,7 @@ fn is_tighter(fields: &Fields, remaining: u32) -> bool {
 
 /// Whole seconds in which an empty bucket fills. What was rounded up to whole nanoseconds of each token is taken off again:
 /// 3 tokens at 3 a second are one second, not a few nanoseconds more.
-fn window(state: &Nearest) -> u64 {
+fn window(state: &Standing) -> u64 {
     seconds(
         state
             .fill
@@ -137,17 +137,15 @@ mod tests {
         x_ratelimit: true,
     };
 
-    fn state(remaining: u32) -> Nearest {
+    fn state(remaining: u32) -> Standing {
         let ms = Duration::from_millis;
         let (fill, next, reset) = (ms(5000), ms(1), ms(1500));
-        Nearest {
-            index: 0,
+        Standing {
             remaining,
             burst: 10,
             fill,
             next,
             reset,
-            key: 7,
         }
     }
 
@@ -191,7 +189,7 @@ mod tests {
                 &mut answer,
                 BOTH,
                 "l",
-                &Nearest {
+                &Standing {
                     burst,
                     fill: Duration::from_nanos(nanos),
                     ..state(1)

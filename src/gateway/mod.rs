@@ -232,10 +232,10 @@ fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let nearest = exchange.answered(response.status.as_u16(), error.as_ref().map(Error::reason));
     let fields = &mut response.fields;
     if !error.is_some_and(|error| limit_fields::tell_cap(fields, route.limit_headers, &error))
-        && let Some((state, name)) =
-            nearest.and_then(|state| Some((state, route.limits.get(state.index)?)))
+        && let Some(nearest) = nearest
+        && let Some(name) = route.limits.get(nearest.limit)
     {
-        limit_fields::tell(fields, route.limit_headers, name, &state);
+        limit_fields::tell(fields, route.limit_headers, name, &nearest.standing);
     }
     response.body.watch(exchange);
     response

@@ -31,12 +31,9 @@ pub use concurrency::{
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, after_prefix};
 #[cfg(any(test, fuzzing))]
 pub use key::hashed;
-pub use key::{KeyPart, named as named_value};
+pub use key::named as named_value;
 pub use mirror::{Copies, CopyPolicy, Mirror, MirrorLayer};
-pub use rate_limit::{
-    Cost, LimitPolicy, Missing, Overrides, Pattern, RateLimit, RateLimitLayer, SharedBuckets,
-    SharedPolicy, Statuses, Tier,
-};
+pub use rate_limit::{Buckets, Overrides, RateLimit, RateLimitLayer, RouteLimit, SharedBuckets};
 pub use respond::Respond;
 pub use retry::{Budget, Retry, RetryLayer};
 pub use split::Split;

@@ -1,8 +1,22 @@
 //! Keys of buckets: a keyed hash over typed parts, made once per request and limit.
 //!
 //! Only 64 bits are kept, whatever the length of a value: two of a million keys share a bucket with a chance of one
-//! in 37 million. The hash is SipHash-1-3 under a key drawn at start, so nobody outside can aim at a neighbour's slot.
+//! in 37 million. The hash is SipHash-1-3 under a key drawn at start, so that nobody outside can aim at the bucket of
+//! somebody else.
+//!
+//! # Adding a kind of part
+//!
+//! A new kind of [`KeyPart`] has three places, and a fourth if operators have to write its values in a special form:
+//!
+//! 1. `policy::KeyPart`: the variant, with its row in `KeyPart::kind` (word, name, number in hashes).
+//! 2. `config`, syntax of keys: the expression that makes one.
+//! 3. `layer::key::value`: the value that a request has of it.
+//! 4. `build::keys`: reading a value that an operator names. Text that is taken as it stands needs nothing there.
+//!
+//! Hashing, labels, overrides, stand-ins, shared limits, saved debts and the views of the admin listener follow from
+//! these.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,12 +24,15 @@ use std::str::FromStr;
 
 use siphasher::sip::SipHasher13;
 
-/// Names one bucket of a limit. Shown as 16 hexadecimal digits: fit for a log, since it does not lead back to a value.
+use crate::policy::KeyPart;
+
+/// Names one bucket of a limit. Displayed as 16 hexadecimal digits, which are fit for a log, since they do not lead
+/// back to a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 
 impl Key {
-    /// Hashes below this are marks of the table's slots.
+    /// Hashes below this mark slots of the table.
     pub(super) const RESERVED: u64 = 3;
 
     /// The keyed hash; the same for the same parts until the process ends.
@@ -31,17 +48,17 @@ impl Key {
 impl FromStr for Key {
     type Err = NotAKey;
 
-    /// The 16 hexadecimal digits that it is shown as.
+    /// Reads the 16 hexadecimal digits of a displayed key.
     fn from_str(text: &str) -> Result<Self, NotAKey> {
-        let is_it = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_hex = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let hash = u64::from_str_radix(text, 16)
             .ok()
-            .filter(|hash| is_it && *hash >= Self::RESERVED);
+            .filter(|hash| is_hex && *hash >= Self::RESERVED);
         hash.map(Self).ok_or(NotAKey)
     }
 }
 
-/// The text is not what a [`Key`] is shown as.
+/// The text is not a displayed [`Key`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAKey;
 
@@ -51,14 +68,44 @@ impl fmt::Display for Key {
     }
 }
 
-/// Makes [`Key`]s; one for the process, since keys of different hashers do not match.
+/// The value that a request has of one [`KeyPart`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyValue<'v> {
+    /// Text, or any other bytes.
+    Text(Cow<'v, [u8]>),
+    /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else its network.
+    Address {
+        /// The address.
+        ip: IpAddr,
+        /// Leading bits of an IPv6 address that count, 0 to 128.
+        v6_prefix: u8,
+    },
+}
+
+impl<'v> KeyValue<'v> {
+    /// Borrowed text.
+    pub const fn text(value: &'v [u8]) -> Self {
+        Self::Text(Cow::Borrowed(value))
+    }
+
+    /// The same value with another number of IPv6 bits, if it is an address.
+    #[must_use]
+    pub fn with_prefix(self, v6_prefix: u8) -> Self {
+        match self {
+            Self::Address { ip, .. } => Self::Address { ip, v6_prefix },
+            text => text,
+        }
+    }
+}
+
+/// Makes [`Key`]s. There is one in a process, since keys of different hashers do not match.
 #[derive(Clone, Copy)]
 pub struct KeyHasher {
     seed: [u64; 2],
 }
 
 impl KeyHasher {
-    /// With a random seed.
+    /// A hasher with a random seed.
     #[allow(
         clippy::new_without_default,
         reason = "two defaults would not be equal"
@@ -69,13 +116,13 @@ impl KeyHasher {
         }
     }
 
-    /// With a known seed, for tests.
+    /// A hasher with a known seed: for tests, and where keys have to agree between processes.
     pub const fn with_seed(seed: [u64; 2]) -> Self {
         Self { seed }
     }
 
-    /// Begins a key of the limit `limit`; finished without a part it is the limit's one key for everybody. What is
-    /// begun may be kept, and cloned for each request.
+    /// Begins a key of the limit `limit`. Finished without a part it is the one key of a limit for everybody. The
+    /// builder may be kept, and cloned for each request.
     pub fn key(&self, limit: &str) -> KeyBuilder {
         let hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
         KeyBuilder::over(hasher, limit)
@@ -83,13 +130,26 @@ impl KeyHasher {
 }
 
 impl fmt::Debug for KeyHasher {
-    /// Without the seed, which must not reach a log.
+    /// Leaves out the seed, which must not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyHasher").finish_non_exhaustive()
     }
 }
 
 /// A key in the making. The order of the parts counts; parts of different kinds or names never make the same key.
+///
+/// ```
+/// use tidegate::{limit::{KeyHasher, KeyValue}, policy::KeyPart};
+///
+/// let hasher = KeyHasher::new();
+/// let key = |value: &[u8]| {
+///     let mut builder = hasher.key("per-tenant");
+///     builder.add(&KeyPart::Cookie("tenant".into()), &KeyValue::text(value));
+///     builder.finish()
+/// };
+/// assert_eq!(key(b"a"), key(b"a"));
+/// assert_ne!(key(b"a"), key(b"b"));
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct KeyBuilder<H = SipHasher13> {
@@ -97,76 +157,40 @@ pub struct KeyBuilder<H = SipHasher13> {
 }
 
 impl<H: Hasher> KeyBuilder<H> {
-    /// Begins a key of the limit `limit` over another hash, for who needs another kind of name.
+    /// Begins a key of the limit `limit` over another hash than [`Key`]'s.
     pub fn over(hasher: H, limit: &str) -> Self {
-        Self { hasher }.part(Kind::Limit, "", limit.as_bytes())
+        let mut builder = Self { hasher };
+        builder.write(LIMIT, "", limit.as_bytes());
+        builder
     }
 
-    /// Everything that was written.
+    /// The hasher, with everything that was added.
     pub fn into_hasher(self) -> H {
         self.hasher
     }
 
-    /// The route's name.
-    pub fn route(self, name: &str) -> Self {
-        self.part(Kind::Route, "", name.as_bytes())
-    }
-
-    /// A client's address: whole for IPv4 and IPv4-mapped IPv6, else the first `v6_prefix` bits (0 to 128).
-    pub fn ip(self, address: IpAddr, v6_prefix: u8) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => self.part(Kind::Ipv4, "", &v4.octets()),
-            IpAddr::V6(v6) => self.part(Kind::Ipv6, "", &network(v6, v6_prefix).to_be_bytes()),
+    /// Adds the value of a part.
+    #[inline]
+    pub fn add(&mut self, part: &KeyPart, value: &KeyValue<'_>) {
+        match value {
+            KeyValue::Text(text) => {
+                let kind = part.kind();
+                self.write(kind.number, kind.name.unwrap_or_default(), text);
+            }
+            KeyValue::Address { ip, v6_prefix } => match ip.to_canonical() {
+                IpAddr::V4(v4) => self.write(IPV4, "", &v4.octets()),
+                IpAddr::V6(v6) => self.write(IPV6, "", &network(v6, *v6_prefix).to_be_bytes()),
+            },
         }
     }
 
-    /// A header's value; `name` in lower case.
-    pub fn header(self, name: &str, value: &[u8]) -> Self {
-        self.part(Kind::Header, name, value)
-    }
-
-    /// A cookie's value.
-    pub fn cookie(self, name: &str, value: &[u8]) -> Self {
-        self.part(Kind::Cookie, name, value)
-    }
-
-    /// A query parameter's value.
-    pub fn query(self, name: &str, value: &[u8]) -> Self {
-        self.part(Kind::Query, name, value)
-    }
-
-    /// A path parameter's value.
-    pub fn param(self, name: &str, value: &[u8]) -> Self {
-        self.part(Kind::Param, name, value)
-    }
-
-    /// The host, in lower case.
-    pub fn host(self, host: &str) -> Self {
-        self.part(Kind::Host, "", host.as_bytes())
-    }
-
-    /// The path.
-    pub fn path(self, path: &[u8]) -> Self {
-        self.part(Kind::Path, "", path)
-    }
-
-    /// The method.
-    pub fn method(self, method: &str) -> Self {
-        self.part(Kind::Method, "", method.as_bytes())
-    }
-
-    /// The distinguished name of the client's certificate.
-    pub fn tls_subject(self, subject: &[u8]) -> Self {
-        self.part(Kind::TlsSubject, "", subject)
-    }
-
-    /// Kind and lengths go first, so that no value can spell another part.
-    fn part(mut self, kind: Kind, name: &str, value: &[u8]) -> Self {
+    /// Hashes one part. Kind and lengths go first, so that no value can spell another part.
+    #[inline]
+    fn write(&mut self, kind: u8, name: &str, value: &[u8]) {
         let lengths = ((name.len() as u64) << 40) | ((value.len() as u64) << 8); // neither comes near 2^24
-        self.hasher.write_u64(lengths | kind as u64);
+        self.hasher.write_u64(lengths | u64::from(kind));
         self.hasher.write(name.as_bytes());
         self.hasher.write(value);
-        self
     }
 }
 
@@ -188,24 +212,12 @@ impl<H> fmt::Debug for KeyBuilder<H> {
     }
 }
 
-#[derive(Clone, Copy)]
-#[repr(u8)]
-enum Kind {
-    Limit,
-    Route,
-    Ipv4,
-    Ipv6,
-    Header,
-    Cookie,
-    Query,
-    Param,
-    Host,
-    Path,
-    Method,
-    TlsSubject,
-}
+/// Numbers in hashes beside those of [`KeyPart::kind`].
+const LIMIT: u8 = 0;
+const IPV4: u8 = 2;
+const IPV6: u8 = 3;
 
-/// The address with everything after the prefix cleared.
+/// The address with all bits after the prefix cleared.
 pub(super) fn network(address: Ipv6Addr, prefix: u8) -> u128 {
     let host_bits = 128 - u32::from(prefix.min(128));
     address.to_bits() & u128::MAX.checked_shl(host_bits).unwrap_or(0)

@@ -1,17 +1,17 @@
-//! What a key is made of, for people: its parts' values, cut where they are long. Written only when a key enters a list
-//! of the heaviest; decoded only when somebody asks.
+//! The parts of a key for people: their values, cut where they are long. A label is written only when a key enters a
+//! list of the heaviest, and decoded only when somebody looks at the list.
 //!
-//! A part is two bytes (what it is, and its length) and its value. The buffer of a key that left is used again, so
-//! that a flood of new keys allocates nothing once it is warm.
+//! A part is two bytes (its kind and its length) and its value. The buffer of a key that leaves the list is used again,
+//! so that a flood of new keys allocates nothing once it is warm.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::key::network;
+use super::key::{KeyValue, network};
 
-/// Most bytes of one value that are kept; the rest is an ellipsis.
+/// Most bytes of one value that are kept. An ellipsis stands for the rest.
 const LONGEST_PART: usize = 128;
 
-/// The parts of a key in the making, in order.
+/// The parts of a key, in order.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Label {
     bytes: Vec<u8>,
@@ -20,49 +20,29 @@ pub struct Label {
 /// One part of a label as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// Its value: text as received, addresses as networks where only a prefix counts.
+    /// The value: text as received, an address as a network if only a prefix of it counts.
     pub value: String,
-    /// It stands in for a part that the request did not have.
+    /// The part stands in for one that the request lacked.
     pub is_fallback: bool,
 }
 
 impl Label {
-    /// Adds a value that is a text.
-    pub fn text(&mut self, value: &[u8]) {
-        let kept = value.get(..LONGEST_PART).unwrap_or(value);
-        self.part(if kept.len() < value.len() { CUT } else { TEXT }, kept);
+    /// Adds the value of a part.
+    pub fn add(&mut self, value: &KeyValue<'_>) {
+        self.part(value, 0);
     }
 
-    /// Adds an address: whole for IPv4 and IPv4-mapped IPv6, else its network of `v6_prefix` bits.
-    pub fn ip(&mut self, address: IpAddr, v6_prefix: u8) {
-        match address.to_canonical() {
-            IpAddr::V4(v4) => self.part(ADDRESS, &v4.octets()),
-            IpAddr::V6(v6) => {
-                let mut value = [v6_prefix.min(128); 17];
-                value[..16].copy_from_slice(&network(v6, v6_prefix).to_be_bytes());
-                self.part(ADDRESS, &value);
-            }
-        }
+    /// Adds the value of a part that stands in for a missing one.
+    pub fn add_stand_in(&mut self, value: &KeyValue<'_>) {
+        self.part(value, FALLBACK);
     }
 
-    /// The parts from byte `from` of this label on (what [`Self::len`] was before them) stand in for missing ones.
-    pub fn mark_fallback(&mut self, from: usize) {
-        if let Some(kind) = self.bytes.get_mut(from) {
-            *kind |= FALLBACK;
-        }
-    }
-
-    /// Bytes it takes.
-    pub fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Whether it has no part, as the key of a limit that has one bucket for everybody.
+    /// Whether it has no part, like the key of a limit with one bucket for everybody.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// The parts as they are shown.
+    /// Decodes the parts.
     pub fn parts(&self) -> Vec<Part> {
         let (mut parts, mut rest) = (Vec::new(), &*self.bytes);
         while let [kind, length, after @ ..] = rest {
@@ -82,7 +62,25 @@ impl Label {
         self.bytes.clear();
     }
 
-    fn part(&mut self, kind: u8, value: &[u8]) {
+    fn part(&mut self, value: &KeyValue<'_>, flag: u8) {
+        match value {
+            KeyValue::Text(text) => {
+                let kept = text.get(..LONGEST_PART).unwrap_or(text);
+                let kind = if kept.len() < text.len() { CUT } else { TEXT };
+                self.write(kind | flag, kept);
+            }
+            KeyValue::Address { ip, v6_prefix } => match ip.to_canonical() {
+                IpAddr::V4(v4) => self.write(ADDRESS | flag, &v4.octets()),
+                IpAddr::V6(v6) => {
+                    let mut value = [(*v6_prefix).min(128); 17];
+                    value[..16].copy_from_slice(&network(v6, *v6_prefix).to_be_bytes());
+                    self.write(ADDRESS | flag, &value);
+                }
+            },
+        }
+    }
+
+    fn write(&mut self, kind: u8, value: &[u8]) {
         self.bytes.reserve(2 + value.len());
         self.bytes
             .extend([kind, u8::try_from(value.len()).unwrap_or(u8::MAX)]);
@@ -93,13 +91,13 @@ impl Label {
 const TEXT: u8 = 0;
 const CUT: u8 = 1;
 const ADDRESS: u8 = 2;
-/// Added to one of the others.
+/// A flag beside one of the kinds: the part is a stand-in.
 const FALLBACK: u8 = 0x80;
 
 fn shown(kind: u8, value: &[u8]) -> String {
     match (kind, value) {
         (ADDRESS, value) => address(value).unwrap_or_default(),
-        // A character that the cut went through is left out.
+        // A character that the cut went through is dropped.
         (CUT, value) => {
             let whole = value.len()
                 - (0..value.len().min(3))
@@ -111,7 +109,7 @@ fn shown(kind: u8, value: &[u8]) -> String {
     }
 }
 
-/// Whether no character of UTF-8 is begun and not ended by all but the last `back` bytes.
+/// Whether `value` without its last `back` bytes ends with a whole character of UTF-8.
 fn is_boundary(value: &[u8], back: usize) -> bool {
     str::from_utf8(&value[..value.len() - back])
         .map_or_else(|error| error.error_len().is_some(), |_| true)

@@ -37,7 +37,7 @@ mod top;
 pub use clock::{Clock, Now};
 pub use decide::{Admission, Ask, Refusal, decide, would_admit};
 pub use gcra::{Gcra, Standing};
-pub use key::{Key, KeyBuilder, KeyHasher, NotAKey};
+pub use key::{Key, KeyBuilder, KeyHasher, KeyValue, NotAKey};
 pub use label::{Label, Part};
 pub use limiter::{Limiter, LimiterError, Stats};
 pub use saved::{Damage, Debt, Encoder, Saved, saved_size};

@@ -180,10 +180,10 @@ impl Temporaries {
             until,
         };
         let key = |n: usize| {
-            super::KeyHasher::with_seed([1, 2])
-                .key("test")
-                .path(&n.to_be_bytes())
-                .finish()
+            let mut builder = super::KeyHasher::with_seed([1, 2]).key("test");
+            let number = super::KeyValue::Text(n.to_be_bytes().to_vec().into());
+            builder.add(&crate::policy::KeyPart::Path, &number);
+            builder.finish()
         };
         self.map.store(
             (0..many)

@@ -1,6 +1,7 @@
 //! Limits of a checked configuration: who is counted, how much is allowed, and what a request takes.
 
 use std::{
+    fmt,
     num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     sync::Arc,
     time::Duration,
@@ -212,7 +213,7 @@ pub enum ValuePattern {
     Network(IpNet),
 }
 
-/// Statuses of answers, from the first to the last.
+/// A range of response statuses, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statuses {
     /// The lowest, from 200 on.
@@ -221,25 +222,32 @@ pub struct Statuses {
     pub last: u16,
 }
 
-/// One part of a limit's key.
+impl Statuses {
+    /// Whether `status` is in the range.
+    pub fn contains(&self, status: StatusCode) -> bool {
+        (self.first..=self.last).contains(&status.as_u16())
+    }
+}
+
+/// One part of a key: something of a request that tells one bucket from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum KeyPart {
     /// The route's name.
     Route,
-    /// The client's address, IPv6 cut to `v6_prefix` bits (default 64).
+    /// The client's address.
     ClientIp {
-        /// Bits of an IPv6 address that count.
+        /// Leading bits of an IPv6 address that count, 1 to 128; by default 64. IPv4 addresses count whole.
         v6_prefix: u8,
     },
-    /// A request header.
+    /// A request header, without outer and repeated blanks.
     Header(HeaderName),
-    /// A cookie.
+    /// A cookie, decoded.
     Cookie(Box<str>),
     /// A query parameter, decoded.
     Query(Box<str>),
-    /// A parameter of the route's path.
+    /// A parameter of the route's path; escapes that are needed are kept.
     Param(Box<str>),
-    /// The request's host, lower case, without its port.
+    /// The request's host, in lower case and without its port.
     Host,
     /// The path in its normal form.
     Path,
@@ -247,6 +255,65 @@ pub enum KeyPart {
     Method,
     /// The distinguished name in the client's certificate.
     TlsSubject,
+}
+
+impl KeyPart {
+    /// How this part is called and hashed. The one table of all kinds.
+    #[inline]
+    pub fn kind(&self) -> KeyKind<'_> {
+        match self {
+            Self::Route => KeyKind::new(1, "route"),
+            Self::ClientIp { .. } => KeyKind::new(2, "client-ip"), // 3: an IPv6 network
+            Self::Header(name) => KeyKind::new(4, "header").of(name.as_str()),
+            Self::Cookie(name) => KeyKind::new(5, "cookie").of(name),
+            Self::Query(name) => KeyKind::new(6, "query").of(name),
+            Self::Param(name) => KeyKind::new(7, "param").of(name),
+            Self::Host => KeyKind::new(8, "host"),
+            Self::Path => KeyKind::new(9, "path"),
+            Self::Method => KeyKind::new(10, "method"),
+            Self::TlsSubject => KeyKind::new(11, "tls:subject"),
+        }
+    }
+}
+
+/// As the configuration calls it, such as `header:x-api-key`; addresses without the number of their bits.
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let KeyKind { word, name, .. } = self.kind();
+        match name {
+            Some(name) => write!(f, "{word}:{name}"),
+            None => f.write_str(word),
+        }
+    }
+}
+
+/// The kind of a [`KeyPart`], apart from its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyKind<'p> {
+    /// What stands for it in the hash of a key. Keys in stores and in state files depend on it: a number is never
+    /// changed and never used again. 0 is the name of the limit itself.
+    pub number: u8,
+    /// Its word in the configuration.
+    pub word: &'static str,
+    /// The name that follows the word, for a kind of which a request can have several.
+    pub name: Option<&'p str>,
+}
+
+impl<'p> KeyKind<'p> {
+    const fn new(number: u8, word: &'static str) -> Self {
+        Self {
+            number,
+            word,
+            name: None,
+        }
+    }
+
+    const fn of(self, name: &'p str) -> Self {
+        Self {
+            name: Some(name),
+            ..self
+        }
+    }
 }
 
 /// What a limit does with a request that lacks a part of its key.

@@ -103,15 +103,18 @@ impl fmt::Debug for NameHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::KeyBuilder;
+    use crate::{
+        limit::{KeyBuilder, KeyValue},
+        policy::KeyPart,
+    };
 
     /// Another name here is another format: [`PREFIX`] has to change with it.
     #[test]
     fn gateways_of_one_format_call_a_bucket_the_same() {
-        let name = KeyBuilder::over(NameHasher::new(), "l")
-            .header("x-user", b"a")
-            .into_hasher()
-            .name();
+        let mut builder = KeyBuilder::over(NameHasher::new(), "l");
+        let part = KeyPart::Header(http::HeaderName::from_static("x-user"));
+        builder.add(&part, &KeyValue::text(b"a"));
+        let name = builder.into_hasher().name();
         assert_eq!(
             name.key("l"),
             "tidegate:2:{l:6944504f11630f955c559192a6516dcc}"

@@ -34,12 +34,13 @@ pub use self::{
     queue::{Priority, Turn},
     wait::Queued,
 };
-use super::key::{KeyPart, feed};
+use super::key;
 use crate::{
     call::{Call, Exchange},
     error::{Error, Failed},
     limit::KeyBuilder,
     message::Response,
+    policy::KeyPart,
 };
 
 /// A cap as a route applies it.
@@ -90,12 +91,13 @@ impl Standing {
                 key: 0,
             };
         }
-        let fed = parts.iter().fold(begun.clone(), |key, part| {
-            feed(key, part, exchange).unwrap_or_else(|unfed| unfed)
-        });
+        let mut builder = begun.clone();
+        for part in parts {
+            key::add(&mut builder, part, exchange);
+        }
         Turn {
             priority: self.priority,
-            key: fed.finish().hash(),
+            key: builder.finish().hash(),
         }
     }
 }

@@ -22,15 +22,12 @@ use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 pub use self::head::after_prefix;
-use super::{
-    key::{KeyPart, feed},
-    response_changes,
-};
+use super::{key, response_changes};
 use crate::{
     call::{Call, Exchange, Outgoing},
     limit::KeyBuilder,
     message::Response,
-    policy::{HeaderChanges, RequestChanges},
+    policy::{HeaderChanges, KeyPart, RequestChanges},
 };
 
 /// The changes that a route makes in messages that pass.
@@ -54,11 +51,10 @@ pub struct HashKey {
 impl HashKey {
     /// The hash of a request's key; `None` if a part of it is absent or empty.
     fn of(&self, exchange: &Exchange) -> Option<u64> {
-        let fed = self
-            .parts
-            .iter()
-            .try_fold(self.begun.clone(), |key, part| feed(key, part, exchange));
-        fed.ok().map(|key| key.finish().hash())
+        let mut builder = self.begun.clone();
+        let mut parts = self.parts.iter();
+        let has_all = parts.all(|part| key::add(&mut builder, part, exchange));
+        has_all.then(|| builder.finish().hash())
     }
 }
 

@@ -1,37 +1,21 @@
-//! What a request takes: always as many tokens, or what a header says.
+//! The number of tokens that a request takes.
 
 use http::{HeaderMap, HeaderName};
 
-/// Tokens of one request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cost {
-    /// Always as many.
-    Fixed(u32),
-    /// A whole number in a header.
-    Header {
-        /// The header.
-        name: HeaderName,
-        /// For a request without it, with several of it, or with anything else in it; at most `max`.
-        default: u32,
-        /// More counts as this.
-        max: u32,
-    },
-}
+use crate::policy::Cost;
 
-impl Cost {
-    #[inline]
-    pub(super) fn of(&self, headers: &HeaderMap) -> u32 {
-        match self {
-            Self::Fixed(cost) => *cost,
-            Self::Header { name, default, max } => {
-                told(headers, name).unwrap_or(*default).min(*max)
-            }
-        }
+/// Tokens of a request with these headers.
+#[inline]
+pub(super) fn of(cost: &Cost, headers: &HeaderMap) -> u32 {
+    match cost {
+        Cost::Fixed(cost) => *cost,
+        Cost::Header { name, default, max } => stated(headers, name).unwrap_or(*default).min(*max),
     }
 }
 
-/// The number in a header; one that is too large to hold is the largest.
-fn told(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
+/// The whole number in a header, saturating. `None` for a request without the header, with several of it, or with
+/// anything else in it.
+fn stated(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
     let mut lines = headers.get_all(name).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return None;
@@ -58,12 +42,12 @@ mod tests {
         for line in lines {
             headers.append("x-cost", HeaderValue::from_str(line).unwrap());
         }
-        Cost::Header {
+        let cost = Cost::Header {
             name: HeaderName::from_static("x-cost"),
             default: 7,
             max: 100,
-        }
-        .of(&headers)
+        };
+        of(&cost, &headers)
     }
 
     #[test]

@@ -1,119 +1,114 @@
-//! Who is asking: the parts of a limit's key, found in a request.
+//! The key that a request has for a limit, found part by part.
 
-use std::hash::Hasher;
+use std::{hash::Hasher, iter};
 
-use super::{
-    super::key::{KeyPart, feed, is_there, write},
-    LimitPolicy,
-};
+use super::super::key::value;
 use crate::{
     call::Exchange,
-    limit::{Key, KeyBuilder, Label},
+    limit::{Key, KeyBuilder, KeyValue, Label},
+    policy::{KeyPart, Limit, Missing},
 };
 
-/// What to do for a part of a key that is absent or empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// Use this part instead.
-    Use(KeyPart),
-    /// Do not apply the limit.
-    Skip,
-    /// Refuse.
-    Refuse,
+/// One part of a request's key.
+struct Part<'l, 'e> {
+    part: &'l KeyPart,
+    value: KeyValue<'e>,
+    /// The part takes the place of one that the request lacks.
+    is_stand_in: bool,
 }
 
-/// The bucket of a request.
-#[derive(Debug)]
-pub(super) enum Found {
-    Key(Key),
-    Skip,
-    Refuse,
-}
-
-/// The key that a request has for this limit.
+/// The request's value of `part`, or of the part that stands in for it.
 #[inline]
-pub(super) fn find(limit: &LimitPolicy, exchange: &Exchange) -> Found {
-    match fed(limit.begun.clone(), limit, exchange) {
-        Ok(fed) => Found::Key(fed.finish()),
-        Err(_) if limit.missing == Missing::Skip => Found::Skip,
-        Err(_) => Found::Refuse,
+fn find<'l, 'e>(
+    limit: &'l Limit,
+    part: &'l KeyPart,
+    exchange: &'e Exchange,
+) -> Option<Part<'l, 'e>> {
+    if let Some(value) = value(part, exchange) {
+        return Some(Part {
+            part,
+            value,
+            is_stand_in: false,
+        });
     }
-}
-
-/// All parts of the key, in order; an error where the request has one of them not.
-#[inline]
-pub(super) fn fed<H: Hasher>(
-    begun: KeyBuilder<H>,
-    limit: &LimitPolicy,
-    exchange: &Exchange,
-) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
-    limit.key.iter().try_fold(begun, |builder, part| {
-        feed_or_replace(builder, part, limit, exchange)
+    let Missing::Use(other) = &limit.missing else {
+        return None;
+    };
+    Some(Part {
+        part: other,
+        value: value(other, exchange)?,
+        is_stand_in: true,
     })
 }
 
-/// Whether another part stands in for one of the key's that the request does not have.
-pub(super) fn has_stand_in(limit: &LimitPolicy, exchange: &Exchange) -> bool {
-    limit.key.iter().any(|part| !is_there(part, exchange))
-}
-
-/// The key over those parts of the limit's that are `wanted`.
-pub(super) fn find_some(limit: &LimitPolicy, wanted: &[bool], exchange: &Exchange) -> Option<Key> {
-    let mut parts = limit.key.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-    let fed = parts.try_fold(limit.begun.clone(), |builder, (part, _)| {
-        feed_or_replace(builder, part, limit, exchange)
-    });
-    fed.ok().map(KeyBuilder::finish)
-}
-
-/// The key with the client's address cut to `prefix` bits, which begins as `begun`; nothing if no address is in it.
-pub(super) fn find_wider<H: Hasher + Clone>(
-    limit: &LimitPolicy,
+/// Adds all parts of the key to `begun`; `None` if the request lacks one.
+#[inline]
+pub(super) fn whole<H: Hasher + Clone>(
     begun: &KeyBuilder<H>,
+    limit: &Limit,
+    exchange: &Exchange,
+) -> Option<KeyBuilder<H>> {
+    let mut builder = begun.clone();
+    for part in &limit.key {
+        let found = find(limit, part, exchange)?;
+        builder.add(found.part, &found.value);
+    }
+    Some(builder)
+}
+
+/// Like [`whole`], with the client's address cut to `prefix` bits: the key of a tier. `None` also if no address is in
+/// the key.
+pub(super) fn wider<H: Hasher + Clone>(
+    begun: &KeyBuilder<H>,
+    limit: &Limit,
     prefix: u8,
     exchange: &Exchange,
 ) -> Option<KeyBuilder<H>> {
-    let (mut builder, mut is_of_address, address) =
-        (begun.clone(), false, KeyPart::ClientIp(prefix));
+    let (mut builder, mut has_address) = (begun.clone(), false);
     for part in &limit.key {
-        let part = match (part, &limit.missing) {
-            (part, Missing::Use(other)) if !is_there(part, exchange) => other,
-            (part, _) => part,
+        let found = find(limit, part, exchange)?;
+        has_address |= matches!(found.value, KeyValue::Address { .. });
+        builder.add(found.part, &found.value.with_prefix(prefix));
+    }
+    has_address.then_some(builder)
+}
+
+/// The key over those parts alone that are `wanted`; `None` if the request lacks one of them.
+pub(super) fn partial(
+    begun: &KeyBuilder,
+    limit: &Limit,
+    wanted: &[bool],
+    exchange: &Exchange,
+) -> Option<Key> {
+    let mut builder = begun.clone();
+    for (part, is_wanted) in iter::zip(&limit.key, wanted) {
+        if *is_wanted {
+            let found = find(limit, part, exchange)?;
+            builder.add(found.part, &found.value);
+        }
+    }
+    Some(builder.finish())
+}
+
+/// Whether the request lacks a part of the key, so that another part stands in for it.
+pub(super) fn has_stand_in(limit: &Limit, exchange: &Exchange) -> bool {
+    limit.key.iter().any(|part| value(part, exchange).is_none())
+}
+
+/// Writes the parts of a request's key for people, with the address cut to `prefix` bits if that is given.
+pub(super) fn describe(label: &mut Label, limit: &Limit, prefix: Option<u8>, exchange: &Exchange) {
+    for part in &limit.key {
+        let Some(found) = find(limit, part, exchange) else {
+            continue;
         };
-        let is_address = matches!(part, KeyPart::ClientIp(_));
-        is_of_address |= is_address;
-        builder = feed(builder, if is_address { &address } else { part }, exchange).ok()?;
-    }
-    is_of_address.then_some(builder)
-}
-
-#[inline]
-fn feed_or_replace<H: Hasher>(
-    builder: KeyBuilder<H>,
-    part: &KeyPart,
-    limit: &LimitPolicy,
-    exchange: &Exchange,
-) -> Result<KeyBuilder<H>, KeyBuilder<H>> {
-    match (feed(builder, part, exchange), &limit.missing) {
-        (Err(unfed), Missing::Use(other)) => feed(unfed, other, exchange),
-        (fed, _) => fed,
-    }
-}
-
-/// Writes what the key of a request is made of, with its address cut to `prefix` bits if that is given.
-pub(super) fn describe(
-    label: &mut Label,
-    limit: &LimitPolicy,
-    prefix: Option<u8>,
-    exchange: &Exchange,
-) {
-    for part in &limit.key {
-        let from = label.len();
-        if !write(label, part, prefix, exchange)
-            && let Missing::Use(other) = &limit.missing
-            && write(label, other, prefix, exchange)
-        {
-            label.mark_fallback(from);
+        let value = match prefix {
+            Some(prefix) => found.value.with_prefix(prefix),
+            None => found.value,
+        };
+        if found.is_stand_in {
+            label.add_stand_in(&value);
+        } else {
+            label.add(&value);
         }
     }
 }

@@ -1,17 +1,25 @@
-//! Rate limit: all of a route's limits decide together; nothing is taken if one refuses.
+//! Rate limit: all limits of a route decide together, and nothing is taken if one refuses.
 //!
-//! What was taken is given back when the request is turned away further in, before any server could serve it. Read in
-//! this order: `key` (who is asking), `cost` (what a request takes), `decision` (the usual one), `overrides` (who has
-//! other numbers), `counting` (answers instead of requests), `trial` (the decision with all of these), `shared` (limits
-//! that several gateways share).
+//! A request is decided in three steps. [`Inquiry::collect`](inquiry::Inquiry::collect) finds its keys and turns the
+//! route's limits into questions: one bucket each, more with tiers or a candidate. `local` puts those to the limiters of
+//! this gateway, `shared` the remaining ones to the store. The outcome is a [`Decision`]: a refusal, or a [`Charge`] that
+//! travels with the request and is settled when the response is known; and facts for the access line and metrics.
+//!
+//! Read in this order: `limits` (what a route has), `key`, `cost` and `overrides` (what of a request decides), `question`,
+//! `inquiry`, `local`, `shared`, `charge`.
+//!
+//! A decision of local limits is synchronous and allocates nothing for up to four plain limits. A decision that has to
+//! wait for the store is boxed; it alone pays for that.
 
+mod charge;
 mod cost;
-mod counting;
-mod decision;
+mod inquiry;
 mod key;
+mod limits;
+mod local;
 mod overrides;
+mod question;
 mod shared;
-mod trial;
 
 use std::{
     future::Future,
@@ -20,107 +28,39 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::StatusCode;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 
-pub use self::{
-    cost::Cost,
-    counting::Statuses,
-    key::Missing,
-    overrides::{Overrides, Pattern},
-    shared::{SharedBuckets, SharedPolicy},
+use self::{
+    charge::Charge, inquiry::Inquiry, local::Decision, question::Questions, shared::Deciding,
 };
-use self::{decision::Taken, shared::Deciding};
-use super::key::KeyPart;
+pub use self::{
+    limits::{Buckets, RouteLimit, SharedBuckets},
+    overrides::Overrides,
+};
 use crate::{
-    call::Call,
+    call::{Call, Exchange},
     error::{Error, Failed, Seen},
-    limit::{Clock, KeyBuilder, Limiter, Top},
+    limit::Clock,
     message::Response,
     store::Store,
 };
 
-/// One limit as a route applies it.
-#[derive(Debug, Clone)]
-pub struct LimitPolicy {
-    /// The buckets.
-    pub limiter: Limiter,
-    /// Who asks most.
-    pub top: Arc<Top>,
-    /// Place of its name among those of the route's limits and tiers; the names of its own tiers follow.
-    pub name: usize,
-    /// A key that has begun with the limit's name.
-    pub begun: KeyBuilder,
-    /// What tells one bucket from another; empty: one for everyone.
-    pub key: Vec<KeyPart>,
-    /// What to do for a part that is absent or empty.
-    pub missing: Missing,
-    /// Status of a refusal.
-    pub status: StatusCode,
-    /// Tokens that a request takes.
-    pub cost: Cost,
-    /// Decides and is told, and refuses nothing.
-    pub shadow: bool,
-    /// Buckets of other numbers that are on trial.
-    pub candidate: Option<Limiter>,
-    /// Only answers with these statuses use up tokens; `None`: every request does.
-    pub count: Option<Statuses>,
-    /// Who has other numbers.
-    pub overrides: Option<Arc<Overrides>>,
-    /// Wider networks of IPv6 clients.
-    pub tiers: Vec<Tier>,
-    /// Its buckets, and those of its tiers, are in the store.
-    pub shared: Option<SharedPolicy>,
-}
-
-/// A wider network of IPv6 clients, with buckets of its own.
-#[derive(Debug, Clone)]
-pub struct Tier {
-    /// The buckets.
-    pub limiter: Limiter,
-    /// Who asks most.
-    pub top: Arc<Top>,
-    /// A key that has begun with the tier's name.
-    pub begun: KeyBuilder,
-    /// Bits of the address that count.
-    pub prefix: u8,
-}
-
-impl LimitPolicy {
-    /// Takes a fixed cost from one bucket, and refuses when it is not there: nothing else.
-    fn is_plain(&self) -> bool {
-        matches!(self.cost, Cost::Fixed(_))
-            && !self.shadow
-            && self.candidate.is_none()
-            && self.count.is_none()
-            && self.overrides.is_none()
-            && self.shared.is_none()
-            && self.tiers.is_empty()
-    }
-}
-
 /// Adds [`RateLimit`].
 #[derive(Debug, Clone)]
 pub struct RateLimitLayer {
-    limits: Arc<[LimitPolicy]>,
-    /// All of them are.
-    is_plain: bool,
-    /// Where some of them are shared.
+    limits: Arc<[RouteLimit]>,
+    /// The store, if some of the limits are in it.
     store: Option<Arc<Store>>,
 }
 
 impl RateLimitLayer {
-    /// Of a route's limits, at most 64 with their tiers.
-    pub fn new(limits: impl IntoIterator<Item = LimitPolicy>, store: Option<Arc<Store>>) -> Self {
+    /// A layer for the limits of one route: at most 64, with their tiers.
+    pub fn new(limits: impl IntoIterator<Item = RouteLimit>, store: Option<Arc<Store>>) -> Self {
         let limits: Arc<[_]> = limits.into_iter().collect();
-        let store = store.filter(|_| limits.iter().any(|limit| limit.shared.is_some()));
-        Self {
-            is_plain: limits.iter().all(LimitPolicy::is_plain),
-            limits,
-            store,
-        }
+        let store = store.filter(|_| limits.iter().any(RouteLimit::is_shared));
+        Self { limits, store }
     }
 }
 
@@ -135,7 +75,7 @@ impl<S> Layer<S> for RateLimitLayer {
     }
 }
 
-/// Lets calls through at a bounded pace.
+/// Admits calls at a bounded rate.
 #[derive(Debug, Clone)]
 pub struct RateLimit<S> {
     inner: S,
@@ -155,23 +95,24 @@ where
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        if self.policy.limits.is_empty() {
+        let RateLimitLayer { limits, store } = &self.policy;
+        if limits.is_empty() {
             return ResponseFuture::Admitted {
                 inner: self.inner.call(call),
-                taken: None,
+                charge: None,
             };
         }
-        let decided = decision::admit(&self.policy, &call.exchange);
-        if self.policy.store.is_some() {
-            return self.ask_store(call, decided);
+        if let Some(store) = store {
+            let deciding = shared::decide(store, limits, &call.exchange);
+            return self.proceed_in_time(call, deciding);
         }
-        match decided {
-            Ok(taken) => ResponseFuture::Admitted {
-                inner: self.inner.call(call),
-                taken: Some(taken),
-            },
-            Err(error) => ResponseFuture::Refused { error: Some(error) },
-        }
+        let inquiry = Inquiry {
+            limits,
+            exchange: &call.exchange,
+            now: Clock.now(),
+        };
+        let decision = inquiry.decide(&mut Questions::default());
+        self.proceed(call, decision)
     }
 }
 
@@ -179,54 +120,72 @@ impl<S> RateLimit<S>
 where
     S: Service<Call, Response = Response, Error = Failed, Future: Send> + Clone + Send + 'static,
 {
-    /// After the local limits the shared ones. What has to wait for the store is boxed: it alone pays for that.
-    #[cold]
-    fn ask_store(
-        &mut self,
-        call: Call,
-        decided: Result<Taken, Error>,
-    ) -> ResponseFuture<S::Future> {
-        let decided = decided.map(|taken| shared::admit(&self.policy, &call.exchange, taken));
-        match decided {
-            Ok(Deciding::Made(Ok(taken))) => ResponseFuture::Admitted {
+    #[inline]
+    fn proceed(&mut self, call: Call, decision: Decision) -> ResponseFuture<S::Future> {
+        match emitted(decision, &call.exchange) {
+            Ok(charge) => ResponseFuture::Admitted {
                 inner: self.inner.call(call),
-                taken: Some(taken),
+                charge: Some(charge),
             },
-            Ok(Deciding::Made(Err(error))) | Err(error) => {
-                ResponseFuture::Refused { error: Some(error) }
-            }
-            Ok(Deciding::Pending(admitting)) => {
-                let mut inner = self.inner.clone();
-                let asked = async move {
-                    let taken = admitting.await?;
-                    let call = Call {
-                        now: Instant::now(),
-                        ..call
-                    };
-                    ResponseFuture::Admitted {
-                        inner: inner.ready().await?.call(call),
-                        taken: Some(taken),
-                    }
-                    .await
-                };
-                ResponseFuture::Asking {
-                    asked: Box::pin(asked),
-                }
-            }
+            Err(error) => ResponseFuture::Refused { error: Some(error) },
+        }
+    }
+
+    /// Proceeds at once, or when the store has answered.
+    #[cold]
+    fn proceed_in_time(&mut self, call: Call, deciding: Deciding) -> ResponseFuture<S::Future> {
+        let pending = match deciding {
+            Deciding::Made(decision) => return self.proceed(call, decision),
+            Deciding::Pending(pending) => pending,
+        };
+        let mut inner = self.inner.clone();
+        let waiting = async move {
+            let charge = emitted(pending.await, &call.exchange)?;
+            let call = Call {
+                now: Instant::now(),
+                ..call
+            };
+            let response = inner.ready().await?.call(call).await;
+            settle(charge, &response);
+            response
+        };
+        ResponseFuture::Waiting {
+            waiting: Box::pin(waiting),
         }
     }
 }
 
+/// Notes the facts of a decision, and returns its outcome.
+#[inline]
+fn emitted(decision: Decision, exchange: &Exchange) -> Result<Charge, Error> {
+    exchange.facts.lock().limits = decision.facts;
+    decision.outcome
+}
+
+/// Settles the tokens of a request that has a response, or has failed.
+#[inline]
+fn settle(charge: Charge, response: &Result<Response, Failed>) {
+    match response {
+        Ok(response) => charge.settle(response.status),
+        Err(failed) if failed.seen == Seen::No => charge.refund(),
+        Err(failed) if !failed.error.is_by_client() => charge.settle_without_response(),
+        Err(_) => drop(charge),
+    }
+}
+
 pin_project! {
-    /// A call that was admitted or refused.
+    /// The response to a call that was admitted or refused.
+    ///
+    /// Written by hand, since an `async` block has no name to give to [`Service::Future`], and a box would cost an
+    /// allocation for each request.
     #[project = State]
     pub enum ResponseFuture<F> {
-        /// Turned away.
+        /// The call is refused.
         Refused { error: Option<Error> },
-        /// Let through.
-        Admitted { #[pin] inner: F, taken: Option<Taken> },
-        /// Waiting for the store, then for the rest.
-        Asking { asked: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
+        /// The call is admitted, and its tokens are not settled yet.
+        Admitted { #[pin] inner: F, charge: Option<Charge> },
+        /// The store is asked, then the inner service.
+        Waiting { waiting: Pin<Box<dyn Future<Output = Result<Response, Failed>> + Send>> },
     }
 }
 
@@ -238,28 +197,13 @@ impl<F: Future<Output = Result<Response, Failed>>> Future for ResponseFuture<F> 
             State::Refused { error } => {
                 Poll::Ready(Err(error.take().unwrap_or(Error::ClientGone).into()))
             }
-            State::Asking { asked } => asked.as_mut().poll(cx),
-            State::Admitted { inner, taken } => {
-                let answer = ready!(inner.poll(cx));
-                match (&answer, taken.take()) {
-                    (
-                        Ok(response),
-                        Some(Taken {
-                            more: Some(more), ..
-                        }),
-                    ) => more.answered(response.status),
-                    (Err(failed), Some(taken)) if failed.seen == Seen::No => {
-                        taken.give_back(Clock.now())
-                    }
-                    (
-                        Err(failed),
-                        Some(Taken {
-                            more: Some(more), ..
-                        }),
-                    ) if !failed.error.is_by_client() => more.not_answered(),
-                    _ => {}
+            State::Waiting { waiting } => waiting.as_mut().poll(cx),
+            State::Admitted { inner, charge } => {
+                let response = ready!(inner.poll(cx));
+                if let Some(charge) = charge.take() {
+                    settle(charge, &response);
                 }
-                Poll::Ready(answer)
+                Poll::Ready(response)
             }
         }
     }

@@ -1,159 +1,161 @@
-//! Which key has other numbers than its limit: exact values by one look into a table, however many there are; networks
-//! one by one.
+//! Quotas that some keys of a limit have instead of its own: those named by `overrides`, and those of `stand_ins`.
 //!
-//! Patterns are sorted into groups by which parts of the key they fix. A request makes one key for each group, over just
-//! these parts, and looks for it; the pattern that stands first in the file wins.
+//! Patterns are sorted into groups by the parts of the key that they fix. For each group a request makes one key over
+//! just these parts and looks it up, so exact values cost one look-up however many there are. Networks are compared one
+//! by one. Of all patterns that match, the first in the file wins.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{collections::HashMap, iter, net::IpAddr};
 
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::{
-    super::key::{KeyPart, feed_text},
-    LimitPolicy, key,
-};
+use super::{super::key::named, key};
 use crate::{
     call::Exchange,
-    limit::{Gcra, Key, KeyBuilder},
+    limit::{Gcra, Key, KeyBuilder, KeyValue, Limiter, LimiterError},
+    policy::{KeyPart, Limit, ValuePattern},
 };
 
-/// Exceptions of one limit.
-#[derive(Debug, Default)]
+/// The overrides of one limit.
+#[derive(Debug)]
 pub struct Overrides {
     groups: Vec<Group>,
-    /// By place in the file; after them those of `stand_ins`.
-    numbers: Vec<Option<Gcra>>,
-    /// The place of the numbers for keys in which another part stands in for an absent one.
-    stand_ins: Option<usize>,
+    /// In the order of the file.
+    rules: Vec<Rule>,
+    /// The rule for keys in which another part stands in for an absent one.
+    stand_ins: Option<Rule>,
 }
 
-/// What a part of the key has to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Pattern {
-    /// Anything.
-    Any,
-    /// This value.
-    Text(Box<str>),
-    /// The client's address in this network, which is no narrower than the key's own.
-    Network(IpNet),
+/// What counts for a key instead of the limit's own quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Every request is admitted, by the tiers as well.
+    Unlimited,
+    /// This quota counts.
+    Quota(Gcra),
 }
 
 /// Patterns that fix the same parts.
 #[derive(Debug)]
 struct Group {
-    /// Which parts these are; networks that are wider than a bucket are none of them.
+    /// For each part of the key, whether the patterns fix it. A network wider than a bucket fixes nothing.
     fixed: Box<[bool]>,
-    /// By the key over the fixed parts: the first in the file.
+    /// The first rule in the file for each key over the fixed parts.
     exact: HashMap<Key, usize, RandomState>,
-    /// Those with networks, in the order of the file.
+    /// Patterns with networks, in the order of the file.
     networks: Vec<Network>,
 }
 
 #[derive(Debug)]
 struct Network {
-    place: usize,
-    /// All of these hold the client's address.
+    rule: usize,
+    /// The client's address is in all of these.
     within: SmallVec<[IpNet; 1]>,
-    /// Over the fixed parts.
+    /// The key over the fixed parts.
     key: Key,
 }
 
 impl Overrides {
-    /// One more exception, for keys that match any of `patterns`; each has an item for each part of the key, which is
-    /// begun as `begun`. Without numbers it passes everything.
-    pub fn push(
-        &mut self,
+    /// Builds the overrides of `limit`, whose keys begin as `begun`; `None` if it has none.
+    ///
+    /// # Errors
+    /// Fails if single keys of the limit have had too many different quotas.
+    pub fn build(
+        limit: &Limit,
+        limiter: &Limiter,
         begun: &KeyBuilder,
-        parts: &[KeyPart],
-        patterns: &[Vec<Pattern>],
-        numbers: Option<Gcra>,
-    ) {
-        let place = self.numbers.len();
-        self.numbers.push(numbers);
-        for pattern in patterns {
-            self.sort_in(place, begun, parts, pattern);
+    ) -> Result<Option<Self>, LimiterError> {
+        if limit.overrides.is_empty() && limit.stand_ins.is_none() {
+            return Ok(None);
         }
-    }
-
-    /// Numbers for keys in which another part stands in for an absent one. To be called after all [`Self::push`]es.
-    pub fn set_stand_ins(&mut self, numbers: Gcra) {
-        self.stand_ins = Some(self.numbers.len());
-        self.numbers.push(Some(numbers));
+        let rule = |quota| limiter.key_quota(quota).map(Rule::Quota);
+        let mut built = Self {
+            groups: Vec::new(),
+            rules: Vec::with_capacity(limit.overrides.len()),
+            stand_ins: limit.stand_ins.map(rule).transpose()?,
+        };
+        for one in &limit.overrides {
+            let rule = one.quota.map_or(Ok(Rule::Unlimited), rule)?;
+            let index = built.rules.len();
+            built.rules.push(rule);
+            for pattern in &one.matches {
+                built.sort_in(index, begun, &limit.key, pattern);
+            }
+        }
+        Ok(Some(built))
     }
 
     fn sort_in(
         &mut self,
-        place: usize,
+        rule: usize,
         begun: &KeyBuilder,
         parts: &[KeyPart],
-        pattern: &[Pattern],
+        pattern: &[ValuePattern],
     ) {
         let (mut builder, mut within) = (begun.clone(), SmallVec::new());
         let mut fixed = Vec::with_capacity(parts.len());
-        for (part, pattern) in parts.iter().zip(pattern) {
-            let (is_fixed, fed) = match (pattern, part) {
-                (Pattern::Any, _) => (false, builder),
-                (Pattern::Text(text), part) => (true, feed_text(builder, part, text)),
-                (Pattern::Network(net), KeyPart::ClientIp(prefix))
-                    if is_one_bucket(net, *prefix) =>
-                {
-                    (true, builder.ip(net.network(), *prefix))
-                }
-                (Pattern::Network(net), _) => {
-                    within.push(*net);
-                    (false, builder)
+        for (part, pattern) in iter::zip(parts, pattern) {
+            let value = match pattern {
+                ValuePattern::Any => None,
+                ValuePattern::Text(text) => Some(KeyValue::Text(named(part, text.as_bytes()))),
+                ValuePattern::Network(net) => {
+                    let bucket = one_bucket(net, part);
+                    if bucket.is_none() {
+                        within.push(*net);
+                    }
+                    bucket
                 }
             };
-            builder = fed;
-            fixed.push(is_fixed);
+            if let Some(value) = &value {
+                builder.add(part, value);
+            }
+            fixed.push(value.is_some());
         }
         let (key, group) = (builder.finish(), self.group(fixed.into()));
         if within.is_empty() {
-            group.exact.entry(key).or_insert(place);
+            group.exact.entry(key).or_insert(rule);
         } else {
-            group.networks.push(Network { place, within, key });
+            group.networks.push(Network { rule, within, key });
         }
     }
 
     fn group(&mut self, fixed: Box<[bool]>) -> &mut Group {
-        let at = self
-            .groups
-            .iter()
-            .position(|group| group.fixed == fixed)
-            .unwrap_or_else(|| {
-                self.groups.push(Group {
-                    fixed,
-                    exact: HashMap::default(),
-                    networks: Vec::new(),
-                });
-                self.groups.len() - 1
+        let known = self.groups.iter().position(|group| group.fixed == fixed);
+        let index = known.unwrap_or_else(|| {
+            self.groups.push(Group {
+                fixed,
+                exact: HashMap::default(),
+                networks: Vec::new(),
             });
-        &mut self.groups[at]
+            self.groups.len() - 1
+        });
+        &mut self.groups[index]
     }
 
-    /// The exception for a request with this key, by its place; nothing if there is none. Patterns are about values of the
-    /// key: no pattern, not even one for any value, is about a request without one.
-    pub(super) fn find(&self, limit: &LimitPolicy, key: Key, exchange: &Exchange) -> Option<usize> {
+    /// The rule for a request with this key; `None` if the limit's own quota counts. Patterns are about values of the
+    /// key: none of them, not even one for any value, is about a request that lacks a part.
+    pub(super) fn find(
+        &self,
+        begun: &KeyBuilder,
+        limit: &Limit,
+        key: Key,
+        exchange: &Exchange,
+    ) -> Option<Rule> {
         if key::has_stand_in(limit, exchange) {
             return self.stand_ins;
         }
-        let place = |group: &Group| {
+        let first = |group: &Group| {
             let is_whole = group.fixed.iter().all(|fixed| *fixed);
             let key = if is_whole {
                 key
             } else {
-                key::find_some(limit, &group.fixed, exchange)?
+                key::partial(begun, limit, &group.fixed, exchange)?
             };
             group.find(key, exchange.client.ip)
         };
-        self.groups.iter().filter_map(place).min()
-    }
-
-    /// What is allowed there; nothing if that is everything.
-    pub(super) fn numbers(&self, place: usize) -> Option<&Gcra> {
-        self.numbers.get(place).and_then(Option::as_ref)
+        let rule = self.groups.iter().filter_map(first).min()?;
+        self.rules.get(rule).copied()
     }
 }
 
@@ -163,22 +165,29 @@ impl Group {
         let before = self
             .networks
             .iter()
-            .take_while(|network| exact.is_none_or(|exact| network.place < exact));
+            .take_while(|network| exact.is_none_or(|exact| network.rule < exact));
         let holds = |network: &&Network| {
             network.key == key && network.within.iter().all(|net| net.contains(&client))
         };
         before
             .filter(holds)
-            .map(|network| network.place)
+            .map(|network| network.rule)
             .next()
             .or(exact)
     }
 }
 
-/// Whether all of a network has the same key.
-fn is_one_bucket(net: &IpNet, v6_prefix: u8) -> bool {
-    match net {
+/// The value of `part` that all addresses of a network have; `None` if they have several.
+fn one_bucket(net: &IpNet, part: &KeyPart) -> Option<KeyValue<'static>> {
+    let KeyPart::ClientIp { v6_prefix } = *part else {
+        return None;
+    };
+    let is_one = match net {
         IpNet::V4(v4) => v4.prefix_len() == 32,
         IpNet::V6(v6) => v6.prefix_len() == v6_prefix,
-    }
+    };
+    is_one.then(|| KeyValue::Address {
+        ip: net.network(),
+        v6_prefix,
+    })
 }

@@ -1,289 +1,227 @@
-//! Limits that several gateways share: asked when the local ones have admitted, which are cheap to give back.
+//! The decision of the limits that several gateways share. The store is asked once the local limits have admitted: a
+//! refund of theirs is cheap.
 //!
-//! A route without such limits never comes here. Where the answer is known without a call there is nothing to wait for.
+//! A route without such limits never comes here. An answer that is known without a call, because tokens are held here
+//! or the store is left alone, is not waited for.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use smallvec::SmallVec;
-
 use super::{
-    LimitPolicy, RateLimitLayer,
-    counting::Counted,
-    decision::{self, Asked, OWN, Questions, Taken},
+    charge::Charge,
+    inquiry::{Inquiry, nearest_of},
     key,
+    limits::RouteLimit,
+    local::Decision,
+    question::{Question, Questions, Quotas, SharedQuestions},
 };
 use crate::{
-    call::Exchange,
+    call::{Exchange, LimitFacts},
     error::Error,
-    limit::{Clock, KeyBuilder, Standing, Verdict},
-    store::{Admission, Ask, Asks, Decision, NameHasher, Outcome, Refused, SharedLimit, Store},
+    limit::Clock,
+    store::{self, Ask, Asks, Outcome, Refused, Store},
 };
 
-/// What a limit is in the store.
-#[derive(Debug, Clone)]
-pub struct SharedPolicy {
-    /// Its own buckets, then those of its tiers.
-    pub buckets: Vec<SharedBuckets>,
-}
-
-/// Buckets that have names in the store.
-#[derive(Debug, Clone)]
-pub struct SharedBuckets {
-    /// What this gateway knows of them.
-    pub limit: Arc<SharedLimit>,
-    /// A name that has begun with that of the limit or tier.
-    pub begun: KeyBuilder<NameHasher>,
-}
-
-/// Questions to the store, by what is done with the answers.
-#[derive(Debug, Default)]
-pub(super) struct SharedQuestions {
-    /// Those that can refuse.
-    live: Questions,
-    /// Those in shadow mode, each for itself.
-    shadow: Questions,
-}
-
-/// Tokens that were taken in the store.
-#[derive(Debug)]
-pub(super) struct SharedTaken {
-    store: Arc<Store>,
-    taken: SmallVec<[Admission; 1]>,
-}
-
-/// Everything that was taken, or why not.
-pub(super) type Admitting = Pin<Box<dyn Future<Output = Result<Taken, Error>> + Send>>;
-
-/// The outcome, made or being made.
+/// A decision, made or being made.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a decision that is made at once is the usual case, and a box would cost an allocation"
+)]
 pub(super) enum Deciding {
-    Made(Result<Taken, Error>),
-    Pending(Admitting),
+    /// The store was not asked.
+    Made(Decision),
+    /// The store is asked.
+    Pending(Pin<Box<dyn Future<Output = Decision> + Send>>),
 }
 
-impl SharedQuestions {
-    pub(super) fn push(&mut self, limit: &LimitPolicy, asked: Asked) {
-        if limit.shadow {
-            self.shadow.push(asked)
-        } else {
-            self.live.push(asked)
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.shadow.is_empty()
-    }
-}
-
-impl SharedTaken {
-    pub(super) fn give_back(self) {
-        for admission in self.taken {
-            let _told_to_nobody = admission.refund(&self.store);
-        }
-    }
-}
-
-/// Asks the store, the local limits having admitted.
-pub(super) fn admit(
-    layer: &RateLimitLayer,
+/// Decides by all limits of a route, those in the store last.
+pub(super) fn decide(
+    store: &Arc<Store>,
+    limits: &Arc<[RouteLimit]>,
     exchange: &Arc<Exchange>,
-    mut taken: Taken,
 ) -> Deciding {
-    let (Some(store), Some(questions)) = (&layer.store, taken.shared_questions()) else {
-        return Deciding::Made(Ok(taken));
+    let mut questions = Questions::default();
+    let inquiry = Inquiry {
+        limits,
+        exchange,
+        now: Clock.now(),
     };
-    let mut asking = Asking {
+    let local = inquiry.decide(&mut questions);
+    let charge = match local.outcome {
+        Ok(charge) if !questions.shared.is_empty() => charge,
+        _ => return Deciding::Made(local),
+    };
+    let asking = Asking {
         store: Arc::clone(store),
+        limits: Arc::clone(limits),
         exchange: Arc::clone(exchange),
-        questions,
-        taken,
+        questions: questions.shared,
+        quotas: questions.quotas,
+        charge,
+        facts: local.facts,
     };
-    // By far the most: one or several that can refuse, and nothing else.
-    if asking.questions.shadow.is_empty() {
-        let asks = asking.asks(&asking.questions.live);
-        return match store.decide(asks) {
-            Decision::Made(outcome) => {
-                let outcome = asking.took(outcome);
-                Deciding::Made(asking.end(outcome))
-            }
-            Decision::Pending(outcome) => Deciding::Pending(Box::pin(async move {
-                let outcome = asking.took(outcome.await);
-                asking.end(outcome)
-            })),
-        };
-    }
-    Deciding::Pending(Box::pin(async move {
-        let outcome = asking.all().await;
-        asking.end(outcome)
-    }))
+    asking.start()
 }
 
-/// One request's questions, and what it has taken so far.
+/// The questions of one request to the store, and the decision so far.
 struct Asking {
     store: Arc<Store>,
+    limits: Arc<[RouteLimit]>,
     exchange: Arc<Exchange>,
     questions: SharedQuestions,
-    taken: Taken,
+    quotas: Quotas,
+    charge: Charge,
+    facts: LimitFacts,
 }
 
 impl Asking {
-    /// Those in shadow mode last.
-    async fn all(&mut self) -> Result<(), Error> {
-        let live = decided(&self.store, self.asks(&self.questions.live)).await;
-        self.took(live)?;
-        for asked in self.questions.shadow.clone() {
-            self.shadow(asked).await;
-        }
-        Ok(())
-    }
-
-    fn asks(&self, questions: &Questions) -> Asks {
-        questions
-            .iter()
-            .filter_map(|asked| self.ask(asked))
-            .collect()
-    }
-
-    fn ask(&self, asked: &Asked) -> Option<Ask> {
-        let limits = &self.taken.limits;
-        let policy = &limits[usize::from(asked.policy)];
-        let buckets = policy
-            .shared
-            .as_ref()?
-            .buckets
-            .get(usize::from(asked.which))?;
-        let local = asked.ask(limits, self.taken.temporary());
-        let named = match asked.which {
-            OWN => key::fed(buckets.begun.clone(), policy, &self.exchange).ok()?,
-            tier => {
-                let prefix = policy.tiers.get(usize::from(tier) - 1)?.prefix;
-                key::find_wider(policy, &buckets.begun, prefix, &self.exchange)?
+    fn start(mut self) -> Deciding {
+        let has_shadow = !self.questions.shadow.is_empty();
+        let live = match self.store.decide(self.asks()) {
+            store::Decision::Made(outcome) if !has_shadow => {
+                let outcome = self.take(outcome);
+                return Deciding::Made(self.end(outcome));
             }
+            decision => decision,
+        };
+        // If the client leaves before the store answers, the access line states what the local limits said.
+        self.exchange.facts.lock().limits = self.facts;
+        Deciding::Pending(Box::pin(async move {
+            let outcome = self.take(outcome_of(live).await);
+            if outcome.is_ok() {
+                for question in std::mem::take(&mut self.questions.shadow) {
+                    self.ask_in_shadow(question).await;
+                }
+            }
+            self.end(outcome)
+        }))
+    }
+
+    fn inquiry(&self) -> Inquiry<'_> {
+        Inquiry {
+            limits: &self.limits,
+            exchange: &self.exchange,
+            now: Clock.now(),
+        }
+    }
+
+    fn asks(&self) -> Asks {
+        let live = self.questions.live.iter();
+        live.filter_map(|question| self.ask(question)).collect()
+    }
+
+    /// The question as the store is asked it.
+    fn ask(&self, question: &Question) -> Option<Ask> {
+        let policy = &question.limit(&self.limits).policy;
+        let shared = question.buckets(&self.limits)?.shared.as_ref()?;
+        let name = match question.prefix(&self.limits) {
+            None => key::whole(&shared.begun, policy, &self.exchange)?,
+            Some(prefix) => key::wider(&shared.begun, policy, prefix, &self.exchange)?,
         };
         Some(Ask {
-            limit: Arc::clone(&buckets.limit),
-            name: named.into_hasher().name(),
-            key: local.key,
-            cost: local.cost,
-            quota: local.quota.copied(),
-            is_lent: policy.count.is_some(),
+            limit: Arc::clone(&shared.limit),
+            name: name.into_hasher().name(),
+            key: question.key,
+            cost: question.cost,
+            quota: question.quota(&self.quotas).copied(),
+            is_lent: question.counts_responses(&self.limits),
         })
     }
 
-    fn took(&mut self, outcome: Outcome) -> Result<(), Error> {
+    /// Takes in the answer to the live questions.
+    fn take(&mut self, outcome: Outcome) -> Result<(), Error> {
         let questions = std::mem::take(&mut self.questions.live);
-        let admission = self.admitted(outcome, &questions)?;
-        let limits = Arc::clone(&self.taken.limits);
-        let counts = |asked: &Asked| asked.counts_answers(&limits);
-        if !questions.iter().any(counts) {
-            self.keep(admission);
-            return Ok(());
-        }
-        let others = nearest(&questions, &admission, |asked| !counts(asked))
-            .map(|(asked, state)| asked.told(&limits, state));
-        self.counted().note_other(others);
-        for (asked, admission) in questions.into_iter().zip(admission.take_apart()) {
-            self.keep_one(asked, admission);
-        }
-        Ok(())
-    }
-
-    /// Keeps the tokens of one limit.
-    fn keep_one(&mut self, asked: Asked, admission: Admission) {
-        if asked.counts_answers(&self.taken.limits) {
-            let store = Arc::clone(&self.store);
-            self.counted().add_shared(&store, asked, admission);
-        } else {
-            self.keep(admission);
-        }
-    }
-
-    fn keep(&mut self, admission: Admission) {
-        let more = self.taken.more.get_or_insert_default();
-        let shared = more.shared.get_or_insert_with(|| SharedTaken {
-            store: Arc::clone(&self.store),
-            taken: SmallVec::new(),
-        });
-        shared.taken.push(admission);
-    }
-
-    fn counted(&mut self) -> &mut Counted {
-        let more = self.taken.more.get_or_insert_default();
-        more.counted
-            .get_or_insert_with(|| Counted::new(&self.taken.limits, &self.exchange))
-    }
-
-    /// Notes what live limits said.
-    fn admitted(&self, outcome: Outcome, questions: &Questions) -> Result<Admission, Error> {
         match outcome {
             Ok(admission) => {
-                let nearest = nearest(questions, &admission, |_| true);
-                let (limits, now) = (&self.taken.limits, Clock.now());
-                questions
-                    .iter()
-                    .for_each(|asked| asked.record(limits, now, Verdict::Admitted, &self.exchange));
-                decision::note_also(&self.exchange, &self.taken.limits, questions, nearest);
-                Ok(admission)
+                self.note_admitted(&questions, &admission);
+                self.keep(&questions, admission);
+                Ok(())
             }
             Err(Refused::Limits(refusal)) => {
-                let limits = (&*self.taken.limits, self.taken.temporary());
-                Err(decision::refused(
-                    &self.exchange,
-                    limits,
-                    questions,
-                    (Clock.now(), &refusal),
-                ))
+                let mut facts = self.facts;
+                let error = self
+                    .inquiry()
+                    .refused(&questions, &self.quotas, &refusal, &mut facts);
+                self.facts = facts;
+                Err(error)
             }
             Err(Refused::Unavailable { retry_after }) => {
-                self.exchange.facts.lock().admitted = 0;
+                self.facts.admitted = 0;
                 Err(Error::StoreUnavailable { retry_after })
             }
         }
     }
 
-    async fn shadow(&mut self, asked: Asked) {
-        let Some(ask) = self.ask(&asked) else { return };
-        let outcome = decided(&self.store, Asks::from_iter([ask])).await;
-        let bit = 1 << asked.name(&self.taken.limits);
-        let mut facts = self.exchange.facts.lock();
-        match outcome {
-            Ok(admission) => {
-                facts.admitted |= bit;
-                drop(facts);
-                self.keep_one(asked, admission);
+    /// Notes the buckets that have admitted; the one with the fewest tokens of these and the local ones is emitted.
+    fn note_admitted(&mut self, questions: &[Question], admission: &store::Admission) {
+        let mut facts = self.facts;
+        self.inquiry().note_admitted(questions, &mut facts);
+        let nearest = nearest_of(questions, &self.limits, admission.standings(), |_| true);
+        facts.nearest = match (self.facts.nearest, nearest) {
+            (Some(local), Some(shared))
+                if local.standing.remaining <= shared.standing.remaining =>
+            {
+                Some(local)
             }
-            Err(Refused::Limits(_)) => facts.shadow_refused |= bit,
-            // A limit in shadow mode refuses nothing, and what nobody decided is not told.
+            (local, shared) => shared.or(local),
+        };
+        self.facts = facts;
+    }
+
+    /// Keeps the tokens of the live questions: together, or one by one if some may come back alone.
+    fn keep(&mut self, questions: &[Question], admission: store::Admission) {
+        let Some(first) = questions.first() else {
+            return;
+        };
+        let apart = self.charge.apart(&self.exchange, &self.quotas);
+        let counts = |question: &Question| question.counts_responses(&self.limits);
+        if !questions.iter().any(counts) {
+            return apart.add_shared(*first, admission, &self.store);
+        }
+        let is_other = |question: &Question| !counts(question);
+        let standings = admission.standings();
+        apart.note_other(nearest_of(questions, &self.limits, standings, is_other));
+        for (question, admission) in questions.iter().zip(admission.take_apart()) {
+            apart.add_shared(*question, admission, &self.store);
+        }
+    }
+
+    async fn ask_in_shadow(&mut self, question: Question) {
+        let Some(ask) = self.ask(&question) else {
+            return;
+        };
+        let decision = self.store.decide(Asks::from_iter([ask]));
+        let bit = 1 << question.name(&self.limits);
+        match outcome_of(decision).await {
+            Ok(admission) => {
+                self.facts.admitted |= bit;
+                let apart = self.charge.apart(&self.exchange, &self.quotas);
+                apart.add_shared(question, admission, &self.store);
+            }
+            Err(Refused::Limits(_)) => self.facts.shadow_refused |= bit,
+            // Nobody decided, so there is nothing to emit; and a limit in shadow mode refuses nothing.
             Err(Refused::Unavailable { .. }) => {}
         }
     }
 
-    /// What was taken; given back where one refused.
-    fn end(self, outcome: Result<(), Error>) -> Result<Taken, Error> {
-        match outcome {
-            Ok(()) => Ok(self.taken),
+    /// The decision; tokens that were taken are returned if the store refused.
+    fn end(self, outcome: Result<(), Error>) -> Decision {
+        let outcome = match outcome {
+            Ok(()) => Ok(self.charge),
             Err(error) => {
-                self.taken.give_back(Clock.now());
+                self.charge.refund();
                 Err(error)
             }
+        };
+        Decision {
+            outcome,
+            facts: self.facts,
         }
     }
 }
 
-/// The question, of those that are wanted, whose bucket is nearest to exhaustion.
-fn nearest(
-    questions: &Questions,
-    admission: &Admission,
-    is_wanted: impl Fn(&Asked) -> bool,
-) -> Option<(Asked, Standing)> {
-    let counted = questions.iter().copied().zip(admission.standings());
-    let wanted = counted.filter(|(asked, state)| state.is_some() && is_wanted(asked));
-    let (asked, standings): (Questions, SmallVec<[_; 4]>) = wanted.unzip();
-    decision::nearest(&asked, standings.into_iter().flatten())
-}
-
-async fn decided(store: &Arc<Store>, asks: Asks) -> Outcome {
-    match store.decide(asks) {
-        Decision::Made(outcome) => outcome,
-        Decision::Pending(outcome) => outcome.await,
+async fn outcome_of(decision: store::Decision) -> Outcome {
+    match decision {
+        store::Decision::Made(outcome) => outcome,
+        store::Decision::Pending(outcome) => outcome.await,
     }
 }

@@ -8,33 +8,51 @@ fn begin() -> KeyBuilder {
     KeyHasher::with_seed([7, 7]).key("limit")
 }
 
-fn ip(text: &str, prefix: u8) -> Key {
-    begin().ip(text.parse::<IpAddr>().unwrap(), prefix).finish()
+/// A key of these parts, each with a text for its value.
+fn of(parts: &[(KeyPart, &str)]) -> Key {
+    let mut builder = begin();
+    for (part, value) in parts {
+        builder.add(part, &KeyValue::text(value.as_bytes()));
+    }
+    builder.finish()
+}
+
+fn ip(text: &str, v6_prefix: u8) -> Key {
+    let ip = text.parse::<IpAddr>().unwrap();
+    let mut builder = begin();
+    builder.add(
+        &KeyPart::ClientIp { v6_prefix },
+        &KeyValue::Address { ip, v6_prefix },
+    );
+    builder.finish()
+}
+
+fn header(name: &'static str) -> KeyPart {
+    KeyPart::Header(http::HeaderName::from_static(name))
 }
 
 #[test]
 fn values_of_different_kinds_names_and_limits_never_share_a_bucket() {
-    let v = b"10.0.0.1";
     let text = "10.0.0.1";
     let keys = [
         begin().finish(),
         KeyHasher::with_seed([7, 7]).key("other").finish(),
         KeyHasher::with_seed([7, 8]).key("limit").finish(),
         ip(text, 64),
-        begin().header("a", v).finish(),
-        begin().header("b", v).finish(),
-        begin().header("", v).finish(),
-        begin().cookie("a", v).finish(),
-        begin().query("a", v).finish(),
-        begin().param("a", v).finish(),
-        begin().host(text).finish(),
-        begin().route(text).finish(),
-        begin().path(v).finish(),
-        begin().method(text).finish(),
-        begin().tls_subject(v).finish(),
-        begin().host("ab").path(b"c").finish(),
-        begin().host("a").path(b"bc").finish(),
-        begin().path(b"c").host("ab").finish(),
+        of(&[(header("a"), text)]),
+        of(&[(header("b"), text)]),
+        of(&[(KeyPart::Cookie("a".into()), text)]),
+        of(&[(KeyPart::Cookie("".into()), text)]),
+        of(&[(KeyPart::Query("a".into()), text)]),
+        of(&[(KeyPart::Param("a".into()), text)]),
+        of(&[(KeyPart::Host, text)]),
+        of(&[(KeyPart::Route, text)]),
+        of(&[(KeyPart::Path, text)]),
+        of(&[(KeyPart::Method, text)]),
+        of(&[(KeyPart::TlsSubject, text)]),
+        of(&[(KeyPart::Host, "ab"), (KeyPart::Path, "c")]),
+        of(&[(KeyPart::Host, "a"), (KeyPart::Path, "bc")]),
+        of(&[(KeyPart::Path, "c"), (KeyPart::Host, "ab")]),
     ];
     for (index, one) in keys.iter().enumerate() {
         assert!(
@@ -71,14 +89,11 @@ fn a_key_is_shown_as_a_hash_and_hashers_differ() {
 fn the_memory_of_a_key_does_not_depend_on_its_length() {
     let held = |length: usize| {
         let limiter = limiter(1, SECOND, 5, 1000);
-        let value = vec![b'x'; length];
-        let hashed = (0..1000_u32).map(|n| {
-            begin()
-                .header("x-user", &value)
-                .path(&n.to_be_bytes())
-                .finish()
-        });
-        hashed.for_each(|key| ask(&limiter, START, key, 1).unwrap());
+        let value = "x".repeat(length);
+        for n in 0..1000 {
+            let key = of(&[(header("x-user"), &value), (KeyPart::Path, &n.to_string())]);
+            ask(&limiter, START, key, 1).unwrap();
+        }
         (limiter.stats().keys, limiter.stats().max_bytes)
     };
     assert_eq!(size_of::<Key>(), 8);

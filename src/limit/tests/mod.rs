@@ -17,7 +17,7 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use super::*;
-use crate::policy::{Quota, QuotaError, Rate};
+use crate::policy::{KeyPart, Quota, QuotaError, Rate};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -45,10 +45,9 @@ fn limiter(count: u32, period: Duration, burst: u32, max_keys: usize) -> Limiter
 
 /// The key of client `n`.
 fn key(n: u64) -> Key {
-    KeyHasher::with_seed([1, 2])
-        .key("test")
-        .path(&n.to_be_bytes())
-        .finish()
+    let mut builder = KeyHasher::with_seed([1, 2]).key("test");
+    builder.add(&KeyPart::Path, &KeyValue::text(&n.to_be_bytes()));
+    builder.finish()
 }
 
 /// Whether one limit alone admits `cost` tokens.

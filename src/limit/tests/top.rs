@@ -9,8 +9,13 @@ use crate::limit::top::{CAPACITY, PERIOD};
 
 fn record(top: &Top, lane: usize, now: Now, n: u64, verdict: Verdict) {
     top.record(lane, now, key(n), verdict, |label| {
-        label.text(n.to_string().as_bytes())
+        label.add(&KeyValue::text(n.to_string().as_bytes()))
     });
+}
+
+fn address(text: &str, v6_prefix: u8) -> KeyValue<'static> {
+    let ip = text.parse().unwrap();
+    KeyValue::Address { ip, v6_prefix }
 }
 
 fn shown(heavy: &Heavy) -> String {
@@ -125,7 +130,7 @@ fn a_key_does_not_inherit_the_label_of_an_evicted_one() {
     let top = Top::new(1);
     for n in 0..2 * CAPACITY as u64 {
         top.record(0, START, key(n), Verdict::Admitted, |label| {
-            label.text(&vec![b'x'; n as usize % 7])
+            label.add(&KeyValue::text(&vec![b'x'; n as usize % 7]))
         });
     }
     let all = top.heaviest(START, usize::MAX);
@@ -138,37 +143,47 @@ fn a_key_does_not_inherit_the_label_of_an_evicted_one() {
 
 #[test]
 fn labels_show_addresses_as_networks_and_cut_long_values() {
-    let v6 = "2001:db8:1:2:3::4".parse().unwrap();
+    let v6 = "2001:db8:1:2:3::4";
     assert_eq!(
-        label(|label| label.ip("192.0.2.7".parse().unwrap(), 64)),
+        label(|label| label.add(&address("192.0.2.7", 64))),
         ["192.0.2.7"]
     );
     assert_eq!(
-        label(|label| label.ip("::ffff:192.0.2.7".parse().unwrap(), 8)),
+        label(|label| label.add(&address("::ffff:192.0.2.7", 8))),
         ["192.0.2.7"]
     );
-    assert_eq!(label(|label| label.ip(v6, 64)), ["2001:db8:1:2::/64"]);
-    assert_eq!(label(|label| label.ip(v6, 128)), ["2001:db8:1:2:3::4"]);
-    assert_eq!(label(|label| label.text(&[b'a'; 128])), ["a".repeat(128)]);
     assert_eq!(
-        label(|label| label.text(&[b'a'; 129])),
+        label(|label| label.add(&address(v6, 64))),
+        ["2001:db8:1:2::/64"]
+    );
+    assert_eq!(
+        label(|label| label.add(&address(v6, 128))),
+        ["2001:db8:1:2:3::4"]
+    );
+    assert_eq!(
+        label(|label| label.add(&KeyValue::text(&[b'a'; 128]))),
+        ["a".repeat(128)]
+    );
+    assert_eq!(
+        label(|label| label.add(&KeyValue::text(&[b'a'; 129]))),
         ["a".repeat(128) + "…"]
     );
     assert_eq!(
-        label(|label| label.text(format!("{}é", "a".repeat(127)).as_bytes())),
+        label(|label| label.add(&KeyValue::text(format!("{}é", "a".repeat(127)).as_bytes()))),
         ["a".repeat(127) + "…"]
     );
-    assert_eq!(label(|label| label.text(b"\xff")), ["\u{fffd}"]);
+    assert_eq!(
+        label(|label| label.add(&KeyValue::text(b"\xff"))),
+        ["\u{fffd}"]
+    );
     assert_eq!(label(|_| {}), [""; 0]);
 }
 
 #[test]
 fn the_replacement_of_a_missing_part_is_marked() {
     let mut label = Label::default();
-    label.text(b"given");
-    let from = label.len();
-    label.ip("192.0.2.7".parse().unwrap(), 64);
-    label.mark_fallback(from);
+    label.add(&KeyValue::text(b"given"));
+    label.add_stand_in(&address("192.0.2.7", 64));
     let marks: Vec<_> = label
         .parts()
         .into_iter()

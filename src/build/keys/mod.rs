@@ -1,0 +1,218 @@
+//! One key of one limit, for operators: its bucket looked at, filled, or given another quota.
+//!
+//! Off the path of requests. `parse` makes the key of the same typed parts as a request's own, so that it names the same
+//! bucket; `parts` compares them with overrides.
+
+mod parse;
+mod parts;
+
+use std::{sync::Arc, time::Duration};
+
+use self::parts::is_match;
+use super::state::State;
+use crate::{
+    limit::{Count, Gcra, Heavy, Key, Limiter, Now, Part, Standing, TemporaryError, Top},
+    policy::{Limit, Quota, Tier, ValuePattern},
+    store::{Ask, Name, SharedLimit, Store},
+};
+
+/// A limit, or one of its tiers, as operators look at it.
+#[derive(Debug)]
+pub struct OneLimit<'s> {
+    state: &'s State,
+    limit: &'s Limit,
+    /// The tier of the limit that is meant, instead of the limit itself.
+    tier: Option<&'s Tier>,
+    limiter: &'s Limiter,
+    top: &'s Arc<Top>,
+    /// Where its buckets are, if other gateways count in them too.
+    shared: Option<Shared<'s>>,
+}
+
+/// A limit in the store.
+#[derive(Debug, Clone, Copy)]
+struct Shared<'s> {
+    store: &'s Arc<Store>,
+    limit: &'s Arc<SharedLimit>,
+}
+
+/// A key that an operator has named, or that is among the heaviest.
+#[derive(Debug, Clone)]
+pub struct KnownKey {
+    /// Its bucket.
+    pub key: Key,
+    /// Its parts as they are shown.
+    pub parts: Vec<Part>,
+    /// For each part, whether its value may be a credential.
+    pub secrets: Vec<bool>,
+    /// Only the hash is known: there are no parts, though the keys of the limit have some.
+    pub is_hash_only: bool,
+    /// The name of its bucket in the store, if the limit is shared.
+    name: Option<Name>,
+}
+
+/// The state of a key.
+#[derive(Debug, Clone)]
+pub struct KeyState {
+    /// The key.
+    pub key: KnownKey,
+    /// The quota that counts for it now; `None` if everything is admitted.
+    pub quota: Option<Quota>,
+    /// Its bucket, under that quota.
+    pub bucket: Standing,
+    /// Recent requests.
+    pub count: Count,
+    /// Time for which a temporary quota counts instead of the configuration's; `None` if there is none.
+    pub ends_in: Option<Duration>,
+}
+
+impl State {
+    /// The limit of this name, or the tier of one.
+    pub fn limit(&self, name: &str) -> Option<OneLimit<'_>> {
+        let limits = &self.config.limits;
+        let (limit, tier) = limits.iter().find_map(|limit| {
+            let tier = limit.tiers.iter().find(|tier| *tier.name == *name);
+            (*limit.name == *name || tier.is_some()).then_some((limit, tier))
+        })?;
+        let shared = self.store.as_ref().zip(self.shared.get(name));
+        Some(OneLimit {
+            state: self,
+            limit,
+            tier: tier.filter(|_| *limit.name != *name),
+            limiter: self.limits.get(name)?,
+            top: self.tops.get(name)?,
+            shared: shared.map(|(store, limit)| Shared { store, limit }),
+        })
+    }
+}
+
+impl OneLimit<'_> {
+    /// The state of one key.
+    pub async fn look(&self, now: Now, key: KnownKey) -> KeyState {
+        let count = self.top.count(now, key.key);
+        let mut states = [self.key_state(now, key, count)];
+        self.look_in_store(&mut states).await;
+        let [state] = states;
+        state
+    }
+
+    /// The state of at most `most` keys with the most requests, the heaviest first.
+    pub async fn heaviest(&self, now: Now, most: usize) -> Vec<KeyState> {
+        let mut states = Vec::new();
+        for Heavy { key, label, count } in self.top.heaviest(now, most) {
+            states.push(self.key_state(now, self.labelled(key, &label), count));
+        }
+        self.look_in_store(&mut states).await;
+        states
+    }
+
+    /// Asks the store for the buckets of a shared limit. While it does not answer, the count of this gateway alone is
+    /// shown.
+    async fn look_in_store(&self, states: &mut [KeyState]) {
+        let asked: Vec<_> = states
+            .iter_mut()
+            .filter_map(|state| Some((self.ask(&state.key, state.quota?)?, state)))
+            .collect();
+        let (asks, states): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+        let Some(shared) = self.shared.filter(|_| !asks.is_empty()) else {
+            return;
+        };
+        for (state, bucket) in states.into_iter().zip(shared.store.standing(&asks).await) {
+            state.bucket = bucket.unwrap_or(state.bucket);
+        }
+    }
+
+    /// The question to the store about a key under this quota; `None` for a local limit and a key without a name there.
+    fn ask(&self, key: &KnownKey, quota: Quota) -> Option<Ask> {
+        Some(Ask {
+            limit: Arc::clone(self.shared?.limit),
+            name: key.name?,
+            key: key.key,
+            cost: 0,
+            quota: Some(quota.into()),
+            is_lent: false,
+        })
+    }
+
+    /// Fills the bucket of a key and ends its temporary quota. Returns `false` if the bucket is in the store and could
+    /// not be filled there: the store does not answer, or only the key's hash is known.
+    pub async fn reset(&self, now: Now, key: &KnownKey) -> bool {
+        self.limiter.end_temporary(now, key.key);
+        self.limiter.forget(key.key);
+        match (self.shared, self.ask(key, self.limit.quota)) {
+            (Some(shared), Some(ask)) => shared.store.fill(&ask).await,
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+
+    /// Gives a key another quota for the time `ttl`.
+    ///
+    /// # Errors
+    /// Fails if there is no room; nothing has changed then.
+    pub fn give(
+        &self,
+        now: Now,
+        key: Key,
+        quota: Quota,
+        ttl: Duration,
+    ) -> Result<(), TemporaryError> {
+        self.limiter
+            .set_temporary(now, key, quota, now.after(ttl))
+            .map(drop)
+    }
+
+    /// Whether single keys can have temporary quotas. Those of a tier cannot.
+    pub fn gives(&self) -> bool {
+        self.tier.is_none()
+    }
+
+    fn name(&self) -> &str {
+        self.tier.map_or(&self.limit.name, |tier| &tier.name)
+    }
+
+    /// The state of a key as far as this gateway knows.
+    fn key_state(&self, now: Now, key: KnownKey, count: Count) -> KeyState {
+        let given = self
+            .limiter
+            .temporary(now, key.key)
+            .filter(|_| self.gives());
+        let quota = match given {
+            Some(given) => Some(given.quota),
+            None => self.configured(&key.parts),
+        };
+        let gcra = quota.map(Gcra::from);
+        let bucket = self.limiter.standing(now, key.key, gcra.as_ref());
+        let ends_in = given.map(|given| {
+            Duration::from_nanos(given.until.as_nanos().saturating_sub(now.as_nanos()))
+        });
+        KeyState {
+            key,
+            quota,
+            bucket,
+            count,
+            ends_in,
+        }
+    }
+
+    /// The quota that the configuration has for a key; `None` if everything is admitted.
+    fn configured(&self, parts: &[Part]) -> Option<Quota> {
+        if let Some(tier) = self.tier {
+            return Some(tier.quota);
+        }
+        if parts.len() < self.limit.key.len() {
+            return Some(self.limit.quota); // only its hash is known
+        }
+        if parts.iter().any(|part| part.is_fallback) {
+            return Some(self.limit.stand_ins.unwrap_or(self.limit.quota));
+        }
+        let matches = |patterns: &Vec<ValuePattern>| {
+            let each = patterns.iter().zip(&self.limit.key).zip(parts);
+            each.into_iter()
+                .all(|((pattern, key), part)| is_match(pattern, key, part))
+        };
+        let mut overrides = self.limit.overrides.iter();
+        let first = overrides.find(|one| one.matches.iter().any(matches));
+        first.map_or(Some(self.limit.quota), |one| one.quota)
+    }
+}

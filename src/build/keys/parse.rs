@@ -1,0 +1,247 @@
+//! Keys as operators name them: by the value of each part, or by the hash that access lines have.
+
+use std::{borrow::Cow, hash::Hasher, net::IpAddr, str::FromStr};
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use super::{KnownKey, OneLimit, parts};
+use crate::{
+    call::{Target, query},
+    gateway::host,
+    layer::named_value,
+    limit::{Key, KeyBuilder, KeyValue, Label, Now, Part},
+    policy::{KeyPart, Missing},
+    store::{Name, NameHasher},
+};
+
+/// A value as an operator names it.
+struct Named<'q> {
+    value: &'q [u8],
+    /// It is of the part that stands in for an absent one.
+    is_stand_in: bool,
+}
+
+impl OneLimit<'_> {
+    /// The key that a query names: `key=VALUE` for each part in order, or `missing=VALUE` for a part that requests
+    /// lacked; or `hash=HASH`.
+    ///
+    /// # Errors
+    /// Fails with what is wrong, and what would be right.
+    pub fn key(&self, now: Now, raw_query: &[u8]) -> Result<KnownKey, String> {
+        let given: Vec<_> = query::pairs(raw_query).collect();
+        if let [(name, hash)] = &*given
+            && **name == *b"hash"
+        {
+            return self.by_hash(now, &String::from_utf8_lossy(hash));
+        }
+        let mut values = Vec::with_capacity(given.len());
+        for (name, value) in &given {
+            let is_stand_in = match &**name {
+                b"key" => false,
+                b"missing" => true,
+                other => {
+                    let name = String::from_utf8_lossy(other);
+                    let usage = self.usage();
+                    return Err(format!("there is no parameter `{name}`; {usage}"));
+                }
+            };
+            values.push(Named { value, is_stand_in });
+        }
+        if values.len() != self.limit.key.len() {
+            let count = match values.len() {
+                1 => "1 part is".to_owned(),
+                count => format!("{count} parts are"),
+            };
+            return Err(format!("{count} given; {}", self.usage()));
+        }
+        let mut label = Label::default();
+        let begun = self.state.hasher.key(self.name());
+        let key = self.build(begun, &mut label, &values)?.finish();
+        Ok(self.known(key, label.parts(), self.name_in_store(&values)))
+    }
+
+    /// The key with the hash that access lines and the log show.
+    fn by_hash(&self, now: Now, hash: &str) -> Result<KnownKey, String> {
+        let Ok(key) = hash.parse::<Key>() else {
+            return Err(format!(
+                "{hash:?} is no hash: it has 16 hexadecimal digits, as `key` of an access line"
+            ));
+        };
+        match self.top.label(now, key) {
+            Some(label) => Ok(self.labelled(key, &label)),
+            None if self.limiter.holds(key) => Ok(self.known(key, Vec::new(), None)),
+            None => Err(format!(
+                "no key of this limit has the hash {hash}: hashes are made anew by each process, and differ between a limit and its tiers"
+            )),
+        }
+    }
+
+    /// A key of which the parts are known.
+    pub(super) fn labelled(&self, key: Key, label: &Label) -> KnownKey {
+        let parts = label.parts();
+        let mut values = Vec::with_capacity(parts.len());
+        for part in &parts {
+            values.push(Named {
+                value: part.value.as_bytes(),
+                is_stand_in: part.is_fallback,
+            });
+        }
+        let name = self.name_in_store(&values);
+        self.known(key, parts, name)
+    }
+
+    fn known(&self, key: Key, parts: Vec<Part>, name: Option<Name>) -> KnownKey {
+        let both = parts.iter().zip(&self.limit.key);
+        KnownKey {
+            key,
+            secrets: both
+                .map(|(shown, part)| self.is_secret(shown, part))
+                .collect(),
+            is_hash_only: parts.is_empty() && !self.limit.key.is_empty(),
+            parts,
+            name,
+        }
+    }
+
+    /// Whether the value of a part may be a credential.
+    fn is_secret(&self, shown: &Part, part: &KeyPart) -> bool {
+        match &self.limit.missing {
+            Missing::Use(other) if shown.is_fallback => parts::is_secret(other),
+            _ => parts::is_secret(part),
+        }
+    }
+
+    /// The name of the bucket of these values in the store; `None` if the limit is not there.
+    fn name_in_store(&self, values: &[Named<'_>]) -> Option<Name> {
+        self.shared?;
+        let begun = KeyBuilder::over(NameHasher::new(), self.name());
+        let built = self.build(begun, &mut Label::default(), values);
+        Some(built.ok()?.into_hasher().name())
+    }
+
+    /// Adds the values to a key and to what is shown of it.
+    fn build<H: Hasher>(
+        &self,
+        mut builder: KeyBuilder<H>,
+        label: &mut Label,
+        values: &[Named<'_>],
+    ) -> Result<KeyBuilder<H>, String> {
+        for (part, named) in self.limit.key.iter().zip(values) {
+            if !named.is_stand_in {
+                let value = self.value(part, named.value)?;
+                builder.add(part, &value);
+                label.add(&value);
+                continue;
+            }
+            let Missing::Use(other) = &self.limit.missing else {
+                return Err("nothing stands in for a missing part of this limit's key".to_owned());
+            };
+            let value = self.value(other, named.value)?;
+            builder.add(other, &value);
+            label.add_stand_in(&value);
+        }
+        Ok(builder)
+    }
+
+    /// The value of a part, in the form in which requests have it.
+    fn value<'v>(&self, part: &KeyPart, value: &'v [u8]) -> Result<KeyValue<'v>, String> {
+        let value = named_value(part, value);
+        if value.is_empty() {
+            return Err(format!("a value is empty; {}", self.usage()));
+        }
+        let text = String::from_utf8_lossy(&value);
+        match part {
+            KeyPart::ClientIp { v6_prefix } => {
+                let v6_prefix = self.tier.map_or(*v6_prefix, |tier| tier.prefix);
+                let ip = self.address(&text, v6_prefix)?;
+                return Ok(KeyValue::Address { ip, v6_prefix });
+            }
+            KeyPart::Header(_) => {
+                HeaderValue::from_bytes(&value)
+                    .map_err(|_| format!("{text:?} cannot be the value of a header"))?;
+            }
+            KeyPart::Route => self.check_route(&text)?,
+            KeyPart::Host => {
+                let host = host::name(&value).map_err(|_| format!("{text:?} is not a host"))?;
+                return Ok(KeyValue::Text(Cow::Owned(host.into_string().into_bytes())));
+            }
+            KeyPart::Path => {
+                let target = Target::parse(value.to_vec().into())
+                    .ok()
+                    .filter(|_| value.starts_with(b"/"))
+                    .ok_or_else(|| format!("{text:?} is not a path, which begins with `/`"))?;
+                let path = named_value(part, target.normal_path()).into_owned();
+                return Ok(KeyValue::Text(Cow::Owned(path)));
+            }
+            // Any text may be the value of the other kinds.
+            _ => {}
+        }
+        drop(text);
+        Ok(KeyValue::Text(value))
+    }
+
+    fn address(&self, text: &str, prefix: u8) -> Result<IpAddr, String> {
+        let network = IpNet::from_str(text).or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let Ok(network) = network else {
+            return Err(format!(
+                "{text:?} is no address; write one such as 192.0.2.1, or a network such as 2001:db8::/{prefix}"
+            ));
+        };
+        let (address, bits) = (network.network().to_canonical(), network.prefix_len());
+        match address {
+            IpAddr::V4(_) if self.tier.is_some() => {
+                Err("a tier is about IPv6 networks alone".to_owned())
+            }
+            IpAddr::V4(_) if bits < network.max_prefix_len() => Err(format!(
+                "{text} is many addresses, and each IPv4 address has a bucket of its own"
+            )),
+            IpAddr::V6(_) if bits < prefix => Err(format!(
+                "{text} is many networks: each /{prefix} has a bucket of its own"
+            )),
+            _ => Ok(address),
+        }
+    }
+
+    /// Fails unless a route of this name names the limit.
+    fn check_route(&self, name: &str) -> Result<(), String> {
+        let routes = self.state.config.routes.iter();
+        let names: Vec<_> = routes
+            .filter(|route| route.limits.contains(&self.limit.name))
+            .map(|route| format!("`{}`", route.name))
+            .collect();
+        if names.contains(&format!("`{name}`")) {
+            return Ok(());
+        }
+        Err(format!(
+            "no route `{name}` names this limit; those that do: {}",
+            names.join(", ")
+        ))
+    }
+
+    /// States how a key of this limit is named.
+    fn usage(&self) -> String {
+        if self.limit.key.is_empty() {
+            return "this limit has one bucket for everyone, so no part is named".to_owned();
+        }
+        let parts: Vec<_> = self.limit.key.iter().map(KeyPart::to_string).collect();
+        let stand_in = match &self.limit.missing {
+            Missing::Use(other) => {
+                format!(
+                    " (missing={} for a part that requests do not have)",
+                    other.to_string().to_uppercase()
+                )
+            }
+            _ => String::new(),
+        };
+        let query: Vec<_> = parts
+            .iter()
+            .map(|part| format!("key={}", part.to_uppercase()))
+            .collect();
+        format!(
+            "the key is {}: ?{}{stand_in}; or ?hash=HASH",
+            parts.join(", "),
+            query.join("&")
+        )
+    }
+}

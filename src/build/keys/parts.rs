@@ -1,0 +1,29 @@
+//! Parts of keys as people see them: whether their values are secrets, and which overrides name them.
+
+use std::{net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+
+use crate::{
+    layer::named_value,
+    limit::Part,
+    policy::{KeyPart, ValuePattern, is_secret_name},
+};
+
+/// Whether the value of a part may be a credential, by the name of what it is read from.
+pub(super) fn is_secret(part: &KeyPart) -> bool {
+    part.kind().name.is_some_and(is_secret_name)
+}
+
+/// Whether the displayed `part` of a key matches the pattern of an override.
+pub(super) fn is_match(pattern: &ValuePattern, key: &KeyPart, part: &Part) -> bool {
+    match pattern {
+        ValuePattern::Any => true,
+        ValuePattern::Text(text) => *named_value(key, text.as_bytes()) == *part.value.as_bytes(),
+        ValuePattern::Network(network) => {
+            let shown = IpNet::from_str(&part.value)
+                .or_else(|_| part.value.parse::<IpAddr>().map(IpNet::from));
+            shown.is_ok_and(|shown| network.contains(&shown))
+        }
+    }
+}

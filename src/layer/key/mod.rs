@@ -1,0 +1,140 @@
+//! Key expressions over a request: the values that tell one key from another.
+//!
+//! Shared by everything that is keyed: buckets of limits, turns in the queue of a concurrency limit, servers chosen by
+//! a hash.
+//!
+//! A value that stands in a request more than once, and not the same each time, counts as missing. Which one a server
+//! behind the gateway takes is unknown here, and a client that could hide one behind another would choose its bucket
+//! at will.
+
+mod spelling;
+
+use std::{borrow::Cow, hash::Hasher};
+
+use http::{HeaderName, header};
+
+pub use self::spelling::named;
+use crate::{
+    call::{Exchange, query},
+    limit::{KeyBuilder, KeyValue},
+    policy::KeyPart,
+};
+
+/// The value that a request has of one part of a key; `None` where it has none, or several that differ.
+#[inline]
+pub(super) fn value<'e>(part: &KeyPart, exchange: &'e Exchange) -> Option<KeyValue<'e>> {
+    let request = &exchange.request;
+    let text = match part {
+        KeyPart::ClientIp { v6_prefix } => {
+            return Some(KeyValue::Address {
+                ip: exchange.client.ip,
+                v6_prefix: *v6_prefix,
+            });
+        }
+        KeyPart::Route => borrowed(exchange.route.name.as_deref().unwrap_or_default()),
+        KeyPart::Header(name) => header_value(name, exchange)?,
+        KeyPart::Cookie(name) => cookie(name, exchange)?,
+        KeyPart::Query(name) => query_value(name, exchange)?,
+        KeyPart::Param(name) => parameter(name, exchange)?,
+        KeyPart::Host if request.host.is_empty() => return None,
+        KeyPart::Host => borrowed(&request.host),
+        KeyPart::Path => spelling::path(request.target.normal_path()),
+        KeyPart::Method => borrowed(request.method.as_str()),
+        KeyPart::TlsSubject => borrowed(exchange.origin.tls.as_ref()?.subject.as_deref()?),
+    };
+    Some(KeyValue::Text(text))
+}
+
+fn borrowed(text: &str) -> Cow<'_, [u8]> {
+    Cow::Borrowed(text.as_bytes())
+}
+
+/// Adds the request's value of `part` to a key. Returns whether the request has one.
+#[inline]
+pub(super) fn add<H: Hasher>(
+    builder: &mut KeyBuilder<H>,
+    part: &KeyPart,
+    exchange: &Exchange,
+) -> bool {
+    match value(part, exchange) {
+        Some(value) => {
+            builder.add(part, &value);
+            true
+        }
+        None => false,
+    }
+}
+
+#[inline]
+fn header_value<'e>(name: &HeaderName, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    only(
+        exchange
+            .request
+            .headers
+            .get_all(name)
+            .iter()
+            .map(|value| spelling::field(name, value.as_bytes())),
+    )
+}
+
+fn cookie<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    let lines = exchange.request.headers.get_all(header::COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    only(pairs.filter_map(|pair| {
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        (pair[..equals].trim_ascii() == name.as_bytes())
+            .then(|| spelling::cookie(&pair[equals + 1..]))
+    }))
+}
+
+fn query_value<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    let pairs = query::pairs(exchange.request.target.query().unwrap_or_default());
+    only(
+        pairs
+            .filter(|(known, _)| **known == *name.as_bytes())
+            .map(|(_, value)| value),
+    )
+}
+
+fn parameter<'e>(name: &str, exchange: &'e Exchange) -> Option<Cow<'e, [u8]>> {
+    let found = exchange
+        .parameters
+        .iter()
+        .find(|(known, _)| **known == *name);
+    found
+        .map(|(_, value)| spelling::path(value.as_bytes()))
+        .filter(|value| !value.is_empty())
+}
+
+/// The one value among several; `None` if they differ, or if it is empty.
+#[inline]
+fn only<V: AsRef<[u8]> + PartialEq>(mut values: impl Iterator<Item = V>) -> Option<V> {
+    let first = values.next().filter(|value| !value.as_ref().is_empty())?;
+    values.all(|other| other == first).then_some(first)
+}
+
+/// The bytes that the key of a request is hashed from, without its limit's name; `None` where the request lacks a part.
+/// For tests of whether two keys are the same, which hashes cannot prove.
+#[cfg(any(test, fuzzing))]
+pub fn hashed(parts: &[KeyPart], exchange: &Exchange) -> Option<Vec<u8>> {
+    let mut builder = KeyBuilder::over(Written::default(), "");
+    let prefix = builder.clone().into_hasher().0.len();
+    let has_all = parts.iter().all(|part| add(&mut builder, part, exchange));
+    has_all.then(|| builder.into_hasher().0.split_off(prefix))
+}
+
+/// A hasher that keeps the bytes it is given.
+#[cfg(any(test, fuzzing))]
+#[derive(Clone, Default)]
+struct Written(Vec<u8>);
+
+#[cfg(any(test, fuzzing))]
+impl Hasher for Written {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

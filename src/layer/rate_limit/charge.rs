@@ -1,0 +1,233 @@
+//! Tokens that a request has taken, until it is known whether they stay taken.
+//!
+//! Most stay taken once the request is admitted. They come back if it is turned away further in, before any server
+//! could serve it.
+//!
+//! # Limits that count responses
+//!
+//! A limit with `count` takes its tokens like all others, and together with them, so that requests in flight are bounded
+//! by the burst. Its tokens come back if the response has a status that does not count. Only a response of the upstream
+//! counts, or of the route itself where it has no upstream. A response that the gateway makes in its stead (a concurrency
+//! limit, a timeout, a failed connect) says nothing about the client. A client that leaves before the response has used
+//! its tokens if the request was sent to a server, since nobody knows what became of it there; before that, the tokens
+//! come back.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use smallvec::SmallVec;
+
+use super::{
+    inquiry::nearest,
+    limits::RouteLimit,
+    question::{List, Question, Quotas},
+};
+use crate::{
+    call::{Exchange, Nearest},
+    limit::{Admission, Clock, Now},
+    store::{self, Store},
+};
+
+/// Tokens that a request has taken.
+#[derive(Debug)]
+pub struct Charge {
+    limits: Arc<[RouteLimit]>,
+    /// Taken together by limits of this gateway, in the order of `questions`.
+    together: Admission,
+    questions: List,
+    /// Taken otherwise; most requests have none.
+    apart: Option<Box<Apart>>,
+}
+
+/// Tokens that may come back one by one.
+#[derive(Debug)]
+pub(super) struct Apart {
+    limits: Arc<[RouteLimit]>,
+    exchange: Arc<Exchange>,
+    pieces: SmallVec<[Piece; 2]>,
+    /// Quotas of single keys, to which the questions refer.
+    quotas: Quotas,
+    /// The bucket nearest to exhaustion, of the live limits that do not count responses.
+    others: Option<Nearest>,
+}
+
+/// Tokens that come back in one piece, if at all.
+#[derive(Debug)]
+struct Piece {
+    /// The question that was answered with them. Where the store has answered several together, the first of them: then
+    /// none of the limits counts responses.
+    question: Question,
+    tokens: Tokens,
+}
+
+#[derive(Debug)]
+enum Tokens {
+    Local(Admission),
+    Shared(store::Admission, Arc<Store>),
+}
+
+impl Charge {
+    /// Tokens that the buckets of `questions` have taken together.
+    #[inline]
+    pub(super) fn new(
+        limits: &Arc<[RouteLimit]>,
+        questions: List,
+        together: Admission,
+        apart: Option<Box<Apart>>,
+    ) -> Self {
+        Self {
+            limits: Arc::clone(limits),
+            together,
+            questions,
+            apart,
+        }
+    }
+
+    /// The tokens that may come back one by one, to add some.
+    pub(super) fn apart(&mut self, exchange: &Arc<Exchange>, quotas: &Quotas) -> &mut Apart {
+        let limits = &self.limits;
+        self.apart
+            .get_or_insert_with(|| Box::new(Apart::new(limits, exchange, quotas)))
+    }
+
+    /// Returns all tokens, of a request that was turned away further in.
+    pub(super) fn refund(self) {
+        let now = Clock.now();
+        let limits = &*self.limits;
+        let limiters = self
+            .questions
+            .iter()
+            .map(|question| question.limiter(limits));
+        self.together.refund(now, limiters);
+        if let Some(mut apart) = self.apart {
+            apart.refund(now, |_| true);
+        }
+    }
+
+    /// Settles for a response with this status.
+    pub(super) fn settle(self, status: StatusCode) {
+        if let Some(mut apart) = self.apart {
+            apart.settle(status);
+        }
+    }
+
+    /// Settles for an error that the gateway answers in a server's stead: tokens of limits that count responses come
+    /// back.
+    pub(super) fn settle_without_response(self) {
+        if let Some(mut apart) = self.apart {
+            apart.refund_counted();
+        }
+    }
+}
+
+impl Apart {
+    pub(super) fn new(
+        limits: &Arc<[RouteLimit]>,
+        exchange: &Arc<Exchange>,
+        quotas: &Quotas,
+    ) -> Self {
+        Self {
+            limits: Arc::clone(limits),
+            exchange: Arc::clone(exchange),
+            pieces: SmallVec::new(),
+            quotas: quotas.clone(),
+            others: None,
+        }
+    }
+
+    /// Adds tokens that one bucket of this gateway has taken.
+    pub(super) fn add(&mut self, question: Question, admission: Admission) {
+        self.pieces.push(Piece {
+            question,
+            tokens: Tokens::Local(admission),
+        });
+    }
+
+    /// Adds tokens that were taken in the store: by one bucket, or by several of limits that do not count responses,
+    /// the first of which is that of `question`.
+    pub(super) fn add_shared(
+        &mut self,
+        question: Question,
+        admission: store::Admission,
+        store: &Arc<Store>,
+    ) {
+        self.pieces.push(Piece {
+            question,
+            tokens: Tokens::Shared(admission, Arc::clone(store)),
+        });
+    }
+
+    /// Notes a live limit that does not count responses; of several, the one nearest to exhaustion counts.
+    pub(super) fn note_other(&mut self, other: Option<Nearest>) {
+        self.others = nearer(self.others, other);
+    }
+
+    /// Keeps the tokens of limits that count a response with this status, and returns those of the others. If that
+    /// changes a bucket that can refuse, the response and the access line state what is left now.
+    fn settle(&mut self, status: StatusCode) {
+        let (now, limits) = (Clock.now(), Arc::clone(&self.limits));
+        let (mut left, mut has_changed) = (self.others, false);
+        for Piece { question, tokens } in std::mem::take(&mut self.pieces) {
+            let Some(count) = &question.limit(&limits).policy.count else {
+                continue;
+            };
+            let is_kept = count.iter().any(|statuses| statuses.contains(status));
+            let standing = match tokens {
+                Tokens::Local(admission) => {
+                    let ask = question.ask(&limits, &self.quotas);
+                    if !is_kept {
+                        admission.refund(now, [ask.limiter]);
+                    }
+                    Some(ask.limiter.standing(now, ask.key, ask.quota))
+                }
+                Tokens::Shared(admission, _) if is_kept => admission.standings().next().flatten(),
+                Tokens::Shared(admission, store) => admission.refund(&store),
+            };
+            if question.is_live(&limits) {
+                has_changed |= !is_kept;
+                let standing = standing.map(|standing| nearest(&question, &limits, standing));
+                left = nearer(left, standing);
+            }
+        }
+        if has_changed {
+            self.exchange.facts.lock().limits.nearest = left;
+        }
+    }
+
+    fn refund_counted(&mut self) {
+        let limits = Arc::clone(&self.limits);
+        self.refund(Clock.now(), |question| question.counts_responses(&limits));
+    }
+
+    /// Returns the tokens of those questions that are `wanted`; the others stay taken.
+    fn refund(&mut self, now: Now, is_wanted: impl Fn(&Question) -> bool) {
+        for Piece { question, tokens } in std::mem::take(&mut self.pieces) {
+            match tokens {
+                _ if !is_wanted(&question) => {}
+                Tokens::Local(admission) => {
+                    admission.refund(now, [question.limiter(&self.limits)]);
+                }
+                Tokens::Shared(admission, store) => {
+                    let _emitted_nowhere = admission.refund(&store);
+                }
+            }
+        }
+    }
+}
+
+/// The client has left before the response, or another limit has refused.
+impl Drop for Apart {
+    fn drop(&mut self) {
+        if !self.exchange.is_sent.is_set() {
+            self.refund_counted();
+        }
+    }
+}
+
+/// The bucket that is nearer to exhaustion; of equals the first.
+fn nearer(one: Option<Nearest>, other: Option<Nearest>) -> Option<Nearest> {
+    match (one, other) {
+        (Some(one), Some(other)) if !other.standing.is_nearer(&one.standing) => Some(one),
+        (one, other) => other.or(one),
+    }
+}

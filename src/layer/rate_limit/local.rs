@@ -1,0 +1,148 @@
+//! The decision of the limits that this gateway counts by itself. It waits for nothing.
+//!
+//! Those that can refuse decide first, all or nothing. Those that cannot decide each for itself: a limit in shadow mode
+//! as it would if it were live, which is on requests that the others admitted; a candidate on every request.
+
+use smallvec::SmallVec;
+
+use super::{
+    charge::{Apart, Charge},
+    inquiry::{Inquiry, nearest_of},
+    question::{Question, Questions},
+};
+use crate::{
+    call::LimitFacts,
+    error::Error,
+    limit::{Admission, Ask, Refusal, Verdict, decide, would_admit},
+};
+
+/// The decision about a request.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// The tokens that were taken, or the refusal.
+    pub(super) outcome: Result<Charge, Error>,
+    /// What is emitted of it: in fields of the response, in the access line and in metrics.
+    pub(super) facts: LimitFacts,
+}
+
+impl Inquiry<'_> {
+    /// Decides by all limits that are not in the store. Leaves the questions to the others in `questions`, which is
+    /// empty before.
+    #[inline]
+    pub(super) fn decide(&self, questions: &mut Questions) -> Decision {
+        let mut facts = LimitFacts::default();
+        let outcome = match self.collect(questions, &mut facts) {
+            Ok(()) => self.ask(questions, &mut facts),
+            Err(error) => Err(error),
+        };
+        Decision { outcome, facts }
+    }
+
+    #[inline]
+    fn ask(&self, questions: &mut Questions, facts: &mut LimitFacts) -> Result<Charge, Error> {
+        let decided = self.ask_live(questions);
+        let mut apart = None;
+        // Candidates see all requests, whatever the live limits say.
+        for question in &questions.candidates {
+            if !self.ask_alone(question, questions, &mut apart) {
+                facts.candidate_refused |= 1 << question.name(self.limits);
+            }
+        }
+        let together = match decided {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                self.look_in_shadow(questions, facts);
+                return Err(self.refused(&questions.live, &questions.quotas, &refusal, facts));
+            }
+        };
+        let standings = together.standings().map(Some);
+        facts.nearest = nearest_of(&questions.live, self.limits, standings, |_| true);
+        self.note_admitted(&questions.live, facts);
+        for question in &questions.shadow {
+            self.ask_in_shadow(question, questions, &mut apart, facts);
+        }
+        Ok(self.charge(questions, together, apart))
+    }
+
+    /// Asks the limits that can refuse; all of them take, or none.
+    #[inline]
+    fn ask_live(&self, questions: &Questions) -> Result<Admission, Refusal> {
+        let ask = |question: &Question| question.ask(self.limits, &questions.quotas);
+        let asks: SmallVec<[Ask<'_>; 4]> = questions.live.iter().map(ask).collect();
+        decide(self.now, &asks)
+    }
+
+    /// Asks one bucket alone. Returns whether it admits the request, and keeps its tokens in `apart`.
+    fn ask_alone(
+        &self,
+        question: &Question,
+        questions: &Questions,
+        apart: &mut Option<Box<Apart>>,
+    ) -> bool {
+        match decide(self.now, &[question.ask(self.limits, &questions.quotas)]) {
+            Ok(admission) => {
+                self.apart(apart, questions).add(*question, admission);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn ask_in_shadow(
+        &self,
+        question: &Question,
+        questions: &Questions,
+        apart: &mut Option<Box<Apart>>,
+        facts: &mut LimitFacts,
+    ) {
+        let bit = 1 << question.name(self.limits);
+        if self.ask_alone(question, questions, apart) {
+            self.record(question, Verdict::Admitted);
+            facts.admitted |= bit;
+        } else {
+            self.record(question, Verdict::Refused);
+            facts.shadow_refused |= bit;
+        }
+    }
+
+    /// Notes which limits in shadow mode would have refused a request that a live limit refuses. They take nothing, as
+    /// they would not if they were live.
+    #[cold]
+    fn look_in_shadow(&self, questions: &Questions, facts: &mut LimitFacts) {
+        for question in &questions.shadow {
+            if !would_admit(self.now, &question.ask(self.limits, &questions.quotas)) {
+                self.record(question, Verdict::Refused);
+                facts.shadow_refused |= 1 << question.name(self.limits);
+            }
+        }
+    }
+
+    /// All that was taken: together, or one by one if some of it may come back alone.
+    #[inline]
+    fn charge(
+        &self,
+        questions: &mut Questions,
+        mut together: Admission,
+        mut apart: Option<Box<Apart>>,
+    ) -> Charge {
+        let counts = |question: &Question| question.counts_responses(self.limits);
+        if questions.live.iter().any(counts) {
+            let standings = together.standings().map(Some);
+            let is_other = |question: &Question| !counts(question);
+            let other = nearest_of(&questions.live, self.limits, standings, is_other);
+            let apart = self.apart(&mut apart, questions);
+            apart.note_other(other);
+            for (question, admission) in questions.live.drain(..).zip(together.take_apart()) {
+                apart.add(question, admission);
+            }
+        }
+        let questions = std::mem::take(&mut questions.live);
+        Charge::new(self.limits, questions, together, apart)
+    }
+
+    fn apart<'b>(&self, apart: &'b mut Option<Box<Apart>>, questions: &Questions) -> &'b mut Apart {
+        apart.get_or_insert_with(|| {
+            Box::new(Apart::new(self.limits, self.exchange, &questions.quotas))
+        })
+    }
+}
