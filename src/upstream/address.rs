@@ -24,7 +24,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::ttl::NameServers;
+use super::dns::NameServers;
 
 /// The interval of look-ups if no time to live is known.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(30);
@@ -281,8 +281,7 @@ impl Addresses {
     }
 
     async fn time_to_live(&self, servers: &NameServers) -> Duration {
-        let name = self.host.trim_end_matches('.');
-        let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(name)).await;
+        let ttl = timeout(TTL_TIMEOUT, servers.time_to_live(&self.host)).await;
         ttl.ok().flatten().map_or(DEFAULT_INTERVAL, |ttl| {
             ttl.clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
         })
@@ -316,7 +315,11 @@ mod tests {
     use futures_util::{StreamExt, stream::FuturesUnordered};
     use tokio::net::UdpSocket;
 
-    use super::{super::ttl::tests::serve, *};
+    use super::*;
+    use crate::upstream::dns::tests::{name_server, serve};
+
+    /// A name that the system's resolver knows without asking anybody, and that is no address for Rust.
+    const LOOPBACK: &str = "127.1";
 
     /// The outcomes that one whole look-up reports.
     async fn refreshed(addresses: &Addresses, servers: &NameServers) -> Vec<LookupOutcome> {
@@ -338,24 +341,27 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_looked_up_again_when_its_time_to_live_has_passed() {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let servers = NameServers::only(socket.local_addr().unwrap());
-        let addresses = Addresses::new("localhost".into(), 80);
+        let servers = name_server(socket.local_addr().unwrap(), &[]);
+        let addresses = Addresses::new(LOOPBACK.into(), 80);
         assert!(is_due(&addresses, 0));
-        let (found, ()) = tokio::join!(refreshed(&addresses, &servers), serve(&socket, [7, 9]));
-        assert!(matches!(found[..], [LookupOutcome::Changed]));
-        assert!(
-            addresses
-                .all()
-                .iter()
-                .any(|address| address.ip().is_loopback())
-        );
-        assert!(!is_due(&addresses, 6_000) && is_due(&addresses, 7_000));
-        let (found, ()) = tokio::join!(
-            refreshed(&addresses, &servers),
-            serve(&socket, [1_000_000, 1_000_000])
-        );
-        assert!(matches!(found[..], [LookupOutcome::Unchanged]));
-        assert!(!is_due(&addresses, 298_000) && is_due(&addresses, 300_000));
+        // Also the bounds: no time at all, and eleven days.
+        for (ttl, from, to) in [
+            (7, 6_000, 7_000),
+            (0, 0, 1_000),
+            (1_000_000, 298_000, 300_000),
+        ] {
+            addresses.schedule.lock().due = None;
+            let found = tokio::select! {
+                found = refreshed(&addresses, &servers) => found,
+                () = serve(&socket, "127.1.", ttl, ttl + 2) => unreachable!("it serves for ever"),
+            };
+            match ttl {
+                7 => assert!(matches!(found[..], [LookupOutcome::Changed])),
+                _ => assert!(matches!(found[..], [LookupOutcome::Unchanged])),
+            }
+            assert!(!is_due(&addresses, from) && is_due(&addresses, to), "{ttl}");
+        }
+        assert_eq!(*addresses.all(), ["127.0.0.1:80".parse().unwrap()]);
     }
 
     #[tokio::test]
@@ -365,7 +371,7 @@ mod tests {
             known: ArcSwap::from_pointee(vec![known]),
             ..Addresses::new("a.invalid".into(), 80)
         };
-        let nobody = NameServers::only("127.0.0.1:9".parse().unwrap());
+        let nobody = name_server("127.0.0.1:9".parse().unwrap(), &[]);
         assert!(matches!(
             refreshed(&gone, &nobody).await[..],
             [LookupOutcome::Failed(_)]
@@ -442,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_to_an_address_that_a_name_no_longer_has_is_woken_apart() {
+    fn a_connection_to_an_address_that_a_name_no_longer_has_is_recognised() {
         let [one, two]: [SocketAddr; 2] =
             ["10.0.0.1:80", "10.0.0.2:80"].map(|address| address.parse().unwrap());
         let name = Addresses::known(vec![one, two]);

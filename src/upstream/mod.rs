@@ -25,7 +25,7 @@
 //! * `http1::Http1Pool`, `http2::Http2Pool`: the connections themselves, by worker.
 //! * `health`: active checks, ejection by failures, cool-down on request. A few atomics that the balancer reads.
 //! * `balance::Latency`: a peak-sensitive average of response times.
-//! * `address`, `names`, `ttl`: the addresses of a host name, kept fresh on the control thread.
+//! * `address`, `names`, `dns`: the addresses of a host name, kept fresh on the control thread.
 //!
 //! # Reuse and retries
 //!
@@ -39,6 +39,7 @@ mod balance;
 mod capacity;
 mod checkout;
 mod connect;
+mod dns;
 mod exchange;
 mod failure;
 mod health;
@@ -51,7 +52,6 @@ mod service;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod ttl;
 mod view;
 
 pub use self::{

@@ -9,9 +9,9 @@ use tokio::{
 
 use super::{
     address::{self, LookupOutcome},
+    dns::NameServers,
     server::Server,
     service::Upstream,
-    ttl::NameServers,
 };
 
 impl Upstream {
