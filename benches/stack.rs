@@ -34,15 +34,14 @@ use tidegate::{
     gateway::Gateway,
     http1,
     layer::{
-        AttemptTimeoutLayer, Bound, Buckets, Budget, Cap, CapPolicy, CapSettings, Changes,
-        ConcurrencyLayer, FairBy, ForwardLayer, Priority, RateLimitLayer, RetryLayer, RouteLimit,
-        Standing, TotalTimeoutLayer,
+        AttemptTimeoutLayer, Buckets, Budget, Changes, ConcurrencyLayer, ConcurrencyLimit, FairBy,
+        ForwardLayer, Queueing, RateLimitLayer, RetryLayer, RouteLimit, TotalTimeoutLayer,
     },
     limit::{KeyHasher, Limiter, Top},
     message::{Names, Origin, Request, Response},
     policy::{
-        Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing, Quota, Rate,
-        RequestChanges, Retry, RetryOn, Timeouts,
+        Bound, Concurrency, Cost, HeadLimits, HeaderChanges, KeyPart, Limit, LogFormat, Missing,
+        Priority, Quota, Rate, RequestChanges, Retry, RetryOn, Timeouts,
     },
     runtime::worker,
     server::Arrival,
@@ -195,8 +194,10 @@ fn layers(c: &mut Criterion) {
     })
     .layer(Nothing);
     group.bench_function("total timeout", |b| b.iter(|| drive(timeouts.call(call()))));
-    let mut cap = capped().layer(Nothing);
-    group.bench_function("concurrency", |b| b.iter(|| drive(cap.call(call()))));
+    let mut concurrency = at_most_64().layer(Nothing);
+    group.bench_function("concurrency", |b| {
+        b.iter(|| drive(concurrency.call(call())))
+    });
     let mut retry = retry().layer(Nothing);
     group.bench_function("retry", |b| b.iter(|| drive(retry.call(call()))));
     let mut attempt = AttemptTimeoutLayer {
@@ -267,27 +268,24 @@ fn limit(index: usize, name: &str, quota: Quota, key: Vec<KeyPart>) -> RouteLimi
     RouteLimit::new(Arc::new(policy), index, buckets, [].into(), None, None)
 }
 
-fn capped() -> ConcurrencyLayer {
-    let settings = CapSettings {
-        bound: Bound::Fixed(64),
+fn at_most_64() -> ConcurrencyLayer {
+    let settings = Concurrency {
+        bound: Bound::Fixed(NonZeroUsize::new(64).expect("not zero")),
         queue: 64,
         queue_timeout: Duration::from_secs(1),
+        fair_by: Vec::new(),
     };
-    let cap = Arc::new(Cap::new(CapName::Route("bench".into()), settings));
+    let limit = ConcurrencyLimit::new(CapName::Route("bench".into()), &settings);
     let fair_by = FairBy {
         begun: KeyHasher::new().key("bench"),
         parts: Vec::new(),
     };
-    ConcurrencyLayer {
-        policy: Some(Arc::new(CapPolicy {
-            cap,
-            linger: Some(Duration::from_secs(30)),
-            line: Some(Standing {
-                priority: Priority::Normal,
-                fair_by,
-            }),
-        })),
-    }
+    let queueing = Queueing {
+        priority: Priority::Normal,
+        fair_by,
+    };
+    let linger = Some(Duration::from_secs(30));
+    ConcurrencyLayer::new(Arc::new(limit), linger, Some(queueing))
 }
 
 fn outgoing(call: Call) -> Outgoing {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::SystemTime};
 
 use crate::{
-    build::{CapView, State},
+    build::{ConcurrencyView, State},
     http2::windows,
     limit::Stats,
     reload::Listeners,
@@ -36,7 +36,7 @@ pub(super) fn observe(state: &State, listeners: &Listeners, metrics: &Metrics) -
 /// Requests in flight are those that hold a permit of the route's concurrency limit. The others are queued for one, or about
 /// to be refused.
 fn routes(state: &State, metrics: &Metrics) -> Vec<RouteGauges> {
-    let caps: BTreeMap<_, _> = state.caps().collect();
+    let caps: BTreeMap<_, _> = state.route_concurrency().collect();
     let route = |name: &Arc<str>| {
         let cap = caps.get(name);
         RouteGauges {
@@ -98,15 +98,15 @@ fn limit(name: &Arc<str>, stats: Stats, in_store: usize) -> LimitGauges {
 }
 
 fn upstreams(state: &State) -> Vec<UpstreamGauges> {
-    let caps: BTreeMap<_, _> = state.upstream_caps().collect();
+    let caps: BTreeMap<_, _> = state.upstream_concurrency().collect();
     state
         .upstreams()
         .map(|(name, of)| upstream(name, of, caps.get(name).map(gauges)))
         .collect()
 }
 
-fn gauges(cap: &CapView) -> CapGauges {
-    let CapView {
+fn gauges(cap: &ConcurrencyView) -> CapGauges {
+    let ConcurrencyView {
         limit,
         in_flight,
         abandoned,

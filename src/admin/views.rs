@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    build::{CapView, State},
+    build::{ConcurrencyView, State},
     limit::{Clock, Limiter},
     upstream::{ServerView, Upstream},
 };
@@ -43,7 +43,10 @@ const OF_A_LIMIT: [&str; 14] = [
 const BESIDE_A_LIMIT: [&str; 3] = ["prefix", "rate", "burst"];
 
 pub(super) fn routes(state: &State) -> Value {
-    let caps: BTreeMap<_, _> = state.caps().map(|(name, cap)| (&**name, cap)).collect();
+    let caps: BTreeMap<_, _> = state
+        .route_concurrency()
+        .map(|(name, cap)| (&**name, cap))
+        .collect();
     let shown = state.config.shown();
     let routes = shown.get("routes").and_then(Value::as_array);
     let view = |route: &Value| {
@@ -61,7 +64,7 @@ pub(super) fn routes(state: &State) -> Value {
 }
 
 /// Adds to what a cap is set to what it came to.
-fn add_to(shown: &mut Value, cap: &CapView) {
+fn add_to(shown: &mut Value, cap: &ConcurrencyView) {
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("limit".to_owned(), json!(cap.limit));
         shown.insert("in_flight".to_owned(), json!(cap.in_flight));
@@ -119,7 +122,7 @@ pub(super) fn upstreams(state: &State) -> Value {
     let all = state.config.shown();
     let shown = all.get("upstreams");
     let caps: BTreeMap<_, _> = state
-        .upstream_caps()
+        .upstream_concurrency()
         .map(|(name, cap)| (&**name, cap))
         .collect();
     let view = |(name, upstream): (&str, &Upstream)| {

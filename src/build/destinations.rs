@@ -46,7 +46,7 @@ fn way(
     let (upstream, budget) = (state.upstreams.get(name)?, state.budgets.get(&route.name)?);
     Some(Way {
         concurrency: state
-            .caps
+            .concurrency
             .of_upstream(described(name, state)?, route, &process.hasher),
         mirror: mirror.clone(),
         retry: RetryLayer::new(&route.retry, budget),
@@ -113,7 +113,7 @@ fn copies(
         metrics: process.metrics.route(&route.name),
         copies: Arc::clone(state.copies.get(&route.name)?),
         send: to_mirror(
-            state.caps.of_copies(&mirror.upstream),
+            state.concurrency.of_copies(&mirror.upstream),
             AttemptTimeoutLayer {
                 attempt: route.timeouts.attempt,
             },

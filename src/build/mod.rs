@@ -4,7 +4,7 @@
 //! request. Steps that can fail come first. Steps that take effect at once on state in use (new numbers for a limit or a
 //! concurrency limit) come last, so that a configuration that cannot be built changes nothing.
 
-mod caps;
+mod concurrency;
 mod destinations;
 mod keys;
 mod limits;
@@ -19,14 +19,14 @@ use std::sync::Arc;
 use http::Method;
 use thiserror::Error as ThisError;
 
+use self::{concurrency::ConcurrencyLimits, destinations::ways, named::Named};
 pub use self::{
-    caps::CapView,
+    concurrency::ConcurrencyView,
     keys::{KeyState, KnownKey, OneLimit},
     report::{Change, Report},
     saved::Persisted,
     state::{Process, State},
 };
-use self::{caps::Caps, destinations::ways, named::Named};
 use crate::{
     call::{RouteTag, query::LoggedQuery},
     config::Config,
@@ -76,7 +76,7 @@ pub fn build(
     let disguises = Arc::new(Disguises::build(&config.routes, &config.upstreams)?);
     let upstreams = upstreams(&config, earlier, process)?;
     let budgets = budgets(&config, earlier, process);
-    let caps = Caps::new(&config, earlier.map(|earlier| &earlier.caps));
+    let concurrency = ConcurrencyLimits::new(&config, earlier.map(|earlier| &earlier.concurrency));
     let (limits, overrides) = limits::limits(&config, earlier, &process.hasher)?;
     process.buffers.set_bound(config.server.max_buffered);
     let report = report(&config, earlier);
@@ -98,7 +98,7 @@ pub fn build(
         overrides,
         store,
         shared,
-        caps,
+        concurrency,
         budgets,
         copies,
         upstreams,
@@ -271,7 +271,7 @@ fn layers(route: &policy::Route, state: &State, process: &Process) -> Layers {
         buffer: BufferLayer {
             policy: buffers(route, process),
         },
-        concurrency: state.caps.of_route(route, &process.hasher),
+        concurrency: state.concurrency.of_route(route, &process.hasher),
         target: target(route, state, process),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    caps::{CapView, Caps},
+    concurrency::{ConcurrencyLimits, ConcurrencyView},
     named::Named,
 };
 use crate::{
@@ -31,7 +31,7 @@ pub struct State {
     /// Where shared limits are counted, and what this gateway knows of each and of its tiers.
     pub(super) store: Option<Arc<Store>>,
     pub(super) shared: Named<Arc<SharedLimit>>,
-    pub(super) caps: Caps,
+    pub(super) concurrency: ConcurrencyLimits,
     pub(super) budgets: Named<Arc<Budget>>,
     pub(super) copies: Named<Arc<Copies>>,
     pub(super) upstreams: Named<Arc<Upstream>>,
@@ -71,20 +71,20 @@ impl State {
         self.store.as_ref()
     }
 
-    /// Caps by the name of their route.
-    pub fn caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
-        self.caps
+    /// Concurrency limits by the name of their route.
+    pub fn route_concurrency(&self) -> impl Iterator<Item = (&Arc<str>, ConcurrencyView)> {
+        self.concurrency
             .routes
             .iter()
-            .map(|(name, cap)| (name, CapView::of(cap)))
+            .map(|(name, limit)| (name, ConcurrencyView::of(limit)))
     }
 
-    /// Caps by the name of their upstream.
-    pub fn upstream_caps(&self) -> impl Iterator<Item = (&Arc<str>, CapView)> {
-        self.caps
+    /// Concurrency limits by the name of their upstream.
+    pub fn upstream_concurrency(&self) -> impl Iterator<Item = (&Arc<str>, ConcurrencyView)> {
+        self.concurrency
             .upstreams
             .iter()
-            .map(|(name, cap)| (name, CapView::of(cap)))
+            .map(|(name, limit)| (name, ConcurrencyView::of(limit)))
     }
 
     /// Begins to check the servers of this configuration, and ends the checks of `before` that are not its own.

@@ -25,8 +25,7 @@ mod total_timeout;
 pub use attempt_timeout::{AttemptTimeout, AttemptTimeoutLayer};
 pub use buffer::{Buffer, BufferLayer, BufferPolicy, Memory};
 pub use concurrency::{
-    Bound, Bounds, Cap, CapPolicy, CapSettings, Concurrency, ConcurrencyLayer, FairBy, Permit,
-    Priority, Queued, Standing, Turn,
+    Concurrency, ConcurrencyLayer, ConcurrencyLimit, FairBy, Permit, Queued, Queueing, Turn,
 };
 pub use forward::{Changes, Forward, ForwardLayer, HashKey, after_prefix};
 #[cfg(any(test, fuzzing))]

@@ -143,36 +143,44 @@ pub struct Mirror {
 /// `[routes.concurrency]` or `[upstreams.NAME.concurrency]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Requests in flight, to the end of the response body.
+    /// Requests in flight, each counted to the end of its response body.
     pub bound: Bound,
-    /// Requests that may wait.
+    /// Requests that may wait in the queue; 0 is no queue.
     pub queue: usize,
-    /// How long they may.
+    /// The longest wait in the queue.
     pub queue_timeout: Duration,
-    /// Between whom the queue takes turns; empty: first come, first served.
+    /// The key between which the queue takes turns; without any part, the first request in is the first one out.
     pub fair_by: Vec<KeyPart>,
 }
 
-/// How many a cap admits.
+/// How many requests a concurrency limit admits at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// So many.
+    /// Always as many.
     Fixed(NonZeroUsize),
-    /// As many as the measured latency shows to be good.
-    Adaptive {
-        /// Never fewer.
-        min: NonZeroUsize,
-        /// Never more; at least `min`.
-        max: NonZeroUsize,
-    },
+    /// As many as the measured latency shows to be good, within bounds.
+    Adaptive(AdaptiveBounds),
 }
 
-/// Who goes first in the queue of an upstream's cap.
+/// The bounds between which an adaptive concurrency limit moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
+pub struct AdaptiveBounds {
+    /// The least limit: so many requests at once are always safe. The limit also begins here.
+    pub min: NonZeroUsize,
+    /// The greatest limit, at least `min`.
+    pub max: NonZeroUsize,
+}
+
+/// The priority of a route's requests in the queue of an upstream's concurrency limit. It is strict: a request of a
+/// lower priority gets a permit only while none of a higher one waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Priority {
+    /// Before all others.
     High,
+    /// Before [`Low`](Self::Low).
+    #[default]
     Normal,
+    /// After all others.
     Low,
 }
 

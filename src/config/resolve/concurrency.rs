@@ -8,7 +8,7 @@ use super::{
     },
     reader::Reader,
 };
-use crate::policy::{Bound, Concurrency};
+use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
 /// The cap of a route or an upstream; `Some(None)` is none.
 pub(super) fn concurrency(
@@ -72,7 +72,7 @@ fn adaptive(adaptive: Reader<'_>, problems: &mut Problems) -> Option<Bound> {
         problems.report(problem.help("the cap moves from `min` up to `max`"));
         return None;
     }
-    Some(Bound::Adaptive { min, max })
+    Some(Bound::Adaptive(AdaptiveBounds { min, max }))
 }
 
 fn no_cap(concurrency: Reader<'_>) -> Problem {

@@ -172,7 +172,7 @@ fn an_adaptive_cap_replaces_an_inherited_fixed_one() {
     let (min, max) = (4.try_into().unwrap(), 512.try_into().unwrap());
     assert_eq!(
         (concurrency.bound, concurrency.queue),
-        (Bound::Adaptive { min, max }, 7)
+        (Bound::Adaptive(AdaptiveBounds { min, max }), 7)
     );
     assert_eq!(
         config.shown()["routes"][0]["concurrency"]["adaptive"]["min"],

@@ -1,4 +1,4 @@
-//! Whole caps in virtual time: an adaptive one over a modelled upstream, and a fair line under a flood.
+//! Whole limits in virtual time: an adaptive one over a modelled upstream, and a fair queue under a flood.
 
 use std::{
     cmp::Reverse,
@@ -13,11 +13,14 @@ use std::{
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
-    adaptive::Bounds,
-    meter::{Meter, Outcome},
+    adaptive::{Meter, Outcome},
+    tests::{bounds, settings},
     *,
 };
-use crate::error::CapName;
+use crate::{
+    error::CapName,
+    policy::{AdaptiveBounds, Priority},
+};
 
 /// Servers that work side by side, with one queue in front that nobody sees from outside: the knee is their number.
 struct Upstream {
@@ -53,7 +56,7 @@ impl Upstream {
     }
 }
 
-/// A meter before an upstream with more clients than places: each place that is free is taken at once.
+/// A meter before an upstream with more clients than permits: each permit that is free is taken at once.
 struct Scene {
     meter: Meter,
     max: AtomicUsize,
@@ -65,7 +68,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(bounds: Bounds, servers: usize, service: Duration) -> Self {
+    fn new(bounds: AdaptiveBounds, servers: usize, service: Duration) -> Self {
         let (meter, max) = (Meter::new(bounds), AtomicUsize::new(0));
         meter.switch_on(bounds, None, &max);
         let upstream = Upstream::new(servers, service);
@@ -91,7 +94,7 @@ impl Scene {
             while self.in_flight.len() < self.limit().min(clients) {
                 let done = self.upstream.answers_at(self.now);
                 self.in_flight.push(Reverse((done, self.now)));
-                self.meter.saw(self.in_flight.len());
+                self.meter.note_peak(self.in_flight.len());
             }
             let Some(Reverse((done, begin))) = self.in_flight.pop() else {
                 break;
@@ -112,7 +115,7 @@ impl Scene {
     }
 }
 
-const BOUNDS: Bounds = Bounds { min: 4, max: 1000 };
+const BOUNDS: AdaptiveBounds = bounds(4, 1000);
 const SERVERS: usize = 40;
 const SERVICE: Duration = Duration::from_millis(20);
 const MANY: usize = 10_000;
@@ -151,11 +154,7 @@ async fn an_adaptive_cap_settles_near_the_knee_within_seconds_and_stays() {
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
     for (servers, millis) in [(4, 200), (8, 200), (10, 100)] {
-        let mut scene = Scene::new(
-            Bounds { min: 1, max: 1000 },
-            servers,
-            Duration::from_millis(millis),
-        );
+        let mut scene = Scene::new(bounds(1, 1000), servers, Duration::from_millis(millis));
         let limits = scene.run(Duration::from_secs(2 * 60 * 60), MANY);
         let later = &limits[limits.len() / 4..];
         let (mean, most) = (mean(later), later.iter().max().unwrap());
@@ -171,11 +170,7 @@ async fn an_adaptive_cap_stays_near_a_small_knee_where_answers_are_few() {
 #[tokio::test(start_paused = true)]
 async fn an_adaptive_cap_settles_near_the_knee_where_every_answer_takes_as_long() {
     for millis in [10, 20, 50] {
-        let mut scene = Scene::new(
-            Bounds { min: 1, max: 1000 },
-            16,
-            Duration::from_millis(millis),
-        );
+        let mut scene = Scene::new(bounds(1, 1000), 16, Duration::from_millis(millis));
         scene.upstream.is_steady = true;
         let limits = scene.run(Duration::from_secs(120), MANY);
         let later = &limits[limits.len() / 4..];
@@ -234,29 +229,27 @@ async fn a_few_slow_answers_do_not_collapse_an_adaptive_cap() {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Places under the cap of the flood.
-const PLACES: usize = 4;
+/// Permits under the limit of the flood.
+const PERMITS: usize = 4;
 
 /// Waits of a quiet tenant that asks every now and then, while another keeps `flood` requests going.
 async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
-    let settings = CapSettings {
-        bound: Bound::Fixed(PLACES),
-        queue: 100,
-        queue_timeout: SECOND,
-    };
-    let cap = Arc::new(Cap::new(CapName::Upstream("shared".into()), settings));
+    let limit = Arc::new(ConcurrencyLimit::new(
+        CapName::Upstream("shared".into()),
+        &settings(PERMITS, 100),
+    ));
     let turn = move |key| Turn {
         priority: Priority::Normal,
         key: if fair { key } else { 0 },
     };
     let mut noise = JoinSet::new();
     for client in 0..flood {
-        let cap = Arc::clone(&cap);
+        let limit = Arc::clone(&limit);
         noise.spawn(async move {
             // Not all at the same moment.
             tokio::time::sleep(Duration::from_micros(137 * client)).await;
             loop {
-                if through(&cap, turn(1)).await.is_none() {
+                if through(&limit, turn(1)).await.is_none() {
                     // Refused: at it again at once.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -266,18 +259,18 @@ async fn waits_of_the_quiet(flood: u64, fair: bool) -> Vec<Duration> {
     let mut waits = Vec::new();
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(33)).await;
-        waits.push(through(&cap, turn(2)).await.unwrap_or(SECOND));
+        waits.push(through(&limit, turn(2)).await.unwrap_or(SECOND));
     }
     waits.sort();
     waits
 }
 
-/// Waits for a place, works, leaves; how long the wait was.
-async fn through(cap: &Arc<Cap>, turn: Turn) -> Option<Duration> {
+/// Waits for a permit, works and gives it back. Returns how long the wait was.
+async fn through(limit: &Arc<ConcurrencyLimit>, turn: Turn) -> Option<Duration> {
     let since = Instant::now();
-    let permit = match cap.try_enter(since) {
+    let permit = match limit.try_acquire(since) {
         Some(permit) => permit,
-        None => cap.line_up(turn, None).ok()?.enter().await.ok()?,
+        None => limit.enqueue(turn, None).ok()?.acquire().await.ok()?,
     };
     let waited = since.elapsed();
     tokio::time::sleep(SERVICE).await;

@@ -1,6 +1,7 @@
-//! Promises of a cap with its queue, from one thread and from many.
+//! Promises of a limit with its queue, from one thread and from many.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -14,28 +15,58 @@ use tokio::{
 };
 
 use super::*;
-use crate::{body::Body, call::Deadline, error::CapName};
+use crate::{
+    body::Body,
+    call::Deadline,
+    error::{CapName, Error, Failed},
+    message::Response,
+    policy::{AdaptiveBounds, Bound, Concurrency, Priority},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings(max: usize, queue: usize) -> CapSettings {
-    CapSettings {
-        bound: Bound::Fixed(max),
+pub(super) fn settings(max: usize, queue: usize) -> Concurrency {
+    Concurrency {
+        bound: Bound::Fixed(NonZeroUsize::new(max).unwrap()),
         queue,
         queue_timeout: SECOND,
+        fair_by: Vec::new(),
     }
+}
+
+pub(super) const fn bounds(min: usize, max: usize) -> AdaptiveBounds {
+    let (Some(min), Some(max)) = (NonZeroUsize::new(min), NonZeroUsize::new(max)) else {
+        panic!("bounds begin at one")
+    };
+    AdaptiveBounds { min, max }
 }
 
 fn name() -> CapName {
     CapName::Route("r".into())
 }
 
-fn cap(max: usize, queue: usize) -> Arc<Cap> {
-    Arc::new(Cap::new(name(), settings(max, queue)))
+fn limit(max: usize, queue: usize) -> Arc<ConcurrencyLimit> {
+    Arc::new(ConcurrencyLimit::new(name(), &settings(max, queue)))
 }
 
-fn line_up(cap: &Arc<Cap>) -> Result<Queued, Failed> {
-    cap.line_up(Turn::default(), None)
+fn no_room(queue: usize) -> Failed {
+    Failed::unseen(Error::CapReached {
+        cap: name(),
+        max: 1,
+        queue,
+    })
+}
+
+fn waited_too_long() -> Failed {
+    Failed::unseen(Error::QueueTimeout {
+        cap: name(),
+        max: 1,
+        after: SECOND,
+    })
+}
+
+fn enqueue(limit: &Arc<ConcurrencyLimit>) -> Result<Queued, Failed> {
+    limit.enqueue(Turn::default(), None)
 }
 
 fn of(key: u64) -> Turn {
@@ -47,30 +78,28 @@ fn of(key: u64) -> Turn {
 
 #[tokio::test(start_paused = true)]
 async fn no_more_than_max_are_in_flight_and_no_more_than_queue_wait() {
-    let cap = cap(1, 1);
-    let held = cap.try_enter(Instant::now());
-    assert!(held.is_some() && cap.try_enter(Instant::now()).is_none());
-    let waiting = line_up(&cap);
+    let limit = limit(1, 1);
+    let held = limit.try_acquire(Instant::now());
+    assert!(held.is_some() && limit.try_acquire(Instant::now()).is_none());
+    let waiting = enqueue(&limit);
     assert!(waiting.is_ok());
-    assert_eq!(
-        line_up(&cap).err(),
-        Some(Failed::unseen(Error::CapReached {
-            cap: name(),
-            max: 1,
-            queue: 1
-        }))
-    );
-    assert_eq!(cap.queued(), 1);
+    assert_eq!(enqueue(&limit).err(), Some(no_room(1)));
+    assert_eq!(limit.queued(), 1);
     drop(waiting);
-    assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
+    assert_eq!((limit.in_flight(), limit.queued()), (1, 0));
     drop(held);
-    assert_eq!(cap.in_flight(), 0);
+    assert_eq!(limit.in_flight(), 0);
 }
 
-/// Runs rounds in which all permits are taken, answered after `time`, and released.
-async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Duration>) {
+/// Rounds in which all permits are taken, answered after `time`, and given back.
+async fn rounds(
+    limit: &Arc<ConcurrencyLimit>,
+    rounds: usize,
+    time: Duration,
+    last: Option<Duration>,
+) {
     for _ in 0..rounds {
-        let permits: Vec<_> = std::iter::from_fn(|| cap.try_enter(Instant::now())).collect();
+        let permits: Vec<_> = std::iter::from_fn(|| limit.try_acquire(Instant::now())).collect();
         tokio::time::advance(time).await;
         for mut permit in permits {
             permit.answered(
@@ -82,54 +111,47 @@ async fn rounds(cap: &Arc<Cap>, rounds: usize, time: Duration, last: Option<Dura
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_retried_request_the_last_attempt_counts_without_the_backoff() {
+async fn of_a_request_that_was_tried_again_the_last_attempt_counts_and_no_back_off() {
     const TIME: Duration = Duration::from_millis(10);
-    let bound = Bound::Adaptive(Bounds { min: 4, max: 1000 });
-    let cap = Arc::new(Cap::new(
+    let bound = Bound::Adaptive(bounds(4, 1000));
+    let limit = Arc::new(ConcurrencyLimit::new(
         name(),
-        CapSettings {
+        &Concurrency {
             bound,
-            ..settings(0, 0)
+            ..settings(1, 0)
         },
     ));
-    rounds(&cap, 500, TIME, None).await;
-    let before = cap.max();
+    rounds(&limit, 500, TIME, None).await;
+    let before = limit.max();
     assert!(before > 50, "{before}");
-    rounds(&cap, 50, SECOND, Some(TIME)).await;
-    assert!(cap.max() >= before, "{} after {before}", cap.max());
-    rounds(&cap, 10, SECOND, None).await;
-    assert!(cap.max() < before, "slow responses shrink the cap");
+    rounds(&limit, 50, SECOND, Some(TIME)).await;
+    assert!(limit.max() >= before, "{} after {before}", limit.max());
+    rounds(&limit, 10, SECOND, None).await;
+    assert!(limit.max() < before, "slow answers shrink it");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_waits_too_long_is_refused_with_the_time() {
-    let cap = cap(1, 1);
-    let _held = cap.try_enter(Instant::now());
-    let refused = line_up(&cap).unwrap().enter().await.err();
-    assert_eq!(
-        refused,
-        Some(Failed::unseen(Error::QueueTimeout {
-            cap: name(),
-            max: 1,
-            after: SECOND
-        }))
-    );
-    assert_eq!((cap.queued(), cap.in_flight()), (0, 1));
+async fn a_request_that_waits_too_long_learns_for_how_long() {
+    let limit = limit(1, 1);
+    let _held = limit.try_acquire(Instant::now());
+    let refused = enqueue(&limit).unwrap().acquire().await.err();
+    assert_eq!(refused, Some(waited_too_long()));
+    assert_eq!((limit.queued(), limit.in_flight()), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_comes_first_ends_the_wait() {
-    let cap = cap(1, 1);
-    let _held = cap.try_enter(Instant::now());
+    let limit = limit(1, 1);
+    let _held = limit.try_acquire(Instant::now());
     let total = Duration::from_millis(10);
     let deadline = Deadline {
         at: Instant::now() + total,
         total,
     };
-    let refused = cap
-        .line_up(Turn::default(), Some(deadline))
+    let refused = limit
+        .enqueue(Turn::default(), Some(deadline))
         .unwrap()
-        .enter()
+        .acquire()
         .await
         .err();
     assert_eq!(
@@ -139,12 +161,12 @@ async fn a_deadline_that_comes_first_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_past_its_deadline_is_skipped_even_before_its_timer_fires() {
-    let cap = cap(1, 2);
-    let held = cap.try_enter(Instant::now());
+async fn a_request_past_its_deadline_is_passed_over_even_before_its_timer_runs() {
+    let limit = limit(1, 2);
+    let held = limit.try_acquire(Instant::now());
     let total = Duration::from_millis(10);
-    let late = cap
-        .line_up(
+    let late = limit
+        .enqueue(
             Turn::default(),
             Some(Deadline {
                 at: Instant::now() + total,
@@ -152,29 +174,29 @@ async fn a_request_past_its_deadline_is_skipped_even_before_its_timer_fires() {
             }),
         )
         .unwrap();
-    let next = line_up(&cap).unwrap();
+    let next = enqueue(&limit).unwrap();
     tokio::time::advance(total).await;
     drop(held);
     assert_eq!(
-        (cap.in_flight(), cap.queued()),
+        (limit.in_flight(), limit.queued()),
         (1, 0),
-        "the permit went to the next request"
+        "the permit went to the next"
     );
     assert_eq!(
-        late.enter().await.err(),
+        late.acquire().await.err(),
         Some(Failed::unseen(Error::TotalTimeout { after: total }))
     );
-    assert!(next.enter().await.is_ok());
+    assert!(next.acquire().await.is_ok());
 }
 
-/// After a suspended process resumes, requests in the queue must not time out while the responses that free permits are
-/// still unread in their sockets.
+/// After the process had been stopped, all queued requests were refused though the responses of those in flight lay in the
+/// sockets.
 #[tokio::test(start_paused = true)]
-async fn a_queued_request_gets_a_permit_that_a_late_event_loop_finds_free() {
-    let cap = cap(1, 2);
-    let held = cap.try_enter(Instant::now());
-    let mut waiting = std::pin::pin!(line_up(&cap).unwrap().enter());
-    let mut next = std::pin::pin!(line_up(&cap).unwrap().enter());
+async fn a_waiting_request_gets_the_permit_that_a_late_event_loop_finds_free() {
+    let limit = limit(1, 2);
+    let held = limit.try_acquire(Instant::now());
+    let mut waiting = std::pin::pin!(enqueue(&limit).unwrap().acquire());
+    let mut next = std::pin::pin!(enqueue(&limit).unwrap().acquire());
     assert!(
         futures_util::poll!(&mut waiting).is_pending()
             && futures_util::poll!(&mut next).is_pending()
@@ -182,32 +204,28 @@ async fn a_queued_request_gets_a_permit_that_a_late_event_loop_finds_free() {
     tokio::time::advance(5 * SECOND).await;
     assert!(
         futures_util::poll!(&mut waiting).is_pending(),
-        "the sockets have not been read"
+        "the sockets have not been looked at"
     );
     drop(held);
     let _permit = waiting.await.unwrap();
     let refused = next.await.err();
     assert_eq!(
         refused,
-        Some(Failed::unseen(Error::QueueTimeout {
-            cap: name(),
-            max: 1,
-            after: SECOND
-        })),
-        "the second request has waited for queue_timeout"
+        Some(waited_too_long()),
+        "it has waited for long enough"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn permits_are_given_in_the_order_of_arrival() {
-    let cap = cap(1, 2);
-    let held = cap.try_enter(Instant::now());
+    let limit = limit(1, 2);
+    let held = limit.try_acquire(Instant::now());
     let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for name in ["first", "second"] {
-        let (place, order) = (line_up(&cap).unwrap(), Arc::clone(&order));
+        let (place, order) = (enqueue(&limit).unwrap(), Arc::clone(&order));
         tasks.spawn(async move {
-            let _permit = place.enter().await.unwrap();
+            let _permit = place.acquire().await.unwrap();
             order.lock().push(name);
         });
         yield_now().await;
@@ -218,92 +236,88 @@ async fn permits_are_given_in_the_order_of_arrival() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_overtakes_queued_ones() {
-    let cap = cap(1, 1);
-    let held = cap.try_enter(Instant::now());
-    let waiting = line_up(&cap).unwrap();
+async fn no_request_overtakes_those_that_wait() {
+    let limit = limit(1, 1);
+    let held = limit.try_acquire(Instant::now());
+    let waiting = enqueue(&limit).unwrap();
     drop(held);
     assert!(
-        cap.try_enter(Instant::now()).is_none(),
-        "the permit belongs to the queued request, even before it is polled"
+        limit.try_acquire(Instant::now()).is_none(),
+        "the permit belongs to the request that waited, though it has not looked yet"
     );
-    drop(waiting.enter().await.unwrap());
-    assert!(cap.try_enter(Instant::now()).is_some());
+    drop(waiting.acquire().await.unwrap());
+    assert!(limit.try_acquire(Instant::now()).is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_leaves_with_a_permit_passes_it_on() {
-    let cap = cap(1, 2);
-    let held = cap.try_enter(Instant::now());
-    let (first, second) = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
+async fn a_request_that_leaves_after_it_got_a_permit_hands_it_on() {
+    let limit = limit(1, 2);
+    let held = limit.try_acquire(Instant::now());
+    let (first, second) = (enqueue(&limit).unwrap(), enqueue(&limit).unwrap());
     drop(held);
     drop(first);
-    assert_eq!((cap.in_flight(), cap.queued()), (1, 0));
-    drop(second.enter().await.unwrap());
-    assert_eq!(cap.in_flight(), 0);
+    assert_eq!((limit.in_flight(), limit.queued()), (1, 0));
+    drop(second.acquire().await.unwrap());
+    assert_eq!(limit.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_replaced_in_the_queue_is_refused_at_once() {
-    let cap = cap(1, 2);
-    let held = cap.try_enter(Instant::now());
+async fn a_request_that_has_to_leave_the_queue_is_refused_at_once() {
+    let limit = limit(1, 2);
+    let held = limit.try_acquire(Instant::now());
     let (first, newest) = (
-        cap.line_up(of(1), None).unwrap(),
-        cap.line_up(of(1), None).unwrap(),
+        limit.enqueue(of(1), None).unwrap(),
+        limit.enqueue(of(1), None).unwrap(),
     );
-    let newcomer = cap.line_up(of(2), None).unwrap();
+    let newcomer = limit.enqueue(of(2), None).unwrap();
     let before = Instant::now();
-    assert_eq!(
-        newest.enter().await.err(),
-        Some(Failed::unseen(Error::CapReached {
-            cap: name(),
-            max: 1,
-            queue: 2
-        }))
-    );
-    assert_eq!((before.elapsed(), cap.queued()), (Duration::ZERO, 2));
+    assert_eq!(newest.acquire().await.err(), Some(no_room(2)));
+    assert_eq!((before.elapsed(), limit.queued()), (Duration::ZERO, 2));
     drop(held);
-    drop(first.enter().await.unwrap());
-    drop(newcomer.enter().await.unwrap());
+    drop(first.acquire().await.unwrap());
+    drop(newcomer.acquire().await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lower_cap_is_reached_as_requests_leave_and_a_higher_one_at_once() {
-    let cap = cap(3, 0);
-    let mut held: Vec<_> = std::iter::repeat_with(|| cap.try_enter(Instant::now()).unwrap())
+async fn a_lower_limit_is_reached_as_requests_end_and_a_higher_one_at_once() {
+    let limit = limit(3, 0);
+    let mut held: Vec<_> = std::iter::repeat_with(|| limit.try_acquire(Instant::now()).unwrap())
         .take(3)
         .collect();
-    cap.reconfigure(settings(1, 0));
-    assert_eq!((cap.max(), cap.in_flight()), (1, 3));
+    limit.reconfigure(&settings(1, 0));
+    assert_eq!((limit.max(), limit.in_flight()), (1, 3));
     held.pop();
     held.pop();
     assert!(
-        cap.try_enter(Instant::now()).is_none(),
+        limit.try_acquire(Instant::now()).is_none(),
         "the one permit is taken"
     );
-    assert_eq!(cap.in_flight(), 1);
+    assert_eq!(limit.in_flight(), 1);
     held.pop();
-    assert!(cap.try_enter(Instant::now()).is_some());
-    cap.reconfigure(settings(2, 0));
-    let both = (cap.try_enter(Instant::now()), cap.try_enter(Instant::now()));
-    assert!(both.0.is_some() && both.1.is_some() && cap.try_enter(Instant::now()).is_none());
+    assert!(limit.try_acquire(Instant::now()).is_some());
+    limit.reconfigure(&settings(2, 0));
+    let both = (
+        limit.try_acquire(Instant::now()),
+        limit.try_acquire(Instant::now()),
+    );
+    assert!(both.0.is_some() && both.1.is_some() && limit.try_acquire(Instant::now()).is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_higher_cap_admits_queued_requests() {
-    let cap = cap(1, 2);
-    let _held = cap.try_enter(Instant::now());
-    let waiting = (line_up(&cap).unwrap(), line_up(&cap).unwrap());
-    cap.reconfigure(settings(3, 2));
-    assert_eq!((cap.in_flight(), cap.queued()), (3, 0));
-    assert!(waiting.0.enter().await.is_ok() && waiting.1.enter().await.is_ok());
+async fn a_higher_limit_admits_requests_that_wait_already() {
+    let limit = limit(1, 2);
+    let _held = limit.try_acquire(Instant::now());
+    let waiting = (enqueue(&limit).unwrap(), enqueue(&limit).unwrap());
+    limit.reconfigure(&settings(3, 2));
+    assert_eq!((limit.in_flight(), limit.queued()), (3, 0));
+    assert!(waiting.0.acquire().await.is_ok() && waiting.1.acquire().await.is_ok());
 }
 
-/// Four threads enter, wait, give up at any moment and leave, while another one changes the cap.
+/// Four threads take permits, wait, give up at any moment and release, while another one changes the limit.
 #[test]
-fn under_any_interleaving_the_cap_holds_and_no_permit_is_lost() {
+fn under_any_interleaving_the_limit_holds_and_no_permit_is_lost() {
     const MOST: usize = 3;
-    let cap = cap(MOST, 8);
+    let limit = limit(MOST, 8);
     let (inside, served, is_over) = (
         AtomicUsize::new(0),
         AtomicUsize::new(0),
@@ -312,8 +326,8 @@ fn under_any_interleaving_the_cap_holds_and_no_permit_is_lost() {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..4_u64)
             .map(|worker| {
-                let (cap, inside, served) = (&cap, &inside, &served);
-                scope.spawn(move || on_a_thread(cap, worker, inside, served, MOST))
+                let (limit, inside, served) = (&limit, &inside, &served);
+                scope.spawn(move || on_a_thread(limit, worker, inside, served, MOST))
             })
             .collect();
         let changes = scope.spawn(|| {
@@ -321,7 +335,7 @@ fn under_any_interleaving_the_cap_holds_and_no_permit_is_lost() {
                 .cycle()
                 .take_while(|_| !is_over.load(Ordering::Relaxed))
             {
-                cap.reconfigure(CapSettings {
+                limit.reconfigure(&Concurrency {
                     queue_timeout: 60 * SECOND,
                     ..settings(max, 8)
                 });
@@ -334,16 +348,16 @@ fn under_any_interleaving_the_cap_holds_and_no_permit_is_lost() {
         is_over.store(true, Ordering::Relaxed);
         changes.join().unwrap();
     });
-    assert_eq!((cap.in_flight(), cap.queued()), (0, 0));
+    assert_eq!((limit.in_flight(), limit.queued()), (0, 0));
     assert!(served.load(Ordering::Relaxed) > 1000);
     assert!(
-        cap.try_enter(Instant::now()).is_some(),
-        "the queue is counted as empty"
+        limit.try_acquire(Instant::now()).is_some(),
+        "no request is believed to wait"
     );
 }
 
 fn on_a_thread(
-    cap: &Arc<Cap>,
+    limit: &Arc<ConcurrencyLimit>,
     worker: u64,
     inside: &AtomicUsize,
     served: &AtomicUsize,
@@ -355,17 +369,17 @@ fn on_a_thread(
         .unwrap();
     runtime.block_on(async {
         for round in 0..2000_u64 {
-            // Several requests at once on each thread, so that the queue fills and overflows.
+            // Several at once on each thread, so that the queue fills and overflows.
             let calls = (0..4).map(|call| async move {
-                let permit = match cap.try_enter(Instant::now()) {
+                let permit = match limit.try_acquire(Instant::now()) {
                     Some(permit) => permit,
                     None => {
-                        let waiting = cap.line_up(of(worker), None).ok()?;
+                        let waiting = limit.enqueue(of(worker), None).ok()?;
                         if (round + call) % 3 == 0 {
                             yield_now().await;
                             return None;
                         }
-                        waiting.enter().await.ok()?
+                        waiting.acquire().await.ok()?
                     }
                 };
                 assert!(inside.fetch_add(1, Ordering::AcqRel) < most);
@@ -380,7 +394,7 @@ fn on_a_thread(
             let all = futures_util::future::join_all(calls);
             tokio::time::timeout(30 * SECOND, all)
                 .await
-                .expect("a released permit is passed on");
+                .expect("a permit that was given back is handed on");
         }
     });
 }

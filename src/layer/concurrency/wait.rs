@@ -1,12 +1,13 @@
-//! A wait in the line: between somebody who waits on one thread, and whoever hands a place on, on another.
+//! A wait in the queue: between the request, which waits on one thread, and the release of a permit on another.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    cap::{Cap, Permit},
-    queue::Place,
+    limit::{ConcurrencyLimit, Joined},
+    permit::Permit,
+    queue::Turn,
 };
 use crate::{
     call::Deadline,
@@ -14,91 +15,81 @@ use crate::{
     runtime::timer,
 };
 
-/// How long those wait besides who notice late that their time is over: the process was stopped or kept waiting, and the
-/// permit may be held by a worker that has not come yet to the response that frees it.
+/// How much longer a request waits that notices late that its time is over. The process was stopped or the machine was
+/// busy then, and the response that frees a permit may wait for another worker to look at its sockets.
 const OTHER_WORKERS: Duration = Duration::from_millis(50);
 
-/// Somebody in the line, as the line knows him. Dropped, it tells him that he has lost his place.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    /// The request's deadline: from then on a turn is of no use to him. Not the end of the queue's time, which counts when he
-    /// has noticed it himself: a loop that was late has seen by then whether a place is free.
-    pub(super) deadline: Option<Instant>,
-    /// Tells him that a place is his.
-    pub(super) granted: oneshot::Sender<()>,
-}
-
-impl Waiter {
-    pub(super) fn new(deadline: Option<Instant>) -> (Self, oneshot::Receiver<()>) {
-        let (granted, told) = oneshot::channel();
-        (Self { deadline, granted }, told)
-    }
-
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= now)
-    }
-}
-
-/// A place in the line, left when dropped.
+/// A request in the queue of a concurrency limit. It leaves the queue on drop.
 #[derive(Debug)]
 pub struct Queued {
-    cap: Arc<Cap>,
-    place: Place,
-    granted: oneshot::Receiver<()>,
+    limit: Arc<ConcurrencyLimit>,
+    joined: Joined,
+    /// The end of the wait.
     end: Instant,
-    /// Set when the request's deadline comes before the end of the queue's time.
+    /// Set if the request's deadline comes before the end of the queue's timeout.
     deadline: Option<Deadline>,
-    after: Duration,
-    /// What was granted has been taken, or will never be: nothing is left to give back.
+    /// The queue's timeout.
+    timeout: Duration,
+    /// Whether the slot was taken, so that there is nothing left to give back.
     is_settled: bool,
 }
 
-impl Queued {
-    pub(super) fn new(
-        cap: Arc<Cap>,
-        place: Place,
-        granted: oneshot::Receiver<()>,
-        end: Instant,
-        deadline: Option<Deadline>,
-        after: Duration,
-    ) -> Self {
-        Self {
-            cap,
-            place,
-            granted,
-            end,
-            deadline,
-            after,
-            is_settled: false,
-        }
-    }
-
-    /// Waits for a place in flight, no longer than the queue's timeout and the request's deadline.
+impl ConcurrencyLimit {
+    /// Puts a request into the queue. If the queue is full, another one may have to leave it: see
+    /// [`Turn`] for whose.
     ///
     /// # Errors
-    /// That time is over, or the place in the line had to be given up.
-    pub async fn enter(mut self) -> Result<Permit, Failed> {
-        let mut granted = timer::timeout_at(self.end, &mut self.granted).await;
+    /// [`Error::CapReached`] if the queue is full and none leaves it for this request.
+    pub fn enqueue(
+        self: &Arc<Self>,
+        turn: Turn,
+        deadline: Option<Deadline>,
+    ) -> Result<Queued, Failed> {
+        let timeout = self.queue_timeout();
+        let now = Instant::now();
+        let joined = self
+            .join_queue(turn, deadline.map(|deadline| deadline.at), now)
+            .ok_or_else(|| self.refusal())?;
+        let deadline = deadline.filter(|deadline| deadline.at < now + timeout);
+        Ok(Queued {
+            limit: Arc::clone(self),
+            joined,
+            end: deadline.map_or(now + timeout, |deadline| deadline.at),
+            deadline,
+            timeout,
+            is_settled: false,
+        })
+    }
+}
+
+impl Queued {
+    /// Waits for a permit, no longer than the queue's timeout and the request's deadline.
+    ///
+    /// # Errors
+    /// [`Error::QueueTimeout`] or [`Error::TotalTimeout`] if that time is over, [`Error::CapReached`] if the request had to
+    /// leave the queue for another one.
+    pub async fn acquire(mut self) -> Result<Permit, Failed> {
+        let mut granted = timer::timeout_at(self.end, &mut self.joined.granted).await;
         if granted.is_err() && self.deadline.is_none() && self.end.elapsed() > timer::LATE {
-            granted = timer::timeout(OTHER_WORKERS, &mut self.granted).await;
+            granted = timer::timeout(OTHER_WORKERS, &mut self.joined.granted).await;
         }
         match granted {
             Ok(Ok(())) => {
                 self.is_settled = true;
-                Ok(Permit::new(Arc::clone(&self.cap), Instant::now()))
+                Ok(Permit::new(Arc::clone(&self.limit), Instant::now()))
             }
-            Ok(Err(_)) if Instant::now() < self.end => Err(self.cap.reached()),
-            Ok(Err(_)) | Err(_) => Err(self.too_late()),
+            Ok(Err(_)) if Instant::now() < self.end => Err(self.limit.refusal()),
+            Ok(Err(_)) | Err(_) => Err(self.timed_out()),
         }
     }
 
-    fn too_late(&self) -> Failed {
+    fn timed_out(&self) -> Failed {
         Failed::unseen(match self.deadline {
             Some(deadline) => deadline.error(),
             None => Error::QueueTimeout {
-                cap: self.cap.name().clone(),
-                max: self.cap.max(),
-                after: self.after,
+                cap: self.limit.owner().clone(),
+                max: self.limit.max(),
+                after: self.timeout,
             },
         })
     }
@@ -106,13 +97,14 @@ impl Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if self.is_settled || self.cap.leave_line(self.place) {
+        if self.is_settled || self.limit.leave_queue(self.joined.ticket) {
             return;
         }
-        // The turn came first. Closed, the channel holds the place by now or never will: whoever hands it on then keeps it.
-        self.granted.close();
-        if self.granted.try_recv().is_ok() {
-            self.cap.leave();
+        // The limit has taken the request out of the queue. Once the channel is closed, it holds the slot or never will;
+        // a grant that fails leaves the slot with the limit.
+        self.joined.granted.close();
+        if self.joined.granted.try_recv().is_ok() {
+            self.limit.release_slot();
         }
     }
 }

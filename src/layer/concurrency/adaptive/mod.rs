@@ -1,7 +1,10 @@
-//! Measures what passes under an adaptive cap, and moves the cap at the end of each window.
+//! Measures the requests under an adaptive limit, and moves the limit at the end of each window.
 //!
-//! A request adds to a window and looks whether it may be closed; whoever finds that it may does so, on the request's
-//! own time: some hundred additions, a few times a second.
+//! Each request adds its outcome to a window. The request that finds the window complete closes it, on its own time: some
+//! hundred additions, a few times a second. `window` collects, `gradient` computes the next limit.
+
+mod gradient;
+mod window;
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -12,40 +15,39 @@ use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{
-    adaptive::{Bounds, Gradient},
-    window::Window,
-};
+use self::{gradient::Gradient, window::Window};
 use crate::{
     error::{ConnectFailure, Error, Failed},
     message::Response,
+    policy::AdaptiveBounds,
 };
 
-/// Fewer outcomes say too little of a median.
+/// Outcomes in a complete window. Fewer say too little of a median.
 const ENOUGH: u32 = 100;
-/// While looking for a first limit, where few are in flight yet.
+/// Outcomes in a complete window while the first limit is looked for and few requests are in flight.
 const ENOUGH_WARMING: u32 = 30;
-/// Shortest time between two moves of the cap: what a move does has to be seen before the next.
+/// Shortest time between two moves of the limit: the effect of a move has to be seen before the next.
 const SHORTEST: Duration = Duration::from_millis(500);
-/// While looking for a first limit: a gateway that starts under load should find it within a second.
+/// The same while the first limit is looked for: a gateway that starts under load finds it within a second.
 const SHORTEST_WARMING: Duration = Duration::from_millis(100);
-/// However slow answers are, the cap follows within this.
+/// Longest time between two moves, however slow responses are.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A window that is not full by then mixes old with new, and is begun anew.
+/// A window that is not complete by then mixes old with new outcomes, and is begun anew.
 const STALE: Duration = Duration::from_secs(60);
-/// An answer has to be admitted and given within a window to show what the last move did: so many times the median.
+/// Length of a window as a multiple of the median: a response shows the effect of the last move only if its request was
+/// admitted within the window.
 const MEDIANS: f64 = 2.0;
 
-/// What an answer, or its absence, tells of an upstream's load.
+/// What the outcome of a request says about the load of its upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was given: its time counts.
+    /// A response came, and its time counts.
     Answered,
-    /// It came too late, or says that there is too much to do.
+    /// No response came in time, or one that says that the upstream is overloaded.
     Overloaded,
-    /// The client left before: it would have taken longer yet.
+    /// The client left before a response, which would have taken longer yet.
     Abandoned,
-    /// Nothing, such as a refusal by the gateway itself, or a fault that may be quicker than any work.
+    /// Nothing: a refusal by the gateway itself, or a fault that may be quicker than any work.
     Nothing,
 }
 
@@ -76,35 +78,35 @@ impl Outcome {
     }
 }
 
-/// The measuring half of an adaptive cap. Made with the first configuration that wants one, and kept.
+/// The measuring half of an adaptive limit.
 #[derive(Debug)]
 pub(super) struct Meter {
     is_on: AtomicBool,
     window: Window,
-    /// Zero of the times below.
+    /// The origin of the times below.
     began: Instant,
     /// When the window may be closed, in nanoseconds.
     due: AtomicU64,
     /// The last median, in nanoseconds.
-    usual: AtomicU64,
+    last_median: AtomicU64,
     gradient: Mutex<Gradient>,
 }
 
 impl Meter {
-    /// Switched off.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    /// A meter that is switched off.
+    pub(super) fn new(bounds: AdaptiveBounds) -> Self {
         Self {
             is_on: AtomicBool::new(false),
             window: Window::new(),
             began: Instant::now(),
             due: AtomicU64::new(0),
-            usual: AtomicU64::new(0),
+            last_median: AtomicU64::new(0),
             gradient: Mutex::new(Gradient::new(bounds)),
         }
     }
 
-    /// Lets it move `max` within these bounds. `from` is what has held until now, if anything has.
-    pub(super) fn switch_on(&self, bounds: Bounds, from: Option<usize>, max: &AtomicUsize) {
+    /// Lets the meter move `max` within these bounds, from the fixed number `from` if there was one.
+    pub(super) fn switch_on(&self, bounds: AdaptiveBounds, from: Option<usize>, max: &AtomicUsize) {
         let mut gradient = self.gradient.lock();
         gradient.set_bounds(bounds);
         if let Some(from) = from {
@@ -114,7 +116,7 @@ impl Meter {
         self.is_on.store(true, Relaxed);
     }
 
-    /// Sets `max` for good; what was learnt is kept for another time.
+    /// Sets `max` for good. The baseline is kept for another time.
     pub(super) fn switch_off(&self, to: usize, max: &AtomicUsize) {
         let _held = self.gradient.lock();
         self.is_on.store(false, Relaxed);
@@ -125,12 +127,13 @@ impl Meter {
         self.is_on.load(Relaxed)
     }
 
-    /// So many are in flight.
-    pub(super) fn saw(&self, in_flight: usize) {
-        self.window.saw(in_flight);
+    /// Notes how many requests are in flight.
+    pub(super) fn note_peak(&self, in_flight: usize) {
+        self.window.note_peak(in_flight);
     }
 
-    /// Takes an outcome into account that came at `now`, `time` after the place was given. True when `max` was moved.
+    /// Takes an outcome into account that came at `now`, `time` after the request got its permit. Returns whether `max` was
+    /// moved.
     pub(super) fn measured(
         &self,
         outcome: Outcome,
@@ -139,10 +142,12 @@ impl Meter {
         max: &AtomicUsize,
     ) -> bool {
         let outcomes = match outcome {
-            Outcome::Answered => self.window.took(time),
-            Outcome::Overloaded => self.window.failed(),
-            // Who leaves early says nothing of what is usual, who leaves late that it is no longer.
-            Outcome::Abandoned if nanos(time) > self.usual.load(Relaxed) => self.window.took(time),
+            Outcome::Answered => self.window.record(time),
+            Outcome::Overloaded => self.window.record_failure(),
+            // A client that leaves early says nothing of the median; one that leaves late says that it has risen.
+            Outcome::Abandoned if nanos(time) > self.last_median.load(Relaxed) => {
+                self.window.record(time)
+            }
             Outcome::Abandoned | Outcome::Nothing => return false,
         };
         let now = nanos(now.saturating_duration_since(self.began));
@@ -152,7 +157,7 @@ impl Meter {
     }
 
     fn close(&self, outcomes: u32, now: u64, max: &AtomicUsize) -> bool {
-        // Somebody else is at it.
+        // Another request is closing the window.
         let Some(mut gradient) = self.gradient.try_lock() else {
             return false;
         };
@@ -177,7 +182,7 @@ impl Meter {
         } else {
             SHORTEST
         };
-        self.usual.store(nanos(median), Relaxed);
+        self.last_median.store(nanos(median), Relaxed);
         self.due.store(
             now + nanos(median.mul_f64(MEDIANS).clamp(shortest, LONGEST)),
             Relaxed,

@@ -1,51 +1,20 @@
-//! A cap that follows the measured latency: arithmetic only, a window of samples in, a limit out.
+//! A limit that follows the measured latency: arithmetic only, from the summary of a window to a new limit.
 //!
-//! The idea is Gradient2 of Netflix's concurrency-limits: compare what answers take now with what they take when nobody
-//! queues; while the two are near, grow by about a square root, and shrink by their ratio when they part. What is
-//! different answers what Gradient2 is known to do:
+//! The idea is Gradient2 of Netflix's concurrency-limits: compare the latency now with the latency of an upstream that
+//! does not queue; grow by about a square root while the two are close, and shrink by their ratio when they part. The
+//! differences mend known weaknesses of Gradient2:
 //!
 //! * Its long-term average follows the queue that its own limit makes, so that under steady load it drifts upwards
 //!   without end. Here a latency measured at the limit never raises the baseline, unless shrinking has not helped: a
-//!   queue of ours gets shorter in proportion, a slow upstream does not. That also is how a slower upstream is learnt,
-//!   without windows in which users are held back only to measure.
-//! * After a slow spell the average is too high for long, and each spell leaves it a little higher. Here what was known
-//!   before the spell holds again as soon as latencies fit it.
+//!   queue of ours gets shorter in proportion, a slow upstream's does not. That is also how a slower upstream is learnt,
+//!   without windows in which requests are held back only to measure.
+//! * After a slow spell the average is too high for long, and each spell leaves it a little higher. Here the earlier baseline
+//!   holds again as soon as latencies fit it.
 //! * It shrinks on a few samples. Here a window has enough of them, and its median counts.
-//! * Failures are either ignored or cost a tenth each. Here the limit shrinks by half of their share.
+//! * It either ignores failures or shrinks by a tenth for each. Here the limit shrinks by half of their share.
 
-/// Between which limits it moves, both at least 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Never fewer: so few are always safe. Also where it begins.
-    pub min: usize,
-    /// Never more.
-    pub max: usize,
-}
-
-impl Bounds {
-    fn clamp(self, limit: f64) -> f64 {
-        let (least, most) = (self.min.max(1) as f64, self.max.max(self.min).max(1) as f64);
-        limit.clamp(least, most)
-    }
-}
-
-/// What a window saw.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Seen {
-    /// Median time to the answer's head, in seconds; `None` when there were only failures.
-    pub(super) median: Option<f64>,
-    /// Mean of the same, in seconds, no answer counted as more than [`MOST_MEDIANS`].
-    pub(super) mean: f64,
-    /// Answers that it is the median of.
-    pub(super) answers: u64,
-    /// Failures as a share of all outcomes, 0.0 to 1.0.
-    pub(super) failed: f64,
-    /// Most requests that were in flight at once.
-    pub(super) peak: usize,
-}
-
-/// So many times the median a single answer counts in the mean, which a few very slow ones must not decide.
-pub(super) const MOST_MEDIANS: f64 = 4.0;
+use super::window::Summary;
+use crate::policy::AdaptiveBounds;
 
 /// Latency above the baseline by less than this share is taken for noise. Netflix has 1.5; with the median of a window
 /// less is needed, and the queue at the upstream stays shorter.
@@ -53,11 +22,11 @@ const TOLERANCE: f64 = 1.3;
 /// Added to the tolerance over the square root of the number of answers: twice the error of a median of exponential
 /// times, relative to the median, is 2.9 over that root.
 const NOISE: f64 = 2.9;
-/// Part of the way to a lower limit that one window goes: answers that are measured now were admitted before.
+/// Part of the way to a lower limit that one window goes: responses measured now were admitted under an earlier limit.
 const SMOOTHING: f64 = 0.3;
 /// The most that one window may ask to shrink by.
 const STEEPEST: f64 = 0.5;
-/// Only who uses this share of the limit can need a higher one; otherwise it would drift upwards while idle.
+/// The limit grows only while at least this share of it is in use; otherwise it would drift upwards while idle.
 const NEAR: f64 = 0.8;
 /// Below this share of the limit in use, slowness is not of the limit's making, and shrinking it would not help.
 const IN_USE: f64 = 0.5;
@@ -65,36 +34,36 @@ const IN_USE: f64 = 0.5;
 const DOWN: f64 = 0.05;
 /// ... but quickly when it is far too high: below this share of it, the slow spell that taught it is over.
 const FAR_BELOW: f64 = 0.7;
-/// How fast it follows higher medians that are not of the limit's making.
+/// How fast the baseline follows higher medians that are not of the limit's making.
 const UP: f64 = 0.02;
-/// Half of the way, when something was learnt.
+/// How fast the baseline follows a median that is known to be right.
 const HALF: f64 = 0.5;
 /// How much the baseline sinks with each window at the limit. Without it a baseline that was once learnt too high would
-/// stay, as nobody sees below the limit; with it, and as shrinking is judged, it comes to rest at the knee.
+/// stay, as latencies below the limit are never seen; with it, and with shrinking judged, it comes to rest at the knee.
 const SINKS: f64 = 0.003;
-/// Latencies within this of an earlier baseline fit it: a tenth above what it tolerates, for noise.
+/// Latencies within this factor of an earlier baseline fit it: a tenth above the tolerance, for noise.
 const FITS: f64 = TOLERANCE * 1.1;
 /// How far the limit shrinks at least before it is asked whether that has helped.
 const JUDGED_AT: f64 = 0.85;
-/// And in how many windows at least: what a move does shows late.
+/// In how many windows the limit shrinks at least before that: the effect of a move shows late.
 const JUDGED_AFTER: u32 = 3;
 /// Weight of the last window in the latency that is judged: one alone is noisy.
 const RECENT: f64 = 0.4;
 /// How fast the baseline rises at the least limit, where nothing can be tried any more.
 const UP_AT_MIN: f64 = 0.1;
 
-/// The limit, and what it was learnt from. Survives reloads.
+/// The limit and the baseline it is derived from. Survives reloads.
 #[derive(Debug)]
 pub(super) struct Gradient {
-    bounds: Bounds,
+    bounds: AdaptiveBounds,
     limit: f64,
-    /// Seconds that an answer takes when nobody queues; `None` before the first window.
+    /// Seconds to the response head while the upstream does not queue; `None` before the first window.
     baseline: Option<f64>,
-    /// What the baseline was before it was raised, while it is.
+    /// The earlier baseline, while it is raised.
     before: Option<f64>,
     /// Doubles until something slows down, for a quick start from `min`.
     is_warming: bool,
-    /// While answers are slow.
+    /// Set while responses are slow.
     descent: Option<Descent>,
 }
 
@@ -105,15 +74,16 @@ struct Descent {
     latency: f64,
     /// The mean latency of the last windows, averaged.
     recent: f64,
-    /// The limits under which that was measured, averaged alike: it lags behind the limit as the latency does.
+    /// The limits under which that was measured, averaged in the same way: the value lags behind the limit as the latency
+    /// does.
     under: f64,
     windows: u32,
 }
 
 impl Gradient {
-    /// Begins at `min`.
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let limit = bounds.clamp(0.0);
+    /// A limit that begins at `min`.
+    pub(super) fn new(bounds: AdaptiveBounds) -> Self {
+        let limit = clamp(bounds, 0.0);
         Self {
             bounds,
             limit,
@@ -124,30 +94,30 @@ impl Gradient {
         }
     }
 
-    /// Other bounds; what was learnt stays.
-    pub(super) fn set_bounds(&mut self, bounds: Bounds) {
+    /// Changes the bounds. The baseline stays.
+    pub(super) fn set_bounds(&mut self, bounds: AdaptiveBounds) {
         self.bounds = bounds;
-        self.limit = bounds.clamp(self.limit);
+        self.limit = clamp(bounds, self.limit);
     }
 
-    /// Goes on from a limit that was in force without it.
+    /// Goes on from a limit that was fixed until now.
     pub(super) fn go_on_from(&mut self, limit: usize) {
-        self.limit = self.bounds.clamp(limit as f64);
+        self.limit = clamp(self.bounds, limit as f64);
         self.descent = None;
     }
 
-    /// Requests in flight, from `min` to `max`.
+    /// The limit, from `min` to `max`.
     pub(super) fn limit(&self) -> usize {
         self.limit as usize
     }
 
-    /// It is still looking for a first limit: windows should be short.
+    /// Whether the first limit is still looked for, so that windows should be short.
     pub(super) fn is_warming(&self) -> bool {
         self.is_warming
     }
 
     /// Takes a window of enough samples into account.
-    pub(super) fn update(&mut self, seen: &Seen) {
+    pub(super) fn update(&mut self, seen: &Summary) {
         let used = seen.peak as f64 / self.limit.floor();
         let tolerance = TOLERANCE + NOISE / (seen.answers.max(1) as f64).sqrt();
         let slowdown = seen
@@ -167,12 +137,11 @@ impl Gradient {
             self.limit
         };
         // Multiplied last: a few failures slow growth down, many outweigh it.
-        self.limit = self
-            .bounds
-            .clamp(next * (1.0 - HALF * seen.failed.clamp(0.0, 1.0)));
+        let next = next * (1.0 - HALF * seen.failed.clamp(0.0, 1.0));
+        self.limit = clamp(self.bounds, next);
     }
 
-    /// What a window grows by: little against large limits, and never nothing.
+    /// The growth of one window: little against large limits, and at least one.
     fn step(&self) -> f64 {
         if self.is_warming {
             self.limit
@@ -181,7 +150,7 @@ impl Gradient {
         }
     }
 
-    /// Moves the baseline; how many times slower than it answers are.
+    /// Moves the baseline. Returns how many times slower than the baseline responses are.
     fn learn(&mut self, median: f64, mean: f64, used: f64, tolerance: f64) -> f64 {
         let is_over = self
             .baseline
@@ -213,13 +182,13 @@ impl Gradient {
             self.before.get_or_insert(baseline);
         }
         self.baseline = Some(learnt);
-        // Medians below what the clock tells apart are as good as nothing.
+        // A median of zero is below the resolution of the clock.
         if learnt > 0.0 { median / learnt } else { 1.0 }
     }
 
-    /// How fast a baseline rises that answers are slower than: not at all while the limit shrinks and that helps. By the mean:
-    /// that of a queue of ours follows the limit (Little, 1961), while the median of answers that all take the same time moves
-    /// in steps of that time, and does not for a good deal of a way down.
+    /// How fast the baseline rises while responses are slower than it: not at all as long as the limit shrinks and that
+    /// helps. Judged by the mean, which follows the limit where the limit makes the queue (Little, 1961). The median of
+    /// responses that all take the same time moves in steps of that time, and stays for a good deal of a way down.
     fn judge(&mut self, mean: f64, tolerance: f64) -> f64 {
         let begin = Descent {
             limit: self.limit,
@@ -229,42 +198,59 @@ impl Gradient {
             windows: 0,
         };
         let since = self.descent.get_or_insert(begin);
-        if self.limit <= self.bounds.clamp(0.0) {
+        if self.limit <= clamp(self.bounds, 0.0) {
             return UP_AT_MIN;
         }
         since.windows += 1;
         since.recent += (mean - since.recent) * RECENT;
         since.under += (self.limit - since.under) * RECENT;
-        // What got slower by itself, or with a higher limit, can only be judged from there on.
+        // An upstream that got slower by itself, or with a higher limit, can only be judged from here on.
         if self.limit > since.limit || mean > since.latency * tolerance {
             *since = begin;
             return 0.0;
         }
-        // Far enough that what shrinking should have helped is no less than the error of a median of so few answers. Judged by
-        // noise, queues of ours pass for a slow upstream, and the baseline climbs after them without end.
+        // Far enough down that the expected gain is no less than the error of a median of so few responses. Judged by noise,
+        // a queue of the limit's own making passes for a slow upstream, and the baseline climbs after it without end.
         let error = ((tolerance - TOLERANCE) / 2.0).min(HALF);
         let judged_at = JUDGED_AT.min((1.0 - error).powi(2));
         if self.limit > since.limit * judged_at || since.windows < JUDGED_AFTER {
             return 0.0;
         }
-        // A queue of ours would be shorter by the limit's share, a slow upstream as slow as before: half-way is the line.
+        // A queue of the limit's own making would have shrunk with the limit, a slow upstream would be as slow as before. The
+        // line between the two is half-way.
         let expected = since.latency * (since.under / since.limit).sqrt();
-        let is_ours = since.recent <= expected;
+        let is_own_queue = since.recent <= expected;
         *since = Descent {
             latency: since.recent,
             ..begin
         };
-        if is_ours { 0.0 } else { HALF }
+        if is_own_queue { 0.0 } else { HALF }
     }
+}
+
+fn clamp(bounds: AdaptiveBounds, limit: f64) -> f64 {
+    limit.clamp(
+        bounds.min.get() as f64,
+        bounds.max.max(bounds.min).get() as f64,
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use proptest::prelude::*;
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { min: 4, max: 500 };
+    const fn bounds(min: usize, max: usize) -> AdaptiveBounds {
+        let (Some(min), Some(max)) = (NonZeroUsize::new(min), NonZeroUsize::new(max)) else {
+            panic!("bounds begin at one")
+        };
+        AdaptiveBounds { min, max }
+    }
+
+    const BOUNDS: AdaptiveBounds = bounds(4, 500);
     /// The modelled upstream: this much at once without queueing, each taking this long.
     const KNEE: f64 = 50.0;
     const SERVICE: f64 = 0.010;
@@ -279,7 +265,7 @@ mod tests {
         let window = |n: usize| {
             let in_flight = (gradient.limit() as f64).min(demand);
             let median = slowed(in_flight, service) * noise[n % noise.len()];
-            gradient.update(&Seen {
+            gradient.update(&Summary {
                 median: Some(median),
                 mean: median,
                 answers: 10_000,
@@ -379,7 +365,7 @@ mod tests {
         let mut gradient = settled();
         let before = gradient.limit() as f64;
         for _ in 0..3 {
-            gradient.update(&Seen {
+            gradient.update(&Summary {
                 median: Some(1.0),
                 mean: 1.0,
                 answers: 10_000,
@@ -400,7 +386,7 @@ mod tests {
             let mut gradient = settled();
             let before = gradient.limit();
             for _ in 0..20 {
-                gradient.update(&Seen {
+                gradient.update(&Summary {
                     median: Some(SERVICE),
                     mean: SERVICE,
                     answers: 10_000,
@@ -412,10 +398,10 @@ mod tests {
         };
         let (before, after) = with(0.01);
         assert!(after > before, "{before} to {after}");
-        assert_eq!(with(1.0).1, BOUNDS.min);
+        assert_eq!(with(1.0).1, BOUNDS.min.get());
         let mut gradient = settled();
         let before = gradient.limit();
-        gradient.update(&Seen {
+        gradient.update(&Summary {
             median: None,
             mean: 0.0,
             answers: 0,
@@ -429,9 +415,9 @@ mod tests {
     fn other_bounds_keep_what_was_learnt() {
         let mut gradient = settled();
         let before = gradient.limit();
-        gradient.set_bounds(Bounds { min: 2, max: 1000 });
+        gradient.set_bounds(bounds(2, 1000));
         assert_eq!(gradient.limit(), before);
-        gradient.set_bounds(Bounds { min: 1, max: 10 });
+        gradient.set_bounds(bounds(1, 10));
         assert_eq!(gradient.limit(), 10);
     }
 
@@ -442,11 +428,11 @@ mod tests {
             min in 1..50_usize,
             more in 0..500_usize,
         ) {
-            let bounds = Bounds { min, max: min + more };
+            let bounds = bounds(min, min + more);
             let mut gradient = Gradient::new(bounds);
             for (median, failed, peak) in windows {
-                gradient.update(&Seen { median, mean: median.unwrap_or_default(), answers: 100, failed, peak });
-                prop_assert!((bounds.min..=bounds.max).contains(&gradient.limit()));
+                gradient.update(&Summary { median, mean: median.unwrap_or_default(), answers: 100, failed, peak });
+                prop_assert!((bounds.min.get()..=bounds.max.get()).contains(&gradient.limit()));
             }
         }
     }

@@ -1,23 +1,39 @@
-//! What a window of requests took: a histogram that every thread adds to without a lock, read and emptied at its end.
+//! The outcomes of a window: a histogram that every thread adds to without a lock, read and emptied at the window's end.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-use super::adaptive::{MOST_MEDIANS, Seen};
+/// A single response counts in the mean as at most so many times the median, so that a few very slow ones do not decide.
+const MOST_MEDIANS: f64 = 4.0;
 
-/// Parts of a doubling: a median is known to a thirty-second.
+/// The contents of a window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Summary {
+    /// Median time to the response head, in seconds; `None` if there were only failures.
+    pub(super) median: Option<f64>,
+    /// Mean time to the response head, in seconds. No response counts as more than [`MOST_MEDIANS`].
+    pub(super) mean: f64,
+    /// The number of responses.
+    pub(super) answers: u64,
+    /// Failures as a share of all outcomes, 0.0 to 1.0.
+    pub(super) failed: f64,
+    /// The greatest number of requests that were in flight at once.
+    pub(super) peak: usize,
+}
+
+/// Buckets in each doubling of the time, so that a median is known to a thirty-second.
 const PARTS: u64 = 16;
 const PARTS_LOG: u32 = PARTS.ilog2();
-/// Up to 2^27 microseconds, more than two minutes; what took longer counts as that.
+/// Buckets up to 2^27 microseconds, more than two minutes. Longer times count as that.
 const BUCKETS: usize = 384;
 
-/// Outcomes since the last look.
+/// The outcomes since the window was opened.
 #[derive(Debug)]
 pub(super) struct Window {
     buckets: Box<[AtomicU32; BUCKETS]>,
-    /// Outcomes of both kinds.
+    /// Responses and failures.
     outcomes: AtomicU32,
     failures: AtomicU32,
     peak: AtomicUsize,
@@ -33,28 +49,29 @@ impl Window {
         }
     }
 
-    /// An answer's head came after this long. Outcomes so far.
-    pub(super) fn took(&self, time: Duration) -> u32 {
+    /// Adds a response whose head came after `time`. Returns the number of outcomes so far.
+    pub(super) fn record(&self, time: Duration) -> u32 {
         self.buckets[bucket(time)].fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
     }
 
-    /// None came, or one that says "overloaded". Outcomes so far.
-    pub(super) fn failed(&self) -> u32 {
+    /// Adds a request without a response, or with one that says that the upstream is overloaded. Returns the number of
+    /// outcomes so far.
+    pub(super) fn record_failure(&self) -> u32 {
         self.failures.fetch_add(1, Relaxed);
         self.outcomes.fetch_add(1, Relaxed) + 1
     }
 
-    /// So many are in flight.
-    pub(super) fn saw(&self, in_flight: usize) {
-        // Mostly it was as high before: a look is cheaper than a write.
+    /// Notes how many requests are in flight.
+    pub(super) fn note_peak(&self, in_flight: usize) {
+        // The peak was as high before in most cases, and a load is cheaper than a write.
         if self.peak.load(Relaxed) < in_flight {
             self.peak.fetch_max(in_flight, Relaxed);
         }
     }
 
-    /// What it saw; then it is empty. What is added meanwhile may be counted here or in the next window.
-    pub(super) fn take(&self) -> Seen {
+    /// Reads and empties the window. An outcome that is added meanwhile is counted in this window or in the next.
+    pub(super) fn take(&self) -> Summary {
         let counts: Vec<u32> = self
             .buckets
             .iter()
@@ -67,7 +84,7 @@ impl Window {
         self.outcomes.store(0, Relaxed);
         let all = answers as f64 + f64::from(failures);
         let median = median(&counts, answers);
-        Seen {
+        Summary {
             median,
             mean: median.map_or(0.0, |median| mean(&counts, answers, median * MOST_MEDIANS)),
             answers,
@@ -81,7 +98,7 @@ impl Window {
     }
 }
 
-/// In seconds, no answer counted as more than `most` of them.
+/// The mean in seconds, with no response counted as more than `most`.
 fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
     let sum = |(at, count): (usize, &u32)| f64::from(*count) * middle(at).min(most);
     counts
@@ -93,12 +110,12 @@ fn mean(counts: &[u32], total: u64, most: f64) -> f64 {
         / total as f64
 }
 
-/// The time that the answers in a bucket took, in seconds.
+/// The time that a bucket stands for, in seconds.
 fn middle(bucket: usize) -> f64 {
     (least(bucket) + least(bucket + 1)) as f64 / 2.0 / 1e6
 }
 
-/// In seconds.
+/// The median in seconds; `None` without any response.
 fn median(counts: &[u32], total: u64) -> Option<f64> {
     let mut before = 0;
     let at = counts.iter().position(|count| {
@@ -108,7 +125,7 @@ fn median(counts: &[u32], total: u64) -> Option<f64> {
     Some(middle(at))
 }
 
-/// Where a time is counted: as many buckets in each doubling, so that all have the same relative width.
+/// The bucket of a time. Each doubling has as many buckets, so that all have about the same relative width.
 fn bucket(time: Duration) -> usize {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     if micros < PARTS {
@@ -139,11 +156,11 @@ mod tests {
     fn the_median_is_that_of_the_answers_and_failures_are_a_share() {
         let window = Window::new();
         for millis in [1, 10, 11, 10, 500] {
-            window.took(Duration::from_millis(millis));
+            window.record(Duration::from_millis(millis));
         }
-        assert_eq!(window.failed(), 6);
-        window.saw(7);
-        window.saw(3);
+        assert_eq!(window.record_failure(), 6);
+        window.note_peak(7);
+        window.note_peak(3);
         let seen = window.take();
         let median = seen.median.unwrap();
         assert!((0.0096..0.0104).contains(&median), "{median}");
@@ -152,7 +169,7 @@ mod tests {
         assert!((seen.failed - 1.0 / 6.0).abs() < 1e-9 && seen.peak == 7);
         assert_eq!(
             window.take(),
-            Seen {
+            Summary {
                 median: None,
                 mean: 0.0,
                 answers: 0,

@@ -1,0 +1,144 @@
+//! The concurrency limits of a generation: carried over by name, and applied to each route.
+
+use std::sync::Arc;
+
+use super::named::Named;
+use crate::{
+    config::Config,
+    error::CapName,
+    layer::{ConcurrencyLayer, ConcurrencyLimit, FairBy, Queueing},
+    limit::KeyHasher,
+    policy::{Concurrency, Priority, Route, Upstream},
+};
+
+/// The state of a concurrency limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConcurrencyView {
+    /// Requests that may be in flight now.
+    pub limit: usize,
+    /// Requests in flight whose client waits.
+    pub in_flight: usize,
+    /// Requests in flight whose client has left and on which a server works.
+    pub abandoned: usize,
+    /// Requests in the queue.
+    pub queued: usize,
+}
+
+impl ConcurrencyView {
+    pub(super) fn of(limit: &ConcurrencyLimit) -> Self {
+        let abandoned = limit.abandoned();
+        Self {
+            limit: limit.max(),
+            in_flight: limit.in_flight().saturating_sub(abandoned),
+            abandoned,
+            queued: limit.queued(),
+        }
+    }
+}
+
+/// All concurrency limits, by the names of the routes and upstreams that they are set on.
+#[derive(Debug)]
+pub(super) struct ConcurrencyLimits {
+    pub(super) routes: Named<Arc<ConcurrencyLimit>>,
+    pub(super) upstreams: Named<Arc<ConcurrencyLimit>>,
+}
+
+impl ConcurrencyLimits {
+    /// The limits of `config`. Those that were there before take their new numbers at once.
+    pub(super) fn new(config: &Config, before: Option<&Self>) -> Self {
+        let routes = config
+            .routes
+            .iter()
+            .filter_map(|route| Some((&route.name, route.concurrency.as_ref()?)));
+        let upstreams = config
+            .upstreams
+            .iter()
+            .filter_map(|upstream| Some((&upstream.name, upstream.concurrency.as_ref()?)));
+        Self {
+            routes: carried_over(routes, before.map(|limits| &limits.routes), CapName::Route),
+            upstreams: carried_over(
+                upstreams,
+                before.map(|limits| &limits.upstreams),
+                CapName::Upstream,
+            ),
+        }
+    }
+
+    /// The limit that a route has for itself. All requests in its queue are of one priority.
+    pub(super) fn of_route(&self, route: &Route, hasher: &KeyHasher) -> ConcurrencyLayer {
+        layer(
+            self.routes.get(&route.name),
+            route.concurrency.as_ref(),
+            route,
+            hasher,
+            Priority::Normal,
+        )
+    }
+
+    /// The limit that a route shares with all other routes to an upstream.
+    pub(super) fn of_upstream(
+        &self,
+        upstream: &Upstream,
+        route: &Route,
+        hasher: &KeyHasher,
+    ) -> ConcurrencyLayer {
+        layer(
+            self.upstreams.get(&upstream.name),
+            upstream.concurrency.as_ref(),
+            route,
+            hasher,
+            route.priority,
+        )
+    }
+
+    /// The limit of an upstream as copies of requests pass it: they do not wait for a permit.
+    pub(super) fn of_copies(&self, upstream: &str) -> ConcurrencyLayer {
+        match self.upstreams.get(upstream) {
+            None => ConcurrencyLayer::unlimited(),
+            Some(limit) => ConcurrencyLayer::new(Arc::clone(limit), None, None),
+        }
+    }
+}
+
+fn carried_over<'a>(
+    limited: impl Iterator<Item = (&'a Arc<str>, &'a Concurrency)>,
+    before: Option<&Named<Arc<ConcurrencyLimit>>>,
+    owner: fn(Arc<str>) -> CapName,
+) -> Named<Arc<ConcurrencyLimit>> {
+    let mut limits = Named::new();
+    for (name, settings) in limited {
+        let limit = match before.and_then(|limits| limits.get(name)) {
+            None => Arc::new(ConcurrencyLimit::new(owner(Arc::clone(name)), settings)),
+            Some(limit) => {
+                limit.reconfigure(settings);
+                Arc::clone(limit)
+            }
+        };
+        limits.insert(Arc::clone(name), limit);
+    }
+    limits
+}
+
+fn layer(
+    limit: Option<&Arc<ConcurrencyLimit>>,
+    settings: Option<&Concurrency>,
+    route: &Route,
+    hasher: &KeyHasher,
+    priority: Priority,
+) -> ConcurrencyLayer {
+    let (Some(limit), Some(settings)) = (limit, settings) else {
+        return ConcurrencyLayer::unlimited();
+    };
+    let fair_by = FairBy {
+        // The keys of all routes under one limit begin alike, so that a tenant is the same one by whatever route it comes.
+        begun: hasher.key(limit.owner().name()),
+        parts: settings.fair_by.clone(),
+    };
+    // A permit is held no longer for a client that has left than for one that waits.
+    let linger = Some(route.timeouts.attempt);
+    ConcurrencyLayer::new(
+        Arc::clone(limit),
+        linger,
+        Some(Queueing { priority, fair_by }),
+    )
+}

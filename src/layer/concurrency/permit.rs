@@ -1,0 +1,76 @@
+//! Permits: guards that count requests in flight under a limit.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{adaptive::Outcome, limit::ConcurrencyLimit};
+use crate::{error::Failed, message::Response};
+
+/// One request in flight under a concurrency limit. The permit is given back on drop.
+#[derive(Debug)]
+pub struct Permit {
+    limit: Arc<ConcurrencyLimit>,
+    /// When the permit was given, while the time to the response head is to be measured.
+    since: Option<Instant>,
+}
+
+impl ConcurrencyLimit {
+    /// A permit, if one is free and no request waits for it. `now` is the last look at the clock.
+    pub fn try_acquire(self: &Arc<Self>, now: Instant) -> Option<Permit> {
+        self.take_slot().then(|| Permit::new(Arc::clone(self), now))
+    }
+}
+
+impl Permit {
+    /// The permit of a request that `limit` counts already.
+    pub(super) fn new(limit: Arc<ConcurrencyLimit>, now: Instant) -> Self {
+        let since = limit.is_adaptive().then_some(now);
+        Self { limit, since }
+    }
+
+    /// Whether the time to the response head is measured.
+    pub fn is_measured(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Notes that the response head has arrived, or never will. `last_attempt` is how long the last attempt took at a
+    /// request that was tried more than once: the attempts before it, and the waits in between, say nothing of this
+    /// response.
+    pub fn answered(&mut self, result: &Result<Response, Failed>, last_attempt: Option<Duration>) {
+        if let Some(since) = self.since.take() {
+            let time = last_attempt.unwrap_or_else(|| since.elapsed());
+            self.limit.measured(Outcome::of(result), time);
+        }
+    }
+
+    /// Holds the permit for a server that works on although the client has left.
+    pub(super) fn abandon(mut self) -> AbandonedPermit {
+        self.client_left();
+        self.limit.count_abandoned();
+        AbandonedPermit(self)
+    }
+
+    fn client_left(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.limit.measured(Outcome::Abandoned, since.elapsed());
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.client_left();
+        self.limit.release_slot();
+    }
+}
+
+/// The permit of a request whose client has left and on which a server works.
+#[derive(Debug)]
+pub(super) struct AbandonedPermit(Permit);
+
+impl Drop for AbandonedPermit {
+    fn drop(&mut self) {
+        self.0.limit.uncount_abandoned();
+    }
+}
