@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use libfuzzer_sys::fuzz_target;
-use tidegate::{call::{Target, query}, policy::{HostPattern, Match, PathPattern}, gateway::{
+use tidegate::{call::{Target, query}, policy::{HostPattern, Match, PathPattern}, config, gateway::{
         fuzzing::readings,
         table::{Table, scan::Request},
     }};
