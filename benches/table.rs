@@ -12,7 +12,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
 use tidegate::{
-    gateway::table::{Asked, Table},
+    gateway::table::{Lookup, Table},
     policy::{HostPattern, Match, PathPattern},
 };
 
@@ -99,14 +99,14 @@ fn bench(criterion: &mut Criterion) {
 
 fn find(table: &Table, host: &str, path: &str) -> Option<usize> {
     static HEADERS: std::sync::LazyLock<HeaderMap> = std::sync::LazyLock::new(HeaderMap::new);
-    let asked = Asked {
+    let lookup = Lookup {
         host,
         path: path.as_bytes(),
         method: &Method::GET,
         headers: &HEADERS,
         query: None,
     };
-    black_box(table.find(black_box(&asked))).map(|found| found.index)
+    black_box(table.find(black_box(&lookup))).map(|found| found.index)
 }
 
 fn under(host: &str, path: PathPattern) -> Match {

@@ -30,7 +30,7 @@ pub use self::{
 use crate::{
     call::{RouteTag, query::LoggedQuery},
     config::Config,
-    gateway::{Disguises, Lane, Layers, Route, Snapshot, Target, Trust, table::Table},
+    gateway::{Disguises, Layers, Route, Routes, Snapshot, Target, Trust, table::Table},
     layer::{Budget, BufferLayer, BufferPolicy, Copies, Respond, TotalTimeoutLayer},
     limit::LimiterError,
     policy,
@@ -105,11 +105,11 @@ pub fn build(
         unknown_proxies,
         buffers: Arc::clone(&process.buffers),
     };
-    let lanes = PerWorker::workers_only(process.workers, |_| {
-        lane(&state, &table, &disguises, process)
+    let workers = PerWorker::workers_only(process.workers, |_| {
+        routes(&state, &table, &disguises, process)
     });
     Ok(Built {
-        snapshot: Snapshot { lanes },
+        snapshot: Snapshot { workers },
         state,
         report,
     })
@@ -203,7 +203,12 @@ fn upstreams(
     config.upstreams.iter().map(upstream).collect()
 }
 
-fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: &Process) -> Lane {
+fn routes(
+    state: &State,
+    table: &Arc<Table>,
+    disguises: &Arc<Disguises>,
+    process: &Process,
+) -> Routes {
     let access = state.config.log.access.then(|| process.access.clone());
     let tag = |route: &policy::Route| {
         Arc::new(RouteTag {
@@ -236,7 +241,7 @@ fn lane(state: &State, table: &Arc<Table>, disguises: &Arc<Disguises>, process: 
         takes_trace: route.matches.methods.contains(&Method::TRACE),
     };
     let routes: Vec<_> = state.config.routes.iter().map(route).collect();
-    Lane {
+    Routes {
         table: Arc::clone(table),
         disguises: Arc::clone(disguises),
         takes_calls: routes.iter().any(Route::takes_calls),

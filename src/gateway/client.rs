@@ -1,4 +1,6 @@
-//! Who is the client: the peer, or whom trusted proxies name, walked from the right and never further than trust goes.
+//! The identity of the client: the peer, or the address that trusted proxies name.
+//!
+//! The chain of proxies is walked from the peer towards the client, and never beyond the first hop that is not trusted.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -14,24 +16,24 @@ use crate::{
     policy::ClientIpHeader,
 };
 
-/// Whose word is taken for who the client is.
+/// The proxies that are trusted to name the client.
 #[derive(Debug)]
 pub(crate) struct Trust {
     /// First and last address of each range, IPv4 mapped into IPv6, sorted and without overlaps.
     ranges: Vec<(u128, u128)>,
     header: ClientIpHeader,
-    /// Peers that may be proxies, as this worker has seen them: it asks the others only about those that it has not.
+    /// Peers that this worker knows may be proxies. Only for others it looks into `reported`.
     seen: UnknownProxies,
-    /// The same of all workers, over all reloads.
-    told: Arc<UnknownProxies>,
+    /// Peers that were reported, by any worker and over all reloads.
+    reported: Arc<UnknownProxies>,
 }
 
 impl Trust {
-    /// Trusts these networks to name the client in this header.
+    /// Trusts `networks` to name the client in `header`.
     pub(crate) fn new(
         networks: &[IpNet],
         header: ClientIpHeader,
-        told: Arc<UnknownProxies>,
+        reported: Arc<UnknownProxies>,
     ) -> Self {
         let mut ranges: Vec<_> = networks
             .iter()
@@ -49,12 +51,11 @@ impl Trust {
             ranges,
             header,
             seen: UnknownProxies::default(),
-            told,
+            reported,
         }
     }
 
-    /// The client of a request that came from `peer`: from hop to hop while each is trusted. An element without an address
-    /// ends the walk: the hop that sent it is the client.
+    /// The client of a request from `peer`. An element without an address ends the walk: the hop that sent it is the client.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
@@ -80,12 +81,12 @@ impl Trust {
         }
     }
 
-    /// Says once of each peer that it may be a proxy, where no proxy is trusted and the request looks as if it came by one.
+    /// Warns once about each peer that may be a proxy: no proxy is trusted, and the request looks as if it came by one.
     pub(super) fn note_unknown(&self, peer: IpAddr, headers: &HeaderMap) {
         if self.ranges.is_empty()
             && let Some(field) = unknown_proxies::field(headers)
             && self.seen.is_new(peer, field)
-            && self.told.is_new(peer, field)
+            && self.reported.is_new(peer, field)
         {
             unknown_proxies::warn(peer, field);
         }

@@ -1,17 +1,18 @@
-//! Requests whose path a lenient service could take for one of another route.
+//! Protection against requests whose path a lenient service could take for a path of another route.
 //!
-//! Routes are found by one normal form of the path, and a service behind them may have another idea of it: an escaped
-//! slash, `..;`, letter case, a slash at the end. A request gets nothing by such a path that the other route would not
-//! give it, and by a route that rewrites nothing outside of the place that the route opens. Guards and patterns are
-//! prepared at a reload. A request costs more only when its path holds a byte that can be read in two ways, or differs
-//! from its own lower case where the table has policies.
+//! Routes are found by one normal form of the path, and a service behind them may read the path in another way: an
+//! escaped slash, `..;`, letter case, a slash at the end. Such a path must not give a request anything that the other
+//! route would refuse, and through a route that rewrites, nothing outside of the place that the route opens.
+//!
+//! Guards and patterns are prepared by a reload. A request costs more only if its path contains a byte that can be read
+//! in two ways, or, where routes differ in their policies, if the path is not in lower case.
 
 use std::{borrow::Cow, sync::Arc};
 
 use super::{
     guard::Guard,
-    readings::{self, Reading},
-    table::{Asked, Found, Table},
+    path_variants::{self, PathVariant},
+    table::{Found, Lookup, Table},
 };
 use crate::{
     error::Error,
@@ -19,9 +20,9 @@ use crate::{
     policy::{Match, PathPattern, Rewrite, Route, Upstream},
 };
 
-/// Longest path that is read in several ways; a longer one is refused wherever that could matter. Readings cost some
-/// nanoseconds for each byte, and ordinary paths with escaped slashes are far shorter.
-const MOST_BYTES: usize = 4096;
+/// Longest path, in bytes, whose variants are examined; a longer one is refused wherever they could matter. Variants cost
+/// some nanoseconds for each byte, and ordinary paths with escaped slashes are far shorter.
+const MAX_BYTES: usize = 4096;
 
 const DISGUISED: Error = Error::AmbiguousPath(
     "a service may take it for a path of another route, or for one that no route opens; \
@@ -32,24 +33,26 @@ const SPELLED: Error = Error::AmbiguousPath(
      write it in that route's letter case and without a slash at its end",
 );
 
-/// The routes of one configuration, to see through disguises.
+/// The routes of one configuration, prepared to detect disguised paths.
 #[derive(Debug)]
 pub(crate) struct Disguises {
-    /// Indexed as the routes.
+    /// One for each route, in the order of the routes.
     guards: Vec<Guard>,
-    /// The routes by the folded form of their patterns; absent where nothing could be passed by.
+    /// The routes by the folded form of their patterns; `None` if no request could evade a route.
     folded: Option<Table>,
-    /// Some route has a policy that another has not.
+    /// Some route has a policy that another one lacks.
     differ: bool,
-    /// A pattern differs from its folded form, so that a request may differ from the pattern though it is folded itself.
+    /// A pattern differs from its folded form, so that a request may differ from the pattern although it is folded itself.
     patterns_vary: bool,
-    /// A pattern is a regular expression, whose folded form still may ask for a slash at the end.
+    /// A pattern is a regular expression, whose folded form may still require a slash at the end.
     has_regexes: bool,
 }
 
 impl Disguises {
+    /// Prepares the guards and patterns.
+    ///
     /// # Errors
-    /// When regular expressions do not compile together.
+    /// If the regular expressions do not compile together.
     pub(crate) fn build(
         routes: &[Arc<Route>],
         upstreams: &[Arc<Upstream>],
@@ -90,14 +93,14 @@ impl Disguises {
         })
     }
 
-    /// Refuses a request that a lenient service could read as another one's; `received` is its path as it came.
+    /// Refuses a request that a lenient service could take for one of another route. `received` is its path as received.
     ///
     /// # Errors
     /// [`Error::AmbiguousPath`].
     pub(super) fn check(
         &self,
         found: &Found,
-        asked: &Asked<'_>,
+        lookup: &Lookup<'_>,
         received: &[u8],
     ) -> Result<(), Error> {
         let Some(own) = self
@@ -107,47 +110,47 @@ impl Disguises {
         else {
             return Ok(());
         };
-        // A route that rewrites works on the normal form; others send what they have received.
+        // A route that rewrites works on the normal form; others send the path as received.
         let sent = if *own.rewrite() == Rewrite::None {
             received
         } else {
-            asked.path
+            lookup.path
         };
-        if readings::is_plain(sent) {
+        if path_variants::is_plain(sent) {
             return Ok(());
         }
-        let is_refused = if sent.len() > MOST_BYTES {
+        let is_refused = if sent.len() > MAX_BYTES {
             self.folded.is_some() || *own.rewrite() != Rewrite::None
         } else {
             leaves_rewrite(own.rewrite(), found, sent)
                 || self.folded.as_ref().is_some_and(|table| {
-                    readings::any(sent, |reading| {
-                        self.is_passed_by(table, found.index, reading, asked)
+                    path_variants::any(sent, |variant| {
+                        self.evades(table, found.index, variant, lookup)
                     })
                 })
         };
         if is_refused { Err(DISGUISED) } else { Ok(()) }
     }
 
-    /// Whether the route of this reading, if it is another one, is passed by.
-    fn is_passed_by(
+    /// Whether the path would evade the route of this variant, if that is another route.
+    fn evades(
         &self,
         table: &Table,
         index: usize,
-        reading: &Reading,
-        asked: &Asked<'_>,
+        variant: &PathVariant,
+        lookup: &Lookup<'_>,
     ) -> bool {
         let Some(own) = self.guards.get(index) else {
             return false;
         };
-        let stays = after_prefix(&reading.path, own.place()).is_some();
+        let stays = after_prefix(&variant.path, own.place()).is_some();
         let mut takers = self
-            .foldings(&reading.path)
-            .filter_map(|folded| table.find_as(asked, &folded))
+            .foldings(&variant.path)
+            .filter_map(|folded| table.find_as(lookup, &folded))
             .peekable();
         if takers.peek().is_none() {
-            // No route opens this path. Within its own place, a route may have paths that its pattern does not spell.
-            return !stays && !reading.keeps_dots;
+            // No route opens this path. Within its own place, a route may have paths that its pattern does not spell out.
+            return !stays && !variant.keeps_dots;
         }
         takers.any(|found| {
             let Some(other) = self
@@ -158,7 +161,7 @@ impl Disguises {
                 return false;
             };
             let is_around = other.place().len() <= own.place().len();
-            if reading.keeps_dots && is_around {
+            if variant.keeps_dots && is_around {
                 return false;
             }
             own.gives_more_than(other) || !(own.leads_as(other) || (stays && is_around))
@@ -174,17 +177,17 @@ impl Disguises {
         [Some(folded), with_slash].into_iter().flatten()
     }
 
-    /// The route that is meant where a path differs from a pattern in letter case or a slash at its end only, and that
-    /// pattern's route has a policy that the one at `index` has not. Returns it with the path as it spells it.
+    /// The route that is meant if a path differs from its pattern only in letter case or a slash at the end, and it has a
+    /// policy that the route at `index` lacks. Returns the route with the path in its spelling.
     ///
     /// # Errors
-    /// [`Error::AmbiguousPath`] when neither of the two is the stricter one.
+    /// [`Error::AmbiguousPath`] if neither of the two is stricter than the other.
     pub(super) fn spelling(
         &self,
         index: usize,
-        asked: &Asked<'_>,
+        lookup: &Lookup<'_>,
     ) -> Result<Option<(Found, Vec<u8>)>, Error> {
-        if !self.differ || !(self.patterns_vary || is_varied(asked.path)) {
+        if !self.differ || !(self.patterns_vary || is_varied(lookup.path)) {
             return Ok(None);
         }
         let (Some(own), Some(table)) = (self.guards.get(index), &self.folded) else {
@@ -193,9 +196,9 @@ impl Disguises {
         if !own.forwards() {
             return Ok(None);
         }
-        let mut others = self.foldings(asked.path).filter_map(|folded| {
+        let mut others = self.foldings(lookup.path).filter_map(|folded| {
             table
-                .find_as(asked, &folded)
+                .find_as(lookup, &folded)
                 .filter(|found| found.index != index)
                 .map(|found| (found, folded))
         });
@@ -205,7 +208,7 @@ impl Disguises {
         let Some(other) = self.guards.get(found.index) else {
             return Ok(None);
         };
-        let was_meant = own.is_as_explicit_as(other) || other.redirects_to(asked.path);
+        let was_meant = own.is_as_explicit_as(other) || other.redirects_to(lookup.path);
         if was_meant || !own.shares_server(other) || !own.gives_more_than(other) {
             return Ok(None);
         }
@@ -221,9 +224,9 @@ impl Disguises {
     }
 }
 
-/// Whether a reading of what a rewrite puts behind its fixed part leads above that place.
+/// Whether a variant of the part that a rewrite appends leads above the place that it is appended to.
 fn leaves_rewrite(rewrite: &Rewrite, found: &Found, sent: &[u8]) -> bool {
-    let climbs = |part: &[u8]| readings::any(part, |reading| reading.climbs);
+    let climbs = |part: &[u8]| path_variants::any(part, |variant| variant.climbs);
     match rewrite {
         Rewrite::None => false,
         Rewrite::Prefix { strip, .. } => climbs(after_prefix(sent, strip).unwrap_or(sent)),
@@ -249,7 +252,7 @@ fn fold(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether a path may differ from its folded form.
 fn is_varied(path: &[u8]) -> bool {
-    // Without an early end, so that the compiler can look at many bytes at once.
+    // Without an early end, so that the compiler can process many bytes at once.
     let has_capital = path
         .iter()
         .fold(false, |any, byte| any | byte.is_ascii_uppercase());

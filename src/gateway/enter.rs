@@ -1,4 +1,4 @@
-//! The way in: what a request says of itself is checked here, once, and its route is found.
+//! The entry of a request: everything that it says of itself is checked here, once, and its route is found.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     bounded, host, last_hop,
-    snapshot::{Lane, Parameters, Route, Taken},
+    snapshot::{Parameters, Route, Routes, Taken},
 };
 use crate::{
     body::Body,
@@ -17,66 +17,47 @@ use crate::{
     message::{Origin, Request},
 };
 
-/// Begins an exchange, and finds the route to take it with what of its body may go on.
-pub(super) fn enter(
-    lane: &Lane,
-    request: Request,
-) -> (Arc<Exchange>, Result<(&Route, Body), Error>) {
-    let Request {
-        method,
-        target,
-        version,
-        mut headers,
-        body,
-        names_hops,
-        names,
-        started,
-        origin,
-        interim,
-        upgrade,
-    } = request;
-    let (mut target, host, checked) = match check(&method, target, &headers, version, names.via) {
-        Ok((target, host)) => {
-            let may_serve = origin.tls.as_ref().is_none_or(|tls| tls.may_serve(&host));
-            (
-                target,
-                host,
-                if may_serve {
-                    Ok(())
-                } else {
-                    Err(Error::Misdirected)
-                },
-            )
-        }
-        Err(error) => (Target::unreadable(), Box::default(), Err(error)),
-    };
-    let found = checked.and_then(|()| lane.find(&host, &target, &method, &headers));
-    let (route, parameters, spelled) = match found {
+/// A request that has entered.
+#[derive(Debug)]
+pub(super) struct Entered<'r> {
+    pub(super) exchange: Arc<Exchange>,
+    /// Whether its route's stack takes it.
+    pub(super) admitted: Result<Admitted<'r>, Error>,
+}
+
+/// The input to a route's stack, apart from the exchange.
+#[derive(Debug)]
+pub(super) struct Admitted<'r> {
+    pub(super) route: &'r Route,
+    pub(super) body: Body,
+}
+
+/// Begins the exchange of a request, and finds its route.
+pub(super) fn enter(routes: &Routes, mut request: Request) -> Entered<'_> {
+    let Address {
+        mut target,
+        host,
+        is_sound,
+    } = Address::of(&mut request);
+    let (method, headers) = (&request.method, &request.headers);
+    let found = is_sound.and_then(|()| routes.find(&host, &target, method, headers));
+    let (route, parameters) = match found {
         Ok(Taken {
             route,
             parameters,
             spelled,
-        }) => (Ok(route), parameters, spelled),
-        Err(error) => (Err(error), Parameters::new(), None),
+        }) => {
+            if let Some(spelled) = spelled {
+                target.spell(spelled);
+            }
+            (Ok(route), parameters)
+        }
+        Err(error) => (Err(error), Parameters::new()),
     };
-    if let Some(spelled) = spelled {
-        target.spell(spelled);
-    }
-    let takes_calls = || {
-        route
-            .as_ref()
-            .map_or(lane.takes_calls, |route| route.takes_calls())
-    };
-    let client = lane.trust.client(origin.peer.ip(), &headers);
-    let dropped = if names.claims && client.chain.is_none() {
-        lane.trust.note_unknown(client.ip, &headers);
-        drop_claims(
-            &mut headers,
-            route.as_ref().map_or(&[], |route| &route.kept),
-        )
-    } else {
-        0
-    };
+    let known = route.as_ref().ok().copied();
+    let takes_calls = known.map_or(routes.takes_calls, Route::takes_calls);
+    let (client, untrusted) = identify(routes, known, &mut request);
+    let Request { names, headers, .. } = request;
     let exchange = Exchange::begin(Known {
         client,
         id: if names.request_id {
@@ -85,37 +66,37 @@ pub(super) fn enter(
             RequestId::made()
         },
         request: Head {
-            grpc: Grpc::of(version, &headers).filter(|_| takes_calls()),
-            method,
+            grpc: Grpc::of(request.version, &headers).filter(|_| takes_calls),
+            method: request.method,
             target,
-            version,
+            version: request.version,
             headers,
             host,
-            names_hops,
+            names_hops: request.names_hops,
             has_underscores: names.underscores,
             has_via: names.via,
-            interim,
-            upgrade,
+            interim: request.interim,
+            upgrade: request.upgrade,
         },
-        origin,
-        started,
-        route: Arc::clone(route.as_ref().map_or(&lane.unmatched, |route| &route.tag)),
+        origin: request.origin,
+        started: request.started,
+        route: Arc::clone(known.map_or(&routes.unmatched, |route| &route.tag)),
         parameters,
     });
-    if names.dropped + dropped > 0 {
-        let dropped = [("underscore", names.dropped), ("untrusted", dropped)];
+    if names.dropped + untrusted > 0 {
+        let dropped = [("underscore", names.dropped), ("untrusted", untrusted)];
         exchange
             .route
             .metrics
             .record(|cells| dropped.map(|(why, fields)| cells.dropped(why, fields as u64)));
     }
-    let entered = route.and_then(|route| go_on(route, body, &exchange));
-    (exchange, entered)
+    let admitted = route.and_then(|route| admit(route, request.body, &exchange));
+    Entered { exchange, admitted }
 }
 
-/// Begins an exchange for something that came instead of a request.
+/// Begins the exchange of bytes that are not a request.
 pub(super) fn unreadable(
-    lane: &Lane,
+    routes: &Routes,
     started: Instant,
     version: Version,
     origin: Arc<Origin>,
@@ -142,32 +123,70 @@ pub(super) fn unreadable(
         },
         origin,
         started,
-        route: Arc::clone(&lane.unmatched),
+        route: Arc::clone(&routes.unmatched),
         parameters: Parameters::new(),
     })
 }
 
-fn check(
-    method: &Method,
-    target: bytes::Bytes,
-    headers: &HeaderMap,
-    version: Version,
-    has_via: bool,
-) -> Result<(Target, Box<str>), Error> {
-    let mut target = Target::parse(target)?;
-    if *method == Method::OPTIONS {
+/// The address of a request: target and host, as far as they can be read.
+struct Address {
+    target: Target,
+    host: Box<str>,
+    /// Whether the request may go to such an address at all.
+    is_sound: Result<(), Error>,
+}
+
+impl Address {
+    fn of(request: &mut Request) -> Self {
+        match read_address(request) {
+            Ok((target, host)) => {
+                let tls = request.origin.tls.as_ref();
+                let may_serve = tls.is_none_or(|tls| tls.may_serve(&host));
+                Self {
+                    target,
+                    host,
+                    is_sound: may_serve.then_some(()).ok_or(Error::Misdirected),
+                }
+            }
+            Err(error) => Self {
+                target: Target::unreadable(),
+                host: Box::default(),
+                is_sound: Err(error),
+            },
+        }
+    }
+}
+
+fn read_address(request: &mut Request) -> Result<(Target, Box<str>), Error> {
+    let mut target = Target::parse(std::mem::take(&mut request.target))?;
+    if request.method == Method::OPTIONS {
         target = target.of_options();
     }
-    check_form(method, &target)?;
-    if has_via {
-        last_hop::check_rounds(headers)?;
+    check_form(&request.method, &target)?;
+    if request.names.via {
+        last_hop::check_rounds(&request.headers)?;
     }
-    let host = host::of(&target, headers, version)?;
+    let host = host::of(&target, &request.headers, request.version)?;
     Ok((target, host))
 }
 
-/// Some targets belong to some methods (RFC 9112, 3.2). An upstream that agreed to CONNECT would make a tunnel of its
-/// pooled connection.
+/// Identifies the client, and drops the claims that only a trusted proxy may make. Returns how many fields were dropped.
+fn identify(routes: &Routes, route: Option<&Route>, request: &mut Request) -> (Client, usize) {
+    let Request {
+        headers, origin, ..
+    } = request;
+    let client = routes.trust.client(origin.peer.ip(), headers);
+    if !request.names.claims || client.chain.is_some() {
+        return (client, 0);
+    }
+    routes.trust.note_unknown(client.ip, headers);
+    let kept = route.map_or(&[][..], |route| &route.kept);
+    let dropped = drop_claims(headers, kept);
+    (client, dropped)
+}
+
+/// Checks that the method may have this form of target (RFC 9112, 3.2). CONNECT is refused, because an upstream that
+/// agreed to it would turn its pooled connection into a tunnel.
 fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     match (method, target.path()) {
         (&Method::CONNECT, _) => Err(Error::Malformed(
@@ -179,8 +198,8 @@ fn check_form(method: &Method, target: &Target) -> Result<(), Error> {
     }
 }
 
-/// Takes out what only a trusted proxy may claim, but for what the route keeps; nothing further in sees it, neither keys nor
-/// services. Returns how many fields that were.
+/// Removes the fields that only a trusted proxy may send, except for those that the route keeps. Neither keys nor services
+/// see them. Returns how many fields were removed.
 fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
     let is_kept = |name: &HeaderName| {
         kept.iter()
@@ -196,13 +215,14 @@ fn drop_claims(headers: &mut HeaderMap, kept: &[HeaderName]) -> usize {
     claims.len()
 }
 
-fn go_on<'a>(
-    route: &'a Route,
+/// Bounds the body, and has the exchange observe it.
+fn admit<'r>(
+    route: &'r Route,
     mut body: Body,
     exchange: &Arc<Exchange>,
-) -> Result<(&'a Route, Body), Error> {
-    // A stream of messages has no length to be bounded; each message has, which is its receiver's to know. Only a route
-    // that sets a bound of its own knows better.
+) -> Result<Admitted<'r>, Error> {
+    // A gRPC call is a stream of messages, whose total length says nothing; its receiver bounds each message. Only a route
+    // with a bound for calls knows better.
     let limit = if exchange.request.grpc.is_none() {
         route.max_body
     } else {
@@ -212,5 +232,5 @@ fn go_on<'a>(
     if !body.is_empty() {
         body.watch(Arc::new(Incoming(Arc::clone(exchange))));
     }
-    Ok((route, body))
+    Ok(Admitted { route, body })
 }

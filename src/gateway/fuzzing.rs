@@ -1,13 +1,13 @@
-//! What fuzzing reaches of the way in, and nobody else can: private parts of this folder, as plain functions.
+//! Private parts of this folder for the fuzz targets, as plain functions.
 //!
-//! Not on the path of requests. Built for tests too, so that it cannot fall behind what it calls.
+//! Built for tests too, so that a change to what it calls cannot leave it behind.
 
 use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::{client::Trust, readings};
+use super::{client::Trust, path_variants};
 use crate::{call::Client, policy::ClientIpHeader};
 
 /// The client of a request from `peer`, where `trusted` may name it in `Forwarded`, or else in `X-Forwarded-For`.
@@ -25,12 +25,12 @@ pub fn client(
     Trust::new(trusted, header, Arc::default()).client(peer, headers)
 }
 
-/// Each path that a lenient service could see in a path as received; none where it can be read in one way only.
-pub fn readings(received: &[u8]) -> Vec<Vec<u8>> {
+/// Every path that a lenient service could see in `received`; none if it can be read in one way only.
+pub fn path_variants(received: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    if !readings::is_plain(received) {
-        readings::any(received, |reading| {
-            all.push(reading.path.clone());
+    if !path_variants::is_plain(received) {
+        path_variants::any(received, |variant| {
+            all.push(variant.path.clone());
             false
         });
     }

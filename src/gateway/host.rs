@@ -1,10 +1,14 @@
-//! Which host a request asks for: exactly one, or it is refused.
+//! The host that a request is for. It has exactly one, or it is refused.
 
 use http::{HeaderMap, Version, header};
 
 use crate::{call::Target, error::Error};
 
-/// The host, lower case, without port and trailing dot, an IPv6 address as RFC 5952 spells it; empty where a request of HTTP/1.0 has no `Host`.
+/// The host in lower case, without port and trailing dot, and an IPv6 address in the form of RFC 5952. Empty if a request of
+/// HTTP/1.0 has no `Host`.
+///
+/// # Errors
+/// [`Error::Malformed`] if there is no host, more than one, or one that cannot be read.
 pub(super) fn of(
     target: &Target,
     headers: &HeaderMap,
@@ -22,7 +26,7 @@ pub(super) fn of(
         }
         None => return Err(Error::Malformed("it has no Host field")),
     };
-    // The header must be sound even where the target overrides it: others may look at it.
+    // The header must be sound even if the target overrides it, since others may look at it.
     let named = name(named)?;
     target.authority().map_or(Ok(named), name)
 }
@@ -30,8 +34,11 @@ pub(super) fn of(
 const NO_HOST: Error = Error::Malformed("its host cannot be read");
 
 /// The host of an authority, which is never empty (RFC 9110, 4.2.1).
+///
+/// # Errors
+/// [`Error::Malformed`] if it is no host.
 pub(crate) fn name(authority: &[u8]) -> Result<Box<str>, Error> {
-    // Nearly all hosts are plain names or IPv4 addresses, perhaps with a port.
+    // Nearly all hosts are names in lower case or IPv4 addresses, perhaps with a port.
     let (mut length, mut before) = (authority.len(), Kind::Dot);
     for (at, byte) in authority.iter().enumerate() {
         match (KINDS[usize::from(*byte)], before) {
@@ -83,7 +90,7 @@ fn unusual_name(authority: &[u8]) -> Result<Box<str>, Error> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let end = rest.find(']').ok_or(NO_HOST)?;
-            // An address has many spellings, of which one is a host's name.
+            // An address has many spellings, but one canonical form.
             let address: std::net::Ipv6Addr = rest[..end].parse().map_err(|_| NO_HOST)?;
             (format!("[{address}]"), &rest[end + 1..])
         }

@@ -1,5 +1,5 @@
-//! Requests that end here because they say so, or because they come again and again: `Max-Forwards` (RFC 9110, 7.6.2) and
-//! `Via` (RFC 9110, 7.6.3).
+//! Requests that are not forwarded because their hops are counted (`Max-Forwards`, RFC 9110, 7.6.2) or because they go
+//! round in a circle (`Via`, RFC 9110, 7.6.3).
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
@@ -11,18 +11,18 @@ use crate::{
     policy::is_secret_name,
 };
 
-/// The methods that a service behind a route may be asked with.
+/// The methods that a service behind a route may get.
 pub(super) const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Gateways of this kind that a request may have passed. Nobody chains so many; a request that goes round in a circle
+/// Gateways of this kind that a request may have passed. Nobody chains as many, and a request that goes round in a circle
 /// passes them within milliseconds.
-const MOST_ROUNDS: usize = 5;
+const MAX_ROUNDS: usize = 5;
 
-/// By which name every tidegate is received in `Via`. One name for all: a circle of several is seen too, and a chain is
-/// not taken for one before it is long.
+/// The name of every tidegate in `Via`. All have the same name, so that a circle of several is detected, too; a chain is
+/// taken for a circle only once it is long.
 const PSEUDONYM: &[u8] = b"tidegate";
 
-/// Refuses what goes round in a circle.
+/// Refuses a request that goes round in a circle.
 ///
 /// # Errors
 /// [`Error::Loop`].
@@ -32,14 +32,14 @@ pub(super) fn check_rounds(headers: &HeaderMap) -> Result<(), Error> {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     let rounds = members.filter(|member| is_of_our_kind(member)).count();
-    if rounds >= MOST_ROUNDS {
+    if rounds >= MAX_ROUNDS {
         Err(Error::Loop { rounds })
     } else {
         Ok(())
     }
 }
 
-/// `1.1 tidegate`: the protocol, then who received it.
+/// Whether a member of `Via` is that of a tidegate: `1.1 tidegate`, the protocol and then the receiver.
 fn is_of_our_kind(member: &[u8]) -> bool {
     let mut words = member
         .split(u8::is_ascii_whitespace)
@@ -47,8 +47,8 @@ fn is_of_our_kind(member: &[u8]) -> bool {
     words.nth(1) == Some(PSEUDONYM)
 }
 
-/// The answer to an OPTIONS or TRACE request that is to be forwarded no further; `None` for all others.
-pub(super) fn answer(exchange: &Exchange) -> Option<Response> {
+/// The response to an OPTIONS or TRACE request that must not be forwarded any further; `None` for all other requests.
+pub(super) fn respond(exchange: &Exchange) -> Option<Response> {
     if max_forwards(&exchange.request)? > 0 {
         return None;
     }
@@ -71,7 +71,7 @@ pub(super) fn answer(exchange: &Exchange) -> Option<Response> {
     Some(response)
 }
 
-/// The request as it was received, but for fields whose values may be secrets (RFC 9110, 9.3.8).
+/// The request as received, without fields whose values may be secrets (RFC 9110, 9.3.8).
 fn reflection(exchange: &Exchange) -> Vec<u8> {
     let request = &exchange.request;
     let (path, query) = request.target.to_forward();

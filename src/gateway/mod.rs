@@ -1,9 +1,10 @@
-//! The gateway: below it there are errors, above it only responses.
+//! The gateway: the service that responds to every request. The layers below it return errors; above it there are only
+//! responses.
 //!
-//! A request is matched on one snapshot of the routes, which it keeps to its end whatever is reloaded meanwhile; then
-//! its route's stack has it. Everything that a request says of itself is checked here, once.
+//! [`enter`] checks everything that a request says of itself, once, and finds its route in one [`snapshot`] of the
+//! routes, which the request keeps to its end whatever is reloaded meanwhile. Then the route's [`stack`] of layers works
+//! on it. [`respond`] turns an error into a response.
 
-mod answer;
 mod bounded;
 mod client;
 mod disguise;
@@ -14,8 +15,9 @@ mod guard;
 pub(crate) mod host;
 mod last_hop;
 mod limit_fields;
+mod path_variants;
 mod problem;
-mod readings;
+mod respond;
 mod snapshot;
 mod stack;
 pub mod table;
@@ -38,13 +40,16 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt};
 
 pub use self::snapshot::Snapshot;
-use self::stack::Stack;
 pub(crate) use self::{
     client::Trust,
     disguise::Disguises,
-    snapshot::{Lane, Route},
+    snapshot::{Route, Routes},
     stack::{Layers, Target, ToMirror, Way, to_mirror},
     unknown_proxies::UnknownProxies,
+};
+use self::{
+    enter::{Admitted, Entered},
+    stack::Stack,
 };
 use crate::{
     call::{Call, Exchange, grpc},
@@ -63,7 +68,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// For one worker; `routes` is replaced by a reload.
+    /// The service of worker number `worker`. A reload replaces the snapshot in `routes`.
     pub fn new(routes: Arc<ArcSwap<Snapshot>>, worker: usize, metrics: Arc<Metrics>) -> Self {
         Self {
             routes,
@@ -72,40 +77,33 @@ impl Gateway {
         }
     }
 
-    fn begin(&self, request: Request) -> Answering {
+    fn begin(&self, request: Request) -> ResponseFuture {
         let snapshot = self.routes.load();
-        let (exchange, entered) = enter::enter(snapshot.lane(self.worker), request);
-        match entered {
-            Ok((route, body)) => {
-                if let Some(response) = route
-                    .forwards
-                    .then(|| last_hop::answer(&exchange))
-                    .flatten()
-                {
-                    return Answering::Done {
-                        response: Some(give(Ok(response), exchange)),
-                    };
-                }
-                let now = exchange.started;
-                let call = Call {
-                    exchange: Arc::clone(&exchange),
-                    body,
-                    deadline: None,
-                    uploading: None,
-                    fresh: false,
-                    now,
-                    patience: None,
-                    linger: None,
-                };
-                Answering::Working {
-                    inner: start(route.stack.clone(), call),
-                    exchange: Some(exchange),
-                    metrics: Arc::clone(&self.metrics),
-                }
-            }
-            Err(error) => Answering::Done {
-                response: Some(give(Err(error), exchange)),
-            },
+        let Entered { exchange, admitted } = enter::enter(snapshot.routes(self.worker), request);
+        let Admitted { route, body } = match admitted {
+            Ok(admitted) => admitted,
+            Err(error) => return ResponseFuture::done(Err(error), exchange),
+        };
+        if route.forwards
+            && let Some(response) = last_hop::respond(&exchange)
+        {
+            return ResponseFuture::done(Ok(response), exchange);
+        }
+        let now = exchange.started;
+        let call = Call {
+            exchange: Arc::clone(&exchange),
+            body,
+            deadline: None,
+            uploading: None,
+            fresh: false,
+            now,
+            patience: None,
+            linger: None,
+        };
+        ResponseFuture::Working {
+            inner: start(route.stack.clone(), call),
+            exchange: Some(exchange),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 
@@ -115,25 +113,24 @@ impl Gateway {
         started: Instant,
         version: Version,
         origin: Arc<Origin>,
-    ) -> Answering {
+    ) -> ResponseFuture {
         let snapshot = self.routes.load();
-        let exchange = enter::unreadable(snapshot.lane(self.worker), started, version, origin);
-        Answering::Done {
-            response: Some(give(Err(error), exchange)),
-        }
+        let routes = snapshot.routes(self.worker);
+        let exchange = enter::unreadable(routes, started, version, origin);
+        ResponseFuture::done(Err(error), exchange)
     }
 }
 
 impl Service<Arrival> for Gateway {
     type Response = Response;
     type Error = Infallible;
-    type Future = Answering;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, arrival: Arrival) -> Answering {
+    fn call(&mut self, arrival: Arrival) -> ResponseFuture {
         match arrival {
             Arrival::Request(request) => self.begin(request),
             Arrival::Refused {
@@ -164,23 +161,31 @@ fn start(mut stack: Stack, call: Call) -> Started {
 }
 
 pin_project! {
-    /// An answer in the making.
+    /// The future of a response.
     #[project = Step]
     #[expect(missing_docs, reason = "fields of private states")]
-    pub enum Answering {
-        /// The route's stack works on it.
+    pub enum ResponseFuture {
+        /// The route's stack works on the request.
         Working {
             #[pin]
             inner: Started,
             exchange: Option<Arc<Exchange>>,
             metrics: Arc<Metrics>,
         },
-        /// There was nothing to work on.
+        /// The gateway itself has responded.
         Done { response: Option<Response> },
     }
 }
 
-impl Future for Answering {
+impl ResponseFuture {
+    fn done(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Self {
+        Self::Done {
+            response: Some(finish(result, exchange)),
+        }
+    }
+}
+
+impl Future for ResponseFuture {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -191,39 +196,41 @@ impl Future for Answering {
                 exchange,
                 metrics,
             } => {
-                // There should be no panic. If there is one, it costs this request, not the worker.
+                // There should be no panic. If there is one, it ends this request and not the worker.
                 let polled =
                     catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|_| {
                         metrics.panicked();
                         Poll::Ready(Err(Error::Panicked.into()))
                     });
-                let Poll::Ready(answer) = polled else {
+                let Poll::Ready(result) = polled else {
                     return Poll::Pending;
                 };
                 let exchange = exchange.take();
                 Poll::Ready(Ok(exchange
-                    .map(|exchange| give(answer.map_err(|failed| failed.error), exchange))
+                    .map(|exchange| finish(result.map_err(|failed| failed.error), exchange))
                     .unwrap_or_default()))
             }
         }
     }
 }
 
-/// Turns the outcome into a response, and lets the exchange hear of its end.
-fn give(answer: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
+/// Turns the result into the response that is sent, with the fields that every response has, and has the exchange observe
+/// the end of its body.
+fn finish(result: Result<Response, Error>, exchange: Arc<Exchange>) -> Response {
     let route = &*exchange.route;
-    let (mut response, error) = match answer {
+    let (mut response, error) = match result {
         Ok(response) => (response, None),
-        Err(error) if exchange.request.grpc.is_some() => {
-            (answer::to_call(&error, exchange.id.as_bytes()), Some(error))
-        }
+        Err(error) if exchange.request.grpc.is_some() => (
+            respond::to_call(&error, exchange.id.as_bytes()),
+            Some(error),
+        ),
         Err(error) => (
-            answer::answer(&error, route.name.as_deref(), exchange.id.as_bytes()),
+            respond::to_request(&error, route.name.as_deref(), exchange.id.as_bytes()),
             Some(error),
         ),
     };
     if exchange.request.grpc.is_some() {
-        // A call that fails at once says so in its head.
+        // A call that fails at once has its status in the head.
         exchange
             .facts
             .lock()

@@ -1,4 +1,4 @@
-//! One generation of the routes, ready to serve: what a request is matched on, and the stack that it then goes through.
+//! One generation of the routes: the tables by which a request finds its route, and the stack of layers of each route.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
     client::Trust,
     disguise::Disguises,
     stack::Stack,
-    table::{Asked, Table},
+    table::{Lookup, Table},
 };
 use crate::{
     call::{RouteTag, Target},
@@ -17,29 +17,30 @@ use crate::{
     upstream::Upstream,
 };
 
-/// All routes of one configuration. A lane for each worker, so that counting references to a route touches no memory
-/// that another worker touches.
+/// All routes of one configuration, once for each worker, so that counting references to a route touches no memory that
+/// another worker touches.
 #[derive(Debug)]
 pub struct Snapshot {
-    pub(crate) lanes: PerWorker<Lane>,
+    pub(crate) workers: PerWorker<Routes>,
 }
 
 impl Snapshot {
-    pub(crate) fn lane(&self, worker: usize) -> &Lane {
-        self.lanes.of(worker)
+    /// The routes of worker number `worker`.
+    pub(crate) fn routes(&self, worker: usize) -> &Routes {
+        self.workers.of(worker)
     }
 }
 
-/// The routes as one worker sees them.
+/// The routes of one worker.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(crate) struct Routes {
     pub(crate) table: Arc<Table>,
     pub(crate) disguises: Arc<Disguises>,
     pub(crate) routes: Vec<Route>,
     pub(crate) trust: Arc<Trust>,
-    /// For requests that no route takes.
+    /// The tag of requests that no route takes.
     pub(crate) unmatched: Arc<RouteTag>,
-    /// Some route takes gRPC calls, so that one that no route takes is answered as a call, too.
+    /// Some route takes gRPC calls, so that a call that no route takes is answered as a call, too.
     pub(crate) takes_calls: bool,
 }
 
@@ -49,14 +50,15 @@ pub(crate) struct Route {
     pub(crate) tag: Arc<RouteTag>,
     /// Its layers, cloned for each request: a service is called by whoever owns it.
     pub(crate) stack: Stack,
+    /// Most bytes of a request's body.
     pub(crate) max_body: Option<u64>,
-    /// The same for gRPC calls.
+    /// Most bytes of the body of a gRPC call.
     pub(crate) max_call_body: Option<u64>,
-    /// Where its calls go; none where a request is never a gRPC call.
+    /// The upstreams of its gRPC calls; none if it takes no calls.
     pub(crate) callees: Box<[Arc<Upstream>]>,
-    /// Claims of peers that are not trusted which its service gets all the same.
+    /// Forwarding fields of untrusted peers that its service gets nevertheless.
     pub(crate) kept: Box<[HeaderName]>,
-    /// Its requests go to a service.
+    /// Its requests go to an upstream.
     pub(crate) forwards: bool,
     /// It lists TRACE among its methods.
     pub(crate) takes_trace: bool,
@@ -81,16 +83,16 @@ pub(crate) type Parameters = Vec<(Arc<str>, Box<str>)>;
 pub(crate) struct Taken<'l> {
     pub(crate) route: &'l Route,
     pub(crate) parameters: Parameters,
-    /// The path as the route spells it, where the request spells it in another letter case or with a slash at its end.
+    /// The path in the spelling of the route, if the request's differs in letter case or a slash at the end.
     pub(crate) spelled: Option<Vec<u8>>,
 }
 
-impl Lane {
+impl Routes {
     /// The route that takes a request.
     ///
     /// # Errors
-    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or [`Error::AmbiguousPath`] when the service that it is forwarded to could take its path for one
-    /// of another route, and so give it more than that route would.
+    /// [`Error::NoRoute`], [`Error::TraceNotAllowed`], or [`Error::AmbiguousPath`] if the service that the request is
+    /// forwarded to could take its path for one of another route, and so give it more than that route would.
     pub(crate) fn find(
         &self,
         host: &str,
@@ -98,23 +100,23 @@ impl Lane {
         method: &Method,
         headers: &HeaderMap,
     ) -> Result<Taken<'_>, Error> {
-        let asked = Asked {
+        let lookup = Lookup {
             host,
             path: target.normal_path(),
             method,
             headers,
             query: target.query(),
         };
-        let mut found = self.table.find(&asked).ok_or(Error::NoRoute)?;
+        let mut found = self.table.find(&lookup).ok_or(Error::NoRoute)?;
         if target.may_be_disguised() {
-            self.disguises.check(&found, &asked, target.path())?;
+            self.disguises.check(&found, &lookup, target.path())?;
         }
         let mut spelled = None;
-        if let Some((other, spelling)) = self.disguises.spelling(found.index, &asked)? {
+        if let Some((other, spelling)) = self.disguises.spelling(found.index, &lookup)? {
             (found, spelled) = (other, Some(spelling));
         }
         let route = self.routes.get(found.index).ok_or(Error::NoRoute)?;
-        // A service that answers it would show the client all that is added on the way.
+        // A service that answers TRACE would show the client every field that is added on the way.
         if *method == Method::TRACE && !route.takes_trace {
             return Err(Error::TraceNotAllowed);
         }

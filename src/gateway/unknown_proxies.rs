@@ -1,4 +1,5 @@
-//! Proxies in front that nobody has named: all clients behind one count as one client, and its log is where that is told.
+//! Proxies in front of the gateway that are not configured. All clients behind one count as one client, so the log warns
+//! about each such proxy once.
 
 use std::net::IpAddr;
 
@@ -7,12 +8,13 @@ use parking_lot::Mutex;
 
 use crate::call::forwarded::X_FORWARDED_FOR;
 
-/// Peers that are told of, over the life of the process: few proxies stand before a gateway, and whoever else sends such a
-/// field must not fill the log.
-const MOST: usize = 32;
+/// Peers that are reported over the life of the process. Few proxies stand before a gateway, and other clients that send
+/// such a field must not fill the log.
+const MAX: usize = 32;
 
-/// The field that most proxies write, and the other one.
+/// The field that most proxies write.
 const USUAL: &str = "X-Forwarded-For";
+/// The standard field (RFC 7239), which few proxies write.
 const OTHER: &str = "Forwarded";
 
 /// Peers that sent forwarding fields while no proxy was trusted, each with the field.
@@ -20,12 +22,12 @@ const OTHER: &str = "Forwarded";
 pub(crate) struct UnknownProxies(Mutex<Vec<(IpAddr, &'static str)>>);
 
 impl UnknownProxies {
-    /// Whether `peer` is a new one, which it then is no more; false for all once 32 are known. One that sent `Forwarded` is
-    /// new once more with the field that most proxies write: the other one may have come from its client.
+    /// Whether `peer` was not known; it is from then on. False for all peers once 32 are known. A peer that sent `Forwarded`
+    /// is new once more with the usual field: `Forwarded` may have come from its client.
     pub(super) fn is_new(&self, peer: IpAddr, field: &'static str) -> bool {
         let mut known = self.0.lock();
         let is_known = |(of, by): &(IpAddr, &str)| *of == peer && (*by == field || *by == USUAL);
-        let is_new = known.len() < MOST && !known.iter().any(is_known);
+        let is_new = known.len() < MAX && !known.iter().any(is_known);
         if is_new {
             known.push((peer, field));
         }
@@ -33,7 +35,7 @@ impl UnknownProxies {
     }
 }
 
-/// The forwarding field that a request carries, as people write it.
+/// The name of the forwarding field that a request has.
 pub(super) fn field(headers: &HeaderMap) -> Option<&'static str> {
     if headers.contains_key(X_FORWARDED_FOR) {
         Some(USUAL)
@@ -42,7 +44,7 @@ pub(super) fn field(headers: &HeaderMap) -> Option<&'static str> {
     }
 }
 
-/// Says that a proxy may have been forgotten.
+/// Warns that a proxy may be missing in the configuration.
 pub(super) fn warn(peer: IpAddr, field: &str) {
     let header = if field == OTHER {
         " and `header = \"forwarded\"`"
@@ -72,9 +74,9 @@ mod tests {
                 && !known.is_new(peer(1), USUAL)
                 && !known.is_new(peer(1), OTHER)
         );
-        let told = (2..1000)
+        let reported = (2..1000)
             .filter(|number| known.is_new(peer(*number), USUAL))
             .count();
-        assert_eq!((told, known.0.lock().len()), (MOST - 2, MOST));
+        assert_eq!((reported, known.0.lock().len()), (MAX - 2, MAX));
     }
 }

@@ -1,13 +1,13 @@
-//! Last step of the route match: what a route asks of method, headers and query.
+//! The last step of the route match: the conditions of a route on method, headers and query.
 
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{Asked, parameters::Names, query::Query};
+use super::{lookup::Lookup, parameters::Names, query::Query};
 use crate::policy::{Match, PathPattern};
 
-/// One route, but for the host and path that led to it.
+/// The conditions of one route, apart from its host and path.
 #[derive(Debug)]
 pub(super) struct Conditions {
     index: usize,
@@ -33,11 +33,11 @@ impl Conditions {
         }
     }
 
-    /// Whether all of them hold.
-    pub(super) fn admit(&self, asked: &Asked<'_>, query: &Query<'_>) -> bool {
-        (self.methods.is_empty() || self.methods.contains(asked.method))
+    /// Whether all conditions hold.
+    pub(super) fn admit(&self, lookup: &Lookup<'_>, query: &Query<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.contains(lookup.method))
             && self.headers.iter().all(|(name, wanted)| {
-                asked
+                lookup
                     .headers
                     .get_all(name)
                     .iter()
@@ -54,7 +54,7 @@ impl Conditions {
         self.index
     }
 
-    /// What the parameters took of a path that led here.
+    /// The values of the parameters in a path that led to this route.
     pub(super) fn parameters(&self, path: &[u8]) -> Vec<(Arc<str>, Box<str>)> {
         self.names.values(path)
     }

@@ -1,25 +1,25 @@
 //! Exact paths and prefixes of one host, found together in one walk over the segments of the request's path.
 
 use super::{
-    Rank,
+    lookup::Rank,
     trie::{Place, Trie},
 };
 
-/// Routes whose path has no parameters, by segment.
+/// The routes whose path has no parameters, by segment.
 #[derive(Debug, Default)]
 pub(super) struct Fixed {
     trie: Trie<Ends>,
 }
 
-/// How far a path went.
+/// The place that a path leads to.
 #[derive(Debug)]
 pub(super) struct Walk<'t> {
     last: Place<'t, Ends>,
-    /// Nothing of the path was left over.
+    /// The whole path leads there, and not only its beginning.
     whole: bool,
 }
 
-/// Routes whose pattern ends at a place, in the order of their ranks.
+/// The routes whose pattern ends at a place, in the order of their ranks.
 #[derive(Debug, Default)]
 struct Ends {
     exact: Vec<Rank>,
@@ -32,12 +32,12 @@ impl Fixed {
         self.trie.entry(path.split('/').skip(1)).exact.push(rank);
     }
 
-    /// Adds a route for every path below a prefix; the empty one is the root, which also takes what is no path (`*`).
+    /// Adds a route for every path below a prefix; the empty prefix is the root, which also takes `*`.
     pub(super) fn insert_prefix(&mut self, prefix: &str, rank: Rank) {
         self.trie.entry(prefix.split('/').skip(1)).prefix.push(rank);
     }
 
-    /// Goes as far along `path` as any pattern does.
+    /// Walks along `path` as far as any pattern goes.
     pub(super) fn walk(&self, path: &[u8]) -> Walk<'_> {
         let mut last = self.trie.root();
         let Some(segments) = path.strip_prefix(b"/") else {

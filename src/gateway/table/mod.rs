@@ -1,17 +1,22 @@
-//! Which route takes a request: every route's conditions in one pure, immutable table.
+//! The route table: all conditions of all routes in one immutable table, which finds the route that takes a request.
 //!
-//! On the request's path this is the "route match on one snapshot". A request goes through three narrowing steps, each of
-//! which hands over to the next candidate when nothing behind it matches wholly:
+//! A request goes through three narrowing steps. If no route behind a candidate of one step matches completely, the next
+//! candidate is tried:
 //!
 //! 1. `hosts`: the exact host, wildcards from the longest, then any host;
 //! 2. `paths`: exact (`fixed`), with parameters (`parameters`), regular expressions (`regexes`), prefixes from the longest;
 //! 3. `conditions`: method, headers and query of the routes that share that host and path, best first.
 //!
-//! The first two cost the same among ten routes and ten thousand; the third costs as many looks as routes share both.
+//! The first two steps cost the same for ten routes and for ten thousand. The third costs one comparison for each route
+//! that shares host and path.
+//!
+//! `matchit` is not used because its precedence does not backtrack: a path that begins like a more specific pattern but
+//! fails its conditions, or its later segments, has to fall back to the less specific route.
 
 mod conditions;
 mod fixed;
 mod hosts;
+mod lookup;
 #[cfg(test)]
 mod oracle;
 mod parameters;
@@ -27,10 +32,17 @@ mod trie;
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
-use http::{HeaderMap, Method};
 
-use self::{conditions::Conditions, hosts::Hosts, paths::Paths, query::Query, regexes::Sets};
-use crate::policy::{HostPattern, Match, PathPattern};
+pub use self::lookup::Lookup;
+use self::{
+    conditions::Conditions,
+    hosts::Hosts,
+    lookup::{Rank, Ranked},
+    paths::Paths,
+    query::Query,
+    regexes::Sets,
+};
+use crate::policy::{HostPattern, Match};
 
 /// The routes of one snapshot, arranged to be found.
 #[derive(Debug)]
@@ -40,29 +52,13 @@ pub struct Table {
     routes: Vec<Conditions>,
 }
 
-/// What the table looks at in a request.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked<'r> {
-    /// Lower case, without a port.
-    pub host: &'r str,
-    /// In its normal form; bytes from 0x80 are allowed. Anything that does not begin with `/` (as in `OPTIONS *`) is
-    /// taken by routes for every path alone.
-    pub path: &'r [u8],
-    /// The method.
-    pub method: &'r Method,
-    /// The headers.
-    pub headers: &'r HeaderMap,
-    /// What follows `?`, as received.
-    pub query: Option<&'r [u8]>,
-}
-
 /// The route that takes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Its position among the routes that the table was built from.
     pub index: usize,
-    /// What the `{name}` segments of its path took, in the order of the path. Values keep their escapes; bytes that are
-    /// not UTF-8 become U+FFFD.
+    /// The values of the `{name}` segments of its path, in the order of the path. They keep their escapes; bytes that are not
+    /// UTF-8 become U+FFFD.
     pub parameters: Vec<(Arc<str>, Box<str>)>,
 }
 
@@ -70,8 +66,7 @@ impl Table {
     /// Arranges `routes`, which come in file order.
     ///
     /// # Errors
-    ///
-    /// When a regular expression does not compile, which the configuration has ruled out for each alone.
+    /// If a regular expression does not compile. The configuration has checked each of them alone.
     pub fn build<'a>(routes: impl IntoIterator<Item = &'a Match>) -> Result<Self, regex::Error> {
         let mut routes: Vec<(usize, &Match)> = routes.into_iter().enumerate().collect();
         routes.sort_by_key(|&(index, route)| precedence(index, route));
@@ -91,35 +86,29 @@ impl Table {
 
     /// The route that takes this request, or `None`.
     #[must_use]
-    pub fn find(&self, asked: &Asked<'_>) -> Option<Found> {
-        self.find_as(asked, asked.path)
+    pub fn find(&self, lookup: &Lookup<'_>) -> Option<Found> {
+        self.find_as(lookup, lookup.path)
     }
 
-    /// The route that takes this request if its path is spelled `path`; parameters are those of the path as asked.
+    /// The route that takes this request if its path is spelled `path`. Parameters are those of the request's own path.
     #[must_use]
-    pub(super) fn find_as(&self, asked: &Asked<'_>, path: &[u8]) -> Option<Found> {
-        let query = Query::new(asked.query);
-        let admits = |rank: Rank| self.routes[rank].admit(asked, &query);
+    pub(super) fn find_as(&self, lookup: &Lookup<'_>, path: &[u8]) -> Option<Found> {
+        let query = Query::new(lookup.query);
+        let admits = |rank: Rank| self.routes[rank].admit(lookup, &query);
         let rank = self
             .hosts
-            .find(asked.host, |paths| paths.find(path, &admits))?;
+            .find(lookup.host, |paths| paths.find(path, &admits))?;
         let route = &self.routes[rank];
         Some(Found {
             index: route.index(),
-            parameters: route.parameters(asked.path),
+            parameters: route.parameters(lookup.path),
         })
     }
 }
 
-/// A route's place in the order of [`precedence`]; the smaller one wins.
-type Rank = usize;
-
-/// A route as one host's [`Paths`] see it.
-type Ranked<'a> = (Rank, &'a PathPattern);
-
-/// The order among routes of the same host and path: who names the method, then more headers, then more query
-/// parameters, then the file. Whether a route names *the* method or merely some is the same thing here, since one that
-/// names others only does not match.
+/// The order among routes of the same host and path: those that name methods first, then those with more headers, then
+/// those with more query parameters, then by the order of the file. It does not matter which methods a route names, since
+/// a route that names only others does not match.
 fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
     (
         route.methods.is_empty(),
@@ -129,20 +118,22 @@ fn precedence(index: usize, route: &Match) -> impl Ord + use<> {
     )
 }
 
-/// The routes under each of their hosts (`None`: any), still in the order of their ranks.
+/// The routes under each of their hosts (`None` is any host), in the order of their ranks.
 fn by_host<'a>(
     routes: &[(usize, &'a Match)],
 ) -> HashMap<Option<&'a HostPattern>, Vec<Ranked<'a>>, RandomState> {
     let mut by_host: HashMap<_, Vec<Ranked<'a>>, _> = HashMap::default();
     for (rank, &(_, route)) in routes.iter().enumerate() {
         if route.hosts.is_empty() {
-            by_host.entry(None).or_default().push((rank, &route.path));
+            let path = &route.path;
+            by_host.entry(None).or_default().push(Ranked { rank, path });
         }
         for host in &route.hosts {
+            let path = &route.path;
             by_host
                 .entry(Some(host))
                 .or_default()
-                .push((rank, &route.path));
+                .push(Ranked { rank, path });
         }
     }
     by_host

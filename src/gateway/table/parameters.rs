@@ -1,9 +1,9 @@
-//! Paths with `{name}` segments: those of one host in the route match, and what the winner's segments took.
+//! Paths with `{name}` segments: those of one host in the route match, and the values of the winner's parameters.
 
 use std::sync::Arc;
 
 use super::{
-    Rank,
+    lookup::Rank,
     trie::{Place, Trie},
 };
 
@@ -17,15 +17,15 @@ pub(super) struct Parameters {
 #[derive(Debug)]
 pub(super) struct Names(Box<[(usize, Arc<str>)]>);
 
-/// Where a path can still go: a place, and what is left (`None`: nothing, while `Some("")` is an empty last segment).
+/// A place, and the rest of the path behind it: `None` at the end, while `Some("")` is an empty last segment.
 type Step<'t, 'p> = (Place<'t, Vec<Rank>>, Option<&'p [u8]>);
 
-/// Visits every pattern that takes a path, in no order.
+/// Visits every pattern that matches a path, in no particular order.
 #[derive(Debug)]
 pub(super) struct Walk<'t, 'p> {
     next: Option<Step<'t, 'p>>,
-    /// The other branches, where a segment fits both a fixed one and a parameter. Each place of the tree is visited at
-    /// most once; without such a fork nothing is allocated.
+    /// Branches still to be visited, where a segment fits both a fixed one and a parameter. Each place of the tree is
+    /// visited at most once, and without such a fork nothing is allocated.
     forks: Vec<Step<'t, 'p>>,
 }
 
@@ -42,7 +42,7 @@ impl Parameters {
         self.trie.entry(keys).push(rank);
     }
 
-    /// The routes of each pattern that takes `path`.
+    /// The routes of each pattern that matches `path`.
     pub(super) fn walk<'t, 'p>(&'t self, path: &'p [u8]) -> Walk<'t, 'p> {
         let next = path
             .strip_prefix(b"/")
@@ -95,7 +95,7 @@ impl Names {
         Self(Box::default())
     }
 
-    /// Each name with the segment that it took of `path`.
+    /// Each name with its segment of `path`.
     pub(super) fn values(&self, path: &[u8]) -> Vec<(Arc<str>, Box<str>)> {
         let mut segments = path.split(|&byte| byte == b'/').skip(1).enumerate();
         let value = |(at, name): &(usize, Arc<str>)| {

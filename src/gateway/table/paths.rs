@@ -1,8 +1,8 @@
-//! Second step of the route match: from the request's path to the routes of one host, in the order of path classes.
+//! The second step of the route match: from the request's path to the routes of one host, in the order of path classes.
 
 use super::{
-    Rank, Ranked,
     fixed::Fixed,
+    lookup::{Rank, Ranked},
     parameters::Parameters,
     regexes::{Regexes, Sets},
 };
@@ -17,14 +17,14 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    /// Arranges the routes of one host, which come in the order of their ranks.
+    /// Arranges the routes of one host, given in the order of their ranks.
     pub(super) fn build<'a>(
         routes: &[Ranked<'a>],
         sets: &mut Sets<'a>,
     ) -> Result<Self, regex::Error> {
         let (mut fixed, mut parameters, mut patterns) =
             (Fixed::default(), Parameters::default(), Vec::new());
-        for &(rank, path) in routes {
+        for &Ranked { rank, path } in routes {
             match path {
                 PathPattern::Any => fixed.insert_prefix("", rank),
                 PathPattern::Prefix(prefix) => fixed.insert_prefix(prefix, rank),
@@ -50,7 +50,7 @@ impl Paths {
         let first = |ranks: &[Rank]| ranks.iter().copied().find(|&rank| admits(rank));
         let walk = self.fixed.walk(path);
         first(walk.exact())
-            // Of several patterns that take the path none is more specific: the ranks decide.
+            // Of several patterns that match the path, none is more specific: the ranks decide.
             .or_else(|| self.parameters.walk(path).filter_map(first).min())
             .or_else(|| self.regexes.as_ref()?.find(path, admits))
             .or_else(|| walk.prefixes().find_map(first))

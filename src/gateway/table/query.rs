@@ -1,4 +1,4 @@
-//! The request's query in the route match, decoded when a candidate route asks for it and never before.
+//! The request's query in the route match, decoded only once a candidate route has a condition on it.
 
 use std::cell::OnceCell;
 
@@ -8,7 +8,7 @@ use crate::call::query::{self, Pair};
 #[derive(Debug)]
 pub(super) struct Query<'r> {
     raw: Option<&'r [u8]>,
-    /// Sorted, so that a long query costs many candidates a short search each.
+    /// Sorted, so that with a long query and many candidates each search is short.
     decoded: OnceCell<Vec<Pair<'r>>>,
 }
 
@@ -21,7 +21,7 @@ impl<'r> Query<'r> {
         }
     }
 
-    /// Whether the parameter `name` is there with this value, if only once among others.
+    /// Whether the parameter `name` has this value, perhaps among others.
     pub(super) fn holds(&self, name: &str, value: &str) -> bool {
         let wanted = (name.as_bytes(), value.as_bytes());
         self.decoded()

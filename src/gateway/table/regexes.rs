@@ -5,22 +5,21 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 
-use super::Rank;
+use super::lookup::Rank;
 
 /// Routes whose path is a regular expression.
 #[derive(Debug)]
 pub(super) struct Regexes {
     set: RegexSet,
-    /// For each expression of the set its route; ascending, so that the set's order is that of precedence.
+    /// The rank of each expression's route; ascending, so that the order of the set is that of precedence.
     ranks: Box<[Rank]>,
 }
 
-/// Sets that were compiled already: a route with a hundred hosts compiles its expression once, and they share the
-/// memory.
+/// Sets that are already compiled: a route with a hundred hosts compiles its expression once, and all share its memory.
 pub(super) type Sets<'a> = HashMap<Vec<&'a str>, RegexSet, RandomState>;
 
 impl Regexes {
-    /// Compiles expressions, which come in the order of their ranks.
+    /// Compiles expressions, given in the order of their ranks.
     pub(super) fn build<'a>(
         patterns: &[(Rank, &'a str)],
         sets: &mut Sets<'a>,
@@ -41,14 +40,13 @@ impl Regexes {
 
     /// The best route whose expression takes the whole of `path` and that `admits` the rest of the request.
     pub(super) fn find(&self, path: &[u8], admits: impl Fn(Rank) -> bool) -> Option<Rank> {
-        // What is no path (`*`) is for routes that take any.
+        // `*` is no path; only routes for every path take it.
         if !path.starts_with(b"/") {
             return None;
         }
-        // Invalid UTF-8 becomes U+FFFD, which `.` takes as it does every character: otherwise a single 0xff would lead
-        // a request around `/admin/.*`.
+        // Invalid UTF-8 becomes U+FFFD, which `.` matches: otherwise a single 0xff would lead a request around `/admin/.*`.
         let path = String::from_utf8_lossy(path);
-        // Asked first since it allocates nothing, unlike the list of matches.
+        // Checked first because it allocates nothing, unlike the list of matches.
         if !self.set.is_match(path.as_bytes()) {
             return None;
         }
@@ -67,6 +65,6 @@ fn compile(patterns: &[&str]) -> Result<RegexSet, regex::Error> {
         .build()
 }
 
-/// Size up to which one expression compiles by default; a set gets that much for each of its own, so that what compiled
-/// alone compiles together.
+/// Bytes up to which one expression compiles by default. A set gets that much for each expression, so that those that
+/// compile alone also compile together.
 const PATTERN_BYTES: usize = 10 << 20;

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Asked, Table};
+use super::{Lookup, Table};
 use crate::policy::{HostPattern, Match, PathPattern};
 
 /// A request as routes look at it.
@@ -41,7 +41,7 @@ impl Request {
         let pair =
             |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
         let query = self.query.iter().map(pair).collect::<Vec<_>>().join("&");
-        let found = table.find(&Asked {
+        let found = table.find(&Lookup {
             host: &self.host,
             path: self.path.as_bytes(),
             method: &self.method,

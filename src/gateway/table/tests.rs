@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Asked, Found, Table};
+use super::{Found, Lookup, Table};
 use crate::policy::{HostPattern, Match, PathPattern};
 
 #[test]
@@ -397,7 +397,7 @@ impl Routes for [Match] {
         for (name, text) in headers {
             map.append(*name, value(text));
         }
-        let asked = Asked {
+        let asked = Lookup {
             host,
             path,
             method: &method,

@@ -1,7 +1,7 @@
-//! A tree of byte strings, one step a key: the shape behind hosts (labels) and paths (segments) in the route match.
+//! A tree of byte strings with one key for each step: hosts by label and paths by segment.
 //!
-//! Each step hashes its own key only, so that a walk is linear in what it reads, however long the request made it, and
-//! it ends where the configuration ends.
+//! Each step hashes only its own key, so that a walk is linear in the bytes that it reads, however long a request is. It
+//! ends where the patterns of the configuration end.
 
 use std::{collections::HashMap, iter};
 
@@ -10,11 +10,11 @@ use foldhash::fast::RandomState;
 /// Values at the nodes of a tree.
 #[derive(Debug)]
 pub(super) struct Trie<V> {
-    /// Never empty: the first one is the root. Children come after their parents.
+    /// Never empty: the first one is the root. Children follow their parents.
     nodes: Vec<Node<V>>,
 }
 
-/// A place in a tree, from which a walk goes on.
+/// A node in a tree, from which a walk goes on.
 #[derive(Debug)]
 pub(super) struct Place<'t, V> {
     trie: &'t Trie<V>,
@@ -25,12 +25,12 @@ pub(super) struct Place<'t, V> {
 struct Node<V> {
     value: V,
     parent: Option<usize>,
-    /// Requests only look keys up and never add any, so that a quick hash is safe here.
+    /// Requests only look keys up and never add any, so that a fast hash without protection against collisions is safe.
     children: HashMap<Box<[u8]>, usize, RandomState>,
 }
 
 impl<V: Default> Trie<V> {
-    /// The value behind these keys, made when it is new.
+    /// The value at the end of these keys; created if it is new.
     pub(super) fn entry<'k>(&mut self, keys: impl Iterator<Item = &'k str>) -> &mut V {
         let node = keys.fold(0, |parent, key| self.child(parent, key.as_bytes()));
         &mut self.nodes[node].value
@@ -53,12 +53,12 @@ impl<V: Default> Trie<V> {
 }
 
 impl<V> Trie<V> {
-    /// Whether nothing was added yet.
+    /// Whether nothing was inserted yet.
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.len() == 1
     }
 
-    /// Where every walk begins.
+    /// The root, where every walk begins.
     pub(super) fn root(&self) -> Place<'_, V> {
         Place {
             trie: self,
@@ -76,7 +76,7 @@ impl<V: Default> Default for Trie<V> {
 }
 
 impl<'t, V> Place<'t, V> {
-    /// One key further, where there is something.
+    /// The child under `key`, if there is one.
     pub(super) fn step(&self, key: &[u8]) -> Option<Self> {
         let node = *self.node().children.get(key)?;
         Some(Place {
@@ -85,12 +85,12 @@ impl<'t, V> Place<'t, V> {
         })
     }
 
-    /// What is here.
+    /// The value of this node.
     pub(super) fn value(&self) -> &'t V {
         &self.node().value
     }
 
-    /// What is here, then at each place on the way back to the root.
+    /// The value of this node, then of each node on the way back to the root.
     pub(super) fn upwards(&self) -> impl Iterator<Item = &'t V> + use<'t, V> {
         let nodes = &self.trie.nodes;
         iter::successors(Some(self.node()), |node| {

@@ -1,41 +1,41 @@
-//! How a path might be read by a service that is more lenient than RFC 3986: it takes an escaped slash or a backslash for
-//! a slash, decodes twice, drops path parameters (`;...`), accepts overlong UTF-8, cuts at NUL, or treats dot segments
-//! and repeated slashes in its own way.
+//! The variants of a path: how a service might read it that is more lenient than RFC 3986. Such a service takes an escaped
+//! slash or a backslash for a slash, decodes twice, drops path parameters (`;...`), accepts overlong UTF-8, cuts at NUL,
+//! or treats dot segments and repeated slashes in its own way.
 //!
 //! Routes are found by the one normal form, but most paths are forwarded as received. [`Disguises`](super::disguise)
-//! asks here which other paths a service could see. The readings are those known from attacks (CAPEC-64, -71, -72, -79;
+//! asks here which other paths a service could see. The variants are those known from attacks (CAPEC-64, -71, -72, -79;
 //! `..;/` of Tomcat; `%u002f` of IIS).
 
 use std::borrow::Cow;
 
 use crate::policy::path::{escaped, first_escape};
 
-/// Times that a path is decoded. Once more than the usual double escape: a proxy may stand before the service.
-const MOST_DECODINGS: usize = 3;
+/// Times that a path is decoded: once more than the usual double escape, since a proxy may stand before the service.
+const MAX_DECODINGS: usize = 3;
 
 /// One way to read a path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reading {
-    /// The path as routes compare it.
+pub(super) struct PathVariant {
+    /// The path in the form that routes compare.
     pub(super) path: Vec<u8>,
-    /// Its dot segments stand as they are: few services leave them so.
+    /// Its dot segments are kept, as few services do.
     pub(super) keeps_dots: bool,
-    /// Its dot segments lead above the place where the path begins.
+    /// Its dot segments lead above the beginning of the path.
     pub(super) climbs: bool,
 }
 
 /// How a service treats dot segments and repeated slashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dots {
-    /// Repeated slashes are one, then dot segments are resolved.
+    /// Repeated slashes are merged, then dot segments are resolved.
     Merged,
-    /// Dot segments are resolved, and `..` takes an empty segment away (RFC 3986, 5.2.4).
+    /// Dot segments are resolved, and `..` removes an empty segment (RFC 3986, 5.2.4).
     Unmerged,
     /// Dot segments are ordinary names.
     Kept,
 }
 
-/// Whether a path, as received, can be read in one way only: true for nearly all.
+/// Whether a path, as received, can be read in one way only. True for nearly all paths.
 pub(super) fn is_plain(path: &[u8]) -> bool {
     let is_odd_byte = |byte: &u8| matches!(byte, b';' | b'\\' | 0xc0 | 0xc1 | 0xe0 | 0xf0);
     let last_is_odd = path.last().is_some_and(|byte| matches!(byte, 0x85 | 0xa0));
@@ -60,14 +60,14 @@ fn is_odd_escape(rest: &[u8]) -> bool {
     }
 }
 
-/// Bytes that some services take off the end of a path.
+/// Whether some services remove this byte from the end of a path.
 fn is_blank(byte: u8) -> bool {
     byte <= b' ' || matches!(byte, 0x85 | 0xa0)
 }
 
-/// Whether `is_taken` is true of any lenient reading of `path`.
-pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&Reading) -> bool) -> bool {
-    let mut seen: Vec<Reading> = Vec::with_capacity(16);
+/// Whether `is_taken` returns true for any variant of `path`.
+pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&PathVariant) -> bool) -> bool {
+    let mut seen: Vec<PathVariant> = Vec::with_capacity(16);
     let mut look = |text: &[u8]| {
         let dotted: &[Dots] = if has_dots(text) {
             &[Dots::Merged, Dots::Unmerged, Dots::Kept]
@@ -75,22 +75,22 @@ pub(super) fn any(path: &[u8], mut is_taken: impl FnMut(&Reading) -> bool) -> bo
             &[Dots::Merged]
         };
         dotted.iter().any(|dots| {
-            let reading = resolved(text, *dots);
-            let is_new = !seen.contains(&reading);
+            let variant = resolved(text, *dots);
+            let is_new = !seen.contains(&variant);
             is_new && {
-                let taken = is_taken(&reading);
-                seen.push(reading);
+                let taken = is_taken(&variant);
+                seen.push(variant);
                 taken
             }
         })
     };
-    // Some drop parameters before they decode, others afterwards.
+    // Some services drop parameters before they decode, others afterwards.
     let early = without_parameters(path);
     [Some(Cow::Borrowed(path)), early]
         .into_iter()
         .flatten()
         .any(|mut text| {
-            for _ in 0..=MOST_DECODINGS {
+            for _ in 0..=MAX_DECODINGS {
                 let mut is_taken = |text: &[u8]| {
                     look(text) || without_parameters(text).is_some_and(|text| look(&text))
                 };
@@ -111,7 +111,7 @@ fn has_dots(path: &[u8]) -> bool {
         .any(|segment| segment == b"..")
 }
 
-/// All escapes taken back once; `None` where there is none.
+/// Decodes all escapes once; `None` if there are none.
 fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     memchr::memchr(b'%', path)?;
     let mut out = Vec::with_capacity(path.len());
@@ -124,8 +124,8 @@ fn decoded(path: &[u8]) -> Option<Vec<u8>> {
     (out.len() < path.len()).then_some(out)
 }
 
-/// The byte that the escape at the beginning of `rest` stands for, and the escape's length: `%2f`, or `%u002f` as IIS
-/// reads it, full-width forms (U+FF01 to U+FF5E) included, and the slashes and the dot that it has no other character for.
+/// The byte for which the escape at the beginning of `rest` stands, and the escape's length. Besides `%2f` this reads
+/// `%u002f` as IIS does: with full-width forms (U+FF01 to U+FF5E), and other Unicode slashes and dots as ASCII ones.
 fn unescaped(rest: &[u8]) -> Option<(u8, usize)> {
     match rest {
         [b'%', b'u' | b'U', digits @ ..] => {
@@ -148,8 +148,8 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, digit)
 }
 
-/// Backslashes as slashes, overlong forms in their proper form, nothing from the first NUL, `?` or `#` on, and no blanks
-/// at the end; `None` where that changes nothing.
+/// Replaces backslashes by slashes and overlong forms by their characters, cuts at the first NUL, `?` or `#`, and trims
+/// blanks at the end; `None` if that changes nothing.
 fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
     let whole = path
         .split(|byte| matches!(byte, 0 | b'?' | b'#'))
@@ -169,8 +169,7 @@ fn without_oddities(path: &[u8]) -> Option<Vec<u8>> {
     (out != path).then_some(out)
 }
 
-/// The ASCII character that a careless decoder makes of bytes that are longer than UTF-8 allows (RFC 3629, 3), and the
-/// rest behind them.
+/// The ASCII character that a careless decoder sees in an overlong UTF-8 form (RFC 3629, 3), and the bytes behind it.
 fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (high, low, rest) = match bytes {
         [high @ (0xc0 | 0xc1), low, rest @ ..]
@@ -183,7 +182,7 @@ fn overlong(bytes: &[u8]) -> Option<(u8, &[u8])> {
         .then_some(((high & 1) << 6 | (low & 0x3f), rest))
 }
 
-/// Every segment up to its first `;`; `None` where there is none.
+/// Cuts every segment at its first `;`; `None` if there is none.
 fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     memchr::memchr(b';', path)?;
     let mut out = Vec::with_capacity(path.len());
@@ -197,7 +196,7 @@ fn without_parameters(path: &[u8]) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(out))
 }
 
-fn resolved(path: &[u8], dots: Dots) -> Reading {
+fn resolved(path: &[u8], dots: Dots) -> PathVariant {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut climbs = false;
     for (at, segment) in path.split(|byte| *byte == b'/').enumerate() {
@@ -210,7 +209,7 @@ fn resolved(path: &[u8], dots: Dots) -> Reading {
     }
     let mut path = vec![b'/'];
     path.extend_from_slice(&segments.join(&b'/'));
-    Reading {
+    PathVariant {
         path: escaped(&path).into_bytes(),
         keeps_dots: dots == Dots::Kept,
         climbs,
@@ -222,7 +221,7 @@ mod tests {
     use super::*;
 
     fn reads(path: &[u8], wanted: &[u8]) -> bool {
-        any(path, |reading| reading.path == wanted)
+        any(path, |variant| variant.path == wanted)
     }
 
     #[test]
@@ -293,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_path_that_leads_above_its_beginning_climbs() {
-        let climbs = |path: &[u8]| any(path, |reading| reading.climbs);
+        let climbs = |path: &[u8]| any(path, |variant| variant.climbs);
         for path in [
             &b"/..%2fx"[..],
             b"/a%2f..%2f..",
@@ -310,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_is_spelled_as_patterns_are() {
+    fn a_variant_is_spelled_as_patterns_are() {
         assert!(reads(b"/x%2f..%2fcaf%c3%a9", b"/caf%C3%A9"));
     }
 }

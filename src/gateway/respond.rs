@@ -1,6 +1,8 @@
-//! Answers of the gateway's own making: one exhaustive match from error to status, problem body and fields.
+//! The responses of the gateway itself: one exhaustive match from error to status, problem body and fields.
 
 use std::time::Duration;
+
+use http::{StatusCode, header};
 
 use super::{last_hop, problem::Problem};
 use crate::{
@@ -10,26 +12,25 @@ use crate::{
     http1,
     message::{Fields, Hangup, Response},
 };
-use http::{StatusCode, header};
 
 /// Registered problem types of draft-ietf-httpapi-ratelimit-headers-11.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
 const REDUCED_CAPACITY: &str =
     "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity";
-/// For problems that their status describes well enough (RFC 9457, 4.2.1).
+/// The type of problems that their status describes well enough (RFC 9457, 4.2.1).
 const BLANK: &str = "about:blank";
 
-/// What gRPC calls a limit that is reached.
+/// The gRPC status of a limit that is reached.
 const RESOURCE_EXHAUSTED: u8 = 8;
 
-/// Bytes that the fields usually take.
+/// Bytes that the fields of such a response usually take.
 const ROOM: usize = 160;
 
-/// When to come back to a gateway or an upstream that is full: nobody knows, but at once would be too soon.
+/// The `Retry-After` of a gateway or an upstream that is full. Nobody knows how long that lasts, but at once is too soon.
 const SOON: Duration = Duration::from_secs(1);
 
-/// The answer to a request that ended in `error`.
-pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
+/// The response to a request that failed with `error`.
+pub(super) fn to_request(error: &Error, route: Option<&str>, request_id: &[u8]) -> Response {
     let (status, kind, retry_after) = shape(error);
     let title = http1::reason(status).unwrap_or("Refused");
     let body = Problem {
@@ -46,17 +47,17 @@ pub(super) fn answer(error: &Error, route: Option<&str>, request_id: &[u8]) -> R
     fields.push(header::CONTENT_TYPE.as_str(), b"application/problem+json");
     fields.push(header::CACHE_CONTROL.as_str(), b"no-store");
     if *error == Error::TraceNotAllowed {
-        // 405 has to say what is allowed (RFC 9110, 15.5.6): whatever the service behind makes of it.
+        // A 405 has to list the allowed methods (RFC 9110, 15.5.6), whether or not the service behind supports them.
         fields.push(header::ALLOW.as_str(), last_hop::METHODS.as_bytes());
     }
     finish(fields, request_id, retry_after);
     response
 }
 
-/// The answer to a gRPC call that ended in `error`: its status in a head without a body.
+/// The response to a gRPC call that failed with `error`: the status in a head without a body.
 pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     let (status, _, retry_after) = shape(error);
-    // Whatever status a limit gives to others: to a call it says that there is no more.
+    // Independent of the status that the limit has for other requests.
     let code = if matches!(error, Error::RateLimited { .. }) {
         RESOURCE_EXHAUSTED
     } else {
@@ -68,7 +69,7 @@ pub(super) fn to_call(error: &Error, request_id: &[u8]) -> Response {
     fields.push_number(grpc::STATUS.as_str(), code.into());
     fields.push("grpc-message", grpc::message(&error.to_string()).as_bytes());
     if let Some(after) = retry_after {
-        // Clients of gRPC heed this in its place (gRFC A6).
+        // Clients of gRPC obey this field instead of `Retry-After` (gRFC A6).
         fields.push_number(grpc::PUSHBACK.as_str(), whole_millis(after));
     }
     finish(fields, request_id, retry_after);
@@ -97,7 +98,7 @@ fn finish(fields: &mut Fields, request_id: &[u8], retry_after: Option<Duration>)
     }
 }
 
-/// Status, problem type and time to come back.
+/// The status, the problem type and the time of `Retry-After`.
 fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     match error {
         Error::Malformed(_) | Error::AmbiguousPath(_) => (StatusCode::BAD_REQUEST, BLANK, None),
@@ -138,7 +139,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
         | Error::Reset { .. }
         | Error::Unbegun { .. }
         | Error::BadAnswer { .. } => (StatusCode::BAD_GATEWAY, BLANK, None),
-        // Nobody is left to read it; the status is that of logs.
+        // Nobody is left to read it; the status is for the logs.
         Error::ClientGone => (
             StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             BLANK,
@@ -148,7 +149,7 @@ fn shape(error: &Error) -> (StatusCode, &'static str, Option<Duration>) {
     }
 }
 
-/// Rounded up: who comes back then is admitted. At least 1, as 0 would mean "at once".
+/// Whole seconds, rounded up so that a client which waits that long is admitted. At least 1, since 0 would mean "at once".
 fn whole_seconds(after: Duration) -> u64 {
     after
         .as_secs()
@@ -156,7 +157,7 @@ fn whole_seconds(after: Duration) -> u64 {
         .max(1)
 }
 
-/// The same in milliseconds.
+/// Whole milliseconds, rounded up for the same reason; at least 1.
 fn whole_millis(after: Duration) -> u64 {
     u64::try_from(after.as_nanos().div_ceil(1_000_000))
         .unwrap_or(u64::MAX)
@@ -181,7 +182,7 @@ mod tests {
             retry_after: Duration::from_millis(1500),
             status: StatusCode::TOO_MANY_REQUESTS,
         };
-        let mut response = answer(&error, Some("orders"), b"id-1");
+        let mut response = to_request(&error, Some("orders"), b"id-1");
         assert_eq!(response.status, 429);
         assert_eq!(response.fields.get(&header::RETRY_AFTER), Some(&b"2"[..]));
         let body: serde_json::Value =
