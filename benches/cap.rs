@@ -46,7 +46,7 @@ fn runtime() -> Runtime {
         .expect("a runtime")
 }
 
-/// A permit and its return, as every request has one. The clock is read elsewhere.
+/// A permit and its return, as every request has one. The time is passed in: the caller has read it.
 fn with_room(c: &mut Criterion) {
     let runtime = runtime();
     let _inside = runtime.enter();
@@ -64,11 +64,11 @@ fn with_room(c: &mut Criterion) {
         min: permits(64),
         max: permits(64),
     }));
-    let answer = Ok(Response::default());
+    let response = Ok(Response::default());
     group.bench_function("adaptive, measured", |b| {
         b.iter(|| {
             let mut permit = adaptive.try_acquire(Instant::now()).expect("a permit");
-            permit.answered(black_box(&answer), None);
+            permit.answered(black_box(&response), None);
         });
     });
     group.finish();
@@ -95,7 +95,7 @@ fn full(c: &mut Criterion) {
                 next += 1;
                 line.push_back(limit.enqueue(turn(next), None).expect("room"));
                 drop(held.take());
-                // In the order of turns, which here is that of joining.
+                // The order of turns equals the order of joining here.
                 let first = line.pop_front().expect("ten thousand");
                 held = runtime.block_on(first.acquire()).ok();
             });

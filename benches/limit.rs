@@ -1,7 +1,8 @@
-//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with quotas of their own,
-//! two threads, a flood; beside governor's stock stores.
+//! The cost of a decision: hot keys, many keys, one, two and four limits, keys with quotas of their own, two threads,
+//! and a flood of new keys, beside governor's stock stores.
 //!
-//! Time is read once per request and so not measured here; bare times mean little, compare with `governor`.
+//! The time is read once for each request, so its cost is not part of a decision. Bare times mean little: compare them
+//! with `governor`.
 
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -32,7 +33,7 @@ criterion_group!(
 criterion_main!(benches);
 
 const START: Now = Now::from_nanos(1_000_000_000_000);
-/// Never refuses: a bucket that no bench empties.
+/// A burst that no bench exhausts: no decision is a refusal.
 const BURST: NonZeroU32 = NonZeroU32::MAX;
 
 fn hot(c: &mut Criterion) {
@@ -70,7 +71,7 @@ fn hot(c: &mut Criterion) {
     });
 }
 
-/// What only some limits need.
+/// Cases that only some limits have.
 fn special(c: &mut Criterion) {
     let mut group = c.benchmark_group("special");
     let limiter = limiter(BURST, 1000);
@@ -88,7 +89,7 @@ fn special(c: &mut Criterion) {
     group.bench_function("another key beside it", |b| {
         b.iter(|| decide(black_box(START), &own))
     });
-    group.bench_function("a look", |b| {
+    group.bench_function("a view", |b| {
         b.iter(|| would_admit(black_box(START), &own[0]))
     });
 }
@@ -96,7 +97,7 @@ fn special(c: &mut Criterion) {
 fn many_keys(c: &mut Criterion) {
     let mut group = c.benchmark_group("keys at random");
     for held in [1000, 1_000_000, 10_000_000] {
-        // Lazily: a run of other benches need not wait for it.
+        // Built lazily, so that a run of other benches does not wait for it.
         let limiter = LazyCell::new(|| {
             let limiter = limiter(BURST, held);
             (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&limiter, key(n), 1)])));
@@ -110,7 +111,7 @@ fn many_keys(c: &mut Criterion) {
     }
 }
 
-/// Both threads work; the time is that of one.
+/// Both threads decide at the same time; the measured time is that of one.
 fn two_threads(c: &mut Criterion) {
     let mut group = c.benchmark_group("two threads");
     for (name, keys) in [("one key", 1), ("a key each", 2)] {
@@ -133,7 +134,7 @@ fn two_threads(c: &mut Criterion) {
 }
 
 fn flood(c: &mut Criterion) {
-    let mut group = c.benchmark_group("strangers to a full table");
+    let mut group = c.benchmark_group("new keys of a full table");
     let (held, burst) = (100_000_usize, NonZeroU32::MIN);
     let debtors = limiter(burst, held);
     (0..held as u64).for_each(|n| drop(decide(START, &[Ask::new(&debtors, key(n), 1)])));
@@ -164,7 +165,7 @@ fn keys(c: &mut Criterion) {
     });
 }
 
-/// What it adds to a decision to keep count of the heaviest keys.
+/// The cost that counting the heaviest keys adds to a decision.
 fn heaviest(c: &mut Criterion) {
     let mut group = c.benchmark_group("heaviest keys");
     let address = black_box("192.0.2.1".parse::<IpAddr>().unwrap());
@@ -211,7 +212,7 @@ fn million_per_second(burst: NonZeroU32) -> policy::Quota {
     policy::Quota::new(rate, burst).unwrap()
 }
 
-/// The key of client `n`; it costs what `a key of an address` does.
+/// The key of client `n`. It is as expensive as `a key of an address`.
 fn key(n: u64) -> Key {
     let mut builder = KeyHasher::with_seed([1, 2]).key("");
     builder.add(&KeyPart::Path, &KeyValue::text(&n.to_be_bytes()));
@@ -224,7 +225,7 @@ fn of_client(ip: IpAddr) -> KeyValue<'static> {
     KeyValue::Address { ip, v6_prefix: 64 }
 }
 
-/// SplitMix64: random enough, and next to free.
+/// SplitMix64: random enough and nearly free.
 struct Random(u64);
 
 impl Random {

@@ -7,14 +7,14 @@
     python3 benches/side_by_side.py all --envoy envoy/bin/envoy      # everything
     python3 benches/side_by_side.py tls-full tls-bulk --only nginx,tidegate --rounds 5 --secs 2
 
-Each proxy is pinned to core 0; loads, upstreams and this script to core 1. Rounds are interleaved, so that a machine
-that changes its speed changes it for all. The figure is CPU time of the proxy's processes per answer; ratios are taken within
-each round, and their median is printed with the least and the most. "a core s" is how many a core could do in a second of
-its time, "busy" how much of it was used: where the load is the slower side, a proxy wakes up more often for the same work.
-Answers that are not what they should be make a line VOID, and the exit status 1. Everything listens on loopback and ends
-with the run.
+Each proxy is pinned to core 0; loads, upstreams and this script are pinned to core 1. Rounds are interleaved, so that a
+machine that changes its speed affects all proxies alike. The figure is the CPU time of the proxy's processes per response;
+ratios are taken within each round, and their median is printed with the least and the most. "a core s" is the number of
+responses for a second of CPU time. "busy" is the share of the core that was used: if the load is the slower side, a proxy
+wakes up more often for the same work. Unexpected responses make a line VOID and the exit status 1. Everything listens on
+loopback and ends with the run.
 
-Scenarios are functions of `beside/`; `--list` says what each does. What the proxies run with is in `beside/proxies.py`.
+Scenarios are functions of `beside/`; `--list` describes them. The configurations of the proxies are in\n`beside/proxies.py`.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SCENARIOS = {
     "reload": reload.reload,
 }
 DEFAULT = ("http1", "refused")
-# Load of the last minute from which on others are at work; a build that has just ended shows, too.
+# A load average of the last minute above this means that other processes are active. A build that has just ended counts.
 QUIET = 0.7
 
 
@@ -58,12 +58,12 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--secs", type=int, default=3, help="of one proxy in one round")
     parser.add_argument("--conns", type=int, default=64)
-    parser.add_argument("--envoy", default="envoy", help="where it is, if not on PATH")
-    parser.add_argument("--tidegate", help="a binary that is built already")
-    parser.add_argument("--clients", type=pathlib.Path, help=f"a folder that has {', '.join(EXAMPLES)} already")
+    parser.add_argument("--envoy", default="envoy", help="path of the binary, if it is not on PATH")
+    parser.add_argument("--tidegate", help="path of a binary that is already built")
+    parser.add_argument("--clients", type=pathlib.Path, help=f"a folder that already has {', '.join(EXAMPLES)}")
     parser.add_argument("--limit", type=int, default=5400, help="seconds after which the run is ended")
-    parser.add_argument("--json", help="a file for all that was measured")
-    parser.add_argument("--list", action="store_true", help="say what the scenarios are")
+    parser.add_argument("--json", help="a file for all measurements")
+    parser.add_argument("--list", action="store_true", help="describe the scenarios")
     options = parser.parse_args()
     wanted = list(SCENARIOS) if "all" in options.scenarios else options.scenarios or list(DEFAULT)
     wrong = [name for name in wanted if name not in SCENARIOS]
@@ -75,7 +75,7 @@ def arguments():
 
 
 def programs(options):
-    """Builds what is ours; a peer that is missing is None."""
+    """Builds the programs of this repository and finds the peers; a missing peer is None."""
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         sys.exit(f"missing: {', '.join(missing)} (apt-get install -y nginx haproxy wrk nghttp2-client openssl)")

@@ -1,5 +1,5 @@
-//! What a request costs in our own code, without sockets: each layer over a service that does nothing, heads in and out,
-//! and a whole route from arrival to answer.
+//! The cost of a request in the gateway's own code, without sockets: each layer over a service that does nothing, the
+//! parsing of heads, and a whole route from arrival to response.
 
 #![expect(
     clippy::expect_used,
@@ -62,7 +62,7 @@ const LIMITS: HeadLimits = HeadLimits {
     keeps_underscores: false,
 };
 
-/// Answers at once.
+/// A service that responds at once.
 #[derive(Debug, Clone)]
 struct Nothing;
 
@@ -157,7 +157,7 @@ fn heads(c: &mut Criterion) {
     group.finish();
 }
 
-/// One layer over nothing; subtract "none" for the layer alone.
+/// One layer over a service that does nothing; subtract "none" to get the layer alone.
 fn layers(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -226,7 +226,7 @@ fn layers(c: &mut Criterion) {
     drop(Service::<Outgoing>::call(&mut Nothing, outgoing(call())));
 }
 
-/// A limit per client, and one for everybody.
+/// A limit for each client and a limit for all requests.
 fn two_limits() -> RateLimitLayer {
     let rate = Rate {
         count: NonZeroU32::MAX,
@@ -334,7 +334,7 @@ fn retry() -> RetryLayer {
     RetryLayer::new(&policy, &Arc::new(Budget::new(0.2, 10, 1)))
 }
 
-/// From arrival to answer, with everything on but the upstream: match, limits, cap, metrics, access line.
+/// From arrival to response, with everything but the upstream: match, limits, cap, metrics, access line.
 fn whole_stack(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -402,7 +402,7 @@ fn gateway(rate: &str) -> Gateway {
         metrics.dropped(),
     )
     .expect("a thread to write lines");
-    // Lines are written to the end of the process.
+    // The guard is leaked, so that lines are written until the process ends.
     std::mem::forget(guard);
     let buffers = Arc::default();
     let process = Process {

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What a shared limit costs: added latency at p50 and p99, and calls of the store per request, on a real Redis.
+"""The cost of a shared limit: added latency at p50 and p99, and calls of the store per request, on a real Redis.
 
     apt-get install -y redis-server wrk
     cargo build --release && python3 benches/store.py      # about a minute; --secs changes that
 
-The gateway answers by itself, so that nothing but the limit is measured; one connection for latencies, 64 for calls. Each
-row is one gateway with one limit. "cold" asks for another key with each request, which costs a round trip each; "0%" asks
-for each request of one hot key; "5%" takes tokens ahead. Calls are counted by Redis (INFO commandstats). Rounds are
+The gateway responds by itself, so that only the limit is measured: latencies on one connection, calls on 64. Each row is
+one gateway with one limit. "cold" uses another key for each request, which costs a round trip each; "0%" calls the store
+for each request of one hot key; "5%" leases tokens ahead. Redis counts the calls (INFO commandstats). Rounds are
 interleaved; the median of each figure is printed, and the difference to the local limit of the same round.
 """
 

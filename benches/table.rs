@@ -1,6 +1,7 @@
-//! What a route match costs among 10, 1,000 and 10,000 routes; the aim is a ratio of at most 1.3 between the ends.
+//! The cost of a route match among 10, 1,000 and 10,000 routes. The aim is a ratio of at most 1.3 between the extremes.
 //!
-//! Each case asks for eight requests in turn, spread over the routes, so that no single branch is learnt by heart.
+//! Each case looks up eight requests in turn, spread over the routes, so that branch prediction does not learn a single
+//! path.
 
 #![expect(
     clippy::expect_used,
@@ -16,7 +17,7 @@ use tidegate::{
     policy::{HostPattern, Match, PathPattern},
 };
 
-/// A kind of route set, and a request for the route at a position of it.
+/// A kind of route set, and a request for the route at a given position.
 struct Case {
     name: &'static str,
     route: fn(usize) -> Match,

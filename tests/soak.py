@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""A soak: everything at once for some minutes, and then a look whether anything is left of it.
+"""A soak test: everything at once for some minutes, then a check that nothing of it remains.
 
     cargo build --release
     python3 tests/soak.py                   # three minutes; --minutes changes that
     python3 tests/soak.py --binary target/debug/tidegate
 
-One tidegate between clients and two services on loopback. The services are killed and started again by turns; clients
-come by HTTP/1, HTTP/2 (h2load, if it is there), TLS and tunnels, read slowly, and leave in the middle of heads, bodies and
-answers; the configuration is reloaded all the time, with other numbers, routes, servers and listeners, and broken ones.
+One tidegate runs between clients and two services on loopback. The services are killed and restarted in turn. Clients use
+HTTP/1, HTTP/2 (h2load, if it is installed), TLS and tunnels, read slowly, and leave in the middle of heads, bodies and
+responses. The configuration is reloaded all the time, with other numbers, routes, servers and listeners, and with mistakes.
 
-This goes on for two rounds of the same kind. After each the load ends, and everything has to come back to where it began,
-seen from outside: requests in flight, places in queues, connections on both sides, file descriptors, threads, panics; and
-memory after the second round to where it was after the first, if rounds take 20 seconds or more. Nothing is waited for but
-conditions, each up to a deadline.
-Prints a table; exit status 1 if something leaks or an answer cannot be explained.
+There are two rounds of the same kind. After each, the load ends, and everything has to return to its initial state, seen
+from outside: requests in flight, queues, connections on both sides, file descriptors, threads, panics. If rounds take 20
+seconds or more, memory after the second round is compared with memory after the first. All waits are for conditions, each
+up to a deadline.
+Prints a table; the exit status is 1 if something leaks or a response cannot be explained.
 """
 
 import argparse
@@ -36,32 +36,32 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# Longest wait for a condition. The longest honest one is a timeout of the configuration below, which is five seconds.
+# Longest wait for a condition. The longest expected one is a timeout of the configuration below, five seconds.
 DEADLINE = 30
-# What resident memory may grow by from the end of the first round to that of the last. The allocator keeps some of what it
-# was given back: rounds of the same kind were seen to end between 30 and 46 MiB, up and down. A leak of a kilobyte in each
-# exchange would be more than this in a minute.
+# Allowed growth of resident memory from the end of the first round to that of the last. The allocator keeps some freed
+# memory: rounds of the same kind end between 30 and 46 MiB, in any order. A leak of a kilobyte in each exchange would
+# exceed this in a minute.
 MEMORY_MARGIN = 16 * 1024 * 1024
-# Shorter rounds tell nothing of memory: what is kept is still growing to what the load needs.
+# Shorter rounds show nothing about memory, which is still growing to the needs of the load.
 SHORTEST_FOR_MEMORY = 20
 
 SMALL = b"0123456789" * 13
 LARGE = bytes(range(256)) * 1024
 
-# What has to come back to where it was, by the metrics that tell of it.
+# The state that has to return to its initial value, and the metrics that show it.
 GAUGES = {
     "requests in flight": ["tidegate_in_flight"],
     "waiting in queues": ["tidegate_queued"],
     "client connections": ["tidegate_connections"],
     "handshakes": ["tidegate_tls_handshakes_in_progress"],
     "service connections": ["tidegate_upstream_connections"],
-    "places of services": ["tidegate_upstream_in_flight"],
+    "permits of services": ["tidegate_upstream_in_flight"],
     "waiting for services": ["tidegate_upstream_queued"],
     "open files": ["process_open_fds"],
     "panics": ["tidegate_panics_total"],
 }
 
-# Answers of the gateway's own that such a run explains: limits, caps, services that are killed.
+# Statuses of the gateway itself that such a run explains: limits, caps, killed services.
 REFUSALS = {429, 502, 503, 504}
 
 
@@ -78,7 +78,7 @@ async def serve_connection(reader, writer):
             if fields.get("upgrade"):
                 return await echo(reader, writer)
             if path == "/post/early":
-                # Answers and closes without reading what is sent.
+                # Responds and closes without reading the body.
                 writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\nearly")
                 return await writer.drain()
             length = await read_body(reader, fields)
@@ -141,7 +141,7 @@ async def service(port):
     await server.serve_forever()
 
 
-# ---- what is run --------------------------------------------------------------------------------------------------------
+# ---- processes ----------------------------------------------------------------------------------------------------------
 
 
 def free_ports(count):
@@ -169,7 +169,7 @@ class Service:
 
 
 class Run:
-    """What the parts of a run share."""
+    """The state that the parts of a run share."""
 
     def __init__(self, options):
         self.options = options
@@ -179,7 +179,7 @@ class Run:
         self.taken = socket.create_server(("127.0.0.1", 0))
         self.kills = []
         self.done = collections.Counter()
-        # The highest value of each metric that was ever seen.
+        # The highest value seen of each metric.
         self.most = collections.Counter()
         self.unexplained = []
         self.stopping = asyncio.Event()
@@ -199,7 +199,7 @@ class Run:
     # -- the gateway
 
     def config(self, dice=None):
-        """The text of a configuration: of the one that begins and ends each round, or some other."""
+        """The text of the configuration that begins and ends each round or, with `dice`, of a random one."""
         calm = dice is None
         pick = (lambda ordinary, *others: ordinary) if calm else (lambda *all: dice.choice(all))
         server = [f'"http://127.0.0.1:{self.port[name]}"' for name in ("one", "other")]
@@ -269,7 +269,7 @@ max_keys = 1000
         return dice.choice([
             text + "\n[limits\n",
             text + '\n[[routes]]\nname = "lost"\nupstream = "nowhere"\n',
-            # Sound, and yet it cannot be had.
+            # Valid, but the address is in use.
             text + f'\n[[listeners]]\nbind = "127.0.0.1:{self.taken.getsockname()[1]}"\n',
             "",
         ])
@@ -312,7 +312,7 @@ max_keys = 1000
         await wait_until(is_ready, "tidegate to start")
 
     async def metrics(self):
-        """Each family's sum, and how many series there are."""
+        """The sum of each family, and the number of series."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port["admin"])
         writer.write(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
         text = (await reader.read(-1)).decode()
@@ -328,7 +328,7 @@ max_keys = 1000
         return sums
 
     def stands(self, metrics):
-        """What has to be the same before and after."""
+        """The state that has to be the same before and after."""
         sums = {name: sum(metrics[family] for family in families) for name, families in GAUGES.items()}
         of_process = pathlib.Path("/proc") / str(self.gateway.pid)
         open_files = list(links(of_process / "fd"))
@@ -345,7 +345,7 @@ max_keys = 1000
 
 
 def links(folder):
-    """Where the links in a folder lead to, without those that go away meanwhile."""
+    """The targets of the links in a folder, without links that disappear meanwhile."""
     for name in os.listdir(folder):
         try:
             yield os.readlink(folder / name)
@@ -365,7 +365,7 @@ async def wait_until(condition, what, deadline=DEADLINE):
 
 
 class Client:
-    """One connection, by bytes."""
+    """One connection, read and written as bytes."""
 
     def __init__(self, run):
         self.run = run
@@ -386,7 +386,7 @@ class Client:
         await self.writer.drain()
 
     async def head(self):
-        """Status and fields of an answer."""
+        """Status and fields of a response."""
         while True:
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             status = int(head.split(" ", 2)[1])
@@ -417,7 +417,7 @@ GONE = (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError)
 
 
 async def exchange(run, client, request, expected, kind, allowed):
-    """One request whose answer has to be right, or explained. Returns whether the connection can be used on."""
+    """Sends a request and checks that its response is correct or explained. Returns whether the connection can be reused."""
     since, status = time.monotonic(), None
     try:
         await client.send(request)
@@ -441,7 +441,7 @@ async def exchange(run, client, request, expected, kind, allowed):
 
 
 async def getter(run, dice, tls=None):
-    """Sound requests one after the other."""
+    """Sends valid requests one after the other."""
     kind, name = ("GET by TLS", "tls") if tls else ("GET", "plain")
     paths = {"/small": SMALL, "/small/limited": SMALL, "/small/mirrored": SMALL, "/capped": SMALL, "/slow": SMALL,
              "/large": LARGE, "/chunks": SMALL * 20}
@@ -467,7 +467,7 @@ async def poster(run, dice):
             else:
                 chunk = b"%x\r\n%s\r\n" % (size, bytes(size)) if size else b""
                 request = head + b"transfer-encoding: chunked\r\n\r\n" + chunk + b"0\r\n\r\n"
-            # Who refuses a body may close before all of it was sent.
+            # A refusal of the body may close the connection before all of it is sent.
             if not await exchange(run, client, request, str(size).encode(), "POST", REFUSALS) or run.stopping.is_set():
                 return
     finally:
@@ -545,7 +545,7 @@ async def tunneller(run, dice):
 
 
 async def visitor(run, dice):
-    """Comes by the listener that comes and goes."""
+    """Connects to the listener that is added and removed."""
     client = Client(run)
     try:
         await client.connect("second")
@@ -562,14 +562,14 @@ async def visitor(run, dice):
 
 
 async def h2load(run, dice):
-    """HTTP/2 from somebody else's hand, now and then cut off."""
+    """HTTP/2 from an independent client, sometimes killed."""
     name, scheme = dice.choice([("plain", "http"), ("tls", "https")])
     path = dice.choice(["/small", "/large", "/capped", "/chunks"])
     command = ["h2load", "-D", "1", "-c", "4", "-m", "8", f"{scheme}://localhost:{run.port[name]}{path}"]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:
-        patience = dice.choice([0.3, 0.7, 10])
-        output, _ = await asyncio.wait_for(process.communicate(), patience)
+        timeout = dice.choice([0.3, 0.7, 10])
+        output, _ = await asyncio.wait_for(process.communicate(), timeout)
         if found := re.search(rb"status codes: (\d+) 2xx", output):
             run.done["HTTP/2 answers of status 2xx"] += int(found[1])
     except asyncio.TimeoutError:
@@ -588,7 +588,7 @@ async def again_and_again(run, kind, dice, *more):
         try:
             await kind(run, dice, *more)
         except ConnectionError as fault:
-            # Connecting: a listener that stays never refuses.
+            # A connect failed: a permanent listener never refuses.
             run.wonder(f"{kind.__name__}: {fault!r}")
         await asyncio.sleep(0)
 
@@ -623,7 +623,7 @@ async def stop_or(run, seconds):
 
 
 async def load(run, seconds):
-    """The same in each round, as far as anybody can say that of a race. Returns when its end began."""
+    """Runs the same load in each round, up to races. Returns the time at which it began to end."""
     run.stopping = asyncio.Event()
     trusting = ssl.create_default_context(cafile=run.folder / "c.pem")
     kinds = [(getter, 6), (getter, 2, trusting), (poster, 3), (slow_reader, 4), (quitter, 8), (tunneller, 2), (visitor, 2)]
@@ -643,7 +643,7 @@ async def load(run, seconds):
 
 
 async def settle(run, start, since):
-    """Waits until everything is as at the start; returns how it stands in the end, and how long that took."""
+    """Waits until everything is as at the start. Returns the final state and the time that this took."""
     stands = None
 
     async def is_as_before():
@@ -652,7 +652,7 @@ async def settle(run, start, since):
         return stands == start
 
     try:
-        # First by itself, however the last configuration has it; the one of the start would end many things at once.
+        # First wait under the last configuration, since a reload of the first one would end many things at once.
         await at_rest(run)
         took = time.monotonic() - since
         await run.reload(run.config())
@@ -664,7 +664,7 @@ async def settle(run, start, since):
 
 
 async def warm_up(run):
-    """Everything that is made once and stays: a request by each listener."""
+    """Creates everything that is made once and stays, with one request to each listener."""
     trusting = ssl.create_default_context(cafile=run.folder / "c.pem")
     for name, tls in (("plain", None), ("tls", trusting)):
         client = await Client(run).connect(name, tls)
@@ -673,7 +673,7 @@ async def warm_up(run):
 
 
 async def at_rest(run):
-    """How it stands with nothing to do."""
+    """Waits until nothing is in progress, and returns the state."""
     stands = None
 
     async def is_at_rest():

@@ -1,4 +1,4 @@
-"""Latency at a pace that everybody keeps up with: half of what the slowest reaches. Envoy would set it, and is left out."""
+"""Latency at half the peak rate of the slowest proxy. Envoy, which would be the slowest, is left out."""
 
 import statistics
 
@@ -9,7 +9,7 @@ from .rounds import median, ratios
 
 
 def half_load(bench):
-    """Percentiles of an open loop at one fixed rate, beside those of the service without a proxy."""
+    """Percentiles of an open loop at a fixed rate, beside those of the service without a proxy."""
     names = bench.names("nginx", "haproxy", "tidegate")
     if not names:
         return

@@ -1,15 +1,15 @@
-"""HTTP/1 and HTTP/2 in the clear: what passing a request on costs, and what refusing one costs."""
+"""HTTP/1 and HTTP/2 without TLS: the cost of forwarding a request, and of refusing one."""
 
 from . import loads
 from .machine import Fleet
 from .proxies import Setup
 
-# With HTTP/2, as many requests under way as elsewhere on connections of their own.
+# With HTTP/2, as many requests are in flight as with HTTP/1 on separate connections.
 CONNECTIONS = 8
 
 
 def http1(bench):
-    """Requests passed on to a service that answers 130 bytes, by connections that stay."""
+    """Requests forwarded to a service that responds with 130 bytes, on keep-alive connections."""
     with Fleet() as fleet:
         upstream, _ = bench.upstream(fleet)
         proxies = bench.proxies(fleet, bench.names("relay", "nginx", "haproxy", "envoy", "tidegate"), Setup(upstream))
@@ -18,7 +18,7 @@ def http1(bench):
 
 
 def refused(bench):
-    """Requests refused by a limit, 429."""
+    """Requests refused by a limit with 429."""
     with Fleet() as fleet:
         upstream, _ = bench.upstream(fleet)
         proxies = bench.proxies(fleet, bench.names("nginx", "haproxy", "envoy", "tidegate"), Setup(upstream))
@@ -28,12 +28,12 @@ def refused(bench):
 
 
 def h2_h1(bench):
-    """HTTP/2 from clients, by prior knowledge; HTTP/1 to the service."""
+    """HTTP/2 from clients, with prior knowledge; HTTP/1 to the service."""
     http2(bench, "h2-h1", ("nginx", "haproxy", "envoy", "tidegate"), "nginx", False)
 
 
 def h2_h2(bench):
-    """HTTP/2 on both sides; NGINX 1.22 speaks it to services for gRPC only, and is left out."""
+    """HTTP/2 on both sides. NGINX 1.22 supports it towards services for gRPC only, and is left out."""
     http2(bench, "h2-h2", ("haproxy", "envoy", "tidegate"), "haproxy", True)
 
 

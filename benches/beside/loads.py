@@ -1,4 +1,4 @@
-"""What asks the proxies, all on the core of the loads. Each returns `answers`, `failed`, and what else it knows."""
+"""Load generators, all on the core of the loads. Each returns `answers`, `failed`, and further figures if it has them."""
 
 import json
 import re
@@ -7,11 +7,11 @@ import subprocess
 from .machine import LOADS, on_core
 from .proxies import CERTIFICATE
 
-# The one suite that clients offer, so that all proxies encrypt the same way; keys are exchanged by X25519.
+# The only suite that clients offer, so that all proxies use the same encryption; the key exchange is X25519.
 SUITE = "TLS_AES_128_GCM_SHA256"
-# Handshakes under way at once.
+# Number of concurrent handshakes.
 PARALLEL = 4
-# Seconds that a load may take longer than it was told to.
+# Seconds that a load may exceed its duration.
 GRACE = 60
 
 
@@ -33,7 +33,7 @@ def in_ms(text):
 
 
 def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
-    """HTTP/1 with keep-alive, one request under way on each connection; `refused`: answers other than 2xx are right."""
+    """HTTP/1 with keep-alive, one request in flight on each connection. `refused`: responses other than 2xx are expected."""
     command = ["wrk", f"-t{threads}", f"-c{conns}", f"-d{secs}s", "--latency", f"http://127.0.0.1:{port}{path}"]
     out = run(command, secs, core)
     answers, other = number(r"(\d+) requests in", out), number(r"Non-2xx or 3xx responses: (\d+)", out)
@@ -41,7 +41,7 @@ def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
     broken = sum(map(int, sockets.groups())) if sockets else 0
     return {
         "answers": answers,
-        # The first on /deny is admitted; in a later round none need be.
+        # The first request to /deny is admitted; in a later round possibly none is.
         "failed": broken + (max(0, answers - other - 2) if refused else other),
         "p50": in_ms(re.search(r"\n\s+50%\s+(\S+)", out).group(1)),
         "p99": in_ms(re.search(r"\n\s+99%\s+(\S+)", out).group(1)),
@@ -49,7 +49,7 @@ def wrk(port, path, conns, secs, refused=False, core=LOADS, threads=1):
 
 
 def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, http1=False):
-    """HTTP/2 by prior knowledge, or HTTP/1, for a time or a number of requests; `bytes` are those of bodies."""
+    """HTTP/2 with prior knowledge, or HTTP/1, for a time or a number of requests; `bytes` counts bodies."""
     command = ["h2load", "-t1", f"-c{conns}", f"-m{streams}", *([f"-D{secs}"] if secs else [f"-n{requests}"])]
     command += ["--h1"] if http1 else []
     command += ["--tls13-ciphers", SUITE, "--groups", "X25519"] if tls else []
@@ -65,7 +65,7 @@ def h2load(port, path, conns, streams=1, secs=None, requests=None, tls=False, ht
 
 
 def handshakes(port, secs, resumed):
-    """TLS 1.3 connections with one short answer on each (/own), by several `openssl s_time` at once."""
+    """TLS 1.3 connections with one short response on each (/own), by several concurrent `openssl s_time`."""
     kind = "-reuse" if resumed else "-new"
     command = ["openssl", "s_time", "-connect", f"127.0.0.1:{port}", "-tls1_3", "-ciphersuites", SUITE, kind]
     command += ["-CAfile", CERTIFICATE, "-www", "/own", "-time", secs]
@@ -77,7 +77,7 @@ def handshakes(port, secs, resumed):
     for client in clients:
         out, _ = client.communicate(timeout=secs + GRACE)
         count = number(r"(\d+) connections in \d+ real seconds", out)
-        # One mark a connection: "*" for a full handshake, "r" for a resumed one.
+        # One mark for each connection: "*" for a full handshake, "r" for a resumed one.
         marks = "".join(re.findall(r"^[*rt]+$", out, re.MULTILINE))
         wrong = abs(count - marks.count("r" if resumed else "*")) if count else 1
         short = number(r"(\d+) bytes read per connection", out) < 30
@@ -87,7 +87,7 @@ def handshakes(port, secs, resumed):
 
 
 def agreed(port):
-    """Suite, group and signature that a handshake with this proxy comes to."""
+    """Suite, group and signature that a handshake with this proxy negotiates."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-ciphersuites", SUITE, "-CAfile", CERTIFICATE]
     result = subprocess.run([*map(str, command)], input="", capture_output=True, text=True, timeout=10)
     found = [re.search(p, result.stdout) for p in (r"Cipher is (\S+)", r"Temp Key: (\w+)", r"signature type: (\S+)")]

@@ -1,4 +1,4 @@
-"""Processes of a run: started on one core, ended with it, and what they have used of the machine."""
+"""Processes of a run: each is pinned to a core and ends with the run. Also their use of CPU time and memory."""
 
 import atexit
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-# Where proxies, and where loads and upstreams run.
+# Core of the proxies, and core of loads and upstreams.
 PROXIES, LOADS = "0", "1"
 
 RUN = pathlib.Path(tempfile.mkdtemp(prefix="side-by-side-"))
@@ -22,7 +22,7 @@ atexit.register(shutil.rmtree, RUN, ignore_errors=True)
 
 
 def raise_file_limit():
-    """As far as this process may; returns what it is. Children inherit it."""
+    """Raises the limit of open files to the hard limit, which child processes inherit, and returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, 65536), max(hard, 65536)))
@@ -38,7 +38,7 @@ def free_port():
 
 
 def on_core(core, command):
-    """Pinned, and told to end when this process dies in any way."""
+    """The command, pinned to a core and set to end when this process dies."""
     return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", core, *map(str, command)]
 
 
@@ -55,7 +55,7 @@ class Running:
         return family(self.process.pid)
 
     def cpu_seconds(self):
-        """Of all threads, in nanoseconds: finer than the ticks of /proc/PID/stat."""
+        """CPU time of all threads, from a source with nanoseconds instead of the ticks of /proc/PID/stat."""
         total = 0
         for pid in self.pids():
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
@@ -64,7 +64,7 @@ class Running:
         return total / 1e9
 
     def memory(self):
-        """Resident bytes; what several processes of one proxy share counts once (PSS)."""
+        """Resident bytes. Memory that several processes of one proxy share counts once (PSS)."""
         total = 0
         for pid in self.pids():
             for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -73,7 +73,7 @@ class Running:
         return total
 
     def wait(self, seconds=30):
-        """Until it listens."""
+        """Waits until the process listens."""
         end = time.time() + seconds
         while time.time() < end and self.process.poll() is None:
             with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ class Running:
         sys.exit(f"{self.name} does not listen on port {self.port}:\n{tail}")
 
     def forget_log(self):
-        """Logs are written in full, and not kept: a run of an hour would fill the disk."""
+        """Truncates the logs: they are written in full, and a run of an hour would fill the disk."""
         for log in (self.log, RUN / f"nginx-{self.port}.access"):
             if log.exists():
                 os.truncate(log, 0)
@@ -100,7 +100,7 @@ def family(pid):
 
 
 class Fleet:
-    """What one scenario has started; all of it ends with the `with` block."""
+    """The processes of one scenario; all of them end with the `with` block."""
 
     def __enter__(self):
         self.started = []

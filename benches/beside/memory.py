@@ -1,4 +1,4 @@
-"""Memory of what a gateway holds: idle connections, requests under way, keys of limits."""
+"""Memory for idle connections, requests in flight and keys of limits."""
 
 import concurrent.futures
 import contextlib
@@ -15,18 +15,18 @@ from .tls import certificate
 
 PEERS = ("nginx", "haproxy", "envoy", "tidegate")
 IDLE, IN_FLIGHT, KEYS = 10_000, 1_000, 1_000_000
-# Connections being opened at once.
+# Number of connections that are opened concurrently.
 OPENING = 16
-# Requests written at once, for the keys.
+# Number of requests written at once, for the keys.
 BATCH = 200
-PATIENCE = 20
+TIMEOUT = 20
 KIB, MIB = 1024, 1024**2
 
 
 def memory(bench):
-    """Growth of resident memory: once for each proxy and kind, as it repeats well; not by rounds."""
+    """Growth of resident memory, measured once for each proxy and kind, since it is reproducible."""
     certificate()
-    # A proxy may need a second descriptor for each connection; some are for the rest.
+    # A proxy may need a second descriptor for each connection, and some for everything else.
     idle = min(IDLE, (bench.file_limit - 200) // 2)
     if idle < IDLE:
         print(f"  (open files are limited to {bench.file_limit}: {idle} idle connections instead of {IDLE})")
@@ -70,13 +70,13 @@ def growth(bench, title, names, setup, opening):
 
 
 def open_idle(proxy, count, tls):
-    """Connections that have had one answer, and are kept."""
+    """Opens connections, reads one response on each and keeps them open."""
     context = ssl.create_default_context(cafile=CERTIFICATE)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
 
     def open_one(_):
         with contextlib.suppress(OSError):
-            client = socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
+            client = socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT)
             client = context.wrap_socket(client, server_hostname="localhost") if tls else client
             client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
             if client.recv(4096).startswith(b"HTTP/1.1 200"):
@@ -89,20 +89,20 @@ def open_idle(proxy, count, tls):
 
 
 def open_waiting(proxy, count, taken):
-    """Requests that the service has and does not answer."""
+    """Sends requests that the service receives and does not respond to."""
     opened, before = [], len(taken)
     for _ in range(count):
-        client = socket.create_connection(("127.0.0.1", proxy.port), PATIENCE)
+        client = socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT)
         client.sendall(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         opened.append(client)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while len(taken) - before < count and time.monotonic() < end:
         time.sleep(0.05)
     return opened, max(0, count - (len(taken) - before))
 
 
 def has_something(client):
-    """Whether it was answered or closed, where neither should have happened."""
+    """Whether the client got bytes or the end of its connection, although it should have got neither."""
     client.setblocking(False)
     with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
         client.recv(1)
@@ -112,7 +112,7 @@ def has_something(client):
 
 @contextlib.contextmanager
 def silent_service():
-    """Takes connections, and never says a word on them."""
+    """Accepts connections and never sends anything."""
     listener = socket.create_server(("127.0.0.1", free_port()), backlog=4096)
     taken = []
 
@@ -132,7 +132,7 @@ def silent_service():
 
 
 def limit_keys(bench):
-    """A million keys by way of requests, each key in debt so that its place stays taken."""
+    """Creates a million keys by requests, each with a debt, so that it keeps its slot."""
     port, admin = free_port(), free_port()
     more = """
 [limits.keys]
@@ -165,8 +165,8 @@ access = false
 
 
 def ask_keys(port, end):
-    """How many were not answered 200; ends at the first of them."""
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+    """The number of responses other than 200; ends at the first of them."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT) as client:
         for start in range(0, end, BATCH):
             keys = range(start, min(start + BATCH, end))
             client.sendall(b"".join(b"GET /keyed HTTP/1.1\r\nhost: x\r\nx-key: key-%07d\r\n\r\n" % key for key in keys))
@@ -182,6 +182,6 @@ def ask_keys(port, end):
 
 
 def metric(admin, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=TIMEOUT) as answer:
         found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
     return float(found.group(1)) if found else 0.0

@@ -1,4 +1,4 @@
-"""The proxies, and what each is told to do. One `Setup` becomes a configuration with the same meaning for each of them.
+"""The proxies and their configurations. One `Setup` becomes a configuration with the same meaning for each proxy.
 
 All of them: two limits that pass everything, one on /deny that refuses all but the first, /own answered without an upstream,
 a cap, retries, timeouts, upgrades on /ws. NGINX logs to a buffered file, tidegate to a file; HAProxy has no log (it would
@@ -18,14 +18,14 @@ CERTIFICATE, KEY, BOTH = RUN / "site.pem", RUN / "site.key", RUN / "both.pem"
 class Setup:
     upstream: int
     tls: bool = False
-    http2: bool = False  # clients speak it by prior knowledge
+    http2: bool = False  # for clients with prior knowledge
     upstream_http2: bool = False
     workers: int = 1
     core: str = PROXIES
 
 
 def upstream_nginx(http1, http2):
-    """Answers 130 bytes on any path and 16 MiB on /big, by HTTP/1 on one port and HTTP/2 on the other."""
+    """Responds with 130 bytes on any path and 16 MiB on /big, over HTTP/1 on one port and HTTP/2 on the other."""
     big = RUN / "big"
     if not big.exists():
         big.write_bytes(bytes(range(256)) * (16 * 1024 * 1024 // 256))
@@ -157,7 +157,7 @@ TYPE = "type.googleapis.com/envoy.extensions"
 
 
 def envoy(setup, port):
-    """JSON, which is YAML too. Refused are all clients together: a limit by address would need a rate limit service."""
+    """JSON, which is also YAML. The limit covers all clients together: one by address would need a rate limit service."""
 
     def limit(name, tokens, each):
         share = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
@@ -212,7 +212,7 @@ def address(port):
 
 
 def command(name, setup, port, programs):
-    """Writes the configuration, and says how to start the proxy with it."""
+    """Writes the configuration and returns the command that starts the proxy with it."""
     if name == "relay":
         return [programs["relay"], f"127.0.0.1:{port}", f"127.0.0.1:{setup.upstream}"]
     write = {"nginx": nginx, "haproxy": haproxy, "envoy": envoy, "tidegate": tidegate}[name]

@@ -1,4 +1,4 @@
-"""Reloads of a large configuration, and what those who ask meanwhile notice."""
+"""Reloads of a large configuration, and their effect on the latency of requests."""
 
 import statistics
 import threading
@@ -12,12 +12,12 @@ from .proxies import Setup, start_with, tidegate
 from .rounds import median, ratios
 
 ROUTES = (10, 10_000)
-# Requests a second, few enough that nobody waits for anything but the reload; time between two reloads.
+# Requests a second, few enough that a request waits for nothing but a reload; seconds between two reloads.
 RATE, PAUSE = 2000, 0.5
 
 
 def reload(bench):
-    """tidegate alone: quiet and with a reload after another, with few routes and with many."""
+    """tidegate alone: without reloads and with continuous ones, with few routes and with many."""
     if not bench.names("tidegate"):
         return
     with Fleet() as fleet:
@@ -48,7 +48,7 @@ def reload(bench):
 
 
 class Gateway:
-    """One with so many routes, which can be told to load them again."""
+    """A gateway with `count` routes that can be reloaded."""
 
     def __init__(self, bench, fleet, upstream, count):
         self.count, self.upstream, self.port, self.admin = count, upstream, free_port(), free_port()
@@ -58,7 +58,7 @@ class Gateway:
         self.proxy = fleet.start("tidegate", command, PROXIES, self.port)
 
     def change(self):
-        """Other numbers for a limit that every route names."""
+        """Writes other numbers for a limit that every route names."""
         self.generation += 1
         more = f'[limits.all]\nrate = "1000000/s"\nburst = {1_000_000 + self.generation % 2}\n'
         for number in range(self.count):
@@ -79,7 +79,7 @@ class Gateway:
 
 
 class Reloads:
-    """A thread that changes the file and asks for it, again and again, until the `with` block ends."""
+    """A thread that changes the file and reloads it repeatedly until the `with` block ends."""
 
     def __init__(self, gateway):
         self.gateway, self.ended = gateway, threading.Event()

@@ -12,7 +12,7 @@ ORDER = ("relay", "nginx", "haproxy", "envoy", "tidegate")
 
 
 class Bench:
-    """The options of a run, the programs it has found, and what it has measured so far."""
+    """The options of a run, the programs found, and the measurements so far."""
 
     def __init__(self, options, programs):
         self.rounds, self.secs, self.conns = options.rounds, options.secs, options.conns
@@ -20,7 +20,7 @@ class Bench:
         self.measured, self.void = {}, []
 
     def names(self, *able):
-        """Those of `able` that were asked for and can be started; says which are missing."""
+        """The proxies among `able` that are selected and can be started; prints the missing ones."""
         wanted = [name for name in ORDER if name in able and (not self.only or name in self.only)]
         missing = [name for name in wanted if not self.programs.get(name)]
         if missing:
@@ -28,7 +28,7 @@ class Bench:
         return [name for name in wanted if name not in missing]
 
     def upstream(self, fleet):
-        """Ports of one NGINX that answers by HTTP/1 on the first and by HTTP/2 on the second."""
+        """Starts an NGINX that serves HTTP/1 on the first returned port and HTTP/2 on the second."""
         http1, http2 = free_port(), free_port()
         (RUN / "upstream.conf").write_text(upstream_nginx(http1, http2))
         fleet.start("upstream", [self.programs["nginx"], "-c", RUN / "upstream.conf", "-p", RUN], LOADS, http1)
@@ -42,7 +42,7 @@ class Bench:
         return {name: self.proxy(fleet, name, setup) for name in names}
 
     def measure(self, proxies, load, unit="answers"):
-        """`load(proxy, seconds)` for each in turn, after a second to warm up; adds what a unit has cost the proxy."""
+        """Runs `load(proxy, seconds)` for each in turn, after a warm-up of a second, and adds the CPU time per unit."""
         results = {name: [] for name in proxies}
         for proxy in proxies.values():
             load(proxy, 1)
@@ -57,7 +57,7 @@ class Bench:
         return results
 
     def table(self, title, results, base, what="an answer", scale=1e6, unit="us"):
-        """Prints it; `scale` and `unit` are those of the CPU time."""
+        """Prints the table; `scale` and `unit` apply to the CPU time."""
         self.measured[title] = results
         if not results:
             return
@@ -74,7 +74,7 @@ class Bench:
             print(line + self.verdict(title, name, rounds))
 
     def verdict(self, title, name, rounds):
-        """Empty, or why the figures of this line say nothing."""
+        """The reason why the figures of this line mean nothing, or an empty text."""
         failed, answers = (sum(result[key] for result in rounds) for key in ("failed", "answers"))
         if failed == 0 and all(result["answers"] for result in rounds):
             return ""
@@ -87,7 +87,7 @@ class Bench:
 
 
 def ratios(mine, theirs, key="cpu"):
-    """The median of what each round says, with the extremes."""
+    """The median of the ratios of all rounds, with the extremes."""
     if not mine or not theirs:
         return "-"
     each = [a[key] / b[key] for a, b in zip(mine, theirs) if b[key]]

@@ -1,4 +1,4 @@
-"""TLS 1.3 with one certificate (ECDSA P-256), one suite and one group for all: handshakes, and long answers."""
+"""TLS 1.3 with one certificate (ECDSA P-256), one suite and one group for all: handshakes, and long responses."""
 
 import subprocess
 
@@ -8,7 +8,7 @@ from .proxies import BOTH, CERTIFICATE, KEY, Setup
 
 PEERS = ("nginx", "haproxy", "envoy", "tidegate")
 GIB = 1024**3
-# Answers of 16 MiB for each second of a round, and connections that ask for them.
+# Responses of 16 MiB for each second of a round, and number of connections that request them.
 BIG_ANSWERS, BIG_CONNECTIONS = 32, 4
 
 
@@ -29,7 +29,7 @@ def tls_full(bench):
 
 
 def tls_resumed(bench):
-    """Handshakes that go on with a session by its ticket, with a new exchange of keys."""
+    """Handshakes that resume a session with a ticket and a new key exchange."""
     handshakes(bench, "tls-resumed", resumed=True)
 
 
@@ -44,7 +44,7 @@ def handshakes(bench, title, resumed):
 
 
 def tls_bulk(bench):
-    """Answers of 16 MiB, which come from the service in the clear."""
+    """Responses of 16 MiB, which come from the service without TLS."""
     certificate()
     with Fleet() as fleet:
         upstream, _ = bench.upstream(fleet)

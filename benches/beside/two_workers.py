@@ -1,4 +1,4 @@
-"""What a second worker costs a request, and what it gives where there are cores for it."""
+"""The cost of a second worker for a request, and its gain if there are enough cores."""
 
 import os
 import statistics
@@ -8,7 +8,7 @@ from .machine import PROXIES, Fleet
 from .proxies import Setup
 from .rounds import ratios
 
-# From here on, two workers and the load have cores of their own.
+# From this number of cores on, two workers and the load do not share one.
 ENOUGH = 4
 
 

@@ -1,4 +1,4 @@
-"""WebSocket messages there and back through an upgraded connection."""
+"""WebSocket messages in both directions through an upgraded connection."""
 
 from . import loads
 from .machine import LOADS, Fleet, free_port
@@ -6,7 +6,7 @@ from .proxies import Setup
 
 
 def websocket(bench):
-    """Messages of 64 bytes, one under way on each connection, returned by the service."""
+    """Messages of 64 bytes, one in flight on each connection, returned by the service."""
     with Fleet() as fleet:
         upstream = free_port()
         fleet.start("echo", [bench.programs["echo"], "serve", f"127.0.0.1:{upstream}"], LOADS, upstream)

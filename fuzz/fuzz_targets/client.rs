@@ -1,7 +1,8 @@
-//! Who the client is, where proxies may say so: the peer, or an address that a header names past trusted hops only.
+//! The client's address when proxies may name it: the address is the peer, or one that a header names past trusted hops
+//! only.
 //!
-//! Input, by lines: trusted networks; the peer; `f` for `Forwarded` or anything else for `X-Forwarded-For`; then the lines
-//! of that header.
+//! Input, line by line: the trusted networks, the peer, `f` for `Forwarded` or anything else for `X-Forwarded-For`,
+//! then the lines of that header.
 
 #![no_main]
 
@@ -36,7 +37,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     assert!(found.ip == peer || lines.iter().any(|line| names(line, found.ip)), "{} comes from nowhere", found.ip);
-    // Without quotes there is one way to find the elements.
+    // Without quotes, the elements can be found by splitting at commas.
     if !lines.iter().any(|line| line.contains(&b'"')) {
         let hops: Vec<_> = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).collect();
         let hops = hops.into_iter().rev().map(<[u8]>::trim_ascii).filter(|hop| !hop.is_empty()).take(MOST_HOPS);
@@ -44,10 +45,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Hops that are read at most.
+/// Maximum number of hops that the gateway reads.
 const MOST_HOPS: usize = 64;
 
-/// Whether a network holds an address, IPv4 as what it is inside of IPv6 too.
+/// Whether a network contains an address, also as an IPv4-mapped IPv6 address.
 fn holds(network: &IpNet, address: IpAddr) -> bool {
     let mapped = match address {
         IpAddr::V4(v4) => Some(IpAddr::V6(v4.to_ipv6_mapped())),
@@ -56,10 +57,11 @@ fn holds(network: &IpNet, address: IpAddr) -> bool {
     network.contains(&address) || mapped.is_some_and(|mapped| network.contains(&mapped))
 }
 
-/// Whether some part of the line, up to what cannot belong to an address, is this one, perhaps with a port behind it.
+/// Whether some part of the line, delimited by bytes that cannot belong to an address, is this address, possibly with a
+/// port.
 fn names(line: &[u8], address: IpAddr) -> bool {
     let is_of_address = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
-    // In a quoted string each character may be escaped.
+    // Each character of a quoted string may be escaped.
     let line: Vec<u8> = line.iter().copied().filter(|byte| *byte != b'\\').collect();
     line.split(|byte| !is_of_address(*byte)).filter_map(|part| std::str::from_utf8(part).ok()).any(|part| {
         let is = |text: &str| text.parse::<IpAddr>().is_ok_and(|named| named.to_canonical() == address);

@@ -1,4 +1,4 @@
-//! Whatever a client sends first where TLS is spoken: is it worth a turn yet?
+//! The first bytes on a TLS listener: the gateway decides whether they are a whole ClientHello.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ use tidegate::tls::Hello;
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = Hello::default().is_whole(bytes);
-    // However the bytes come, the answer is the same, and once it is yes it stays so.
+    // The decision does not depend on how the bytes are cut, and once it is yes it stays so.
     let mut hello = Hello::default();
     let first = (0..=bytes.len()).find(|end| hello.is_whole(&bytes[..*end]));
     assert_eq!(first.is_some(), whole);

@@ -1,4 +1,5 @@
-//! A configuration file: accepted, and then it can be built and shown; or refused, with places inside of it.
+//! A configuration file: an accepted one can be built and shown, and a refused one has diagnostics at places inside the
+//! text.
 
 #![no_main]
 
@@ -7,13 +8,13 @@ use std::sync::{Arc, OnceLock};
 use libfuzzer_sys::fuzz_target;
 use tidegate::{config::{self, Config, Diagnostics, Environment}, build::{Process, build}, limit::KeyHasher, telemetry::{AccessLog, Dropped, Form, Metrics}};
 
-/// In no folder that exists, so that what the file names is not there.
+/// A path in a folder that does not exist, so that files named by the text do not exist either.
 const NAME: &str = "/nonexistent/fuzzed.toml";
-/// Keys of a limit, beyond which building it would cost more memory than a run has.
+/// Maximum number of keys of a limit that is built; more would exceed the memory of a run.
 const MOST_KEYS: usize = 100_000;
 
 fuzz_target!(|text: &str| {
-    // Devices and the like can be waited for without end.
+    // Reading a device may block forever.
     if text.contains("/dev") || text.contains("/proc") {
         return;
     }
@@ -31,8 +32,8 @@ fn accepted(config: Config) {
     assert!(config.shown().is_object());
     if config.limits.iter().all(|limit| limit.max_keys.get() <= MOST_KEYS) && config.store.is_none() {
         let (config, process) = (Arc::new(config), Process { metrics: Metrics::new(1), ..process().clone() });
-        let built = build(Arc::clone(&config), None, &process).expect("what is accepted can be built");
-        build(config, Some(&built.state), &process).expect("and built again");
+        let built = build(Arc::clone(&config), None, &process).expect("an accepted configuration can be built");
+        build(config, Some(&built.state), &process).expect("an accepted configuration can be built again");
     }
 }
 
@@ -41,7 +42,7 @@ fn refused(mistakes: &Diagnostics, text: &str) {
     for one in &mistakes.list {
         for place in one.place.iter().chain(one.related.as_ref().map(|(_, place, _)| place)) {
             let span = place.span.clone();
-            assert!(text.get(span.clone()).is_some(), "{span:?} is no part of the text");
+            assert!(text.get(span.clone()).is_some(), "{span:?} is outside the text");
             let before = &text[..span.start];
             assert_eq!(place.line, 1 + before.matches('\n').count());
             let line = before.rfind('\n').map_or(before, |end| &before[end + 1..]);

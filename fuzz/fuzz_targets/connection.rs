@@ -1,5 +1,6 @@
-//! A whole connection as a hostile client uses it: requests, bodies, pipelines, garbage, HTTP/2. However its bytes are cut on
-//! their way, the same requests are seen and the same answers given. The clock is paused: nobody is slow here.
+//! A whole connection of a hostile client: requests, bodies, pipelines, garbage, HTTP/2. However its bytes are cut, the
+//! service sees the same requests and the client gets the same responses. The clock is paused, so nothing times out by
+//! chance.
 
 #![no_main]
 
@@ -27,7 +28,7 @@ use tower::Service;
 
 fuzz_target!(|bytes: &[u8]| {
     let whole = run(&[bytes], false);
-    // Where it is cut is taken from the bytes themselves; and once at each.
+    // Cut once, at a position derived from the bytes, and once at every byte.
     let cut = bytes.iter().fold(7_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte)) % bytes.len().max(1);
     assert_eq!(run(&[&bytes[..cut], &bytes[cut..]], false), whole, "cut at {cut}");
     assert_eq!(run(&bytes.chunks(1).collect::<Vec<_>>(), false), whole, "byte for byte");
@@ -36,10 +37,11 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Looks for more before the client's end is seen: streams of HTTP/2 run beside their connection, and end with it.
+/// Number of polls before the end of the client is visible: streams of HTTP/2 run in tasks of their own and end with
+/// their connection.
 const BEFORE_THE_END: usize = 20;
 
-/// What a connection came to: the requests that were seen, and what was written, but for dates.
+/// The outcome of a connection: the requests that the service saw, and the bytes written, without dates.
 type Outcome = (Vec<String>, String);
 
 fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
@@ -78,7 +80,7 @@ fn run(pieces: &[&[u8]], http2: bool) -> Outcome {
     (seen, undated.collect())
 }
 
-/// Keeps what arrives: the head, and once it is complete the body.
+/// Records what arrives: the head, and the body once it is complete.
 #[derive(Clone, Default)]
 struct Seen(Arc<Mutex<Vec<String>>>);
 
@@ -114,7 +116,7 @@ async fn answer(request: Request, seen: &Mutex<Vec<String>>) -> Response {
             note(seen, format!("body: {:?} {trailers:?}", whole.to_bytes()));
             Response::new(StatusCode::OK, Body::whole("ok"))
         }
-        // It may be dropped before it hears of that.
+        // The service may be dropped before it gets this error, so it is not recorded.
         Err(Fault::ClientGone) => Response { hangup: Some(Hangup::AtOnce), ..Response::default() },
         Err(fault) => {
             note(seen, format!("body: {}", fault.reason()));
@@ -128,7 +130,7 @@ fn note(seen: &Mutex<Vec<String>>, what: String) {
     seen.lock().expect("no panic").push(what);
 }
 
-/// Listens for one connection, and says when it has begun.
+/// Accepts one connection, and notifies once its task has been spawned.
 struct Once(Option<Script>, Arc<Notify>);
 
 impl Accept for Once {
@@ -150,9 +152,9 @@ impl Accept for Once {
     }
 }
 
-/// A client that sends pieces and then ends. Each comes only after it was waited for.
+/// A client that sends pieces and then closes. Each piece becomes available after at least one pending read.
 struct Script {
-    /// The next one last.
+    /// The remaining pieces; the next one is last.
     pieces: Vec<Vec<u8>>,
     waits: usize,
     written: Arc<Mutex<Vec<u8>>>,

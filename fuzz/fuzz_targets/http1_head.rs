@@ -1,5 +1,5 @@
-//! What a hostile client or server sends as HTTP/1: heads, bodies in chunks, answers. However it is cut on its way, it is
-//! read in the same way, and in one way only.
+//! HTTP/1 of a hostile client or server: heads, chunked bodies, responses. However the bytes are cut, they are read in
+//! the same way, and in one way only.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ const MOST_TRAILER_BYTES: usize = 256;
 
 fuzz_target!(|bytes: &[u8]| {
     request(bytes);
-    // The body by itself too: few inputs have a sound head before it.
+    // The body is also read by itself, since few inputs have a valid head before it.
     body(bytes, Length::Chunked, Decoder::of_request);
     body(bytes, Length::Chunked, Decoder::of_answer);
     answer(bytes);
@@ -29,19 +29,19 @@ fn request(bytes: &[u8]) {
         });
         assert_eq!(found.ok(), whole.ok(), "cut at {cut}");
     }
-    // The server has taken empty lines off, and all that begins no method.
+    // The server has skipped empty lines and bytes that cannot begin a method.
     let Some(length) = whole.ok().filter(|_| bytes[0].is_ascii_graphic()) else { return };
     let Ok(head) = parse_request(&mut BytesMut::from(bytes), length, &LIMITS) else { return };
-    sound(&head);
-    // Another parser must see the end at the same byte: what lies behind it is the next request.
+    check_framing(&head);
+    // An independent parser has to find the end at the same byte: the next request begins there.
     let mut lines = [httparse::EMPTY_HEADER; 20];
     let mut other = httparse::Request::new(&mut lines);
     assert_eq!(other.parse(bytes), Ok(httparse::Status::Complete(length)));
     body(&bytes[length..], head.length, Decoder::of_request);
 }
 
-/// Its framing is what its fields say, and they say it once.
-fn sound(head: &RequestHead) {
+/// Checks that the framing agrees with the fields, and that the fields state it once.
+fn check_framing(head: &RequestHead) {
     let lengths: Vec<_> = head.headers.get_all(header::CONTENT_LENGTH).iter().collect();
     let codings: Vec<_> = head.headers.get_all(header::TRANSFER_ENCODING).iter().collect();
     let length = lengths.first().map(|value| value.to_str().unwrap().parse::<u64>().unwrap());
@@ -49,7 +49,7 @@ fn sound(head: &RequestHead) {
         (1, None) => Length::Chunked,
         (0, None | Some(0)) => Length::Empty,
         (0, Some(length)) => Length::Exact(length),
-        _ => panic!("it can be read in two ways: {head:?}"),
+        _ => panic!("ambiguous framing: {head:?}"),
     };
     assert_eq!(head.length, expected);
     assert!(lengths.len() < 2);
@@ -57,7 +57,7 @@ fn sound(head: &RequestHead) {
     assert!(head.headers.values().all(|value| !value.as_bytes().iter().any(|byte| b"\r\n\0".contains(byte))));
 }
 
-/// What became of a body: its bytes, and where it ended well its trailers and what is left behind it.
+/// The result of reading a body: its bytes, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
 struct Read {
     data: Vec<u8>,
@@ -71,7 +71,7 @@ enum End {
     Refused,
 }
 
-/// Of a request, or of an answer.
+/// Constructor of a decoder for requests or for responses.
 type New = fn(Length, usize) -> Decoder;
 
 fn body(bytes: &[u8], length: Length, new: New) {
@@ -81,7 +81,7 @@ fn body(bytes: &[u8], length: Length, new: New) {
             assert_eq!(read([&bytes[..cut], &bytes[cut..]], length, new), whole, "cut at {cut}");
         }
     }
-    // An empty body is over without a byte.
+    // An empty body ends without a byte.
     assert_eq!(read(bytes.chunks(1).chain([&[][..]]), length, new), whole, "byte for byte");
 }
 
@@ -103,7 +103,7 @@ fn read<'b>(pieces: impl IntoIterator<Item = &'b [u8]>, length: Length, new: New
             }
         }
     }
-    // The end of chunks is a piece of its own; that of a counted body comes with its last byte.
+    // The end of a chunked body is a piece of its own; that of a body with a length comes with its last byte.
     assert!(decoder.is_done() == over.is_some() || matches!(length, Length::Empty | Length::Exact(_)));
     let end = match over {
         Some(trailers) => End::Over { trailers, rest: buffer.freeze() },
@@ -118,9 +118,9 @@ fn answer(bytes: &[u8]) {
         let Ok(Some((head, length))) = &whole else { continue };
         for cut in 0..*length {
             let part = parse_response(&bytes[..cut], &method);
-            assert!(matches!(part, Ok(None)), "a part of a sound head, cut at {cut}, is no head and no mistake");
+            assert!(matches!(part, Ok(None)), "a part of a valid head, cut at {cut}, is neither complete nor malformed");
         }
-        // What is passed on cannot end the head early or begin another field.
+        // Forwarded fields cannot end the head early or begin another field.
         for line in head.fields.as_bytes().split_inclusive(|byte| *byte == b'\n') {
             let line = line.strip_suffix(b"\r\n").expect("a whole line");
             assert!(!line.is_empty() && !line.iter().any(|byte| b"\r\n\0".contains(byte)));

@@ -1,7 +1,8 @@
-//! Keys of limits: expressions of a configuration, evaluated over a request. What a key is hashed from leads back to the
-//! parts that it was made of, so that no two different keys are one; and each part is what the request says.
+//! Keys of limits: expressions of a configuration, evaluated for a request. The hashed bytes lead back to the parts of
+//! the key, so no two different keys have the same bytes, and each part agrees with the request.
 //!
-//! Input: lines with a key expression each, one with the client's address, an empty line, then an HTTP/1 request's head.
+//! Input: one key expression on each line, a line with the client's address, an empty line, then the head of an HTTP/1
+//! request.
 
 #![no_main]
 
@@ -43,7 +44,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(rest.is_empty());
 });
 
-/// The parts of a key as a configuration with these expressions has them.
+/// The parts of a key with these expressions, read from a configuration.
 fn read(expressions: &[&str]) -> Option<Vec<KeyPart>> {
     let key = serde_json::to_string(expressions).ok()?;
     let text = format!(
@@ -85,7 +86,8 @@ fn exchange(head: &[u8], client: IpAddr) -> Option<Arc<Exchange>> {
     }))
 }
 
-/// Kind, name and value of the part that bytes to be hashed begin with, and what follows: they can be read in one way only.
+/// Splits the hashed bytes after their first part. Returns its kind, name and value, and the rest. The encoding is
+/// unambiguous.
 fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
     let (lengths, rest) = bytes.split_first_chunk::<8>().expect("lengths");
     let lengths = u64::from_ne_bytes(*lengths);
@@ -94,7 +96,7 @@ fn first(bytes: &[u8]) -> ((u8, &[u8], &[u8]), &[u8]) {
     ((lengths as u8, name, value), rest)
 }
 
-/// A number for each kind of part, and the name that distinguishes several of it.
+/// The number of each kind of part, and the name that distinguishes several parts of that kind.
 fn expected_kind<'k>(part: &'k KeyPart, exchange: &Exchange) -> (u8, &'k [u8]) {
     match part {
         KeyPart::Route => (1, b""),
@@ -124,7 +126,7 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
         },
         KeyPart::Header(name) => {
             assert!(!value.is_empty());
-            // Blanks aside, and the case of a scheme.
+            // The value agrees up to blanks and the case of a scheme.
             let words = |value: &[u8]| {
                 let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
                 words.map(<[u8]>::to_ascii_lowercase).collect::<Vec<_>>()
@@ -154,7 +156,7 @@ fn check(part: &KeyPart, value: &[u8], exchange: &Exchange) {
     }
 }
 
-/// Without any escape. A plus sign is no space here.
+/// Decodes all escapes. A plus sign does not stand for a space here.
 fn decoded(path: &[u8]) -> Vec<u8> {
     let plus = path.split(|byte| *byte == b'+').map(tidegate::call::query::decode);
     plus.map(std::borrow::Cow::into_owned).collect::<Vec<_>>().join(&b'+')

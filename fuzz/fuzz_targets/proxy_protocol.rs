@@ -1,4 +1,4 @@
-//! Whatever a balancer, or somebody who claims to be one, sends first.
+//! The first bytes on a listener with the PROXY protocol, from a balancer or from a client that claims to be one.
 
 #![no_main]
 
@@ -8,6 +8,6 @@ use tidegate::server::proxy_protocol::parse;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(header)) = parse(bytes) else { return };
     assert!(header.length <= bytes.len());
-    // What follows the header has no say in it.
+    // Bytes after the header do not affect the result.
     assert_eq!(parse(&bytes[..header.length]), Ok(Some(header)));
 });

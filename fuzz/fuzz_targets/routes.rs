@@ -1,8 +1,8 @@
-//! The table of routes against a linear scan, and the normal form of paths.
+//! The route table against a linear scan, and the normal form of paths.
 //!
-//! Input, by lines, each of words with spaces between them: a request, `METHOD HOST TARGET NAME:VALUE ..` (headers), then
-//! routes, `METHODS HOSTS PATH NAME:VALUE .. NAME=VALUE ..` (headers and query). Methods and hosts are lists with commas,
-//! `-` for any; a path is `-`, exact, with `{parameters}`, `~` and a regular expression, or `^` and a prefix.
+//! Input, line by line, each with words separated by spaces: a request, `METHOD HOST TARGET NAME:VALUE ..` (headers),
+//! then routes, `METHODS HOSTS PATH NAME:VALUE .. NAME=VALUE ..` (headers and query). Methods and hosts are lists with
+//! commas, `-` for any; a path is `-`, exact, with `{parameters}`, `~` and a regular expression, or `^` and a prefix.
 
 #![no_main]
 
@@ -34,7 +34,7 @@ fn request(line: &str) -> Option<Request> {
     Some(Request { host: host.to_ascii_lowercase(), path, method, headers: headers.collect(), query: query.collect() })
 }
 
-/// The normal form of a target's path, checked to be one.
+/// Returns the normal form of a target's path, after checking that it is one.
 fn normal(target: &Target) -> String {
     let normal = std::str::from_utf8(target.normal_path()).expect("normal forms are ASCII").to_owned();
     if normal == "*" {
@@ -84,13 +84,13 @@ fn host(word: &str) -> Option<HostPattern> {
     Some(if word.starts_with("*.") { HostPattern::Wildcard(name) } else { HostPattern::Exact(name) })
 }
 
-/// As the configuration lets patterns through.
+/// Parses a path pattern as the configuration does.
 fn path(word: &str) -> Option<PathPattern> {
     if word == "-" {
         return Some(PathPattern::Any);
     }
     if let Some(pattern) = word.strip_prefix('~') {
-        // Long ones cost seconds to compile, and are the affair of the library.
+        // Long expressions take seconds to compile, which only tests the regex library.
         return (pattern.len() < 40 && config::whole_path_regex(pattern).is_ok())
             .then(|| PathPattern::Regex(pattern.to_owned()));
     }

@@ -1,4 +1,4 @@
-"""Makes all four kinds of call by the address given, and checks what comes back."""
+"""Makes all four kinds of call to the given address and checks the results."""
 
 import queue
 import sys
@@ -31,7 +31,7 @@ assert one(large, timeout=10) == large[::-1]
 assert list(many_answers(b"1000", timeout=10)) == [b"%d" % number for number in range(1000)]
 assert many_requests((b"x" * 1000 for _ in range(500)), timeout=10) == b"500000"
 
-# In turns: each message passes before the next one is sent.
+# Each message passes before the next one is sent.
 sent = queue.Queue()
 answers = both(iter(sent.get, None), timeout=10)
 for text in (b"one", b"two", b"three"):
@@ -52,8 +52,7 @@ assert 6 < left < 8.1, left
 assert failure(lambda: channel.unary_unary("/t.T/None")(b"", timeout=10)).code() == grpc.StatusCode.UNIMPLEMENTED
 assert failure(lambda: one(b"sleep", timeout=0.3)).code() == grpc.StatusCode.DEADLINE_EXCEEDED
 
-# Refusals of the gateway's own.
-# The service knows no such method; the first one takes the limit's only token.
+# Refusals of the gateway itself. The service has no such method; the first call takes the limit's only token.
 failure(lambda: channel.unary_unary("/limited/One")(b"", timeout=10))
 limited = failure(lambda: channel.unary_unary("/limited/One")(b"", timeout=10))
 assert limited.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, limited

@@ -1,4 +1,4 @@
-"""A service of bytes with all four kinds of call; says its port, and ends when its stdin does."""
+"""A service of bytes with all four kinds of call. Prints its port, and ends when its stdin does."""
 
 import concurrent.futures
 import sys
