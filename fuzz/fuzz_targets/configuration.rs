@@ -6,7 +6,7 @@
 use std::sync::{Arc, OnceLock};
 
 use libfuzzer_sys::fuzz_target;
-use tidegate::{config::{self, Config, Diagnostics, Environment}, build::{Process, build}, limit::KeyHasher, telemetry::{AccessLog, Dropped, Form, Metrics}};
+use tidegate::{config::{self, Config, Diagnostics, Environment}, build::{Process, build}, limit::KeyHasher, policy::LogFormat, telemetry::{AccessLog, Dropped, Form, Metrics}};
 
 /// A path in a folder that does not exist, so that files named by the text do not exist either.
 const NAME: &str = "/nonexistent/fuzzed.toml";
@@ -59,7 +59,7 @@ fn process() -> &'static Process {
     static PROCESS: OnceLock<Process> = OnceLock::new();
     PROCESS.get_or_init(|| {
         let dropped = Arc::new(Dropped::default());
-        let (access, guard) = AccessLog::start(Form::Json, std::io::sink(), 1, dropped).expect("a thread");
+        let (access, guard) = AccessLog::start(Form::Full(LogFormat::Json), std::io::sink(), 1, dropped).expect("a thread");
         std::mem::forget(guard);
         Process { workers: 1, metrics: Metrics::new(1), access, hasher: KeyHasher::with_seed([1, 2]), buffers: Default::default() }
     })

@@ -115,13 +115,13 @@ fn a_turn_or_a_retry_without_effect_is_reported() {
     fine(&format!(
         "{APP}concurrency = {{ max = 1, queue = 1 }}\n[[routes]]\nname = \"app\"\nupstream = \"app\"\npriority = \"high\""
     ));
-    let answer = "[[routes]]\nname = \"a\"\nrespond = {}\n";
+    let response = "[[routes]]\nname = \"a\"\nrespond = {}\n";
     last_line(
-        &format!("{answer}retry = {{ attempts = 3 }}"),
+        &format!("{response}retry = {{ attempts = 3 }}"),
         Code::NoEffect,
         "leave `retry` out",
     );
-    fine(&format!("{answer}[defaults]\nretry = {{ attempts = 3 }}"));
+    fine(&format!("{response}[defaults]\nretry = {{ attempts = 3 }}"));
 }
 
 #[test]

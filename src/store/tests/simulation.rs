@@ -206,14 +206,14 @@ impl World {
                     } = bucket.ask(now, self.pace, cost, ahead);
                     if is_answered {
                         let told = [admitted.into(), before, after, moved, at];
-                        let answer = Event::Answer {
+                        let response = Event::Answer {
                             gateway,
                             cost,
                             sent,
                             at_store: now,
                             told,
                         };
-                        events.push(Reverse((now + back, answer)));
+                        events.push(Reverse((now + back, response)));
                     }
                 }
                 Event::Answer {
