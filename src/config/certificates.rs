@@ -23,7 +23,7 @@ const LONGEST_CERTIFICATES: u64 = 1024 * 1024;
 /// Longest key file: an RSA key of 16384 bits has 13 KB.
 const LONGEST_KEY: u64 = 64 * 1024;
 
-/// What is wrong with a file, to be said after its name.
+/// A fault of a file, phrased to follow its name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
     /// With the file of certificates.
@@ -131,7 +131,7 @@ fn not_pem(error: pem::Error) -> String {
     }
 }
 
-/// What a certificate says of itself.
+/// The parts of a certificate that the configuration looks at.
 struct About {
     /// Lower case, in its order.
     names: Vec<Box<str>>,

@@ -1,6 +1,6 @@
 //! A whole configuration: every section resolved, and what the files told beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{diagnostic::Diagnostics, watched::Watched};
 use crate::policy::{
@@ -14,13 +14,13 @@ pub struct Config {
     pub server: Server,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
-    /// Who counts as the client of a request.
+    /// How the client of a request is identified.
     pub client_ip: ClientIp,
     /// The admin listener; `None` when switched off.
     pub admin: Option<Admin>,
     /// Where limits with `scope = "shared"` are counted.
     pub store: Option<Store>,
-    /// What is logged and how.
+    /// Logs and access lines.
     pub log: Log,
     /// How long a drain may take.
     pub shutdown: Shutdown,
@@ -83,6 +83,3 @@ impl Config {
             .collect()
     }
 }
-
-/// Environment in which `${NAME}` is looked up; tests bring their own.
-pub type Environment = BTreeMap<String, String>;

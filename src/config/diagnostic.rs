@@ -32,17 +32,17 @@ pub struct Diagnostics {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// What kind of mistake.
+    /// The kind of mistake.
     pub code: Code,
     /// The file that has it.
     pub file: PathBuf,
     /// Where in the file; `None` when it is about the file as a whole.
     pub place: Option<Place>,
-    /// What is wrong, in one sentence without a full stop.
+    /// The mistake, in one sentence without a full stop.
     pub message: String,
     /// A few words for beside the caret; may be empty.
     pub label: String,
-    /// What would be right.
+    /// Advice on how to mend it.
     pub help: Option<String>,
     /// A second place that belongs to it, with its label.
     pub related: Option<(PathBuf, Place, String)>,

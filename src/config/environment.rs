@@ -1,8 +1,11 @@
 //! `${NAME}` in strings: replaced from the environment of the process.
 
-use std::ffi::OsString;
+use std::{collections::BTreeMap, ffi::OsString};
 
-use super::{Environment, problem::Wrong};
+use super::wrong::Wrong;
+
+/// Environment in which `${NAME}` is looked up; tests bring their own.
+pub type Environment = BTreeMap<String, String>;
 
 /// The environment of this process. Variables whose name is no text are left out, as nobody can name them; bytes of a value that
 /// are no text stand in it as U+FFFD, which is refused where the variable is used.

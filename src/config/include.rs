@@ -7,14 +7,17 @@ use std::{
 };
 
 use super::{
-    Environment, check, parse,
+    de,
+    environment::Environment,
+    field::{Field, Given},
+    parse::parse,
     problem::{Code, Problem, Problems},
-    schema::process::FILE_ITSELF,
     source::{self, LONGEST_FILE, Sources, Span},
-    tree::{Entry, Node, Table, Value},
+    tree::{Entry, Table, Value},
+    wire::{self, syntaxes::FileName, text::Text},
 };
 
-/// What is gathered while files are read.
+/// State that is gathered while files are read.
 #[derive(Debug)]
 pub(super) struct Loading<'a> {
     pub(super) environment: &'a Environment,
@@ -56,18 +59,16 @@ impl<'a> Loading<'a> {
         let Some(source) = self.sources.get(file).cloned() else {
             return Table::default();
         };
-        let mut own = parse::parse(file, &source, self.environment, &mut self.problems);
+        let mut own = parse(file, &source, self.environment, &mut self.problems);
         let whole = Span {
             file,
             start: 0,
             end: 0,
         };
-        check::section(&FILE_ITSELF, &mut own, whole, &mut self.problems);
         let mut together = Table::default();
-        let names = own.entries.remove("include");
-        for name in names.iter().flat_map(|entry| entry.node.items()) {
-            for path in self.included(name) {
-                let included = self.file(&path, Some(name.span));
+        for name in self.names(own.entries.remove("include"), whole) {
+            for path in self.included(&name, whole) {
+                let included = self.file(&path, Some(name.place(whole)));
                 merge(&mut together, included, &mut self.problems);
             }
         }
@@ -75,12 +76,24 @@ impl<'a> Loading<'a> {
         together
     }
 
+    /// The entries of `include`. This key alone is read before all files are together.
+    fn names(&mut self, include: Option<Entry>, whole: Span) -> Vec<Field<Text<FileName>>> {
+        let include = include.map(|entry| ("include".to_owned(), entry));
+        let alone = Table {
+            entries: include.into_iter().collect(),
+        };
+        let (file, _) = de::read::<wire::File>(alone, whole, &mut self.problems);
+        let names = file.include.and_then(|include| include.value);
+        names.map(|names| names.0).unwrap_or_default()
+    }
+
     /// The files that one entry of `include` stands for, in name order.
-    fn included(&mut self, name: &Node) -> Vec<PathBuf> {
-        let Some(text) = name.text() else {
+    fn included(&mut self, name: &Field<Text<FileName>>, whole: Span) -> Vec<PathBuf> {
+        let Some(Text { text, .. }) = &name.value else {
             return Vec::new();
         };
-        let path = self.sources.beside(name.span, text);
+        let at = name.place(whole);
+        let path = self.sources.beside(at, text);
         if !text.contains('*') {
             return vec![path];
         }
@@ -92,7 +105,7 @@ impl<'a> Loading<'a> {
         if folder.to_string_lossy().contains('*') {
             let problem = Problem::new(
                 Code::BadValue,
-                name.span,
+                at,
                 "`*` can stand in the name of a file, not of a folder",
             );
             self.problems
@@ -107,7 +120,7 @@ impl<'a> Loading<'a> {
             // A folder that is not there has no files; it may come.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => {
-                self.unreadable(folder, Some(name.span), &format!("cannot be read: {error}"));
+                self.unreadable(folder, Some(at), &format!("cannot be read: {error}"));
                 Vec::new()
             }
         }

@@ -1,112 +1,117 @@
-//! JSON Schema of the language, for editors: exactly the keys that are built.
+//! JSON Schema of the language, for editors: derived from the structs of `wire`, and put into a plain form.
 
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::schema::{Default, Key, Kind, Section, Syntax, process::FILE_ITSELF};
-
-/// A stand-in for a number or for true and false: one variable of the environment.
-const VARIABLE: &str = r"^\$\{[^}]*\}$";
+use super::{
+    field::ORDER,
+    wire::{File, numbers::VARIABLE},
+};
 
 /// The schema (draft 7, which editors of TOML know best) with descriptions and defaults.
 pub fn json_schema() -> Value {
-    let mut schema = section(&FILE_ITSELF, true);
-    schema.insert(
-        "$schema".to_owned(),
-        json!("http://json-schema.org/draft-07/schema#"),
-    );
-    schema.insert("title".to_owned(), json!("tidegate.toml"));
-    Value::Object(schema)
+    let mut schema = ordered();
+    without_order(&mut schema);
+    schema
 }
 
-/// `required`: whether required keys have to be there. In `[defaults]` they may come from the route.
-fn section(section: &'static Section, required: bool) -> Map<String, Value> {
-    let required = required && section.path != "defaults";
-    let properties: Map<_, _> = section
-        .keys
-        .iter()
-        .map(|key| (key.name.to_owned(), Value::Object(property(key, required))))
-        .collect();
-    let missing: Vec<_> = section
-        .keys
-        .iter()
-        .filter(|key| required && key.required)
-        .map(|key| key.name)
-        .collect();
-    let mut schema = object(json!({
-        "type": "object",
-        "description": section.about,
-        "properties": properties,
-        "additionalProperties": false,
-    }));
-    if !missing.is_empty() {
-        schema.insert("required".to_owned(), json!(missing));
+/// The same, with the number of each key in the order of the structs under [`ORDER`]: the members of an object are
+/// sorted by their names.
+pub(super) fn ordered() -> Value {
+    let mut settings = SchemaSettings::draft07();
+    settings.inline_subschemas = true;
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<File>()
+        .to_value();
+    plain(&mut schema);
+    if let Some(members) = schema.as_object_mut() {
+        members.remove("definitions");
     }
+    schema["title"] = json!("tidegate.toml");
+    // A key that is missing in the defaults may come from the route.
+    without_required(&mut schema["properties"]["defaults"]);
     schema
 }
 
-fn property(key: &'static Key, required: bool) -> Map<String, Value> {
-    let mut schema = kind(key.kind, required);
-    schema.insert("description".to_owned(), json!(key.about));
-    let default = match key.default {
-        Default::Nothing => return schema,
-        Default::Text(text) => json!(text),
-        Default::Whole(number) => json!(number),
-        Default::Flag(flag) => json!(flag),
-        Default::Texts(texts) => json!(texts),
+/// Takes out what TOML has no use for, in this schema and all below it.
+fn plain(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(plain),
+        Value::Object(members) => {
+            members.values_mut().for_each(plain);
+            without_null(members);
+            words_of_choice(members);
+            if members.get("type").is_some_and(|of| of == "boolean") {
+                members.insert("type".to_owned(), json!(["boolean", "string"]));
+                members.insert("pattern".to_owned(), json!(VARIABLE));
+            }
+            if members.get("properties").is_some_and(Value::is_object) {
+                members.insert("additionalProperties".to_owned(), json!(false));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The variants of an enum, without what each means in the code.
+fn words_of_choice(members: &mut Map<String, Value>) {
+    let Some(Value::Array(variants)) = members.get("oneOf") else {
+        return;
     };
-    schema.insert("default".to_owned(), default);
-    schema
+    let word = |variant: &Value| variant.get("const").cloned();
+    let words: Option<Vec<_>> = variants.iter().map(word).collect();
+    if let Some(words) = words {
+        members.remove("oneOf");
+        members.insert("enum".to_owned(), words.into());
+    }
 }
 
-fn kind(of: Kind, required: bool) -> Map<String, Value> {
-    let inner = |of: &Kind| kind(*of, required);
-    object(match of {
-        Kind::Flag => json!({ "type": ["boolean", "string"], "pattern": VARIABLE }),
-        Kind::Whole { least, most } => whole(least, most),
-        Kind::Text(syntax) => return text(syntax),
-        Kind::Choice(words) => json!({ "enum": words }),
-        Kind::Or(word, other) => json!({ "anyOf": [{ "const": word }, inner(other)] }),
-        Kind::List(of) => {
-            json!({ "type": "array", "items": inner(of), "minItems": 1, "uniqueItems": true })
+/// An `Option` of Rust may be null, and an absent key of TOML is absent.
+fn without_null(members: &mut Map<String, Value>) {
+    for list in ["type", "enum"] {
+        let Some(Value::Array(items)) = members.get_mut(list) else {
+            continue;
+        };
+        items.retain(|item| !item.is_null() && item != "null");
+        if list == "type" && items.len() == 1 {
+            members["type"] = items.remove(0);
         }
-        Kind::Set(of) => json!({ "type": "array", "items": inner(of), "uniqueItems": true }),
-        Kind::OneOrList(of) => json!({ "anyOf": [inner(of), kind(Kind::List(of), required)] }),
-        Kind::OneOrMany(of) => {
-            json!({ "anyOf": [inner(of), { "type": "array", "items": inner(of), "minItems": 1 }] })
+    }
+    let Some(Value::Array(choices)) = members.get_mut("anyOf") else {
+        return;
+    };
+    choices.retain(|choice| choice["type"] != "null");
+    if choices.len() > 1 {
+        return;
+    }
+    let only = choices.pop();
+    members.remove("anyOf");
+    if let Some(Value::Object(only)) = only {
+        for (name, value) in only {
+            members.entry(name).or_insert(value);
         }
-        Kind::WholeOrTable { least, most, table } => json!({
-            "anyOf": [whole(least, most), section(table, required)],
-        }),
-        Kind::Map(_, values) => json!({ "type": "object", "additionalProperties": text(values) }),
-        Kind::Table(inner) => return section(inner, required),
-        Kind::Tables(inner) => {
-            json!({ "type": "array", "items": section(inner, required), "minItems": 1 })
-        }
-        Kind::Named(inner) => {
-            json!({ "type": "object", "additionalProperties": section(inner, required) })
-        }
-        Kind::TextOrTables(syntax, inner) => {
-            json!({ "anyOf": [text(syntax), kind(Kind::Tables(inner), required)] })
-        }
-        Kind::TextOrTable(syntax, inner) => {
-            json!({ "anyOf": [text(syntax), section(inner, required)] })
-        }
-    })
+    }
 }
 
-/// The bounds are for numbers only, the pattern for strings.
-fn whole(least: u64, most: u64) -> Value {
-    json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": VARIABLE })
+fn without_order(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(without_order),
+        Value::Object(members) => {
+            members.remove(ORDER);
+            members.values_mut().for_each(without_order);
+        }
+        _ => {}
+    }
 }
 
-fn text(syntax: &Syntax) -> Map<String, Value> {
-    object(json!({ "type": "string", "examples": [syntax.example] }))
-}
-
-/// The members of what was written as an object just now.
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members,
-        _ => Map::new(),
+fn without_required(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(without_required),
+        Value::Object(members) => {
+            members.retain(|name, value| name != "required" || !value.is_array());
+            members.values_mut().for_each(without_required);
+        }
+        _ => {}
     }
 }

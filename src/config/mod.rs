@@ -1,25 +1,33 @@
 //! The configuration: a TOML file in, a checked [`crate::policy::Config`] or all of its mistakes out. A leaf.
 //!
-//! A file passes four steps, each in its own module: `include` reads texts and `parse` turns them into a tree with
-//! places; `check` holds the tree against the tables of `schema`; `resolve` looks at what several keys mean together
-//! and builds the types of [`policy`](crate::policy). Mistakes are collected on the way and told together at the end.
+//! A file passes four steps, each in its own module:
+//!
+//! 1. `include` reads texts, and `parse` turns them into a tree with places.
+//! 2. `de` deserializes the tree into the structs of `wire`, which are the language: keys, values, defaults, and the
+//!    descriptions that editors show.
+//! 3. `resolve` looks at what several keys mean together and builds the types of [`policy`](crate::policy).
+//! 4. `diagnostic` turns the mistakes that were collected on the way into lines, columns and pictures.
+//!
+//! To add a key, add a field with a doc comment to its struct in `wire`, use it in `resolve`, and describe it in the
+//! reference. The schema, the check of a file, the advice and the view of the running configuration follow.
 
 mod advice;
 mod certificates;
-mod check;
 mod configuration;
+mod de;
 mod diagnostic;
 mod environment;
+mod field;
 mod foreign;
 mod guess;
 mod include;
 mod json_schema;
+mod language;
 mod misplaced;
 mod parse;
 mod problem;
 mod redact;
 mod resolve;
-mod schema;
 mod shown;
 mod slips;
 mod source;
@@ -28,6 +36,9 @@ mod syntax;
 mod tree;
 mod units;
 mod watched;
+mod wire;
+mod words;
+mod wrong;
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +46,9 @@ mod tests;
 use std::{path::Path, sync::Arc};
 
 pub use self::{
-    configuration::{Config, Environment},
+    configuration::Config,
     diagnostic::{Diagnostic, Diagnostics, Place},
-    environment::of_process as process_environment,
+    environment::{Environment, of_process as process_environment},
     json_schema::json_schema,
     problem::{Code, Severity},
     source::{LONGEST_FILE, decoded},
@@ -45,7 +56,7 @@ pub use self::{
     units::rate_text,
     watched::Watched,
 };
-use self::{include::Loading, tree::Table};
+use self::{include::Loading, tree::Table, wrong::Wrong};
 
 /// Reads a configuration file, the files it includes, and those they name: certificates, keys, a token, a password.
 ///
@@ -69,7 +80,7 @@ pub fn parse(name: &str, text: &str, environment: &Environment) -> Result<Config
 }
 
 /// A duration or rate as the language writes it, outside a file: why it is none, and what would be right.
-fn wrong(text: &str, wrong: problem::Wrong) -> String {
+fn wrong(text: &str, wrong: Wrong) -> String {
     format!("{text:?}: {}; {}", wrong.why, wrong.help)
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue, Error};
 
 use super::{
-    Environment, environment,
+    environment::{self, Environment},
     foreign::{self, Foreign},
     problem::{Code, Problem, Problems},
     slips::{self, Line},
@@ -153,7 +153,7 @@ impl Mistake {
             None => {
                 let at = at(error);
                 let lines = whole_lines(source, value.start.min(at.start)..value.end.max(at.end));
-                // What is open until the end of the file is a mistake where it begins.
+                // A bracket or quote that stays open to the end of the file is a mistake where it opens.
                 let open = at.start >= source.text.trim_end().len();
                 let at = if open {
                     value.start..source.line(source.line_of(value.start)).end

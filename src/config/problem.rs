@@ -4,7 +4,7 @@ use std::{collections::HashSet, fmt, path::PathBuf};
 
 use super::source::Span;
 
-/// What kind of mistake a diagnostic is about; stable, for tools.
+/// The kind of mistake that a diagnostic is about. Tools may rely on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Not TOML.
@@ -152,7 +152,7 @@ impl Problem {
         self
     }
 
-    /// What would be right.
+    /// Advice on how to mend it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -162,23 +162,6 @@ impl Problem {
     pub(super) fn also(mut self, at: Span, label: impl Into<String>) -> Self {
         self.related = Some((at, label.into()));
         self
-    }
-}
-
-/// A value that a parser of some syntax refused: why, and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
-    /// Completes "`key` cannot be `value`: ...".
-    pub(super) why: String,
-    pub(super) help: String,
-}
-
-impl Wrong {
-    pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            help: help.into(),
-        }
     }
 }
 
@@ -192,8 +175,6 @@ pub(super) struct Problems {
     pub(super) covered: Vec<Span>,
     /// Text that could not be read: nobody knows which values in it are secrets.
     pub(super) unread: Vec<Span>,
-    /// Keys, by section and name, that stand in another place or under another name, until their own section is looked at.
-    pub(super) meant: Vec<(&'static str, &'static str)>,
     /// Some text could not be understood, so that what seems absent may be there: absence is not reported.
     pub(super) incomplete: bool,
 }
@@ -206,6 +187,14 @@ impl Problems {
         {
             self.list.push(problem);
         }
+    }
+
+    /// Whether a key at this place was reported as one that there is not.
+    pub(super) fn is_unknown(&self, key: Span) -> bool {
+        let at = At::Place(key);
+        self.list
+            .iter()
+            .any(|problem| problem.code == Code::UnknownKey && problem.at == at)
     }
 
     pub(super) fn has_errors(&self) -> bool {

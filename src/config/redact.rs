@@ -1,5 +1,5 @@
-//! What diagnostics and views never show: the login of a URL, right or wrong, wherever it stands in a text; and what stands
-//! where the URL of a store is meant to be, unless it is plainly an address.
+//! Secrets, which diagnostics and views never show: the login of a URL, valid or not, wherever it stands in a text, and
+//! text in the place of a store's URL, unless it is plainly an address.
 
 use std::{borrow::Cow, net::IpAddr, ops::Range};
 
@@ -39,8 +39,24 @@ pub(super) fn of_free_name(name: &str, node: &Node, covered: &mut Vec<Span>) {
     }
 }
 
+/// Takes down what may be a secret in the sections that have some: `[store]`, and overrides of limits.
+pub(super) fn of_file(file: &Table, covered: &mut Vec<Span>) {
+    let entries = |section: &str| {
+        let table = file.get(section).and_then(|entry| entry.node.table());
+        table.into_iter().flat_map(|table| &table.entries)
+    };
+    for (name, entry) in entries("store") {
+        of_store(name, &entry.node, covered);
+    }
+    for (_, limit) in entries("limits") {
+        if let Some(limit) = limit.node.table() {
+            of_limit(limit, covered);
+        }
+    }
+}
+
 /// Takes down the values in `match` of a limit's overrides, where a part of its key is under the name of a secret.
-pub(super) fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
+fn of_limit(limit: &Table, covered: &mut Vec<Span>) {
     let parts = limit.get("key").map_or(&[][..], |entry| entry.node.items());
     // As the file has it: `header:x-api-key`, or what was meant to be that.
     if !parts.iter().filter_map(Node::text).any(is_secret_name) {
@@ -147,11 +163,11 @@ fn is_of_language(name: &str, value: &str) -> bool {
     }
 }
 
-/// With what the URL of a store begins.
+/// The beginnings of store URLs.
 const STORES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
 
-/// The part of what is meant to be the URL of a store that may be a secret. Who forgets the host, or how a login is
-/// written, has a password where the host belongs: that is only what says a port, is an IP address, or follows a login.
+/// The part of a store's URL that may be a secret. If the host was forgotten or the login misspelt, a password stands
+/// where the host belongs. So text there counts as a host only if it has a port, is an IP address, or follows a login.
 pub(super) fn secret_of_store(text: &str) -> Range<usize> {
     let Some(scheme) = STORES
         .into_iter()
@@ -207,9 +223,9 @@ pub(super) fn stores(line: &str) -> Cow<'_, str> {
     shown
 }
 
-/// What of a key and its value in `[store]` may be a secret, as bytes of the file: of `url` what is no address, and
-/// whatever has a name that is not known there, `password` for one.
-pub(super) fn of_store(name: &str, node: &Node, covered: &mut Vec<super::source::Span>) {
+/// Takes down the parts of `[store]` that may be secrets: the part of `url` that is not an address, and every value
+/// under an unknown name, such as `password`.
+fn of_store(name: &str, node: &Node, covered: &mut Vec<Span>) {
     match (name, &node.value) {
         ("url", Value::List(items)) => items.iter().for_each(|item| of_store(name, item, covered)),
         ("url", Value::Text(text)) if secret_of_store(text.shown()).is_empty() => {}
@@ -233,6 +249,21 @@ pub(super) fn covered(raw: &str) -> String {
         star(inside)
     };
     format!("{}{shown}{}", &raw[..at], &raw[at + inside.len()..])
+}
+
+/// Longest part of a value that a message repeats.
+const LONGEST_QUOTE: usize = 60;
+
+/// A value as a message repeats it: the beginning, without control characters.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(LONGEST_QUOTE) {
+        Some((end, _)) => format!("{}...", text[..end].escape_debug()),
+        None => text
+            .escape_debug()
+            .to_string()
+            .replace("\\\"", "\"")
+            .replace("\\\\", "\\"),
+    }
 }
 
 /// A message, or lines of a file, without what is never shown: logins, and secrets in queries. As long as before.
@@ -265,7 +296,7 @@ pub(super) fn queries(text: &str) -> Cow<'_, str> {
 /// The text with `*` for what may be a user and a password: what stands before an `@`, from the scheme of its URL or,
 /// where that is missing, from the quote, if there is a colon in it. As long as before, so that places in it stay.
 ///
-/// What else follows on the line of a URL may be covered too: a password may hold quotes.
+/// Text after a URL on the same line may be covered too, because a password may contain quotes.
 pub(super) fn logins(text: &str) -> Cow<'_, str> {
     if !text.contains('@') {
         return Cow::Borrowed(text);

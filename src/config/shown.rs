@@ -3,9 +3,10 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Config, redact,
-    schema::{Default, Key, Kind, Section, process::FILE_ITSELF, values::STORE_URL_NAME},
-    tree::{Node, Table, Value},
+    configuration::Config,
+    language::{self, Key, Kind, Section},
+    redact,
+    tree::{Entry, Node, Table, Value},
     units,
 };
 use crate::policy::{KeyPart, Limit, ValuePattern};
@@ -27,7 +28,7 @@ const REDACTED: &str = "[redacted]";
 
 /// The view of a whole configuration. Routes are shown with their defaults merged in, so `defaults` is not.
 pub(super) fn view(root: &Table, config: &Config) -> Json {
-    let mut shown = section(&FILE_ITSELF, Some(root));
+    let mut shown = section(language::file(), Some(root));
     shown.remove("defaults");
     for limit in &config.limits {
         complete(
@@ -106,66 +107,68 @@ fn set(view: Option<&mut Json>, key: &str, value: Json) {
     }
 }
 
-fn section(section: &'static Section, table: Option<&Table>) -> Map<String, Json> {
-    let value = |key: &'static Key| Some((key.name.to_owned(), value(key, table)?));
+fn section(section: &Section, table: Option<&Table>) -> Map<String, Json> {
+    let value = |key: &Key| Some((key.name.clone(), value(key, table)?));
     section.keys.iter().filter_map(value).collect()
 }
 
-fn value(key: &'static Key, table: Option<&Table>) -> Option<Json> {
-    match (table.and_then(|table| table.get(key.name)), key.kind) {
+fn value(key: &Key, table: Option<&Table>) -> Option<Json> {
+    match (table.and_then(|table| table.get(&key.name)), &key.kind) {
         (Some(entry), kind) => Some(given(kind, &entry.node)),
-        (None, Kind::Table(_)) if ONLY_WHEN_GIVEN.contains(&key.name) => None,
+        (None, Kind::Table(_)) if ONLY_WHEN_GIVEN.contains(&key.name.as_str()) => None,
         (None, Kind::Table(inner)) => Some(Json::Object(section(inner, None))),
-        (None, _) => match key.default {
-            Default::Nothing => None,
-            Default::Text(text) => Some(json!(text)),
-            Default::Whole(number) => Some(json!(number)),
-            Default::Flag(flag) => Some(json!(flag)),
-            Default::Texts(texts) => Some(json!(texts)),
-        },
+        (None, _) => key.default.clone(),
     }
 }
 
-fn given(kind: Kind, node: &Node) -> Json {
+fn given(kind: &Kind, node: &Node) -> Json {
     match (kind, &node.value) {
-        (
-            Kind::Table(inner)
-            | Kind::TextOrTable(_, inner)
-            | Kind::WholeOrTable { table: inner, .. },
-            Value::Table(table),
-        ) => Json::Object(section(inner, Some(table))),
-        (Kind::Named(inner), Value::Table(table)) => {
-            let named = |(name, entry): (&String, &super::tree::Entry)| {
-                (name.clone(), given(Kind::Table(inner), &entry.node))
-            };
+        (Kind::Table(inner), Value::Table(table)) => Json::Object(section(inner, Some(table))),
+        (Kind::Either(_, long), Value::Table(_) | Value::List(_)) => given(long, node),
+        (Kind::Named(of), Value::Table(table)) => {
+            let named = |(name, entry): (&String, &Entry)| (name.clone(), given(of, &entry.node));
             Json::Object(table.entries.iter().map(named).collect())
         }
-        (Kind::Map(..), Value::Table(table)) => {
-            let pair = |(name, entry): (&String, &super::tree::Entry)| {
-                (name.clone(), free_text(name, &entry.node))
-            };
+        (Kind::Map(_), Value::Table(table)) => {
+            let pair =
+                |(name, entry): (&String, &Entry)| (name.clone(), free_text(name, &entry.node));
             Json::Object(table.entries.iter().map(pair).collect())
         }
-        (Kind::Tables(inner) | Kind::TextOrTables(_, inner), Value::List(items)) => items
-            .iter()
-            .map(|item| given(Kind::Table(inner), item))
-            .collect(),
-        (
-            Kind::List(of) | Kind::Set(of) | Kind::OneOrList(of) | Kind::OneOrMany(of),
-            Value::List(items),
-        ) => items.iter().map(|item| given(*of, item)).collect(),
-        (Kind::OneOrList(of), Value::Text(_)) => given(*of, node),
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == STORE_URL_NAME => {
+        (Kind::Tables(of) | Kind::List(of) | Kind::OneOrList(of), Value::List(items)) => {
+            items.iter().map(|item| given(of, item)).collect()
+        }
+        (Kind::OneOrList(of), Value::Text(_)) => given(of, node),
+        (Kind::Text(syntax), Value::Text(text)) if syntax.is_secret => {
             json!(without_password(&text.text))
         }
-        (Kind::Text(syntax), Value::Text(text)) if syntax.name == "a string" => {
+        (Kind::Text(syntax), Value::Text(text)) if syntax.example.is_none() => {
             json!(redact::queries(text.shown()))
         }
+        (kind, Value::Text(text)) if text.variable().is_some() => typed(kind, &text.text),
         (_, Value::Text(text)) => json!(redact::queries(&text.text)),
         (_, Value::Whole(number)) => json!(number),
         (_, Value::Flag(flag)) => json!(flag),
         _ => Json::Null,
     }
+}
+
+/// A value from the environment, in the type that the key wants.
+fn typed(kind: &Kind, text: &str) -> Json {
+    let items = || {
+        text.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+    };
+    let other = match kind {
+        Kind::Flag => text.trim().parse().ok().map(Json::Bool),
+        Kind::Whole { .. } => text.trim().parse::<u64>().ok().map(Json::from),
+        Kind::Either(of, _) | Kind::Or(_, of) if matches!(**of, Kind::Whole { .. }) => {
+            text.trim().parse::<u64>().ok().map(Json::from)
+        }
+        Kind::List(_) => Some(items().collect()),
+        _ => None,
+    };
+    other.unwrap_or_else(|| json!(redact::queries(text)))
 }
 
 /// The URL of a store without what stands between the user and the host, or may be a password in the host's place.
@@ -182,8 +185,8 @@ fn without_password(url: &str) -> String {
     format!("{before}{user}:{REDACTED}{after}")
 }
 
-/// The value of a header and the like. What came from the environment is shown as it was written: it is where secrets
-/// come from.
+/// The value of a header or the like. A value from the environment is shown as it was written, because it may be a
+/// secret.
 fn free_text(name: &str, node: &Node) -> Json {
     match &node.value {
         Value::Text(_) if redact::is_secret_name(name) => json!(REDACTED),

@@ -1,8 +1,9 @@
 //! Mistakes of grammar that people make often, told in words that help.
 
 use super::{
+    language::{self, Kind},
     redact::{KEY_VALUES, is_secret_name},
-    schema, suggest,
+    suggest,
 };
 
 /// A slip, and the form that is right.
@@ -281,8 +282,8 @@ impl<'a> Value<'a> {
                 return slip("a line does not end with `;`", "take it out");
             }
         }
-        let is_flag = schema::any_key(key, |kind| matches!(kind, schema::Kind::Flag));
-        let is_free = is_flag || !schema::any_key(key, |_| true);
+        let is_flag = language::any_key(key, |kind| matches!(kind, Kind::Flag));
+        let is_free = is_flag || !language::any_key(key, |_| true);
         match text.to_ascii_lowercase().as_str() {
             "yes" | "on" | "true" | "enabled" | "enable" | "y" | "t" if is_free => slip(
                 "true and false are written in small letters",
@@ -304,7 +305,7 @@ impl<'a> Value<'a> {
                     "take it out: each key has a line of its own",
                 )
             }
-            _ if schema::holds_only_tables(key) => slip(
+            _ if language::holds_only_tables(key) => slip(
                 "a table stands in braces",
                 format!("write `{key} = {{ ... }}`, or leave `{key}` out"),
             ),
@@ -318,7 +319,7 @@ impl<'a> Value<'a> {
                 "a text stands in quotes",
                 format!("write it in quotes: `\"{}\"`", quotable(text)),
             ),
-            _ if schema::holds_only_lists(key) => slip(
+            _ if language::holds_only_lists(key) => slip(
                 "a text stands in quotes",
                 format!(
                     "write it in quotes, in a list: `{key} = [\"{}\"]`",

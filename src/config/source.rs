@@ -22,6 +22,15 @@ pub(super) struct Span {
     pub(super) end: usize,
 }
 
+impl Span {
+    /// The place of what stands in no file, such as a section that is absent.
+    pub(super) const NOWHERE: Self = Self {
+        file: 0,
+        start: 0,
+        end: 0,
+    };
+}
+
 /// One text, with what is needed to name a place in it.
 #[derive(Debug)]
 pub(super) struct Source {

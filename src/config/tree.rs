@@ -1,4 +1,4 @@
-//! What a file says, before anything knows what it means: values with their places, over all files.
+//! The values of all files with their places, before anything knows what they mean.
 
 use std::collections::BTreeMap;
 
@@ -76,7 +76,7 @@ impl Node {
         matches!(self.value, Value::Broken)
     }
 
-    /// What to call its type in a diagnostic.
+    /// The name of its type in a diagnostic.
     pub(super) fn type_name(&self) -> &'static str {
         match &self.value {
             Value::Text(_) => "a string",

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{guess, problem::Wrong};
+use super::{guess, words, wrong::Wrong};
 pub(super) use crate::duration::text as duration_text;
 use crate::policy::Rate;
 
@@ -188,7 +188,7 @@ fn no_rate(text: &str, help: &str) -> Wrong {
             format!("did you mean \"{text}/s\" (a second) or \"{text}/m\" (a minute)?"),
         );
     }
-    if super::advice::is_unbounded(text) {
+    if words::is_unbounded(text) {
         let help =
             "a limit has a rate; to limit nobody, take its name out of `limits` of the routes";
         return Wrong::new("it is not a rate", help);

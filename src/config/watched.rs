@@ -1,4 +1,4 @@
-//! What the files of a configuration looked like just before they were read: a later look that differs is a change.
+//! The state of a configuration's files just before they were read. A file in another state later has changed.
 //!
 //! Taken while loading, not after it: a file that is written while it is read, or right after, is never missed.
 
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a file looks like from outside: device, inode, length, seconds and nanoseconds of its last change. `None`: gone.
+/// A file's device, inode, length, and seconds and nanoseconds of its last change; `None` if there is no such file.
 type Look = Option<(u64, u64, u64, i64, i64)>;
 
 /// Files and folders to watch, and what they looked like.

@@ -4,6 +4,9 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::ListenerTls;
 
 /// `[server]`.
@@ -70,9 +73,11 @@ pub struct ClientIp {
 }
 
 /// The header in which trusted proxies name the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClientIpHeader {
     /// `X-Forwarded-For`, a list of addresses.
+    #[default]
     XForwardedFor,
     /// `Forwarded` of RFC 7239.
     Forwarded,
@@ -113,9 +118,11 @@ pub struct Log {
 }
 
 /// How an access line tells the query of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LogQuery {
     /// Without the values of parameters that are keys of the route's limits, or named as secrets are.
+    #[default]
     Masked,
     /// Not at all.
     Off,
@@ -124,18 +131,21 @@ pub enum LogQuery {
 }
 
 /// Severities of `[log] level`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
     Error,
     Warn,
+    #[default]
     Info,
     Debug,
     Trace,
 }
 
 /// Shapes of a log line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,

@@ -9,6 +9,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{HeaderChanges, KeyPart};
 
 /// One of `[[routes]]`, with `[defaults]` merged in.
@@ -71,6 +74,19 @@ pub struct Match {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// All must be equal, compared after percent-decoding.
     pub query: Vec<(String, String)>,
+}
+
+impl Match {
+    /// Takes every request.
+    pub fn all() -> Self {
+        Self {
+            hosts: Vec::new(),
+            path: PathPattern::Any,
+            methods: Vec::new(),
+            headers: Vec::new(),
+            query: Vec::new(),
+        }
+    }
 }
 
 /// A host that a route answers to.
@@ -173,7 +189,10 @@ pub struct AdaptiveBounds {
 
 /// The priority of a route's requests in the queue of an upstream's concurrency limit. It is strict: a request of a
 /// lower priority gets a permit only while none of a higher one waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Priority {
     /// Before all others.
     High,

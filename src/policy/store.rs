@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::Secret;
 
 /// `[store]`.
@@ -53,9 +56,11 @@ pub struct StoreServer {
 }
 
 /// What happens to requests while the store does not answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum StoreOnError {
     /// This gateway counts alone.
+    #[default]
     Local,
     /// They pass.
     Allow,

@@ -7,6 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 /// A certificate is reported once it has less than this left; automated renewal happens well before.
@@ -24,11 +27,14 @@ pub struct ListenerTls {
 }
 
 /// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
+    #[default]
+    #[serde(rename = "1.2")]
     Tls12,
     /// TLS 1.3 (RFC 8446).
+    #[serde(rename = "1.3")]
     Tls13,
 }
 

@@ -8,6 +8,9 @@ use std::{
 
 use rustls::pki_types::ServerName;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{Concurrency, Ejection, HealthCheck, KeyPart, UpstreamTls};
 
 /// `[upstreams.NAME]`: a named set of servers that are interchangeable.
@@ -56,9 +59,11 @@ pub struct UpstreamServer {
 }
 
 /// The version of HTTP that is spoken with the servers of an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1.
+    #[default]
     Http1,
     /// HTTP/2: by prior knowledge on plain connections, by ALPN inside TLS.
     Http2,

@@ -16,8 +16,6 @@ pub const LONGEST_FUNCTION: usize = 60;
 const STILL_TOO_LONG: &[&str] = &[
     "src/body.rs",
     "src/call/mod.rs",
-    "src/config/advice.rs",
-    "src/config/check.rs",
     "src/config/parse.rs",
     "src/config/slips.rs",
     "src/config/tests/advice.rs",
@@ -34,11 +32,7 @@ const STILL_TOO_LONG: &[&str] = &[
 ];
 /// Functions that are still longer, each as `file function`. This list only gets shorter, too.
 const STILL_TOO_LONG_FUNCTIONS: &[&str] = &[
-    "src/config/advice.rs in_a_table",
-    "src/config/advice.rs right_type",
-    "src/config/advice.rs right_value",
     "src/config/misplaced.rs further_in",
-    "src/config/resolve/warnings/times.rs retries",
     "src/config/slips.rs explain",
     "src/config/slips.rs bare",
     "src/config/syntax/key.rs meant",

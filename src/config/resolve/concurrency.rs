@@ -1,88 +1,78 @@
 //! `concurrency` of a route or an upstream.
 
-use super::{
-    super::{
-        problem::{Code, Problem, Problems},
-        syntax::key,
-        units,
-    },
-    reader::Reader,
+use super::super::{
+    field::{Field, Given},
+    problem::{Code, Problem, Problems},
+    source::Span,
+    wire::routes::{self as wire, Adaptive},
 };
 use crate::policy::{AdaptiveBounds, Bound, Concurrency};
 
 /// The cap of a route or an upstream; `Some(None)` is none.
 pub(super) fn concurrency(
-    owner: Reader<'_>,
+    entry: &Option<Field<wire::Concurrency>>,
     problems: &mut Problems,
 ) -> Option<Option<Concurrency>> {
-    if owner.entry("concurrency").is_none() {
+    let Some(field) = entry else {
         return Some(None);
-    }
-    let concurrency = owner.table("concurrency");
-    let bound = bound(concurrency, problems);
-    let (queue, queue_timeout) = (
-        concurrency.count("queue"),
-        concurrency.parsed("queue_timeout", units::duration),
-    );
-    if concurrency.is_broken("fair_by") {
+    };
+    let concurrency = field.value()?;
+    let bound = bound(concurrency, field.at(), problems);
+    if concurrency.fair_by.is_broken() {
         return None;
     }
-    let fair_by = concurrency.list("fair_by", key::part);
     Some(Some(Concurrency {
         bound: bound?,
-        queue: queue?,
-        queue_timeout: queue_timeout?,
-        fair_by,
+        queue: concurrency.queue.read()?,
+        queue_timeout: concurrency.queue_timeout.read()?,
+        fair_by: concurrency.fair_by.read().unwrap_or_default(),
     }))
 }
 
-fn bound(concurrency: Reader<'_>, problems: &mut Problems) -> Option<Bound> {
-    match (
-        concurrency.entry("max").is_some(),
-        concurrency.entry("adaptive").is_some(),
-    ) {
-        (true, true) => {
+fn bound(concurrency: &wire::Concurrency, at: Span, problems: &mut Problems) -> Option<Bound> {
+    match (&concurrency.max, &concurrency.adaptive) {
+        (Some(max), Some(adaptive)) => {
             let message =
                 "`max` and `adaptive` exclude each other: a cap is fixed or follows the latency";
-            let problem = Problem::new(Code::Conflict, concurrency.place("adaptive"), message);
-            let problem = problem.also(concurrency.place("max"), "the other");
+            let problem = Problem::new(Code::Conflict, adaptive.place(at), message)
+                .also(max.place(at), "the other");
             problems.report(
                 problem
                     .help("keep one of the two; `adaptive = { min, max }` has a `max` of its own"),
             );
             None
         }
-        (true, false) => concurrency.at_least_one("max").map(Bound::Fixed),
-        (false, true) => adaptive(concurrency.table("adaptive"), problems),
-        (false, false) => {
-            if !concurrency.is_broken("max") && !problems.incomplete {
-                problems.report(no_cap(concurrency));
+        (Some(max), None) => max.read().map(Bound::Fixed),
+        (None, Some(adaptive)) => self::adaptive(adaptive.value()?, at, problems),
+        (None, None) => {
+            if !problems.incomplete {
+                problems.report(no_cap(concurrency, at));
             }
             None
         }
     }
 }
 
-fn adaptive(adaptive: Reader<'_>, problems: &mut Problems) -> Option<Bound> {
-    let (min, max) = (adaptive.at_least_one("min")?, adaptive.at_least_one("max")?);
+fn adaptive(adaptive: &Adaptive, at: Span, problems: &mut Problems) -> Option<Bound> {
+    let (min, max) = (adaptive.min.read()?, adaptive.max.read()?);
     if min > max {
         let message = format!("`min` is above `max`, which is {max}");
-        let problem = Problem::new(Code::Conflict, adaptive.place("min"), message)
-            .also(adaptive.place("max"), "here");
+        let problem = Problem::new(Code::Conflict, adaptive.min.place(at), message)
+            .also(adaptive.max.place(at), "here");
         problems.report(problem.help("the cap moves from `min` up to `max`"));
         return None;
     }
     Some(Bound::Adaptive(AdaptiveBounds { min, max }))
 }
 
-fn no_cap(concurrency: Reader<'_>) -> Problem {
-    let (what, place) = match concurrency.entry("queue") {
-        Some(_) => ("a queue without a cap", concurrency.place("queue")),
-        None => ("`concurrency` without `max`", concurrency.at),
+fn no_cap(concurrency: &wire::Concurrency, at: Span) -> Problem {
+    let what = match concurrency.queue.entry() {
+        Some(_) => "a queue without a cap",
+        None => "`concurrency` without `max`",
     };
     Problem::new(
         Code::MissingKey,
-        place,
+        concurrency.queue.place(at),
         format!("{what} never has anyone waiting"),
     )
     .help("add `max = N`: how many requests may be in flight; or `adaptive = { min = N, max = N }`")

@@ -1,10 +1,16 @@
 //! `[defaults]` under each route, key by key, and the listener of a file that has none.
 
 use super::super::{
-    schema::process::BIND_ADDRESS,
+    de,
+    field::Given,
+    problem::Problems,
     source::Span,
     tree::{Entry, Node, Table, Text, Value},
+    wire,
 };
+
+/// Where the smallest useful file listens: everywhere, as a gateway in a container has to, without privileges.
+const BIND_ADDRESS: &str = "0.0.0.0:8080";
 
 /// Keys that exclude each other, by table: when a route gives one, it inherits none of the others.
 const INSTEAD: [(&str, &[&[&str]]); 3] = [
@@ -14,13 +20,8 @@ const INSTEAD: [(&str, &[&[&str]]); 3] = [
 ];
 
 /// Fills in what depends on other parts of the file. `origin` is the place of what stands nowhere.
-pub(super) fn fill_in(root: &mut Table, origin: Span) {
-    let defaults = root
-        .entries
-        .get("defaults")
-        .and_then(|entry| entry.node.table())
-        .cloned()
-        .unwrap_or_default();
+pub(super) fn fill_in(root: &mut Table, origin: Span, problems: &mut Problems) {
+    let defaults = defaults(root, origin, problems);
     if let Some(Entry {
         node: Node {
             value: Value::List(routes),
@@ -54,6 +55,25 @@ pub(super) fn fill_in(root: &mut Table, origin: Span) {
                 origin,
             )
         });
+}
+
+/// The keys of `[defaults]` that routes can have from there. Mistakes in them are reported here, and not in each route.
+fn defaults(root: &Table, origin: Span, problems: &mut Problems) -> Table {
+    let Some(entry) = root.get("defaults") else {
+        return Table::default();
+    };
+    let alone = Table {
+        entries: [("defaults".to_owned(), entry.clone())].into(),
+    };
+    let (file, _) = de::read::<wire::File>(alone, origin, problems);
+    if file.defaults.is_broken() {
+        return Table::default();
+    }
+    let mut defaults = entry.node.table().cloned().unwrap_or_default();
+    defaults
+        .entries
+        .retain(|_, entry| !problems.is_unknown(entry.key));
+    defaults
 }
 
 fn inherit(name: &str, own: &mut Table, defaults: &Table) {

@@ -4,80 +4,82 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::{
-    super::{
-        problem::{Code, Problem, Problems, Wrong},
-        syntax::{header, host, path},
+use super::super::{
+    field::{Field, Given},
+    problem::{Code, Problem, Problems},
+    source::Span,
+    wire::{
+        routes as wire,
+        syntaxes::{Header, Value},
+        tables::Pairs,
     },
-    reader::Reader,
 };
 use crate::policy::{HostPattern, Match, PathPattern, Route};
 
-const PATH_KEYS: [&str; 3] = ["path", "path_prefix", "path_regex"];
-
-pub(super) fn matches(reader: Reader<'_>, problems: &mut Problems) -> Option<Match> {
-    let broken = ["hosts", "methods", "headers", "query"]
-        .iter()
-        .any(|key| reader.is_broken(key));
-    let path = pattern(reader, problems);
-    let headers = reader.pairs("headers", header::name, header::value);
-    for (at, (name, _, place)) in headers.iter().enumerate() {
-        if let Some((_, _, first)) = headers.iter().take(at).find(|(other, _, _)| other == name) {
-            let problem = Problem::new(
-                Code::Duplicate,
-                *place,
-                format!("the header {name} is given twice"),
-            );
-            problems.report(
-                problem
-                    .also(*first, "first here")
-                    .help("names of headers are the same in any case"),
-            );
-        }
-    }
-    let path = path?;
-    if broken {
+pub(super) fn matches(
+    entry: &Option<Field<wire::Match>>,
+    problems: &mut Problems,
+) -> Option<Match> {
+    let Some(field) = entry else {
+        return Some(Match::all());
+    };
+    let matches = field.value()?;
+    let path = pattern(matches, problems);
+    unique(&matches.headers, problems);
+    let is_broken = matches.hosts.is_broken()
+        || matches.methods.is_broken()
+        || matches.headers.is_broken()
+        || matches.query.is_broken();
+    if is_broken {
         return None;
     }
     Some(Match {
-        hosts: reader.list("hosts", host::pattern),
-        path,
-        methods: reader.list("methods", header::method),
-        headers: headers
-            .into_iter()
-            .map(|(name, value, _)| (name, value))
-            .collect(),
-        query: reader
-            .pairs("query", owned, owned)
-            .into_iter()
-            .map(|(name, value, _)| (name, value))
-            .collect(),
+        hosts: matches.hosts.read().unwrap_or_default(),
+        path: path?,
+        methods: matches.methods.read().unwrap_or_default(),
+        headers: matches.headers.read().unwrap_or_default(),
+        query: matches.query.read().unwrap_or_default(),
     })
 }
 
-fn pattern(reader: Reader<'_>, problems: &mut Problems) -> Option<PathPattern> {
-    let given: Vec<_> = PATH_KEYS
-        .iter()
-        .filter(|key| reader.entry(key).is_some())
-        .collect();
-    if let [one, two, ..] = given.as_slice() {
-        let message = format!("`{one}` and `{two}` exclude each other");
-        let problem = Problem::new(Code::Conflict, reader.place(two), message)
-            .also(reader.place(one), "the other");
-        problems.report(problem.help("keep one of path, path_prefix and path_regex"));
-        return None;
-    }
-    match given.first().copied().copied() {
-        None if reader.is_broken("path") => None,
-        None => Some(PathPattern::Any),
-        Some("path") => reader.parsed("path", path::whole),
-        Some("path_prefix") => reader.parsed("path_prefix", path::prefix),
-        Some(other) => reader.parsed(other, path::regex),
+/// No header is given twice.
+fn unique(headers: &Option<Field<Pairs<Header, Value>>>, problems: &mut Problems) {
+    let mut before: Vec<(HeaderName, Span)> = Vec::new();
+    for pair in headers.elements() {
+        let Some(name) = pair.name.read() else {
+            continue;
+        };
+        let at = pair.name.at();
+        if let Some((_, first)) = before.iter().find(|(other, _)| *other == name) {
+            let message = format!("the header {name} is given twice");
+            let problem = Problem::new(Code::Duplicate, at, message).also(*first, "first here");
+            problems.report(problem.help("names of headers are the same in any case"));
+        }
+        before.push((name, at));
     }
 }
 
-fn owned(text: &str) -> Result<String, Wrong> {
-    Ok(text.to_owned())
+fn pattern(matches: &wire::Match, problems: &mut Problems) -> Option<PathPattern> {
+    let (path, prefix, regex) = (&matches.path, &matches.path_prefix, &matches.path_regex);
+    match (path, prefix, regex) {
+        (None, None, None) => Some(PathPattern::Any),
+        (Some(path), None, None) => path.read(),
+        (None, Some(prefix), None) => prefix.read(),
+        (None, None, Some(regex)) => regex.read(),
+        _ => {
+            let places = [
+                ("path", path.as_ref().map(|field| field.at())),
+                ("path_prefix", prefix.as_ref().map(|field| field.at())),
+                ("path_regex", regex.as_ref().map(|field| field.at())),
+            ];
+            let mut given = places.into_iter().filter_map(|(key, at)| Some((key, at?)));
+            let ((one, first), (two, second)) = (given.next()?, given.next()?);
+            let message = format!("`{one}` and `{two}` exclude each other");
+            let problem = Problem::new(Code::Conflict, second, message).also(first, "the other");
+            problems.report(problem.help("keep one of path, path_prefix and path_regex"));
+            None
+        }
+    }
 }
 
 /// Everything that ranks one route before another, for one host and one method.
@@ -91,10 +93,17 @@ struct Rank<'a> {
 }
 
 /// Reports each route that can never match because routes before it match all the same and come first in the file.
-pub(super) fn hidden(readers: &[Reader<'_>], routes: &[Option<Route>], problems: &mut Problems) {
-    let mut first: HashMap<Rank<'_>, (&str, Reader<'_>)> = HashMap::new();
-    for (reader, route) in readers.iter().zip(routes) {
-        let Some(route) = route else { continue };
+pub(super) fn hidden(
+    fields: &[Field<wire::Route>],
+    routes: &[Option<Route>],
+    problems: &mut Problems,
+) {
+    let mut first: HashMap<Rank<'_>, (&str, Span)> = HashMap::new();
+    for (field, route) in fields.iter().zip(routes) {
+        let (Some(wire), Some(route)) = (field.value(), route) else {
+            continue;
+        };
+        let at = wire.name.at();
         let ranks = ranks(&route.matches);
         let covered = ranks.iter().all(|rank| first.contains_key(rank));
         let before = ranks.first().and_then(|rank| first.get(rank)).copied();
@@ -106,17 +115,17 @@ pub(super) fn hidden(readers: &[Reader<'_>], routes: &[Option<Route>], problems:
                 "the route `{}` is hidden by `{name}`, which matches the same requests",
                 route.name
             );
-            let problem = Problem::new(Code::HiddenRoute, reader.place("name"), message);
+            let problem = Problem::new(Code::HiddenRoute, at, message);
             let help = "give one of them another match, or remove one";
             problems.report(
                 problem
                     .label("never reached")
-                    .also(other.place("name"), "takes its requests")
+                    .also(other, "takes its requests")
                     .help(help),
             );
         }
         for rank in ranks {
-            first.entry(rank).or_insert((&route.name, *reader));
+            first.entry(rank).or_insert((&route.name, at));
         }
     }
 }

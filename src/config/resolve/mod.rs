@@ -1,6 +1,6 @@
-//! From a checked tree to the types of `model`: defaults filled in, names resolved, contradictions found.
+//! From the structs of `wire` to the types of [`policy`](crate::policy): names resolved, contradictions found.
 //!
-//! Each function answers `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
+//! Each function returns `None` for what has a mistake, and goes on as far as it can: later mistakes are wanted too.
 
 mod concurrency;
 mod defaults;
@@ -9,7 +9,6 @@ mod limits;
 mod matches;
 mod overrides;
 mod process;
-mod reader;
 mod references;
 mod routes;
 mod store;
@@ -20,18 +19,21 @@ mod warnings;
 
 use std::{path::Path, sync::Arc};
 
-use self::{reader::Reader, references::Names};
+use self::references::Names;
 use super::{
-    Config,
+    configuration::Config,
+    de,
     diagnostic::Diagnostics,
+    field::Given,
     include::Loading,
-    problem::{Code, Problem, Problems},
-    schema::process::FILE_ITSELF,
+    problem::{Code, Problem},
+    redact,
     source::Span,
     tree::Table,
     watched::Watched,
+    wire::{self},
 };
-use crate::policy::{Limit, Route};
+use crate::policy::Route;
 
 const SMALLEST: &str = "the smallest useful file is one upstream and one route:
 
@@ -44,29 +46,23 @@ upstream = \"app\"";
 
 /// Builds the configuration; `None` after a mistake that leaves a hole in it. Mistakes go to `loading.problems`.
 pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -> Option<Config> {
-    let origin = Span {
-        file: 0,
-        start: 0,
-        end: 0,
-    };
-    defaults::fill_in(&mut table, origin);
-    let root = Reader::new(&FILE_ITSELF, &table, origin);
+    let origin = Span::NOWHERE;
+    redact::of_file(&table, &mut loading.problems.covered);
+    defaults::fill_in(&mut table, origin, &mut loading.problems);
+    let (file, table) = de::read::<wire::File>(table, origin, &mut loading.problems);
 
-    let server = process::server(root.table("server"), loading);
-    let listeners = process::listeners(root.tables("listeners"), loading);
-    let client_ip = process::client_ip(root.table("client_ip"));
-    let log = process::log(root.table("log"));
-    let shutdown = process::shutdown(root.table("shutdown"));
-    let upstreams = all(root
-        .named("upstreams")
-        .into_iter()
-        .map(|(name, reader)| upstreams::upstream(name, reader, loading)));
-    let limits = limits(&root, &mut loading.problems);
-    let routes = self::routes(&root, path, loading);
-    let store = store::store(&root, loading);
-    let admin = process::admin(root.table("admin"), listeners.as_deref(), loading);
+    let server = process::server(&file.server, loading);
+    let listeners = process::listeners(&file.listeners, loading);
+    let client_ip = process::client_ip(&file.client_ip);
+    let log = process::log(&file.log);
+    let shutdown = process::shutdown(&file.shutdown);
+    let upstreams = all(upstreams::upstreams(&file.upstreams, loading));
+    let limits = all(limits::limits(&file, &mut loading.problems));
+    let routes = all(self::routes(&file, path, loading));
+    let store = store::store(&file, loading);
+    let admin = process::admin(&file.admin, listeners.as_deref(), loading);
 
-    let mut config = Config {
+    let config = Config {
         server: server?,
         listeners: listeners?,
         client_ip: client_ip?,
@@ -79,45 +75,34 @@ pub(super) fn config(path: &Path, mut table: Table, loading: &mut Loading<'_>) -
         routes: routes?,
         watched: Watched::default(),
         warnings: Arc::new(Diagnostics::default()),
-        tree: Arc::default(),
+        tree: Arc::new(table),
     };
     if !loading.problems.has_errors() {
-        warnings::report(&root, &config, &mut loading.problems);
+        warnings::report(&file, &config, &mut loading.problems);
     }
-    config.tree = Arc::new(table);
     Some(config)
 }
 
-fn limits(root: &Reader<'_>, problems: &mut Problems) -> Option<Vec<Arc<Limit>>> {
-    let readers = root.named("limits");
-    limits::unique_names(&readers, problems);
-    limits::need_a_place(&readers, root.table("server"), problems);
-    all(readers
-        .into_iter()
-        .map(|(name, reader)| limits::limit(name, reader, problems)))
-}
-
-fn routes(root: &Reader<'_>, path: &Path, loading: &mut Loading<'_>) -> Option<Vec<Arc<Route>>> {
+fn routes(file: &wire::File, path: &Path, loading: &mut Loading<'_>) -> Vec<Option<Route>> {
     let problems = &mut loading.problems;
-    let readers = root.tables("routes");
-    if readers.is_empty() && !root.is_broken("routes") && !problems.incomplete {
+    let fields = file.routes.elements();
+    if fields.is_empty() && !file.routes.is_broken() && !problems.incomplete {
         let message = "nothing to serve: it has no route";
         problems.report(
             Problem::of_file(Code::NothingToServe, path.to_path_buf(), message).help(SMALLEST),
         );
     }
-    let names = Names::of(root, problems);
-    references::unique_names(&readers, problems);
-    let routes: Vec<_> = readers
+    let names = Names::of(file, problems);
+    references::unique_names(fields, problems);
+    let routes: Vec<_> = fields
         .iter()
-        .map(|reader| routes::route(*reader, &names, problems))
+        .map(|field| routes::route(field, &names, problems))
         .collect();
-    matches::hidden(&readers, &routes, problems);
-    all(routes.into_iter())
+    matches::hidden(fields, &routes, problems);
+    routes
 }
 
 /// All of them, or none; but only after each was looked at.
-fn all<T>(items: impl Iterator<Item = Option<T>>) -> Option<Vec<Arc<T>>> {
-    let items: Vec<Option<T>> = items.collect();
+fn all<T>(items: Vec<Option<T>>) -> Option<Vec<Arc<T>>> {
     items.into_iter().map(|item| item.map(Arc::new)).collect()
 }

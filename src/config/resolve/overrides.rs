@@ -4,12 +4,18 @@ use ipnet::IpNet;
 
 use super::{
     super::{
-        problem::{Code, Problem, Problems, Wrong},
+        field::{Field, Given},
+        problem::{Code, Problem, Problems},
         syntax::{address, host, path},
-        tree::Node,
+        wire::{
+            limits as wire,
+            lists::{OneOrMany, Tables},
+            syntaxes::KeyValue,
+            text::Text,
+        },
+        wrong::Wrong,
     },
-    limits,
-    reader::Reader,
+    limits::Pace,
 };
 use crate::policy::{KeyPart, Override, ValuePattern};
 
@@ -19,110 +25,131 @@ const MOST_OVERRIDES: usize = 10_000;
 const ANY: &str = "*";
 
 pub(super) fn overrides(
-    limit: Reader<'_>,
+    entry: &Option<Field<Tables<wire::Override>>>,
     key: &[KeyPart],
     most: u32,
     problems: &mut Problems,
 ) -> Option<Vec<Override>> {
-    if key.is_empty() && limit.given("overrides").is_some() {
+    let Some(field) = entry else {
+        return Some(Vec::new());
+    };
+    let at = field.at();
+    if key.is_empty() && field.value.is_some() {
         let message =
             "without a key there is one bucket for everyone, and nobody to make an exception for";
-        let problem = Problem::new(Code::Conflict, limit.place("overrides"), message);
+        let problem = Problem::new(Code::Conflict, at, message);
         problems.report(problem.help("add `key`, or leave `overrides` out"));
         return None;
     }
-    if limit.tables("overrides").len() > MOST_OVERRIDES {
+    let tables = entry.elements();
+    if tables.len() > MOST_OVERRIDES {
         let message = format!("a limit has at most {MOST_OVERRIDES} overrides");
-        let problem = Problem::new(Code::BadValue, limit.place("overrides"), message);
+        let problem = Problem::new(Code::BadValue, at, message);
         problems.report(problem.help(
             "put values that have the same numbers into one `match`, which is a list of any length",
         ));
         return None;
     }
-    let all: Vec<_> = limit
-        .tables("overrides")
-        .into_iter()
+    let all: Vec<_> = tables
+        .iter()
         .map(|one| an_override(one, key, most, problems))
         .collect();
     all.into_iter().collect()
 }
 
 fn an_override(
-    reader: Reader<'_>,
+    field: &Field<wire::Override>,
     key: &[KeyPart],
     most: u32,
     problems: &mut Problems,
 ) -> Option<Override> {
-    let all_fit = reader
-        .items("match")
-        .iter()
-        .all(|node| fits(node, key, problems));
-    let matches: Vec<_> = if all_fit {
-        reader
-            .items("match")
-            .iter()
-            .map(|node| pattern(node, key, problems))
-            .collect()
-    } else {
-        vec![None]
-    };
-    let unlimited = reader.text("rate") == Some("unlimited");
-    if unlimited && reader.given("burst").is_some() {
-        let problem = Problem::new(
-            Code::Conflict,
-            reader.place("burst"),
-            "what is unlimited has no bucket",
-        );
+    let table = field.value()?;
+    let at = field.at();
+    let matches = patterns(table, key, problems);
+    let rate = table.rate.read();
+    if rate == Some(None) && table.burst.is_present() {
+        let message = "what is unlimited has no bucket";
+        let problem = Problem::new(Code::Conflict, table.burst.place(at), message);
         problems.report(problem.help("leave `burst` out, or write a rate"));
     }
-    let quota = if unlimited {
-        None
-    } else {
-        Some(limits::quota_for(reader, most, problems)?)
+    let quota = match rate? {
+        None => None,
+        rate => {
+            let pace = Pace::new(rate, table.rate.place(at), &table.burst, at);
+            Some(pace.quota_for(most, problems)?)
+        }
     };
     Some(Override {
-        matches: matches.into_iter().collect::<Option<_>>()?,
+        matches: matches?,
         quota,
     })
 }
 
-/// Whether there is a value for each part of the key.
-fn fits(node: &Node, key: &[KeyPart], problems: &mut Problems) -> bool {
-    let items = node.items();
-    if items.len() != key.len() && !node.is_broken() {
-        let message = format!(
-            "`match` has {} for a key of {}",
-            values(items.len()),
-            parts(key.len())
-        );
-        let example = vec!["\"*\""; key.len()].join(", ");
-        let help = if key.len() == 1 {
-            "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned()
-        } else {
-            format!(
-                "write a value for each part in a list of its own, \"*\" for any: `match = [[{example}]]`"
-            )
-        };
-        problems.report(Problem::new(Code::BadValue, node.span, message).help(help));
-        return false;
+/// The patterns of `match`.
+fn patterns(
+    table: &wire::Override,
+    key: &[KeyPart],
+    problems: &mut Problems,
+) -> Option<Vec<Vec<ValuePattern>>> {
+    let fields = &table.r#match.value()?.0;
+    if !fields.iter().all(|field| fits(field, key, problems)) {
+        return None;
     }
-    true
+    let patterns: Vec<_> = fields
+        .iter()
+        .map(|field| pattern(field, key, problems))
+        .collect();
+    patterns.into_iter().collect()
+}
+
+/// Whether there is a value for each part of the key.
+fn fits(
+    field: &Field<OneOrMany<Text<KeyValue>>>,
+    key: &[KeyPart],
+    problems: &mut Problems,
+) -> bool {
+    let Some(items) = field.value() else {
+        return true;
+    };
+    if items.0.len() == key.len() {
+        return true;
+    }
+    let message = format!(
+        "`match` has {} for a key of {}",
+        values(items.0.len()),
+        parts(key.len())
+    );
+    let example = vec!["\"*\""; key.len()].join(", ");
+    let help = if key.len() == 1 {
+        "write one value; several of them are a list: `match = [\"a\", \"b\"]`".to_owned()
+    } else {
+        format!(
+            "write a value for each part in a list of its own, \"*\" for any: `match = [[{example}]]`"
+        )
+    };
+    let at = field.at();
+    problems.report(Problem::new(Code::BadValue, at, message).help(help));
+    false
 }
 
 /// One pattern of `match`: a value, or a list with one for each part of the key.
-fn pattern(node: &Node, key: &[KeyPart], problems: &mut Problems) -> Option<Vec<ValuePattern>> {
-    let patterns = node.items().iter().zip(key).map(|(item, part)| {
-        let text = item.text()?;
-        value(text, part)
-            .map_err(|wrong| report(item, text, wrong, problems))
-            .ok()
-    });
-    patterns.collect::<Vec<_>>().into_iter().collect()
-}
-
-fn report(item: &Node, text: &str, wrong: Wrong, problems: &mut Problems) {
-    let message = format!("`match` cannot have `{text}` here: {}", wrong.why);
-    problems.report(Problem::new(Code::BadValue, item.span, message).help(wrong.help));
+fn pattern(
+    field: &Field<OneOrMany<Text<KeyValue>>>,
+    key: &[KeyPart],
+    problems: &mut Problems,
+) -> Option<Vec<ValuePattern>> {
+    let mut patterns = Vec::new();
+    for (item, part) in field.value()?.0.iter().zip(key) {
+        let pattern = item.value().map(|text| value(&text.value, part));
+        if let (Some(Err(wrong)), Some(text)) = (&pattern, item.value()) {
+            let message = format!("`match` cannot have `{}` here: {}", text.text, wrong.why);
+            let at = item.at();
+            let problem = Problem::new(Code::BadValue, at, message);
+            problems.report(problem.help(wrong.help.clone()));
+        }
+        patterns.push(pattern.and_then(Result::ok));
+    }
+    patterns.into_iter().collect()
 }
 
 /// The value that a part has to have, as requests have it.
@@ -139,7 +166,7 @@ fn value(text: &str, part: &KeyPart) -> Result<ValuePattern, Wrong> {
     Ok(ValuePattern::Text(text.into()))
 }
 
-/// Whom a bucket counts together cannot have different numbers.
+/// A network that is no narrower than a bucket: clients that share a bucket cannot have different numbers.
 fn network(text: &str, v6_prefix: u8) -> Result<IpNet, Wrong> {
     let network = address::network(text)?;
     match network {

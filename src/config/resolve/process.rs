@@ -4,74 +4,103 @@ use std::net::SocketAddr;
 
 use super::{
     super::{
+        field::{Field, Given, section},
         include::Loading,
         problem::{Code, Problem},
-        source,
-        syntax::address,
-        units,
+        source::{self, Span},
+        wire::{
+            lists::Tables,
+            numbers::Workers,
+            process::{self as wire, ProxyProtocol, Underscores},
+            syntaxes::FileName,
+            text::Text,
+        },
     },
-    reader::Reader,
     tls,
 };
 use crate::policy::{
-    Admin, ClientIp, ClientIpHeader, ConnectionLimits, HeadLimits, Listener, Log, LogFormat,
-    LogLevel, LogQuery, Secret, Server, Shutdown,
+    Admin, ClientIp, ConnectionLimits, HeadLimits, Listener, Log, Secret, Server, Shutdown,
 };
 
 /// Longest token file; a longer one is surely another file.
 const LONGEST_TOKEN: u64 = 4096;
 
-pub(super) fn server(server: Reader<'_>, loading: &Loading<'_>) -> Option<Server> {
-    let workers = match server.text("workers") {
-        Some(_auto) => None,
-        None => Some(server.at_least_one("workers")?),
+pub(super) fn server(entry: &Option<Field<wire::Server>>, loading: &Loading<'_>) -> Option<Server> {
+    let field = section(entry);
+    let server = field.value()?;
+    let workers = match server.workers.value()? {
+        Workers::Auto => None,
+        Workers::Number(number) => Some(number.0),
     };
-    let state_dir = server
-        .text("state_dir")
-        .map(|text| loading.sources.beside(server.place("state_dir"), text));
-    let max_connections_per_client = server.at_least_one("max_connections_per_client");
-    let max_buffered =
-        usize::try_from(server.parsed("max_buffered", units::size)?).unwrap_or(usize::MAX);
+    let state_dir = server.state_dir.given().map(|name| {
+        let at = server.state_dir.at();
+        loading.sources.beside(at, &name.text)
+    });
     Some(Server {
         workers,
-        max_connections_per_client,
+        max_connections_per_client: server.max_connections_per_client.read(),
         state_dir,
-        max_buffered,
+        max_buffered: usize::try_from(server.max_buffered.read()?).unwrap_or(usize::MAX),
     })
 }
 
 pub(super) fn listeners(
-    readers: Vec<Reader<'_>>,
+    entry: &Option<Field<Tables<wire::Listener>>>,
     loading: &mut Loading<'_>,
 ) -> Option<Vec<Listener>> {
-    let mut first: Vec<(SocketAddr, Reader<'_>)> = Vec::new();
-    for reader in &readers {
-        let Some(bind) = reader.parsed("bind", address::bind) else {
+    if entry.is_broken() {
+        return None;
+    }
+    let fields = entry.elements();
+    let mut before: Vec<Bound> = Vec::new();
+    for field in fields {
+        let Some(bound) = Bound::of(field) else {
             continue;
         };
-        if let Some((address, other)) = first.iter().find(|(other, _)| overlap(*other, bind)) {
-            let (message, help) = if *address == bind {
-                (format!("two listeners bind {bind}"), "keep one of the two")
-            } else {
-                let help =
-                    "keep the one that has all addresses, or give the other one a port of its own";
-                (
-                    format!("{bind} and {address} have an address in common"),
-                    help,
-                )
-            };
-            let problem = Problem::new(Code::Duplicate, reader.place("bind"), message);
-            loading
-                .problems
-                .report(problem.also(other.place("bind"), "first here").help(help));
+        if let Some(other) = before
+            .iter()
+            .find(|other| overlap(other.address, bound.address))
+        {
+            loading.problems.report(bound.taken_by(other));
         }
-        first.push((bind, *reader));
+        before.push(bound);
     }
-    let listeners: Vec<_> = readers
-        .into_iter()
-        .map(|reader| listener(reader, loading))
+    let listeners: Vec<_> = fields
+        .iter()
+        .map(|field| listener(field, loading))
         .collect();
     listeners.into_iter().collect()
+}
+
+/// An address that a listener binds, and where it is written.
+struct Bound {
+    address: SocketAddr,
+    at: Span,
+}
+
+impl Bound {
+    fn of(field: &Field<wire::Listener>) -> Option<Self> {
+        let bind = &field.value()?.bind;
+        Some(Self {
+            address: bind.read()?,
+            at: bind.at(),
+        })
+    }
+
+    fn taken_by(&self, other: &Self) -> Problem {
+        let (bind, address) = (self.address, other.address);
+        let (message, help) = if address == bind {
+            (format!("two listeners bind {bind}"), "keep one of the two")
+        } else {
+            (
+                format!("{bind} and {address} have an address in common"),
+                "keep the one that has all addresses, or give the other one a port of its own",
+            )
+        };
+        Problem::new(Code::Duplicate, self.at, message)
+            .also(other.at, "first here")
+            .help(help)
+    }
 }
 
 /// Whether the system refuses the second of two sockets, as both would take connections to one address. `[::]` takes those
@@ -81,77 +110,75 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && one.is_ipv4() == other.is_ipv4() && is_one
 }
 
-fn listener(listener: Reader<'_>, loading: &mut Loading<'_>) -> Option<Listener> {
-    let tls = tls::listener(listener, loading);
-    let timeouts = listener.table("timeouts");
-    let max_connections = listener.at_least_one("max_connections");
+fn listener(field: &Field<wire::Listener>, loading: &mut Loading<'_>) -> Option<Listener> {
+    let listener = field.value()?;
+    let tls = tls::listener(&listener.tls, loading);
+    let timeouts = section(&listener.timeouts);
+    let timeouts = timeouts.value()?;
     Some(Listener {
-        bind: listener.parsed("bind", address::bind)?,
-        max_connections,
+        bind: listener.bind.read()?,
+        max_connections: listener.max_connections.read(),
         limits: ConnectionLimits {
             head: HeadLimits {
-                bytes: usize::try_from(listener.parsed("max_header_bytes", units::size)?).ok()?,
-                headers: listener.count("max_headers")?,
-                keeps_underscores: listener.text("underscores")? == "keep",
+                bytes: listener.max_header_bytes.read()?,
+                headers: listener.max_headers.read()?,
+                keeps_underscores: listener.underscores.value? == Underscores::Keep,
             },
-            headers_timeout: timeouts.parsed("headers", units::duration)?,
-            keep_alive: timeouts.parsed("keep_alive", units::duration)?,
-            http2: listener.flag("http2")?,
+            headers_timeout: timeouts.headers.read()?,
+            keep_alive: timeouts.keep_alive.read()?,
+            http2: listener.http2.value?,
         },
-        tls_handshake: timeouts.parsed("tls_handshake", units::duration)?,
-        proxy_protocol: listener.text("proxy_protocol")? == "required",
+        tls_handshake: timeouts.tls_handshake.read()?,
+        proxy_protocol: listener.proxy_protocol.value? == ProxyProtocol::Required,
         tls: tls?,
     })
 }
 
-pub(super) fn client_ip(client_ip: Reader<'_>) -> Option<ClientIp> {
-    let header = match client_ip.text("header")? {
-        "forwarded" => ClientIpHeader::Forwarded,
-        _ => ClientIpHeader::XForwardedFor,
-    };
+pub(super) fn client_ip(entry: &Option<Field<wire::ClientIp>>) -> Option<ClientIp> {
+    let field = section(entry);
+    let client_ip = field.value()?;
     Some(ClientIp {
-        trusted_proxies: client_ip.list("trusted_proxies", address::network),
-        header,
+        trusted_proxies: client_ip.trusted_proxies.read()?,
+        header: client_ip.header.value?,
     })
 }
 
 /// `Some(None)` is an admin listener that is off.
 pub(super) fn admin(
-    admin: Reader<'_>,
+    entry: &Option<Field<wire::Admin>>,
     listeners: Option<&[Listener]>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Admin>> {
-    let token = match admin.given("token_file") {
-        Some(_) => token(admin, loading).map(Some),
+    let field = section(entry);
+    let admin = field.value()?;
+    let token = match &admin.token_file {
+        Some(file) => token(file, loading).map(Some),
         None => Some(None),
     };
-    let Some(bind) = admin.unless_off("bind", address::bind)? else {
+    let Some(bind) = admin.bind.read()? else {
         return Some(None);
     };
-    if let Some(taken) = listeners
+    let taken = listeners
         .unwrap_or_default()
         .iter()
-        .find(|listener| overlap(listener.bind, bind))
-    {
-        let problem = Problem::new(
-            Code::Duplicate,
-            admin.place("bind"),
-            format!("a listener binds {} already", taken.bind),
-        );
+        .find(|listener| overlap(listener.bind, bind));
+    if let Some(taken) = taken {
+        let message = format!("a listener binds {} already", taken.bind);
+        let problem = Problem::new(Code::Duplicate, admin.bind.at(), message);
         loading
             .problems
             .report(problem.help("give `[admin] bind` a port of its own"));
     }
     Some(Some(Admin {
         bind,
-        hosts: admin.list("hosts", address::admin_host),
+        hosts: admin.hosts.read()?,
         token: token?,
     }))
 }
 
-fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
-    let at = admin.place("token_file");
-    let file = loading.sources.beside(at, admin.text("token_file")?);
+fn token(name: &Field<Text<FileName>>, loading: &mut Loading<'_>) -> Option<Secret> {
+    let at = name.at();
+    let file = loading.sources.beside(at, &name.value()?.text);
     loading.sources.watched.file(&file);
     let token = source::read(&file, LONGEST_TOKEN).map(|text| text.trim().to_owned());
     let wrong = match token {
@@ -168,37 +195,22 @@ fn token(admin: Reader<'_>, loading: &mut Loading<'_>) -> Option<Secret> {
     None
 }
 
-pub(super) fn log(log: Reader<'_>) -> Option<Log> {
-    let level = match log.text("level")? {
-        "error" => LogLevel::Error,
-        "warn" => LogLevel::Warn,
-        "debug" => LogLevel::Debug,
-        "trace" => LogLevel::Trace,
-        _ => LogLevel::Info,
-    };
-    let format = log.text("format").map(|format| {
-        if format == "json" {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        }
-    });
-    let query = match log.text("query")? {
-        "off" => LogQuery::Off,
-        "full" => LogQuery::Full,
-        _ => LogQuery::Masked,
-    };
+pub(super) fn log(entry: &Option<Field<wire::Log>>) -> Option<Log> {
+    let field = section(entry);
+    let log = field.value()?;
     Some(Log {
-        level,
-        format,
-        access: log.flag("access")?,
-        query,
+        level: log.level.value?,
+        format: log.format.value().copied(),
+        access: log.access.value?,
+        query: log.query.value?,
     })
 }
 
-pub(super) fn shutdown(shutdown: Reader<'_>) -> Option<Shutdown> {
+pub(super) fn shutdown(entry: &Option<Field<wire::Shutdown>>) -> Option<Shutdown> {
+    let field = section(entry);
+    let shutdown = field.value()?;
     Some(Shutdown {
-        drain: shutdown.parsed("drain", units::duration)?,
-        delay: shutdown.parsed("delay", units::duration)?,
+        drain: shutdown.drain.read()?,
+        delay: shutdown.delay.read()?,
     })
 }

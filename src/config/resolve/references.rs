@@ -2,33 +2,36 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{
-    super::{
-        problem::{Code, Problem, Problems},
-        redact,
-        source::Span,
-        suggest,
-        syntax::{address, key, path},
-        tree::Node,
-        units,
+use super::super::{
+    field::{Field, Given},
+    problem::{Code, Problem, Problems},
+    redact,
+    source::Span,
+    suggest,
+    syntax::{address, path},
+    units,
+    wire::{
+        File,
+        limits::Limit,
+        routes::Route,
+        tables::{Either, NamedEntry},
     },
-    reader::Reader,
 };
 use crate::policy::{KeyPart, Missing, PathPattern};
 
-/// What routes may name. `None`: not known, because part of the configuration could not be read.
+/// The names that routes may use. `None` stands for names that are unknown because a part of the file could not be read.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
     upstreams: Option<BTreeSet<&'a str>>,
     limits: Option<BTreeSet<&'a str>>,
-    asked: HashMap<&'a str, Asked>,
+    required: HashMap<&'a str, Requirements>,
     /// Parameters of a route's path by which an upstream chooses a server.
     hashed: HashMap<&'a str, Vec<Box<str>>>,
 }
 
-/// What a limit asks of a route.
+/// The requirements of a limit on the routes that name it.
 #[derive(Debug)]
-struct Asked {
+struct Requirements {
     /// Parameters of its path.
     parameters: Vec<Box<str>>,
     /// How many decide: the limit and its tiers.
@@ -40,117 +43,109 @@ const MOST_DECIDING: usize = 64;
 
 impl<'a> Names<'a> {
     /// All names that are given; a broken upstream exists, too.
-    pub(super) fn of(root: &Reader<'a>, problems: &Problems) -> Self {
-        let names = |key| {
-            let known = !problems.incomplete && !root.is_broken(key);
-            known.then(|| root.named(key).into_iter().map(|(name, _)| name).collect())
-        };
-        let asked = root
-            .named("limits")
-            .into_iter()
-            .map(|(name, limit)| (name, Asked::by(limit)))
-            .collect();
-        let hashed =
-            |upstream: Reader<'a>| parameters(upstream.list("hash_key", key::part)).collect();
-        let hashed = root
-            .named("upstreams")
-            .into_iter()
-            .map(|(name, upstream)| (name, hashed(upstream)))
-            .collect();
+    pub(super) fn of(file: &'a File, problems: &Problems) -> Self {
+        let is_known = !problems.incomplete;
+        let upstreams = file.upstreams.elements();
+        let limits = file.limits.elements();
+        let hashed = upstreams.iter().filter_map(|entry| {
+            let key = entry.section.value()?.hash_key.read();
+            Some((
+                entry.name.as_str(),
+                parameters(key.unwrap_or_default()).collect(),
+            ))
+        });
+        let required = limits.iter().filter_map(|entry| {
+            let requirements = Requirements::of(entry.section.value()?);
+            Some((entry.name.as_str(), requirements))
+        });
         Self {
-            upstreams: names("upstreams"),
-            limits: names("limits"),
-            asked,
-            hashed,
+            upstreams: (is_known && !file.upstreams.is_broken()).then(|| names(upstreams)),
+            limits: (is_known && !file.limits.is_broken()).then(|| names(limits)),
+            required: required.collect(),
+            hashed: hashed.collect(),
         }
     }
 
     /// The upstream that a route names exists, and the route's path has the parameters that it is hashed by.
     pub(super) fn check_upstream(
         &self,
-        node: &Node,
+        name: &str,
+        at: Span,
         path: Option<&PathPattern>,
         problems: &mut Problems,
     ) {
-        check(self.upstreams.as_ref(), "upstream", node, problems);
-        let Some((name, asked)) = node.text().and_then(|name| self.hashed.get_key_value(name))
-        else {
-            return;
-        };
-        check_parameters(
-            &format!("the `hash_key` of upstream `{name}`"),
-            asked,
-            (node, path),
-            problems,
-        );
+        check(self.upstreams.as_ref(), "upstream", name, at, problems);
+        if let Some(parameters) = self.hashed.get(name) {
+            let by = format!("the `hash_key` of upstream `{name}`");
+            check_parameters(&by, parameters, at, path, problems);
+        }
     }
 
     /// The limits that a route names exist, and its path has the parameters that they are keyed by.
     pub(super) fn check_limits(
         &self,
-        route: Reader<'_>,
+        route: &Route,
         path: Option<&PathPattern>,
         problems: &mut Problems,
     ) {
         let mut deciding = 0;
-        for node in route.items("limits") {
-            check(self.limits.as_ref(), "limit", node, problems);
-            let Some((name, asked)) = node.text().and_then(|name| self.asked.get_key_value(name))
-            else {
+        for field in route.limits.elements() {
+            let Some(name) = field.value().map(|name| &*name.value) else {
                 continue;
             };
-            deciding += asked.deciding;
-            check_parameters(
-                &format!("the key of limit `{name}`"),
-                &asked.parameters,
-                (node, path),
-                problems,
-            );
+            let at = field.at();
+            check(self.limits.as_ref(), "limit", name, at, problems);
+            if let Some(required) = self.required.get(name) {
+                deciding += required.deciding;
+                let by = format!("the key of limit `{name}`");
+                check_parameters(&by, &required.parameters, at, path, problems);
+            }
         }
         if deciding > MOST_DECIDING {
             let message = format!(
                 "a route has at most {MOST_DECIDING} limits, tiers included; these are {deciding}"
             );
-            problems.report(
-                Problem::new(Code::Conflict, route.place("limits"), message).help("name fewer"),
-            );
+            let at = route.limits.at();
+            problems.report(Problem::new(Code::Conflict, at, message).help("name fewer"));
         }
     }
 }
 
-impl Asked {
-    fn by(limit: Reader<'_>) -> Self {
-        let missing = limit
-            .parsed("missing", key::missing)
-            .into_iter()
-            .filter_map(|missing| match missing {
-                Missing::Use(part) => Some(part),
+fn names<T>(entries: &[NamedEntry<T>]) -> BTreeSet<&str> {
+    entries.iter().map(|entry| entry.name.as_str()).collect()
+}
+
+impl Requirements {
+    fn of(limit: &Limit) -> Self {
+        let missing = match limit.missing.value() {
+            Some(Either::Short(missing)) => match &missing.value {
+                Missing::Use(part) => Some(part.clone()),
                 Missing::Skip | Missing::Refuse => None,
-            });
-        let parts = limit.list("key", key::part).into_iter().chain(missing);
+            },
+            _ => None,
+        };
+        let key = limit.key.read().unwrap_or_default();
         Self {
-            parameters: parameters(parts).collect(),
-            deciding: 1 + limit.tables("tiers").len(),
+            parameters: parameters(key.into_iter().chain(missing)).collect(),
+            deciding: 1 + limit.tiers.elements().len(),
         }
     }
 }
 
 /// The parameters of a path that are parts of a key.
 fn parameters(parts: impl IntoIterator<Item = KeyPart>) -> impl Iterator<Item = Box<str>> {
-    parts.into_iter().filter_map(|part| {
-        if let KeyPart::Param(name) = part {
-            Some(name)
-        } else {
-            None
-        }
+    parts.into_iter().filter_map(|part| match part {
+        KeyPart::Param(name) => Some(name),
+        _ => None,
     })
 }
 
-/// The route's path has the parameters that are asked of it by what stands at `node`.
+/// The route's path has the parameters that what is named at this place asks for.
 fn check_parameters(
     by: &str,
-    asked: &[Box<str>],
-    (node, path): (&Node, Option<&PathPattern>),
+    parameters: &[Box<str>],
+    at: Span,
+    path: Option<&PathPattern>,
     problems: &mut Problems,
 ) {
     let Some(path) = path else { return };
@@ -158,19 +153,25 @@ fn check_parameters(
         PathPattern::Parameters(pattern) => path::parameters(pattern).unwrap_or_default(),
         _ => Vec::new(),
     };
-    for parameter in asked
+    for parameter in parameters
         .iter()
         .filter(|parameter| !known.contains(&&***parameter))
     {
         let message =
             format!("{by} has `param:{parameter}`, and this route's path has no `{{{parameter}}}`");
         let help = format!("write a path such as \"/orders/{{{parameter}}}\", or another key");
-        problems.report(Problem::new(Code::UnknownName, node.span, message).help(help));
+        problems.report(Problem::new(Code::UnknownName, at, message).help(help));
     }
 }
 
-fn check(known: Option<&BTreeSet<&str>>, what: &str, node: &Node, problems: &mut Problems) {
-    let (Some(known), Some(name)) = (known, node.text()) else {
+fn check(
+    known: Option<&BTreeSet<&str>>,
+    what: &str,
+    name: &str,
+    at: Span,
+    problems: &mut Problems,
+) {
+    let Some(known) = known else {
         return;
     };
     if known.contains(name) {
@@ -182,7 +183,7 @@ fn check(known: Option<&BTreeSet<&str>>, what: &str, node: &Node, problems: &mut
     };
     let message = format!("there is no {what} `{name}`");
     problems.report(
-        Problem::new(Code::UnknownName, node.span, message)
+        Problem::new(Code::UnknownName, at, message)
             .label(format!("no such {what}"))
             .help(help),
     );
@@ -222,20 +223,18 @@ fn definition(what: &str, name: &str) -> String {
 }
 
 /// No two routes have one name.
-pub(super) fn unique_names(routes: &[Reader<'_>], problems: &mut Problems) {
+pub(super) fn unique_names(routes: &[Field<Route>], problems: &mut Problems) {
     let mut first: HashMap<&str, Span> = HashMap::new();
-    for route in routes {
-        let Some(name) = route.text("name") else {
+    for route in routes.iter().filter_map(Given::value) {
+        let Some(name) = route.name.value() else {
             continue;
         };
+        let (name, at) = (&*name.value, route.name.at());
         match first.get(name) {
-            None => drop(first.insert(name, route.place("name"))),
+            None => drop(first.insert(name, at)),
             Some(first) => {
-                let problem = Problem::new(
-                    Code::Duplicate,
-                    route.place("name"),
-                    format!("two routes are named `{name}`"),
-                );
+                let message = format!("two routes are named `{name}`");
+                let problem = Problem::new(Code::Duplicate, at, message);
                 let help = "a name is a route's identity in logs, metrics and over reloads; give each its own";
                 problems.report(problem.also(*first, "first here").help(help));
             }

@@ -1,50 +1,46 @@
 //! `[[routes]]`.
 
-use http::StatusCode;
-
 use super::{
     super::{
+        field::{Field, Given, section},
         problem::{Code, Problem, Problems},
-        syntax::{self, header, header::RetryReason},
+        source::Span,
+        syntax::header::RetryReason,
         units,
+        wire::routes as wire,
     },
     concurrency::concurrency,
     destinations, matches,
-    reader::Reader,
     references::Names,
     transform,
 };
-use crate::policy::{Action, PathPattern, Priority, Retry, RetryOn, Route, Timeouts};
-
-const ACTIONS: [&str; 3] = ["upstream", "respond", "redirect"];
+use crate::policy::{Action, PathPattern, Retry, RetryOn, Route, Timeouts};
 
 pub(super) fn route(
-    route: Reader<'_>,
+    field: &Field<wire::Route>,
     names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<Route> {
-    let matches = matches::matches(route.table("match"), problems);
+    let route = field.value()?;
+    let at = field.at();
+    let matches = matches::matches(&route.r#match, problems);
     let path = matches.as_ref().map(|matches| &matches.path);
-    let action = action(route, path, names, problems);
+    let action = action(route, at, path, names, problems);
     let mirror = destinations::mirror(route, path, names, problems);
     names.check_limits(route, path, problems);
-    let concurrency = concurrency(route, problems);
-    let timeouts = timeouts(route.table("timeouts"), problems);
-    let retry = retry(route.table("retry"), problems);
-    let request = transform::request(route.table("request"), path, problems);
-    let response = transform::response(route.table("response"), problems);
+    let concurrency = concurrency(&route.concurrency, problems);
+    let timeouts = timeouts(&route.timeouts, problems);
+    let retry = retry(&route.retry, problems);
+    let request = transform::request(&route.request, path, problems);
+    let response = transform::response(&route.response, problems);
     Some(Route {
-        name: route.parsed("name", syntax::name)?,
+        name: route.name.read()?,
         matches: matches?,
         action: action?,
         mirror: mirror?,
-        limits: route.list("limits", syntax::name),
-        priority: match route.text("priority")? {
-            "high" => Priority::High,
-            "low" => Priority::Low,
-            _ => Priority::Normal,
-        },
-        grpc: route.flag("grpc")?,
+        limits: route.limits.read()?,
+        priority: route.priority.value?,
+        grpc: route.grpc.value?,
         concurrency: concurrency?,
         timeouts: timeouts?,
         retry: retry?,
@@ -53,44 +49,67 @@ pub(super) fn route(
     })
 }
 
+/// One of the keys that say where requests go, and where it stands.
+struct Way<'a> {
+    key: &'a str,
+    at: Span,
+}
+
 fn action(
-    route: Reader<'_>,
+    route: &wire::Route,
+    at: Span,
     path: Option<&PathPattern>,
     names: &Names<'_>,
     problems: &mut Problems,
 ) -> Option<Action> {
-    let given: Vec<_> = ACTIONS
+    let places = [
+        (
+            "upstream",
+            route.upstream.as_ref().map(|field| field.place(at)),
+        ),
+        (
+            "respond",
+            route.respond.as_ref().map(|field| field.place(at)),
+        ),
+        (
+            "redirect",
+            route.redirect.as_ref().map(|field| field.place(at)),
+        ),
+    ];
+    let given: Vec<_> = places
         .into_iter()
-        .filter(|key| route.entry(key).is_some())
+        .filter_map(|(key, at)| Some(Way { key, at: at? }))
         .collect();
-    match given.as_slice() {
-        [] => {
-            no_action(route, problems);
-            None
-        }
-        ["upstream"] => destinations::upstream(route, path, names, problems),
-        ["respond"] => respond(route.table("respond"), problems),
-        ["redirect"] => redirect(route.table("redirect"), path, problems),
-        [one, two, ..] => {
-            let message = format!("`{one}` and `{two}` exclude each other: a request goes one way");
-            let problem = Problem::new(Code::Conflict, route.place(two), message)
-                .also(route.place(one), "the other");
-            problems.report(problem.help("keep one of upstream, respond and redirect"));
-            None
-        }
-        [_] => None,
+    if let [one, two, ..] = given.as_slice() {
+        let message = format!(
+            "`{}` and `{}` exclude each other: a request goes one way",
+            one.key, two.key
+        );
+        let problem = Problem::new(Code::Conflict, two.at, message).also(one.at, "the other");
+        problems.report(problem.help("keep one of upstream, respond and redirect"));
+        return None;
     }
+    if let Some(upstream) = &route.upstream {
+        return destinations::upstream(upstream, path, names, problems);
+    }
+    if let Some(respond) = &route.respond {
+        return self::respond(respond.value()?, problems);
+    }
+    if let Some(redirect) = &route.redirect {
+        return self::redirect(redirect.value()?, path, problems);
+    }
+    no_action(route, at, problems);
+    None
 }
 
-fn no_action(route: Reader<'_>, problems: &mut Problems) {
+fn no_action(route: &wire::Route, at: Span, problems: &mut Problems) {
     if problems.incomplete {
         return;
     }
-    let name = route.text("name").unwrap_or_default();
-    let at = if route.given("name").is_some() {
-        route.place("name")
-    } else {
-        route.at
+    let name = route.name.given().map_or("", |name| &name.text);
+    let at = match name {
+        "" => at,
+        _ => route.name.place(at),
     };
     let problem = Problem::new(
         Code::MissingKey,
@@ -100,61 +119,64 @@ fn no_action(route: Reader<'_>, problems: &mut Problems) {
     problems.report(problem.help("add `upstream = \"NAME\"`, or `respond` or `redirect`"));
 }
 
-fn respond(respond: Reader<'_>, problems: &mut Problems) -> Option<Action> {
-    let status = status(respond)?;
-    let body = respond.text("body")?.to_owned();
+fn respond(respond: &wire::Respond, problems: &mut Problems) -> Option<Action> {
+    let status = respond.status.read()?;
+    let body = respond.body.read()?;
     if !body.is_empty() && matches!(status.as_u16(), 204 | 205 | 304) {
         let problem = Problem::new(
             Code::Conflict,
-            respond.place("body"),
+            respond.body.at(),
             format!("an answer with status {status} has no body"),
         );
         problems.report(problem.help("leave `body` out, or choose another status"));
     }
-    let headers = respond.pairs("headers", header::changeable, header::value);
     Some(Action::Respond {
         status,
         body: body.into(),
-        headers: headers
-            .into_iter()
-            .map(|(name, value, _)| (name, value))
-            .collect(),
+        headers: respond.headers.read().unwrap_or_default(),
     })
 }
 
 fn redirect(
-    redirect: Reader<'_>,
+    redirect: &wire::Redirection,
     path: Option<&PathPattern>,
     problems: &mut Problems,
 ) -> Option<Action> {
-    transform::check_places(redirect, "to", path, &["host", "path"], problems);
-    let status = status(redirect)?;
+    let to = redirect.to.value()?;
+    let at = redirect.to.at();
+    let template = transform::Template {
+        key: "to",
+        text: &to.text,
+        at,
+        built_in: &["host", "path"],
+    };
+    template.check(path, problems);
+    let status = redirect.status.read()?;
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         let message = format!("{} is not a status that redirects", status.as_u16());
-        let problem = Problem::new(Code::BadValue, redirect.place("status"), message);
+        let problem = Problem::new(Code::BadValue, redirect.status.place(at), message);
         problems.report(problem.help("write 301, 302, 303, 307 or 308"));
     }
     Some(Action::Redirect {
-        to: redirect.text("to")?.to_owned(),
+        to: to.text.clone(),
         status,
     })
 }
 
-fn status(reader: Reader<'_>) -> Option<StatusCode> {
-    StatusCode::from_u16(u16::try_from(reader.whole("status")?).ok()?).ok()
-}
-
-fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {
-    let total = timeouts.parsed("total", units::duration)?;
-    let attempt = match timeouts.entry("attempt") {
-        Some(_) => timeouts.parsed("attempt", units::duration)?,
+fn timeouts(entry: &Option<Field<wire::Timeouts>>, problems: &mut Problems) -> Option<Timeouts> {
+    let field = section(entry);
+    let timeouts = field.value()?;
+    let total = timeouts.total.read()?;
+    let attempt = match &timeouts.attempt {
+        Some(attempt) => attempt.read()?,
         None => total,
     };
     // Inherited, it is cut: a route with a short total should not have to repeat what it never reaches.
-    if attempt > total && timeouts.own("attempt").is_some() {
+    if attempt > total && timeouts.attempt.is_own() {
         let (attempt, total) = (units::duration_text(attempt), units::duration_text(total));
         let message = format!("an attempt of {attempt} never fits into the total of {total}");
-        let problem = Problem::new(Code::Conflict, timeouts.place("attempt"), message);
+        let at = timeouts.attempt.at();
+        let problem = Problem::new(Code::Conflict, at, message);
         problems.report(problem.help(format!(
             "lower `attempt`, or set `total` to {attempt} or more"
         )));
@@ -162,33 +184,35 @@ fn timeouts(timeouts: Reader<'_>, problems: &mut Problems) -> Option<Timeouts> {
     Some(Timeouts {
         total,
         attempt: attempt.min(total),
-        idle: timeouts.parsed("idle", units::duration)?,
-        tunnel: timeouts.parsed("tunnel", units::duration)?,
-        body: timeouts.unless_off("body", units::duration)?,
+        idle: timeouts.idle.read()?,
+        tunnel: timeouts.tunnel.read()?,
+        body: timeouts.body.read()?,
     })
 }
 
-fn retry(retry: Reader<'_>, problems: &mut Problems) -> Option<Retry> {
-    let backoff = retry.parsed("backoff", units::duration)?;
-    let max_backoff = retry.parsed("max_backoff", units::duration)?;
-    if backoff > max_backoff && retry.own("max_backoff").is_some() {
+fn retry(entry: &Option<Field<wire::Retry>>, problems: &mut Problems) -> Option<Retry> {
+    let field = section(entry);
+    let retry = field.value()?;
+    let (backoff, max_backoff) = (retry.backoff.read()?, retry.max_backoff.read()?);
+    if backoff > max_backoff && retry.max_backoff.is_own() {
         let message = format!(
             "`max_backoff` is below `backoff`, which is {}",
             units::duration_text(backoff)
         );
-        let problem = Problem::new(Code::Conflict, retry.place("max_backoff"), message);
+        let at = retry.max_backoff.at();
+        let problem = Problem::new(Code::Conflict, at, message);
         problems
             .report(problem.help("the wait begins with `backoff` and doubles up to `max_backoff`"));
     }
     Some(Retry {
-        attempts: retry.at_least_one_u32("attempts")?,
-        on: retry_on(&retry.list("on", header::retry_reason)),
-        methods: retry.list("methods", header::method),
+        attempts: retry.attempts.read()?,
+        on: retry_on(&retry.on.read()?),
+        methods: retry.methods.read()?,
         backoff,
         max_backoff: max_backoff.max(backoff),
-        budget: retry.parsed("budget", units::percent)?,
-        budget_min: u32::try_from(retry.whole("budget_min")?).ok()?,
-        buffer: usize::try_from(retry.parsed("buffer", units::size)?).ok()?,
+        budget: retry.budget.read()?,
+        budget_min: retry.budget_min.read()?,
+        buffer: retry.buffer.read()?,
     })
 }
 

@@ -1,41 +1,42 @@
 //! `[store]`, and the limits that need it.
 
-use super::{
-    super::{
-        include::Loading,
-        problem::{Code, Problem, Problems},
-        source,
-        syntax::store,
-        units,
+use super::super::{
+    field::{Field, Given},
+    include::Loading,
+    problem::{Code, Problem, Problems},
+    source::{self, Span},
+    wire::{
+        self,
+        limits::Scope,
+        lists::OneOrList,
+        process,
+        syntaxes::{FileName, StoreAt},
+        text::Text,
     },
-    reader::Reader,
 };
-use crate::policy::{Secret, Store, StoreOnError};
+use crate::policy::{Secret, Store};
 
 /// Longest password file; a longer one is surely another file.
 const LONGEST_PASSWORD: u64 = 4096;
 
 /// `Some(None)` is none at all.
-pub(super) fn store(root: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Option<Store>> {
-    if root.entry("store").is_none() {
-        needed(root, &mut loading.problems);
+pub(super) fn store(file: &wire::File, loading: &mut Loading<'_>) -> Option<Option<Store>> {
+    let Some(field) = &file.store else {
+        needed(file, &mut loading.problems);
         return Some(None);
-    }
-    let reader = root.table("store");
-    let mut servers = reader.list("url", store::server);
-    let is_cluster = !reader.items("url").is_empty()
-        && reader.given("url").and_then(|node| node.text()).is_none();
-    if let Some(password) = password(&reader, loading)? {
+    };
+    let store = field.value()?;
+    let at = field.at();
+    let mut servers = store.url.read()?;
+    if let Some(password) = password(&store.password_file, at, loading)? {
         servers
             .iter_mut()
             .for_each(|server| server.password = Some(password.clone()));
     }
+    let is_cluster = is_cluster(store);
     if is_cluster && servers.iter().any(|server| server.database != 0) {
-        let problem = Problem::new(
-            Code::Conflict,
-            reader.place("url"),
-            "a cluster has no databases besides 0",
-        );
+        let message = "a cluster has no databases besides 0";
+        let problem = Problem::new(Code::Conflict, store.url.place(at), message);
         loading
             .problems
             .report(problem.help("leave the number at the end of the URL out"));
@@ -46,36 +47,47 @@ pub(super) fn store(root: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Opti
     Some(Some(Store {
         servers,
         is_cluster,
-        timeout: reader.parsed("timeout", units::duration)?,
-        on_error: match reader.text("on_error")? {
-            "allow" => StoreOnError::Allow,
-            "deny" => StoreOnError::Deny,
-            _ => StoreOnError::Local,
-        },
-        lease: reader.parsed("lease", units::share)?,
+        timeout: store.timeout.read()?,
+        on_error: store.on_error.value?,
+        lease: store.lease.read()?,
     }))
 }
 
+/// A list of URLs is a cluster, also if it has only one.
+fn is_cluster(store: &process::Store) -> bool {
+    let url: &Field<OneOrList<Text<StoreAt>>> = &store.url;
+    !OneOrList::is_one_alone(url)
+}
+
 /// Without a store no limit can be shared.
-fn needed(root: &Reader<'_>, problems: &mut Problems) {
-    for (name, limit) in root.named("limits") {
-        if limit.text("scope") == Some("shared") && !problems.incomplete {
+fn needed(file: &wire::File, problems: &mut Problems) {
+    for entry in file.limits.elements() {
+        let Some(limit) = entry.section.value() else {
+            continue;
+        };
+        if limit.scope.value == Some(Scope::Shared) && !problems.incomplete {
+            let name = &entry.name;
             let message =
                 format!("limit `{name}` is shared, and there is no store to share it through");
             let help =
                 "name it: `[store]` with `url = \"redis://127.0.0.1:6379\"`, or leave `scope` out";
-            problems.report(Problem::new(Code::Conflict, limit.place("scope"), message).help(help));
+            let at = limit.scope.place(entry.section.at());
+            problems.report(Problem::new(Code::Conflict, at, message).help(help));
         }
     }
 }
 
 /// `Some(None)` is no file; the URL may hold a password then.
-fn password(reader: &Reader<'_>, loading: &mut Loading<'_>) -> Option<Option<Secret>> {
-    if reader.entry("password_file").is_none() {
+fn password(
+    name: &Option<Field<Text<FileName>>>,
+    at: Span,
+    loading: &mut Loading<'_>,
+) -> Option<Option<Secret>> {
+    let Some(name) = name else {
         return Some(None);
-    }
-    let at = reader.place("password_file");
-    let file = loading.sources.beside(at, reader.text("password_file")?);
+    };
+    let at = name.place(at);
+    let file = loading.sources.beside(at, &name.value()?.text);
     loading.sources.watched.file(&file);
     // Only the end of the line is taken off: a password may begin or end with a space.
     let read = source::read(&file, LONGEST_PASSWORD);

@@ -2,82 +2,91 @@
 
 use std::time::SystemTime;
 
-use super::{
-    super::{
-        certificates::{self, Wrong},
-        include::Loading,
-        problem::{Code, Problem},
-        source::Span,
-    },
-    reader::Reader,
+use super::super::{
+    certificates::{self, Wrong},
+    field::{Field, Given, section},
+    include::Loading,
+    problem::{Code, Problem},
+    source::Span,
+    wire::{self, lists::Tables, process::Certificate, syntaxes::PemFile, text::Text},
 };
-use crate::policy::{Authorities, Identity, ListenerTls, TlsVersion, UpstreamTls};
+use crate::policy::{Authorities, Identity, ListenerTls, UpstreamTls};
 
 /// `Some(None)` is a listener without TLS.
 pub(super) fn listener(
-    listener: Reader<'_>,
+    entry: &Option<Field<wire::process::ListenerTls>>,
     loading: &mut Loading<'_>,
 ) -> Option<Option<ListenerTls>> {
-    if listener.is_broken("tls") {
-        return None;
-    }
-    if listener.given("tls").is_none() {
+    let Some(field) = entry else {
         return Some(None);
-    }
-    let tls = listener.table("tls");
-    let certificates: Vec<_> = tls
-        .tables("certificates")
-        .into_iter()
-        .map(|of| identity(of, CERTIFICATE, loading))
-        .collect();
-    let client_ca = authorities(tls, "client_ca", loading);
-    let min_version = match tls.text("min_version")? {
-        "1.3" => TlsVersion::Tls13,
-        _ => TlsVersion::Tls12,
     };
-    let certificates: Vec<_> = certificates.into_iter().collect::<Option<_>>()?;
+    let tls = field.value()?;
+    let certificates = identities(&tls.certificates, loading);
+    let client_ca = authorities(&tls.client_ca, Trust::Clients, loading);
+    let certificates = certificates?;
     if certificates.is_empty() {
         return None;
     }
     Some(Some(ListenerTls {
         certificates,
         client_ca: client_ca?,
-        min_version,
+        min_version: tls.min_version.value?,
     }))
 }
 
-pub(super) fn upstream(tls: Reader<'_>, loading: &mut Loading<'_>) -> Option<UpstreamTls> {
-    let server_name = match tls.given("server_name") {
-        Some(name) => Some(name.text()?.into()),
-        None if tls.is_broken("server_name") => return None,
-        None => None,
-    };
-    let ca = authorities(tls, "ca", loading);
-    let identity = match (tls.given("client_cert"), tls.given("client_key")) {
-        (Some(_), Some(_)) => identity(tls, CLIENT, loading).map(Some),
-        (None, None) if !tls.is_broken("client_cert") && !tls.is_broken("client_key") => Some(None),
-        (Some(_), None) if !tls.is_broken("client_key") => alone(tls, CLIENT, loading),
-        (None, Some(_)) if !tls.is_broken("client_cert") => {
-            alone(tls, [CLIENT[1], CLIENT[0]], loading)
-        }
-        _ => None,
+fn identities(
+    tables: &Field<Tables<Certificate>>,
+    loading: &mut Loading<'_>,
+) -> Option<Vec<Identity>> {
+    let identities: Vec<_> = tables
+        .value()?
+        .0
+        .iter()
+        .map(|table| {
+            let certificate = table.value()?;
+            identity(&certificate.cert, &certificate.key, loading)
+        })
+        .collect();
+    identities.into_iter().collect()
+}
+
+pub(super) fn upstream(
+    entry: &Option<Field<wire::upstreams::UpstreamTls>>,
+    loading: &mut Loading<'_>,
+) -> Option<UpstreamTls> {
+    let field = section(entry);
+    let tls = field.value()?;
+    if tls.server_name.is_broken() {
+        return None;
+    }
+    let ca = authorities(&tls.ca, Trust::Servers, loading);
+    let identity = match (&tls.client_cert, &tls.client_key) {
+        (Some(cert), Some(key)) => identity(cert, key, loading).map(Some),
+        (None, None) => Some(None),
+        (Some(cert), None) => alone(cert, "client_cert", "client_key", loading),
+        (None, Some(key)) => alone(key, "client_key", "client_cert", loading),
     };
     Some(UpstreamTls {
         ca: ca?,
-        server_name,
+        server_name: tls
+            .server_name
+            .given()
+            .map(|name| name.text.as_str().into()),
         identity: identity?,
     })
 }
 
-/// The keys that name a certificate and its key.
-type Pair = [&'static str; 2];
-const CERTIFICATE: Pair = ["cert", "key"];
-const CLIENT: Pair = ["client_cert", "client_key"];
-
-fn alone<T>(tls: Reader<'_>, [given, absent]: Pair, loading: &mut Loading<'_>) -> Option<T> {
+/// Reports a certificate without its key, or a key without its certificate.
+fn alone<T>(
+    file: &Field<Text<PemFile>>,
+    given: &str,
+    absent: &str,
+    loading: &mut Loading<'_>,
+) -> Option<T> {
+    let at = file.given().map(|_| file.at())?;
     let problem = Problem::new(
         Code::MissingKey,
-        tls.place(given),
+        at,
         format!("`{given}` without `{absent}`"),
     );
     loading.problems.report(problem.help(format!(
@@ -87,15 +96,13 @@ fn alone<T>(tls: Reader<'_>, [given, absent]: Pair, loading: &mut Loading<'_>) -
 }
 
 fn identity(
-    of: Reader<'_>,
-    [certificate, key]: Pair,
+    cert: &Field<Text<PemFile>>,
+    key: &Field<Text<PemFile>>,
     loading: &mut Loading<'_>,
 ) -> Option<Identity> {
-    let (at_certificate, at_key) = (of.place(certificate), of.place(key));
-    let certificate = loading
-        .sources
-        .beside(at_certificate, of.text(certificate)?);
-    let key = loading.sources.beside(at_key, of.text(key)?);
+    let (at_certificate, at_key) = (cert.at(), key.at());
+    let certificate = loading.sources.beside(at_certificate, &cert.value()?.text);
+    let key = loading.sources.beside(at_key, &key.value()?.text);
     loading.sources.watched.file(&certificate);
     loading.sources.watched.file(&key);
     match certificates::identity(&certificate, &key) {
@@ -117,24 +124,29 @@ fn identity(
     }
 }
 
+/// The peers whose certificates authorities sign.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Clients,
+    Servers,
+}
+
 /// `Some(None)` where the key is absent.
 fn authorities(
-    of: Reader<'_>,
-    key: &str,
+    entry: &Option<Field<Text<PemFile>>>,
+    trust: Trust,
     loading: &mut Loading<'_>,
 ) -> Option<Option<Authorities>> {
-    if of.is_broken(key) {
-        return None;
-    }
-    let Some(name) = of.text(key) else {
+    let Some(field) = entry else {
         return Some(None);
     };
-    let at = of.place(key);
-    let file = loading.sources.beside(at, name);
+    let at = field.at();
+    let file = loading.sources.beside(at, &field.value()?.text);
     loading.sources.watched.file(&file);
     match certificates::authorities(&file) {
         Ok(authorities) => {
-            for why in certificates::useless(&authorities, key == "ca", SystemTime::now()) {
+            let by_name = trust == Trust::Servers;
+            for why in certificates::useless(&authorities, by_name, SystemTime::now()) {
                 let message = format!(
                     "{} holds a certificate that is no authority's and {why}",
                     file.display()

@@ -1,130 +1,131 @@
 //! `[routes.request]` and `[routes.response]`: what changes on the way.
 
-use super::{
-    super::{
-        problem::{Code, Problem, Problems},
-        syntax::{header, path, template},
-        units,
+use http::HeaderName;
+
+use super::super::{
+    field::{Field, Given, section},
+    problem::{Code, Problem, Problems},
+    source::Span,
+    syntax::{path, template},
+    wire::{
+        lists::Set,
+        routes::{self as wire, Headers, LimitHeaders as Fields, Trailers},
+        syntaxes::ChangeableHeader,
+        text::Text,
     },
-    reader::Reader,
 };
 use crate::policy::{
     HeaderChanges, LimitHeaders, PathPattern, RequestChanges, ResponseChanges, Rewrite,
 };
 
 pub(super) fn request(
-    reader: Reader<'_>,
+    entry: &Option<Field<wire::Request>>,
     path: Option<&PathPattern>,
     problems: &mut Problems,
 ) -> Option<RequestChanges> {
-    let rewrite = rewrite(reader, path, problems);
-    let headers = headers(reader, problems);
-    let max_body = reader.unless_off("max_body", units::size)?;
+    let field = section(entry);
+    let request = field.value()?;
+    let rewrite = rewrite(request, path, problems);
+    let headers = headers(&request.set_headers, &request.remove_headers, problems);
+    let max_body = request.max_body.read()?;
     Some(RequestChanges {
         rewrite: rewrite?,
-        headers,
-        keep_headers: reader.list("keep_headers", header::kept),
-        passes_trailers: reader.text("trailers")? == "pass",
-        preserve_host: reader.flag("preserve_host")?,
+        headers: headers?,
+        keep_headers: request.keep_headers.read()?,
+        passes_trailers: request.trailers.value? == Trailers::Pass,
+        preserve_host: request.preserve_host.value?,
         max_body,
-        max_call_body: max_body.filter(|_| reader.own("max_body").is_some()),
-        buffer: buffer(reader)?,
+        max_call_body: max_body.filter(|_| request.max_body.is_own()),
+        buffer: request.buffer.read()?.unwrap_or_default(),
     })
 }
 
-pub(super) fn response(reader: Reader<'_>, problems: &mut Problems) -> Option<ResponseChanges> {
-    let headers = headers(reader, problems);
-    let sound = !reader.is_broken("set_headers") && !reader.is_broken("remove_headers");
-    let limit_headers = match reader.text("limit_headers")? {
-        "draft-11" => LimitHeaders {
-            draft: true,
-            x_ratelimit: false,
+pub(super) fn response(
+    entry: &Option<Field<wire::Response>>,
+    problems: &mut Problems,
+) -> Option<ResponseChanges> {
+    let field = section(entry);
+    let response = field.value()?;
+    let headers = headers(&response.set_headers, &response.remove_headers, problems);
+    let fields = response.limit_headers.value?;
+    Some(ResponseChanges {
+        headers: headers?,
+        limit_headers: LimitHeaders {
+            draft: matches!(fields, Fields::Draft11 | Fields::Both),
+            x_ratelimit: matches!(fields, Fields::XRatelimit | Fields::Both),
         },
-        "x-ratelimit" => LimitHeaders {
-            draft: false,
-            x_ratelimit: true,
-        },
-        "both" => LimitHeaders {
-            draft: true,
-            x_ratelimit: true,
-        },
-        _ => LimitHeaders {
-            draft: false,
-            x_ratelimit: false,
-        },
-    };
-    let buffer = buffer(reader)?;
-    sound.then_some(ResponseChanges {
-        headers,
-        limit_headers,
-        buffer,
+        buffer: response.buffer.read()?.unwrap_or_default(),
     })
-}
-
-/// Bytes that are buffered of a body; 0: none.
-fn buffer(reader: Reader<'_>) -> Option<usize> {
-    usize::try_from(
-        reader
-            .unless_off("buffer", units::size)?
-            .unwrap_or_default(),
-    )
-    .ok()
 }
 
 fn rewrite(
-    reader: Reader<'_>,
+    request: &wire::Request,
     path: Option<&PathPattern>,
     problems: &mut Problems,
 ) -> Option<Rewrite> {
-    let instead = ["strip_prefix", "add_prefix"]
-        .into_iter()
-        .find(|key| reader.entry(key).is_some());
-    if let (Some(_), Some(other)) = (reader.entry("rewrite"), instead) {
-        let message = format!("`rewrite` and `{other}` exclude each other");
-        let problem = Problem::new(Code::Conflict, reader.place(other), message);
-        problems.report(
-            problem
-                .also(reader.place("rewrite"), "the other")
-                .help("keep one of the two"),
-        );
-        return None;
-    }
-    if reader.entry("rewrite").is_some() {
-        let text = reader.text("rewrite")?;
-        check_places(reader, "rewrite", path, &[], problems);
-        return Some(Rewrite::Template(text.to_owned()));
-    }
-    let prefix = |key| match reader.entry(key) {
-        Some(_) => reader.parsed(key, path::literal),
-        None => Some(String::new()),
+    let (strip, add) = (&request.strip_prefix, &request.add_prefix);
+    let Some(rewrite) = &request.rewrite else {
+        let (strip, add) = (prefix(strip)?, prefix(add)?);
+        return Some(match strip.is_empty() && add.is_empty() {
+            true => Rewrite::None,
+            false => Rewrite::Prefix { strip, add },
+        });
     };
-    let (strip, add) = (prefix("strip_prefix")?, prefix("add_prefix")?);
-    Some(if strip.is_empty() && add.is_empty() {
-        Rewrite::None
-    } else {
-        Rewrite::Prefix { strip, add }
-    })
+    let at = rewrite.at();
+    let (key, other) = match (strip, add) {
+        (Some(strip), _) => ("strip_prefix", strip),
+        (None, Some(add)) => ("add_prefix", add),
+        (None, None) => {
+            let text = &rewrite.value()?.text;
+            let template = Template {
+                key: "rewrite",
+                text,
+                at,
+                built_in: &[],
+            };
+            template.check(path, problems);
+            return Some(Rewrite::Template(text.clone()));
+        }
+    };
+    let message = format!("`rewrite` and `{key}` exclude each other");
+    let problem = Problem::new(Code::Conflict, other.place(at), message).also(at, "the other");
+    problems.report(problem.help("keep one of the two"));
+    None
 }
 
-/// Reports places of a template that nothing fills in. Without a sound path nothing is known about them.
-pub(super) fn check_places(
-    reader: Reader<'_>,
-    key: &str,
-    path: Option<&PathPattern>,
-    built_in: &[&str],
-    problems: &mut Problems,
-) {
-    let (Some(path), Some(text)) = (path, reader.text(key)) else {
-        return;
-    };
-    let parameters = match path {
-        PathPattern::Parameters(path) => path::parameters(path).unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    let known: Vec<&str> = built_in.iter().copied().chain(parameters).collect();
-    for place in template::places(text).unwrap_or_default() {
-        if !known.contains(&place) {
-            let message = format!("nothing fills in `{{{place}}}` of `{key}`");
+/// A prefix that may be absent; `None` if it is wrong.
+fn prefix(entry: &Option<Field<Text<super::super::wire::syntaxes::Literal>>>) -> Option<String> {
+    match entry {
+        Some(field) => field.read(),
+        None => Some(String::new()),
+    }
+}
+
+/// A text with places that are filled in for each request.
+pub(super) struct Template<'a> {
+    pub(super) key: &'a str,
+    pub(super) text: &'a str,
+    pub(super) at: Span,
+    /// Places that every route fills in.
+    pub(super) built_in: &'a [&'a str],
+}
+
+impl Template<'_> {
+    /// Reports places that nothing fills in. Without a sound path nothing is known about them.
+    pub(super) fn check(&self, path: Option<&PathPattern>, problems: &mut Problems) {
+        let Some(path) = path else {
+            return;
+        };
+        let parameters = match path {
+            PathPattern::Parameters(path) => path::parameters(path).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let known: Vec<&str> = self.built_in.iter().copied().chain(parameters).collect();
+        for place in template::places(self.text).unwrap_or_default() {
+            if known.contains(&place) {
+                continue;
+            }
+            let message = format!("nothing fills in `{{{place}}}` of `{}`", self.key);
             let help = match known.as_slice() {
                 [] => "parameters come from `match.path`, such as \"/orders/{id}\"; this route has none".to_owned(),
                 known => format!(
@@ -132,47 +133,47 @@ pub(super) fn check_places(
                     known.iter().map(|name| format!("`{{{name}}}`")).collect::<Vec<_>>().join(", ")
                 ),
             };
-            problems.report(Problem::new(Code::UnknownName, reader.place(key), message).help(help));
+            problems.report(Problem::new(Code::UnknownName, self.at, message).help(help));
         }
     }
 }
 
-/// Headers to set and to remove; one header cannot be in both, nor twice in one.
-fn headers(reader: Reader<'_>, problems: &mut Problems) -> HeaderChanges {
-    let set = reader.pairs("set_headers", header::changeable, header::value);
-    for (at, (name, _, place)) in set.iter().enumerate() {
-        if set.iter().take(at).any(|(other, _, _)| other == name) {
+/// Headers to set and to remove; one header cannot be set twice, nor be removed as well.
+fn headers(
+    set: &Option<Field<Headers>>,
+    remove: &Field<Set<Text<ChangeableHeader>>>,
+    problems: &mut Problems,
+) -> Option<HeaderChanges> {
+    let pairs = set.elements();
+    let removed = match set.is_own() && remove.is_own() {
+        true => remove.read().unwrap_or_default(),
+        false => Vec::new(),
+    };
+    let mut before: Vec<HeaderName> = Vec::new();
+    for pair in pairs {
+        let (Some(name), Some(_)) = (pair.name.read(), pair.value.value()) else {
+            continue;
+        };
+        let at = pair.name.at();
+        if before.contains(&name) {
             let problem = Problem::new(
                 Code::Duplicate,
-                *place,
+                at,
                 format!("the header {name} is set twice"),
             );
             problems.report(
                 problem.help("names of headers are the same in any case; keep one of the two"),
             );
         }
+        if removed.contains(&name) {
+            let message = format!("the header {name} is both set and removed");
+            let help = "setting it replaces what was there; take it out of `remove_headers`";
+            let problem =
+                Problem::new(Code::Conflict, at, message).also(remove.place(at), "removed here");
+            problems.report(problem.help(help));
+        }
+        before.push(name);
     }
-    let remove = reader.list("remove_headers", header::changeable);
-    let own = reader.own("set_headers").is_some() && reader.own("remove_headers").is_some();
-    for (name, _, place) in set
-        .iter()
-        .filter(|(name, _, _)| own && remove.contains(name))
-    {
-        let problem = Problem::new(
-            Code::Conflict,
-            *place,
-            format!("the header {name} is both set and removed"),
-        );
-        let help = "setting it replaces what was there; take it out of `remove_headers`";
-        problems.report(
-            problem
-                .also(reader.place("remove_headers"), "removed here")
-                .help(help),
-        );
-    }
-    let set: Vec<_> = set
-        .into_iter()
-        .map(|(name, value, _)| (name, value))
-        .collect();
-    HeaderChanges::new(set, remove)
+    let set = set.read().unwrap_or_default();
+    Some(HeaderChanges::new(set, remove.read()?))
 }

@@ -8,7 +8,7 @@ use std::{
 use ipnet::IpNet;
 use rustls::pki_types::ServerName;
 
-use super::{super::problem::Wrong, host};
+use super::{super::wrong::Wrong, host};
 
 /// Ports where HTTP is expected when a URL names none.
 const HTTP_PORT: u16 = 80;
@@ -128,7 +128,7 @@ fn meant_networks(text: &str) -> Option<String> {
 }
 
 /// Where a server is: what `"http://host:port"` or `"https://host:port"` says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Clone)]
 pub(in crate::config) struct ServerUrl {
     /// As requests and logs name it: without the dot that ends a whole name.
     pub(in crate::config) url: Arc<str>,

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::super::{problem::Wrong, suggest};
+use super::super::{suggest, wrong::Wrong};
 
 /// Headers about this connection or about where a message ends. The gateway writes or removes them itself; a value
 /// from a file would break the framing, and with it tell two requests from one.

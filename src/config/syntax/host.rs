@@ -1,6 +1,6 @@
 //! Host names, and the patterns that routes match them with.
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 use crate::policy::HostPattern;
 
 /// Longest name in the DNS, and longest part of one (RFC 1035).

@@ -1,7 +1,7 @@
 //! Key expressions: what tells one bucket of a limit from another.
 
 use super::{
-    super::{problem::Wrong, suggest},
+    super::{suggest, wrong::Wrong},
     header, path,
 };
 use crate::policy::{KeyPart, Missing};

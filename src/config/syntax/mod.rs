@@ -12,7 +12,7 @@ pub(super) mod template;
 
 use std::sync::Arc;
 
-use super::{problem::Wrong, suggest};
+use super::{suggest, wrong::Wrong};
 
 /// Longest name of a limit, an upstream or a route; names travel in header values and metric labels.
 const LONGEST_NAME: usize = 128;
@@ -43,14 +43,14 @@ pub(super) fn name(text: &str) -> Result<Arc<str>, Wrong> {
 }
 
 /// The name of a file; where it lies is looked at later.
-pub(super) fn file_name(text: &str) -> Result<(), Wrong> {
+pub(super) fn file_name(text: &str) -> Result<String, Wrong> {
     if text.is_empty() || text.contains('\0') {
         return Err(Wrong::new(
             "it names no file",
             "write a path, relative to this file or from `/` on",
         ));
     }
-    Ok(())
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 use crate::policy::{PathPattern, path};
 
 /// Bytes that a compiled path expression may take: generous for a path, far from hurting.

@@ -1,6 +1,6 @@
 //! Statuses of answers, one or a hundred at once.
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 use crate::policy::Statuses;
 
 /// `"401"`, `"5xx"`.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{super::problem::Wrong, address};
+use super::{super::wrong::Wrong, address};
 use crate::policy::{Secret, StoreServer};
 
 /// The port of Redis and Valkey when a URL names none.

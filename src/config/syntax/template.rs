@@ -1,6 +1,6 @@
 //! Texts with `{name}` places that the gateway fills in for each request.
 
-use super::super::problem::Wrong;
+use super::super::wrong::Wrong;
 
 /// The names between braces, in order.
 pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
@@ -21,7 +21,7 @@ pub(in crate::config) fn places(text: &str) -> Result<Vec<&str>, Wrong> {
 }
 
 /// A path that replaces that of the request.
-pub(in crate::config) fn rewrite(text: &str) -> Result<(), Wrong> {
+pub(in crate::config) fn rewrite(text: &str) -> Result<String, Wrong> {
     places(text)?;
     if !text.starts_with('/') {
         return Err(Wrong::new(
@@ -39,7 +39,7 @@ pub(in crate::config) fn rewrite(text: &str) -> Result<(), Wrong> {
 }
 
 /// Where a redirect leads: a URL or a path.
-pub(in crate::config) fn redirect(text: &str) -> Result<(), Wrong> {
+pub(in crate::config) fn redirect(text: &str) -> Result<String, Wrong> {
     places(text)?;
     if !text.starts_with('/') && !text.starts_with("http://") && !text.starts_with("https://") {
         let help = "write one such as \"https://{host}{path}\" or \"/new{path}\"";
@@ -48,7 +48,7 @@ pub(in crate::config) fn redirect(text: &str) -> Result<(), Wrong> {
     sendable(text)
 }
 
-fn sendable(text: &str) -> Result<(), Wrong> {
+fn sendable(text: &str) -> Result<String, Wrong> {
     match text
         .chars()
         .find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|'))
@@ -57,7 +57,7 @@ fn sendable(text: &str) -> Result<(), Wrong> {
             format!("{c:?} cannot stand in a URL"),
             "escape it, such as `%20` for a space",
         )),
-        None => Ok(()),
+        None => Ok(text.to_owned()),
     }
 }
 

@@ -4,8 +4,9 @@ use serde_json::Value;
 
 use super::{
     super::{
-        Code, Config, Environment, json_schema, parse, redact,
-        schema::{Default, Kind, Section, Syntax, process::FILE_ITSELF},
+        Code, Config, Environment, json_schema,
+        language::{self, Kind, Section},
+        parse, redact,
     },
     places, read,
 };
@@ -29,8 +30,8 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
     } else {
         String::new()
     };
-    for key in section.keys {
-        match key.kind {
+    for key in &section.keys {
+        match &key.kind {
             Kind::Table(table) => {
                 let parent = if last.starts_with("[[") {
                     header
@@ -42,12 +43,16 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
                 } else {
                     format!("{parent}\n")
                 };
-                sections(table, &format!("{parent}[{}]", below(key.name)), out);
+                sections(table, &format!("{parent}[{}]", below(&key.name)), out);
             }
-            Kind::Tables(table) => {
-                sections(table, &format!("{parent}[[{}]]", below(key.name)), out)
+            Kind::Tables(of) => {
+                let table = of.section().unwrap();
+                sections(table, &format!("{parent}[[{}]]", below(&key.name)), out)
             }
-            Kind::Named(table) => sections(table, &format!("[{}.x]", below(key.name)), out),
+            Kind::Named(of) => {
+                let table = of.section().unwrap();
+                sections(table, &format!("[{}.x]", below(&key.name)), out)
+            }
             _ => {}
         }
     }
@@ -55,7 +60,7 @@ fn sections(section: &'static Section, header: &str, out: &mut Vec<(&'static Sec
 
 fn all_sections() -> Vec<(&'static Section, String)> {
     let mut out = Vec::new();
-    sections(&FILE_ITSELF, "", &mut out);
+    sections(language::file(), "", &mut out);
     assert!(out.len() > 20);
     out
 }
@@ -70,8 +75,8 @@ fn codes(header: &str, key: &str) -> Vec<Code> {
 #[test]
 fn every_key_of_the_language_is_known_to_the_check() {
     for (section, header) in all_sections() {
-        for key in section.keys {
-            let codes = codes(&header, key.name);
+        for key in &section.keys {
+            let codes = codes(&header, &key.name);
             assert!(
                 codes.contains(&Code::WrongType),
                 "{header} {}: {codes:?}",
@@ -87,8 +92,8 @@ fn keys_that_only_sound_like_secrets_are_listed() {
     let sections = all_sections();
     let names = sections
         .iter()
-        .flat_map(|(section, _)| section.keys)
-        .map(|key| key.name);
+        .flat_map(|(section, _)| &section.keys)
+        .map(|key| key.name.as_str());
     let mut sounding: Vec<_> = names.filter(|name| is_secret_name(name)).collect();
     sounding.sort_unstable();
     sounding.dedup();
@@ -117,49 +122,54 @@ fn the_schema_has_exactly_the_keys_of_the_language() {
     assert_eq!(count(&json_schema()), language + shorthands);
 }
 
-#[test]
-fn every_default_is_a_value_its_key_may_have() {
-    fn syntax(kind: Kind) -> Option<&'static Syntax> {
-        match kind {
-            Kind::Text(syntax) | Kind::TextOrTable(syntax, _) => Some(syntax),
-            Kind::Or(_, kind)
-            | Kind::Set(kind)
-            | Kind::OneOrList(kind)
-            | Kind::OneOrMany(kind)
-            | Kind::List(kind) => syntax(*kind),
-            _ => None,
-        }
-    }
-    let good = |kind: Kind, text: &str| match kind {
-        Kind::Choice(words) => words.contains(&text),
-        Kind::Or(word, _) if word == text => true,
-        kind => (syntax(kind).unwrap().check)(text).is_ok(),
+/// Keys of a section with a default, each as a line of a file.
+fn with_defaults(section: &Section) -> Vec<String> {
+    let defaults = section
+        .keys
+        .iter()
+        .filter_map(|key| Some((&key.name, key.default.as_ref()?)));
+    defaults
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect()
+}
+
+/// A key with the example that the schema has for it, in the shape that it has.
+fn with_example(name: &str, kind: &Kind) -> Option<String> {
+    let example = kind.inside(1).example().or(kind.example());
+    let example = match kind {
+        Kind::Or(_, of) => of.example(),
+        Kind::Either(short, _) => short.example(),
+        _ => example,
     };
-    for (section, _) in all_sections() {
-        for key in section.keys {
-            assert!(
-                match (key.default, key.kind) {
-                    (Default::Nothing, _) | (Default::Flag(_), Kind::Flag) => true,
-                    (Default::Text(text), kind) => good(kind, text),
-                    (Default::Texts(texts), kind) => texts.iter().all(|text| good(kind, text)),
-                    (
-                        Default::Whole(number),
-                        Kind::Whole { least, most } | Kind::WholeOrTable { least, most, .. },
-                    ) => (least..=most).contains(&number),
-                    _ => false,
-                },
-                "{} {}",
-                section.path,
-                key.name
-            );
-            if let Some(syntax) = syntax(key.kind) {
-                assert!(
-                    (syntax.check)(syntax.example).is_ok(),
-                    "{} {}",
-                    key.name,
-                    syntax.example
-                );
-            }
+    let value = format!("{:?}", example?);
+    Some(match kind {
+        Kind::List(_) => format!("{name} = [{value}]"),
+        Kind::Map(_) => format!("{name} = {{ beta = {value} }}"),
+        Kind::Text(_) | Kind::OneOrList(_) | Kind::Or(..) | Kind::Either(..) => {
+            format!("{name} = {value}")
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_default_and_every_example_is_a_value_its_key_may_have() {
+    for (section, header) in all_sections() {
+        let examples = section
+            .keys
+            .iter()
+            .filter_map(|key| with_example(&key.name, &key.kind));
+        for line in with_defaults(section).into_iter().chain(examples) {
+            let Err(mistakes) = read(&format!("{header}\n{line}\n")) else {
+                continue;
+            };
+            let refused = mistakes.list.iter().find(|one| {
+                matches!(
+                    one.code,
+                    Code::BadValue | Code::WrongType | Code::UnknownKey
+                )
+            });
+            assert!(refused.is_none(), "{header} {line}\n{mistakes}");
         }
     }
 }

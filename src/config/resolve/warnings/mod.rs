@@ -5,6 +5,7 @@
 mod keys;
 mod overrides;
 mod patterns;
+mod templates;
 mod times;
 mod unused;
 
@@ -12,28 +13,29 @@ use std::net::SocketAddr;
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{
-    super::{
-        Config,
-        problem::{Code, Problem, Problems},
-    },
-    reader::Reader,
+use super::super::{
+    configuration::Config,
+    field::{Field, Given},
+    problem::{Code, Problem, Problems},
+    wire::{self, File},
 };
 use crate::policy::{Action, Admin};
 
-pub(super) fn report(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    unused::report(root, problems);
-    keys::report(root, config, problems);
-    for (reader, route) in root.tables("routes").into_iter().zip(&config.routes) {
-        patterns::report(reader, route, problems);
-        times::of_route(reader, route, config, problems);
+pub(super) fn report(file: &File, config: &Config, problems: &mut Problems) {
+    unused::report(file, problems);
+    keys::report(file, config, problems);
+    for (field, route) in file.routes.elements().iter().zip(&config.routes) {
+        if let Some(table) = field.value() {
+            patterns::report(table, route, problems);
+            times::of_route(table, route, config, problems);
+        }
     }
-    times::of_upstreams(root, config, problems);
-    mirrors(root, config, problems);
-    trusts_everybody(root.table("client_ip"), config, problems);
-    admin(root.table("admin"), config.admin.as_ref(), problems);
-    certificates(root, config, problems);
-    loops(root, config, problems);
+    times::of_upstreams(file, config, problems);
+    mirrors(file, config, problems);
+    trusts_everybody(&file.client_ip, config, problems);
+    admin(&file.admin, config.admin.as_ref(), problems);
+    certificates(file, config, problems);
+    loops(file, config, problems);
 }
 
 /// Wider networks than these belong to nobody alone (IANA gives IPv4 out by /8, IPv6 to regions by /12).
@@ -46,36 +48,37 @@ fn is_unique_local(network: &Ipv6Net) -> bool {
 }
 
 /// Copies for the very servers that have the request already.
-fn mirrors(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    for (reader, route) in root.tables("routes").into_iter().zip(&config.routes) {
+fn mirrors(file: &File, config: &Config, problems: &mut Problems) {
+    for (field, route) in file.routes.elements().iter().zip(&config.routes) {
         let Some(mirror) = route.mirror.as_ref().filter(|mirror| mirror.percent > 0) else {
             continue;
         };
-        if matches!(&route.action, Action::Forward(upstream) if *upstream == mirror.upstream) {
+        let table = field.value().and_then(|route| route.mirror.value());
+        let at = table.map(|table| table.upstream.at());
+        if let Some(at) = at
+            && matches!(&route.action, Action::Forward(upstream) if *upstream == mirror.upstream)
+        {
             let message = format!(
                 "`{}` gets each request twice: it is the upstream of this route",
                 mirror.upstream
             );
-            let problem = Problem::warning(
-                Code::Misleading,
-                reader.table("mirror").place("upstream"),
-                message,
-            );
+            let problem = Problem::warning(Code::Misleading, at, message);
             problems.report(problem.help("name another upstream, or leave `mirror` out"));
         }
     }
 }
 
 /// Networks that together hold every address of IPv4 or IPv6, or far more than proxies have.
-fn trusts_everybody(client_ip: Reader<'_>, config: &Config, problems: &mut Problems) {
-    let together = IpNet::aggregate(&config.client_ip.trusted_proxies);
-    let is_public = |network: &&IpNet| match network {
-        IpNet::V4(network) => network.prefix_len() < WIDEST_OF_PROXIES_V4,
-        IpNet::V6(network) => {
-            network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_unique_local(network)
-        }
+fn trusts_everybody(
+    client_ip: &Option<Field<wire::process::ClientIp>>,
+    config: &Config,
+    problems: &mut Problems,
+) {
+    let Some(table) = client_ip.value() else {
+        return;
     };
-    if let Some(all) = together.iter().find(is_public) {
+    let together = IpNet::aggregate(&config.client_ip.trusted_proxies);
+    if let Some(all) = together.iter().find(|network| is_public(network)) {
         let holds = if all.prefix_len() == 0 {
             "holds every address"
         } else {
@@ -83,21 +86,20 @@ fn trusts_everybody(client_ip: Reader<'_>, config: &Config, problems: &mut Probl
         };
         let message =
             format!("`trusted_proxies` {holds} ({all}): each client can name itself as it likes");
-        let problem = Problem::warning(Code::Exposed, client_ip.place("trusted_proxies"), message);
+        let at = table.trusted_proxies.at();
+        let problem = Problem::warning(Code::Exposed, at, message);
         problems.report(
             problem.help("name the proxies in front of this gateway only, such as \"10.0.0.5\" or \"10.0.0.0/24\""),
         );
     }
-    for (network, node) in config
-        .client_ip
-        .trusted_proxies
-        .iter()
-        .zip(client_ip.items("trusted_proxies"))
-    {
+    for field in table.trusted_proxies.elements() {
+        let Some(network) = field.read() else {
+            continue;
+        };
         if network.addr().is_unspecified() && network.prefix_len() == network.max_prefix_len() {
             let problem = Problem::warning(
                 Code::NeverMatches,
-                node.span,
+                field.at(),
                 format!("{} is no peer's address", network.addr()),
             );
             problems.report(
@@ -107,32 +109,54 @@ fn trusts_everybody(client_ip: Reader<'_>, config: &Config, problems: &mut Probl
     }
 }
 
-fn admin(reader: Reader<'_>, admin: Option<&Admin>, problems: &mut Problems) {
-    let Some(admin) = admin else { return };
+/// Wider than the networks of proxies.
+fn is_public(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < WIDEST_OF_PROXIES_V4,
+        IpNet::V6(network) => {
+            network.prefix_len() < WIDEST_OF_PROXIES_V6 && !is_unique_local(network)
+        }
+    }
+}
+
+fn admin(
+    table: &Option<Field<wire::process::Admin>>,
+    admin: Option<&Admin>,
+    problems: &mut Problems,
+) {
+    let (Some(table), Some(admin)) = (table.value(), admin) else {
+        return;
+    };
     if !admin.bind.ip().to_canonical().is_loopback() && admin.token.is_none() {
         let message = format!(
             "everybody who reaches {} can change limits and reload: there is no token",
             admin.bind
         );
         let help = "add `token_file` to `[admin]`, a file with one long random word, such as that of `openssl rand -hex 32`; or bind \"127.0.0.1:9901\"";
-        problems.report(Problem::warning(Code::Exposed, reader.place("bind"), message).help(help));
+        let at = table.bind.at();
+        problems.report(Problem::warning(Code::Exposed, at, message).help(help));
     }
 }
 
-fn certificates(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    for (reader, listener) in root.tables("listeners").into_iter().zip(&config.listeners) {
-        let tables = reader.table("tls").tables("certificates");
+fn certificates(file: &File, config: &Config, problems: &mut Problems) {
+    for (field, listener) in file.listeners.elements().iter().zip(&config.listeners) {
+        let tls = field.value().and_then(|listener| listener.tls.value());
+        let tables = tls.and_then(|tls| tls.certificates.value());
         let identities = listener.tls.iter().flat_map(|tls| &tls.certificates);
         for (table, identity) in tables
             .into_iter()
+            .flat_map(|tables| &tables.0)
             .zip(identities)
-            .filter(|(_, identity)| identity.names.is_empty())
         {
-            let file = identity.file.display();
+            let Some(table) = table.value().filter(|_| identity.names.is_empty()) else {
+                continue;
+            };
             let message = format!(
-                "{file} stands for no name: it has no subjectAltName, and clients look at nothing else"
+                "{} stands for no name: it has no subjectAltName, and clients look at nothing else",
+                identity.file.display()
             );
-            let problem = Problem::warning(Code::NeverMatches, table.place("cert"), message);
+            let at = table.cert.at();
+            let problem = Problem::warning(Code::NeverMatches, at, message);
             let help = "have it issued with the names of the site, such as `openssl req ... -addext subjectAltName=DNS:shop.example.com`";
             problems.report(problem.help(help));
         }
@@ -140,16 +164,23 @@ fn certificates(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
 }
 
 /// Servers that are this gateway itself: each request would come back until something is full.
-fn loops(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
-    let own = || {
-        config
-            .listeners
-            .iter()
-            .map(|listener| listener.bind)
-            .chain(config.admin.iter().map(|admin| admin.bind))
-    };
-    for ((_, reader), upstream) in root.named("upstreams").into_iter().zip(&config.upstreams) {
-        for (node, server) in reader.items("servers").iter().zip(&upstream.servers) {
+fn loops(file: &File, config: &Config, problems: &mut Problems) {
+    let own: Vec<SocketAddr> = config
+        .listeners
+        .iter()
+        .map(|listener| listener.bind)
+        .chain(config.admin.iter().map(|admin| admin.bind))
+        .collect();
+    for (entry, upstream) in file.upstreams.elements().iter().zip(&config.upstreams) {
+        let fields = entry
+            .section
+            .value()
+            .and_then(|upstream| upstream.servers.value());
+        for (field, server) in fields
+            .into_iter()
+            .flat_map(|list| &list.0)
+            .zip(&upstream.servers)
+        {
             let host = if &*server.host == "localhost" {
                 "127.0.0.1"
             } else {
@@ -157,12 +188,13 @@ fn loops(root: &Reader<'_>, config: &Config, problems: &mut Problems) {
             };
             let Ok(ip) = host.parse() else { continue };
             let address = SocketAddr::new(ip, server.port);
-            if let Some(bind) = own().find(|bind| reaches(*bind, address)) {
+            if let Some(bind) = own.iter().find(|bind| reaches(**bind, address)) {
                 let message = format!(
                     "{} is this gateway itself, which listens on {bind}",
                     server.url
                 );
-                let problem = Problem::warning(Code::Misleading, node.span, message);
+                let at = field.at();
+                let problem = Problem::warning(Code::Misleading, at, message);
                 problems
                     .report(problem.help("name the service behind the gateway, on another port"));
             }

@@ -2,62 +2,78 @@
 
 use std::collections::HashSet;
 
-use super::super::{
-    super::{
-        problem::{Code, Problem, Problems},
-        tree::Node,
-    },
-    reader::Reader,
+use super::super::super::{
+    field::Given,
+    problem::{Code, Problem, Problems},
+    source::Span,
+    wire::limits::{self as wire, Override},
 };
 use crate::policy::{Limit, ValuePattern};
 
 /// Earlier exceptions for more than one key that a later one is compared with. Exact values are looked up.
 const MOST_WIDE: usize = 64;
 
-pub(super) fn report(limit_table: Reader<'_>, limit: &Limit, problems: &mut Problems) {
-    let mut exact: HashSet<String> = HashSet::new();
-    let mut wide: Vec<&[ValuePattern]> = Vec::new();
-    for (table, one) in limit_table
-        .tables("overrides")
-        .into_iter()
-        .zip(&limit.overrides)
-    {
-        let is_taken = |patterns: &Vec<ValuePattern>| {
-            exact.contains(&format!("{patterns:?}"))
-                || wide.iter().any(|earlier| covers(earlier, patterns))
-        };
-        if !one.matches.is_empty() && one.matches.iter().all(is_taken) {
+pub(super) fn report(table: &wire::Limit, limit: &Limit, problems: &mut Problems) {
+    let mut earlier = Earlier::default();
+    for (field, one) in table.overrides.elements().iter().zip(&limit.overrides) {
+        if !one.matches.is_empty() && one.matches.iter().all(|patterns| earlier.takes(patterns)) {
             let message = "this is never looked at: an override before it takes all that it matches, and the first wins";
-            let problem = Problem::warning(Code::NeverMatches, table.at, message);
+            let at = field.at();
+            let problem = Problem::warning(Code::NeverMatches, at, message);
             problems.report(problem.help("put the narrower one first, or take it out"));
         }
-        for patterns in &one.matches {
-            if patterns.iter().any(is_wide) && wide.len() < MOST_WIDE {
-                wide.push(patterns);
-            } else {
-                exact.insert(format!("{patterns:?}"));
-            }
-        }
-        let is_pattern = |node: &&Node| {
-            let text = node.text().unwrap_or_default();
-            text.len() > 1
-                && (text.ends_with('*')
-                    || text.starts_with('*')
-                    || text.starts_with('^') && text.ends_with('$'))
-        };
-        if let Some(node) = table
-            .items("match")
+        one.matches
             .iter()
-            .flat_map(Node::items)
-            .find(is_pattern)
-        {
+            .for_each(|patterns| earlier.add(patterns));
+        if let Some(at) = field.value().and_then(pattern_of_others) {
             let message = "only a key with these very characters is meant: a value is no pattern";
-            let problem = Problem::warning(Code::NeverMatches, node.span, message);
+            let problem = Problem::warning(Code::NeverMatches, at, message);
             problems.report(problem.help(
                 "write whole values, as many as needed in one `match`; \"*\" alone is any value",
             ));
         }
     }
+}
+
+/// The keys that the overrides before one take.
+#[derive(Default)]
+struct Earlier<'a> {
+    exact: HashSet<String>,
+    wide: Vec<&'a [ValuePattern]>,
+}
+
+impl<'a> Earlier<'a> {
+    fn takes(&self, patterns: &[ValuePattern]) -> bool {
+        self.exact.contains(&format!("{patterns:?}"))
+            || self.wide.iter().any(|earlier| covers(earlier, patterns))
+    }
+
+    fn add(&mut self, patterns: &'a [ValuePattern]) {
+        if patterns.iter().any(is_wide) && self.wide.len() < MOST_WIDE {
+            self.wide.push(patterns);
+        } else {
+            self.exact.insert(format!("{patterns:?}"));
+        }
+    }
+}
+
+/// The place of a value that looks like a pattern.
+fn pattern_of_others(table: &Override) -> Option<Span> {
+    let fields = &table.r#match.value()?.0;
+    let mut values = fields
+        .iter()
+        .filter_map(Given::value)
+        .flat_map(|items| &items.0);
+    let pattern = values.find(|field| {
+        field.value().is_some_and(|value| {
+            let text = value.text.as_str();
+            text.len() > 1
+                && (text.ends_with('*')
+                    || text.starts_with('*')
+                    || text.starts_with('^') && text.ends_with('$'))
+        })
+    })?;
+    Some(pattern.at())
 }
 
 fn is_wide(pattern: &ValuePattern) -> bool {

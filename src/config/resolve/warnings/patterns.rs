@@ -2,97 +2,104 @@
 
 use std::net::Ipv4Addr;
 
-use super::super::{
-    super::{
-        problem::{Code, Problem, Problems},
-        syntax::path_language::has_a_path,
-        tree::Node,
+use super::super::super::{
+    field::{Field, Given},
+    problem::{Code, Problem, Problems},
+    syntax::path_language::has_a_path,
+    wire::{
+        lists::List,
+        routes as wire,
+        syntaxes::{Host, Literal, MethodName},
+        tables::Pairs,
+        text::{Syntax, Text},
     },
-    reader::Reader,
 };
+use super::templates::{VARIABLES, headers, is_colon_parameter, template};
 use crate::policy::{PathPattern, Rewrite, Route};
 
 /// Beginnings of URLs before the host; as hosts these are the rest of a URL that was cut at its colon.
 const SCHEMES: [&str; 5] = ["http", "https", "ws", "wss", "grpc"];
-/// With what variables of NGINX begin. A value may hold other dollar signs.
-const VARIABLES: [&str; 13] = [
-    "$host", "$http_", "$remote_", "$proxy_", "$scheme", "$request", "$uri", "$args", "$server_",
-    "$arg_", "$cookie_", "$is_args", "$realip_",
-];
-
-pub(super) fn report(reader: Reader<'_>, route: &Route, problems: &mut Problems) {
-    let (matches, request) = (reader.table("match"), reader.table("request"));
-    hosts(matches, problems);
-    methods(matches, problems);
-    for key in ["headers", "query"] {
-        values(matches, key, problems);
-    }
-    for (table, key) in [
-        (matches, "path"),
-        (matches, "path_prefix"),
-        (request, "strip_prefix"),
-        (request, "add_prefix"),
-        (request, "rewrite"),
-    ] {
-        if let Some(node) = table.given(key) {
-            path(key, node, problems);
+pub(super) fn report(table: &wire::Route, route: &Route, problems: &mut Problems) {
+    if let Some(matches) = table.r#match.value() {
+        hosts(&matches.hosts, problems);
+        methods(&matches.methods, problems);
+        values("headers", &matches.headers, problems);
+        values("query", &matches.query, problems);
+        path("path", &matches.path, problems);
+        path("path_prefix", &matches.path_prefix, problems);
+        if let Some(field) = &matches.path_regex {
+            regex(field, problems);
         }
     }
-    if let Some(node) = matches.given("path_regex") {
-        regex(node, problems);
-    }
-    for (table, key) in [(reader.table("redirect"), "to"), (request, "rewrite")] {
-        if let Some(node) = table.given(key) {
-            template(key, node, problems);
+    if let Some(request) = table.request.value() {
+        path("strip_prefix", &request.strip_prefix, problems);
+        path("add_prefix", &request.add_prefix, problems);
+        path("rewrite", &request.rewrite, problems);
+        if let Some(field) = &request.rewrite {
+            template("rewrite", field, problems);
         }
+        headers(&request.set_headers, problems);
+        stripped(&request.strip_prefix, route, problems);
     }
-    for (table, key) in [
-        (request, "set_headers"),
-        (reader.table("response"), "set_headers"),
-        (reader.table("respond"), "headers"),
-    ] {
-        headers(table, key, problems);
+    if let Some(redirect) = table.redirect.value() {
+        template("to", &redirect.to, problems);
     }
-    stripped(request, route, problems);
+    if let Some(response) = table.response.value() {
+        headers(&response.set_headers, problems);
+    }
+    if let Some(respond) = table.respond.value() {
+        headers(&respond.headers, problems);
+    }
 }
 
-fn hosts(matches: Reader<'_>, problems: &mut Problems) {
-    for node in matches.items("hosts") {
-        let Some(host) = node.text() else { continue };
-        let lower = host.to_ascii_lowercase();
-        let (why, help) = if SCHEMES.contains(&lower.as_str()) {
+/// A word that is no host, and what to write.
+struct NoHost {
+    why: &'static str,
+    help: &'static str,
+}
+
+impl NoHost {
+    fn of(host: &str) -> Option<Self> {
+        let any = "leave `hosts` out to match any host";
+        let (why, help) = if SCHEMES.contains(&host) {
             (
                 "is the scheme of a URL",
                 "write the host alone, such as \"shop.example.com\"",
             )
-        } else if matches!(lower.as_str(), "0.0.0.0" | "[::]") {
-            (
-                "is an address to listen on",
-                "leave `hosts` out to match any host",
-            )
-        } else if matches!(lower.as_str(), "_" | "default" | "any" | "all") {
-            (
-                "is no name that the DNS has",
-                "leave `hosts` out to match any host",
-            )
-        } else if lower.contains('.')
-            && ends_with_a_number(&lower)
-            && lower.parse::<Ipv4Addr>().is_err()
+        } else if matches!(host, "0.0.0.0" | "[::]") {
+            ("is an address to listen on", any)
+        } else if matches!(host, "_" | "default" | "any" | "all") {
+            ("is no name that the DNS has", any)
+        } else if host.contains('.')
+            && ends_with_a_number(host)
+            && host.parse::<Ipv4Addr>().is_err()
         {
             (
                 "is no IPv4 address",
                 "write four numbers up to 255, such as \"10.0.0.5\"",
             )
-        } else if lower.bytes().all(|byte| byte.is_ascii_digit()) {
+        } else if host.bytes().all(|byte| byte.is_ascii_digit()) {
             (
                 "is a number",
                 "write a host such as \"shop.example.com\"; ports stand in `bind` of `[[listeners]]`",
             )
         } else {
+            return None;
+        };
+        Some(Self { why, help })
+    }
+}
+
+fn hosts(entry: &Option<Field<List<Text<Host>>>>, problems: &mut Problems) {
+    for field in entry.elements() {
+        let Some(Text { text: host, .. }) = field.value() else {
             continue;
         };
-        let message = format!("`{host}` {why}, and no host that requests ask for");
-        problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
+        if let Some(NoHost { why, help }) = NoHost::of(&host.to_ascii_lowercase()) {
+            let message = format!("`{host}` {why}, and no host that requests ask for");
+            let at = field.at();
+            problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
+        }
     }
 }
 
@@ -103,52 +110,57 @@ fn ends_with_a_number(host: &str) -> bool {
 }
 
 /// Words for every method, which no request has.
-fn methods(matches: Reader<'_>, problems: &mut Problems) {
-    let is_any = |node: &&Node| {
-        node.text()
-            .is_some_and(|text| matches!(text, "*" | "ALL" | "ANY" | "all" | "any"))
-    };
-    if let Some(node) = matches.items("methods").iter().find(is_any) {
-        let message = format!(
-            "no request has the method `{}`",
-            node.text().unwrap_or_default()
-        );
-        let problem = Problem::warning(Code::NeverMatches, node.span, message);
-        problems.report(problem.help("leave `methods` out to match any method but TRACE"));
+fn methods(entry: &Option<Field<List<Text<MethodName>>>>, problems: &mut Problems) {
+    for field in entry.elements() {
+        let Some(Text { text, .. }) = field.value() else {
+            continue;
+        };
+        if matches!(text.as_str(), "*" | "ALL" | "ANY" | "all" | "any") {
+            let message = format!("no request has the method `{text}`");
+            let at = field.at();
+            let problem = Problem::warning(Code::NeverMatches, at, message);
+            problems.report(problem.help("leave `methods` out to match any method but TRACE"));
+            return;
+        }
     }
 }
 
 /// Values to be equal to, with signs that stand for something elsewhere.
-fn values(matches: Reader<'_>, key: &str, problems: &mut Problems) {
-    for (name, entry) in matches
-        .given(key)
-        .and_then(Node::table)
-        .into_iter()
-        .flat_map(|table| &table.entries)
-    {
-        let text = entry.node.text().unwrap_or_default();
+fn values<N: Syntax, V: Syntax>(
+    key: &str,
+    entry: &Option<Field<Pairs<N, V>>>,
+    problems: &mut Problems,
+) {
+    for pair in entry.elements() {
+        let (Some(name), Some(value)) = (pair.name.value(), pair.value.value()) else {
+            continue;
+        };
+        let (name, text) = (&name.text, &value.text);
         if text == "*" || text.contains(".*") || text.starts_with('^') && text.ends_with('$') {
             let message = format!(
                 "`{name}` has to be equal to this, sign by sign: it stands for nothing else"
             );
-            let problem = Problem::warning(Code::NeverMatches, entry.node.span, message);
+            let at = pair.value.at();
+            let problem = Problem::warning(Code::NeverMatches, at, message);
             problems.report(problem.help(format!("write a whole value; `{key}` has no patterns")));
         }
     }
 }
 
 /// A literal path with signs that stand for something elsewhere.
-fn path(key: &str, node: &Node, problems: &mut Problems) {
-    let Some(text) = node.text() else { return };
+fn path<S: Syntax>(key: &str, entry: &Option<Field<Text<S>>>, problems: &mut Problems) {
+    let Some(Text { text, .. }) = entry.given() else {
+        return;
+    };
     let colon = text.split('/').find(|segment| is_colon_parameter(segment));
+    let variable = VARIABLES
+        .into_iter()
+        .find(|sign| text.contains(sign) && key != "rewrite");
     let (sign, help) = if text.contains('*') {
         ("*", instead_of_star(key, text))
     } else if let Some(colon) = colon {
         (colon, instead_of_colons(key, text))
-    } else if let Some(variable) = VARIABLES
-        .into_iter()
-        .find(|sign| text.contains(sign) && key != "rewrite")
-    {
+    } else if let Some(variable) = variable {
         (
             variable,
             "write the path itself: nothing is filled in there".to_owned(),
@@ -164,14 +176,8 @@ fn path(key: &str, node: &Node, problems: &mut Problems) {
     let message = format!(
         "`{sign}` in `{key}` stands for nothing: only a path with these very characters has it"
     );
-    problems.report(Problem::warning(Code::NeverMatches, node.span, message).help(help));
-}
-
-/// `:id`, the parameter of many routers.
-fn is_colon_parameter(segment: &str) -> bool {
-    segment
-        .strip_prefix(':')
-        .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+    let at = entry.at();
+    problems.report(Problem::warning(Code::NeverMatches, at, message).help(help));
 }
 
 fn instead_of_star(key: &str, text: &str) -> String {
@@ -214,8 +220,9 @@ fn instead_of_colons(key: &str, text: &str) -> String {
     }
 }
 
-fn regex(node: &Node, problems: &mut Problems) {
-    let Some(text) = node.text().filter(|text| !has_a_path(text)) else {
+fn regex<S: Syntax>(field: &Field<Text<S>>, problems: &mut Problems) {
+    let text = field.value().map(|regex| regex.text.as_str());
+    let Some(text) = text.filter(|text| !has_a_path(text)) else {
         return;
     };
     let slash = format!("/{}", text.trim_start_matches('^'));
@@ -231,7 +238,7 @@ fn regex(node: &Node, problems: &mut Problems) {
     problems.report(
         Problem::warning(
             Code::NeverMatches,
-            node.span,
+            field.at(),
             "no path can match this expression",
         )
         .help(help),
@@ -267,111 +274,14 @@ fn meant_regex(text: &str) -> Option<String> {
         .find(|right| right != text && has_a_path(right) && !right.is_empty())
 }
 
-/// `$host` and `$1` in what is filled in for each request.
-fn template(key: &str, node: &Node, problems: &mut Problems) {
-    let Some(text) = node.text() else { return };
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let word = text
-        .split('$')
-        .skip(1)
-        .map(|after| after.split(|c| !is_word(c)).next().unwrap_or_default());
-    if let Some(word) = word.into_iter().find(|word| !word.is_empty()) {
-        let message =
-            format!("`${word}` in `{key}` is sent as it stands: nothing is filled in there");
-        let help = match (key, word) {
-            ("to", "host" | "http_host" | "server_name") => "write `{host}`",
-            ("to", "request_uri" | "uri") => "write `{path}`, which holds the query too",
-            ("to", _) => {
-                "write `{host}`, `{path}` (with the query) or a parameter of `match.path` such as `{id}`"
-            }
-            _ => "write a parameter of `match.path`, such as `{id}`",
-        };
-        problems.report(Problem::warning(Code::Misleading, node.span, message).help(help));
-        return;
-    }
-    if key != "to" {
-        return;
-    }
-    let colon = text
-        .split('/')
-        .skip(1)
-        .find(|segment| is_colon_parameter(segment));
-    let (sign, help) = match colon {
-        Some(":path" | ":uri") => (
-            colon.unwrap_or_default(),
-            "write `{path}`, which begins with `/` and holds the query".to_owned(),
-        ),
-        Some(":host") => (":host", "write `{host}`".to_owned()),
-        Some(colon) => (
-            colon,
-            format!("write `{{{}}}`, a parameter of `match.path`", &colon[1..]),
-        ),
-        None if text.contains('*') => {
-            ("*", "write `{path}` for the path of the request".to_owned())
-        }
-        None if text.contains("/{path}") => (
-            "/{path}",
-            "write `{path}` alone, which begins with `/`".to_owned(),
-        ),
-        None => return,
-    };
-    let message = match sign {
-        "/{path}" => "two slashes stand before the path that is filled in".to_owned(),
-        sign => format!("`{sign}` in `{key}` is sent as it stands: nothing is filled in there"),
-    };
-    problems.report(Problem::warning(Code::Misleading, node.span, message).help(help));
-}
-
-fn headers(table: Reader<'_>, key: &str, problems: &mut Problems) {
-    for (name, entry) in table
-        .given(key)
-        .and_then(Node::table)
-        .into_iter()
-        .flat_map(|table| &table.entries)
-    {
-        let text = entry.node.text().unwrap_or_default();
-        if VARIABLES.into_iter().any(|sign| text.contains(sign)) || has_a_place(text) {
-            let message =
-                format!("the value of `{name}` is sent as it stands: nothing is filled in there");
-            let help = "leave it out: `X-Forwarded-For`, `-Proto`, `-Host` and `Forwarded` are written anyway, and `preserve_host` chooses the Host";
-            problems
-                .report(Problem::warning(Code::Misleading, entry.node.span, message).help(help));
-        }
-    }
-}
-
-/// `{client_ip}`, `%[src]`, `%REQ(x)%`, `{{.Host}}`: what templates of other gateways have.
-fn has_a_place(text: &str) -> bool {
-    let is_word = |word: &str| {
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"_.>-".contains(&c))
-    };
-    let in_braces = text
-        .split('{')
-        .skip(1)
-        .filter_map(|after| after.split_once('}'))
-        .any(|(word, _)| is_word(word));
-    in_braces
-        || text.contains("%[")
-        || text.contains("{{")
-        || text.contains("%REQ(")
-        || text.contains("%DOWNSTREAM")
-}
-
 /// A prefix to take off that no path of the route has.
-fn stripped(request: Reader<'_>, route: &Route, problems: &mut Problems) {
+fn stripped(entry: &Option<Field<Text<Literal>>>, route: &Route, problems: &mut Problems) {
     let Rewrite::Prefix { strip, .. } = &route.request.rewrite else {
         return;
     };
-    let Some(node) = request.own("strip_prefix").filter(|_| !strip.is_empty()) else {
+    if !entry.is_own() || strip.is_empty() {
         return;
-    };
-    let is_under = |path: &str, prefix: &str| {
-        path.strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
+    }
     let path = match &route.matches.path {
         PathPattern::Prefix(path) if !is_under(path, strip) && !is_under(strip, path) => path,
         PathPattern::Exact(path) if !is_under(path, strip) => path,
@@ -379,6 +289,11 @@ fn stripped(request: Reader<'_>, route: &Route, problems: &mut Problems) {
     };
     let message =
         format!("no path of this route begins with `{strip}`: it takes those of `{path}`");
-    let problem = Problem::warning(Code::NoEffect, node.span, message);
+    let problem = Problem::warning(Code::NoEffect, entry.at(), message);
     problems.report(problem.help("write the beginning of the path that the route matches"));
+}
+
+fn is_under(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

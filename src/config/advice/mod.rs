@@ -1,0 +1,200 @@
+//! Advice for a value of the wrong type: the form that is right.
+
+mod tables;
+mod values;
+
+pub(super) use self::tables::{header, in_a_table, with_brackets};
+use self::{
+    tables::{instead_of_table, is_inline, list_of_tables, named, required},
+    values::{as_switch, value_as_number},
+};
+use super::{
+    language::{Key, Kind},
+    redact::{self, quoted},
+    suggest,
+    tree::{Node, Value},
+};
+
+/// For what makes a limit, in a place that only names limits.
+pub(super) const LIMIT_OF_ITS_OWN: &str =
+    "make it a limit of its own, `[limits.NAME]`, and write `limits = [\"NAME\"]` here";
+
+/// The same value as it should have been written, where that can be guessed.
+pub(super) fn right_type(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
+    let name = key.name.as_str();
+    match kind {
+        Kind::Or(word, other) => {
+            or_other(name, word, other, node).or_else(|| right_type(key, other, node))
+        }
+        Kind::OneOrList(of) => right_type(key, of, node),
+        Kind::List(_) | Kind::Text(_) if name == "limits" && makes_a_limit(kind, node) => {
+            Some(LIMIT_OF_ITS_OWN.to_owned())
+        }
+        Kind::List(_) if as_switch(node) == Some(false) => Some(format!("leave `{name}` out")),
+        Kind::Named(_) => Some(named(name, node)),
+        Kind::Map(_) => Some(format!("such as `{name} = {{ NAME = \"value\" }}`")),
+        Kind::Tables(of) => Some(list_of_tables(name, of.section()?, node)),
+        // An item of the list that the key holds.
+        Kind::Table(section) if matches!(key.kind, Kind::Tables(_)) => {
+            let required = required(section);
+            Some(format!("each is a table: `{name} = [{{ {required} }}]`"))
+        }
+        Kind::Table(section) => instead_of_table(name, section, node),
+        Kind::Either(short, long) => instead_of_either(key, short, long, node),
+        Kind::Text(_) | Kind::Choice(_) if matches!(node.value, Value::List(_)) => {
+            Some(without_brackets(name, node))
+        }
+        Kind::List(_) => as_list(name, node),
+        Kind::Text(_) => instead_of_text(key, kind, node),
+        Kind::Whole { .. } => Some(number(name, node)),
+        Kind::Flag => Some(flag(name, node)),
+        Kind::Choice(words) => Some(choice(name, words, node)),
+    }
+}
+
+/// Whether a table, or a list of them, stands where limits are named.
+fn makes_a_limit(kind: &Kind, node: &Node) -> bool {
+    match &node.value {
+        Value::Table(_) => true,
+        Value::List(items) => {
+            matches!(kind, Kind::List(_)) && items.iter().any(|item| item.table().is_some())
+        }
+        _ => false,
+    }
+}
+
+/// For what is neither the short form nor a table.
+fn instead_of_either(key: &Key, short: &Kind, long: &Kind, node: &Node) -> Option<String> {
+    let name = key.name.as_str();
+    match (short, long, &node.value) {
+        (_, Kind::Tables(_), Value::List(items)) => {
+            let share = |item: &Node| {
+                Some(format!(
+                    "{{ name = \"{}\", weight = 1 }}",
+                    quoted(item.text()?)
+                ))
+            };
+            let shares: Vec<_> = items.iter().filter_map(share).collect();
+            Some(format!(
+                "a split is a list of tables: `{name} = [{}]`",
+                shares.join(", ")
+            ))
+        }
+        (Kind::Whole { .. }, Kind::Table(table), value) if value_as_number(value).is_none() => {
+            Some(format!(
+                "write a whole number without quotes, or `{name} = {{ {} }}`",
+                required(table)
+            ))
+        }
+        (Kind::Whole { .. }, _, _) => Some(number(name, node)),
+        (_, Kind::Table(_), Value::List(items)) if items.len() == 1 => {
+            Some(without_brackets(name, node))
+        }
+        (Kind::Text(text), Kind::Table(_), _) => {
+            Some(format!("such as `\"{}\"`", text.example.as_deref()?))
+        }
+        _ => None,
+    }
+}
+
+/// For a list in the place of one value.
+fn without_brackets(name: &str, node: &Node) -> String {
+    let Value::List(items) = &node.value else {
+        return String::new();
+    };
+    let only = match items.as_slice() {
+        [only] => only,
+        _ => return "it is one value, without brackets".to_owned(),
+    };
+    let only = match &only.value {
+        Value::Text(text) if !redact::is_secret_name(name) => quoted(&redact::logins(text.shown())),
+        _ => "...".to_owned(),
+    };
+    format!("it is one value, without brackets: `{name} = \"{only}\"`")
+}
+
+/// For something else in the place of a list.
+fn as_list(name: &str, node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Whole(number) => Some(format!(
+            "write it as a list of texts: `{name} = [\"{number}\"]`"
+        )),
+        Value::Table(table) if is_inline(table, node) => {
+            Some(format!("write it as a list: `{name} = [{{ ... }}]`"))
+        }
+        Value::Text(text) => Some(format!(
+            "write it as a list: `{name} = [\"{}\"]`",
+            quoted(text.shown())
+        )),
+        _ => None,
+    }
+}
+
+fn instead_of_text(key: &Key, kind: &Kind, node: &Node) -> Option<String> {
+    let name = key.name.as_str();
+    match &node.value {
+        Value::Flag(flag) if matches!(key.kind, Kind::Map(_)) => {
+            Some(format!("write it in quotes: `\"{flag}\"`"))
+        }
+        _ => {
+            let default = key.default.as_ref().and_then(serde_json::Value::as_str);
+            let default = default.filter(|text| !text.is_empty());
+            let example = default.or(kind.example())?;
+            Some(format!("such as `{name} = \"{example}\"`"))
+        }
+    }
+}
+
+fn number(name: &str, node: &Node) -> String {
+    match value_as_number(&node.value) {
+        Some(number) => format!("write the number without quotes: `{name} = {number}`"),
+        None => "write a whole number, without quotes".to_owned(),
+    }
+}
+
+/// For a value that may be a word such as "off", too.
+fn or_other(name: &str, word: &str, other: &Kind, node: &Node) -> Option<String> {
+    match (&node.value, other) {
+        (Value::Whole(number), Kind::Text(_)) if *number < 0 => {
+            Some(format!("write `{name} = \"{word}\"`"))
+        }
+        (Value::Whole(0), Kind::Text(_)) => Some(format!("write `{name} = \"{word}\"` for none")),
+        (Value::Flag(false), _) if word == "off" => Some(format!("write `{name} = \"off\"`")),
+        (Value::Text(_), Kind::Whole { .. }) => {
+            Some(format!("write a number without quotes, or \"{word}\""))
+        }
+        (Value::Flag(_) | Value::Foreign(_), Kind::Text(text)) => Some(format!(
+            "such as `{name} = \"{}\"`, or \"{word}\"",
+            text.example.as_deref()?
+        )),
+        _ => None,
+    }
+}
+
+fn flag(name: &str, node: &Node) -> String {
+    let is_on = match &node.value {
+        Value::Whole(1) => Some(true),
+        Value::Whole(0) => Some(false),
+        _ => as_switch(node),
+    };
+    match is_on {
+        Some(is_on) => format!("write `{name} = {is_on}`, without quotes"),
+        None => "write true or false without quotes".to_owned(),
+    }
+}
+
+/// One of some words, where something else stands.
+fn choice(name: &str, words: &[String], node: &Node) -> String {
+    let written = match &node.value {
+        Value::Flag(flag) => Some(flag.to_string()),
+        Value::Whole(number) => Some(number.to_string()),
+        _ => None,
+    };
+    match written.and_then(|written| suggest::nearest(&written, words.iter().map(String::as_str))) {
+        Some(word) => format!("write `{name} = \"{word}\"`"),
+        None => {
+            let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+            format!("write one of {}", words.join(", "))
+        }
+    }
+}

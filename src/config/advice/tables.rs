@@ -1,0 +1,261 @@
+//! Advice for a key that holds a table.
+
+use super::{
+    super::{
+        language::{Key, Kind, Section},
+        redact::{self, quoted},
+        source::Span,
+        tree::{Node, Table, Value},
+    },
+    values::{as_switch, takes, value_as_number},
+};
+
+/// `match = { ... }`, or with brackets where a list of tables is meant.
+pub(in crate::config) fn with_brackets(key: &Key, inside: &str) -> String {
+    match &key.kind {
+        Kind::Tables(_) => format!("{} = [{{ {inside} }}]", key.name),
+        _ => format!("{} = {{ {inside} }}", key.name),
+    }
+}
+
+/// The keys that a table has to have, each with an example.
+pub(super) fn required(section: &Section) -> String {
+    let pair = |key: &Key| {
+        let value = match &key.kind {
+            Kind::Text(_) if redact::is_secret_name(&key.name) => "\"...\"".to_owned(),
+            Kind::Text(text) => format!("\"{}\"", text.example.as_deref().unwrap_or("...")),
+            Kind::Whole { least, .. } => least.to_string(),
+            Kind::Tables(of) => {
+                format!("[{{ {} }}]", of.section().map(required).unwrap_or_default())
+            }
+            Kind::List(_) => "[...]".to_owned(),
+            _ => "...".to_owned(),
+        };
+        format!("{} = {value}", key.name)
+    };
+    section
+        .keys
+        .iter()
+        .filter(|key| key.is_required)
+        .map(pair)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// For "yes" and "no" in the place of a table.
+fn switch(name: &str, section: &Section, is_on: bool) -> String {
+    let off = match section.path.as_str() {
+        "routes.retry" => Some("attempts = 1"),
+        "upstreams.ejection" => Some("max_percent = 0"),
+        "admin" => Some("bind = \"off\""),
+        "log" => Some("access = false"),
+        _ => None,
+    };
+    let required = required(section);
+    match off {
+        Some(off) if !is_on => format!("write `{name} = {{ {off} }}`"),
+        _ if is_on && !required.is_empty() => format!("write `{name} = {{ {required} }}`"),
+        _ if is_on => {
+            example(name, section).unwrap_or_else(|| format!("write `{name} = {{ ... }}`"))
+        }
+        _ => format!("leave `{name}` out"),
+    }
+}
+
+/// Whether a table is written `{ ... }`: then its keys lie within it.
+pub(super) fn is_inline(table: &Table, node: &Node) -> bool {
+    let within = |key: Span| key.start > node.span.start && key.end < node.span.end;
+    table.entries.values().all(|entry| within(entry.key))
+}
+
+/// A value that is no table, in the place of one: the table with the key that the value is for.
+pub(in crate::config) fn in_a_table(name: &str, section: &Section, node: &Node) -> Option<String> {
+    if let Some(help) = list_instead_of_table(name, section, node) {
+        return Some(help);
+    }
+    if !any_takes(section, node)
+        && let Some(other) = meant(node).filter(|other| any_takes(section, other))
+    {
+        return in_a_table(name, section, &other);
+    }
+    let required: Vec<_> = section.keys.iter().filter(|key| key.is_required).collect();
+    let may = |key: &&Key| required.iter().all(|other| other.name == key.name);
+    let word = section
+        .keys
+        .iter()
+        .filter(may)
+        .find(|key| is_word(&key.kind, node));
+    if word.is_none()
+        && let Some(is_on) = as_switch(node)
+    {
+        return Some(switch(name, section, is_on));
+    }
+    let taking = section
+        .keys
+        .iter()
+        .filter(may)
+        .find(|key| takes(&key.kind, node));
+    let key = word.or(taking)?;
+    let value = as_value(name, key, node)?;
+    Some(format!("write `{name} = {{ {} = {value} }}`", key.name))
+}
+
+/// For `[[name]]` in the place of `[name]`.
+fn list_instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
+    let Value::List(items) = &node.value else {
+        return None;
+    };
+    if items.iter().any(|item| item.table().is_none()) {
+        return None;
+    }
+    let header = header(&section.path).replace("[[", "[").replace("]]", "]");
+    let header = match header.ends_with(".NAME]") {
+        true => header.replace("NAME", name),
+        false => header,
+    };
+    Some(format!(
+        "it is one table: its header has one pair of brackets, `{header}`"
+    ))
+}
+
+fn any_takes(section: &Section, node: &Node) -> bool {
+    section.keys.iter().any(|key| takes(&key.kind, node))
+}
+
+/// The number in a string, or the only string of a list.
+fn meant(node: &Node) -> Option<Node> {
+    if let Some(number) = value_as_number(&node.value) {
+        return Some(Node {
+            span: node.span,
+            value: Value::Whole(number),
+        });
+    }
+    match &node.value {
+        Value::List(items) if items.len() == 1 => {
+            items.first().filter(|item| item.text().is_some()).cloned()
+        }
+        _ => None,
+    }
+}
+
+fn is_word(kind: &Kind, node: &Node) -> bool {
+    match (kind, node.text()) {
+        (Kind::Or(word, _), Some(text)) => word == text,
+        (Kind::Choice(words), Some(text)) => words.iter().any(|word| word == text),
+        _ => false,
+    }
+}
+
+/// The value as it stands behind the key of the table.
+fn as_value(name: &str, key: &Key, node: &Node) -> Option<String> {
+    let value = match &node.value {
+        Value::Text(text) if redact::is_secret_name(name) || redact::is_secret_name(&key.name) => {
+            match text.written {
+                None => "\"...\"".to_owned(),
+                Some(_) => format!("\"{}\"", text.shown()),
+            }
+        }
+        Value::Text(text) => format!(
+            "\"{}\"",
+            redact::stores(&quoted(&redact::logins(text.shown())))
+        ),
+        Value::Whole(number) => number.to_string(),
+        Value::List(_) => "[...]".to_owned(),
+        _ => return None,
+    };
+    let is_list = matches!(key.kind, Kind::List(_)) && node.text().is_some();
+    Some(match is_list {
+        true => format!("[{value}]"),
+        false => value,
+    })
+}
+
+/// A table with the first of its keys that has a plain value.
+fn example(name: &str, section: &Section) -> Option<String> {
+    let pair = |key: &Key| {
+        let default = key.default.as_ref();
+        match (&key.kind, default.and_then(serde_json::Value::as_str)) {
+            (Kind::Text(_) | Kind::Choice(_), Some(text)) => {
+                Some(format!("{} = \"{text}\"", key.name))
+            }
+            (Kind::Whole { .. }, _) => {
+                let number = default.map_or_else(|| "100".to_owned(), ToString::to_string);
+                Some(format!("{} = {number}", key.name))
+            }
+            (Kind::Text(text), None) => {
+                Some(format!("{} = \"{}\"", key.name, text.example.as_deref()?))
+            }
+            _ => None,
+        }
+    };
+    section
+        .keys
+        .iter()
+        .find_map(pair)
+        .map(|pair| format!("such as `{name} = {{ {pair} }}`"))
+}
+
+/// For something else in the place of a list of tables.
+pub(super) fn list_of_tables(name: &str, section: &Section, node: &Node) -> String {
+    let Value::Table(table) = &node.value else {
+        let required = required(section);
+        return format!("it is a list of tables: `{name} = [{{ {required} }}]`");
+    };
+    let named = table
+        .entries
+        .iter()
+        .find(|(name, entry)| section.key(name).is_none() && entry.node.table().is_some());
+    match named {
+        Some((inner, _)) if section.key("name").is_some() => {
+            format!(
+                "write `[[{name}]]`, and below it `name = \"{}\"`",
+                quoted(inner)
+            )
+        }
+        _ if is_inline(table, node) => {
+            format!(
+                "it is a list of tables: `{name} = [{{ ... }}]`, or tables that begin with `[[{name}]]`"
+            )
+        }
+        _ => format!("each begins with `[[{name}]]`, two brackets"),
+    }
+}
+
+pub(super) fn instead_of_table(name: &str, section: &Section, node: &Node) -> Option<String> {
+    if let Some(help) = in_a_table(name, section, node) {
+        return Some(help);
+    }
+    match required(section) {
+        required if required.is_empty() => example(name, section),
+        required => Some(format!("write `{name} = {{ {required} }}`")),
+    }
+}
+
+/// For something else than tables in the place of named sections.
+pub(super) fn named(name: &str, node: &Node) -> String {
+    let Value::List(items) = &node.value else {
+        return format!("write `[{name}.NAME]`, and its keys below it");
+    };
+    let is_bare = |name: &&str| {
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let inside = items
+        .iter()
+        .find_map(|item| item.table()?.get("name")?.node.text())
+        .filter(is_bare);
+    format!(
+        "write `[{name}.{}]`: the name stands in the header",
+        inside.unwrap_or("NAME")
+    )
+}
+
+/// A section as its header is written.
+pub(in crate::config) fn header(path: &str) -> String {
+    match path.split_once('.') {
+        None if matches!(path, "routes" | "listeners") => format!("[[{path}]]"),
+        None if matches!(path, "limits" | "upstreams") => format!("[{path}.NAME]"),
+        Some((named @ ("limits" | "upstreams"), rest)) => format!("[{named}.NAME.{rest}]"),
+        _ => format!("[{path}]"),
+    }
+}

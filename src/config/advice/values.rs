@@ -1,0 +1,46 @@
+//! Guesses at the meaning of a value of the wrong type.
+
+use super::super::{
+    language::Kind,
+    tree::{Node, Value},
+    words::is_unbounded,
+};
+
+/// A word in the place of a table or list that means that there is none, or that there is one.
+pub(super) fn as_switch(node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Flag(is_on) => Some(*is_on),
+        Value::Text(text) => match text.text.to_ascii_lowercase().as_str() {
+            "on" | "yes" | "true" | "enabled" | "default" => Some(true),
+            word if is_unbounded(word) => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether a key may hold this value.
+pub(super) fn takes(kind: &Kind, node: &Node) -> bool {
+    match (kind, &node.value) {
+        (Kind::Text(syntax), Value::Text(text)) => syntax.takes(&text.text),
+        (Kind::Choice(words), Value::Text(text)) => words.contains(&text.text),
+        (Kind::Whole { least, most }, Value::Whole(number)) => {
+            u64::try_from(*number).is_ok_and(|number| (*least..=*most).contains(&number))
+        }
+        (Kind::Or(_, of) | Kind::OneOrList(of), Value::Text(_) | Value::Whole(_)) => {
+            takes(of, node)
+        }
+        (Kind::List(of), Value::List(items)) => items.iter().all(|item| takes(of, item)),
+        (Kind::List(of), Value::Text(_)) => takes(of, node),
+        (Kind::Either(short, _), Value::Text(_)) => takes(short, node),
+        _ => false,
+    }
+}
+
+/// The number that a string in the file holds. Values from the environment are not looked into, as they may be secrets.
+pub(super) fn value_as_number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Text(text) if text.written.is_none() => text.text.trim().parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,212 @@
+//! How a value of the tree is deserialized, by the type that its field wants.
+
+use serde::{
+    Deserializer,
+    de::{Expected, IntoDeserializer, Visitor},
+    forward_to_deserialize_any,
+};
+
+use super::{
+    super::{
+        field::FIELD,
+        tree::{Node, Text, Value},
+        wire::{
+            lists::{LIST, ONE_OR_LIST, ONE_OR_MANY, SET, TABLES},
+            tables::{EITHER, NAMED, PAIRS},
+        },
+        wrong::Wrong,
+    },
+    error::Error,
+    node::NodeDeserializer,
+    parts::{EitherAccess, FieldParts, ListAccess},
+    tables::{NamedAccess, PairsAccess, StructAccess},
+};
+
+impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Text(text) => visitor.visit_str(&text.text),
+            Value::Whole(number) => visitor.visit_i64(*number),
+            Value::Flag(flag) => visitor.visit_bool(*flag),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Some(variable) = self.variable() else {
+            return match &self.node.value {
+                Value::Flag(flag) => visitor.visit_bool(*flag),
+                _ => Err(self.wrong_type(&"true or false")),
+            };
+        };
+        match variable.text.trim().parse() {
+            Ok(flag) => visitor.visit_bool(flag),
+            Err(_) => Err(does_not_hold(
+                variable,
+                "true or false",
+                "set it to one of the two",
+            )),
+        }
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let Some(variable) = self.variable() else {
+            return self.deserialize_any(visitor);
+        };
+        match variable.text.trim().parse() {
+            Ok(number) => visitor.visit_i64(number),
+            Err(_) => visitor.visit_str(&variable.text).map_err(|_: Error| {
+                does_not_hold(variable, "a whole number", "set it to digits, such as 100")
+            }),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match name {
+            FIELD => visitor.visit_seq(FieldParts::new(self)),
+            LIST | SET | TABLES | ONE_OR_LIST | ONE_OR_MANY => self.list(name, visitor),
+            PAIRS => self.pairs(visitor),
+            NAMED => self.named(visitor),
+            _ => visitor.visit_newtype_struct(self),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Table(table) => visitor.visit_map(StructAccess::new(self, table, fields)),
+            _ => Err(self.wrong_type(&"a table")),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        words: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match &self.node.value {
+            _ if name == EITHER => self.either(visitor),
+            Value::Text(text) if words.contains(&text.text.as_str()) => {
+                visitor.visit_enum(text.text.as_str().into_deserializer())
+            }
+            Value::Text(_) => Err(Error::Choice(words)),
+            _ => Err(self.wrong_type(&"a string")),
+        }
+    }
+
+    forward_to_deserialize_any! {
+        i8 i16 i32 i64 i128 u8 u16 u32 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+impl<'a> NodeDeserializer<'a> {
+    /// A string that is one `${...}` and nothing else. The environment has only texts, and a key wants another type.
+    fn variable(&self) -> Option<&'a Text> {
+        match &self.node.value {
+            Value::Text(text) if text.variable().is_some() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list, of which `kind` says what it may be.
+    fn list<'de, V: Visitor<'de>>(self, kind: &'static str, visitor: V) -> Result<V::Value, Error> {
+        let is_unique = matches!(kind, LIST | SET | ONE_OR_LIST);
+        let context = self.context.inside();
+        match &self.node.value {
+            Value::List(items) if items.is_empty() && kind != SET => Err(Error::Empty),
+            Value::List(items) => {
+                visitor.visit_seq(ListAccess::new(items.as_slice().into(), is_unique, context))
+            }
+            Value::Text(_) if matches!(kind, ONE_OR_LIST | ONE_OR_MANY) => {
+                let only = std::slice::from_ref(self.node);
+                visitor.visit_seq(ListAccess::new(only.into(), false, context))
+            }
+            Value::Text(text) if matches!(kind, LIST | SET) && text.variable().is_some() => {
+                let items = between_commas(text, self.node);
+                visitor.visit_seq(ListAccess::new(items.into(), is_unique, context))
+            }
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    fn pairs<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Table(table) => visitor.visit_map(PairsAccess::new(table, self.context)),
+            Value::Broken => Err(Error::Reported),
+            _ => {
+                // Names and values are expected here: there may be secrets among them.
+                self.context.collector.cover(self.node.span);
+                Err(self.wrong_type(&visitor))
+            }
+        }
+    }
+
+    fn named<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Table(table) => visitor.visit_map(NamedAccess::new(table, self.context)),
+            _ => Err(self.wrong_type(&visitor)),
+        }
+    }
+
+    /// A short form or a long one. A list of strings is neither.
+    fn either<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let is_long = match &self.node.value {
+            Value::List(items) if items.iter().any(|item| item.text().is_some()) => {
+                return Err(self.wrong_type(&visitor));
+            }
+            Value::List(_) | Value::Table(_) => true,
+            _ => false,
+        };
+        let expected = (&visitor as &dyn Expected).to_string();
+        let value = visitor.visit_enum(EitherAccess {
+            value: self,
+            is_long,
+        });
+        value.map_err(|error| match error {
+            Error::Type { .. } => Error::Type {
+                expected,
+                help: None,
+            },
+            error => error,
+        })
+    }
+}
+
+/// The parts of a list that the environment holds as one text.
+fn between_commas(text: &Text, node: &Node) -> Vec<Node> {
+    let parts = text.text.split(',').map(str::trim);
+    let item = |part: &str| Node {
+        span: node.span,
+        value: Value::Text(Text {
+            text: part.to_owned(),
+            written: text.written.clone(),
+        }),
+    };
+    parts.filter(|part| !part.is_empty()).map(item).collect()
+}
+
+/// A variable of the environment that holds no number, or neither true nor false.
+fn does_not_hold(variable: &Text, what: &str, help: &str) -> Error {
+    let inside = variable.variable().unwrap_or_default();
+    let name = inside.split_once(":-").map_or(inside, |(name, _)| name);
+    Error::Value(Wrong::new(
+        format!("the environment variable {name} does not hold {what}"),
+        help,
+    ))
+}

@@ -1,0 +1,59 @@
+//! The error of a value's deserialization.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+use super::super::wrong::{Refusal, Wrong};
+
+/// A mistake on its way from a visitor to the field around the value, which reports it.
+#[derive(Debug)]
+pub(super) enum Error {
+    /// It was reported where it was found.
+    Reported,
+    /// A table lacks this key, which is required.
+    Missing(&'static str),
+    /// The value has the right type and is refused.
+    Value(Wrong),
+    /// The value has a wrong type.
+    Type {
+        expected: String,
+        /// Advice on a right value, if the visitor has some.
+        help: Option<String>,
+    },
+    /// The word is none of these.
+    Choice(&'static [&'static str]),
+    /// A list that has to name something is empty.
+    Empty,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        match Refusal::from(message.to_string()) {
+            Refusal::Value(wrong) => Self::Value(wrong),
+            Refusal::Type { expected, help } => Self::Type {
+                expected,
+                help: Some(help),
+            },
+        }
+    }
+
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::Type {
+            expected: expected.to_string(),
+            help: None,
+        }
+    }
+
+    fn missing_field(key: &'static str) -> Self {
+        Self::Missing(key)
+    }
+}

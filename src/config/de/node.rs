@@ -1,0 +1,80 @@
+//! A value of the tree, with everything that its deserialization needs.
+
+use serde::de::{Error as _, Expected, Unexpected};
+
+use super::{
+    super::{
+        language,
+        tree::{Node, Value},
+    },
+    collector::Collector,
+    error::Error,
+};
+
+/// Where in the language a value stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) collector: &'a Collector,
+    /// The path of the section that has the key.
+    pub(super) section: &'a str,
+    /// The key; empty for the file itself.
+    pub(super) key: &'a str,
+    /// How far inside of lists and named sections of the key the value is.
+    pub(super) depth: usize,
+    /// In a table of free names: the name.
+    pub(super) pair: Option<&'a str>,
+    /// It comes from `[defaults]`, where its mistakes were reported.
+    pub(super) is_inherited: bool,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn of_file(collector: &'a Collector) -> Self {
+        Self {
+            collector,
+            section: "",
+            key: "",
+            depth: 0,
+            pair: None,
+            is_inherited: false,
+        }
+    }
+
+    /// The context of what lies one list or named section further in.
+    pub(super) fn inside(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    /// The path of the section that is the value here.
+    pub(super) fn path(&self) -> String {
+        language::below(self.section, self.key)
+    }
+}
+
+/// Deserializes a value of the tree.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NodeDeserializer<'a> {
+    pub(super) node: &'a Node,
+    pub(super) context: Context<'a>,
+    /// Keys of this table that were reported as missing: they have no value, instead of being missing again.
+    pub(super) absent: &'a [&'static str],
+}
+
+impl<'a> NodeDeserializer<'a> {
+    pub(super) fn new(node: &'a Node, context: Context<'a>) -> Self {
+        Self {
+            node,
+            context,
+            absent: &[],
+        }
+    }
+
+    pub(super) fn wrong_type(&self, expected: &dyn Expected) -> Error {
+        match &self.node.value {
+            Value::Broken => Error::Reported,
+            _ => Error::invalid_type(Unexpected::Other(self.node.type_name()), expected),
+        }
+    }
+}

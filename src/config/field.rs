@@ -1,0 +1,234 @@
+//! Values of the file with their places.
+//!
+//! A [`Field`] deserializes whatever happens to its value: the mistake is reported by the deserializer in `de`, and the
+//! field has no value then. Its neighbours are read all the same, so one reading finds every mistake.
+
+use std::{borrow::Cow, fmt, marker::PhantomData};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, DeserializeOwned, value::MapDeserializer},
+};
+
+use super::source::Span;
+
+/// The name by which a field asks its deserializer for place and value, as `toml::Spanned` has one of its own.
+pub(super) const FIELD: &str = "$field";
+
+/// The name under which the schema of a field has its number. Fields are described in their order.
+pub(super) const ORDER: &str = "$order";
+
+/// A value of the file, or a default in its place.
+#[derive(Debug, Clone)]
+pub(super) struct Field<T> {
+    /// `None`: the value is missing or wrong, and that was reported.
+    pub(super) value: Option<T>,
+    pub(super) origin: Origin,
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The file has it there.
+    Written(Span),
+    /// A route has it from `[defaults]`, where it stands there.
+    Inherited(Span),
+    /// The key is absent.
+    Default,
+}
+
+impl<T> Field<T> {
+    pub(super) fn by_default(value: Option<T>) -> Self {
+        Self {
+            value,
+            origin: Origin::Default,
+        }
+    }
+}
+
+impl<T: Default> Default for Field<T> {
+    fn default() -> Self {
+        Self::by_default(Some(T::default()))
+    }
+}
+
+/// A value of the language that holds the one that runs.
+pub(super) trait Plain {
+    type Runs;
+
+    fn plain(&self) -> Self::Runs;
+}
+
+/// A list, or a table of free names.
+pub(super) trait Elements {
+    type Element;
+
+    fn elements(&self) -> &[Self::Element];
+}
+
+/// A key of a section: its value, and whether and where the file gives it.
+pub(super) trait Given<T> {
+    /// The value, given or a default, if it is sound.
+    fn value(&self) -> Option<&T>;
+
+    /// The field, unless the key is absent.
+    fn entry(&self) -> Option<&Field<T>>;
+
+    /// The value that runs.
+    fn read(&self) -> Option<T::Runs>
+    where
+        T: Plain,
+    {
+        self.value().map(Plain::plain)
+    }
+
+    fn is_present(&self) -> bool {
+        self.entry().is_some()
+    }
+
+    /// The value, when it is given and sound.
+    fn given(&self) -> Option<&T> {
+        self.entry()?.value.as_ref()
+    }
+
+    /// The value, when the route gives it itself and not `[defaults]`.
+    fn own(&self) -> Option<&T> {
+        let field = self.entry()?;
+        match field.origin {
+            Origin::Written(_) => field.value.as_ref(),
+            Origin::Inherited(_) | Origin::Default => None,
+        }
+    }
+
+    fn is_own(&self) -> bool {
+        self.own().is_some()
+    }
+
+    /// Given, and reported as wrong.
+    fn is_broken(&self) -> bool {
+        self.entry().is_some_and(|field| field.value.is_none())
+    }
+
+    /// The place of the value.
+    fn at(&self) -> Span {
+        self.place(Span::NOWHERE)
+    }
+
+    /// The elements of a list or table; none when it is absent or wrong.
+    fn elements<'a>(&'a self) -> &'a [T::Element]
+    where
+        T: Elements + 'a,
+    {
+        self.value().map_or(&[], Elements::elements)
+    }
+
+    /// The place of the value, or else that of the section around it.
+    fn place(&self, section: Span) -> Span {
+        self.entry().map_or(section, |field| match field.origin {
+            Origin::Written(at) | Origin::Inherited(at) => at,
+            Origin::Default => section,
+        })
+    }
+}
+
+impl<T> Given<T> for Field<T> {
+    fn value(&self) -> Option<&T> {
+        self.value.as_ref()
+    }
+
+    fn entry(&self) -> Option<&Field<T>> {
+        (self.origin != Origin::Default).then_some(self)
+    }
+}
+
+impl<T> Given<T> for Option<Field<T>> {
+    fn value(&self) -> Option<&T> {
+        self.as_ref()?.value.as_ref()
+    }
+
+    fn entry(&self) -> Option<&Field<T>> {
+        self.as_ref()
+    }
+}
+
+/// A section, or where it is absent one with all of its defaults.
+pub(super) fn section<T: Clone + DeserializeOwned>(entry: &Option<Field<T>>) -> Cow<'_, Field<T>> {
+    match entry {
+        Some(field) => Cow::Borrowed(field),
+        None => Cow::Owned(Field::by_default(without_keys())),
+    }
+}
+
+/// The value that serde makes of a table without keys; `None` for a section with required keys.
+fn without_keys<T: DeserializeOwned>() -> Option<T> {
+    let no_keys = std::iter::empty::<(&str, &str)>();
+    T::deserialize(MapDeserializer::<_, serde::de::value::Error>::new(no_keys)).ok()
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(FIELD, FieldVisitor(PhantomData))
+    }
+}
+
+struct FieldVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for FieldVisitor<T> {
+    type Value = Field<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value with its place")
+    }
+
+    /// The place comes first, then the value. An error says that it was reported: the deserializer is asked again,
+    /// because a table tells each of its missing keys this way, and ends with no value.
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Field<T>, A::Error> {
+        let place = parts.next_element::<[usize; 4]>()?;
+        let Some([file, start, end, is_inherited]) = place else {
+            return Err(de::Error::custom("a value without a place"));
+        };
+        let value = loop {
+            if let Ok(value) = parts.next_element::<T>() {
+                break value;
+            }
+        };
+        let at = Span { file, start, end };
+        let origin = match is_inherited {
+            0 => Origin::Written(at),
+            _ => Origin::Inherited(at),
+        };
+        Ok(Field { value, origin })
+    }
+}
+
+impl<T: Serialize> Serialize for Field<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Field<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let number = next_number(generator);
+        let mut schema = T::json_schema(generator);
+        schema.insert(ORDER.to_owned(), number.into());
+        schema
+    }
+}
+
+/// Counts the fields. The definitions are the only place of a generator where a number can be kept.
+fn next_number(generator: &mut SchemaGenerator) -> u64 {
+    let count = generator.definitions_mut().entry(ORDER).or_insert(0.into());
+    let number = count.as_u64().unwrap_or_default();
+    *count = (number + 1).into();
+    number
+}

@@ -1,0 +1,265 @@
+//! The language as data, for advice: every section with its keys, and what each may hold.
+//!
+//! Read from the JSON Schema, and so from the structs of `wire`, and only once there is a mistake to advise on or the
+//! running configuration to show.
+
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{field::ORDER, json_schema::ordered};
+
+/// A table of the language.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// Its name with dots, as in `routes.timeouts`; empty for the file itself.
+    pub(super) path: String,
+    pub(super) keys: Vec<Key>,
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// One or two sentences for people.
+    pub(super) about: String,
+    /// The value of an absent key.
+    pub(super) default: Option<Value>,
+    pub(super) is_required: bool,
+}
+
+/// The values that a key may hold.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Flag,
+    Whole {
+        least: u64,
+        most: u64,
+    },
+    Text(Text),
+    Choice(Vec<String>),
+    /// This word, or something else.
+    Or(String, Box<Kind>),
+    /// Some of these, in a list.
+    List(Box<Kind>),
+    /// One alone, or a list.
+    OneOrList(Box<Kind>),
+    /// A short form, or a table (or a list of them).
+    Either(Box<Kind>, Box<Kind>),
+    /// Free names on the left, these on the right.
+    Map(Box<Kind>),
+    Table(Section),
+    /// `[[section]]`
+    Tables(Box<Kind>),
+    /// `[section.NAME]`
+    Named(Box<Kind>),
+}
+
+/// A string.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// One that is right; `None`: every string is.
+    pub(super) example: Option<String>,
+    /// It may hold a password.
+    pub(super) is_secret: bool,
+    pattern: Option<regex::Regex>,
+}
+
+static FILE: LazyLock<Section> = LazyLock::new(|| Section::read("", &ordered()));
+
+/// The file itself.
+pub(super) fn file() -> &'static Section {
+    &FILE
+}
+
+/// The path of the section that a key of the section `path` leads to. `[defaults]` has the sections of routes.
+pub(super) fn below(path: &str, key: &str) -> String {
+    match path {
+        "" => key.to_owned(),
+        "defaults" => format!("routes.{key}"),
+        path => format!("{path}.{key}"),
+    }
+}
+
+/// Every section, the file itself first, each once.
+pub(super) fn sections() -> Vec<&'static Section> {
+    let mut all = vec![file()];
+    let mut at = 0;
+    while let Some(section) = all.get(at) {
+        let inner: Vec<_> = section
+            .keys
+            .iter()
+            .filter_map(|key| key.kind.section())
+            .collect();
+        for section in inner {
+            if !all.iter().any(|known| known.path == section.path) {
+                all.push(section);
+            }
+        }
+        at += 1;
+    }
+    all
+}
+
+/// The section of this path.
+pub(super) fn section(path: &str) -> Option<&'static Section> {
+    let mut section = file();
+    for key in path.split('.').filter(|key| !key.is_empty()) {
+        section = section.key(key)?.kind.section()?;
+    }
+    Some(section)
+}
+
+/// A key of the section of this path.
+pub(super) fn key(path: &str, name: &str) -> Option<&'static Key> {
+    section(path)?.key(name)
+}
+
+/// Whether any section has a key of this name and such a kind.
+pub(super) fn any_key(name: &str, is: impl Fn(&Kind) -> bool + Copy) -> bool {
+    sections()
+        .into_iter()
+        .any(|section| section.key(name).is_some_and(|key| is(&key.kind)))
+}
+
+/// Whether a key of this name holds a list, and none a lone text.
+pub(super) fn holds_only_lists(name: &str) -> bool {
+    let is_list = |kind: &Kind| matches!(kind, Kind::List(_));
+    any_key(name, is_list) && !any_key(name, |kind| !is_list(kind) && kind.section().is_none())
+}
+
+/// Whether a key of this name holds a table, and none anything else.
+pub(super) fn holds_only_tables(name: &str) -> bool {
+    any_key(name, |_| true) && !any_key(name, |kind| !matches!(kind, Kind::Table(_) | Kind::Map(_)))
+}
+
+impl Section {
+    fn read(path: &str, schema: &Value) -> Self {
+        let is_required = |name: &str| {
+            let required = schema["required"].as_array().into_iter().flatten();
+            required.into_iter().any(|required| required == name)
+        };
+        let key = |(name, schema): (&String, &Value)| Key {
+            name: name.clone(),
+            kind: Kind::read(&below(path, name), schema),
+            about: schema["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+            default: schema.get("default").cloned(),
+            is_required: is_required(name),
+        };
+        let mut keys: Vec<_> = schema["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .collect();
+        keys.sort_by_key(|(_, schema)| schema[ORDER].as_u64());
+        Self {
+            path: path.to_owned(),
+            keys: keys.into_iter().map(key).collect(),
+        }
+    }
+
+    pub(super) fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+impl Kind {
+    /// `path` is that of the section which it may be.
+    fn read(path: &str, schema: &Value) -> Self {
+        if let Some([one, other]) = schema["anyOf"].as_array().map(Vec::as_slice) {
+            let (short, long) = (Self::read(path, one), Self::read(path, other));
+            return match (one["const"].as_str(), long) {
+                (Some(word), other) => Self::Or(word.to_owned(), Box::new(other)),
+                (None, Self::List(of)) => Self::OneOrList(of),
+                (None, long) => Self::Either(Box::new(short), Box::new(long)),
+            };
+        }
+        if let Some(words) = schema["enum"].as_array() {
+            let words = words.iter().filter_map(Value::as_str);
+            return Self::Choice(words.map(str::to_owned).collect());
+        }
+        let of = match &schema["type"] {
+            Value::Array(types) => types.first().and_then(Value::as_str),
+            of => of.as_str(),
+        };
+        match of {
+            Some("boolean") => Self::Flag,
+            Some("integer") => Self::Whole {
+                least: schema["minimum"].as_u64().unwrap_or_default(),
+                most: schema["maximum"].as_u64().unwrap_or(u64::MAX),
+            },
+            Some("array") => match Box::new(Self::read(path, &schema["items"])) {
+                table if matches!(*table, Self::Table(_)) => Self::Tables(table),
+                item => Self::List(item),
+            },
+            Some("object") if schema["properties"].is_object() => {
+                Self::Table(Section::read(path, schema))
+            }
+            Some("object") => match Box::new(Self::read(path, &schema["additionalProperties"])) {
+                table if matches!(*table, Self::Table(_)) => Self::Named(table),
+                values => Self::Map(values),
+            },
+            _ => Self::Text(Text::read(schema)),
+        }
+    }
+
+    /// The section below a key of this kind.
+    pub(super) fn section(&self) -> Option<&Section> {
+        match self {
+            Self::Table(section) => Some(section),
+            Self::List(of)
+            | Self::OneOrList(of)
+            | Self::Tables(of)
+            | Self::Named(of)
+            | Self::Or(_, of)
+            | Self::Either(_, of) => of.section(),
+            Self::Flag | Self::Whole { .. } | Self::Text(_) | Self::Choice(_) | Self::Map(_) => {
+                None
+            }
+        }
+    }
+
+    /// The kind of the values that lie so many lists or named sections further in.
+    pub(super) fn inside(&self, depth: usize) -> &Self {
+        match self {
+            _ if depth == 0 => self,
+            Self::List(of)
+            | Self::OneOrList(of)
+            | Self::Map(of)
+            | Self::Tables(of)
+            | Self::Named(of) => of.inside(depth - 1),
+            Self::Either(_, long) => long.inside(depth),
+            _ => self,
+        }
+    }
+
+    /// A value that is right, of a string.
+    pub(super) fn example(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => text.example.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl Text {
+    fn read(schema: &Value) -> Self {
+        let pattern = schema["pattern"].as_str();
+        Self {
+            example: schema["examples"][0].as_str().map(str::to_owned),
+            is_secret: schema["writeOnly"] == true,
+            pattern: pattern.and_then(|pattern| regex::Regex::new(pattern).ok()),
+        }
+    }
+
+    /// Whether a string could be one of these, as far as the pattern for editors tells.
+    pub(super) fn takes(&self, text: &str) -> bool {
+        self.pattern
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(text))
+    }
+}

@@ -1,0 +1,59 @@
+//! The language as structs: every section with its keys, what each may hold, its default, and a sentence about it.
+//!
+//! The structs derive [`serde::Deserialize`], and the JSON Schema for editors is derived from them, too: a doc comment
+//! here is the description there. A field without a default is required, an [`Option`] may be absent. A default is
+//! written as in the file, with its reason beside it.
+
+pub(super) mod limits;
+pub(super) mod lists;
+pub(super) mod numbers;
+pub(super) mod process;
+pub(super) mod routes;
+pub(super) mod syntaxes;
+pub(super) mod tables;
+pub(super) mod text;
+pub(super) mod upstreams;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use self::{
+    limits::Limit,
+    lists::{Set, Tables},
+    process::{Admin, ClientIp, Listener, Log, Server, Shutdown, Store},
+    routes::{Defaults, Route},
+    syntaxes::FileName,
+    tables::Named,
+    text::Text,
+    upstreams::Upstream,
+};
+use super::field::Field;
+
+/// The configuration of tidegate.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub(super) struct File {
+    /// More files, relative to this one, read in name order as if written here; `*` stands for any characters of a file's name.
+    pub(super) include: Option<Field<Set<Text<FileName>>>>,
+    /// The process itself.
+    pub(super) server: Option<Field<Server>>,
+    /// Where clients connect; absent: one on 0.0.0.0:8080.
+    pub(super) listeners: Option<Field<Tables<Listener>>>,
+    /// The client's address, for keys and logs.
+    pub(super) client_ip: Option<Field<ClientIp>>,
+    /// The admin listener: metrics, health, views, reload.
+    pub(super) admin: Option<Field<Admin>>,
+    /// Redis or Valkey, for limits with scope = "shared"; absent: none.
+    pub(super) store: Option<Field<Store>>,
+    /// Logs and access lines.
+    pub(super) log: Option<Field<Log>>,
+    /// How long a drain may take.
+    pub(super) shutdown: Option<Field<Shutdown>>,
+    /// The services behind the gateway, by name.
+    pub(super) upstreams: Option<Field<Named<Upstream>>>,
+    /// Token buckets by name, shared by every route that names them.
+    pub(super) limits: Option<Field<Named<Limit>>>,
+    /// Keys that routes inherit; a route's own keys override them one by one.
+    pub(super) defaults: Option<Field<Defaults>>,
+    /// Which requests go where; the most specific match wins.
+    pub(super) routes: Option<Field<Tables<Route>>>,
+}

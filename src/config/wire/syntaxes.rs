@@ -1,0 +1,218 @@
+//! The small languages, each with its name, an example, and the function of `syntax` or `units` that reads it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+use ipnet::IpNet;
+
+use super::super::{
+    syntax::{
+        self, address, address::ServerUrl, header, header::RetryReason, host, key, path, status,
+        store, template,
+    },
+    units,
+    wrong::Wrong,
+};
+use super::text::Syntax;
+use crate::policy::{HostPattern, KeyPart, Missing, PathPattern, Rate, Statuses, StoreServer};
+
+/// Declares languages: `Type = value it holds, name, example, pattern, function`.
+macro_rules! syntaxes {
+    ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr;)*) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        pub(in crate::config) enum $name {}
+
+        impl Syntax for $name {
+            type Value = $value;
+            const NAME: &'static str = $called;
+            const EXAMPLE: &'static str = $example;
+            const PATTERN: &'static str = $pattern;
+
+            fn parse(text: &str) -> Result<$value, Wrong> {
+                $parse(text)
+            }
+        }
+    )*};
+}
+
+syntaxes! {
+    Network = IpNet, "a network", "10.0.0.0/8", "^[0-9a-fA-F:.]+(/[0-9]+)?$", address::network;
+    ServerAt = ServerUrl, "the URL of a server", "http://10.0.0.1:9001", "^[hH][tT][tT][pP][sS]?://", address::server_url;
+    AdminHost = String, "a host", "tidegate.internal:9901", "", address::admin_host;
+    Host = HostPattern, "a host", "*.example.com", r"^((\*\.)?[^*/:,; ]+|\[.*\])$", host::pattern;
+    FileName = String, "the name of a file", "admin.token", "", syntax::file_name;
+    /// A certificate, a key, authorities.
+    PemFile = String, "the name of a file", "certs/site.pem", "", syntax::file_name;
+    ServerName = rustls::pki_types::ServerName<'static>, "the name of a server", "orders.internal", "", address::server_name;
+    Name = Arc<str>, "a name", "per-client", "^[ -~]+$", syntax::name;
+    Part = KeyPart, "part of a key", "client-ip", "^((route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::part;
+    Absent = Missing, "\"skip\", \"refuse\" or part of a key", "client-ip", "^((skip|refuse|route|client-ip|host|path|method|tls:subject)$|(client-ip/|header:|cookie:|query:|param:).)", key::missing;
+    StatusOrClass = Statuses, "a status or a class of them", "401", "^[2-5]([0-9][0-9]|xx)$", status::statuses;
+    /// A value that a part of a key may have.
+    KeyValue = String, "a value", "*", "", not_empty_value;
+    MethodName = Method, "a method", "GET", "^[^ /]+$", header::method;
+    /// Any header, to be looked at.
+    Header = HeaderName, "the name of a header", "x-version", "^[^ :/=]+$", header::name;
+    /// A header that may be changed.
+    ChangeableHeader = HeaderName, "the name of a header", "x-from", "^[^ :/=]+$", header::changeable;
+    /// A header that may be passed on from peers that are not trusted.
+    KeptHeader = HeaderName, "the name of a header", "x-real-ip", "^[^ :/=]+$", header::kept;
+    Value = HeaderValue, "the value of a header", "tidegate", "", header::value;
+    Reason = RetryReason, "\"connect\", \"reset\", \"timeout\" or a status", "503", "^(connect|reset|timeout|[2-5][0-9][0-9])$", header::retry_reason;
+    WholePath = PathPattern, "a path", "/orders/{id}", "^/", path::whole;
+    /// Path and query of a request line.
+    Target = String, "a path", "/healthz", "^/", path::target;
+    Prefix = PathPattern, "a path", "/orders", "^/", path::prefix;
+    /// A path without parameters that is taken off or put on.
+    Literal = String, "a path", "/orders", "^/", path::literal;
+    PathRegex = PathPattern, "a regular expression", "^/o/[0-9]+$", "", path::regex;
+    RewriteTo = String, "a path", "/v2/{id}", "^/", template::rewrite;
+    RedirectTo = String, "a URL or a path", "https://{host}{path}", "^(/|https?://)", template::redirect;
+    Anything = String, "a string", "", "", anything;
+    QueryName = String, "the name of a parameter", "beta", "", not_empty;
+}
+
+/// Declares languages of numbers with a unit: help for a number alone is a function of its own.
+macro_rules! numbers {
+    ($($(#[$about:meta])* $name:ident = $value:ty, $called:literal, $example:literal, $pattern:literal, $parse:expr, $number:expr;)*) => {$(
+        $(#[$about])*
+        #[derive(Debug, Clone)]
+        pub(in crate::config) enum $name {}
+
+        impl Syntax for $name {
+            type Value = $value;
+            const NAME: &'static str = $called;
+            const EXAMPLE: &'static str = $example;
+            const PATTERN: &'static str = $pattern;
+
+            fn parse(text: &str) -> Result<$value, Wrong> {
+                $parse(text)
+            }
+
+            fn instead_of_number(number: i64) -> String {
+                let positive = u64::try_from(number).ok();
+                positive
+                    .and_then($number)
+                    .unwrap_or_else(|| format!("write one such as `\"{}\"`", $example))
+            }
+        }
+    )*};
+}
+
+numbers! {
+    /// A time that may be none at all.
+    AnyDuration = Duration, "a duration", "250ms", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", units::duration, with_unit_of_time;
+    /// A time that ends something: zero would end it before it began.
+    PositiveDuration = Duration, "a duration", "10s", "^([0-9]+(ns|us|µs|ms|s|min|m|h|d))+$", positive, with_unit_of_time;
+    /// Bytes that memory is kept for.
+    BufferBytes = usize, "a size", "64KiB", "^(0|[0-9]+([kKMGT]i?)?B)$", buffer, with_unit_of_size;
+    /// Bytes of a request's head: every client may make the gateway hold as much.
+    HeadBytes = usize, "a size", "32KiB", "^(0|[0-9]+([kKMGT]i?)?B)$", head, with_unit_of_size;
+    /// Bytes that only pass through.
+    Bytes = u64, "a size", "10MiB", "^(0|[0-9]+([kKMGT]i?)?B)$", units::size, with_unit_of_size;
+    Percent = f64, "a percentage", "20%", "^[0-9]+%$", units::percent, with_percent;
+    /// At most the whole.
+    Share = u8, "a percentage", "5%", "^[0-9]+%$", units::share, with_percent;
+    /// A bound above a share.
+    Bound = u16, "a percentage", "125%", "^[0-9]+%$", units::bound, with_percent;
+    PerTime = Rate, "a rate", "100/s", "^[0-9]+/[0-9a-z]+$", units::rate, with_time;
+    Bind = SocketAddr, "an address with a port", "0.0.0.0:8080", ":[0-9]+$", address::bind, with_address;
+}
+
+/// The URL of a store, which may hold a password.
+#[derive(Debug, Clone)]
+pub(in crate::config) enum StoreAt {}
+
+impl Syntax for StoreAt {
+    type Value = StoreServer;
+    const NAME: &'static str = "the URL of a store";
+    const EXAMPLE: &'static str = "redis://127.0.0.1:6379";
+    const PATTERN: &'static str = "^(redis|valkey)s?://";
+    const IS_SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<StoreServer, Wrong> {
+        store::server(text)
+    }
+}
+
+fn with_unit_of_time(number: u64) -> Option<String> {
+    (number > 0).then(|| format!("a duration has a unit: `\"{number}s\"` or `\"{number}ms\"`"))
+}
+
+fn with_unit_of_size(number: u64) -> Option<String> {
+    Some(match number {
+        1024.. => format!("a size has a unit: `\"{}\"`", units::size_text(number)),
+        _ => format!("a size has a unit: `\"{number}B\"` or `\"{number}KiB\"`"),
+    })
+}
+
+fn with_percent(number: u64) -> Option<String> {
+    Some(format!("write `\"{number}%\"`"))
+}
+
+fn with_time(number: u64) -> Option<String> {
+    (number > 0).then(|| format!("a rate has a time: `\"{number}/s\"`"))
+}
+
+fn with_address(number: u64) -> Option<String> {
+    (number > 0).then(|| format!("write an address and a port: `\"0.0.0.0:{number}\"`"))
+}
+
+fn positive(text: &str) -> Result<Duration, Wrong> {
+    let is_zero = text.trim() == "0";
+    match if is_zero {
+        Duration::ZERO
+    } else {
+        units::duration(text)?
+    } {
+        Duration::ZERO => Err(Wrong::new(
+            "it has to be longer than nothing",
+            "write one such as \"10s\"",
+        )),
+        duration => Ok(duration),
+    }
+}
+
+fn buffer(text: &str) -> Result<usize, Wrong> {
+    size_within(text, 0, 1 << 30)
+}
+
+fn head(text: &str) -> Result<usize, Wrong> {
+    size_within(text, 256, 1 << 20)
+}
+
+fn size_within(text: &str, least: usize, most: usize) -> Result<usize, Wrong> {
+    let size = usize::try_from(units::size(text)?).unwrap_or(usize::MAX);
+    let help = format!(
+        "write a size from {} to {}",
+        units::size_text(least as u64),
+        units::size_text(most as u64)
+    );
+    match size {
+        _ if size < least => Err(Wrong::new("it is too small", help)),
+        _ if size > most => Err(Wrong::new("it is too large", help)),
+        _ => Ok(size),
+    }
+}
+
+fn not_empty_value(text: &str) -> Result<String, Wrong> {
+    match text {
+        "" => Err(Wrong::new(
+            "an empty value counts as missing",
+            "write the value, or \"*\" for any",
+        )),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn anything(text: &str) -> Result<String, Wrong> {
+    Ok(text.to_owned())
+}
+
+fn not_empty(text: &str) -> Result<String, Wrong> {
+    match text {
+        "" => Err(Wrong::new("it is empty", "name it")),
+        _ => Ok(text.to_owned()),
+    }
+}

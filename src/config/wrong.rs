@@ -1,0 +1,84 @@
+//! Why a value was refused, and how that travels through serde.
+
+use std::fmt;
+
+use serde::de;
+
+/// A value that a parser refused: why, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wrong {
+    /// Completes "`key` cannot be `value`: ...".
+    pub(super) why: String,
+    /// Advice on a right value; if empty, the description of the key is shown instead.
+    pub(super) help: String,
+}
+
+impl Wrong {
+    pub(super) fn new(why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            help: help.into(),
+        }
+    }
+
+    /// The error that a visitor returns for such a value.
+    pub(super) fn refuse<E: de::Error>(self) -> E {
+        E::custom(Refusal::Value(self))
+    }
+}
+
+/// A mistake that a visitor finds. [`de::Error::custom`] passes nothing but text to the deserializer, so both sides
+/// agree on a form here: the parts, each behind a character that no message has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The value has the right type and is refused.
+    Value(Wrong),
+    /// The value has a wrong type, and the visitor knows what would be right.
+    Type {
+        /// The type that belongs there: "a duration in a string".
+        expected: String,
+        /// Advice on a right value.
+        help: String,
+    },
+}
+
+const VALUE: char = '\u{1e}';
+const TYPE: char = '\u{1f}';
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(wrong) => write!(f, "{}{VALUE}{}", wrong.why, wrong.help),
+            Self::Type { expected, help } => write!(f, "{expected}{TYPE}{help}"),
+        }
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(text: String) -> Self {
+        if let Some((expected, help)) = text.split_once(TYPE) {
+            return Self::Type {
+                expected: expected.to_owned(),
+                help: help.to_owned(),
+            };
+        }
+        let (why, help) = text.split_once(VALUE).unwrap_or((&text, ""));
+        Self::Value(Wrong::new(why, help))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_survives_as_text() {
+        let value = || Refusal::Value(Wrong::new("it is empty", "name it"));
+        let of_type = || Refusal::Type {
+            expected: "a rate in a string".to_owned(),
+            help: "a rate has a time".to_owned(),
+        };
+        assert_eq!(Refusal::from(value().to_string()), value());
+        assert_eq!(Refusal::from(of_type().to_string()), of_type());
+    }
+}
