@@ -47,7 +47,7 @@ pub struct LogGuard {
 }
 
 impl LogGuard {
-    /// What can be changed of the running log.
+    /// The handle that changes the running log.
     pub fn control(&self) -> LogControl {
         self.control.clone()
     }

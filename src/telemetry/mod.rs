@@ -1,7 +1,7 @@
-//! What the gateway says of itself: logs, access lines, metrics. A leaf.
+//! Logs, access lines and metrics. A leaf.
 //!
-//! Whatever a request's path calls here takes bounded time and memory and never waits: counters and access lines go
-//! to the lane of the worker that serves the request, and only scrapes and the one writer thread look across lanes.
+//! Every call on the path of a request takes bounded time and memory and never waits: counters and access lines go to cells
+//! and buffers of the worker that serves the request, and only scrapes and the writer thread visit those of all workers.
 
 pub mod access;
 pub mod logs;

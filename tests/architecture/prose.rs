@@ -47,7 +47,6 @@ const STILL_THERE: &[(&str, usize)] = &[
     ("src/reload", 12),
     ("src/server", 31),
     ("src/store", 36),
-    ("src/telemetry", 26),
 ];
 
 #[test]

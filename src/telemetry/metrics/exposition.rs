@@ -1,15 +1,15 @@
-//! The two text formats of Prometheus: which one a scraper wants, and how lines of both are written.
+//! The two text formats of Prometheus: negotiation with a scraper, and the lines of both.
 //!
-//! Ours rather than a library's because the formats differ in more than their content type: in 0.0.4 the family of a
-//! counter is named with its `_total`, in OpenMetrics without, and a scraper of 0.0.4 that is handed the other's
-//! header takes the counter for untyped.
+//! They are written here rather than by a library, because the formats differ in more than their content type. In 0.0.4
+//! the family of a counter is named with its `_total`, in OpenMetrics without; a scraper of 0.0.4 that gets the header of
+//! the other format takes the counter for untyped.
 
 use std::{
     fmt::{self, Write},
     time::Duration,
 };
 
-use super::histogram::Histogram;
+use super::{histogram::Histogram, tally::Tally};
 
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What a scraper that sent this `Accept` gets: OpenMetrics if it asks for that by name and likes nothing better.
+    /// The format for a scraper with this `Accept`: OpenMetrics if it asks for that by name and prefers nothing else.
     pub fn negotiate(accept: Option<&str>) -> Self {
         let mut best = (0.0, Self::Prometheus);
         for (format, quality) in accept.unwrap_or_default().split(',').filter_map(wanted) {
@@ -32,7 +32,7 @@ impl Format {
         best.1
     }
 
-    /// The `Content-Type` of an answer in this format.
+    /// The `Content-Type` of a response in this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
@@ -41,7 +41,7 @@ impl Format {
     }
 }
 
-/// Which format one range of an `Accept` header is for, and how much it is wanted.
+/// The format that one range of an `Accept` header names, and its quality.
 fn wanted(range: &str) -> Option<(Format, f32)> {
     let mut parts = range.split(';').map(str::trim);
     let media = parts.next()?.to_ascii_lowercase();
@@ -61,7 +61,7 @@ fn wanted(range: &str) -> Option<(Format, f32)> {
     (quality > 0.0).then_some((format, quality))
 }
 
-/// What a family holds.
+/// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -135,6 +135,18 @@ impl Family<'_> {
     pub(super) fn count(&mut self, labels: Labels<'_>, value: u64) {
         if value > 0 {
             self.sample(labels, value);
+        }
+    }
+
+    /// The counters of a tally, each with the label of its owner and its own word under `label`.
+    pub(super) fn tally(
+        &mut self,
+        owner: (&'static str, &str),
+        label: &'static str,
+        tally: &Tally,
+    ) {
+        for (word, count) in tally.iter() {
+            self.count(&[owner, (label, word)], count);
         }
     }
 

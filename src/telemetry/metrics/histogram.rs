@@ -1,15 +1,15 @@
-//! Durations in classic buckets: plain integers, to be kept in a lane.
+//! A histogram of durations with fixed buckets: plain integers that one worker writes.
 
 use std::time::Duration;
 
-/// Upper bounds of the buckets in seconds, as they are written: the whole OpenTelemetry advice for HTTP and, since a
-/// proxy's own answers are quicker than any of those, two lower ones.
+/// Upper bounds of the buckets in seconds, as they are written. They are the advice of OpenTelemetry for HTTP
+/// (`http.server.request.duration`) and two lower ones, since responses of a proxy itself are quicker than all of those.
 pub(super) const BOUNDS: [&str; 16] = [
     "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75",
     "1", "2.5", "5", "7.5", "10",
 ];
 
-/// The same in nanoseconds.
+/// [`BOUNDS`] in nanoseconds.
 const NANOS: [u64; BOUNDS.len()] = [
     1_000_000,
     2_500_000,
@@ -29,12 +29,12 @@ const NANOS: [u64; BOUNDS.len()] = [
     10_000_000_000,
 ];
 
-/// How many durations fell into each bucket, and their sum.
+/// The number of durations in each bucket, and their sum.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Histogram {
-    /// Not cumulative; the last one is everything above the highest bound.
+    /// Not cumulative. The last bucket is for everything above the highest bound.
     buckets: [u64; BOUNDS.len() + 1],
-    /// Integer, so that a sum of lanes is exact; enough for five centuries.
+    /// The sum; an integer, so that the sum over workers is exact. It holds five centuries.
     nanos: u64,
 }
 
@@ -60,7 +60,7 @@ impl Histogram {
         Duration::from_nanos(self.nanos)
     }
 
-    /// For each of [`BOUNDS`], how many durations were at most that.
+    /// Each of [`BOUNDS`] with the number of durations up to it.
     pub(super) fn cumulative(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let mut below = 0;
         BOUNDS.iter().zip(self.buckets).map(move |(&bound, count)| {

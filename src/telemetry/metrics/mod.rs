@@ -1,8 +1,16 @@
-//! Metrics: cells that workers count in and that are summed when somebody scrapes.
+//! Metrics: each worker counts in cells of its own, and a scrape sums them.
 //!
-//! A route, an upstream or a listener resolves its handle once, when its table is built, and counts through that
-//! handle; nothing is looked up by name on a request's path. Handles are found again by name, so that counters go on
-//! over a reload.
+//! A route, an upstream or a listener gets its handle once, when its table is built, and counts through that handle:
+//! nothing is looked up by name while a request is served. A reload finds handles again by name, so that counters go on.
+//!
+//! ```
+//! use tidegate::telemetry::{Metrics, metrics::{Format, Observed}};
+//!
+//! let metrics = Metrics::new(1);
+//! metrics.route("orders").record(|cells| cells.refusal("rate_limited"));
+//! let text = metrics.render(Format::Prometheus, &Observed::default());
+//! assert!(text.contains(r#"tidegate_refusals_total{route="orders",reason="rate_limited"} 1"#));
+//! ```
 
 mod exposition;
 mod histogram;
@@ -54,11 +62,11 @@ pub struct Metrics {
     dropped: Arc<Dropped>,
 }
 
-/// In name order, as they are written. Only locked by reloads and scrapes.
+/// By name, in the order in which they are written. Only reloads and scrapes lock it.
 type Named<T> = Mutex<BTreeMap<Arc<str>, Arc<T>>>;
 
 impl Metrics {
-    /// No counters yet, with a lane for each of `workers` and one for all other threads.
+    /// Metrics without counters. Each of `workers` has cells of its own, and all other threads share some.
     pub fn new(workers: usize) -> Arc<Self> {
         let unmatched = Arc::new(RouteMetrics::new(workers));
         Arc::new(Self {
@@ -80,7 +88,7 @@ impl Metrics {
         find_or_make(&self.routes, name, || RouteMetrics::new(self.workers))
     }
 
-    /// Counters that nobody is shown: of what is no request of a client.
+    /// Counters that no scrape shows, for exchanges that are no request of a client.
     pub fn unseen_route(&self) -> Arc<RouteMetrics> {
         Arc::new(RouteMetrics::new(self.workers))
     }
@@ -105,8 +113,8 @@ impl Metrics {
         Arc::clone(&self.store)
     }
 
-    /// Forgets the series of everything that a reload removed, so that they do not grow with reloads. Requests that
-    /// still run on the old table go on counting, unseen.
+    /// Drops the series of everything that a reload removed, so that they do not grow with reloads. Requests that still run
+    /// on the old table go on counting, and no scrape shows it.
     pub fn retain(&self, kept: &Kept<'_>) {
         self.routes
             .lock()
@@ -122,12 +130,12 @@ impl Metrics {
         }
     }
 
-    /// The first configuration serves since `at`; it took `took` to build. Not counted as a reload.
+    /// Notes that the first configuration serves since `at` and took `took` to build. It is not counted as a reload.
     pub fn loaded(&self, at: SystemTime, took: Duration) {
         self.reloads.lock().succeeded(at, took);
     }
 
-    /// A reload ended at `at` after `took`.
+    /// Counts a reload that ended at `at` after `took`.
     pub fn reloaded(&self, outcome: Reload, at: SystemTime, took: Duration) {
         let mut reloads = self.reloads.lock();
         reloads.outcomes.add(outcome.label(), 1);
@@ -137,24 +145,25 @@ impl Metrics {
         }
     }
 
-    /// What a limit with `persist` owes was written to its file, or could not be.
+    /// Counts a write of the debts of a limit with `persist` to its file.
     pub fn saved(&self, is_written: bool) {
         self.saves
             .lock()
             .add(if is_written { "success" } else { "failure" }, 1);
     }
 
-    /// A request's task panicked; the connection was lost, the process was not.
+    /// Counts a panic in the task of a request, which costs its connection and not the process.
     pub fn panicked(&self) {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    /// The count of lines that nobody took, for the access log to add to.
+    /// The count of dropped lines, for the access log to add to.
     pub fn dropped(&self) -> Arc<Dropped> {
         Arc::clone(&self.dropped)
     }
 
-    /// Everything in `format`: the sums of all lanes, what was `observed` for this scrape, and the process itself.
+    /// All metrics in `format`: the sums over all workers, the gauges that were `observed` for this scrape, and the process
+    /// itself.
     pub fn render(&self, format: Format, observed: &Observed) -> String {
         render::all(self, format, observed)
     }
@@ -178,9 +187,9 @@ pub struct Kept<'a> {
 pub enum Reload {
     /// The new configuration serves.
     Success,
-    /// It did not hold what it must; the old one serves on.
+    /// The new configuration cannot serve; the old one serves on.
     Failure,
-    /// It says the same as the one that serves.
+    /// The new configuration is the one that serves.
     Unchanged,
 }
 
@@ -197,7 +206,7 @@ impl Reload {
 /// The route that requests are counted under when none matched.
 const UNMATCHED: &str = "-";
 
-/// Reloads so far, and what is told of the last one.
+/// The reloads so far, and the last one.
 #[derive(Debug, Default)]
 struct Reloads {
     outcomes: Tally,

@@ -1,4 +1,4 @@
-//! What is counted of those the gateway talks to besides clients' requests: upstreams and listeners.
+//! The counters of upstreams and listeners.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,32 +13,32 @@ use crate::runtime::LazyPerWorker;
 /// The counters of one upstream.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
-    lanes: LazyPerWorker<Mutex<PeerCells>>,
+    cells: LazyPerWorker<Mutex<PeerCells>>,
 }
 
 impl UpstreamMetrics {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            lanes: LazyPerWorker::new(workers),
+            cells: LazyPerWorker::new(workers),
         }
     }
 
-    /// An attempt was answered: the head of its response came after `duration`.
+    /// Counts an attempt whose response head came after `duration`.
     pub fn answered(&self, duration: Duration) {
-        self.lanes.mine().lock().durations.observe(duration);
+        self.cells.mine().lock().durations.observe(duration);
     }
 
-    /// A connection was made (`success`), or was not (`refused`, `timeout`, `tls`, `dns`).
+    /// Counts a connect by its outcome: `success`, `refused`, `timeout`, `tls` or `dns`.
     pub fn connected(&self, outcome: &'static str) {
-        self.lanes.mine().lock().outcomes.add(outcome, 1);
+        self.cells.mine().lock().outcomes.add(outcome, 1);
     }
 
     pub(super) fn total(&self) -> PeerCells {
-        PeerCells::total(&self.lanes)
+        PeerCells::total(&self.cells)
     }
 }
 
-/// One worker's counters of one peer.
+/// The counters of one peer on one worker.
 #[derive(Debug, Default)]
 pub(super) struct PeerCells {
     pub(super) durations: Histogram,
@@ -46,11 +46,11 @@ pub(super) struct PeerCells {
 }
 
 impl PeerCells {
-    fn total(lanes: &LazyPerWorker<Mutex<Self>>) -> Self {
+    fn total(cells: &LazyPerWorker<Mutex<Self>>) -> Self {
         let mut total = Self::default();
-        for lane in lanes.iter().map(Mutex::lock) {
-            total.durations.add(&lane.durations);
-            total.outcomes.merge(&lane.outcomes);
+        for cells in cells.iter().map(Mutex::lock) {
+            total.durations.add(&cells.durations);
+            total.outcomes.merge(&cells.outcomes);
         }
         total
     }
@@ -59,10 +59,10 @@ impl PeerCells {
 /// The counters of one listener.
 #[derive(Debug, Default)]
 pub struct ListenerMetrics {
-    /// One for all workers: a pause is rare, and who pauses has time.
+    /// Shared by all workers: a pause is rare.
     pauses: Mutex<Tally>,
     floods: Mutex<Tally>,
-    /// One for all workers, too: beside a handshake a lock costs nothing.
+    /// Shared by all workers: beside a handshake a lock costs nothing.
     handshakes: Mutex<Tally>,
     resumed: AtomicU64,
     not_named: Mutex<Tally>,
@@ -70,17 +70,17 @@ pub struct ListenerMetrics {
 }
 
 impl ListenerMetrics {
-    /// Accepting stopped for a while, for `reason`.
+    /// Counts a pause of accepting.
     pub fn accept_paused(&self, reason: &'static str) {
         self.pauses.lock().add(reason, 1);
     }
 
-    /// An HTTP/2 connection was ended because it asked for too much work by frames of this `kind`.
+    /// Counts an HTTP/2 connection that was ended because it asked for too much work by frames of this `kind`.
     pub fn flooded(&self, kind: &'static str) {
         self.floods.lock().add(kind, 1);
     }
 
-    /// A connection was closed so that others have room: `per_client` when it came, `idle` later.
+    /// Counts a connection that was closed so that others have room: `per_client` when it came, `idle` later.
     pub fn closed(&self, reason: &'static str) {
         self.closed.lock().add(reason, 1);
     }
@@ -93,23 +93,27 @@ impl ListenerMetrics {
         self.floods.lock().clone()
     }
 
-    /// A TLS handshake ended in `success`, or not: `failed`, `timeout`, `closed`, `plain_http`.
+    /// Counts a TLS handshake by its outcome: `success`, `failed`, `timeout`, `closed` or `plain_http`.
     pub fn handshake(&self, outcome: &'static str) {
         self.handshakes.lock().add(outcome, 1);
     }
 
-    /// A handshake that succeeded went on with an earlier session.
+    /// Counts a successful handshake that resumed an earlier session.
     pub fn resumed(&self) {
         self.resumed.fetch_add(1, Relaxed);
     }
 
-    /// A connection did not begin with a PROXY protocol header, for `reason`.
+    /// Counts a connection that did not begin with a valid PROXY protocol header.
     pub fn not_named(&self, reason: &'static str) {
         self.not_named.lock().add(reason, 1);
     }
 
-    pub(super) fn handshakes(&self) -> (Tally, u64) {
-        (self.handshakes.lock().clone(), self.resumed.load(Relaxed))
+    pub(super) fn handshakes(&self) -> Tally {
+        self.handshakes.lock().clone()
+    }
+
+    pub(super) fn resumptions(&self) -> u64 {
+        self.resumed.load(Relaxed)
     }
 
     pub(super) fn all_not_named(&self) -> Tally {

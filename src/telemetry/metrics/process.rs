@@ -1,4 +1,4 @@
-//! The standard `process_*` metrics, read from `/proc` when somebody scrapes. What cannot be read is left out.
+//! The standard `process_*` metrics, read from `/proc` by each scrape. A metric that cannot be read is left out.
 
 use std::{fs, time::Duration};
 
@@ -6,6 +6,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::exposition::{Exposition, Kind, Seconds};
 
+/// Writes all of them.
 pub(super) fn write(to: &mut Exposition) {
     if let Some(stat) = Stat::read() {
         stat.write(to);
@@ -35,13 +36,13 @@ pub(super) fn write(to: &mut Exposition) {
     .gauge(&[], getrlimit(Resource::Nofile).current);
 }
 
-/// The fields of `/proc/self/stat` that are told.
+/// The fields of `/proc/self/stat` that become metrics.
 struct Stat {
     cpu: Duration,
     threads: u64,
     virtual_bytes: u64,
     resident_bytes: u64,
-    /// Since the machine started.
+    /// Start of the process, since the boot of the machine.
     start: Duration,
 }
 
@@ -50,8 +51,8 @@ impl Stat {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the program's name, in brackets, and may
-    /// hold anything, brackets too; so they are counted after its last one, from field 3.
+    /// Fields are numbered as in proc_pid_stat(5), from 1. The second is the name of the program in brackets and may hold
+    /// anything, brackets too, so that fields are counted from the third on, after the last bracket.
     fn parse(stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat
             .get(stat.rfind(')')? + 1..)?
@@ -95,7 +96,7 @@ impl Stat {
     }
 }
 
-/// Since the Unix epoch: the machine's boot and the process's start after that.
+/// Start of the process since the Unix epoch: the boot of the machine, and the time from there.
 fn start_time() -> Option<Duration> {
     let machine = fs::read_to_string("/proc/stat").ok()?;
     let boot = machine

@@ -1,4 +1,4 @@
-//! What is counted of a route: the cells a request writes to when it ends.
+//! The counters of a route: the cells that a request writes to when it ends.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use crate::{
 /// The counters of one route; resolved when a table of routes is built and held by the route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    lanes: LazyPerWorker<Mutex<RouteCells>>,
+    cells: LazyPerWorker<Mutex<RouteCells>>,
     /// Begun less ended, by worker; a request ends where it began.
     in_flight: PerWorker<AtomicI64>,
     /// An exchange was cut for its silence, and the log said so.
@@ -30,7 +30,7 @@ pub struct RouteMetrics {
 impl RouteMetrics {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            lanes: LazyPerWorker::new(workers),
+            cells: LazyPerWorker::new(workers),
             in_flight: PerWorker::new(workers),
             told_of_silence: Latch::new(),
         }
@@ -38,7 +38,7 @@ impl RouteMetrics {
 
     /// Counts several things of one request under one lock. `count` must not do anything else: a scrape waits for it.
     pub fn record<R>(&self, count: impl FnOnce(&mut RouteCells) -> R) -> R {
-        count(&mut self.lanes.mine().lock())
+        count(&mut self.cells.mine().lock())
     }
 
     /// A request begins; [`ended`](Self::ended) must follow on the same thread.
@@ -53,7 +53,7 @@ impl RouteMetrics {
 
     /// Requests whose exchange has not ended.
     pub fn in_flight(&self) -> u64 {
-        let sum: i64 = self.in_flight.iter().map(|lane| lane.load(Relaxed)).sum();
+        let sum: i64 = self.in_flight.iter().map(|count| count.load(Relaxed)).sum();
         u64::try_from(sum).unwrap_or_default()
     }
 
@@ -76,14 +76,14 @@ impl RouteMetrics {
 
     pub(super) fn total(&self) -> RouteCells {
         let mut total = RouteCells::default();
-        self.lanes
+        self.cells
             .iter()
             .for_each(|cells| total.merge(&cells.lock()));
         total
     }
 
     pub(super) fn retain_limits(&self, kept: impl Fn(&str) -> bool) {
-        self.lanes
+        self.cells
             .iter()
             .for_each(|cells| cells.lock().decisions.retain(|(limit, _)| kept(limit)));
     }
@@ -94,7 +94,7 @@ const GRPC_STATUSES: [&str; 17] = [
     "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16",
 ];
 
-/// What a limit said of a request.
+/// The decision of a limit about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// It admitted the request.

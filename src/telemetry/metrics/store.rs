@@ -1,4 +1,4 @@
-//! What is counted of the store that several gateways share.
+//! The counters of the store that several gateways share.
 
 use std::{
     sync::{
@@ -16,15 +16,15 @@ use crate::runtime::LazyPerWorker;
 /// The counters of the store.
 #[derive(Debug)]
 pub struct StoreMetrics {
-    lanes: LazyPerWorker<Mutex<StoreCells>>,
+    cells: LazyPerWorker<Mutex<StoreCells>>,
     is_open: AtomicBool,
-    /// Of a cluster each node, and whether it is left alone.
+    /// The nodes of a cluster, and whether the circuit of each is open.
     nodes: Mutex<Vec<(Arc<str>, bool)>>,
-    /// Whether there was ever a store: only then is its circuit told.
+    /// There was a store once: only then the circuit is shown.
     is_used: AtomicBool,
 }
 
-/// One worker's counters.
+/// The counters of the store on one worker.
 #[derive(Debug, Default)]
 pub(super) struct StoreCells {
     pub(super) durations: Histogram,
@@ -35,38 +35,39 @@ pub(super) struct StoreCells {
 impl StoreMetrics {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            lanes: LazyPerWorker::new(workers),
+            cells: LazyPerWorker::new(workers),
             is_open: AtomicBool::new(false),
             nodes: Mutex::default(),
             is_used: AtomicBool::new(false),
         }
     }
 
-    /// The store answered a call after `duration` (`success`).
+    /// Counts a call that the store answered after `duration` (`success`).
     pub fn answered(&self, duration: Duration) {
-        let mut lane = self.lanes.mine().lock();
-        lane.durations.observe(duration);
-        lane.outcomes.add("success", 1);
+        let mut cells = self.cells.mine().lock();
+        cells.durations.observe(duration);
+        cells.outcomes.add("success", 1);
     }
 
-    /// It did not (`timeout`, `error`), or was not called: `open` while it is left alone, `overload` when too many wait.
+    /// Counts a call that failed (`timeout`, `error`) or was not made: `open` while the circuit is open, `overload` when too
+    /// many requests wait.
     pub fn failed(&self, outcome: &'static str) {
-        self.lanes.mine().lock().outcomes.add(outcome, 1);
+        self.cells.mine().lock().outcomes.add(outcome, 1);
     }
 
-    /// A decision needed no call: its tokens were held here (`lease`), or it was known to be refused (`refusal`).
+    /// Counts a decision without a call: its tokens were held here (`lease`), or its refusal was known here (`refusal`).
     pub fn saved(&self, by: &'static str) {
-        self.lanes.mine().lock().saved.add(by, 1);
+        self.cells.mine().lock().saved.add(by, 1);
     }
 
-    /// Whether the store, or a part of it, is left alone; of a cluster also which nodes there are and whether each is.
+    /// Sets whether a circuit is open: that of the store or of any node; and for a cluster, that of each node.
     pub fn set_open(&self, is_open: bool, nodes: Vec<(Arc<str>, bool)>) {
         self.is_used.store(true, Relaxed);
         self.is_open.store(is_open, Relaxed);
         *self.nodes.lock() = nodes;
     }
 
-    /// Each node of a cluster, and 1 while it is left alone.
+    /// Each node of a cluster, with 1 while its circuit is open.
     pub(super) fn nodes(&self) -> Vec<(Arc<str>, u64)> {
         self.nodes
             .lock()
@@ -75,7 +76,7 @@ impl StoreMetrics {
             .collect()
     }
 
-    /// 1 while the store or a node of it is left alone; nothing where there is none.
+    /// 1 while the circuit of the store or of a node is open; `None` without a store.
     pub(super) fn open(&self) -> Option<u64> {
         self.is_used
             .load(Relaxed)
@@ -84,10 +85,10 @@ impl StoreMetrics {
 
     pub(super) fn total(&self) -> StoreCells {
         let mut total = StoreCells::default();
-        for lane in self.lanes.iter().map(Mutex::lock) {
-            total.durations.add(&lane.durations);
-            total.outcomes.merge(&lane.outcomes);
-            total.saved.merge(&lane.saved);
+        for cells in self.cells.iter().map(Mutex::lock) {
+            total.durations.add(&cells.durations);
+            total.outcomes.merge(&cells.outcomes);
+            total.saved.merge(&cells.saved);
         }
         total
     }

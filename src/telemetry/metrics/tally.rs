@@ -1,6 +1,6 @@
-//! A few counters told apart by a word of the program: reasons, outcomes.
+//! A few counters that a word of the program tells apart: reasons, outcomes.
 
-/// Counts by `&'static str`. Bounded because only the program's own words are counted, of which there are few; so a
+/// Counters by `&'static str`. It is bounded, because only words of the program are counted; they are few, so that a
 /// linear search is the quickest.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally(Vec<(&'static str, u64)>);

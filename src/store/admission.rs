@@ -1,0 +1,165 @@
+//! The outcome of a decision, and the tokens that an admission has taken.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+
+use super::{
+    Store,
+    ask::{Ask, Asks},
+    share::Slot,
+};
+use crate::limit::{self, Clock, Refusal, Standing};
+
+/// A decision that is made or being made.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most decisions are made at once, and a box would cost an allocation"
+)]
+#[expect(missing_debug_implementations, reason = "a future has nothing to show")]
+pub enum Decision {
+    /// The decision, which needed no call.
+    Made(Outcome),
+    /// The call of the store is in flight. It takes no longer than the timeout of the store.
+    Pending(Pin<Box<dyn Future<Output = Outcome> + Send>>),
+}
+
+/// The outcome of a decision.
+pub type Outcome = Result<Admission, Refused>;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The limits refuse it.
+    Limits(Refusal),
+    /// The store does not answer, and `on_error` is `deny`.
+    Unavailable {
+        /// The time after which a retry makes sense.
+        retry_after: Duration,
+    },
+}
+
+/// The admission by all limits. Dropping it keeps the tokens taken.
+#[derive(Debug)]
+#[must_use = "an admission that comes to nothing is to be refunded"]
+pub struct Admission {
+    how: How,
+    /// The state of each bucket in the order of the asks; `None` where nothing was counted.
+    standings: SmallVec<[Option<Standing>; 2]>,
+}
+
+#[derive(Debug)]
+enum How {
+    /// The store has admitted, now or earlier.
+    Shared(Asks, Slots),
+    /// This gateway has admitted alone.
+    Alone(Asks, limit::Admission),
+    /// Each limit has admitted in its own way, as some are on nodes whose circuit is open.
+    Parts(Vec<Admission>),
+    /// Nothing was taken.
+    Free,
+}
+
+/// The tokens that were taken, in the order of the asks.
+pub(super) type Slots = SmallVec<[Slot; 2]>;
+
+/// Tokens wanted ahead of each ask that the store must decide; `None` for those that can be decided here.
+pub(super) type Needs = SmallVec<[Option<u32>; 2]>;
+
+/// The admission by the store.
+pub(super) fn admitted(now: u64, asks: Asks, slots: Slots) -> Admission {
+    let standings = asks.iter().map(|ask| Some(ask.standing(now))).collect();
+    Admission {
+        how: How::Shared(asks, slots),
+        standings,
+    }
+}
+
+impl Admission {
+    /// An admission that took nothing.
+    pub(super) fn free() -> Self {
+        Self {
+            how: How::Free,
+            standings: SmallVec::new(),
+        }
+    }
+
+    /// The admission by this gateway alone.
+    pub(super) fn alone(asks: Asks, admission: limit::Admission) -> Self {
+        let standings = admission.standings().map(Some).collect();
+        Self {
+            how: How::Alone(asks, admission),
+            standings,
+        }
+    }
+
+    /// An admission of one part for each ask.
+    pub(super) fn of_parts(parts: Vec<Self>) -> Self {
+        let standing = |part: &Self| part.standings().next().flatten();
+        Self {
+            standings: parts.iter().map(standing).collect(),
+            how: How::Parts(parts),
+        }
+    }
+
+    /// The state of each limit after this request, in the order of the asks, as far as this gateway knows; `None` where
+    /// nothing was counted.
+    pub fn standings(&self) -> impl Iterator<Item = Option<Standing>> {
+        self.standings.iter().copied()
+    }
+
+    /// Takes the admission apart, into one for each ask in their order.
+    pub fn take_apart(self) -> impl Iterator<Item = Self> {
+        let one = |ask: Ask| Asks::from_iter([ask]);
+        let parts: SmallVec<[How; 2]> = match self.how {
+            How::Parts(parts) => return SmallVec::<[Self; 2]>::from_vec(parts).into_iter(),
+            How::Free => SmallVec::new(), // nothing was counted
+            How::Alone(asks, mut admission) => asks
+                .into_iter()
+                .map(one)
+                .zip(admission.take_apart())
+                .map(|(ask, taken)| How::Alone(ask, taken))
+                .collect(),
+            How::Shared(asks, slots) => {
+                let slots = slots.into_iter().map(|slot| Slots::from_iter([slot]));
+                asks.into_iter()
+                    .map(one)
+                    .zip(slots)
+                    .map(|(ask, slot)| How::Shared(ask, slot))
+                    .collect()
+            }
+        };
+        let part = |(how, standing)| Self {
+            how,
+            standings: SmallVec::from_iter([standing]),
+        };
+        parts
+            .into_iter()
+            .zip(self.standings)
+            .map(part)
+            .collect::<SmallVec<_>>()
+            .into_iter()
+    }
+
+    /// Returns the tokens, for a request that was refused further in. Tokens that have come back with time are not returned
+    /// twice. Returns the state of the first bucket then, as far as this gateway knows.
+    pub fn refund(self, store: &Arc<Store>) -> Option<Standing> {
+        let now = Clock.now();
+        match self.how {
+            How::Free => None,
+            How::Parts(parts) => parts
+                .into_iter()
+                .map(|part| part.refund(store))
+                .fold(None, Option::or),
+            How::Alone(asks, admission) => {
+                admission.refund(now, asks.iter().map(|ask| &ask.limit.limiter));
+                let ask = asks.first()?;
+                Some(ask.limit.limiter.standing(now, ask.key, ask.quota.as_ref()))
+            }
+            How::Shared(asks, slots) => {
+                store.give_back(now.as_nanos(), &asks, &slots);
+                Some(asks.first()?.standing(now.as_nanos()))
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A question to a shared limit.
+
+use std::{sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+
+use super::{
+    SharedLimit,
+    name::Name,
+    share::{Local, Pace, Slot},
+};
+use crate::limit::{self, Gcra, Key, Standing};
+
+/// One question to a shared limit.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// The limit.
+    pub limit: Arc<SharedLimit>,
+    /// The bucket in the store.
+    pub name: Name,
+    /// The bucket in this gateway, for when it counts alone.
+    pub key: Key,
+    /// Tokens; 0 always passes, and more than the burst never.
+    pub cost: u32,
+    /// The quota of the key; `None` for that of the limit.
+    pub quota: Option<Gcra>,
+    /// Most of the tokens come back, because most responses of the route do not count. Nothing is leased then: tokens that
+    /// are held here could not go back to the store.
+    pub is_lent: bool,
+}
+
+/// Questions to the limits that decide together.
+pub type Asks = SmallVec<[Ask; 2]>;
+
+impl Ask {
+    /// The quota in force.
+    pub(super) fn gcra(&self) -> &Gcra {
+        self.quota.as_ref().unwrap_or(self.limit.limiter.gcra())
+    }
+
+    /// The quota as the store counts it.
+    pub(super) fn pace(&self) -> Pace {
+        self.gcra().into()
+    }
+
+    /// The key in the store.
+    pub(super) fn store_key(&self) -> String {
+        self.name.key(self.limit.limiter.name())
+    }
+
+    /// The same question to this gateway alone.
+    pub(super) fn alone(&self) -> limit::Ask<'_> {
+        limit::Ask {
+            limiter: &self.limit.limiter,
+            key: self.key,
+            cost: self.cost,
+            quota: self.quota.as_ref(),
+        }
+    }
+
+    /// The state of the bucket, as far as this gateway knows.
+    pub(super) fn standing(&self, now: u64) -> Standing {
+        let (remaining, reset) = self.limit.ledger.standing(now, self.name, self.pace());
+        Standing::known(self.gcra(), remaining, reset)
+    }
+
+    /// Turns to the bucket that strangers share, because there is no room for the key. It has the quota of the limit. A key
+    /// that may take more at once takes all of it, as in a full table of this gateway.
+    pub(super) fn become_stranger(&mut self) {
+        if self.quota.take().is_some() {
+            let burst = self.limit.limiter.gcra().burst().get();
+            self.cost = self.cost.min(burst);
+        }
+        self.name = Name::STRANGERS;
+        self.limit.limiter.note_overflow();
+    }
+
+    /// Takes the tokens from what is held here, or says why not. With `keep` nothing is taken.
+    pub(super) fn take(&self, now: u64, most_ahead: u32, keep: bool) -> Local {
+        let pace = self.pace();
+        match self.cost {
+            0 => Local::Taken(Slot::empty(now)),
+            cost if pace.weight(cost) > pace.fill => Local::Refused(Duration::MAX),
+            cost => self
+                .limit
+                .ledger
+                .take(now, self.name, pace, cost, most_ahead, keep),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! One scrape: every family of metrics, in a fixed order.
+//!
+//! The cells of all workers are summed first and locked for no longer than that takes; the text is written from the sums.
+
+mod peers;
+mod routes;
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{
+    Metrics,
+    exposition::{Exposition, Format, Kind, Seconds},
+    observed::Observed,
+    process,
+};
+
+/// The whole text of a scrape.
+pub(super) fn all(metrics: &Metrics, format: Format, observed: &Observed) -> String {
+    let mut to = Exposition::new(format);
+    let routes: Vec<_> = super::entries(&metrics.routes)
+        .into_iter()
+        .map(|(name, of)| (name, of.total()))
+        .collect();
+    let upstreams: Vec<_> = super::entries(&metrics.upstreams)
+        .into_iter()
+        .map(|(name, of)| (name, of.total()))
+        .collect();
+    let listeners = super::entries(&metrics.listeners);
+    routes::requests(&routes, &mut to);
+    routes::forwarding(&routes, &mut to);
+    routes::route_gauges(observed, &mut to);
+    routes::limits(&routes, observed, &mut to);
+    store(metrics, &mut to);
+    peers::upstreams(&upstreams, &mut to);
+    peers::servers(observed, &mut to);
+    peers::upstream_caps(observed, &mut to);
+    peers::connections(&listeners, observed, &mut to);
+    peers::tls(&listeners, observed, &mut to);
+    reloads(metrics, &mut to);
+    itself(metrics, observed, &mut to);
+    process::write(&mut to);
+    to.finish()
+}
+
+/// The families of the shared store.
+fn store(metrics: &Metrics, to: &mut Exposition) {
+    let cells = metrics.store.total();
+    let mut family = to.family(
+        Kind::Counter,
+        "tidegate_store_requests",
+        "Calls of the shared store, by outcome.",
+    );
+    for (outcome, count) in cells.outcomes.iter() {
+        family.count(&[("outcome", outcome)], count);
+    }
+    let help = "Decisions of shared limits that needed no call: by tokens held here, or by a refusal known here.";
+    let mut family = to.family(Kind::Counter, "tidegate_store_calls_saved", help);
+    for (by, count) in cells.saved.iter() {
+        family.count(&[("by", by)], count);
+    }
+    let help = "Time the shared store took to answer.";
+    to.family(Kind::Histogram, "tidegate_store_duration_seconds", help)
+        .histogram(&[], &cells.durations);
+    let help = "1 while the shared store, or a node of its cluster, is left alone because it did not answer.";
+    to.family(Kind::Gauge, "tidegate_store_circuit_open", help)
+        .gauge(&[], metrics.store.open());
+    let help =
+        "1 while this node of the shared store's cluster is left alone because it did not answer.";
+    let mut family = to.family(Kind::Gauge, "tidegate_store_node_circuit_open", help);
+    for (node, is_open) in &metrics.store.nodes() {
+        family.gauge(&[("node", node)], Some(*is_open));
+    }
+}
+
+/// The families of reloads.
+fn reloads(metrics: &Metrics, to: &mut Exposition) {
+    let reloads = metrics.reloads.lock();
+    let mut family = to.family(
+        Kind::Counter,
+        "tidegate_config_reloads",
+        "Reloads of the configuration, by outcome.",
+    );
+    for (outcome, count) in reloads.outcomes.iter() {
+        family.count(&[("outcome", outcome)], count);
+    }
+    if let Some(last) = reloads.last {
+        let help = "Time the last load or reload of the configuration took.";
+        to.family(Kind::Gauge, "tidegate_config_reload_duration_seconds", help)
+            .sample(&[], Seconds(last.took));
+        let help = "1 if the last load or reload of the configuration was successful.";
+        to.family(Kind::Gauge, "tidegate_config_last_reload_successful", help)
+            .sample(&[], u8::from(last.successful));
+    }
+    if let Some(at) = reloads.last_success {
+        let help = "When a configuration was last loaded successfully, since the Unix epoch.";
+        to.family(
+            Kind::Gauge,
+            "tidegate_config_last_reload_success_timestamp_seconds",
+            help,
+        )
+        .sample(&[], Seconds(at));
+    }
+}
+
+/// The families of the gateway as a whole.
+fn itself(metrics: &Metrics, observed: &Observed, to: &mut Exposition) {
+    let help = "Memory taken by bodies that are buffered.";
+    to.family(Kind::Gauge, "tidegate_buffered_bytes", help)
+        .sample(&[], observed.buffered);
+    let help = "Bytes by which the windows of all HTTP/2 connections have grown, to clients and servers together.";
+    to.family(Kind::Gauge, "tidegate_http2_grown_window_bytes", help)
+        .sample(&[], observed.grown_windows);
+    let mut family = to.family(
+        Kind::Counter,
+        "tidegate_limit_saves",
+        "Writes of buckets that outlive the process.",
+    );
+    for (outcome, count) in metrics.saves.lock().iter() {
+        family.count(&[("outcome", outcome)], count);
+    }
+    let help =
+        "Lines of the log and the access log that were dropped because nobody took them in time.";
+    to.family(Kind::Counter, "tidegate_log_lines_dropped", help)
+        .sample(&[], metrics.dropped.total());
+    to.family(
+        Kind::Counter,
+        "tidegate_panics",
+        "Requests that ended in a panic.",
+    )
+    .sample(&[], metrics.panics.load(Relaxed));
+    to.family(
+        Kind::Gauge,
+        "tidegate_build_info",
+        "1, labelled with the version that runs.",
+    )
+    .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+}

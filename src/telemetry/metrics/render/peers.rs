@@ -1,0 +1,152 @@
+//! The families of upstreams and listeners.
+
+use std::sync::Arc;
+
+use super::super::{
+    exposition::{Exposition, Kind, Seconds},
+    observed::Observed,
+    peers::{ListenerMetrics, PeerCells},
+};
+
+/// Upstreams by name, each with the sum of its cells.
+pub(super) type Upstreams = [(Arc<str>, PeerCells)];
+
+/// Listeners by their address.
+pub(super) type Listeners = [(Arc<str>, Arc<ListenerMetrics>)];
+
+/// Counters of attempts and connects by their upstream.
+pub(super) fn upstreams(upstreams: &Upstreams, to: &mut Exposition) {
+    let help = "Time of one attempt, to the head of its response.";
+    let mut family = to.family(Kind::Histogram, "tidegate_upstream_duration_seconds", help);
+    for (upstream, cells) in upstreams {
+        family.histogram(&[("upstream", upstream)], &cells.durations);
+    }
+    let mut family = to.family(
+        Kind::Counter,
+        "tidegate_upstream_connects",
+        "Connections tried, by outcome.",
+    );
+    for (upstream, cells) in upstreams {
+        family.tally(("upstream", upstream), "outcome", &cells.outcomes);
+    }
+}
+
+/// Gauges of connections and servers by their upstream.
+pub(super) fn servers(observed: &Observed, to: &mut Exposition) {
+    let mut family = to.family(
+        Kind::Gauge,
+        "tidegate_upstream_connections",
+        "Open connections, by state.",
+    );
+    for of in &observed.upstreams {
+        for &(state, count) in &of.connections {
+            family.sample(&[("upstream", &of.upstream), ("state", state)], count);
+        }
+    }
+    let mut family = to.family(
+        Kind::Gauge,
+        "tidegate_upstream_server_up",
+        "1 while a server is sent requests.",
+    );
+    for of in &observed.upstreams {
+        for (server, up) in &of.servers {
+            family.sample(
+                &[("upstream", &of.upstream), ("server", server)],
+                u8::from(*up),
+            );
+        }
+    }
+    let help = "Times a server was left alone for a while because of its failures.";
+    let mut family = to.family(Kind::Counter, "tidegate_upstream_ejections", help);
+    for of in &observed.upstreams {
+        for (server, count) in &of.ejections {
+            family.count(&[("upstream", &of.upstream), ("server", server)], *count);
+        }
+    }
+}
+
+/// Gauges of the concurrency limit of each upstream.
+pub(super) fn upstream_caps(observed: &Observed, to: &mut Exposition) {
+    let help = "Requests that hold a place under the upstream's cap, over all routes.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_in_flight", help);
+    for of in &observed.upstreams {
+        family.gauge(
+            &[("upstream", &of.upstream)],
+            of.cap.map(|cap| cap.in_flight),
+        );
+    }
+    let help = "Requests that hold a place under the upstream's cap while a server works on, though their client has left.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_abandoned", help);
+    for of in &observed.upstreams {
+        family.gauge(
+            &[("upstream", &of.upstream)],
+            of.cap.map(|cap| cap.abandoned),
+        );
+    }
+    let help = "Requests that wait for a place under the upstream's cap.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_queued", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.queued));
+    }
+    let help = "Requests the upstream's cap admits at once, as it is now.";
+    let mut family = to.family(Kind::Gauge, "tidegate_upstream_concurrency_limit", help);
+    for of in &observed.upstreams {
+        family.gauge(&[("upstream", &of.upstream)], of.cap.map(|cap| cap.limit));
+    }
+}
+
+/// Counters and gauges of connections by their listener.
+pub(super) fn connections(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
+    let help = "Open connections of clients.";
+    let mut family = to.family(Kind::Gauge, "tidegate_connections", help);
+    for of in &observed.listeners {
+        family.sample(&[("listener", &of.listener)], of.connections);
+    }
+    let help = "Times a listener stopped accepting for a while, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_accept_pauses", help);
+    for (listener, of) in listeners {
+        family.tally(("listener", listener), "reason", &of.pauses());
+    }
+    let help = "Connections of clients that were closed so that others have room, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_connections_closed", help);
+    for (listener, of) in listeners {
+        family.tally(("listener", listener), "reason", &of.all_closed());
+    }
+    let help = "HTTP/2 connections that were ended because they asked for too much work, by kind of frame.";
+    let mut family = to.family(Kind::Counter, "tidegate_http2_floods", help);
+    for (listener, of) in listeners {
+        family.tally(("listener", listener), "kind", &of.floods());
+    }
+}
+
+/// Counters and gauges of TLS and of the PROXY protocol by their listener.
+pub(super) fn tls(listeners: &Listeners, observed: &Observed, to: &mut Exposition) {
+    let help = "TLS handshakes with clients, by outcome.";
+    let mut family = to.family(Kind::Counter, "tidegate_tls_handshakes", help);
+    for (listener, of) in listeners {
+        family.tally(("listener", listener), "outcome", &of.handshakes());
+    }
+    let help = "TLS handshakes that went on with an earlier session.";
+    let mut family = to.family(Kind::Counter, "tidegate_tls_resumptions", help);
+    for (listener, of) in listeners {
+        family.count(&[("listener", listener)], of.resumptions());
+    }
+    let help = "TLS handshakes that are worked on.";
+    let mut family = to.family(Kind::Gauge, "tidegate_tls_handshakes_in_progress", help);
+    for of in &observed.listeners {
+        family.gauge(&[("listener", &of.listener)], of.handshaking);
+    }
+    let help = "When a certificate ends to be valid, since the Unix epoch.";
+    let name = "tidegate_certificate_expiry_timestamp_seconds";
+    let mut family = to.family(Kind::Gauge, name, help);
+    for of in &observed.listeners {
+        for (name, at) in &of.certificates {
+            family.sample(&[("listener", &of.listener), ("name", name)], Seconds(*at));
+        }
+    }
+    let help = "Connections closed for want of a PROXY protocol header, by reason.";
+    let mut family = to.family(Kind::Counter, "tidegate_proxy_protocol_failures", help);
+    for (listener, of) in listeners {
+        family.tally(("listener", listener), "reason", &of.all_not_named());
+    }
+}
